@@ -1,0 +1,130 @@
+# shunt: every build step.
+#
+#   make            programs in build/bin
+#   make demo       a whole fleet on this machine, in a scratch folder
+#   make check      every test; SAN=address,undefined or SAN=thread, CC=clang
+#   make unit       the cmocka tests; T=name runs tests/test_name.c alone
+#   make e2e        the end-to-end tests; T=name runs tests/e2e/name.bats
+#   make bench      rates beside the limits of this machine
+#   make lint       format, static checks, what STYLE refuses, syntax of YAML
+#   make format     clang-format over the tree
+#   make install    programs to $(DESTDIR)$(PREFIX)/bin
+#   make deps       the Debian packages all of this needs
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+SAN ?=
+T ?=
+
+# Each compiler and sanitizer builds in a folder of its own.
+empty :=
+comma := ,
+FLAVOR := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(CC)),-clang)
+B := build$(if $(FLAVOR),/flavor$(FLAVOR))
+
+PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+	-Wvla -Wundef -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
+	-Wformat=2 -Wimplicit-fallthrough $(if $(WERROR),-Werror)
+OPT := -O2 -g
+CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE -DSHUNT_VERSION='"$(VERSION)"' \
+	$(if $(DEBUG),-DSHUNT_DEBUG)
+CFLAGS += -std=c17 $(OPT) $(WARN) -fno-common -fstack-protector-strong \
+	-MMD -MP $(PKG_CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+LDFLAGS += -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN))
+
+NATS_LIBS := $(shell pkg-config --libs libnats)
+LIB_LIBS := $(shell pkg-config --libs libnats libprotobuf-c libuv jansson yaml-0.1)
+SQLITE_LIBS := $(shell pkg-config --libs sqlite3)
+CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
+
+# --- the parts of each program -------------------------------------------
+
+LIB := err log mem str loop conf bus subject topology codec task state dod proc
+LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
+
+PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
+
+ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o decide.o)
+WORKER_OBJS := $(addprefix $(B)/workers/,worker.o output.o)
+LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o)
+REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
+FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
+CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
+	$(B)/router/decide.o
+
+BINS := $(PROGRAMS:%=$(B)/bin/%)
+
+all: $(BINS)
+
+$(B)/bin/shunt: $(CLI_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-worker-local: $(LOCAL_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS)
+
+$(BINS):
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIB_LIBS) $(EXTRA_LIBS) -lpthread
+
+$(B)/libshunt.a: $(LIB_OBJS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/%.o: %.c $(B)/gen/shunt.pb-c.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(B)/gen/shunt.pb-c.c $(B)/gen/shunt.pb-c.h &: proto/shunt.proto
+	@mkdir -p $(B)/gen
+	protoc-c --c_out=$(B)/gen -Iproto $<
+
+$(B)/gen/shunt.pb-c.o: $(B)/gen/shunt.pb-c.c
+	$(CC) $(CPPFLAGS) -std=c17 $(OPT) -MMD -MP $(PKG_CFLAGS) \
+		$(if $(SAN),-fsanitize=$(SAN)) -c -o $@ $<
+
+# --- tests -----------------------------------------------------------------
+
+# Everything but the mains, so that a test links whatever it names.
+PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(REAPER_OBJS) \
+	$(FORMATS_OBJS)) $(B)/tests/broker.o
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
+
+$(B)/libparts.a: $(sort $(PARTS))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/tests/%: $(B)/tests/%.o $(B)/libparts.a $(B)/libshunt.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(SQLITE_LIBS) $(CMOCKA_LIBS) -lpthread
+
+.SECONDARY: $(TESTS:%=%.o)
+
+tests: $(TESTS)
+
+unit: all tests
+	B=$(B) tests/run unit $(T)
+
+e2e: all
+	B=$(B) tests/run e2e $(T)
+
+check: all tests
+	B=$(B) tests/run all
+
+# --- the rest --------------------------------------------------------------
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf build
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+
+.PHONY: all tests unit e2e check lint format clean install demo bench deps
+.DELETE_ON_ERROR:
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,82 @@
+/*
+ * codec - messages to bytes and JSON and back, validated once.
+ *
+ * One table per message (codec.c) drives the protobuf form, the JSON form and
+ * the checks: lengths, counts, enum ranges, UTF-8, no NUL in text. Bytes from
+ * outside that do not pass give ERR_INVALID with the field's name.
+ *
+ * JSON: keys as in the .proto; enums as lower-case words without prefix
+ * ("safe", "retry_wait"); env and tags as objects; bytes as base64; a step may
+ * be a plain string (a shell script); unknown keys are reported, not fatal.
+ *
+ * Thread: any; a pool belongs to one thread at a time.
+ */
+#ifndef LIB_CODEC_H
+#define LIB_CODEC_H
+
+#include "lib/err.h"
+#include "lib/mem.h"
+#include "lib/str.h"
+#include "lib/task.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum codec_type {
+    CODEC_TASK,         /* struct task */
+    CODEC_ROUTED_TASK,  /* struct routed_task */
+    CODEC_DECISION,     /* struct decision */
+    CODEC_CLAIM,        /* struct claim */
+    CODEC_RESULT,       /* struct result */
+    CODEC_LOG_CHUNK,    /* struct log_chunk */
+    CODEC_HEARTBEAT,    /* struct heartbeat */
+    CODEC_BATCH,        /* struct batch */
+    CODEC_DEAD_LETTER,  /* struct dead_letter */
+    CODEC_CONTROL,      /* struct control */
+};
+
+/* Appends the protobuf form of *msg (the struct that belongs to type). */
+void codec_encode(enum codec_type type, const void *msg, struct str *out);
+
+/*
+ * Reads the protobuf form into *msg, a struct of the type's kind that the
+ * caller has; everything it points to is put into pool. On -1 *msg is zeroed.
+ */
+int codec_decode(enum codec_type type, const void *data, size_t len,
+                 struct mem_pool *pool, void *msg, struct err *e);
+
+/* Makes *msg empty but valid: all text "". For structs built by hand. */
+void codec_init(enum codec_type type, void *msg);
+
+/* A new JSON object; absent fields are left out. The caller owns it. */
+json_t *codec_to_json(enum codec_type type, const void *msg);
+
+/* Called once for each key that the message does not have. */
+typedef void codec_unknown_fn(void *ctx, const char *path);
+
+/* As codec_decode, from parsed JSON; path in errors ("steps[2].kind").
+ * unknown may be NULL. */
+int codec_from_json(enum codec_type type, const json_t *json,
+                    struct mem_pool *pool, void *msg,
+                    codec_unknown_fn *unknown, void *ctx, struct err *e);
+
+/*
+ * Parses JSON text from outside: BOM skipped, duplicate keys, trailing text
+ * and depth beyond 64 refused. what names the text in errors ("job.json");
+ * they carry line and column. The caller owns the value; NULL on failure.
+ */
+json_t *codec_parse_json(const char *what, const void *data, size_t len,
+                         struct err *e);
+
+/*
+ * A task as it stands on tasks.in: protobuf, or JSON if it begins with '{'.
+ * Checked with task_check except for the id, which may be "".
+ */
+int codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
+                         struct task *t, struct err *e);
+
+/* {"schema": "shunt.<name>/1"} for the CLI's --json. */
+json_t *codec_schema(const char *name);
+
+#endif

@@ -1,0 +1,309 @@
+#include "lib/loop.h"
+
+#include "lib/mem.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <uv.h>
+
+struct loop {
+    uv_loop_t uv;
+    int rc;
+    bool stopped;
+    void (*on_term)(void *ctx, int nth);
+    void *term_ctx;
+    int terms; /* TERM and INT seen so far */
+    struct loop_signal *term, *intr;
+};
+
+struct loop_timer {
+    uv_timer_t h;
+    loop_fn *fn;
+    void *ctx;
+};
+
+struct loop_waker {
+    uv_async_t h;
+    loop_fn *fn;
+    void *ctx;
+};
+
+struct loop_signal {
+    uv_signal_t h;
+    loop_fn *fn;
+    void *ctx;
+};
+
+struct loop_fd {
+    uv_poll_t h;
+    loop_fn *fn;
+    void *ctx;
+};
+
+int
+loop_open(struct loop **out, struct err *e)
+{
+    struct loop *l = MEM_NEW(struct loop);
+    int rc;
+
+    rc = uv_loop_init(&l->uv);
+    if (rc) {
+        mem_free(l);
+        return err_set(e, ERR_UNAVAILABLE, "event loop: %s", uv_strerror(rc));
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    *out = l;
+    return 0;
+}
+
+int
+loop_run(struct loop *l)
+{
+    l->stopped = false;
+    while (!l->stopped && uv_run(&l->uv, UV_RUN_DEFAULT))
+        ;
+    return l->rc;
+}
+
+void
+loop_stop(struct loop *l, int rc)
+{
+    l->rc = rc;
+    l->stopped = true;
+    uv_stop(&l->uv);
+}
+
+static void
+mark(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+bool
+loop_until(struct loop *l, const bool *done, int64_t timeout_ms)
+{
+    struct loop_timer *timer = NULL;
+    bool late = false;
+
+    l->stopped = false;
+    if (timeout_ms >= 0)
+        timer = loop_timer_start(l, timeout_ms, 0, mark, &late);
+    while (!*done && !late && !l->stopped && uv_run(&l->uv, UV_RUN_ONCE))
+        ;
+    loop_timer_stop(timer);
+    return *done;
+}
+
+static void
+close_handle(uv_handle_t *h, void *unused)
+{
+    (void)unused;
+    if (!uv_is_closing(h))
+        uv_close(h, NULL);
+}
+
+void
+loop_close(struct loop *l)
+{
+    if (!l)
+        return;
+    loop_signal_stop(l->term);
+    loop_signal_stop(l->intr);
+    (void)uv_run(&l->uv, UV_RUN_NOWAIT);
+    /* A handle still open here is a leak its owner must answer for; close it
+     * so that the loop can end. */
+    uv_walk(&l->uv, close_handle, NULL);
+    while (uv_loop_close(&l->uv) == UV_EBUSY)
+        (void)uv_run(&l->uv, UV_RUN_DEFAULT);
+    mem_free(l);
+}
+
+struct uv_loop_s *
+loop_uv(struct loop *l)
+{
+    return &l->uv;
+}
+
+int64_t
+loop_now_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Frees what embeds h: each of our handles stands first in its struct. */
+static void
+free_handle(uv_handle_t *h)
+{
+    mem_free(h);
+}
+
+static void
+on_timer(uv_timer_t *h)
+{
+    struct loop_timer *t = h->data;
+
+    t->fn(t->ctx);
+}
+
+void
+loop_timer_again(struct loop_timer *t, int64_t delay_ms, int64_t repeat_ms)
+{
+    uv_update_time(t->h.loop);
+    (void)uv_timer_start(&t->h, on_timer,
+                         (uint64_t)(delay_ms > 0 ? delay_ms : 0),
+                         (uint64_t)(repeat_ms > 0 ? repeat_ms : 0));
+}
+
+struct loop_timer *
+loop_timer_start(struct loop *l, int64_t delay_ms, int64_t repeat_ms,
+                 loop_fn *fn, void *ctx)
+{
+    struct loop_timer *t = MEM_NEW(struct loop_timer);
+
+    (void)uv_timer_init(&l->uv, &t->h);
+    t->h.data = t;
+    t->fn = fn;
+    t->ctx = ctx;
+    loop_timer_again(t, delay_ms, repeat_ms);
+    return t;
+}
+
+void
+loop_timer_stop(struct loop_timer *t)
+{
+    if (t)
+        uv_close((uv_handle_t *)&t->h, free_handle);
+}
+
+static void
+on_wake(uv_async_t *h)
+{
+    struct loop_waker *w = h->data;
+
+    w->fn(w->ctx);
+}
+
+struct loop_waker *
+loop_waker_open(struct loop *l, loop_fn *fn, void *ctx)
+{
+    struct loop_waker *w = MEM_NEW(struct loop_waker);
+
+    (void)uv_async_init(&l->uv, &w->h, on_wake);
+    w->h.data = w;
+    w->fn = fn;
+    w->ctx = ctx;
+    return w;
+}
+
+void
+loop_waker_wake(struct loop_waker *w)
+{
+    (void)uv_async_send(&w->h);
+}
+
+void
+loop_waker_close(struct loop_waker *w)
+{
+    if (w)
+        uv_close((uv_handle_t *)&w->h, free_handle);
+}
+
+static void
+on_signal(uv_signal_t *h, int signo)
+{
+    struct loop_signal *s = h->data;
+
+    (void)signo;
+    s->fn(s->ctx);
+}
+
+struct loop_signal *
+loop_signal_start(struct loop *l, int signo, loop_fn *fn, void *ctx)
+{
+    struct loop_signal *s = MEM_NEW(struct loop_signal);
+
+    (void)uv_signal_init(&l->uv, &s->h);
+    s->h.data = s;
+    s->fn = fn;
+    s->ctx = ctx;
+    (void)uv_signal_start(&s->h, on_signal, signo);
+    return s;
+}
+
+void
+loop_signal_stop(struct loop_signal *s)
+{
+    if (s)
+        uv_close((uv_handle_t *)&s->h, free_handle);
+}
+
+static void
+on_fd(uv_poll_t *h, int status, int events)
+{
+    struct loop_fd *f = h->data;
+
+    (void)status; /* the owner's read says what is wrong */
+    (void)events;
+    f->fn(f->ctx);
+}
+
+void
+loop_fd_resume(struct loop_fd *f)
+{
+    (void)uv_poll_start(&f->h, UV_READABLE | UV_DISCONNECT, on_fd);
+}
+
+void
+loop_fd_pause(struct loop_fd *f)
+{
+    (void)uv_poll_stop(&f->h);
+}
+
+struct loop_fd *
+loop_fd_start(struct loop *l, int fd, loop_fn *fn, void *ctx)
+{
+    struct loop_fd *f = MEM_NEW(struct loop_fd);
+
+    (void)uv_poll_init(&l->uv, &f->h, fd);
+    f->h.data = f;
+    f->fn = fn;
+    f->ctx = ctx;
+    loop_fd_resume(f);
+    return f;
+}
+
+void
+loop_fd_stop(struct loop_fd *f)
+{
+    if (!f)
+        return;
+    (void)uv_poll_stop(&f->h);
+    uv_close((uv_handle_t *)&f->h, free_handle);
+}
+
+static void
+on_term(void *ctx)
+{
+    struct loop *l = ctx;
+
+    l->terms++;
+    if (l->on_term)
+        l->on_term(l->term_ctx, l->terms);
+    else
+        loop_stop(l, 0);
+}
+
+void
+loop_on_term(struct loop *l, void (*fn)(void *ctx, int nth), void *ctx)
+{
+    l->on_term = fn;
+    l->term_ctx = ctx;
+    if (!l->term) {
+        l->term = loop_signal_start(l, SIGTERM, on_term, l);
+        l->intr = loop_signal_start(l, SIGINT, on_term, l);
+    }
+}

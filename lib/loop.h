@@ -1,0 +1,86 @@
+/*
+ * loop - the libuv loop: one thread that owns everything, timers, signals and
+ * an orderly stop.
+ *
+ * Thread: the loop thread only, except loop_waker_wake. Nothing blocks once
+ * loop_run has begun.
+ */
+#ifndef LIB_LOOP_H
+#define LIB_LOOP_H
+
+#include "lib/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct uv_loop_s;
+struct loop;
+struct loop_timer;
+struct loop_waker;
+struct loop_signal;
+struct loop_fd;
+
+typedef void loop_fn(void *ctx);
+
+/* Also ignores SIGPIPE. On 0 the caller owns *out until loop_close. */
+int loop_open(struct loop **out, struct err *e);
+
+/* Runs until loop_stop; returns the rc given there. Callable again. */
+int loop_run(struct loop *l);
+void loop_stop(struct loop *l, int rc);
+
+/*
+ * Runs until *done is true or timeout_ms (< 0: no limit) has passed; returns
+ * *done. For programs that ask one question at a time. Returns early, false,
+ * when loop_stop is called.
+ */
+bool loop_until(struct loop *l, const bool *done, int64_t timeout_ms);
+
+/* Closes what is left and frees; NULL is fine. Runs last close callbacks. */
+void loop_close(struct loop *l);
+
+/* The libuv loop, for modules that bring their own handles. */
+struct uv_loop_s *loop_uv(struct loop *l);
+
+/* Monotonic clock, milliseconds, not cached; not comparable across machines
+ * and not stopped by a step of the wall clock. */
+int64_t loop_now_ms(void);
+
+/*
+ * Calls fn after delay_ms and then every repeat_ms (0: once). The timer is
+ * freed by loop_timer_stop, also a one-shot that has fired.
+ */
+struct loop_timer *loop_timer_start(struct loop *l, int64_t delay_ms,
+                                    int64_t repeat_ms, loop_fn *fn, void *ctx);
+/* Sets it anew, as loop_timer_start would. */
+void loop_timer_again(struct loop_timer *t, int64_t delay_ms,
+                      int64_t repeat_ms);
+void loop_timer_stop(struct loop_timer *t); /* NULL is fine */
+
+/* Calls fn on the loop thread soon after some thread called wake; calls
+ * coalesce. */
+struct loop_waker *loop_waker_open(struct loop *l, loop_fn *fn, void *ctx);
+void loop_waker_wake(struct loop_waker *w); /* any thread */
+void loop_waker_close(struct loop_waker *w); /* NULL is fine */
+
+/* Calls fn at each signal signo (several may coalesce). */
+struct loop_signal *loop_signal_start(struct loop *l, int signo, loop_fn *fn,
+                                      void *ctx);
+void loop_signal_stop(struct loop_signal *s); /* NULL is fine */
+
+/*
+ * Calls fn while fd is readable or hung up. The descriptor stays the caller's
+ * and is closed after loop_fd_stop.
+ */
+struct loop_fd *loop_fd_start(struct loop *l, int fd, loop_fn *fn, void *ctx);
+void loop_fd_pause(struct loop_fd *f);
+void loop_fd_resume(struct loop_fd *f);
+void loop_fd_stop(struct loop_fd *f); /* NULL is fine */
+
+/*
+ * What TERM and INT do. fn(ctx, n) is called with n = 1 at the first, 2 at
+ * the second and so on; without fn the loop stops with rc 0. Idempotent.
+ */
+void loop_on_term(struct loop *l, void (*fn)(void *ctx, int nth), void *ctx);
+
+#endif

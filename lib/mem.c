@@ -1,0 +1,183 @@
+#include "lib/mem.h"
+
+#include <malloc.h>
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_SIZE = 4096 };
+
+struct block {
+    struct block *next;
+    size_t used, size;
+    alignas(max_align_t) unsigned char data[];
+};
+
+struct mem_pool {
+    struct block *first; /* survives a reset */
+    struct block *last;  /* the one with room */
+};
+
+static void
+die(size_t size)
+{
+    (void)fprintf(stderr, "out of memory: %zu bytes asked\n", size);
+    abort();
+}
+
+void
+mem_setup(void)
+{
+    /* One heap: the bus library's threads would each bring their own. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+}
+
+void *
+mem_alloc(size_t size)
+{
+    void *p = malloc(size ? size : 1);
+
+    if (!p)
+        die(size);
+    return p;
+}
+
+void *
+mem_zero(size_t n, size_t size)
+{
+    void *p = calloc(n ? n : 1, size ? size : 1);
+
+    if (!p)
+        die(n * size);
+    return p;
+}
+
+void *
+mem_resize(void *p, size_t size)
+{
+    p = realloc(p, size ? size : 1);
+    if (!p)
+        die(size);
+    return p;
+}
+
+char *
+mem_strdup(const char *s)
+{
+    size_t size = strlen(s) + 1;
+
+    return memcpy(mem_alloc(size), s, size);
+}
+
+void
+mem_free(void *p)
+{
+    free(p);
+}
+
+static struct block *
+block_new(size_t size)
+{
+    struct block *b = mem_alloc(sizeof *b + size);
+
+    b->next = NULL;
+    b->used = 0;
+    b->size = size;
+    return b;
+}
+
+struct mem_pool *
+mem_pool_new(void)
+{
+    struct mem_pool *p = mem_alloc(sizeof *p);
+
+    p->first = p->last = block_new(BLOCK_SIZE);
+    return p;
+}
+
+static void
+free_blocks(struct block *b)
+{
+    struct block *next;
+
+    for (; b; b = next) {
+        next = b->next;
+        mem_free(b);
+    }
+}
+
+void
+mem_pool_reset(struct mem_pool *p)
+{
+    free_blocks(p->first->next);
+    p->first->next = NULL;
+    p->first->used = 0;
+    p->last = p->first;
+}
+
+void
+mem_pool_free(struct mem_pool *p)
+{
+    if (!p)
+        return;
+    free_blocks(p->first);
+    mem_free(p);
+}
+
+void *
+mem_pool_alloc(struct mem_pool *p, size_t size)
+{
+    const size_t align = alignof(max_align_t);
+    struct block *b = p->last;
+    void *out;
+
+    if (size > SIZE_MAX / 2)
+        die(size);
+    size = (size + align - 1) / align * align;
+    if (b->size - b->used < size) {
+        b = block_new(size > BLOCK_SIZE ? size : BLOCK_SIZE);
+        p->last->next = b;
+        p->last = b;
+    }
+    out = b->data + b->used;
+    b->used += size;
+    return memset(out, 0, size);
+}
+
+char *
+mem_pool_strndup(struct mem_pool *p, const char *s, size_t len)
+{
+    char *out = mem_pool_alloc(p, len + 1);
+
+    memcpy(out, s, len);
+    return out;
+}
+
+char *
+mem_pool_strdup(struct mem_pool *p, const char *s)
+{
+    return mem_pool_strndup(p, s, strlen(s));
+}
+
+char *
+mem_pool_printf(struct mem_pool *p, const char *fmt, ...)
+{
+    va_list ap;
+    char *out;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return mem_pool_strdup(p, "");
+    out = mem_pool_alloc(p, (size_t)n + 1);
+    va_start(ap, fmt);
+    (void)vsnprintf(out, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    return out;
+}

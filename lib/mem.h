@@ -1,0 +1,47 @@
+/*
+ * mem - allocation that does not fail, and pools freed in one go.
+ *
+ * A process that cannot get a few bytes ends (the supervisor restarts it and
+ * the bus delivers again). A size that comes from outside is checked against a
+ * named limit before anything here is called.
+ *
+ * Thread: any, but one pool belongs to one thread at a time.
+ */
+#ifndef LIB_MEM_H
+#define LIB_MEM_H
+
+#include <stddef.h>
+
+/* Limits the C library's heaps: call first in every main. */
+void mem_setup(void);
+
+void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull));
+void *mem_zero(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
+void *mem_resize(void *p, size_t size) __attribute__((returns_nonnull));
+char *mem_strdup(const char *s) __attribute__((malloc, returns_nonnull));
+void mem_free(void *p); /* NULL is fine */
+
+/* Zeroed memory for one of type T. */
+#define MEM_NEW(T) ((T *)mem_zero(1, sizeof(T)))
+
+/*
+ * A pool hands out memory that lives until the pool is reset or freed. Decoded
+ * messages keep all their strings and arrays in one.
+ */
+struct mem_pool;
+
+struct mem_pool *mem_pool_new(void);
+void mem_pool_reset(struct mem_pool *p); /* keeps its first block */
+void mem_pool_free(struct mem_pool *p);  /* NULL is fine */
+
+/* Zeroed, aligned for any type; size 0 gives a valid pointer. */
+void *mem_pool_alloc(struct mem_pool *p, size_t size)
+    __attribute__((returns_nonnull));
+char *mem_pool_strdup(struct mem_pool *p, const char *s)
+    __attribute__((returns_nonnull));
+char *mem_pool_strndup(struct mem_pool *p, const char *s, size_t len)
+    __attribute__((returns_nonnull));
+char *mem_pool_printf(struct mem_pool *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), returns_nonnull));
+
+#endif

@@ -1,0 +1,357 @@
+#include "lib/str.h"
+
+#include "lib/mem.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+static void
+reserve(struct str *s, size_t more)
+{
+    size_t cap = s->cap ? s->cap : 64;
+
+    if (s->len + more + 1 <= s->cap)
+        return;
+    while (cap < s->len + more + 1)
+        cap *= 2;
+    s->data = mem_resize(s->data, cap);
+    s->cap = cap;
+}
+
+void
+str_add(struct str *s, const void *data, size_t len)
+{
+    reserve(s, len);
+    if (len)
+        memcpy(s->data + s->len, data, len);
+    s->len += len;
+    s->data[s->len] = '\0';
+}
+
+void
+str_addz(struct str *s, const char *text)
+{
+    str_add(s, text, strlen(text));
+}
+
+void
+str_addc(struct str *s, char c)
+{
+    str_add(s, &c, 1);
+}
+
+void
+str_addf(struct str *s, const char *fmt, ...)
+{
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n <= 0)
+        return;
+    reserve(s, (size_t)n);
+    va_start(ap, fmt);
+    (void)vsnprintf(s->data + s->len, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    s->len += (size_t)n;
+}
+
+const char *
+str_text(const struct str *s)
+{
+    return s->data ? s->data : "";
+}
+
+void
+str_reset(struct str *s)
+{
+    s->len = 0;
+    if (s->data)
+        s->data[0] = '\0';
+}
+
+void
+str_free(struct str *s)
+{
+    mem_free(s->data);
+    *s = (struct str){0};
+}
+
+bool
+str_copy(char *out, size_t size, const char *text)
+{
+    size_t len = strlen(text);
+    bool fits = len < size;
+
+    if (!fits)
+        len = size - 1;
+    memcpy(out, text, len);
+    out[len] = '\0';
+    return fits;
+}
+
+/* Length of the valid UTF-8 sequence at p, or 0 (RFC 3629, table 3-7). */
+static size_t
+utf8_len(const unsigned char *p, size_t left)
+{
+    unsigned char low = 0x80, high = 0xbf;
+    size_t n;
+
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] >= 0xc2 && p[0] <= 0xdf)
+        n = 2;
+    else if (p[0] >= 0xe0 && p[0] <= 0xef)
+        n = 3;
+    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+        n = 4;
+    else
+        return 0;
+    if (left < n)
+        return 0;
+    if (p[0] == 0xe0)
+        low = 0xa0; /* no overlong forms */
+    else if (p[0] == 0xed)
+        high = 0x9f; /* no surrogates */
+    else if (p[0] == 0xf0)
+        low = 0x90;
+    else if (p[0] == 0xf4)
+        high = 0x8f; /* nothing above U+10FFFF */
+    if (p[1] < low || p[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
+}
+
+static void
+add_text(struct str *s, const void *data, size_t len, bool printable)
+{
+    const unsigned char *p = data;
+
+    reserve(s, len);
+    while (len > 0) {
+        size_t n = utf8_len(p, len);
+
+        if (n == 0) {
+            str_addz(s, "\xef\xbf\xbd");
+            n = 1;
+        } else if (printable &&
+                   ((*p < 32 && *p != '\n' && *p != '\t') || *p == 127)) {
+            str_addf(s, "\\x%02x", *p);
+        } else if (*p == 0) {
+            str_addz(s, "\xe2\x90\x80");
+        } else {
+            str_add(s, p, n);
+        }
+        p += n;
+        len -= n;
+    }
+    if (!s->data)
+        str_add(s, "", 0);
+}
+
+void
+str_add_utf8(struct str *s, const void *data, size_t len)
+{
+    add_text(s, data, len, false);
+}
+
+void
+str_add_printable(struct str *s, const void *data, size_t len)
+{
+    add_text(s, data, len, true);
+}
+
+void
+str_add_quoted(struct str *s, const char *text)
+{
+    const char *safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                       "0123456789_-+=./,:@%";
+
+    if (*text && strspn(text, safe) == strlen(text)) {
+        str_addz(s, text);
+        return;
+    }
+    str_addc(s, '\'');
+    for (; *text; text++) {
+        if (*text == '\'')
+            str_addz(s, "'\\''");
+        else
+            str_addc(s, *text);
+    }
+    str_addc(s, '\'');
+}
+
+bool
+str_to_u64(const char *text, uint64_t least, uint64_t most, uint64_t *out)
+{
+    uint64_t v = 0;
+
+    if (!*text)
+        return false;
+    for (; *text; text++) {
+        if (!isdigit((unsigned char)*text) ||
+            __builtin_mul_overflow(v, 10U, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(*text - '0'), &v))
+            return false;
+    }
+    if (v < least || v > most)
+        return false;
+    *out = v;
+    return true;
+}
+
+/* A decimal number at *text, moving it on; false if there is none. */
+static bool
+read_number(const char **text, double *out)
+{
+    const char *p = *text;
+    char digits[32];
+    size_t n = 0;
+
+    while (isdigit((unsigned char)p[n]) || p[n] == '.')
+        n++;
+    if (n == 0 || n >= sizeof digits || !isdigit((unsigned char)*p))
+        return false;
+    memcpy(digits, p, n);
+    digits[n] = '\0';
+    if (strchr(digits, '.') != strrchr(digits, '.'))
+        return false;
+    *out = strtod(digits, NULL);
+    *text = p + n;
+    return true;
+}
+
+bool
+str_to_ms(const char *text, uint64_t *ms)
+{
+    static const struct {
+        const char *name;
+        double ms;
+    } units[] = {{"ms", 1},       {"s", 1000},      {"m", 60000},
+                 {"h", 3600000},  {"d", 86400000},  {"sec", 1000},
+                 {"min", 60000},  {"hour", 3600000}};
+    double total = 0, v;
+
+    if (!*text)
+        return false;
+    while (*text) {
+        size_t n = 0, i = 0;
+
+        if (!read_number(&text, &v))
+            return false;
+        while (isalpha((unsigned char)text[n]))
+            n++;
+        if (n == 0 && *text == '\0' && total == 0) {
+            total = v * 1000; /* a bare number is seconds */
+            break;
+        }
+        for (i = 0; i < sizeof units / sizeof *units; i++)
+            if (strlen(units[i].name) == n &&
+                strncmp(units[i].name, text, n) == 0)
+                break;
+        if (i == sizeof units / sizeof *units)
+            return false;
+        total += v * units[i].ms;
+        text += n;
+    }
+    if (total > 1e15)
+        return false;
+    *ms = (uint64_t)(total + 0.5);
+    return true;
+}
+
+bool
+str_to_bytes(const char *text, uint64_t *bytes)
+{
+    static const char units[] = "KMGT";
+    double v, scale = 1;
+    const char *u;
+
+    if (!read_number(&text, &v))
+        return false;
+    if (*text && (u = strchr(units, toupper((unsigned char)*text)))) {
+        for (const char *p = units; p <= u; p++)
+            scale *= 1024;
+        text++;
+        if (*text == 'i')
+            text++;
+    }
+    if (*text == 'B' || *text == 'b')
+        text++;
+    if (*text || v * scale > 1e18)
+        return false;
+    *bytes = (uint64_t)(v * scale);
+    return true;
+}
+
+const char *
+str_duration(uint64_t ms, char *out, size_t size)
+{
+    uint64_t s = ms / 1000;
+
+    if (ms < 1000)
+        (void)snprintf(out, size, "%" PRIu64 "ms", ms);
+    else if (s < 60)
+        (void)snprintf(out, size, "%" PRIu64 ".%" PRIu64 "s", s,
+                       ms % 1000 / 100);
+    else if (s < 3600)
+        (void)snprintf(out, size, "%" PRIu64 "m%02" PRIu64 "s", s / 60,
+                       s % 60);
+    else if (s < 86400)
+        (void)snprintf(out, size, "%" PRIu64 "h%02" PRIu64 "m", s / 3600,
+                       s % 3600 / 60);
+    else
+        (void)snprintf(out, size, "%" PRIu64 "d%02" PRIu64 "h", s / 86400,
+                       s % 86400 / 3600);
+    return out;
+}
+
+const char *
+str_time(int64_t at_ms, char *out, size_t size)
+{
+    time_t s = at_ms / 1000;
+    struct tm tm;
+    size_t n;
+
+    out[0] = '\0';
+    if (at_ms <= 0 || !gmtime_r(&s, &tm))
+        return out;
+    n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (n)
+        (void)snprintf(out + n, size - n, ".%03dZ", (int)(at_ms % 1000));
+    return out;
+}
+
+int64_t
+str_wall_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+void
+str_random(char *out, size_t size)
+{
+    static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    unsigned char raw[128];
+    size_t n = size - 1;
+
+    if (n > sizeof raw || getrandom(raw, n, 0) != (ssize_t)n)
+        abort(); /* ids that repeat would merge two tasks */
+    for (size_t i = 0; i < n; i++)
+        out[i] = alphabet[raw[i] % 32];
+    out[n] = '\0';
+}

@@ -1,0 +1,46 @@
+/*
+ * topology - the streams and consumers of shunt in one table.
+ *
+ * Only topology_provision creates or changes anything (`shunt provision`,
+ * which `shunt up` and the Kubernetes init job call). Daemons verify what they
+ * use and refuse to start on drift.
+ *
+ * Blocks: call before loop_run.
+ */
+#ifndef LIB_TOPOLOGY_H
+#define LIB_TOPOLOGY_H
+
+#include "lib/bus.h"
+#include "lib/err.h"
+
+#include <stdint.h>
+
+struct topology_conf {
+    int64_t replicas;         /* 1 on one machine, 3 in a cluster */
+    int64_t max_bytes;        /* of each durable stream; -1: none */
+    int64_t max_age_ms;       /* of task and result streams */
+    int64_t log_retention_ms; /* of LOGS */
+    int64_t log_max_bytes;    /* of LOGS */
+    char **lanes;             /* "backend.lane" beside the built-in ones */
+};
+
+/* Called for each stream and consumer; what: "created", "updated", "ok". */
+typedef void topology_report_fn(void *ctx, const char *what, const char *name);
+
+/* Creates what is missing, updates what differs and may be changed. The error
+ * names the object and the difference. report may be NULL. */
+int topology_provision(struct bus *b, const struct topology_conf *conf,
+                       topology_report_fn *report, void *ctx, struct err *e);
+
+/*
+ * Checks that stream exists and is as the table says, and the durable too
+ * unless it is NULL. ERR_NOT_FOUND: not provisioned; ERR_INVALID: drift, with
+ * field, wanted and found value; both name `shunt provision` as the remedy.
+ */
+int topology_verify(struct bus *b, const char *stream, const char *durable,
+                    struct err *e);
+
+/* The built-in lanes as "backend.lane", NULL-terminated. */
+const char *const *topology_lanes(void);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * executor - what differs between the workers: how to run one task.
+ *
+ * Thread: the loop thread; nothing blocks.
+ */
+#ifndef WORKERS_EXECUTOR_H
+#define WORKERS_EXECUTOR_H
+
+#include "lib/err.h"
+#include "lib/task.h"
+#include "workers/output.h"
+
+struct run; /* one attempt in progress; each executor defines its own */
+
+/* What the worker gives an attempt. Valid until free. */
+struct run_order {
+    const struct task *task;
+    uint32_t attempt;
+    uint64_t fence;
+    const char *mark;      /* "SHUNT_RUN=<nonce>", unique to this attempt */
+    struct sink *sink;     /* where its output goes */
+    void (*changed)(void *ctx); /* call when poll has something new to say */
+    void *ctx;
+};
+
+enum run_status { RUN_BUSY, RUN_DONE };
+
+/* How the task's own work went; deadlines and dod are the worker's affair. */
+struct outcome {
+    int exit_code;        /* as a shell: 126, 127, 128+n */
+    int signal;           /* that ended it; 0: none */
+    uint32_t failed_step; /* counted from 1; 0: none */
+    char reason[256];     /* "" or one sentence */
+    uint64_t max_rss_bytes, cpu_ms;
+    char provider[32], cost_usd[32];
+};
+
+struct executor {
+    const char *name; /* subject token and log field: "local" */
+    /* On 0 the caller owns *out until free. */
+    int (*start)(void *ctx, const struct run_order *order, struct run **out,
+                 struct err *e);
+    /* Reports what callbacks have recorded; on RUN_DONE fills *out. RUN_DONE
+     * means that nothing of the attempt is alive. */
+    enum run_status (*poll)(struct run *r, struct outcome *out);
+    /* Asks it to end, politely first; hard: at once. poll reports the end. */
+    void (*cancel)(struct run *r, bool hard);
+    void (*free)(struct run *r); /* ended or not; NULL is fine */
+};
+
+#endif
