@@ -114,6 +114,15 @@ check: all tests
 
 # --- the rest --------------------------------------------------------------
 
+deps:
+	scripts/deps all
+
+demo:
+	scripts/demo
+
+lint:
+	scripts/lint
+
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 

@@ -1,0 +1,66 @@
+# Without a fleet: what is kept, and what is said.
+setup() {
+	load helper
+	cd "$BATS_TEST_TMPDIR" || return 1
+	export SHUNT_HOME=$BATS_TEST_TMPDIR/home
+}
+teardown() { shunt down --timeout 30s 3>&-; }
+
+@test "submit without a broker spools, and the task runs when the fleet comes up" {
+	run shunt submit --name early -- "echo ran >$PWD/ran.txt"
+	[ "$status" -eq 0 ]
+	[[ $output == *spooled* ]]
+	id=$(shunt submit --name early2 -- true 2>/dev/null)
+	[[ $id =~ ^[a-z0-9]{16}$ ]]
+	shunt up -d --fast 3>&-
+	until_true 30 test -s ran.txt
+	until_true 30 shunt show "$id"
+	shunt wait --timeout 30s "$id"
+	[ -z "$(find "$SHUNT_HOME/spool" -name '*.task*')" ]
+}
+
+@test "run and ls exit 7, name the address and what to type" {
+	for args in 'run -- true' 'ls' 'wait last' 'status'; do
+		# shellcheck disable=SC2086 # words are meant
+		run shunt $args
+		[ "$status" -eq 7 ]
+		[[ $output == *"shunt up"* ]]
+	done
+	SHUNT_BUS_URL=nats://127.0.0.1:1 run shunt ls
+	[ "$status" -eq 7 ]
+	[[ $output == *127.0.0.1:1* ]]
+}
+
+@test "decide needs no broker and explains itself" {
+	run shunt decide --json -- npm run build
+	[ "$status" -eq 0 ]
+	echo "$output" | jq -e '.backend == "codespace" and .score == 3 and (.signals | length == 2)'
+	run shunt decide -- git status
+	[[ $output == *LOCAL* ]]
+	LC_ALL=ja_JP.UTF-8 run shunt decide -- git status
+	[[ $output == *ルーティング判定* ]]
+	shunt decide --json --agent CEO -- 'think hard' | jq -e '.backend == "local" and .score == null'
+}
+
+@test "unknown commands and flags exit 2 and suggest" {
+	run shunt sbumit
+	[ "$status" -eq 2 ]
+	[[ $output == *submit* ]]
+	run shunt ls --jsno
+	[ "$status" -eq 2 ]
+	[[ $output == *--json* ]]
+	run shunt
+	[ "$status" -eq 2 ]
+}
+
+@test "every command has help, and completions are valid" {
+	for command in $(shunt completion bash | grep -o 'commands=".*"' | cut -d'"' -f2); do
+		run shunt "$command" --help
+		[ "$status" -eq 0 ]
+		[ -n "$output" ]
+	done
+	shunt completion bash | bash -n
+	run shunt version
+	[ "$status" -eq 0 ]
+	shunt version --json | jq -e '.schema == "shunt.version/1"'
+}
