@@ -1,9 +1,9 @@
 /*
  * codec - messages to bytes and JSON and back, validated once.
  *
- * One table per message (codec.c) drives the protobuf form, the JSON form and
- * the checks: lengths, counts, enum ranges, UTF-8, no NUL in text. Bytes from
- * outside that do not pass give ERR_INVALID with the field's name.
+ * One table per message (codec_tables.c) drives the protobuf form, the JSON
+ * form and the checks: lengths, counts, enum ranges, UTF-8, no NUL in text.
+ * Bytes from outside that do not pass give ERR_INVALID with the field's name.
  *
  * JSON: keys as in the .proto; enums as lower-case words without prefix
  * ("safe", "retry_wait"); env and tags as objects; bytes as base64; a step may
@@ -24,19 +24,25 @@
 #include <stdint.h>
 
 enum codec_type {
-    CODEC_TASK,         /* struct task */
-    CODEC_ROUTED_TASK,  /* struct routed_task */
-    CODEC_DECISION,     /* struct decision */
-    CODEC_CLAIM,        /* struct claim */
-    CODEC_RESULT,       /* struct result */
-    CODEC_LOG_CHUNK,    /* struct log_chunk */
-    CODEC_HEARTBEAT,    /* struct heartbeat */
-    CODEC_BATCH,        /* struct batch */
-    CODEC_DEAD_LETTER,  /* struct dead_letter */
-    CODEC_CONTROL,      /* struct control */
+    CODEC_TASK,        /* struct task */
+    CODEC_ROUTED_TASK, /* struct routed_task */
+    CODEC_DECISION,    /* struct decision */
+    CODEC_CLAIM,       /* struct claim */
+    CODEC_RESULT,      /* struct result */
+    CODEC_LOG_CHUNK,   /* struct log_chunk */
+    CODEC_HEARTBEAT,   /* struct heartbeat */
+    CODEC_BATCH,       /* struct batch */
+    CODEC_DEAD_LETTER, /* struct dead_letter */
+    CODEC_CONTROL,     /* struct control */
 };
 
-/* Appends the protobuf form of *msg (the struct that belongs to type). */
+/*
+ * Appends the protobuf form of *msg (the struct that belongs to type).
+ *
+ * Text that only people read (reasons, names of hosts, ...) is cleaned and cut
+ * so that a program's odd output cannot make a message its readers refuse.
+ * Everything else is written as it is: codec_check says whether it will do.
+ */
 void codec_encode(enum codec_type type, const void *msg, struct str *out);
 
 /*
@@ -49,29 +55,40 @@ int codec_decode(enum codec_type type, const void *data, size_t len,
 /* Makes *msg empty but valid: all text "". For structs built by hand. */
 void codec_init(enum codec_type type, void *msg);
 
+/* Whether readers will take a struct built by hand: the checks of
+ * codec_decode, the encoded size included. */
+int codec_check(enum codec_type type, const void *msg, struct err *e);
+
 /* A new JSON object; absent fields are left out. The caller owns it. */
 json_t *codec_to_json(enum codec_type type, const void *msg);
 
 /* Called once for each key that the message does not have. */
 typedef void codec_unknown_fn(void *ctx, const char *path);
 
-/* As codec_decode, from parsed JSON; path in errors ("steps[2].kind").
- * unknown may be NULL. */
+/*
+ * As codec_decode, from parsed JSON; path in errors ("steps[2].kind"); null is
+ * absent. In a task, durations and sizes may also be text: "timeout_ms":
+ * "10m", "memory_bytes": "9G". unknown may be NULL.
+ */
 int codec_from_json(enum codec_type type, const json_t *json,
-                    struct mem_pool *pool, void *msg,
-                    codec_unknown_fn *unknown, void *ctx, struct err *e);
+                    struct mem_pool *pool, void *msg, codec_unknown_fn *unknown,
+                    void *ctx, struct err *e);
 
 /*
- * Parses JSON text from outside: BOM skipped, duplicate keys, trailing text
- * and depth beyond 64 refused. what names the text in errors ("job.json");
- * they carry line and column. The caller owns the value; NULL on failure.
+ * Parses JSON text from outside, an object or an array: BOM skipped; duplicate
+ * keys, trailing text, depth beyond 64, more than 8 MiB and more than 200,000
+ * values refused. what names the text in errors ("job.json"); they carry line
+ * and column. The caller owns the value; NULL on failure.
  */
 json_t *codec_parse_json(const char *what, const void *data, size_t len,
                          struct err *e);
 
 /*
  * A task as it stands on tasks.in: protobuf, or JSON if it begins with '{'.
- * Checked with task_check except for the id, which may be "".
+ * Checked with task_check, which takes an id of "".
+ *
+ * On -1 *t is an empty, valid task with what could be read of id, name,
+ * source, submission time and batch, so that it can be refused by name.
  */
 int codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
                          struct task *t, struct err *e);

@@ -85,26 +85,43 @@ str_free(struct str *s)
     *s = (struct str){0};
 }
 
+size_t
+str_utf8_cut(const char *text, size_t len, size_t most)
+{
+    size_t cut = most;
+
+    if (len <= most)
+        return len;
+    /* Back to the first byte of the character that crosses the limit. */
+    for (int i = 0; i < 3 && cut > 0 && (text[cut] & 0xc0) == 0x80; i++)
+        cut--;
+    /* Bytes that are no UTF-8 anyway are cut where the limit is. */
+    return str_utf8_len(text + cut, len - cut) > most - cut ? cut : most;
+}
+
 bool
 str_copy(char *out, size_t size, const char *text)
 {
-    size_t len = strlen(text);
-    bool fits = len < size;
+    size_t len = strlen(text), n;
 
-    if (!fits)
-        len = size - 1;
-    memcpy(out, text, len);
-    out[len] = '\0';
-    return fits;
+    if (size == 0)
+        return false;
+    n = str_utf8_cut(text, len, size - 1);
+    memcpy(out, text, n);
+    out[n] = '\0';
+    return n == len;
 }
 
-/* Length of the valid UTF-8 sequence at p, or 0 (RFC 3629, table 3-7). */
-static size_t
-utf8_len(const unsigned char *p, size_t left)
+/* Follows table 3-7 of the Unicode standard (RFC 3629 has the grammar). */
+size_t
+str_utf8_len(const void *data, size_t left)
 {
+    const unsigned char *p = data;
     unsigned char low = 0x80, high = 0xbf;
     size_t n;
 
+    if (left == 0)
+        return 0;
     if (p[0] < 0x80)
         return 1;
     if (p[0] >= 0xc2 && p[0] <= 0xdf)
@@ -133,6 +150,15 @@ utf8_len(const unsigned char *p, size_t left)
     return n;
 }
 
+/* At a valid character: C0 but for newline and tab, DEL, or C1. Terminals that
+ * take U+009B for an escape sequence's start still exist. */
+static bool
+is_control(const unsigned char *p)
+{
+    return (*p < 32 && *p != '\n' && *p != '\t') || *p == 127 ||
+           (*p == 0xc2 && p[1] < 0xa0);
+}
+
 static void
 add_text(struct str *s, const void *data, size_t len, bool printable)
 {
@@ -140,14 +166,14 @@ add_text(struct str *s, const void *data, size_t len, bool printable)
 
     reserve(s, len);
     while (len > 0) {
-        size_t n = utf8_len(p, len);
+        size_t n = str_utf8_len(p, len);
 
         if (n == 0) {
             str_addz(s, "\xef\xbf\xbd");
             n = 1;
-        } else if (printable &&
-                   ((*p < 32 && *p != '\n' && *p != '\t') || *p == 127)) {
-            str_addf(s, "\\x%02x", *p);
+        } else if (printable && is_control(p)) {
+            /* The last byte is the character's number, for C1 as well. */
+            str_addf(s, "\\x%02x", p[n - 1]);
         } else if (*p == 0) {
             str_addz(s, "\xe2\x90\x80");
         } else {
@@ -211,25 +237,47 @@ str_to_u64(const char *text, uint64_t least, uint64_t most, uint64_t *out)
     return true;
 }
 
-/* A decimal number at *text, moving it on; false if there is none. */
+/* A decimal number without sign, in two parts so that whole numbers stay
+ * exact. */
+struct number {
+    uint64_t whole;
+    double fraction; /* [0, 1) */
+};
+
+/* Reads a number at *text, moving it on; false if there is none. */
 static bool
-read_number(const char **text, double *out)
+read_number(const char **text, struct number *out)
 {
     const char *p = *text;
-    char digits[32];
-    size_t n = 0;
+    double digit = 0.1;
 
-    while (isdigit((unsigned char)p[n]) || p[n] == '.')
-        n++;
-    if (n == 0 || n >= sizeof digits || !isdigit((unsigned char)*p))
+    *out = (struct number){0};
+    if (!isdigit((unsigned char)*p))
         return false;
-    memcpy(digits, p, n);
-    digits[n] = '\0';
-    if (strchr(digits, '.') != strrchr(digits, '.'))
-        return false;
-    *out = strtod(digits, NULL);
-    *text = p + n;
+    for (; isdigit((unsigned char)*p); p++)
+        if (__builtin_mul_overflow(out->whole, 10U, &out->whole) ||
+            __builtin_add_overflow(out->whole, (uint64_t)(*p - '0'),
+                                   &out->whole))
+            return false;
+    if (*p == '.') {
+        if (!isdigit((unsigned char)*++p))
+            return false;
+        for (; isdigit((unsigned char)*p); p++, digit /= 10)
+            out->fraction += digit * (*p - '0');
+    }
+    *text = p;
     return true;
+}
+
+/* total += n * unit, rounded to the nearest; false on overflow. */
+static bool
+add_scaled(uint64_t *total, const struct number *n, uint64_t unit)
+{
+    uint64_t v, part = (uint64_t)(n->fraction * (double)unit + 0.5);
+
+    return !__builtin_mul_overflow(n->whole, unit, &v) &&
+           !__builtin_add_overflow(v, part, &v) &&
+           !__builtin_add_overflow(*total, v, total);
 }
 
 bool
@@ -237,37 +285,38 @@ str_to_ms(const char *text, uint64_t *ms)
 {
     static const struct {
         const char *name;
-        double ms;
-    } units[] = {{"ms", 1},       {"s", 1000},      {"m", 60000},
-                 {"h", 3600000},  {"d", 86400000},  {"sec", 1000},
-                 {"min", 60000},  {"hour", 3600000}};
-    double total = 0, v;
+        uint64_t ms;
+    } units[] = {{"ms", 1},      {"s", 1000},      {"m", 60000},
+                 {"h", 3600000}, {"d", 86400000},  {"sec", 1000},
+                 {"min", 60000}, {"hour", 3600000}};
+    const size_t n_units = sizeof units / sizeof *units;
+    const uint64_t most = 1000000000000000U; /* some 30,000 years */
+    const char *start = text;
+    uint64_t total = 0;
+    struct number v;
 
-    if (!*text)
-        return false;
-    while (*text) {
+    do {
         size_t n = 0, i = 0;
+        bool bare;
 
+        bare = text == start; /* a bare number is seconds */
         if (!read_number(&text, &v))
             return false;
         while (isalpha((unsigned char)text[n]))
             n++;
-        if (n == 0 && *text == '\0' && total == 0) {
-            total = v * 1000; /* a bare number is seconds */
-            break;
-        }
-        for (i = 0; i < sizeof units / sizeof *units; i++)
-            if (strlen(units[i].name) == n &&
-                strncmp(units[i].name, text, n) == 0)
-                break;
-        if (i == sizeof units / sizeof *units)
+        while (i < n_units && (strlen(units[i].name) != n ||
+                               strncmp(units[i].name, text, n) != 0))
+            i++;
+        bare = bare && n == 0 && *text == '\0';
+        if (!bare && i == n_units)
             return false;
-        total += v * units[i].ms;
+        if (!add_scaled(&total, &v, bare ? 1000 : units[i].ms))
+            return false;
         text += n;
-    }
-    if (total > 1e15)
+    } while (*text);
+    if (total > most)
         return false;
-    *ms = (uint64_t)(total + 0.5);
+    *ms = total;
     return true;
 }
 
@@ -275,7 +324,8 @@ bool
 str_to_bytes(const char *text, uint64_t *bytes)
 {
     static const char units[] = "KMGT";
-    double v, scale = 1;
+    uint64_t scale = 1, total = 0;
+    struct number v;
     const char *u;
 
     if (!read_number(&text, &v))
@@ -289,9 +339,10 @@ str_to_bytes(const char *text, uint64_t *bytes)
     }
     if (*text == 'B' || *text == 'b')
         text++;
-    if (*text || v * scale > 1e18)
+    if (*text || (scale == 1 && v.fraction > 0) || /* no half bytes */
+        !add_scaled(&total, &v, scale) || total > INT64_MAX)
         return false;
-    *bytes = (uint64_t)(v * scale);
+    *bytes = total;
     return true;
 }
 
@@ -306,8 +357,7 @@ str_duration(uint64_t ms, char *out, size_t size)
         (void)snprintf(out, size, "%" PRIu64 ".%" PRIu64 "s", s,
                        ms % 1000 / 100);
     else if (s < 3600)
-        (void)snprintf(out, size, "%" PRIu64 "m%02" PRIu64 "s", s / 60,
-                       s % 60);
+        (void)snprintf(out, size, "%" PRIu64 "m%02" PRIu64 "s", s / 60, s % 60);
     else if (s < 86400)
         (void)snprintf(out, size, "%" PRIu64 "h%02" PRIu64 "m", s / 3600,
                        s % 3600 / 60);
@@ -327,9 +377,11 @@ str_time(int64_t at_ms, char *out, size_t size)
     out[0] = '\0';
     if (at_ms <= 0 || !gmtime_r(&s, &tm))
         return out;
+    /* A time that does not fit (a year beyond 9999) is no time. */
     n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (n)
-        (void)snprintf(out + n, size - n, ".%03dZ", (int)(at_ms % 1000));
+    if (n == 0 || snprintf(out + n, size - n, ".%03dZ", (int)(at_ms % 1000)) >=
+                      (int)(size - n))
+        out[0] = '\0';
     return out;
 }
 

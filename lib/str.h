@@ -26,8 +26,16 @@ const char *str_text(const struct str *s);
 void str_reset(struct str *s); /* empty, memory kept */
 void str_free(struct str *s);
 
-/* Copies at most size - 1 bytes and terminates; false if text was cut. */
+/* Copies at most size - 1 bytes and terminates; false if text was cut, which
+ * happens between characters. */
 bool str_copy(char *out, size_t size, const char *text);
+
+/* Length in bytes of the valid UTF-8 character at data, of which left bytes
+ * are there; 0 if there is none. */
+size_t str_utf8_len(const void *data, size_t left);
+
+/* The greatest length, at most most, that does not cut a UTF-8 character. */
+size_t str_utf8_cut(const char *text, size_t len, size_t most);
 
 /*
  * Adds bytes as valid UTF-8 for people and JSON: each byte that is no part of
@@ -35,8 +43,8 @@ bool str_copy(char *out, size_t size, const char *text);
  */
 void str_add_utf8(struct str *s, const void *data, size_t len);
 
-/* As str_add_utf8, but controls except newline and tab are written as \xNN:
- * for terminals and Markdown. */
+/* As str_add_utf8, but controls (C0, DEL and C1) except newline and tab are
+ * written as \xNN: for terminals and Markdown. */
 void str_add_printable(struct str *s, const void *data, size_t len);
 
 /* Adds text quoted for a POSIX shell, bare where no quoting is needed. */
@@ -46,12 +54,12 @@ void str_add_quoted(struct str *s, const char *text);
  * on anything else and on overflow. */
 bool str_to_ms(const char *text, uint64_t *ms);
 
-/* "512", "64K", "1.5G", "9GiB", "8GB": powers of 1024. */
+/* "512", "64K", "1.5G", "9GiB", "8GB": powers of 1024. False on anything else
+ * and above INT64_MAX. */
 bool str_to_bytes(const char *text, uint64_t *bytes);
 
 /* A whole decimal number without sign, within [least, most]. */
-bool str_to_u64(const char *text, uint64_t least, uint64_t most,
-                uint64_t *out);
+bool str_to_u64(const char *text, uint64_t least, uint64_t most, uint64_t *out);
 
 /* "1h02m", "3m05s", "4.2s", "87ms"; returns out. */
 const char *str_duration(uint64_t ms, char *out, size_t size);
