@@ -42,18 +42,21 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
 
-LIB := err log mem str loop conf bus subject topology codec task state dod proc
+LIB := err log mem str loop conf conf_value bus bus_remote bus_wire bus_ask bus_consumer subject topology codec codec_json \
+	codec_pb codec_tables task state dod proc
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
 
-ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o decide.o)
-WORKER_OBJS := $(addprefix $(B)/workers/,worker.o output.o)
-LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o)
+DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o)
+ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o policy.o) \
+	$(DECIDE_OBJS)
+WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o)
+LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
-	$(B)/router/decide.o
+	$(DECIDE_OBJS)
 
 BINS := $(PROGRAMS:%=$(B)/bin/%)
 

@@ -21,8 +21,11 @@ struct facts {
 };
 
 /* What to do with a wanted backend that has no worker and no configuration. */
-enum when_unavailable { UNAVAILABLE_LOCAL, UNAVAILABLE_QUEUE,
-                        UNAVAILABLE_REJECT };
+enum when_unavailable {
+    UNAVAILABLE_LOCAL,
+    UNAVAILABLE_QUEUE,
+    UNAVAILABLE_REJECT
+};
 
 struct executor_lane {
     const char *executor; /* as briefs name it: "devbox-codex" */

@@ -1,0 +1,34 @@
+/*
+ * fleet - which workers live, as their heartbeats say. Pure: time arrives as
+ * an argument.
+ *
+ * Heartbeats are not settled messages: a worker not heard for FLEET_SILENT_MS
+ * is forgotten. What one says of itself is believed only about itself.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef ROUTER_FLEET_H
+#define ROUTER_FLEET_H
+
+#include "lib/task.h"
+#include "router/decide.h"
+
+enum {
+    FLEET_SILENT_MS = 30000,
+    FLEET_MAX = 4096, /* workers; further ones are not counted */
+};
+
+struct fleet;
+
+struct fleet *fleet_new(void);
+void fleet_free(struct fleet *f); /* NULL is fine */
+
+/* now_ms: any monotonic clock, the same for all calls. */
+void fleet_hear(struct fleet *f, const struct heartbeat *hb, int64_t now_ms);
+
+/* The facts at now_ms. What configuration knows is added by the caller. */
+void fleet_facts(struct fleet *f, int64_t now_ms, struct facts *out);
+
+size_t fleet_size(const struct fleet *f); /* workers remembered */
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * judge - what becomes of one message on tasks.in: a pure function from bytes
+ * to a verdict. router.c carries it out.
+ *
+ * Thread: any.
+ */
+#ifndef ROUTER_JUDGE_H
+#define ROUTER_JUDGE_H
+
+#include "lib/mem.h"
+#include "lib/subject.h"
+#include "lib/task.h"
+#include "router/decide.h"
+
+enum {
+    /* Deliveries after which a message counts as what kills its router. */
+    JUDGE_DELIVERIES_MAX = 20,
+};
+
+/* A message as it arrived; nothing of it is trusted. */
+struct arrival {
+    const void *data;
+    size_t len;
+    const char *id;     /* Nats-Msg-Id, "" if none */
+    uint64_t seq;       /* in the stream */
+    uint64_t delivered; /* times, this one included */
+    int64_t stored_at_ms;
+};
+
+struct rules_of_house {
+    const struct policy *policy;
+    char **lanes; /* "backend.lane" beside the built-in ones; may be NULL */
+};
+
+enum verdict {
+    VERDICT_ROUTE,  /* publish task and decision */
+    VERDICT_LEAVE,  /* the ledger holds it and sends it again when due */
+    VERDICT_REJECT, /* understood, but no place will take it */
+    VERDICT_DEAD,   /* not understood */
+};
+
+struct judgement {
+    enum verdict verdict;
+    char id[TASK_ID_SIZE]; /* "" if none could be read */
+    char source[SUBJECT_TOKEN_MAX + 1];
+    char batch[SUBJECT_TOKEN_MAX + 1];
+    const char *reason;       /* of REJECT and DEAD */
+    struct task task;         /* of ROUTE, complete */
+    struct decision decision; /* of ROUTE */
+};
+
+/* Strings of *out live in pool, in a or are static. now_ms: wall clock. */
+void judge(const struct arrival *a, const struct rules_of_house *rules,
+           const struct facts *f, int64_t now_ms, struct mem_pool *pool,
+           struct judgement *out);
+
+/* Fills *out with the outcome of a task that never runs. */
+void judge_rejection(const struct judgement *j, int64_t now_ms,
+                     struct result *out);
+
+#endif

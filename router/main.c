@@ -1,0 +1,73 @@
+/*
+ * router - decides which worker carries out a task.
+ *
+ * Reads    tasks.in (durable router), hb.> to know who works
+ * Writes   tasks.<backend>.<lane>, results.router.<source> (rejected),
+ *          dead.router
+ * Config   the sections bus and router of config.yaml: ROUTER_CONF in router.h
+ * Signals  TERM and INT stop intake, finish the decisions in hand, then exit;
+ *          a second one exits at once
+ * Exit     0 asked to stop, 1 could not start or lost its rights on the bus
+ */
+#include "lib/bus.h"
+#include "lib/conf.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/mem.h"
+#include "lib/topology.h"
+#include "router/router.h"
+
+#include <string.h>
+
+struct program {
+    struct router_conf conf;
+};
+
+static const struct conf_opt options[] = {ROUTER_CONF(struct program, conf),
+                                          CONF_END};
+
+static int
+verify(struct bus *b, struct err *e)
+{
+    if (topology_verify(b, "TASKS_IN", "router", e) < 0 ||
+        topology_verify(b, "TASKS", NULL, e) < 0 ||
+        topology_verify(b, "RESULTS", NULL, e) < 0)
+        return -1;
+    return topology_verify(b, "DEAD", NULL, e);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct program program = {0};
+    struct router_conf *conf = &program.conf;
+    struct loop *loop = NULL;
+    struct bus *bus = NULL;
+    struct router *router = NULL;
+    struct err e = {0};
+    int rc = 1;
+
+    mem_setup();
+    log_open("router");
+    if (conf_load(&program, options,
+                  "shunt-router - decides which worker carries out a task",
+                  argc, argv, &e) < 0 ||
+        loop_open(&loop, &e) < 0 ||
+        bus_open(&bus, loop, &conf->bus, "router", conf->connect_timeout_ms,
+                 &e) < 0 ||
+        verify(bus, &e) < 0 || router_open(&router, bus, loop, conf, &e) < 0) {
+        log_error("router.start", "error=\"%s\"", LOG_TEXT(e.msg));
+    } else {
+        loop_on_term(loop, router_drain, router);
+        log_info("router.start", "url=%s version=%s", bus_url(bus),
+                 SHUNT_VERSION);
+        rc = loop_run(loop); /* until a signal, or until the bus gives up */
+        log_info("router.stop", "rc=%d", rc);
+    }
+
+    router_close(router);
+    bus_close(bus);
+    loop_close(loop); /* runs the last close callbacks */
+    conf_free(&program, options);
+    return rc;
+}

@@ -1,0 +1,467 @@
+#include "router/rules.h"
+
+#include "lib/str.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* --- 1. what the submitter pinned ---------------------------------------- */
+
+static bool
+is_provider(const char *name)
+{
+    return strcmp(name, "gpu") == 0 || strcmp(name, "gemini") == 0 ||
+           strcmp(name, "claude-api") == 0;
+}
+
+static bool
+is_backend(const char *name)
+{
+    return strcmp(name, "local") == 0 || strcmp(name, "codespace") == 0 ||
+           strcmp(name, "secutools") == 0;
+}
+
+/* The place a pin means: each may be given alone. */
+static struct place
+pinned_place(const struct question *q)
+{
+    const struct task *t = q->task;
+    struct place p = {t->backend, t->lane};
+
+    if (!*p.backend)
+        p.backend = is_provider(t->lane) || strcmp(t->lane, "auto") == 0
+                        ? "secutools"
+                        : "local";
+    if (*p.lane)
+        return p;
+    if (strcmp(p.backend, "secutools") == 0)
+        p.lane = is_provider(q->preferred) ? q->preferred : "auto";
+    else
+        p.lane = q->is_ai ? "claude-code" : "default";
+    return p;
+}
+
+static bool
+is_pinned(const struct question *q)
+{
+    return *q->task->backend || *q->task->lane;
+}
+
+static bool
+has_nothing_to_run(const struct question *q)
+{
+    return q->nothing_left;
+}
+
+static bool
+pins_unknown_backend(const struct question *q)
+{
+    return *q->task->backend && !is_backend(q->task->backend);
+}
+
+static bool
+pins_what_cannot_run_it(const struct question *q)
+{
+    const char *backend = pinned_place(q).backend;
+
+    return is_pinned(q) &&
+           strcmp(backend, q->is_ai ? "codespace" : "secutools") == 0;
+}
+
+static bool
+names_executor(const struct question *q)
+{
+    return q->executor;
+}
+
+static bool
+names_unknown_executor(const struct question *q)
+{
+    return *q->task->executor && !q->executor;
+}
+
+static const char *
+why_nothing(const struct question *q)
+{
+    (void)q;
+    return "nothing is left to run after the prefix";
+}
+
+static const char *
+why_unknown_backend(const struct question *q)
+{
+    return mem_pool_printf(q->pool,
+                           "backend '%s' is unknown; known are local, "
+                           "codespace and secutools",
+                           q->task->backend);
+}
+
+static const char *
+why_cannot_run(const struct question *q)
+{
+    return q->is_ai ? "backend codespace runs steps; a prompt goes to local "
+                      "(lane claude-code) or secutools"
+                    : "backend secutools answers prompts and cannot run "
+                      "steps; use local or codespace";
+}
+
+static const char *
+why_pinned(const struct question *q)
+{
+    struct place p = pinned_place(q);
+
+    return mem_pool_printf(q->pool, "the submitter asked for %s.%s", p.backend,
+                           p.lane);
+}
+
+static const char *
+why_unknown_executor(const struct question *q)
+{
+    struct str known = {0};
+    const char *why;
+
+    for (size_t i = 0; i < q->policy->n_executors; i++)
+        str_addf(&known, "%s%s", i ? ", " : "",
+                 q->policy->executors[i].executor);
+    why = mem_pool_printf(q->pool, "executor '%s' is unknown; known are %s",
+                          q->task->executor, str_text(&known));
+    str_free(&known);
+    return why;
+}
+
+static const char *
+why_executor(const struct question *q)
+{
+    return mem_pool_printf(q->pool, "executor %s means %s.%s",
+                           q->task->executor, q->executor->backend,
+                           q->executor->lane);
+}
+
+/* --- 2. AI tasks: seed 3's Decide, rule by rule -------------------------- */
+
+static bool
+needs_claude_code(const struct question *q)
+{
+    return q->is_ai && q->task->delegation &&
+           q->task->delegation->needs_claude_code;
+}
+
+static bool
+prefers_claude_code(const struct question *q)
+{
+    return q->is_ai && strcmp(q->preferred, "claude-code") == 0;
+}
+
+static bool
+must_not_delegate(const struct question *q)
+{
+    return q->is_ai &&
+           !(q->task->delegation && q->task->delegation->allow_delegation);
+}
+
+static bool
+prefers_provider(const struct question *q)
+{
+    return q->is_ai && is_provider(q->preferred);
+}
+
+static bool
+prefers_auto(const struct question *q)
+{
+    return q->is_ai && (!*q->preferred || strcmp(q->preferred, "auto") == 0);
+}
+
+/* A typo must not send real work to a platform that costs money. */
+static bool
+prefers_something_else(const struct question *q)
+{
+    return q->is_ai && !prefers_claude_code(q) && !prefers_provider(q) &&
+           !prefers_auto(q);
+}
+
+static const char *
+why_needs_claude(const struct question *q)
+{
+    (void)q;
+    return "needs_claude_code=true";
+}
+
+static const char *
+why_prefers(const struct question *q)
+{
+    return mem_pool_printf(q->pool, "preferred_ai=%s", q->preferred);
+}
+
+static const char *
+why_not_delegated(const struct question *q)
+{
+    (void)q;
+    return "allow_delegation=false (default)";
+}
+
+static const char *
+why_auto(const struct question *q)
+{
+    (void)q;
+    return "preferred_ai=auto (smart_triage)";
+}
+
+static const char *
+why_fail_safe(const struct question *q)
+{
+    return mem_pool_printf(q->pool, "unknown preferred_ai=%s → fail-safe",
+                           q->preferred);
+}
+
+/* --- 3. shell tasks: seed 1 ---------------------------------------------- */
+
+static bool
+agent_is_local(const struct question *q)
+{
+    return !q->is_ai && q->affinity == AFFINITY_LOCAL;
+}
+
+static bool
+agent_is_cloud(const struct question *q)
+{
+    return !q->is_ai && q->affinity == AFFINITY_CLOUD;
+}
+
+static bool
+says_local(const struct question *q)
+{
+    return !q->is_ai && q->prefix == PREFIX_LOCAL;
+}
+
+static bool
+says_cloud(const struct question *q)
+{
+    return !q->is_ai && q->prefix == PREFIX_CLOUD;
+}
+
+static bool
+runs_long(const struct question *q)
+{
+    return !q->is_ai && q->hints->runtime_ms > q->policy->cloud_runtime_ms;
+}
+
+static bool
+logs_heavily(const struct question *q)
+{
+    return !q->is_ai && q->hints->heavy_log;
+}
+
+static bool
+calls_models(const struct question *q)
+{
+    return !q->is_ai && q->hints->llm;
+}
+
+static bool
+runs_parallel(const struct question *q)
+{
+    return !q->is_ai && q->hints->parallel >= q->policy->cloud_parallel;
+}
+
+static bool
+outgrows_memory(const struct question *q)
+{
+    return !q->is_ai && q->hints->memory_bytes > q->policy->cloud_memory_bytes;
+}
+
+static bool
+memory_is_unknown(const struct question *q)
+{
+    return !q->is_ai && q->hints->memory_unknown;
+}
+
+/* All three of seed 1's exceptions: short, and in a UI, and a light check. A
+ * runtime that is not stated is not short. */
+static bool
+is_light_ui_work(const struct question *q)
+{
+    return !q->is_ai && q->hints->ui && q->hints->light &&
+           q->hints->runtime_ms > 0 &&
+           q->hints->runtime_ms <= q->policy->local_runtime_ms;
+}
+
+/* Between seed 1's two limits: in doubt a task goes to the cloud. */
+static bool
+runtime_is_in_doubt(const struct question *q)
+{
+    return !q->is_ai && q->hints->runtime_ms > q->policy->local_runtime_ms &&
+           !runs_long(q);
+}
+
+static bool
+score_is_high(const struct question *q)
+{
+    return !q->is_ai && q->score.points >= q->policy->threshold;
+}
+
+static bool
+score_is_low(const struct question *q)
+{
+    return !q->is_ai && !score_is_high(q);
+}
+
+static const char *
+why_agent(const struct question *q)
+{
+    return mem_pool_printf(q->pool, "agent %s works %s", q->task->hints->agent,
+                           q->affinity == AFFINITY_LOCAL ? "locally"
+                                                         : "in the cloud");
+}
+
+static const char *
+why_prefix(const struct question *q)
+{
+    return q->prefix == PREFIX_LOCAL ? "the prefix local: keeps it here"
+                                     : "the prefix cloud: sends it away";
+}
+
+static const char *
+compare_runtime(const struct question *q, const char *words, uint64_t limit_ms)
+{
+    char runtime[32], limit[32];
+
+    return mem_pool_printf(
+        q->pool, "stated runtime %s %s %s",
+        str_duration(q->hints->runtime_ms, runtime, sizeof runtime), words,
+        str_duration(limit_ms, limit, sizeof limit));
+}
+
+static const char *
+why_long(const struct question *q)
+{
+    return compare_runtime(q, "is over", q->policy->cloud_runtime_ms);
+}
+
+static const char *
+why_doubt(const struct question *q)
+{
+    return compare_runtime(q, "leaves doubt: it is over",
+                           q->policy->local_runtime_ms);
+}
+
+static const char *
+why_logs(const struct question *q)
+{
+    (void)q;
+    return "it prints a great deal";
+}
+
+static const char *
+why_models(const struct question *q)
+{
+    (void)q;
+    return "it calls language models or embeddings";
+}
+
+static const char *
+why_parallel(const struct question *q)
+{
+    return mem_pool_printf(q->pool, "it runs %" PRIu32 " jobs at once",
+                           q->hints->parallel);
+}
+
+static const char *
+why_memory(const struct question *q)
+{
+    return mem_pool_printf(
+        q->pool, "stated memory %" PRIu64 " MiB is over %" PRIu64 " MiB",
+        (q->hints->memory_bytes + (1U << 20) - 1) >> 20,
+        q->policy->cloud_memory_bytes >> 20);
+}
+
+static const char *
+why_memory_unknown(const struct question *q)
+{
+    (void)q;
+    return "its memory is stated to be unknown";
+}
+
+static const char *
+why_light(const struct question *q)
+{
+    (void)q;
+    return "it is short, in a UI and a light check";
+}
+
+static const char *
+why_score(const struct question *q)
+{
+    return mem_pool_printf(
+        q->pool, "score %" PRId32 " %s the threshold %" PRId32, q->score.points,
+        score_is_high(q) ? "reaches" : "is below", q->policy->threshold);
+}
+
+/* --- the table ----------------------------------------------------------- */
+
+/* In order of precedence: the first that holds decides. One of the last rules
+ * of each kind of task always holds. */
+const struct rule rules[] = {
+    {"nothing-to-run", has_nothing_to_run, TARGET_REJECT, false, why_nothing},
+    {"unknown-backend", pins_unknown_backend, TARGET_REJECT, false,
+     why_unknown_backend},
+    {"wrong-backend", pins_what_cannot_run_it, TARGET_REJECT, false,
+     why_cannot_run},
+    {"pinned", is_pinned, TARGET_PIN, false, why_pinned},
+    {"unknown-executor", names_unknown_executor, TARGET_REJECT, false,
+     why_unknown_executor},
+    {"executor", names_executor, TARGET_EXECUTOR, false, why_executor},
+
+    {"needs-claude-code", needs_claude_code, TARGET_CLAUDE, false,
+     why_needs_claude},
+    {"preferred-claude-code", prefers_claude_code, TARGET_CLAUDE, false,
+     why_prefers},
+    {"delegation-not-allowed", must_not_delegate, TARGET_CLAUDE, false,
+     why_not_delegated},
+    {"preferred-provider", prefers_provider, TARGET_PROVIDER, false,
+     why_prefers},
+    {"preferred-auto", prefers_auto, TARGET_AUTO, false, why_auto},
+    {"unknown-provider", prefers_something_else, TARGET_CLAUDE, false,
+     why_fail_safe},
+
+    {"affinity-local", agent_is_local, TARGET_LOCAL, false, why_agent},
+    {"prefix-local", says_local, TARGET_LOCAL, true, why_prefix},
+    {"prefix-cloud", says_cloud, TARGET_CLOUD, true, why_prefix},
+    {"force-runtime", runs_long, TARGET_CLOUD, false, why_long},
+    {"force-heavy-log", logs_heavily, TARGET_CLOUD, false, why_logs},
+    {"force-llm", calls_models, TARGET_CLOUD, false, why_models},
+    {"force-parallel", runs_parallel, TARGET_CLOUD, false, why_parallel},
+    {"force-memory", outgrows_memory, TARGET_CLOUD, false, why_memory},
+    {"force-memory-unknown", memory_is_unknown, TARGET_CLOUD, false,
+     why_memory_unknown},
+    {"light-ui-work", is_light_ui_work, TARGET_LOCAL, false, why_light},
+    {"affinity-cloud", agent_is_cloud, TARGET_CLOUD, false, why_agent},
+    {"runtime-in-doubt", runtime_is_in_doubt, TARGET_CLOUD, false, why_doubt},
+    {"score", score_is_high, TARGET_CLOUD, true, why_score},
+    {"score-too-low", score_is_low, TARGET_LOCAL, true, why_score},
+    {NULL, NULL, TARGET_REJECT, false, NULL},
+};
+_Static_assert(sizeof rules / sizeof *rules <= RULES_MAX, "room for them");
+
+struct place
+place_of(enum target target, const struct question *q)
+{
+    switch (target) {
+    case TARGET_REJECT:
+        break;
+    case TARGET_PIN:
+        return pinned_place(q);
+    case TARGET_EXECUTOR:
+        return (struct place){q->executor->backend, q->executor->lane};
+    case TARGET_CLAUDE:
+        return (struct place){"local", "claude-code"};
+    case TARGET_PROVIDER:
+        return (struct place){"secutools", q->preferred};
+    case TARGET_AUTO:
+        return (struct place){"secutools", "auto"};
+    case TARGET_LOCAL:
+        return (struct place){"local", "default"};
+    case TARGET_CLOUD:
+        return (struct place){"codespace", "default"};
+    }
+    return (struct place){"", ""};
+}
