@@ -6,8 +6,10 @@
  * calls are not used (FACTS: they block, and fetching overruns before 3.9).
  *
  * Thread: every function is called on the loop thread and every callback
- * arrives there. The library's own threads append to a locked queue and wake
- * the loop, no more.
+ * arrives there, never from inside the call that asked for it. The library's
+ * own threads append to a locked queue and wake the loop, no more; one thread
+ * of ours writes, so that no call blocks while the broker is away or stuck
+ * (bus_subscribe, bus_consume and their ends may, for a connection attempt).
  *
  * Delivery is at least once: a handler may see the same message again.
  */
@@ -50,14 +52,16 @@ struct bus_conf {
 int bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
              const char *role, int64_t timeout_ms, struct err *e);
 
-/* Flushes for at most 2 s, closes; pending callbacks are not called. NULL is
- * fine. Messages not settled must have been settled or dropped before. */
+/* Flushes for at most 2 s (5 s more if the broker has stopped reading), closes;
+ * pending callbacks are not called. NULL is fine. Messages not settled must
+ * have been settled or dropped before. */
 void bus_close(struct bus *b);
 
 enum bus_event {
     BUS_UP,     /* connected again */
     BUS_DOWN,   /* connection lost, reconnecting */
-    BUS_DENIED, /* a permission is missing; text names it: a person must act */
+    BUS_DENIED, /* a permission is missing, or the broker refuses us for good;
+                 * text says which: a person must act */
 };
 void bus_on_event(struct bus *b,
                   void (*fn)(void *ctx, enum bus_event event, const char *text),
@@ -158,7 +162,8 @@ struct bus_entry {
 typedef void bus_entry_fn(void *ctx, const struct bus_entry *entry,
                           const struct err *e);
 
-/* The last message on subject. The stream needs allow_direct. */
+/* The last message on subject. The stream needs allow_direct; a broker that
+ * has no such stream may keep silent: ERR_TIMEOUT. */
 void bus_get_last(struct bus *b, const char *stream, const char *subject,
                   int64_t timeout_ms, bus_entry_fn *fn, void *ctx);
 

@@ -209,7 +209,7 @@ parse_comparison(struct parser *p, bool *out)
 {
     struct value a, b;
     enum kind kind;
-    enum op op;
+    enum op op = OP_EQ;
 
     if (!parse_value(p, &a) || !take_op(p, &op) || !parse_value(p, &b))
         return false;

@@ -1,5 +1,6 @@
 #include "lib/mem.h"
 
+#include <link.h>
 #include <malloc.h>
 #include <stdalign.h>
 #include <stdarg.h>
@@ -7,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { BLOCK_SIZE = 4096 };
 
@@ -34,6 +37,37 @@ mem_setup(void)
     /* One heap: the bus library's threads would each bring their own. */
     (void)mallopt(M_ARENA_MAX, 1);
     (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+}
+
+/* Code is never written to, so its pages can be dropped at any time. Those
+ * that hold relocated data cannot, and are left alone. */
+static int
+drop_code(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    (void)size;
+    (void)ctx;
+    if (info->dlpi_addr == 0 || strncmp(info->dlpi_name, "linux-", 6) == 0)
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        uintptr_t from = info->dlpi_addr + p->p_vaddr;
+        uintptr_t to = from + p->p_memsz;
+
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) || (p->p_flags & PF_W))
+            continue;
+        from &= ~(page - 1);
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void
+mem_trim(void)
+{
+    (void)malloc_trim(0);
+    (void)dl_iterate_phdr(drop_code, NULL);
 }
 
 void *

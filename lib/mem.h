@@ -15,6 +15,10 @@
 /* Limits the C library's heaps: call first in every main. */
 void mem_setup(void);
 
+/* Gives back what only starting needed: call once before the loop runs. Code
+ * that is used again comes back from the page cache. */
+void mem_trim(void);
+
 void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *mem_zero(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 void *mem_resize(void *p, size_t size) __attribute__((returns_nonnull));

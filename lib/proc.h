@@ -3,12 +3,18 @@
  *
  * A child gets its own session and process group, an explicit environment, a
  * clean signal state, no inherited descriptors beyond 0, 1 and 2, and dies
- * with us (PR_SET_PDEATHSIG). With proc_adopt this process becomes a
- * subreaper: grandchildren that call setsid and lose their parent come to us,
- * are recognised by a variable in their environment and can be killed.
+ * with us (PR_SET_PDEATHSIG). A set that adopts makes this process a
+ * subreaper: descendants that lose their parent come to us, whatever session
+ * they moved to, and are waited for.
  *
- * Thread: the loop thread. Children are waited for with waitpid(-1): nobody
- * else in the process may start any.
+ * A family is what one piece of work may leave behind: the children started
+ * for it, their descendants, their sessions, and adopted processes whose
+ * environment holds the family's mark. An adopted process that shed both
+ * session and environment (env -i setsid) cannot be attributed; it is killed
+ * once no family is left that was open when it started.
+ *
+ * Thread: the loop thread, which must be the main thread. Children are waited
+ * for with waitpid(-1): nobody else in the process may start any.
  */
 #ifndef LIB_PROC_H
 #define LIB_PROC_H
@@ -21,8 +27,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct proc_set; /* the children of one loop */
-struct proc;     /* one child */
+struct proc_set;    /* the children of one loop */
+struct proc_family; /* those that belong together */
+struct proc;        /* one child */
 
 struct proc_end {
     bool signalled;
@@ -37,20 +44,23 @@ struct proc_opts {
     const char *const *env;  /* NULL-terminated; the whole environment */
     const char *workdir;     /* NULL: ours */
     int in, out, err;        /* descriptors for 0, 1, 2; -1: /dev/null */
-    bool keep_on_parent_death; /* no PDEATHSIG */
+    bool keep_on_parent_death;  /* no PDEATHSIG */
+    struct proc_family *family; /* NULL: none */
 };
 
 /* Installs the SIGCHLD handler. adopt: become a subreaper. */
 int proc_set_open(struct proc_set **out, struct loop *l, bool adopt,
                   struct err *e);
-/* Children must have ended. NULL is fine. */
+/* Forgets children that have not ended; families must have been closed. NULL
+ * is fine. */
 void proc_set_close(struct proc_set *s);
 
 /*
- * Starts a child; on_end is called once, on the loop, after it ended, and the
- * proc is freed after that call. ERR_NOT_FOUND: no such program or workdir
- * (the message says which); ERR_DENIED: not executable; ERR_UNAVAILABLE: no
- * resources.
+ * Starts a child; on_end is called once, on the loop and never before this
+ * returned, after it ended; the proc is freed after that call. ERR_NOT_FOUND:
+ * no such program or workdir (the message says which); ERR_DENIED: not
+ * executable; ERR_INVALID: arguments too long, or no format the system can
+ * execute; ERR_UNAVAILABLE: no resources.
  */
 int proc_start(struct proc_set *s, const struct proc_opts *o,
                void (*on_end)(void *ctx, const struct proc_end *end),
@@ -59,16 +69,29 @@ int proc_start(struct proc_set *s, const struct proc_opts *o,
 pid_t proc_pid(const struct proc *p);
 /* To its process group; false if it is gone. */
 bool proc_signal(struct proc *p, int signo);
+/* on_end will not be called. */
+void proc_forget(struct proc *p);
+
+/* mark: an entry the caller puts into the environment of the family's
+ * children ("SHUNT_RUN=x"), unlike any other's; copied, cut at 127. */
+struct proc_family *proc_family_open(struct proc_set *s, const char *mark);
 
 /*
- * Sends signo to every process whose environment holds mark ("SHUNT_RUN=x")
- * and that descends from us, and returns how many there were: 0 is the proof
- * that none is left. Cheap when this process has no children but those of
- * proc_start: then only their families are looked at.
+ * Sends signo (0: none) to each of the family that is alive and returns how
+ * many there were: 0 is the proof that none is left. What is born meanwhile
+ * is met by the next call: repeat until 0. Looks at our descendants only.
  */
-int proc_signal_marked(struct proc_set *s, const char *mark, int signo);
+int proc_family_signal(struct proc_family *f, int signo);
 
-/* Whether adopted children (not started with proc_start) exist at all. */
+/* Call once nothing of it is alive. Kills adopted processes that no family
+ * still open can have started. NULL is fine. */
+void proc_family_close(struct proc_family *f);
+
+/*
+ * Whether adopted children (not started with proc_start) exist at all, which
+ * costs one system call. Without any, a family whose children have ended is
+ * gone: proc_family_signal need not be asked.
+ */
 bool proc_has_adopted(struct proc_set *s);
 
 /* A pipe, close-on-exec on both ends, our reading end non-blocking. */

@@ -12,6 +12,8 @@ struct broker;
 /* Starts a server with JetStream and waits until it answers; skips the test
  * (cmocka skip()) if there is no nats-server on PATH. */
 struct broker *broker_start(void);
+/* The same with more lines of configuration, with or without JetStream. */
+struct broker *broker_start_with(const char *more, bool jetstream);
 const char *broker_url(const struct broker *b);
 /* kill -9, the store and the port stay. */
 void broker_kill(struct broker *b);

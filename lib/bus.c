@@ -1,0 +1,330 @@
+#include "lib/bus_private.h"
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/subject.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct bus_sub {
+    struct bus_sub *next;
+    struct bus *bus;
+    natsSubscription *sub;
+    int64_t sid;
+    bus_note_fn *fn;
+    void *ctx;
+};
+
+/* --- shared by the parts -------------------------------------------------- */
+
+bool
+bus_text_ok(const char *text, size_t max)
+{
+    size_t len = strnlen(text, max + 1);
+
+    if (len == 0 || len > max)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] <= ' ' || text[i] == 127)
+            return false;
+    return true;
+}
+
+natsMsg *
+bus_message(const char *subject, const char *reply, const void *data,
+            size_t len)
+{
+    natsMsg *m = NULL;
+
+    if (natsMsg_Create(&m, subject, reply, data, (int)len) != NATS_OK)
+        abort(); /* as lib/mem: a few bytes do not fail */
+    return m;
+}
+
+const char *
+bus_header(natsMsg *m, const char *name)
+{
+    const char *value = NULL;
+
+    if (natsMsgHeader_Get(m, name, &value) != NATS_OK || !value)
+        return "";
+    return value;
+}
+
+bool
+bus_number(const char *text, uint64_t *out)
+{
+    return str_to_u64(text, 0, UINT64_MAX, out);
+}
+
+int64_t
+bus_jitter(struct bus *b, int64_t n)
+{
+    /* xorshift: spreads retries, guards nothing. */
+    b->random ^= b->random << 13;
+    b->random ^= b->random >> 7;
+    b->random ^= b->random << 17;
+    return n > 0 ? (int64_t)(b->random % (uint64_t)n) : 0;
+}
+
+/* --- the timer ------------------------------------------------------------ */
+
+static void
+on_timer(void *ctx)
+{
+    struct bus *b = ctx;
+    int64_t now = loop_now_ms(), asks, pulls;
+
+    b->timer_at = 0;
+    asks = ask_tick(b, now);
+    pulls = consumer_tick(b, now);
+    bus_due(b, asks < pulls ? asks : pulls);
+    /* Timers run before the loop sleeps: do not let it, whoever waits for
+     * what was told here looks when it wakes. */
+    loop_waker_wake(b->waker);
+}
+
+void
+bus_due(struct bus *b, int64_t at_ms)
+{
+    int64_t now;
+
+    if (at_ms == INT64_MAX || (b->timer_at && b->timer_at <= at_ms))
+        return;
+    now = loop_now_ms();
+    b->timer_at = at_ms;
+    if (b->timer)
+        loop_timer_again(b->timer, at_ms - now, 0);
+    else
+        b->timer = loop_timer_start(b->loop, at_ms - now, 0, on_timer, b);
+}
+
+/* --- dispatch ------------------------------------------------------------- */
+
+static void
+take_note(struct bus *b, int64_t sid, natsMsg *m)
+{
+    const char *reply = natsMsg_GetReply(m);
+    struct bus_sub *s = b->subs;
+
+    while (s && s->sid != sid)
+        s = s->next;
+    if (s) {
+        struct bus_note note = {
+            .subject = natsMsg_GetSubject(m),
+            .reply = reply ? reply : "",
+            .data = (const uint8_t *)natsMsg_GetData(m),
+            .len = (size_t)natsMsg_GetDataLength(m),
+        };
+
+        s->fn(s->ctx, &note);
+    }
+    natsMsg_Destroy(m);
+}
+
+static void
+tell(struct bus *b, enum bus_event event, const char *text)
+{
+    if (b->on_event)
+        b->on_event(b->event_ctx, event, text);
+    else if (event == BUS_DENIED)
+        log_error("bus.denied", "text=\"%s\"", LOG_TEXT(text));
+}
+
+static void
+take_down(struct bus *b, uint64_t epoch)
+{
+    b->up = false;
+    ask_lost(b, epoch);
+    tell(b, BUS_DOWN, bus_url(b));
+}
+
+static void
+take_up(struct bus *b)
+{
+    b->up = true;
+    ask_up(b);
+    consumer_up(b);
+    tell(b, BUS_UP, bus_url(b));
+}
+
+static void
+take(struct bus *b, struct wire_item *item)
+{
+    switch (item->kind) {
+    case WIRE_MSG:
+        if (item->sid == b->answers_sid)
+            ask_take(b, item->msg);
+        else if (!consumer_take(b, item->sid, item->msg))
+            take_note(b, item->sid, item->msg);
+        break;
+    case WIRE_UP:
+        take_up(b);
+        break;
+    case WIRE_DOWN:
+        take_down(b, item->epoch);
+        break;
+    case WIRE_DENIED:
+        tell(b, BUS_DENIED, item->text);
+        break;
+    }
+}
+
+static void
+on_wake(void *ctx)
+{
+    struct bus *b = ctx;
+    struct wire_item *items;
+    size_t n = wire_take(b->wire, &items);
+
+    /* What the callbacks settle is asked for again in one go, below. */
+    b->draining = true;
+    for (size_t i = 0; i < n; i++) {
+        char *text = items[i].text;
+
+        take(b, &items[i]);
+        mem_free(text);
+    }
+    b->draining = false;
+    if (n)
+        consumer_top_up_all(b);
+}
+
+static void
+wake(void *ctx)
+{
+    struct bus *b = ctx;
+
+    loop_waker_wake(b->waker);
+}
+
+/* --- opening and closing -------------------------------------------------- */
+
+static int
+subscribe_answers(struct bus *b, const char *name, struct err *e)
+{
+    char subject[BUS_REPLY_SIZE], unique[23];
+
+    str_random(unique, sizeof unique);
+    (void)snprintf(b->inbox, sizeof b->inbox, "_INBOX.%s.%s", name, unique);
+    (void)snprintf(subject, sizeof subject, "%s.*", b->inbox);
+    return wire_subscribe(b->wire, subject, false, &b->answers, &b->answers_sid,
+                          e);
+}
+
+int
+bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
+         const char *role, int64_t timeout_ms, struct err *e)
+{
+    struct bus *b = MEM_NEW(struct bus);
+    char name[SUBJECT_TOKEN_MAX + 1], seed[14];
+
+    subject_token_from(role, "client", name);
+    str_random(seed, sizeof seed);
+    memcpy(&b->random, seed, sizeof b->random);
+    b->loop = loop;
+    b->up = true;
+    b->waker = loop_waker_open(loop, on_wake, b);
+    if (wire_open(&b->wire, conf, name, timeout_ms, wake, b, e) < 0 ||
+        subscribe_answers(b, name, e) < 0) {
+        bus_close(b);
+        return -1;
+    }
+    /* Connecting needs more than staying connected. */
+    (void)malloc_trim(0);
+    *out = b;
+    return 0;
+}
+
+void
+bus_close(struct bus *b)
+{
+    if (!b)
+        return;
+    wire_unsubscribe(b->answers);
+    wire_close(b->wire);
+    ask_free_all(b);
+    loop_timer_stop(b->timer);
+    loop_waker_close(b->waker);
+    mem_free(b);
+}
+
+void
+bus_on_event(struct bus *b,
+             void (*fn)(void *ctx, enum bus_event event, const char *text),
+             void *ctx)
+{
+    b->on_event = fn;
+    b->event_ctx = ctx;
+}
+
+bool
+bus_is_up(const struct bus *b)
+{
+    return b->up && wire_up(b->wire);
+}
+
+const char *
+bus_url(const struct bus *b)
+{
+    return wire_url(b->wire);
+}
+
+size_t
+bus_max_payload(const struct bus *b)
+{
+    size_t max = wire_max_payload(b->wire);
+
+    /* The broker counts our headers too. */
+    return max > BUS_HEADER_ROOM ? max - BUS_HEADER_ROOM : 0;
+}
+
+/* --- core NATS ------------------------------------------------------------ */
+
+void
+bus_send(struct bus *b, const char *subject, const void *data, size_t len)
+{
+    if (!bus_is_up(b) || len > bus_max_payload(b) ||
+        !bus_text_ok(subject, BUS_SUBJECT_MAX))
+        return;
+    (void)wire_send(b->wire, bus_message(subject, NULL, data, len), true);
+}
+
+int
+bus_subscribe(struct bus *b, const char *subject, bus_note_fn *fn, void *ctx,
+              struct bus_sub **out, struct err *e)
+{
+    struct bus_sub *s;
+
+    if (!bus_text_ok(subject, BUS_SUBJECT_MAX))
+        return err_set(e, ERR_INVALID, "subscribe: not a subject");
+    s = MEM_NEW(struct bus_sub);
+    if (wire_subscribe(b->wire, subject, true, &s->sub, &s->sid, e) < 0) {
+        mem_free(s);
+        return -1;
+    }
+    s->bus = b;
+    s->fn = fn;
+    s->ctx = ctx;
+    s->next = b->subs;
+    b->subs = s;
+    *out = s;
+    return 0;
+}
+
+void
+bus_unsubscribe(struct bus_sub *s)
+{
+    struct bus_sub **at;
+
+    if (!s)
+        return;
+    for (at = &s->bus->subs; *at != s; at = &(*at)->next)
+        ;
+    *at = s->next;
+    wire_unsubscribe(s->sub);
+    mem_free(s);
+}

@@ -1,0 +1,612 @@
+/*
+ * bus_ask - everything that waits for one answer: requests, durable
+ * publications, reads of single messages.
+ *
+ * Each waits in a slot of one table. The reply subject names slot and serial
+ * number, so an answer finds its slot without a search, and an answer that
+ * comes late, twice or from a stranger finds a serial that is not its own.
+ */
+#include "lib/bus_private.h"
+
+#include "lib/log.h"
+#include "lib/mem.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    UNTIL_TRY_MS = 5000,
+    UNTIL_FIRST_MS = 100, /* backoff of bus_publish_until */
+    UNTIL_MOST_MS = 10000,
+    ANSWER_MAX = 64 * 1024, /* of an acknowledgement; real ones have 100 */
+};
+
+enum ask_kind { ASK_REPLY, ASK_STORED, ASK_ENTRY };
+
+struct ask {
+    uint64_t serial; /* 0: the slot is free */
+    enum ask_kind kind;
+    union {
+        bus_reply_fn *reply;
+        bus_stored_fn *stored;
+        bus_entry_fn *entry;
+    } fn;
+    void *ctx;
+    int64_t deadline, timeout_ms;
+    uint64_t epoch;     /* of the connection it was sent by */
+    enum err_code fail; /* ERR_NONE, or what to report at the deadline */
+    const char *why;
+    unsigned next_free; /* index + 1 */
+    char subject[64];   /* shortened, for messages */
+};
+
+/* A publication that is tried until it is stored. */
+struct until {
+    struct until *next, *prev;
+    struct bus *bus;
+    struct bus_publication p; /* pointers are ours */
+    bus_stored_fn *fn;
+    void *ctx;
+    int64_t due; /* next try; INT64_MAX: one is under way */
+    int64_t wait_ms;
+};
+
+/* --- slots ---------------------------------------------------------------- */
+
+static void
+grow(struct bus *b)
+{
+    unsigned n = b->n_asks ? b->n_asks * 2 : 16;
+
+    b->asks = mem_resize(b->asks, n * sizeof *b->asks);
+    for (unsigned i = n; i-- > b->n_asks;) {
+        b->asks[i] = (struct ask){.next_free = b->free_ask};
+        b->free_ask = i + 1;
+    }
+    b->n_asks = n;
+}
+
+/* A slot that waits for an answer to what is sent on subject. */
+static struct ask *
+ask_new(struct bus *b, enum ask_kind kind, const char *subject,
+        int64_t timeout_ms, void *ctx)
+{
+    struct ask *a;
+
+    if (!b->free_ask)
+        grow(b);
+    a = &b->asks[b->free_ask - 1];
+    b->free_ask = a->next_free;
+    a->serial = ++b->ask_serial;
+    a->kind = kind;
+    a->ctx = ctx;
+    a->timeout_ms = timeout_ms;
+    a->deadline = loop_now_ms() + timeout_ms;
+    a->epoch = wire_epoch(b->wire);
+    a->fail = ERR_NONE;
+    (void)str_copy(a->subject, sizeof a->subject, subject);
+    return a;
+}
+
+static void
+ask_free(struct bus *b, struct ask *a)
+{
+    a->serial = 0;
+    a->fn.reply = NULL;
+    a->next_free = b->free_ask;
+    b->free_ask = (unsigned)(a - b->asks) + 1;
+}
+
+static void
+call_failed(const struct ask *a, const struct err *e)
+{
+    switch (a->kind) {
+    case ASK_REPLY:
+        if (a->fn.reply)
+            a->fn.reply(a->ctx, NULL, e);
+        break;
+    case ASK_STORED:
+        if (a->fn.stored)
+            a->fn.stored(a->ctx, NULL, e);
+        break;
+    case ASK_ENTRY:
+        if (a->fn.entry)
+            a->fn.entry(a->ctx, NULL, e);
+        break;
+    }
+}
+
+/* Ends slot with an error; the table may move meanwhile. */
+static void
+ask_fail(struct bus *b, struct ask *slot, enum err_code code, const char *why)
+{
+    struct ask a = *slot;
+    struct err e;
+
+    ask_free(b, slot);
+    err_set(&e, code, "%s: %s", a.subject, why);
+    call_failed(&a, &e);
+}
+
+/* Failures known at once are told later all the same: a caller need not
+ * expect its callback inside its own call. */
+static void
+ask_fail_soon(struct bus *b, struct ask *a, enum err_code code, const char *why)
+{
+    a->fail = code;
+    a->why = why;
+    a->deadline = loop_now_ms();
+    bus_due(b, a->deadline);
+}
+
+/* Sends what a waits for; headers as in p, which may be NULL. */
+static void
+ask_send(struct bus *b, struct ask *a, const char *subject, const void *data,
+         size_t len, const struct bus_publication *p)
+{
+    char reply[BUS_REPLY_SIZE], revision[24];
+    natsMsg *m;
+
+    if (!bus_text_ok(subject, BUS_SUBJECT_MAX) ||
+        (p && p->id && !bus_text_ok(p->id, BUS_ID_MAX))) {
+        ask_fail_soon(b, a, ERR_INVALID, "not a subject or message id");
+        return;
+    }
+    if (len > bus_max_payload(b)) {
+        ask_fail_soon(b, a, ERR_INVALID, "larger than the broker allows");
+        return;
+    }
+    if (!bus_is_up(b)) {
+        ask_fail_soon(b, a, ERR_UNAVAILABLE, "not connected to the broker");
+        return;
+    }
+    (void)snprintf(reply, sizeof reply, "%s.%x-%" PRIx64, b->inbox,
+                   (unsigned)(a - b->asks), a->serial);
+    m = bus_message(subject, reply, data, len);
+    if (p && p->id)
+        (void)natsMsgHeader_Set(m, "Nats-Msg-Id", p->id);
+    if (p && p->expect != BUS_ANY_REVISION) {
+        (void)snprintf(revision, sizeof revision, "%" PRId64, p->expect);
+        (void)natsMsgHeader_Set(m, "Nats-Expected-Last-Subject-Sequence",
+                                revision);
+    }
+    if (wire_send(b->wire, m, false))
+        bus_due(b, a->deadline);
+    else
+        ask_fail_soon(b, a, ERR_UNAVAILABLE, "the broker does not read");
+}
+
+/* --- answers -------------------------------------------------------------- */
+
+/* What the error object of an acknowledgement means for the program. */
+static enum err_code
+api_error_code(int64_t code, int64_t err_code)
+{
+    switch (err_code) {
+    case 10071: /* wrong last sequence, of the subject or the stream */
+    case 10164:
+        return ERR_CONFLICT;
+    case 10002: /* resource limits of the account */
+    case 10077: /* full, or the disk is */
+        return ERR_UNAVAILABLE;
+    case 10054: /* larger than the stream allows */
+        return ERR_INVALID;
+    default:
+        return code >= 400 && code < 500 ? ERR_INVALID : ERR_UNAVAILABLE;
+    }
+}
+
+/* Reads {"stream":"S","seq":N,"duplicate":true} or {"error":{...}}. */
+static int
+read_stored(natsMsg *m, struct bus_stored *out, struct err *e)
+{
+    const char *data = natsMsg_GetData(m);
+    size_t len = (size_t)natsMsg_GetDataLength(m);
+    json_t *json = NULL, *error, *seq;
+    int rc = -1;
+
+    if (data && len <= ANSWER_MAX)
+        json = json_loadb(data, len, 0, NULL);
+    error = json_object_get(json, "error");
+    seq = json_object_get(json, "seq");
+    if (error) {
+        const char *text =
+            json_string_value(json_object_get(error, "description"));
+
+        err_set(e,
+                api_error_code(
+                    json_integer_value(json_object_get(error, "code")),
+                    json_integer_value(json_object_get(error, "err_code"))),
+                "%s", LOG_TEXT(text ? text : "refused"));
+    } else if (!json_is_string(json_object_get(json, "stream")) ||
+               !json_is_integer(seq) || json_integer_value(seq) <= 0) {
+        /* Not an acknowledgement, so the message may or may not be stored. */
+        err_set(e, ERR_TIMEOUT, "the answer is no acknowledgement");
+    } else {
+        out->seq = (uint64_t)json_integer_value(seq);
+        out->duplicate = json_is_true(json_object_get(json, "duplicate"));
+        rc = 0;
+    }
+    json_decref(json);
+    return rc;
+}
+
+/* Milliseconds since 1970 of "2006-01-02T15:04:05.999Z"; 0 if it is none. */
+static int64_t
+read_time(const char *text)
+{
+    struct tm tm = {0};
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    int64_t ms = 0, scale = 100;
+
+    if (!rest)
+        return 0;
+    if (*rest == '.')
+        for (rest++; *rest >= '0' && *rest <= '9'; rest++, scale /= 10)
+            ms += (*rest - '0') * scale;
+    return (int64_t)timegm(&tm) * 1000 + ms;
+}
+
+/* 0: *out is filled; 1: there is none; -1: e says why not. */
+static int
+read_entry(natsMsg *m, struct bus_entry *out, struct err *e)
+{
+    const char *status = bus_header(m, "Status");
+
+    if (strcmp(status, "404") == 0)
+        return 1;
+    if (*status)
+        return err_set(e, ERR_INVALID, "the broker answers %s %s",
+                       LOG_TEXT(status),
+                       LOG_TEXT(bus_header(m, "Description")));
+    out->subject = bus_header(m, "Nats-Subject");
+    out->data = (const uint8_t *)natsMsg_GetData(m);
+    out->len = (size_t)natsMsg_GetDataLength(m);
+    out->stored_at_ms = read_time(bus_header(m, "Nats-Time-Stamp"));
+    if (!*out->subject ||
+        !bus_number(bus_header(m, "Nats-Sequence"), &out->revision))
+        return err_set(e, ERR_TIMEOUT, "the answer is no stored message");
+    return 0;
+}
+
+static void
+answer_stored(const struct ask *a, natsMsg *m)
+{
+    struct bus_stored stored = {0};
+    struct err e;
+
+    if (!a->fn.stored)
+        return;
+    if (read_stored(m, &stored, &e) < 0) {
+        err_wrap(&e, "%s", a->subject);
+        a->fn.stored(a->ctx, NULL, &e);
+    } else {
+        a->fn.stored(a->ctx, &stored, NULL);
+    }
+}
+
+static void
+answer_entry(const struct ask *a, natsMsg *m)
+{
+    struct bus_entry entry = {0};
+    struct err e;
+    int rc;
+
+    if (!a->fn.entry)
+        return;
+    rc = read_entry(m, &entry, &e);
+    if (rc < 0)
+        err_wrap(&e, "%s", a->subject);
+    a->fn.entry(a->ctx, rc == 0 ? &entry : NULL, rc < 0 ? &e : NULL);
+}
+
+static void
+answer_reply(const struct ask *a, natsMsg *m)
+{
+    const char *reply = natsMsg_GetReply(m);
+    struct bus_note note = {
+        .subject = natsMsg_GetSubject(m),
+        .reply = reply ? reply : "",
+        .data = (const uint8_t *)natsMsg_GetData(m),
+        .len = (size_t)natsMsg_GetDataLength(m),
+    };
+
+    if (a->fn.reply)
+        a->fn.reply(a->ctx, &note, NULL);
+}
+
+/* The slot that "<index>-<serial>" in hex means, or NULL. */
+static struct ask *
+find(struct bus *b, const char *subject)
+{
+    size_t len = strlen(b->inbox);
+    unsigned long long index, serial;
+    char *end;
+
+    if (strncmp(subject, b->inbox, len) != 0 || subject[len] != '.')
+        return NULL;
+    index = strtoull(subject + len + 1, &end, 16);
+    if (*end != '-' || index >= b->n_asks)
+        return NULL;
+    serial = strtoull(end + 1, &end, 16);
+    if (*end || serial == 0 || b->asks[index].serial != serial)
+        return NULL;
+    return &b->asks[index];
+}
+
+void
+ask_take(struct bus *b, natsMsg *m)
+{
+    struct ask *slot = find(b, natsMsg_GetSubject(m)), a;
+
+    if (!slot) {
+        natsMsg_Destroy(m);
+        return;
+    }
+    if (natsMsg_IsNoResponders(m)) {
+        natsMsg_Destroy(m);
+        ask_fail(b, slot, ERR_UNAVAILABLE, "nobody answers there");
+        return;
+    }
+    a = *slot;
+    ask_free(b, slot);
+    switch (a.kind) {
+    case ASK_REPLY:
+        answer_reply(&a, m);
+        break;
+    case ASK_STORED:
+        answer_stored(&a, m);
+        break;
+    case ASK_ENTRY:
+        answer_entry(&a, m);
+        break;
+    }
+    natsMsg_Destroy(m);
+}
+
+void
+ask_lost(struct bus *b, uint64_t epoch)
+{
+    for (unsigned i = 0; i < b->n_asks; i++)
+        if (b->asks[i].serial && b->asks[i].epoch < epoch &&
+            b->asks[i].fail == ERR_NONE)
+            ask_fail(b, &b->asks[i], ERR_TIMEOUT,
+                     "the connection broke before the answer came");
+}
+
+/* --- what callers ask ----------------------------------------------------- */
+
+void
+bus_request(struct bus *b, const char *subject, const void *data, size_t len,
+            int64_t timeout_ms, bus_reply_fn *fn, void *ctx)
+{
+    struct ask *a = ask_new(b, ASK_REPLY, subject, timeout_ms, ctx);
+
+    a->fn.reply = fn;
+    ask_send(b, a, subject, data, len, NULL);
+}
+
+struct call {
+    struct str *answer;
+    struct err *e;
+    bool done;
+    int rc;
+};
+
+static void
+on_call_reply(void *ctx, const struct bus_note *note, const struct err *e)
+{
+    struct call *c = ctx;
+
+    c->done = true;
+    if (note)
+        str_add(c->answer, note->data, note->len);
+    else
+        c->rc = err_set(c->e, e->code, "%s", e->msg);
+}
+
+int
+bus_call(struct bus *b, const char *subject, const void *data, size_t len,
+         int64_t timeout_ms, struct str *answer, struct err *e)
+{
+    struct call c = {.answer = answer, .e = e};
+
+    bus_request(b, subject, data, len, timeout_ms, on_call_reply, &c);
+    if (!loop_until(b->loop, &c.done, -1)) {
+        bus_forget(b, &c);
+        return err_set(e, ERR_TIMEOUT, "%s: interrupted", subject);
+    }
+    return c.rc;
+}
+
+void
+bus_publish(struct bus *b, const struct bus_publication *p, int64_t timeout_ms,
+            bus_stored_fn *fn, void *ctx)
+{
+    struct ask *a = ask_new(b, ASK_STORED, p->subject, timeout_ms, ctx);
+
+    a->fn.stored = fn;
+    ask_send(b, a, p->subject, p->data, p->len, p);
+}
+
+void
+bus_get_last(struct bus *b, const char *stream, const char *subject,
+             int64_t timeout_ms, bus_entry_fn *fn, void *ctx)
+{
+    struct ask *a = ask_new(b, ASK_ENTRY, subject, timeout_ms, ctx);
+    char api[BUS_SUBJECT_MAX + 1];
+
+    a->fn.entry = fn;
+    /* The subject rides in the request's subject, where permissions see it. */
+    (void)snprintf(api, sizeof api, "$JS.API.DIRECT.GET.%s.%s", stream,
+                   subject);
+    ask_send(b, a, api, NULL, 0, NULL);
+}
+
+void
+bus_get_next(struct bus *b, const char *stream, const char *subject,
+             uint64_t seq, int64_t timeout_ms, bus_entry_fn *fn, void *ctx)
+{
+    struct ask *a = ask_new(b, ASK_ENTRY, subject, timeout_ms, ctx);
+    char api[BUS_SUBJECT_MAX + 1], body[BUS_SUBJECT_MAX + 64];
+
+    a->fn.entry = fn;
+    if (!bus_text_ok(subject, BUS_SUBJECT_MAX) || strpbrk(subject, "\"\\")) {
+        ask_fail_soon(b, a, ERR_INVALID, "not a subject");
+        return;
+    }
+    (void)snprintf(api, sizeof api, "$JS.API.DIRECT.GET.%s", stream);
+    (void)snprintf(body, sizeof body,
+                   "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"%s\"}",
+                   seq ? seq : 1, subject);
+    ask_send(b, a, api, body, strlen(body), NULL);
+}
+
+/* --- until it is stored --------------------------------------------------- */
+
+static void
+until_free(struct until *u)
+{
+    if (u->prev)
+        u->prev->next = u->next;
+    else
+        u->bus->untils = u->next;
+    if (u->next)
+        u->next->prev = u->prev;
+    mem_free((char *)u->p.subject);
+    mem_free((char *)u->p.id);
+    mem_free((void *)u->p.data);
+    mem_free(u);
+}
+
+static void
+on_until(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct until *u = ctx;
+
+    if (e && (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT)) {
+        u->due =
+            loop_now_ms() + u->wait_ms / 2 + bus_jitter(u->bus, u->wait_ms);
+        u->wait_ms *= 2;
+        if (u->wait_ms > UNTIL_MOST_MS)
+            u->wait_ms = UNTIL_MOST_MS;
+        bus_due(u->bus, u->due);
+        return;
+    }
+    if (u->fn)
+        u->fn(u->ctx, stored, e);
+    until_free(u);
+}
+
+static void
+until_try(struct until *u)
+{
+    u->due = INT64_MAX;
+    bus_publish(u->bus, &u->p, UNTIL_TRY_MS, on_until, u);
+}
+
+void
+bus_publish_until(struct bus *b, const struct bus_publication *p,
+                  bus_stored_fn *fn, void *ctx)
+{
+    struct until *u = MEM_NEW(struct until);
+    void *data = mem_alloc(p->len);
+
+    if (p->len)
+        memcpy(data, p->data, p->len);
+    u->bus = b;
+    u->p = (struct bus_publication){
+        .subject = mem_strdup(p->subject),
+        .id = mem_strdup(p->id),
+        .data = data,
+        .len = p->len,
+        .expect = BUS_ANY_REVISION,
+    };
+    u->fn = fn;
+    u->ctx = ctx;
+    u->wait_ms = UNTIL_FIRST_MS;
+    u->next = b->untils;
+    if (u->next)
+        u->next->prev = u;
+    b->untils = u;
+    until_try(u);
+}
+
+void
+ask_up(struct bus *b)
+{
+    int64_t now = loop_now_ms();
+
+    /* Soon, but not everybody in the same millisecond. */
+    for (struct until *u = b->untils; u; u = u->next)
+        if (u->due != INT64_MAX) {
+            u->due = now + bus_jitter(b, UNTIL_FIRST_MS);
+            u->wait_ms = UNTIL_FIRST_MS;
+            bus_due(b, u->due);
+        }
+}
+
+static int64_t
+tick_untils(struct bus *b, int64_t now)
+{
+    int64_t next = INT64_MAX;
+
+    for (struct until *u = b->untils; u; u = u->next) {
+        if (u->due <= now)
+            until_try(u);
+        else if (u->due < next)
+            next = u->due;
+    }
+    return next;
+}
+
+int64_t
+ask_tick(struct bus *b, int64_t now)
+{
+    int64_t next;
+
+    for (unsigned i = 0; i < b->n_asks; i++) {
+        struct ask *a = &b->asks[i];
+        char why[64];
+
+        if (!a->serial || a->deadline > now)
+            continue;
+        (void)snprintf(why, sizeof why, "no answer in %" PRId64 " ms",
+                       a->timeout_ms);
+        if (a->fail == ERR_NONE)
+            ask_fail(b, a, ERR_TIMEOUT, why);
+        else
+            ask_fail(b, a, a->fail, a->why);
+    }
+    next = tick_untils(b, now);
+    for (unsigned i = 0; i < b->n_asks; i++)
+        if (b->asks[i].serial && b->asks[i].deadline < next)
+            next = b->asks[i].deadline;
+    return next;
+}
+
+void
+bus_forget(struct bus *b, const void *ctx)
+{
+    for (unsigned i = 0; i < b->n_asks; i++)
+        if (b->asks[i].serial && b->asks[i].ctx == ctx)
+            ask_free(b, &b->asks[i]);
+    /* What was promised to be stored still is; only nobody is told. */
+    for (struct until *u = b->untils; u; u = u->next)
+        if (u->ctx == ctx)
+            u->fn = NULL;
+    if (b->event_ctx == ctx)
+        b->on_event = NULL;
+}
+
+void
+ask_free_all(struct bus *b)
+{
+    while (b->untils)
+        until_free(b->untils);
+    mem_free(b->asks);
+}

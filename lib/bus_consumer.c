@@ -1,0 +1,451 @@
+/*
+ * bus_consumer - durable pull consumers.
+ *
+ * A pull asks for a number of messages for 10 s. Several pulls of one consumer
+ * overlap, and the broker serves them in turn, so messages are counted against
+ * their sum: outstanding. A pull that ends unserved says by how much. What is
+ * lost without a word (a broker that died) is corrected when the connection
+ * comes back, or at the latest when every pull must have ended.
+ */
+#include "lib/bus_private.h"
+
+#include "lib/log.h"
+#include "lib/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PULL_MS = 10000,
+    PULL_OVER_MS = 11000,  /* by now a pull has ended, told or untold */
+    STALL_FIRST_MS = 1000, /* backoff while the broker refuses */
+    STALL_MOST_MS = 10000,
+};
+
+struct bus_consumer {
+    struct bus_consumer *next;
+    struct bus *bus;
+    natsSubscription *sub;
+    int64_t sid;
+    bus_msg_fn *fn;
+    void *ctx;
+    bool closed;
+    char name[96]; /* "<stream>.<durable>" */
+    char pull_subject[128];
+    char inbox[BUS_REPLY_SIZE];
+
+    unsigned window, unsettled;
+    unsigned outstanding;       /* asked for and not yet come */
+    uint64_t epoch;             /* pulls of an older one count no more */
+    unsigned recent;            /* asked for since the last check */
+    int64_t check_at;           /* 0: nothing is outstanding */
+    int64_t pulled_at;          /* the last pull */
+    int64_t retry_at, stall_ms; /* 0: not stalled */
+};
+
+struct delivery {
+    struct bus_msg m; /* first: what callers have points here */
+    struct bus_consumer *consumer;
+    natsMsg *msg;
+};
+
+/* --- asking --------------------------------------------------------------- */
+
+static void
+pull(struct bus_consumer *c, unsigned n, int64_t now)
+{
+    char reply[BUS_REPLY_SIZE + 48], body[96];
+
+    (void)snprintf(reply, sizeof reply, "%s.%" PRIu64 "-%u", c->inbox, c->epoch,
+                   n);
+    (void)snprintf(body, sizeof body, "{\"batch\":%u,\"expires\":%d000000}", n,
+                   PULL_MS);
+    if (!wire_send(c->bus->wire,
+                   bus_message(c->pull_subject, reply, body, strlen(body)),
+                   false))
+        return; /* the broker does not read; the check asks again */
+    c->outstanding += n;
+    c->recent += n;
+    c->pulled_at = now;
+}
+
+/*
+ * Asks for what the window has room for: in quarters of it, so that pulls
+ * overlap without becoming many, or for whatever there is room for if nothing
+ * is outstanding, so that a slow handler does not hold up the free places.
+ */
+static void
+top_up(struct bus_consumer *c)
+{
+    unsigned used = c->outstanding + c->unsettled;
+    int64_t now;
+
+    if (c->closed || used >= c->window || !bus_is_up(c->bus) ||
+        (c->outstanding > 0 && (c->window - used) < c->window / 4))
+        return;
+    now = loop_now_ms();
+    if (c->retry_at > now) {
+        bus_due(c->bus, c->retry_at);
+        return;
+    }
+    c->retry_at = 0;
+    pull(c, c->window - used, now);
+    if (!c->check_at) {
+        c->check_at = now + PULL_OVER_MS;
+        bus_due(c->bus, c->check_at);
+    }
+}
+
+void
+consumer_top_up_all(struct bus *b)
+{
+    for (struct bus_consumer *c = b->consumers; c; c = c->next)
+        top_up(c);
+}
+
+static void
+settled(struct bus_consumer *c)
+{
+    c->unsettled--;
+    if (c->closed && c->unsettled == 0)
+        mem_free(c);
+    else if (!c->bus->draining)
+        top_up(c);
+}
+
+static void
+forget_pulls(struct bus_consumer *c)
+{
+    c->outstanding = 0;
+    c->recent = 0;
+    c->check_at = 0;
+    c->epoch++;
+}
+
+void
+consumer_up(struct bus *b)
+{
+    for (struct bus_consumer *c = b->consumers; c; c = c->next) {
+        forget_pulls(c);
+        c->retry_at = 0;
+        top_up(c);
+    }
+}
+
+static void
+stall(struct bus_consumer *c, const char *status, const char *text)
+{
+    int64_t now = loop_now_ms();
+
+    if (c->retry_at > now)
+        return; /* several pulls end with one cause */
+    if (c->stall_ms == 0) {
+        c->stall_ms = STALL_FIRST_MS;
+        log_warn("bus.consumer_stalled", "consumer=%s status=%s text=\"%s\"",
+                 c->name, LOG_TEXT(status), LOG_TEXT(text));
+    } else {
+        c->stall_ms *= 2;
+        if (c->stall_ms > STALL_MOST_MS)
+            c->stall_ms = STALL_MOST_MS;
+    }
+    c->retry_at =
+        loop_now_ms() + c->stall_ms + bus_jitter(c->bus, c->stall_ms / 4);
+    bus_due(c->bus, c->retry_at);
+}
+
+/* Corrects what is outstanding by what can still be. */
+static void
+check(struct bus_consumer *c, int64_t now)
+{
+    if (c->outstanding > 0 && now - c->pulled_at >= PULL_OVER_MS) {
+        /* No pull lives that long: nobody took this one. */
+        forget_pulls(c);
+        stall(c, "none", "the broker does not answer pulls");
+        return;
+    }
+    if (c->outstanding > c->recent)
+        c->outstanding = c->recent; /* older ones have ended */
+    c->recent = 0;
+    c->check_at = c->outstanding ? now + PULL_OVER_MS : 0;
+}
+
+int64_t
+consumer_tick(struct bus *b, int64_t now)
+{
+    int64_t next = INT64_MAX;
+
+    for (struct bus_consumer *c = b->consumers; c; c = c->next) {
+        if (c->check_at && c->check_at <= now)
+            check(c, now);
+        top_up(c);
+        if (c->check_at && c->check_at < next)
+            next = c->check_at;
+        if (c->retry_at > now && c->retry_at < next)
+            next = c->retry_at;
+    }
+    return next;
+}
+
+/* --- what comes ----------------------------------------------------------- */
+
+static void
+settle(struct bus *b, const char *reply, const char *word)
+{
+    (void)wire_send(b->wire, bus_message(reply, NULL, word, strlen(word)),
+                    false);
+}
+
+static void
+unstall(struct bus_consumer *c)
+{
+    if (c->stall_ms == 0)
+        return;
+    c->stall_ms = 0;
+    c->retry_at = 0;
+    log_info("bus.consumer_resumed", "consumer=%s", c->name);
+}
+
+/* How many messages the pull that reply names asked for; 0: none of ours. */
+static unsigned
+pull_size(const struct bus_consumer *c, const char *reply)
+{
+    size_t len = strlen(c->inbox);
+    unsigned long long epoch, n;
+    char *end;
+
+    if (strncmp(reply, c->inbox, len) != 0 || reply[len] != '.')
+        return 0;
+    epoch = strtoull(reply + len + 1, &end, 10);
+    if (*end != '-' || epoch != c->epoch)
+        return 0;
+    n = strtoull(end + 1, &end, 10);
+    return *end || n > INT32_MAX ? 0 : (unsigned)n;
+}
+
+/* A pull ended, or the broker says that it is still there. */
+static void
+take_status(struct bus_consumer *c, natsMsg *m)
+{
+    const char *status = bus_header(m, "Status");
+    const char *pending = bus_header(m, "Nats-Pending-Messages");
+    unsigned left = pull_size(c, natsMsg_GetSubject(m));
+    uint64_t told;
+
+    if (left == 0 || !*status || strcmp(status, "100") == 0)
+        return;
+    if (*pending && bus_number(pending, &told) && told < left)
+        left = (unsigned)told;
+    c->outstanding -= left < c->outstanding ? left : c->outstanding;
+    if (strcmp(status, "408") != 0 && strcmp(status, "404") != 0)
+        stall(c, status, bus_header(m, "Description"));
+    else if (loop_now_ms() - c->pulled_at < STALL_FIRST_MS)
+        /* Ended as soon as begun: asking again at once would spin. */
+        c->retry_at = loop_now_ms() + STALL_FIRST_MS;
+    else
+        unstall(c);
+}
+
+/*
+ * Reads $JS.ACK.<stream>.<durable>.<delivered>.<stream seq>.<consumer seq>.
+ * <nanoseconds>.<pending>, or the newer form with two tokens, domain and
+ * account, before the stream and perhaps one more at the end. It must be of
+ * this consumer: nobody else may make us publish anywhere.
+ */
+static bool
+read_reply(const struct bus_consumer *c, const char *reply, struct bus_msg *m)
+{
+    enum { PREFIX = 8, MOST = 12, COUNTS = 5 };
+    const char *token[MOST + 1];
+    uint64_t v[COUNTS];
+    size_t n = 0, first, len = strlen(c->name);
+
+    if (!reply || strncmp(reply, "$JS.ACK.", PREFIX) != 0)
+        return false;
+    for (const char *p = reply + PREFIX; p && n <= MOST; n++) {
+        token[n] = p;
+        p = strchr(p, '.');
+        if (p)
+            p++;
+    }
+    if (n != 7 && (n < 9 || n > MOST))
+        return false;
+    first = n == 7 ? 0 : 2;
+    if (strncmp(token[first], c->name, len) != 0 || token[first][len] != '.')
+        return false;
+    for (size_t i = 0; i < COUNTS; i++) {
+        const char *start = token[first + 2 + i];
+        char text[24];
+        size_t size = strcspn(start, ".");
+
+        if (size >= sizeof text)
+            return false;
+        memcpy(text, start, size);
+        text[size] = '\0';
+        if (!bus_number(text, &v[i]))
+            return false;
+    }
+    m->delivered = v[0];
+    m->seq = v[1];
+    m->stored_at_ms = (int64_t)(v[3] / 1000000);
+    m->pending = v[4];
+    return true;
+}
+
+static void
+take_delivery(struct bus_consumer *c, natsMsg *msg, const struct bus_msg *meta)
+{
+    struct delivery *d;
+
+    if (c->outstanding > 0)
+        c->outstanding--;
+    unstall(c);
+    if (c->unsettled >= c->window) {
+        settle(c->bus, natsMsg_GetReply(msg), "-NAK");
+        natsMsg_Destroy(msg);
+        return;
+    }
+    d = MEM_NEW(struct delivery);
+    d->m = *meta;
+    d->m.subject = natsMsg_GetSubject(msg);
+    d->m.data = (const uint8_t *)natsMsg_GetData(msg);
+    d->m.len = (size_t)natsMsg_GetDataLength(msg);
+    d->m.id = bus_header(msg, "Nats-Msg-Id");
+    d->consumer = c;
+    d->msg = msg;
+    c->unsettled++;
+    c->fn(c->ctx, &d->m);
+}
+
+bool
+consumer_take(struct bus *b, int64_t sid, natsMsg *m)
+{
+    struct bus_consumer *c = b->consumers;
+    struct bus_msg meta = {0};
+
+    while (c && c->sid != sid)
+        c = c->next;
+    if (!c)
+        return false;
+    if (read_reply(c, natsMsg_GetReply(m), &meta)) {
+        take_delivery(c, m, &meta);
+    } else {
+        take_status(c, m); /* or junk, which says nothing */
+        natsMsg_Destroy(m);
+    }
+    return true;
+}
+
+/* --- what callers do ------------------------------------------------------ */
+
+int
+bus_consume(struct bus *b, const char *stream, const char *durable,
+            bus_msg_fn *fn, void *ctx, struct bus_consumer **out, struct err *e)
+{
+    struct bus_consumer *c = MEM_NEW(struct bus_consumer);
+    char subject[BUS_REPLY_SIZE + 8];
+    int n;
+
+    n = snprintf(c->name, sizeof c->name, "%s.%s", stream, durable);
+    if (n < 0 || (size_t)n >= sizeof c->name ||
+        !bus_text_ok(c->name, sizeof c->name)) {
+        mem_free(c);
+        return err_set(e, ERR_INVALID, "consumer %s of %s: not a name", durable,
+                       stream);
+    }
+    (void)snprintf(c->pull_subject, sizeof c->pull_subject,
+                   "$JS.API.CONSUMER.MSG.NEXT.%s", c->name);
+    (void)snprintf(c->inbox, sizeof c->inbox, "%s.c%u", b->inbox,
+                   ++b->consumer_serial);
+    (void)snprintf(subject, sizeof subject, "%s.*", c->inbox);
+    if (wire_subscribe(b->wire, subject, false, &c->sub, &c->sid, e) < 0) {
+        mem_free(c);
+        return -1;
+    }
+    c->bus = b;
+    c->fn = fn;
+    c->ctx = ctx;
+    c->next = b->consumers;
+    b->consumers = c;
+    *out = c;
+    return 0;
+}
+
+void
+bus_consumer_window(struct bus_consumer *c, unsigned n)
+{
+    c->window = n;
+    if (!c->bus->draining)
+        top_up(c);
+}
+
+unsigned
+bus_consumer_unsettled(const struct bus_consumer *c)
+{
+    return c->unsettled;
+}
+
+void
+bus_consumer_close(struct bus_consumer *c)
+{
+    struct bus_consumer **at;
+
+    if (!c)
+        return;
+    for (at = &c->bus->consumers; *at != c; at = &(*at)->next)
+        ;
+    *at = c->next;
+    wire_unsubscribe(c->sub);
+    c->closed = true;
+    if (c->unsettled == 0)
+        mem_free(c);
+}
+
+static void
+finish(struct bus_msg *m, const char *word)
+{
+    struct delivery *d = (struct delivery *)m;
+    struct bus_consumer *c = d->consumer;
+
+    if (word)
+        settle(c->bus, natsMsg_GetReply(d->msg), word);
+    natsMsg_Destroy(d->msg);
+    mem_free(d);
+    settled(c);
+}
+
+void
+bus_msg_done(struct bus_msg *m)
+{
+    finish(m, "+ACK");
+}
+
+void
+bus_msg_retry(struct bus_msg *m, int64_t delay_ms)
+{
+    const int64_t most = INT64_C(30) * 24 * 3600 * 1000;
+    char word[64];
+
+    if (delay_ms <= 0) {
+        finish(m, "-NAK");
+        return;
+    }
+    (void)snprintf(word, sizeof word, "-NAK {\"delay\": %" PRId64 "}",
+                   (delay_ms < most ? delay_ms : most) * 1000000);
+    finish(m, word);
+}
+
+void
+bus_msg_progress(struct bus_msg *m)
+{
+    struct delivery *d = (struct delivery *)m;
+
+    settle(d->consumer->bus, natsMsg_GetReply(d->msg), "+WPI");
+}
+
+void
+bus_msg_drop(struct bus_msg *m)
+{
+    finish(m, NULL);
+}

@@ -1,0 +1,847 @@
+#include "lib/proc.h"
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/str.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    BUCKETS = 256,          /* of the table of children, a power of two */
+    STACK_SIZE = 64 * 1024, /* of a child between clone and exec */
+    ENVIRON_MAX = 8 << 20,  /* beyond that a mark is not looked for */
+    SEQ_WHOLE = 2048,       /* a shorter read of a /proc list was all of it */
+};
+
+struct proc {
+    struct proc *next;    /* in its bucket */
+    struct proc *sibling; /* in its family */
+    struct proc_set *set;
+    struct proc_family *family;
+    pid_t pid;
+    bool ended; /* kept until its family closes: its session may live on */
+    void (*on_end)(void *ctx, const struct proc_end *end);
+    void *ctx;
+};
+
+/* A process met by ancestry, which may lose that ancestry later. */
+struct kin {
+    pid_t pid;
+    uint64_t started;
+};
+
+struct proc_family {
+    struct proc_family *next, *prev;
+    struct proc_set *set;
+    struct proc *procs;
+    struct kin *kin;
+    size_t n_kin, cap_kin;
+    uint64_t opened; /* in ticks since boot, as field 22 of stat */
+    char mark[128];
+};
+
+struct proc_set {
+    struct proc *buckets[BUCKETS];
+    struct proc_family *oldest, *newest;
+    struct loop_signal *sigchld;
+    char *stack;
+    int null_fd;
+    int children_fd; /* /proc/self/task/<pid>/children; -1: no such file */
+    bool adopt;
+    bool swept; /* leftovers were killed, and their children may come to us */
+};
+
+/* --- the table of children ----------------------------------------------- */
+
+static struct proc **
+bucket(struct proc_set *s, pid_t pid)
+{
+    return &s->buckets[(unsigned)pid & (BUCKETS - 1)];
+}
+
+static struct proc *
+find(struct proc_set *s, pid_t pid)
+{
+    struct proc *p = *bucket(s, pid);
+
+    while (p && p->pid != pid)
+        p = p->next;
+    return p;
+}
+
+static void
+unlink_proc(struct proc_set *s, struct proc *p)
+{
+    struct proc **at = bucket(s, p->pid);
+
+    while (*at && *at != p)
+        at = &(*at)->next;
+    if (*at)
+        *at = p->next;
+}
+
+static void
+link_proc(struct proc_set *s, struct proc *p)
+{
+    struct proc *old = find(s, p->pid);
+
+    /* The number was free, so nothing is left of the session it named. Who
+     * ended and was kept stays in its family's list, out of the table. */
+    if (old)
+        unlink_proc(s, old);
+    p->next = *bucket(s, p->pid);
+    *bucket(s, p->pid) = p;
+    if (p->family) {
+        p->sibling = p->family->procs;
+        p->family->procs = p;
+    }
+}
+
+/* --- /proc --------------------------------------------------------------- */
+
+struct stat_line {
+    char state;
+    pid_t parent, group, session;
+    int threads;
+    uint64_t started;
+};
+
+/* Reads a whole file of /proc; false if it cannot be read or is too long. */
+static bool
+read_file(int dir, const char *path, size_t most, struct str *out)
+{
+    char buf[4096];
+    ssize_t n = -1;
+    int fd;
+
+    str_reset(out);
+    fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    while (out->len <= most && (n = read(fd, buf, sizeof buf)) > 0)
+        str_add(out, buf, (size_t)n);
+    (void)close(fd);
+    return n == 0;
+}
+
+static bool
+read_stat(pid_t pid, struct stat_line *st)
+{
+    char path[64], buf[1024], *p;
+    ssize_t n;
+    int fd;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    n = read(fd, buf, sizeof buf - 1);
+    (void)close(fd);
+    if (n <= 0)
+        return false;
+    buf[n] = '\0';
+    p = strrchr(buf, ')'); /* the name before it may hold anything */
+    return p && sscanf(p + 1,
+                       " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d"
+                       " %*d %*d %*d %d %*d %" SCNu64,
+                       &st->state, &st->parent, &st->group, &st->session,
+                       &st->threads, &st->started) == 6;
+}
+
+/* A leader that has ended while other threads run is a zombie by name only. */
+static bool
+is_alive(const struct stat_line *st)
+{
+    return (st->state != 'Z' && st->state != 'X') || st->threads > 1;
+}
+
+uint64_t
+proc_started(pid_t pid)
+{
+    struct stat_line st;
+
+    return read_stat(pid, &st) ? st.started : 0;
+}
+
+/* A process still to be looked at. */
+struct node {
+    pid_t pid;
+    bool ours; /* by ancestry */
+};
+
+struct nodes {
+    struct node *v;
+    size_t n, cap;
+};
+
+static void
+push(struct nodes *ns, pid_t pid, bool ours)
+{
+    if (ns->n == ns->cap) {
+        ns->cap = ns->cap ? ns->cap * 2 : 64;
+        ns->v = mem_resize(ns->v, ns->cap * sizeof *ns->v);
+    }
+    ns->v[ns->n++] = (struct node){pid, ours};
+}
+
+static void
+push_list(struct nodes *ns, const char *text, bool ours)
+{
+    char *end;
+    long pid;
+
+    for (;; text = end) {
+        pid = strtol(text, &end, 10);
+        if (end == text)
+            return;
+        push(ns, (pid_t)pid, ours);
+    }
+}
+
+/* The children of pid, of all its threads. */
+static void
+push_children(struct nodes *ns, pid_t pid, bool ours)
+{
+    struct str text = {0};
+    struct dirent *d;
+    char path[300];
+    DIR *dir;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    dir = opendir(path);
+    while (dir && (d = readdir(dir)) != NULL) {
+        if (d->d_name[0] == '.')
+            continue;
+        (void)snprintf(path, sizeof path, "%s/children", d->d_name);
+        if (read_file(dirfd(dir), path, SIZE_MAX - 1, &text))
+            push_list(ns, str_text(&text), ours);
+    }
+    if (dir)
+        (void)closedir(dir);
+    str_free(&text);
+}
+
+/* The same on a kernel without lists of children: asks everybody. */
+static void
+push_children_slowly(struct nodes *ns, pid_t pid, bool ours)
+{
+    struct stat_line st;
+    struct dirent *d;
+    long child;
+    DIR *dir;
+
+    dir = opendir("/proc");
+    while (dir && (d = readdir(dir)) != NULL) {
+        child = strtol(d->d_name, NULL, 10);
+        if (child > 0 && read_stat((pid_t)child, &st) && st.parent == pid)
+            push(ns, (pid_t)child, ours);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
+static void
+push_children_of(const struct proc_set *s, struct nodes *ns, pid_t pid,
+                 bool ours)
+{
+    if (s->children_fd >= 0)
+        push_children(ns, pid, ours);
+    else
+        push_children_slowly(ns, pid, ours);
+}
+
+/* Whether the environment pid was started with holds mark as an entry. */
+static bool
+has_mark(pid_t pid, const char *mark)
+{
+    struct str text = {0};
+    size_t len = strlen(mark);
+    char path[64];
+    bool found = false;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    if (read_file(AT_FDCWD, path, ENVIRON_MAX, &text))
+        for (size_t at = 0; !found && at + len <= text.len;
+             at += strnlen(text.data + at, text.len - at) + 1)
+            found = memcmp(text.data + at, mark, len) == 0 &&
+                    (at + len == text.len || text.data[at + len] == '\0');
+    str_free(&text);
+    return found;
+}
+
+/* --- families ------------------------------------------------------------ */
+
+static uint64_t
+ticks_now(void)
+{
+    uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (uint64_t)ts.tv_sec * hz + (uint64_t)ts.tv_nsec * hz / 1000000000;
+}
+
+struct proc_family *
+proc_family_open(struct proc_set *s, const char *mark)
+{
+    struct proc_family *f = MEM_NEW(struct proc_family);
+
+    f->set = s;
+    f->opened = ticks_now();
+    (void)str_copy(f->mark, sizeof f->mark, mark);
+    f->prev = s->newest;
+    if (s->newest)
+        s->newest->next = f;
+    else
+        s->oldest = f;
+    s->newest = f;
+    return f;
+}
+
+static bool
+is_kin(const struct proc_family *f, pid_t pid, uint64_t started)
+{
+    for (size_t i = 0; i < f->n_kin; i++)
+        if (f->kin[i].pid == pid && f->kin[i].started == started)
+            return true;
+    return false;
+}
+
+static void
+remember(struct proc_family *f, pid_t pid, uint64_t started)
+{
+    if (is_kin(f, pid, started))
+        return;
+    if (f->n_kin == f->cap_kin) {
+        f->cap_kin = f->cap_kin ? f->cap_kin * 2 : 16;
+        f->kin = mem_resize(f->kin, f->cap_kin * sizeof *f->kin);
+    }
+    f->kin[f->n_kin++] = (struct kin){pid, started};
+}
+
+static bool
+in_session(const struct proc_family *f, const struct stat_line *st)
+{
+    const struct proc *leader = find(f->set, st->session);
+
+    if (leader && leader->family == f)
+        return true;
+    leader = find(f->set, st->group);
+    return leader && leader->family == f;
+}
+
+static bool
+belongs(const struct proc_family *f, const struct node *at,
+        const struct stat_line *st)
+{
+    return at->ours || in_session(f, st) || is_kin(f, at->pid, st->started) ||
+           has_mark(at->pid, f->mark);
+}
+
+int
+proc_family_signal(struct proc_family *f, int signo)
+{
+    struct proc_set *s = f->set;
+    struct nodes todo = {0};
+    struct stat_line st;
+    int count = 0;
+
+    push_children_of(s, &todo, getpid(), false);
+    while (todo.n > 0) {
+        struct node at = todo.v[--todo.n];
+        const struct proc *own = find(s, at.pid);
+
+        if (own && !own->ended && own->family != f)
+            continue; /* somebody else's, with all below it */
+        if (!read_stat(at.pid, &st))
+            continue;
+        if (belongs(f, &at, &st)) {
+            at.ours = true;
+            /* Its parent may be gone before the next call, and with it the
+             * only sign that it belongs here. */
+            remember(f, at.pid, st.started);
+            if (is_alive(&st)) {
+                count++;
+                if (signo)
+                    (void)kill(at.pid, signo);
+            }
+        }
+        push_children_of(s, &todo, at.pid, at.ours);
+    }
+    mem_free(todo.v);
+    return count;
+}
+
+bool
+proc_has_adopted(struct proc_set *s)
+{
+    char buf[SEQ_WHOLE * 4], *at = buf, *end;
+    const struct proc *p;
+    ssize_t n;
+    long pid;
+
+    if (s->children_fd < 0)
+        return s->adopt;
+    n = pread(s->children_fd, buf, sizeof buf - 1, 0);
+    if (n < 0 || n >= SEQ_WHOLE)
+        return true; /* perhaps; the caller looks closely then */
+    buf[n] = '\0';
+    for (;; at = end) {
+        pid = strtol(at, &end, 10);
+        if (end == at)
+            return false;
+        p = find(s, (pid_t)pid);
+        if (!p || p->ended)
+            return true;
+    }
+}
+
+/* Kills adopted processes that are older than every family still open. */
+static void
+sweep(struct proc_set *s)
+{
+    uint64_t limit = s->oldest ? s->oldest->opened : UINT64_MAX;
+    struct nodes todo = {0};
+    struct stat_line st;
+
+    s->swept = false;
+    push_children_of(s, &todo, getpid(), false);
+    while (todo.n > 0) {
+        struct node at = todo.v[--todo.n];
+        const struct proc *own = find(s, at.pid);
+
+        if ((own && !own->ended) || !read_stat(at.pid, &st))
+            continue;
+        if (!at.ours && st.started >= limit)
+            continue;
+        push_children_of(s, &todo, at.pid, true);
+        if (is_alive(&st)) {
+            log_warn("proc.leftover", "pid=%d session=%d", (int)at.pid,
+                     (int)st.session);
+            (void)kill(at.pid, SIGKILL);
+            s->swept = true;
+        }
+    }
+    mem_free(todo.v);
+}
+
+void
+proc_family_close(struct proc_family *f)
+{
+    struct proc_set *s;
+    struct proc *p, *next;
+
+    if (!f)
+        return;
+    s = f->set;
+    for (p = f->procs; p; p = next) {
+        next = p->sibling;
+        p->family = NULL;
+        if (p->ended) {
+            unlink_proc(s, p);
+            mem_free(p);
+        }
+    }
+    if (f->prev)
+        f->prev->next = f->next;
+    else
+        s->oldest = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
+    else
+        s->newest = f->prev;
+    mem_free(f->kin);
+    mem_free(f);
+    if (s->adopt && proc_has_adopted(s))
+        sweep(s);
+}
+
+/* --- ends ---------------------------------------------------------------- */
+
+static uint64_t
+cpu_ms(const struct rusage *ru)
+{
+    return (uint64_t)(ru->ru_utime.tv_sec + ru->ru_stime.tv_sec) * 1000 +
+           (uint64_t)(ru->ru_utime.tv_usec + ru->ru_stime.tv_usec) / 1000;
+}
+
+static void
+ended(struct proc_set *s, struct proc *p, int status, const struct rusage *ru)
+{
+    struct proc_end end = {.signalled = WIFSIGNALED(status),
+                           .code = WIFSIGNALED(status) ? WTERMSIG(status)
+                                                       : WEXITSTATUS(status),
+                           .max_rss_bytes = (uint64_t)ru->ru_maxrss * 1024,
+                           .cpu_ms = cpu_ms(ru)};
+    void (*on_end)(void *, const struct proc_end *) = p->on_end;
+    void *ctx = p->ctx;
+
+    p->ended = true;
+    if (!p->family) {
+        unlink_proc(s, p);
+        mem_free(p);
+    }
+    if (on_end)
+        on_end(ctx, &end);
+}
+
+static void
+on_sigchld(void *ctx)
+{
+    struct proc_set *s = ctx;
+    struct rusage ru;
+    struct proc *p;
+    int status;
+    pid_t pid;
+
+    while ((pid = wait4(-1, &status, WNOHANG, &ru)) > 0) {
+        p = find(s, pid);
+        if (p && !p->ended)
+            ended(s, p, status, &ru);
+    }
+    if (s->swept)
+        sweep(s);
+}
+
+/* Children this process had before, as one that executed another program may:
+ * they are neither ours nor left behind by anybody. */
+static void
+know_inherited(struct proc_set *s)
+{
+    struct nodes found = {0};
+
+    push_children_of(s, &found, getpid(), false);
+    for (size_t i = 0; i < found.n; i++) {
+        struct proc *p = MEM_NEW(struct proc);
+
+        p->set = s;
+        p->pid = found.v[i].pid;
+        link_proc(s, p);
+    }
+    mem_free(found.v);
+}
+
+int
+proc_set_open(struct proc_set **out, struct loop *l, bool adopt, struct err *e)
+{
+    struct proc_set *s;
+    char path[64];
+    void *stack;
+    int null_fd;
+
+    null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd < 0)
+        return err_set(e, ERR_UNAVAILABLE, "open /dev/null: %s",
+                       strerror(errno));
+    stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED ||
+        (adopt && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)) {
+        err_set(e, ERR_UNAVAILABLE, "prepare for child processes: %s",
+                strerror(errno));
+        if (stack != MAP_FAILED)
+            (void)munmap(stack, STACK_SIZE);
+        (void)close(null_fd);
+        return -1;
+    }
+    s = MEM_NEW(struct proc_set);
+    s->stack = stack;
+    s->null_fd = null_fd;
+    s->adopt = adopt;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/children",
+                   (int)getpid());
+    s->children_fd = open(path, O_RDONLY | O_CLOEXEC);
+    know_inherited(s);
+    s->sigchld = loop_signal_start(l, SIGCHLD, on_sigchld, s);
+    *out = s;
+    return 0;
+}
+
+void
+proc_set_close(struct proc_set *s)
+{
+    struct proc *p, *next;
+
+    if (!s)
+        return;
+    loop_signal_stop(s->sigchld);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (p = s->buckets[i]; p; p = next) {
+            next = p->next;
+            mem_free(p);
+        }
+    (void)close(s->null_fd);
+    if (s->children_fd >= 0)
+        (void)close(s->children_fd);
+    (void)munmap(s->stack, STACK_SIZE);
+    mem_free(s);
+}
+
+/* --- starting ------------------------------------------------------------ */
+
+enum stage { STAGE_SETUP, STAGE_WORKDIR, STAGE_EXEC };
+
+/* Shared with the child, which runs in our memory until it executes. */
+struct spawn {
+    const struct proc_opts *opts;
+    const char *path; /* of the program */
+    int fds[3];
+    pid_t parent;
+    enum stage stage; /* the child's last step */
+    int error;        /* and its errno, if it failed */
+};
+
+static void
+close_from(unsigned first)
+{
+    long most;
+
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, first, ~0U, 0U) == 0)
+        return;
+#endif
+    most = sysconf(_SC_OPEN_MAX);
+    for (long fd = (long)first; fd < most; fd++)
+        (void)close((int)fd);
+}
+
+/*
+ * Handlers would run in our memory, and what we ignore a program would too.
+ * The kernel is asked directly: libraries keep books of handlers, and these
+ * are the parent's. All zeroes are the default action, whatever the layout.
+ */
+static void
+reset_signals(void)
+{
+    static const uint64_t zeroes[8];
+
+    for (int signo = 1; signo < NSIG; signo++)
+        (void)syscall(SYS_rt_sigaction, signo, zeroes, NULL, NSIG / 8);
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, zeroes, NULL, NSIG / 8);
+}
+
+static bool
+place_fds(struct spawn *sp)
+{
+    /* Out of the way first: one may be where another belongs. */
+    for (int i = 0; i < 3; i++) {
+        if (sp->fds[i] < 3)
+            sp->fds[i] = fcntl(sp->fds[i], F_DUPFD, 3);
+        if (sp->fds[i] < 0)
+            return false;
+    }
+    for (int i = 0; i < 3; i++)
+        if (dup2(sp->fds[i], i) < 0)
+            return false;
+    return true;
+}
+
+/* In the child: no allocation, no locks, nothing but system calls. */
+static int
+child_main(void *arg)
+{
+    struct spawn *sp = arg;
+    const struct proc_opts *o = sp->opts;
+
+    (void)setsid();
+    if (!o->keep_on_parent_death) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        if (getppid() != sp->parent)
+            _exit(127); /* it died before that took effect */
+    }
+    reset_signals();
+    if (!place_fds(sp))
+        goto fail;
+    close_from(3);
+    sp->stage = STAGE_WORKDIR;
+    if (o->workdir && chdir(o->workdir) < 0)
+        goto fail;
+    sp->stage = STAGE_EXEC;
+    (void)execve(sp->path, (char *const *)o->argv, (char *const *)o->env);
+fail:
+    sp->error = errno;
+    _exit(127);
+}
+
+/* The thread sanitizer's own clone takes it that the child has a copy of the
+ * memory; this name of the same function is not intercepted. */
+#ifdef __SANITIZE_THREAD__
+int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+#define clone __clone
+#endif
+
+/* Runs child_main in a process that borrows our memory, as vfork does, but on
+ * a stack of its own; returns when it has executed or ended. */
+static pid_t
+spawn(struct proc_set *s, struct spawn *sp)
+{
+    sigset_t all, old;
+    pid_t pid;
+
+    sp->parent = getpid();
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    pid = clone(child_main, s->stack + STACK_SIZE,
+                CLONE_VM | CLONE_VFORK | SIGCHLD, sp);
+    if (pid < 0)
+        sp->error = errno;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return pid;
+}
+
+static const char *
+path_of_env(const char *const *env)
+{
+    for (; *env; env++)
+        if (strncmp(*env, "PATH=", 5) == 0)
+            return *env + 5;
+    return "/usr/local/bin:/usr/bin:/bin";
+}
+
+/* Finds o->file as a shell would; relative entries of PATH are relative to
+ * the child's folder. */
+static int
+look_up(const struct proc_opts *o, char *out, size_t size, struct err *e)
+{
+    const char *path = path_of_env(o->env), *end;
+    const char *base = o->workdir ? o->workdir : ".";
+    bool denied = false;
+    struct stat st;
+    int n;
+
+    for (;; path = end + 1) {
+        end = strchrnul(path, ':');
+        if (*path == '/')
+            n = snprintf(out, size, "%.*s/%s", (int)(end - path), path,
+                         o->file);
+        else
+            n = snprintf(out, size, "%s/%.*s/%s", base, (int)(end - path), path,
+                         o->file);
+        if (n > 0 && (size_t)n < size) {
+            if (access(out, X_OK) == 0 && stat(out, &st) == 0 &&
+                S_ISREG(st.st_mode))
+                return 0;
+            if (errno == EACCES)
+                denied = true;
+        }
+        if (!*end)
+            break;
+    }
+    if (denied)
+        return err_set(e, ERR_DENIED, "%s: not executable", o->file);
+    return err_set(e, ERR_NOT_FOUND, "%s: no such program in PATH", o->file);
+}
+
+static int
+explain(const struct spawn *sp, struct err *e)
+{
+    const struct proc_opts *o = sp->opts;
+    const char *what = sp->stage == STAGE_WORKDIR ? o->workdir : o->file;
+    const char *why = strerror(sp->error);
+
+    if (sp->stage == STAGE_SETUP)
+        return err_set(e, ERR_UNAVAILABLE, "start %s: %s", o->file, why);
+    switch (sp->error) {
+    case ENOENT:
+    case ENOTDIR:
+        return err_set(e, ERR_NOT_FOUND, "%s %s: %s",
+                       sp->stage == STAGE_WORKDIR ? "folder" : "program", what,
+                       why);
+    case EACCES:
+    case EPERM:
+        return err_set(e, ERR_DENIED, "%s: %s", what, why);
+    case E2BIG:
+    case ENOEXEC:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case EISDIR:
+    case EINVAL:
+        return err_set(e, ERR_INVALID, "%s: %s", what, why);
+    default:
+        return err_set(e, ERR_UNAVAILABLE, "start %s: %s", what, why);
+    }
+}
+
+int
+proc_start(struct proc_set *s, const struct proc_opts *o,
+           void (*on_end)(void *ctx, const struct proc_end *end), void *ctx,
+           struct proc **out, struct err *e)
+{
+    struct spawn sp = {.opts = o, .path = o->file};
+    char path[4096];
+    struct proc *p;
+    pid_t pid;
+
+    sp.fds[0] = o->in < 0 ? s->null_fd : o->in;
+    sp.fds[1] = o->out < 0 ? s->null_fd : o->out;
+    sp.fds[2] = o->err < 0 ? s->null_fd : o->err;
+    if (!strchr(o->file, '/')) {
+        if (look_up(o, path, sizeof path, e) < 0)
+            return -1;
+        sp.path = path;
+    }
+    pid = spawn(s, &sp);
+    if (pid < 0)
+        return explain(&sp, e);
+    if (sp.error) {
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        return explain(&sp, e);
+    }
+    p = MEM_NEW(struct proc);
+    p->set = s;
+    p->pid = pid;
+    p->family = o->family;
+    p->on_end = on_end;
+    p->ctx = ctx;
+    link_proc(s, p);
+    *out = p;
+    return 0;
+}
+
+pid_t
+proc_pid(const struct proc *p)
+{
+    return p->pid;
+}
+
+bool
+proc_signal(struct proc *p, int signo)
+{
+    return kill(-p->pid, signo) == 0;
+}
+
+void
+proc_forget(struct proc *p)
+{
+    p->on_end = NULL;
+}
+
+int
+proc_pipe(int *ours, int *theirs, struct err *e)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "pipe: %s", strerror(errno));
+    (void)fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    *ours = fds[0];
+    *theirs = fds[1];
+    return 0;
+}
