@@ -10,6 +10,9 @@
 #include "lib/task.h"
 #include "workers/output.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 struct run; /* one attempt in progress; each executor defines its own */
 
 /* What the worker gives an attempt. Valid until free. */
@@ -17,9 +20,11 @@ struct run_order {
     const struct task *task;
     uint32_t attempt;
     uint64_t fence;
-    const char *mark;      /* "SHUNT_RUN=<nonce>", unique to this attempt */
-    struct sink *sink;     /* where its output goes */
-    void (*changed)(void *ctx); /* call when poll has something new to say */
+    const char *mark;  /* "SHUNT_RUN=<nonce>", unique to this attempt */
+    struct sink *sink; /* where its output goes */
+    /* Call when poll has something new to say, as the last act of a callback:
+     * the run may be freed inside. Not from within start or cancel. */
+    void (*changed)(void *ctx);
     void *ctx;
 };
 
@@ -30,6 +35,7 @@ struct outcome {
     int exit_code;        /* as a shell: 126, 127, 128+n */
     int signal;           /* that ended it; 0: none */
     uint32_t failed_step; /* counted from 1; 0: none */
+    bool timed_out;       /* a step's own limit ended it */
     char reason[256];     /* "" or one sentence */
     uint64_t max_rss_bytes, cpu_ms;
     char provider[32], cost_usd[32];
@@ -37,7 +43,8 @@ struct outcome {
 
 struct executor {
     const char *name; /* subject token and log field: "local" */
-    /* On 0 the caller owns *out until free. */
+    /* On 0 the caller owns *out until free. ERR_UNAVAILABLE: nothing ran, and
+     * it may work later or elsewhere; anything else is the task's failure. */
     int (*start)(void *ctx, const struct run_order *order, struct run **out,
                  struct err *e);
     /* Reports what callbacks have recorded; on RUN_DONE fills *out. RUN_DONE

@@ -24,6 +24,7 @@ struct worker_conf {
     char *name;               /* "" is the host's name */
     char **lanes;             /* of the executor's backend */
     int64_t slots;            /* tasks at once; 0: one per processor */
+    int64_t lease_ms;         /* silence after which a claim is lost */
     int64_t timeout_ms;       /* of an attempt that states none; 0: none */
     int64_t grace_ms;         /* between TERM and KILL */
     int64_t drain_timeout_ms; /* after TERM, before tasks are handed back */
@@ -39,6 +40,8 @@ struct worker_conf {
                  "name on the bus; the host's name if empty"),                 \
         CONF_INT(T, F.slots, "worker.slots", "0", 0, 10000,                    \
                  "tasks at once; 0: one per processor"),                       \
+        CONF_MS(T, F.lease_ms, "worker.lease", "30s", 1500, 600000,            \
+                "silence after which a worker counts as lost"),                \
         CONF_MS(T, F.timeout_ms, "worker.timeout", "0", 0, 2592000000,         \
                 "limit of an attempt that states none; 0: none"),              \
         CONF_MS(T, F.grace_ms, "worker.grace", "10s", 0, 3600000,              \

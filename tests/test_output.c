@@ -1,0 +1,429 @@
+#include "workers/output.h"
+
+#include "lib/codec.h"
+#include "lib/mem.h"
+#include "lib/subject.h"
+#include "lib/topology.h"
+#include "tests/broker.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+/* cmocka wants these before it */
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATIENCE_MS = 20000, KB = 1024 };
+
+static struct broker *broker;
+static struct loop *loop;
+static struct bus *bus;
+static unsigned tasks; /* each test has a task of its own */
+
+static int
+setup(void **state)
+{
+    struct topology_conf tc = {.replicas = 1,
+                               .max_bytes = -1,
+                               .max_age_ms = 3600000,
+                               .log_retention_ms = 3600000,
+                               .log_max_bytes = -1,
+                               .lanes = (char *[]){NULL}};
+    char none[] = "";
+    struct bus_conf bc = {none, none, none, none, none, none, none};
+    struct err e;
+
+    (void)state;
+    broker = broker_start();
+    bc.url = (char *)(uintptr_t)broker_url(broker);
+    if (loop_open(&loop, &e) < 0 ||
+        bus_open(&bus, loop, &bc, "test", PATIENCE_MS, &e) < 0 ||
+        topology_provision(bus, &tc, NULL, NULL, &e) < 0)
+        fail_msg("%s", e.msg);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    bus_close(bus);
+    loop_close(loop);
+    broker_stop(broker);
+    return 0;
+}
+
+static void
+note(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* What a test of a sink needs. */
+struct trial {
+    char task[TASK_ID_SIZE];
+    struct sink *sink;
+    struct mem_pool *pool;
+    struct result result;
+    bool finished, room;
+};
+
+static void
+begin(struct trial *t, int64_t head, int64_t tail)
+{
+    const struct sink_conf sc = {head, tail};
+
+    *t = (struct trial){0};
+    (void)snprintf(t->task, sizeof t->task, "t%u", ++tasks);
+    t->sink = sink_open(bus, loop, &sc, t->task, 3, 77);
+    t->pool = mem_pool_new();
+    sink_on_room(t->sink, note, &t->room);
+    codec_init(CODEC_RESULT, &t->result);
+}
+
+static void
+finish(struct trial *t)
+{
+    sink_finish(t->sink, note, &t->finished);
+    assert_true(loop_until(loop, &t->finished, PATIENCE_MS));
+    sink_result(t->sink, t->pool, &t->result);
+}
+
+static void
+end(struct trial *t)
+{
+    sink_close(t->sink);
+    mem_pool_free(t->pool);
+}
+
+/* The parts of a list, one after the other, with a mark at each change of
+ * stream: "o:text" and "e:text". The caller frees it. */
+static char *
+joined(const struct output_part *parts, size_t n)
+{
+    enum stream last = STREAM_UNSPECIFIED;
+    struct str s = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i].stream != last)
+            str_addz(&s, parts[i].stream == STREAM_STDOUT ? "o:" : "e:");
+        last = parts[i].stream;
+        str_add(&s, parts[i].data.data, parts[i].data.len);
+    }
+    str_addz(&s, "");
+    return s.data;
+}
+
+/* All chunks of a task as a reader of logs.<task> puts them together. */
+struct reader {
+    uint64_t from;
+    struct str text;
+    uint32_t chunks;
+    uint64_t dropped, end;
+    bool answered, over;
+};
+
+static void
+on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct reader *r = ctx;
+    struct mem_pool *pool = mem_pool_new();
+    struct log_chunk c;
+    struct err bad;
+
+    assert_null(e);
+    r->answered = true;
+    r->over = !entry;
+    if (entry) {
+        assert_int_equal(codec_decode(CODEC_LOG_CHUNK, entry->data, entry->len,
+                                      pool, &c, &bad),
+                         0);
+        assert_int_equal(c.seq, ++r->chunks);
+        assert_int_equal(c.attempt, 3);
+        assert_int_equal(c.fence, 77);
+        /* Nothing is missing but what is said to be. */
+        assert_int_equal(c.offset, r->end + c.dropped_bytes);
+        r->end = c.offset;
+        r->dropped += c.dropped_bytes;
+        for (size_t i = 0; i < c.n_parts; i++) {
+            str_add(&r->text, c.parts[i].data.data, c.parts[i].data.len);
+            r->end += c.parts[i].data.len;
+        }
+        r->from = entry->revision + 1;
+    }
+    mem_pool_free(pool);
+}
+
+static void
+read_log(const struct trial *t, struct reader *r)
+{
+    char subject[SUBJECT_SIZE];
+
+    *r = (struct reader){.from = 1};
+    while (!r->over) {
+        r->answered = false;
+        bus_get_next(bus, "LOGS", subject_logs(subject, t->task), r->from,
+                     PATIENCE_MS, on_entry, r);
+        assert_true(loop_until(loop, &r->answered, PATIENCE_MS));
+    }
+}
+
+/* len bytes that differ from place to place. */
+static char *
+sample(size_t len)
+{
+    char *out = mem_alloc(len);
+
+    for (size_t i = 0; i < len; i++)
+        out[i] = (char)('a' + (i * 7 + i / 251) % 26);
+    return out;
+}
+
+static void
+quick_small_output_rides_in_the_result_alone(void **state)
+{
+    struct trial t;
+    struct reader r;
+    char *text;
+
+    (void)state;
+    begin(&t, 65536, 65536);
+    assert_true(sink_write(t.sink, STREAM_STDOUT, "one ", 4));
+    assert_true(sink_write(t.sink, STREAM_STDOUT, "two", 3));
+    assert_true(sink_write(t.sink, STREAM_STDERR, "oops", 4));
+    assert_true(sink_write(t.sink, STREAM_STDOUT, "three", 5));
+    sink_finish(t.sink, note, &t.finished);
+    assert_true(t.finished);
+    sink_result(t.sink, t.pool, &t.result);
+    text = joined(t.result.output, t.result.n_output);
+    assert_string_equal(text, "o:one twoe:oopso:three");
+    assert_int_equal(t.result.output_bytes, 16);
+    assert_int_equal(t.result.dropped_bytes, 0);
+    assert_int_equal(t.result.log_chunks, 0);
+    read_log(&t, &r);
+    assert_int_equal(r.chunks, 0);
+    free(text);
+    end(&t);
+}
+
+static void
+without_output_there_is_none(void **state)
+{
+    struct trial t;
+
+    (void)state;
+    begin(&t, 65536, 65536);
+    sink_finish(t.sink, note, &t.finished);
+    assert_true(t.finished);
+    sink_result(t.sink, t.pool, &t.result);
+    assert_int_equal(t.result.n_output, 0);
+    assert_int_equal(t.result.output_bytes, 0);
+    end(&t);
+}
+
+static void
+slow_small_output_is_in_the_log_and_whole_in_the_result(void **state)
+{
+    struct trial t;
+    struct reader r = {0};
+    char *text;
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+
+    (void)state;
+    begin(&t, 65536, 65536);
+    assert_true(sink_write(t.sink, STREAM_STDOUT, "first", 5));
+    while (r.chunks == 0 && loop_now_ms() < until) {
+        str_free(&r.text);
+        read_log(&t, &r);
+    }
+    assert_int_equal(r.text.len, 5);
+    str_free(&r.text);
+    assert_true(sink_write(t.sink, STREAM_STDERR, "second", 6));
+    finish(&t);
+    read_log(&t, &r);
+    assert_int_equal(r.chunks, 2);
+    assert_string_equal(str_text(&r.text), "firstsecond");
+    assert_int_equal(t.result.log_chunks, 2);
+    text = joined(t.result.output, t.result.n_output);
+    assert_string_equal(text, "o:firste:second");
+    free(text);
+    str_free(&r.text);
+    end(&t);
+}
+
+static void
+output_of_just_the_limit_is_inline_and_a_byte_more_is_not(void **state)
+{
+    char *data = sample(TASK_INLINE_OUTPUT + 1);
+    struct trial t;
+    struct reader r;
+
+    (void)state;
+    begin(&t, 65536, 65536);
+    (void)sink_write(t.sink, STREAM_STDOUT, data, TASK_INLINE_OUTPUT);
+    finish(&t);
+    assert_int_equal(t.result.log_chunks, 0);
+    assert_int_equal(t.result.n_output, 1);
+    assert_int_equal(t.result.output[0].data.len, TASK_INLINE_OUTPUT);
+    end(&t);
+
+    begin(&t, 65536, 65536);
+    (void)sink_write(t.sink, STREAM_STDOUT, data, TASK_INLINE_OUTPUT);
+    (void)sink_write(t.sink, STREAM_STDOUT, data + TASK_INLINE_OUTPUT, 1);
+    finish(&t);
+    assert_int_equal(t.result.log_chunks, 2);
+    assert_int_equal(t.result.dropped_bytes, 0);
+    read_log(&t, &r);
+    assert_int_equal(r.text.len, TASK_INLINE_OUTPUT + 1);
+    assert_memory_equal(r.text.data, data, r.text.len);
+    str_free(&r.text);
+    end(&t);
+    mem_free(data);
+}
+
+static void
+long_output_is_whole_in_the_log_and_ends_the_result(void **state)
+{
+    const size_t len = 300 * KB + 17;
+    char *data = sample(len), *at = data;
+    struct trial t;
+    struct reader r;
+    size_t total = 0;
+
+    (void)state;
+    begin(&t, 1024 * KB, 65536);
+    for (size_t left = len, n; left > 0; left -= n, at += n) {
+        n = left < 1777 ? left : 1777;
+        if (!sink_write(t.sink, STREAM_STDOUT, at, n)) {
+            t.room = false;
+            assert_true(loop_until(loop, &t.room, PATIENCE_MS));
+        }
+    }
+    finish(&t);
+    read_log(&t, &r);
+    assert_int_equal(r.text.len, len);
+    assert_memory_equal(r.text.data, data, len);
+    assert_int_equal(t.result.log_chunks, r.chunks);
+    assert_int_equal(t.result.output_bytes, len);
+    assert_int_equal(t.result.dropped_bytes, 0);
+    for (size_t i = 0; i < t.result.n_output; i++) {
+        const struct bytes *b = &t.result.output[i].data;
+
+        assert_memory_equal(b->data, data + len - TASK_TAIL_BYTES + total,
+                            b->len);
+        total += b->len;
+    }
+    assert_int_equal(total, TASK_TAIL_BYTES);
+    str_free(&r.text);
+    end(&t);
+    mem_free(data);
+}
+
+static void
+beyond_the_head_only_the_tail_is_kept(void **state)
+{
+    const size_t head = 64 * KB, tail = 70 * KB, len = 400 * KB + 5;
+    char *data = sample(len), *at = data;
+    struct trial t;
+    struct reader r;
+
+    (void)state;
+    begin(&t, (int64_t)head, (int64_t)tail);
+    for (size_t left = len, n; left > 0; left -= n, at += n) {
+        n = left < 50 * KB ? left : 50 * KB;
+        (void)sink_write(t.sink, STREAM_STDERR, at, n);
+    }
+    finish(&t);
+    read_log(&t, &r);
+    assert_int_equal(r.text.len, head + tail);
+    assert_memory_equal(r.text.data, data, head);
+    assert_memory_equal(r.text.data + head, data + len - tail, tail);
+    assert_int_equal(r.dropped, len - head - tail);
+    assert_int_equal(t.result.dropped_bytes, len - head - tail);
+    assert_int_equal(t.result.output_bytes, len);
+    str_free(&r.text);
+    end(&t);
+    mem_free(data);
+}
+
+static void
+too_much_on_its_way_pauses_the_writer(void **state)
+{
+    char *data = sample(64 * KB);
+    struct trial t;
+    int writes = 0;
+
+    (void)state;
+    begin(&t, 64 * KB * KB, 65536);
+    while (writes < 100 && sink_write(t.sink, STREAM_STDOUT, data, 64 * KB))
+        writes++;
+    assert_true(writes > 4 && writes < 20);
+    assert_true(loop_until(loop, &t.room, PATIENCE_MS));
+    assert_true(sink_write(t.sink, STREAM_STDOUT, "x", 1));
+    finish(&t);
+    end(&t);
+    mem_free(data);
+}
+
+static void
+streams_that_alternate_byte_by_byte_stay_in_order(void **state)
+{
+    const size_t len = 20000;
+    struct trial t;
+    struct reader r;
+
+    (void)state;
+    begin(&t, 1024 * KB, 65536);
+    for (size_t i = 0; i < len; i++) {
+        char c = (char)('0' + i % 10);
+
+        if (!sink_write(t.sink, i % 2 ? STREAM_STDERR : STREAM_STDOUT, &c, 1)) {
+            t.room = false;
+            assert_true(loop_until(loop, &t.room, PATIENCE_MS));
+        }
+    }
+    finish(&t);
+    read_log(&t, &r);
+    assert_int_equal(r.text.len, len);
+    assert_true(r.chunks < 40);
+    for (size_t i = 0; i < len; i++)
+        assert_int_equal(r.text.data[i], '0' + i % 10);
+    str_free(&r.text);
+    end(&t);
+}
+
+static void
+a_sink_is_closed_with_chunks_on_their_way(void **state)
+{
+    char *data = sample(64 * KB);
+    struct trial t;
+
+    (void)state;
+    begin(&t, 1024 * KB, 65536);
+    (void)sink_write(t.sink, STREAM_STDOUT, data, 64 * KB);
+    end(&t);
+    mem_free(data);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quick_small_output_rides_in_the_result_alone),
+        cmocka_unit_test(without_output_there_is_none),
+        cmocka_unit_test(
+            slow_small_output_is_in_the_log_and_whole_in_the_result),
+        cmocka_unit_test(
+            output_of_just_the_limit_is_inline_and_a_byte_more_is_not),
+        cmocka_unit_test(long_output_is_whole_in_the_log_and_ends_the_result),
+        cmocka_unit_test(beyond_the_head_only_the_tail_is_kept),
+        cmocka_unit_test(too_much_on_its_way_pauses_the_writer),
+        cmocka_unit_test(streams_that_alternate_byte_by_byte_stay_in_order),
+        cmocka_unit_test(a_sink_is_closed_with_chunks_on_their_way),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

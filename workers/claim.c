@@ -1,0 +1,290 @@
+#include "workers/worker_private.h"
+
+#include "lib/codec.h"
+#include "lib/log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+int64_t
+clock_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void write_claim(struct job *j);
+static void read_claim(struct job *j);
+
+static void
+again_later(struct job *j)
+{
+    j->again_ms = loop_now_ms() + AGAIN_MS;
+    worker_due(j->w, j->again_ms);
+}
+
+/* Ours is in the bucket, under j->revision. */
+static void
+written(struct job *j)
+{
+    switch (j->phase) {
+    case PHASE_CLAIM:
+        j->claim.fence = j->revision;
+        job_claimed(j);
+        return;
+    case PHASE_SETTLE:
+        job_settled(j);
+        return;
+    case PHASE_READY:
+    case PHASE_RUN:
+    case PHASE_OUTPUT:
+    case PHASE_PUBLISH:
+        return;
+    }
+}
+
+static void
+on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct job *j = ctx;
+
+    bool settle_next = j->settle_next;
+
+    j->writing = j->settle_next = false;
+    if (stored) {
+        j->revision = stored->seq;
+        j->confirmed_ms = j->sent_ms;
+        if (settle_next)
+            write_claim(j);
+        else
+            written(j);
+        return;
+    }
+    log_debug("claim.write", "task=%s error=\"%s\"", j->task->id, e->msg);
+    /* Refused, or perhaps stored by an earlier try: only reading tells. */
+    if (e->code == ERR_CONFLICT || e->code == ERR_TIMEOUT)
+        read_claim(j);
+    else
+        again_later(j);
+}
+
+static void
+write_claim(struct job *j)
+{
+    struct worker *w = j->w;
+    char subject[SUBJECT_SIZE];
+    struct bus_publication p = {
+        .subject = subject_claim(subject, w->ex->name, j->task->id),
+        .expect = (int64_t)j->revision};
+
+    str_reset(&w->scratch);
+    codec_encode(CODEC_CLAIM, &j->claim, &w->scratch);
+    p.data = w->scratch.data;
+    p.len = w->scratch.len;
+    j->writing = true;
+    j->sent_ms = clock_ms();
+    bus_publish(w->bus, &p, PUT_TIMEOUT_MS, on_written, j);
+}
+
+/* --- taking it ----------------------------------------------------------- */
+
+/* Fills j->claim for the attempt that is planned, and writes it. */
+static void
+take(struct job *j, const struct delivery_plan *plan)
+{
+    codec_init(CODEC_CLAIM, &j->claim);
+    str_random(j->nonce, sizeof j->nonce);
+    (void)snprintf(j->mark, sizeof j->mark, "SHUNT_RUN=%s", j->nonce);
+    j->claim.task = j->task->id;
+    j->claim.attempt = plan->attempt;
+    j->claim.worker = j->w->name;
+    j->claim.nonce = j->nonce;
+    j->claim.state = STATE_RUNNING;
+    j->claim.lease_ms = (uint32_t)j->w->conf->lease_ms;
+    j->claim.started_at_ms = str_wall_ms();
+    j->claim.lost = plan->lost;
+    j->claim.failed = plan->failed;
+    write_claim(j);
+}
+
+/* Decides by what stands in the bucket; found NULL: nothing. */
+static void
+plan(struct job *j, const struct claim *found, int64_t age_ms)
+{
+    struct delivery_plan p;
+
+    state_on_delivery(j->task, found, age_ms, str_wall_ms(), &p);
+    switch (p.what) {
+    case DELIVERY_START:
+        if (found)
+            job_keep_prior(j, found, j->revision);
+        take(j, &p);
+        return;
+    case DELIVERY_EMIT:
+        job_emit(j, found);
+        return;
+    case DELIVERY_WAIT:
+        job_retry(j, p.delay_ms);
+        return;
+    case DELIVERY_CLOSE:
+        job_close(j, found, &p);
+        return;
+    }
+}
+
+/* --- reading it ---------------------------------------------------------- */
+
+/* There is no claim. */
+static void
+read_none(struct job *j, uint64_t revision)
+{
+    bool wrote = j->claim.attempt > 0;
+
+    j->revision = revision;
+    switch (j->phase) {
+    case PHASE_CLAIM:
+        if (wrote)
+            again_later(j); /* with the same nonce: not a second attempt */
+        else
+            plan(j, NULL, 0);
+        return;
+    case PHASE_SETTLE:
+        again_later(j);
+        return;
+    case PHASE_READY:
+    case PHASE_RUN:
+    case PHASE_OUTPUT:
+        job_lost(j);
+        return;
+    case PHASE_PUBLISH:
+        return;
+    }
+}
+
+/* The claim there carries our nonce. */
+static void
+read_ours(struct job *j, const struct claim *c, uint64_t revision)
+{
+    bool newer = revision > j->revision;
+
+    if (j->closing && c->state != j->claim.state) {
+        /* The worker we took for lost is alive after all: look again. */
+        j->closing = false;
+        j->phase = PHASE_CLAIM;
+        codec_init(CODEC_CLAIM, &j->claim);
+        j->nonce[0] = '\0';
+        again_later(j);
+        return;
+    }
+    if (newer)
+        j->revision = revision;
+    if (newer && c->state == j->claim.state) {
+        /* A write we had no answer to. */
+        j->confirmed_ms = j->sent_ms;
+        written(j);
+    } else if (state_is_terminal(c->state) && j->phase != PHASE_SETTLE) {
+        job_lost(j); /* closed over our head */
+    } else {
+        again_later(j);
+    }
+}
+
+static void
+read_theirs(struct job *j, const struct claim *c, const struct bus_entry *entry)
+{
+    int64_t age_ms = str_wall_ms() - entry->stored_at_ms;
+
+    j->revision = entry->revision;
+    if (j->phase == PHASE_CLAIM)
+        plan(j, c, age_ms);
+    else
+        job_lost(j);
+}
+
+static void
+on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct job *j = ctx;
+    struct worker *w = j->w;
+    struct claim c;
+    struct err bad;
+
+    j->reading = false;
+    if (e) {
+        log_debug("claim.read", "task=%s error=\"%s\"", j->task->id, e->msg);
+        again_later(j);
+        return;
+    }
+    if (!entry || entry->len == 0) {
+        read_none(j, entry ? entry->revision : 0);
+        return;
+    }
+    mem_pool_reset(w->scratch_pool);
+    if (codec_decode(CODEC_CLAIM, entry->data, entry->len, w->scratch_pool, &c,
+                     &bad) < 0) {
+        log_error("claim.unreadable", "task=%s error=\"%s\"", j->task->id,
+                  LOG_TEXT(bad.msg));
+        job_retry(j, j->w->conf->lease_ms);
+        return;
+    }
+    if (strcmp(c.nonce, j->nonce) == 0)
+        read_ours(j, &c, entry->revision);
+    else
+        read_theirs(j, &c, entry);
+}
+
+static void
+read_claim(struct job *j)
+{
+    char subject[SUBJECT_SIZE];
+
+    j->reading = true;
+    bus_get_last(j->w->bus, "KV_claims",
+                 subject_claim(subject, j->w->ex->name, j->task->id),
+                 PUT_TIMEOUT_MS, on_entry, j);
+}
+
+/* --- from outside -------------------------------------------------------- */
+
+void
+claim_begin(struct job *j)
+{
+    /* At the first delivery there is hardly ever one: write without reading,
+     * and read only if the bucket refuses. */
+    if (j->msg->delivered == 1)
+        plan(j, NULL, 0);
+    else
+        read_claim(j);
+}
+
+void
+claim_renew(struct job *j)
+{
+    if (!j->writing && !j->reading)
+        write_claim(j);
+}
+
+void
+claim_settle(struct job *j)
+{
+    j->phase = PHASE_SETTLE;
+    if (j->writing)
+        j->settle_next = true; /* the revision to expect is not known yet */
+    else if (!j->reading)
+        write_claim(j);
+    /* else what is read is not the outcome, which is written then */
+}
+
+void
+claim_again(struct job *j)
+{
+    if (j->writing || j->reading)
+        return;
+    if (j->phase == PHASE_CLAIM && j->claim.attempt == 0)
+        read_claim(j);
+    else
+        write_claim(j);
+}

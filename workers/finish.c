@@ -1,0 +1,520 @@
+#include "workers/worker_private.h"
+
+#include "lib/codec.h"
+#include "lib/dod.h"
+#include "lib/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    EXIT_TIMED_OUT = 124, /* as timeout(1) says it */
+    EXIT_OUR_SIDE = 125,
+    START_AGAIN_MS = 1000, /* before a task that could not start comes back */
+    DEAD_LETTER_BYTES = 256 * 1024,
+};
+
+/* --- publishing ---------------------------------------------------------- */
+
+static const char *
+source_of(const struct task *t)
+{
+    return *t->source ? t->source : "cli";
+}
+
+/* Publishes r until it is stored. */
+static void
+publish(struct job *j, const struct result *r, bus_stored_fn *fn, void *ctx)
+{
+    struct worker *w = j->w;
+    char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
+    struct bus_publication p = {
+        .subject = subject_result(subject, w->ex->name, source_of(j->task)),
+        .id = id,
+        .expect = BUS_ANY_REVISION};
+
+    (void)snprintf(id, sizeof id, "%s:%u", r->task, r->attempt);
+    str_reset(&w->scratch);
+    codec_encode(CODEC_RESULT, r, &w->scratch);
+    if (w->scratch.len > bus_max_payload(w->bus)) {
+        struct result small = *r;
+
+        log_warn("result.cut", "task=%s bytes=%zu", r->task, w->scratch.len);
+        small.output = NULL;
+        small.n_output = 0;
+        if (r->log_chunks == 0)
+            small.dropped_bytes = r->output_bytes;
+        str_reset(&w->scratch);
+        codec_encode(CODEC_RESULT, &small, &w->scratch);
+    }
+    p.data = w->scratch.data;
+    p.len = w->scratch.len;
+    bus_publish_until(w->bus, &p, fn, ctx);
+}
+
+static void
+on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct job *j = ctx;
+
+    (void)stored;
+    j->publishing = false;
+    if (e) {
+        /* It will not be stored, ever: the claim has it, and whoever gets the
+         * task next emits it from there. */
+        log_error("result.refused", "task=%s error=\"%s\"", j->task->id,
+                  LOG_TEXT(e->msg));
+        job_retry(j, j->w->conf->lease_ms);
+    } else if (j->result.final) {
+        job_done(j);
+    } else {
+        job_retry(j, j->delay_ms);
+    }
+}
+
+static void
+publish_and_settle(struct job *j)
+{
+    j->phase = PHASE_PUBLISH;
+    j->publishing = true;
+    publish(j, &j->result, on_published, j);
+}
+
+void
+job_settled(struct job *j)
+{
+    log_info("task.ended",
+             "task=%s attempt=%u state=%s exit=%d ms=%lld final=%s",
+             j->task->id, j->result.attempt, state_name(j->result.state),
+             j->result.exit_code, (long long)(j->ended_ms - j->began_ms),
+             j->result.final ? "yes" : "no");
+    publish_and_settle(j);
+}
+
+/* --- judging ------------------------------------------------------------- */
+
+static const char *
+limit_text(uint64_t ms, char *out, size_t size)
+{
+    if (ms >= 1000 && ms < 60000 && ms % 1000 == 0)
+        (void)snprintf(out, size, "%llus", (unsigned long long)(ms / 1000));
+    else
+        (void)str_duration(ms, out, size);
+    return out;
+}
+
+static uint64_t
+limit_ms(const struct job *j)
+{
+    return j->task->timeout_ms ? j->task->timeout_ms
+                               : (uint64_t)j->w->conf->timeout_ms;
+}
+
+/* Why a command that was left alone did not satisfy its task. */
+static const char *
+failure(const struct job *j, struct err *bad)
+{
+    if (bad->code)
+        return mem_pool_printf(j->pool, "definition of done: %s", bad->msg);
+    if (*j->outcome.reason)
+        return j->outcome.reason;
+    if (j->outcome.signal)
+        return mem_pool_printf(j->pool, "killed by signal %d (%s)",
+                               j->outcome.signal, strsignal(j->outcome.signal));
+    if (j->outcome.exit_code)
+        return mem_pool_printf(j->pool, "exit code %d", j->outcome.exit_code);
+    return mem_pool_printf(j->pool, "not done: %s", j->task->dod);
+}
+
+static void
+judge_end(struct job *j, struct ending *end)
+{
+    struct dod_facts facts = {.exit_code = j->outcome.exit_code,
+                              .duration_ms = j->ended_ms - j->began_ms,
+                              .output_bytes = (int64_t)j->result.output_bytes};
+    struct err bad = {0};
+    bool done = false;
+
+    if (j->outcome.timed_out) {
+        end->state = STATE_TIMED_OUT;
+        end->reason = j->outcome.reason;
+        j->outcome.exit_code = EXIT_TIMED_OUT;
+    } else if (dod_eval(j->task->dod, &facts, &done, &bad) == 0 && done) {
+        end->state = STATE_SUCCEEDED;
+    } else {
+        end->state = STATE_FAILED;
+        end->reason = failure(j, &bad);
+    }
+}
+
+static void
+judge(struct job *j, struct ending *end)
+{
+    char text[32];
+
+    *end = (struct ending){.state = STATE_FAILED, .reason = ""};
+    switch (j->cause) {
+    case CAUSE_NONE:
+        judge_end(j, end);
+        return;
+    case CAUSE_TIMEOUT:
+        end->state = STATE_TIMED_OUT;
+        end->reason =
+            mem_pool_printf(j->pool, "ran longer than %s",
+                            limit_text(limit_ms(j), text, sizeof text));
+        j->outcome.exit_code = EXIT_TIMED_OUT;
+        return;
+    case CAUSE_IDLE:
+        end->state = STATE_TIMED_OUT;
+        end->reason = mem_pool_printf(
+            j->pool, "no output for %s",
+            limit_text(j->task->idle_timeout_ms, text, sizeof text));
+        j->outcome.exit_code = EXIT_TIMED_OUT;
+        return;
+    case CAUSE_CANCEL:
+        end->state = STATE_CANCELLED;
+        end->reason = j->why;
+        return;
+    case CAUSE_PREEMPT:
+        end->state = STATE_PREEMPTED;
+        end->reason = "handed back: the worker stops";
+        return;
+    case CAUSE_START:
+        end->state = STATE_PREEMPTED;
+        end->reason = j->why;
+        return;
+    case CAUSE_LOST:
+        return; /* dropped before it comes here */
+    }
+}
+
+/* The end of the output, as the claim keeps it. */
+static struct bytes
+tail_of(struct job *j)
+{
+    const struct result *r = &j->result;
+    size_t total = 0, skip, piece;
+    uint8_t *out, *at;
+
+    for (size_t i = 0; i < r->n_output; i++)
+        total += r->output[i].data.len;
+    if (total == 0)
+        return (struct bytes){NULL, 0};
+    skip = total > TASK_TAIL_BYTES ? total - TASK_TAIL_BYTES : 0;
+    total -= skip;
+    out = at = mem_pool_alloc(j->pool, total);
+    for (size_t i = 0; i < r->n_output; i++) {
+        piece = r->output[i].data.len;
+        if (skip >= piece) {
+            skip -= piece;
+            continue;
+        }
+        memcpy(at, r->output[i].data.data + skip, piece - skip);
+        at += piece - skip;
+        skip = 0;
+    }
+    return (struct bytes){out, total};
+}
+
+/* What every result says, whatever became of the attempt. */
+static void
+fill_identity(struct job *j)
+{
+    struct result *r = &j->result;
+
+    r->task = j->task->id;
+    r->attempt = j->claim.attempt;
+    r->fence = j->claim.fence;
+    r->nonce = j->claim.nonce;
+    r->backend = j->w->ex->name;
+    r->lane = j->lane->name;
+    r->worker = j->claim.worker;
+    r->batch = j->task->batch ? j->task->batch->id : "";
+    r->started_at_ms = j->claim.started_at_ms;
+    r->finished_at_ms = str_wall_ms();
+}
+
+static void
+fill_outcome(struct job *j)
+{
+    const struct outcome *o = &j->outcome;
+    struct result *r = &j->result;
+
+    r->exit_code = o->exit_code;
+    r->signal = o->signal;
+    r->failed_step = o->failed_step;
+    r->max_rss_bytes = o->max_rss_bytes;
+    r->cpu_ms = o->cpu_ms;
+    r->provider = o->provider;
+    r->cost_usd = o->cost_usd;
+}
+
+/* The claim in its last form: the outcome, small enough for the bucket. */
+static void
+fill_claim(struct job *j, enum state state)
+{
+    struct result *slim = mem_pool_alloc(j->pool, sizeof *slim);
+
+    *slim = j->result;
+    slim->output = NULL;
+    slim->n_output = 0;
+    j->claim.state = state;
+    j->claim.finished_at_ms = j->result.finished_at_ms;
+    j->claim.retry_at_ms = j->result.retry_at_ms;
+    j->claim.exit_code = j->result.exit_code;
+    j->claim.reason = j->result.reason;
+    j->claim.tail = tail_of(j);
+    j->claim.result = slim;
+}
+
+static double
+random_fraction(void)
+{
+    return (double)random() / ((double)RAND_MAX + 1.0);
+}
+
+void
+job_judge(struct job *j)
+{
+    struct ending end;
+    struct end_plan plan;
+
+    codec_init(CODEC_RESULT, &j->result);
+    fill_identity(j);
+    if (j->sink)
+        sink_result(j->sink, j->pool, &j->result);
+    judge(j, &end);
+    fill_outcome(j);
+    state_on_end(j->task, &j->claim, &end, random_fraction(), &plan);
+    j->result.reason = end.reason;
+    j->result.final = plan.final;
+    j->result.state = plan.final ? plan.state : end.state;
+    j->delay_ms = plan.delay_ms;
+    if (j->cause == CAUSE_START && j->delay_ms < START_AGAIN_MS)
+        j->delay_ms = START_AGAIN_MS;
+    if (!plan.final)
+        j->result.retry_at_ms = j->result.finished_at_ms + j->delay_ms;
+    j->claim.failed = plan.failed;
+    fill_claim(j, plan.state);
+    claim_settle(j);
+}
+
+/* --- without running ----------------------------------------------------- */
+
+/* A claim outlives the memory it was read into. */
+static void
+copy_claim(struct job *j, const struct claim *found)
+{
+    j->claim = *found;
+    j->claim.task = j->task->id;
+    j->claim.worker = mem_pool_strdup(j->pool, found->worker);
+    j->claim.nonce = mem_pool_strdup(j->pool, found->nonce);
+    j->claim.reason = "";
+    j->claim.tail = (struct bytes){NULL, 0};
+    j->claim.result = NULL;
+}
+
+void
+job_close(struct job *j, const struct claim *found,
+          const struct delivery_plan *plan)
+{
+    j->closing = true;
+    copy_claim(j, found);
+    if (j->claim.fence == 0)
+        j->claim.fence = j->revision; /* it was never renewed */
+    j->claim.lost = plan->lost;
+    (void)snprintf(j->nonce, sizeof j->nonce, "%s", j->claim.nonce);
+    codec_init(CODEC_RESULT, &j->result);
+    fill_identity(j);
+    j->result.state = plan->state;
+    j->result.final = true;
+    j->result.reason = plan->reason;
+    fill_claim(j, plan->state);
+    claim_settle(j);
+}
+
+/* A result made of what a claim alone says. */
+static void
+result_of(struct job *j, const struct claim *c, uint64_t revision,
+          struct result *r)
+{
+    codec_init(CODEC_RESULT, r);
+    r->task = j->task->id;
+    r->attempt = c->attempt;
+    r->fence = c->fence ? c->fence : revision;
+    r->nonce = c->nonce;
+    r->backend = j->w->ex->name;
+    r->lane = j->lane->name;
+    r->worker = c->worker;
+    r->batch = j->task->batch ? j->task->batch->id : "";
+    r->state = c->state;
+    r->final = state_is_terminal(c->state);
+    r->exit_code = c->exit_code;
+    r->reason = c->reason;
+    r->started_at_ms = c->started_at_ms;
+    r->finished_at_ms = c->finished_at_ms;
+    r->retry_at_ms = c->retry_at_ms;
+}
+
+/* The result a claim holds, as far as it holds one; part is room for the end
+ * of the output. */
+static void
+result_again(struct job *j, const struct claim *c, uint64_t revision,
+             struct output_part *part, struct result *r)
+{
+    if (c->result)
+        *r = *c->result;
+    else
+        result_of(j, c, revision, r);
+    r->emitted_again = true;
+    if (c->tail.len == 0)
+        return;
+    *part = (struct output_part){STREAM_STDOUT, c->tail};
+    r->output = part;
+    r->n_output = 1;
+    if (r->log_chunks == 0 && r->output_bytes > c->tail.len)
+        r->dropped_bytes = r->output_bytes - c->tail.len;
+}
+
+void
+job_emit(struct job *j, const struct claim *found)
+{
+    struct output_part part;
+
+    log_info("task.emitted", "task=%s attempt=%u state=%s", j->task->id,
+             found->attempt, state_name(found->state));
+    result_again(j, found, j->revision, &part, &j->result);
+    j->result.final = true;
+    publish_and_settle(j); /* encodes at once: found need not live on */
+}
+
+void
+job_keep_prior(struct job *j, const struct claim *found, uint64_t revision)
+{
+    struct output_part part;
+    struct result r;
+
+    str_reset(&j->prior);
+    if (found->state == STATE_RUNNING) {
+        result_of(j, found, revision, &r);
+        r.state = STATE_LOST;
+        r.finished_at_ms = str_wall_ms();
+        r.reason = "its worker fell silent";
+    } else if (found->result) {
+        result_again(j, found, revision, &part, &r);
+    } else {
+        return;
+    }
+    r.final = false;
+    j->prior_attempt = r.attempt;
+    codec_encode(CODEC_RESULT, &r, &j->prior);
+}
+
+static void
+on_prior(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    (void)ctx;
+    (void)stored;
+    (void)e; /* the attempt that matters is the one that runs now */
+}
+
+void
+job_publish_prior(struct job *j)
+{
+    char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
+    struct bus_publication p = {
+        .subject = subject_result(subject, j->w->ex->name, source_of(j->task)),
+        .id = id,
+        .data = j->prior.data,
+        .len = j->prior.len,
+        .expect = BUS_ANY_REVISION};
+
+    if (j->prior.len == 0)
+        return;
+    (void)snprintf(id, sizeof id, "%s:%u", j->task->id, j->prior_attempt);
+    bus_publish_until(j->w->bus, &p, on_prior, j->w);
+    str_free(&j->prior);
+}
+
+/* --- what is no task ----------------------------------------------------- */
+
+/* The message itself is settled by the caller. */
+static void
+burial_free(struct burial *u)
+{
+    if (u->prev)
+        u->prev->next = u->next;
+    else
+        u->w->burials = u->next;
+    if (u->next)
+        u->next->prev = u->prev;
+    mem_free(u);
+}
+
+static void
+on_buried(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct burial *u = ctx;
+
+    (void)stored;
+    if (e)
+        bus_msg_retry(u->msg, u->w->conf->lease_ms);
+    else
+        bus_msg_done(u->msg);
+    burial_free(u);
+}
+
+static void
+bury(struct worker *w, struct bus_msg *m, const struct bus_publication *p)
+{
+    struct burial *u = MEM_NEW(struct burial);
+
+    u->w = w;
+    u->msg = m;
+    u->next = w->burials;
+    if (u->next)
+        u->next->prev = u;
+    w->burials = u;
+    bus_publish_until(w->bus, p, on_buried, u);
+}
+
+void
+worker_drop_burials(struct worker *w)
+{
+    while (w->burials) {
+        bus_forget(w->bus, w->burials);
+        bus_msg_drop(w->burials->msg);
+        burial_free(w->burials);
+    }
+}
+
+void
+worker_dead_letter(struct worker *w, struct bus_msg *m, const char *reason)
+{
+    char subject[SUBJECT_SIZE], id[SUBJECT_TOKEN_MAX + 32];
+    struct dead_letter d;
+    struct str bytes = {0};
+    struct bus_publication p = {.subject = subject_dead(subject, w->ex->name),
+                                .id = id,
+                                .expect = BUS_ANY_REVISION};
+
+    log_error("task.unreadable", "subject=%s seq=%llu error=\"%s\"", m->subject,
+              (unsigned long long)m->seq, LOG_TEXT(reason));
+    codec_init(CODEC_DEAD_LETTER, &d);
+    d.process = w->ex->name;
+    d.subject = m->subject;
+    d.reason = reason;
+    d.stream_seq = m->seq;
+    d.payload.data = m->data;
+    d.payload.len = m->len < DEAD_LETTER_BYTES ? m->len : DEAD_LETTER_BYTES;
+    d.payload_bytes = m->len;
+    d.at_ms = str_wall_ms();
+    codec_encode(CODEC_DEAD_LETTER, &d, &bytes);
+    (void)snprintf(id, sizeof id, "%s:%llu", w->ex->name,
+                   (unsigned long long)m->seq);
+    p.data = bytes.data;
+    p.len = bytes.len;
+    bury(w, m, &p);
+    str_free(&bytes);
+}

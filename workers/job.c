@@ -1,0 +1,453 @@
+#include "workers/worker_private.h"
+
+#include "lib/codec.h"
+#include "lib/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- jobs ---------------------------------------------------------------- */
+
+static struct job **
+bucket(struct worker *w, const char *task)
+{
+    uint32_t h = 2166136261u;
+
+    for (; *task; task++)
+        h = (h ^ (unsigned char)*task) * 16777619u;
+    return &w->buckets[h % JOB_BUCKETS];
+}
+
+struct job *
+job_find(struct worker *w, const char *task)
+{
+    struct job *j = *bucket(w, task);
+
+    while (j && strcmp(j->task->id, task) != 0)
+        j = j->hash_next;
+    return j;
+}
+
+static void
+link_job(struct worker *w, struct job *j)
+{
+    struct job **at = bucket(w, j->task->id);
+
+    j->hash_next = *at;
+    *at = j;
+    j->next = w->jobs;
+    if (j->next)
+        j->next->prev = j;
+    w->jobs = j;
+    w->n_jobs++;
+}
+
+static void
+unlink_job(struct worker *w, struct job *j)
+{
+    struct job **at = bucket(w, j->task->id);
+
+    while (*at != j)
+        at = &(*at)->hash_next;
+    *at = j->hash_next;
+    if (j->prev)
+        j->prev->next = j->next;
+    else
+        w->jobs = j->next;
+    if (j->next)
+        j->next->prev = j->prev;
+    w->n_jobs--;
+}
+
+/* Takes j out of those that wait for a slot, if it is there. */
+static void
+unready(struct worker *w, struct job *j)
+{
+    struct job *prev = NULL, *at = w->ready;
+
+    while (at && at != j) {
+        prev = at;
+        at = at->ready_next;
+    }
+    if (!at)
+        return;
+    if (prev)
+        prev->ready_next = j->ready_next;
+    else
+        w->ready = j->ready_next;
+    if (w->ready_last == j)
+        w->ready_last = prev;
+}
+
+/* One lane asks for as much as there are slots. Several share: each asks for
+ * what is free, and what comes beyond that is handed back. */
+static void
+update_windows(struct worker *w)
+{
+    unsigned room = w->n_jobs < w->slots ? w->slots - w->n_jobs : 0;
+
+    if (w->draining || w->n_lanes == 1)
+        return;
+    for (size_t i = 0; i < w->n_lanes; i++)
+        bus_consumer_window(w->lanes[i].consumer,
+                            bus_consumer_unsettled(w->lanes[i].consumer) +
+                                room);
+}
+
+/* Frees a job whose message has been settled. */
+static void
+job_free(struct job *j)
+{
+    struct worker *w = j->w;
+
+    if (j->writing || j->reading || j->publishing)
+        bus_forget(w->bus, j);
+    if (j->phase == PHASE_READY)
+        unready(w, j);
+    if (j->run) {
+        w->ex->free(j->run);
+        w->running--;
+    }
+    unlink_job(w, j);
+    sink_close(j->sink);
+    str_free(&j->prior);
+    mem_pool_free(j->pool);
+    mem_free(j);
+    update_windows(w);
+    worker_check_drained(w);
+}
+
+void
+job_done(struct job *j)
+{
+    bus_msg_done(j->msg);
+    job_free(j);
+}
+
+void
+job_retry(struct job *j, int64_t delay_ms)
+{
+    bus_msg_retry(j->msg, delay_ms);
+    job_free(j);
+}
+
+void
+job_drop(struct job *j)
+{
+    bus_msg_drop(j->msg);
+    job_free(j);
+}
+
+void
+job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
+          const struct routed_task *routed)
+{
+    struct job *j = MEM_NEW(struct job);
+
+    j->w = lane->worker;
+    j->lane = lane;
+    j->msg = m;
+    j->pool = pool;
+    j->routed = *routed;
+    j->task = routed->task;
+    j->deadline_ms = j->idle_ms = j->kill_ms = j->again_ms = INT64_MAX;
+    j->began_ms = j->ended_ms = loop_now_ms();
+    j->confirmed_ms = clock_ms();
+    codec_init(CODEC_CLAIM, &j->claim);
+    link_job(j->w, j);
+    update_windows(j->w);
+    claim_begin(j);
+}
+
+/* --- running ------------------------------------------------------------- */
+
+static void start_ready(struct worker *w);
+
+static void
+on_output_done(void *ctx)
+{
+    job_judge(ctx);
+}
+
+/* Nothing of the attempt is alive any more. */
+static void
+job_ended(struct job *j)
+{
+    struct worker *w = j->w;
+
+    w->ex->free(j->run);
+    j->run = NULL;
+    j->ended_ms = loop_now_ms();
+    w->running--;
+    worker_news(w);
+    if (j->cause == CAUSE_LOST) {
+        job_drop(j);
+    } else {
+        j->phase = PHASE_OUTPUT;
+        sink_finish(j->sink, on_output_done, j);
+    }
+    start_ready(w);
+}
+
+static void
+on_changed(void *ctx)
+{
+    struct job *j = ctx;
+
+    if (j->run && j->w->ex->poll(j->run, &j->outcome) == RUN_DONE)
+        job_ended(j);
+}
+
+static void
+set_limits(struct job *j)
+{
+    uint64_t limit = j->task->timeout_ms ? j->task->timeout_ms
+                                         : (uint64_t)j->w->conf->timeout_ms;
+
+    if (limit > 0) {
+        j->deadline_ms = j->began_ms + (int64_t)limit;
+        worker_due(j->w, j->deadline_ms);
+    }
+    if (j->task->idle_timeout_ms > 0) {
+        j->idle_ms = j->began_ms + (int64_t)j->task->idle_timeout_ms;
+        worker_due(j->w, j->idle_ms);
+    }
+}
+
+static void
+tell_started(struct job *j)
+{
+    struct worker *w = j->w;
+    char subject[SUBJECT_SIZE];
+
+    str_reset(&w->scratch);
+    codec_encode(CODEC_CLAIM, &j->claim, &w->scratch);
+    bus_send(w->bus, subject_started(subject, j->task->id), w->scratch.data,
+             w->scratch.len);
+}
+
+static void
+start_failed(struct job *j, const struct err *e)
+{
+    log_warn("task.start", "task=%s error=\"%s\"", j->task->id,
+             LOG_TEXT(e->msg));
+    j->ended_ms = loop_now_ms();
+    if (e->code == ERR_UNAVAILABLE) {
+        j->cause = CAUSE_START;
+        (void)snprintf(j->why, sizeof j->why, "could not start: %.200s",
+                       e->msg);
+    } else {
+        j->outcome.exit_code = 125;
+        (void)snprintf(j->outcome.reason, sizeof j->outcome.reason, "%.255s",
+                       e->msg);
+    }
+    job_judge(j);
+}
+
+static void
+job_start(struct job *j)
+{
+    struct worker *w = j->w;
+    const struct sink_conf sc = {w->conf->output_head, w->conf->output_tail};
+    struct run_order order = {.task = j->task,
+                              .attempt = j->claim.attempt,
+                              .fence = j->claim.fence,
+                              .mark = j->mark,
+                              .changed = on_changed,
+                              .ctx = j};
+    struct err e;
+
+    j->began_ms = loop_now_ms();
+    j->sink = sink_open(w->bus, w->loop, &sc, j->task->id, j->claim.attempt,
+                        j->claim.fence);
+    order.sink = j->sink;
+    if (w->ex->start(w->ex_ctx, &order, &j->run, &e) < 0) {
+        start_failed(j, &e);
+        return;
+    }
+    j->phase = PHASE_RUN;
+    w->running++;
+    log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
+             j->claim.attempt, (unsigned long long)j->claim.fence);
+    tell_started(j);
+    set_limits(j);
+    worker_news(w);
+    on_changed(j); /* it may be over already */
+}
+
+static void
+start_ready(struct worker *w)
+{
+    struct job *j;
+
+    while (w->running < w->slots && (j = w->ready) != NULL) {
+        w->ready = j->ready_next;
+        if (!w->ready)
+            w->ready_last = NULL;
+        j->ready_next = NULL;
+        job_start(j);
+    }
+}
+
+void
+job_claimed(struct job *j)
+{
+    struct worker *w = j->w;
+
+    job_publish_prior(j);
+    j->again_ms = INT64_MAX;
+    j->began_ms = j->ended_ms = loop_now_ms();
+    if (w->handing_back && j->cause == CAUSE_NONE)
+        j->cause = CAUSE_PREEMPT;
+    if (j->cause != CAUSE_NONE) {
+        job_judge(j);
+        return;
+    }
+    j->phase = PHASE_READY;
+    if (w->ready_last)
+        w->ready_last->ready_next = j;
+    else
+        w->ready = j;
+    w->ready_last = j;
+    start_ready(w);
+}
+
+/* --- ending it ourselves ------------------------------------------------- */
+
+void
+job_cancel(struct job *j, enum cause cause, bool hard)
+{
+    struct worker *w = j->w;
+
+    if (j->cause == CAUSE_NONE || cause == CAUSE_LOST)
+        j->cause = cause;
+    if (j->phase == PHASE_READY) {
+        unready(w, j);
+        if (cause == CAUSE_LOST)
+            job_drop(j);
+        else
+            job_judge(j);
+        return;
+    }
+    if (j->phase != PHASE_RUN)
+        return; /* on its way in: job_claimed sees the cause; or out */
+    hard = hard || w->conf->grace_ms == 0;
+    j->deadline_ms = j->idle_ms = INT64_MAX;
+    if (!hard && j->kill_ms == INT64_MAX) {
+        j->kill_ms = loop_now_ms() + w->conf->grace_ms;
+        worker_due(w, j->kill_ms);
+    }
+    w->ex->cancel(j->run, hard);
+}
+
+void
+job_lost(struct job *j)
+{
+    log_warn("task.lost", "task=%s attempt=%u", j->task->id, j->claim.attempt);
+    if (j->phase == PHASE_RUN || j->phase == PHASE_READY)
+        job_cancel(j, CAUSE_LOST, true);
+    else
+        job_drop(j);
+}
+
+/* True if j was given up: no renewal was confirmed for too long. */
+static bool
+fence_off(struct job *j)
+{
+    if (clock_ms() - j->confirmed_ms < j->w->fence_ms ||
+        j->cause == CAUSE_LOST ||
+        (j->phase != PHASE_RUN && j->phase != PHASE_READY))
+        return false;
+    log_warn("task.fenced", "task=%s attempt=%u", j->task->id,
+             j->claim.attempt);
+    job_cancel(j, CAUSE_LOST, true);
+    return true;
+}
+
+/* --- time ---------------------------------------------------------------- */
+
+void
+worker_beat(struct worker *w)
+{
+    struct job *j, *next;
+
+    for (j = w->jobs; j; j = next) {
+        next = j->next;
+        if (j->cause == CAUSE_LOST || fence_off(j))
+            continue;
+        bus_msg_progress(j->msg);
+        if (j->phase == PHASE_READY || j->phase == PHASE_RUN ||
+            j->phase == PHASE_OUTPUT)
+            claim_renew(j);
+    }
+}
+
+static int64_t
+least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t
+due_of(const struct job *j)
+{
+    return least(least(j->deadline_ms, j->idle_ms),
+                 least(j->kill_ms, j->again_ms));
+}
+
+/* What is due for j. It may be freed. */
+static void
+job_due(struct job *j, int64_t now)
+{
+    if (j->again_ms <= now) {
+        j->again_ms = INT64_MAX;
+        if (fence_off(j))
+            return;
+        if (j->cause != CAUSE_LOST)
+            claim_again(j);
+    }
+    if (j->kill_ms <= now) {
+        j->kill_ms = INT64_MAX;
+        if (j->phase == PHASE_RUN)
+            j->w->ex->cancel(j->run, true);
+    }
+    if (j->phase != PHASE_RUN)
+        return;
+    if (j->deadline_ms <= now) {
+        job_cancel(j, CAUSE_TIMEOUT, false);
+    } else if (j->idle_ms <= now) {
+        j->idle_ms = sink_last_ms(j->sink) + (int64_t)j->task->idle_timeout_ms;
+        if (j->idle_ms <= now)
+            job_cancel(j, CAUSE_IDLE, false);
+    }
+}
+
+static void
+on_due(void *ctx)
+{
+    struct worker *w = ctx;
+    int64_t now = loop_now_ms(), next_ms = INT64_MAX;
+    struct job *j, *next;
+
+    w->due_ms = INT64_MAX;
+    for (j = w->jobs; j; j = next) {
+        next = j->next;
+        if (due_of(j) <= now)
+            job_due(j, now);
+    }
+    for (j = w->jobs; j; j = j->next)
+        next_ms = least(next_ms, due_of(j));
+    worker_due(w, next_ms);
+}
+
+void
+worker_due(struct worker *w, int64_t at_ms)
+{
+    if (at_ms >= w->due_ms)
+        return;
+    w->due_ms = at_ms;
+    if (w->due)
+        loop_timer_again(w->due, at_ms - loop_now_ms(), 0);
+    else
+        w->due = loop_timer_start(w->loop, at_ms - loop_now_ms(), 0, on_due, w);
+}

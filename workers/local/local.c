@@ -1,0 +1,638 @@
+#include "workers/local/local.h"
+
+#include "lib/mem.h"
+#include "lib/proc.h"
+#include "lib/str.h"
+#include "workers/local/steps.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    READ_BYTES = 64 * 1024,
+    READS_AT_ONCE = 8, /* then others have their turn */
+    READS_AT_END = 64, /* a stranger may hold our pipe and write for ever */
+    LOOK_FIRST_MS = 5, /* between looks at what is left of a family */
+    LOOK_LAST_MS = 200,
+    EXIT_OUR_SIDE = 125,
+    EXIT_NOT_EXECUTABLE = 126,
+    EXIT_NOT_FOUND = 127,
+    EXIT_SIGNAL = 128,
+};
+
+struct local {
+    struct loop *loop;
+    struct proc_set *set;
+    const char *shell;
+    int64_t grace_ms;
+    const char **env; /* ours, without secrets; borrowed strings */
+    size_t n_env;
+    char buf[READ_BYTES];
+};
+
+/* Our end of one of the attempt's two streams. */
+struct end {
+    struct run *run;
+    enum stream stream;
+    int fd, theirs; /* -1: closed */
+    struct loop_fd *watch;
+};
+
+struct run {
+    struct local *local;
+    struct run_order order;
+    struct mem_pool *pool;
+    struct proc_family *family;
+    struct proc *proc; /* of the step that runs; NULL: none */
+    const char **env;
+    struct end ends[2];
+    size_t step; /* counted from 0 */
+    struct outcome outcome;
+    struct loop_timer *timer; /* of a step's limit, or between looks */
+    int64_t look_ms, kill_ms;
+    bool exec_simple; /* no shell where none is needed */
+    bool starting;    /* within start: changed must not be called */
+    bool scarce;      /* not even the first step could be started now */
+    bool cancelled;   /* no further step */
+    bool winding;     /* all steps are over */
+    bool asked;       /* the leftovers got their TERM */
+    bool hard;
+    bool done;
+};
+
+/* --- environment ---------------------------------------------------------- */
+
+static bool
+is_ours_alone(const char *entry)
+{
+    static const char *const hidden[] = {
+        "SHUNT_",
+        "NATS_",
+        "GH_TOKEN=",
+        "LINEAR_API_KEY=",
+        "SECUTOOLS_API_KEY=",
+        "NOTIFY_SOCKET=",
+        "WATCHDOG_PID=",
+        "WATCHDOG_USEC=",
+    };
+
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        if (strncmp(entry, hidden[i], strlen(hidden[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Whether each shell loads something first, which a bare exec would not. */
+static bool
+alters_shells(const char *entry)
+{
+    return strncmp(entry, "BASH_ENV=", 9) == 0 ||
+           strncmp(entry, "BASH_FUNC_", 10) == 0;
+}
+
+static void
+read_environment(struct local *l)
+{
+    size_t n = 0;
+
+    while (environ[n])
+        n++;
+    l->env = mem_zero(n + 1, sizeof *l->env);
+    for (char **at = environ; *at; at++) {
+        if (!is_ours_alone(*at))
+            l->env[l->n_env++] = *at;
+    }
+}
+
+/* Adds KEY=value, in the place of an earlier entry for KEY. */
+static void
+put_env(const char **env, size_t *n, const char *entry)
+{
+    size_t len = strcspn(entry, "=") + 1;
+
+    for (size_t i = 0; i < *n; i++)
+        if (strncmp(env[i], entry, len) == 0) {
+            env[i] = entry;
+            return;
+        }
+    env[(*n)++] = entry;
+}
+
+static void
+build_env(struct run *r)
+{
+    const struct task *t = r->order.task;
+    size_t n = r->local->n_env;
+
+    r->env = mem_pool_alloc(r->pool, (n + t->n_env + 5) * sizeof *r->env);
+    memcpy(r->env, r->local->env, n * sizeof *r->env);
+    for (size_t i = 0; i < t->n_env; i++)
+        put_env(
+            r->env, &n,
+            mem_pool_printf(r->pool, "%s=%s", t->env[i].key, t->env[i].value));
+    /* Last: a task cannot change who it is. */
+    put_env(r->env, &n, mem_pool_printf(r->pool, "SHUNT_TASK_ID=%s", t->id));
+    put_env(r->env, &n,
+            mem_pool_printf(r->pool, "SHUNT_ATTEMPT=%u", r->order.attempt));
+    put_env(r->env, &n,
+            mem_pool_printf(r->pool, "SHUNT_FENCE=%" PRIu64, r->order.fence));
+    put_env(r->env, &n, r->order.mark);
+    r->exec_simple = true;
+    for (size_t i = 0; i < n; i++)
+        if (alters_shells(r->env[i]))
+            r->exec_simple = false;
+}
+
+static const char *
+get_env(const struct run *r, const char *key)
+{
+    size_t len = strlen(key);
+
+    for (const char **at = r->env; *at; at++)
+        if (strncmp(*at, key, len) == 0 && (*at)[len] == '=')
+            return *at + len + 1;
+    return NULL;
+}
+
+/* --- output --------------------------------------------------------------- */
+
+static void
+end_close(struct end *end)
+{
+    loop_fd_stop(end->watch);
+    end->watch = NULL;
+    if (end->fd >= 0)
+        (void)close(end->fd);
+    end->fd = -1;
+}
+
+static void
+close_theirs(struct run *r)
+{
+    for (int i = 0; i < 2; i++) {
+        if (r->ends[i].theirs >= 0)
+            (void)close(r->ends[i].theirs);
+        r->ends[i].theirs = -1;
+    }
+}
+
+static void
+pause_reading(struct run *r)
+{
+    for (int i = 0; i < 2; i++)
+        if (r->ends[i].watch)
+            loop_fd_pause(r->ends[i].watch);
+}
+
+static void
+on_room(void *ctx)
+{
+    struct run *r = ctx;
+
+    for (int i = 0; i < 2; i++)
+        if (r->ends[i].watch)
+            loop_fd_resume(r->ends[i].watch);
+}
+
+/* Reads what is there, at most reads times; false if the sink is full. */
+static bool
+end_read(struct end *end, int reads)
+{
+    struct local *l = end->run->local;
+    bool room = true;
+    ssize_t n;
+
+    while (end->fd >= 0 && reads-- > 0 && room) {
+        n = read(end->fd, l->buf, sizeof l->buf);
+        if (n > 0)
+            room = sink_write(end->run->order.sink, end->stream, l->buf,
+                              (size_t)n);
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            end_close(end);
+        else
+            break;
+    }
+    return room;
+}
+
+static void
+on_readable(void *ctx)
+{
+    struct end *end = ctx;
+
+    if (!end_read(end, READS_AT_ONCE))
+        pause_reading(end->run);
+}
+
+static int
+open_ends(struct run *r, struct err *e)
+{
+    for (int i = 0; i < 2; i++) {
+        struct end *end = &r->ends[i];
+
+        end->run = r;
+        end->stream = i == 0 ? STREAM_STDOUT : STREAM_STDERR;
+        if (proc_pipe(&end->fd, &end->theirs, e) < 0)
+            return -1;
+        end->watch = loop_fd_start(r->local->loop, end->fd, on_readable, end);
+    }
+    sink_on_room(r->order.sink, on_room, r);
+    return 0;
+}
+
+/* --- the end of a task ---------------------------------------------------- */
+
+static void on_timer(void *ctx);
+
+static void
+set_timer(struct run *r, int64_t delay_ms)
+{
+    if (r->timer)
+        loop_timer_again(r->timer, delay_ms, 0);
+    else
+        r->timer = loop_timer_start(r->local->loop, delay_ms, 0, on_timer, r);
+}
+
+static void
+stop_timer(struct run *r)
+{
+    loop_timer_stop(r->timer);
+    r->timer = NULL;
+}
+
+/* Takes what is still in the pipe, room or not: it is little. */
+static void
+end_drain(struct end *end)
+{
+    struct local *l = end->run->local;
+    ssize_t n = 1;
+
+    for (int i = 0; end->fd >= 0 && i < READS_AT_END && n > 0; i++) {
+        n = read(end->fd, l->buf, sizeof l->buf);
+        if (n > 0)
+            (void)sink_write(end->run->order.sink, end->stream, l->buf,
+                             (size_t)n);
+    }
+    end_close(end);
+}
+
+/* Nothing is alive. May free the run. */
+static void
+finish(struct run *r)
+{
+    end_drain(&r->ends[0]);
+    end_drain(&r->ends[1]);
+    stop_timer(r);
+    proc_family_close(r->family);
+    r->family = NULL;
+    r->done = true;
+    if (!r->starting)
+        r->order.changed(r->order.ctx);
+}
+
+/* Ends what the steps have left behind: asks, waits for the grace, kills. */
+static void
+leftovers(struct run *r)
+{
+    int64_t now = loop_now_ms();
+    int signo = 0;
+
+    if (r->hard || now >= r->kill_ms)
+        signo = SIGKILL;
+    else if (!r->asked)
+        signo = SIGTERM;
+    if (!proc_has_adopted(r->local->set) ||
+        proc_family_signal(r->family, signo) == 0) {
+        finish(r);
+        return;
+    }
+    if (signo == SIGTERM)
+        (void)proc_family_signal(r->family, SIGCONT);
+    r->asked = true;
+    set_timer(r, r->look_ms);
+    r->look_ms *= 2;
+    if (r->look_ms > LOOK_LAST_MS)
+        r->look_ms = LOOK_LAST_MS;
+}
+
+static void
+wind_down(struct run *r)
+{
+    r->winding = true;
+    close_theirs(r);
+    r->look_ms = LOOK_FIRST_MS;
+    r->kill_ms = loop_now_ms() + r->local->grace_ms;
+    leftovers(r);
+}
+
+/* --- steps ---------------------------------------------------------------- */
+
+/* The outcome is that step's failure; the first one counts. */
+static void fail_step(struct run *r, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void
+fail_step(struct run *r, int code, const char *fmt, ...)
+{
+    struct outcome *o = &r->outcome;
+    const struct task *t = r->order.task;
+    const char *name = t->steps[r->step].name;
+    size_t len = 0;
+    va_list ap;
+
+    if (o->failed_step)
+        return;
+    o->failed_step = (uint32_t)r->step + 1;
+    o->exit_code = code;
+    if (t->n_steps > 1)
+        (void)snprintf(o->reason, sizeof o->reason,
+                       "step %u%s%.60s%s: ", o->failed_step, *name ? " (" : "",
+                       name, *name ? ")" : "");
+    len = strlen(o->reason);
+    va_start(ap, fmt);
+    (void)vsnprintf(o->reason + len, sizeof o->reason - len, fmt, ap);
+    va_end(ap);
+}
+
+static const char *
+expand_home(struct run *r, const char *path)
+{
+    const char *home = get_env(r, "HOME");
+
+    if (path[0] != '~' || (path[1] && path[1] != '/') || !home)
+        return path;
+    return mem_pool_printf(r->pool, "%s%s", home, path + 1);
+}
+
+/* Where the step runs; NULL: where the worker does. False if there is no such
+ * folder: the step has failed then. */
+static bool
+find_workdir(struct run *r, const struct step *s, const char **out)
+{
+    const char *base = expand_home(r, r->order.task->workdir);
+    const char *own = expand_home(r, s->workdir);
+    struct stat st;
+
+    *out = *own ? own : *base ? base : NULL;
+    if (*own && *own != '/' && *base)
+        *out = mem_pool_printf(r->pool, "%s/%s", base, own);
+    if (!*out)
+        return true;
+    if (stat(*out, &st) < 0)
+        fail_step(r, EXIT_OUR_SIDE, "workdir %.150s %s", *out,
+                  errno == ENOENT ? "does not exist" : strerror(errno));
+    else if (!S_ISDIR(st.st_mode))
+        fail_step(r, EXIT_OUR_SIDE, "workdir %.150s is not a folder", *out);
+    else
+        return true;
+    return false;
+}
+
+static void
+step_not_started(struct run *r, const struct step_exec *x, const struct err *e)
+{
+    int code = EXIT_OUR_SIDE;
+
+    if (x->argv && e->code == ERR_NOT_FOUND)
+        code = EXIT_NOT_FOUND;
+    else if (x->argv && (e->code == ERR_DENIED || e->code == ERR_INVALID))
+        code = EXIT_NOT_EXECUTABLE;
+    r->scarce = e->code == ERR_UNAVAILABLE && r->step == 0;
+    fail_step(r, code, "%.180s", e->msg);
+}
+
+static void on_step_end(void *ctx, const struct proc_end *end);
+
+static int
+run_exec(struct run *r, struct proc_opts *o, const struct step_exec *x,
+         struct err *e)
+{
+    int rc;
+
+    o->file = x->argv[0];
+    o->argv = x->argv;
+    o->in = x->in;
+    rc = proc_start(r->local->set, o, on_step_end, r, &r->proc, e);
+    if (x->in >= 0)
+        (void)close(x->in);
+    return rc;
+}
+
+/* False if the step could not be started, and has failed. */
+static bool
+start_step(struct run *r, struct err *e)
+{
+    const struct step *s = &r->order.task->steps[r->step];
+    struct proc_opts o = {.env = r->env,
+                          .out = r->ends[0].theirs,
+                          .err = r->ends[1].theirs,
+                          .family = r->family};
+    const char *shell = r->local->shell;
+    struct step_exec x;
+    int rc;
+
+    if (!find_workdir(r, s, &o.workdir))
+        return false;
+    rc = step_exec(s, shell, r->exec_simple, r->pool, &x, e);
+    if (rc == 0)
+        rc = run_exec(r, &o, &x, e);
+    if (rc < 0 && x.simple && e->code != ERR_UNAVAILABLE) {
+        /* The shell explains it best, and may know better. */
+        rc = step_exec(s, shell, false, r->pool, &x, e);
+        if (rc == 0)
+            rc = run_exec(r, &o, &x, e);
+    }
+    if (rc < 0) {
+        step_not_started(r, &x, e);
+        return false;
+    }
+    if (s->timeout_ms > 0) {
+        r->kill_ms = INT64_MAX;
+        set_timer(r, (int64_t)s->timeout_ms);
+    }
+    return true;
+}
+
+/* Starts the step whose turn it is, or ends the task. May free the run. */
+static void
+advance(struct run *r, struct err *e)
+{
+    if (r->step == r->order.task->n_steps || r->cancelled ||
+        r->outcome.failed_step || !start_step(r, e))
+        wind_down(r);
+    else if (r->step + 1 == r->order.task->n_steps)
+        close_theirs(r); /* only the family holds them now */
+}
+
+static void
+on_step_end(void *ctx, const struct proc_end *end)
+{
+    struct run *r = ctx;
+    struct outcome *o = &r->outcome;
+    struct err e;
+
+    r->proc = NULL;
+    if (!r->winding)
+        stop_timer(r);
+    if (end->max_rss_bytes > o->max_rss_bytes)
+        o->max_rss_bytes = end->max_rss_bytes;
+    o->cpu_ms += end->cpu_ms;
+    if (end->signalled) {
+        if (!o->failed_step)
+            o->signal = end->code;
+        fail_step(r, EXIT_SIGNAL + end->code, "killed by signal %d (%s)",
+                  end->code, strsignal(end->code));
+    } else if (end->code != 0) {
+        fail_step(r, end->code, "exit code %d", end->code);
+    } else if (!r->cancelled) {
+        r->step++;
+    }
+    advance(r, &e);
+}
+
+static void
+on_timer(void *ctx)
+{
+    struct run *r = ctx;
+    char text[32];
+
+    if (r->winding) {
+        leftovers(r);
+    } else if (r->kill_ms == INT64_MAX) { /* the step's limit */
+        (void)str_duration(r->order.task->steps[r->step].timeout_ms, text,
+                           sizeof text);
+        fail_step(r, EXIT_OUR_SIDE, "ran longer than %s", text);
+        r->outcome.timed_out = true;
+        r->kill_ms = loop_now_ms() + r->local->grace_ms;
+        (void)proc_family_signal(r->family, SIGTERM);
+        (void)proc_family_signal(r->family, SIGCONT);
+        set_timer(r, r->local->grace_ms);
+    } else {
+        (void)proc_family_signal(r->family, SIGKILL);
+        set_timer(r, LOOK_LAST_MS);
+    }
+}
+
+/* --- the executor --------------------------------------------------------- */
+
+static void
+local_free(struct run *r)
+{
+    if (!r)
+        return;
+    if (r->proc)
+        proc_forget(r->proc);
+    for (int i = 0; r->family && i < 3; i++)
+        if (proc_family_signal(r->family, SIGKILL) == 0)
+            break;
+    proc_family_close(r->family);
+    stop_timer(r);
+    close_theirs(r);
+    end_close(&r->ends[0]);
+    end_close(&r->ends[1]);
+    mem_pool_free(r->pool);
+    mem_free(r);
+}
+
+static int
+local_start(void *ctx, const struct run_order *order, struct run **out,
+            struct err *e)
+{
+    struct local *l = ctx;
+    struct run *r;
+
+    if (order->task->n_steps == 0)
+        return err_set(e, ERR_INVALID,
+                       "a local worker runs steps, and the "
+                       "task has none");
+    r = MEM_NEW(struct run);
+    r->local = l;
+    r->order = *order;
+    r->pool = mem_pool_new();
+    for (int i = 0; i < 2; i++)
+        r->ends[i].fd = r->ends[i].theirs = -1;
+    if (open_ends(r, e) < 0) {
+        local_free(r);
+        return -1;
+    }
+    build_env(r);
+    r->family = proc_family_open(l->set, order->mark);
+    r->starting = true;
+    advance(r, e);
+    if (r->scarce) {
+        local_free(r);
+        return -1;
+    }
+    r->starting = false;
+    *out = r;
+    return 0;
+}
+
+static enum run_status
+local_poll(struct run *r, struct outcome *out)
+{
+    if (!r->done)
+        return RUN_BUSY;
+    *out = r->outcome;
+    return RUN_DONE;
+}
+
+static void
+local_cancel(struct run *r, bool hard)
+{
+    if (r->done)
+        return;
+    r->cancelled = true;
+    r->hard = r->hard || hard;
+    if (r->winding) {
+        set_timer(r, 0);
+        return;
+    }
+    (void)proc_family_signal(r->family, hard ? SIGKILL : SIGTERM);
+    if (!hard)
+        (void)proc_family_signal(r->family, SIGCONT);
+}
+
+const struct executor local_executor = {.name = "local",
+                                        .start = local_start,
+                                        .poll = local_poll,
+                                        .cancel = local_cancel,
+                                        .free = local_free};
+
+int
+local_open(struct local **out, struct loop *l, const char *shell,
+           int64_t grace_ms, struct err *e)
+{
+    const struct rlimit no_core = {0, 0};
+    struct local *local = MEM_NEW(struct local);
+
+    if (proc_set_open(&local->set, l, true, e) < 0) {
+        mem_free(local);
+        return -1;
+    }
+    (void)setrlimit(RLIMIT_CORE, &no_core);
+    local->loop = l;
+    local->shell = access(shell, X_OK) == 0 ? shell : "/bin/sh";
+    local->grace_ms = grace_ms;
+    read_environment(local);
+    *out = local;
+    return 0;
+}
+
+void
+local_close(struct local *l)
+{
+    if (!l)
+        return;
+    proc_set_close(l->set);
+    mem_free(l->env);
+    mem_free(l);
+}

@@ -1,0 +1,136 @@
+#include "workers/local/steps.h"
+
+#include "workers/local/words.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { SCRIPT_ARG_MAX = 96 * 1024 }; /* longer ones do not fit one argument */
+
+/* A script as an open file; -1 if there is no memory for it. */
+static int
+script_file(const char *script, size_t len)
+{
+    int fd = memfd_create("script", MFD_CLOEXEC);
+    size_t at = 0;
+    ssize_t n;
+
+    while (fd >= 0 && at < len) {
+        n = write(fd, script + at, len - at);
+        if (n <= 0) {
+            (void)close(fd);
+            return -1;
+        }
+        at += (size_t)n;
+    }
+    if (fd >= 0)
+        (void)lseek(fd, 0, SEEK_SET);
+    return fd;
+}
+
+static const char **
+argv_of(struct mem_pool *pool, const char *a, const char *b, const char *c,
+        const char *d)
+{
+    const char **argv = mem_pool_alloc(pool, 5 * sizeof *argv);
+
+    argv[0] = a;
+    argv[1] = b;
+    argv[2] = c;
+    argv[3] = d;
+    return argv;
+}
+
+static int
+shell_exec(const char *script, const char *shell, struct mem_pool *pool,
+           struct step_exec *out, struct err *e)
+{
+    size_t len = strlen(script);
+
+    if (len > SCRIPT_ARG_MAX) {
+        out->in = script_file(script, len);
+        if (out->in < 0)
+            return err_set(e, ERR_UNAVAILABLE, "no memory for the script");
+        script = "SHUNT_SCRIPT=$(cat); exec </dev/null; "
+                 "eval \"unset SHUNT_SCRIPT; $SHUNT_SCRIPT\"";
+    }
+    out->argv = argv_of(pool, shell, "-c", "--", script);
+    return 0;
+}
+
+static int
+python_exec(const char *script, struct mem_pool *pool, struct step_exec *out,
+            struct err *e)
+{
+    size_t len = strlen(script);
+
+    if (len > SCRIPT_ARG_MAX) {
+        out->in = script_file(script, len);
+        if (out->in < 0)
+            return err_set(e, ERR_UNAVAILABLE, "no memory for the script");
+        out->argv = argv_of(pool, "python3", "-", NULL, NULL);
+    } else {
+        out->argv = argv_of(pool, "python3", "-c", script, NULL);
+    }
+    return 0;
+}
+
+/* program (NULL: none) and then the words of the step, from argv or script;
+ * NULL if only a shell could split the script. */
+static const char **
+argv_with(const char *program, const struct step *s, struct mem_pool *pool)
+{
+    const char **words = s->argv, **argv;
+    size_t n = s->n_argv, at = 0;
+
+    if (n == 0 && program) {
+        words = words_plain(s->script, pool);
+        if (!words)
+            return NULL;
+        while (words[n])
+            n++;
+    }
+    argv = mem_pool_alloc(pool, (n + 2) * sizeof *argv);
+    if (program)
+        argv[at++] = program;
+    if (n > 0)
+        memcpy(argv + at, words, n * sizeof *argv);
+    return argv;
+}
+
+int
+step_exec(const struct step *s, const char *shell, bool exec_simple,
+          struct mem_pool *pool, struct step_exec *out, struct err *e)
+{
+    *out = (struct step_exec){.in = -1};
+    switch (s->kind) {
+    case STEP_UNSPECIFIED:
+    case STEP_SHELL:
+        if (exec_simple)
+            out->argv = words_simple(s->script, pool);
+        out->simple = out->argv != NULL;
+        return out->simple ? 0 : shell_exec(s->script, shell, pool, out, e);
+    case STEP_ARGV:
+        if (s->n_argv == 0)
+            return err_set(e, ERR_INVALID, "no program given");
+        out->argv = argv_with(NULL, s, pool);
+        return 0;
+    case STEP_PYTHON:
+        return python_exec(s->script, pool, out, e);
+    case STEP_MAKE:
+        out->argv = argv_with("make", s, pool);
+        if (out->argv)
+            return 0;
+        return shell_exec(mem_pool_printf(pool, "make %s", s->script), shell,
+                          pool, out, e);
+    case STEP_KUBECTL:
+        out->argv = argv_with("kubectl", s, pool);
+        if (!out->argv)
+            return err_set(e, ERR_INVALID,
+                           "arguments of kubectl are split without a shell: "
+                           "quote them plainly, or give a list");
+        return 0;
+    }
+    return err_set(e, ERR_INVALID, "a step of an unknown kind");
+}

@@ -1,0 +1,104 @@
+#include "workers/worker_private.h"
+
+#include "lib/codec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    NEWS_LEAST_MS = 1000, /* between heartbeats told by a change */
+    RUNNING_MOST = 64,    /* tasks a heartbeat lists */
+};
+
+static uint64_t
+memory_free_bytes(void)
+{
+    unsigned long long kb = 0;
+    char line[128];
+    FILE *f = fopen("/proc/meminfo", "re");
+
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu", &kb) == 1)
+            break;
+    if (f)
+        (void)fclose(f);
+    return (uint64_t)kb * 1024;
+}
+
+static size_t
+list_running(const struct worker *w, struct running_task *out)
+{
+    size_t n = 0;
+
+    for (const struct job *j = w->jobs; j && n < RUNNING_MOST; j = j->next)
+        if (j->phase == PHASE_RUN)
+            out[n++] =
+                (struct running_task){j->task->id, j->claim.attempt,
+                                      j->claim.started_at_ms, j->task->name};
+    return n;
+}
+
+void
+worker_heartbeat(struct worker *w)
+{
+    struct running_task running[RUNNING_MOST];
+    char subject[SUBJECT_SIZE];
+    struct heartbeat h;
+    double load[3];
+
+    codec_init(CODEC_HEARTBEAT, &h);
+    mem_pool_reset(w->scratch_pool);
+    h.worker = w->name;
+    h.backend = w->ex->name;
+    h.n_lanes = w->n_lanes;
+    h.lanes = mem_pool_alloc(w->scratch_pool, w->n_lanes * sizeof *h.lanes);
+    for (size_t i = 0; i < w->n_lanes; i++)
+        h.lanes[i] = w->lanes[i].name;
+    h.slots = w->slots;
+    h.running = running;
+    h.n_running = list_running(w, running);
+    h.running_count = w->running;
+    h.memory_free_bytes = memory_free_bytes();
+    h.sent_at_ms = str_wall_ms();
+    h.draining = w->draining;
+    h.stopped = w->stopped;
+    h.started_at_ms = w->started_at_ms;
+    h.version = SHUNT_VERSION;
+    h.host = w->host;
+    h.pid = (int32_t)getpid();
+    h.load = load;
+    h.n_load = getloadavg(load, 3) == 3 ? 3 : 0;
+    str_reset(&w->scratch);
+    codec_encode(CODEC_HEARTBEAT, &h, &w->scratch);
+    bus_send(w->bus, subject_heartbeat(subject, w->ex->name, w->name),
+             w->scratch.data, w->scratch.len);
+    w->last_news_ms = loop_now_ms();
+    w->busy_told = w->running > 0;
+}
+
+static void
+on_news(void *ctx)
+{
+    struct worker *w = ctx;
+
+    loop_timer_stop(w->news);
+    w->news = NULL;
+    if (w->busy_told != (w->running > 0))
+        worker_heartbeat(w);
+}
+
+void
+worker_news(struct worker *w)
+{
+    int64_t since;
+
+    if (w->news || w->busy_told == (w->running > 0))
+        return;
+    since = loop_now_ms() - w->last_news_ms;
+    if (since >= NEWS_LEAST_MS)
+        worker_heartbeat(w);
+    else
+        w->news =
+            loop_timer_start(w->loop, NEWS_LEAST_MS - since, 0, on_news, w);
+}

@@ -1,0 +1,192 @@
+/*
+ * worker_private - what the parts of the worker share.
+ *
+ * worker.c   lanes, what arrives, drain
+ * job.c      slots, running, limits
+ * news.c     heartbeats
+ * claim.c    the claim of an attempt: take, renew, settle by compare-and-set
+ * finish.c   what an end means, and the way of an outcome to the bus
+ *
+ * A job is one delivery and moves through the phases in order. Each function
+ * named job_* or claim_* may free the job: callers do not touch it afterwards.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef WORKERS_WORKER_PRIVATE_H
+#define WORKERS_WORKER_PRIVATE_H
+
+#include "lib/mem.h"
+#include "lib/str.h"
+#include "lib/subject.h"
+#include "workers/worker.h"
+
+enum {
+    BEAT_MOST_MS = 10000, /* between heartbeats: a third of the ack wait */
+    PUT_TIMEOUT_MS = 5000,
+    AGAIN_MS = 500, /* before a write that failed is tried again */
+    JOB_BUCKETS = 256,
+    NONCE_SIZE = 25,
+};
+
+enum phase {
+    PHASE_CLAIM,   /* the claim is being read or written */
+    PHASE_READY,   /* claimed, waits for a slot */
+    PHASE_RUN,     /* the executor has it */
+    PHASE_OUTPUT,  /* ended, the last of its output is being stored */
+    PHASE_SETTLE,  /* the claim is being set to its outcome */
+    PHASE_PUBLISH, /* the result is being stored */
+};
+
+/* Why we ended an attempt ourselves. */
+enum cause {
+    CAUSE_NONE,
+    CAUSE_TIMEOUT,
+    CAUSE_IDLE,
+    CAUSE_CANCEL,
+    CAUSE_PREEMPT, /* handed back */
+    CAUSE_START,   /* the executor could not start it, now */
+    CAUSE_LOST,    /* the claim is no longer ours: say nothing */
+};
+
+struct lane {
+    struct worker *worker;
+    char name[SUBJECT_TOKEN_MAX + 1];
+    struct bus_consumer *consumer;
+};
+
+struct job {
+    struct job *next, *prev; /* all jobs of the worker */
+    struct job *hash_next;   /* in its bucket, by task */
+    struct job *ready_next;  /* of those that wait for a slot */
+    struct worker *w;
+    struct lane *lane;
+    struct bus_msg *msg;
+    struct mem_pool *pool;
+    struct routed_task routed;
+    const struct task *task;
+    enum phase phase;
+    enum cause cause;
+    bool writing;       /* a claim is on its way to the bucket */
+    bool reading;       /* or from it */
+    bool settle_next;   /* the outcome waits for the renewal on its way */
+    bool publishing;    /* a result is on its way */
+    bool closing;       /* the claim being written is another attempt's */
+    struct claim claim; /* as last written, or about to be */
+    uint64_t revision;  /* of the claim in the bucket; 0: none */
+    char nonce[NONCE_SIZE];
+    char mark[16 + NONCE_SIZE];
+    char why[256];        /* reason of a cancel or a failed start */
+    int64_t sent_ms;      /* when the write on its way left, clock_ms */
+    int64_t confirmed_ms; /* when the last write that arrived left */
+    int64_t deadline_ms, idle_ms, kill_ms, again_ms; /* INT64_MAX: none */
+    int64_t delay_ms;           /* of the next delivery, if not final */
+    int64_t began_ms, ended_ms; /* of the run, monotonic */
+    struct run *run;
+    struct sink *sink;
+    struct outcome outcome;
+    struct result result;
+    struct str prior; /* a result of an earlier attempt, to publish */
+    uint32_t prior_attempt;
+};
+
+/* A delivery that was no task, until its dead letter is stored. */
+struct burial {
+    struct burial *next, *prev;
+    struct worker *w;
+    struct bus_msg *msg;
+};
+
+struct worker {
+    struct bus *bus;
+    struct loop *loop;
+    const struct worker_conf *conf;
+    const struct executor *ex;
+    void *ex_ctx;
+    char name[SUBJECT_TOKEN_MAX + 1];
+    char host[256];
+    struct lane *lanes;
+    size_t n_lanes;
+    unsigned slots, running;
+    int64_t beat_ms;  /* between heartbeats, and renewals of claims */
+    int64_t fence_ms; /* without a renewal: the attempt is killed */
+    unsigned n_jobs;
+    struct job *jobs; /* newest first */
+    struct job *buckets[JOB_BUCKETS];
+    struct job *ready, *ready_last;
+    struct str scratch;
+    struct mem_pool *scratch_pool;
+    struct burial *burials; /* dead letters on their way */
+    struct bus_sub *cancels, *drains;
+    struct loop_timer *beat, *due, *news, *drain_timer;
+    int64_t due_ms; /* when due fires; INT64_MAX: never */
+    int64_t started_at_ms, last_news_ms;
+    bool busy_told, draining, handing_back, stopped;
+};
+
+/* Monotonic and counting through a suspend: what leases are measured with. */
+int64_t clock_ms(void);
+
+/* --- worker.c --- */
+
+/* A job has gone: stops the worker if it drains and that was the last. */
+void worker_check_drained(struct worker *w);
+
+/* --- news.c --- */
+
+void worker_heartbeat(struct worker *w);
+/* Tells that the worker became busy or idle, once a second at most. */
+void worker_news(struct worker *w);
+
+/* --- job.c --- */
+
+/* NULL if the task is not in hand. */
+struct job *job_find(struct worker *w, const char *task);
+/* Takes over a delivery and the pool that routed was decoded into. */
+void job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
+               const struct routed_task *routed);
+/* Ends it for that cause: politely first, the grace runs from then. */
+void job_cancel(struct job *j, enum cause cause, bool hard);
+/* Its slot's turn: the claim is confirmed. */
+void job_claimed(struct job *j);
+/* The claim is somebody else's: kill it, say nothing. */
+void job_lost(struct job *j);
+/* Each settles the delivery and frees the job. */
+void job_done(struct job *j);
+void job_retry(struct job *j, int64_t delay_ms);
+void job_drop(struct job *j);
+/* Renews every claim, gives up what could not be renewed. */
+void worker_beat(struct worker *w);
+/* Makes sure that due things are looked at no later than at_ms. */
+void worker_due(struct worker *w, int64_t at_ms);
+
+/* --- claim.c --- */
+
+void claim_begin(struct job *j);
+/* Writes the claim as it stands, to prolong the lease. */
+void claim_renew(struct job *j);
+/* Writes the outcome in j->claim, then calls job_settled. */
+void claim_settle(struct job *j);
+/* again_ms has come. */
+void claim_again(struct job *j);
+
+/* --- finish.c --- */
+
+/* The attempt is over, with all its output stored: judges it. */
+void job_judge(struct job *j);
+/* The claim holds the outcome. */
+void job_settled(struct job *j);
+/* Prepares the outcome of a task that is closed without running. */
+void job_close(struct job *j, const struct claim *found,
+               const struct delivery_plan *plan);
+/* Publishes the stored outcome once more. */
+void job_emit(struct job *j, const struct claim *found);
+/* Keeps the outcome of the attempt before ours, which may not be known yet. */
+void job_keep_prior(struct job *j, const struct claim *found,
+                    uint64_t revision);
+void job_publish_prior(struct job *j);
+/* A delivery that is no task: dead.<backend>, then settled. */
+void worker_dead_letter(struct worker *w, struct bus_msg *m,
+                        const char *reason);
+void worker_drop_burials(struct worker *w);
+
+#endif
