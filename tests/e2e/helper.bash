@@ -1,6 +1,7 @@
 # helper - a fleet of one's own for each file, and what the tests share.
 # shellcheck shell=bash
 
+bats_require_minimum_version 1.5.0
 : "${SHUNT_BIN:?run these through tests/run}"
 PATH=$SHUNT_BIN:$PATH
 unset NATS_URL NATS_CREDS SHUNT_CONFIG SHUNT_BUS_URL SHUNT_BUS_TOKEN_FILE
@@ -52,6 +53,16 @@ pause() {
 pid_of() {
 	shunt status --json | jq -er --arg name "$1" \
 		'.processes[] | select(.name == $name) | .pid'
+}
+
+# No process has such a command line.
+gone() {
+	! pgrep -f -- "$1"
+}
+
+# The process is gone, or waits only for a parent that does not care.
+ended() {
+	! grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null
 }
 
 # publish SUBJECT FILE - the file's bytes as one core message.

@@ -37,8 +37,7 @@ long=1000 # seconds; nothing here may live that long
 }
 
 @test "exit codes are a shell's: not found, not executable, killed" {
-	run shunt run -- no-such-program --flag
-	[ "$status" -eq 127 ]
+	run -127 shunt run -- no-such-program --flag
 	: >plain.txt
 	run shunt run -- ./plain.txt
 	[ "$status" -eq 126 ]
@@ -66,14 +65,14 @@ long=1000 # seconds; nothing here may live that long
 		"(setsid sleep ${long}3 </dev/null >/dev/null 2>&1 &); echo done"
 	[ "$status" -eq 0 ]
 	[ "$output" = done ]
-	until_true 20 bash -c "! pgrep -f 'sleep ${long}3'"
+	until_true 20 gone "sleep ${long}3"
 }
 
 @test "an orphan without our environment does not survive either" {
 	run shunt run -- \
 		"(env -i setsid sleep ${long}4 </dev/null >/dev/null 2>&1 &); echo done"
 	[ "$status" -eq 0 ]
-	until_true 20 bash -c "! pgrep -f 'sleep ${long}4'"
+	until_true 20 gone "sleep ${long}4"
 }
 
 @test "a task that ignores TERM is killed after the grace period" {

@@ -1,0 +1,96 @@
+/*
+ * args - flags and words of a command line, through tables of options.
+ *
+ * One row serves parsing, help and shell completion. Flags may stand anywhere
+ * before `--`; what follows it is a command and is never looked at.
+ *
+ * Thread: any; nothing is kept between calls.
+ */
+#ifndef CLI_ARGS_H
+#define CLI_ARGS_H
+
+#include "lib/err.h"
+#include "lib/mem.h"
+#include "lib/str.h"
+#include "lib/task.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum arg_kind {
+    ARG_SWITCH, /* bool: present or not */
+    ARG_TEXT,   /* const char * into argv */
+    ARG_LIST,   /* struct arg_list: repeated, or separated by commas */
+    ARG_MS,     /* int64_t, a duration as in lib/str */
+    ARG_NUMBER, /* int64_t, within [least, most] */
+    ARG_TASK,   /* a property of the task: kept for task_args_apply */
+};
+
+enum { ARG_LIST_MAX = 32, ARG_TASK_MAX = 256 };
+
+struct arg_list {
+    const char *items[ARG_LIST_MAX];
+    size_t n;
+};
+
+typedef int arg_task_fn(struct task *t, struct mem_pool *pool,
+                        const char *value, struct err *e);
+
+struct arg_opt {
+    const char *name; /* without the dashes; NULL ends a table */
+    char letter;      /* short form, 0: none */
+    const char *arg;  /* placeholder of the value; NULL: takes none */
+    const char *help; /* one line */
+    enum arg_kind kind;
+    void *to;            /* where the value goes; NULL for ARG_TASK */
+    int64_t least, most; /* of ARG_NUMBER */
+    arg_task_fn *set;    /* of ARG_TASK */
+    const char *words;   /* values for completion, by spaces; NULL: any */
+};
+
+#define ARG_END                                                                \
+    {                                                                          \
+        NULL, 0, NULL, NULL, ARG_SWITCH, NULL, 0, 0, NULL, NULL                \
+    }
+
+struct arg_setting {
+    const struct arg_opt *opt;
+    const char *value; /* NULL for a switch */
+};
+
+/* What was found. All text points into argv or is static. */
+struct args {
+    const char **words; /* neither flags nor their values, before `--` */
+    size_t n_words;
+    char **command; /* what follows `--` */
+    size_t n_command;
+    bool dashes; /* there was a `--` */
+    struct arg_setting task[ARG_TASK_MAX];
+    size_t n_task;
+};
+
+/* A word that only some flags can stand before: parsing ends there. */
+enum args_mode { ARGS_ALL, ARGS_LEADING };
+
+/*
+ * Reads argv[0..argc) with the rows of n tables. With ARGS_LEADING it stops
+ * at the first word, whose index goes to *stopped. words live in pool. The
+ * error says what is wrong and what was probably meant.
+ */
+int args_parse(const struct arg_opt *const *tables, size_t n, int argc,
+               char **argv, enum args_mode mode, int *stopped,
+               struct mem_pool *pool, struct args *out, struct err *e);
+
+/* The candidate nearest to word if it is near enough to be meant, else NULL.
+ * names is NULL-terminated. */
+const char *args_nearest(const char *word, const char *const *names);
+
+/* Adds the rows as help, two columns. */
+void args_help(const struct arg_opt *table, struct str *out);
+
+/* Adds --words to all that items has; text is cut up in pool. */
+int args_list_add(struct arg_list *list, const char *text,
+                  struct mem_pool *pool, struct err *e);
+
+#endif

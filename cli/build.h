@@ -1,0 +1,37 @@
+/*
+ * build - from a command line to tasks that are ready to be sent, and from
+ * there to the broker or the spool.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef CLI_BUILD_H
+#define CLI_BUILD_H
+
+#include "cli/cli.h"
+#include "cli/spool.h"
+
+struct build {
+    struct task *tasks;
+    size_t n;
+    bool from_files;
+};
+
+/*
+ * Reads what a->command or the files a->words name, puts the flags over it,
+ * completes and checks it. Returns RC_OK or prints why not. Memory is
+ * c->pool's.
+ */
+int build_tasks(struct cli *c, const struct args *a, struct build *out);
+
+/* Reads FILE or "-" (stdin) up to cap bytes. */
+int build_read(const char *name, size_t cap, struct str *out, struct err *e);
+
+/* Names in --after become ids; asks the ledger if it must. */
+int build_resolve(struct cli *c, struct build *b, struct err *e);
+
+/* Sends what a spool file holds; *stored and *known count records. Returns 0
+ * when the broker has all of them; the file is then removed. */
+int build_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
+               size_t *known, struct err *e);
+
+#endif

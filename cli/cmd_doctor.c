@@ -1,0 +1,326 @@
+/*
+ * doctor: what is right and wrong with this installation, and the remedies.
+ */
+#include "cli/commands.h"
+#include "cli/embedded.h"
+#include "cli/out.h"
+#include "cli/spool.h"
+#include "lib/topology.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum {
+    CONNECT_MS = 1500,
+    LAG_WARN = 10000, /* messages the ledger is behind */
+    DISK_WARN_MB = 2048,
+    DISK_FAIL_MB = 256,
+};
+
+enum verdict { OK, WARN, FAIL };
+
+struct doctor {
+    struct cli *c;
+    json_t *list;
+    int failed;
+};
+
+static const char *const verdicts[] = {"ok", "warn", "fail"};
+
+static void report(struct doctor *d, enum verdict v, const char *check,
+                   const char *remedy, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* One line: verdict, what was looked at, what was seen, what to do. */
+static void
+report(struct doctor *d, enum verdict v, const char *check, const char *remedy,
+       const char *fmt, ...)
+{
+    static const char *const colours[] = {"32", "33", "31"};
+    bool colour = out_colour(STDOUT_FILENO);
+    struct str seen = {0};
+    char text[768];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    str_add_printable(&seen, text, strlen(text));
+    d->failed += v == FAIL;
+    (void)json_array_append_new(
+        d->list, json_pack("{s:s, s:s, s:s, s:s*}", "check", check, "verdict",
+                           verdicts[v], "seen", str_text(&seen), "remedy",
+                           v == OK ? NULL : remedy));
+    if (!d->c->json) {
+        (void)printf("%s%s%-4s%s  %-11s %s\n", colour ? "\033[" : "",
+                     colour ? colours[v] : "", verdicts[v],
+                     colour ? "\033[0m" : "", check, str_text(&seen));
+        if (v != OK && remedy)
+            (void)printf("      %-11s try: %s\n", "", remedy);
+    }
+    str_free(&seen);
+}
+
+static void
+check_programs(struct doctor *d)
+{
+    static const char *const names[] = {"shunt-router", "shunt-worker-local",
+                                        "shunt-reaper"};
+    char self[HOME_PATH - 64], path[HOME_PATH], *slash;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    size_t i, missing = 0;
+
+    self[n > 0 ? n : 0] = '\0';
+    slash = strrchr(self, '/');
+    if (slash)
+        *slash = '\0';
+    for (i = 0; i < sizeof names / sizeof names[0]; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", self, names[i]);
+        if (access(path, X_OK) == 0)
+            continue;
+        missing++;
+        report(d, FAIL, "programs", "make install", "%s: %s", path,
+               strerror(errno));
+    }
+    if (!missing)
+        report(d, OK, "programs", NULL, "all in %s, version %s", self,
+               SHUNT_VERSION);
+}
+
+static void
+check_broker_program(struct doctor *d)
+{
+    struct embedded b = {0};
+    struct proc_set *procs = NULL;
+    struct err e = {0};
+
+    if (cli_loop(d->c, &e) < 0 ||
+        proc_set_open(&procs, d->c->loop, false, &e) < 0 ||
+        embedded_find(&b, d->c->loop, procs, &e) < 0) {
+        report(d, d->c->nats ? WARN : FAIL, "nats-server",
+               "apt install nats-server, or set SHUNT_NATS_SERVER", "%s",
+               e.msg);
+    } else if (b.major == 2 && b.minor < 10) {
+        report(d, WARN, "nats-server",
+               "install 2.10.27 or later for more than one machine",
+               "%s, version %d.%d.%d", b.program, b.major, b.minor, b.patch);
+    } else {
+        report(d, OK, "nats-server", NULL, "%s, version %d.%d.%d", b.program,
+               b.major, b.minor, b.patch);
+    }
+    proc_set_close(procs);
+}
+
+static void
+check_home(struct doctor *d)
+{
+    struct home_path path;
+    struct stat st;
+    const char *dir = d->c->home.dir;
+
+    if (stat(dir, &st) < 0) {
+        report(d, errno == ENOENT ? OK : FAIL, "home", NULL, "%s: %s", dir,
+               errno == ENOENT ? "will be made at the first start"
+                               : strerror(errno));
+        return;
+    }
+    if (st.st_uid != geteuid())
+        report(d, FAIL, "home", "set SHUNT_HOME to a folder of your own",
+               "%s belongs to another user", dir);
+    else if (st.st_mode & 0077)
+        report(d, FAIL, "home", "chmod 700 the folder",
+               "%s can be read by others (mode %03o)", dir,
+               (unsigned)(st.st_mode & 0777));
+    else if (access(dir, W_OK) < 0)
+        report(d, FAIL, "home", "set SHUNT_HOME to a folder of your own",
+               "%s: %s", dir, strerror(errno));
+    else
+        report(d, OK, "home", NULL, "%s, for this user only", dir);
+    if (stat(home_path(&d->c->home, "token", &path), &st) == 0 &&
+        (st.st_mode & 0077))
+        report(d, FAIL, "token", "chmod 600 the file",
+               "%s can be read by others", path.s);
+}
+
+static void
+check_disk(struct doctor *d)
+{
+    struct statvfs v;
+    char size[32], dir[HOME_PATH], *slash;
+    uint64_t free_bytes;
+
+    /* The nearest folder that exists: the home may not yet. */
+    (void)str_copy(dir, sizeof dir, d->c->home.dir);
+    while (statvfs(dir, &v) < 0) {
+        slash = strrchr(dir, '/');
+        if (!slash || slash == dir)
+            return;
+        *slash = '\0';
+    }
+    free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+    (void)out_size(free_bytes, size, sizeof size);
+    if (free_bytes < (uint64_t)DISK_FAIL_MB << 20)
+        report(d, FAIL, "disk", "free some space: a full disk stops the broker",
+               "%s left at %s", size, dir);
+    else if (free_bytes < (uint64_t)DISK_WARN_MB << 20)
+        report(d, WARN, "disk", "free some space", "%s left at %s", size, dir);
+    else
+        report(d, OK, "disk", NULL, "%s left at %s", size, dir);
+}
+
+static void
+check_durability(struct doctor *d)
+{
+    struct str text = {0};
+    struct err e = {0};
+    json_t *v = NULL;
+    pid_t pid;
+
+    if (!home_locked(&d->c->home, &pid)) {
+        report(d, WARN, "fleet", "shunt up -d", "none runs on this machine");
+        return;
+    }
+    if (home_read(&d->c->home, "status.json", 1 << 20, &text, &e) == 0)
+        v = json_loads(str_text(&text), 0, NULL);
+    report(d, OK, "fleet", NULL, "%s, supervisor pid %d",
+           cli_text(v, "state", "starting"), (int)pid);
+    if (cli_text(v, "durability", "")[0])
+        report(d, cli_bool(v, "durable") ? OK : WARN, "durability",
+               cli_bool(v, "fast") ? "shunt down && shunt up -d, without --fast"
+                                   : "nats-server 2.10 or later",
+               "%s", cli_text(v, "durability", ""));
+    json_decref(v);
+    str_free(&text);
+}
+
+static void
+check_spool(struct doctor *d)
+{
+    struct spool_backlog b;
+    struct home_path dir;
+    char age[32];
+
+    spool_look(cli_spool_dir(d->c, &dir), &b);
+    if (b.corrupt)
+        report(d, WARN, "spool", "look at them; remove what is of no use",
+               "%zu unreadable files in %s/corrupt", b.corrupt, dir.s);
+    if (b.files)
+        report(d, WARN, "spool", "shunt up -d",
+               "%zu files wait to be sent, the oldest from %s", b.files,
+               out_ago(b.oldest_ms, str_wall_ms(), age, sizeof age));
+    if (!b.files && !b.corrupt)
+        report(d, OK, "spool", NULL, "empty");
+}
+
+static bool
+check_broker(struct doctor *d)
+{
+    struct cli *c = d->c;
+    struct err e = {0};
+    pid_t pid;
+
+    if (cli_connect(c, CONNECT_MS, &e) < 0) {
+        report(d, FAIL, "broker",
+               home_locked(&c->home, &pid) ? "shunt status" : "shunt up -d",
+               "%s", e.msg);
+        return false;
+    }
+    report(d, OK, "broker", NULL, "%s answers", bus_url(c->bus));
+    return true;
+}
+
+static void
+check_topology(struct doctor *d)
+{
+    static const struct {
+        const char *stream, *durable;
+    } rows[] = {{"TASKS_IN", "router"},
+                {"TASKS_IN", "ledger"},
+                {"TASKS", "ledger"},
+                {"RESULTS", "reaper"},
+                {"LOGS", NULL},
+                {"DEAD", NULL},
+                {"KV_claims", NULL},
+                {"KV_control", "ledger"},
+                {"TASKS", "local_default"}};
+    struct err e = {0};
+    size_t i;
+
+    for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (topology_verify(d->c->bus, rows[i].stream, rows[i].durable, &e) <
+            0) {
+            report(d, FAIL, "streams", "shunt provision", "%s", e.msg);
+            return;
+        }
+    report(d, OK, "streams", NULL, "as they should be");
+}
+
+static int64_t
+total_lag(const json_t *lag)
+{
+    const char *key;
+    json_t *v;
+    int64_t sum = 0;
+
+    json_object_foreach((json_t *)(uintptr_t)lag, key, v) sum +=
+        json_is_integer(v) ? json_integer_value(v) : 0;
+    return sum;
+}
+
+static void
+check_ledger(struct doctor *d)
+{
+    json_t *reply = NULL, *w;
+    struct err e = {0};
+    size_t i, alive = 0;
+    int64_t lag;
+
+    d->c->ask_patience_ms = CONNECT_MS;
+    if (cli_ask(d->c, "status", json_object(), &reply, &e) < 0) {
+        report(d, FAIL, "ledger", "shunt status; then log/reaper.log", "%s",
+               e.msg);
+        return;
+    }
+    lag = total_lag(json_object_get(reply, "lag"));
+    report(d, lag > LAG_WARN ? WARN : OK, "ledger",
+           "wait, or look at log/reaper.log",
+           "answers, %" PRId64 " messages behind", lag);
+    json_array_foreach(json_object_get(reply, "workers"), i, w) alive +=
+        !cli_bool(w, "stopped") && !json_is_false(json_object_get(w, "alive"));
+    report(d, alive ? OK : FAIL, "workers",
+           "shunt status; then log/worker-local.log", "%zu alive", alive);
+    json_decref(reply);
+}
+
+int
+cmd_doctor(struct cli *c, const struct args *a)
+{
+    struct doctor d = {.c = c};
+
+    if (a->n_words || a->dashes)
+        return cli_usage(c, "no arguments are taken");
+    d.list = json_array();
+    check_programs(&d);
+    check_broker_program(&d);
+    check_home(&d);
+    check_disk(&d);
+    check_spool(&d);
+    check_durability(&d);
+    if (check_broker(&d)) {
+        check_topology(&d);
+        check_ledger(&d);
+    }
+    if (c->json)
+        out_json(
+            out_with_schema("doctor", json_pack("{s:b, s:o}", "ok", !d.failed,
+                                                "checks", d.list)));
+    else
+        json_decref(d.list);
+    return d.failed ? RC_FAILED : RC_OK;
+}

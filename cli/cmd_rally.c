@@ -1,0 +1,569 @@
+/*
+ * rally --each-line: one task per line of stdin, followed to the end.
+ */
+#include "cli/build.h"
+#include "cli/commands.h"
+#include "cli/out.h"
+#include "cli/task_args.h"
+#include "lib/codec.h"
+#include "lib/subject.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    CONNECT_MS = 3000,
+    PATIENCE_MS = 60000,
+    REDRAW_MS = 100,
+    POLL_MS = 1000,
+    REPORT_MS = 1500, /* for the report to be written */
+    LINES_MAX = 1000000,
+    NAMED_MAX = 20, /* failing tasks named at the end */
+};
+static const size_t INPUT_MAX = (size_t)256 * 1024 * 1024;
+
+static struct {
+    const char *each_line;
+    bool no_wait;
+} flags;
+
+const struct arg_opt rally_opts[] = {
+    {"each-line", 0, "COMMAND", "what to run; {} is the line", ARG_TEXT,
+     &flags.each_line, 0, 0, NULL, NULL},
+    {"no-wait", 0, NULL, "print the batch's id and do not follow", ARG_SWITCH,
+     &flags.no_wait, 0, 0, NULL, NULL},
+    ARG_END,
+};
+
+struct rally {
+    struct cli *c;
+    struct task base; /* what all tasks share */
+    struct batch_ref ref;
+    char id[TASK_ID_SIZE];
+    struct batch seen; /* newest counts */
+    struct bus_sub *news;
+    struct spool_sender *sender;
+    struct loop_timer *redraw, *poll;
+    int64_t began_ms;
+    unsigned told; /* tenths, off a terminal */
+    bool sent, over, left, asking;
+    struct err failure;
+};
+
+/* --- making the tasks ---------------------------------------------------- */
+
+/* The next line that is not empty: text without its end; false at the end. */
+static bool
+next_line(struct str *input, size_t *at, size_t *number, char **line)
+{
+    char *end;
+    size_t len;
+
+    while (*at < input->len) {
+        *line = input->data + *at;
+        end = memchr(*line, '\n', input->len - *at);
+        len = end ? (size_t)(end - *line) : input->len - *at;
+        *at += len + 1;
+        ++*number;
+        if (len && (*line)[len - 1] == '\r')
+            len--;
+        if (!len)
+            continue;
+        (*line)[len] = '\0'; /* over the line's end, or str's own NUL */
+        return true;
+    }
+    return false;
+}
+
+static int
+count_lines(const struct str *input, size_t *count, struct err *e)
+{
+    size_t at = 0, number = 0, len, bad = 0;
+    struct str clean = {0};
+    const char *p, *end;
+
+    if (memchr(input->data, '\0', input->len))
+        return err_set(e, ERR_INVALID, "stdin holds NUL bytes");
+    for (*count = 0; at < input->len && !bad; at += len + 1) {
+        p = input->data + at;
+        end = memchr(p, '\n', input->len - at);
+        len = end ? (size_t)(end - p) : input->len - at;
+        number++;
+        str_reset(&clean);
+        str_add_utf8(&clean, p, len);
+        if (clean.len != len || memcmp(str_text(&clean), p, len) != 0)
+            bad = number;
+        *count += len && !(len == 1 && *p == '\r');
+    }
+    str_free(&clean);
+    if (bad)
+        return err_set(e, ERR_INVALID, "line %zu is not UTF-8", bad);
+    if (!*count)
+        return err_set(e, ERR_INVALID, "stdin has no lines");
+    return *count <= LINES_MAX
+               ? 0
+               : err_set(e, ERR_INVALID, "%zu lines, at most %d are taken",
+                         *count, LINES_MAX);
+}
+
+/* The command with each {} replaced, or the line appended. */
+static void
+substitute(const char *command, const char *line, struct str *out)
+{
+    const char *brace = strstr(command, "{}");
+
+    if (!brace) {
+        str_addz(out, command);
+        str_addc(out, ' ');
+        str_add_quoted(out, line);
+        return;
+    }
+    for (; brace; brace = strstr(command, "{}")) {
+        str_add(out, command, (size_t)(brace - command));
+        str_add_quoted(out, line);
+        command = brace + 2;
+    }
+    str_addz(out, command);
+}
+
+/* The flags, the name and the batch that all tasks share. */
+static int
+make_base(struct rally *r, const struct args *a, size_t count, struct err *e)
+{
+    char *word = mem_pool_strdup(r->c->pool, flags.each_line);
+
+    if (task_args_new(&r->base, r->c->pool, e) < 0 ||
+        task_args_command(&r->base, &word, 1, r->c->pool, e) < 0 ||
+        task_args_apply(a, &r->base, r->c->pool, e) < 0)
+        return -1;
+    task_complete(&r->base, r->c->pool, str_wall_ms());
+    task_new_id(r->id);
+    r->ref = (struct batch_ref){.id = r->id,
+                                .name = r->base.name,
+                                .size = (uint32_t)count,
+                                .branch = ""};
+    r->base.batch = &r->ref;
+    r->base.format = "each-line";
+    r->seen.size = (uint32_t)count;
+    return task_check(&r->base, e);
+}
+
+static int
+put_tasks(struct rally *r, struct str *input, struct spool_file *f,
+          struct err *e)
+{
+    struct task t = r->base;
+    struct step step = *r->base.steps;
+    struct str script = {0}, name = {0};
+    char id[TASK_ID_SIZE], *line;
+    size_t at = 0, number = 0;
+    int rc = 0;
+
+    t.steps = &step;
+    t.id = id;
+    while (rc == 0 && next_line(input, &at, &number, &line)) {
+        str_reset(&script);
+        str_reset(&name);
+        substitute(flags.each_line, line, &script);
+        r->ref.index++;
+        str_addf(&name, "%s-%" PRIu32, r->base.name, r->ref.index);
+        task_new_id(id);
+        step.script = t.command = str_text(&script);
+        t.name = str_text(&name);
+        if (r->ref.index == 1)
+            rc = task_check(&t, e);
+        if (rc == 0)
+            rc = spool_put(f, &t, e);
+        if (rc < 0)
+            err_wrap(e, "line %zu", number);
+    }
+    str_free(&script);
+    str_free(&name);
+    return rc;
+}
+
+/* Reads stdin into a durable spool file. */
+static int
+prepare(struct rally *r, const struct args *a, struct spool_file **f,
+        struct err *e)
+{
+    struct str input = {0};
+    struct home_path dir;
+    size_t count = 0;
+    int rc = -1;
+
+    if (build_read("-", INPUT_MAX, &input, e) < 0)
+        goto out;
+    str_addz(&input, ""); /* data is there, even of nothing */
+    if (!input.len) {
+        err_set(e, ERR_INVALID, "stdin is empty");
+        goto out;
+    }
+    if (count_lines(&input, &count, e) < 0 || make_base(r, a, count, e) < 0 ||
+        home_make(&r->c->home, e) < 0 ||
+        spool_create(f, cli_spool_dir(r->c, &dir), r->id, e) < 0 ||
+        put_tasks(r, &input, *f, e) < 0 || spool_commit(*f, e) < 0)
+        goto out;
+    rc = 0;
+out:
+    str_free(&input);
+    return rc;
+}
+
+/* --- following ----------------------------------------------------------- */
+
+static uint32_t
+ended(const struct batch *b)
+{
+    return b->succeeded + b->failed + b->cancelled;
+}
+
+static void
+take_counts(struct rally *r, const struct batch *b)
+{
+    struct batch *s = &r->seen;
+
+    if (ended(b) < ended(s))
+        return; /* older than what is known */
+    s->accepted = b->accepted > s->accepted ? b->accepted : s->accepted;
+    s->succeeded = b->succeeded;
+    s->failed = b->failed;
+    s->cancelled = b->cancelled;
+    if (ended(s) >= s->size)
+        r->over = true;
+}
+
+static void
+on_news(void *ctx, const struct bus_note *note)
+{
+    struct rally *r = ctx;
+    struct mem_pool *pool = mem_pool_new();
+    struct batch b;
+    struct err e = {0};
+
+    if (codec_decode(CODEC_BATCH, note->data, note->len, pool, &b, &e) == 0 &&
+        !strcmp(b.id, r->id))
+        take_counts(r, &b);
+    mem_pool_free(pool);
+}
+
+static void
+on_answer(void *ctx, const struct bus_note *note, const struct err *e)
+{
+    struct rally *r = ctx;
+    struct mem_pool *pool;
+    struct err bad = {0};
+    struct batch b;
+    json_t *v;
+
+    r->asking = false;
+    if (e)
+        return;
+    pool = mem_pool_new();
+    v = codec_parse_json("the ledger's answer", note->data, note->len, &bad);
+    if (v && codec_from_json(CODEC_BATCH, json_object_get(v, "batch"), pool, &b,
+                             NULL, NULL, &bad) == 0)
+        take_counts(r, &b);
+    json_decref(v);
+    mem_pool_free(pool);
+}
+
+static void
+poll_ledger(void *ctx)
+{
+    struct rally *r = ctx;
+    char subject[SUBJECT_SIZE], *text;
+    json_t *v;
+
+    if (r->asking || !bus_is_up(r->c->bus))
+        return;
+    v = json_pack("{s:s}", "batch", r->id);
+    text = json_dumps(v, JSON_COMPACT);
+    r->asking = true;
+    bus_request(r->c->bus, subject_ask(subject, "batch"), text, strlen(text),
+                5000, on_answer, r);
+    free(text);
+    json_decref(v);
+}
+
+static void
+draw(void *ctx)
+{
+    struct rally *r = ctx;
+    uint32_t done = ended(&r->seen), size = r->seen.size;
+    int64_t took = loop_now_ms() - r->began_ms;
+    double rate = took > 0 ? done * 1000.0 / (double)took : 0;
+    char line[256], eta[32] = "-";
+    unsigned tenth = (unsigned)((uint64_t)done * 10 / size);
+
+    if (r->c->quiet)
+        return;
+    if (rate > 0)
+        (void)str_duration((uint64_t)((size - done) / rate * 1000), eta,
+                           sizeof eta);
+    if (!r->sent && r->sender)
+        (void)snprintf(line, sizeof line,
+                       "%u/%u done, %u failed, %zu sent, %.0f/s", done, size,
+                       r->seen.failed, spool_sender_stored(r->sender), rate);
+    else
+        (void)snprintf(line, sizeof line,
+                       "%u/%u done, %u failed, %.0f/s, %s left", done, size,
+                       r->seen.failed, rate, eta);
+    if (out_can_progress())
+        out_progress(line);
+    else if (tenth > r->told)
+        cli_say(r->c, "%s", line);
+    r->told = tenth;
+}
+
+static void
+on_sent(void *ctx, const struct err *e)
+{
+    struct rally *r = ctx;
+
+    r->sent = true;
+    if (e) {
+        r->failure = *e;
+        r->over = true;
+    }
+}
+
+static void
+on_term(void *ctx, int nth)
+{
+    struct rally *r = ctx;
+
+    out_progress("");
+    if (nth == 1) {
+        cli_say(r->c,
+                "the tasks go on; shunt rally status %s looks at them, shunt "
+                "cancel %s stops them; ^C again leaves",
+                r->id, r->id);
+        return;
+    }
+    r->left = true;
+    loop_stop(r->c->loop, 0);
+}
+
+static void
+stop_following(struct rally *r)
+{
+    out_progress("");
+    loop_timer_stop(r->redraw);
+    loop_timer_stop(r->poll);
+    r->redraw = r->poll = NULL;
+    bus_unsubscribe(r->news);
+    r->news = NULL;
+    bus_forget(r->c->bus, r);
+    loop_on_term(r->c->loop, NULL, NULL);
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+static void
+print_failed(const json_t *rows)
+{
+    static const char *const heads[] = {"FAILED", "NAME", "STATE", "EXIT",
+                                        "COMMAND"};
+    struct out_table *t;
+    char code[32];
+    const json_t *v;
+    size_t i;
+
+    if (!json_array_size(rows))
+        return;
+    t = out_table_new(heads, 5);
+    json_array_foreach(rows, i, v)
+    {
+        const char *cells[] = {cli_text(v, "id", ""), cli_text(v, "name", ""),
+                               cli_text(v, "state", "?"),
+                               json_object_get(v, "exit_code") ? code : NULL,
+                               cli_text(v, "command", "")};
+
+        if (i == NAMED_MAX)
+            break;
+        (void)snprintf(code, sizeof code, "%" PRId64,
+                       cli_int(v, "exit_code", 0));
+        out_table_row(t, cells);
+    }
+    out_table_end(t);
+}
+
+static void
+print_batch(struct cli *c, const json_t *reply, int64_t took_ms)
+{
+    const json_t *b = json_object_get(reply, "batch");
+    json_t *o;
+    char took[32] = "";
+    int64_t size = cli_int(b, "size", 0), ok = cli_int(b, "succeeded", 0),
+            bad = cli_int(b, "failed", 0), gone = cli_int(b, "cancelled", 0);
+    int64_t open = size - ok - bad - gone;
+
+    if (c->json) {
+        o = json_pack("{s:I, s:I, s:I, s:b}", "succeeded", (json_int_t)ok,
+                      "failed", (json_int_t)bad, "cancelled", (json_int_t)gone,
+                      "done", !open);
+        (void)json_object_update_missing(o, (json_t *)(uintptr_t)b);
+        (void)json_object_set(o, "failed_tasks",
+                              json_object_get(reply, "failed"));
+        if (cli_text(reply, "report", "")[0])
+            (void)json_object_set(o, "report",
+                                  json_object_get(reply, "report"));
+        if (took_ms)
+            (void)json_object_set_new(o, "wall_ms", json_integer(took_ms));
+        out_json(out_with_schema("batch", o));
+        return;
+    }
+    (void)printf("rally %s (%s): %" PRId64 " tasks, %" PRId64
+                 " succeeded, %" PRId64 " failed, %" PRId64 " cancelled",
+                 cli_text(b, "name", ""), cli_text(b, "id", ""), size, ok, bad,
+                 gone);
+    if (open)
+        (void)printf(", %" PRId64 " open", open);
+    if (took_ms)
+        (void)printf(", in %s (%.0f/s)",
+                     str_duration((uint64_t)took_ms, took, sizeof took),
+                     (double)size * 1000.0 / (double)took_ms);
+    (void)puts("");
+    if (cli_text(reply, "report", "")[0])
+        (void)printf("report %s\n", cli_text(reply, "report", ""));
+    print_failed(json_object_get(reply, "failed"));
+}
+
+static int
+ask_batch(struct cli *c, const char *selector, json_t **reply)
+{
+    struct err e = {0};
+
+    if (cli_ask(c, "batch", json_pack("{s:s}", "batch", selector), reply, &e) <
+        0)
+        return cli_fail_err("rally", selector, &e,
+                            e.code == ERR_UNAVAILABLE ? "shunt status"
+                                                      : "shunt ls");
+    return RC_OK;
+}
+
+static int
+summary(struct rally *r)
+{
+    int64_t took = loop_now_ms() - r->began_ms;
+    int64_t until = loop_now_ms() + REPORT_MS;
+    json_t *reply = NULL;
+    int rc;
+
+    for (;;) {
+        rc = ask_batch(r->c, r->id, &reply);
+        if (rc)
+            return rc;
+        if (cli_text(reply, "report", "")[0] || loop_now_ms() > until)
+            break;
+        json_decref(reply);
+        reply = NULL;
+        cli_pause(r->c, 100);
+    }
+    print_batch(r->c, reply, took ? took : 1);
+    json_decref(reply);
+    return r->seen.succeeded == r->seen.size ? RC_OK : RC_UNSUCCESSFUL;
+}
+
+/* --- the command --------------------------------------------------------- */
+
+static int
+follow(struct rally *r, struct spool_file *f)
+{
+    const int64_t forever = -1;
+    char subject[SUBJECT_SIZE];
+    struct err e = {0};
+
+    if (bus_subscribe(r->c->bus, subject_batch(subject, r->id), on_news, r,
+                      &r->news, &e) < 0)
+        return cli_fail_err("rally", r->id, &e, "shunt status");
+    loop_on_term(r->c->loop, on_term, r);
+    r->began_ms = loop_now_ms();
+    r->sender = spool_send(f, r->c->bus, r->c->loop, PATIENCE_MS, on_sent, r);
+    r->redraw = loop_timer_start(r->c->loop, REDRAW_MS, REDRAW_MS, draw, r);
+    r->poll = loop_timer_start(r->c->loop, POLL_MS, POLL_MS, poll_ledger, r);
+    while (!r->over && !r->left)
+        (void)loop_until(r->c->loop, &r->over, forever);
+    if (r->sent && r->failure.code == ERR_NONE)
+        spool_remove(f);
+    stop_following(r);
+    spool_sender_free(r->sender);
+    r->sender = NULL;
+    if (r->failure.code != ERR_NONE)
+        return cli_fail_err("submit the rally", r->id, &r->failure,
+                            "shunt status; what is left is spooled");
+    return r->left ? RC_INTERRUPTED : summary(r);
+}
+
+static int
+send_only(struct rally *r, struct spool_file *f)
+{
+    struct err e = {0};
+    size_t known = 0;
+
+    if (cli_connect(r->c, CONNECT_MS, &e) < 0 ||
+        build_send(r->c, f, PATIENCE_MS, &known, &e) < 0)
+        cli_say(r->c,
+                "spooled: %s; the tasks will be sent when the fleet is "
+                "up (shunt up -d)",
+                e.msg);
+    if (r->c->json)
+        out_json(out_with_schema(
+            "batch", json_pack("{s:s, s:s, s:i}", "id", r->id, "name",
+                               r->base.name, "size", (int)r->seen.size)));
+    else
+        (void)printf("%s\n", r->id);
+    return RC_OK;
+}
+
+static int
+rally_status(struct cli *c, const char *selector)
+{
+    json_t *reply = NULL;
+    int rc = cli_need_broker(c, CONNECT_MS);
+
+    if (!rc)
+        rc = ask_batch(c, selector, &reply);
+    if (rc)
+        return rc;
+    print_batch(c, reply, 0);
+    json_decref(reply);
+    return RC_OK;
+}
+
+int
+cmd_rally(struct cli *c, const struct args *a)
+{
+    struct rally r = {.c = c};
+    struct spool_file *f = NULL;
+    struct err e = {0};
+    int rc;
+
+    if (a->n_words && !strcmp(a->words[0], "status") && a->n_words <= 2)
+        return rally_status(c, a->n_words == 2 ? a->words[1] : "last");
+    if (a->n_words || a->dashes || !flags.each_line)
+        return cli_usage(c, "--each-line 'COMMAND {}' is wanted, and lines on "
+                            "stdin");
+    if (isatty(STDIN_FILENO))
+        cli_say(c, "reading lines from the terminal, ^D ends");
+    if (!flags.no_wait) {
+        rc = cli_need_broker(c, CONNECT_MS);
+        if (rc)
+            return rc;
+    }
+    codec_init(CODEC_BATCH, &r.seen);
+    if (prepare(&r, a, &f, &e) < 0) {
+        spool_close(f);
+        return cli_fail(e.code == ERR_INVALID ? RC_USAGE : RC_FAILED, "rally",
+                        NULL, e.msg, "shunt rally --help");
+    }
+    if (!flags.no_wait)
+        cli_say(c, "rally %s (%s): %u tasks", r.base.name, r.id, r.seen.size);
+    rc = flags.no_wait ? send_only(&r, f) : follow(&r, f);
+    spool_close(f);
+    return rc;
+}

@@ -1,0 +1,145 @@
+/*
+ * run and logs: what a task prints, and how it ends.
+ */
+#include "cli/build.h"
+#include "cli/commands.h"
+#include "cli/follow.h"
+#include "cli/out.h"
+#include "lib/state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CONNECT_MS = 3000, PATIENCE_MS = 30000 };
+
+static struct {
+    bool follow;
+    int64_t attempt;
+} logs;
+
+const struct arg_opt logs_opts[] = {
+    {"follow", 'f', NULL, "go on until the task is over", ARG_SWITCH,
+     &logs.follow, 0, 0, NULL, NULL},
+    {"attempt", 0, "N", "of that attempt; else the newest", ARG_NUMBER,
+     &logs.attempt, 1, 1000000, NULL, NULL},
+    ARG_END,
+};
+
+/* Says how it ended, unless it simply worked or failed by itself. */
+static void
+say_end(const struct cli *c, const char *id, const struct follow_end *end)
+{
+    if (end->state == STATE_SUCCEEDED)
+        return;
+    /* The exit code says as much as "exit code 7". */
+    if (end->state == STATE_FAILED && end->exit_code &&
+        (!end->reason[0] || !strncmp(end->reason, "exit code", 9)))
+        return;
+    cli_say(c, "%s %s%s%s", id, state_name(end->state),
+            end->reason[0] ? ": " : "", end->reason);
+}
+
+static int
+leave(const struct cli *c, const char *id)
+{
+    cli_say(c, "left %s alone; shunt logs -f %s follows it", id, id);
+    return RC_INTERRUPTED;
+}
+
+/* Stores the task durably and sends it; the spool keeps what is not sent. */
+static int
+send_task(struct cli *c, const struct task *t)
+{
+    struct spool_file *f = NULL;
+    struct home_path dir;
+    struct err e = {0};
+    size_t known = 0;
+    int rc = RC_OK;
+
+    if (home_make(&c->home, &e) < 0 ||
+        spool_create(&f, cli_spool_dir(c, &dir), t->id, &e) < 0 ||
+        spool_put(f, t, &e) < 0 || spool_commit(f, &e) < 0) {
+        rc = cli_fail(RC_OUR_SIDE, "submit", t->name, e.msg, "shunt doctor");
+    } else if (build_send(c, f, PATIENCE_MS, &known, &e) < 0) {
+        cli_say(c, "%s is spooled and will be sent when the broker is back",
+                t->id);
+        rc = cli_fail(RC_UNREACHABLE, "submit", t->id, e.msg, "shunt status");
+    } else {
+        cli_remember_last(c, t->id);
+    }
+    spool_close(f);
+    return rc;
+}
+
+int
+cmd_run(struct cli *c, const struct args *a)
+{
+    struct follow *f = NULL;
+    struct follow_end end;
+    struct build b;
+    struct err e = {0};
+    int rc;
+
+    if (!a->dashes)
+        return cli_usage(c, "a command is wanted, after --");
+    rc = build_tasks(c, a, &b);
+    if (rc)
+        return rc;
+    rc = cli_need_broker(c, CONNECT_MS);
+    if (rc)
+        return rc;
+    if (build_resolve(c, &b, &e) < 0)
+        return cli_fail_err("run", b.tasks[0].name, &e, "shunt ls");
+    if (follow_open(&f, c, b.tasks[0].id, &e) < 0)
+        return cli_fail_err("run", b.tasks[0].id, &e, "shunt status");
+    rc = send_task(c, &b.tasks[0]);
+    if (rc)
+        goto out;
+    follow_on_interrupt(f, true);
+    if (!follow_to_end(f, &end)) {
+        rc = leave(c, b.tasks[0].id);
+        goto out;
+    }
+    say_end(c, b.tasks[0].id, &end);
+    rc = follow_rc(&end);
+    cli_drain_spool(c);
+out:
+    follow_close(f);
+    return rc;
+}
+
+int
+cmd_logs(struct cli *c, const struct args *a)
+{
+    struct follow *f = NULL;
+    struct follow_end end;
+    struct err e = {0};
+    json_t *task = NULL;
+    const char *id;
+    int rc;
+
+    if (a->n_words != 1 || a->dashes)
+        return cli_usage(c, "one task is wanted");
+    rc = cli_need_broker(c, CONNECT_MS);
+    if (rc)
+        return rc;
+    if (cli_show(c, a->words[0], &task, &e) < 0)
+        return cli_fail_err("logs", a->words[0], &e,
+                            e.code == ERR_UNAVAILABLE ? "shunt status"
+                                                      : "shunt ls");
+    id = cli_text(task, "id", "");
+    if (follow_open(&f, c, id, &e) < 0 ||
+        follow_print(f, task, (uint32_t)logs.attempt, &e) < 0) {
+        rc = cli_fail_err("logs", id, &e, "shunt status");
+    } else if (logs.follow && !state_is_terminal(state_from_name(
+                                  cli_text(task, "state", "")))) {
+        follow_on_interrupt(f, false);
+        if (follow_to_end(f, &end))
+            say_end(c, id, &end);
+        else
+            rc = RC_INTERRUPTED;
+    }
+    follow_close(f);
+    json_decref(task);
+    return rc;
+}

@@ -1,0 +1,400 @@
+/*
+ * status and worker: what the fleet looks like now.
+ */
+#include "cli/commands.h"
+#include "cli/out.h"
+#include "cli/spool.h"
+#include "lib/subject.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    LOOK_MS = 1500,  /* for a ledger that may be down */
+    DRAIN_MS = 5000, /* for a worker to say that it drains */
+};
+
+/* Members of the ledger's answer that status passes on. */
+static const char *const from_ledger[] = {"counters", "lanes", "workers",
+                                          "lag"};
+
+static json_t *
+read_supervisor(const struct cli *c, pid_t pid)
+{
+    struct str text = {0};
+    struct err e = {0};
+    json_t *v = NULL;
+
+    if (home_read(&c->home, "status.json", 1 << 20, &text, &e) == 0)
+        v = json_loads(str_text(&text), 0, NULL);
+    str_free(&text);
+    /* A file of an earlier supervisor says nothing of this one. */
+    if (!json_is_object(v) || (pid && cli_int(v, "pid", 0) != pid)) {
+        json_decref(v);
+        v = json_pack("{s:i, s:s}", "pid", (int)pid, "state", "starting");
+    }
+    return v;
+}
+
+static int64_t
+uptime_s(const json_t *v, int64_t now_ms)
+{
+    int64_t at = cli_time(v, "started_at");
+
+    return at && now_ms > at ? (now_ms - at) / 1000 : 0;
+}
+
+/* What the supervisor wrote, with the times counted up to now. */
+static json_t *
+with_supervisor(json_t *written, int64_t now_ms)
+{
+    json_t *all = json_object(), *p, *sup, *broker;
+    size_t i;
+
+    json_array_foreach(json_object_get(written, "processes"), i,
+                       p) if (json_object_get(p, "pid"))(void)
+        json_object_set_new(p, "uptime_s", json_integer(uptime_s(p, now_ms)));
+    sup = json_pack("{s:I, s:I, s:s, s:s}", "pid",
+                    (json_int_t)cli_int(written, "pid", 0), "uptime_s",
+                    (json_int_t)uptime_s(written, now_ms), "state",
+                    cli_text(written, "state", "?"), "version",
+                    cli_text(written, "version", ""));
+    broker = json_pack(
+        "{s:s, s:b, s:b, s:s}", "url", cli_text(written, "url", ""), "fast",
+        cli_bool(written, "fast"), "durable", cli_bool(written, "durable"),
+        "durability", cli_text(written, "durability", ""));
+    p = json_object_get(written, "processes");
+    (void)json_object_set_new(all, "supervisor", sup);
+    (void)json_object_set_new(all, "processes",
+                              p ? json_incref(p) : json_array());
+    (void)json_object_set_new(all, "broker", broker);
+    json_decref(written);
+    return all;
+}
+
+static void
+add_spool(const struct cli *c, json_t *all)
+{
+    struct spool_backlog backlog;
+    struct home_path dir;
+
+    spool_look(cli_spool_dir(c, &dir), &backlog);
+    (void)json_object_set_new(all, "spool",
+                              json_pack("{s:I, s:I}", "files",
+                                        (json_int_t)backlog.files, "corrupt",
+                                        (json_int_t)backlog.corrupt));
+}
+
+/* --- text ---------------------------------------------------------------- */
+
+static void
+print_processes(const json_t *list)
+{
+    static const char *const heads[] = {"PROCESS", "PID", "STATE", "UPTIME",
+                                        "RESTARTS"};
+    struct out_table *t;
+    char pid[32], up[32], restarts[32];
+    const json_t *p;
+    size_t i;
+
+    if (!json_array_size(list))
+        return;
+    t = out_table_new(heads, 5);
+    json_array_foreach(list, i, p)
+    {
+        const char *cells[] = {cli_text(p, "name", NULL),
+                               json_object_get(p, "pid") ? pid : NULL,
+                               cli_text(p, "state", NULL),
+                               json_object_get(p, "pid") ? up : NULL, restarts};
+
+        (void)snprintf(pid, sizeof pid, "%lld",
+                       (long long)cli_int(p, "pid", 0));
+        (void)str_duration((uint64_t)cli_int(p, "uptime_s", 0) * 1000, up,
+                           sizeof up);
+        (void)snprintf(restarts, sizeof restarts, "%lld",
+                       (long long)cli_int(p, "restarts", 0));
+        out_table_row(t, cells);
+    }
+    out_table_end(t);
+}
+
+static void
+join(const json_t *list, struct str *out)
+{
+    const json_t *v;
+    size_t i;
+
+    str_reset(out);
+    json_array_foreach(list, i, v)
+        str_addf(out, "%s%s", i ? "," : "",
+                 json_string_value(v) ? json_string_value(v) : "?");
+}
+
+static const char *
+worker_name(const json_t *w)
+{
+    return cli_text(w, "worker", cli_text(w, "name", "?"));
+}
+
+static int64_t
+worker_running(const json_t *w)
+{
+    const json_t *r = json_object_get(w, "running");
+
+    return json_is_array(r)
+               ? cli_int(w, "running_count", (int64_t)json_array_size(r))
+               : cli_int(w, "running", cli_int(w, "running_count", 0));
+}
+
+static const char *
+worker_state(const json_t *w)
+{
+    return cli_bool(w, "stopped")    ? "stopped"
+           : cli_bool(w, "draining") ? "draining"
+           : json_is_false(json_object_get(w, "alive"))
+               ? "lost"
+               : cli_text(w, "state", "alive");
+}
+
+static void
+print_workers(const json_t *list)
+{
+    static const char *const heads[] = {"WORKER",  "BACKEND", "LANES",
+                                        "RUNNING", "STATE",   "HOST"};
+    struct out_table *t = out_table_new(heads, 6);
+    struct str lanes = {0};
+    char running[64];
+    const json_t *w;
+    size_t i;
+
+    json_array_foreach(list, i, w)
+    {
+        const char *cells[] = {
+            worker_name(w),  cli_text(w, "backend", NULL), NULL, running,
+            worker_state(w), cli_text(w, "host", NULL)};
+
+        join(json_object_get(w, "lanes"), &lanes);
+        cells[2] = str_text(&lanes);
+        (void)snprintf(running, sizeof running, "%lld/%lld",
+                       (long long)worker_running(w),
+                       (long long)cli_int(w, "slots", 0));
+        out_table_row(t, cells);
+    }
+    out_table_end(t);
+    str_free(&lanes);
+}
+
+static void
+print_counters(const json_t *counters)
+{
+    struct str s = {0};
+    const char *key;
+    const json_t *v;
+
+    json_object_foreach((json_t *)(uintptr_t)counters, key,
+                        v) if (json_is_integer(v) && json_integer_value(v))
+        str_addf(&s, "%s%lld %s", s.len ? ", " : "",
+                 (long long)json_integer_value(v), key);
+    (void)printf("tasks       %s\n", s.len ? s.data : "none yet");
+    str_free(&s);
+}
+
+static void
+print_status(const json_t *all)
+{
+    const json_t *sup = json_object_get(all, "supervisor");
+    const json_t *broker = json_object_get(all, "broker");
+    const json_t *spool = json_object_get(all, "spool");
+    char up[32];
+
+    if (json_is_object(sup))
+        (void)printf("fleet       %s for %s, supervisor pid %lld\n",
+                     cli_text(sup, "state", "?"),
+                     str_duration((uint64_t)cli_int(sup, "uptime_s", 0) * 1000,
+                                  up, sizeof up),
+                     (long long)cli_int(sup, "pid", 0));
+    (void)printf("broker      %s\n", cli_text(broker, "url", "?"));
+    if (cli_text(broker, "durability", "")[0])
+        (void)printf("durability  %s\n", cli_text(broker, "durability", ""));
+    if (cli_int(spool, "files", 0))
+        (void)printf("spool       %lld files wait to be sent\n",
+                     (long long)cli_int(spool, "files", 0));
+    if (json_object_get(all, "counters"))
+        print_counters(json_object_get(all, "counters"));
+    if (json_array_size(json_object_get(all, "processes"))) {
+        (void)puts("");
+        print_processes(json_object_get(all, "processes"));
+    }
+    if (json_array_size(json_object_get(all, "workers"))) {
+        (void)puts("");
+        print_workers(json_object_get(all, "workers"));
+    } else if (json_object_get(all, "workers")) {
+        (void)puts("\nno worker is alive");
+    }
+}
+
+/* --- status -------------------------------------------------------------- */
+
+/* Asks the ledger and puts what it says into all. */
+static int
+add_ledger(struct cli *c, json_t *all, struct err *e)
+{
+    json_t *reply = NULL, *v;
+    size_t i;
+
+    if (cli_connect(c, 0, e) < 0)
+        return -1;
+    if (!json_object_get(all, "broker"))
+        (void)json_object_set_new(all, "broker",
+                                  json_pack("{s:s}", "url", bus_url(c->bus)));
+    if (cli_ask(c, "status", json_object(), &reply, e) < 0)
+        return -1;
+    for (i = 0; i < sizeof from_ledger / sizeof from_ledger[0]; i++) {
+        v = json_object_get(reply, from_ledger[i]);
+        if (v)
+            (void)json_object_set(all, from_ledger[i], v);
+    }
+    json_decref(reply);
+    return 0;
+}
+
+int
+cmd_status(struct cli *c, const struct args *a)
+{
+    struct err e = {0};
+    pid_t pid = 0;
+    bool local, answers;
+    json_t *all;
+
+    if (a->n_words || a->dashes)
+        return cli_usage(c, "no arguments are taken");
+    c->ask_patience_ms = LOOK_MS;
+    local = !c->nats && home_locked(&c->home, &pid);
+    all = local ? with_supervisor(read_supervisor(c, pid), str_wall_ms())
+                : json_pack("{s:n, s:[]}", "supervisor", "processes");
+    add_spool(c, all);
+    answers = add_ledger(c, all, &e) == 0;
+    if (!answers)
+        (void)json_object_set_new(all, "error", json_string(e.msg));
+    if (c->json)
+        out_json(out_with_schema("status", json_incref(all)));
+    else if (local || answers)
+        print_status(all);
+    json_decref(all);
+    if (answers)
+        return RC_OK;
+    if (!local)
+        return cli_fail(RC_UNREACHABLE, "status",
+                        c->conf.bus.url ? c->conf.bus.url : c->home.dir, e.msg,
+                        "shunt up -d");
+    cli_say(c, "%s", e.msg);
+    return RC_OK;
+}
+
+/* --- worker -------------------------------------------------------------- */
+
+static int
+ask_workers(struct cli *c, json_t **workers, struct err *e)
+{
+    json_t *reply = NULL, *list;
+
+    if (cli_ask(c, "status", json_object(), &reply, e) < 0)
+        return -1;
+    list = json_object_get(reply, "workers");
+    *workers = json_is_array(list) ? json_incref(list) : json_array();
+    json_decref(reply);
+    return 0;
+}
+
+static const json_t *
+find_worker(const json_t *workers, const char *name)
+{
+    const json_t *w;
+    size_t i;
+
+    json_array_foreach(workers, i,
+                       w) if (!strcmp(worker_name(w), name)) return w;
+    return NULL;
+}
+
+static int
+worker_ls(struct cli *c)
+{
+    struct err e = {0};
+    json_t *workers = NULL, *list, *w;
+    size_t i;
+
+    if (ask_workers(c, &workers, &e) < 0)
+        return cli_fail_err("list workers", NULL, &e, "shunt status");
+    if (c->json) {
+        list = json_array();
+        json_array_foreach(workers, i, w)(void) json_array_append_new(
+            list, out_with_schema("worker", json_incref(w)));
+        out_json(list);
+    } else {
+        print_workers(workers);
+    }
+    json_decref(workers);
+    return RC_OK;
+}
+
+static int
+worker_drain(struct cli *c, const char *name)
+{
+    int64_t until = loop_now_ms() + DRAIN_MS;
+    char subject[SUBJECT_SIZE];
+    struct err e = {0};
+    json_t *workers = NULL;
+    const json_t *w;
+    bool seen;
+
+    if (!subject_token_ok(name))
+        return cli_fail(RC_USAGE, "drain worker", name, "this is no name",
+                        "shunt worker ls");
+    if (ask_workers(c, &workers, &e) < 0)
+        return cli_fail_err("drain worker", name, &e, "shunt status");
+    w = find_worker(workers, name);
+    if (!w) {
+        json_decref(workers);
+        return cli_fail(RC_USAGE, "drain worker", name,
+                        "no worker of that name is alive", "shunt worker ls");
+    }
+    (void)subject_drain(subject, cli_text(w, "backend", "local"), name);
+    do {
+        json_decref(workers);
+        workers = NULL;
+        bus_send(c->bus, subject, "", 0);
+        cli_pause(c, 200);
+        if (ask_workers(c, &workers, &e) < 0)
+            return cli_fail_err("drain worker", name, &e, "shunt status");
+        w = find_worker(workers, name);
+        seen = !w || strcmp(worker_state(w), "alive") != 0;
+    } while (!seen && loop_now_ms() < until);
+    json_decref(workers);
+    if (!seen)
+        return cli_fail(RC_PENDING, "drain worker", name,
+                        "it was told, but has not confirmed yet",
+                        "shunt worker ls");
+    if (c->json)
+        out_json(out_with_schema(
+            "worker", json_pack("{s:s, s:b}", "worker", name, "draining", 1)));
+    else
+        cli_say(c, "%s takes nothing new", name);
+    return RC_OK;
+}
+
+int
+cmd_worker(struct cli *c, const struct args *a)
+{
+    bool ls = a->n_words == 1 && !strcmp(a->words[0], "ls");
+    int rc;
+
+    if (!ls && (a->n_words != 2 || strcmp(a->words[0], "drain") != 0))
+        return cli_usage(c, "ls or drain NAME is wanted");
+    rc = cli_need_broker(c, 2000);
+    if (rc)
+        return rc;
+    return ls ? worker_ls(c) : worker_drain(c, a->words[1]);
+}

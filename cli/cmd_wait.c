@@ -1,0 +1,248 @@
+/*
+ * wait, cancel and retry.
+ */
+#include "cli/actions.h"
+#include "cli/build.h"
+#include "cli/commands.h"
+#include "cli/out.h"
+#include "lib/codec.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CONNECT_MS = 3000, CANCEL_MS = 15000, PATIENCE_MS = 10000 };
+
+static struct {
+    int64_t timeout_ms;
+} wait_for = {-1}, cancel = {CANCEL_MS};
+
+const struct arg_opt wait_opts[] = {
+    {"timeout", 0, "TIME", "give up after that; else never", ARG_MS,
+     &wait_for.timeout_ms, 0, 0, NULL, NULL},
+    ARG_END,
+};
+
+const struct arg_opt cancel_opts[] = {
+    {"timeout", 0, "TIME", "how long to wait for the end; 15s", ARG_MS,
+     &cancel.timeout_ms, 0, 0, NULL, NULL},
+    ARG_END,
+};
+
+static enum state
+state_of(const json_t *v)
+{
+    return state_from_name(cli_text(v, "state", ""));
+}
+
+/* Prints id and state of each, and returns them as JSON if that is wanted. */
+static void
+print_ends(struct cli *c, const json_t *ids)
+{
+    json_t *list = json_array(), *v, *task;
+    struct err e = {0};
+    size_t i;
+
+    json_array_foreach(ids, i, v)
+    {
+        if (!c->json) {
+            (void)printf("%s\t%s\n", cli_text(v, "id", ""),
+                         cli_text(v, "state", ""));
+            continue;
+        }
+        task = NULL;
+        if (cli_show(c, cli_text(v, "id", ""), &task, &e) < 0)
+            task = json_incref(v);
+        else {
+            /* All of it would repeat the output of every task. */
+            (void)json_object_del(task, "output");
+        }
+        (void)json_array_append_new(list, out_with_schema("task", task));
+    }
+    if (c->json)
+        out_json(list);
+    else
+        json_decref(list);
+}
+
+int
+cmd_wait(struct cli *c, const struct args *a)
+{
+    size_t open = 0, bad = 0, i;
+    json_t *ids = NULL, *v;
+    int rc;
+
+    if (!a->n_words || a->dashes)
+        return cli_usage(c, "at least one task or batch is wanted");
+    rc = cli_need_broker(c, CONNECT_MS);
+    if (rc)
+        return rc;
+    cli_drain_spool(c);
+    rc = actions_resolve(c, a->words, a->n_words, "wait", &ids);
+    if (rc)
+        return rc;
+    (void)actions_wait(c, ids, wait_for.timeout_ms);
+    json_array_foreach(ids, i, v)
+    {
+        open += !state_is_terminal(state_of(v));
+        bad += state_is_terminal(state_of(v)) && state_of(v) != STATE_SUCCEEDED;
+    }
+    print_ends(c, ids);
+    json_decref(ids);
+    if (bad)
+        return RC_UNSUCCESSFUL;
+    return open ? RC_PENDING : RC_OK;
+}
+
+/* --- cancel -------------------------------------------------------------- */
+
+struct cancels {
+    size_t left;
+    bool done;
+    struct err e;
+};
+
+static void
+on_cancelled(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct cancels *s = ctx;
+
+    (void)stored;
+    if (e)
+        s->e = *e;
+    if (--s->left == 0)
+        s->done = true;
+}
+
+int
+cmd_cancel(struct cli *c, const struct args *a)
+{
+    struct cancels s = {0};
+    size_t open = 0, i;
+    json_t *ids = NULL, *v;
+    int rc;
+
+    if (!a->n_words || a->dashes)
+        return cli_usage(c, "at least one task or batch is wanted");
+    rc = cli_need_broker(c, CONNECT_MS);
+    if (rc)
+        return rc;
+    cli_drain_spool(c);
+    rc = actions_resolve(c, a->words, a->n_words, "cancel", &ids);
+    if (rc)
+        return rc;
+    json_array_foreach(ids, i, v)
+    {
+        if (state_is_terminal(state_of(v))) {
+            cli_say(c, "%s is over already: %s", cli_text(v, "id", ""),
+                    cli_text(v, "state", ""));
+            continue;
+        }
+        s.left++;
+        actions_cancel(c, cli_text(v, "id", ""), on_cancelled, &s);
+    }
+    s.done = !s.left;
+    while (!s.done)
+        (void)loop_until(c->loop, &s.done, 1000);
+    if (s.e.code != ERR_NONE) {
+        json_decref(ids);
+        return cli_fail_err("cancel", a->words[0], &s.e, "shunt status");
+    }
+    (void)actions_wait(c, ids, cancel.timeout_ms);
+    json_array_foreach(ids, i, v) open += !state_is_terminal(state_of(v));
+    print_ends(c, ids);
+    json_decref(ids);
+    return open ? RC_PENDING : RC_OK;
+}
+
+/* --- retry --------------------------------------------------------------- */
+
+/* The submission behind a selector, made new. */
+static int
+again(struct cli *c, const char *selector, struct task *t, struct err *e)
+{
+    json_t *shown = NULL;
+    char old[TASK_ID_SIZE], *fresh;
+    int rc = -1;
+
+    if (cli_show(c, selector, &shown, e) < 0)
+        return -1;
+    (void)str_copy(old, sizeof old, cli_text(shown, "id", ""));
+    if (!state_is_terminal(state_of(shown))) {
+        err_set(e, ERR_INVALID, "it is not over yet: %s",
+                cli_text(shown, "state", "?"));
+        goto out;
+    }
+    if (codec_from_json(CODEC_TASK, json_object_get(shown, "task"), c->pool, t,
+                        NULL, NULL, e) < 0)
+        goto out;
+    fresh = mem_pool_alloc(c->pool, TASK_ID_SIZE);
+    task_new_id(fresh);
+    t->id = fresh;
+    t->retry_of = mem_pool_strdup(c->pool, old);
+    t->submitter = cli_user(c->pool);
+    t->submitted_at_ms = 0;
+    t->not_before_ms = 0;
+    t->n_after = 0;
+    /* It is no part of the old fan-out, whose numbers stay as they were. */
+    t->batch = NULL;
+    task_complete(t, c->pool, str_wall_ms());
+    rc = task_check(t, e);
+out:
+    json_decref(shown);
+    return rc;
+}
+
+int
+cmd_retry(struct cli *c, const struct args *a)
+{
+    struct spool_file *f = NULL;
+    struct home_path dir;
+    struct task *tasks;
+    struct err e = {0};
+    json_t *list;
+    size_t i, known = 0;
+    int rc;
+
+    if (!a->n_words || a->dashes)
+        return cli_usage(c, "at least one task is wanted");
+    rc = cli_need_broker(c, CONNECT_MS);
+    if (rc)
+        return rc;
+    tasks = mem_pool_alloc(c->pool, a->n_words * sizeof *tasks);
+    for (i = 0; i < a->n_words; i++)
+        if (again(c, a->words[i], &tasks[i], &e) < 0)
+            return cli_fail_err("retry", a->words[i], &e,
+                                e.code == ERR_UNAVAILABLE ? "shunt status"
+                                                          : "shunt ls");
+    if (home_make(&c->home, &e) < 0 ||
+        spool_create(&f, cli_spool_dir(c, &dir), tasks[0].id, &e) < 0)
+        goto failed;
+    for (i = 0; i < a->n_words; i++)
+        if (spool_put(f, &tasks[i], &e) < 0)
+            goto failed;
+    if (spool_commit(f, &e) < 0)
+        goto failed;
+    if (build_send(c, f, PATIENCE_MS, &known, &e) < 0)
+        cli_say(c, "spooled: %s; will be sent when the broker is back", e.msg);
+    spool_close(f);
+    cli_remember_last(c, tasks[a->n_words - 1].id);
+    list = json_array();
+    for (i = 0; i < a->n_words; i++) {
+        if (!c->json)
+            (void)printf("%s\n", tasks[i].id);
+        (void)json_array_append_new(
+            list,
+            out_with_schema(
+                "task", json_pack("{s:s, s:s, s:s, s:s}", "id", tasks[i].id,
+                                  "name", tasks[i].name, "state", "submitted",
+                                  "retry_of", tasks[i].retry_of)));
+    }
+    if (c->json)
+        out_json(list);
+    else
+        json_decref(list);
+    return RC_OK;
+failed:
+    spool_close(f);
+    return cli_fail(RC_FAILED, "retry", a->words[0], e.msg, "shunt doctor");
+}

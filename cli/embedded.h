@@ -1,0 +1,45 @@
+/*
+ * embedded - the broker a fleet on one machine brings along: which program,
+ * which port, which configuration, and whether what it acknowledges survives
+ * a power cut.
+ *
+ * Thread: the loop thread. embedded_find runs the loop for a moment: call it
+ * before loop_run.
+ */
+#ifndef CLI_EMBEDDED_H
+#define CLI_EMBEDDED_H
+
+#include "cli/home.h"
+#include "lib/err.h"
+#include "lib/loop.h"
+#include "lib/proc.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct embedded {
+    char program[HOME_PATH]; /* nats-server, absolute */
+    int major, minor, patch;
+    int port;
+    char url[64];
+    char host[64];        /* it listens on */
+    bool durable;         /* acked means on the disk */
+    char durability[192]; /* how, or why not; one sentence */
+};
+
+/* Finds nats-server (SHUNT_NATS_SERVER, else PATH) and asks its version. */
+int embedded_find(struct embedded *b, struct loop *l, struct proc_set *procs,
+                  struct err *e);
+
+/*
+ * Chooses the port (wanted, else the one of last time, else a free one; waits
+ * a moment for a broker that is still dying), makes the token if there is
+ * none, sets the store's durability and writes configuration and endpoint.
+ */
+int embedded_prepare(struct embedded *b, const struct home *h, int port,
+                     bool fast, struct loop *l, struct err *e);
+
+/* Whether the store's files are written through to the disk (chattr +S). */
+bool embedded_store_sync(const struct home *h);
+
+#endif

@@ -1,0 +1,492 @@
+#include "cli/follow.h"
+
+#include "cli/actions.h"
+#include "cli/out.h"
+#include "lib/codec.h"
+#include "lib/subject.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    TICK_MS = 1000,
+    QUIET_MS = 5000, /* without news: ask the ledger */
+    POLL_MS = 3000,
+    LONELY_MS = 3000, /* not started: say why */
+    FETCH_MS = 3000,
+    HELD_MAX = 512, /* chunks that came before their turn */
+};
+
+struct held {
+    uint32_t seq;
+    struct str raw;
+};
+
+struct follow {
+    struct cli *c;
+    char id[TASK_ID_SIZE];
+    struct bus_sub *logs, *done, *started;
+    struct mem_pool *scratch; /* the message at hand */
+    struct mem_pool *keep;    /* the result */
+    struct result result;
+    bool over, running, wake, left, cancels, lonely, closed;
+    uint32_t attempt, next; /* the chunk to print next */
+    struct held held[HELD_MAX];
+    size_t n_held;
+    uint64_t dropped; /* said so far */
+    int64_t opened_ms, news_ms, polled_ms;
+};
+
+/* --- printing ------------------------------------------------------------ */
+
+static void
+print_part(struct follow *f, uint32_t seq, const struct output_part *p)
+{
+    struct str text = {0};
+    int fd = p->stream == STREAM_STDERR ? STDERR_FILENO : STDOUT_FILENO;
+
+    if (f->c->json) {
+        str_add_utf8(&text, p->data.data, p->data.len);
+        out_json_line(out_with_schema(
+            "log",
+            json_pack("{s:s, s:i, s:i, s:s, s:s}", "task", f->id, "attempt",
+                      (int)f->attempt, "seq", (int)seq, "stream",
+                      fd == STDERR_FILENO ? "stderr" : "stdout", "text",
+                      str_text(&text))));
+        str_free(&text);
+    } else if (!f->closed && !out_bytes(fd, p->data.data, p->data.len)) {
+        f->closed = true; /* nobody reads any more; the task goes on */
+    }
+}
+
+static void
+say_dropped(struct follow *f, uint64_t total)
+{
+    if (total <= f->dropped)
+        return;
+    cli_say(f->c, "%llu bytes of output were dropped here",
+            (unsigned long long)(total - f->dropped));
+    f->dropped = total;
+}
+
+static void
+forget_held(struct follow *f)
+{
+    while (f->n_held)
+        str_free(&f->held[--f->n_held].raw);
+}
+
+static void take_chunk(struct follow *f, const void *data, size_t len);
+
+/* Prints what was waiting for the chunk just printed. */
+static void
+release_held(struct follow *f)
+{
+    struct str raw;
+    size_t i;
+
+    for (i = 0; i < f->n_held;) {
+        if (f->held[i].seq > f->next) {
+            i++;
+            continue;
+        }
+        raw = f->held[i].raw;
+        f->held[i] = f->held[--f->n_held];
+        take_chunk(f, raw.data, raw.len);
+        str_free(&raw);
+        i = 0;
+    }
+}
+
+static void
+new_attempt(struct follow *f, uint32_t attempt)
+{
+    if (f->attempt)
+        cli_say(f->c, "attempt %u", attempt);
+    f->attempt = attempt;
+    f->next = 1;
+    f->dropped = 0;
+    forget_held(f);
+}
+
+static void
+take_chunk(struct follow *f, const void *data, size_t len)
+{
+    struct log_chunk chunk;
+    struct err e = {0};
+    size_t i;
+
+    mem_pool_reset(f->scratch);
+    if (codec_decode(CODEC_LOG_CHUNK, data, len, f->scratch, &chunk, &e) < 0 ||
+        strcmp(chunk.task, f->id) != 0)
+        return;
+    if (chunk.attempt > f->attempt)
+        new_attempt(f, chunk.attempt);
+    if (chunk.attempt < f->attempt || chunk.seq < f->next)
+        return;
+    if (chunk.seq > f->next) {
+        for (i = 0; i < f->n_held; i++)
+            if (f->held[i].seq == chunk.seq)
+                return;
+        /* What finds no room is read from the stream later. */
+        if (f->n_held < HELD_MAX) {
+            f->held[f->n_held].seq = chunk.seq;
+            f->held[f->n_held].raw = (struct str){0};
+            str_add(&f->held[f->n_held++].raw, data, len);
+        }
+        return;
+    }
+    if (chunk.dropped_bytes)
+        say_dropped(f, f->dropped + chunk.dropped_bytes);
+    for (i = 0; i < chunk.n_parts; i++)
+        print_part(f, chunk.seq, &chunk.parts[i]);
+    f->next++;
+    release_held(f);
+}
+
+/* --- news ---------------------------------------------------------------- */
+
+static void
+on_log(void *ctx, const struct bus_note *note)
+{
+    struct follow *f = ctx;
+
+    f->news_ms = loop_now_ms();
+    f->running = true;
+    take_chunk(f, note->data, note->len);
+}
+
+static void
+on_started(void *ctx, const struct bus_note *note)
+{
+    struct follow *f = ctx;
+
+    (void)note;
+    f->news_ms = loop_now_ms();
+    f->running = true;
+}
+
+static void
+on_done(void *ctx, const struct bus_note *note)
+{
+    struct follow *f = ctx;
+    struct result r;
+    struct err e = {0};
+
+    if (f->over)
+        return;
+    mem_pool_reset(f->keep);
+    if (codec_decode(CODEC_RESULT, note->data, note->len, f->keep, &r, &e) <
+            0 ||
+        strcmp(r.task, f->id) != 0 || !state_is_terminal(r.state))
+        return;
+    f->result = r;
+    f->over = f->wake = true;
+}
+
+int
+follow_open(struct follow **out, struct cli *c, const char *id, struct err *e)
+{
+    struct follow *f = MEM_NEW(struct follow);
+    char subject[SUBJECT_SIZE];
+
+    f->c = c;
+    f->scratch = mem_pool_new();
+    f->keep = mem_pool_new();
+    f->next = 1;
+    f->opened_ms = f->news_ms = loop_now_ms();
+    (void)str_copy(f->id, sizeof f->id, id);
+    if (bus_subscribe(c->bus, subject_logs(subject, id), on_log, f, &f->logs,
+                      e) < 0 ||
+        bus_subscribe(c->bus, subject_done(subject, id), on_done, f, &f->done,
+                      e) < 0 ||
+        bus_subscribe(c->bus, subject_started(subject, id), on_started, f,
+                      &f->started, e) < 0) {
+        follow_close(f);
+        return -1;
+    }
+    *out = f;
+    return 0;
+}
+
+void
+follow_close(struct follow *f)
+{
+    if (!f)
+        return;
+    loop_on_term(f->c->loop, NULL, NULL);
+    bus_unsubscribe(f->logs);
+    bus_unsubscribe(f->done);
+    bus_unsubscribe(f->started);
+    bus_forget(f->c->bus, f);
+    forget_held(f);
+    mem_pool_free(f->scratch);
+    mem_pool_free(f->keep);
+    mem_free(f);
+}
+
+/* --- reading the stream -------------------------------------------------- */
+
+struct fetch {
+    bool done, found;
+    struct str data;
+    uint64_t revision;
+    struct err *e;
+};
+
+static void
+on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct fetch *g = ctx;
+
+    g->done = true;
+    if (e)
+        *g->e = *e;
+    if (!entry)
+        return;
+    g->found = true;
+    g->revision = entry->revision;
+    str_add(&g->data, entry->data, entry->len);
+}
+
+/* Takes every stored chunk up to number last (0: all); -1 on failure. */
+static int
+catch_up(struct follow *f, uint32_t last, struct err *e)
+{
+    struct fetch g = {.e = e};
+    char subject[SUBJECT_SIZE];
+    uint64_t seq = 0;
+
+    (void)subject_logs(subject, f->id);
+    e->code = ERR_NONE;
+    do {
+        if (last && f->next > last)
+            break;
+        g.done = g.found = false;
+        str_reset(&g.data);
+        bus_get_next(f->c->bus, "LOGS", subject, seq, FETCH_MS, on_entry, &g);
+        while (!g.done)
+            (void)loop_until(f->c->loop, &g.done, FETCH_MS * 2);
+        if (g.found)
+            take_chunk(f, g.data.data, g.data.len);
+        seq = g.revision + 1;
+    } while (g.found);
+    str_free(&g.data);
+    return e->code == ERR_NONE ? 0 : -1;
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+/* The ledger's view of the end as a result. */
+static int
+result_of(struct follow *f, const json_t *task, struct err *e)
+{
+    static const char *const same[] = {
+        "state",        "exit_code",     "reason",    "output",
+        "output_bytes", "dropped_bytes", "log_chunks"};
+    const json_t *list = json_object_get(task, "attempt_list"), *v;
+    json_t *o = json_pack("{s:s}", "task", f->id);
+    int64_t attempt = cli_int(task, "attempts", 0);
+    size_t i;
+    int rc;
+
+    for (i = 0; i < sizeof same / sizeof same[0]; i++) {
+        v = json_object_get(task, same[i]);
+        if (v)
+            (void)json_object_set(o, same[i], (json_t *)(uintptr_t)v);
+    }
+    json_array_foreach(list, i, v) if (cli_int(v, "attempt", 0) > attempt)
+        attempt = cli_int(v, "attempt", 0);
+    (void)json_object_set_new(o, "attempt", json_integer(attempt));
+    mem_pool_reset(f->keep);
+    rc = codec_from_json(CODEC_RESULT, o, f->keep, &f->result, NULL, NULL, e);
+    json_decref(o);
+    return rc;
+}
+
+static void
+poll_ledger(struct follow *f)
+{
+    json_t *task = NULL;
+    struct err e = {0};
+    enum state state;
+
+    f->polled_ms = loop_now_ms();
+    if (cli_show(f->c, f->id, &task, &e) < 0)
+        return;
+    state = state_from_name(cli_text(task, "state", ""));
+    f->running = f->running || state == STATE_RUNNING;
+    if (!f->over && state_is_terminal(state) && result_of(f, task, &e) == 0)
+        f->over = true;
+    json_decref(task);
+}
+
+/* Prints what of the final attempt has not been printed. */
+static void
+print_rest(struct follow *f)
+{
+    struct result *r = &f->result;
+    json_t *task = NULL;
+    struct err e = {0};
+    size_t i;
+
+    if (!r->log_chunks && !r->n_output && r->output_bytes &&
+        cli_show(f->c, f->id, &task, &e) == 0) {
+        /* Emitted again after a crash: the ledger may have more. */
+        (void)result_of(f, task, &e);
+        json_decref(task);
+    }
+    if (r->attempt > f->attempt)
+        new_attempt(f, r->attempt);
+    if (r->log_chunks) {
+        if (f->next <= r->log_chunks)
+            (void)catch_up(f, r->log_chunks, &e);
+        if (f->next <= r->log_chunks)
+            cli_say(f->c, "%u of %u pieces of output are no longer stored",
+                    r->log_chunks - f->next + 1, r->log_chunks);
+    } else if (f->next == 1) {
+        for (i = 0; i < r->n_output; i++)
+            print_part(f, 1, &r->output[i]);
+        if (!r->n_output && r->output_bytes > r->dropped_bytes)
+            cli_say(f->c, "%llu bytes of output were lost with the worker",
+                    (unsigned long long)r->output_bytes);
+    }
+    say_dropped(f, r->dropped_bytes);
+}
+
+int
+follow_print(struct follow *f, const json_t *task, uint32_t attempt,
+             struct err *e)
+{
+    size_t i;
+
+    if (result_of(f, task, e) < 0)
+        return -1;
+    if (attempt && attempt != f->result.attempt) {
+        /* An earlier one: only what went to the stream is left. */
+        f->attempt = attempt;
+        return catch_up(f, 0, e);
+    }
+    f->attempt = f->result.attempt;
+    if (!state_is_terminal(f->result.state) || f->result.log_chunks)
+        return catch_up(f, f->result.log_chunks, e);
+    for (i = 0; i < f->result.n_output; i++)
+        print_part(f, 1, &f->result.output[i]);
+    say_dropped(f, f->result.dropped_bytes);
+    return 0;
+}
+
+/* --- waiting ------------------------------------------------------------- */
+
+static void
+on_cancelled(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct follow *f = ctx;
+
+    (void)stored;
+    if (e)
+        cli_say(f->c, "the cancel did not reach the broker: %s", e->msg);
+}
+
+static void
+on_term(void *ctx, int nth)
+{
+    struct follow *f = ctx;
+
+    if (nth == 1 && f->cancels) {
+        cli_say(f->c, "cancelling %s; ^C again leaves it alone", f->id);
+        actions_cancel(f->c, f->id, on_cancelled, f);
+        return;
+    }
+    f->left = true;
+    loop_stop(f->c->loop, 0);
+}
+
+void
+follow_on_interrupt(struct follow *f, bool cancel)
+{
+    f->cancels = cancel;
+    loop_on_term(f->c->loop, on_term, f);
+}
+
+static void
+tick(struct follow *f)
+{
+    int64_t now = loop_now_ms();
+    struct err e = {0};
+
+    if (f->n_held && now - f->news_ms > TICK_MS)
+        (void)catch_up(f, 0, &e);
+    if (!f->running && !f->lonely && now - f->opened_ms > LONELY_MS) {
+        f->lonely = true;
+        actions_say_why_waiting(f->c, f->id);
+    }
+    if (now - f->news_ms > QUIET_MS && now - f->polled_ms > POLL_MS)
+        poll_ledger(f);
+}
+
+static void
+print_result(const struct follow *f)
+{
+    json_t *o = codec_to_json(CODEC_RESULT, &f->result);
+
+    /* The worker's proof is nobody else's business; a zero is worth saying. */
+    (void)json_object_del(o, "nonce");
+    (void)json_object_set_new(o, "exit_code",
+                              json_integer(f->result.exit_code));
+    out_json_line(out_with_schema("result", o));
+}
+
+bool
+follow_to_end(struct follow *f, struct follow_end *out)
+{
+    while (!f->over && !f->left) {
+        f->wake = false;
+        if (!loop_until(f->c->loop, &f->wake, TICK_MS) && !f->left)
+            tick(f);
+    }
+    if (!f->over)
+        return false;
+    print_rest(f);
+    out->state = f->result.state;
+    out->exit_code = f->result.exit_code;
+    (void)str_copy(out->reason, sizeof out->reason, f->result.reason);
+    if (f->c->json)
+        print_result(f);
+    return true;
+}
+
+int
+follow_rc(const struct follow_end *end)
+{
+    switch (end->state) {
+    case STATE_SUCCEEDED:
+        return end->exit_code;
+    case STATE_FAILED:
+    case STATE_UNVERIFIED:
+    case STATE_NO_OP:
+        return end->exit_code ? end->exit_code : RC_FAILED;
+    case STATE_TIMED_OUT:
+        return RC_TIMED_OUT;
+    case STATE_CANCELLED:
+        return RC_CANCELLED;
+    case STATE_REJECTED:
+        return RC_REFUSED;
+    case STATE_DEAD:
+    case STATE_UNKNOWN:
+    case STATE_UNSPECIFIED:
+    case STATE_SUBMITTED:
+    case STATE_ACCEPTED:
+    case STATE_HELD:
+    case STATE_BLOCKED:
+    case STATE_ROUTED:
+    case STATE_RUNNING:
+    case STATE_RETRY_WAIT:
+    case STATE_LOST:
+    case STATE_PREEMPTED:
+    case STATE_COUNT:
+        return RC_OUR_SIDE;
+    }
+    return RC_OUR_SIDE;
+}

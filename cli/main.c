@@ -1,0 +1,172 @@
+/*
+ * shunt - gives work to a fleet of workers and brings back what came of it;
+ * `shunt up` is such a fleet on one machine.
+ *
+ * Reads    ask.ledger.* (questions), logs.<task>, done.<task>, batch.<batch>
+ * Writes   tasks.in, $KV.control.cancel.<task>, ctl.<backend>.<worker>
+ * Config   flags, SHUNT_* and NATS_URL, the section bus of config.yaml
+ * State    SHUNT_HOME, see cli/home.h
+ * Exit     see enum exit_rc in cli/cli.h
+ */
+#include "cli/cli.h"
+
+#include "cli/commands.h"
+#include "cli/task_args.h"
+#include "lib/log.h"
+
+#include <fcntl.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct {
+    bool json, quiet, help, version;
+    const char *nats, *config;
+} global;
+
+const struct arg_opt cli_global_opts[] = {
+    {"json", 0, NULL, "print JSON on stdout", ARG_SWITCH, &global.json, 0, 0,
+     NULL, NULL},
+    {"nats", 0, "URL", "address of the broker", ARG_TEXT, &global.nats, 0, 0,
+     NULL, NULL},
+    {"config", 0, "FILE", "read this configuration alone", ARG_TEXT,
+     &global.config, 0, 0, NULL, NULL},
+    {"quiet", 'q', NULL, "say only what went wrong", ARG_SWITCH, &global.quiet,
+     0, 0, NULL, NULL},
+    {"help", 'h', NULL, "show help and exit", ARG_SWITCH, &global.help, 0, 0,
+     NULL, NULL},
+    ARG_END,
+};
+
+/* Only before the command. */
+static const struct arg_opt leading_opts[] = {
+    {"version", 'V', NULL, "print the version and exit", ARG_SWITCH,
+     &global.version, 0, 0, NULL, NULL},
+    ARG_END,
+};
+
+const struct command *
+cli_command(const char *name)
+{
+    const struct command *cmd;
+
+    for (cmd = cli_commands; cmd->name; cmd++)
+        if (!strcmp(cmd->name, name))
+            return cmd;
+    return NULL;
+}
+
+static int
+unknown_command(const char *name)
+{
+    const char *names[64], *near;
+    const struct command *cmd;
+    char why[160], next[80];
+    size_t n = 0;
+
+    for (cmd = cli_commands; cmd->name && n < 63; cmd++)
+        names[n++] = cmd->name;
+    names[n] = NULL;
+    near = args_nearest(name, names);
+    if (near)
+        (void)snprintf(why, sizeof why, "no such command; did you mean %s?",
+                       near);
+    else
+        (void)snprintf(why, sizeof why, "no such command");
+    (void)snprintf(next, sizeof next, "shunt %s%s", near ? near : "help",
+                   near ? " --help" : "");
+    return cli_fail(RC_USAGE, "command", name, why, next);
+}
+
+static int
+run_command(struct cli *c, int argc, char **argv)
+{
+    const struct arg_opt *tables[] = {cli_global_opts, c->cmd->opts,
+                                      c->cmd->task_flags ? task_opts : NULL};
+    struct args *args = mem_pool_alloc(c->pool, sizeof *args);
+    struct err e = {0};
+
+    if (args_parse(tables, 3, argc, argv, ARGS_ALL, NULL, c->pool, args, &e) <
+        0)
+        return cli_usage(c, "%s", e.msg);
+    if (global.help) {
+        help_command(c->cmd);
+        return RC_OK;
+    }
+    c->json = global.json;
+    c->quiet = global.quiet;
+    c->nats = global.nats;
+    c->config = global.config;
+    return c->cmd->run(c, args);
+}
+
+static int
+dispatch(struct cli *c, int argc, char **argv)
+{
+    const struct arg_opt *tables[] = {cli_global_opts, leading_opts};
+    struct args *args = mem_pool_alloc(c->pool, sizeof *args);
+    struct err e = {0};
+    int at = 0;
+
+    if (args_parse(tables, 2, argc - 1, argv + 1, ARGS_LEADING, &at, c->pool,
+                   args, &e) < 0)
+        return cli_fail(RC_USAGE, "command line", NULL, e.msg, "shunt help");
+    at++;
+    if (global.version) {
+        c->cmd = cli_command("version");
+        return run_command(c, 0, argv);
+    }
+    if (global.help && at == argc) {
+        help_overview();
+        return RC_OK;
+    }
+    if (at == argc) {
+        help_overview();
+        return RC_USAGE;
+    }
+    c->cmd = cli_command(argv[at]);
+    if (!c->cmd)
+        return unknown_command(argv[at]);
+    return run_command(c, argc - at - 1, argv + at + 1);
+}
+
+/* A descriptor 0, 1 or 2 that is closed would become a socket or a file. */
+static void
+fill_standard_streams(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        (void)close(fd);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct cli c = {.ask_patience_ms = 4000};
+    struct err e = {0};
+    int rc;
+
+    fill_standard_streams();
+    mem_setup();
+    (void)setlocale(LC_CTYPE, "");
+    log_level_set(LOG_WARN);
+    log_open("shunt");
+    c.pool = mem_pool_new();
+    if (home_find(&c.home, &e) < 0)
+        rc = cli_fail_err("state folder", NULL, &e, NULL);
+    else
+        rc = dispatch(&c, argc, argv);
+
+    if (fflush(stdout) == EOF && rc == RC_OK)
+        rc = RC_FAILED; /* what was asked for did not arrive */
+    bus_close(c.bus);
+    loop_close(c.loop);
+    cli_forget_broker(&c);
+    mem_pool_free(c.pool);
+    return rc;
+}
