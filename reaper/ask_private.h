@@ -1,0 +1,33 @@
+/*
+ * ask_private - what the parts of ask share.
+ *
+ *   ask.c         questions about tasks and batches
+ *   ask_status.c  the state of the whole
+ */
+#ifndef REAPER_ASK_PRIVATE_H
+#define REAPER_ASK_PRIVATE_H
+
+#include "reaper/ask.h"
+
+struct ask {
+    struct ask_parts p;
+    struct bus_sub *sub;
+    struct mem_pool *pool;
+};
+
+/* Takes over value. */
+void ask_set(json_t *o, const char *key, json_t *value);
+/* {"error": ...} for a failed call. */
+json_t *ask_failure(const struct err *e);
+/* Bytes of o as text. */
+size_t ask_size(const json_t *o);
+/* Bytes an answer may have. */
+size_t ask_room(const struct ask *a);
+/* What a worker says of the task, while no result of that attempt is here;
+ * NULL if it does not run. */
+const struct live_task *ask_live(const struct ask *a,
+                                 const struct task_state *row);
+
+json_t *ask_status(struct ask *a);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * book - one transaction of the ledger: messages in, rows, counters and
+ * batches out.
+ *
+ * book_enter turns a message into an event, folds it into its row and writes
+ * the row; nothing counts before book_close has committed. What followed from
+ * it (tasks that ended, batches that moved) stands in the book until the next
+ * book_begin.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef REAPER_BOOK_H
+#define REAPER_BOOK_H
+
+#include "lib/bus.h"
+#include "lib/task.h"
+#include "reaper/store.h"
+
+#include <stdbool.h>
+
+/* What the claim said of a result, or why it is not believed. */
+enum trust {
+    TRUST_NONE,    /* no result */
+    TRUST_CLAIM,   /* nonce and attempt are those of the claim */
+    TRUST_STALE,   /* the claim has moved on to a later attempt */
+    TRUST_INSIDE,  /* of the router or the ledger itself: there is no claim */
+    TRUST_REFUSED, /* not to be believed, see reason */
+};
+
+/* A message with what is known of it. */
+struct entry {
+    enum event_kind kind;
+    const char *stream, *consumer; /* static */
+    struct bus_msg *msg;
+    enum trust trust;
+    char reason[160]; /* of TRUST_REFUSED */
+    bool ended;       /* out: tell that the task is over */
+    char id[TASK_ID_SIZE];
+};
+
+struct book;
+
+struct book *book_new(struct store *s);
+void book_free(struct book *b); /* NULL is fine */
+
+int book_begin(struct book *b, struct err *e);
+/* -1: the database failed; whatever is in the message is not an error. */
+int book_enter(struct book *b, struct entry *entry, struct err *e);
+int book_commit(struct book *b, struct err *e);
+
+/* Of the last transaction. */
+struct book_news {
+    bool due;    /* a report is to be written */
+    bool parked; /* a task is blocked, or to be cancelled, or over */
+    const char (*batches)[TASK_ID_SIZE]; /* whose sums changed */
+    size_t n_batches;
+};
+const struct book_news *book_news(const struct book *b);
+
+#endif

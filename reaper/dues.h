@@ -1,0 +1,34 @@
+/*
+ * dues - writes the reports that are due.
+ *
+ * A row's report_due is committed with the outcome and cleared after the file
+ * stands, so that a crash in between only writes it again. Reports wait for a
+ * quiet moment: news of the outcome goes first. A report that cannot be
+ * written (disk full, no permission) stays due and is tried again each 30 s.
+ *
+ * Thread: the loop thread; blocks for the fsyncs of a few files at a time.
+ */
+#ifndef REAPER_DUES_H
+#define REAPER_DUES_H
+
+#include "lib/err.h"
+#include "lib/loop.h"
+#include "reaper/store.h"
+
+struct dues;
+
+/* root is made if it is not there. in_workdir: a report_path is below the
+ * task's workdir, if that exists here. */
+int dues_open(struct dues **out, struct loop *l, struct store *s,
+              const char *root, bool in_workdir, struct err *e);
+void dues_close(struct dues *d); /* NULL is fine */
+
+/* Something may have become due. */
+void dues_wake(struct dues *d);
+/* Writes the report of that row now, if it is due; outside a transaction. */
+void dues_now(struct dues *d, const struct task_state *row);
+void dues_batch_now(struct dues *d, const struct batch_state *row);
+/* Writes at most a few; true if there may be more. For tests and stops. */
+bool dues_write(struct dues *d);
+
+#endif

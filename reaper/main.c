@@ -1,0 +1,77 @@
+/*
+ * reaper - the ledger: what was accepted, where it went, how it ended.
+ *
+ * Reads    tasks.in, tasks.*.*, results.*.*, $KV.control.cancel.* (durables
+ *          ledger and reaper), hb.>, started.*, KV_claims
+ * Writes   done.<task>, batch.<batch>, results.ledger.*, claims of tasks that
+ *          are cancelled before anybody ran them, tasks.in (released tasks)
+ * Answers  ask.ledger.* (proto/SUBJECTS.md)
+ * Files    the database and its lock, reports/ below the report root
+ * Config   the reaper section of config.yaml, see REAPER_CONF
+ * Signals  TERM and INT stop intake, commit what is in hand, then exit
+ * Exit     0 asked to stop, 1 could not start, lost its permissions, or could
+ *          not write the database (what was not committed is delivered again)
+ */
+#include "lib/bus.h"
+#include "lib/conf.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/mem.h"
+#include "lib/topology.h"
+#include "reaper/reaper.h"
+
+struct program {
+    struct reaper_conf conf;
+};
+
+static const struct conf_opt options[] = {REAPER_CONF(struct program, conf),
+                                          CONF_END};
+
+static int
+verify(struct bus *b, struct err *e)
+{
+    if (topology_verify(b, "TASKS_IN", "ledger", e) < 0 ||
+        topology_verify(b, "TASKS", "ledger", e) < 0 ||
+        topology_verify(b, "RESULTS", "reaper", e) < 0 ||
+        topology_verify(b, "KV_control", "ledger", e) < 0)
+        return -1;
+    return topology_verify(b, "KV_claims", NULL, e);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct program program = {0};
+    struct reaper_conf *conf = &program.conf;
+    struct loop *loop = NULL;
+    struct bus *bus = NULL;
+    struct reaper *reaper = NULL;
+    struct err e = {0};
+    int rc = 1;
+
+    mem_setup();
+    log_open("reaper");
+    if (conf_load(&program, options,
+                  "shunt-reaper - the ledger: what was accepted, where it "
+                  "went, how it ended",
+                  argc, argv, &e) < 0 ||
+        loop_open(&loop, &e) < 0 ||
+        bus_open(&bus, loop, &conf->bus, "reaper", conf->connect_timeout_ms,
+                 &e) < 0 ||
+        verify(bus, &e) < 0 || reaper_open(&reaper, bus, loop, conf, &e) < 0) {
+        log_error("reaper.start", "error=\"%s\"", LOG_TEXT(e.msg));
+    } else {
+        loop_on_term(loop, reaper_drain, reaper);
+        log_info("reaper.start", "url=%s version=%s", bus_url(bus),
+                 SHUNT_VERSION);
+        mem_trim();
+        rc = loop_run(loop); /* until a signal, or until the bus gives up */
+        log_info("reaper.stop", "rc=%d", rc);
+    }
+
+    reaper_close(reaper);
+    bus_close(bus);
+    loop_close(loop); /* runs the last close callbacks */
+    conf_free(&program, options);
+    return rc;
+}

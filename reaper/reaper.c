@@ -1,0 +1,589 @@
+#include "reaper/reaper.h"
+
+#include "lib/codec.h"
+#include "lib/log.h"
+#include "lib/str.h"
+#include "lib/subject.h"
+#include "reaper/ask.h"
+#include "reaper/book.h"
+#include "reaper/dues.h"
+#include "reaper/live.h"
+#include "reaper/park.h"
+#include "reaper/store.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FLUSH_MOST = 512, /* messages in one transaction */
+    LINGER_MS = 4,    /* nobody waits for these: let more come */
+    WINDOW = 512,     /* messages in hand, per consumer */
+    CLAIM_MS = 5000,  /* for the broker to answer */
+    CLAIM_TRIES = 3,  /* a replica may lag behind the claim's writer */
+    RETRY_MS = 200,   /* between them */
+    DRAIN_MS = 2000,  /* for what is in hand when we are to stop */
+    N_SOURCES = 4,
+};
+
+/* A durable consumer. */
+struct source {
+    struct reaper *reaper;
+    const char *stream, *durable, *name; /* name: in the database */
+    enum event_kind kind;
+    struct bus_consumer *consumer;
+    bool seen;        /* anything since the start */
+    uint64_t pending; /* behind the last delivery */
+};
+
+/* A result whose claim is being asked for. */
+struct check {
+    struct reaper *reaper;
+    struct bus_msg *msg;
+    struct check *next, **at;
+};
+
+struct reaper {
+    struct bus *bus;
+    struct loop *loop;
+    struct store *store;
+    struct book *book;
+    struct live *live;
+    struct park *park;
+    struct dues *dues;
+    struct ask *ask;
+    struct mem_pool *pool;
+    struct source sources[N_SOURCES];
+    struct check *checks;
+    struct entry *queue; /* ready to be folded */
+    size_t n_queue, cap_queue;
+    struct loop_timer *flush;
+    int64_t flush_at; /* 0: the timer does not run */
+    struct loop_timer *deadline;
+    bool draining;
+    bool failed; /* the database does not work any more */
+};
+
+static const struct source sources[N_SOURCES] = {
+    {.stream = "TASKS_IN",
+     .durable = "ledger",
+     .name = "TASKS_IN.ledger",
+     .kind = EVENT_ACCEPTED},
+    {.stream = "TASKS",
+     .durable = "ledger",
+     .name = "TASKS.ledger",
+     .kind = EVENT_ROUTED},
+    {.stream = "RESULTS",
+     .durable = "reaper",
+     .name = "RESULTS.reaper",
+     .kind = EVENT_RESULT},
+    {.stream = "KV_control",
+     .durable = "ledger",
+     .name = "KV_control.ledger",
+     .kind = EVENT_CANCEL},
+};
+
+/* --- the queue ------------------------------------------------------------ */
+
+static void
+flush_within(struct reaper *r, int64_t ms)
+{
+    int64_t at = loop_now_ms() + ms;
+
+    if (r->flush_at && r->flush_at <= at)
+        return;
+    r->flush_at = at;
+    loop_timer_again(r->flush, ms, 0);
+}
+
+static struct entry *
+enqueue(struct reaper *r, const struct source *s, struct bus_msg *m)
+{
+    struct entry *entry;
+
+    if (r->n_queue == r->cap_queue) {
+        r->cap_queue = r->cap_queue ? r->cap_queue * 2 : 64;
+        r->queue = mem_resize(r->queue, r->cap_queue * sizeof *r->queue);
+    }
+    entry = &r->queue[r->n_queue++];
+    *entry = (struct entry){
+        .kind = s->kind, .stream = s->stream, .consumer = s->name, .msg = m};
+    /* Somebody waits for results and cancels; submissions and decisions go
+     * along with them, or shortly after. */
+    flush_within(r, s->kind == EVENT_RESULT || s->kind == EVENT_CANCEL ||
+                            r->n_queue >= FLUSH_MOST
+                        ? 0
+                        : LINGER_MS);
+    return entry;
+}
+
+static void
+enqueue_result(struct reaper *r, struct bus_msg *m, enum trust trust,
+               const char *reason)
+{
+    struct entry *entry = NULL;
+
+    for (int i = 0; i < N_SOURCES; i++)
+        if (r->sources[i].kind == EVENT_RESULT)
+            entry = enqueue(r, &r->sources[i], m);
+    if (!entry)
+        return;
+    entry->trust = trust;
+    (void)str_copy(entry->reason, sizeof entry->reason, reason);
+}
+
+/* --- trust ---------------------------------------------------------------- */
+
+static void
+check_free(struct check *c)
+{
+    *c->at = c->next;
+    if (c->next)
+        c->next->at = c->at;
+    mem_free(c);
+}
+
+/* A claim that is not there yet may be one that this replica has not seen. */
+static void
+refuse_or_wait(struct check *c, const char *reason)
+{
+    if (c->msg->delivered < CLAIM_TRIES)
+        bus_msg_retry(c->msg, RETRY_MS);
+    else
+        enqueue_result(c->reaper, c->msg, TRUST_REFUSED, reason);
+}
+
+/* What the ledger decided itself, as a worker repeats it from the claim. */
+static bool
+is_repeated(const struct claim *claim, const struct result *r)
+{
+    return strcmp(r->backend, "ledger") == 0 && claim->result &&
+           claim->result->attempt == r->attempt &&
+           strcmp(claim->result->backend, "ledger") == 0;
+}
+
+static void
+compare(struct check *c, const struct result *r, const struct claim *claim)
+{
+    bool same = *r->nonce && strcmp(r->nonce, claim->nonce) == 0;
+
+    if (same && (claim->attempt == r->attempt || is_repeated(claim, r)))
+        enqueue_result(c->reaper, c->msg, TRUST_CLAIM, "");
+    else if (strcmp(r->backend, "ledger") == 0)
+        enqueue_result(c->reaper, c->msg, TRUST_REFUSED,
+                       "a worker speaks for the ledger");
+    else if (claim->attempt > r->attempt)
+        enqueue_result(c->reaper, c->msg, TRUST_STALE, "");
+    else if (claim->attempt < r->attempt)
+        refuse_or_wait(c, "its attempt was never claimed");
+    else
+        enqueue_result(c->reaper, c->msg, TRUST_REFUSED,
+                       "its nonce is not that of the claim");
+}
+
+static void
+on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct check *c = ctx;
+    struct reaper *r = c->reaper;
+    struct result result;
+    struct claim claim;
+    struct err bad;
+
+    mem_pool_reset(r->pool);
+    if (e)
+        bus_msg_retry(c->msg, RETRY_MS);
+    else if (!entry)
+        refuse_or_wait(c, "it has no claim");
+    else if (codec_decode(CODEC_RESULT, c->msg->data, c->msg->len, r->pool,
+                          &result, &bad) < 0 ||
+             codec_decode(CODEC_CLAIM, entry->data, entry->len, r->pool, &claim,
+                          &bad) < 0)
+        enqueue_result(r, c->msg, TRUST_REFUSED, bad.msg);
+    else
+        compare(c, &result, &claim);
+    check_free(c);
+    if (r->draining && !r->checks)
+        flush_within(r, 0);
+}
+
+static void
+ask_claim(struct reaper *r, struct bus_msg *m, const char *backend,
+          const char *task)
+{
+    struct check *c = MEM_NEW(struct check);
+    char subject[SUBJECT_SIZE];
+
+    c->reaper = r;
+    c->msg = m;
+    c->next = r->checks;
+    c->at = &r->checks;
+    if (c->next)
+        c->next->at = &c->next;
+    r->checks = c;
+    bus_get_last(r->bus, "KV_claims", subject_claim(subject, backend, task),
+                 CLAIM_MS, on_claim, c);
+}
+
+static void
+on_result(struct reaper *r, struct bus_msg *m)
+{
+    char backend[SUBJECT_TOKEN_MAX + 1];
+    struct result result;
+    struct err bad;
+    bool ledger;
+
+    mem_pool_reset(r->pool);
+    if (codec_decode(CODEC_RESULT, m->data, m->len, r->pool, &result, &bad) <
+        0) {
+        enqueue_result(r, m, TRUST_REFUSED, bad.msg);
+        return;
+    }
+    ledger = strcmp(result.backend, "ledger") == 0;
+    if (!subject_token_at(m->subject, 1, backend) ||
+        (strcmp(backend, result.backend) != 0 && !ledger))
+        enqueue_result(r, m, TRUST_REFUSED, "subject and backend disagree");
+    else if (strcmp(backend, "router") == 0 || strcmp(backend, "ledger") == 0)
+        enqueue_result(r, m, TRUST_INSIDE, "");
+    else if (result.final && !state_is_terminal(result.state))
+        enqueue_result(r, m, TRUST_REFUSED, "final in a state that is none");
+    else
+        ask_claim(r, m, backend, result.task);
+}
+
+static void
+on_message(void *ctx, struct bus_msg *m)
+{
+    struct source *s = ctx;
+    struct reaper *r = s->reaper;
+    uint64_t position = 0;
+    struct err e;
+
+    if (r->failed) {
+        bus_msg_drop(m);
+        return;
+    }
+    if (!s->seen && m->seq > 1 && m->delivered == 1 &&
+        store_position_get(r->store, s->name, &position, &e) == 0 &&
+        position == 0)
+        log_warn("reaper.history",
+                 "stream=%s seq=%" PRIu64 " text=\"the database is new and "
+                 "messages before this one are not in it\"",
+                 s->stream, m->seq);
+    s->seen = true;
+    s->pending = m->pending;
+    if (s->kind == EVENT_RESULT)
+        on_result(r, m);
+    else
+        (void)enqueue(r, s, m);
+}
+
+/* --- flush ---------------------------------------------------------------- */
+
+static void
+send_batch(struct reaper *r, const char *id)
+{
+    char subject[SUBJECT_SIZE];
+    struct batch_state b;
+    struct str bytes = {0};
+    struct err e;
+
+    mem_pool_reset(r->pool);
+    if (store_batch(r->store, id, r->pool, &b, &e) <= 0)
+        return;
+    codec_encode(CODEC_BATCH, &b.b, &bytes);
+    bus_send(r->bus, subject_batch(subject, id), str_text(&bytes), bytes.len);
+    str_free(&bytes);
+}
+
+/* What is told once it is stored. The message itself is the news: a final
+ * result with its output. */
+static void
+tell(struct reaper *r, size_t n)
+{
+    const struct book_news *news = book_news(r->book);
+    char subject[SUBJECT_SIZE];
+
+    for (size_t i = 0; i < n; i++) {
+        const struct entry *entry = &r->queue[i];
+
+        if (!entry->ended)
+            continue;
+        live_over(r->live, entry->id);
+        bus_send(r->bus, subject_done(subject, entry->id), entry->msg->data,
+                 entry->msg->len);
+    }
+    for (size_t i = 0; i < news->n_batches; i++)
+        send_batch(r, news->batches[i]);
+    if (news->due)
+        dues_wake(r->dues);
+    if (news->parked)
+        park_wake(r->park);
+}
+
+/* Nothing was acknowledged, so nothing is lost: a new process folds it. */
+static void
+give_up(struct reaper *r, const struct err *e)
+{
+    log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
+    store_rollback(r->store);
+    r->failed = true;
+    loop_stop(r->loop, 1);
+}
+
+/* Folds what is ready, up to FLUSH_MOST; false if the database failed. */
+static bool
+flush_some(struct reaper *r)
+{
+    size_t n = r->n_queue < FLUSH_MOST ? r->n_queue : FLUSH_MOST;
+    struct err e;
+
+    if (book_begin(r->book, &e) < 0) {
+        give_up(r, &e);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (book_enter(r->book, &r->queue[i], &e) < 0) {
+            give_up(r, &e);
+            return false;
+        }
+    if (book_commit(r->book, &e) < 0) {
+        give_up(r, &e);
+        return false;
+    }
+    tell(r, n);
+    for (size_t i = 0; i < n; i++)
+        bus_msg_done(r->queue[i].msg);
+    r->n_queue -= n;
+    memmove(r->queue, r->queue + n, r->n_queue * sizeof *r->queue);
+    return true;
+}
+
+static void
+finish_drain(struct reaper *r)
+{
+    if (r->draining && !r->checks && !r->n_queue)
+        loop_stop(r->loop, 0);
+}
+
+static void
+on_flush(void *ctx)
+{
+    struct reaper *r = ctx;
+
+    r->flush_at = 0;
+    if (r->failed)
+        return;
+    if (r->n_queue && !flush_some(r))
+        return;
+    if (r->n_queue)
+        flush_within(r, 0);
+    finish_drain(r);
+}
+
+/* Before a question is answered: what has arrived counts. */
+static void
+settle(void *ctx)
+{
+    struct reaper *r = ctx;
+
+    while (r->n_queue && !r->failed && flush_some(r))
+        ;
+}
+
+static uint64_t
+lag(void *ctx, int i, const char **name)
+{
+    struct reaper *r = ctx;
+    struct source *s;
+
+    *name = NULL;
+    if (i >= N_SOURCES)
+        return 0;
+    s = &r->sources[i];
+    *name = s->name;
+    return s->pending + bus_consumer_unsettled(s->consumer);
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+static void
+on_event(void *ctx, enum bus_event event, const char *text)
+{
+    struct reaper *r = ctx;
+
+    switch (event) {
+    case BUS_UP:
+        log_info("bus.up", "url=%s", bus_url(r->bus));
+        break;
+    case BUS_DOWN:
+        log_warn("bus.down", "url=%s", bus_url(r->bus));
+        break;
+    case BUS_DENIED:
+        log_error("bus.denied", "error=\"%s\"", LOG_TEXT(text));
+        loop_stop(r->loop, 1);
+        break;
+    }
+}
+
+static char *
+database_path(const struct reaper_conf *conf, struct err *e)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    struct str path = {0};
+
+    if (*conf->database) {
+        str_addz(&path, conf->database);
+    } else if (state && *state == '/') {
+        str_addf(&path, "%s/shunt/ledger.db", state);
+    } else if (home && *home) {
+        str_addf(&path, "%s/.local/state/shunt/ledger.db", home);
+    } else {
+        err_set(e, ERR_INVALID,
+                "reaper.database: not set, and neither is HOME");
+        return NULL;
+    }
+    return path.data;
+}
+
+static int
+open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
+{
+    char *path = database_path(conf, e), *root = NULL, *slash;
+    int rc = -1;
+
+    if (!path)
+        return -1;
+    root = mem_strdup(*conf->report_root ? conf->report_root : path);
+    slash = strrchr(root, '/');
+    if (!*conf->report_root) {
+        if (slash)
+            slash[slash == root] = '\0';
+        else
+            (void)snprintf(root, strlen(root) + 1, ".");
+    }
+    if (store_open(&r->store, path, e) == 0 &&
+        dues_open(&r->dues, r->loop, r->store, root, conf->report_in_workdir,
+                  e) == 0) {
+        log_info("reaper.open", "database=%s reports=%s", path, root);
+        rc = 0;
+    }
+    mem_free(root);
+    mem_free(path);
+    return rc;
+}
+
+static int
+open_sources(struct reaper *r, struct err *e)
+{
+    for (int i = 0; i < N_SOURCES; i++) {
+        struct source *s = &r->sources[i];
+
+        *s = sources[i];
+        s->reaper = r;
+        if (bus_consume(r->bus, s->stream, s->durable, on_message, s,
+                        &s->consumer, e) < 0)
+            return -1;
+    }
+    for (int i = 0; i < N_SOURCES; i++)
+        bus_consumer_window(r->sources[i].consumer, WINDOW);
+    return 0;
+}
+
+int
+reaper_open(struct reaper **out, struct bus *b, struct loop *l,
+            const struct reaper_conf *conf, struct err *e)
+{
+    struct reaper *r = MEM_NEW(struct reaper);
+    struct ask_parts parts;
+
+    r->bus = b;
+    r->loop = l;
+    r->pool = mem_pool_new();
+    r->flush = loop_timer_start(l, 0, 0, on_flush, r);
+    if (open_files(r, conf, e) < 0)
+        goto fail;
+    r->book = book_new(r->store);
+    if (live_open(&r->live, b, e) < 0)
+        goto fail;
+    r->park = park_open(b, l, r->store);
+    parts = (struct ask_parts){.bus = b,
+                               .store = r->store,
+                               .live = r->live,
+                               .dues = r->dues,
+                               .ctx = r,
+                               .settle = settle,
+                               .lag = lag};
+    if (ask_open(&r->ask, &parts, e) < 0 || open_sources(r, e) < 0)
+        goto fail;
+    bus_on_event(b, on_event, r);
+    *out = r;
+    return 0;
+fail:
+    reaper_close(r);
+    return -1;
+}
+
+static void
+on_deadline(void *ctx)
+{
+    struct reaper *r = ctx;
+
+    loop_stop(r->loop, 0);
+}
+
+void
+reaper_drain(void *reaper, int nth)
+{
+    struct reaper *r = reaper;
+
+    if (nth > 1) {
+        loop_stop(r->loop, 0);
+        return;
+    }
+    r->draining = true;
+    for (int i = 0; i < N_SOURCES; i++)
+        bus_consumer_window(r->sources[i].consumer, 0);
+    r->deadline = loop_timer_start(r->loop, DRAIN_MS, 0, on_deadline, r);
+    flush_within(r, 0);
+}
+
+/* Hands back what is still in hand, so that the next ledger need not wait. */
+static void
+drop_all(struct reaper *r)
+{
+    struct check *next;
+
+    for (struct check *c = r->checks; c; c = next) {
+        next = c->next;
+        bus_forget(r->bus, c);
+        bus_msg_retry(c->msg, 0);
+        check_free(c);
+    }
+    for (size_t i = 0; i < r->n_queue; i++)
+        bus_msg_retry(r->queue[i].msg, 0);
+    r->n_queue = 0;
+}
+
+void
+reaper_close(struct reaper *r)
+{
+    if (!r)
+        return;
+    bus_on_event(r->bus, NULL, NULL);
+    drop_all(r);
+    for (int i = 0; i < N_SOURCES; i++)
+        bus_consumer_close(r->sources[i].consumer);
+    ask_close(r->ask);
+    park_close(r->park);
+    live_close(r->live);
+    dues_close(r->dues);
+    book_free(r->book);
+    store_close(r->store);
+    loop_timer_stop(r->flush);
+    loop_timer_stop(r->deadline);
+    mem_pool_free(r->pool);
+    mem_free(r->queue);
+    mem_free(r);
+}

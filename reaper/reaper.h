@@ -1,0 +1,56 @@
+/*
+ * reaper - the ledger: folds everything accepted, routed, finished or to be
+ * cancelled into SQLite, and tells whoever waits.
+ *
+ * The order is the promise: a message is acknowledged after the transaction
+ * that holds its consequences has been committed; news goes out after that; a
+ * report that a crash kept from being written is written on restart.
+ *
+ * A result is believed only if it carries the nonce of the claim under which
+ * the attempt ran; others are set aside in the quarantine table.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef REAPER_REAPER_H
+#define REAPER_REAPER_H
+
+#include "lib/bus.h"
+#include "lib/conf.h"
+#include "lib/loop.h"
+
+struct reaper;
+
+struct reaper_conf {
+    struct bus_conf bus;
+    int64_t connect_timeout_ms;
+    char *database;    /* "": $XDG_STATE_HOME/shunt/ledger.db */
+    char *report_root; /* "": the folder of the database */
+    bool report_in_workdir;
+};
+
+/* The rows of struct reaper_conf as member F of struct T. */
+#define REAPER_CONF(T, F)                                                      \
+    CONF_BUS(T, F.bus),                                                        \
+        CONF_MS(T, F.connect_timeout_ms, "bus.connect_timeout", "60s", 0,      \
+                3600000, "how long to wait for the broker at start"),          \
+        CONF_STR(T, F.database, "reaper.database", "",                         \
+                 "the ledger; $XDG_STATE_HOME/shunt/ledger.db if empty"),      \
+        CONF_STR(T, F.report_root, "reaper.report_root", "",                   \
+                 "reports are below it; the database's folder if empty"),      \
+        CONF_BOOL(T, F.report_in_workdir, "reaper.report_in_workdir", "false", \
+                  "a report_path is below the task's workdir, if it is here")
+
+/*
+ * Opens the database, binds to the durables and starts. On 0 the caller owns
+ * *out. conf must outlive it.
+ */
+int reaper_open(struct reaper **out, struct bus *b, struct loop *l,
+                const struct reaper_conf *conf, struct err *e);
+
+/* For loop_on_term: takes nothing new, finishes what is in hand for at most
+ * 2 s, stops the loop. A second call stops it at once. */
+void reaper_drain(void *reaper, int nth);
+
+void reaper_close(struct reaper *r); /* NULL is fine */
+
+#endif

@@ -1,0 +1,152 @@
+/*
+ * store - the ledger's SQLite file. The only module that knows SQLite.
+ *
+ * One process has it open at a time (a lock file beside it). A transaction is
+ * durable once store_commit returns 0: WAL with synchronous=FULL. After an
+ * error inside a transaction roll it back or end the process; what was read
+ * before stays valid.
+ *
+ * What is read lives in the pool given. Every error is ERR_UNAVAILABLE (disk
+ * full, I/O, corruption) unless said otherwise.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef REAPER_STORE_H
+#define REAPER_STORE_H
+
+#include "lib/err.h"
+#include "lib/mem.h"
+#include "reaper/fold.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+
+enum { STORE_PAGE_MAX = 200, STORE_ATTEMPTS_MAX = 200 };
+
+/*
+ * Opens or creates the file and its folders. ERR_CONFLICT: another process has
+ * it; ERR_INVALID: written by a newer shunt, or no database of ours.
+ */
+int store_open(struct store **out, const char *path, struct err *e);
+void store_close(struct store *s); /* NULL is fine */
+
+int store_begin(struct store *s, struct err *e);
+int store_commit(struct store *s, struct err *e);
+void store_rollback(struct store *s);
+
+/* --- rows ----------------------------------------------------------------- */
+
+/* 1: found, 0: there is none, -1: error. */
+int store_task(struct store *s, const char *id, struct mem_pool *pool,
+               struct task_state *out, struct err *e);
+int store_task_at(struct store *s, int64_t n, struct mem_pool *pool,
+                  struct task_state *out, struct err *e);
+/* Inserts, if row->n is 0 (and sets it), or updates. */
+int store_put_task(struct store *s, struct task_state *row, struct err *e);
+/* The state alone; STATE_UNSPECIFIED if there is no such task. */
+int store_state(struct store *s, const char *id, enum state *out,
+                struct err *e);
+
+/* out->known says whether it was recorded; -1: error. */
+int store_attempt(struct store *s, int64_t n, uint32_t attempt, uint64_t fence,
+                  struct mem_pool *pool, struct attempt *out, struct err *e);
+int store_put_attempt(struct store *s, int64_t n, const struct attempt *a,
+                      struct err *e);
+/* All of a task in order, at most STORE_ATTEMPTS_MAX. */
+int store_attempts(struct store *s, int64_t n, struct mem_pool *pool,
+                   struct attempt **out, size_t *n_out, struct err *e);
+
+/* 1: found, 0: there is none, -1: error. */
+int store_batch(struct store *s, const char *id, struct mem_pool *pool,
+                struct batch_state *out, struct err *e);
+int store_put_batch(struct store *s, const struct batch_state *b,
+                    struct err *e);
+
+/* --- what goes with the rows of a transaction ----------------------------- */
+
+/* A fold_count_fn; ctx is the store. Written by store_commit. */
+void store_count(void *store, const char *scope, const char *name,
+                 int64_t delta);
+/* The highest sequence folded; lower ones change nothing. */
+int store_position(struct store *s, const char *consumer, uint64_t seq,
+                   struct err *e);
+int store_position_get(struct store *s, const char *consumer, uint64_t *out,
+                       struct err *e);
+
+/* Something that is not believed or not understood. */
+struct quarantine {
+    const char *stream, *subject, *reason;
+    uint64_t seq;
+    int64_t at_ms;
+    const void *payload;
+    size_t len;
+};
+
+enum { STORE_QUARANTINE_BYTES = 64 * 1024, STORE_QUARANTINE_KEPT = 10000 };
+
+/* Keeps it, with at most STORE_QUARANTINE_BYTES of the payload (none beyond
+ * STORE_QUARANTINE_KEPT messages), and counts it under name, once. */
+int store_quarantine(struct store *s, const struct quarantine *q,
+                     const char *name, struct err *e);
+
+/* --- questions ------------------------------------------------------------ */
+
+struct store_query {
+    uint32_t states;   /* bit s: tasks in state s; 0: any */
+    const char *batch; /* "" for all */
+    int64_t before;    /* rows before this n; 0: from the newest */
+    unsigned limit;    /* at most STORE_PAGE_MAX */
+};
+
+/* Row numbers, newest first, into out (of STORE_PAGE_MAX); returns how many,
+ * -1 on error. */
+int store_list(struct store *s, const struct store_query *q, int64_t *out,
+               struct err *e);
+
+/* The first members of a batch in the states, by their index. As above, but
+ * limit may be any and *out lives in pool. */
+int store_members(struct store *s, const char *batch, uint32_t states,
+                  unsigned limit, struct mem_pool *pool, int64_t **out,
+                  struct err *e);
+
+/*
+ * What a selector means: a full id, `last`, a name (the newest of it), a
+ * unique prefix of an id. 1: *id and *n are set; 0: nothing of that name; -1
+ * with ERR_CONFLICT: a prefix of several (e names two), or another error.
+ */
+int store_find_task(struct store *s, const char *selector,
+                    char id[TASK_ID_SIZE], struct err *e);
+int store_find_batch(struct store *s, const char *selector,
+                     char id[TASK_ID_SIZE], struct err *e);
+
+/* Rows after n that somebody must see to, oldest first, into out. */
+enum store_todo {
+    STORE_BLOCKED,   /* tasks that wait for tasks or a time */
+    STORE_CANCELLED, /* cancels of tasks that are not over */
+    STORE_DUE,       /* tasks whose report is to be written */
+    STORE_DUE_BATCH, /* the same of batches: out are batch rows */
+    STORE_TODO_COUNT,
+};
+int store_todo(struct store *s, enum store_todo what, int64_t after,
+               unsigned limit, int64_t *out, struct err *e);
+int store_batch_at(struct store *s, int64_t n, struct mem_pool *pool,
+                   struct batch_state *out, struct err *e);
+
+/* Reserves a report's name for owner, a task or batch; false in *ours if it
+ * belongs to another one. */
+int store_report_name(struct store *s, const char *name, const char *owner,
+                      bool *ours, struct err *e);
+/* The report stands at path; it is not due any more. */
+int store_reported(struct store *s, int64_t n, const char *path, struct err *e);
+int store_batch_reported(struct store *s, int64_t n, const char *path,
+                         struct err *e);
+
+typedef void store_counter_fn(void *ctx, const char *scope, const char *name,
+                              int64_t value);
+int store_counters(struct store *s, store_counter_fn *fn, void *ctx,
+                   struct err *e);
+
+#endif
