@@ -92,7 +92,7 @@ $(B)/gen/shunt.pb-c.o: $(B)/gen/shunt.pb-c.c
 
 # Everything but the mains, so that a test links whatever it names.
 PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(REAPER_OBJS) \
-	$(FORMATS_OBJS)) $(B)/tests/broker.o
+	$(FORMATS_OBJS) $(CLI_OBJS)) $(B)/tests/broker.o
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
 $(B)/libparts.a: $(sort $(PARTS))

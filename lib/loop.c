@@ -74,24 +74,56 @@ loop_stop(struct loop *l, int rc)
     uv_stop(&l->uv);
 }
 
+/* Frees what embeds h: each of our handles stands first in its struct. */
 static void
-mark(void *ctx)
+free_handle(uv_handle_t *h)
 {
-    *(bool *)ctx = true;
+    mem_free(h);
+}
+
+/* What loop_until waits for. */
+struct wait {
+    uv_prepare_t h; /* first: freed with it */
+    const bool *done;
+    bool late;
+};
+
+static void
+mark_late(void *ctx)
+{
+    struct wait *w = ctx;
+
+    w->late = true;
+}
+
+/* Runs before the loop sleeps, and after its timers: without it a timer that
+ * ends the wait would be noticed only at the next event, if there is one. */
+static void
+before_sleep(uv_prepare_t *h)
+{
+    struct wait *w = (struct wait *)h;
+
+    if (*w->done || w->late)
+        uv_stop(h->loop);
 }
 
 bool
 loop_until(struct loop *l, const bool *done, int64_t timeout_ms)
 {
+    struct wait *w = MEM_NEW(struct wait);
     struct loop_timer *timer = NULL;
-    bool late = false;
 
+    (void)uv_prepare_init(&l->uv, &w->h);
+    (void)uv_prepare_start(&w->h, before_sleep);
+    uv_unref((uv_handle_t *)&w->h);
+    w->done = done;
     l->stopped = false;
     if (timeout_ms >= 0)
-        timer = loop_timer_start(l, timeout_ms, 0, mark, &late);
-    while (!*done && !late && !l->stopped && uv_run(&l->uv, UV_RUN_ONCE))
+        timer = loop_timer_start(l, timeout_ms, 0, mark_late, w);
+    while (!*done && !w->late && !l->stopped && uv_run(&l->uv, UV_RUN_ONCE))
         ;
     loop_timer_stop(timer);
+    uv_close((uv_handle_t *)&w->h, free_handle);
     return *done;
 }
 
@@ -132,13 +164,6 @@ loop_now_ms(void)
 
     (void)clock_gettime(CLOCK_MONOTONIC, &ts);
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-/* Frees what embeds h: each of our handles stands first in its struct. */
-static void
-free_handle(uv_handle_t *h)
-{
-    mem_free(h);
 }
 
 static void

@@ -652,6 +652,14 @@ place_fds(struct spawn *sp)
     return true;
 }
 
+/* Not _exit, which a sanitizer takes for the end of the parent. */
+static _Noreturn void
+leave(void)
+{
+    for (;;)
+        (void)syscall(SYS_exit_group, 127);
+}
+
 /* In the child: no allocation, no locks, nothing but system calls. */
 static int
 child_main(void *arg)
@@ -663,7 +671,7 @@ child_main(void *arg)
     if (!o->keep_on_parent_death) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         if (getppid() != sp->parent)
-            _exit(127); /* it died before that took effect */
+            leave(); /* it died before that took effect */
     }
     reset_signals();
     if (!place_fds(sp))
@@ -676,7 +684,7 @@ child_main(void *arg)
     (void)execve(sp->path, (char *const *)o->argv, (char *const *)o->env);
 fail:
     sp->error = errno;
-    _exit(127);
+    leave();
 }
 
 /* The thread sanitizer's own clone takes it that the child has a copy of the

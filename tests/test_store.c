@@ -1,0 +1,584 @@
+#include "lib/str.h"
+#include "reaper/store.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct fixture {
+    char dir[64], path[96];
+    struct store *store;
+    struct mem_pool *pool;
+};
+
+static int
+open_fixture(void **state)
+{
+    struct fixture *f = MEM_NEW(struct fixture);
+    struct err e;
+
+    (void)snprintf(f->dir, sizeof f->dir, "/tmp/shunt-store-XXXXXX");
+    if (!mkdtemp(f->dir))
+        return -1;
+    (void)snprintf(f->path, sizeof f->path, "%s/deep/er/ledger.db", f->dir);
+    f->pool = mem_pool_new();
+    *state = f;
+    return store_open(&f->store, f->path, &e);
+}
+
+static void
+remove_all(const char *dir)
+{
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    char path[512];
+
+    while (d && (entry = readdir(d))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        (void)snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+        if (entry->d_type == DT_DIR)
+            remove_all(path);
+        else
+            (void)unlink(path);
+    }
+    if (d)
+        (void)closedir(d);
+    (void)rmdir(dir);
+}
+
+static int
+close_fixture(void **state)
+{
+    struct fixture *f = *state;
+
+    store_close(f->store);
+    mem_pool_free(f->pool);
+    remove_all(f->dir);
+    mem_free(f);
+    return 0;
+}
+
+static void
+reopen(struct fixture *f)
+{
+    struct err e = {0};
+
+    store_close(f->store);
+    f->store = NULL;
+    if (store_open(&f->store, f->path, &e) < 0)
+        print_error("%s\n", e.msg);
+    assert_non_null(f->store);
+}
+
+static void
+begin(struct fixture *f)
+{
+    struct err e;
+
+    assert_int_equal(store_begin(f->store, &e), 0);
+}
+
+static void
+commit(struct fixture *f)
+{
+    struct err e;
+
+    assert_int_equal(store_commit(f->store, &e), 0);
+}
+
+static int64_t
+put(struct fixture *f, const char *id, const char *name, enum state state)
+{
+    struct task_state row;
+    struct err e;
+
+    fold_init(&row, id);
+    row.name = name;
+    row.state = state;
+    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    assert_true(row.n > 0);
+    return row.n;
+}
+
+static void
+a_row_comes_back_as_it_went_in(void **state)
+{
+    struct fixture *f = *state;
+    struct task_state row, got;
+    uint8_t blob[] = {0, 1, 2, 255};
+    struct err e;
+
+    fold_init(&row, "t1");
+    row.state = STATE_FAILED;
+    row.task_from = TASK_FROM_ACCEPTED;
+    row.task = (struct bytes){blob, sizeof blob};
+    row.decision = (struct bytes){blob, 2};
+    row.name = "n\xc3\xa4me";
+    row.source = "cli";
+    row.command = "echo 'x'";
+    row.report_path = "r/x.md";
+    row.batch = "b1";
+    row.batch_name = "batch";
+    row.batch_index = 7;
+    row.batch_size = 9;
+    row.submitted_at_ms = 1;
+    row.accepted_at_ms = 2;
+    row.accepted_seq = UINT64_MAX / 2;
+    row.gate = GATE_HELD;
+    row.ungated = row.routed = true;
+    row.drive = 3;
+    row.routed_at_ms = 4;
+    row.routed_seq = 5;
+    row.backend = "local";
+    row.lane = "default";
+    row.cancel_at_ms = 6;
+    row.cancel_by = "me";
+    row.cancel_reason = "why";
+    row.has_result = row.final = row.again = true;
+    row.result_attempt = 2;
+    row.result_fence = 77;
+    row.exit_code = -1;
+    row.failed_step = 1;
+    row.reason = "r";
+    row.worker = "w";
+    row.started_at_ms = 8;
+    row.finished_at_ms = 9;
+    row.retry_at_ms = 10;
+    row.attempts = 2;
+    row.finals = 1;
+    row.released = row.report_due = true;
+    row.report = "/r/x.md";
+    begin(f);
+    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    commit(f);
+    reopen(f);
+    assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 1);
+    assert_int_equal(got.task.len, sizeof blob);
+    assert_memory_equal(got.task.data, blob, sizeof blob);
+    assert_int_equal(got.decision.len, 2);
+#define SAME_TEXT(field) assert_string_equal(got.field, row.field)
+#define SAME(field) assert_int_equal(got.field, row.field)
+    SAME_TEXT(id), SAME_TEXT(name), SAME_TEXT(source), SAME_TEXT(command);
+    SAME_TEXT(report_path), SAME_TEXT(batch), SAME_TEXT(batch_name);
+    SAME_TEXT(backend), SAME_TEXT(lane), SAME_TEXT(cancel_by);
+    SAME_TEXT(cancel_reason), SAME_TEXT(reason), SAME_TEXT(worker);
+    SAME_TEXT(report);
+    SAME(n), SAME(state), SAME(task_from), SAME(batch_index), SAME(batch_size);
+    SAME(submitted_at_ms), SAME(accepted_at_ms), SAME(accepted_seq);
+    SAME(gate), SAME(ungated), SAME(routed), SAME(drive), SAME(routed_at_ms);
+    SAME(routed_seq), SAME(cancel_at_ms), SAME(has_result), SAME(final);
+    SAME(again), SAME(result_attempt), SAME(result_fence), SAME(exit_code);
+    SAME(failed_step), SAME(started_at_ms), SAME(finished_at_ms);
+    SAME(retry_at_ms), SAME(attempts), SAME(finals), SAME(released);
+    SAME(report_due);
+    assert_int_equal(store_task(f->store, "t2", f->pool, &got, &e), 0);
+}
+
+static void
+what_was_not_committed_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct task_state got;
+    struct err e;
+
+    begin(f);
+    (void)put(f, "t1", "", STATE_ACCEPTED);
+    store_count(f->store, "", "tasks", 1);
+    store_rollback(f->store);
+    assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 0);
+    begin(f);
+    commit(f);
+    reopen(f);
+    assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 0);
+}
+
+static void
+a_second_process_is_refused_with_a_clear_message(void **state)
+{
+    struct fixture *f = *state;
+    struct store *other = NULL;
+    struct err e = {0};
+
+    assert_int_equal(store_open(&other, f->path, &e), -1);
+    assert_null(other);
+    assert_int_equal(e.code, ERR_CONFLICT);
+    assert_non_null(strstr(e.msg, "another reaper"));
+    assert_non_null(strstr(e.msg, f->path));
+}
+
+static void
+a_newer_schema_and_a_foreign_file_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    sqlite3 *db;
+    FILE *file;
+    struct err e = {0};
+
+    store_close(f->store);
+    f->store = NULL;
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    assert_int_equal(store_open(&f->store, f->path, &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_non_null(strstr(e.msg, "newer"));
+    assert_int_equal(unlink(f->path), 0);
+    file = fopen(f->path, "w");
+    assert_non_null(file);
+    for (int i = 0; i < 500; i++)
+        (void)fputs("this is no database\n", file);
+    (void)fclose(file);
+    assert_int_equal(store_open(&f->store, f->path, &e), -1);
+    assert_null(f->store);
+}
+
+static void
+nobody_else_may_read_the_file(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+
+    assert_int_equal(stat(f->path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void
+attempts_are_kept_by_number_and_fence(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t body[3000] = {7};
+    struct attempt a = {.attempt = 2,
+                        .fence = 9,
+                        .final = true,
+                        .at_ms = 5,
+                        .result = {body, sizeof body}},
+                   got, *list;
+    size_t n;
+    int64_t row;
+    struct err e;
+
+    begin(f);
+    row = put(f, "t1", "", STATE_ROUTED);
+    assert_int_equal(store_put_attempt(f->store, row, &a, &e), 0);
+    a.attempt = 1;
+    a.fence = 3;
+    a.final = false;
+    assert_int_equal(store_put_attempt(f->store, row, &a, &e), 0);
+    a.again = true;
+    assert_int_equal(store_put_attempt(f->store, row, &a, &e), 0);
+    commit(f);
+    assert_int_equal(store_attempts(f->store, row, f->pool, &list, &n, &e), 0);
+    assert_int_equal(n, 2);
+    assert_int_equal(list[0].attempt, 1);
+    assert_true(list[0].again);
+    assert_int_equal(list[1].fence, 9);
+    assert_memory_equal(list[1].result.data, body, sizeof body);
+    assert_int_equal(store_attempt(f->store, row, 2, 8, f->pool, &got, &e), 0);
+    assert_false(got.known);
+    assert_int_equal(store_attempt(f->store, row, 2, 9, f->pool, &got, &e), 0);
+    assert_true(got.known);
+    assert_true(got.final);
+}
+
+struct sum {
+    int64_t value;
+    const char *scope, *name;
+};
+
+static void
+on_counter(void *ctx, const char *scope, const char *name, int64_t value)
+{
+    struct sum *s = ctx;
+
+    if (strcmp(scope, s->scope) == 0 && strcmp(name, s->name) == 0)
+        s->value += value;
+}
+
+static int64_t
+counter(struct fixture *f, const char *scope, const char *name)
+{
+    struct sum s = {0, scope, name};
+    struct err e;
+
+    assert_int_equal(store_counters(f->store, on_counter, &s, &e), 0);
+    return s.value;
+}
+
+static void
+counters_add_up_over_transactions(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 3; i++) {
+        begin(f);
+        store_count(f->store, "", "routed", 2);
+        store_count(f->store, "", "routed", -1);
+        store_count(f->store, "local.default", "routed", 5);
+        commit(f);
+    }
+    assert_int_equal(counter(f, "", "routed"), 3);
+    assert_int_equal(counter(f, "local.default", "routed"), 15);
+}
+
+static void
+positions_only_grow(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t seq;
+    struct err e;
+
+    begin(f);
+    assert_int_equal(store_position(f->store, "c", 7, &e), 0);
+    assert_int_equal(store_position(f->store, "c", 3, &e), 0);
+    commit(f);
+    assert_int_equal(store_position_get(f->store, "c", &seq, &e), 0);
+    assert_int_equal(seq, 7);
+    assert_int_equal(store_position_get(f->store, "d", &seq, &e), 0);
+    assert_int_equal(seq, 0);
+}
+
+static void
+a_quarantined_message_counts_once_and_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    char *payload = mem_zero(1, 100000);
+    struct quarantine q = {.stream = "RESULTS",
+                           .subject = "results.local.cli",
+                           .reason = "why",
+                           .seq = 5,
+                           .at_ms = 1,
+                           .payload = payload,
+                           .len = 100000};
+    sqlite3_stmt *stmt;
+    sqlite3 *db;
+    struct err e;
+
+    for (int i = 0; i < 2; i++) {
+        begin(f);
+        assert_int_equal(store_quarantine(f->store, &q, "quarantined", &e), 0);
+        commit(f);
+    }
+    assert_int_equal(counter(f, "", "quarantined"), 1);
+    mem_free(payload);
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(db, "SELECT length(payload), bytes FROM quarantine",
+                           -1, &stmt, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(stmt, 0), STORE_QUARANTINE_BYTES);
+    assert_int_equal(sqlite3_column_int(stmt, 1), 100000);
+    (void)sqlite3_finalize(stmt);
+    (void)sqlite3_close(db);
+}
+
+static void
+lists_are_newest_first_and_go_on_where_they_stopped(void **state)
+{
+    struct fixture *f = *state;
+    int64_t ns[STORE_PAGE_MAX];
+    char id[16];
+    struct store_query q = {.batch = "", .limit = 3};
+    struct err e;
+
+    begin(f);
+    for (int i = 1; i <= 10; i++) {
+        (void)snprintf(id, sizeof id, "t%d", i);
+        (void)put(f, id, "",
+                  i % 2   ? STATE_SUCCEEDED
+                  : i % 4 ? STATE_FAILED
+                          : STATE_ROUTED);
+    }
+    commit(f);
+    assert_int_equal(store_list(f->store, &q, ns, &e), 3);
+    assert_int_equal(ns[0], 10);
+    assert_int_equal(ns[2], 8);
+    q.before = 2;
+    assert_int_equal(store_list(f->store, &q, ns, &e), 1);
+    q.before = 0;
+    q.states = 1u << STATE_FAILED | 1u << STATE_ROUTED;
+    assert_int_equal(store_list(f->store, &q, ns, &e), 3);
+    assert_int_equal(ns[0], 10);
+    assert_int_equal(ns[1], 8);
+    assert_int_equal(ns[2], 6);
+    q.before = 6;
+    assert_int_equal(store_list(f->store, &q, ns, &e), 2);
+    assert_int_equal(ns[0], 4);
+    assert_int_equal(ns[1], 2);
+}
+
+static void
+a_selector_is_an_id_a_name_a_prefix_or_last(void **state)
+{
+    struct fixture *f = *state;
+    char id[TASK_ID_SIZE];
+    struct err e = {0};
+
+    begin(f);
+    (void)put(f, "abc1", "x", STATE_ACCEPTED);
+    (void)put(f, "abd2", "x", STATE_ACCEPTED);
+    (void)put(f, "zz", "ab", STATE_ACCEPTED);
+    (void)put(f, "ghost", "", STATE_SUBMITTED);
+    commit(f);
+    assert_int_equal(store_find_task(f->store, "abc1", id, &e), 1);
+    assert_string_equal(id, "abc1");
+    assert_int_equal(store_find_task(f->store, "abd", id, &e), 1);
+    assert_string_equal(id, "abd2");
+    assert_int_equal(store_find_task(f->store, "x", id, &e), 1);
+    assert_string_equal(id, "abd2"); /* the newest of that name */
+    assert_int_equal(store_find_task(f->store, "ab", id, &e), 1);
+    assert_string_equal(id, "zz"); /* a name, not an ambiguous prefix */
+    assert_int_equal(store_find_task(f->store, "last", id, &e), 1);
+    assert_string_equal(id, "zz"); /* nothing is known of the ghost */
+    assert_int_equal(store_find_task(f->store, "a", id, &e), -1);
+    assert_int_equal(e.code, ERR_CONFLICT);
+    assert_non_null(strstr(e.msg, "abc1"));
+    assert_int_equal(store_find_task(f->store, "q", id, &e), 0);
+    assert_int_equal(store_find_task(f->store, "%", id, &e), 0);
+    assert_int_equal(
+        store_find_task(
+            f->store,
+            "a-selector-that-is-longer-than-any-id-of-a-task-could-ever-be", id,
+            &e),
+        0);
+}
+
+static void
+members_of_a_batch_come_by_their_index(void **state)
+{
+    struct fixture *f = *state;
+    struct batch_state b;
+    char id[TASK_ID_SIZE];
+    int64_t *ns;
+    struct err e;
+
+    begin(f);
+    for (int i = 5; i >= 1; i--) {
+        struct task_state row;
+
+        (void)snprintf(id, sizeof id, "m%d", i);
+        fold_init(&row, id);
+        row.batch = "b1";
+        row.batch_index = (uint32_t)i;
+        row.state = i == 2 || i == 4 ? STATE_FAILED : STATE_SUCCEEDED;
+        assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    }
+    fold_batch_init(&b, "b1");
+    b.b.name = "numbers";
+    b.b.size = 5;
+    b.report_due = true;
+    assert_int_equal(store_put_batch(f->store, &b, &e), 0);
+    commit(f);
+    assert_int_equal(store_members(f->store, "b1", ~0u, 3, f->pool, &ns, &e),
+                     3);
+    assert_int_equal(ns[0], 5); /* m1 was put last */
+    assert_int_equal(ns[2], 3);
+    assert_int_equal(
+        store_members(f->store, "b1", 1u << STATE_FAILED, 9, f->pool, &ns, &e),
+        2);
+    assert_int_equal(ns[0], 4);
+    assert_int_equal(store_find_batch(f->store, "numbers", id, &e), 1);
+    assert_string_equal(id, "b1");
+    assert_int_equal(store_batch(f->store, "b1", f->pool, &b, &e), 1);
+    assert_int_equal(b.b.size, 5);
+    assert_true(b.report_due);
+}
+
+static void
+a_report_is_due_until_it_was_written(void **state)
+{
+    struct fixture *f = *state;
+    struct task_state row;
+    int64_t ns[4], n;
+    bool ours;
+    struct err e;
+
+    begin(f);
+    (void)put(f, "t0", "", STATE_SUCCEEDED);
+    fold_init(&row, "t1");
+    row.state = STATE_FAILED;
+    row.report_due = true;
+    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    n = row.n;
+    commit(f);
+    reopen(f);
+    assert_int_equal(store_todo(f->store, STORE_DUE, 0, 4, ns, &e), 1);
+    assert_int_equal(ns[0], n);
+    assert_int_equal(store_reported(f->store, n, "/r/t1.md", &e), 0);
+    assert_int_equal(store_todo(f->store, STORE_DUE, 0, 4, ns, &e), 0);
+    assert_int_equal(store_task(f->store, "t1", f->pool, &row, &e), 1);
+    assert_string_equal(row.report, "/r/t1.md");
+    assert_int_equal(store_report_name(f->store, "jobs/x", "t1", &ours, &e), 0);
+    assert_true(ours);
+    assert_int_equal(store_report_name(f->store, "jobs/x", "t2", &ours, &e), 0);
+    assert_false(ours);
+    assert_int_equal(store_report_name(f->store, "jobs/x", "t1", &ours, &e), 0);
+    assert_true(ours);
+}
+
+static void
+what_waits_is_found(void **state)
+{
+    struct fixture *f = *state;
+    struct task_state row;
+    int64_t ns[4], blocked;
+    enum state s;
+    struct err e;
+
+    begin(f);
+    blocked = put(f, "t1", "", STATE_BLOCKED);
+    fold_init(&row, "t2");
+    row.state = STATE_ROUTED;
+    row.cancel_at_ms = 1;
+    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    commit(f);
+    assert_int_equal(store_todo(f->store, STORE_BLOCKED, 0, 4, ns, &e), 1);
+    assert_int_equal(ns[0], blocked);
+    assert_int_equal(store_todo(f->store, STORE_CANCELLED, 0, 4, ns, &e), 1);
+    assert_int_equal(ns[0], row.n);
+    row.state = STATE_CANCELLED;
+    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    assert_int_equal(store_todo(f->store, STORE_CANCELLED, 0, 4, ns, &e), 0);
+    assert_int_equal(store_state(f->store, "t2", &s, &e), 0);
+    assert_int_equal(s, STATE_CANCELLED);
+    assert_int_equal(store_state(f->store, "t3", &s, &e), 0);
+    assert_int_equal(s, STATE_UNSPECIFIED);
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, open_fixture, close_fixture)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_row_comes_back_as_it_went_in),
+        TEST(what_was_not_committed_is_gone),
+        TEST(a_second_process_is_refused_with_a_clear_message),
+        TEST(a_newer_schema_and_a_foreign_file_are_refused),
+        TEST(nobody_else_may_read_the_file),
+        TEST(attempts_are_kept_by_number_and_fence),
+        TEST(counters_add_up_over_transactions),
+        TEST(positions_only_grow),
+        TEST(a_quarantined_message_counts_once_and_is_cut),
+        TEST(lists_are_newest_first_and_go_on_where_they_stopped),
+        TEST(a_selector_is_an_id_a_name_a_prefix_or_last),
+        TEST(members_of_a_batch_come_by_their_index),
+        TEST(a_report_is_due_until_it_was_written),
+        TEST(what_waits_is_found),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
