@@ -121,15 +121,7 @@ to_json(const struct decision *d)
 {
     json_t *o = codec_to_json(CODEC_DECISION, d);
 
-    /* What a program reads is there even when it is nothing. */
-    (void)json_object_set_new(o, "scored", json_boolean(d->scored));
-    (void)json_object_set_new(o, "score",
-                              d->scored ? json_integer(d->score) : json_null());
-    if (!json_object_get(o, "signals"))
-        (void)json_object_set_new(o, "signals", json_array());
-    if (!json_object_get(o, "lost"))
-        (void)json_object_set_new(o, "lost", json_array());
-    (void)json_object_set_new(o, "rejected", json_boolean(d->rejected));
+    out_complete_decision(o);
     return out_with_schema("decision", o);
 }
 

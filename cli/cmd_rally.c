@@ -45,6 +45,7 @@ struct rally {
     char id[TASK_ID_SIZE];
     struct batch seen; /* newest counts */
     struct bus_sub *news;
+    struct spool_file *file;
     struct spool_sender *sender;
     struct loop_timer *redraw, *poll;
     int64_t began_ms;
@@ -328,6 +329,8 @@ on_sent(void *ctx, const struct err *e)
     if (e) {
         r->failure = *e;
         r->over = true;
+    } else {
+        spool_remove(r->file); /* the broker has it, whatever becomes of us */
     }
 }
 
@@ -336,14 +339,13 @@ on_term(void *ctx, int nth)
 {
     struct rally *r = ctx;
 
-    out_progress("");
-    if (nth == 1) {
-        cli_say(r->c,
-                "the tasks go on; shunt rally status %s looks at them, shunt "
-                "cancel %s stops them; ^C again leaves",
-                r->id, r->id);
+    if (nth > 1)
         return;
-    }
+    out_progress("");
+    cli_say(r->c,
+            "left; the tasks go on. shunt rally status %s looks at them, "
+            "shunt wait %s follows, shunt cancel %s stops them",
+            r->id, r->id, r->id);
     r->left = true;
     loop_stop(r->c->loop, 0);
 }
@@ -483,13 +485,12 @@ follow(struct rally *r, struct spool_file *f)
         return cli_fail_err("rally", r->id, &e, "shunt status");
     loop_on_term(r->c->loop, on_term, r);
     r->began_ms = loop_now_ms();
+    r->file = f;
     r->sender = spool_send(f, r->c->bus, r->c->loop, PATIENCE_MS, on_sent, r);
     r->redraw = loop_timer_start(r->c->loop, REDRAW_MS, REDRAW_MS, draw, r);
     r->poll = loop_timer_start(r->c->loop, POLL_MS, POLL_MS, poll_ledger, r);
     while (!r->over && !r->left)
         (void)loop_until(r->c->loop, &r->over, forever);
-    if (r->sent && r->failure.code == ERR_NONE)
-        spool_remove(f);
     stop_following(r);
     spool_sender_free(r->sender);
     r->sender = NULL;

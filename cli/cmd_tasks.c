@@ -359,6 +359,8 @@ cmd_show(struct cli *c, const struct args *a)
                             e.code == ERR_UNAVAILABLE ? "shunt status"
                                                       : "shunt ls");
     }
+    if (json_is_object(json_object_get(task, "decision")))
+        out_complete_decision(json_object_get(task, "decision"));
     if (c->json)
         out_json(out_with_schema("task", json_incref(task)));
     else

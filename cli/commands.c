@@ -89,7 +89,7 @@ const struct command cli_commands[] = {
      "one task for each line of stdin, in parallel",
      "{} becomes the line, quoted for the shell; without {} the line is\n"
      "appended. Follows the batch until all are over; exit code 5 if one did\n"
-     "not succeed. The second ^C leaves; the tasks go on.",
+     "not succeed. ^C leaves, the tasks go on.",
      "  ls *.png | shunt rally --each-line 'optipng {}'\n"
      "  seq 1000 | shunt rally --each-line './sim --seed {}' --name sweep\n"
      "  shunt rally status last",

@@ -23,6 +23,10 @@ void out_json_line(json_t *value);
  * the reference to object. */
 json_t *out_with_schema(const char *name, json_t *object);
 
+/* Adds what a decision's JSON leaves out because it is nothing: a program may
+ * rely on score (null without scoring), signals, lost and rejected. */
+void out_complete_decision(json_t *decision);
+
 /* --- text (out_text.c) ---------------------------------------------------- */
 
 /* Whether colours may be used on that descriptor: a terminal, no NO_COLOR. */

@@ -42,3 +42,22 @@ out_with_schema(const char *name, json_t *object)
     json_decref(object);
     return all;
 }
+
+void
+out_complete_decision(json_t *d)
+{
+    json_t *score = json_object_get(d, "score");
+
+    if (!json_is_true(json_object_get(d, "scored"))) {
+        (void)json_object_set_new(d, "scored", json_false());
+        (void)json_object_set_new(d, "score", json_null());
+    } else if (!score) {
+        (void)json_object_set_new(d, "score", json_integer(0));
+    }
+    if (!json_object_get(d, "signals"))
+        (void)json_object_set_new(d, "signals", json_array());
+    if (!json_object_get(d, "lost"))
+        (void)json_object_set_new(d, "lost", json_array());
+    if (!json_object_get(d, "rejected"))
+        (void)json_object_set_new(d, "rejected", json_false());
+}

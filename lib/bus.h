@@ -126,7 +126,7 @@ struct bus_publication {
 };
 
 struct bus_stored {
-    uint64_t seq; /* in its stream; of a KV subject: the revision */
+    uint64_t seq;   /* in its stream; of a KV subject: the revision */
     bool duplicate; /* the id was known: nothing was stored now */
 };
 

@@ -41,21 +41,38 @@ struct conf_opt {
 };
 
 /* Rows. T is the struct, F the field, K the key. A table ends with CONF_END. */
-#define CONF_STR(T, F, K, D, H) \
-    {K, CONF_TYPE_STR, offsetof(T, F), D, 0, 0, NULL, H}
-#define CONF_STR_ENV(T, F, K, D, V, H) \
-    {K, CONF_TYPE_STR, offsetof(T, F), D, 0, 0, V, H}
-#define CONF_LIST(T, F, K, D, H) \
-    {K, CONF_TYPE_LIST, offsetof(T, F), D, 0, 0, NULL, H}
-#define CONF_BOOL(T, F, K, D, H) \
-    {K, CONF_TYPE_BOOL, offsetof(T, F), D, 0, 1, NULL, H}
-#define CONF_INT(T, F, K, D, LO, HI, H) \
-    {K, CONF_TYPE_INT, offsetof(T, F), D, LO, HI, NULL, H}
-#define CONF_MS(T, F, K, D, LO, HI, H) \
-    {K, CONF_TYPE_MS, offsetof(T, F), D, LO, HI, NULL, H}
-#define CONF_BYTES(T, F, K, D, LO, HI, H) \
-    {K, CONF_TYPE_BYTES, offsetof(T, F), D, LO, HI, NULL, H}
-#define CONF_END {NULL, CONF_TYPE_STR, 0, NULL, 0, 0, NULL, NULL}
+#define CONF_STR(T, F, K, D, H)                                                \
+    {                                                                          \
+        K, CONF_TYPE_STR, offsetof(T, F), D, 0, 0, NULL, H                     \
+    }
+#define CONF_STR_ENV(T, F, K, D, V, H)                                         \
+    {                                                                          \
+        K, CONF_TYPE_STR, offsetof(T, F), D, 0, 0, V, H                        \
+    }
+#define CONF_LIST(T, F, K, D, H)                                               \
+    {                                                                          \
+        K, CONF_TYPE_LIST, offsetof(T, F), D, 0, 0, NULL, H                    \
+    }
+#define CONF_BOOL(T, F, K, D, H)                                               \
+    {                                                                          \
+        K, CONF_TYPE_BOOL, offsetof(T, F), D, 0, 1, NULL, H                    \
+    }
+#define CONF_INT(T, F, K, D, LO, HI, H)                                        \
+    {                                                                          \
+        K, CONF_TYPE_INT, offsetof(T, F), D, LO, HI, NULL, H                   \
+    }
+#define CONF_MS(T, F, K, D, LO, HI, H)                                         \
+    {                                                                          \
+        K, CONF_TYPE_MS, offsetof(T, F), D, LO, HI, NULL, H                    \
+    }
+#define CONF_BYTES(T, F, K, D, LO, HI, H)                                      \
+    {                                                                          \
+        K, CONF_TYPE_BYTES, offsetof(T, F), D, LO, HI, NULL, H                 \
+    }
+#define CONF_END                                                               \
+    {                                                                          \
+        NULL, CONF_TYPE_STR, 0, NULL, 0, 0, NULL, NULL                         \
+    }
 
 /* The rows of struct bus_conf as member F of struct T. */
 #define CONF_BUS(T, F)                                                         \

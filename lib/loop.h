@@ -60,7 +60,7 @@ void loop_timer_stop(struct loop_timer *t); /* NULL is fine */
 /* Calls fn on the loop thread soon after some thread called wake; calls
  * coalesce. */
 struct loop_waker *loop_waker_open(struct loop *l, loop_fn *fn, void *ctx);
-void loop_waker_wake(struct loop_waker *w); /* any thread */
+void loop_waker_wake(struct loop_waker *w);  /* any thread */
 void loop_waker_close(struct loop_waker *w); /* NULL is fine */
 
 /* Calls fn at each signal signo (several may coalesce). */

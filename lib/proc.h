@@ -63,8 +63,8 @@ void proc_set_close(struct proc_set *s);
  * execute; ERR_UNAVAILABLE: no resources.
  */
 int proc_start(struct proc_set *s, const struct proc_opts *o,
-               void (*on_end)(void *ctx, const struct proc_end *end),
-               void *ctx, struct proc **out, struct err *e);
+               void (*on_end)(void *ctx, const struct proc_end *end), void *ctx,
+               struct proc **out, struct err *e);
 
 pid_t proc_pid(const struct proc *p);
 /* To its process group; false if it is gone. */

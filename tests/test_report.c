@@ -85,6 +85,8 @@ render(const char *output, enum report_format format)
 
     make(&s, output);
     report_task(&s.report, format, &out);
+    if (!out.data)
+        fail_msg("the report is empty");
     return out.data;
 }
 
