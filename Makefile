@@ -19,7 +19,7 @@ T ?=
 # Each compiler and sanitizer builds in a folder of its own.
 empty :=
 comma := ,
-FLAVOR := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(CC)),-clang)
+FLAVOR := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(CC)),-clang)$(if $(DEBUG),-debug)
 B := build$(if $(FLAVOR),/flavor$(FLAVOR))
 
 PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3
@@ -42,7 +42,7 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
 
-LIB := err log mem str loop conf conf_value bus bus_remote bus_wire bus_ask bus_consumer subject topology codec codec_json \
+LIB := err log mem str crash loop conf conf_value bus bus_remote bus_wire bus_ask bus_consumer subject topology codec codec_json \
 	codec_pb codec_tables task state dod proc
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 

@@ -47,9 +47,11 @@ serves(const json_t *worker, const char *backend, const char *lane)
         cli_bool(worker, "stopped") || cli_bool(worker, "draining") ||
         json_is_false(json_object_get(worker, "alive")))
         return false;
-    json_array_foreach(json_object_get(worker, "lanes"), i,
-                       v) if (json_is_string(v) &&
-                              !strcmp(json_string_value(v), lane)) return true;
+    json_array_foreach(json_object_get(worker, "lanes"), i, v)
+    {
+        if (json_is_string(v) && !strcmp(json_string_value(v), lane))
+            return true;
+    }
     return false;
 }
 
@@ -64,8 +66,10 @@ nobody_serves(struct cli *c, const char *backend, const char *lane)
 
     if (!backend[0] || cli_ask(c, "status", json_object(), &reply, &e) < 0)
         return false;
-    json_array_foreach(json_object_get(reply, "workers"), i, w) found =
-        found || serves(w, backend, lane);
+    json_array_foreach(json_object_get(reply, "workers"), i, w)
+    {
+        found = found || serves(w, backend, lane);
+    }
     json_decref(reply);
     return !found;
 }
@@ -166,8 +170,11 @@ add_id(json_t *ids, const char *id, const char *state)
     const json_t *v;
     size_t i;
 
-    json_array_foreach(ids, i,
-                       v) if (!strcmp(cli_text(v, "id", ""), id)) return;
+    json_array_foreach(ids, i, v)
+    {
+        if (!strcmp(cli_text(v, "id", ""), id))
+            return;
+    }
     (void)json_array_append_new(
         ids, json_pack("{s:s, s:s}", "id", id, "state", state));
 }
@@ -186,9 +193,12 @@ add_batch(struct cli *c, const char *batch, json_t *ids, struct err *e)
         json_decref(reply);
         return -1;
     }
-    json_array_foreach(rows, i, v)(void) json_array_append_new(
-        ids, json_pack("{s:s, s:s}", "id", cli_text(v, "id", ""), "state",
-                       cli_text(v, "state", "")));
+    json_array_foreach(rows, i, v)
+    {
+        (void)json_array_append_new(
+            ids, json_pack("{s:s, s:s}", "id", cli_text(v, "id", ""), "state",
+                           cli_text(v, "state", "")));
+    }
     json_decref(rows);
     json_decref(reply);
     return 0;
@@ -312,11 +322,13 @@ subscribe(struct waiting *w, struct bus_sub **subs, size_t *n_subs)
         *n_subs = 1;
         return bus_subscribe(w->c->bus, SUBJECT_DONE_ALL, on_done, w, subs, &e);
     }
-    json_array_foreach(
-        w->ids, i,
-        v) if (bus_subscribe(w->c->bus,
-                             subject_done(subject, cli_text(v, "id", "")),
-                             on_done, w, &subs[*n_subs], &e) == 0)(*n_subs)++;
+    json_array_foreach(w->ids, i, v)
+    {
+        if (bus_subscribe(w->c->bus,
+                          subject_done(subject, cli_text(v, "id", "")), on_done,
+                          w, &subs[*n_subs], &e) == 0)
+            (*n_subs)++;
+    }
     return 0;
 }
 

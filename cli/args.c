@@ -173,7 +173,7 @@ read_flag(const struct arg_opt *const *tables, size_t n, int argc, char **argv,
         if (flag[2 + len])
             value = flag + 2 + len + 1;
     } else {
-        o = find_opt(tables, n, NULL, 0, flag[1]);
+        o = find_opt(tables, n, "", 0, flag[1]);
         if (o && flag[2] && o->arg)
             value = flag + 2;
         else if (flag[2])

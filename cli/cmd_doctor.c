@@ -268,8 +268,10 @@ total_lag(const json_t *lag)
     json_t *v;
     int64_t sum = 0;
 
-    json_object_foreach((json_t *)(uintptr_t)lag, key, v) sum +=
-        json_is_integer(v) ? json_integer_value(v) : 0;
+    json_object_foreach((json_t *)(uintptr_t)lag, key, v)
+    {
+        sum += json_is_integer(v) ? json_integer_value(v) : 0;
+    }
     return sum;
 }
 
@@ -291,8 +293,11 @@ check_ledger(struct doctor *d)
     report(d, lag > LAG_WARN ? WARN : OK, "ledger",
            "wait, or look at log/reaper.log",
            "answers, %" PRId64 " messages behind", lag);
-    json_array_foreach(json_object_get(reply, "workers"), i, w) alive +=
-        !cli_bool(w, "stopped") && !json_is_false(json_object_get(w, "alive"));
+    json_array_foreach(json_object_get(reply, "workers"), i, w)
+    {
+        alive += !cli_bool(w, "stopped") &&
+                 !json_is_false(json_object_get(w, "alive"));
+    }
     report(d, alive ? OK : FAIL, "workers",
            "shunt status; then log/worker-local.log", "%zu alive", alive);
     json_decref(reply);

@@ -14,6 +14,7 @@
 enum {
     LOOK_MS = 1500,  /* for a ledger that may be down */
     DRAIN_MS = 5000, /* for a worker to say that it drains */
+    HEAR_MS = 11000, /* between two heartbeats, and a bit */
 };
 
 /* Members of the ledger's answer that status passes on. */
@@ -53,9 +54,12 @@ with_supervisor(json_t *written, int64_t now_ms)
     json_t *all = json_object(), *p, *sup, *broker;
     size_t i;
 
-    json_array_foreach(json_object_get(written, "processes"), i,
-                       p) if (json_object_get(p, "pid"))(void)
-        json_object_set_new(p, "uptime_s", json_integer(uptime_s(p, now_ms)));
+    json_array_foreach(json_object_get(written, "processes"), i, p)
+    {
+        if (json_object_get(p, "pid"))
+            (void)json_object_set_new(p, "uptime_s",
+                                      json_integer(uptime_s(p, now_ms)));
+    }
     sup = json_pack("{s:I, s:I, s:s, s:s}", "pid",
                     (json_int_t)cli_int(written, "pid", 0), "uptime_s",
                     (json_int_t)uptime_s(written, now_ms), "state",
@@ -128,8 +132,10 @@ join(const json_t *list, struct str *out)
 
     str_reset(out);
     json_array_foreach(list, i, v)
+    {
         str_addf(out, "%s%s", i ? "," : "",
                  json_string_value(v) ? json_string_value(v) : "?");
+    }
 }
 
 static const char *
@@ -190,14 +196,16 @@ static void
 print_counters(const json_t *counters)
 {
     struct str s = {0};
-    const char *key;
-    const json_t *v;
+    enum state state;
+    int64_t n;
 
-    json_object_foreach((json_t *)(uintptr_t)counters, key,
-                        v) if (json_is_integer(v) && json_integer_value(v))
-        str_addf(&s, "%s%lld %s", s.len ? ", " : "",
-                 (long long)json_integer_value(v), key);
-    (void)printf("tasks       %s\n", s.len ? s.data : "none yet");
+    for (state = STATE_SUCCEEDED; state <= STATE_UNKNOWN; state++) {
+        n = cli_int(counters, state_name(state), 0);
+        if (n)
+            str_addf(&s, ", %lld %s", (long long)n, state_name(state));
+    }
+    (void)printf("tasks       %lld%s\n",
+                 (long long)cli_int(counters, "tasks", 0), str_text(&s));
     str_free(&s);
 }
 
@@ -314,8 +322,11 @@ find_worker(const json_t *workers, const char *name)
     const json_t *w;
     size_t i;
 
-    json_array_foreach(workers, i,
-                       w) if (!strcmp(worker_name(w), name)) return w;
+    json_array_foreach(workers, i, w)
+    {
+        if (!strcmp(worker_name(w), name))
+            return w;
+    }
     return NULL;
 }
 
@@ -330,8 +341,11 @@ worker_ls(struct cli *c)
         return cli_fail_err("list workers", NULL, &e, "shunt status");
     if (c->json) {
         list = json_array();
-        json_array_foreach(workers, i, w)(void) json_array_append_new(
-            list, out_with_schema("worker", json_incref(w)));
+        json_array_foreach(workers, i, w)
+        {
+            (void)json_array_append_new(
+                list, out_with_schema("worker", json_incref(w)));
+        }
         out_json(list);
     } else {
         print_workers(workers);
@@ -343,7 +357,7 @@ worker_ls(struct cli *c)
 static int
 worker_drain(struct cli *c, const char *name)
 {
-    int64_t until = loop_now_ms() + DRAIN_MS;
+    int64_t until = loop_now_ms();
     char subject[SUBJECT_SIZE];
     struct err e = {0};
     json_t *workers = NULL;
@@ -355,6 +369,16 @@ worker_drain(struct cli *c, const char *name)
                         "shunt worker ls");
     if (ask_workers(c, &workers, &e) < 0)
         return cli_fail_err("drain worker", name, &e, "shunt status");
+    /* After its own start the ledger hears of workers within ten seconds. */
+    for (until += HEAR_MS;
+         !json_array_size(workers) && loop_now_ms() < until;) {
+        json_decref(workers);
+        workers = NULL;
+        cli_pause(c, 500);
+        if (ask_workers(c, &workers, &e) < 0)
+            return cli_fail_err("drain worker", name, &e, "shunt status");
+    }
+    until = loop_now_ms() + DRAIN_MS;
     w = find_worker(workers, name);
     if (!w) {
         json_decref(workers);

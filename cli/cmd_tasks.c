@@ -138,8 +138,11 @@ print_json_rows(json_t *rows)
     json_t *all = json_array(), *row;
     size_t i;
 
-    json_array_foreach(rows, i, row)(void)
-        json_array_append_new(all, out_with_schema("task", json_incref(row)));
+    json_array_foreach(rows, i, row)
+    {
+        (void)json_array_append_new(all,
+                                    out_with_schema("task", json_incref(row)));
+    }
     out_json(all);
 }
 

@@ -34,7 +34,11 @@ state_of(const json_t *v)
     return state_from_name(cli_text(v, "state", ""));
 }
 
-/* Prints id and state of each, and returns them as JSON if that is wanted. */
+/*
+ * Prints id and state of each. The ledger is asked about each once more: it
+ * writes a report that is due before it answers, and who waited for a task
+ * goes on to read its report.
+ */
 static void
 print_ends(struct cli *c, const json_t *ids)
 {
@@ -44,18 +48,14 @@ print_ends(struct cli *c, const json_t *ids)
 
     json_array_foreach(ids, i, v)
     {
-        if (!c->json) {
-            (void)printf("%s\t%s\n", cli_text(v, "id", ""),
-                         cli_text(v, "state", ""));
-            continue;
-        }
         task = NULL;
         if (cli_show(c, cli_text(v, "id", ""), &task, &e) < 0)
             task = json_incref(v);
-        else {
-            /* All of it would repeat the output of every task. */
+        else /* all of it would repeat the output of every task */
             (void)json_object_del(task, "output");
-        }
+        if (!c->json)
+            (void)printf("%s\t%s\n", cli_text(v, "id", ""),
+                         cli_text(v, "state", ""));
         (void)json_array_append_new(list, out_with_schema("task", task));
     }
     if (c->json)
@@ -148,7 +148,10 @@ cmd_cancel(struct cli *c, const struct args *a)
         return cli_fail_err("cancel", a->words[0], &s.e, "shunt status");
     }
     (void)actions_wait(c, ids, cancel.timeout_ms);
-    json_array_foreach(ids, i, v) open += !state_is_terminal(state_of(v));
+    json_array_foreach(ids, i, v)
+    {
+        open += !state_is_terminal(state_of(v));
+    }
     print_ends(c, ids);
     json_decref(ids);
     return open ? RC_PENDING : RC_OK;

@@ -95,7 +95,8 @@ const struct command cli_commands[] = {
      "  shunt rally status last",
      rally_opts, true, "status", cmd_rally},
     {"worker", "ls | drain NAME", "list workers, or let one take nothing new",
-     "A drained worker finishes what it has in hand and ends.",
+     "A drained worker finishes what it has in hand and ends; one of\n"
+     "`shunt up` is then started afresh.",
      "  shunt worker ls\n"
      "  shunt worker drain devbox-2",
      NULL, false, "ls drain", cmd_worker},

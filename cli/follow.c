@@ -296,8 +296,11 @@ result_of(struct follow *f, const json_t *task, struct err *e)
         if (v)
             (void)json_object_set(o, same[i], (json_t *)(uintptr_t)v);
     }
-    json_array_foreach(list, i, v) if (cli_int(v, "attempt", 0) > attempt)
-        attempt = cli_int(v, "attempt", 0);
+    json_array_foreach(list, i, v)
+    {
+        if (cli_int(v, "attempt", 0) > attempt)
+            attempt = cli_int(v, "attempt", 0);
+    }
     (void)json_object_set_new(o, "attempt", json_integer(attempt));
     mem_pool_reset(f->keep);
     rc = codec_from_json(CODEC_RESULT, o, f->keep, &f->result, NULL, NULL, e);

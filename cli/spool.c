@@ -222,11 +222,12 @@ bool
 spool_next(const struct spool_file *f, size_t *at, const uint8_t **data,
            size_t *len)
 {
-    const uint8_t *p = f->map + *at;
+    const uint8_t *p;
     size_t n;
 
     if (!f->map || *at > f->size || f->size - *at < HEAD)
         return false;
+    p = f->map + *at;
     n = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 |
         (size_t)p[3] << 24;
     if (!n || n > TASK_MAX_BYTES || n > f->size - *at - HEAD)

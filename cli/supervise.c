@@ -265,20 +265,12 @@ sync_store(struct supervisor *s)
 }
 
 static void
-look_ready(struct supervisor *s)
-{
-    if (s->ledger_answers && s->worker_beats)
-        s->ready = true;
-}
-
-static void
 on_heartbeat(void *ctx, const struct bus_note *note)
 {
     struct supervisor *s = ctx;
 
     (void)note;
     s->worker_beats = true;
-    look_ready(s);
 }
 
 static void
@@ -290,8 +282,7 @@ on_ledger(void *ctx, const struct bus_note *note, const struct err *e)
     if (!e)
         s->ledger_answers = true;
     else if (!s->ready)
-        loop_timer_again(s->ask, 100, 0);
-    look_ready(s);
+        loop_timer_again(s->ask, 20, 0);
 }
 
 static void
@@ -302,13 +293,13 @@ ask_ledger(void *ctx)
     bus_request(s->bus, s->ready_subject, "{}", 2, 1000, on_ledger, s);
 }
 
+/* "shunt-<name>" from the folder this program is in. */
 static int
-start_daemons(struct supervisor *s, struct err *e)
+start_daemon(struct supervisor *s, const char *name, struct err *e)
 {
-    static const char *const names[] = {"reaper", "router", "worker-local"};
     char file[HOME_PATH], self[HOME_PATH - 64], *slash;
+    const char *argv[] = {file, NULL};
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    size_t i;
 
     if (n <= 0)
         return err_set(e, ERR_UNAVAILABLE, "/proc/self/exe: %s",
@@ -317,39 +308,52 @@ start_daemons(struct supervisor *s, struct err *e)
     slash = strrchr(self, '/');
     if (slash)
         *slash = '\0';
-    for (i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *argv[] = {file, NULL};
-
-        (void)snprintf(file, sizeof file, "%s/shunt-%s", self, names[i]);
-        if (children_start(s->children, names[i], file, argv, e) < 0)
-            return -1;
-    }
-    return 0;
+    (void)snprintf(file, sizeof file, "%s/shunt-%s", self, name);
+    return children_start(s->children, name, file, argv, e);
 }
 
-/* Until ledger and worker answer, or one of the daemons keeps dying. */
+/* Until *ready, or one of the daemons keeps dying. What only takes long is
+ * said, and no failure. */
 static int
-wait_ready(struct supervisor *s, struct err *e)
+wait_ready(struct supervisor *s, const bool *ready, const char *what,
+           struct err *e)
 {
     static const char *const names[] = {"reaper", "router", "worker-local"};
     int64_t until = loop_now_ms() + READY_MS;
     size_t i;
 
-    (void)subject_ask(s->ready_subject, "status");
-    s->ask = loop_timer_start(s->loop, 0, 0, ask_ledger, s);
-    while (!loop_until(s->loop, &s->ready, 100)) {
+    while (!loop_until(s->loop, ready, 100)) {
         if (s->stopping)
             return err_set(e, ERR_UNAVAILABLE, "interrupted");
         for (i = 0; i < sizeof names / sizeof names[0]; i++)
             if (children_deaths(s->children, names[i]) >= EARLY_DEATHS)
                 return children_last_words(s->children, names[i], e);
         if (loop_now_ms() > until) {
-            log_warn("fleet.slow", "ledger=%s worker=%s",
-                     s->ledger_answers ? "answers" : "silent",
-                     s->worker_beats ? "alive" : "silent");
-            s->ready = true;
+            log_warn("fleet.slow", "silent=%s", what);
+            break;
         }
     }
+    return 0;
+}
+
+/* The ledger first: what the others say from their first word on is heard. */
+static int
+start_daemons(struct supervisor *s, struct err *e)
+{
+    if (start_daemon(s, "reaper", e) < 0)
+        return -1;
+    (void)subject_ask(s->ready_subject, "status");
+    s->ask = loop_timer_start(s->loop, 0, 0, ask_ledger, s);
+    if (wait_ready(s, &s->ledger_answers, "reaper", e) < 0 ||
+        bus_subscribe(s->bus, SUBJECT_HEARTBEATS, on_heartbeat, s,
+                      &s->heartbeats, e) < 0 ||
+        start_daemon(s, "router", e) < 0 ||
+        start_daemon(s, "worker-local", e) < 0 ||
+        wait_ready(s, &s->worker_beats, "worker-local", e) < 0)
+        return -1;
+    bus_unsubscribe(s->heartbeats);
+    s->heartbeats = NULL;
+    s->ready = true;
     return 0;
 }
 
@@ -371,13 +375,7 @@ start(struct supervisor *s, struct err *e)
     if (topology_provision(s->bus, &s->conf->topology, NULL, NULL, e) < 0)
         return err_wrap(e, "provision");
     sync_store(s);
-    if (bus_subscribe(s->bus, SUBJECT_HEARTBEATS, on_heartbeat, s,
-                      &s->heartbeats, e) < 0 ||
-        start_daemons(s, e) < 0 || wait_ready(s, e) < 0)
-        return -1;
-    bus_unsubscribe(s->heartbeats);
-    s->heartbeats = NULL;
-    return 0;
+    return start_daemons(s, e);
 }
 
 static void

@@ -358,9 +358,9 @@ int
 proc_family_signal(struct proc_family *f, int signo)
 {
     struct proc_set *s = f->set;
-    struct nodes todo = {0};
+    struct nodes todo = {0}, met = {0};
     struct stat_line st;
-    int count = 0;
+    int count;
 
     push_children_of(s, &todo, getpid(), false);
     while (todo.n > 0) {
@@ -376,14 +376,16 @@ proc_family_signal(struct proc_family *f, int signo)
             /* Its parent may be gone before the next call, and with it the
              * only sign that it belongs here. */
             remember(f, at.pid, st.started);
-            if (is_alive(&st)) {
-                count++;
-                if (signo)
-                    (void)kill(at.pid, signo);
-            }
+            if (is_alive(&st))
+                push(&met, at.pid, true);
         }
         push_children_of(s, &todo, at.pid, at.ours);
     }
+    /* Not before all have been seen: who loses its parent is moved. */
+    for (size_t i = 0; signo && i < met.n; i++)
+        (void)kill(met.v[i].pid, signo);
+    count = (int)met.n;
+    mem_free(met.v);
     mem_free(todo.v);
     return count;
 }

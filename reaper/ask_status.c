@@ -124,8 +124,7 @@ ask_status(struct ask *a)
 {
     struct status s = {json_object(), json_object(), json_array(), 0};
     struct running running = {a, &s};
-    json_t *o = json_object(), *lane;
-    const char *key;
+    json_t *o = json_object();
     struct err e;
 
     ask_set(o, "counters", s.counters);
@@ -138,7 +137,9 @@ ask_status(struct ask *a)
     }
     live_each_task(a->p.live, on_running, &running);
     move_running(s.counters);
-    json_object_foreach(s.lanes, key, lane) move_running(lane);
+    for (void *at = json_object_iter(s.lanes); at;
+         at = json_object_iter_next(s.lanes, at))
+        move_running(json_object_iter_value(at));
     s.room = ask_room(a) > ask_size(o) ? ask_room(a) - ask_size(o) : 0;
     s.room -= s.room / 4; /* for the lanes that workers name */
     live_each_worker(a->p.live, on_worker, &s);

@@ -289,19 +289,19 @@ enter_cancel(struct book *b, struct entry *entry, struct event *ev,
 {
     const struct bus_msg *m = entry->msg;
     char task[SUBJECT_TOKEN_MAX + 1];
-    struct control c;
+    struct control *c = mem_pool_alloc(b->pool, sizeof *c);
     struct err bad = {0};
 
     if (m->len == 0)
         return 0; /* the mark of a key that was deleted */
-    if (codec_decode(CODEC_CONTROL, m->data, m->len, b->pool, &c, &bad) < 0)
+    if (codec_decode(CODEC_CONTROL, m->data, m->len, b->pool, c, &bad) < 0)
         return set_aside(b, entry, "malformed", bad.msg, true, e);
-    if (!subject_token_at(m->subject, 3, task) || strcmp(task, c.task) != 0 ||
-        strcmp(c.verb, "cancel") != 0)
+    if (!subject_token_at(m->subject, 3, task) || strcmp(task, c->task) != 0 ||
+        strcmp(c->verb, "cancel") != 0)
         return set_aside(b, entry, "malformed", "subject and content disagree",
                          true, e);
-    ev->control = &c;
-    return apply(b, entry, c.task, ev, e);
+    ev->control = c;
+    return apply(b, entry, c->task, ev, e);
 }
 
 /* --- results -------------------------------------------------------------- */
@@ -354,21 +354,21 @@ enter_result(struct book *b, struct entry *entry, struct event *ev,
 {
     const struct bus_msg *m = entry->msg;
     const char *fault;
-    struct result r;
+    struct result *r = mem_pool_alloc(b->pool, sizeof *r);
     struct err bad = {0};
 
-    if (codec_decode(CODEC_RESULT, m->data, m->len, b->pool, &r, &bad) < 0)
+    if (codec_decode(CODEC_RESULT, m->data, m->len, b->pool, r, &bad) < 0)
         return set_aside(b, entry, "quarantined", bad.msg, true, e);
-    if (fault_of(b, entry, &r, &fault, e) < 0)
+    if (fault_of(b, entry, r, &fault, e) < 0)
         return -1;
     if (fault)
         return set_aside(b, entry, "quarantined", fault, true, e);
     if (entry->trust == TRUST_REFUSED)
         return 0; /* recorded before, from a message that was believed */
-    ev->result = &r;
+    ev->result = r;
     ev->result_bytes = (struct bytes){m->data, m->len};
     ev->stale = entry->trust == TRUST_STALE;
-    return apply(b, entry, r.task, ev, e);
+    return apply(b, entry, r->task, ev, e);
 }
 
 /* The highest sequence seen, for people: messages come again, and out of

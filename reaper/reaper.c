@@ -17,13 +17,15 @@
 #include <string.h>
 
 enum {
-    FLUSH_MOST = 512, /* messages in one transaction */
-    LINGER_MS = 4,    /* nobody waits for these: let more come */
-    WINDOW = 512,     /* messages in hand, per consumer */
-    CLAIM_MS = 5000,  /* for the broker to answer */
-    CLAIM_TRIES = 3,  /* a replica may lag behind the claim's writer */
-    RETRY_MS = 200,   /* between them */
-    DRAIN_MS = 2000,  /* for what is in hand when we are to stop */
+    FLUSH_MOST = 512,       /* messages in one transaction */
+    LINGER_MS = 4,          /* nobody waits for these: let more come */
+    WINDOW = 512,           /* messages in hand, per consumer */
+    CLAIM_MS = 5000,        /* for the broker to answer */
+    CLAIM_TRIES = 3,        /* a replica may lag behind the claim's writer */
+    RETRY_MS = 200,         /* between them */
+    TRIM_MS = 2000,         /* of quiet, before memory is given back */
+    DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
+    STOP_REPORTS_MS = 2000, /* and then for reports that are due */
     N_SOURCES = 4,
 };
 
@@ -60,6 +62,7 @@ struct reaper {
     size_t n_queue, cap_queue;
     struct loop_timer *flush;
     int64_t flush_at; /* 0: the timer does not run */
+    struct loop_timer *trim;
     struct loop_timer *deadline;
     bool draining;
     bool failed; /* the database does not work any more */
@@ -379,7 +382,15 @@ on_flush(void *ctx)
         return;
     if (r->n_queue)
         flush_within(r, 0);
+    loop_timer_again(r->trim, TRIM_MS, 0);
     finish_drain(r);
+}
+
+static void
+on_quiet(void *ctx)
+{
+    (void)ctx;
+    mem_trim();
 }
 
 /* Before a question is answered: what has arrived counts. */
@@ -502,6 +513,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     r->loop = l;
     r->pool = mem_pool_new();
     r->flush = loop_timer_start(l, 0, 0, on_flush, r);
+    r->trim = loop_timer_start(l, TRIM_MS, 0, on_quiet, r);
     if (open_files(r, conf, e) < 0)
         goto fail;
     r->book = book_new(r->store);
@@ -566,6 +578,17 @@ drop_all(struct reaper *r)
     r->n_queue = 0;
 }
 
+/* A fleet that stops leaves its reports behind; what does not fit the time is
+ * written by the next. */
+static void
+write_dues(struct reaper *r)
+{
+    int64_t until_ms = loop_now_ms() + STOP_REPORTS_MS;
+
+    while (r->dues && dues_write(r->dues) && loop_now_ms() < until_ms)
+        ;
+}
+
 void
 reaper_close(struct reaper *r)
 {
@@ -578,10 +601,12 @@ reaper_close(struct reaper *r)
     ask_close(r->ask);
     park_close(r->park);
     live_close(r->live);
+    write_dues(r);
     dues_close(r->dues);
     book_free(r->book);
     store_close(r->store);
     loop_timer_stop(r->flush);
+    loop_timer_stop(r->trim);
     loop_timer_stop(r->deadline);
     mem_pool_free(r->pool);
     mem_free(r->queue);

@@ -5,6 +5,7 @@
 #include "lib/topology.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -253,6 +254,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->conf = conf;
     w->ex = ex;
     w->ex_ctx = ex_ctx;
+    srandom((unsigned)getpid() ^ (unsigned)clock_ms()); /* for jitter */
     w->due_ms = INT64_MAX;
     w->fence_ms = conf->lease_ms * 2 / 3;
     w->beat_ms = conf->lease_ms / 3;

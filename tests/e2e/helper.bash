@@ -93,5 +93,5 @@ publish() {
 
 # Sanitizers bring memory and time of their own.
 plain_build() {
-	[[ $SHUNT_BIN != */flavor-* || $SHUNT_BIN == */flavor-clang/* ]]
+	[[ $SHUNT_BIN != */flavor-*[ds]* || $SHUNT_BIN == */flavor-clang/* ]]
 }

@@ -15,6 +15,8 @@
 #include "workers/local/local.h"
 #include "workers/worker.h"
 
+#include <signal.h>
+
 struct main_conf {
     struct worker_conf worker;
     char *shell;
@@ -32,6 +34,21 @@ static const struct conf_opt options[] = {
 static const char about[] =
     "shunt-worker-local - runs tasks as child processes on this machine";
 
+/*
+ * While the bus starts its threads: they inherit what is blocked. The end of a
+ * child that came to one of them would interrupt its wait, which the library
+ * takes for the end of the connection.
+ */
+static void
+block_sigchld(int how)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGCHLD);
+    (void)pthread_sigmask(how, &set, NULL);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -45,6 +62,7 @@ main(int argc, char **argv)
 
     mem_setup();
     log_open("worker-local");
+    block_sigchld(SIG_BLOCK);
     if (conf_load(&conf, options, about, argc, argv, &e) < 0 ||
         loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf.worker.bus, "worker-local",
@@ -54,6 +72,7 @@ main(int argc, char **argv)
                     &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
     } else {
+        block_sigchld(SIG_UNBLOCK);
         loop_on_term(loop, worker_drain, worker);
         rc = loop_run(loop); /* until drained, or until the bus gives up */
     }
