@@ -90,7 +90,7 @@ every_pair_of_states_is_as_listed(void **state)
     assert_false(state_next(STATE_RUNNING, (enum state)99));
 }
 
-/* --- deliveries ----------------------------------------------------------- */
+/* --- deliveries ---------------------------------------------------------- */
 
 struct delivery_row {
     const char *name;
@@ -233,8 +233,7 @@ what_is_over_is_emitted_again_and_never_run(void **state)
     }
 }
 
-/* --- ends ------------------------------------------------------------------
- */
+/* --- ends ---------------------------------------------------------------- */
 
 struct end_row {
     const char *name;

@@ -127,11 +127,20 @@ main(void)
         cmocka_unit_test(arguments_may_be_words_a_shell_would_act_on),
         cmocka_unit_test(a_script_too_long_is_left_to_the_shell),
     };
+    struct str names[N_ROWS] = {0};
+    int rc;
 
-    for (size_t i = 0; i < N_ROWS; i++)
+    for (size_t i = 0; i < N_ROWS; i++) {
+        str_addz(&names[i], rows[i].words ? "simple: " : "shell: ");
+        str_add_printable(&names[i], rows[i].script,
+                          strcspn(rows[i].script, "\n"));
         tests[i + 2] =
-            (struct CMUnitTest){.name = rows[i].script,
+            (struct CMUnitTest){.name = str_text(&names[i]),
                                 .test_func = test_row,
                                 .initial_state = (void *)(uintptr_t)&rows[i]};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    }
+    rc = cmocka_run_group_tests(tests, NULL, NULL);
+    for (size_t i = 0; i < N_ROWS; i++)
+        str_free(&names[i]);
+    return rc;
 }
