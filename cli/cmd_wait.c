@@ -64,11 +64,10 @@ print_ends(struct cli *c, const json_t *ids)
         json_decref(list);
 }
 
-int
-cmd_wait(struct cli *c, const struct args *a)
+/* Connects and finds what the words name; the caller owns *ids. */
+static int
+begin(struct cli *c, const struct args *a, const char *verb, json_t **ids)
 {
-    size_t open = 0, bad = 0, i;
-    json_t *ids = NULL, *v;
     int rc;
 
     if (!a->n_words || a->dashes)
@@ -77,7 +76,17 @@ cmd_wait(struct cli *c, const struct args *a)
     if (rc)
         return rc;
     cli_drain_spool(c);
-    rc = actions_resolve(c, a->words, a->n_words, "wait", &ids);
+    return actions_resolve(c, a->words, a->n_words, verb, ids);
+}
+
+int
+cmd_wait(struct cli *c, const struct args *a)
+{
+    size_t open = 0, bad = 0, i;
+    json_t *ids = NULL, *v;
+    int rc;
+
+    rc = begin(c, a, "wait", &ids);
     if (rc)
         return rc;
     (void)actions_wait(c, ids, wait_for.timeout_ms);
@@ -121,13 +130,7 @@ cmd_cancel(struct cli *c, const struct args *a)
     json_t *ids = NULL, *v;
     int rc;
 
-    if (!a->n_words || a->dashes)
-        return cli_usage(c, "at least one task or batch is wanted");
-    rc = cli_need_broker(c, CONNECT_MS);
-    if (rc)
-        return rc;
-    cli_drain_spool(c);
-    rc = actions_resolve(c, a->words, a->n_words, "cancel", &ids);
+    rc = begin(c, a, "cancel", &ids);
     if (rc)
         return rc;
     json_array_foreach(ids, i, v)
