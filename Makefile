@@ -117,6 +117,17 @@ check: all tests
 
 # --- the rest --------------------------------------------------------------
 
+BENCHES := $(B)/bench/spawn $(B)/bench/pipeline
+
+$(B)/bench/spawn: $(B)/bench/spawn.o
+$(B)/bench/pipeline: $(B)/bench/pipeline.o $(B)/bench/wire.o
+
+$(BENCHES):
+	$(CC) $(LDFLAGS) -o $@ $^
+
+bench: all $(BENCHES)
+	B=$(B) bench/run
+
 deps:
 	scripts/deps all
 

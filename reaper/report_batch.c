@@ -25,6 +25,30 @@ add_cell(struct str *out, const char *text)
     str_free(&clean);
 }
 
+/* A command in a table, as code: only what ends the cell or the code span must
+ * not stand in it. */
+static void
+add_code_cell(struct str *out, const char *text)
+{
+    struct str clean = {0};
+
+    if (!*text || strchr(text, '`')) {
+        add_cell(out, text);
+        return;
+    }
+    str_add_printable(&clean, text, strlen(text));
+    str_addc(out, '`');
+    for (size_t i = 0; i < clean.len; i++) {
+        char c = clean.data[i];
+
+        if (c == '|')
+            str_addc(out, '\\');
+        str_addc(out, c == '\n' || c == '\t' ? ' ' : c);
+    }
+    str_addc(out, '`');
+    str_free(&clean);
+}
+
 static void
 add_rows(const struct task_state *const *rows, size_t n, struct str *out)
 {
@@ -45,7 +69,7 @@ add_rows(const struct task_state *const *rows, size_t n, struct str *out)
             ran ? str_duration((uint64_t)(r->finished_at_ms - r->started_at_ms),
                                text, sizeof text)
                 : "");
-        add_cell(out, r->command);
+        add_code_cell(out, r->command);
         str_addz(out, " | ");
         add_cell(out, r->reason);
         str_addz(out, " |\n");
