@@ -9,6 +9,9 @@ enum {
     RETRY_FIRST_MS = 5 * 1000,      /* before the first repetition */
     RETRY_MOST_MS = 15 * 60 * 1000, /* and before any */
     WAIT_LEAST_MS = 1000,           /* a shorter delay would be a hot loop */
+    EXIT_OUR_SIDE = 125,
+    EXIT_NOT_EXECUTABLE = 126,
+    EXIT_NOT_FOUND = 127,
 };
 
 #define BIT(s) (1u << (unsigned)(s))
@@ -103,6 +106,21 @@ state_next(enum state from, enum state to)
     return from == to || (table[from].next & BIT(to));
 }
 
+/* 5 s, 10 s, 20 s ... give or take a fifth, so that tasks which failed
+ * together do not come back together. */
+static int64_t
+backoff_ms(uint32_t failed, double jitter)
+{
+    int64_t ms = RETRY_FIRST_MS;
+
+    for (uint32_t k = 1; k < failed && ms < RETRY_MOST_MS; k++)
+        ms *= 2;
+    if (ms > RETRY_MOST_MS)
+        ms = RETRY_MOST_MS;
+    ms = (int64_t)((double)ms * (0.8 + 0.4 * jitter));
+    return ms < RETRY_MOST_MS ? ms : RETRY_MOST_MS;
+}
+
 static void
 plan_start(const struct claim *found, struct delivery_plan *out)
 {
@@ -140,11 +158,46 @@ plan_after_loss(const struct task *t, const struct claim *found,
     out->attempt = found->attempt;
 }
 
+static int64_t
+most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t
+least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How long until a running claim counts as abandoned; at most 0: it does. */
+static int64_t
+lease_left_ms(const struct claim *found, const struct claim_sight *sight)
+{
+    return most((int64_t)found->lease_ms - most(sight->age_ms, 0),
+                least(STATE_SILENT_MS, (int64_t)found->lease_ms * 2 / 5) -
+                    most(sight->unchanged_ms, 0));
+}
+
+/* How long until a retry is due. A wall clock that was set back must not hold
+ * it longer than the back-off can have been. */
+static int64_t
+retry_left_ms(const struct claim *found, const struct claim_sight *sight,
+              int64_t now_ms)
+{
+    if (found->retry_at_ms <= now_ms)
+        return 0;
+    return least(found->retry_at_ms - now_ms,
+                 backoff_ms(found->failed, 1) - most(sight->age_ms, 0));
+}
+
 void
 state_on_delivery(const struct task *t, const struct claim *found,
-                  int64_t age_ms, int64_t now_ms, struct delivery_plan *out)
+                  const struct claim_sight *sight, int64_t now_ms,
+                  struct delivery_plan *out)
 {
     static const struct claim none;
+    int64_t left_ms;
 
     *out = (struct delivery_plan){.reason = ""};
     if (!found) {
@@ -153,15 +206,16 @@ state_on_delivery(const struct task *t, const struct claim *found,
     }
     switch (found->state) {
     case STATE_RUNNING:
-        if (age_ms < (int64_t)found->lease_ms)
-            plan_wait((int64_t)found->lease_ms - (age_ms > 0 ? age_ms : 0),
-                      out);
+        left_ms = lease_left_ms(found, sight);
+        if (left_ms > 0)
+            plan_wait(left_ms, out);
         else
             plan_after_loss(t, found, out);
         return;
     case STATE_RETRY_WAIT:
-        if (found->retry_at_ms > now_ms)
-            plan_wait(found->retry_at_ms - now_ms, out);
+        left_ms = retry_left_ms(found, sight, now_ms);
+        if (left_ms > 0)
+            plan_wait(left_ms, out);
         else
             plan_start(found, out);
         return;
@@ -199,19 +253,34 @@ state_on_delivery(const struct task *t, const struct claim *found,
     plan_start(found, out);
 }
 
-/* 5 s, 10 s, 20 s ... give or take a fifth, so that tasks which failed
- * together do not come back together. */
-static int64_t
-backoff_ms(uint32_t failed, double jitter)
-{
-    int64_t ms = RETRY_FIRST_MS;
+#define ANY_CODE INT32_MIN
 
-    for (uint32_t k = 1; k < failed && ms < RETRY_MOST_MS; k++)
-        ms *= 2;
-    if (ms > RETRY_MOST_MS)
-        ms = RETRY_MOST_MS;
-    ms = (int64_t)((double)ms * (0.8 + 0.4 * jitter));
-    return ms < RETRY_MOST_MS ? ms : RETRY_MOST_MS;
+/* The first row that fits says the class; the last always fits. */
+static const struct {
+    uint32_t states;
+    int32_t exit_code; /* of a command that exited */
+    enum retry_class class;
+} classes[] = {
+    {~(BIT(STATE_FAILED) | BIT(STATE_TIMED_OUT)), ANY_CODE,
+     RETRY_CLASS_PERMANENT},
+    {BIT(STATE_FAILED), EXIT_OUR_SIDE, RETRY_CLASS_PERMANENT},
+    {BIT(STATE_FAILED), EXIT_NOT_EXECUTABLE, RETRY_CLASS_PERMANENT},
+    {BIT(STATE_FAILED), EXIT_NOT_FOUND, RETRY_CLASS_PERMANENT},
+    {UINT32_MAX, ANY_CODE, RETRY_CLASS_TRANSIENT},
+};
+
+enum retry_class
+state_retry_class(const struct ending *end)
+{
+    uint32_t state = BIT(in_table(end->state) ? end->state : STATE_UNSPECIFIED);
+    size_t i = 0;
+
+    while (i < sizeof classes / sizeof *classes - 1 &&
+           (!(classes[i].states & state) ||
+            (classes[i].exit_code != ANY_CODE &&
+             (end->signal || classes[i].exit_code != end->exit_code))))
+        i++;
+    return classes[i].class;
 }
 
 void
@@ -222,7 +291,8 @@ state_on_end(const struct task *t, const struct claim *c,
         .state = end->state, .final = true, .failed = c->failed};
     if (end->state == STATE_FAILED || end->state == STATE_TIMED_OUT) {
         out->failed++;
-        if (out->failed <= t->retries) {
+        if (out->failed <= t->retries &&
+            state_retry_class(end) == RETRY_CLASS_TRANSIENT) {
             out->state = STATE_RETRY_WAIT;
             out->final = false;
             out->delay_ms = backoff_ms(out->failed, jitter);

@@ -48,6 +48,13 @@ bool state_is_terminal(enum state s);
  * state. Staying is always legal. */
 bool state_next(enum state from, enum state to);
 
+enum {
+    /* A holder renews each 10 s: whose claim an observer has not seen change
+     * for longer is silent, whatever the clocks say. It renews at a third of a
+     * lease below 30 s, and two fifths of that are waited for then. */
+    STATE_SILENT_MS = 12 * 1000,
+};
+
 /* What to do with a task that was delivered to a worker. */
 enum delivery {
     DELIVERY_START, /* write *next over what was found, then run it */
@@ -66,12 +73,24 @@ struct delivery_plan {
 };
 
 /*
- * found: the claim as stored, NULL if there is none; age_ms: how long ago it
- * was written, by the broker's clock. A task the worker has in hand itself is
- * not asked about: the worker only tells the broker that it is at it.
+ * What the observer of a claim knows about its age. A lease has run out only
+ * if both say so: the broker's clock may have been set, and the observer's
+ * own cannot be, but starts when it first saw the revision.
+ */
+struct claim_sight {
+    int64_t age_ms;       /* since it was written, by the broker's clock */
+    int64_t unchanged_ms; /* since this process first saw this revision,
+                             monotonic */
+};
+
+/*
+ * found: the claim as stored, NULL if there is none, and then sight may be
+ * NULL too; now_ms: the observer's wall clock, which may be wrong. A task the
+ * worker has in hand itself is not asked about: the worker only tells the
+ * broker that it is at it.
  */
 void state_on_delivery(const struct task *t, const struct claim *found,
-                       int64_t age_ms, int64_t now_ms,
+                       const struct claim_sight *sight, int64_t now_ms,
                        struct delivery_plan *out);
 
 /* How an attempt ended, as the worker saw it. */
@@ -79,7 +98,24 @@ struct ending {
     enum state state; /* SUCCEEDED FAILED UNVERIFIED NO_OP TIMED_OUT CANCELLED
                          PREEMPTED */
     const char *reason;
+    int32_t exit_code, signal; /* of the command; signal 0: it exited */
 };
+
+/*
+ * Whether another attempt may end better. Permanent, whatever retries are
+ * left:
+ *
+ *   cancelled       somebody does not want it
+ *   exit code 125   our side refused to start it: no workdir, no such user
+ *   exit code 126   the shell found the command, but cannot execute it
+ *   exit code 127   the shell did not find it
+ *
+ * Transient: every other exit code, a time out, and any signal (9 is often
+ * the kernel that was short of memory). Of an end that is no failure the
+ * class is permanent: there is nothing to repeat.
+ */
+enum retry_class { RETRY_CLASS_TRANSIENT, RETRY_CLASS_PERMANENT };
+enum retry_class state_retry_class(const struct ending *end);
 
 /* What that end makes of the task. */
 struct end_plan {
@@ -89,7 +125,11 @@ struct end_plan {
     uint32_t failed;  /* attempts failed, this one included */
 };
 
-/* jitter: a random number in [0, 1). Back-off 5 s * 2^k, at most 15 min. */
+/*
+ * A failure is repeated if its class is transient and retries are left; one
+ * whose class is permanent is final and leaves them unused. jitter: a random
+ * number in [0, 1). Back-off 5 s * 2^k, at most 15 min.
+ */
 void state_on_end(const struct task *t, const struct claim *c,
                   const struct ending *end, double jitter,
                   struct end_plan *out);
