@@ -122,6 +122,7 @@ is_replaced(const char *entry)
                                         "SHUNT_BUS_NKEY_FILE=",
                                         "SHUNT_HOME=",
                                         "SHUNT_BUS_CERT_FILE=",
+                                        "SHUNT_WORKER_STATE_DIR=",
                                         "SHUNT_REAPER_DATABASE=",
                                         "SHUNT_REAPER_REPORT_ROOT=",
                                         "SHUNT_REAPER_REPORT_IN_WORKDIR="};
@@ -163,6 +164,8 @@ children_environment(struct children *c, const char *url, int64_t slots)
     add_env(c, &n, "SHUNT_HOME", c->home->dir);
     add_env(c, &n, "SHUNT_BUS_URL", url);
     add_env(c, &n, "SHUNT_BUS_TOKEN_FILE", home_path(c->home, "token", &path));
+    add_env(c, &n, "SHUNT_WORKER_STATE_DIR",
+            home_path(c->home, "worker", &path));
     add_env(c, &n, "SHUNT_REAPER_DATABASE",
             home_path(c->home, "ledger.db", &path));
     add_env(c, &n, "SHUNT_REAPER_REPORT_ROOT", c->home->dir);
@@ -171,6 +174,12 @@ children_environment(struct children *c, const char *url, int64_t slots)
         (void)snprintf(text, sizeof text, "%lld", (long long)slots);
         add_env(c, &n, "SHUNT_WORKER_SLOTS", text);
     }
+}
+
+const char *const *
+children_env(const struct children *c)
+{
+    return (const char *const *)c->env;
 }
 
 /* --- life ---------------------------------------------------------------- */

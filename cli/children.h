@@ -28,6 +28,9 @@ void children_free(struct children *c); /* all have ended; NULL is fine */
  * the way to the broker at url and to the home. slots 0: not stated. */
 void children_environment(struct children *c, const char *url, int64_t slots);
 
+/* That environment, for processes that are none of these. */
+const char *const *children_env(const struct children *c);
+
 /* Starts one that is to live until children_stop. They are stopped in the
  * reverse order of their starts. argv is copied. -1 if it cannot be started
  * at all, which a missing program means. */

@@ -8,6 +8,7 @@
  *   nats-server.conf  written at each start
  *   nats/             the broker's store
  *   spool/            submissions the broker has not stored yet
+ *   worker/           the worker's: outcomes the broker has not stored yet
  *   log/              one file per process
  *   ledger.db         the reaper's memory
  *   last              id of the newest task submitted from here

@@ -102,6 +102,25 @@ bus_due(struct bus *b, int64_t at_ms)
         b->timer = loop_timer_start(b->loop, at_ms - now, 0, on_timer, b);
 }
 
+/* --- the broker's clock --------------------------------------------------- */
+
+int64_t
+bus_broker_ms(const struct bus *b)
+{
+    if (b->broker_ms == 0)
+        return 0;
+    return b->broker_ms + (loop_now_ms() - b->broker_seen_ms);
+}
+
+void
+bus_heard(struct bus *b, int64_t stored_at_ms)
+{
+    if (stored_at_ms <= bus_broker_ms(b))
+        return; /* an older message, or the clock was set back */
+    b->broker_ms = stored_at_ms;
+    b->broker_seen_ms = loop_now_ms();
+}
+
 /* --- dispatch ------------------------------------------------------------- */
 
 static void

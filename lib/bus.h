@@ -68,6 +68,13 @@ void bus_on_event(struct bus *b,
                   void *ctx);
 bool bus_is_up(const struct bus *b);
 const char *bus_url(const struct bus *b); /* for messages: no secrets */
+/*
+ * A lower bound of the broker's wall clock now, milliseconds since 1970: the
+ * newest time seen on any delivery, entry or description of a stream, plus the
+ * time passed since. 0 if none was seen. Ages of stored messages are measured
+ * with it, since our own wall clock may say anything.
+ */
+int64_t bus_broker_ms(const struct bus *b);
 /* Most bytes one message may have, as the server says. */
 size_t bus_max_payload(const struct bus *b);
 

@@ -200,12 +200,10 @@ api_error_code(int64_t code, int64_t err_code)
     }
 }
 
-/* Reads {"stream":"S","seq":N,"duplicate":true} or {"error":{...}}. */
-static int
-read_stored(natsMsg *m, struct bus_stored *out, struct err *e)
+int
+bus_read_stored(const void *data, size_t len, struct bus_stored *out,
+                struct err *e)
 {
-    const char *data = natsMsg_GetData(m);
-    size_t len = (size_t)natsMsg_GetDataLength(m);
     json_t *json = NULL, *error, *seq;
     int rc = -1;
 
@@ -221,7 +219,7 @@ read_stored(natsMsg *m, struct bus_stored *out, struct err *e)
                 api_error_code(
                     json_integer_value(json_object_get(error, "code")),
                     json_integer_value(json_object_get(error, "err_code"))),
-                "%s", LOG_TEXT(text ? text : "refused"));
+                "%s", LOG_TEXT(text && *text ? text : "refused"));
     } else if (!json_is_string(json_object_get(json, "stream")) ||
                !json_is_integer(seq) || json_integer_value(seq) <= 0) {
         /* Not an acknowledgement, so the message may or may not be stored. */
@@ -235,9 +233,8 @@ read_stored(natsMsg *m, struct bus_stored *out, struct err *e)
     return rc;
 }
 
-/* Milliseconds since 1970 of "2006-01-02T15:04:05.999Z"; 0 if it is none. */
-static int64_t
-read_time(const char *text)
+int64_t
+bus_read_time(const char *text)
 {
     struct tm tm = {0};
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -266,7 +263,7 @@ read_entry(natsMsg *m, struct bus_entry *out, struct err *e)
     out->subject = bus_header(m, "Nats-Subject");
     out->data = (const uint8_t *)natsMsg_GetData(m);
     out->len = (size_t)natsMsg_GetDataLength(m);
-    out->stored_at_ms = read_time(bus_header(m, "Nats-Time-Stamp"));
+    out->stored_at_ms = bus_read_time(bus_header(m, "Nats-Time-Stamp"));
     if (!*out->subject ||
         !bus_number(bus_header(m, "Nats-Sequence"), &out->revision))
         return err_set(e, ERR_TIMEOUT, "the answer is no stored message");
@@ -281,7 +278,8 @@ answer_stored(const struct ask *a, natsMsg *m)
 
     if (!a->fn.stored)
         return;
-    if (read_stored(m, &stored, &e) < 0) {
+    if (bus_read_stored(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m),
+                        &stored, &e) < 0) {
         err_wrap(&e, "%s", a->subject);
         a->fn.stored(a->ctx, NULL, &e);
     } else {
@@ -290,7 +288,7 @@ answer_stored(const struct ask *a, natsMsg *m)
 }
 
 static void
-answer_entry(const struct ask *a, natsMsg *m)
+answer_entry(struct bus *b, const struct ask *a, natsMsg *m)
 {
     struct bus_entry entry = {0};
     struct err e;
@@ -301,11 +299,40 @@ answer_entry(const struct ask *a, natsMsg *m)
     rc = read_entry(m, &entry, &e);
     if (rc < 0)
         err_wrap(&e, "%s", a->subject);
+    else if (rc == 0)
+        bus_heard(b, entry.stored_at_ms);
     a->fn.entry(a->ctx, rc == 0 ? &entry : NULL, rc < 0 ? &e : NULL);
 }
 
 static void
-answer_reply(const struct ask *a, natsMsg *m)
+hear_text(struct bus *b, json_t *text)
+{
+    if (json_is_string(text))
+        bus_heard(b, bus_read_time(json_string_value(text)));
+}
+
+/*
+ * What the broker says of a stream tells its time: since 2.10 outright, before
+ * that when it stored the last message. So a worker that has just started
+ * knows how old a claim is without waiting for news.
+ */
+static void
+hear_info(struct bus *b, const struct ask *a, natsMsg *m)
+{
+    static const char info[] = "$JS.API.STREAM.INFO.";
+    size_t len = (size_t)natsMsg_GetDataLength(m);
+    json_t *json;
+
+    if (strncmp(a->subject, info, sizeof info - 1) != 0 || len > ANSWER_MAX)
+        return;
+    json = json_loadb(natsMsg_GetData(m), len, 0, NULL);
+    hear_text(b, json_object_get(json, "ts"));
+    hear_text(b, json_object_get(json_object_get(json, "state"), "last_ts"));
+    json_decref(json);
+}
+
+static void
+answer_reply(struct bus *b, const struct ask *a, natsMsg *m)
 {
     const char *reply = natsMsg_GetReply(m);
     struct bus_note note = {
@@ -315,25 +342,35 @@ answer_reply(const struct ask *a, natsMsg *m)
         .len = (size_t)natsMsg_GetDataLength(m),
     };
 
+    hear_info(b, a, m);
     if (a->fn.reply)
         a->fn.reply(a->ctx, &note, NULL);
 }
 
-/* The slot that "<index>-<serial>" in hex means, or NULL. */
+bool
+bus_read_slot(const char *inbox, const char *subject, uint64_t *index,
+              uint64_t *serial)
+{
+    size_t len = strlen(inbox);
+    char *end;
+
+    if (strncmp(subject, inbox, len) != 0 || subject[len] != '.')
+        return false;
+    *index = strtoull(subject + len + 1, &end, 16);
+    if (*end != '-')
+        return false;
+    *serial = strtoull(end + 1, &end, 16);
+    return *end == '\0' && *serial != 0;
+}
+
+/* The slot that waits for an answer on subject, or NULL. */
 static struct ask *
 find(struct bus *b, const char *subject)
 {
-    size_t len = strlen(b->inbox);
-    unsigned long long index, serial;
-    char *end;
+    uint64_t index, serial;
 
-    if (strncmp(subject, b->inbox, len) != 0 || subject[len] != '.')
-        return NULL;
-    index = strtoull(subject + len + 1, &end, 16);
-    if (*end != '-' || index >= b->n_asks)
-        return NULL;
-    serial = strtoull(end + 1, &end, 16);
-    if (*end || serial == 0 || b->asks[index].serial != serial)
+    if (!bus_read_slot(b->inbox, subject, &index, &serial) ||
+        index >= b->n_asks || b->asks[index].serial != serial)
         return NULL;
     return &b->asks[index];
 }
@@ -356,13 +393,13 @@ ask_take(struct bus *b, natsMsg *m)
     ask_free(b, slot);
     switch (a.kind) {
     case ASK_REPLY:
-        answer_reply(&a, m);
+        answer_reply(b, &a, m);
         break;
     case ASK_STORED:
         answer_stored(&a, m);
         break;
     case ASK_ENTRY:
-        answer_entry(&a, m);
+        answer_entry(b, &a, m);
         break;
     }
     natsMsg_Destroy(m);

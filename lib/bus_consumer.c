@@ -207,18 +207,17 @@ unstall(struct bus_consumer *c)
     log_info("bus.consumer_resumed", "consumer=%s", c->name);
 }
 
-/* How many messages the pull that reply names asked for; 0: none of ours. */
-static unsigned
-pull_size(const struct bus_consumer *c, const char *reply)
+unsigned
+bus_read_pull(const char *inbox, uint64_t epoch, const char *reply)
 {
-    size_t len = strlen(c->inbox);
-    unsigned long long epoch, n;
+    size_t len = strlen(inbox);
+    unsigned long long named, n;
     char *end;
 
-    if (strncmp(reply, c->inbox, len) != 0 || reply[len] != '.')
+    if (strncmp(reply, inbox, len) != 0 || reply[len] != '.')
         return 0;
-    epoch = strtoull(reply + len + 1, &end, 10);
-    if (*end != '-' || epoch != c->epoch)
+    named = strtoull(reply + len + 1, &end, 10);
+    if (*end != '-' || named != epoch)
         return 0;
     n = strtoull(end + 1, &end, 10);
     return *end || n > INT32_MAX ? 0 : (unsigned)n;
@@ -230,7 +229,7 @@ take_status(struct bus_consumer *c, natsMsg *m)
 {
     const char *status = bus_header(m, "Status");
     const char *pending = bus_header(m, "Nats-Pending-Messages");
-    unsigned left = pull_size(c, natsMsg_GetSubject(m));
+    unsigned left = bus_read_pull(c->inbox, c->epoch, natsMsg_GetSubject(m));
     uint64_t told;
 
     if (left == 0 || !*status || strcmp(status, "100") == 0)
@@ -247,19 +246,13 @@ take_status(struct bus_consumer *c, natsMsg *m)
         unstall(c);
 }
 
-/*
- * Reads $JS.ACK.<stream>.<durable>.<delivered>.<stream seq>.<consumer seq>.
- * <nanoseconds>.<pending>, or the newer form with two tokens, domain and
- * account, before the stream and perhaps one more at the end. It must be of
- * this consumer: nobody else may make us publish anywhere.
- */
-static bool
-read_reply(const struct bus_consumer *c, const char *reply, struct bus_msg *m)
+bool
+bus_read_ack(const char *name, const char *reply, struct bus_msg *out)
 {
     enum { PREFIX = 8, MOST = 12, COUNTS = 5 };
     const char *token[MOST + 1];
     uint64_t v[COUNTS];
-    size_t n = 0, first, len = strlen(c->name);
+    size_t n = 0, first, len = strlen(name);
 
     if (!reply || strncmp(reply, "$JS.ACK.", PREFIX) != 0)
         return false;
@@ -272,7 +265,7 @@ read_reply(const struct bus_consumer *c, const char *reply, struct bus_msg *m)
     if (n != 7 && (n < 9 || n > MOST))
         return false;
     first = n == 7 ? 0 : 2;
-    if (strncmp(token[first], c->name, len) != 0 || token[first][len] != '.')
+    if (strncmp(token[first], name, len) != 0 || token[first][len] != '.')
         return false;
     for (size_t i = 0; i < COUNTS; i++) {
         const char *start = token[first + 2 + i];
@@ -286,10 +279,10 @@ read_reply(const struct bus_consumer *c, const char *reply, struct bus_msg *m)
         if (!bus_number(text, &v[i]))
             return false;
     }
-    m->delivered = v[0];
-    m->seq = v[1];
-    m->stored_at_ms = (int64_t)(v[3] / 1000000);
-    m->pending = v[4];
+    out->delivered = v[0];
+    out->seq = v[1];
+    out->stored_at_ms = (int64_t)(v[3] / 1000000);
+    out->pending = v[4];
     return true;
 }
 
@@ -315,6 +308,7 @@ take_delivery(struct bus_consumer *c, natsMsg *msg, const struct bus_msg *meta)
     d->consumer = c;
     d->msg = msg;
     c->unsettled++;
+    bus_heard(c->bus, meta->stored_at_ms);
     c->fn(c->ctx, &d->m);
 }
 
@@ -328,7 +322,7 @@ consumer_take(struct bus *b, int64_t sid, natsMsg *m)
         c = c->next;
     if (!c)
         return false;
-    if (read_reply(c, natsMsg_GetReply(m), &meta)) {
+    if (bus_read_ack(c->name, natsMsg_GetReply(m), &meta)) {
         take_delivery(c, m, &meta);
     } else {
         take_status(c, m); /* or junk, which says nothing */

@@ -93,6 +93,9 @@ struct bus {
     void (*on_event)(void *ctx, enum bus_event event, const char *text);
     void *event_ctx;
 
+    int64_t broker_ms;      /* the broker's clock, as last heard; 0: never */
+    int64_t broker_seen_ms; /* and when, by loop_now_ms */
+
     struct loop_timer *timer;
     int64_t timer_at; /* when it fires; 0: it does not run */
 
@@ -109,6 +112,8 @@ struct bus {
 
 /* Makes the timer fire at at_ms or before. */
 void bus_due(struct bus *b, int64_t at_ms);
+/* The broker stored something at that time of its clock. */
+void bus_heard(struct bus *b, int64_t stored_at_ms);
 /* A number below n, for jitter. */
 int64_t bus_jitter(struct bus *b, int64_t n);
 /* No empty text, blanks or controls: nothing that breaks the protocol. */
@@ -123,6 +128,15 @@ bool bus_number(const char *text, uint64_t *out);
 
 /* --- bus_ask -------------------------------------------------------------- */
 
+/* Reads {"stream":"S","seq":N,"duplicate":true} or {"error":{...}}. */
+int bus_read_stored(const void *data, size_t len, struct bus_stored *out,
+                    struct err *e);
+/* Milliseconds since 1970 of "2006-01-02T15:04:05.999Z"; 0 if it is none. */
+int64_t bus_read_time(const char *text);
+/* Index and serial of a reply subject "<inbox>.<index>-<serial>", in hex. */
+bool bus_read_slot(const char *inbox, const char *subject, uint64_t *index,
+                   uint64_t *serial);
+
 void ask_take(struct bus *b, natsMsg *m);     /* an answer, or junk */
 void ask_lost(struct bus *b, uint64_t epoch); /* the connection broke */
 void ask_up(struct bus *b);
@@ -131,6 +145,17 @@ int64_t ask_tick(struct bus *b, int64_t now);
 void ask_free_all(struct bus *b);
 
 /* --- bus_consumer --------------------------------------------------------- */
+
+/*
+ * Reads $JS.ACK.<stream>.<durable>.<delivered>.<stream seq>.<consumer seq>.
+ * <nanoseconds>.<pending>, or the newer form with two tokens, domain and
+ * account, before the stream and perhaps one more at the end. name is
+ * "<stream>.<durable>": nobody else may make us publish anywhere.
+ */
+bool bus_read_ack(const char *name, const char *reply, struct bus_msg *out);
+/* How many messages a pull with this reply subject asked for; 0: it is none
+ * of inbox and epoch. */
+unsigned bus_read_pull(const char *inbox, uint64_t epoch, const char *reply);
 
 /* False if the subscription is none of a consumer; else m is dealt with. */
 bool consumer_take(struct bus *b, int64_t sid, natsMsg *m);

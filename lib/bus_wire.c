@@ -16,6 +16,7 @@
 #include "lib/mem.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,15 +294,39 @@ wire_send(struct wire *w, natsMsg *m, bool news)
     return fits;
 }
 
+/*
+ * Threads inherit what is blocked when they are created. A signal that landed
+ * on one of theirs would interrupt its wait, which the library takes for the
+ * end of the connection; the main thread is there to be interrupted. Blocked
+ * only around each call, so that TERM ends a long wait for the broker.
+ */
+static void
+block_signals(sigset_t *old)
+{
+    sigset_t all;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, old);
+}
+
+static void
+restore_signals(const sigset_t *old)
+{
+    (void)pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
 static int
 start_writer(struct wire *w, struct err *e)
 {
     pthread_attr_t attr;
+    sigset_t old;
     int rc;
 
     (void)pthread_attr_init(&attr);
     (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
+    block_signals(&old);
     rc = pthread_create(&w->writer, &attr, write_out, w);
+    restore_signals(&old);
     (void)pthread_attr_destroy(&attr);
     if (rc)
         return err_set(e, ERR_UNAVAILABLE, "start a thread: %s", strerror(rc));
@@ -363,9 +388,13 @@ int
 wire_subscribe(struct wire *w, const char *subject, bool bounded,
                natsSubscription **out, int64_t *sid, struct err *e)
 {
-    natsStatus s = natsConnection_Subscribe(
-        out, w->nc, subject, bounded ? on_news : on_msg, (void *)w->id);
+    natsStatus s;
+    sigset_t old;
 
+    block_signals(&old);
+    s = natsConnection_Subscribe(out, w->nc, subject,
+                                 bounded ? on_news : on_msg, (void *)w->id);
+    restore_signals(&old);
     if (s != NATS_OK)
         return err_set(
             e, s == NATS_INVALID_SUBJECT ? ERR_INVALID : ERR_UNAVAILABLE,
@@ -446,10 +475,13 @@ try_connect(struct wire *w, natsOptions *opts, int64_t timeout_ms,
 {
     int64_t give_up = loop_now_ms() + timeout_ms, wait_ms = 50;
     int refused = 0;
+    sigset_t old;
     natsStatus s;
 
     for (;;) {
+        block_signals(&old);
         s = natsConnection_Connect(&w->nc, opts);
+        restore_signals(&old);
         if (s == NATS_OK)
             return 0;
         w->nc = NULL;
@@ -487,6 +519,7 @@ connect_as(struct wire *w, const struct bus_conf *conf, const char *name,
 static void
 join(struct wire *w)
 {
+    sigset_t old;
     bool first;
 
     (void)pthread_mutex_lock(&gate);
@@ -496,10 +529,12 @@ join(struct wire *w)
     wires = w;
     (void)pthread_mutex_unlock(&gate);
     if (first) {
+        block_signals(&old);
         (void)nats_Open(-1);
         /* One thread delivers for all subscriptions: order holds across them,
          * and it costs one stack. */
         (void)nats_SetMessageDeliveryPoolSize(1);
+        restore_signals(&old);
     }
 }
 

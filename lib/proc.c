@@ -2,6 +2,7 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/procfs.h"
 #include "lib/str.h"
 
 #include <dirent.h>
@@ -25,7 +26,6 @@
 enum {
     BUCKETS = 256,          /* of the table of children, a power of two */
     STACK_SIZE = 64 * 1024, /* of a child between clone and exec */
-    ENVIRON_MAX = 8 << 20,  /* beyond that a mark is not looked for */
     SEQ_WHOLE = 2048,       /* a shorter read of a /proc list was all of it */
 };
 
@@ -113,188 +113,21 @@ link_proc(struct proc_set *s, struct proc *p)
     }
 }
 
-/* --- /proc --------------------------------------------------------------- */
-
-struct stat_line {
-    char state;
-    pid_t parent, group, session;
-    int threads;
-    uint64_t started;
-};
-
-/* Reads a whole file of /proc; false if it cannot be read or is too long. */
-static bool
-read_file(int dir, const char *path, size_t most, struct str *out)
-{
-    char buf[4096];
-    ssize_t n = -1;
-    int fd;
-
-    str_reset(out);
-    fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    while (out->len <= most && (n = read(fd, buf, sizeof buf)) > 0)
-        str_add(out, buf, (size_t)n);
-    (void)close(fd);
-    return n == 0;
-}
-
-static bool
-read_stat(pid_t pid, struct stat_line *st)
-{
-    char path[64], buf[1024], *p;
-    ssize_t n;
-    int fd;
-
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    n = read(fd, buf, sizeof buf - 1);
-    (void)close(fd);
-    if (n <= 0)
-        return false;
-    buf[n] = '\0';
-    p = strrchr(buf, ')'); /* the name before it may hold anything */
-    return p && sscanf(p + 1,
-                       " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d"
-                       " %*d %*d %*d %d %*d %" SCNu64,
-                       &st->state, &st->parent, &st->group, &st->session,
-                       &st->threads, &st->started) == 6;
-}
-
-/* A leader that has ended while other threads run is a zombie by name only. */
-static bool
-is_alive(const struct stat_line *st)
-{
-    return (st->state != 'Z' && st->state != 'X') || st->threads > 1;
-}
+/* --- families ------------------------------------------------------------ */
 
 uint64_t
 proc_started(pid_t pid)
 {
-    struct stat_line st;
+    struct procfs_stat st;
 
-    return read_stat(pid, &st) ? st.started : 0;
-}
-
-/* A process still to be looked at. */
-struct node {
-    pid_t pid;
-    bool ours; /* by ancestry */
-};
-
-struct nodes {
-    struct node *v;
-    size_t n, cap;
-};
-
-static void
-push(struct nodes *ns, pid_t pid, bool ours)
-{
-    if (ns->n == ns->cap) {
-        ns->cap = ns->cap ? ns->cap * 2 : 64;
-        ns->v = mem_resize(ns->v, ns->cap * sizeof *ns->v);
-    }
-    ns->v[ns->n++] = (struct node){pid, ours};
+    return procfs_stat(pid, &st) ? st.started : 0;
 }
 
 static void
-push_list(struct nodes *ns, const char *text, bool ours)
-{
-    char *end;
-    long pid;
-
-    for (;; text = end) {
-        pid = strtol(text, &end, 10);
-        if (end == text)
-            return;
-        push(ns, (pid_t)pid, ours);
-    }
-}
-
-/* The children of pid, of all its threads. */
-static void
-push_children(struct nodes *ns, pid_t pid, bool ours)
-{
-    struct str text = {0};
-    struct dirent *d;
-    char path[300];
-    DIR *dir;
-
-    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
-    dir = opendir(path);
-    while (dir && (d = readdir(dir)) != NULL) {
-        if (d->d_name[0] == '.')
-            continue;
-        (void)snprintf(path, sizeof path, "%s/children", d->d_name);
-        if (read_file(dirfd(dir), path, SIZE_MAX - 1, &text))
-            push_list(ns, str_text(&text), ours);
-    }
-    if (dir)
-        (void)closedir(dir);
-    str_free(&text);
-}
-
-/* The same on a kernel without lists of children: asks everybody. */
-static void
-push_children_slowly(struct nodes *ns, pid_t pid, bool ours)
-{
-    struct stat_line st;
-    struct dirent *d;
-    long child;
-    DIR *dir;
-
-    dir = opendir("/proc");
-    while (dir && (d = readdir(dir)) != NULL) {
-        child = strtol(d->d_name, NULL, 10);
-        if (child > 0 && read_stat((pid_t)child, &st) && st.parent == pid)
-            push(ns, (pid_t)child, ours);
-    }
-    if (dir)
-        (void)closedir(dir);
-}
-
-static void
-push_children_of(const struct proc_set *s, struct nodes *ns, pid_t pid,
+push_children_of(const struct proc_set *s, struct procfs_list *ns, pid_t pid,
                  bool ours)
 {
-    if (s->children_fd >= 0)
-        push_children(ns, pid, ours);
-    else
-        push_children_slowly(ns, pid, ours);
-}
-
-/* Whether the environment pid was started with holds mark as an entry. */
-static bool
-has_mark(pid_t pid, const char *mark)
-{
-    struct str text = {0};
-    size_t len = strlen(mark);
-    char path[64];
-    bool found = false;
-
-    (void)snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    if (read_file(AT_FDCWD, path, ENVIRON_MAX, &text))
-        for (size_t at = 0; !found && at + len <= text.len;
-             at += strnlen(text.data + at, text.len - at) + 1)
-            found = memcmp(text.data + at, mark, len) == 0 &&
-                    (at + len == text.len || text.data[at + len] == '\0');
-    str_free(&text);
-    return found;
-}
-
-/* --- families ------------------------------------------------------------ */
-
-static uint64_t
-ticks_now(void)
-{
-    uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
-    return (uint64_t)ts.tv_sec * hz + (uint64_t)ts.tv_nsec * hz / 1000000000;
+    procfs_push_children(ns, pid, ours, s->children_fd >= 0);
 }
 
 struct proc_family *
@@ -303,7 +136,7 @@ proc_family_open(struct proc_set *s, const char *mark)
     struct proc_family *f = MEM_NEW(struct proc_family);
 
     f->set = s;
-    f->opened = ticks_now();
+    f->opened = procfs_ticks();
     (void)str_copy(f->mark, sizeof f->mark, mark);
     f->prev = s->newest;
     if (s->newest)
@@ -336,7 +169,7 @@ remember(struct proc_family *f, pid_t pid, uint64_t started)
 }
 
 static bool
-in_session(const struct proc_family *f, const struct stat_line *st)
+in_session(const struct proc_family *f, const struct procfs_stat *st)
 {
     const struct proc *leader = find(f->set, st->session);
 
@@ -347,37 +180,37 @@ in_session(const struct proc_family *f, const struct stat_line *st)
 }
 
 static bool
-belongs(const struct proc_family *f, const struct node *at,
-        const struct stat_line *st)
+belongs(const struct proc_family *f, const struct procfs_node *at,
+        const struct procfs_stat *st)
 {
     return at->ours || in_session(f, st) || is_kin(f, at->pid, st->started) ||
-           has_mark(at->pid, f->mark);
+           procfs_has_env(at->pid, f->mark);
 }
 
 int
 proc_family_signal(struct proc_family *f, int signo)
 {
     struct proc_set *s = f->set;
-    struct nodes todo = {0}, met = {0};
-    struct stat_line st;
+    struct procfs_list todo = {0}, met = {0};
+    struct procfs_stat st;
     int count;
 
     push_children_of(s, &todo, getpid(), false);
     while (todo.n > 0) {
-        struct node at = todo.v[--todo.n];
+        struct procfs_node at = todo.v[--todo.n];
         const struct proc *own = find(s, at.pid);
 
         if (own && !own->ended && own->family != f)
             continue; /* somebody else's, with all below it */
-        if (!read_stat(at.pid, &st))
+        if (!procfs_stat(at.pid, &st))
             continue;
         if (belongs(f, &at, &st)) {
             at.ours = true;
             /* Its parent may be gone before the next call, and with it the
              * only sign that it belongs here. */
             remember(f, at.pid, st.started);
-            if (is_alive(&st))
-                push(&met, at.pid, true);
+            if (procfs_alive(&st))
+                procfs_push(&met, at.pid, true);
         }
         push_children_of(s, &todo, at.pid, at.ours);
     }
@@ -419,21 +252,21 @@ static void
 sweep(struct proc_set *s)
 {
     uint64_t limit = s->oldest ? s->oldest->opened : UINT64_MAX;
-    struct nodes todo = {0};
-    struct stat_line st;
+    struct procfs_list todo = {0};
+    struct procfs_stat st;
 
     s->swept = false;
     push_children_of(s, &todo, getpid(), false);
     while (todo.n > 0) {
-        struct node at = todo.v[--todo.n];
+        struct procfs_node at = todo.v[--todo.n];
         const struct proc *own = find(s, at.pid);
 
-        if ((own && !own->ended) || !read_stat(at.pid, &st))
+        if ((own && !own->ended) || !procfs_stat(at.pid, &st))
             continue;
         if (!at.ours && st.started >= limit)
             continue;
         push_children_of(s, &todo, at.pid, true);
-        if (is_alive(&st)) {
+        if (procfs_alive(&st)) {
             log_warn("proc.leftover", "pid=%d session=%d", (int)at.pid,
                      (int)st.session);
             (void)kill(at.pid, SIGKILL);
@@ -526,7 +359,7 @@ on_sigchld(void *ctx)
 static void
 know_inherited(struct proc_set *s)
 {
-    struct nodes found = {0};
+    struct procfs_list found = {0};
 
     push_children_of(s, &found, getpid(), false);
     for (size_t i = 0; i < found.n; i++) {

@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ static struct local *local;
 static struct bus_sub *results;
 static char none[] = "";
 static char folder[] = "/tmp/shunt-worker-XXXXXX";
+static char state_dir[64];
 
 /* What came by on results.local.*. */
 static struct {
@@ -98,10 +100,17 @@ setup(void **state)
 }
 
 static inline int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static inline int
 teardown(void **state)
 {
-    char path[300];
-
     (void)state;
     local_close(local);
     bus_unsubscribe(results);
@@ -109,9 +118,7 @@ teardown(void **state)
     loop_close(loop);
     broker_stop(broker);
     mem_pool_free(seen.pool);
-    (void)snprintf(path, sizeof path, "%s/file", folder);
-    (void)unlink(path);
-    (void)rmdir(folder);
+    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return 0;
 }
 
@@ -119,6 +126,7 @@ teardown(void **state)
 
 struct shop {
     struct worker_conf conf;
+    struct worker_home *home;
     struct bus *bus;
     struct worker *worker;
 };
@@ -128,11 +136,13 @@ static char *lanes[] = {(char[]){"default"}, NULL};
 static inline void
 open_shop(struct shop *s, int64_t slots)
 {
-    char name[] = "w1";
+    static char name[] = "w1";
     struct err e;
 
+    (void)snprintf(state_dir, sizeof state_dir, "%s/state", folder);
     *s = (struct shop){.conf = {.bus = bus_conf(),
                                 .name = name,
+                                .state_dir = state_dir,
                                 .lanes = lanes,
                                 .slots = slots,
                                 .lease_ms = LEASE_MS,
@@ -140,10 +150,11 @@ open_shop(struct shop *s, int64_t slots)
                                 .drain_timeout_ms = 60000,
                                 .output_head = 65536,
                                 .output_tail = 65536}};
-    if (bus_open(&s->bus, loop, &s->conf.bus, "worker-local", PATIENCE_MS, &e) <
+    if (worker_home_open(&s->home, name, state_dir, &e) < 0 ||
+        bus_open(&s->bus, loop, &s->conf.bus, "worker-local", PATIENCE_MS, &e) <
             0 ||
-        worker_open(&s->worker, s->bus, loop, &s->conf, &local_executor, local,
-                    &e) < 0)
+        worker_open(&s->worker, s->bus, loop, &s->conf, s->home,
+                    &local_executor, local, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
@@ -152,6 +163,7 @@ close_shop(struct shop *s)
 {
     worker_close(s->worker);
     bus_close(s->bus);
+    worker_home_close(s->home);
 }
 
 static inline void

@@ -1,5 +1,7 @@
 #include "tests/bus_fixture.h"
 
+#include <dirent.h>
+#include <signal.h>
 #include <unistd.h>
 
 /* --- durable messages ----------------------------------------------------- */
@@ -140,6 +142,76 @@ the_last_message_of_a_subject_is_read_or_absent(void **state)
     assert_int_equal(r.seq, 2);
     assert_true(r.stored_at_ms >= now - 5000);
     assert_true(r.stored_at_ms <= str_wall_ms() + 5000);
+}
+
+static void
+the_brokers_clock_is_known_from_what_it_stored(void **state)
+{
+    struct fixture *f = *state;
+    struct result old, new;
+    int64_t then;
+
+    assert_int_equal(bus_broker_ms(f->bus), 0);
+    make(f, "clock");
+    (void)publish(f, "clock.a", NULL, "x", BUS_ANY_REVISION);
+    run_for(f, 50);
+    (void)publish(f, "clock.b", NULL, "x", BUS_ANY_REVISION);
+    assert_int_equal(bus_broker_ms(f->bus), 0);
+    new = get_last(f, "clock", "clock.b");
+    then = bus_broker_ms(f->bus);
+    assert_true(then >= new.stored_at_ms);
+    old = get_last(f, "clock", "clock.a"); /* does not turn it back */
+    assert_true(old.stored_at_ms < new.stored_at_ms);
+    run_for(f, 50);
+    assert_true(bus_broker_ms(f->bus) >= then + 50);
+}
+
+static void
+a_description_of_a_stream_tells_the_brokers_clock(void **state)
+{
+    struct fixture *f = *state;
+    int64_t now = str_wall_ms();
+
+    make(f, "told");
+    (void)publish(f, "told.a", NULL, "x", BUS_ANY_REVISION);
+    assert_int_equal(bus_broker_ms(f->bus), 0);
+    api(f, "STREAM.INFO.told", "");
+    assert_true(bus_broker_ms(f->bus) >= now - 5000);
+    assert_true(bus_broker_ms(f->bus) <= str_wall_ms() + 5000);
+}
+
+/* --- threads -------------------------------------------------------------- */
+
+static void
+no_signal_lands_on_a_thread_of_the_library(void **state)
+{
+    const uint64_t asked = 1 << (SIGTERM - 1) | 1 << (SIGCHLD - 1);
+    struct dirent *d;
+    char path[300], line[256];
+    unsigned long long blocked;
+    int others = 0;
+    DIR *dir = opendir("/proc/self/task");
+
+    (void)state;
+    assert_non_null(dir);
+    while ((d = readdir(dir)) != NULL) {
+        FILE *f;
+
+        if (d->d_name[0] == '.' || strtol(d->d_name, NULL, 10) == getpid())
+            continue;
+        (void)snprintf(path, sizeof path, "/proc/self/task/%s/status",
+                       d->d_name);
+        f = fopen(path, "re");
+        while (f && fgets(line, sizeof line, f))
+            if (sscanf(line, "SigBlk: %llx", &blocked) == 1) {
+                assert_int_equal(blocked & asked, asked);
+                others++;
+            }
+        if (f)
+            (void)fclose(f);
+    }
+    (void)closedir(dir);
+    assert_true(others > 0);
 }
 
 static void
@@ -474,6 +546,9 @@ main(void)
         T(text_that_would_break_the_protocol_is_invalid),
         T(a_stream_that_is_full_is_unavailable),
         T(the_last_message_of_a_subject_is_read_or_absent),
+        T(the_brokers_clock_is_known_from_what_it_stored),
+        T(a_description_of_a_stream_tells_the_brokers_clock),
+        T(no_signal_lands_on_a_thread_of_the_library),
         T(messages_of_a_subject_are_walked_through_in_order),
         T(reading_a_stream_that_does_not_exist_is_no_absence),
         T(news_reaches_subscribers_until_they_leave),

@@ -221,6 +221,39 @@ another_workers_lost_claim_is_taken_over(void **state)
 }
 
 static void
+an_old_claim_is_watched_before_it_is_taken_over(void **state)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS, began;
+    bool never = false;
+    struct lookup l;
+    struct claim c;
+    struct shop s;
+
+    (void)state;
+    codec_init(CODEC_CLAIM, &c);
+    c.task = "watched";
+    c.attempt = 1;
+    c.worker = "other";
+    c.nonce = "theirs";
+    c.state = STATE_RUNNING;
+    c.lease_ms = 2000;
+    (void)put_claim(&c);
+    get_claim("watched", &l); /* the bus hears the broker's clock by that */
+    mem_pool_free(l.pool);
+    began = bus_broker_ms(bus);
+    assert_true(began > 0);
+    while (bus_broker_ms(bus) - began < 2000 && loop_now_ms() < until)
+        (void)loop_until(loop, &never, 5);
+    open_shop(&s, 1);
+    began = loop_now_ms();
+    submit_sh("watched", "true");
+    assert_int_equal(result("watched", 2)->state, STATE_SUCCEEDED);
+    /* Its holder may be alive, and only the broker have been away. */
+    assert_true(loop_now_ms() - began >= 2000 * 2 / 5);
+    close_shop(&s);
+}
+
+static void
 a_lost_task_that_must_not_repeat_ends_unknown(void **state)
 {
     struct shop s;
@@ -277,6 +310,33 @@ a_task_whose_claim_is_taken_is_killed_in_silence(void **state)
     submit_sh("next", "true");
     assert_int_equal(result("next", 1)->state, STATE_SUCCEEDED);
     assert_null(find_result("stolen", 1));
+    close_shop(&s);
+}
+
+static void
+a_task_closed_in_our_name_stays_closed(void **state)
+{
+    char script[600];
+    struct lookup l;
+    struct shop s;
+    pid_t pid;
+
+    (void)state;
+    open_shop(&s, 1);
+    submit_sh("closed", announcing("sleep 0.1", script, sizeof script));
+    pid = announced();
+    get_claim("closed", &l);
+    /* Who closes a lost attempt writes over its claim, nonce and all. */
+    l.claim.state = STATE_UNKNOWN;
+    (void)put_claim(&l.claim);
+    mem_pool_free(l.pool);
+    assert_true(is_gone(pid));
+    submit_sh("after-closed", "true");
+    assert_int_equal(result("after-closed", 1)->state, STATE_SUCCEEDED);
+    assert_null(find_result("closed", 1));
+    get_claim("closed", &l);
+    assert_int_equal(l.claim.state, STATE_UNKNOWN);
+    mem_pool_free(l.pool);
     close_shop(&s);
 }
 
@@ -574,8 +634,10 @@ main(void)
         cmocka_unit_test(the_definition_of_done_decides),
         cmocka_unit_test(what_is_over_is_emitted_again_and_not_run),
         cmocka_unit_test(another_workers_lost_claim_is_taken_over),
+        cmocka_unit_test(an_old_claim_is_watched_before_it_is_taken_over),
         cmocka_unit_test(a_lost_task_that_must_not_repeat_ends_unknown),
         cmocka_unit_test(a_task_whose_claim_is_taken_is_killed_in_silence),
+        cmocka_unit_test(a_task_closed_in_our_name_stays_closed),
         cmocka_unit_test(without_renewal_a_task_is_killed),
         cmocka_unit_test(a_short_outage_of_the_broker_costs_nothing),
         cmocka_unit_test(what_is_no_task_goes_to_the_dead_letters),

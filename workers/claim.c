@@ -112,11 +112,11 @@ take(struct job *j, const struct delivery_plan *plan)
 
 /* Decides by what stands in the bucket; found NULL: nothing. */
 static void
-plan(struct job *j, const struct claim *found, int64_t age_ms)
+plan(struct job *j, const struct claim *found, const struct claim_sight *sight)
 {
     struct delivery_plan p;
 
-    state_on_delivery(j->task, found, age_ms, str_wall_ms(), &p);
+    state_on_delivery(j->task, found, sight, str_wall_ms(), &p);
     switch (p.what) {
     case DELIVERY_START:
         if (found)
@@ -149,7 +149,7 @@ read_none(struct job *j, uint64_t revision)
         if (wrote)
             again_later(j); /* with the same nonce: not a second attempt */
         else
-            plan(j, NULL, 0);
+            plan(j, NULL, NULL);
         return;
     case PHASE_SETTLE:
         again_later(j);
@@ -179,27 +179,35 @@ read_ours(struct job *j, const struct claim *c, uint64_t revision)
         again_later(j);
         return;
     }
-    if (newer)
-        j->revision = revision;
-    if (newer && c->state == j->claim.state) {
+    if (!newer) {
+        again_later(j);
+        return;
+    }
+    j->revision = revision;
+    if (c->state == j->claim.state) {
         /* A write we had no answer to. */
         j->confirmed_ms = j->sent_ms;
         written(j);
-    } else if (state_is_terminal(c->state) && j->phase != PHASE_SETTLE) {
-        job_lost(j); /* closed over our head */
+    } else if (c->state == STATE_RUNNING) {
+        again_later(j); /* a renewal: the outcome goes over it */
     } else {
-        again_later(j);
+        job_lost(j); /* closed over our head, in our name */
     }
 }
 
 static void
 read_theirs(struct job *j, const struct claim *c, const struct bus_entry *entry)
 {
-    int64_t age_ms = str_wall_ms() - entry->stored_at_ms;
+    int64_t broker_ms = bus_broker_ms(j->w->bus);
+    struct claim_sight sight = {
+        .unchanged_ms = sights_unchanged_ms(j->w->sights, j->task->id,
+                                            entry->revision, loop_now_ms())};
 
+    sight.age_ms =
+        broker_ms ? broker_ms - entry->stored_at_ms : sight.unchanged_ms;
     j->revision = entry->revision;
     if (j->phase == PHASE_CLAIM)
-        plan(j, c, age_ms);
+        plan(j, c, &sight);
     else
         job_lost(j);
 }
@@ -255,7 +263,7 @@ claim_begin(struct job *j)
     /* At the first delivery there is hardly ever one: write without reading,
      * and read only if the bucket refuses. */
     if (j->msg->delivered == 1)
-        plan(j, NULL, 0);
+        plan(j, NULL, NULL);
     else
         read_claim(j);
 }

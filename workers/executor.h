@@ -21,6 +21,7 @@ struct run_order {
     uint32_t attempt;
     uint64_t fence;
     const char *mark;  /* "SHUNT_RUN=<nonce>", unique to this attempt */
+    const char *owner; /* "SHUNT_WORKER=...", the same in every life */
     struct sink *sink; /* where its output goes */
     /* Call when poll has something new to say, as the last act of a callback:
      * the run may be freed inside. Not from within start or cancel. */

@@ -1,6 +1,7 @@
 #include "workers/worker_private.h"
 
 #include "lib/codec.h"
+#include "lib/crash.h"
 #include "lib/dod.h"
 #include "lib/log.h"
 
@@ -23,16 +24,19 @@ source_of(const struct task *t)
     return *t->source ? t->source : "cli";
 }
 
-/* Publishes r until it is stored. */
-static void
-publish(struct job *j, const struct result *r, bus_stored_fn *fn, void *ctx)
+const char *
+job_result_subject(const struct job *j, char *out)
 {
-    struct worker *w = j->w;
-    char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
+    return subject_result(out, j->w->ex->name, source_of(j->task));
+}
+
+void
+worker_publish(struct worker *w, const char *subject, const struct result *r,
+               bus_stored_fn *fn, void *ctx)
+{
+    char id[TASK_ID_SIZE + 16];
     struct bus_publication p = {
-        .subject = subject_result(subject, w->ex->name, source_of(j->task)),
-        .id = id,
-        .expect = BUS_ANY_REVISION};
+        .subject = subject, .id = id, .expect = BUS_ANY_REVISION};
 
     (void)snprintf(id, sizeof id, "%s:%u", r->task, r->attempt);
     str_reset(&w->scratch);
@@ -59,7 +63,9 @@ on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
     struct job *j = ctx;
 
     (void)stored;
+    CRASH_POINT("worker.after_result");
     j->publishing = false;
+    job_unspool(j);
     if (e) {
         /* It will not be stored, ever: the claim has it, and whoever gets the
          * task next emits it from there. */
@@ -76,14 +82,18 @@ on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
 static void
 publish_and_settle(struct job *j)
 {
+    char subject[SUBJECT_SIZE];
+
     j->phase = PHASE_PUBLISH;
     j->publishing = true;
-    publish(j, &j->result, on_published, j);
+    worker_publish(j->w, job_result_subject(j, subject), &j->result,
+                   on_published, j);
 }
 
 void
 job_settled(struct job *j)
 {
+    CRASH_POINT("worker.after_outcome");
     log_info("task.ended",
              "task=%s attempt=%u state=%s exit=%d ms=%lld final=%s",
              j->task->id, j->result.attempt, state_name(j->result.state),
@@ -275,7 +285,7 @@ random_fraction(void)
 }
 
 void
-job_judge(struct job *j)
+job_weigh(struct job *j)
 {
     struct ending end;
     struct end_plan plan;
@@ -285,6 +295,8 @@ job_judge(struct job *j)
     if (j->sink)
         sink_result(j->sink, j->pool, &j->result);
     judge(j, &end);
+    end.exit_code = j->outcome.exit_code;
+    end.signal = j->outcome.signal;
     fill_outcome(j);
     state_on_end(j->task, &j->claim, &end, random_fraction(), &plan);
     j->result.reason = end.reason;
@@ -297,6 +309,13 @@ job_judge(struct job *j)
         j->result.retry_at_ms = j->result.finished_at_ms + j->delay_ms;
     j->claim.failed = plan.failed;
     fill_claim(j, plan.state);
+}
+
+void
+job_judge(struct job *j)
+{
+    job_weigh(j);
+    job_expect(j);
     claim_settle(j);
 }
 
@@ -423,12 +442,11 @@ void
 job_publish_prior(struct job *j)
 {
     char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
-    struct bus_publication p = {
-        .subject = subject_result(subject, j->w->ex->name, source_of(j->task)),
-        .id = id,
-        .data = j->prior.data,
-        .len = j->prior.len,
-        .expect = BUS_ANY_REVISION};
+    struct bus_publication p = {.subject = job_result_subject(j, subject),
+                                .id = id,
+                                .data = j->prior.data,
+                                .len = j->prior.len,
+                                .expect = BUS_ANY_REVISION};
 
     if (j->prior.len == 0)
         return;

@@ -1,6 +1,7 @@
 #include "workers/worker_private.h"
 
 #include "lib/codec.h"
+#include "lib/crash.h"
 #include "lib/log.h"
 
 #include <stdio.h>
@@ -121,6 +122,7 @@ void
 job_done(struct job *j)
 {
     bus_msg_done(j->msg);
+    CRASH_POINT("worker.after_ack");
     job_free(j);
 }
 
@@ -150,7 +152,8 @@ job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
     j->pool = pool;
     j->routed = *routed;
     j->task = routed->task;
-    j->deadline_ms = j->idle_ms = j->kill_ms = j->again_ms = INT64_MAX;
+    j->deadline_ms = j->idle_ms = j->kill_ms = INT64_MAX;
+    j->again_ms = j->spool_ms = INT64_MAX;
     j->began_ms = j->ended_ms = loop_now_ms();
     j->confirmed_ms = clock_ms();
     codec_init(CODEC_CLAIM, &j->claim);
@@ -162,6 +165,7 @@ job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
 /* --- running ------------------------------------------------------------- */
 
 static void start_ready(struct worker *w);
+static bool fence_off(struct job *j);
 
 static void
 on_output_done(void *ctx)
@@ -183,7 +187,9 @@ job_ended(struct job *j)
     if (j->cause == CAUSE_LOST) {
         job_drop(j);
     } else {
+        CRASH_POINT("worker.after_exit");
         j->phase = PHASE_OUTPUT;
+        job_expect(j);
         sink_finish(j->sink, on_output_done, j);
     }
     start_ready(w);
@@ -253,10 +259,13 @@ job_start(struct job *j)
                               .attempt = j->claim.attempt,
                               .fence = j->claim.fence,
                               .mark = j->mark,
+                              .owner = worker_home_mark(w->home),
                               .changed = on_changed,
                               .ctx = j};
     struct err e;
 
+    if (fence_off(j))
+        return; /* the answer to our claim is too old: we were frozen */
     j->began_ms = loop_now_ms();
     j->sink = sink_open(w->bus, w->loop, &sc, j->task->id, j->claim.attempt,
                         j->claim.fence);
@@ -267,6 +276,7 @@ job_start(struct job *j)
     }
     j->phase = PHASE_RUN;
     w->running++;
+    CRASH_POINT("worker.after_start");
     log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
              j->claim.attempt, (unsigned long long)j->claim.fence);
     tell_started(j);
@@ -294,6 +304,7 @@ job_claimed(struct job *j)
 {
     struct worker *w = j->w;
 
+    CRASH_POINT("worker.after_claim");
     job_publish_prior(j);
     j->again_ms = INT64_MAX;
     j->began_ms = j->ended_ms = loop_now_ms();
@@ -344,10 +355,12 @@ void
 job_lost(struct job *j)
 {
     log_warn("task.lost", "task=%s attempt=%u", j->task->id, j->claim.attempt);
-    if (j->phase == PHASE_RUN || j->phase == PHASE_READY)
+    if (j->phase == PHASE_RUN || j->phase == PHASE_READY) {
         job_cancel(j, CAUSE_LOST, true);
-    else
-        job_drop(j);
+        return;
+    }
+    job_superseded(j);
+    job_drop(j);
 }
 
 /* True if j was given up: no renewal was confirmed for too long. */
@@ -375,6 +388,8 @@ worker_beat(struct worker *w)
         next = j->next;
         if (j->cause == CAUSE_LOST || fence_off(j))
             continue;
+        if (j->phase == PHASE_RUN)
+            CRASH_POINT("worker.mid_run");
         bus_msg_progress(j->msg);
         if (j->phase == PHASE_READY || j->phase == PHASE_RUN ||
             j->phase == PHASE_OUTPUT)
@@ -392,13 +407,15 @@ static int64_t
 due_of(const struct job *j)
 {
     return least(least(j->deadline_ms, j->idle_ms),
-                 least(j->kill_ms, j->again_ms));
+                 least(j->kill_ms, least(j->again_ms, j->spool_ms)));
 }
 
 /* What is due for j. It may be freed. */
 static void
 job_due(struct job *j, int64_t now)
 {
+    if (j->spool_ms <= now)
+        job_spool(j);
     if (j->again_ms <= now) {
         j->again_ms = INT64_MAX;
         if (fence_off(j))
@@ -435,6 +452,7 @@ on_due(void *ctx)
         if (due_of(j) <= now)
             job_due(j, now);
     }
+    worker_sync_spool(w);
     for (j = w->jobs; j; j = j->next)
         next_ms = least(next_ms, due_of(j));
     worker_due(w, next_ms);

@@ -1,6 +1,7 @@
 #include "workers/worker_private.h"
 
 #include "lib/codec.h"
+#include "lib/crash.h"
 #include "lib/log.h"
 #include "lib/topology.h"
 
@@ -26,6 +27,7 @@ on_task(void *ctx, struct bus_msg *m)
     struct routed_task routed;
     struct err e;
 
+    CRASH_POINT("worker.after_fetch");
     if (codec_decode(CODEC_ROUTED_TASK, m->data, m->len, pool, &routed, &e) <
         0) {
         worker_dead_letter(w, m, e.msg);
@@ -81,6 +83,7 @@ on_bus(void *ctx, enum bus_event event, const char *text)
     switch (event) {
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(w->bus));
+        resend_start(w);
         return;
     case BUS_DOWN:
         log_warn("bus.down", "url=%s", bus_url(w->bus));
@@ -125,6 +128,9 @@ hand_back(struct worker *w, bool hard)
         else
             job_cancel(j, CAUSE_PREEMPT, hard);
     }
+    for (j = w->jobs; j; j = j->next)
+        job_spool(j); /* we may not be there when it is confirmed */
+    worker_sync_spool(w);
     worker_check_drained(w);
 }
 
@@ -180,8 +186,7 @@ name_worker(struct worker *w)
 {
     if (gethostname(w->host, sizeof w->host - 1) < 0)
         w->host[0] = '\0';
-    subject_token_from(*w->conf->name ? w->conf->name : w->host, "worker",
-                       w->name);
+    (void)str_copy(w->name, sizeof w->name, worker_home_name(w->home));
     w->slots = (unsigned)w->conf->slots;
     if (w->slots == 0) {
         long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -244,14 +249,16 @@ on_beat(void *ctx)
 
 int
 worker_open(struct worker **out, struct bus *b, struct loop *l,
-            const struct worker_conf *conf, const struct executor *ex,
-            void *ex_ctx, struct err *e)
+            const struct worker_conf *conf, const struct worker_home *home,
+            const struct executor *ex, void *ex_ctx, struct err *e)
 {
     struct worker *w = MEM_NEW(struct worker);
 
     w->bus = b;
     w->loop = l;
     w->conf = conf;
+    w->home = home;
+    w->sights = sights_new();
     w->ex = ex;
     w->ex_ctx = ex_ctx;
     srandom((unsigned)getpid() ^ (unsigned)clock_ms()); /* for jitter */
@@ -269,6 +276,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     }
     bus_on_event(b, on_bus, w);
     w->beat = loop_timer_start(l, w->beat_ms, w->beat_ms, on_beat, w);
+    resend_start(w);
     for (size_t i = 0; i < w->n_lanes; i++)
         bus_consumer_window(w->lanes[i].consumer, w->slots);
     worker_heartbeat(w);
@@ -289,8 +297,12 @@ worker_close(struct worker *w)
         bus_consumer_close(w->lanes[i].consumer);
     bus_unsubscribe(w->cancels);
     bus_unsubscribe(w->drains);
+    for (struct job *j = w->jobs; j; j = j->next)
+        job_spool(j);
+    worker_sync_spool(w);
     while (w->jobs)
         job_drop(w->jobs);
+    resend_free(w);
     worker_drop_burials(w);
     bus_forget(w->bus, w);
     loop_timer_stop(w->beat);
@@ -299,6 +311,7 @@ worker_close(struct worker *w)
     loop_timer_stop(w->drain_timer);
     str_free(&w->scratch);
     mem_pool_free(w->scratch_pool);
+    sights_free(w->sights);
     mem_free(w->lanes);
     mem_free(w);
 }

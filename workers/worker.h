@@ -4,7 +4,9 @@
  *
  * The order is the promise (DESIGN section 4): a claim is confirmed before
  * anything runs, the claim holds the outcome before the result is published,
- * the result is stored before the task is acknowledged.
+ * the result is stored before the task is acknowledged. An outcome that the
+ * broker does not confirm within a second is written to disk, and sent from
+ * there by the next life if this one does not get to it.
  *
  * Thread: the loop thread.
  */
@@ -15,6 +17,7 @@
 #include "lib/conf.h"
 #include "lib/loop.h"
 #include "workers/executor.h"
+#include "workers/home.h"
 
 struct worker;
 
@@ -22,6 +25,7 @@ struct worker_conf {
     struct bus_conf bus;
     int64_t connect_timeout_ms;
     char *name;               /* "" is the host's name */
+    char *state_dir;          /* "": see workers/home.h */
     char **lanes;             /* of the executor's backend */
     int64_t slots;            /* tasks at once; 0: one per processor */
     int64_t lease_ms;         /* silence after which a claim is lost */
@@ -38,6 +42,9 @@ struct worker_conf {
                 3600000, "how long to wait for the broker at start"),          \
         CONF_STR(T, F.name, "worker.name", "",                                 \
                  "name on the bus; the host's name if empty"),                 \
+        CONF_STR(T, F.state_dir, "worker.state_dir", "",                       \
+                 "keeps outcomes the broker has not confirmed; "               \
+                 "$XDG_STATE_HOME/shunt/worker-NAME if empty"),                \
         CONF_INT(T, F.slots, "worker.slots", "0", 0, 10000,                    \
                  "tasks at once; 0: one per processor"),                       \
         CONF_MS(T, F.lease_ms, "worker.lease", "30s", 1500, 600000,            \
@@ -54,12 +61,13 @@ struct worker_conf {
                    67108864, "output kept from the end beyond that")
 
 /*
- * Binds to the lanes and starts pulling. On 0 the caller owns *out. The
- * executor and its ctx must outlive the worker.
+ * Binds to the lanes and starts pulling; sends what an earlier life has left
+ * in the home. On 0 the caller owns *out. Home, executor and its ctx must
+ * outlive the worker.
  */
 int worker_open(struct worker **out, struct bus *b, struct loop *l,
-                const struct worker_conf *conf, const struct executor *ex,
-                void *ex_ctx, struct err *e);
+                const struct worker_conf *conf, const struct worker_home *home,
+                const struct executor *ex, void *ex_ctx, struct err *e);
 
 /*
  * For loop_on_term: the first call takes nothing new, lets running tasks

@@ -6,6 +6,7 @@
  * news.c     heartbeats
  * claim.c    the claim of an attempt: take, renew, settle by compare-and-set
  * finish.c   what an end means, and the way of an outcome to the bus
+ * resend.c   outcomes the broker has not confirmed: to disk, and from there
  *
  * A job is one delivery and moves through the phases in order. Each function
  * named job_* or claim_* may free the job: callers do not touch it afterwards.
@@ -18,12 +19,15 @@
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "lib/subject.h"
+#include "workers/outcomes.h"
+#include "workers/sight.h"
 #include "workers/worker.h"
 
 enum {
     BEAT_MOST_MS = 10000, /* between heartbeats: a third of the ack wait */
     PUT_TIMEOUT_MS = 5000,
-    AGAIN_MS = 500, /* before a write that failed is tried again */
+    AGAIN_MS = 500,        /* before a write that failed is tried again */
+    UNCONFIRMED_MS = 1000, /* an outcome for so long: it goes to disk */
     JOB_BUCKETS = 256,
     NONCE_SIZE = 25,
 };
@@ -71,6 +75,8 @@ struct job {
     bool settle_next;   /* the outcome waits for the renewal on its way */
     bool publishing;    /* a result is on its way */
     bool closing;       /* the claim being written is another attempt's */
+    bool own;           /* the outcome is of an attempt of ours */
+    bool spooled;       /* and there is a file of it */
     struct claim claim; /* as last written, or about to be */
     uint64_t revision;  /* of the claim in the bucket; 0: none */
     char nonce[NONCE_SIZE];
@@ -78,7 +84,8 @@ struct job {
     char why[256];        /* reason of a cancel or a failed start */
     int64_t sent_ms;      /* when the write on its way left, clock_ms */
     int64_t confirmed_ms; /* when the last write that arrived left */
-    int64_t deadline_ms, idle_ms, kill_ms, again_ms; /* INT64_MAX: none */
+    /* When each is due; INT64_MAX: never. */
+    int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms;
     int64_t delay_ms;           /* of the next delivery, if not final */
     int64_t began_ms, ended_ms; /* of the run, monotonic */
     struct run *run;
@@ -100,6 +107,7 @@ struct worker {
     struct bus *bus;
     struct loop *loop;
     const struct worker_conf *conf;
+    const struct worker_home *home;
     const struct executor *ex;
     void *ex_ctx;
     char name[SUBJECT_TOKEN_MAX + 1];
@@ -116,6 +124,10 @@ struct worker {
     struct str scratch;
     struct mem_pool *scratch_pool;
     struct burial *burials; /* dead letters on their way */
+    struct sights *sights;
+    struct resend *resend;
+    bool unsynced;      /* outcomes were written, their names are not safe */
+    bool spool_failing; /* said so already */
     struct bus_sub *cancels, *drains;
     struct loop_timer *beat, *due, *news, *drain_timer;
     int64_t due_ms; /* when due fires; INT64_MAX: never */
@@ -123,7 +135,11 @@ struct worker {
     bool busy_told, draining, handing_back, stopped;
 };
 
-/* Monotonic and counting through a suspend: what leases are measured with. */
+/*
+ * What leases are measured with: CLOCK_BOOTTIME, which counts what
+ * CLOCK_MONOTONIC counts and the time of a suspend as well. So what is fresh
+ * by this clock is fresh by both.
+ */
 int64_t clock_ms(void);
 
 /* --- worker.c --- */
@@ -169,7 +185,33 @@ void claim_settle(struct job *j);
 /* again_ms has come. */
 void claim_again(struct job *j);
 
+/* --- resend.c --- */
+
+/* The outcome of the run that has ended is to be confirmed from now on: soon,
+ * or it goes to disk. */
+void job_expect(struct job *j);
+/* Writes the outcome to disk, if it has one of its own that is not there. */
+void job_spool(struct job *j);
+/* The result is stored: the file is no longer needed. */
+void job_unspool(struct job *j);
+/* The claim has moved on: the file is set aside. */
+void job_superseded(struct job *j);
+/* Makes the names of what was written durable, at once for many. */
+void worker_sync_spool(struct worker *w);
+/* Sends what lies on disk and belongs to no job in hand; at start, and each
+ * time the broker is back. */
+void resend_start(struct worker *w);
+void resend_free(struct worker *w);
+
 /* --- finish.c --- */
+
+/* Fills j->result and j->claim with the outcome of the attempt that is over. */
+void job_weigh(struct job *j);
+/* Where results of that task go; out has SUBJECT_SIZE. */
+const char *job_result_subject(const struct job *j, char *out);
+/* Publishes r until it is stored, without its output if that is too much. */
+void worker_publish(struct worker *w, const char *subject,
+                    const struct result *r, bus_stored_fn *fn, void *ctx);
 
 /* The attempt is over, with all its output stored: judges it. */
 void job_judge(struct job *j);

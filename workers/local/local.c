@@ -132,7 +132,7 @@ build_env(struct run *r)
     const struct task *t = r->order.task;
     size_t n = r->local->n_env;
 
-    r->env = mem_pool_alloc(r->pool, (n + t->n_env + 5) * sizeof *r->env);
+    r->env = mem_pool_alloc(r->pool, (n + t->n_env + 6) * sizeof *r->env);
     memcpy(r->env, r->local->env, n * sizeof *r->env);
     for (size_t i = 0; i < t->n_env; i++)
         put_env(
@@ -145,6 +145,7 @@ build_env(struct run *r)
     put_env(r->env, &n,
             mem_pool_printf(r->pool, "SHUNT_FENCE=%" PRIu64, r->order.fence));
     put_env(r->env, &n, r->order.mark);
+    put_env(r->env, &n, r->order.owner);
     r->exec_simple = true;
     for (size_t i = 0; i < n; i++)
         if (alters_shells(r->env[i]))

@@ -7,8 +7,9 @@
  * is proven gone.
  *
  * Programs see the worker's own environment without its secrets and settings,
- * then SHUNT_TASK_ID, SHUNT_ATTEMPT, SHUNT_FENCE and SHUNT_RUN, then the
- * task's env. Their input is /dev/null.
+ * then the task's env, then
+ * SHUNT_TASK_ID, SHUNT_ATTEMPT, SHUNT_FENCE, SHUNT_RUN and SHUNT_WORKER. Their
+ * input is /dev/null.
  *
  * Exit codes are a shell's: 127 not found, 126 not executable, 128+n for
  * signal n; 125 means that the task could not be set up (no such workdir).

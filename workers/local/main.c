@@ -4,18 +4,22 @@
  * Reads    tasks.local.<lane>, $KV.control.cancel.*, ctl.local.<worker>
  * Writes   results.local.<source>, logs.<task>, dead.local, claims.local.*,
  *          started.<task>, hb.local.<worker>
+ *          worker.state_dir: outcomes the broker has not confirmed
  * Config   the worker and local sections of config.yaml, see options below
  * Signals  TERM and INT take nothing new, let tasks finish for
  *          worker.drain_timeout, then hand them back; a second one kills
  * Exit     0 asked to stop, 1 could not start or was denied by the bus
+ *
+ * What an earlier life of this worker has left running is killed at start.
  */
 #include "lib/conf.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "workers/local/local.h"
+#include "workers/local/stray.h"
 #include "workers/worker.h"
 
-#include <signal.h>
+enum { STRAYS_MS = 5000 };
 
 struct main_conf {
     struct worker_conf worker;
@@ -34,19 +38,22 @@ static const struct conf_opt options[] = {
 static const char about[] =
     "shunt-worker-local - runs tasks as child processes on this machine";
 
-/*
- * While the bus starts its threads: they inherit what is blocked. The end of a
- * child that came to one of them would interrupt its wait, which the library
- * takes for the end of the connection.
- */
-static void
-block_sigchld(int how)
+/* Kills what an earlier life has left before any of it can run again. */
+static int
+open_home(struct worker_home **out, const struct worker_conf *conf,
+          struct err *e)
 {
-    sigset_t set;
+    int left;
 
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGCHLD);
-    (void)pthread_sigmask(how, &set, NULL);
+    if (worker_home_open(out, conf->name, conf->state_dir, e) < 0)
+        return -1;
+    left = stray_kill(worker_home_mark(*out), STRAYS_MS);
+    if (left > 0)
+        log_error("worker.strays",
+                  "left=%d note=\"an earlier life of this worker started "
+                  "them, and they do not end\"",
+                  left);
+    return 0;
 }
 
 int
@@ -55,6 +62,7 @@ main(int argc, char **argv)
     struct main_conf conf = {0};
     struct loop *loop = NULL;
     struct bus *bus = NULL;
+    struct worker_home *home = NULL;
     struct local *local = NULL;
     struct worker *worker = NULL;
     struct err e = {0};
@@ -62,17 +70,15 @@ main(int argc, char **argv)
 
     mem_setup();
     log_open("worker-local");
-    block_sigchld(SIG_BLOCK);
     if (conf_load(&conf, options, about, argc, argv, &e) < 0 ||
-        loop_open(&loop, &e) < 0 ||
+        open_home(&home, &conf.worker, &e) < 0 || loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf.worker.bus, "worker-local",
                  conf.worker.connect_timeout_ms, &e) < 0 ||
         local_open(&local, loop, conf.shell, conf.worker.grace_ms, &e) < 0 ||
-        worker_open(&worker, bus, loop, &conf.worker, &local_executor, local,
-                    &e) < 0) {
+        worker_open(&worker, bus, loop, &conf.worker, home, &local_executor,
+                    local, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
     } else {
-        block_sigchld(SIG_UNBLOCK);
         loop_on_term(loop, worker_drain, worker);
         rc = loop_run(loop); /* until drained, or until the bus gives up */
     }
@@ -81,6 +87,7 @@ main(int argc, char **argv)
     local_close(local);
     bus_close(bus);
     loop_close(loop); /* runs the last close callbacks */
+    worker_home_close(home);
     conf_free(&conf, options);
     return rc;
 }

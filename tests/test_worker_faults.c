@@ -1,0 +1,558 @@
+/*
+ * What a worker promises when it is frozen, killed, or left by its broker: the
+ * real program in a process of its own, with a short lease.
+ */
+#include "tests/shop.h"
+
+#include "lib/procfs.h"
+#include "workers/outcomes.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+/* A worker's process. */
+struct hand {
+    pid_t pid;
+    const char *name;
+    char state[200], log[200];
+};
+
+static bool never;
+
+static int
+setup_alone(void **state)
+{
+    int rc = setup(state);
+
+    /* The workers' children are theirs, and ours are waited for here. */
+    local_close(local);
+    local = NULL;
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 0);
+    return rc;
+}
+
+static void
+exec_worker(const struct hand *h, const char *lease)
+{
+    const char *bin = getenv("SHUNT_BIN");
+    char path[PATH_MAX];
+    int fd = open(h->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)dup2(fd, 1);
+    (void)dup2(fd, 2);
+    (void)setenv("SHUNT_LOG", "debug", 1);
+    (void)setenv("SHUNT_CONFIG", "/dev/null", 1);
+    (void)snprintf(path, sizeof path, "%s/shunt-worker-local",
+                   bin && *bin ? bin : "build/bin");
+    (void)execl(path, path, "--bus-url", broker_url(broker), "--worker-name",
+                h->name, "--worker-state-dir", h->state, "--worker-lease",
+                lease, "--worker-slots", "1", "--worker-grace", "300ms",
+                "--worker-drain-timeout", "20s", (char *)NULL);
+    _exit(127);
+}
+
+static void
+hire(struct hand *h, const char *name, const char *lease)
+{
+    *h = (struct hand){.name = name};
+    (void)snprintf(h->state, sizeof h->state, "%s/%s", folder, name);
+    (void)snprintf(h->log, sizeof h->log, "%s/%s.log", folder, name);
+    h->pid = fork();
+    assert_true(h->pid >= 0);
+    if (h->pid == 0)
+        exec_worker(h, lease);
+}
+
+/* How often text stands in the log. */
+static int
+told(const struct hand *h, const char *text)
+{
+    char line[2048];
+    FILE *f = fopen(h->log, "re");
+    int n = 0;
+
+    while (f && fgets(line, sizeof line, f))
+        if (strstr(line, text))
+            n++;
+    if (f)
+        (void)fclose(f);
+    return n;
+}
+
+static void
+wait_told(const struct hand *h, const char *text, int times)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+
+    while (told(h, text) < times && loop_now_ms() < until)
+        (void)loop_until(loop, &never, 10);
+    if (told(h, text) < times)
+        fail_msg("%s does not say %s", h->log, text);
+}
+
+static int
+wait_end(struct hand *h)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+    int status = 0;
+    pid_t pid = 0;
+
+    while ((pid = waitpid(h->pid, &status, WNOHANG)) == 0 &&
+           loop_now_ms() < until)
+        (void)loop_until(loop, &never, 10);
+    assert_int_equal(pid, h->pid);
+    h->pid = 0;
+    return status;
+}
+
+static void
+strike(struct hand *h)
+{
+    (void)kill(h->pid, SIGKILL);
+    (void)wait_end(h);
+}
+
+static void
+dismiss(struct hand *h)
+{
+    (void)kill(h->pid, SIGTERM);
+    assert_int_equal(wait_end(h), 0);
+}
+
+/* Ended, and perhaps not waited for by the first process. */
+static bool
+has_ended(pid_t pid)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+    struct procfs_stat st;
+
+    while (procfs_stat(pid, &st) && procfs_alive(&st) && loop_now_ms() < until)
+        (void)loop_until(loop, &never, 10);
+    return !procfs_stat(pid, &st) || !procfs_alive(&st);
+}
+
+static void
+touch(const char *name)
+{
+    char path[300];
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    (void)fclose(f);
+}
+
+static bool
+exists(const struct hand *h, const char *below)
+{
+    char path[500];
+
+    (void)snprintf(path, sizeof path, "%s/outcomes/%s", h->state, below);
+    return access(path, F_OK) == 0;
+}
+
+static void
+wait_exists(const struct hand *h, const char *below, bool wanted)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+
+    while (exists(h, below) != wanted && loop_now_ms() < until)
+        (void)loop_until(loop, &never, 10);
+    assert_int_equal(exists(h, below), wanted);
+}
+
+static void
+wait_bus(void)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+
+    while (!bus_is_up(bus) && loop_now_ms() < until)
+        (void)loop_until(loop, &never, 10);
+    assert_true(bus_is_up(bus));
+}
+
+/* Each attempt adds its number to a file. */
+static void
+assert_runs(const char *id, const char *want)
+{
+    char path[300], text[64] = "";
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "%s/runs-%s", folder, id);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    (void)!fread(text, 1, sizeof text - 1, f);
+    (void)fclose(f);
+    assert_string_equal(text, want);
+}
+
+/* Counts itself and says that it runs; attempt 1 waits for the file go-<id>,
+ * later ones do not. */
+static void
+submit_waiting(const char *id)
+{
+    char script[800];
+
+    (void)snprintf(script, sizeof script,
+                   "printf $SHUNT_ATTEMPT >>%s/runs-%s; "
+                   "[ $SHUNT_ATTEMPT = 1 ] || exit 0; "
+                   "echo $$ >%s/new; mv %s/new %s/file; "
+                   "until [ -e %s/go-%s ]; do sleep 0.05; done; echo through",
+                   folder, id, folder, folder, folder, folder, id);
+    submit_sh(id, script);
+}
+
+static void
+assert_only_lost(const char *id)
+{
+    for (size_t i = 0; i < seen.n; i++)
+        if (strcmp(seen.r[i].task, id) == 0 && seen.r[i].attempt == 1)
+            assert_int_equal(seen.r[i].state, STATE_LOST);
+}
+
+/* --- frozen -------------------------------------------------------------- */
+
+static void
+a_frozen_worker_kills_its_task_when_it_wakes(void **state)
+{
+    struct hand a, b;
+    pid_t pid;
+
+    (void)state;
+    hire(&a, "frozen-a", "3s");
+    submit_waiting("frozen");
+    pid = announced();
+    (void)kill(a.pid, SIGSTOP);
+    hire(&b, "frozen-b", "3s");
+    submit_waiting("frozen"); /* the copy a reconcile sends */
+    assert_int_equal(result("frozen", 2)->state, STATE_SUCCEEDED);
+    assert_string_equal(result("frozen", 2)->worker, "frozen-b");
+    assert_int_equal(kill(pid, 0), 0);
+    (void)kill(a.pid, SIGCONT);
+    assert_true(has_ended(pid));
+    /* It goes on with other work. */
+    dismiss(&b);
+    submit_sh("frozen-next", "true");
+    assert_string_equal(result("frozen-next", 1)->worker, "frozen-a");
+    assert_only_lost("frozen");
+    assert_runs("frozen", "12");
+    dismiss(&a);
+}
+
+static void
+what_ended_while_its_worker_was_frozen_never_wins(void **state)
+{
+    struct hand a, b;
+    struct lookup l;
+    pid_t pid;
+
+    (void)state;
+    hire(&a, "stale-a", "3s");
+    submit_waiting("stale");
+    pid = announced();
+    (void)kill(a.pid, SIGSTOP);
+    hire(&b, "stale-b", "3s");
+    submit_waiting("stale");
+    assert_int_equal(result("stale", 2)->state, STATE_SUCCEEDED);
+    touch("go-stale");
+    assert_true(has_ended(pid));
+    (void)kill(a.pid, SIGCONT);
+    dismiss(&b);
+    submit_sh("stale-next", "true");
+    assert_string_equal(result("stale-next", 1)->worker, "stale-a");
+    assert_only_lost("stale");
+    get_claim("stale", &l);
+    assert_int_equal(l.claim.attempt, 2);
+    assert_string_equal(l.claim.worker, "stale-b");
+    mem_pool_free(l.pool);
+    dismiss(&a);
+}
+
+/* --- the broker is away -------------------------------------------------- */
+
+/* The outcome of a run that ended without a broker lies on disk, and the
+ * worker is gone. */
+static void
+leave_outcome(struct hand *h, const char *id, const char *file)
+{
+    char go[60];
+
+    hire(h, id, "30s");
+    submit_waiting(id);
+    (void)announced();
+    broker_kill(broker);
+    (void)snprintf(go, sizeof go, "go-%s", id);
+    touch(go);
+    wait_exists(h, file, true);
+    strike(h);
+    broker_restart(broker);
+    wait_bus();
+    assert_null(find_result(id, 1));
+}
+
+static void
+an_outcome_survives_broker_and_worker(void **state)
+{
+    const struct result *r;
+    struct hand h;
+
+    (void)state;
+    leave_outcome(&h, "spooled", "spooled-1");
+    hire(&h, "spooled", "30s");
+    r = result("spooled", 1);
+    assert_int_equal(r->state, STATE_SUCCEEDED);
+    assert_true(r->final);
+    assert_output(r, "through\n");
+    wait_exists(&h, "spooled-1", false);
+    submit_waiting("spooled");
+    submit_sh("spooled-next", "true");
+    (void)result("spooled-next", 1);
+    assert_null(find_result("spooled", 2));
+    assert_runs("spooled", "1");
+    dismiss(&h);
+}
+
+static void
+an_outcome_whose_task_has_gone_on_is_set_aside(void **state)
+{
+    struct claim c;
+    struct hand h;
+
+    (void)state;
+    leave_outcome(&h, "late", "late-1");
+    codec_init(CODEC_CLAIM, &c);
+    c.task = "late";
+    c.attempt = 2;
+    c.worker = "other";
+    c.nonce = "theirs";
+    c.state = STATE_RUNNING;
+    c.lease_ms = 600000;
+    (void)put_claim(&c);
+    hire(&h, "late", "30s");
+    wait_exists(&h, "superseded/late-1", true);
+    assert_false(exists(&h, "late-1"));
+    assert_int_equal(told(&h, "outcome.superseded"), 1);
+    submit_sh("late-next", "true");
+    (void)result("late-next", 1);
+    assert_null(find_result("late", 1));
+    dismiss(&h);
+}
+
+static void
+an_outcome_that_is_confirmed_late_leaves_no_file(void **state)
+{
+    struct hand h;
+
+    (void)state;
+    hire(&h, "short", "30s");
+    submit_waiting("short");
+    (void)announced();
+    broker_kill(broker);
+    touch("go-short");
+    wait_exists(&h, "short-1", true);
+    broker_restart(broker);
+    wait_bus();
+    assert_int_equal(result("short", 1)->state, STATE_SUCCEEDED);
+    wait_exists(&h, "short-1", false);
+    assert_runs("short", "1");
+    dismiss(&h);
+}
+
+static void
+an_outcome_that_finds_no_disk_is_tried_again(void **state)
+{
+    char path[300], aside[320];
+    struct hand h;
+
+    (void)state;
+    hire(&h, "full", "30s");
+    submit_waiting("full");
+    (void)announced();
+    (void)snprintf(path, sizeof path, "%s/outcomes", h.state);
+    (void)snprintf(aside, sizeof aside, "%s/superseded", path);
+    assert_int_equal(rmdir(aside), 0);
+    assert_int_equal(rmdir(path), 0);
+    broker_kill(broker);
+    touch("go-full");
+    wait_told(&h, "outcome.not_spooled", 1);
+    assert_int_equal(mkdir(path, 0700), 0);
+    wait_exists(&h, "full-1", true);
+    assert_int_equal(told(&h, "outcome.not_spooled"), 1);
+    broker_restart(broker);
+    wait_bus();
+    assert_int_equal(result("full", 1)->state, STATE_SUCCEEDED);
+    dismiss(&h);
+}
+
+static void
+a_write_without_an_answer_is_read_before_anything_follows(void **state)
+{
+    const struct result *r;
+    struct hand h;
+    size_t n = 0;
+
+    (void)state;
+    hire(&h, "mute", "30s");
+    submit_waiting("mute");
+    (void)announced();
+    broker_freeze(broker, true);
+    touch("go-mute");
+    wait_told(&h, "claim.write", 1); /* it was sent, and timed out */
+    broker_freeze(broker, false);
+    r = result("mute", 1);
+    assert_int_equal(r->state, STATE_SUCCEEDED);
+    submit_sh("mute-next", "true");
+    (void)result("mute-next", 1);
+    for (size_t i = 0; i < seen.n; i++)
+        n += strcmp(seen.r[i].task, "mute") == 0;
+    assert_int_equal(n, 1);
+    assert_runs("mute", "1");
+    dismiss(&h);
+}
+
+/* --- killed -------------------------------------------------------------- */
+
+static void
+what_a_killed_worker_left_running_is_gone_before_the_next_attempt(void **state)
+{
+    char script[800];
+    struct hand h;
+    pid_t pid;
+
+    (void)state;
+    hire(&h, "killed", "3s");
+    /* The grandchild moves to a session of its own and outlives them all. */
+    (void)snprintf(script, sizeof script,
+                   "cd %s; printf $SHUNT_ATTEMPT >>runs-killed; "
+                   "if [ $SHUNT_ATTEMPT = 2 ]; then "
+                   "case $(cut -d' ' -f3 /proc/$(cat child)/stat) in "
+                   "''|Z) exit 0;; *) exit 7;; esac; fi; "
+                   "setsid sleep 1000 & echo $! >child; "
+                   "cp child new; mv new file; wait",
+                   folder);
+    submit_sh("killed", script);
+    pid = announced();
+    strike(&h);
+    assert_int_equal(kill(pid, 0), 0);
+    hire(&h, "killed", "3s");
+    assert_true(has_ended(pid));
+    wait_told(&h, "worker.stray", 1);
+    submit_sh("killed", script);
+    assert_int_equal(result("killed", 2)->exit_code, 0);
+    assert_runs("killed", "12");
+    dismiss(&h);
+}
+
+static void
+two_workers_of_one_name_do_not_share_a_folder(void **state)
+{
+    struct hand a, b;
+
+    (void)state;
+    hire(&a, "single", "30s");
+    wait_told(&a, "worker.ready", 1);
+    hire(&b, "single", "30s");
+    assert_int_equal(wait_end(&b), 1 << 8);
+    assert_int_equal(told(&b, "runs already on this machine"), 1);
+    dismiss(&a);
+    hire(&b, "single", "30s"); /* the lock has gone with it */
+    wait_told(&b, "worker.ready", 2);
+    dismiss(&b);
+}
+
+/* --- stopping ------------------------------------------------------------ */
+
+struct words {
+    bool draining, stopped;
+};
+
+static void
+on_heartbeat(void *ctx, const struct bus_note *note)
+{
+    struct mem_pool *pool = mem_pool_new();
+    struct words *w = ctx;
+    struct heartbeat h;
+    struct err e;
+
+    assert_int_equal(
+        codec_decode(CODEC_HEARTBEAT, note->data, note->len, pool, &h, &e), 0);
+    if (h.draining && !h.stopped)
+        w->draining = true;
+    if (h.stopped)
+        w->stopped = w->draining;
+    mem_pool_free(pool);
+}
+
+static void
+a_worker_drained_over_the_bus_says_stopping_and_stopped(void **state)
+{
+    char subject[SUBJECT_SIZE], hb[SUBJECT_SIZE];
+    struct words w = {0};
+    struct bus_sub *sub;
+    struct hand h;
+    struct err e;
+
+    (void)state;
+    assert_int_equal(bus_subscribe(bus,
+                                   subject_heartbeat(hb, "local", "drained"),
+                                   on_heartbeat, &w, &sub, &e),
+                     0);
+    hire(&h, "drained", "30s");
+    submit_waiting("drained");
+    (void)announced();
+    bus_send(bus, subject_drain(subject, "local", "drained"), "", 0);
+    assert_true(loop_until(loop, &w.draining, PATIENCE_MS));
+    assert_false(w.stopped);
+    touch("go-drained");
+    assert_int_equal(result("drained", 1)->state, STATE_SUCCEEDED);
+    assert_int_equal(wait_end(&h), 0);
+    assert_true(loop_until(loop, &w.stopped, PATIENCE_MS));
+    bus_unsubscribe(sub);
+}
+
+static void
+the_second_term_kills_what_the_first_let_run(void **state)
+{
+    struct hand h;
+    pid_t pid;
+
+    (void)state;
+    hire(&h, "termed", "30s");
+    submit_waiting("termed");
+    pid = announced();
+    (void)kill(h.pid, SIGTERM);
+    wait_told(&h, "worker.draining", 1);
+    assert_int_equal(kill(pid, 0), 0);
+    (void)kill(h.pid, SIGTERM);
+    assert_int_equal(result("termed", 1)->state, STATE_PREEMPTED);
+    assert_int_equal(wait_end(&h), 0);
+    assert_true(has_ended(pid));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_frozen_worker_kills_its_task_when_it_wakes),
+        cmocka_unit_test(what_ended_while_its_worker_was_frozen_never_wins),
+        cmocka_unit_test(an_outcome_survives_broker_and_worker),
+        cmocka_unit_test(an_outcome_whose_task_has_gone_on_is_set_aside),
+        cmocka_unit_test(an_outcome_that_is_confirmed_late_leaves_no_file),
+        cmocka_unit_test(an_outcome_that_finds_no_disk_is_tried_again),
+        cmocka_unit_test(
+            a_write_without_an_answer_is_read_before_anything_follows),
+        cmocka_unit_test(
+            what_a_killed_worker_left_running_is_gone_before_the_next_attempt),
+        cmocka_unit_test(two_workers_of_one_name_do_not_share_a_folder),
+        cmocka_unit_test(
+            a_worker_drained_over_the_bus_says_stopping_and_stopped),
+        cmocka_unit_test(the_second_term_kills_what_the_first_let_run),
+    };
+
+    return cmocka_run_group_tests(tests, setup_alone, teardown);
+}
