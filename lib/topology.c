@@ -521,3 +521,68 @@ topology_verify(struct bus *b, const char *stream, const char *durable,
     json_decref(t.want);
     return rc;
 }
+
+/* --- a ledger that starts from nothing ------------------------------------ */
+
+static bool
+is_ledgers(const struct consumer_row *r)
+{
+    return strcmp(r->durable, "ledger") == 0 ||
+           strcmp(r->durable, "reaper") == 0;
+}
+
+static int
+reset_consumer(struct bus *b, const struct consumer_row *row, struct err *e)
+{
+    char subject[SUBJECT_SIZE];
+    json_t *answer = NULL;
+    struct thing t;
+    int64_t api;
+    int rc;
+
+    (void)snprintf(subject, sizeof subject, "CONSUMER.DELETE.%s.%s",
+                   row->stream, row->durable);
+    consumer_thing(&t, row);
+    rc = call(b, subject, NULL, &answer, &api, e);
+    json_decref(answer);
+    if (rc == 0 || api == CONSUMER_NOT_FOUND)
+        rc = provision(b, &t, NULL, NULL, e);
+    else
+        err_wrap(e, "%s", t.what);
+    json_decref(t.want);
+    return rc;
+}
+
+int
+topology_reset_ledger(struct bus *b, struct err *e)
+{
+    for (size_t i = 0; i < N_CONSUMERS; i++)
+        if (is_ledgers(&consumers[i]) &&
+            reset_consumer(b, &consumers[i], e) < 0)
+            return -1;
+    return 0;
+}
+
+int
+topology_ledger_used(struct bus *b, bool *out, struct err *e)
+{
+    *out = false;
+    for (size_t i = 0; i < N_CONSUMERS && !*out; i++) {
+        json_t *answer = NULL;
+        struct thing t;
+        int64_t api;
+        int rc;
+
+        if (!is_ledgers(&consumers[i]))
+            continue;
+        consumer_thing(&t, &consumers[i]);
+        json_decref(t.want);
+        rc = call(b, t.info, NULL, &answer, &api, e);
+        if (rc < 0)
+            return err_wrap(e, "%s", t.what);
+        *out = json_integer_value(json_object_get(
+                   json_object_get(answer, "delivered"), "consumer_seq")) > 0;
+        json_decref(answer);
+    }
+    return 0;
+}

@@ -13,6 +13,7 @@
 #include "lib/bus.h"
 #include "lib/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct topology_conf {
@@ -39,6 +40,17 @@ int topology_provision(struct bus *b, const struct topology_conf *conf,
  */
 int topology_verify(struct bus *b, const char *stream, const char *durable,
                     struct err *e);
+
+/*
+ * Deletes and creates anew the four durables the ledger reads by, so that it
+ * is given everything the streams still hold: for a ledger that lost its
+ * database. Ends after a failure with some of them missing; calling it again
+ * finishes the work.
+ */
+int topology_reset_ledger(struct bus *b, struct err *e);
+
+/* Whether the broker ever delivered anything by one of those durables. */
+int topology_ledger_used(struct bus *b, bool *out, struct err *e);
 
 /* The built-in lanes as "backend.lane", NULL-terminated. */
 const char *const *topology_lanes(void);

@@ -77,6 +77,7 @@ row_json(const struct ask *a, const struct task_state *row)
     const struct live_task *t = ask_live(a, row);
     json_t *o = report_row_json(row);
 
+    ask_add_wait(a, row, o);
     if (!t)
         return o;
     report_set_text(o, "state", state_name(STATE_RUNNING));

@@ -12,6 +12,7 @@
 
 #include "lib/bus.h"
 #include "reaper/dues.h"
+#include "reaper/health.h"
 #include "reaper/live.h"
 #include "reaper/store.h"
 
@@ -23,7 +24,8 @@ struct ask_parts {
     struct bus *bus; /* NULL in tests: nothing is subscribed */
     struct store *store;
     struct live *live;
-    struct dues *dues; /* NULL in tests: reports are not written */
+    struct dues *dues;     /* NULL in tests: reports are not written */
+    struct health *health; /* NULL in tests: no alarms */
     void *ctx;
     void (*settle)(void *ctx); /* fold what has arrived; may be NULL */
     /* Messages not yet folded of the i-th consumer; *name NULL: no such. May

@@ -3,6 +3,7 @@
  *
  *   ask.c         questions about tasks and batches
  *   ask_status.c  the state of the whole
+ *   ask_wait.c    what a task waits for
  */
 #ifndef REAPER_ASK_PRIVATE_H
 #define REAPER_ASK_PRIVATE_H
@@ -27,6 +28,10 @@ size_t ask_room(const struct ask *a);
  * NULL if it does not run. */
 const struct live_task *ask_live(const struct ask *a,
                                  const struct task_state *row);
+
+/* Adds to a row's object why a held or blocked task waits. Reads tasks into
+ * the pool, which is not reset. */
+void ask_add_wait(const struct ask *a, const struct task_state *row, json_t *o);
 
 json_t *ask_status(struct ask *a);
 

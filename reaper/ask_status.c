@@ -140,6 +140,10 @@ ask_status(struct ask *a)
     for (void *at = json_object_iter(s.lanes); at;
          at = json_object_iter_next(s.lanes, at))
         move_running(json_object_iter_value(at));
+    if (a->p.health)
+        ask_set(o, "alarms",
+                health_alarms(a->p.health, json_integer_value(json_object_get(
+                                               s.counters, "quarantined"))));
     s.room = ask_room(a) > ask_size(o) ? ask_room(a) - ask_size(o) : 0;
     s.room -= s.room / 4; /* for the lanes that workers name */
     live_each_worker(a->p.live, on_worker, &s);

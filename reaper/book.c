@@ -331,7 +331,8 @@ fault_of(struct book *b, const struct entry *entry, const struct result *r,
     struct attempt a;
 
     *out = NULL;
-    if (entry->trust == TRUST_CLAIM || entry->trust == TRUST_STALE)
+    if (entry->trust == TRUST_CLAIM || entry->trust == TRUST_AGED ||
+        entry->trust == TRUST_STALE)
         return 0;
     if (load(b, r->task, &row, e) < 0 ||
         store_attempt(b->store, row.n, r->attempt, r->fence, b->pool, &a, e) <

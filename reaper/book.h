@@ -22,6 +22,7 @@
 enum trust {
     TRUST_NONE,    /* no result */
     TRUST_CLAIM,   /* nonce and attempt are those of the claim */
+    TRUST_AGED,    /* so old that its claim is not kept any more */
     TRUST_STALE,   /* the claim has moved on to a later attempt */
     TRUST_INSIDE,  /* of the router or the ledger itself: there is no claim */
     TRUST_REFUSED, /* not to be believed, see reason */

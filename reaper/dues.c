@@ -60,18 +60,24 @@ root_of(struct dues *d, const struct task *t)
     return d->root;
 }
 
-/* A name below reports/<kind>/ that belongs to owner, without extension. */
+/*
+ * A name below reports/<kind>/ that belongs to owner, without extension. The
+ * plain one is for the first of that title that was accepted, so that a replay
+ * gives the same; of two titles that make one name the first written has it.
+ */
 static const char *
-name_of(struct dues *d, const char *kind, const char *title, const char *owner,
+name_of(struct dues *d, bool batch, const char *title, const char *owner,
         struct err *e)
 {
+    const char *kind = batch ? "batches" : "jobs", *name;
     char token[SUBJECT_TOKEN_MAX + 1];
-    bool ours = false;
-    const char *name;
+    bool ours = !*title;
 
     subject_token_from(title, owner, token);
+    if (!ours && store_is_first(d->store, batch, title, owner, &ours, e) < 0)
+        return NULL;
     name = mem_pool_printf(d->pool, "reports/%s/%s", kind, token);
-    if (store_report_name(d->store, name, owner, &ours, e) < 0)
+    if (ours && store_report_name(d->store, name, owner, &ours, e) < 0)
         return NULL;
     if (ours)
         return name;
@@ -123,7 +129,7 @@ write_task(struct dues *d, const struct task_state *row, struct err *e)
         if (put_task_report(root, path, report_format_of(path), &t, e) < 0)
             return -1;
     } else {
-        name = name_of(d, "jobs", row->name, row->id, e);
+        name = name_of(d, false, row->name, row->id, e);
         if (!name)
             return store_failed(e);
         path = mem_pool_printf(d->pool, "%s.json", name);
@@ -193,7 +199,7 @@ write_batch(struct dues *d, int64_t n, const struct batch_state *row,
     n_all = members(d, row->b.id, any, MEMBERS_MAX, &all, e);
     n_bad =
         n_all < 0 ? -1 : members(d, row->b.id, failed, FAILURES_MAX, &bad, e);
-    name = n_bad < 0 ? NULL : name_of(d, "batches", row->b.name, row->b.id, e);
+    name = n_bad < 0 ? NULL : name_of(d, true, row->b.name, row->b.id, e);
     if (!name)
         return store_failed(e);
     b.members = all;

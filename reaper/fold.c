@@ -38,14 +38,39 @@ gate_of(const struct task *t)
     return t->n_after || t->not_before_ms ? GATE_BLOCKED : GATE_NONE;
 }
 
+static bool
+same_bytes(struct bytes a, struct bytes b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* The task as it went to its lane: mostly the very task that was accepted,
+ * which is not kept twice. */
+static struct bytes
+as_routed(const struct task_state *s)
+{
+    if (!s->routed)
+        return (struct bytes){NULL, 0};
+    return s->routed_task.len ? s->routed_task : s->task;
+}
+
+static void
+keep_routed(struct task_state *s, struct bytes routed)
+{
+    s->routed_task =
+        same_bytes(routed, s->task) ? (struct bytes){NULL, 0} : routed;
+}
+
 static void
 take_submission(struct task_state *s, const struct event *ev,
                 enum task_from from)
 {
     const struct task *t = ev->task;
+    struct bytes routed = as_routed(s);
 
     s->task_from = from;
     s->task = ev->task_bytes;
+    keep_routed(s, routed);
     s->name = t->name;
     s->source = t->source;
     s->command = ev->command;
@@ -69,6 +94,11 @@ fold_accepted(struct task_state *s, const struct event *ev)
 
     if (gate == GATE_NONE && !s->ungated)
         changed = s->ungated = true;
+    if (stored_before(s->in_at_ms, s->in_seq, ev->at_ms, ev->seq)) {
+        s->in_at_ms = ev->at_ms;
+        s->in_seq = ev->seq;
+        changed = true;
+    }
     if (s->task_from == TASK_FROM_ACCEPTED &&
         !stored_before(ev->at_ms, ev->seq, s->accepted_at_ms, s->accepted_seq))
         return changed;
@@ -92,6 +122,7 @@ fold_routed(struct task_state *s, const struct event *ev)
     if (s->task_from < TASK_FROM_ACCEPTED)
         take_submission(s, ev, TASK_FROM_ROUTED);
     s->routed = true;
+    keep_routed(s, ev->task_bytes);
     s->drive = ev->drive;
     s->routed_at_ms = ev->at_ms;
     s->routed_seq = ev->seq;
@@ -287,9 +318,10 @@ fold_has_exit_code(const struct task_state *s)
 
 /* --- what follows from a change ------------------------------------------- */
 
-enum { N_TOTALS = 3, N_COUNTS = STATE_COUNT + N_TOTALS };
+enum { N_TOTALS = 4, N_COUNTS = STATE_COUNT + N_TOTALS };
 
-static const char *const totals[N_TOTALS] = {"tasks", "attempts", "superseded"};
+static const char *const totals[N_TOTALS] = {"tasks", "attempts", "superseded",
+                                             "unseen"};
 
 /* What one task adds to the counters. */
 static void
@@ -303,6 +335,7 @@ contribution(const struct task_state *s, int64_t out[N_COUNTS])
     out[STATE_COUNT + 1] = s->attempts;
     out[STATE_COUNT + 2] =
         (int64_t)s->finals - (state_is_terminal(s->state) ? 1 : 0);
+    out[STATE_COUNT + 3] = s->task_from == TASK_FROM_NONE ? 1 : 0;
 }
 
 static void

@@ -41,6 +41,8 @@ struct task_state {
     uint32_t batch_index, batch_size;
     int64_t submitted_at_ms, accepted_at_ms;
     uint64_t accepted_seq;
+    int64_t in_at_ms; /* the newest message of it on tasks.in */
+    uint64_t in_seq;
     enum gate gate;
     bool ungated; /* seen on tasks.in without a gate: it was let go */
 
@@ -49,7 +51,8 @@ struct task_state {
     uint32_t drive;
     int64_t routed_at_ms;
     uint64_t routed_seq;
-    struct bytes decision; /* encoded */
+    struct bytes decision;    /* encoded */
+    struct bytes routed_task; /* encoded; none if it is task, unchanged */
     const char *backend, *lane;
 
     /* The first request to cancel it. */
@@ -69,6 +72,8 @@ struct task_state {
 
     /* What the ledger has done about it; fold only raises report_due. */
     bool released;      /* sent to tasks.in again */
+    uint32_t drives;    /* the highest drive it has sent to a lane */
+    uint32_t resubmits; /* times it has sent it to the router again */
     bool report_due;    /* a report is to be written (again) */
     const char *report; /* where it stands; "" before it was written */
 };
@@ -122,7 +127,8 @@ bool fold_has_exit_code(const struct task_state *s);
 /* --- what follows from a change ------------------------------------------- */
 
 /* scope: "" for all, or "backend.lane". Deltas may be negative: besides totals
- * (tasks, attempts, superseded) each state counts the tasks that are in it. */
+ * (tasks, attempts, superseded; unseen: of which no submission came yet) each
+ * state counts the tasks that are in it. */
 typedef void fold_count_fn(void *ctx, const char *scope, const char *name,
                            int64_t delta);
 

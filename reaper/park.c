@@ -4,6 +4,7 @@
 #include "lib/log.h"
 #include "lib/str.h"
 #include "lib/subject.h"
+#include "reaper/closing.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -112,20 +113,16 @@ on_pushed(void *ctx, const struct bus_stored *stored, const struct err *e)
 
 /* --- results of the ledger ------------------------------------------------ */
 
-/* A result that says "cancelled" in the ledger's name; nonce "" if there is no
- * claim behind it. */
-static void
-fill_cancelled(const struct push *x, const char *nonce, struct result *r)
+/* "cancelled" in the ledger's name; nonce "" if there is no claim behind it. */
+static struct closing
+cancelled(const struct push *x, const char *nonce)
 {
-    codec_init(CODEC_RESULT, r);
-    r->task = x->id;
-    r->nonce = nonce;
-    r->backend = "ledger";
-    r->state = STATE_CANCELLED;
-    r->final = true;
-    r->reason = str_text(&x->reason);
-    r->finished_at_ms = str_wall_ms();
-    r->batch = subject_token_ok(x->batch) ? x->batch : "";
+    return (struct closing){.task = x->id,
+                            .batch = x->batch,
+                            .reason = str_text(&x->reason),
+                            .nonce = nonce,
+                            .state = STATE_CANCELLED,
+                            .at_ms = str_wall_ms()};
 }
 
 /* The id is the ledger's own: that of attempt 0 may have been used for a
@@ -150,9 +147,10 @@ publish_result(struct push *x)
 static void
 cancel_unclaimed(struct push *x)
 {
+    struct closing last = cancelled(x, "");
     struct result r;
 
-    fill_cancelled(x, "", &r);
+    closing_result(&last, &r);
     codec_encode(CODEC_RESULT, &r, &x->bytes);
     log_info("task.cancelled", "task=%s reason=\"%s\"", x->id,
              LOG_TEXT(str_text(&x->reason)));
@@ -194,24 +192,14 @@ take_claim(struct push *x, const struct claim *found, int64_t revision)
 {
     char subject[SUBJECT_SIZE], nonce[24];
     struct str bytes = {0};
+    struct closing last;
     struct result r;
     struct claim c;
 
     str_random(nonce, sizeof nonce);
-    fill_cancelled(x, nonce, &r);
-    codec_init(CODEC_CLAIM, &c);
-    c.task = x->id;
-    c.nonce = nonce;
-    c.state = STATE_CANCELLED;
-    c.finished_at_ms = r.finished_at_ms;
-    c.reason = r.reason;
-    if (found) {
-        c.attempt = found->attempt;
-        c.fence = r.fence = found->fence;
-        c.lost = found->lost;
-        c.failed = found->failed;
-    }
-    c.result = &r;
+    last = cancelled(x, nonce);
+    closing_result(&last, &r);
+    closing_claim(&last, found, &r, &c);
     codec_encode(CODEC_RESULT, &r, &x->bytes);
     codec_encode(CODEC_CLAIM, &c, &bytes);
     bus_publish(x->park->bus,

@@ -1,15 +1,21 @@
 #include "reaper/reaper.h"
 
 #include "lib/codec.h"
+#include "lib/crash.h"
 #include "lib/log.h"
 #include "lib/str.h"
 #include "lib/subject.h"
+#include "lib/topology.h"
 #include "reaper/ask.h"
 #include "reaper/book.h"
 #include "reaper/dues.h"
+#include "reaper/health.h"
+#include "reaper/info.h"
 #include "reaper/live.h"
 #include "reaper/park.h"
+#include "reaper/reconcile.h"
 #include "reaper/store.h"
+#include "reaper/trust.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,11 +24,9 @@
 
 enum {
     FLUSH_MOST = 512,       /* messages in one transaction */
+    REBUILD_MS = 200,       /* between looks at how far a rebuild is */
     LINGER_MS = 4,          /* nobody waits for these: let more come */
     WINDOW = 512,           /* messages in hand, per consumer */
-    CLAIM_MS = 5000,        /* for the broker to answer */
-    CLAIM_TRIES = 3,        /* a replica may lag behind the claim's writer */
-    RETRY_MS = 200,         /* between them */
     TRIM_MS = 2000,         /* of quiet, before memory is given back */
     DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
     STOP_REPORTS_MS = 2000, /* and then for reports that are due */
@@ -39,12 +43,9 @@ struct source {
     uint64_t pending; /* behind the last delivery */
 };
 
-/* A result whose claim is being asked for. */
-struct check {
-    struct reaper *reaper;
-    struct bus_msg *msg;
-    struct check *next, **at;
-};
+/* A ledger that starts from nothing takes the submissions first, so that rows
+ * and names are what they were; nothing is decided before all is folded. */
+enum rebuild { REBUILD_NONE, REBUILD_TASKS, REBUILD_ALL };
 
 struct reaper {
     struct bus *bus;
@@ -54,16 +55,23 @@ struct reaper {
     struct live *live;
     struct park *park;
     struct dues *dues;
+    struct alarms alarms;
+    struct health *health;
+    struct reconcile *reconcile;
     struct ask *ask;
     struct mem_pool *pool;
     struct source sources[N_SOURCES];
-    struct check *checks;
+    struct trust_desk *trust;
     struct entry *queue; /* ready to be folded */
     size_t n_queue, cap_queue;
     struct loop_timer *flush;
     int64_t flush_at; /* 0: the timer does not run */
     struct loop_timer *trim;
     struct loop_timer *deadline;
+    struct loop_timer *rebuild_timer;
+    enum rebuild rebuild;
+    unsigned asked; /* consumers that were asked how far they are */
+    bool behind;    /* one of them has something left */
     bool draining;
     bool failed; /* the database does not work any more */
 };
@@ -136,123 +144,22 @@ enqueue_result(struct reaper *r, struct bus_msg *m, enum trust trust,
     (void)str_copy(entry->reason, sizeof entry->reason, reason);
 }
 
-/* --- trust ---------------------------------------------------------------- */
-
+/* What the claim says of a result is known. */
 static void
-check_free(struct check *c)
+on_trust(void *ctx, struct bus_msg *m, enum trust trust, const char *reason)
 {
-    *c->at = c->next;
-    if (c->next)
-        c->next->at = c->at;
-    mem_free(c);
-}
+    struct reaper *r = ctx;
 
-/* A claim that is not there yet may be one that this replica has not seen. */
-static void
-refuse_or_wait(struct check *c, const char *reason)
-{
-    if (c->msg->delivered < CLAIM_TRIES)
-        bus_msg_retry(c->msg, RETRY_MS);
-    else
-        enqueue_result(c->reaper, c->msg, TRUST_REFUSED, reason);
-}
-
-/* What the ledger decided itself, as a worker repeats it from the claim. */
-static bool
-is_repeated(const struct claim *claim, const struct result *r)
-{
-    return strcmp(r->backend, "ledger") == 0 && claim->result &&
-           claim->result->attempt == r->attempt &&
-           strcmp(claim->result->backend, "ledger") == 0;
+    enqueue_result(r, m, trust, reason);
 }
 
 static void
-compare(struct check *c, const struct result *r, const struct claim *claim)
+on_trust_idle(void *ctx)
 {
-    bool same = *r->nonce && strcmp(r->nonce, claim->nonce) == 0;
+    struct reaper *r = ctx;
 
-    if (same && (claim->attempt == r->attempt || is_repeated(claim, r)))
-        enqueue_result(c->reaper, c->msg, TRUST_CLAIM, "");
-    else if (strcmp(r->backend, "ledger") == 0)
-        enqueue_result(c->reaper, c->msg, TRUST_REFUSED,
-                       "a worker speaks for the ledger");
-    else if (claim->attempt > r->attempt)
-        enqueue_result(c->reaper, c->msg, TRUST_STALE, "");
-    else if (claim->attempt < r->attempt)
-        refuse_or_wait(c, "its attempt was never claimed");
-    else
-        enqueue_result(c->reaper, c->msg, TRUST_REFUSED,
-                       "its nonce is not that of the claim");
-}
-
-static void
-on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
-{
-    struct check *c = ctx;
-    struct reaper *r = c->reaper;
-    struct result result;
-    struct claim claim;
-    struct err bad;
-
-    mem_pool_reset(r->pool);
-    if (e)
-        bus_msg_retry(c->msg, RETRY_MS);
-    else if (!entry)
-        refuse_or_wait(c, "it has no claim");
-    else if (codec_decode(CODEC_RESULT, c->msg->data, c->msg->len, r->pool,
-                          &result, &bad) < 0 ||
-             codec_decode(CODEC_CLAIM, entry->data, entry->len, r->pool, &claim,
-                          &bad) < 0)
-        enqueue_result(r, c->msg, TRUST_REFUSED, bad.msg);
-    else
-        compare(c, &result, &claim);
-    check_free(c);
-    if (r->draining && !r->checks)
+    if (r->draining)
         flush_within(r, 0);
-}
-
-static void
-ask_claim(struct reaper *r, struct bus_msg *m, const char *backend,
-          const char *task)
-{
-    struct check *c = MEM_NEW(struct check);
-    char subject[SUBJECT_SIZE];
-
-    c->reaper = r;
-    c->msg = m;
-    c->next = r->checks;
-    c->at = &r->checks;
-    if (c->next)
-        c->next->at = &c->next;
-    r->checks = c;
-    bus_get_last(r->bus, "KV_claims", subject_claim(subject, backend, task),
-                 CLAIM_MS, on_claim, c);
-}
-
-static void
-on_result(struct reaper *r, struct bus_msg *m)
-{
-    char backend[SUBJECT_TOKEN_MAX + 1];
-    struct result result;
-    struct err bad;
-    bool ledger;
-
-    mem_pool_reset(r->pool);
-    if (codec_decode(CODEC_RESULT, m->data, m->len, r->pool, &result, &bad) <
-        0) {
-        enqueue_result(r, m, TRUST_REFUSED, bad.msg);
-        return;
-    }
-    ledger = strcmp(result.backend, "ledger") == 0;
-    if (!subject_token_at(m->subject, 1, backend) ||
-        (strcmp(backend, result.backend) != 0 && !ledger))
-        enqueue_result(r, m, TRUST_REFUSED, "subject and backend disagree");
-    else if (strcmp(backend, "router") == 0 || strcmp(backend, "ledger") == 0)
-        enqueue_result(r, m, TRUST_INSIDE, "");
-    else if (result.final && !state_is_terminal(result.state))
-        enqueue_result(r, m, TRUST_REFUSED, "final in a state that is none");
-    else
-        ask_claim(r, m, backend, result.task);
 }
 
 static void
@@ -263,8 +170,9 @@ on_message(void *ctx, struct bus_msg *m)
     uint64_t position = 0;
     struct err e;
 
+    CRASH_POINT("reaper.after_fetch");
     if (r->failed) {
-        bus_msg_drop(m);
+        bus_msg_retry(m, 0); /* the next process need not wait for it */
         return;
     }
     if (!s->seen && m->seq > 1 && m->delivered == 1 &&
@@ -277,7 +185,7 @@ on_message(void *ctx, struct bus_msg *m)
     s->seen = true;
     s->pending = m->pending;
     if (s->kind == EVENT_RESULT)
-        on_result(r, m);
+        trust_ask(r->trust, m);
     else
         (void)enqueue(r, s, m);
 }
@@ -321,7 +229,7 @@ tell(struct reaper *r, size_t n)
         send_batch(r, news->batches[i]);
     if (news->due)
         dues_wake(r->dues);
-    if (news->parked)
+    if (news->parked && r->park)
         park_wake(r->park);
 }
 
@@ -332,6 +240,8 @@ give_up(struct reaper *r, const struct err *e)
     log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
     store_rollback(r->store);
     r->failed = true;
+    for (int i = 0; i < N_SOURCES; i++)
+        bus_consumer_window(r->sources[i].consumer, 0);
     loop_stop(r->loop, 1);
 }
 
@@ -351,13 +261,16 @@ flush_some(struct reaper *r)
             give_up(r, &e);
             return false;
         }
+    CRASH_POINT("reaper.mid_transaction");
     if (book_commit(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
+    CRASH_POINT("reaper.after_commit");
     tell(r, n);
     for (size_t i = 0; i < n; i++)
         bus_msg_done(r->queue[i].msg);
+    CRASH_POINT("reaper.after_ack");
     r->n_queue -= n;
     memmove(r->queue, r->queue + n, r->n_queue * sizeof *r->queue);
     return true;
@@ -366,7 +279,7 @@ flush_some(struct reaper *r)
 static void
 finish_drain(struct reaper *r)
 {
-    if (r->draining && !r->checks && !r->n_queue)
+    if (r->draining && trust_is_idle(r->trust) && !r->n_queue)
         loop_stop(r->loop, 0);
 }
 
@@ -408,13 +321,15 @@ lag(void *ctx, int i, const char **name)
 {
     struct reaper *r = ctx;
     struct source *s;
+    uint64_t pending;
 
     *name = NULL;
     if (i >= N_SOURCES)
         return 0;
     s = &r->sources[i];
     *name = s->name;
-    return s->pending + bus_consumer_unsettled(s->consumer);
+    pending = s->pending + bus_consumer_unsettled(s->consumer);
+    return r->rebuild && !pending ? 1 : pending; /* there may be more */
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -427,6 +342,7 @@ on_event(void *ctx, enum bus_event event, const char *text)
     switch (event) {
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(r->bus));
+        reconcile_wake(r->reconcile);
         break;
     case BUS_DOWN:
         log_warn("bus.down", "url=%s", bus_url(r->bus));
@@ -477,12 +393,88 @@ open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
     if (store_open(&r->store, path, e) == 0 &&
         dues_open(&r->dues, r->loop, r->store, root, conf->report_in_workdir,
                   e) == 0) {
+        r->health = health_open(r->bus, r->loop, &r->alarms, path);
         log_info("reaper.open", "database=%s reports=%s", path, root);
         rc = 0;
     }
     mem_free(root);
     mem_free(path);
     return rc;
+}
+
+static void
+open_windows(struct reaper *r)
+{
+    for (int i = 0; i < N_SOURCES; i++)
+        bus_consumer_window(r->sources[i].consumer, WINDOW);
+}
+
+/* --- a ledger that lost its database -------------------------------------- */
+
+static void
+rebuild_step(struct reaper *r)
+{
+    if (r->behind) {
+        loop_timer_again(r->rebuild_timer, REBUILD_MS, 0);
+    } else if (r->rebuild == REBUILD_TASKS) {
+        r->rebuild = REBUILD_ALL;
+        open_windows(r);
+        loop_timer_again(r->rebuild_timer, REBUILD_MS, 0);
+    } else {
+        r->rebuild = REBUILD_NONE;
+        r->park = park_open(r->bus, r->loop, r->store);
+        log_info("reaper.rebuilt", "text=\"everything the streams hold is in "
+                                   "the ledger again\"");
+    }
+}
+
+static void
+on_rebuild_info(void *ctx, const struct bus_note *note, const struct err *e)
+{
+    struct reaper *r = ctx;
+    struct info_consumer info;
+    struct err bad;
+
+    if (e || info_read_consumer(note, &info, &bad) < 0 || info.pending ||
+        info.ack_pending)
+        r->behind = true;
+    if (--r->asked == 0)
+        rebuild_step(r);
+}
+
+static void
+on_rebuild(void *ctx)
+{
+    struct reaper *r = ctx;
+    unsigned n = r->rebuild == REBUILD_TASKS ? 1 : N_SOURCES;
+
+    r->behind = false;
+    r->asked = n;
+    for (unsigned i = 0; i < n; i++)
+        info_ask(r->bus, r->sources[i].stream, r->sources[i].durable,
+                 on_rebuild_info, r);
+}
+
+/* Begins anew if the database is, and the broker believes that what it has
+ * delivered before was kept. */
+static int
+begin_rebuild(struct reaper *r, struct err *e)
+{
+    bool is_new, used;
+
+    if (store_is_new(r->store, &is_new, e) < 0)
+        return -1;
+    if (!is_new)
+        return 0;
+    if (topology_ledger_used(r->bus, &used, e) < 0)
+        return -1;
+    if (!used)
+        return 0;
+    log_warn("reaper.rebuild", "text=\"the database is new and the ledger is "
+                               "not: reading all streams again\"");
+    r->rebuild = REBUILD_TASKS;
+    r->rebuild_timer = loop_timer_start(r->loop, REBUILD_MS, 0, on_rebuild, r);
+    return topology_reset_ledger(r->bus, e);
 }
 
 static int
@@ -497,8 +489,10 @@ open_sources(struct reaper *r, struct err *e)
                         &s->consumer, e) < 0)
             return -1;
     }
-    for (int i = 0; i < N_SOURCES; i++)
-        bus_consumer_window(r->sources[i].consumer, WINDOW);
+    if (r->rebuild)
+        bus_consumer_window(r->sources[0].consumer, WINDOW);
+    else
+        open_windows(r);
     return 0;
 }
 
@@ -517,13 +511,23 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     if (open_files(r, conf, e) < 0)
         goto fail;
     r->book = book_new(r->store);
-    if (live_open(&r->live, b, e) < 0)
+    r->trust = trust_open(b, conf->trust_after_ms, on_trust, on_trust_idle, r);
+    if (begin_rebuild(r, e) < 0 || live_open(&r->live, b, e) < 0)
         goto fail;
-    r->park = park_open(b, l, r->store);
+    if (!r->rebuild)
+        r->park = park_open(b, l, r->store);
+    r->reconcile =
+        reconcile_open(&(struct reconcile_parts){.bus = b,
+                                                 .loop = l,
+                                                 .store = r->store,
+                                                 .live = r->live,
+                                                 .alarms = &r->alarms,
+                                                 .conf = conf->reconcile});
     parts = (struct ask_parts){.bus = b,
                                .store = r->store,
                                .live = r->live,
                                .dues = r->dues,
+                               .health = r->health,
                                .ctx = r,
                                .settle = settle,
                                .lag = lag};
@@ -565,14 +569,7 @@ reaper_drain(void *reaper, int nth)
 static void
 drop_all(struct reaper *r)
 {
-    struct check *next;
-
-    for (struct check *c = r->checks; c; c = next) {
-        next = c->next;
-        bus_forget(r->bus, c);
-        bus_msg_retry(c->msg, 0);
-        check_free(c);
-    }
+    trust_close(r->trust);
     for (size_t i = 0; i < r->n_queue; i++)
         bus_msg_retry(r->queue[i].msg, 0);
     r->n_queue = 0;
@@ -595,10 +592,13 @@ reaper_close(struct reaper *r)
     if (!r)
         return;
     bus_on_event(r->bus, NULL, NULL);
+    bus_forget(r->bus, r);
     drop_all(r);
     for (int i = 0; i < N_SOURCES; i++)
         bus_consumer_close(r->sources[i].consumer);
     ask_close(r->ask);
+    reconcile_close(r->reconcile);
+    health_close(r->health);
     park_close(r->park);
     live_close(r->live);
     write_dues(r);
@@ -608,6 +608,7 @@ reaper_close(struct reaper *r)
     loop_timer_stop(r->flush);
     loop_timer_stop(r->trim);
     loop_timer_stop(r->deadline);
+    loop_timer_stop(r->rebuild_timer);
     mem_pool_free(r->pool);
     mem_free(r->queue);
     mem_free(r);

@@ -9,6 +9,10 @@
  * A result is believed only if it carries the nonce of the claim under which
  * the attempt ran; others are set aside in the quarantine table.
  *
+ * A database that is new, beside durables that have delivered before, means
+ * that the ledger was lost: the durables are made anew, and everything the
+ * streams hold is folded again, submissions first.
+ *
  * Thread: the loop thread.
  */
 #ifndef REAPER_REAPER_H
@@ -17,6 +21,7 @@
 #include "lib/bus.h"
 #include "lib/conf.h"
 #include "lib/loop.h"
+#include "reaper/reconcile.h"
 
 struct reaper;
 
@@ -26,6 +31,9 @@ struct reaper_conf {
     char *database;    /* "": $XDG_STATE_HOME/shunt/ledger.db */
     char *report_root; /* "": the folder of the database */
     bool report_in_workdir;
+    /* Not options: 0 stands for the usual, tests are in more of a hurry. */
+    struct reconcile_conf reconcile;
+    int64_t trust_after_ms; /* see reaper/trust.h */
 };
 
 /* The rows of struct reaper_conf as member F of struct T. */

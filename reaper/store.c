@@ -8,13 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { VERSION = 1, BUSY_MS = 2000 };
+enum { BUSY_MS = 2000 };
 
 /*
  * times are milliseconds, flags 0 or 1, states the numbers of the wire. The
  * blobs stand last: what lists need is at the front of a row.
  */
-static const char schema[] =
+static const char schema_1[] =
     "CREATE TABLE tasks("
     " n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state INTEGER NOT NULL,"
     " task_from INTEGER, name TEXT, source TEXT, command TEXT,"
@@ -59,6 +59,30 @@ static const char schema[] =
     "CREATE TABLE report_names("
     " name TEXT PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID;";
 
+/* What reconciling needs, and names that are given in the order in which tasks
+ * were accepted: a replay gives the same ones. */
+static const char schema_2[] =
+    "ALTER TABLE tasks ADD COLUMN drives INTEGER;"
+    "ALTER TABLE tasks ADD COLUMN resubmits INTEGER;"
+    "ALTER TABLE tasks ADD COLUMN in_at INTEGER;"
+    "ALTER TABLE tasks ADD COLUMN in_seq INTEGER;"
+    "ALTER TABLE tasks ADD COLUMN routed_task BLOB;"
+    "UPDATE tasks SET in_at = accepted_at, in_seq = accepted_seq;"
+    "CREATE INDEX tasks_lane ON tasks(backend, lane, routed_seq)"
+    " WHERE routed = 1 AND state < 8;"
+    "DROP INDEX tasks_name;"
+    "CREATE INDEX tasks_name ON tasks(name, accepted_at, accepted_seq)"
+    " WHERE name <> '';"
+    "INSERT INTO counters SELECT '', 'unseen', count(*) FROM tasks"
+    " WHERE task_from = 0;"
+    "CREATE TABLE streams("
+    " name TEXT PRIMARY KEY, created TEXT NOT NULL, lost_at INTEGER NOT NULL,"
+    " sweep INTEGER NOT NULL) WITHOUT ROWID;";
+
+/* Each leads from the version before to the next. */
+static const char *const schemas[] = {schema_1, schema_2};
+enum { VERSION = sizeof schemas / sizeof *schemas };
+
 /* In the order of load_task and bind_task. */
 #define TASK_COLUMNS                                                           \
     "n, id, state, task_from, name, source, command, report_path, batch, "     \
@@ -67,7 +91,8 @@ static const char schema[] =
     "backend, lane, cancel_at, cancel_by, cancel_reason, has_result, final, "  \
     "again, result_attempt, result_fence, exit_code, failed_step, reason, "    \
     "worker, started_at, finished_at, retry_at, attempts, finals, released, "  \
-    "report_due, report, task, decision"
+    "report_due, report, task, decision, drives, resubmits, in_at, in_seq, "   \
+    "routed_task"
 
 #define ATTEMPT_COLUMNS "attempt, fence, final, again, at, result"
 
@@ -86,7 +111,8 @@ static const char *const sql[Q_COUNT_OF] = {
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "
         "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, "
         "?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, "
-        "?42, ?43, ?44, ?45) ON CONFLICT(n) DO UPDATE SET "
+        "?42, ?43, ?44, ?45, ?46, ?47, ?48, ?49, ?50) ON CONFLICT(n) DO UPDATE "
+        "SET "
         "state = ?3, task_from = ?4, name = ?5, source = ?6, command = ?7, "
         "report_path = ?8, batch = ?9, batch_name = ?10, batch_index = ?11, "
         "batch_size = ?12, submitted_at = ?13, accepted_at = ?14, "
@@ -97,7 +123,9 @@ static const char *const sql[Q_COUNT_OF] = {
         "result_fence = ?31, exit_code = ?32, failed_step = ?33, "
         "reason = ?34, worker = ?35, started_at = ?36, finished_at = ?37, "
         "retry_at = ?38, attempts = ?39, finals = ?40, released = ?41, "
-        "report_due = ?42, report = ?43, task = ?44, decision = ?45",
+        "report_due = ?42, report = ?43, task = ?44, decision = ?45, "
+        "drives = ?46, resubmits = ?47, in_at = ?48, in_seq = ?49, "
+        "routed_task = ?50",
     [Q_TASK_STATE] = "SELECT state FROM tasks WHERE id = ?1",
     [Q_ATTEMPT] = "SELECT " ATTEMPT_COLUMNS " FROM attempts "
                   "WHERE task = ?1 AND attempt = ?2 AND fence = ?3",
@@ -141,7 +169,7 @@ static const char *const sql[Q_COUNT_OF] = {
                   "ORDER BY batch_index, id LIMIT ?3",
     [Q_LAST] = "SELECT id FROM tasks WHERE state <> 1 ORDER BY n DESC LIMIT 1",
     [Q_BY_NAME] = "SELECT id FROM tasks WHERE name = ?1 AND name <> '' "
-                  "ORDER BY n DESC LIMIT 1",
+                  "ORDER BY accepted_at DESC, accepted_seq DESC LIMIT 1",
     [Q_BY_PREFIX] = "SELECT id FROM tasks WHERE id >= ?1 AND id < ?2 LIMIT 2",
     [Q_BATCH_LAST] = "SELECT id FROM batches ORDER BY n DESC LIMIT 1",
     [Q_BATCH_BY_NAME] = "SELECT id FROM batches WHERE name = ?1 "
@@ -159,6 +187,29 @@ static const char *const sql[Q_COUNT_OF] = {
     [Q_NAME_PUT] =
         "INSERT OR IGNORE INTO report_names(name, owner) VALUES(?1, ?2)",
     [Q_NAME_OWNER] = "SELECT owner FROM report_names WHERE name = ?1",
+    [Q_NAME_FIRST] = "SELECT id FROM tasks WHERE name = ?1 AND name <> '' "
+                     "AND accepted_at > 0 "
+                     "ORDER BY accepted_at, accepted_seq LIMIT 1",
+    [Q_BATCH_NAME_FIRST] = "SELECT id FROM batches WHERE name = ?1 "
+                           "ORDER BY first_at, id LIMIT 1",
+    [Q_LANES] = "SELECT backend, lane FROM tasks WHERE routed = 1 "
+                "AND state < 8 AND (backend, lane) > (?1, ?2) "
+                "ORDER BY backend, lane LIMIT 1",
+    [Q_ON_LANE] = "SELECT n FROM tasks WHERE routed = 1 AND state < 8 "
+                  "AND backend = ?1 AND lane = ?2 AND routed_seq > ?3 "
+                  "AND routed_seq <= ?4 ORDER BY routed_seq LIMIT ?5",
+    [Q_UNROUTED] = "SELECT n FROM tasks WHERE state = 2 AND n > ?1 "
+                   "ORDER BY n LIMIT ?2",
+    [Q_DRIVES] = "UPDATE tasks SET drives = ?2 WHERE n = ?1",
+    [Q_RESUBMITS] = "UPDATE tasks SET resubmits = ?2 WHERE n = ?1",
+    [Q_STREAM] = "SELECT created, lost_at, sweep FROM streams WHERE name = ?1",
+    [Q_STREAM_PUT] = "INSERT INTO streams(name, created, lost_at, sweep) "
+                     "VALUES(?1, ?2, ?3, ?4) ON CONFLICT(name) DO UPDATE SET "
+                     "created = ?2, lost_at = ?3, sweep = ?4",
+    [Q_POSITION_SET] = "UPDATE positions SET seq = ?2 WHERE consumer = ?1",
+    [Q_POSITIONS] = "SELECT count(*) FROM positions",
+    [Q_ROWS] = "SELECT max(n) FROM tasks",
+    [Q_STATES] = "SELECT state, count(*) FROM tasks GROUP BY state",
     [Q_REPORTED] = "UPDATE tasks SET report_due = 0, report = ?2 WHERE n = ?1",
     [Q_BATCH_REPORTED] =
         "UPDATE batches SET report_due = 0, report = ?2 WHERE n = ?1",
@@ -306,13 +357,14 @@ migrate(struct store *s, struct err *e)
                        "the ledger has schema %d, this program knows %d: it "
                        "was written by a newer shunt",
                        version, VERSION);
-    if (version == VERSION)
-        return 0;
-    (void)snprintf(pragma, sizeof pragma, "PRAGMA user_version = %d; COMMIT;",
-                   VERSION);
-    if (exec(s, "BEGIN IMMEDIATE", e) < 0 || exec(s, schema, e) < 0)
-        return -1;
-    return exec(s, pragma, e);
+    for (; version < VERSION; version++) {
+        (void)snprintf(pragma, sizeof pragma,
+                       "PRAGMA user_version = %d; COMMIT;", version + 1);
+        if (exec(s, "BEGIN IMMEDIATE", e) < 0 ||
+            exec(s, schemas[version], e) < 0 || exec(s, pragma, e) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int

@@ -135,6 +135,56 @@ int store_todo(struct store *s, enum store_todo what, int64_t after,
 int store_batch_at(struct store *s, int64_t n, struct mem_pool *pool,
                    struct batch_state *out, struct err *e);
 
+/* Whether id is the task (or batch) that was accepted first of all with that
+ * name. */
+int store_is_first(struct store *s, bool batch, const char *name,
+                   const char *id, bool *out, struct err *e);
+
+/* --- reconciling ---------------------------------------------------------- */
+
+/* The lane after the one given ("" "": the first) with tasks that are routed
+ * and open. 1: *out is filled, 0: there is none, -1: error. */
+struct store_lane {
+    char backend[TASK_ID_SIZE], lane[TASK_ID_SIZE];
+};
+int store_next_lane(struct store *s, const struct store_lane *after,
+                    struct store_lane *out, struct err *e);
+/* Rows of open tasks on a lane whose message is in (after, to], oldest first;
+ * returns how many. */
+int store_on_lane(struct store *s, const struct store_lane *lane,
+                  uint64_t after, uint64_t to, unsigned limit, int64_t *out,
+                  struct err *e);
+/* Rows after n of tasks that are accepted and not routed. */
+int store_unrouted(struct store *s, int64_t after, unsigned limit, int64_t *out,
+                   struct err *e);
+/* What the ledger is about to send: the drive or resubmission's number. */
+int store_set_drives(struct store *s, int64_t n, uint32_t drives,
+                     struct err *e);
+int store_set_resubmits(struct store *s, int64_t n, uint32_t resubmits,
+                        struct err *e);
+
+/* What the ledger remembers of a stream, to notice when it was made anew. */
+struct store_stream {
+    char created[40];   /* as the broker says; "" if never seen */
+    int64_t lost_at_ms; /* what was stored before is gone; 0: nothing is */
+    bool sweep;         /* and not every open task was seen to since */
+};
+int store_stream(struct store *s, const char *name, struct store_stream *out,
+                 struct err *e);
+int store_put_stream(struct store *s, const char *name,
+                     const struct store_stream *row, struct err *e);
+/* As store_position, but may go back. */
+int store_position_set(struct store *s, const char *consumer, uint64_t seq,
+                       struct err *e);
+/* Whether nothing was ever folded into this database. */
+int store_is_new(struct store *s, bool *out, struct err *e);
+
+/* Compares the counters with the rows. deep also counts the rows of each
+ * state, which reads an index of all of them. *ok false: what (of size bytes)
+ * says where they differ. */
+int store_check(struct store *s, bool deep, bool *ok, char *what, size_t size,
+                struct err *e);
+
 /* Reserves a report's name for owner, a task or batch; false in *ours if it
  * belongs to another one. */
 int store_report_name(struct store *s, const char *name, const char *owner,

@@ -4,6 +4,7 @@
  *   store.c        the file, its statements, transactions
  *   store_rows.c   tasks, attempts, batches: one row at a time
  *   store_query.c  questions across rows
+ *   store_open.c   what reconciling asks: open rows, streams, sums
  */
 #ifndef REAPER_STORE_PRIVATE_H
 #define REAPER_STORE_PRIVATE_H
@@ -49,6 +50,19 @@ enum statement {
     Q_DUE_BATCH,
     Q_NAME_PUT,
     Q_NAME_OWNER,
+    Q_NAME_FIRST,
+    Q_BATCH_NAME_FIRST,
+    Q_LANES,
+    Q_ON_LANE,
+    Q_UNROUTED,
+    Q_DRIVES,
+    Q_RESUBMITS,
+    Q_STREAM,
+    Q_STREAM_PUT,
+    Q_POSITION_SET,
+    Q_POSITIONS,
+    Q_ROWS,
+    Q_STATES,
     Q_REPORTED,
     Q_BATCH_REPORTED,
     Q_COUNT_OF,
@@ -74,6 +88,10 @@ int store_step(struct store *s, enum statement which, struct err *e);
 /* Runs to the end and resets. */
 int store_run(struct store *s, enum statement which, struct err *e);
 void store_done(struct store *s, enum statement which);
+
+/* Collects the first column of a bound statement, appending to n; -1: error. */
+int store_collect(struct store *s, enum statement which, int64_t *out, int n,
+                  int most, struct err *e);
 
 void store_bind_int(struct store *s, enum statement which, int at, int64_t v);
 void store_bind_text(struct store *s, enum statement which, int at,

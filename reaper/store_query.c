@@ -91,6 +91,30 @@ store_report_name(struct store *s, const char *name, const char *owner,
     return rc < 0 ? -1 : 0;
 }
 
+/* A report's plain name belongs to the first of its name that was accepted,
+ * whatever ended first: a replay names the same. */
+static int
+is_first(struct store *s, enum statement which, const char *name,
+         const char *id, bool *out, struct err *e)
+{
+    int rc;
+
+    store_bind_text(s, which, 1, name);
+    rc = store_step(s, which, e);
+    *out = rc > 0 &&
+           strcmp((const char *)sqlite3_column_text(s->q[which], 0), id) == 0;
+    store_done(s, which);
+    return rc < 0 ? -1 : 0;
+}
+
+int
+store_is_first(struct store *s, bool batch, const char *name, const char *id,
+               bool *out, struct err *e)
+{
+    return is_first(s, batch ? Q_BATCH_NAME_FIRST : Q_NAME_FIRST, name, id, out,
+                    e);
+}
+
 static int
 reported(struct store *s, enum statement which, int64_t n, const char *path,
          struct err *e)
@@ -129,9 +153,9 @@ store_counters(struct store *s, store_counter_fn *fn, void *ctx, struct err *e)
 /* --- lists ---------------------------------------------------------------- */
 
 /* Appends the numbers of a statement whose parameters are bound. */
-static int
-collect(struct store *s, enum statement which, int64_t *out, int n, int most,
-        struct err *e)
+int
+store_collect(struct store *s, enum statement which, int64_t *out, int n,
+              int most, struct err *e)
 {
     int rc;
 
@@ -169,7 +193,7 @@ list_states(struct store *s, const struct store_query *q, int64_t before,
         store_bind_int(s, Q_LIST_STATE, 1, before);
         store_bind_int(s, Q_LIST_STATE, 2, limit);
         store_bind_int(s, Q_LIST_STATE, 3, state);
-        n = collect(s, Q_LIST_STATE, all, n, n + limit, e);
+        n = store_collect(s, Q_LIST_STATE, all, n, n + limit, e);
         if (n < 0)
             return -1;
         qsort(all, (size_t)n, sizeof *all, newest_first);
@@ -200,7 +224,7 @@ store_list(struct store *s, const struct store_query *q, int64_t *out,
         store_bind_text(s, which, 3, own.batch);
     if (which == Q_LIST_BATCH_STATES)
         store_bind_int(s, which, 4, own.states);
-    return collect(s, which, out, 0, (int)own.limit, e);
+    return store_collect(s, which, out, 0, (int)own.limit, e);
 }
 
 struct member {
@@ -261,7 +285,7 @@ store_todo(struct store *s, enum store_todo what, int64_t after, unsigned limit,
 
     store_bind_int(s, which[what], 1, after);
     store_bind_int(s, which[what], 2, limit);
-    return collect(s, which[what], out, 0, (int)limit, e);
+    return store_collect(s, which[what], out, 0, (int)limit, e);
 }
 
 /* --- selectors ------------------------------------------------------------ */

@@ -83,6 +83,11 @@ load_task(sqlite3_stmt *q, struct mem_pool *pool, struct task_state *out)
     out->report = TEXT();
     out->task = bytes_at(q, i++, pool);
     out->decision = bytes_at(q, i++, pool);
+    out->drives = INT(uint32_t);
+    out->resubmits = INT(uint32_t);
+    out->in_at_ms = INT(int64_t);
+    out->in_seq = INT(uint64_t);
+    out->routed_task = bytes_at(q, i++, pool);
 #undef INT
 #undef TEXT
 }
@@ -142,6 +147,11 @@ bind_task(struct store *s, const struct task_state *r)
     TEXT(r->report);
     bind_bytes(s, Q_TASK_PUT, i++, r->task);
     bind_bytes(s, Q_TASK_PUT, i++, r->decision);
+    INT(r->drives);
+    INT(r->resubmits);
+    INT(r->in_at_ms);
+    INT(r->in_seq);
+    bind_bytes(s, Q_TASK_PUT, i++, r->routed_task);
 #undef INT
 #undef TEXT
 }
