@@ -5,7 +5,9 @@
 #   make check      every test; SAN=address,undefined or SAN=thread, CC=clang
 #   make unit       the cmocka tests; T=name runs tests/test_name.c alone
 #   make e2e        the end-to-end tests; T=name runs tests/e2e/name.bats
+#   make chaos      faults by kind, some 20 minutes; CHAOS_SEED=n repeats them
 #   make bench      rates beside the limits of this machine
+#   make fuzz       every parser under libFuzzer, T seconds in all (60)
 #   make lint       format, static checks, what STYLE refuses, syntax of YAML
 #   make format     clang-format over the tree
 #   make install    programs to $(DESTDIR)$(PREFIX)/bin
@@ -43,7 +45,7 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 # --- the parts of each program -------------------------------------------
 
 LIB := err log mem str crash loop conf conf_value bus bus_remote bus_wire bus_ask bus_consumer subject topology codec codec_json \
-	codec_pb codec_tables task state dod proc
+	codec_pb codec_tables task state dod proc procfs
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
@@ -51,8 +53,9 @@ PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o)
 ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o policy.o) \
 	$(DECIDE_OBJS)
-WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o)
-LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o)
+WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o \
+	home.o outcomes.o resend.o sight.o)
+LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
@@ -90,9 +93,12 @@ $(B)/gen/shunt.pb-c.o: $(B)/gen/shunt.pb-c.c
 
 # --- tests -----------------------------------------------------------------
 
+FUZZ_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/fuzz_*.c))
+
 # Everything but the mains, so that a test links whatever it names.
 PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(REAPER_OBJS) \
-	$(FORMATS_OBJS) $(CLI_OBJS)) $(B)/tests/broker.o
+	$(FORMATS_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
+	$(patsubst %.c,$(B)/%.o,$(wildcard tests/life_*.c))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
 $(B)/libparts.a: $(sort $(PARTS))
@@ -112,8 +118,29 @@ unit: all tests
 e2e: all
 	B=$(B) tests/run e2e $(T)
 
-check: all tests
+check: all tests debug
 	B=$(B) tests/run all
+
+# The same programs with crash points, for faults.
+DEBUG_B := $(if $(DEBUG),$(B),$(if $(FLAVOR),$(B)-debug,build/flavor-debug))
+
+debug:
+	+$(MAKE) DEBUG=1 all $(DEBUG_B)/tests/chaos/peek
+
+# T=short, T=crash, T=single, T=machines, T=random, or one round.
+chaos: debug
+	SHUNT_DEBUG_BIN=$(CURDIR)/$(DEBUG_B)/bin tests/chaos/run $(T)
+
+# One program for all parsers; tests/fuzz/run shares out the time. make check
+# runs the seeds without libFuzzer.
+$(B)/fuzz: $(B)/tests/fuzz/main.o $(FUZZ_OBJS) $(DECIDE_OBJS) $(FORMATS_OBJS) \
+	$(B)/router/judge.o $(B)/workers/local/words.o $(B)/libshunt.a
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIB_LIBS) -lpthread
+
+fuzz:
+	+$(MAKE) CC=clang SAN=fuzzer-no-link,address,undefined \
+		B=build/flavor-fuzz build/flavor-fuzz/fuzz
+	B=build/flavor-fuzz tests/fuzz/run $(or $(T),60)
 
 # --- the rest --------------------------------------------------------------
 
@@ -147,7 +174,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 
-.PHONY: all tests unit e2e check lint format clean install demo bench deps
+.PHONY: all tests unit e2e check debug chaos fuzz lint format clean install demo bench deps
 .DELETE_ON_ERROR:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -58,7 +58,8 @@ codec_path_text(const struct codec_path *at, struct str *out)
     if (at->up)
         codec_path_text(at->up, out);
     if (at->name)
-        str_addf(out, "%s%s", out->len ? "." : "", LOG_TEXT(at->name));
+        str_addf(out, "%s%s", out->len ? "." : "",
+                 *at->name ? LOG_TEXT(at->name) : "\"\"");
     if (at->index != CODEC_NO_INDEX)
         str_addf(out, "[%zu]", at->index);
 }

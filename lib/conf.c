@@ -256,32 +256,37 @@ out:
     return rc;
 }
 
-static int
-load_file(void *out, const struct conf_opt *opts, const char *path,
-          struct err *e)
+int
+conf_load_text(void *out, const struct conf_opt *opts, const char *path,
+               const void *text, size_t len, struct err *e)
 {
     struct reader r = {.path = path, .out = out, .opts = opts};
-    struct str text = {0};
     size_t n = 0;
-    int rc = -1;
+    int rc;
 
-    if (read_file(path, &text, e) < 0)
-        goto out;
+    if (!yaml_parser_initialize(&r.parser))
+        return err_set(e, ERR_BUG, "%s: no YAML parser", path);
+    yaml_parser_set_input_string(&r.parser, text, len);
     while (opts[n].key)
         n++;
     r.seen = mem_zero(n + 1, sizeof *r.seen);
-    if (!yaml_parser_initialize(&r.parser)) {
-        (void)err_set(e, ERR_BUG, "%s: no YAML parser", path);
-        goto out;
-    }
-    yaml_parser_set_input_string(
-        &r.parser, (const unsigned char *)str_text(&text), text.len);
     rc = read_document(&r, e);
     if (r.have)
         yaml_event_delete(&r.event);
     yaml_parser_delete(&r.parser);
-out:
     mem_free(r.seen);
+    return rc;
+}
+
+static int
+load_file(void *out, const struct conf_opt *opts, const char *path,
+          struct err *e)
+{
+    struct str text = {0};
+    int rc = read_file(path, &text, e);
+
+    if (rc == 0)
+        rc = conf_load_text(out, opts, path, str_text(&text), text.len, e);
     str_free(&text);
     return rc;
 }

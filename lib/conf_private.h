@@ -18,6 +18,10 @@ enum {
  * that one file serves a whole fleet, but a misspelt section is an error. */
 extern const char *const conf_sections[CONF_SECTIONS];
 
+/* Reads the text of one file into *out; path names it in errors. */
+int conf_load_text(void *out, const struct conf_opt *opts, const char *path,
+                   const void *text, size_t len, struct err *e);
+
 /* The row of a key, NULL if the table has none. */
 const struct conf_opt *conf_find_opt(const struct conf_opt *opts,
                                      const char *key);

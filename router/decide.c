@@ -72,7 +72,7 @@ strip_prefix(struct task *t, struct question *q)
     if (of_step == PREFIX_NONE)
         return;
     strip_step(first, step_len);
-    q->nothing_left = !first->n_argv && !*first->script;
+    q->nothing_left = !*(first->n_argv ? first->argv[0] : first->script);
 }
 
 /* What the signals are read from: the command as typed, else the steps. */

@@ -1,6 +1,7 @@
 #include "router/router.h"
 
 #include "lib/codec.h"
+#include "lib/crash.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
@@ -80,6 +81,7 @@ job_done(struct job *j)
     struct router *r = j->router;
 
     bus_msg_done(j->msg);
+    CRASH_POINT("router.after_ack");
     job_free(j);
     if (r->draining && r->jobs.next == &r->jobs)
         loop_stop(r->loop, 0);
@@ -178,6 +180,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
     struct job *j = ctx;
 
     (void)stored; /* a duplicate is as good: it is there */
+    CRASH_POINT("router.after_publish");
     j->waits--;
     if (e && j->routed) {
         /* Only what trying again cannot help comes here: too large. */
@@ -261,6 +264,7 @@ on_message(void *ctx, struct bus_msg *m)
     struct judgement verdict;
     struct facts facts;
 
+    CRASH_POINT("router.after_fetch");
     if (m->delivered > 1 && in_hand(r, m->seq)) {
         /* Settling this one would settle the other, before it is stored. */
         bus_msg_drop(m);

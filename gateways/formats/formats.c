@@ -7,26 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void
-formats_warn(struct source *s, size_t line, const char *fmt, ...)
-{
-    struct import *out = s->out;
-    char text[256];
-    va_list ap;
-
-    if (out->n_warnings == FORMATS_WARNINGS_MAX)
-        return;
-    if (!out->warnings)
-        out->warnings = mem_pool_alloc(s->pool, FORMATS_WARNINGS_MAX *
-                                                    sizeof *out->warnings);
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    out->warnings[out->n_warnings++] =
-        line ? mem_pool_printf(s->pool, "%s:%zu: %s", s->name, line, text)
-             : mem_pool_printf(s->pool, "%s: %s", s->name, text);
-}
-
 /* End of the JSON string that begins with the quote at i. */
 static size_t
 string_end(const struct source *s, size_t i)
@@ -75,6 +55,30 @@ formats_key_line(const struct source *s, const char *key)
         }
     }
     return 0;
+}
+
+void
+formats_warn(struct source *s, const char *key, const char *fmt, ...)
+{
+    struct import *out = s->out;
+    char text[256];
+    size_t line;
+    va_list ap;
+
+    /* Before the line is looked for: that reads the text once for each key,
+     * and a file may have a hundred thousand. */
+    if (out->n_warnings == FORMATS_WARNINGS_MAX)
+        return;
+    line = key ? formats_key_line(s, key) : 0;
+    if (!out->warnings)
+        out->warnings = mem_pool_alloc(s->pool, FORMATS_WARNINGS_MAX *
+                                                    sizeof *out->warnings);
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    out->warnings[out->n_warnings++] =
+        line ? mem_pool_printf(s->pool, "%s:%zu: %s", s->name, line, text)
+             : mem_pool_printf(s->pool, "%s: %s", s->name, text);
 }
 
 int

@@ -21,8 +21,9 @@ struct source {
     struct import *out;
 };
 
-/* Adds "name:line: text"; line 0 is left out. The text is copied. */
-void formats_warn(struct source *s, size_t line, const char *fmt, ...)
+/* Adds "name:line: text" with the line of key, a key of the outermost object;
+ * NULL: without a line. The text is copied. */
+void formats_warn(struct source *s, const char *key, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* The line of a key of the outermost JSON object, from 1; 0: not found. */

@@ -121,8 +121,7 @@ warn_unknown(struct source *s, const json_t *json)
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
             found = found || strcmp(known[i], key) == 0;
         if (!found)
-            formats_warn(s, formats_key_line(s, key),
-                         "%.60s: unknown key, ignored", key);
+            formats_warn(s, key, "%.60s: unknown key, ignored", key);
     }
 }
 

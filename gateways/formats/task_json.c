@@ -13,8 +13,8 @@ on_unknown(void *ctx, const char *path)
     struct source *s = ctx;
     bool outermost = !strpbrk(path, ".[");
 
-    formats_warn(s, outermost ? formats_key_line(s, path) : 0,
-                 "%.100s: unknown key, ignored", path);
+    formats_warn(s, outermost ? path : NULL, "%.100s: unknown key, ignored",
+                 path);
 }
 
 int

@@ -1,0 +1,144 @@
+#include "lib/subject.h"
+#include "router/judge.h"
+#include "tests/fuzz/fuzz.h"
+
+static const struct facts facts[] = {
+    {0, false, false, false},
+    {0, false, false, true},
+    {1, true, false, true},
+    {3, true, true, true},
+};
+
+/* A policy whose three ways of dealing with absent backends are all seen. */
+static struct policy
+policy_of(uint8_t switches)
+{
+    struct policy p = *policy_default();
+
+    p.when_unavailable = (enum when_unavailable)(switches % 3);
+    return p;
+}
+
+static void
+good_decision(struct fuzz *f, const struct decision *d)
+{
+    FUZZ_NEED(*d->rule && *d->reason);
+    FUZZ_NEED(d->rejected || subject_token_ok(d->backend));
+    FUZZ_NEED(d->rejected || subject_token_ok(d->lane));
+    fuzz_round_trip(f, CODEC_DECISION, d);
+}
+
+/* --- a message on tasks.in ------------------------------------------------ */
+
+static void
+good_route(struct fuzz *f, struct judgement *j)
+{
+    struct routed_task routed = {.task = &j->task, .decision = &j->decision};
+
+    FUZZ_NEED(subject_token_ok(j->id) && strcmp(j->id, j->task.id) == 0);
+    FUZZ_NEED(!j->decision.rejected);
+    FUZZ_NEED(task_check(&j->task, &f->e) == 0);
+    good_decision(f, &j->decision);
+    fuzz_round_trip(f, CODEC_ROUTED_TASK, &routed);
+}
+
+static void
+good_refusal(struct fuzz *f, const struct judgement *j)
+{
+    union fuzz_message m;
+    struct str bytes = {0};
+
+    FUZZ_NEED(*j->reason);
+    if (!*j->id)
+        return;
+    judge_rejection(j, 1, &m.result);
+    codec_encode(CODEC_RESULT, &m.result, &bytes);
+    FUZZ_NEED(codec_decode(CODEC_RESULT, bytes.data, bytes.len, f->pool, &m,
+                           &f->e) == 0);
+    str_free(&bytes);
+}
+
+void
+fuzz_judge(const uint8_t *data, size_t size)
+{
+    struct fuzz f = fuzz_begin();
+    uint8_t switches = size ? *data : 0;
+    struct policy policy = policy_of(switches);
+    char *lanes[] = {(char *)"local.gpu", NULL};
+    struct rules_of_house rules = {&policy, switches & 64 ? lanes : NULL};
+    struct arrival a = {.data = size ? data + 1 : data,
+                        .len = size ? size - 1 : 0,
+                        .id = switches & 32 ? "abc-1" : "",
+                        .seq = 42,
+                        .delivered = switches & 128 ? 21 : 1,
+                        .stored_at_ms = INT64_C(1753000000000)};
+    struct judgement j;
+
+    judge(&a, &rules, &facts[switches % 4], a.stored_at_ms, f.pool, &j);
+    FUZZ_NEED(!*j.id || subject_token_ok(j.id));
+    FUZZ_NEED(subject_token_ok(j.source));
+    switch (j.verdict) {
+    case VERDICT_ROUTE:
+        good_route(&f, &j);
+        break;
+    case VERDICT_LEAVE:
+        FUZZ_NEED(*j.id);
+        break;
+    case VERDICT_REJECT:
+        FUZZ_NEED(*j.id);
+        good_refusal(&f, &j);
+        break;
+    case VERDICT_DEAD:
+        good_refusal(&f, &j);
+        break;
+    }
+    fuzz_end(&f);
+}
+
+/* --- a command line ------------------------------------------------------- */
+
+static void
+ask(struct fuzz *f, uint8_t switches, const char *text, struct decision *out)
+{
+    struct policy policy = policy_of(switches);
+    const char *argv[] = {text, "x"};
+    struct step step;
+    struct task t;
+
+    codec_init(CODEC_TASK, &t);
+    step = (struct step){.name = "", .script = text, .workdir = ""};
+    if (switches & 32) {
+        step.script = "";
+        step.kind = STEP_ARGV;
+        step.argv = argv;
+        step.n_argv = 2;
+    }
+    if (switches & 64) {
+        t.prompt = text;
+    } else {
+        t.steps = &step;
+        t.n_steps = 1;
+        t.command = switches & 16 ? text : "";
+    }
+    decide(&t, &facts[switches % 4], &policy, f->pool, out);
+}
+
+void
+fuzz_decide(const uint8_t *data, size_t size)
+{
+    struct fuzz f = fuzz_begin();
+    uint8_t switches = size ? *data : 0;
+    char *text = size ? fuzz_text(&f, data + 1, size - 1) : (char *)"";
+    struct decision one, two;
+    json_t *a, *b;
+
+    ask(&f, switches, text, &one);
+    ask(&f, switches, text, &two);
+    good_decision(&f, &one);
+    a = codec_to_json(CODEC_DECISION, &one);
+    b = codec_to_json(CODEC_DECISION, &two);
+    FUZZ_NEED(json_equal(a, b));
+    json_decref(a);
+    json_decref(b);
+    fuzz_end(&f);
+}
