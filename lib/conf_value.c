@@ -199,7 +199,8 @@ conf_list_add(char ***list, size_t *n, const char *text, size_t len)
 
     memcpy(item, text, len);
     item[len] = '\0';
-    *list = mem_resize(*list, (*n + 2) * sizeof **list);
+    if ((*n & (*n - 1)) == 0) /* 0 or a power of two: room for as many again */
+        *list = mem_resize(*list, (2 * *n + 2) * sizeof **list);
     (*list)[(*n)++] = item;
     (*list)[*n] = NULL;
 }

@@ -21,6 +21,7 @@ struct hand {
 };
 
 static bool never;
+static const char *crash_at; /* where the next one hired dies */
 
 static int
 setup_alone(void **state)
@@ -46,6 +47,8 @@ exec_worker(const struct hand *h, const char *lease)
     (void)dup2(fd, 2);
     (void)setenv("SHUNT_LOG", "debug", 1);
     (void)setenv("SHUNT_CONFIG", "/dev/null", 1);
+    if (crash_at)
+        (void)setenv("SHUNT_CRASH_AT", crash_at, 1);
     (void)snprintf(path, sizeof path, "%s/shunt-worker-local",
                    bin && *bin ? bin : "build/bin");
     (void)execl(path, path, "--bus-url", broker_url(broker), "--worker-name",
@@ -448,6 +451,62 @@ what_a_killed_worker_left_running_is_gone_before_the_next_attempt(void **state)
     dismiss(&h);
 }
 
+#ifdef SHUNT_DEBUG
+/* Dies at that point, comes back, and is given a second copy of the task. */
+static void
+die_at(const char *point, size_t number)
+{
+    char id[TASK_ID_SIZE], script[300], path[300], runs[64] = "";
+    const struct result *r;
+    struct hand h;
+    FILE *f;
+
+    (void)snprintf(id, sizeof id, "crash%zu", number);
+    (void)snprintf(script, sizeof script,
+                   "printf $SHUNT_ATTEMPT >>%s/runs-%s; sleep 1.5; echo done",
+                   folder, id);
+    crash_at = point;
+    hire(&h, "crashes", "3s");
+    crash_at = NULL;
+    submit_sh(id, script);
+    assert_int_equal(wait_end(&h), SIGKILL);
+    hire(&h, "crashes", "3s");
+    wait_told(&h, "worker.ready", 2 * (int)number + 2);
+    submit_sh(id, script);
+    r = find_result(id, 1);
+    if (!r || r->state == STATE_LOST)
+        r = result(id, 1);
+    if (r->state == STATE_LOST)
+        r = result(id, 2);
+    assert_int_equal(r->state, STATE_SUCCEEDED);
+    assert_output(r, "done\n");
+    (void)snprintf(path, sizeof path, "%s/runs-%s", folder, id);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    (void)!fread(runs, 1, sizeof runs - 1, f);
+    (void)fclose(f);
+    /* Each attempt once; claimed and never started counts as lost. */
+    if (strcmp(runs, "1") != 0 && strcmp(runs, "12") != 0 &&
+        strcmp(runs, "2") != 0)
+        fail_msg("%s: attempts started: %s", point, runs);
+    dismiss(&h);
+}
+
+static void
+a_worker_that_dies_anywhere_starts_no_attempt_twice(void **state)
+{
+    static const char *const points[] = {
+        "worker.after_fetch",  "worker.after_claim", "worker.after_start",
+        "worker.mid_run",      "worker.after_exit",  "worker.after_outcome",
+        "worker.after_result", "worker.after_ack",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++)
+        die_at(points[i], i);
+}
+#endif
+
 static void
 two_workers_of_one_name_do_not_share_a_folder(void **state)
 {
@@ -548,6 +607,9 @@ main(void)
             a_write_without_an_answer_is_read_before_anything_follows),
         cmocka_unit_test(
             what_a_killed_worker_left_running_is_gone_before_the_next_attempt),
+#ifdef SHUNT_DEBUG
+        cmocka_unit_test(a_worker_that_dies_anywhere_starts_no_attempt_twice),
+#endif
         cmocka_unit_test(two_workers_of_one_name_do_not_share_a_folder),
         cmocka_unit_test(
             a_worker_drained_over_the_bus_says_stopping_and_stopped),
