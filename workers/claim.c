@@ -57,6 +57,7 @@ on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
     if (stored) {
         j->revision = stored->seq;
         j->confirmed_ms = j->sent_ms;
+        j->unsure_ms = 0;
         if (settle_next)
             write_claim(j);
         else
@@ -86,6 +87,8 @@ write_claim(struct job *j)
     p.len = w->scratch.len;
     j->writing = true;
     j->sent_ms = clock_ms();
+    if (j->unsure_ms == 0)
+        j->unsure_ms = j->sent_ms;
     bus_publish(w->bus, &p, PUT_TIMEOUT_MS, on_written, j);
 }
 
@@ -170,23 +173,16 @@ read_ours(struct job *j, const struct claim *c, uint64_t revision)
 {
     bool newer = revision > j->revision;
 
-    if (j->closing && c->state != j->claim.state) {
-        /* The worker we took for lost is alive after all: look again. */
-        j->closing = false;
-        j->phase = PHASE_CLAIM;
-        codec_init(CODEC_CLAIM, &j->claim);
-        j->nonce[0] = '\0';
-        again_later(j);
-        return;
-    }
     if (!newer) {
         again_later(j);
         return;
     }
     j->revision = revision;
     if (c->state == j->claim.state) {
-        /* A write we had no answer to. */
-        j->confirmed_ms = j->sent_ms;
+        /* A write we had no answer to: any since the last answer, so it
+         * counts from the oldest. */
+        j->confirmed_ms = j->unsure_ms;
+        j->unsure_ms = 0;
         written(j);
     } else if (c->state == STATE_RUNNING) {
         again_later(j); /* a renewal: the outcome goes over it */
@@ -206,6 +202,12 @@ read_theirs(struct job *j, const struct claim *c, const struct bus_entry *entry)
     sight.age_ms =
         broker_ms ? broker_ms - entry->stored_at_ms : sight.unchanged_ms;
     j->revision = entry->revision;
+    if (j->closing) {
+        /* The worker we took for lost is alive after all: decide anew. */
+        j->closing = false;
+        j->phase = PHASE_CLAIM;
+        codec_init(CODEC_CLAIM, &j->claim);
+    }
     if (j->phase == PHASE_CLAIM)
         plan(j, c, &sight);
     else

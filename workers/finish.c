@@ -343,7 +343,9 @@ job_close(struct job *j, const struct claim *found,
     if (j->claim.fence == 0)
         j->claim.fence = j->revision; /* it was never renewed */
     j->claim.lost = plan->lost;
-    (void)snprintf(j->nonce, sizeof j->nonce, "%s", j->claim.nonce);
+    /* A name of its own: what the holder may yet publish is not this. */
+    str_random(j->nonce, sizeof j->nonce);
+    j->claim.nonce = j->nonce;
     codec_init(CODEC_RESULT, &j->result);
     fill_identity(j);
     j->result.state = plan->state;

@@ -83,6 +83,7 @@ struct job {
     char mark[16 + NONCE_SIZE];
     char why[256];        /* reason of a cancel or a failed start */
     int64_t sent_ms;      /* when the write on its way left, clock_ms */
+    int64_t unsure_ms;    /* the oldest write without an answer; 0: none */
     int64_t confirmed_ms; /* when the last write that arrived left */
     /* When each is due; INT64_MAX: never. */
     int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms;
