@@ -176,6 +176,17 @@ on_claimed(void *ctx, const struct bus_stored *stored, const struct err *e)
     publish_result(x);
 }
 
+/* By the broker's clock, as far as it is known: a wall clock of ours that runs
+ * ahead must not end what is alive. */
+static int64_t
+age_of(const struct park *p, const struct bus_entry *entry)
+{
+    int64_t broker_ms = bus_broker_ms(p->bus);
+
+    return broker_ms > entry->stored_at_ms ? broker_ms - entry->stored_at_ms
+                                           : 0;
+}
+
 /* Whether nobody serves the claim: the ledger may take it over. */
 static bool
 is_idle(const struct claim *c, int64_t age_ms)
@@ -238,7 +249,7 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
         /* Ours: the result may not have gone out before a crash. */
         codec_encode(CODEC_RESULT, c.result, &x->bytes);
         publish_result(x);
-    } else if (is_idle(&c, str_wall_ms() - entry->stored_at_ms)) {
+    } else if (is_idle(&c, age_of(x->park, entry))) {
         take_claim(x, &c, (int64_t)entry->revision);
     } else {
         push_free(x);
