@@ -182,6 +182,12 @@ check_durability(struct doctor *d)
     json_t *v = NULL;
     pid_t pid;
 
+    if (d->c->nats) {
+        report(d, OK, "durability", NULL,
+               "of a broker elsewhere: what its operator has set, which it "
+               "does not tell (sync_interval: always survives a power cut)");
+        return;
+    }
     if (!home_locked(&d->c->home, &pid)) {
         report(d, WARN, "fleet", "shunt up -d", "none runs on this machine");
         return;
@@ -275,6 +281,23 @@ total_lag(const json_t *lag)
     return sum;
 }
 
+/* What the ledger wants a person to know. */
+static void
+check_alarms(struct doctor *d, const json_t *list)
+{
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach(list, i, v)
+    {
+        report(d, WARN, cli_text(v, "name", "alarm"),
+               "docs/reliability.md, when an alarm rings", "%s",
+               cli_text(v, "text", ""));
+    }
+    if (list && !json_array_size(list))
+        report(d, OK, "alarms", NULL, "none");
+}
+
 static void
 check_ledger(struct doctor *d)
 {
@@ -300,6 +323,7 @@ check_ledger(struct doctor *d)
     }
     report(d, alive ? OK : FAIL, "workers",
            "shunt status; then log/worker-local.log", "%zu alive", alive);
+    check_alarms(d, json_object_get(reply, "alarms"));
     json_decref(reply);
 }
 

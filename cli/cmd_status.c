@@ -18,8 +18,8 @@ enum {
 };
 
 /* Members of the ledger's answer that status passes on. */
-static const char *const from_ledger[] = {"counters", "lanes", "workers",
-                                          "lag"};
+static const char *const from_ledger[] = {"counters", "lanes", "workers", "lag",
+                                          "alarms"};
 
 static json_t *
 read_supervisor(const struct cli *c, pid_t pid)
@@ -210,6 +210,19 @@ print_counters(const json_t *counters)
 }
 
 static void
+print_alarms(const json_t *list)
+{
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach(list, i, v)
+    {
+        (void)printf("alarm       %s: %s\n", cli_text(v, "name", "?"),
+                     cli_text(v, "text", ""));
+    }
+}
+
+static void
 print_status(const json_t *all)
 {
     const json_t *sup = json_object_get(all, "supervisor");
@@ -231,6 +244,7 @@ print_status(const json_t *all)
                      (long long)cli_int(spool, "files", 0));
     if (json_object_get(all, "counters"))
         print_counters(json_object_get(all, "counters"));
+    print_alarms(json_object_get(all, "alarms"));
     if (json_array_size(json_object_get(all, "processes"))) {
         (void)puts("");
         print_processes(json_object_get(all, "processes"));

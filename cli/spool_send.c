@@ -4,6 +4,7 @@
 #include "cli/spool.h"
 
 #include "lib/codec.h"
+#include "lib/crash.h"
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "lib/subject.h"
@@ -64,6 +65,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 
     s->unused[s->n_unused++] = f;
     if (stored) {
+        CRASH_POINT("submit.after_puback");
         s->stored++;
         s->duplicates += stored->duplicate;
         s->last_ms = loop_now_ms();

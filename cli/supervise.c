@@ -39,6 +39,9 @@ struct supervisor {
     struct bus *bus;
     struct embedded broker;
     struct loop_timer *probe, *drain_timer, *rotate, *ask;
+    struct proc *provision; /* NULL: not running */
+    int provisioned;        /* deaths of the broker it has seen */
+    int provisioning;       /* those it will have seen */
     struct bus_sub *heartbeats;
     struct spool_drain *drain;
     char ready_subject[SUBJECT_SIZE];
@@ -80,6 +83,45 @@ write_status(void *ctx)
 /* --- while it runs ------------------------------------------------------- */
 
 static void
+on_provisioned(void *ctx, const struct proc_end *end)
+{
+    struct supervisor *s = ctx;
+
+    s->provision = NULL;
+    if (!end->signalled && end->code == 0)
+        s->provisioned = s->provisioning;
+    else if (!s->stopping)
+        log_warn("broker.provision", "end=\"%s %d\" text=\"tried again\"",
+                 end->signalled ? "signal" : "status", end->code);
+}
+
+/*
+ * A broker that was restarted may have come back with an emptied store, in
+ * which nobody could go on: sees to it that all streams are there. Done by a
+ * process of its own, since asking the broker blocks.
+ */
+static void
+provision_again(struct supervisor *s)
+{
+    static const char self[] = "/proc/self/exe";
+    int deaths = children_deaths(s->children, "broker");
+    const char *argv[] = {"shunt", "provision", "--quiet", NULL};
+    struct proc_opts o = {.file = self,
+                          .argv = argv,
+                          .env = children_env(s->children),
+                          .in = -1,
+                          .out = -1,
+                          .err = STDERR_FILENO};
+    struct err e = {0};
+
+    if (s->stopping || s->provision || deaths == s->provisioned)
+        return;
+    s->provisioning = deaths;
+    if (proc_start(s->procs, &o, on_provisioned, s, &s->provision, &e) < 0)
+        log_warn("broker.provision", "error=\"%s\"", LOG_TEXT(e.msg));
+}
+
+static void
 on_probe(void *ctx, const struct bus_note *note, const struct err *e)
 {
     struct supervisor *s = ctx;
@@ -87,6 +129,7 @@ on_probe(void *ctx, const struct bus_note *note, const struct err *e)
     (void)note;
     if (!e) {
         s->misses = 0;
+        provision_again(s);
         return;
     }
     /* While the broker is down or starting there is nothing to kill. */
@@ -109,6 +152,14 @@ probe(void *ctx)
     if (!s->stopping)
         bus_request(s->bus, "$JS.API.INFO", "", 0, PROBE_ANSWER_MS, on_probe,
                     s);
+}
+
+static void
+on_bus(void *ctx, enum bus_event event, const char *text)
+{
+    (void)text;
+    if (event == BUS_UP)
+        probe(ctx);
 }
 
 static void
@@ -385,6 +436,8 @@ run(struct supervisor *s)
     log_info("fleet.up", "url=%s", s->broker.url);
     if (s->conf->ready)
         s->conf->ready(s->conf->ctx, s->broker.url, s->broker.durability);
+    s->provisioned = children_deaths(s->children, "broker");
+    bus_on_event(s->bus, on_bus, s);
     s->probe = loop_timer_start(s->loop, PROBE_MS, PROBE_MS, probe, s);
     s->rotate = loop_timer_start(s->loop, ROTATE_MS, ROTATE_MS, rotate, s);
     s->drain_timer = loop_timer_start(s->loop, 0, 0, drain, s);
@@ -421,6 +474,8 @@ out:
     spool_drain_free(s.drain);
     loop_timer_stop(s.drain_timer);
     bus_unsubscribe(s.heartbeats);
+    if (s.provision)
+        proc_forget(s.provision);
     bus_close(s.bus);
     children_free(s.children);
     proc_set_close(s.procs);

@@ -58,7 +58,7 @@ up() { shunt up -d --fast --slots 2 "$@" 3>&-; }
 	[ "$status" -eq 4 ]
 	run grep -rlFf "$SHUNT_HOME/token" "$SHUNT_HOME/log"
 	[ -z "$output" ]
-	run grep -lFf "$SHUNT_HOME/token" /proc/[0-9]*/cmdline
+	run grep -slFf "$SHUNT_HOME/token" /proc/[0-9]*/cmdline
 	[ -z "$output" ]
 }
 
