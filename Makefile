@@ -5,9 +5,8 @@
 #   make check      every test; SAN=address,undefined or SAN=thread, CC=clang
 #   make unit       the cmocka tests; T=name runs tests/test_name.c alone
 #   make e2e        the end-to-end tests; T=name runs tests/e2e/name.bats
-#   make chaos      faults by kind, some 20 minutes; CHAOS_SEED=n repeats them
-#   make chaos      faults of every kind against whole fleets (docs/reliability.md)
-#   make fuzz       libFuzzer on every parser of outside bytes; T=seconds
+#   make chaos      faults of every kind against whole fleets, some 15 minutes;
+#                   T= and CHAOS_SEED= choose (docs/reliability.md)
 #   make bench      rates beside the limits of this machine
 #   make fuzz       every parser under libFuzzer, T seconds in all (60)
 #   make lint       format, static checks, what STYLE refuses, syntax of YAML
