@@ -119,7 +119,12 @@ unit: all tests
 e2e: all
 	B=$(B) tests/run e2e $(T)
 
-check: all tests debug
+# The packages come first: what pkg-config says is read when make starts.
+check:
+	@scripts/deps check
+	+@$(MAKE) --no-print-directory check-all
+
+check-all: all tests debug
 	B=$(B) tests/run all
 
 # The same programs with crash points, for faults.
@@ -175,7 +180,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 
-.PHONY: all tests unit e2e check debug chaos fuzz lint format clean install demo bench deps
+.PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench deps
 .DELETE_ON_ERROR:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
