@@ -1,242 +1,4 @@
-#include "lib/str.h"
-#include "router/decide.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define MIN (60 * 1000)
-#define GIB (1ULL << 30)
-
-/* A task of one shell step, or a prompt, with every text "". */
-struct sample {
-    struct task task;
-    struct step step;
-    struct hints hints;
-    struct delegation delegation;
-};
-
-static struct sample *
-blank(struct mem_pool *pool)
-{
-    struct sample *s = mem_pool_alloc(pool, sizeof *s);
-    struct task *t = &s->task;
-    const char **texts[] = {
-        &t->id,          &t->name,   &t->project,        &t->source,
-        &t->origin,      &t->format, &t->submitter,      &t->prompt,
-        &t->workdir,     &t->repo,   &t->branch,         &t->dod,
-        &t->report_path, &t->team,   &t->backend,        &t->lane,
-        &t->executor,    &t->notes,  &t->context_header, &t->retry_of,
-        &t->command,
-    };
-
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        *texts[i] = "";
-    s->step = (struct step){.name = "", .script = "", .workdir = ""};
-    s->hints = (struct hints){.agent = "", .data = ""};
-    s->delegation = (struct delegation){
-        .preferred_ai = "", .complexity_hint = "", .max_cost_usd = ""};
-    return s;
-}
-
-static struct sample *
-shell(struct mem_pool *pool, const char *command)
-{
-    struct sample *s = blank(pool);
-
-    s->step.kind = STEP_SHELL;
-    s->step.script = command;
-    s->task.command = command;
-    s->task.steps = &s->step;
-    s->task.n_steps = 1;
-    s->task.hints = &s->hints;
-    return s;
-}
-
-static struct sample *
-prompt(struct mem_pool *pool, const char *preferred, bool allow, bool needs)
-{
-    struct sample *s = blank(pool);
-
-    s->task.prompt = "explain";
-    s->task.delegation = &s->delegation;
-    s->delegation.preferred_ai = preferred;
-    s->delegation.allow_delegation = allow;
-    s->delegation.needs_claude_code = needs;
-    return s;
-}
-
-static const struct facts unknown_facts = {0};
-static const struct facts bare_fleet = {.known = true};
-static const struct facts full_fleet = {
-    .known = true, .codespace_available = true, .secutools_available = true};
-
-static struct mem_pool *pool;
-
-static struct decision
-judge(struct sample *s)
-{
-    struct decision d;
-
-    decide(&s->task, &unknown_facts, policy_default(), pool, &d);
-    return d;
-}
-
-/* "build(2) toolchain(1)" */
-static const char *
-signals_text(const struct decision *d)
-{
-    const char *text = "";
-
-    for (size_t i = 0; i < d->n_signals; i++)
-        text = mem_pool_printf(pool, "%s%s%s(%d)", text, i ? " " : "",
-                               d->signals[i].match, d->signals[i].points);
-    return text;
-}
-
-/* --- seed 1's table of examples ------------------------------------------ */
-
-struct golden {
-    const char *command;
-    int32_t score;
-    const char *signals, *backend, *rule;
-};
-
-static const struct golden golden[] = {
-    {"cd lros/backend && uv run pytest", 2, "pytest(1) uv run(1)", "codespace",
-     "score"},
-    {"npm run build", 3, "build(2) npm run(1)", "codespace", "score"},
-    {"git status", 0, "", "local", "score-too-low"},
-    {"python train.py --epochs 100", 2, "train(2)", "codespace", "score"},
-    {"cloud: ruff check .", 3, "cloud:(3)", "codespace", "prefix-cloud"},
-    {"local: npm run build", -8, "local:(-10) build(2)", "local",
-     "prefix-local"},
-};
-
-/* --- words of the command, not substrings -------------------------------- */
-
-static const struct golden words[] = {
-    {"npm run dev", 3, "npm run(1) dev(2)", "codespace", "score"},
-    {"uv sync", 1, "uv sync(1)", "local", "score-too-low"},
-    {"uv run x.py", 1, "uv run(1)", "local", "score-too-low"},
-    {"uv pip list", 0, "", "local", "score-too-low"},
-    {"pull latest", 0, "", "local", "score-too-low"},
-    {"true > /dev/null", 0, "", "local", "score-too-low"},
-    {"true >/dev/null 2>&1", 0, "", "local", "score-too-low"},
-    {"run contest", 0, "", "local", "score-too-low"},
-    {"rebuild", 0, "", "local", "score-too-low"},
-    {"show server.log", 0, "", "local", "score-too-low"},
-    {"less build.log", 0, "", "local", "score-too-low"},
-    {"fmt build.md", 0, "", "local", "score-too-low"},
-    {"python scripts/train_model.py", 2, "train(2)", "codespace", "score"},
-    {"./build.sh", 2, "build(2)", "codespace", "score"},
-    {"docker-compose up", 1, "docker(1)", "local", "score-too-low"},
-    {"npm --silent run build:prod", 3, "build(2) npm run(1)", "codespace",
-     "score"},
-    {"npm test", 1, "test(1)", "local", "score-too-low"},
-    {"cargo build --no-test", 2, "build(2)", "codespace", "score"},
-    {"jest --watch", 3, "jest(1) watch(2)", "codespace", "score"},
-    {"NODE_ENV=test npm start", 0, "", "local", "score-too-low"},
-    {"make -C build/ clean", 0, "", "local", "score-too-low"},
-    {"find /dev -name x", 0, "", "local", "score-too-low"},
-    {"curl https://example.org/build", 0, "", "local", "score-too-low"},
-    {"MAKE BUILD", 2, "build(2)", "codespace", "score"},
-    {"bash -c 'npm run build'", 3, "build(2) npm run(1)", "codespace", "score"},
-    {"make # then build", 0, "", "local", "score-too-low"},
-    {"rake compile;rake migrate", 4, "compile(2) migrate(2)", "codespace",
-     "score"},
-    /* arguments of programs that only look or move are names */
-    {"git commit -m 'fix; build and test'", 0, "", "local", "score-too-low"},
-    {"git checkout dev", 0, "", "local", "score-too-low"},
-    {"git pull && make build", 2, "build(2)", "codespace", "score"},
-    {"git pull\nmake build", 2, "build(2)", "codespace", "score"},
-    {"cd build && ls test", 0, "", "local", "score-too-low"},
-    {"echo \"it's\" build", 0, "", "local", "score-too-low"},
-    {"echo $(make build)", 2, "build(2)", "codespace", "score"},
-    /* a row counts once */
-    {"make build install compile", 2, "build(2)", "codespace", "score"},
-    {"pytest && npm test && jest", 1, "pytest(1)", "local", "score-too-low"},
-    {"docker build .", 3, "build(2) docker(1)", "codespace", "score"},
-    {"scrapy scrape; serve", 4, "scrape(2) serve(2)", "codespace", "score"},
-    {"", 0, "", "local", "score-too-low"},
-    {"'", 0, "", "local", "score-too-low"},
-    {"\\", 0, "", "local", "score-too-low"},
-    /* beside a prefix only what weighs two or more */
-    {"cloud: uv run pytest", 3, "cloud:(3)", "codespace", "prefix-cloud"},
-    {"local:make build && backfill", -6, "local:(-10) build(2) backfill(2)",
-     "local", "prefix-local"},
-    {"Cloud:  ls", 3, "cloud:(3)", "codespace", "prefix-cloud"},
-    {"curl cloud:8080", 0, "", "local", "score-too-low"},
-};
-
-/* Sets differ in order only by the table's; compare as sorted by the table. */
-static void
-check_golden(const struct golden *g)
-{
-    struct sample *s = shell(pool, *g->command ? g->command : "true");
-    struct decision d;
-    size_t total = 0;
-
-    if (!*g->command)
-        s->task.command = "";
-    d = judge(s);
-    if (d.score != g->score || strcmp(d.backend, g->backend) != 0 ||
-        strcmp(d.rule, g->rule) != 0 || !d.scored)
-        fail_msg("%s: score %d [%s] %s by %s", g->command, d.score,
-                 signals_text(&d), d.backend, d.rule);
-    for (size_t i = 0; i < d.n_signals; i++) {
-        const char *one = mem_pool_printf(pool, "%s(%d)", d.signals[i].match,
-                                          d.signals[i].points);
-
-        if (!strstr(g->signals, one))
-            fail_msg("%s: unexpected %s", g->command, one);
-        total += strlen(one) + 1;
-    }
-    if (total != strlen(g->signals) + (total > 0))
-        fail_msg("%s: [%s] instead of [%s]", g->command, signals_text(&d),
-                 g->signals);
-}
-
-static void
-seed_1s_examples_come_out_as_it_says(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++)
-        check_golden(&golden[i]);
-}
-
-static void
-keywords_match_words_and_each_row_counts_once(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        check_golden(&words[i]);
-}
-
-static void
-a_ceo_task_is_local_without_a_score(void **state)
-{
-    struct sample *s = shell(pool, "npm run build");
-    struct decision d;
-
-    (void)state;
-    s->hints.agent = "CEO";
-    d = judge(s);
-    assert_string_equal(d.backend, "local");
-    assert_string_equal(d.rule, "affinity-local");
-    assert_string_equal(d.affinity, "local");
-    assert_string_equal(d.reason, "agent CEO works locally");
-    assert_false(d.scored);
-    assert_int_equal(d.n_lost, 1);
-    assert_string_equal(d.lost[0],
-                        "codespace.default by score (score 3 reaches the "
-                        "threshold 2): affinity-local stands before it");
-}
+#include "tests/decide_fixture.h"
 
 /* --- agents --------------------------------------------------------------- */
 
@@ -262,7 +24,7 @@ the_affinity_table_is_complete(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (size_t j = 0; j < 16 && rows[i].agents[j]; j++) {
-            struct sample *s = shell(pool, "true");
+            struct sample *s = shell("true");
             struct decision d;
 
             s->hints.agent = rows[i].agents[j];
@@ -390,7 +152,7 @@ hint_case(void **state)
     struct decision d;
 
     pool = mem_pool_new();
-    s = shell(pool, r->command);
+    s = shell(r->command);
     s->hints = r->hints;
     if (!s->hints.agent)
         s->hints.agent = "";
@@ -433,8 +195,8 @@ ai_tasks_follow_seed_3_word_for_word(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct decision d = judge(
-            prompt(pool, rows[i].preferred, rows[i].allow, rows[i].needs));
+        struct decision d =
+            judge(prompt(rows[i].preferred, rows[i].allow, rows[i].needs));
 
         assert_string_equal(d.backend, rows[i].backend);
         assert_string_equal(d.lane, rows[i].lane);
@@ -446,7 +208,7 @@ ai_tasks_follow_seed_3_word_for_word(void **state)
 static void
 a_prompt_without_front_matter_stays_here(void **state)
 {
-    struct sample *s = prompt(pool, "", false, false);
+    struct sample *s = prompt("", false, false);
     struct decision d;
 
     (void)state;
@@ -478,7 +240,7 @@ pins_and_executors_come_first(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct sample *s = shell(pool, "cloud: make");
+        struct sample *s = shell("cloud: make");
         struct decision d;
 
         s->task.backend = rows[i].backend;
@@ -496,7 +258,7 @@ pins_and_executors_come_first(void **state)
 static void
 a_pinned_prompt_finds_the_lane_of_its_backend(void **state)
 {
-    struct sample *s = prompt(pool, "gemini", false, false);
+    struct sample *s = prompt("gemini", false, false);
     struct decision d;
 
     (void)state;
@@ -526,25 +288,25 @@ expect_rejected(struct sample *s, const char *reason)
 static void
 what_no_place_takes_is_rejected_with_the_list(void **state)
 {
-    struct sample *s = shell(pool, "true");
+    struct sample *s = shell("true");
 
     (void)state;
     s->task.executor = "codex-9";
     expect_rejected(s, "executor 'codex-9' is unknown; known are "
                        "devbox-codex, vm-codex, local-mac-codex");
-    s = shell(pool, "true");
+    s = shell("true");
     s->task.backend = "gke";
     expect_rejected(s, "backend 'gke' is unknown; known are local, codespace "
                        "and secutools");
-    s = shell(pool, "true");
+    s = shell("true");
     s->task.backend = "secutools";
     expect_rejected(s, "backend secutools answers prompts and cannot run "
                        "steps; use local or codespace");
-    s = prompt(pool, "", false, false);
+    s = prompt("", false, false);
     s->task.backend = "codespace";
     expect_rejected(s, "backend codespace runs steps; a prompt goes to local "
                        "(lane claude-code) or secutools");
-    expect_rejected(shell(pool, "cloud: "),
+    expect_rejected(shell("cloud: "),
                     "nothing is left to run after the prefix");
 }
 
@@ -555,21 +317,21 @@ a_prefix_is_taken_off_command_and_first_step(void **state)
 {
     const char *split[] = {"local:", "npm", "run", "build"};
     const char *joined[] = {"cloud:make", "all"};
-    struct sample *s = shell(pool, "cloud:  ruff check .");
+    struct sample *s = shell("cloud:  ruff check .");
 
     (void)state;
     (void)judge(s);
     assert_string_equal(s->task.command, "ruff check .");
     assert_string_equal(s->step.script, "ruff check .");
 
-    s = shell(pool, "");
+    s = shell("");
     s->step.argv = split;
     s->step.n_argv = 4;
     assert_int_equal(judge(s).score, -8);
     assert_int_equal(s->step.n_argv, 3);
     assert_string_equal(s->step.argv[0], "npm");
 
-    s = shell(pool, "");
+    s = shell("");
     s->step.argv = joined;
     s->step.n_argv = 2;
     assert_string_equal(judge(s).backend, "codespace");
@@ -585,7 +347,7 @@ steps_are_read_where_no_command_is_given(void **state)
         {.name = "2",
          .script = "uv run pytest tests/smoke/test_foo.py",
          .workdir = ""}};
-    struct sample *s = shell(pool, "");
+    struct sample *s = shell("");
     struct decision d;
 
     (void)state;
@@ -613,16 +375,16 @@ static void
 what_runs_already_weighs_two(void **state)
 {
     struct facts f = full_fleet;
-    struct decision d = decide_in(shell(pool, "true"), &f, UNAVAILABLE_LOCAL);
+    struct decision d = decide_in(shell("true"), &f, UNAVAILABLE_LOCAL);
 
     (void)state;
     assert_string_equal(d.backend, "local");
     f.running_local = 1;
-    d = decide_in(shell(pool, "true"), &f, UNAVAILABLE_LOCAL);
+    d = decide_in(shell("true"), &f, UNAVAILABLE_LOCAL);
     assert_string_equal(d.backend, "codespace");
     assert_string_equal(signals_text(&d), "1 running here(2)");
     f.known = false;
-    d = decide_in(shell(pool, "true"), &f, UNAVAILABLE_LOCAL);
+    d = decide_in(shell("true"), &f, UNAVAILABLE_LOCAL);
     assert_int_equal(d.score, 0);
 }
 
@@ -630,7 +392,7 @@ static void
 a_missing_backend_is_said_never_silent(void **state)
 {
     struct decision d =
-        decide_in(shell(pool, "make build"), &bare_fleet, UNAVAILABLE_LOCAL);
+        decide_in(shell("make build"), &bare_fleet, UNAVAILABLE_LOCAL);
 
     (void)state;
     assert_string_equal(d.backend, "local");
@@ -644,22 +406,20 @@ a_missing_backend_is_said_never_silent(void **state)
                         "codespace.default: not available (no worker is known "
                         "and none is configured)");
 
-    d = decide_in(shell(pool, "make build"), &bare_fleet, UNAVAILABLE_QUEUE);
+    d = decide_in(shell("make build"), &bare_fleet, UNAVAILABLE_QUEUE);
     assert_string_equal(d.backend, "codespace");
     assert_non_null(strstr(d.reason, "it waits for one"));
 
-    d = decide_in(shell(pool, "make build"), &bare_fleet, UNAVAILABLE_REJECT);
+    d = decide_in(shell("make build"), &bare_fleet, UNAVAILABLE_REJECT);
     assert_true(d.rejected);
     assert_string_equal(d.wanted, "codespace");
 
-    d = decide_in(prompt(pool, "gpu", true, false), &bare_fleet,
-                  UNAVAILABLE_LOCAL);
+    d = decide_in(prompt("gpu", true, false), &bare_fleet, UNAVAILABLE_LOCAL);
     assert_string_equal(d.backend, "local");
     assert_string_equal(d.lane, "claude-code");
     assert_string_equal(d.wanted, "secutools");
 
-    d = decide_in(prompt(pool, "gpu", true, false), &full_fleet,
-                  UNAVAILABLE_LOCAL);
+    d = decide_in(prompt("gpu", true, false), &full_fleet, UNAVAILABLE_LOCAL);
     assert_string_equal(d.backend, "secutools");
     assert_string_equal(d.wanted, "");
 }
@@ -667,7 +427,7 @@ a_missing_backend_is_said_never_silent(void **state)
 static void
 what_the_submitter_pinned_waits_for_its_worker(void **state)
 {
-    struct sample *s = shell(pool, "true");
+    struct sample *s = shell("true");
     struct decision d;
 
     (void)state;
@@ -683,8 +443,8 @@ what_the_submitter_pinned_waits_for_its_worker(void **state)
 static void
 the_same_task_is_always_decided_the_same(void **state)
 {
-    struct decision a = judge(shell(pool, "cd x && uv run pytest"));
-    struct decision b = judge(shell(pool, "cd x && uv run pytest"));
+    struct decision a = judge(shell("cd x && uv run pytest"));
+    struct decision b = judge(shell("cd x && uv run pytest"));
 
     (void)state;
     assert_string_equal(signals_text(&a), signals_text(&b));
@@ -694,31 +454,10 @@ the_same_task_is_always_decided_the_same(void **state)
     assert_int_equal(a.n_lost, b.n_lost);
 }
 
-static int
-new_pool(void **state)
-{
-    (void)state;
-    pool = mem_pool_new();
-    return 0;
-}
-
-static int
-free_pool(void **state)
-{
-    (void)state;
-    mem_pool_free(pool);
-    return 0;
-}
-
-#define POOLED(f) cmocka_unit_test_setup_teardown(f, new_pool, free_pool)
-
 int
 main(void)
 {
     static const struct CMUnitTest fixed[] = {
-        POOLED(seed_1s_examples_come_out_as_it_says),
-        POOLED(keywords_match_words_and_each_row_counts_once),
-        POOLED(a_ceo_task_is_local_without_a_score),
         POOLED(the_affinity_table_is_complete),
         POOLED(ai_tasks_follow_seed_3_word_for_word),
         POOLED(a_prompt_without_front_matter_stays_here),

@@ -1,0 +1,152 @@
+#include "tests/decide_fixture.h"
+
+/* --- seed 1's table of examples ------------------------------------------ */
+
+struct golden {
+    const char *command;
+    int32_t score;
+    const char *signals, *backend, *rule;
+};
+
+static const struct golden golden[] = {
+    {"cd lros/backend && uv run pytest", 2, "pytest(1) uv run(1)", "codespace",
+     "score"},
+    {"npm run build", 3, "build(2) npm run(1)", "codespace", "score"},
+    {"git status", 0, "", "local", "score-too-low"},
+    {"python train.py --epochs 100", 2, "train(2)", "codespace", "score"},
+    {"cloud: ruff check .", 3, "cloud:(3)", "codespace", "prefix-cloud"},
+    {"local: npm run build", -8, "local:(-10) build(2)", "local",
+     "prefix-local"},
+};
+
+/* --- words of the command, not substrings -------------------------------- */
+
+static const struct golden words[] = {
+    {"npm run dev", 3, "npm run(1) dev(2)", "codespace", "score"},
+    {"uv sync", 1, "uv sync(1)", "local", "score-too-low"},
+    {"uv run x.py", 1, "uv run(1)", "local", "score-too-low"},
+    {"uv pip list", 0, "", "local", "score-too-low"},
+    {"pull latest", 0, "", "local", "score-too-low"},
+    {"true > /dev/null", 0, "", "local", "score-too-low"},
+    {"true >/dev/null 2>&1", 0, "", "local", "score-too-low"},
+    {"run contest", 0, "", "local", "score-too-low"},
+    {"rebuild", 0, "", "local", "score-too-low"},
+    {"show server.log", 0, "", "local", "score-too-low"},
+    {"less build.log", 0, "", "local", "score-too-low"},
+    {"fmt build.md", 0, "", "local", "score-too-low"},
+    {"python scripts/train_model.py", 2, "train(2)", "codespace", "score"},
+    {"./build.sh", 2, "build(2)", "codespace", "score"},
+    {"docker-compose up", 1, "docker(1)", "local", "score-too-low"},
+    {"npm --silent run build:prod", 3, "build(2) npm run(1)", "codespace",
+     "score"},
+    {"npm test", 1, "test(1)", "local", "score-too-low"},
+    {"cargo build --no-test", 2, "build(2)", "codespace", "score"},
+    {"jest --watch", 3, "jest(1) watch(2)", "codespace", "score"},
+    {"NODE_ENV=test npm start", 0, "", "local", "score-too-low"},
+    {"make -C build/ clean", 0, "", "local", "score-too-low"},
+    {"find /dev -name x", 0, "", "local", "score-too-low"},
+    {"curl https://example.org/build", 0, "", "local", "score-too-low"},
+    {"MAKE BUILD", 2, "build(2)", "codespace", "score"},
+    {"bash -c 'npm run build'", 3, "build(2) npm run(1)", "codespace", "score"},
+    {"make # then build", 0, "", "local", "score-too-low"},
+    {"rake compile;rake migrate", 4, "compile(2) migrate(2)", "codespace",
+     "score"},
+    /* arguments of programs that only look or move are names */
+    {"git commit -m 'fix; build and test'", 0, "", "local", "score-too-low"},
+    {"git checkout dev", 0, "", "local", "score-too-low"},
+    {"git pull && make build", 2, "build(2)", "codespace", "score"},
+    {"git pull\nmake build", 2, "build(2)", "codespace", "score"},
+    {"cd build && ls test", 0, "", "local", "score-too-low"},
+    {"echo \"it's\" build", 0, "", "local", "score-too-low"},
+    {"echo $(make build)", 2, "build(2)", "codespace", "score"},
+    /* a row counts once */
+    {"make build install compile", 2, "build(2)", "codespace", "score"},
+    {"pytest && npm test && jest", 1, "pytest(1)", "local", "score-too-low"},
+    {"docker build .", 3, "build(2) docker(1)", "codespace", "score"},
+    {"scrapy scrape; serve", 4, "scrape(2) serve(2)", "codespace", "score"},
+    {"", 0, "", "local", "score-too-low"},
+    {"'", 0, "", "local", "score-too-low"},
+    {"\\", 0, "", "local", "score-too-low"},
+    /* beside a prefix only what weighs two or more */
+    {"cloud: uv run pytest", 3, "cloud:(3)", "codespace", "prefix-cloud"},
+    {"local:make build && backfill", -6, "local:(-10) build(2) backfill(2)",
+     "local", "prefix-local"},
+    {"Cloud:  ls", 3, "cloud:(3)", "codespace", "prefix-cloud"},
+    {"curl cloud:8080", 0, "", "local", "score-too-low"},
+};
+
+/* Sets differ in order only by the table's; compare as sorted by the table. */
+static void
+check_golden(const struct golden *g)
+{
+    struct sample *s = shell(*g->command ? g->command : "true");
+    struct decision d;
+    size_t total = 0;
+
+    if (!*g->command)
+        s->task.command = "";
+    d = judge(s);
+    if (d.score != g->score || strcmp(d.backend, g->backend) != 0 ||
+        strcmp(d.rule, g->rule) != 0 || !d.scored)
+        fail_msg("%s: score %d [%s] %s by %s", g->command, d.score,
+                 signals_text(&d), d.backend, d.rule);
+    for (size_t i = 0; i < d.n_signals; i++) {
+        const char *one = mem_pool_printf(pool, "%s(%d)", d.signals[i].match,
+                                          d.signals[i].points);
+
+        if (!strstr(g->signals, one))
+            fail_msg("%s: unexpected %s", g->command, one);
+        total += strlen(one) + 1;
+    }
+    if (total != strlen(g->signals) + (total > 0))
+        fail_msg("%s: [%s] instead of [%s]", g->command, signals_text(&d),
+                 g->signals);
+}
+
+static void
+seed_1s_examples_come_out_as_it_says(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++)
+        check_golden(&golden[i]);
+}
+
+static void
+keywords_match_words_and_each_row_counts_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        check_golden(&words[i]);
+}
+
+static void
+a_ceo_task_is_local_without_a_score(void **state)
+{
+    struct sample *s = shell("npm run build");
+    struct decision d;
+
+    (void)state;
+    s->hints.agent = "CEO";
+    d = judge(s);
+    assert_string_equal(d.backend, "local");
+    assert_string_equal(d.rule, "affinity-local");
+    assert_string_equal(d.affinity, "local");
+    assert_string_equal(d.reason, "agent CEO works locally");
+    assert_false(d.scored);
+    assert_int_equal(d.n_lost, 1);
+    assert_string_equal(d.lost[0],
+                        "codespace.default by score (score 3 reaches the "
+                        "threshold 2): affinity-local stands before it");
+}
+
+int
+main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        POOLED(seed_1s_examples_come_out_as_it_says),
+        POOLED(keywords_match_words_and_each_row_counts_once),
+        POOLED(a_ceo_task_is_local_without_a_score),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
