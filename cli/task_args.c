@@ -341,7 +341,7 @@ const struct arg_opt task_opts[] = {
     FLAG("after", "ID|TIME",
          "start after that task, or not before that time (10m, 18:30); repeat",
          set_after, NULL),
-    FLAG("hold", NULL, "wait for approval", set_hold, NULL),
+    FLAG("hold", NULL, "accept it, but do not run it", set_hold, NULL),
     FLAG("backend", "BACKEND", "pin: local, codespace or secutools",
          set_backend, "local codespace secutools"),
     FLAG("lane", "LANE", "pin: lane within the backend", set_lane, NULL),
