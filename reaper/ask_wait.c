@@ -44,7 +44,7 @@ ask_add_wait(const struct ask *a, const struct task_state *row, json_t *o)
     struct err e;
 
     if (row->state == STATE_HELD) {
-        report_set_text(o, "reason", "held for approval");
+        report_set_text(o, "reason", "held by its submitter");
         return;
     }
     if (row->state != STATE_BLOCKED ||

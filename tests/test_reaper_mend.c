@@ -452,7 +452,7 @@ who_waits_is_told_why(void **state)
     submit(f, "{\"id\": \"t3\", \"steps\": [\"true\"], \"not_before_ms\": "
               "4102444800000}");
     o = until_state(f, "t1", "held");
-    assert_string_equal(text_of(o, "reason"), "held for approval");
+    assert_string_equal(text_of(o, "reason"), "held by its submitter");
     json_decref(o);
     o = until_state(f, "t2", "blocked");
     assert_string_equal(text_of(o, "reason"), "waits for t1, x9");
