@@ -115,6 +115,7 @@ is_replaced(const char *entry)
     static const char *const names[] = {"NATS_URL=",
                                         "NATS_CREDS=",
                                         "SHUNT_BUS_URL=",
+                                        "SHUNT_BUS_CONFIRM=",
                                         "SHUNT_BUS_TOKEN_FILE=",
                                         "SHUNT_BUS_CA_FILE=",
                                         "SHUNT_BUS_CREDS_FILE=",
@@ -147,7 +148,8 @@ add_env(struct children *c, size_t *n, const char *key, const char *value)
 }
 
 void
-children_environment(struct children *c, const char *url, int64_t slots)
+children_environment(struct children *c, const char *url, bool confirm,
+                     int64_t slots)
 {
     struct home_path path;
     char text[32];
@@ -164,6 +166,7 @@ children_environment(struct children *c, const char *url, int64_t slots)
     add_env(c, &n, "SHUNT_HOME", c->home->dir);
     add_env(c, &n, "SHUNT_BUS_URL", url);
     add_env(c, &n, "SHUNT_BUS_TOKEN_FILE", home_path(c->home, "token", &path));
+    add_env(c, &n, "SHUNT_BUS_CONFIRM", confirm ? "true" : "false");
     add_env(c, &n, "SHUNT_WORKER_STATE_DIR",
             home_path(c->home, "worker", &path));
     add_env(c, &n, "SHUNT_REAPER_DATABASE",

@@ -25,8 +25,10 @@ struct children *children_new(const struct home *h, struct loop *l,
 void children_free(struct children *c); /* all have ended; NULL is fine */
 
 /* What every child started from now on finds in its environment: ours, with
- * the way to the broker at url and to the home. slots 0: not stated. */
-void children_environment(struct children *c, const char *url, int64_t slots);
+ * the way to the broker at url and to the home. confirm: a keeper answers for
+ * the broker's store. slots 0: not stated. */
+void children_environment(struct children *c, const char *url, bool confirm,
+                          int64_t slots);
 
 /* That environment, for processes that are none of these. */
 const char *const *children_env(const struct children *c);

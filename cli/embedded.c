@@ -242,20 +242,6 @@ sync_tree(int fd, bool on, int depth)
     return rc;
 }
 
-bool
-embedded_store_sync(const struct home *h)
-{
-    int fd = open(HOME_PATH_OF(h, "nats"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int flags = 0;
-    bool on;
-
-    if (fd < 0)
-        return false;
-    on = ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_SYNC_FL);
-    (void)close(fd);
-    return on;
-}
-
 static bool
 has_sync_interval(const struct embedded *b)
 {
@@ -263,31 +249,65 @@ has_sync_interval(const struct embedded *b)
 }
 
 static void
-make_durable(struct embedded *b, const struct home *h, bool fast)
+say_lossy(struct embedded *b)
 {
-    bool through = !fast && !has_sync_interval(b);
-    int fd = open(HOME_PATH_OF(h, "nats"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 ? -1 : sync_tree(fd, through, STORE_DEPTH);
+    b->durable = b->confirm = false;
+    (void)snprintf(b->durability, sizeof b->durability,
+                   "a power cut may lose what was accepted in the last "
+                   "minute: nats-server %d.%d on this file system cannot "
+                   "write through",
+                   b->major, b->minor);
+}
 
-    b->durable = !fast && (has_sync_interval(b) || rc == 0);
+/* Chooses how, and clears what an earlier start has set. */
+static void
+choose_durability(struct embedded *b, const struct home *h, bool fast)
+{
+    int fd = open(HOME_PATH_OF(h, "nats"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool can = fd >= 0 && set_sync(fd, true) == 0;
+
+    if (fd >= 0)
+        (void)sync_tree(fd, false, STORE_DEPTH);
+    b->confirm = !fast && can;
+    b->durable = !fast && (can || has_sync_interval(b));
     if (fast)
         (void)str_copy(b->durability, sizeof b->durability,
                        "a power cut may lose what was accepted in the last "
                        "minutes (--fast)");
-    else if (has_sync_interval(b))
+    else if (b->confirm)
+        (void)str_copy(b->durability, sizeof b->durability,
+                       "what is accepted survives a power cut "
+                       "(submissions written through, the rest synced in "
+                       "groups)");
+    else if (b->durable)
         (void)str_copy(b->durability, sizeof b->durability,
                        "what is accepted survives a power cut "
                        "(sync_interval: always)");
-    else if (rc == 0)
-        (void)str_copy(b->durability, sizeof b->durability,
-                       "what is accepted survives a power cut "
-                       "(store written through, chattr +S)");
     else
-        (void)snprintf(b->durability, sizeof b->durability,
-                       "a power cut may lose what was accepted in the last "
-                       "minute: nats-server %d.%d on this file system cannot "
-                       "write through",
-                       b->major, b->minor);
+        say_lossy(b);
+}
+
+int
+embedded_write_through(struct embedded *b, const struct home *h, struct err *e)
+{
+    /* Submissions and cancels: written by people and foreign programs. */
+    static const char *const streams[] = {"TASKS_IN", "KV_control"};
+    char rel[128];
+    int fd;
+
+    for (size_t i = 0; b->confirm && i < sizeof streams / sizeof *streams;
+         i++) {
+        (void)snprintf(rel, sizeof rel, "nats/jetstream/$G/streams/%s/msgs",
+                       streams[i]);
+        fd = open(HOME_PATH_OF(h, rel), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || sync_tree(fd, true, STORE_DEPTH) < 0) {
+            err_set(e, ERR_UNAVAILABLE, "write %s through: %s", rel,
+                    strerror(errno));
+            say_lossy(b);
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* --- configuration ------------------------------------------------------- */
@@ -307,7 +327,7 @@ make_token(const struct home *h, char out[64], struct err *e)
 
 static int
 write_conf(const struct embedded *b, const struct home *h, const char *token,
-           bool fast, struct err *e)
+           struct err *e)
 {
     struct str s = {0};
     int rc;
@@ -325,7 +345,7 @@ write_conf(const struct embedded *b, const struct home *h, const char *token,
              "  max_mem: 64MB\n"
              "  max_file: 1TB\n", /* what streams may reserve, not use */
              b->port, token, h->dir);
-    if (!fast && has_sync_interval(b))
+    if (b->durable && !b->confirm)
         str_addz(&s, "  sync_interval: always\n");
     str_addz(&s, "}\n");
     rc = home_write(h, "nats-server.conf", str_text(&s), 0600, e);
@@ -349,8 +369,8 @@ embedded_prepare(struct embedded *b, const struct home *h, int port, bool fast,
     (void)str_copy(b->host, sizeof b->host, "127.0.0.1");
     (void)snprintf(b->url, sizeof b->url, "nats://127.0.0.1:%d", b->port);
     (void)snprintf(line, sizeof line, "%s\n", b->url);
-    make_durable(b, h, fast);
-    if (write_conf(b, h, token, fast, e) < 0)
+    choose_durability(b, h, fast);
+    if (write_conf(b, h, token, e) < 0)
         return -1;
     return home_write(h, "endpoint", line, 0600, e);
 }

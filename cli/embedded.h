@@ -23,7 +23,9 @@ struct embedded {
     int port;
     char url[64];
     char host[64];        /* it listens on */
-    bool durable;         /* acked means on the disk */
+    bool durable;         /* confirmed means on the disk */
+    bool confirm;         /* by a keeper; what it does not serve is written
+                           * through: embedded_write_through */
     char durability[192]; /* how, or why not; one sentence */
 };
 
@@ -39,7 +41,13 @@ int embedded_find(struct embedded *b, struct loop *l, struct proc_set *procs,
 int embedded_prepare(struct embedded *b, const struct home *h, int port,
                      bool fast, struct loop *l, struct err *e);
 
-/* Whether the store's files are written through to the disk (chattr +S). */
-bool embedded_store_sync(const struct home *h);
+/*
+ * With confirm: has the streams that others than the fleet's daemons write to
+ * written through to the disk (chattr +S), so that the broker's own
+ * acknowledgement is enough for them. Call whenever the streams may have been
+ * made anew. On -1 durable is false and durability says so.
+ */
+int embedded_write_through(struct embedded *b, const struct home *h,
+                           struct err *e);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "cli/children.h"
 #include "cli/embedded.h"
+#include "cli/keeper.h"
 #include "cli/spool.h"
 #include "lib/bus.h"
 #include "lib/log.h"
@@ -38,6 +39,7 @@ struct supervisor {
     struct children *children;
     struct bus *bus;
     struct embedded broker;
+    struct keeper *keeper; /* NULL: nothing is to be confirmed */
     struct loop_timer *probe, *drain_timer, *rotate, *ask;
     struct proc *provision; /* NULL: not running */
     int provisioned;        /* deaths of the broker it has seen */
@@ -80,6 +82,36 @@ write_status(void *ctx)
     json_decref(v);
 }
 
+/* --- the store ---------------------------------------------------------- */
+
+/* A stream of a few seconds vanished whole in a power cut; after this it does
+ * not. */
+static void
+sync_store(struct supervisor *s)
+{
+    struct home_path path;
+    int fd = open(home_path(s->home, "nats", &path),
+                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    (void)syncfs(fd);
+    (void)close(fd);
+}
+
+/* The streams are there, perhaps made anew. */
+static void
+secure_store(struct supervisor *s)
+{
+    struct err e = {0};
+
+    if (embedded_write_through(&s->broker, s->home, &e) < 0) {
+        log_warn("broker.durability", "error=\"%s\"", LOG_TEXT(e.msg));
+        write_status(s);
+    }
+    sync_store(s);
+}
+
 /* --- while it runs ------------------------------------------------------- */
 
 static void
@@ -88,11 +120,13 @@ on_provisioned(void *ctx, const struct proc_end *end)
     struct supervisor *s = ctx;
 
     s->provision = NULL;
-    if (!end->signalled && end->code == 0)
+    if (!end->signalled && end->code == 0) {
         s->provisioned = s->provisioning;
-    else if (!s->stopping)
+        secure_store(s);
+    } else if (!s->stopping) {
         log_warn("broker.provision", "end=\"%s %d\" text=\"tried again\"",
                  end->signalled ? "signal" : "status", end->code);
+    }
 }
 
 /*
@@ -300,21 +334,6 @@ wait_jetstream(struct supervisor *s, struct err *e)
     return rc;
 }
 
-/* A stream of a few seconds vanished whole in a power cut; after this it does
- * not. */
-static void
-sync_store(struct supervisor *s)
-{
-    struct home_path path;
-    int fd = open(home_path(s->home, "nats", &path),
-                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        return;
-    (void)syncfs(fd);
-    (void)close(fd);
-}
-
 static void
 on_heartbeat(void *ctx, const struct bus_note *note)
 {
@@ -411,13 +430,16 @@ start_daemons(struct supervisor *s, struct err *e)
 static int
 start(struct supervisor *s, struct err *e)
 {
+    struct home_path store;
+
     if (proc_set_open(&s->procs, s->loop, false, e) < 0 ||
         embedded_find(&s->broker, s->loop, s->procs, e) < 0 ||
         embedded_prepare(&s->broker, s->home, s->conf->port, s->conf->fast,
                          s->loop, e) < 0)
         return -1;
     s->children = children_new(s->home, s->loop, s->procs, write_status, s);
-    children_environment(s->children, s->broker.url, s->conf->slots);
+    children_environment(s->children, s->broker.url, s->broker.confirm,
+                         s->conf->slots);
     if (start_broker(s, e) < 0 || wait_jetstream(s, e) < 0)
         return err_wrap(e, "start the broker");
     log_info("broker.up", "url=%s version=%d.%d.%d durable=%s", s->broker.url,
@@ -425,7 +447,11 @@ start(struct supervisor *s, struct err *e)
              s->broker.durable ? "yes" : "no");
     if (topology_provision(s->bus, &s->conf->topology, NULL, NULL, e) < 0)
         return err_wrap(e, "provision");
-    sync_store(s);
+    secure_store(s);
+    if (s->broker.confirm &&
+        keeper_open(&s->keeper, s->bus, s->loop,
+                    home_path(s->home, "nats", &store), e) < 0)
+        return err_wrap(e, "keep the store");
     return start_daemons(s, e);
 }
 
@@ -476,6 +502,7 @@ out:
     bus_unsubscribe(s.heartbeats);
     if (s.provision)
         proc_forget(s.provision);
+    keeper_close(s.keeper);
     bus_close(s.bus);
     children_free(s.children);
     proc_set_close(s.procs);

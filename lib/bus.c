@@ -82,6 +82,7 @@ on_timer(void *ctx)
     asks = ask_tick(b, now);
     pulls = consumer_tick(b, now);
     bus_due(b, asks < pulls ? asks : pulls);
+    bus_due(b, confirm_tick(b, now));
     /* Timers run before the loop sleeps: do not let it, whoever waits for
      * what was told here looks when it wakes. */
     loop_waker_wake(b->waker);
@@ -208,8 +209,10 @@ on_wake(void *ctx)
         mem_free(text);
     }
     b->draining = false;
-    if (n)
+    if (n) {
         consumer_top_up_all(b);
+        confirm_flush(b);
+    }
 }
 
 static void
@@ -246,6 +249,8 @@ bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
     memcpy(&b->random, seed, sizeof b->random);
     b->loop = loop;
     b->up = true;
+    if (conf->confirm)
+        b->confirm = confirm_new();
     b->waker = loop_waker_open(loop, on_wake, b);
     if (wire_open(&b->wire, conf, name, timeout_ms, wake, b, e) < 0 ||
         subscribe_answers(b, name, e) < 0) {
@@ -264,8 +269,9 @@ bus_close(struct bus *b)
     if (!b)
         return;
     wire_unsubscribe(b->answers);
+    ask_free_all(b); /* answers kept are the library's */
     wire_close(b->wire);
-    ask_free_all(b);
+    confirm_free(b->confirm);
     loop_timer_stop(b->timer);
     loop_waker_close(b->waker);
     mem_free(b);

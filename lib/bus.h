@@ -37,6 +37,8 @@ struct bus_conf {
     char *ca_file;    /* "" or the certificates to trust */
     char *cert_file;  /* "" or our certificate, with key_file */
     char *key_file;
+    bool confirm; /* what is stored, or read, counts once a keeper answers on
+                   * sync.store that it is on the disk */
 };
 
 /*

@@ -37,7 +37,10 @@ struct ask {
     } fn;
     void *ctx;
     int64_t deadline, timeout_ms;
-    uint64_t epoch;     /* of the connection it was sent by */
+    uint64_t epoch; /* of the connection it was sent by */
+    bool held;      /* answered, but perhaps not on the disk yet */
+    struct bus_stored stored;
+    natsMsg *entry;     /* ASK_ENTRY, held: the answer, owned */
     enum err_code fail; /* ERR_NONE, or what to report at the deadline */
     const char *why;
     unsigned next_free; /* index + 1 */
@@ -88,6 +91,8 @@ ask_new(struct bus *b, enum ask_kind kind, const char *subject,
     a->deadline = loop_now_ms() + timeout_ms;
     a->epoch = wire_epoch(b->wire);
     a->fail = ERR_NONE;
+    a->held = false;
+    a->entry = NULL;
     (void)str_copy(a->subject, sizeof a->subject, subject);
     return a;
 }
@@ -95,6 +100,8 @@ ask_new(struct bus *b, enum ask_kind kind, const char *subject,
 static void
 ask_free(struct bus *b, struct ask *a)
 {
+    natsMsg_Destroy(a->entry);
+    a->entry = NULL;
     a->serial = 0;
     a->fn.reply = NULL;
     a->next_free = b->free_ask;
@@ -271,19 +278,31 @@ read_entry(natsMsg *m, struct bus_entry *out, struct err *e)
 }
 
 static void
-answer_stored(const struct ask *a, natsMsg *m)
+hold(struct bus *b, struct ask *slot)
+{
+    slot->held = true;
+    confirm_hold(b, (unsigned)(slot - b->asks), slot->serial);
+}
+
+static void
+answer_stored(struct bus *b, struct ask *slot, natsMsg *m)
 {
     struct bus_stored stored = {0};
+    struct ask a = *slot;
     struct err e;
 
-    if (!a->fn.stored)
-        return;
     if (bus_read_stored(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m),
                         &stored, &e) < 0) {
-        err_wrap(&e, "%s", a->subject);
-        a->fn.stored(a->ctx, NULL, &e);
+        ask_free(b, slot);
+        err_wrap(&e, "%s", a.subject);
+        call_failed(&a, &e);
+    } else if (b->confirm) {
+        slot->stored = stored;
+        hold(b, slot);
     } else {
-        a->fn.stored(a->ctx, &stored, NULL);
+        ask_free(b, slot);
+        if (a.fn.stored)
+            a.fn.stored(a.ctx, &stored, NULL);
     }
 }
 
@@ -302,6 +321,24 @@ answer_entry(struct bus *b, const struct ask *a, natsMsg *m)
     else if (rc == 0)
         bus_heard(b, entry.stored_at_ms);
     a->fn.entry(a->ctx, rc == 0 ? &entry : NULL, rc < 0 ? &e : NULL);
+}
+
+void
+ask_confirmed(struct bus *b, unsigned index, uint64_t serial)
+{
+    struct ask *slot, a;
+
+    if (index >= b->n_asks || b->asks[index].serial != serial)
+        return;
+    slot = &b->asks[index];
+    a = *slot;
+    slot->entry = NULL; /* ours now */
+    ask_free(b, slot);
+    if (a.kind == ASK_ENTRY)
+        answer_entry(b, &a, a.entry);
+    else if (a.fn.stored)
+        a.fn.stored(a.ctx, &a.stored, NULL);
+    natsMsg_Destroy(a.entry);
 }
 
 static void
@@ -380,7 +417,7 @@ ask_take(struct bus *b, natsMsg *m)
 {
     struct ask *slot = find(b, natsMsg_GetSubject(m)), a;
 
-    if (!slot) {
+    if (!slot || slot->held) {
         natsMsg_Destroy(m);
         return;
     }
@@ -390,15 +427,21 @@ ask_take(struct bus *b, natsMsg *m)
         return;
     }
     a = *slot;
-    ask_free(b, slot);
     switch (a.kind) {
     case ASK_REPLY:
+        ask_free(b, slot);
         answer_reply(b, &a, m);
         break;
     case ASK_STORED:
-        answer_stored(&a, m);
+        answer_stored(b, slot, m);
         break;
     case ASK_ENTRY:
+        if (b->confirm) {
+            slot->entry = m;
+            hold(b, slot);
+            return;
+        }
+        ask_free(b, slot);
         answer_entry(b, &a, m);
         break;
     }
@@ -645,5 +688,7 @@ ask_free_all(struct bus *b)
 {
     while (b->untils)
         until_free(b->untils);
+    for (unsigned i = 0; i < b->n_asks; i++)
+        natsMsg_Destroy(b->asks[i].entry);
     mem_free(b->asks);
 }

@@ -5,6 +5,7 @@
  *   bus_wire.c      the connection: the library's threads, the two queues
  *   bus.c           dispatch on the loop thread, core NATS, the one timer
  *   bus_ask.c       everything that waits for one answer
+ *   bus_confirm.c   what is stored waits until it is on the disk
  *   bus_consumer.c  durable pull consumers
  */
 #ifndef LIB_BUS_PRIVATE_H
@@ -108,6 +109,7 @@ struct bus {
     struct bus_sub *subs;
     struct bus_consumer *consumers;
     unsigned consumer_serial;
+    struct confirm *confirm; /* NULL: the broker's word is enough */
 };
 
 /* Makes the timer fire at at_ms or before. */
@@ -143,6 +145,21 @@ void ask_up(struct bus *b);
 /* Ends what is overdue; returns when to come again, INT64_MAX: never. */
 int64_t ask_tick(struct bus *b, int64_t now);
 void ask_free_all(struct bus *b);
+
+/* Answers an ask that was held. Nothing if it has ended meanwhile. */
+void ask_confirmed(struct bus *b, unsigned index, uint64_t serial);
+
+/* --- bus_confirm ---------------------------------------------------------- */
+
+struct confirm *confirm_new(void);
+void confirm_free(struct confirm *c); /* NULL is fine */
+/* That ask is answered once the disk has what the broker has by then. */
+void confirm_hold(struct bus *b, unsigned index, uint64_t serial);
+/* The end of a turn: asks the keeper for all that is held, unless a question
+ * is under way. */
+void confirm_flush(struct bus *b);
+/* Asks again what was not answered; returns when to come again. */
+int64_t confirm_tick(struct bus *b, int64_t now);
 
 /* --- bus_consumer --------------------------------------------------------- */
 

@@ -85,7 +85,9 @@ struct conf_opt {
         CONF_STR(T, F.nkey_file, "bus.nkey_file", "", "NKey seed file"),       \
         CONF_STR(T, F.ca_file, "bus.ca_file", "", "certificates to trust"),    \
         CONF_STR(T, F.cert_file, "bus.cert_file", "", "our certificate"),      \
-        CONF_STR(T, F.key_file, "bus.key_file", "", "key of cert_file")
+        CONF_STR(T, F.key_file, "bus.key_file", "", "key of cert_file"),       \
+        CONF_BOOL(T, F.confirm, "bus.confirm", "false",                        \
+                  "wait until a keeper says that the disk has it")
 
 /*
  * Fills *out, a zeroed struct. argv may hold --config FILE, --KEY VALUE or

@@ -20,7 +20,8 @@ enum { SUBJECT_SIZE = 192, SUBJECT_TOKEN_MAX = 40 };
 #define SUBJECT_DONE_ALL "done.*"       /* done.<task>: final Result */
 #define SUBJECT_STARTED_ALL "started.*" /* started.<task>: Claim */
 #define SUBJECT_CANCEL_ALL "$KV.control.cancel.*"
-#define SUBJECT_ASK "ask.ledger" /* requests: ask.ledger.<verb>, JSON */
+#define SUBJECT_ASK "ask.ledger"  /* requests: ask.ledger.<verb>, JSON */
+#define SUBJECT_SYNC "sync.store" /* request: answered once all is on disk */
 
 /* [A-Za-z0-9][A-Za-z0-9_-]{0,39}: what may stand between dots, be a task's id
  * and name a file. */

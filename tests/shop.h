@@ -66,7 +66,7 @@ on_result(void *ctx, const struct bus_note *note)
 static inline struct bus_conf
 bus_conf(void)
 {
-    struct bus_conf bc = {none, none, none, none, none, none, none};
+    struct bus_conf bc = {none, none, none, none, none, none, none, false};
 
     bc.url = (char *)(uintptr_t)broker_url(broker);
     return bc;

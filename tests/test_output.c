@@ -33,7 +33,7 @@ setup(void **state)
                                .log_max_bytes = -1,
                                .lanes = (char *[]){NULL}};
     char none[] = "";
-    struct bus_conf bc = {none, none, none, none, none, none, none};
+    struct bus_conf bc = {none, none, none, none, none, none, none, false};
     struct err e;
 
     (void)state;
