@@ -25,7 +25,7 @@ comma := ,
 FLAVOR := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(CC)),-clang)$(if $(DEBUG),-debug)
 B := build$(if $(FLAVOR),/flavor$(FLAVOR))
 
-PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3
+PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libcurl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -40,13 +40,14 @@ LDFLAGS += -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN))
 
 NATS_LIBS := $(shell pkg-config --libs libnats)
 LIB_LIBS := $(shell pkg-config --libs libnats libprotobuf-c libuv jansson yaml-0.1)
+CURL_LIBS := $(shell pkg-config --libs libcurl)
 SQLITE_LIBS := $(shell pkg-config --libs sqlite3)
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
 
 LIB := err log mem str crash loop conf conf_value bus bus_remote bus_wire bus_ask bus_confirm bus_consumer subject topology codec codec_json \
-	codec_pb codec_tables task state dod proc procfs
+	codec_pb codec_tables task state dod proc procfs http
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
@@ -107,7 +108,8 @@ $(B)/libparts.a: $(sort $(PARTS))
 	$(AR) rcs $@ $^
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libparts.a $(B)/libshunt.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(SQLITE_LIBS) $(CMOCKA_LIBS) -lpthread
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(CURL_LIBS) $(SQLITE_LIBS) $(CMOCKA_LIBS) \
+		-lpthread
 
 .SECONDARY: $(TESTS:%=%.o)
 

@@ -19,6 +19,7 @@ struct loop_timer;
 struct loop_waker;
 struct loop_signal;
 struct loop_fd;
+struct loop_poll;
 
 typedef void loop_fn(void *ctx);
 
@@ -76,6 +77,18 @@ struct loop_fd *loop_fd_start(struct loop *l, int fd, loop_fn *fn, void *ctx);
 void loop_fd_pause(struct loop_fd *f);
 void loop_fd_resume(struct loop_fd *f);
 void loop_fd_stop(struct loop_fd *f); /* NULL is fine */
+
+/* Of a descriptor; LOOP_BROKEN is only told, never asked for. */
+enum { LOOP_READABLE = 1, LOOP_WRITABLE = 2, LOOP_BROKEN = 4 };
+
+/*
+ * Calls fn whenever one of events holds. The descriptor stays the caller's,
+ * and may be closed once loop_poll_stop has returned.
+ */
+struct loop_poll *loop_poll_start(struct loop *l, int fd, int events,
+                                  void (*fn)(void *ctx, int events), void *ctx);
+void loop_poll_change(struct loop_poll *p, int events);
+void loop_poll_stop(struct loop_poll *p); /* NULL is fine */
 
 /*
  * What TERM and INT do. fn(ctx, n) is called with n = 1 at the first, 2 at
