@@ -382,6 +382,17 @@ static const struct codec_row control_rows[] = {
 };
 TABLE(control, control, .most = CODEC_MAX_BYTES);
 
+static const struct codec_row lane_state_rows[] = {
+    TOKEN_NEEDED(lane_state, backend),
+    TOKEN_NEEDED(lane_state, lane),
+    BOOL(lane_state, paused),
+    PROSE(lane_state, reason, REASON_MOST),
+    PROSE(lane_state, by, NAME_MOST),
+    INT64(lane_state, at_ms),
+    INT64(lane_state, until_at_ms),
+};
+TABLE(lane_state, lane_state, .most = CODEC_MAX_BYTES);
+
 const struct codec_table *
 codec_table(enum codec_type type)
 {
@@ -396,6 +407,7 @@ codec_table(enum codec_type type)
         [CODEC_BATCH] = &batch_table,
         [CODEC_DEAD_LETTER] = &dead_letter_table,
         [CODEC_CONTROL] = &control_table,
+        [CODEC_LANE_STATE] = &lane_state_table,
     };
 
     return tables[type];

@@ -246,6 +246,13 @@ struct control {
     int64_t at_ms;
 };
 
+struct lane_state {
+    const char *backend, *lane;
+    bool paused;
+    const char *reason, *by;
+    int64_t at_ms, until_at_ms;
+};
+
 /* A fresh id: 16 random characters, the first eight enough to type. */
 void task_new_id(char out[TASK_ID_SIZE]);
 

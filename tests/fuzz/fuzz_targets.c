@@ -8,6 +8,7 @@ const struct fuzz_target fuzz_targets[] = {
     {"claim", fuzz_claim},
     {"heartbeat", fuzz_heartbeat},
     {"control", fuzz_control},
+    {"lane_state", fuzz_lane_state},
     {"log_chunk", fuzz_log_chunk},
     {"batch", fuzz_batch},
     {"json_task", fuzz_json_task},
