@@ -58,6 +58,7 @@ ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o policy.o
 WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o \
 	home.o outcomes.o resend.o sight.o)
 LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o)
+SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,contract.o gate.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
@@ -98,7 +99,7 @@ $(B)/gen/shunt.pb-c.o: $(B)/gen/shunt.pb-c.c
 FUZZ_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/fuzz_*.c))
 
 # Everything but the mains, so that a test links whatever it names.
-PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(REAPER_OBJS) \
+PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(SECUTOOLS_OBJS) $(REAPER_OBJS) \
 	$(FORMATS_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/life_*.c))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
@@ -113,7 +114,13 @@ $(B)/tests/%: $(B)/tests/%.o $(B)/libparts.a $(B)/libshunt.a
 
 .SECONDARY: $(TESTS:%=%.o)
 
-tests: $(TESTS)
+# Stand-ins for services that tests cannot reach.
+FAKES := $(patsubst %.c,$(B)/%,$(wildcard tests/fake/*.c))
+
+$(FAKES): $(B)/%: $(B)/%.o
+	$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs jansson libmicrohttpd) -lpthread
+
+tests: $(TESTS) $(FAKES)
 
 unit: all tests
 	B=$(B) tests/run unit $(T)
