@@ -289,6 +289,13 @@ static const struct codec_row result_rows[] = {
     UINT64(result, max_rss_bytes),
     UINT64(result, cpu_ms),
     BOOL(result, emitted_again),
+    PROSE(result, model, NAME_MOST),
+    PROSE(result, remote_id, NAME_MOST),
+    UINT64(result, queue_ms),
+    UINT64(result, run_ms),
+    UINT64(result, input_tokens),
+    UINT64(result, output_tokens),
+    BOOL(result, cost_estimated),
 };
 TABLE(result, result, .most = CODEC_MAX_BYTES);
 
@@ -309,6 +316,7 @@ static const struct codec_row claim_rows[] = {
     UINT32(claim, lost),
     UINT32(claim, failed),
     MESSAGE(claim, result, result),
+    TEXT(claim, remote, REASON_MOST),
 };
 TABLE(claim, claim, .most = CODEC_MAX_BYTES);
 

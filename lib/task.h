@@ -173,6 +173,9 @@ struct result {
     const char *provider, *cost_usd;
     uint64_t max_rss_bytes, cpu_ms;
     bool emitted_again;
+    const char *model, *remote_id;
+    uint64_t queue_ms, run_ms, input_tokens, output_tokens;
+    bool cost_estimated;
 };
 
 struct claim {
@@ -188,6 +191,7 @@ struct claim {
     struct bytes tail;
     uint32_t lost, failed;
     struct result *result; /* NULL while it runs */
+    const char *remote;
 };
 
 struct log_chunk {

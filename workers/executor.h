@@ -23,6 +23,13 @@ struct run_order {
     const char *mark;  /* "SHUNT_RUN=<nonce>", unique to this attempt */
     const char *owner; /* "SHUNT_WORKER=...", the same in every life */
     struct sink *sink; /* where its output goes */
+    const char *remote; /* what an earlier attempt noted, "" if nothing: its
+                         * work may go on elsewhere and is to be resumed */
+    /* Writes text into the claim, where whoever comes next finds it; noted is
+     * called once that is durable, and not if the run ends before. One at a
+     * time. */
+    void (*note)(void *ctx, const char *text, void (*noted)(void *noted_ctx),
+                 void *noted_ctx);
     /* Call when poll has something new to say, as the last act of a callback:
      * the run may be freed inside. Not from within start or cancel. */
     void (*changed)(void *ctx);
@@ -39,7 +46,14 @@ struct outcome {
     bool timed_out;       /* a step's own limit ended it */
     char reason[256];     /* "" or one sentence */
     uint64_t max_rss_bytes, cpu_ms;
-    char provider[32], cost_usd[32];
+    char provider[32], model[64], cost_usd[32];
+    char remote_id[201];
+    uint64_t queue_ms, run_ms, input_tokens, output_tokens;
+    bool cost_estimated;
+    /* The place would not take it now: it is handed back, not failed, and may
+     * be delivered again after again_ms; reason says why. */
+    bool refused;
+    int64_t again_ms;
 };
 
 struct executor {
@@ -51,8 +65,10 @@ struct executor {
     /* Reports what callbacks have recorded; on RUN_DONE fills *out. RUN_DONE
      * means that nothing of the attempt is alive. */
     enum run_status (*poll)(struct run *r, struct outcome *out);
-    /* Asks it to end, politely first; hard: at once. poll reports the end. */
-    void (*cancel)(struct run *r, bool hard);
+    /* Asks it to end, politely first; hard: at once. poll reports the end.
+     * leave: another worker has taken it over or will; what goes on elsewhere
+     * stays untouched, what runs here ends all the same. */
+    void (*cancel)(struct run *r, bool hard, bool leave);
     void (*free)(struct run *r); /* ended or not; NULL is fine */
 };
 

@@ -181,6 +181,7 @@ job_ended(struct job *j)
 
     w->ex->free(j->run);
     j->run = NULL;
+    j->noted = NULL;
     j->ended_ms = loop_now_ms();
     w->running--;
     worker_news(w);
@@ -251,6 +252,18 @@ start_failed(struct job *j, const struct err *e)
 }
 
 static void
+on_note(void *ctx, const char *text, void (*noted)(void *noted_ctx),
+        void *noted_ctx)
+{
+    struct job *j = ctx;
+
+    j->claim.remote = mem_pool_strdup(j->pool, text);
+    j->noted = noted;
+    j->noted_ctx = noted_ctx;
+    claim_note(j);
+}
+
+static void
 job_start(struct job *j)
 {
     struct worker *w = j->w;
@@ -260,6 +273,8 @@ job_start(struct job *j)
                               .fence = j->claim.fence,
                               .mark = j->mark,
                               .owner = worker_home_mark(w->home),
+                              .remote = j->claim.remote,
+                              .note = on_note,
                               .changed = on_changed,
                               .ctx = j};
     struct err e;
@@ -348,7 +363,7 @@ job_cancel(struct job *j, enum cause cause, bool hard)
         j->kill_ms = loop_now_ms() + w->conf->grace_ms;
         worker_due(w, j->kill_ms);
     }
-    w->ex->cancel(j->run, hard);
+    w->ex->cancel(j->run, hard, cause == CAUSE_LOST || cause == CAUSE_PREEMPT);
 }
 
 void
@@ -426,7 +441,7 @@ job_due(struct job *j, int64_t now)
     if (j->kill_ms <= now) {
         j->kill_ms = INT64_MAX;
         if (j->phase == PHASE_RUN)
-            j->w->ex->cancel(j->run, true);
+            j->w->ex->cancel(j->run, true, j->cause == CAUSE_PREEMPT);
     }
     if (j->phase != PHASE_RUN)
         return;

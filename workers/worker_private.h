@@ -75,6 +75,8 @@ struct job {
     bool settle_next;   /* the outcome waits for the renewal on its way */
     bool publishing;    /* a result is on its way */
     bool closing;       /* the claim being written is another attempt's */
+    bool note_due;      /* claim.remote is to be written */
+    bool note_sent;     /* it is in what was written last */
     bool own;           /* the outcome is of an attempt of ours */
     bool spooled;       /* and there is a file of it */
     struct claim claim; /* as last written, or about to be */
@@ -89,6 +91,8 @@ struct job {
     int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms;
     int64_t delay_ms;           /* of the next delivery, if not final */
     int64_t began_ms, ended_ms; /* of the run, monotonic */
+    void (*noted)(void *ctx); /* of run_order.note; NULL: none waits */
+    void *noted_ctx;
     struct run *run;
     struct sink *sink;
     struct outcome outcome;
@@ -181,6 +185,8 @@ void worker_due(struct worker *w, int64_t at_ms);
 void claim_begin(struct job *j);
 /* Writes the claim as it stands, to prolong the lease. */
 void claim_renew(struct job *j);
+/* Writes claim.remote, then calls noted. */
+void claim_note(struct job *j);
 /* Writes the outcome in j->claim, then calls job_settled. */
 void claim_settle(struct job *j);
 /* again_ms has come. */

@@ -319,7 +319,8 @@ text_of(const json_t *v, size_t max, struct mem_pool *pool)
     if (json_is_integer(v))
         return mem_pool_printf(pool, "%" JSON_INTEGER_FORMAT,
                                json_integer_value(v));
-    if (!json_is_string(v) || json_string_length(v) > max)
+    if (!json_is_string(v) || json_string_length(v) > max ||
+        strlen(json_string_value(v)) != json_string_length(v))
         return "";
     return mem_pool_strdup(pool, json_string_value(v));
 }
