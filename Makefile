@@ -50,7 +50,7 @@ LIB := err log mem str crash loop conf conf_value bus bus_remote bus_wire bus_as
 	codec_pb codec_tables task state dod proc procfs http pauses money
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
-PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
+PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools shunt-reaper
 
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o)
 ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o policy.o) \
@@ -58,7 +58,7 @@ ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o policy.o
 WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o \
 	home.o outcomes.o resend.o sight.o)
 LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o)
-SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,contract.o gate.o)
+SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o secutools.o contract.o gate.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
@@ -71,6 +71,8 @@ all: $(BINS)
 $(B)/bin/shunt: $(CLI_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-local: $(LOCAL_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-worker-secutools: $(SECUTOOLS_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-worker-secutools: EXTRA_LIBS := $(CURL_LIBS)
 $(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS)
 

@@ -18,11 +18,12 @@ struct run; /* one attempt in progress; each executor defines its own */
 /* What the worker gives an attempt. Valid until free. */
 struct run_order {
     const struct task *task;
-    uint32_t attempt;
+    const char *lane;         /* it was taken from */
+    uint32_t attempt, failed; /* failed: attempts that ended in failure */
     uint64_t fence;
-    const char *mark;  /* "SHUNT_RUN=<nonce>", unique to this attempt */
-    const char *owner; /* "SHUNT_WORKER=...", the same in every life */
-    struct sink *sink; /* where its output goes */
+    const char *mark;   /* "SHUNT_RUN=<nonce>", unique to this attempt */
+    const char *owner;  /* "SHUNT_WORKER=...", the same in every life */
+    struct sink *sink;  /* where its output goes */
     const char *remote; /* what an earlier attempt noted, "" if nothing: its
                          * work may go on elsewhere and is to be resumed */
     /* Writes text into the claim, where whoever comes next finds it; noted is

@@ -269,7 +269,9 @@ job_start(struct job *j)
     struct worker *w = j->w;
     const struct sink_conf sc = {w->conf->output_head, w->conf->output_tail};
     struct run_order order = {.task = j->task,
+                              .lane = j->lane->name,
                               .attempt = j->claim.attempt,
+                              .failed = j->claim.failed,
                               .fence = j->claim.fence,
                               .mark = j->mark,
                               .owner = worker_home_mark(w->home),
