@@ -391,12 +391,9 @@ static const struct codec_row control_rows[] = {
 TABLE(control, control, .most = CODEC_MAX_BYTES);
 
 static const struct codec_row lane_state_rows[] = {
-    TOKEN_NEEDED(lane_state, backend),
-    TOKEN_NEEDED(lane_state, lane),
-    BOOL(lane_state, paused),
-    PROSE(lane_state, reason, REASON_MOST),
-    PROSE(lane_state, by, NAME_MOST),
-    INT64(lane_state, at_ms),
+    TOKEN_NEEDED(lane_state, backend), TOKEN_NEEDED(lane_state, lane),
+    BOOL(lane_state, paused),          PROSE(lane_state, reason, REASON_MOST),
+    PROSE(lane_state, by, NAME_MOST),  INT64(lane_state, at_ms),
     INT64(lane_state, until_at_ms),
 };
 TABLE(lane_state, lane_state, .most = CODEC_MAX_BYTES);

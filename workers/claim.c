@@ -119,8 +119,7 @@ write_claim(struct job *j)
 /* Fills j->claim for the attempt that is planned, and writes it. What the one
  * before has noted stays noted. */
 static void
-take(struct job *j, const struct claim *found,
-     const struct delivery_plan *plan)
+take(struct job *j, const struct claim *found, const struct delivery_plan *plan)
 {
     codec_init(CODEC_CLAIM, &j->claim);
     str_random(j->nonce, sizeof j->nonce);

@@ -82,17 +82,30 @@ unready(struct worker *w, struct job *j)
 
 /* One lane asks for as much as there are slots. Several share: each asks for
  * what is free, and what comes beyond that is handed back. */
-static void
-update_windows(struct worker *w)
+static unsigned
+window_of(const struct worker *w, const struct lane *lane)
 {
     unsigned room = w->n_jobs < w->slots ? w->slots - w->n_jobs : 0;
 
-    if (w->draining || w->n_lanes == 1)
+    if (w->n_lanes == 1)
+        return w->slots;
+    return bus_consumer_unsettled(lane->consumer) + room;
+}
+
+void
+worker_windows(struct worker *w)
+{
+    /* Before the pauses are known, a paused lane might be served. */
+    if (w->draining || !w->pauses || !pauses_known(w->pauses))
         return;
-    for (size_t i = 0; i < w->n_lanes; i++)
-        bus_consumer_window(w->lanes[i].consumer,
-                            bus_consumer_unsettled(w->lanes[i].consumer) +
-                                room);
+    for (size_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+
+        if (lane->paused)
+            bus_consumer_hold(lane->consumer, HELD_MS);
+        else
+            bus_consumer_window(lane->consumer, window_of(w, lane));
+    }
 }
 
 /* Frees a job whose message has been settled. */
@@ -114,7 +127,7 @@ job_free(struct job *j)
     str_free(&j->prior);
     mem_pool_free(j->pool);
     mem_free(j);
-    update_windows(w);
+    worker_windows(w);
     worker_check_drained(w);
 }
 
@@ -158,7 +171,7 @@ job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
     j->confirmed_ms = clock_ms();
     codec_init(CODEC_CLAIM, &j->claim);
     link_job(j->w, j);
-    update_windows(j->w);
+    worker_windows(j->w);
     claim_begin(j);
 }
 

@@ -17,6 +17,7 @@
 #define WORKERS_WORKER_PRIVATE_H
 
 #include "lib/mem.h"
+#include "lib/pauses.h"
 #include "lib/str.h"
 #include "lib/subject.h"
 #include "workers/outcomes.h"
@@ -27,6 +28,7 @@ enum {
     BEAT_MOST_MS = 10000, /* between heartbeats: a third of the ack wait */
     PUT_TIMEOUT_MS = 5000,
     AGAIN_MS = 500,        /* before a write that failed is tried again */
+    HELD_MS = 1000,        /* what comes from a paused lane comes again then */
     UNCONFIRMED_MS = 1000, /* an outcome for so long: it goes to disk */
     JOB_BUCKETS = 256,
     NONCE_SIZE = 25,
@@ -56,6 +58,7 @@ struct lane {
     struct worker *worker;
     char name[SUBJECT_TOKEN_MAX + 1];
     struct bus_consumer *consumer;
+    bool paused; /* it takes nothing new; what it has goes on */
 };
 
 struct job {
@@ -91,7 +94,7 @@ struct job {
     int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms;
     int64_t delay_ms;           /* of the next delivery, if not final */
     int64_t began_ms, ended_ms; /* of the run, monotonic */
-    void (*noted)(void *ctx); /* of run_order.note; NULL: none waits */
+    void (*noted)(void *ctx);   /* of run_order.note; NULL: none waits */
     void *noted_ctx;
     struct run *run;
     struct sink *sink;
@@ -134,6 +137,7 @@ struct worker {
     bool unsynced;      /* outcomes were written, their names are not safe */
     bool spool_failing; /* said so already */
     struct bus_sub *cancels, *drains;
+    struct pauses *pauses;
     struct loop_timer *beat, *due, *news, *drain_timer;
     int64_t due_ms; /* when due fires; INT64_MAX: never */
     int64_t started_at_ms, last_news_ms;
@@ -177,6 +181,8 @@ void job_retry(struct job *j, int64_t delay_ms);
 void job_drop(struct job *j);
 /* Renews every claim, gives up what could not be renewed. */
 void worker_beat(struct worker *w);
+/* Asks each lane for what it may have, after any of that has changed. */
+void worker_windows(struct worker *w);
 /* Makes sure that due things are looked at no later than at_ms. */
 void worker_due(struct worker *w, int64_t at_ms);
 
