@@ -3,17 +3,16 @@
  */
 #include "cli/build.h"
 #include "cli/commands.h"
+#include "cli/judgement.h"
 #include "cli/out.h"
 #include "gateways/formats/formats.h"
 #include "lib/codec.h"
 #include "router/decide.h"
 
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { CONNECT_MS = 2000 };
+enum { CONNECT_MS = 2000, SUMMARY_MAX = 4096 };
 
 static struct {
     bool live;
@@ -24,51 +23,6 @@ const struct arg_opt decide_opts[] = {
      &flags.live, 0, 0, NULL, NULL},
     ARG_END,
 };
-
-/* The words of seed 1's template in the reader's language. */
-struct words {
-    const char *title, *task, *agent, *affinity, *score, *total, *none;
-    const char *verdict, *run, *local, *cloud, *reason, *lost, *rejected;
-};
-
-static const struct words english = {"Routing decision",
-                                     "Task",
-                                     "Agent",
-                                     "Agent Affinity",
-                                     "Signal Score",
-                                     "Total",
-                                     "none",
-                                     "Decision",
-                                     "Run",
-                                     "local",
-                                     "cs run",
-                                     "Reason",
-                                     "Considered",
-                                     "refused"};
-static const struct words japanese = {"ルーティング判定",
-                                      "タスク",
-                                      "担当エージェント",
-                                      "Agent Affinity",
-                                      "Signal Score",
-                                      "Total",
-                                      "なし",
-                                      "判定",
-                                      "実行",
-                                      "ローカル実行",
-                                      "cs run",
-                                      "理由",
-                                      "検討",
-                                      "拒否"};
-
-static const struct words *
-words_of_user(void)
-{
-    const char *all = getenv("LC_ALL"), *lang = getenv("LANG");
-
-    if (!all || !all[0])
-        all = lang ? lang : "";
-    return strncmp(all, "ja", 2) ? &english : &japanese;
-}
 
 static bool
 backend_alive(const json_t *workers, const char *backend, int64_t *running)
@@ -116,65 +70,19 @@ live_facts(struct cli *c, struct facts *f)
     return RC_OK;
 }
 
-static json_t *
-to_json(const struct decision *d)
-{
-    json_t *o = codec_to_json(CODEC_DECISION, d);
-
-    out_complete_decision(o);
-    return out_with_schema("decision", o);
-}
-
-static void
-add_lines(struct str *s, const struct words *w, const struct decision *d)
-{
-    size_t i;
-
-    str_addf(s, "### %s:\n", w->score);
-    for (i = 0; i < d->n_signals; i++) {
-        str_addf(s, "- %s: %+" PRId32, d->signals[i].name,
-                 d->signals[i].points);
-        if (d->signals[i].match[0])
-            str_addf(s, " (%s)", d->signals[i].match);
-        str_addc(s, '\n');
-    }
-    if (d->scored)
-        str_addf(s, "- %s: %" PRId32 "\n\n", w->total, d->score);
-    else
-        str_addf(s, "- %s: -\n\n", w->total);
-}
-
 static void
 print_text(const struct task *t, const struct decision *d)
 {
-    const struct words *w = words_of_user();
-    struct str s = {0}, safe = {0};
-    char summary[256];
-    bool local = !strcmp(d->backend, "local");
-    size_t i;
+    char summary[SUMMARY_MAX];
+    struct judged j = {
+        .task = task_summary(t, summary, sizeof summary),
+        .agent = t->hints ? t->hints->agent : "",
+        .reason = d,
+        .state = "",
+        .waits = "",
+    };
 
-    str_addf(&s, "## %s\n\n%s: %s\n%s: %s\n\n", w->title, w->task,
-             task_summary(t, summary, sizeof summary), w->agent,
-             t->hints && t->hints->agent[0] ? t->hints->agent : w->none);
-    str_addf(&s, "### %s: %s\n", w->affinity,
-             d->affinity[0] ? d->affinity : w->none);
-    add_lines(&s, w, d);
-    str_addf(&s, "### %s: %s (%s.%s)\n", w->verdict,
-             d->rejected ? w->rejected
-             : local     ? "LOCAL"
-                         : "CLOUD",
-             d->backend, d->lane);
-    if (!d->rejected && !strcmp(d->backend, "codespace"))
-        str_addf(&s, "### %s: %s \"%s\"\n", w->run, w->cloud, summary);
-    else if (!d->rejected)
-        str_addf(&s, "### %s: %s\n", w->run, local ? w->local : d->backend);
-    str_addf(&s, "\n%s: %s (%s)\n", w->reason, d->reason, d->rule);
-    for (i = 0; i < d->n_lost; i++)
-        str_addf(&s, "%s: %s\n", w->lost, d->lost[i]);
-    str_add_printable(&safe, str_text(&s), s.len);
-    (void)fputs(str_text(&safe), stdout);
-    str_free(&safe);
-    str_free(&s);
+    judgement_print(&j, judgement_in_japanese());
 }
 
 int
@@ -201,7 +109,7 @@ cmd_decide(struct cli *c, const struct args *a)
         decide(&b.tasks[i], &facts, policy_default(), c->pool, &d);
         rejected = rejected || d.rejected;
         if (c->json)
-            (void)json_array_append_new(list, to_json(&d));
+            (void)json_array_append_new(list, judgement_json(&d));
         else
             print_text(&b.tasks[i], &d);
     }

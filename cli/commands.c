@@ -81,6 +81,11 @@ const struct command cli_commands[] = {
      "  shunt decide -- npm run build\n"
      "  shunt decide --agent CEO --json -- 'decide something' | jq .backend",
      decide_opts, true, NULL, cmd_decide},
+    {"explain", "ID", "say why a task is where it is, and what it waits for",
+     "The decision as it was made, and for a task that waits the reason.",
+     "  shunt explain last\n"
+     "  shunt explain 5kq3 --json | jq .waits",
+     NULL, false, NULL, cmd_explain},
     {"lint", "FILE... | -", "check task files",
      "Prints the format of each and warns of keys nobody reads; exit code 2\n"
      "if one is invalid.",

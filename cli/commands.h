@@ -20,6 +20,7 @@ int cmd_wait(struct cli *c, const struct args *a);
 int cmd_cancel(struct cli *c, const struct args *a);
 int cmd_retry(struct cli *c, const struct args *a);
 int cmd_decide(struct cli *c, const struct args *a);
+int cmd_explain(struct cli *c, const struct args *a);
 int cmd_lint(struct cli *c, const struct args *a);
 int cmd_rally(struct cli *c, const struct args *a);
 int cmd_worker(struct cli *c, const struct args *a);

@@ -454,6 +454,7 @@ show_json(struct ask *a, const struct report_task *t)
             shorten(attempt, "reason");
         (void)json_array_append_new(list, attempt);
     }
+    ask_add_waits(a, t->row, o);
     report_set_text(o, "report", t->row->report);
     if (t->decision)
         ask_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));

@@ -32,6 +32,9 @@ const struct live_task *ask_live(const struct ask *a,
 /* Adds to a row's object why a held or blocked task waits. Reads tasks into
  * the pool, which is not reset. */
 void ask_add_wait(const struct ask *a, const struct task_state *row, json_t *o);
+/* Adds to a shown task what it waits for, if it does. As above. */
+void ask_add_waits(const struct ask *a, const struct task_state *row,
+                   json_t *o);
 
 json_t *ask_status(struct ask *a);
 
