@@ -52,8 +52,8 @@ LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
 
-DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o)
-ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o policy.o) \
+DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
+ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o) \
 	$(DECIDE_OBJS)
 WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o \
 	home.o outcomes.o resend.o sight.o)
@@ -92,6 +92,14 @@ $(B)/gen/shunt.pb-c.c $(B)/gen/shunt.pb-c.h &: proto/shunt.proto
 $(B)/gen/shunt.pb-c.o: $(B)/gen/shunt.pb-c.c
 	$(CC) $(CPPFLAGS) -std=c17 $(OPT) -MMD -MP $(PKG_CFLAGS) \
 		$(if $(SAN),-fsanitize=$(SAN)) -c -o $@ $<
+
+# The shipped policy is part of the programs: the file's bytes as an array.
+$(B)/gen/policy_default.h: etc/policy.yaml
+	@mkdir -p $(B)/gen
+	{ echo 'static const unsigned char policy_default_text[] = {'; \
+		od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g'; echo '};'; } >$@
+
+$(B)/router/policy.o: $(B)/gen/policy_default.h
 
 # --- tests -----------------------------------------------------------------
 

@@ -5,70 +5,26 @@
 #include "cli/commands.h"
 #include "cli/judgement.h"
 #include "cli/out.h"
+#include "cli/routing.h"
 #include "gateways/formats/formats.h"
 #include "lib/codec.h"
-#include "router/decide.h"
 
 #include <stdio.h>
-#include <string.h>
 
-enum { CONNECT_MS = 2000, SUMMARY_MAX = 4096 };
+enum { SUMMARY_MAX = 4096 };
 
 static struct {
     bool live;
+    const char *policy;
 } flags;
 
 const struct arg_opt decide_opts[] = {
     {"live", 0, NULL, "with the facts of the running fleet", ARG_SWITCH,
      &flags.live, 0, 0, NULL, NULL},
+    {"policy", 0, "FILE", "by this policy; else by the router's", ARG_TEXT,
+     &flags.policy, 0, 0, NULL, NULL},
     ARG_END,
 };
-
-static bool
-backend_alive(const json_t *workers, const char *backend, int64_t *running)
-{
-    bool alive = false;
-    const json_t *w, *r;
-    size_t i;
-
-    *running = 0;
-    json_array_foreach(workers, i, w)
-    {
-        if (strcmp(cli_text(w, "backend", ""), backend) != 0 ||
-            cli_bool(w, "stopped") ||
-            json_is_false(json_object_get(w, "alive")))
-            continue;
-        alive = true;
-        r = json_object_get(w, "running");
-        *running +=
-            json_is_array(r)
-                ? cli_int(w, "running_count", (int64_t)json_array_size(r))
-                : cli_int(w, "running", cli_int(w, "running_count", 0));
-    }
-    return alive;
-}
-
-static int
-live_facts(struct cli *c, struct facts *f)
-{
-    json_t *reply = NULL, *workers;
-    struct err e = {0};
-    int64_t local, other;
-    int rc = cli_need_broker(c, CONNECT_MS);
-
-    if (rc)
-        return rc;
-    if (cli_ask(c, "status", json_object(), &reply, &e) < 0)
-        return cli_fail_err("decide --live", NULL, &e, "shunt status");
-    workers = json_object_get(reply, "workers");
-    (void)backend_alive(workers, "local", &local);
-    f->running_local = (uint32_t)local;
-    f->codespace_available = backend_alive(workers, "codespace", &other);
-    f->secutools_available = backend_alive(workers, "secutools", &other);
-    f->known = true;
-    json_decref(reply);
-    return RC_OK;
-}
 
 static void
 print_text(const struct task *t, const struct decision *d)
@@ -89,6 +45,7 @@ int
 cmd_decide(struct cli *c, const struct args *a)
 {
     struct facts facts = {0};
+    struct policy policy;
     struct decision d;
     struct build b;
     bool rejected = false;
@@ -98,15 +55,15 @@ cmd_decide(struct cli *c, const struct args *a)
 
     if (rc)
         return rc;
-    if (flags.live) {
-        rc = live_facts(c, &facts);
-        if (rc)
-            return rc;
-    }
+    rc = routing_policy(c, flags.policy, &policy);
+    if (!rc && flags.live)
+        rc = routing_facts(c, &facts);
+    if (rc)
+        return rc;
     list = json_array();
     for (i = 0; i < b.n; i++) {
         codec_init(CODEC_DECISION, &d);
-        decide(&b.tasks[i], &facts, policy_default(), c->pool, &d);
+        decide(&b.tasks[i], &facts, &policy, c->pool, &d);
         rejected = rejected || d.rejected;
         if (c->json)
             (void)json_array_append_new(list, judgement_json(&d));

@@ -11,42 +11,45 @@
 /* The words of the template. */
 struct words {
     const char *title, *task, *agent, *none, *verdict, *run, *local, *rejected;
-    const char *reason, *place, *lost, *policy, *state, *waits, *undecided;
+    const char *reason, *place, *cost, *lost, *policy, *state, *waits;
+    const char *undecided;
 };
 
 static const struct words english = {
-    "Routing decision",
-    "Task",
-    "Agent",
-    "none",
-    "Decision",
-    "Run",
-    "locally",
-    "REJECTED",
-    "Reason",
-    "Place",
-    "Considered",
-    "Policy",
-    "State",
-    "Waits",
-    "not decided yet",
+    .title = "Routing decision",
+    .task = "Task",
+    .agent = "Agent",
+    .none = "none",
+    .verdict = "Decision",
+    .run = "Run",
+    .local = "locally",
+    .rejected = "REJECTED",
+    .reason = "Reason",
+    .place = "Place",
+    .cost = "Cost",
+    .lost = "Considered",
+    .policy = "Policy",
+    .state = "State",
+    .waits = "Waits",
+    .undecided = "not decided yet",
 };
 static const struct words japanese_words = {
-    "ルーティング判定",
-    "タスク",
-    "担当エージェント",
-    "なし",
-    "判定",
-    "実行",
-    "ローカル実行",
-    "拒否",
-    "理由",
-    "行き先",
-    "検討",
-    "ポリシー",
-    "状態",
-    "待機",
-    "未判定",
+    .title = "ルーティング判定",
+    .task = "タスク",
+    .agent = "担当エージェント",
+    .none = "なし",
+    .verdict = "判定",
+    .run = "実行",
+    .local = "ローカル実行",
+    .rejected = "拒否",
+    .reason = "理由",
+    .place = "行き先",
+    .cost = "費用",
+    .lost = "検討",
+    .policy = "ポリシー",
+    .state = "状態",
+    .waits = "待機",
+    .undecided = "未判定",
 };
 
 bool
@@ -124,6 +127,8 @@ add_rest(const struct decision *d, const struct words *w, struct str *s)
     if (!d->rejected)
         str_addf(s, "%s: %s.%s\n", w->place, d->backend, d->lane);
     str_addf(s, "%s: %s (%s)\n", w->reason, d->reason, d->rule);
+    if (*d->cost_usd)
+        str_addf(s, "%s: $%s\n", w->cost, d->cost_usd);
     for (size_t i = 0; i < d->n_lost; i++)
         str_addf(s, "%s: %s\n", w->lost, d->lost[i]);
     str_addf(s, "%s: %s\n", w->policy, d->policy);

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-enum { TARGETS_MAX = 32, LARGE_BYTES = 500 * 1000, LARGE_SECONDS = 5 };
+enum { TARGETS_MAX = 40, LARGE_BYTES = 500 * 1000, LARGE_SECONDS = 5 };
 
 static void
 run_file(const struct fuzz_target *t, const char *path)
@@ -85,6 +85,12 @@ static const struct large {
     {"headers", "{\"error\":", "[", ""},
     {"headers", "$JS.ACK.", "1.", ""},
     {"judge", "\x01{\"steps\":[\"", "a=b -c /d 'e' $(f) ", "\"]}"},
+    {"policy", "signals: [", "{name: a#, points: 1, data: []}, ", "]"},
+    {"policy", "light_programs: [", "a#, ", "]"},
+    {"policy", "affinity: {cloud: [", "A#, ", "]}"},
+    {"policy", "signals: [{words: [", "a#, ", "]}]"},
+    {"policy", "executors: {", "a#: local.default, ", "}"},
+    {"policy", "prices: {", "local.a#: 1, ", "}"},
     {"decide", "\x10", "local: ", ""},
     {"decide", "\x10", "a=b ", ""},
     {"decide", "\x10", "x://y/", ""},

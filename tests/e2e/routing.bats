@@ -4,6 +4,8 @@
 load helper
 
 setup_file() {
+	cp "$BATS_TEST_DIRNAME/../../etc/policy.yaml" "$BATS_FILE_TMPDIR/policy.yaml"
+	export SHUNT_ROUTER_POLICY=$BATS_FILE_TMPDIR/policy.yaml
 	start_fleet
 }
 
@@ -14,6 +16,25 @@ teardown_file() {
 setup() {
 	work_dir
 }
+
+# policy EDIT - the shipped policy with that sed command, for the router.
+policy() {
+	sed "$1" "$BATS_TEST_DIRNAME/../../etc/policy.yaml" >"$SHUNT_ROUTER_POLICY"
+}
+
+reload() {
+	kill -HUP "$(pid_of router)"
+}
+
+# router_says TEXT - it stands in the router's log.
+router_says() {
+	grep -q "$1" "$SHUNT_HOME/log/router.log"
+}
+
+place_of() {
+	shunt explain "$1" --json | jq -er '.decision | "\(.backend).\(.lane)"'
+}
+
 
 waits() {
 	shunt explain "$1" --json | jq -er .waits.for
@@ -69,4 +90,55 @@ waits_for() {
 	[[ $output == *nosuchtask* ]]
 	run shunt explain
 	[ "$status" -eq 2 ]
+}
+
+@test "HUP reads the policy again, and an invalid one changes nothing" {
+	policy 's/^version: .*/version: changed/; s/^threshold: 2/threshold: 50/'
+	reload
+	until_true 10 router_says 'policy.reloaded.*version=changed@.*before=seeds-1@'
+	id=$(shunt submit --data large -- uv run pytest)
+	until_true 10 place_of "$id"
+	[ "$(place_of "$id")" = local.default ]
+	shunt explain "$id" --json | jq -e '.decision.score == 3 and
+		(.decision.policy | startswith("changed@"))'
+
+	policy 's/^version: .*/version: broken/; s/^threshold: 2/threshold: lots/'
+	reload
+	line=$(grep -n '^threshold' "$SHUNT_ROUTER_POLICY" | cut -d: -f1)
+	until_true 10 router_says "policy.refused.*policy.yaml:$line:12: threshold: .*in_force=changed@"
+	id=$(shunt submit -- true)
+	until_true 10 place_of "$id"
+	shunt explain "$id" --json | jq -e '.decision.policy | startswith("changed@")'
+
+	policy ''
+	reload
+	until_true 10 router_says 'policy.reloaded.*version=seeds-1@.*before=changed@'
+}
+
+@test "decide judges by the router's policy or the one named" {
+	sed 's/^threshold: 2/threshold: 4/' "$SHUNT_ROUTER_POLICY" >other.yaml
+	shunt decide --json -- npm run build | jq -e '.backend == "codespace"'
+	shunt decide --json --policy other.yaml -- npm run build | jq -e '.backend == "local"'
+	SHUNT_ROUTER_POLICY=other.yaml shunt decide --json -- npm run build | jq -e '.backend == "local"'
+	echo 'version: x' >bad.yaml
+	run shunt decide --policy bad.yaml -- true
+	[ "$status" -eq 2 ]
+	[[ $output == *bad.yaml:1:1:*executors*missing* ]]
+	run shunt decide --policy none.yaml -- true
+	[ "$status" -eq 2 ]
+}
+
+@test "decide --live adds what the fleet looks like" {
+	shunt decide --json -- npm run build | jq -e '.backend == "codespace" and .wanted == null'
+	shunt decide --json --live -- npm run build |
+		jq -e '.backend == "local" and .wanted == "codespace" and .rule == "score"'
+	SHUNT_ROUTER_BACKENDS=codespace shunt decide --json --live -- npm run build |
+		jq -e '.backend == "codespace"'
+	sed 's/^  memory_over: .*//' "$SHUNT_ROUTER_POLICY" >other.yaml
+	shunt decide --json --live --policy other.yaml --memory 4000G -- true |
+		jq -e '.rule == "force-memory-free"'
+	job=$(shunt submit --backend local -- sleep 60)
+	until_true 10 eval "shunt show $job --json | jq -e '.state == \"running\"'"
+	until_true 15 eval "shunt decide --json --live -- true | jq -e '.score == 2'"
+	shunt cancel "$job"
 }

@@ -115,5 +115,6 @@ void fuzz_headers(const uint8_t *data, size_t size);
 /* fuzz_router.c; the first byte holds switches. */
 void fuzz_judge(const uint8_t *data, size_t size);
 void fuzz_decide(const uint8_t *data, size_t size);
+void fuzz_policy(const uint8_t *data, size_t size); /* no switches */
 
 #endif
