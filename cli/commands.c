@@ -86,6 +86,13 @@ const struct command cli_commands[] = {
      "  shunt explain last\n"
      "  shunt explain 5kq3 --json | jq .waits",
      NULL, false, NULL, cmd_explain},
+    {"route", "replay [--policy FILE] [--since TIME]",
+     "say which past tasks a policy would have sent elsewhere",
+     "Judges the tasks the ledger knows anew. The facts of their time are not\n"
+     "kept: what runs here counts where it counted then, and a backend that\n"
+     "was missing then is missing again. Nothing is changed.",
+     "  shunt route replay --policy new.yaml --since 30d", route_opts, false,
+     "replay", cmd_route},
     {"lint", "FILE... | -", "check task files",
      "Prints the format of each and warns of keys nobody reads; exit code 2\n"
      "if one is invalid.",

@@ -596,6 +596,8 @@ ask_answer(struct ask *a, const char *verb, const json_t *request)
         return answer_batch(a, request);
     if (strcmp(verb, "status") == 0)
         return ask_status(a);
+    if (strcmp(verb, "decisions") == 0)
+        return ask_decisions(a, request);
     str_addf(&text, "no such question: %s", LOG_TEXT(verb));
     o = failure("invalid", str_text(&text));
     str_free(&text);

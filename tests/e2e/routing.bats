@@ -142,3 +142,39 @@ waits_for() {
 	until_true 15 eval "shunt decide --json --live -- true | jq -e '.score == 2'"
 	shunt cancel "$job"
 }
+
+@test "route replay says which past tasks would have gone elsewhere" {
+	build=$(shunt submit --name the-build -- make build)
+	held=$(shunt submit --hold -- make build)
+	for i in 1 2 3; do shunt submit --agent Lens --name "plain-$i" -- true; done
+	until_true 10 eval "shunt explain plain-3 --json | jq -e .decision.rule"
+	until_true 10 place_of "$build"
+	# Without a codespace it ran here; the same policy says the same.
+	run --separate-stderr shunt route replay
+	[ "$status" -eq 0 ]
+	[[ $output != *the-build* && ${lines[-1]} =~ ^[0-9]+\ of\ [0-9]+\ tasks\ would\ change$ ]]
+	[[ $stderr == *'facts of that time are not kept'* ]]
+	[[ $(shunt route replay --since 1ms) == '0 of 0 tasks would change' ]]
+
+	sed 's/^when_unavailable: local/when_unavailable: queue/' "$SHUNT_ROUTER_POLICY" >other.yaml
+	run --separate-stderr shunt route replay --policy other.yaml --since 1h
+	[ "$status" -eq 0 ]
+	[[ $output == *"$build"$'\t'the-build$'\tlocal.default (score)\tcodespace.default (score)'* ]]
+	[[ $output != *plain-* ]]
+	[[ $output != *"$held"* ]]
+	shunt route replay --policy other.yaml --json >lines
+	jq -es --arg id "$build" 'any(.id == $id and .schema == "shunt.replay/1" and
+		.was.backend == "local" and .would_be.backend == "codespace")' lines
+	tail -n 1 lines | jq -e '.schema == "shunt.replay_summary/1" and .changed >= 1 and
+		.tasks > .changed and .skipped == 0'
+	shunt cancel "$held"
+}
+
+@test "route replay refuses a policy that is invalid" {
+	echo 'threshold: 2' >bad.yaml
+	run shunt route replay --policy bad.yaml
+	[ "$status" -eq 2 ]
+	[[ $output == *bad.yaml:1:1:* ]]
+	run shunt route
+	[ "$status" -eq 2 ]
+}
