@@ -5,7 +5,9 @@
 #include "lib/codec.h"
 #include "lib/subject.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     CANCEL_MS = 5000,
@@ -52,6 +54,22 @@ actions_say_why_waiting(struct cli *c, const char *id)
     if (*text)
         cli_say(c, "%s: %s (shunt explain %s)", id, text, id);
     json_decref(task);
+}
+
+bool
+actions_spooled(const struct cli *c, const char *selector,
+                char id[TASK_ID_SIZE])
+{
+    char last[TASK_ID_SIZE], rel[96];
+    struct home_path path;
+
+    if (strcmp(selector, "last") == 0 &&
+        home_line(&c->home, "last", last, sizeof last))
+        selector = last;
+    if (!str_copy(id, TASK_ID_SIZE, selector))
+        return false;
+    (void)snprintf(rel, sizeof rel, "spool/%s.task", id);
+    return access(home_path(&c->home, rel, &path), F_OK) == 0;
 }
 
 int

@@ -34,6 +34,7 @@ print_text(const struct task *t, const struct decision *d)
         .task = task_summary(t, summary, sizeof summary),
         .agent = t->hints ? t->hints->agent : "",
         .reason = d,
+        .refusal = "",
         .state = "",
         .waits = "",
     };

@@ -1,6 +1,7 @@
 /*
  * explain: why a task is where it is, from the ledger.
  */
+#include "cli/actions.h"
 #include "cli/commands.h"
 #include "cli/judgement.h"
 #include "cli/out.h"
@@ -18,6 +19,15 @@ agent_of(const json_t *row)
     return cli_text(json_object_get(task, "hints"), "agent", "");
 }
 
+/* Why the router took no place for it: such a task has no stored decision. */
+static const char *
+refusal_of(const json_t *row)
+{
+    return strcmp(cli_text(row, "state", ""), "rejected") == 0
+               ? cli_text(row, "reason", "rejected")
+               : "";
+}
+
 static void
 print_json(json_t *row)
 {
@@ -29,6 +39,8 @@ print_json(json_t *row)
             (void)json_object_set(o, same[i], json_object_get(row, same[i]));
     if (*agent_of(row))
         (void)json_object_set_new(o, "agent", json_string(agent_of(row)));
+    if (*refusal_of(row))
+        (void)json_object_set_new(o, "refusal", json_string(refusal_of(row)));
     if (json_is_object(d))
         out_complete_decision(d);
     (void)json_object_set_new(o, "decision",
@@ -50,6 +62,7 @@ print_text(struct cli *c, const json_t *row, struct err *e)
     struct judged j = {
         .task = cli_text(row, "command", ""),
         .agent = agent_of(row),
+        .refusal = refusal_of(row),
         .state = cli_text(row, "state", ""),
         .waits = cli_text(json_object_get(row, "waits"), "text", ""),
     };
@@ -64,6 +77,20 @@ print_text(struct cli *c, const json_t *row, struct err *e)
     return 0;
 }
 
+/* What the ledger would say of a task that is still in our own spool; NULL if
+ * it is not there. */
+static json_t *
+spooled(struct cli *c, const char *selector)
+{
+    char id[TASK_ID_SIZE];
+
+    if (!actions_spooled(c, selector, id))
+        return NULL;
+    return json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "state", "submitted",
+                     "waits", "for", "broker", "text",
+                     "is spooled here, not sent to a broker yet");
+}
+
 int
 cmd_explain(struct cli *c, const struct args *a)
 {
@@ -74,11 +101,14 @@ cmd_explain(struct cli *c, const struct args *a)
     if (a->n_words != 1 || a->dashes)
         return cli_usage(c, "one task is wanted: an id, its beginning, a name "
                             "or last");
-    rc = cli_need_broker(c, CONNECT_MS);
+    if (cli_connect(c, CONNECT_MS, &e) < 0)
+        row = spooled(c, a->words[0]);
+    rc = row ? RC_OK : cli_need_broker(c, 0);
     if (rc)
         return rc;
-    cli_drain_spool(c);
-    if (cli_show(c, a->words[0], &row, &e) < 0)
+    if (!row)
+        cli_drain_spool(c);
+    if (!row && cli_show(c, a->words[0], &row, &e) < 0)
         return cli_fail_err("explain", a->words[0], &e,
                             e.code == ERR_UNAVAILABLE ? "shunt status"
                                                       : "shunt ls");

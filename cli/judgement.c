@@ -157,6 +157,9 @@ judgement_print(const struct judged *j, bool japanese)
              w->agent, *j->agent ? j->agent : w->none);
     if (j->reason)
         add_decision(j, w, &s);
+    else if (*j->refusal)
+        str_addf(&s, "### %s: %s\n\n%s: %s\n", w->verdict, w->rejected,
+                 w->reason, j->refusal);
     else
         str_addf(&s, "### %s: %s\n\n", w->verdict, w->undecided);
     if (*j->state)

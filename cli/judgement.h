@@ -20,7 +20,8 @@ bool judgement_in_japanese(void);
 struct judged {
     const char *task;              /* the command or prompt */
     const char *agent;             /* "" for none */
-    const struct decision *reason; /* NULL: not decided yet */
+    const struct decision *reason; /* NULL: none is known */
+    const char *refusal;           /* without one: why it was rejected, or "" */
     const char *state, *waits;     /* "": left out */
 };
 

@@ -14,15 +14,8 @@ judged_part(const struct task *t, struct mem_pool *pool)
 {
     struct task s = *t;
 
-    s.context_header = s.notes = s.dod = s.report_path = "";
-    s.env = NULL;
-    s.n_env = 0;
-    s.outputs = NULL;
-    s.n_outputs = 0;
-    s.after = NULL;
-    s.n_after = 0;
-    s.tags = NULL;
-    s.n_tags = 0;
+    ask_strip(&s);
+    s.dod = s.report_path = "";
     s.batch = NULL;
     s.prompt = mem_pool_strndup(
         pool, s.prompt, str_utf8_cut(s.prompt, strlen(s.prompt), PROMPT_MOST));

@@ -23,6 +23,8 @@ void ask_set(json_t *o, const char *key, json_t *value);
 json_t *ask_failure(const struct err *e);
 /* Bytes of o as text. */
 size_t ask_size(const json_t *o);
+/* Takes off what may be long and says neither what to run nor where. */
+void ask_strip(struct task *t);
 /* Bytes an answer may have. */
 size_t ask_room(const struct ask *a);
 /* What a worker says of the task, while no result of that attempt is here;

@@ -84,6 +84,25 @@ waits_for() {
 	[[ $output != *Waits:* ]]
 }
 
+@test "explain gives the reason of a task that was rejected" {
+	id=$(shunt submit --lane nowhere -- true)
+	until_true 10 eval "shunt explain $id --json | jq -e '.state == \"rejected\"'"
+	run shunt explain "$id"
+	[[ $output == *'### Decision: REJECTED'*'Reason: there is no lane local.nowhere'* ]]
+	shunt explain "$id" --json | jq -e '.decision == null and .waits == null and
+		(.refusal | startswith("there is no lane"))'
+}
+
+@test "explain knows the spool of this machine" {
+	export SHUNT_HOME=$BATS_TEST_TMPDIR/home
+	id=$(NATS_URL=nats://127.0.0.1:1 shunt submit -- true)
+	run env NATS_URL=nats://127.0.0.1:1 shunt explain last --json
+	[ "$status" -eq 0 ]
+	jq -e --arg id "$id" '.id == $id and .waits.for == "broker"' <<<"$output"
+	NATS_URL=nats://127.0.0.1:1 run shunt explain "$id"
+	[[ $output == *'Waits: is spooled here'* ]]
+}
+
 @test "explain of no task fails as show does" {
 	run shunt explain nosuchtask
 	[ "$status" -eq 2 ]
