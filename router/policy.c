@@ -256,7 +256,13 @@ policy_load(const char *path, struct mem_pool *pool, struct policy *out,
 }
 
 static struct policy shipped;
-static struct mem_pool *shipped_pool; /* for the life of the process */
+static struct mem_pool *shipped_pool;
+
+static void
+free_shipped(void)
+{
+    mem_pool_free(shipped_pool);
+}
 
 /* The file is part of the program, and a test reads it: it cannot fail. */
 static void
@@ -267,8 +273,10 @@ read_shipped(void)
     shipped_pool = mem_pool_new();
     if (policy_parse("etc/policy.yaml", (const char *)policy_default_text,
                      sizeof policy_default_text, shipped_pool, &shipped,
-                     &e) == 0)
+                     &e) == 0) {
+        (void)atexit(free_shipped);
         return;
+    }
     (void)fprintf(stderr, "%s\n", e.msg);
     abort();
 }
