@@ -7,7 +7,9 @@
 #   make e2e        the end-to-end tests; T=name runs tests/e2e/name.bats
 #   make chaos      faults of every kind against whole fleets, some 15 minutes;
 #                   T= and CHAOS_SEED= choose (docs/reliability.md)
-#   make bench      rates beside the limits of this machine
+#   make bench      rates beside the limits of this machine; BENCH_ONLY=a,b
+#                   selects parts, BENCH_FULL=1 has a million tasks wait
+#                   (bench/README.md)
 #   make fuzz       every parser under libFuzzer, T seconds in all (60)
 #   make lint       format, static checks, what STYLE refuses, syntax of YAML
 #   make format     clang-format over the tree
@@ -159,15 +161,22 @@ fuzz:
 
 # --- the rest --------------------------------------------------------------
 
-BENCHES := $(B)/bench/spawn $(B)/bench/pipeline
+BENCHES := $(addprefix $(B)/bench/,spawn pipeline ledger client beats worker_noop)
 
-$(B)/bench/spawn: $(B)/bench/spawn.o
-$(B)/bench/pipeline: $(B)/bench/pipeline.o $(B)/bench/wire.o
+$(B)/bench/spawn: $(B)/bench/spawn.o $(B)/bench/bench.o
+$(B)/bench/pipeline: $(addprefix $(B)/bench/,pipeline.o wire.o bench.o)
+$(B)/bench/ledger: $(B)/bench/ledger.o $(B)/bench/bench.o
+$(B)/bench/ledger: EXTRA_LIBS := $(SQLITE_LIBS)
+$(B)/bench/client: $(B)/bench/client.o $(B)/bench/bench.o $(B)/libshunt.a
+$(B)/bench/beats: $(B)/bench/beats.o $(B)/bench/bench.o $(B)/libshunt.a
+$(B)/bench/worker_noop: $(B)/bench/worker_noop.o $(WORKER_OBJS) $(B)/libshunt.a
 
 $(BENCHES):
-	$(CC) $(LDFLAGS) -o $@ $^
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(EXTRA_LIBS) -lpthread
 
-bench: all $(BENCHES)
+benches: $(BENCHES)
+
+bench: all benches
 	B=$(B) bench/run
 
 deps:
@@ -189,7 +198,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 
-.PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench deps
+.PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench benches deps
 .DELETE_ON_ERROR:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,98 @@
+#!/bin/bash
+# backlog - many tasks wait for a worker, then one takes them all: whether it
+# gets slower, and what every process holds meanwhile.
+# shellcheck disable=SC2034,SC2154 # shared with bench/run
+
+# backlog_size MODE
+backlog_size() {
+	local n=${BENCH_BACKLOG-}
+	if [ -n "$n" ]; then
+		:
+	elif [ -n "$quick" ]; then
+		n=500
+	elif [ -n "$full" ]; then
+		n=1000000
+	elif [ "$1" = fast ]; then
+		n=50000
+	else
+		n=10000
+	fi
+	printf '%s\n' $((10#$n))
+}
+
+backlog_rows() {
+	mode_rows backlog_mode_rows
+}
+
+backlog_mode_rows() {
+	local process goal
+	section "$(backlog_size "$1") tasks wait, then a worker comes, $2"
+	row "backlog-in.$1" /s 'submitted'
+	row "backlog-start.$1" /s 'ended, the first fifth'
+	row "backlog-middle.$1" /s 'ended, the middle fifth'
+	row "backlog-end.$1" /s 'ended, the last fifth' "limit=backlog-start.$1" \
+		goal='>=0.9'
+	for process in broker router reaper noop; do
+		row "backlog-few-$process.$1" MB "$process, a tenth has passed through"
+		if [ "$process" != noop ]; then
+			row "backlog-full-$process.$1" MB "$process, all wait" \
+				"limit=backlog-few-$process.$1" goal='<=1.1'
+		fi
+		row "backlog-after-$process.$1" MB "$process, all have ended" \
+			"limit=backlog-few-$process.$1" goal='<=1.1'
+	done
+}
+
+# backlog_memory WHEN MODE
+backlog_memory() {
+	local process pid
+	fleet_processes backlog
+	while read -r process pid; do
+		[ -z "$pid" ] || sample "backlog-$1-$process.$2" "$(memory "$pid")"
+	done <<<"$processes"
+}
+
+backlog_once() {
+	local mode
+	for mode in "${modes[@]}"; do
+		backlog_mode "$mode" "$(backlog_size "$mode")"
+	done
+}
+
+# A tenth goes the whole way first: every process has worked before its memory
+# is compared. What waits then is what is measured.
+backlog_mode() {
+	local mode=$1 n=$2 words client limit_s=7200
+	fleet_start backlog "$mode" noop
+	broker_words backlog
+	client=("$top/bench/client" "${words[@]}")
+	output "${client[@]}" -n $((n / 10)) run
+	backlog_memory few "$mode"
+	stop "${noop_pid[backlog]}"
+	unset 'noop_pid[backlog]'
+	rate "backlog-in.$mode" "${client[@]}" -n "$n" -b backlog submit
+	output "${client[@]}" -n "$n" filled
+	backlog_memory full "$mode"
+	backlog_drain "$mode" "$n"
+	backlog_memory after "$mode"
+	fleet_stop backlog
+}
+
+backlog_drain() {
+	local mode=$1 n=$2
+	noop_start backlog
+	bounded "${client[@]}" -n "$n" -b backlog watch >"$scratch/drained" ||
+		die 'the backlog was not dealt with'
+	backlog_part start "$n" 0 "$mode"
+	backlog_part middle "$n" 0.4 "$mode"
+	backlog_part end "$n" 0.8 "$mode"
+}
+
+# backlog_part WHICH TASKS FROM MODE: the rate of the fifth from there on
+backlog_part() {
+	sample "backlog-$1.$4" "$(awk -v n="$2" -v from="$3" '
+		$2 > n * from && !first { first = $1; had = $2 }
+		$2 >= n * (from + 0.2) && !last { last = $1; has = $2 }
+		END { print (has - had) / (last - first > 0.001 ? last - first : 0.001) }
+		' "$scratch/drained")"
+}
