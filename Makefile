@@ -177,7 +177,7 @@ $(BENCHES):
 benches: $(BENCHES)
 
 bench: all benches
-	B=$(B) bench/run
+	B=$(B) CC="$(CC)" bench/run
 
 deps:
 	scripts/deps all

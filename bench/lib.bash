@@ -49,14 +49,14 @@ absent() { printf '%s\t%s\n' "$1" "$2" >>"$notes"; }
 # calc EXPRESSION: a number
 calc() { awk "BEGIN { printf \"%.9g\", $1 }"; }
 
-# size MODE FAST DURABLE QUICK: how many, of whatever it is
+# size QUICK USUAL [MODE DURABLE]: how many, of whatever it is
 size() {
 	if [ -n "$quick" ]; then
+		echo "$1"
+	elif [ "${3-}" = durable ]; then
 		echo "$4"
-	elif [ "$1" = fast ]; then
-		echo "$2"
 	else
-		echo "$3"
+		echo "$2"
 	fi
 }
 
@@ -123,6 +123,8 @@ until_true() {
 
 # Everything that is started and not waited for, in the order of the start.
 started=()
+# Functions that end what is no child of ours.
+closers=()
 
 # stop PID...: asks them to end, and kills what does not
 stop() {

@@ -8,15 +8,15 @@
 facts() {
 	jq -n --arg kernel "$(uname -sr)" --argjson cores "$(nproc)" \
 		--arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
-		--argjson memory "$(awk '/^MemTotal:/ { print $2 * 1024 }' /proc/meminfo)" \
-		--arg fs "$(stat -f -c %T "$scratch")" --arg load "$load" \
+		--argjson memory "$(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)" \
+		--arg fs "$(df --output=fstype "$scratch" | tail -n 1)" --arg load "$load" \
 		--arg shunt "$(shunt version | head -n 1)" \
 		--arg commit "$(git describe --always --dirty 2>/dev/null || true)" \
 		--arg nats "$nats_version" \
 		--arg libnats "$(pkg-config --modversion libnats)" \
 		--arg sqlite "$(pkg-config --modversion sqlite3)" \
 		--arg gcc "$("${CC:-cc}" --version | head -n 1)" '
-{machine: {cores: $cores, cpu: $cpu, kernel: $kernel, memory_bytes: $memory,
+{machine: {cores: $cores, cpu: $cpu, kernel: $kernel, memory_bytes: ($memory * 1024),
 	file_system: $fs, load_before: ($load | split(" ") | map(tonumber))},
 versions: {shunt: $shunt, commit: $commit, "nats-server": $nats,
 	"nats.c": $libnats, sqlite: $sqlite, compiler: $gcc}}'

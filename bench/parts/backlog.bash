@@ -5,19 +5,13 @@
 
 # backlog_size MODE
 backlog_size() {
-	local n=${BENCH_BACKLOG-}
-	if [ -n "$n" ]; then
-		:
-	elif [ -n "$quick" ]; then
-		n=500
+	if [ -n "${BENCH_BACKLOG-}" ]; then
+		echo $((10#$BENCH_BACKLOG))
 	elif [ -n "$full" ]; then
-		n=1000000
-	elif [ "$1" = fast ]; then
-		n=50000
+		size 500 1000000
 	else
-		n=10000
+		size 500 50000 "$1" 10000
 	fi
-	printf '%s\n' $((10#$n))
 }
 
 backlog_rows() {

@@ -2,8 +2,7 @@
 # beats - what the heartbeats of many idle workers cost those who listen.
 # shellcheck disable=SC2034,SC2154 # shared with bench/run
 
-beats_workers=1000
-[ -z "$quick" ] || beats_workers=100
+beats_workers=$(size 100 1000)
 
 beats_rows() {
 	section "processor time per second with $beats_workers idle workers"
@@ -21,12 +20,11 @@ beats_mode_rows() {
 
 # beats_window FLEET ROW MODE: what its processes do in so many seconds
 beats_window() {
-	local seconds=${quick:+1} process
-	local -A before
-	seconds=${seconds:-5}
+	local seconds process
+	local -A before after
+	seconds=$(size 1 5)
 	beats_each "$1" before
 	sleep "$seconds" # what is measured is this time itself
-	local -A after
 	beats_each "$1" after
 	for process in broker router reaper; do
 		sample "$2-$process.$3" \
@@ -43,13 +41,13 @@ beats_each() {
 }
 
 beats_once() {
-	local mode words fleet pid seconds=${quick:+3}
+	local mode words fleet pid
 	for mode in "${modes[@]}"; do
 		fleet_start beats "$mode" local
 		broker_words beats
 		beats_window beats idle "$mode"
 		"$top/bench/beats" "${words[@]}" -n "$beats_workers" \
-			-d "${seconds:-12}" &
+			-d "$(size 3 12)" &
 		pid=$!
 		started+=("$pid")
 		until_true workers_heard beats "$beats_workers" ||

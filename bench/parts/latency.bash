@@ -18,10 +18,10 @@ latency_mode_rows() {
 latency_open() { need_fleets; }
 
 latency_round() {
-	local mode words n=${quick:+80}
+	local mode words
 	for mode in "${modes[@]}"; do
 		broker_words "fleet-$mode"
 		times "task-%s.$mode" "$top/bench/client" "${words[@]}" \
-			-n "${n:-500}" latency
+			-n "$(size 80 500)" latency
 	done
 }

@@ -18,7 +18,7 @@ mixed_open() { need_fleets; }
 mixed_round() {
 	local mode words n
 	for mode in "${modes[@]}"; do
-		n=$(size "$mode" 3000 1000 100)
+		n=$(size 100 3000 "$mode" 1000)
 		broker_words "fleet-$mode"
 		rate "mixed.$mode" "$top/bench/client" "${words[@]}" -n "$n" \
 			-l default -l exec -c /bin/true run

@@ -20,7 +20,7 @@ noop_open() { need_fleets; }
 noop_round() {
 	local mode words n
 	for mode in "${modes[@]}"; do
-		n=$(size "$mode" 15000 2000 500)
+		n=$(size 500 10000 "$mode" 1500)
 		broker_words "fleet-$mode"
 		costs_begin "fleet-$mode"
 		took "$top/bench/client" "${words[@]}" -n "$n" run

@@ -22,8 +22,8 @@ output_open() {
 }
 
 output_round() {
-	local mode n=${quick:+60}
-	n=${n:-800}
+	local mode n
+	n=$(size 60 800)
 	rate spawn-output "$top/bench/spawn" -n "$n" -s "$slots" /bin/cat \
 		"$scratch/10k"
 	awk -v n="$n" -v file="$scratch/10k" \

@@ -60,26 +60,34 @@ peer_rate() {
 }
 
 peer_xargs() {
-	local n=${quick:+300}
-	peer_rate xargs "${n:-2000}" xargs -n 1 -P "$slots" /bin/true
+	peer_rate xargs "$(size 300 2000)" xargs -n 1 -P "$slots" /bin/true
 }
 
 peer_parallel() {
-	local n=${quick:+30}
-	peer_rate parallel "${n:-300}" env HOME="$scratch/peers" \
+	peer_rate parallel "$(size 30 300)" env HOME="$scratch/peers" \
 		PARALLEL_HOME="$scratch/peers" parallel --will-cite -j "$slots" \
 		/bin/true '{}'
 }
 
-# Its server starts with the first task, and is told to end.
+# Its server starts with the first command, and is told to end. The last task
+# takes all slots: when it is over, all are.
 peer_tsp() {
-	local n=${quick:+50}
 	export TS_SOCKET=$scratch/peers/tsp TS_MAXFINISHED=100
+	closers=(peer_tsp_stop)
 	bounded tsp -S "$slots"
-	# shellcheck disable=SC2016 # the dollar is the inner shell's
-	peer_rate tsp "${n:-700}" bash -c \
-		'while read -r n; do tsp -n /bin/true "$n"; done >/dev/null; tsp -N 1 -n /bin/true; tsp -w'
-	bounded tsp -K
+	# shellcheck disable=SC2016 # the dollars are the inner shell's
+	peer_rate tsp "$(size 50 700)" bash -c '
+		while read -r n; do
+			tsp -n /bin/true "$n"
+		done >/dev/null
+		tsp -N "$1" -n /bin/true
+		tsp -w' - "$slots"
+	peer_tsp_stop
+}
+
+peer_tsp_stop() {
+	[ ! -S "$scratch/peers/tsp" ] ||
+		TS_SOCKET=$scratch/peers/tsp bounded tsp -K || true
 	unset TS_SOCKET TS_MAXFINISHED
 }
 
@@ -108,11 +116,12 @@ gearman_ready() {
 
 # One submitter per slot, each with its part of the tasks, one after the other.
 peer_gearman() {
-	local n=${quick:+80}
+	local n
+	n=$(size 80 1600)
 	# shellcheck disable=SC2016 # the dollars are the inner shell's
-	peer_rate gearman "${n:-1600}" bash -c '
+	peer_rate gearman "$n" bash -c '
 		for ((i = 0; i < $1; i++)); do
 			seq "$2" | gearman -h 127.0.0.1 -p "$3" -n -f true &
 		done
-		wait' - "$slots" $((${n:-1600} / slots)) "$gearman_port"
+		wait' - "$slots" $((n / slots)) "$gearman_port"
 }

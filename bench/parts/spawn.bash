@@ -10,8 +10,8 @@ spawn_rows() {
 }
 
 spawn_round() {
-	local n=${quick:+300}
-	n=${n:-3000}
+	local n
+	n=$(size 300 3000)
 	rate spawn "$top/bench/spawn" -n "$n" -s "$slots"
 	times spawn-%s "$top/bench/spawn" -t -n $((n / 10)) -s 1
 }

@@ -8,8 +8,8 @@ sqlite_rows() {
 }
 
 sqlite_round() {
-	local n=${quick:+2000} db
+	local db
 	db=$(mktemp -u "$scratch/sqlite.XXXXXX")
-	rate sqlite "$top/bench/ledger" -n "${n:-20000}" "$db"
+	rate sqlite "$top/bench/ledger" -n "$(size 2000 20000)" "$db"
 	rm -f "$db"*
 }

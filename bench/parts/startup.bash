@@ -20,8 +20,8 @@ startup_mode_rows() {
 startup_open() { need_fleets; }
 
 startup_round() {
-	local mode program fleet n=${quick:+3}
-	n=${n:-40}
+	local mode program fleet n
+	n=$(size 3 40)
 	for program in "${startup_programs[@]}"; do
 		output "$top/bench/spawn" -t -n "$n" -s 1 "$top/bin/$program" --version
 		startup_sample "start-$program"

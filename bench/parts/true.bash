@@ -45,15 +45,15 @@ rally_of() {
 }
 
 true_round() {
-	local mode fleet n runs=${quick:+5}
+	local mode fleet n
 	for mode in "${modes[@]}"; do
-		n=$(size "$mode" 2500 1000 100)
+		n=$(size 100 2500 "$mode" 1000)
 		seq "$n" >"$scratch/lines"
 		costs_begin "fleet-$mode"
 		rally_of "fleet-$mode" '/bin/true {}' "$n" "tasks.$mode" "rally.$mode"
 		costs_end "fleet-$mode" "$n" "true.$mode" worker "$took_cpu"
 		fleet_env "fleet-$mode"
 		times "run-%s.$mode" "${fleet[@]}" "$top/bench/spawn" -t \
-			-n "${runs:-40}" -s 1 "$top/bin/shunt" run --lane exec -- true
+			-n "$(size 5 40)" -s 1 "$top/bin/shunt" run --lane exec -- true
 	done
 }

@@ -27,9 +27,8 @@ wire_open() {
 wire_round() {
 	local mode words n singles
 	for mode in "${modes[@]}"; do
-		n=15000 singles=500
-		[ "$mode" = fast ] || n=1500
-		[ -z "$quick" ] || n=$((n / 10)) singles=200
+		n=$(size 1000 40000 "$mode" 1200)
+		singles=$(size 200 500)
 		broker_words "wire-$mode"
 		words=("$top/bench/pipeline" "${words[@]}")
 		rate "publish.$mode" "${words[@]}" -n $((n * 2)) publish
