@@ -27,7 +27,7 @@ backlog_mode_rows() {
 	row "backlog-end.$1" /s 'ended, the last fifth' "limit=backlog-start.$1" \
 		goal='>=0.9'
 	for process in broker router reaper noop; do
-		row "backlog-few-$process.$1" MB "$process, a tenth has passed through"
+		row "backlog-few-$process.$1" MB "$process, a tenth of them waited and ended"
 		if [ "$process" != noop ]; then
 			row "backlog-full-$process.$1" MB "$process, all wait" \
 				"limit=backlog-few-$process.$1" goal='<=1.1'
@@ -53,33 +53,35 @@ backlog_once() {
 	done
 }
 
-# A tenth goes the whole way first: every process has worked before its memory
-# is compared. What waits then is what is measured.
+# A tenth waits and is dealt with first, in the same way: so every process has
+# done all it does before its memory is compared.
 backlog_mode() {
 	local mode=$1 n=$2 words client limit_s=7200
-	fleet_start backlog "$mode" noop
+	fleet_start backlog "$mode"
 	broker_words backlog
 	client=("$top/bench/client" "${words[@]}")
-	output "${client[@]}" -n $((n / 10)) run
+	output "${client[@]}" -n $((n / 10)) -b few submit
+	backlog_drain few $((n / 10))
 	backlog_memory few "$mode"
 	stop "${noop_pid[backlog]}"
 	unset 'noop_pid[backlog]'
-	rate "backlog-in.$mode" "${client[@]}" -n "$n" -b backlog submit
+	rate "backlog-in.$mode" "${client[@]}" -n "$n" -b all submit
 	output "${client[@]}" -n "$n" filled
 	backlog_memory full "$mode"
-	backlog_drain "$mode" "$n"
+	backlog_drain all "$n"
+	backlog_part start "$n" 0 "$mode"
+	backlog_part middle "$n" 0.4 "$mode"
+	backlog_part end "$n" 0.8 "$mode"
 	backlog_memory after "$mode"
 	fleet_stop backlog
 }
 
+# backlog_drain BATCH TASKS: they are routed, then a worker takes them
 backlog_drain() {
-	local mode=$1 n=$2
+	output "${client[@]}" -n "$2" filled
 	noop_start backlog
-	bounded "${client[@]}" -n "$n" -b backlog watch >"$scratch/drained" ||
+	bounded "${client[@]}" -n "$2" -b "$1" watch >"$scratch/drained" ||
 		die 'the backlog was not dealt with'
-	backlog_part start "$n" 0 "$mode"
-	backlog_part middle "$n" 0.4 "$mode"
-	backlog_part end "$n" 0.8 "$mode"
 }
 
 # backlog_part WHICH TASKS FROM MODE: the rate of the fifth from there on
