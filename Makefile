@@ -161,7 +161,7 @@ fuzz:
 
 # --- the rest --------------------------------------------------------------
 
-BENCHES := $(addprefix $(B)/bench/,spawn pipeline ledger client beats worker_noop)
+BENCHES := $(addprefix $(B)/bench/,spawn pipeline ledger client beats worker_noop keeper)
 
 $(B)/bench/spawn: $(B)/bench/spawn.o $(B)/bench/bench.o
 $(B)/bench/pipeline: $(addprefix $(B)/bench/,pipeline.o wire.o bench.o)
@@ -169,6 +169,7 @@ $(B)/bench/ledger: $(B)/bench/ledger.o $(B)/bench/bench.o
 $(B)/bench/ledger: EXTRA_LIBS := $(SQLITE_LIBS)
 $(B)/bench/client: $(B)/bench/client.o $(B)/bench/bench.o $(B)/libshunt.a
 $(B)/bench/beats: $(B)/bench/beats.o $(B)/bench/bench.o $(B)/libshunt.a
+$(B)/bench/keeper: $(B)/bench/keeper.o $(B)/cli/keeper.o $(B)/cli/store_sync.o $(B)/libshunt.a
 $(B)/bench/worker_noop: $(B)/bench/worker_noop.o $(WORKER_OBJS) $(B)/libshunt.a
 
 $(BENCHES):

@@ -85,7 +85,7 @@ int
 main(int argc, char **argv)
 {
     static char none[] = "", url[128];
-    struct bus_conf conf = {url, none, none, none, none, none, none};
+    struct bus_conf conf = {url, none, none, none, none, none, none, false};
     const bool never = false;
     struct loop_timer *timer;
     struct loop *loop = NULL;

@@ -416,7 +416,8 @@ read_options(int argc, char **argv)
     static char none[] = "", url[128];
     int opt;
 
-    opts.bus = (struct bus_conf){url, none, none, none, none, none, none};
+    opts.bus =
+        (struct bus_conf){url, none, none, none, none, none, none, false};
     task_new_id(opts.batch);
     while ((opt = getopt(argc, argv, "u:t:n:c:l:b:")) != -1) {
         switch (opt) {

@@ -6,7 +6,7 @@
 # shellcheck disable=SC2034,SC2154 # shared with bench/run
 
 nats=${SHUNT_NATS_SERVER:-nats-server}
-declare -A broker_pid router_pid reaper_pid noop_pid local_pid
+declare -A broker_pid router_pid reaper_pid noop_pid local_pid keeper_pid
 
 # Whether the broker writes through by itself: since 2.10.
 nats_version=
@@ -20,11 +20,13 @@ know_nats() {
 	fi
 }
 
-# can_be_durable: whether a store in the scratch folder is written through
-can_be_durable() {
-	[ -n "$has_sync_interval" ] && return 0
+# can_write_through: whether the scratch folder's file system does
+can_write_through() {
 	mkdir -p "$scratch/probe" && chattr +S "$scratch/probe" 2>/dev/null
 }
+
+# can_be_durable: whether a store in the scratch folder is
+can_be_durable() { [ -n "$has_sync_interval" ] || can_write_through; }
 
 write_broker_conf() {
 	local dir=$1 mode=$2
@@ -48,7 +50,8 @@ broker_answers() {
 		grep -q 'Server is ready' "$1/log"
 }
 
-# broker_start NAME fast|durable: its files are below $scratch/NAME
+# broker_start NAME fast|durable|kept: its files are below $scratch/NAME.
+# durable: the broker itself writes all through; kept: a keeper will see to it
 broker_start() {
 	local dir=$scratch/$1 mode=$2
 	mkdir -p "$dir/nats" "$dir/ports"
@@ -85,6 +88,7 @@ fleet_env() {
 		"SHUNT_BUS_TOKEN_FILE=$scratch/token" "SHUNT_HOME=$dir/home"
 		"XDG_STATE_HOME=$dir/state" "SHUNT_CONFIG=$scratch/config.yaml"
 		SHUNT_BUS_LANES=local.exec)
+	[ -z "${keeper_pid[$1]-}" ] || fleet+=(SHUNT_BUS_CONFIRM=true)
 }
 
 # with_fleet NAME COMMAND...
@@ -108,6 +112,16 @@ provision() {
 	with_fleet "$1" env SHUNT_BUS_MAX_BYTES=-1 timeout -k 5 60 \
 		shunt provision --quiet >"$scratch/$1/provision.log" 2>&1 ||
 		die "provision: $(tail -n 3 "$scratch/$1/provision.log")"
+}
+
+# keeper_start NAME: as cli/embedded.c and cli/supervise.c do
+keeper_start() {
+	local streams=$scratch/$1/nats/jetstream/\$G/streams
+	chattr -R +S "$streams"/{TASKS_IN,KV_control}/msgs
+	daemon "$1" "$top/bench/keeper" --keeper-store "$scratch/$1/nats"
+	until_true grep -q ready "$scratch/$1/keeper.log" ||
+		die "no keeper: $(tail -n 3 "$scratch/$1/keeper.log")"
+	keeper_pid[$1]=$daemon
 }
 
 router_start() {
@@ -139,8 +153,14 @@ workers_heard() {
 fleet_start() {
 	local name=$1 mode=$2 worker
 	shift 2
-	broker_start "$name" "$mode"
-	provision "$name"
+	if [ "$mode" = durable ] && can_write_through; then
+		broker_start "$name" kept
+		provision "$name"
+		keeper_start "$name"
+	else
+		broker_start "$name" "$mode"
+		provision "$name"
+	fi
 	daemon "$name" shunt-reaper
 	reaper_pid[$name]=$daemon
 	until_true with_fleet "$name" shunt ls ||
@@ -160,11 +180,11 @@ fleet_words() { tail -q -n 3 "$scratch/$1"/{shunt-*,worker_noop}.log 2>/dev/null
 fleet_stop() {
 	local pid
 	for pid in "${noop_pid[$1]-}" "${local_pid[$1]-}" "${router_pid[$1]-}" \
-		"${reaper_pid[$1]-}" "${broker_pid[$1]-}"; do
+		"${reaper_pid[$1]-}" "${keeper_pid[$1]-}" "${broker_pid[$1]-}"; do
 		[ -z "$pid" ] || stop "$pid"
 	done
 	unset "noop_pid[$1]" "local_pid[$1]" "router_pid[$1]" "reaper_pid[$1]" \
-		"broker_pid[$1]"
+		"keeper_pid[$1]" "broker_pid[$1]"
 	rm -rf "${scratch:?}/$1"
 }
 
@@ -182,6 +202,7 @@ need_fleets() {
 # fleet_processes NAME: leaves "process pid" lines in $processes
 fleet_processes() {
 	processes="broker ${broker_pid[$1]}
+keeper ${keeper_pid[$1]-}
 router ${router_pid[$1]}
 reaper ${reaper_pid[$1]}
 noop ${noop_pid[$1]-}
@@ -211,6 +232,7 @@ costs_end() {
 		case $process in
 		noop | worker) [ "$process" = "$worker" ] || continue ;;
 		esac
+		[ -n "$pid" ] || continue
 		now=$(cpu "$pid")
 		sample "cpu-$process-$row" \
 			"$(calc "($now - ${spent[$process]}) / 1000 / $n")"
@@ -230,8 +252,9 @@ costs_end() {
 
 # costs_rows ROW WHAT WORKER [CHILDREN]
 costs_rows() {
-	local row=$1 what=$2 worker=$3 children=${4-} process
-	for process in broker router reaper "$worker" ${children:+children} submitter; do
+	local row=$1 what=$2 worker=$3 children=${4-} process keeper=
+	[[ $row != *durable ]] || ! can_write_through || keeper=keeper
+	for process in broker $keeper router reaper "$worker" ${children:+children} submitter; do
 		row "cpu-$process-$row" us "processor time of $process per $what"
 	done
 	row "wire-$row" B "bytes through the broker per $what"
