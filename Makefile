@@ -7,7 +7,9 @@
 #   make e2e        the end-to-end tests; T=name runs tests/e2e/name.bats
 #   make chaos      faults of every kind against whole fleets, some 15 minutes;
 #                   T= and CHAOS_SEED= choose (docs/reliability.md)
-#   make bench      rates beside the limits of this machine
+#   make bench      rates beside the limits of this machine; BENCH_ONLY=a,b
+#                   selects parts, BENCH_FULL=1 has a million tasks wait
+#                   (bench/README.md)
 #   make fuzz       every parser under libFuzzer, T seconds in all (60)
 #   make lint       format, static checks, what STYLE refuses, syntax of YAML
 #   make format     clang-format over the tree
@@ -46,14 +48,16 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
 
-LIB := err log mem str crash loop conf conf_value bus bus_remote bus_wire bus_ask bus_confirm bus_consumer subject topology codec codec_json \
-	codec_pb codec_tables task state dod proc procfs http pauses money
+LIB := err log mem str crash loop yaml glob conf conf_value bus bus_remote \
+	bus_wire bus_ask bus_confirm bus_consumer subject topology codec \
+	codec_json codec_pb codec_tables task state dod proc procfs http pauses \
+	money
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools shunt-reaper
 
-DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o)
-ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o policy.o) \
+DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
+ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o) \
 	$(DECIDE_OBJS)
 WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o \
 	home.o outcomes.o resend.o sight.o)
@@ -95,6 +99,14 @@ $(B)/gen/shunt.pb-c.c $(B)/gen/shunt.pb-c.h &: proto/shunt.proto
 $(B)/gen/shunt.pb-c.o: $(B)/gen/shunt.pb-c.c
 	$(CC) $(CPPFLAGS) -std=c17 $(OPT) -MMD -MP $(PKG_CFLAGS) \
 		$(if $(SAN),-fsanitize=$(SAN)) -c -o $@ $<
+
+# The shipped policy is part of the programs: the file's bytes as an array.
+$(B)/gen/policy_default.h: etc/policy.yaml
+	@mkdir -p $(B)/gen
+	{ echo 'static const unsigned char policy_default_text[] = {'; \
+		od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g'; echo '};'; } >$@
+
+$(B)/router/policy.o: $(B)/gen/policy_default.h
 
 # --- tests -----------------------------------------------------------------
 
@@ -161,16 +173,24 @@ fuzz:
 
 # --- the rest --------------------------------------------------------------
 
-BENCHES := $(B)/bench/spawn $(B)/bench/pipeline
+BENCHES := $(addprefix $(B)/bench/,spawn pipeline ledger client beats worker_noop keeper)
 
-$(B)/bench/spawn: $(B)/bench/spawn.o
-$(B)/bench/pipeline: $(B)/bench/pipeline.o $(B)/bench/wire.o
+$(B)/bench/spawn: $(B)/bench/spawn.o $(B)/bench/bench.o
+$(B)/bench/pipeline: $(addprefix $(B)/bench/,pipeline.o wire.o bench.o)
+$(B)/bench/ledger: $(B)/bench/ledger.o $(B)/bench/bench.o
+$(B)/bench/ledger: EXTRA_LIBS := $(SQLITE_LIBS)
+$(B)/bench/client: $(B)/bench/client.o $(B)/bench/bench.o $(B)/libshunt.a
+$(B)/bench/beats: $(B)/bench/beats.o $(B)/bench/bench.o $(B)/libshunt.a
+$(B)/bench/keeper: $(B)/bench/keeper.o $(B)/cli/keeper.o $(B)/cli/store_sync.o $(B)/libshunt.a
+$(B)/bench/worker_noop: $(B)/bench/worker_noop.o $(WORKER_OBJS) $(B)/libshunt.a
 
 $(BENCHES):
-	$(CC) $(LDFLAGS) -o $@ $^
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(EXTRA_LIBS) -lpthread
 
-bench: all $(BENCHES)
-	B=$(B) bench/run
+benches: $(BENCHES)
+
+bench: all benches
+	B=$(B) CC="$(CC)" bench/run
 
 deps:
 	scripts/deps all
@@ -191,7 +211,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 
-.PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench deps
+.PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench benches deps
 .DELETE_ON_ERROR:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

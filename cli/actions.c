@@ -5,7 +5,9 @@
 #include "lib/codec.h"
 #include "lib/subject.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     CANCEL_MS = 5000,
@@ -37,98 +39,37 @@ actions_cancel(struct cli *c, const char *id, bus_stored_fn *fn, void *ctx)
     str_free(&data);
 }
 
-static bool
-serves(const json_t *worker, const char *backend, const char *lane)
-{
-    const json_t *v;
-    size_t i;
-
-    if (strcmp(cli_text(worker, "backend", ""), backend) != 0 ||
-        cli_bool(worker, "stopped") || cli_bool(worker, "draining") ||
-        json_is_false(json_object_get(worker, "alive")))
-        return false;
-    json_array_foreach(json_object_get(worker, "lanes"), i, v)
-    {
-        if (json_is_string(v) && !strcmp(json_string_value(v), lane))
-            return true;
-    }
-    return false;
-}
-
-/* True if the ledger knows workers and none of them serves that lane. */
-static bool
-nobody_serves(struct cli *c, const char *backend, const char *lane)
-{
-    json_t *reply = NULL, *w;
-    struct err e = {0};
-    bool found = false;
-    size_t i;
-
-    if (!backend[0] || cli_ask(c, "status", json_object(), &reply, &e) < 0)
-        return false;
-    json_array_foreach(json_object_get(reply, "workers"), i, w)
-    {
-        found = found || serves(w, backend, lane);
-    }
-    json_decref(reply);
-    return !found;
-}
-
 void
 actions_say_why_waiting(struct cli *c, const char *id)
 {
     json_t *task = NULL;
     struct err e = {0};
-    const char *backend, *lane, *state;
+    const char *text;
 
     if (cli_show(c, id, &task, &e) < 0) {
         cli_say(c, "waiting for %s; %s", id, e.msg);
         return;
     }
-    state = cli_text(task, "state", "");
-    backend = cli_text(task, "backend", "");
-    lane = cli_text(task, "lane", "default");
-    switch (state_from_name(state)) {
-    case STATE_HELD:
-    case STATE_BLOCKED:
-    case STATE_RETRY_WAIT:
-        cli_say(c, "%s is %s%s%s", id, state,
-                cli_text(task, "reason", "")[0] ? ": " : "",
-                cli_text(task, "reason", ""));
-        break;
-    case STATE_SUBMITTED:
-    case STATE_ACCEPTED:
-        cli_say(c,
-                "%s has not been routed yet; is the router running? "
-                "(shunt status)",
-                id);
-        break;
-    case STATE_ROUTED:
-        if (nobody_serves(c, backend, lane))
-            cli_say(c,
-                    "no worker serves lane %s.%s; the task waits for one "
-                    "(shunt worker ls)",
-                    backend, lane);
-        else
-            cli_say(c, "waiting for a free slot on lane %s.%s", backend, lane);
-        break;
-    case STATE_UNSPECIFIED:
-    case STATE_RUNNING:
-    case STATE_SUCCEEDED:
-    case STATE_FAILED:
-    case STATE_UNVERIFIED:
-    case STATE_NO_OP:
-    case STATE_TIMED_OUT:
-    case STATE_CANCELLED:
-    case STATE_REJECTED:
-    case STATE_DEAD:
-    case STATE_UNKNOWN:
-    case STATE_LOST:
-    case STATE_PREEMPTED:
-    case STATE_COUNT:
-        break;
-    }
+    text = cli_text(json_object_get(task, "waits"), "text", "");
+    if (*text)
+        cli_say(c, "%s: %s (shunt explain %s)", id, text, id);
     json_decref(task);
+}
+
+bool
+actions_spooled(const struct cli *c, const char *selector,
+                char id[TASK_ID_SIZE])
+{
+    char last[TASK_ID_SIZE], rel[96];
+    struct home_path path;
+
+    if (strcmp(selector, "last") == 0 &&
+        home_line(&c->home, "last", last, sizeof last))
+        selector = last;
+    if (!str_copy(id, TASK_ID_SIZE, selector))
+        return false;
+    (void)snprintf(rel, sizeof rel, "spool/%s.task", id);
+    return access(home_path(&c->home, rel, &path), F_OK) == 0;
 }
 
 int

@@ -16,6 +16,11 @@ void actions_cancel(struct cli *c, const char *id, bus_stored_fn *fn,
  * lane, held, waiting for others. Nothing if there is nothing to say. */
 void actions_say_why_waiting(struct cli *c, const char *id);
 
+/* Whether the task a selector names by its id (or last) waits in our own
+ * spool, which no ledger knows of; its id. */
+bool actions_spooled(const struct cli *c, const char *selector,
+                     char id[TASK_ID_SIZE]);
+
 /*
  * The tasks behind selectors, batches included. On RC_OK the caller owns
  * *ids, an array of {id, state}; else it was said what is wrong.

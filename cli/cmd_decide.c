@@ -1,186 +1,52 @@
 /*
- * decide and lint: what would happen to a task, without a broker.
+ * decide: where a task would run and why, without a broker.
  */
 #include "cli/build.h"
 #include "cli/commands.h"
+#include "cli/judgement.h"
 #include "cli/out.h"
+#include "cli/routing.h"
 #include "gateways/formats/formats.h"
 #include "lib/codec.h"
-#include "router/decide.h"
 
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-enum { CONNECT_MS = 2000 };
+enum { SUMMARY_MAX = 4096 };
 
 static struct {
     bool live;
+    const char *policy;
 } flags;
 
 const struct arg_opt decide_opts[] = {
     {"live", 0, NULL, "with the facts of the running fleet", ARG_SWITCH,
      &flags.live, 0, 0, NULL, NULL},
+    {"policy", 0, "FILE", "by this policy; else by the router's", ARG_TEXT,
+     &flags.policy, 0, 0, NULL, NULL},
     ARG_END,
 };
-
-/* The words of seed 1's template in the reader's language. */
-struct words {
-    const char *title, *task, *agent, *affinity, *score, *total, *none;
-    const char *verdict, *run, *local, *cloud, *reason, *lost, *rejected;
-};
-
-static const struct words english = {"Routing decision",
-                                     "Task",
-                                     "Agent",
-                                     "Agent Affinity",
-                                     "Signal Score",
-                                     "Total",
-                                     "none",
-                                     "Decision",
-                                     "Run",
-                                     "local",
-                                     "cs run",
-                                     "Reason",
-                                     "Considered",
-                                     "refused"};
-static const struct words japanese = {"ルーティング判定",
-                                      "タスク",
-                                      "担当エージェント",
-                                      "Agent Affinity",
-                                      "Signal Score",
-                                      "Total",
-                                      "なし",
-                                      "判定",
-                                      "実行",
-                                      "ローカル実行",
-                                      "cs run",
-                                      "理由",
-                                      "検討",
-                                      "拒否"};
-
-static const struct words *
-words_of_user(void)
-{
-    const char *all = getenv("LC_ALL"), *lang = getenv("LANG");
-
-    if (!all || !all[0])
-        all = lang ? lang : "";
-    return strncmp(all, "ja", 2) ? &english : &japanese;
-}
-
-static bool
-backend_alive(const json_t *workers, const char *backend, int64_t *running)
-{
-    bool alive = false;
-    const json_t *w, *r;
-    size_t i;
-
-    *running = 0;
-    json_array_foreach(workers, i, w)
-    {
-        if (strcmp(cli_text(w, "backend", ""), backend) != 0 ||
-            cli_bool(w, "stopped") ||
-            json_is_false(json_object_get(w, "alive")))
-            continue;
-        alive = true;
-        r = json_object_get(w, "running");
-        *running +=
-            json_is_array(r)
-                ? cli_int(w, "running_count", (int64_t)json_array_size(r))
-                : cli_int(w, "running", cli_int(w, "running_count", 0));
-    }
-    return alive;
-}
-
-static int
-live_facts(struct cli *c, struct facts *f)
-{
-    json_t *reply = NULL, *workers;
-    struct err e = {0};
-    int64_t local, other;
-    int rc = cli_need_broker(c, CONNECT_MS);
-
-    if (rc)
-        return rc;
-    if (cli_ask(c, "status", json_object(), &reply, &e) < 0)
-        return cli_fail_err("decide --live", NULL, &e, "shunt status");
-    workers = json_object_get(reply, "workers");
-    (void)backend_alive(workers, "local", &local);
-    f->running_local = (uint32_t)local;
-    f->codespace_available = backend_alive(workers, "codespace", &other);
-    f->secutools_available = backend_alive(workers, "secutools", &other);
-    f->known = true;
-    json_decref(reply);
-    return RC_OK;
-}
-
-static json_t *
-to_json(const struct decision *d)
-{
-    json_t *o = codec_to_json(CODEC_DECISION, d);
-
-    out_complete_decision(o);
-    return out_with_schema("decision", o);
-}
-
-static void
-add_lines(struct str *s, const struct words *w, const struct decision *d)
-{
-    size_t i;
-
-    str_addf(s, "### %s:\n", w->score);
-    for (i = 0; i < d->n_signals; i++) {
-        str_addf(s, "- %s: %+" PRId32, d->signals[i].name,
-                 d->signals[i].points);
-        if (d->signals[i].match[0])
-            str_addf(s, " (%s)", d->signals[i].match);
-        str_addc(s, '\n');
-    }
-    if (d->scored)
-        str_addf(s, "- %s: %" PRId32 "\n\n", w->total, d->score);
-    else
-        str_addf(s, "- %s: -\n\n", w->total);
-}
 
 static void
 print_text(const struct task *t, const struct decision *d)
 {
-    const struct words *w = words_of_user();
-    struct str s = {0}, safe = {0};
-    char summary[256];
-    bool local = !strcmp(d->backend, "local");
-    size_t i;
+    char summary[SUMMARY_MAX];
+    struct judged j = {
+        .task = task_summary(t, summary, sizeof summary),
+        .agent = t->hints ? t->hints->agent : "",
+        .reason = d,
+        .refusal = "",
+        .state = "",
+        .waits = "",
+    };
 
-    str_addf(&s, "## %s\n\n%s: %s\n%s: %s\n\n", w->title, w->task,
-             task_summary(t, summary, sizeof summary), w->agent,
-             t->hints && t->hints->agent[0] ? t->hints->agent : w->none);
-    str_addf(&s, "### %s: %s\n", w->affinity,
-             d->affinity[0] ? d->affinity : w->none);
-    add_lines(&s, w, d);
-    str_addf(&s, "### %s: %s (%s.%s)\n", w->verdict,
-             d->rejected ? w->rejected
-             : local     ? "LOCAL"
-                         : "CLOUD",
-             d->backend, d->lane);
-    if (!d->rejected && !strcmp(d->backend, "codespace"))
-        str_addf(&s, "### %s: %s \"%s\"\n", w->run, w->cloud, summary);
-    else if (!d->rejected)
-        str_addf(&s, "### %s: %s\n", w->run, local ? w->local : d->backend);
-    str_addf(&s, "\n%s: %s (%s)\n", w->reason, d->reason, d->rule);
-    for (i = 0; i < d->n_lost; i++)
-        str_addf(&s, "%s: %s\n", w->lost, d->lost[i]);
-    str_add_printable(&safe, str_text(&s), s.len);
-    (void)fputs(str_text(&safe), stdout);
-    str_free(&safe);
-    str_free(&s);
+    judgement_print(&j, judgement_in_japanese());
 }
 
 int
 cmd_decide(struct cli *c, const struct args *a)
 {
     struct facts facts = {0};
+    struct policy policy;
     struct decision d;
     struct build b;
     bool rejected = false;
@@ -190,18 +56,18 @@ cmd_decide(struct cli *c, const struct args *a)
 
     if (rc)
         return rc;
-    if (flags.live) {
-        rc = live_facts(c, &facts);
-        if (rc)
-            return rc;
-    }
+    rc = routing_policy(c, flags.policy, &policy);
+    if (!rc && flags.live)
+        rc = routing_facts(c, &facts);
+    if (rc)
+        return rc;
     list = json_array();
     for (i = 0; i < b.n; i++) {
         codec_init(CODEC_DECISION, &d);
-        decide(&b.tasks[i], &facts, policy_default(), c->pool, &d);
+        decide(&b.tasks[i], &facts, &policy, c->pool, &d);
         rejected = rejected || d.rejected;
         if (c->json)
-            (void)json_array_append_new(list, to_json(&d));
+            (void)json_array_append_new(list, judgement_json(&d));
         else
             print_text(&b.tasks[i], &d);
     }
@@ -211,67 +77,4 @@ cmd_decide(struct cli *c, const struct args *a)
         out_json(json_incref(list));
     json_decref(list);
     return rejected ? RC_REFUSED : RC_OK;
-}
-
-/* --- lint ---------------------------------------------------------------- */
-
-/* Checks one file; returns whether it is valid and adds what was found. */
-static bool
-lint_file(struct cli *c, const char *name, json_t *list)
-{
-    json_t *o = json_pack("{s:s}", "file", name), *warnings = json_array();
-    struct import in = {0};
-    struct str text = {0};
-    struct err e = {0};
-    size_t i;
-    bool ok =
-        build_read(name, FORMATS_MAX_BYTES, &text, &e) == 0 &&
-        formats_read(name, str_text(&text), text.len, c->pool, &in, &e) == 0;
-
-    for (i = 0; ok && i < in.n_tasks; i++)
-        ok = task_check(&in.tasks[i], &e) == 0;
-    for (i = 0; i < in.n_warnings; i++) {
-        (void)json_array_append_new(warnings, json_string(in.warnings[i]));
-        cli_say(c, "warning: %s", in.warnings[i]);
-    }
-    (void)json_object_set_new(o, "ok", json_boolean(ok));
-    (void)json_object_set_new(o, "warnings", warnings);
-    if (ok) {
-        (void)json_object_set_new(o, "format", json_string(in.format));
-        (void)json_object_set_new(o, "tasks",
-                                  json_integer((json_int_t)in.n_tasks));
-        if (!c->json)
-            (void)printf("%s\t%s\t%zu task%s\n", name, in.format, in.n_tasks,
-                         in.n_tasks == 1 ? "" : "s");
-    } else {
-        (void)json_object_set_new(
-            o, "error",
-            out_with_schema("error", json_pack("{s:s, s:s}", "code",
-                                               err_code_name(e.code), "message",
-                                               e.msg)));
-        (void)cli_fail(RC_USAGE, "lint", name, e.msg, NULL);
-    }
-    (void)json_array_append_new(list, out_with_schema("lint", o));
-    str_free(&text);
-    return ok;
-}
-
-int
-cmd_lint(struct cli *c, const struct args *a)
-{
-    json_t *list = json_array();
-    bool ok = true;
-    size_t i;
-
-    if (!a->n_words || a->dashes) {
-        json_decref(list);
-        return cli_usage(c, "at least one file is wanted");
-    }
-    for (i = 0; i < a->n_words; i++)
-        ok = lint_file(c, a->words[i], list) && ok;
-    if (c->json)
-        out_json(list);
-    else
-        json_decref(list);
-    return ok ? RC_OK : RC_USAGE;
 }

@@ -317,25 +317,18 @@ show_text(const json_t *t)
 static bool
 show_spooled(struct cli *c, const char *selector)
 {
-    char last[TASK_ID_SIZE], rel[96];
-    struct home_path path;
+    char id[TASK_ID_SIZE];
 
-    if (!strcmp(selector, "last") &&
-        home_line(&c->home, "last", last, sizeof last))
-        selector = last;
-    if (strlen(selector) >= TASK_ID_SIZE)
-        return false;
-    (void)snprintf(rel, sizeof rel, "spool/%s.task", selector);
-    if (access(home_path(&c->home, rel, &path), F_OK) != 0)
+    if (!actions_spooled(c, selector, id))
         return false;
     if (c->json)
-        out_json(out_with_schema("task", json_pack("{s:s, s:s, s:b}", "id",
-                                                   selector, "state",
-                                                   "submitted", "spooled", 1)));
+        out_json(out_with_schema("task",
+                                 json_pack("{s:s, s:s, s:b}", "id", id, "state",
+                                           "submitted", "spooled", 1)));
     else
         (void)printf("id          %s\nstate       submitted\nreason      "
                      "spooled here, not sent to a broker yet\n",
-                     selector);
+                     id);
     return true;
 }
 

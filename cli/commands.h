@@ -20,6 +20,8 @@ int cmd_wait(struct cli *c, const struct args *a);
 int cmd_cancel(struct cli *c, const struct args *a);
 int cmd_retry(struct cli *c, const struct args *a);
 int cmd_decide(struct cli *c, const struct args *a);
+int cmd_explain(struct cli *c, const struct args *a);
+int cmd_route(struct cli *c, const struct args *a);
 int cmd_lint(struct cli *c, const struct args *a);
 int cmd_rally(struct cli *c, const struct args *a);
 int cmd_lane(struct cli *c, const struct args *a);
@@ -31,7 +33,8 @@ int cmd_help(struct cli *c, const struct args *a);
 
 extern const struct arg_opt up_opts[], down_opts[], ls_opts[], logs_opts[];
 extern const struct arg_opt wait_opts[], cancel_opts[], decide_opts[];
-extern const struct arg_opt rally_opts[], provision_opts[], lane_opts[];
+extern const struct arg_opt rally_opts[], provision_opts[], route_opts[];
+extern const struct arg_opt lane_opts[];
 
 /* What `provision` and `up` create, from configuration and environment. The
  * result stays valid for the life of the process. */

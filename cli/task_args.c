@@ -394,7 +394,9 @@ task_args_workdir(struct task *t, struct mem_pool *pool, struct err *e)
 {
     char cwd[PATH_MAX];
 
-    if (t->workdir[0] == '/')
+    /* A "~" is the worker's. */
+    if (t->workdir[0] == '/' ||
+        (t->workdir[0] == '~' && (!t->workdir[1] || t->workdir[1] == '/')))
         return 0;
     if (!getcwd(cwd, sizeof cwd))
         return err_set(e, ERR_INVALID, "the current directory: %s",

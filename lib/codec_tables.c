@@ -244,6 +244,7 @@ static const struct codec_row decision_rows[] = {
     INT64(decision, decided_at_ms),
     PROSE(decision, wanted, NAME_MOST),
     BOOL(decision, rejected),
+    PROSE(decision, cost_usd, NAME_MOST),
 };
 TABLE(decision, decision, .most = CODEC_MAX_BYTES);
 

@@ -2,6 +2,7 @@
 
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "lib/yaml.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,219 +12,117 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <yaml.h>
 
-enum { FILE_MAX = 1024 * 1024, DEPTH_MAX = 32 };
+enum { FILE_MAX = YAML_MAX_BYTES };
 
 /* --- files --------------------------------------------------------------- */
 
-/* A file being read: the event at hand and where it stands. */
+/* A file being read. */
 struct reader {
-    yaml_parser_t parser;
-    yaml_event_t event;
-    bool have; /* event is to be deleted */
     const char *path;
-    char where[PATH_MAX + 32]; /* "path:line" of the event */
+    char where[PATH_MAX + 32]; /* "path:line" of what is read */
     void *out;
     const struct conf_opt *opts;
-    bool *seen; /* one per row */
-    bool section_seen[CONF_SECTIONS];
 };
 
-static int
-next_event(struct reader *r, struct err *e)
-{
-    if (r->have)
-        yaml_event_delete(&r->event);
-    r->have = yaml_parser_parse(&r->parser, &r->event);
-    if (!r->have)
-        return err_set(e, ERR_INVALID, "%s:%zu:%zu: %s", r->path,
-                       r->parser.problem_mark.line + 1,
-                       r->parser.problem_mark.column + 1,
-                       r->parser.problem ? r->parser.problem : "no YAML");
-    (void)snprintf(r->where, sizeof r->where, "%s:%zu", r->path,
-                   r->event.start_mark.line + 1);
-    if (r->event.type == YAML_ALIAS_EVENT)
-        return err_set(e, ERR_INVALID, "%s: aliases are not accepted",
-                       r->where);
-    return 0;
-}
-
 static const char *
-scalar_text(const struct reader *r)
+place(struct reader *r, const struct yaml_node *n)
 {
-    return (const char *)r->event.data.scalar.value;
-}
-
-/* "key:" with nothing, ~ or null: the value stays as it is. */
-static bool
-is_null(const struct reader *r)
-{
-    const char *text = scalar_text(r);
-
-    return r->event.type == YAML_SCALAR_EVENT &&
-           r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-           (!*text || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
-}
-
-/* A NUL inside a scalar would hide what follows it. */
-static int
-check_scalar(const struct reader *r, struct err *e)
-{
-    if (r->event.type != YAML_SCALAR_EVENT)
-        return err_set(e, ERR_INVALID, "%s: a name or a value is expected here",
-                       r->where);
-    if (strlen(scalar_text(r)) != r->event.data.scalar.length)
-        return err_set(e, ERR_INVALID, "%s: text contains a NUL", r->where);
-    return 0;
-}
-
-/* Skips the node that begins with the event at hand. */
-static int
-skip_node(struct reader *r, struct err *e)
-{
-    int depth = 0;
-
-    for (;;) {
-        yaml_event_type_t type = r->event.type;
-
-        if (type == YAML_MAPPING_START_EVENT ||
-            type == YAML_SEQUENCE_START_EVENT)
-            depth++;
-        if (type == YAML_MAPPING_END_EVENT || type == YAML_SEQUENCE_END_EVENT)
-            depth--;
-        if (depth == 0)
-            return 0;
-        if (depth > DEPTH_MAX)
-            return err_set(e, ERR_INVALID, "%s: nested too deeply", r->where);
-        if (next_event(r, e) < 0)
-            return -1;
-    }
+    (void)snprintf(r->where, sizeof r->where, "%s:%zu", r->path, n->line);
+    return r->where;
 }
 
 static int
-read_list(struct reader *r, const struct conf_opt *o, struct err *e)
+check_scalar(struct reader *r, const struct yaml_node *n, struct err *e)
 {
-    char **list = mem_zero(1, sizeof *list);
+    if (n->kind == YAML_SCALAR)
+        return 0;
+    return err_set(e, ERR_INVALID, "%s: a name or a value is expected here",
+                   place(r, n));
+}
+
+static int
+read_list(struct reader *r, const struct conf_opt *o,
+          const struct yaml_node *list, struct err *e)
+{
+    char **items;
     size_t n = 0;
 
-    if (o->type != CONF_TYPE_LIST) {
-        (void)err_set(e, ERR_INVALID, "%s: %s: a list, but %s is expected",
-                      r->where, o->key, conf_type_words(o->type));
-        goto fail;
+    if (o->type != CONF_TYPE_LIST)
+        return err_set(e, ERR_INVALID, "%s: %s: a list, but %s is expected",
+                       place(r, list), o->key, conf_type_words(o->type));
+    items = mem_zero(1, sizeof *items);
+    for (const struct yaml_node *v = list->first; v; v = v->next) {
+        if (check_scalar(r, v, e) < 0) {
+            conf_free_list(items);
+            return -1;
+        }
+        conf_list_add(&items, &n, v->text, strlen(v->text));
     }
-    for (;;) {
-        if (next_event(r, e) < 0)
-            goto fail;
-        if (r->event.type == YAML_SEQUENCE_END_EVENT)
-            break;
-        if (check_scalar(r, e) < 0)
-            goto fail;
-        conf_list_add(&list, &n, scalar_text(r), strlen(scalar_text(r)));
-    }
-    conf_put_list(r->out, o, list);
+    conf_put_list(r->out, o, items);
     return 0;
-fail:
-    conf_free_list(list);
-    return -1;
 }
 
-/* The value of a known key; the event at hand is its first. */
 static int
-read_value(struct reader *r, const struct conf_opt *o, struct err *e)
+read_value(struct reader *r, const struct conf_opt *o,
+           const struct yaml_node *v, struct err *e)
 {
-    if (r->event.type == YAML_SEQUENCE_START_EVENT)
-        return read_list(r, o, e);
-    if (r->event.type != YAML_SCALAR_EVENT)
+    if (v->kind == YAML_LIST)
+        return read_list(r, o, v, e);
+    if (v->kind == YAML_MAP)
         return err_set(e, ERR_INVALID, "%s: %s: a mapping, but %s is expected",
-                       r->where, o->key, conf_type_words(o->type));
-    if (check_scalar(r, e) < 0)
-        return -1;
-    if (is_null(r))
-        return 0;
-    return conf_put_text(r->out, o, scalar_text(r), r->where, e);
+                       place(r, v), o->key, conf_type_words(o->type));
+    if (yaml_is_null(v))
+        return 0; /* the value stays as it is */
+    return conf_put_text(r->out, o, v->text, place(r, v), e);
 }
 
 static int
-read_key(struct reader *r, const char *section, struct err *e)
+read_key(struct reader *r, const char *section, const struct yaml_node *v,
+         struct err *e)
 {
     const struct conf_opt *o;
     char key[CONF_NAME_SIZE];
-    bool shared;
 
-    if (check_scalar(r, e) < 0)
-        return -1;
-    (void)snprintf(key, sizeof key, "%s.%s", section, scalar_text(r));
+    (void)snprintf(key, sizeof key, "%s.%s", section, v->key->text);
     o = conf_find_opt(r->opts, key);
-    shared = !o && conf_is_shared(key);
-    if (!o && !shared)
-        return conf_unknown_key(r->opts, r->where, key, e);
-    if (o && r->seen[o - r->opts])
-        return err_set(e, ERR_INVALID, "%s: %s: given twice", r->where, key);
     if (o)
-        r->seen[o - r->opts] = true;
-    if (next_event(r, e) < 0)
-        return -1;
-    return shared ? skip_node(r, e) : read_value(r, o, e);
+        return read_value(r, o, v, e);
+    return conf_is_shared(key)
+               ? 0
+               : conf_unknown_key(r->opts, place(r, v->key), key, e);
 }
 
-/* One section; the event at hand is its name. */
 static int
-read_section(struct reader *r, struct err *e)
+read_section(struct reader *r, const struct yaml_node *section, struct err *e)
 {
-    int i;
+    const char *name = section->key->text;
 
-    if (check_scalar(r, e) < 0)
-        return -1;
-    i = conf_find_section(scalar_text(r));
-    if (i < 0)
-        return conf_unknown_section(r->where, scalar_text(r), e);
-    if (r->section_seen[i])
-        return err_set(e, ERR_INVALID, "%s: %s: section given twice", r->where,
-                       conf_sections[i]);
-    r->section_seen[i] = true;
-    if (next_event(r, e) < 0)
-        return -1;
-    if (!conf_has_rows_in(r->opts, conf_sections[i]))
-        return skip_node(r, e);
-    if (is_null(r))
+    if (conf_find_section(name) < 0)
+        return conf_unknown_section(place(r, section->key), name, e);
+    if (!conf_has_rows_in(r->opts, name) || yaml_is_null(section))
         return 0;
-    if (r->event.type != YAML_MAPPING_START_EVENT)
+    if (section->kind != YAML_MAP)
         return err_set(e, ERR_INVALID, "%s: %s: a section holds 'key: value'",
-                       r->where, conf_sections[i]);
-    for (;;) {
-        if (next_event(r, e) < 0)
+                       place(r, section), name);
+    for (const struct yaml_node *v = section->first; v; v = v->next)
+        if (read_key(r, name, v, e) < 0)
             return -1;
-        if (r->event.type == YAML_MAPPING_END_EVENT)
-            return 0;
-        if (read_key(r, conf_sections[i], e) < 0)
-            return -1;
-    }
+    return 0;
 }
 
 static int
-read_document(struct reader *r, struct err *e)
+read_document(struct reader *r, const struct yaml_node *root, struct err *e)
 {
-    do {
-        if (next_event(r, e) < 0)
-            return -1;
-        if (r->event.type == YAML_STREAM_END_EVENT)
-            return 0; /* nothing but comments */
-    } while (r->event.type == YAML_STREAM_START_EVENT ||
-             r->event.type == YAML_DOCUMENT_START_EVENT);
-    if (is_null(r))
-        return 0;
-    if (r->event.type != YAML_MAPPING_START_EVENT)
+    if (yaml_is_null(root))
+        return 0; /* nothing but comments */
+    if (root->kind != YAML_MAP)
         return err_set(e, ERR_INVALID, "%s: sections are expected, 'bus:' say",
-                       r->where);
-    for (;;) {
-        if (next_event(r, e) < 0)
+                       place(r, root));
+    for (const struct yaml_node *v = root->first; v; v = v->next)
+        if (read_section(r, v, e) < 0)
             return -1;
-        if (r->event.type == YAML_MAPPING_END_EVENT)
-            return 0;
-        if (read_section(r, e) < 0)
-            return -1;
-    }
+    return 0;
 }
 
 /* Appends the whole file; ERR_NOT_FOUND if there is none. */
@@ -261,20 +160,13 @@ conf_load_text(void *out, const struct conf_opt *opts, const char *path,
                const void *text, size_t len, struct err *e)
 {
     struct reader r = {.path = path, .out = out, .opts = opts};
-    size_t n = 0;
-    int rc;
+    struct mem_pool *pool = mem_pool_new();
+    const struct yaml_node *root;
+    int rc = -1;
 
-    if (!yaml_parser_initialize(&r.parser))
-        return err_set(e, ERR_BUG, "%s: no YAML parser", path);
-    yaml_parser_set_input_string(&r.parser, text, len);
-    while (opts[n].key)
-        n++;
-    r.seen = mem_zero(n + 1, sizeof *r.seen);
-    rc = read_document(&r, e);
-    if (r.have)
-        yaml_event_delete(&r.event);
-    yaml_parser_delete(&r.parser);
-    mem_free(r.seen);
+    if (yaml_parse(path, text, len, pool, &root, e) == 0)
+        rc = read_document(&r, root, e);
+    mem_pool_free(pool);
     return rc;
 }
 

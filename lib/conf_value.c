@@ -15,12 +15,12 @@ const char *const conf_sections[CONF_SECTIONS] = {
     "secutools", "reaper", "gateways", "folder", "github",
     "linear",    "cli",    "policy"};
 
-/* Keys of the section every program reads that only some of them know: no
+/* Keys of sections several programs read that only some of them know: no
  * error where they are not. */
 static const char *const shared_keys[] = {
-    "bus.connect_timeout", "bus.lanes",   "bus.replicas",
-    "bus.max_bytes",       "bus.max_age", "bus.log_retention",
-    "bus.log_max_bytes"};
+    "bus.connect_timeout", "bus.lanes",     "bus.replicas",
+    "bus.max_bytes",       "bus.max_age",   "bus.log_retention",
+    "bus.log_max_bytes",   "router.window", "router.drain_timeout"};
 
 /* --- rows ---------------------------------------------------------------- */
 

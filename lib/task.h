@@ -141,6 +141,7 @@ struct decision {
     int64_t decided_at_ms;
     const char *wanted;
     bool rejected;
+    const char *cost_usd;
 };
 
 struct routed_task {

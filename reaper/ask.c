@@ -405,6 +405,20 @@ output_json(const struct result *r, size_t most, bool *cut)
     return list;
 }
 
+void
+ask_strip(struct task *t)
+{
+    t->context_header = t->notes = "";
+    t->env = NULL;
+    t->n_env = 0;
+    t->outputs = NULL;
+    t->n_outputs = 0;
+    t->after = NULL;
+    t->n_after = 0;
+    t->tags = NULL;
+    t->n_tags = 0;
+}
+
 /* The submission without what may be long. */
 static json_t *
 short_task(const struct task *t)
@@ -412,17 +426,10 @@ short_task(const struct task *t)
     struct task s = *t;
     json_t *o;
 
+    ask_strip(&s);
     s.steps = NULL;
     s.n_steps = 0;
-    s.prompt = s.context_header = s.notes = s.command = "";
-    s.env = NULL;
-    s.n_env = 0;
-    s.outputs = NULL;
-    s.n_outputs = 0;
-    s.after = NULL;
-    s.n_after = 0;
-    s.tags = NULL;
-    s.n_tags = 0;
+    s.prompt = s.command = "";
     o = codec_to_json(CODEC_TASK, &s);
     ask_set(o, "truncated", json_true());
     return o;
@@ -454,6 +461,7 @@ show_json(struct ask *a, const struct report_task *t)
             shorten(attempt, "reason");
         (void)json_array_append_new(list, attempt);
     }
+    ask_add_waits(a, t->row, o);
     report_set_text(o, "report", t->row->report);
     if (t->decision)
         ask_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
@@ -595,6 +603,8 @@ ask_answer(struct ask *a, const char *verb, const json_t *request)
         return answer_batch(a, request);
     if (strcmp(verb, "status") == 0)
         return ask_status(a);
+    if (strcmp(verb, "decisions") == 0)
+        return ask_decisions(a, request);
     str_addf(&text, "no such question: %s", LOG_TEXT(verb));
     o = failure("invalid", str_text(&text));
     str_free(&text);

@@ -4,6 +4,7 @@
  *   ask.c         questions about tasks and batches
  *   ask_status.c  the state of the whole
  *   ask_wait.c    what a task waits for
+ *   ask_decisions.c  past decisions, to judge them anew
  */
 #ifndef REAPER_ASK_PRIVATE_H
 #define REAPER_ASK_PRIVATE_H
@@ -22,6 +23,8 @@ void ask_set(json_t *o, const char *key, json_t *value);
 json_t *ask_failure(const struct err *e);
 /* Bytes of o as text. */
 size_t ask_size(const json_t *o);
+/* Takes off what may be long and says neither what to run nor where. */
+void ask_strip(struct task *t);
 /* Bytes an answer may have. */
 size_t ask_room(const struct ask *a);
 /* What a worker says of the task, while no result of that attempt is here;
@@ -32,7 +35,11 @@ const struct live_task *ask_live(const struct ask *a,
 /* Adds to a row's object why a held or blocked task waits. Reads tasks into
  * the pool, which is not reset. */
 void ask_add_wait(const struct ask *a, const struct task_state *row, json_t *o);
+/* Adds to a shown task what it waits for, if it does. As above. */
+void ask_add_waits(const struct ask *a, const struct task_state *row,
+                   json_t *o);
 
 json_t *ask_status(struct ask *a);
+json_t *ask_decisions(struct ask *a, const json_t *request);
 
 #endif

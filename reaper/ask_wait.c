@@ -2,15 +2,20 @@
 
 #include "lib/codec.h"
 #include "reaper/report.h"
+#include "reaper/why.h"
 
-enum { NAMED_MAX = 3, LOOKED_AT_MAX = 100 };
+#include <string.h>
 
-/* The tasks it comes after that are not over: the first few by their ids. */
+enum {
+    LOOKED_AT_MAX = 100, /* tasks it comes after */
+    AHEAD_MAX = 100,     /* tasks before it on its lane */
+};
+
+/* The tasks it comes after that are not over. */
 static void
-add_tasks(const struct ask *a, const struct task *t, struct str *out)
+add_tasks(const struct ask *a, const struct task *t, struct why_facts *f)
 {
     size_t n = t->n_after < LOOKED_AT_MAX ? t->n_after : LOOKED_AT_MAX;
-    unsigned open = 0;
 
     for (size_t i = 0; i < n; i++) {
         enum state s;
@@ -19,44 +24,145 @@ add_tasks(const struct ask *a, const struct task *t, struct str *out)
         if (store_state(a->p.store, t->after[i], &s, &e) < 0 ||
             state_is_terminal(s))
             continue;
-        if (++open <= NAMED_MAX)
-            str_addf(out, "%s%s", open == 1 ? "waits for " : ", ", t->after[i]);
+        if (f->n_after < WHY_AFTER_MAX)
+            f->after[f->n_after] = t->after[i];
+        f->n_after++;
     }
-    if (open > NAMED_MAX)
-        str_addf(out, " and %u more", open - NAMED_MAX);
+}
+
+/* Which tasks and what time a blocked task waits for. */
+static void
+add_gates(const struct ask *a, const struct task_state *row,
+          struct why_facts *f)
+{
+    struct task t;
+    struct err e;
+
+    if (row->state != STATE_BLOCKED || row->released ||
+        codec_decode(CODEC_TASK, row->task.data, row->task.len, a->pool, &t,
+                     &e) < 0)
+        return;
+    add_tasks(a, &t, f);
+    f->not_before_ms = t.not_before_ms;
 }
 
 static void
-add_time(int64_t at_ms, struct str *out)
+on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
 {
-    char text[32];
+    struct why_facts *f = ctx;
 
-    if (at_ms > str_wall_ms())
-        str_addf(out, "%s until %s", out->len ? ", and" : "waits",
-                 str_time(at_ms, text, sizeof text));
+    (void)age_ms;
+    if (strcmp(h->backend, f->backend) != 0)
+        return;
+    for (size_t i = 0; i < h->n_lanes; i++) {
+        if (strcmp(h->lanes[i], f->lane) != 0)
+            continue;
+        f->workers++;
+        f->draining += h->draining;
+        return;
+    }
+}
+
+/* The tasks routed to its lane before it that do not run yet. */
+static void
+add_ahead(const struct ask *a, const struct task_state *row,
+          struct why_facts *f)
+{
+    struct mem_pool *pool = mem_pool_new(); /* row by row: they may be large */
+    struct store_lane lane;
+    struct err e;
+    int64_t ns[AHEAD_MAX];
+    int n;
+
+    (void)str_copy(lane.backend, sizeof lane.backend, row->backend);
+    (void)str_copy(lane.lane, sizeof lane.lane, row->lane);
+    f->ahead_max = AHEAD_MAX;
+    n = store_on_lane(a->p.store, &lane, 0,
+                      row->routed_seq ? row->routed_seq - 1 : 0, AHEAD_MAX, ns,
+                      &e);
+    for (int i = 0; i < n; i++) {
+        struct task_state other;
+
+        mem_pool_reset(pool);
+        if (store_task_at(a->p.store, ns[i], pool, &other, &e) > 0 &&
+            !ask_live(a, &other))
+            f->ahead++;
+    }
+    mem_pool_free(pool);
+}
+
+static void
+begin(const struct ask *a, const struct task_state *row, struct why_facts *f)
+{
+    *f = (struct why_facts){
+        .state = ask_live(a, row) ? STATE_RUNNING : row->state,
+        .now_ms = str_wall_ms(),
+        .cancelled = row->cancel_at_ms != 0,
+        .released = row->released,
+        .retry_at_ms = row->retry_at_ms,
+        .backend = row->backend,
+        .lane = row->lane,
+        .pause_reason = "",
+    };
 }
 
 void
 ask_add_wait(const struct ask *a, const struct task_state *row, json_t *o)
 {
-    struct str why = {0};
-    struct task t;
-    struct err e;
+    struct why_facts f;
+    struct str text = {0};
 
-    if (row->state == STATE_HELD) {
-        report_set_text(o, "reason", "held by its submitter");
+    if (row->state != STATE_HELD && row->state != STATE_BLOCKED)
         return;
+    begin(a, row, &f);
+    f.cancelled = false; /* of a list: the reason it is not routed */
+    add_gates(a, row, &f);
+    (void)why(&f, &text);
+    report_set_text(o, "reason", str_text(&text));
+    str_free(&text);
+}
+
+/* What the phrase says, for programs. */
+static json_t *
+wait_json(enum wait w, const struct why_facts *f, const char *text)
+{
+    json_t *o = json_object(), *list;
+
+    report_set_text(o, "for", why_name(w));
+    report_set_text(o, "text", text);
+    if (w == WAIT_TASKS) {
+        list = json_array();
+        for (unsigned i = 0; i < f->n_after && i < WHY_AFTER_MAX; i++)
+            (void)json_array_append_new(list, json_string(f->after[i]));
+        ask_set(o, "tasks", list);
+        ask_set(o, "tasks_open", json_integer(f->n_after));
     }
-    if (row->state != STATE_BLOCKED ||
-        codec_decode(CODEC_TASK, row->task.data, row->task.len, a->pool, &t,
-                     &e) < 0)
-        return;
-    if (row->released) {
-        str_addz(&why, "is on its way to the router");
-    } else {
-        add_tasks(a, &t, &why);
-        add_time(t.not_before_ms, &why);
+    if (w == WAIT_TASKS || w == WAIT_TIME)
+        report_set_time(o, "until", f->not_before_ms);
+    if (w == WAIT_RETRY)
+        report_set_time(o, "until", f->retry_at_ms);
+    if (w == WAIT_LANE)
+        report_set_time(o, "until", f->paused_until_ms);
+    if (w == WAIT_SLOT)
+        ask_set(o, "ahead", json_integer(f->ahead));
+    return o;
+}
+
+void
+ask_add_waits(const struct ask *a, const struct task_state *row, json_t *o)
+{
+    struct why_facts f;
+    struct str text = {0};
+    enum wait w;
+
+    begin(a, row, &f);
+    add_gates(a, row, &f);
+    if (f.state == STATE_ROUTED || f.state == STATE_RETRY_WAIT) {
+        live_each_worker(a->p.live, on_worker, &f);
+        add_ahead(a, row, &f);
     }
-    report_set_text(o, "reason", str_text(&why));
-    str_free(&why);
+    w = why(&f, &text);
+    if (w != WAIT_NOTHING)
+        ask_set(o, "waits", wait_json(w, &f, str_text(&text)));
+    str_free(&text);
 }

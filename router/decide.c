@@ -4,31 +4,10 @@
 #include "router/rules.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <string.h>
 
-static const struct executor_lane default_executors[] = {
-    {"devbox-codex", "local", "default"},
-    {"vm-codex", "local", "default"},
-    {"local-mac-codex", "local", "default"},
-};
-
-static const struct policy shipped = {
-    .version = "builtin-1",
-    .threshold = 2,
-    .local_runtime_ms = 3 * 60 * 1000,
-    .cloud_runtime_ms = 10 * 60 * 1000,
-    .cloud_memory_bytes = 8ULL << 30,
-    .cloud_parallel = 2,
-    .executors = default_executors,
-    .n_executors = sizeof default_executors / sizeof *default_executors,
-    .when_unavailable = UNAVAILABLE_LOCAL,
-};
-
-const struct policy *
-policy_default(void)
-{
-    return &shipped;
-}
+enum { COST_MS_MAX = 1000000000 }; /* 11 days; longer is a slip of the pen */
 
 /* --- the question -------------------------------------------------------- */
 
@@ -118,15 +97,6 @@ trimmed_lower(const char *text, struct mem_pool *pool)
     return copy;
 }
 
-static const struct executor_lane *
-find_executor(const struct policy *p, const char *name)
-{
-    for (size_t i = 0; i < p->n_executors; i++)
-        if (strcmp(p->executors[i].executor, name) == 0)
-            return &p->executors[i];
-    return NULL;
-}
-
 static void
 ask(struct question *q, struct task *t, const struct facts *f,
     const struct policy *p, struct mem_pool *pool)
@@ -140,14 +110,15 @@ ask(struct question *q, struct task *t, const struct facts *f,
                            .pool = pool,
                            .preferred = ""};
     q->is_ai = *t->prompt && !t->n_steps;
-    q->affinity = affinity_of(q->hints->agent);
-    q->executor = find_executor(p, t->executor);
+    q->affinity = policy_affinity(p, q->hints->agent);
+    q->executor = policy_executor(p, t->executor);
     if (t->delegation)
         q->preferred = trimmed_lower(t->delegation->preferred_ai, pool);
     if (q->is_ai)
         return;
     strip_prefix(t, q);
-    signals_score(command_text(t, pool), q->prefix, t, f, pool, &q->score);
+    signals_score(command_text(t, pool), q->prefix, q->hints->data, f, p, pool,
+                  &q->score);
 }
 
 /* --- the answer ---------------------------------------------------------- */
@@ -193,25 +164,34 @@ list_lost(const struct rule *winner, const struct question *q,
 static void
 copy_signals(const struct question *q, struct decision *d)
 {
-    size_t size = q->score.n_hits * sizeof *d->signals;
-
     d->scored = true;
     d->score = q->score.points;
     d->n_signals = q->score.n_hits;
-    d->signals = mem_pool_alloc(q->pool, size);
-    memcpy(d->signals, q->score.hits, size);
+    d->signals = q->score.hits;
 }
 
 static bool
-is_available(const char *backend, const struct facts *f)
+has_worker(const struct facts *f, const char *backend, const char *lane)
 {
-    if (!f->known)
-        return true; /* judged by policy alone */
-    if (strcmp(backend, "codespace") == 0)
-        return f->codespace_available;
-    if (strcmp(backend, "secutools") == 0)
-        return f->secutools_available;
-    return true;
+    size_t len = strlen(backend);
+
+    for (size_t i = 0; i < f->n_lanes; i++)
+        if (strncmp(f->lanes[i], backend, len) == 0 &&
+            f->lanes[i][len] == '.' && strcmp(f->lanes[i] + len + 1, lane) == 0)
+            return true;
+    return false;
+}
+
+/* Here a task can always wait for a worker; there is nowhere else to go. */
+static bool
+is_available(const struct decision *d, const struct facts *f)
+{
+    if (!f->known || strcmp(d->backend, "local") == 0)
+        return true;
+    if (strcmp(d->backend, "codespace") == 0 ? f->codespace_configured
+                                             : f->secutools_configured)
+        return true;
+    return has_worker(f, d->backend, d->lane);
 }
 
 static void
@@ -221,22 +201,22 @@ reject(struct decision *d)
     d->backend = d->lane = "";
 }
 
-/* A wanted backend without a worker and without configuration: what happens
- * then is policy, and is always said. */
+/* A wanted lane without a worker, of a backend without configuration: what
+ * happens then is policy, and is always said. */
 static void
 settle_unavailable(const struct rule *winner, const struct question *q,
                    struct decision *d)
 {
     bool chosen =
         winner->target == TARGET_PIN || winner->target == TARGET_EXECUTOR;
-    const char *reason = d->reason, *wanted = d->backend;
+    const char *reason = d->reason, *wanted = d->backend, *here;
 
-    if (is_available(d->backend, q->facts))
+    if (is_available(d, q->facts))
         return;
     if (chosen || q->policy->when_unavailable == UNAVAILABLE_QUEUE) {
         d->reason = mem_pool_printf(
-            q->pool, "%s; no worker of %s is known, so it waits for one",
-            reason, wanted);
+            q->pool, "%s; no worker of %s.%s is known, so it waits for one",
+            reason, wanted, d->lane);
         return;
     }
     d->wanted = wanted;
@@ -247,16 +227,33 @@ settle_unavailable(const struct rule *winner, const struct question *q,
                              wanted, d->lane));
     if (q->policy->when_unavailable == UNAVAILABLE_REJECT) {
         d->reason = mem_pool_printf(
-            q->pool, "%s; %s is not available, and policy rejects such tasks",
-            reason, wanted);
+            q->pool,
+            "%s; %s.%s is not available, and policy rejects such tasks", reason,
+            wanted, d->lane);
         reject(d);
         return;
     }
-    d->backend = "local";
-    d->lane = q->is_ai ? "claude-code" : "default";
+    here = q->is_ai ? "claude-code" : "default";
     d->reason = mem_pool_printf(
-        q->pool, "%s; %s is not available, so it runs on local.%s", reason,
-        wanted, d->lane);
+        q->pool, "%s; %s.%s is not available, so it runs on local.%s", reason,
+        wanted, d->lane, here);
+    d->backend = "local";
+    d->lane = here;
+}
+
+/* What the stated runtime costs at the policy's price; "" if that is not
+ * known. Nothing is decided by it. */
+static const char *
+cost_of(const struct question *q, const struct decision *d)
+{
+    uint64_t price = policy_price(q->policy, d->backend, d->lane), cents;
+    uint64_t ms = q->hints->runtime_ms;
+
+    if (d->rejected || !price || !ms || ms > COST_MS_MAX)
+        return "";
+    cents = (price * ms + UINT64_C(18000000000)) / UINT64_C(36000000000);
+    return mem_pool_printf(q->pool, "%" PRIu64 ".%02" PRIu64, cents / 100,
+                           cents % 100);
 }
 
 void
@@ -275,9 +272,10 @@ decide(struct task *t, const struct facts *f, const struct policy *p,
                              .lane = place.lane,
                              .rule = winner->name,
                              .reason = winner->why(&q),
-                             .affinity = affinity_name(q.affinity),
+                             .affinity = policy_affinity_name(q.affinity),
                              .policy = p->version,
-                             .wanted = ""};
+                             .wanted = "",
+                             .cost_usd = ""};
     if (winner->scored)
         copy_signals(&q, out);
     if (winner->target == TARGET_REJECT) {
@@ -286,4 +284,5 @@ decide(struct task *t, const struct facts *f, const struct policy *p,
     }
     list_lost(winner, &q, out);
     settle_unavailable(winner, &q, out);
+    out->cost_usd = cost_of(&q, out);
 }

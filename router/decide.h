@@ -1,8 +1,8 @@
 /*
  * decide - where a task goes, and why: a pure function over values.
  *
- * The tables (keywords, points, affinity, thresholds) are seed 1's, the rules
- * for AI tasks are seed 3's Decide. No clock, no I/O, no globals.
+ * The rules and their order are the program's (rules.c), what they go by is
+ * the policy's. No clock, no I/O, no globals.
  *
  * Thread: any.
  */
@@ -11,40 +11,19 @@
 
 #include "lib/mem.h"
 #include "lib/task.h"
+#include "router/policy.h"
 
 /* What the fleet looks like at this moment, from heartbeats. */
 struct facts {
-    uint32_t running_local;   /* tasks running on local workers now */
-    bool codespace_available; /* configured, or a worker lives */
-    bool secutools_available;
-    bool known; /* false: judged by policy alone, availability is not asked */
+    bool known; /* false: judged by policy alone, nothing below is asked */
+    uint32_t running_local;    /* tasks running on local workers now */
+    uint64_t local_free_bytes; /* memory the local worker that has most of it
+                                  has free; 0: nobody said */
+    /* Something starts workers on demand, whether or not one lives. */
+    bool codespace_configured, secutools_configured;
+    const char *const *lanes; /* "backend.lane" that a live worker serves */
+    size_t n_lanes;
 };
-
-/* What to do with a wanted backend that has no worker and no configuration. */
-enum when_unavailable {
-    UNAVAILABLE_LOCAL,
-    UNAVAILABLE_QUEUE,
-    UNAVAILABLE_REJECT
-};
-
-struct executor_lane {
-    const char *executor; /* as briefs name it: "devbox-codex" */
-    const char *backend, *lane;
-};
-
-struct policy {
-    const char *version;
-    int32_t threshold; /* score from which a task goes to the cloud */
-    uint64_t local_runtime_ms, cloud_runtime_ms; /* seed 1: 3 and 10 min */
-    uint64_t cloud_memory_bytes;                 /* seed 1: 8 GB */
-    uint32_t cloud_parallel;                     /* seed 1: 2 */
-    const struct executor_lane *executors;
-    size_t n_executors;
-    enum when_unavailable when_unavailable;
-};
-
-/* Seed 1 and seed 3 as shipped. */
-const struct policy *policy_default(void);
 
 /*
  * Decides. The decision's strings live in pool or are static. A "local:" or

@@ -1,19 +1,26 @@
 #include "router/fleet.h"
 
 #include "lib/mem.h"
+#include "lib/str.h"
 #include "lib/subject.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { COUNT_EVERY_MS = 1000, NAME_SIZE = 2 * SUBJECT_TOKEN_MAX + 2 };
+enum {
+    COUNT_EVERY_MS = 1000,
+    NAME_SIZE = 2 * SUBJECT_TOKEN_MAX + 2,
+    LANES_MAX = 64, /* of one worker, and in all; further ones not seen */
+};
 
 struct member {
     uint64_t hash;        /* of name, to find it without comparing texts */
     char name[NAME_SIZE]; /* "backend.worker" */
     int64_t heard_ms;
     uint32_t running;
-    bool draining; /* takes nothing new */
+    uint64_t free_bytes; /* memory of its machine; 0: not said */
+    bool draining;       /* takes nothing new */
+    struct str lanes;    /* names with a NUL behind each, an empty one ends */
 };
 
 struct fleet {
@@ -22,6 +29,8 @@ struct fleet {
     bool stale; /* counted must be worked out anew */
     int64_t counted_ms;
     struct facts counted;
+    const char *lanes[LANES_MAX]; /* of counted; into lane_names */
+    char lane_names[LANES_MAX][NAME_SIZE];
 };
 
 struct fleet *
@@ -38,6 +47,8 @@ fleet_free(struct fleet *f)
 {
     if (!f)
         return;
+    for (size_t i = 0; i < f->n; i++)
+        str_free(&f->members[i].lanes);
     mem_free(f->members);
     mem_free(f);
 }
@@ -70,6 +81,7 @@ find(struct fleet *f, const char *name, uint64_t hash)
 static void
 forget(struct fleet *f, struct member *m)
 {
+    str_free(&m->lanes);
     *m = f->members[--f->n];
 }
 
@@ -101,6 +113,16 @@ add(struct fleet *f, const char *name, uint64_t hash, int64_t now_ms)
     return m;
 }
 
+/* The lanes a heartbeat names, as a member keeps them. */
+static void
+keep_lanes(struct member *m, const struct heartbeat *hb)
+{
+    str_reset(&m->lanes);
+    for (size_t i = 0; i < hb->n_lanes && i < LANES_MAX; i++)
+        if (subject_token_ok(hb->lanes[i]))
+            str_add(&m->lanes, hb->lanes[i], strlen(hb->lanes[i]) + 1);
+}
+
 void
 fleet_hear(struct fleet *f, const struct heartbeat *hb, int64_t now_ms)
 {
@@ -125,6 +147,8 @@ fleet_hear(struct fleet *f, const struct heartbeat *hb, int64_t now_ms)
         return;
     m->heard_ms = now_ms;
     m->running = hb->running_count;
+    m->free_bytes = hb->memory_free_bytes;
+    keep_lanes(m, hb);
     m->draining = hb->draining;
 }
 
@@ -136,6 +160,39 @@ is_of(const struct member *m, const char *backend)
     return strncmp(m->name, backend, len) == 0 && m->name[len] == '.';
 }
 
+/* Adds "backend.lane" unless it is there. */
+static void
+add_lane(struct fleet *f, const char *name)
+{
+    struct facts *facts = &f->counted;
+
+    for (size_t i = 0; i < facts->n_lanes; i++)
+        if (strcmp(f->lane_names[i], name) == 0)
+            return;
+    if (facts->n_lanes == LANES_MAX)
+        return;
+    (void)str_copy(f->lane_names[facts->n_lanes], NAME_SIZE, name);
+    f->lanes[facts->n_lanes] = f->lane_names[facts->n_lanes];
+    facts->n_lanes++;
+}
+
+/* What a worker that takes something new adds to the facts. */
+static void
+count_open(struct fleet *f, const struct member *m)
+{
+    size_t backend_len = strcspn(m->name, ".");
+    char name[NAME_SIZE];
+
+    if (is_of(m, "local") && m->free_bytes > f->counted.local_free_bytes)
+        f->counted.local_free_bytes = m->free_bytes;
+    for (const char *lane = str_text(&m->lanes); *lane;
+         lane += strlen(lane) + 1) {
+        (void)snprintf(name, sizeof name, "%.*s.%s", (int)backend_len, m->name,
+                       lane);
+        add_lane(f, name);
+    }
+}
+
 static void
 count(struct fleet *f, int64_t now_ms)
 {
@@ -143,17 +200,15 @@ count(struct fleet *f, int64_t now_ms)
 
     f->stale = false;
     f->counted_ms = now_ms;
-    f->counted = (struct facts){.known = true};
+    f->counted = (struct facts){.known = true, .lanes = f->lanes};
     forget_silent(f, now_ms);
     for (size_t i = 0; i < f->n; i++) {
         const struct member *m = &f->members[i];
 
         if (is_of(m, "local"))
             running += m->running;
-        if (is_of(m, "codespace") && !m->draining)
-            f->counted.codespace_available = true;
-        if (is_of(m, "secutools") && !m->draining)
-            f->counted.secutools_available = true;
+        if (!m->draining)
+            count_open(f, m);
     }
     f->counted.running_local =
         running > UINT32_MAX ? UINT32_MAX : (uint32_t)running;

@@ -26,7 +26,8 @@ void fleet_free(struct fleet *f); /* NULL is fine */
 /* now_ms: any monotonic clock, the same for all calls. */
 void fleet_hear(struct fleet *f, const struct heartbeat *hb, int64_t now_ms);
 
-/* The facts at now_ms. What configuration knows is added by the caller. */
+/* The facts at now_ms, valid until the next call. What configuration knows is
+ * added by the caller. */
 void fleet_facts(struct fleet *f, int64_t now_ms, struct facts *out);
 
 size_t fleet_size(const struct fleet *f); /* workers remembered */

@@ -6,7 +6,7 @@
  *          dead.router
  * Config   the sections bus and router of config.yaml: ROUTER_CONF in router.h
  * Signals  TERM and INT stop intake, finish the decisions in hand, then exit;
- *          a second one exits at once
+ *          a second one exits at once; HUP reads the policy again
  * Exit     0 asked to stop, 1 could not start or lost its rights on the bus
  */
 #include "lib/bus.h"
@@ -17,7 +17,7 @@
 #include "lib/topology.h"
 #include "router/router.h"
 
-#include <string.h>
+#include <signal.h>
 
 struct program {
     struct router_conf conf;
@@ -44,6 +44,7 @@ main(int argc, char **argv)
     struct loop *loop = NULL;
     struct bus *bus = NULL;
     struct router *router = NULL;
+    struct loop_signal *hup = NULL;
     struct err e = {0};
     int rc = 1;
 
@@ -59,12 +60,14 @@ main(int argc, char **argv)
         log_error("router.start", "error=\"%s\"", LOG_TEXT(e.msg));
     } else {
         loop_on_term(loop, router_drain, router);
+        hup = loop_signal_start(loop, SIGHUP, router_reload, router);
         log_info("router.start", "url=%s version=%s", bus_url(bus),
                  SHUNT_VERSION);
         rc = loop_run(loop); /* until a signal, or until the bus gives up */
         log_info("router.stop", "rc=%d", rc);
     }
 
+    loop_signal_stop(hup);
     router_close(router);
     bus_close(bus);
     loop_close(loop); /* runs the last close callbacks */

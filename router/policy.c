@@ -1,157 +1,291 @@
-#include "router/policy.h"
+#include "router/policy_private.h"
 
+#include "lib/str.h"
 #include "lib/subject.h"
+#include "policy_default.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
-static const char *const backends[] = {"local", "codespace", "secutools"};
-enum { N_BACKENDS = sizeof backends / sizeof *backends };
+/* --- sets of words -------------------------------------------------------- */
 
-static bool
-is_backend(const char *text, size_t len)
+uint64_t
+policy_hash(const void *data, size_t len)
 {
-    for (size_t i = 0; i < N_BACKENDS; i++)
+    const unsigned char *p = data;
+    uint64_t h = 14695981039346656037U; /* FNV-1a */
+
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ p[i]) * 1099511628211U;
+    return h;
+}
+
+/* Slots less one for n entries: at most half of them are taken. */
+static size_t
+mask_for(size_t n)
+{
+    size_t slots = 8;
+
+    while (slots < 2 * n)
+        slots *= 2;
+    return slots - 1;
+}
+
+void
+word_set_init(struct word_set *set, size_t n, struct mem_pool *pool)
+{
+    set->mask = mask_for(n);
+    set->slots = mem_pool_alloc(pool, (set->mask + 1) * sizeof *set->slots);
+}
+
+/* The slot word has, or would have. */
+static size_t
+slot_of(const struct word_set *set, const char *word)
+{
+    size_t i = policy_hash(word, strlen(word)) & set->mask;
+
+    while (set->slots[i] && strcmp(set->slots[i], word) != 0)
+        i = (i + 1) & set->mask;
+    return i;
+}
+
+bool
+word_set_add(struct word_set *set, const char *word)
+{
+    size_t i = slot_of(set, word);
+
+    if (set->slots[i])
+        return false;
+    set->slots[i] = word;
+    return true;
+}
+
+bool
+word_set_has(const struct word_set *set, const char *word)
+{
+    return set->slots[slot_of(set, word)];
+}
+
+/* --- looking things up ---------------------------------------------------- */
+
+void
+policy_index(struct policy *p, struct mem_pool *pool)
+{
+    size_t mask = mask_for(p->n_keywords);
+    uint32_t *slots = mem_pool_alloc(pool, (mask + 1) * sizeof *slots);
+
+    /* In order, so that of several a word completes the first comes first. */
+    for (size_t k = 0; k < p->n_keywords; k++) {
+        const char *word = p->keywords[k].word;
+        size_t i = policy_hash(word, strlen(word)) & mask;
+
+        while (slots[i])
+            i = (i + 1) & mask;
+        slots[i] = (uint32_t)k + 1;
+    }
+    p->keyword_slots = slots;
+    p->keyword_mask = mask;
+}
+
+const struct keyword *
+policy_keyword(const struct policy *p, const char *before, const char *word,
+               size_t *at)
+{
+    size_t home = policy_hash(word, strlen(word)) & p->keyword_mask;
+
+    for (;; ++*at) {
+        uint32_t i = p->keyword_slots[(home + *at) & p->keyword_mask];
+        const struct keyword *k;
+
+        if (!i)
+            return NULL;
+        k = &p->keywords[i - 1];
+        if (strcmp(k->word, word) != 0 ||
+            (*k->before && strcmp(k->before, before) != 0))
+            continue;
+        ++*at;
+        return k;
+    }
+}
+
+enum affinity
+policy_affinity(const struct policy *p, const char *agent)
+{
+    for (size_t i = 0; *agent && i < p->n_agents; i++)
+        if (strcasecmp(p->agents[i].agent, agent) == 0)
+            return p->agents[i].affinity;
+    return AFFINITY_NONE;
+}
+
+const char *
+policy_affinity_name(enum affinity a)
+{
+    switch (a) {
+    case AFFINITY_NONE:
+        return "";
+    case AFFINITY_CLOUD:
+        return "cloud";
+    case AFFINITY_LOCAL:
+        return "local";
+    case AFFINITY_DEPENDS:
+        return "depends";
+    }
+    return "";
+}
+
+const struct executor_lane *
+policy_executor(const struct policy *p, const char *name)
+{
+    for (size_t i = 0; i < p->n_executors; i++)
+        if (strcmp(p->executors[i].executor, name) == 0)
+            return &p->executors[i];
+    return NULL;
+}
+
+bool
+policy_is_provider(const struct policy *p, const char *name)
+{
+    for (size_t i = 0; i < p->n_providers; i++)
+        if (strcmp(p->providers[i], name) == 0)
+            return true;
+    return false;
+}
+
+uint64_t
+policy_price(const struct policy *p, const char *backend, const char *lane)
+{
+    size_t len = strlen(backend);
+    uint64_t price = 0;
+
+    for (size_t i = 0; i < p->n_prices; i++) {
+        const char *place = p->prices[i].place;
+
+        if (strncmp(place, backend, len) != 0)
+            continue;
+        if (place[len] == '.' && strcmp(place + len + 1, lane) == 0)
+            return p->prices[i].usd_micros_per_hour; /* the nearer one */
+        if (!place[len])
+            price = p->prices[i].usd_micros_per_hour;
+    }
+    return price;
+}
+
+bool
+policy_is_backend(const char *text, size_t len)
+{
+    static const char *const backends[] = {"local", "codespace", "secutools"};
+
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
         if (strlen(backends[i]) == len && strncmp(backends[i], text, len) == 0)
             return true;
     return false;
 }
 
-/* "backend.lane" */
-static bool
-is_place(const char *text)
+bool
+policy_is_place(const char *text)
 {
     const char *dot = strchr(text, '.');
 
-    return dot && is_backend(text, (size_t)(dot - text)) &&
+    return dot && policy_is_backend(text, (size_t)(dot - text)) &&
            subject_token_ok(dot + 1);
 }
 
-static int
-check_lists(const struct router_conf *conf, struct err *e)
+/* --- where a policy is from ----------------------------------------------- */
+
+int
+policy_parse(const char *name, const char *text, size_t len,
+             struct mem_pool *pool, struct policy *out, struct err *e)
 {
-    for (char **p = conf->backends; p && *p; p++)
-        if (!is_backend(*p, strlen(*p)))
-            return err_set(e, ERR_INVALID,
-                           "router.backends: '%.60s' is none of local, "
-                           "codespace and secutools",
-                           *p);
-    for (char **p = conf->lanes; p && *p; p++)
-        if (!is_place(*p))
-            return err_set(e, ERR_INVALID,
-                           "bus.lanes: '%.60s' is no lane; write "
-                           "backend.lane, as in local.gpu",
-                           *p);
+    struct policy p = {0};
+
+    if (len > POLICY_BYTES_MAX)
+        return err_set(e, ERR_INVALID, "%s: more than %d bytes", name,
+                       POLICY_BYTES_MAX);
+    if (policy_read(name, text, len, pool, &p, e) < 0)
+        return -1;
+    p.version = mem_pool_printf(pool, "%s@%08" PRIx32, p.version,
+                                (uint32_t)(policy_hash(text, len) >> 32));
+    policy_index(&p, pool);
+    *out = p;
     return 0;
 }
 
 static int
-read_executor(const char *text, struct mem_pool *pool,
-              struct executor_lane *out, struct err *e)
+read_file(const char *path, struct str *text, struct err *e)
 {
-    const char *eq = strchr(text, '='), *dot;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+    char buf[8192];
+    ssize_t n;
 
-    if (!eq || eq == text || !is_place(eq + 1))
-        return err_set(e, ERR_INVALID,
-                       "router.executors: '%.60s' is no mapping; write "
-                       "executor=backend.lane",
-                       text);
-    dot = strchr(eq, '.');
-    out->executor = mem_pool_strndup(pool, text, (size_t)(eq - text));
-    out->backend = mem_pool_strndup(pool, eq + 1, (size_t)(dot - eq - 1));
-    out->lane = mem_pool_strdup(pool, dot + 1);
-    return 0;
-}
-
-static int
-read_executors(const struct router_conf *conf, struct mem_pool *pool,
-               struct policy *out, struct err *e)
-{
-    struct executor_lane *list;
-    size_t n = 0;
-
-    while (conf->executors[n])
-        n++;
-    list = mem_pool_alloc(pool, n * sizeof *list);
-    for (size_t i = 0; i < n; i++)
-        if (read_executor(conf->executors[i], pool, &list[i], e) < 0)
-            return -1;
-    out->executors = list;
-    out->n_executors = n;
-    return 0;
-}
-
-static int
-read_unavailable(const char *word, enum when_unavailable *out, struct err *e)
-{
-    static const char *const words[] = {[UNAVAILABLE_LOCAL] = "local",
-                                        [UNAVAILABLE_QUEUE] = "queue",
-                                        [UNAVAILABLE_REJECT] = "reject"};
-
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strcmp(words[i], word) == 0) {
-            *out = (enum when_unavailable)i;
-            return 0;
-        }
-    }
-    return err_set(e, ERR_INVALID,
-                   "router.when_unavailable: '%.60s' is none of local, queue "
-                   "and reject",
-                   word);
-}
-
-static uint64_t
-mix(uint64_t h, const void *data, size_t len)
-{
-    const unsigned char *p = data;
-
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ p[i]) * 1099511628211U; /* FNV-1a */
-    return h;
-}
-
-/* A fingerprint of everything decide looks at. */
-static uint64_t
-fingerprint(const struct policy *p)
-{
-    const uint64_t numbers[] = {(uint64_t)p->threshold, p->local_runtime_ms,
-                                p->cloud_runtime_ms,    p->cloud_memory_bytes,
-                                p->cloud_parallel,      p->when_unavailable};
-    uint64_t h = mix(14695981039346656037U, numbers, sizeof numbers);
-
-    for (size_t i = 0; i < p->n_executors; i++) {
-        const struct executor_lane *x = &p->executors[i];
-
-        h = mix(h, x->executor, strlen(x->executor) + 1);
-        h = mix(h, x->backend, strlen(x->backend) + 1);
-        h = mix(h, x->lane, strlen(x->lane) + 1);
-    }
-    return h;
+    if (fd < 0)
+        return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_INVALID,
+                       "policy %s: %s", path, strerror(errno));
+    while ((n = read(fd, buf, sizeof buf)) > 0 && text->len <= POLICY_BYTES_MAX)
+        str_add(text, buf, (size_t)n);
+    if (n < 0)
+        (void)err_set(e, ERR_INVALID, "policy %s: %s", path, strerror(errno));
+    else
+        rc = 0;
+    (void)close(fd);
+    return rc;
 }
 
 int
-policy_from_conf(const struct router_conf *conf, struct mem_pool *pool,
-                 struct policy *out, struct err *e)
+policy_load(const char *path, struct mem_pool *pool, struct policy *out,
+            struct err *e)
 {
-    const struct policy *shipped = policy_default();
+    struct str text = {0};
+    int rc;
 
-    *out = *shipped;
-    out->threshold = (int32_t)conf->threshold;
-    out->local_runtime_ms = (uint64_t)conf->local_runtime_ms;
-    out->cloud_runtime_ms = (uint64_t)conf->cloud_runtime_ms;
-    out->cloud_memory_bytes = (uint64_t)conf->cloud_memory_bytes;
-    out->cloud_parallel = (uint32_t)conf->cloud_parallel;
-    if (check_lists(conf, e) < 0 ||
-        read_unavailable(conf->when_unavailable, &out->when_unavailable, e) <
-            0 ||
-        read_executors(conf, pool, out, e) < 0)
-        return -1;
-    if (out->local_runtime_ms > out->cloud_runtime_ms)
-        return err_set(e, ERR_INVALID,
-                       "router.local_runtime: longer than "
-                       "router.cloud_runtime");
-    if (fingerprint(out) != fingerprint(shipped))
-        out->version = mem_pool_printf(pool, "config-%08" PRIx32,
-                                       (uint32_t)(fingerprint(out) >> 32));
-    return 0;
+    if (!*path) {
+        *out = *policy_default();
+        return 0;
+    }
+    rc = read_file(path, &text, e);
+    if (rc == 0)
+        rc = policy_parse(path, str_text(&text), text.len, pool, out, e);
+    str_free(&text);
+    return rc;
+}
+
+static struct policy shipped;
+static struct mem_pool *shipped_pool;
+
+static void
+free_shipped(void)
+{
+    mem_pool_free(shipped_pool);
+}
+
+/* The file is part of the program, and a test reads it: it cannot fail. */
+static void
+read_shipped(void)
+{
+    struct err e = {0};
+
+    shipped_pool = mem_pool_new();
+    if (policy_parse("etc/policy.yaml", (const char *)policy_default_text,
+                     sizeof policy_default_text, shipped_pool, &shipped,
+                     &e) == 0) {
+        (void)atexit(free_shipped);
+        return;
+    }
+    (void)fprintf(stderr, "%s\n", e.msg);
+    abort();
+}
+
+const struct policy *
+policy_default(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, read_shipped);
+    return &shipped;
 }

@@ -7,7 +7,7 @@
 #include "lib/str.h"
 #include "router/fleet.h"
 #include "router/judge.h"
-#include "router/policy.h"
+#include "router/setup.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -224,8 +224,8 @@ static void
 gather_facts(struct router *r, struct facts *out)
 {
     fleet_facts(r->fleet, loop_now_ms(), out);
-    out->codespace_available = out->codespace_available || r->has_codespace;
-    out->secutools_available = out->secutools_available || r->has_secutools;
+    out->codespace_configured = r->has_codespace;
+    out->secutools_configured = r->has_secutools;
 }
 
 static void
@@ -360,7 +360,8 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     r->has_codespace = is_listed(conf->backends, "codespace");
     r->has_secutools = is_listed(conf->backends, "secutools");
     r->rules = (struct rules_of_house){&r->policy, conf->lanes};
-    if (policy_from_conf(conf, r->kept, &r->policy, e) < 0 ||
+    if (setup_check(conf, e) < 0 ||
+        setup_policy(conf, r->kept, &r->policy, e) < 0 ||
         bus_subscribe(b, SUBJECT_HEARTBEATS, on_heartbeat, r, &r->heartbeats,
                       e) < 0 ||
         bus_consume(b, "TASKS_IN", "router", on_message, r, &r->consumer, e) <
@@ -373,6 +374,28 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     bus_consumer_window(r->consumer, (unsigned)conf->window);
     *out = r;
     return 0;
+}
+
+/* Between two messages: what was decided before is encoded already. */
+void
+router_reload(void *router)
+{
+    struct router *r = router;
+    struct mem_pool *pool = mem_pool_new();
+    struct policy policy;
+    struct err e = {0};
+
+    if (setup_policy(r->conf, pool, &policy, &e) < 0) {
+        log_error("policy.refused", "error=\"%s\" in_force=%s", LOG_TEXT(e.msg),
+                  LOG_TEXT(r->policy.version));
+        mem_pool_free(pool);
+        return;
+    }
+    log_info("policy.reloaded", "version=%s before=%s",
+             LOG_TEXT(policy.version), LOG_TEXT(r->policy.version));
+    mem_pool_free(r->kept);
+    r->kept = pool;
+    r->policy = policy;
 }
 
 static void

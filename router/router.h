@@ -22,10 +22,7 @@ struct router_conf {
     int64_t window;
     int64_t drain_timeout_ms;
     char **backends; /* configured though no worker is heard */
-    char *when_unavailable;
-    int64_t threshold, local_runtime_ms, cloud_runtime_ms, cloud_memory_bytes;
-    int64_t cloud_parallel;
-    char **executors; /* "executor=backend.lane" */
+    char *policy;    /* a file; "" for the shipped one */
 };
 
 /* The rows of struct router_conf as member F of struct T. */
@@ -41,22 +38,8 @@ struct router_conf {
                 600000, "after TERM, for decisions not yet stored"),           \
         CONF_LIST(T, F.backends, "router.backends", "",                        \
                   "backends that are there though no worker is heard"),        \
-        CONF_STR(T, F.when_unavailable, "router.when_unavailable", "local",    \
-                 "a wanted backend is missing: local, queue or reject"),       \
-        CONF_INT(T, F.threshold, "router.threshold", "2", 1, 100,              \
-                 "score from which a task goes to the cloud"),                 \
-        CONF_MS(T, F.local_runtime_ms, "router.local_runtime", "3m", 0,        \
-                86400000, "up to this a stated runtime is short"),             \
-        CONF_MS(T, F.cloud_runtime_ms, "router.cloud_runtime", "10m", 0,       \
-                86400000, "beyond this a stated runtime forces the cloud"),    \
-        CONF_BYTES(T, F.cloud_memory_bytes, "router.cloud_memory", "8G", 0,    \
-                   1099511627776, "beyond this memory forces the cloud"),      \
-        CONF_INT(T, F.cloud_parallel, "router.cloud_parallel", "2", 1, 10000,  \
-                 "jobs at once that force the cloud"),                         \
-        CONF_LIST(T, F.executors, "router.executors",                          \
-                  "devbox-codex=local.default,vm-codex=local.default,"         \
-                  "local-mac-codex=local.default",                             \
-                  "executors of briefs, as executor=backend.lane")
+        CONF_STR(T, F.policy, "router.policy", "",                             \
+                 "file of the policy, read again at HUP; empty: as shipped")
 
 struct router;
 
@@ -67,6 +50,10 @@ struct router;
  */
 int router_open(struct router **out, struct bus *b, struct loop *l,
                 const struct router_conf *conf, struct err *e);
+
+/* For HUP: reads the policy again. One that is invalid is refused, with the
+ * reason in the log, and the old one stays in force. */
+void router_reload(void *router);
 
 /* For loop_on_term: the first call takes nothing new, finishes the decisions
  * in hand and stops the loop; the second stops it at once, which loses

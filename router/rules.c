@@ -7,20 +7,6 @@
 
 /* --- 1. what the submitter pinned ---------------------------------------- */
 
-static bool
-is_provider(const char *name)
-{
-    return strcmp(name, "gpu") == 0 || strcmp(name, "gemini") == 0 ||
-           strcmp(name, "claude-api") == 0;
-}
-
-static bool
-is_backend(const char *name)
-{
-    return strcmp(name, "local") == 0 || strcmp(name, "codespace") == 0 ||
-           strcmp(name, "secutools") == 0;
-}
-
 /* The place a pin means: each may be given alone. */
 static struct place
 pinned_place(const struct question *q)
@@ -29,13 +15,15 @@ pinned_place(const struct question *q)
     struct place p = {t->backend, t->lane};
 
     if (!*p.backend)
-        p.backend = is_provider(t->lane) || strcmp(t->lane, "auto") == 0
+        p.backend = policy_is_provider(q->policy, t->lane) ||
+                            strcmp(t->lane, "auto") == 0
                         ? "secutools"
                         : "local";
     if (*p.lane)
         return p;
     if (strcmp(p.backend, "secutools") == 0)
-        p.lane = is_provider(q->preferred) ? q->preferred : "auto";
+        p.lane =
+            policy_is_provider(q->policy, q->preferred) ? q->preferred : "auto";
     else
         p.lane = q->is_ai ? "claude-code" : "default";
     return p;
@@ -56,7 +44,8 @@ has_nothing_to_run(const struct question *q)
 static bool
 pins_unknown_backend(const struct question *q)
 {
-    return *q->task->backend && !is_backend(q->task->backend);
+    return *q->task->backend &&
+           !policy_is_backend(q->task->backend, strlen(q->task->backend));
 }
 
 static bool
@@ -162,7 +151,7 @@ must_not_delegate(const struct question *q)
 static bool
 prefers_provider(const struct question *q)
 {
-    return q->is_ai && is_provider(q->preferred);
+    return q->is_ai && policy_is_provider(q->policy, q->preferred);
 }
 
 static bool
@@ -242,55 +231,81 @@ says_cloud(const struct question *q)
 static bool
 runs_long(const struct question *q)
 {
-    return !q->is_ai && q->hints->runtime_ms > q->policy->cloud_runtime_ms;
+    return !q->is_ai && q->policy->cloud_runtime_ms &&
+           q->hints->runtime_ms > q->policy->cloud_runtime_ms;
 }
 
 static bool
 logs_heavily(const struct question *q)
 {
-    return !q->is_ai && q->hints->heavy_log;
+    return !q->is_ai && q->policy->cloud_heavy_log && q->hints->heavy_log;
 }
 
 static bool
 calls_models(const struct question *q)
 {
-    return !q->is_ai && q->hints->llm;
+    return !q->is_ai && q->policy->cloud_llm && q->hints->llm;
 }
 
 static bool
 runs_parallel(const struct question *q)
 {
-    return !q->is_ai && q->hints->parallel >= q->policy->cloud_parallel;
+    return !q->is_ai && q->policy->cloud_parallel &&
+           q->hints->parallel >= q->policy->cloud_parallel;
 }
 
 static bool
 outgrows_memory(const struct question *q)
 {
-    return !q->is_ai && q->hints->memory_bytes > q->policy->cloud_memory_bytes;
+    return !q->is_ai && q->policy->cloud_memory_bytes &&
+           q->hints->memory_bytes > q->policy->cloud_memory_bytes;
+}
+
+/* More than any local worker that says how much it has: here it would swap,
+ * or be killed. */
+static bool
+outgrows_free_memory(const struct question *q)
+{
+    return !q->is_ai && q->policy->cloud_memory_free && q->facts->known &&
+           q->facts->local_free_bytes &&
+           q->hints->memory_bytes > q->facts->local_free_bytes;
 }
 
 static bool
 memory_is_unknown(const struct question *q)
 {
-    return !q->is_ai && q->hints->memory_unknown;
+    return !q->is_ai && q->policy->cloud_memory_unknown &&
+           q->hints->memory_unknown;
 }
 
-/* All three of seed 1's exceptions: short, and in a UI, and a light check. A
- * runtime that is not stated is not short. */
+/* A runtime that is not stated is not short. */
 static bool
-is_light_ui_work(const struct question *q)
+is_short(const struct question *q)
 {
-    return !q->is_ai && q->hints->ui && q->hints->light &&
-           q->hints->runtime_ms > 0 &&
+    return q->hints->runtime_ms > 0 &&
            q->hints->runtime_ms <= q->policy->local_runtime_ms;
 }
 
-/* Between seed 1's two limits: in doubt a task goes to the cloud. */
+/* All the exceptions the policy has: short, and in a UI, and a light check. A
+ * policy that has none does not keep everything here. */
+static bool
+is_light_ui_work(const struct question *q)
+{
+    const struct policy *p = q->policy;
+
+    return !q->is_ai &&
+           (p->local_runtime_ms || p->local_ui || p->local_light) &&
+           (!p->local_runtime_ms || is_short(q)) &&
+           (!p->local_ui || q->hints->ui) &&
+           (!p->local_light || q->hints->light);
+}
+
+/* Between the two limits: in doubt a task goes to the cloud. */
 static bool
 runtime_is_in_doubt(const struct question *q)
 {
-    return !q->is_ai && q->hints->runtime_ms > q->policy->local_runtime_ms &&
-           !runs_long(q);
+    return !q->is_ai && q->policy->local_runtime_ms &&
+           q->hints->runtime_ms > q->policy->local_runtime_ms && !runs_long(q);
 }
 
 static bool
@@ -375,6 +390,17 @@ why_memory(const struct question *q)
 }
 
 static const char *
+why_memory_free(const struct question *q)
+{
+    return mem_pool_printf(q->pool,
+                           "stated memory %" PRIu64
+                           " MiB is more than any local worker has free "
+                           "(%" PRIu64 " MiB)",
+                           (q->hints->memory_bytes + (1U << 20) - 1) >> 20,
+                           q->facts->local_free_bytes >> 20);
+}
+
+static const char *
 why_memory_unknown(const struct question *q)
 {
     (void)q;
@@ -385,7 +411,7 @@ static const char *
 why_light(const struct question *q)
 {
     (void)q;
-    return "it is short, in a UI and a light check";
+    return "every exception of allow_local holds";
 }
 
 static const char *
@@ -431,6 +457,8 @@ const struct rule rules[] = {
     {"force-llm", calls_models, TARGET_CLOUD, false, why_models},
     {"force-parallel", runs_parallel, TARGET_CLOUD, false, why_parallel},
     {"force-memory", outgrows_memory, TARGET_CLOUD, false, why_memory},
+    {"force-memory-free", outgrows_free_memory, TARGET_CLOUD, false,
+     why_memory_free},
     {"force-memory-unknown", memory_is_unknown, TARGET_CLOUD, false,
      why_memory_unknown},
     {"light-ui-work", is_light_ui_work, TARGET_LOCAL, false, why_light},

@@ -4,116 +4,19 @@
 #include <string.h>
 #include <strings.h>
 
-/* --- seed 1: agent affinity ---------------------------------------------- */
-
-/* "Builder, Artisan, Forge, Anvil (with a build)" and the like: the words in
- * parentheses say why the row stands there, they are no condition. */
-static const struct {
-    const char *agent;
-    enum affinity affinity;
-} agents[] = {
-    {"builder", AFFINITY_CLOUD},  {"artisan", AFFINITY_CLOUD},
-    {"forge", AFFINITY_CLOUD},    {"anvil", AFFINITY_CLOUD},
-    {"analyst", AFFINITY_CLOUD},  {"schema", AFFINITY_CLOUD},
-    {"tuner", AFFINITY_CLOUD},    {"scout", AFFINITY_CLOUD},
-    {"sentinel", AFFINITY_CLOUD}, {"probe", AFFINITY_CLOUD},
-    {"radar", AFFINITY_CLOUD},    {"voyager", AFFINITY_CLOUD},
-    {"stream", AFFINITY_CLOUD},   {"bolt", AFFINITY_CLOUD},
-    {"lens", AFFINITY_LOCAL},     {"judge", AFFINITY_LOCAL},
-    {"cipher", AFFINITY_LOCAL},   {"ceo", AFFINITY_LOCAL},
-    {"magi", AFFINITY_LOCAL},     {"bridge", AFFINITY_LOCAL},
-    {"canvas", AFFINITY_LOCAL},   {"scribe", AFFINITY_LOCAL},
-    {"quill", AFFINITY_LOCAL},    {"rally", AFFINITY_DEPENDS},
-    {"nexus", AFFINITY_DEPENDS},
-};
-
-enum affinity
-affinity_of(const char *agent)
-{
-    for (size_t i = 0; i < sizeof agents / sizeof *agents; i++)
-        if (strcasecmp(agents[i].agent, agent) == 0)
-            return agents[i].affinity;
-    return AFFINITY_NONE;
-}
-
-const char *
-affinity_name(enum affinity a)
-{
-    switch (a) {
-    case AFFINITY_NONE:
-        return "";
-    case AFFINITY_CLOUD:
-        return "cloud";
-    case AFFINITY_LOCAL:
-        return "local";
-    case AFFINITY_DEPENDS:
-        return "depends";
-    }
-    return "";
-}
-
-/* --- seed 1: the signal table -------------------------------------------- */
-
-enum { ROW_KEYWORDS = 6 };
-
-/* A keyword is one word, or two that follow each other. */
-struct keyword {
-    const char *word, *next; /* next NULL: any */
-};
-
-struct row {
-    const char *name;
-    int32_t points;
-    struct keyword keywords[ROW_KEYWORDS];
-};
-
-/*
- * The rows a command's words decide; each counts once however often it
- * matches. Seed 1 writes "uv sync" in the table but counts uv for `uv run
- * pytest` in its examples: both count.
- */
-static const struct row rows[] = {
-    {"build", 2, {{"build", NULL}, {"install", NULL}, {"compile", NULL}}},
-    {"batch-job",
-     2,
-     {{"train", NULL},
-      {"backfill", NULL},
-      {"migrate", NULL},
-      {"scrape", NULL}}},
-    {"test",
-     1,
-     {{"pytest", NULL}, {"test", NULL}, {"vitest", NULL}, {"jest", NULL}}},
-    {"toolchain",
-     1,
-     {{"docker", NULL}, {"npm", "run"}, {"uv", "sync"}, {"uv", "run"}}},
-    {"long-running", 2, {{"watch", NULL}, {"dev", NULL}, {"serve", NULL}}},
-};
-enum { N_ROWS = sizeof rows / sizeof *rows };
-
-/* Programs whose arguments are names and text, not work: `cd build`, `git
- * commit -m "fix the build"` and `ls test` weigh nothing. */
-static const char *const light_programs[] = {
-    "git", "cd", "ls", "cat",  "echo", "printf", "grep", "rg", "mkdir",
-    "cp",  "mv", "rm", "less", "head", "which",  "pwd",  "wc", "diff"};
-
-/* A file that ends so is read, not run: `cat build.log`, `vim test.md`. */
-static const char *const data_suffixes[] = {
-    "log",  "md",  "txt",  "json", "csv", "tsv", "html", "lock",
-    "yaml", "yml", "toml", "xml",  "png", "jpg", "pdf",  "out"};
-
 /* --- words --------------------------------------------------------------- */
-
-enum { WORD_MAX = 64 }; /* longer words are no keywords */
 
 /* One word of a command, reduced to what a keyword is compared with. */
 struct word {
-    char text[WORD_MAX]; /* lower case; "" if nothing is left of it */
-    bool option;         /* began with '-' */
+    char text[POLICY_WORD_SIZE]; /* lower case; "" if nothing is left of it */
+    bool option;                 /* began with '-' */
+    bool first;                  /* of a command */
 };
 
 /* Where the reader stands: shell text, read just well enough for words. */
 struct reader {
     const char *at;
+    const struct policy *policy;
     char quote;        /* the quote we are inside, 0 outside */
     bool command_next; /* the next word names a program */
     bool light;        /* ... and that one weighs nothing */
@@ -123,15 +26,6 @@ static bool
 ends_word(char c)
 {
     return c == '\0' || strchr(" \t\r\n;|&()<>{}\"'`$,", c);
-}
-
-static bool
-is_listed(const char *word, const char *const *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(list[i], word) == 0)
-            return true;
-    return false;
 }
 
 /* Passes over what separates words, noting where a command begins. */
@@ -168,7 +62,7 @@ names_place(const char *raw, size_t len)
  * /dev/null, latest or server.log are nothing we look for.
  */
 static void
-reduce(const char *raw, size_t len, struct word *out)
+reduce(const struct policy *p, const char *raw, size_t len, struct word *out)
 {
     const char *dot;
     size_t n = 0;
@@ -195,13 +89,12 @@ reduce(const char *raw, size_t len, struct word *out)
             break;
         }
     }
-    if (len >= WORD_MAX)
+    if (len >= POLICY_WORD_SIZE)
         return;
     for (; n < len; n++)
         out->text[n] = (char)tolower((unsigned char)raw[n]);
     dot = strrchr(out->text, '.');
-    if (dot && is_listed(dot + 1, data_suffixes,
-                         sizeof data_suffixes / sizeof *data_suffixes))
+    if (dot && word_set_has(&p->data_suffixes, dot + 1))
         out->text[0] = '\0';
     else
         out->text[strcspn(out->text, ".:-_")] = '\0';
@@ -224,97 +117,101 @@ next_word(struct reader *r, struct word *out)
             r->at = start + strcspn(start, "\n");
             continue;
         }
-        reduce(start, (size_t)(r->at - start), out);
+        reduce(r->policy, start, (size_t)(r->at - start), out);
         if (r->command_next && *out->text && !out->option) {
+            out->first = true;
             r->command_next = false;
-            r->light =
-                is_listed(out->text, light_programs,
-                          sizeof light_programs / sizeof *light_programs);
+            r->light = word_set_has(&r->policy->light_programs, out->text);
         }
         if (!r->light)
             return true;
     }
 }
 
-/* --- scoring ------------------------------------------------------------- */
+/* --- scoring -------------------------------------------------------------- */
 
+/* For each row the first keyword of the command that is one of its words. */
 static void
-hit(struct score *s, const char *name, int32_t points, const char *match)
+find_keywords(const char *text, const struct policy *p,
+              const struct keyword **found)
 {
-    s->hits[s->n_hits++] = (struct signal_hit){name, points, match};
-    s->points += points;
-}
-
-/* The keyword of row that word, seen after last, completes; NULL if none. */
-static const struct keyword *
-match_row(const struct row *row, const char *last, const char *word)
-{
-    for (size_t i = 0; i < ROW_KEYWORDS && row->keywords[i].word; i++) {
-        const struct keyword *k = &row->keywords[i];
-
-        if (k->next ? strcmp(k->word, last) == 0 && strcmp(k->next, word) == 0
-                    : strcmp(k->word, word) == 0)
-            return k;
-    }
-    return NULL;
-}
-
-static void
-find_keywords(const char *text, const struct keyword **found)
-{
-    struct reader r = {.at = text, .command_next = true};
+    struct reader r = {.at = text, .policy = p, .command_next = true};
     struct word word;
-    char last[WORD_MAX] = "";
+    char last[POLICY_WORD_SIZE] = "";
 
     while (next_word(&r, &word)) {
-        for (size_t i = 0; i < N_ROWS; i++)
-            if (!found[i])
-                found[i] = match_row(&rows[i], last, word.text);
+        const struct keyword *k;
+        const char *before = word.first ? "" : last;
+        size_t at = 0;
+
+        while ((k = policy_keyword(p, before, word.text, &at)))
+            if (!found[k->row])
+                found[k->row] = k;
         if (!word.option) /* `npm --silent run build` is npm run */
             memcpy(last, word.text, sizeof last);
     }
 }
 
-static void
-score_words(const char *text, enum prefix prefix, struct mem_pool *pool,
-            struct score *s)
+/*
+ * Seed 1 counts `npm run build` as 3 (build 2, npm 1) and `local: npm run
+ * build` as -8 (prefix -10, build 2): beside a prefix the rows that only tip a
+ * balance are not asked.
+ */
+static bool
+is_hidden(const struct policy *p, const struct signal_row *row,
+          enum prefix prefix)
 {
-    const struct keyword *found[N_ROWS] = {0};
+    int32_t weight = row->points < 0 ? -row->points : row->points;
 
-    find_keywords(text, found);
-    for (size_t i = 0; i < N_ROWS; i++) {
-        const struct keyword *k = found[i];
+    return prefix != PREFIX_NONE && weight < p->prefix_hides_below;
+}
 
-        /*
-         * Seed 1 counts `npm run build` as 3 (build 2, npm 1) and `local: npm
-         * run build` as -8 (prefix -10, build 2): beside a prefix the
-         * one-point rows, which only tip a balance, are not asked.
-         */
-        if (!k || (prefix != PREFIX_NONE && rows[i].points < 2))
-            continue;
-        hit(s, rows[i].name, rows[i].points,
-            k->next ? mem_pool_printf(pool, "%s %s", k->word, k->next)
-                    : k->word);
+/* What of the row matched, NULL if it does not apply. */
+static const char *
+match_row(const struct policy *p, const struct signal_row *row,
+          const struct keyword *found, enum prefix prefix, const char *data,
+          const struct facts *f, struct mem_pool *pool)
+{
+    switch (row->kind) {
+    case SIGNAL_WORDS:
+        return found && !is_hidden(p, row, prefix) ? found->text : NULL;
+    case SIGNAL_PREFIX:
+        if (row->prefix != prefix)
+            return NULL;
+        return prefix == PREFIX_CLOUD ? "cloud:" : "local:";
+    case SIGNAL_RUNNING_LOCAL:
+        if (!f->known || f->running_local < row->running_local)
+            return NULL;
+        return mem_pool_printf(pool, "%u running here", f->running_local);
+    case SIGNAL_DATA:
+        for (size_t i = 0; i < row->n_data; i++)
+            if (strcmp(row->data[i], data) == 0)
+                return row->data[i];
+        return NULL;
     }
+    return NULL;
 }
 
 void
-signals_score(const char *text, enum prefix prefix, const struct task *t,
-              const struct facts *f, struct mem_pool *pool, struct score *out)
+signals_score(const char *text, enum prefix prefix, const char *data,
+              const struct facts *f, const struct policy *p,
+              struct mem_pool *pool, struct score *out)
 {
-    const char *data = t->hints ? t->hints->data : "";
+    const struct keyword *found[POLICY_ROWS_MAX] = {0};
 
-    *out = (struct score){0};
-    if (prefix == PREFIX_CLOUD)
-        hit(out, "cloud-prefix", 3, "cloud:");
-    if (prefix == PREFIX_LOCAL)
-        hit(out, "local-prefix", -10, "local:");
-    score_words(text, prefix, pool, out);
-    if (f->known && f->running_local >= 1)
-        hit(out, "parallel", 2,
-            mem_pool_printf(pool, "%u running here", f->running_local));
-    if (strcmp(data, "unknown") == 0 || strcmp(data, "large") == 0)
-        hit(out, "data", 1, data);
+    *out = (struct score){
+        .hits = mem_pool_alloc(pool, p->n_rows * sizeof *out->hits)};
+    find_keywords(text, p, found);
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const struct signal_row *row = &p->rows[i];
+        const char *match = match_row(p, row, found[i], prefix, data, f, pool);
+
+        if (!match)
+            continue;
+        out->hits[out->n_hits++] =
+            (struct signal_hit){row->name, row->points, match};
+        out->points += row->points;
+    }
 }
 
 enum prefix

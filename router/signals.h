@@ -1,6 +1,6 @@
 /*
- * signals - seed 1's tables: what a command's words say about its weight, and
- * which agents work where. Private to decide.
+ * signals - what a command's words, and what is known beside them, say about
+ * its weight. Private to decide.
  *
  * Thread: any.
  */
@@ -11,34 +11,19 @@
 #include "lib/task.h"
 #include "router/decide.h"
 
-enum affinity {
-    AFFINITY_NONE, /* no agent, or one the table does not know */
-    AFFINITY_CLOUD,
-    AFFINITY_LOCAL,
-    AFFINITY_DEPENDS,
-};
-
-enum affinity affinity_of(const char *agent);
-const char *affinity_name(enum affinity a); /* "" for AFFINITY_NONE */
-
-/* How a task's prefix overrides everything that is only guessed. */
-enum prefix { PREFIX_NONE, PREFIX_CLOUD, PREFIX_LOCAL };
-
-enum { SIGNALS_MAX = 9 }; /* rows of seed 1's table */
-
 struct score {
     int32_t points;
-    struct signal_hit hits[SIGNALS_MAX];
+    struct signal_hit *hits; /* in the order of the policy's rows */
     size_t n_hits;
 };
 
 /*
- * Adds up the signals. text is the command without its prefix. Matches are
- * copied to pool, names are static.
+ * Adds up the rows of the policy that apply. text is the command without its
+ * prefix, data the stated amount. All of *out lives in pool or in the policy.
  */
-void signals_score(const char *text, enum prefix prefix, const struct task *t,
-                   const struct facts *f, struct mem_pool *pool,
-                   struct score *out);
+void signals_score(const char *text, enum prefix prefix, const char *data,
+                   const struct facts *f, const struct policy *p,
+                   struct mem_pool *pool, struct score *out);
 
 /* The prefix text begins with; *len: its bytes, blanks after it included. */
 enum prefix signals_prefix(const char *text, size_t *len);

@@ -74,7 +74,7 @@ prompt(const char *preferred, bool allow, bool needs)
 static const struct facts unknown_facts = {0};
 static const struct facts bare_fleet = {.known = true};
 static const struct facts full_fleet = {
-    .known = true, .codespace_available = true, .secutools_available = true};
+    .known = true, .codespace_configured = true, .secutools_configured = true};
 
 static inline struct decision
 judge(struct sample *s)

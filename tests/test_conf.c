@@ -168,9 +168,9 @@ mistakes_in_a_file_carry_file_and_line(void **state)
     expect_error("\nruoter:\n  threshold: 3\n",
                  "2: ruoter: unknown section; did you mean router?");
     expect_error("router:\n  threshold: 3\n  eager: no\n  threshold: 3\n",
-                 "4: router.threshold: given twice");
+                 "4:3: threshold: given twice; keep one");
     expect_error("router: {}\nbus: {}\nrouter: {}\n",
-                 "3: router: section given twice");
+                 "3:1: router: given twice; keep one");
     expect_error("router:\n  threshold: three\n",
                  "2: router.threshold: 'three' is not a whole number");
     expect_error("router:\n  threshold: 101\n",
@@ -187,9 +187,13 @@ mistakes_in_a_file_carry_file_and_line(void **state)
                  "2: bus.url: a mapping, but text is expected");
     expect_error("- a\n", "1: sections are expected, 'bus:' say");
     expect_error("router: 3\n", "1: router: a section holds 'key: value'");
-    expect_error("bus: &x {}\nrouter: *x\n", "2: aliases are not accepted");
+    expect_error("bus: &x {}\nrouter: *x\n",
+                 "1:6: anchors and aliases are not accepted; write the text "
+                 "out, or quote text that begins with & or *");
     expect_error("bus:\n\turl: x\n",
-                 "2:1: found character that cannot start any token");
+                 "2:1: found character that cannot start any token; indent "
+                 "with blanks, not tabs; text that begins with @ ` or % needs "
+                 "quotes");
 }
 
 static void

@@ -37,6 +37,9 @@ the_affinity_table_is_complete(void **state)
 
 /* --- hints ---------------------------------------------------------------- */
 
+/* Each condition of seed 1's two tables alone, at its limit, and against its
+ * neighbours in the order of rules. */
+
 struct hint_row {
     const char *name; /* a sentence */
     const char *command;
@@ -166,6 +169,9 @@ hint_case(void **state)
 
 /* --- seed 3 --------------------------------------------------------------- */
 
+/* The five rules of its Decide, in their order: each row breaks only the rules
+ * below the one it names. Reasons are the Go code's, byte for byte. */
+
 static void
 ai_tasks_follow_seed_3_word_for_word(void **state)
 {
@@ -189,8 +195,18 @@ ai_tasks_follow_seed_3_word_for_word(void **state)
          "preferred_ai=auto (smart_triage)"},
         {"", true, false, "secutools", "auto",
          "preferred_ai=auto (smart_triage)"},
+        {"\tAuto\n", true, false, "secutools", "auto",
+         "preferred_ai=auto (smart_triage)"},
         {"GPT", true, false, "local", "claude-code",
          "unknown preferred_ai=gpt → fail-safe"},
+        {"xyz", true, false, "local", "claude-code",
+         "unknown preferred_ai=xyz → fail-safe"},
+        {"xyz", false, false, "local", "claude-code",
+         "allow_delegation=false (default)"},
+        {"claude-code", true, true, "local", "claude-code",
+         "needs_claude_code=true"},
+        {"claude code", true, false, "local", "claude-code",
+         "unknown preferred_ai=claude code → fail-safe"},
     };
 
     (void)state;
@@ -389,6 +405,54 @@ what_runs_already_weighs_two(void **state)
 }
 
 static void
+a_lane_is_there_if_a_worker_serves_it(void **state)
+{
+    static const char *const lanes[] = {"secutools.auto", "codespace.default"};
+    struct facts f = {.known = true, .lanes = lanes, .n_lanes = 2};
+    struct decision d = decide_in(shell("make build"), &f, UNAVAILABLE_LOCAL);
+
+    (void)state;
+    assert_string_equal(d.backend, "codespace");
+    d = decide_in(prompt("", true, false), &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.backend, "secutools");
+    d = decide_in(prompt("gpu", true, false), &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.backend, "local");
+    assert_string_equal(d.reason,
+                        "preferred_ai=gpu; secutools.gpu is not available, so "
+                        "it runs on local.claude-code");
+    f.n_lanes = 1;
+    d = decide_in(shell("make build"), &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.wanted, "codespace");
+}
+
+/* Seed 1 has a limit of 8 GB because its Mac has 48: where less is free, less
+ * is too much. A worker that does not say what is free forces nothing. */
+static void
+what_no_local_worker_has_free_goes_away(void **state)
+{
+    struct facts f = full_fleet;
+    struct sample *s = shell("true");
+    struct decision d;
+
+    (void)state;
+    s->hints.memory_bytes = 6 * GIB;
+    d = decide_in(s, &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.backend, "local");
+    f.local_free_bytes = 6 * GIB;
+    d = decide_in(s, &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.backend, "local");
+    f.local_free_bytes = 6 * GIB - 1;
+    d = decide_in(s, &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.rule, "force-memory-free");
+    assert_string_equal(d.reason,
+                        "stated memory 6144 MiB is more than any local worker "
+                        "has free (6143 MiB)");
+    s->hints.memory_bytes = 9 * GIB; /* the fixed limit stands before it */
+    d = decide_in(s, &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.rule, "force-memory");
+}
+
+static void
 a_missing_backend_is_said_never_silent(void **state)
 {
     struct decision d =
@@ -400,8 +464,8 @@ a_missing_backend_is_said_never_silent(void **state)
     assert_string_equal(d.wanted, "codespace");
     assert_string_equal(d.rule, "score");
     assert_string_equal(d.reason,
-                        "score 2 reaches the threshold 2; codespace is not "
-                        "available, so it runs on local.default");
+                        "score 2 reaches the threshold 2; codespace.default "
+                        "is not available, so it runs on local.default");
     assert_string_equal(d.lost[d.n_lost - 1],
                         "codespace.default: not available (no worker is known "
                         "and none is configured)");
@@ -437,7 +501,34 @@ what_the_submitter_pinned_waits_for_its_worker(void **state)
     assert_string_equal(d.backend, "codespace");
     assert_string_equal(d.reason,
                         "the submitter asked for codespace.default; no worker "
-                        "of codespace is known, so it waits for one");
+                        "of codespace.default is known, so it waits for one");
+}
+
+static void
+a_stated_runtime_has_a_price_where_the_policy_knows_one(void **state)
+{
+    static const struct {
+        uint64_t runtime_ms;
+        const char *backend, *cost;
+    } rows[] = {
+        {60 * MIN, "codespace", "0.36"},
+        {11 * MIN, "codespace", "0.07"},
+        {30 * MIN, "codespace", "0.18"},
+        {1, "codespace", "0.00"},
+        {0, "codespace", ""},
+        {60 * MIN, "local", ""},
+        {UINT64_MAX, "codespace", ""},
+        {240 * 60 * MIN, "codespace", "86.40"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct sample *s = shell("true");
+
+        s->task.backend = rows[i].backend;
+        s->hints.runtime_ms = rows[i].runtime_ms;
+        assert_string_equal(judge(s).cost_usd, rows[i].cost);
+    }
 }
 
 static void
@@ -449,7 +540,7 @@ the_same_task_is_always_decided_the_same(void **state)
     (void)state;
     assert_string_equal(signals_text(&a), signals_text(&b));
     assert_string_equal(a.reason, b.reason);
-    assert_string_equal(a.policy, "builtin-1");
+    assert_string_equal(a.policy, policy_default()->version);
     assert_int_equal(a.decided_at_ms, 0);
     assert_int_equal(a.n_lost, b.n_lost);
 }
@@ -467,8 +558,11 @@ main(void)
         POOLED(a_prefix_is_taken_off_command_and_first_step),
         POOLED(steps_are_read_where_no_command_is_given),
         POOLED(what_runs_already_weighs_two),
+        POOLED(a_lane_is_there_if_a_worker_serves_it),
+        POOLED(what_no_local_worker_has_free_goes_away),
         POOLED(a_missing_backend_is_said_never_silent),
         POOLED(what_the_submitter_pinned_waits_for_its_worker),
+        POOLED(a_stated_runtime_has_a_price_where_the_policy_knows_one),
         POOLED(the_same_task_is_always_decided_the_same),
     };
     enum {

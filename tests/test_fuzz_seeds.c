@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-enum { TARGETS_MAX = 32, LARGE_BYTES = 500 * 1000, LARGE_SECONDS = 5 };
+enum { TARGETS_MAX = 40, LARGE_BYTES = 500 * 1000, LARGE_SECONDS = 5 };
 
 static void
 run_file(const struct fuzz_target *t, const char *path)
@@ -60,6 +60,21 @@ static const struct large {
     {"formats", "{\"prompt\":\"x\"", ",\"k#\":1", "}"},
     {"formats", "{\"script\":\"x\"", ",\"k#\":[\"\\\"\"]", "}"},
     {"formats", "{\"prompt\":\"x\",\"hints\":{\"ui\":true", ",\"#\":{}", "}}"},
+    {"formats", "executor: x\n", "k#: 1\n", ""},
+    {"formats", "---\n", "k#: 1\n", "---\nx"},
+    {"formats", "", "```codex-brief\nexecutor: x\n```\n", ""},
+    {"formats", "", "```yaml\nexecutor: x\n", "```\n"},
+    {"formats", "", "\n    executor: x\n\nb\n", ""},
+    {"formats", "executor: x\nsteps:\n", "- a\n", ""},
+    {"formats", "rally: r\nbranches:\n",
+     "  b#: {steps: [x], exclusive_write: ['*a*/#']}\n", ""},
+    {"formats", "rally: r\nbranches: {a: {steps: [x], exclusive_write: [",
+     "'*#*', ", "]}, b: {steps: [x], exclusive_write: ['/x']}}"},
+    {"formats", "{\"work_branch\":\"b\",\"acceptance\":[],\"tasks\":[",
+     "{\"id\":\"#\",\"commands\":[\"x\"]},", "{}]}"},
+    {"formats", "{\"kind\":\"ask\",\"actions\":[{\"cmd\":\"kubectl get ", "x ",
+     "\"}]}"},
+    {"glob", "", "*a", "\nb"},
     {"json_task", "{\"prompt\":\"", "\\u65e5", "\"}"},
     {"json_task", "", "[", ""},
     {"json_task", "{\"prompt\":\"x\",\"env\":{\"A\":\"\"", ",\"A#\":\"x\"",
@@ -85,6 +100,12 @@ static const struct large {
     {"headers", "{\"error\":", "[", ""},
     {"headers", "$JS.ACK.", "1.", ""},
     {"judge", "\x01{\"steps\":[\"", "a=b -c /d 'e' $(f) ", "\"]}"},
+    {"policy", "signals: [", "{name: a#, points: 1, data: []}, ", "]"},
+    {"policy", "light_programs: [", "a#, ", "]"},
+    {"policy", "affinity: {cloud: [", "A#, ", "]}"},
+    {"policy", "signals: [{words: [", "a#, ", "]}]"},
+    {"policy", "executors: {", "a#: local.default, ", "}"},
+    {"policy", "prices: {", "local.a#: 1, ", "}"},
     {"decide", "\x10", "local: ", ""},
     {"decide", "\x10", "a=b ", ""},
     {"decide", "\x10", "x://y/", ""},

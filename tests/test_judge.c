@@ -4,8 +4,8 @@
 #include "lib/str.h"
 #include "lib/subject.h"
 #include "router/fleet.h"
-#include "router/policy.h"
 #include "router/router.h"
+#include "router/setup.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -52,7 +52,7 @@ static struct judgement
 judge_arrival(const struct arrival *a)
 {
     struct rules_of_house rules = {policy_default(), extra_lanes};
-    struct facts facts = {.known = true, .codespace_available = true};
+    struct facts facts = {.known = true, .codespace_configured = true};
     struct judgement j;
 
     judge(a, &rules, &facts, NOW_MS, pool, &j);
@@ -192,12 +192,26 @@ the_twenty_first_delivery_is_dead_before_it_is_parsed(void **state)
 
 /* --- fleet ---------------------------------------------------------------- */
 
+static const char *default_lane[] = {"default"};
+
+static bool
+serves(const struct facts *f, const char *lane)
+{
+    for (size_t i = 0; i < f->n_lanes; i++)
+        if (strcmp(f->lanes[i], lane) == 0)
+            return true;
+    return false;
+}
+
 static void
 hear(struct fleet *f, const char *backend, const char *worker, uint32_t running,
      int64_t now_ms)
 {
-    struct heartbeat hb = {
-        .backend = backend, .worker = worker, .running_count = running};
+    struct heartbeat hb = {.backend = backend,
+                           .worker = worker,
+                           .lanes = default_lane,
+                           .n_lanes = 1,
+                           .running_count = running};
 
     fleet_hear(f, &hb, now_ms);
 }
@@ -217,13 +231,13 @@ running_tasks_of_local_workers_add_up_until_they_fall_silent(void **state)
     hear(f, "codespace", "a", 5, 1000);
     fleet_facts(f, 9000, &facts);
     assert_int_equal(facts.running_local, 5);
-    assert_true(facts.codespace_available);
-    assert_false(facts.secutools_available);
+    assert_true(serves(&facts, "codespace.default"));
+    assert_int_equal(facts.n_lanes, 2);
     hear(f, "local", "a", 1, 2000);
     fleet_facts(f, 9000, &facts);
     assert_int_equal(facts.running_local, 4);
     fleet_facts(f, 31001, &facts);
-    assert_false(facts.codespace_available);
+    assert_false(serves(&facts, "codespace.default"));
     assert_int_equal(facts.running_local, 4);
     fleet_facts(f, 32001, &facts);
     assert_int_equal(facts.running_local, 3);
@@ -235,23 +249,64 @@ running_tasks_of_local_workers_add_up_until_they_fall_silent(void **state)
 static void
 a_worker_that_stops_or_drains_is_not_available(void **state)
 {
-    struct heartbeat hb = {.backend = "secutools", .worker = "w"};
+    struct heartbeat hb = {.backend = "secutools",
+                           .worker = "w",
+                           .lanes = default_lane,
+                           .n_lanes = 1};
     struct fleet *f = fleet_new();
     struct facts facts;
 
     (void)state;
     fleet_hear(f, &hb, 0);
     fleet_facts(f, 0, &facts);
-    assert_true(facts.secutools_available);
+    assert_true(serves(&facts, "secutools.default"));
     hb.draining = true;
     fleet_hear(f, &hb, 0);
     fleet_facts(f, 0, &facts);
-    assert_false(facts.secutools_available);
+    assert_int_equal(facts.n_lanes, 0);
     hb.stopped = true;
     fleet_hear(f, &hb, 0);
     assert_int_equal(fleet_size(f), 0);
     fleet_hear(f, &hb, 0); /* unknown by now */
     assert_int_equal(fleet_size(f), 0);
+    fleet_free(f);
+}
+
+static void
+the_facts_name_the_lanes_and_the_memory_of_open_workers(void **state)
+{
+    static const char *lanes[] = {"gpu", "no token", "auto", "gpu"};
+    struct heartbeat hb = {.backend = "local",
+                           .worker = "a",
+                           .lanes = lanes,
+                           .n_lanes = 4,
+                           .memory_free_bytes = 1000};
+    struct fleet *f = fleet_new();
+    struct facts facts;
+
+    (void)state;
+    fleet_hear(f, &hb, 0);
+    hear(f, "local", "b", 0, 0);
+    fleet_facts(f, 0, &facts);
+    assert_int_equal(facts.n_lanes, 3);
+    assert_true(serves(&facts, "local.gpu") && serves(&facts, "local.auto") &&
+                serves(&facts, "local.default"));
+    assert_true(facts.local_free_bytes == 1000);
+    hb.n_lanes = 1; /* what it says last counts */
+    hb.memory_free_bytes = 900;
+    fleet_hear(f, &hb, 0);
+    fleet_facts(f, 0, &facts);
+    assert_int_equal(facts.n_lanes, 2);
+    assert_true(facts.local_free_bytes == 900);
+    hb.backend = "codespace"; /* memory elsewhere is not ours */
+    hb.memory_free_bytes = 5000;
+    fleet_hear(f, &hb, 0);
+    hb.backend = "local";
+    hb.draining = true;
+    fleet_hear(f, &hb, 0);
+    fleet_facts(f, 0, &facts);
+    assert_true(facts.local_free_bytes == 0);
+    assert_false(serves(&facts, "local.gpu"));
     fleet_free(f);
 }
 
@@ -278,60 +333,41 @@ the_fleet_is_bounded_and_sums_do_not_overflow(void **state)
     fleet_free(f);
 }
 
-/* --- policy --------------------------------------------------------------- */
+/* --- setup ---------------------------------------------------------------- */
 
-/* Loads a configuration from words like "--router-threshold=3". */
+/* Loads a configuration from one word like "--router-policy=x". */
 static void
-configure(struct holder *h, const char *first, const char *second)
+configure(struct holder *h, const char *word)
 {
-    char *argv[] = {(char *)"test", (char *)"--config=/dev/null", (char *)first,
-                    (char *)second};
+    char *argv[] = {(char *)"test", (char *)"--config=/dev/null", (char *)word};
     struct err e = {0};
-    int argc = second ? 4 : first ? 3 : 2;
 
     *h = (struct holder){0};
-    if (conf_load(h, options, "", argc, argv, &e) < 0)
+    if (conf_load(h, options, "", word ? 3 : 2, argv, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
 static void
-the_default_configuration_is_the_shipped_policy(void **state)
+without_a_file_the_shipped_policy_is_in_force(void **state)
 {
     struct holder h;
     struct policy p;
     struct err e = {0};
 
     (void)state;
-    configure(&h, NULL, NULL);
-    assert_int_equal(policy_from_conf(&h.conf, pool, &p, &e), 0);
+    configure(&h, NULL);
+    assert_int_equal(setup_check(&h.conf, &e), 0);
+    assert_int_equal(setup_policy(&h.conf, pool, &p, &e), 0);
     assert_string_equal(p.version, policy_default()->version);
-    assert_int_equal(p.threshold, 2);
-    assert_int_equal(p.n_executors, 3);
-    conf_free(&h, options);
-
-    configure(&h, "--router-threshold=3", "--router-executors=x=local.gpu");
-    assert_int_equal(policy_from_conf(&h.conf, pool, &p, &e), 0);
-    assert_string_not_equal(p.version, policy_default()->version);
-    assert_int_equal(p.threshold, 3);
-    assert_int_equal(p.n_executors, 1);
-    assert_string_equal(p.executors[0].executor, "x");
-    assert_string_equal(p.executors[0].backend, "local");
-    assert_string_equal(p.executors[0].lane, "gpu");
     conf_free(&h, options);
 }
 
 static void
-a_policy_that_makes_no_sense_is_refused(void **state)
+a_configuration_that_makes_no_sense_is_refused(void **state)
 {
-    static const char *const words[] = {"--router-when-unavailable=perhaps",
-                                        "--router-executors=x",
-                                        "--router-executors=x=gke.default",
-                                        "--router-executors==local.x",
-                                        "--router-executors=x=local.",
-                                        "--router-backends=gke",
-                                        "--bus-lanes=local",
-                                        "--bus-lanes=local.a.b",
-                                        "--router-local-runtime=11m"};
+    static const char *const words[] = {
+        "--router-backends=gke", "--bus-lanes=local", "--bus-lanes=local.a.b",
+        "--router-policy=/nowhere/policy.yaml", "--router-policy=Makefile"};
 
     (void)state;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
@@ -339,10 +375,11 @@ a_policy_that_makes_no_sense_is_refused(void **state)
         struct policy p;
         struct err e = {0};
 
-        configure(&h, words[i], NULL);
-        if (policy_from_conf(&h.conf, pool, &p, &e) == 0)
+        configure(&h, words[i]);
+        if (setup_check(&h.conf, &e) == 0 &&
+            setup_policy(&h.conf, pool, &p, &e) == 0)
             fail_msg("accepted: %s", words[i]);
-        assert_int_equal(e.code, ERR_INVALID);
+        assert_true(*e.msg);
         conf_free(&h, options);
     }
 }
@@ -362,8 +399,9 @@ main(void)
         TEST(running_tasks_of_local_workers_add_up_until_they_fall_silent),
         TEST(a_worker_that_stops_or_drains_is_not_available),
         TEST(the_fleet_is_bounded_and_sums_do_not_overflow),
-        TEST(the_default_configuration_is_the_shipped_policy),
-        TEST(a_policy_that_makes_no_sense_is_refused),
+        TEST(the_facts_name_the_lanes_and_the_memory_of_open_workers),
+        TEST(without_a_file_the_shipped_policy_is_in_force),
+        TEST(a_configuration_that_makes_no_sense_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

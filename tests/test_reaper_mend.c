@@ -460,6 +460,7 @@ who_waits_is_told_why(void **state)
     o = until_state(f, "t3", "blocked");
     assert_string_equal(text_of(o, "reason"),
                         "waits until 2100-01-01T00:00:00.000Z");
+    assert_string_equal(text_of(json_object_get(o, "waits"), "for"), "time");
     json_decref(o);
 }
 

@@ -398,12 +398,15 @@ a_held_task_is_settled_and_goes_nowhere(void **state)
 static void
 beat(struct fixture *f, const char *subject, const char *backend)
 {
+    const char *lanes[] = {"default"};
     struct heartbeat hb;
     struct str data = {0};
 
     codec_init(CODEC_HEARTBEAT, &hb);
     hb.worker = "w1";
     hb.backend = backend;
+    hb.lanes = lanes;
+    hb.n_lanes = 1;
     codec_encode(CODEC_HEARTBEAT, &hb, &data);
     bus_send(f->bus, subject, data.data, data.len);
     str_free(&data);

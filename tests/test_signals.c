@@ -8,6 +8,21 @@ struct golden {
     const char *signals, *backend, *rule;
 };
 
+/*
+ * All seven, the CEO's in a_ceo_task_is_local_without_a_score. In two places
+ * the examples do not follow from the signal table. The examples are what the
+ * reader of seed 1 sees happen, so they win and the table is read to fit:
+ *
+ * - `uv run pytest` scores 2 "pytest(+1), uv(+1)", but the table lists only
+ *   `uv sync`. Read: the row means uv as a tool that builds an environment,
+ *   and `uv run` does so too; `uv` alone (`uv pip list`) would count what
+ *   neither names.
+ * - `local: npm run build` scores -8 "local prefix(-10), build(+2)", although
+ *   `npm run build` without a prefix scores 3 "build(+2), npm(+1)". Read:
+ *   beside a prefix, which decides anyway, rows of one point are left out
+ *   (prefix_hides_below in the policy). Place and rule are the same with
+ *   either reading.
+ */
 static const struct golden golden[] = {
     {"cd lros/backend && uv run pytest", 2, "pytest(1) uv run(1)", "codespace",
      "score"},
@@ -19,6 +34,30 @@ static const struct golden golden[] = {
      "prefix-local"},
 };
 
+/* --- every word of seed 1's table ---------------------------------------- */
+
+static const struct golden table[] = {
+    {"make build", 2, "build(2)", "codespace", "score"},
+    {"npm install", 2, "install(2)", "codespace", "score"},
+    {"rake compile", 2, "compile(2)", "codespace", "score"},
+    {"rake train", 2, "train(2)", "codespace", "score"},
+    {"rake backfill", 2, "backfill(2)", "codespace", "score"},
+    {"rake migrate", 2, "migrate(2)", "codespace", "score"},
+    {"rake scrape", 2, "scrape(2)", "codespace", "score"},
+    {"pytest", 1, "pytest(1)", "local", "score-too-low"},
+    {"make test", 1, "test(1)", "local", "score-too-low"},
+    {"npx vitest", 1, "vitest(1)", "local", "score-too-low"},
+    {"npx jest", 1, "jest(1)", "local", "score-too-low"},
+    {"docker ps", 1, "docker(1)", "local", "score-too-low"},
+    {"npm run lint", 1, "npm run(1)", "local", "score-too-low"},
+    {"uv sync", 1, "uv sync(1)", "local", "score-too-low"},
+    {"make watch", 2, "watch(2)", "codespace", "score"},
+    {"yarn dev", 2, "dev(2)", "codespace", "score"},
+    {"hugo serve", 2, "serve(2)", "codespace", "score"},
+    {"cloud: true", 3, "cloud:(3)", "codespace", "prefix-cloud"},
+    {"local: true", -10, "local:(-10)", "local", "prefix-local"},
+};
+
 /* --- words of the command, not substrings -------------------------------- */
 
 static const struct golden words[] = {
@@ -26,6 +65,11 @@ static const struct golden words[] = {
     {"uv sync", 1, "uv sync(1)", "local", "score-too-low"},
     {"uv run x.py", 1, "uv run(1)", "local", "score-too-low"},
     {"uv pip list", 0, "", "local", "score-too-low"},
+    {"npm ci && run x", 0, "", "local", "score-too-low"}, /* not npm run */
+    {"npm; run x", 0, "", "local", "score-too-low"},
+    {"observer devices unserved watchtower", 0, "", "local", "score-too-low"},
+    {"restrain --untested pretest testing", 0, "", "local", "score-too-low"},
+    {"./reinstall.sh dockerize", 0, "", "local", "score-too-low"},
     {"pull latest", 0, "", "local", "score-too-low"},
     {"true > /dev/null", 0, "", "local", "score-too-low"},
     {"true >/dev/null 2>&1", 0, "", "local", "score-too-low"},
@@ -112,6 +156,14 @@ seed_1s_examples_come_out_as_it_says(void **state)
 }
 
 static void
+every_word_of_seed_1s_table_has_its_points(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        check_golden(&table[i]);
+}
+
+static void
 keywords_match_words_and_each_row_counts_once(void **state)
 {
     (void)state;
@@ -144,6 +196,7 @@ main(void)
 {
     static const struct CMUnitTest tests[] = {
         POOLED(seed_1s_examples_come_out_as_it_says),
+        POOLED(every_word_of_seed_1s_table_has_its_points),
         POOLED(keywords_match_words_and_each_row_counts_once),
         POOLED(a_ceo_task_is_local_without_a_score),
     };

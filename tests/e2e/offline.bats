@@ -42,6 +42,47 @@ teardown() { shunt down --timeout 30s 3>&-; }
 	shunt decide --json --agent CEO -- 'think hard' | jq -e '.backend == "local" and .score == null'
 }
 
+@test "decide prints the template of the routing protocol" {
+	LC_ALL=ja_JP.UTF-8 run shunt decide --agent Rally -- 'cd lros/backend && uv run pytest'
+	[ "$status" -eq 0 ]
+	diff - <(head -n 14 <<<"$output") <<-'END'
+		## ルーティング判定
+
+		タスク: cd lros/backend && uv run pytest
+		担当エージェント: Rally
+
+		### Agent Affinity: depends
+		### Signal Score:
+		- test: +1 (pytest)
+		- toolchain: +1 (uv run)
+		- Total: 2
+
+		### 判定: CLOUD
+		### 実行: cs run "cd lros/backend && uv run pytest"
+
+	END
+	run shunt decide -- 'local: npm run build'
+	diff - <(head -n 14 <<<"$output") <<-'END'
+		## Routing decision
+
+		Task: npm run build
+		Agent: none
+
+		### Agent Affinity: -
+		### Signal Score:
+		- build: +2 (build)
+		- local-prefix: -10 (local:)
+		- Total: -8
+
+		### Decision: LOCAL
+		### Run: locally
+
+	END
+	run shunt decide --backend secutools -- true
+	[ "$status" -eq 6 ]
+	[[ $output == *'### Decision: REJECTED'* ]]
+}
+
 @test "unknown commands and flags exit 2 and suggest" {
 	run shunt sbumit
 	[ "$status" -eq 2 ]

@@ -2,11 +2,17 @@
 #include "router/judge.h"
 #include "tests/fuzz/fuzz.h"
 
+static const char *const lanes_alive[] = {"codespace.default",
+                                          "secutools.auto"};
+
 static const struct facts facts[] = {
-    {0, false, false, false},
-    {0, false, false, true},
-    {1, true, false, true},
-    {3, true, true, true},
+    {.known = false},
+    {.known = true},
+    {.known = true,
+     .running_local = 1,
+     .codespace_configured = true,
+     .local_free_bytes = 1},
+    {.known = true, .running_local = 3, .lanes = lanes_alive, .n_lanes = 2},
 };
 
 /* A policy whose three ways of dealing with absent backends are all seen. */
@@ -98,9 +104,9 @@ fuzz_judge(const uint8_t *data, size_t size)
 /* --- a command line ------------------------------------------------------- */
 
 static void
-ask(struct fuzz *f, uint8_t switches, const char *text, struct decision *out)
+ask(struct fuzz *f, uint8_t switches, const struct policy *policy,
+    const char *text, struct decision *out)
 {
-    struct policy policy = policy_of(switches);
     const char *argv[] = {text, "x"};
     struct step step;
     struct task t;
@@ -120,7 +126,7 @@ ask(struct fuzz *f, uint8_t switches, const char *text, struct decision *out)
         t.n_steps = 1;
         t.command = switches & 16 ? text : "";
     }
-    decide(&t, &facts[switches % 4], &policy, f->pool, out);
+    decide(&t, &facts[switches % 4], policy, f->pool, out);
 }
 
 void
@@ -128,17 +134,45 @@ fuzz_decide(const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin();
     uint8_t switches = size ? *data : 0;
+    struct policy policy = policy_of(switches);
     char *text = size ? fuzz_text(&f, data + 1, size - 1) : (char *)"";
     struct decision one, two;
     json_t *a, *b;
 
-    ask(&f, switches, text, &one);
-    ask(&f, switches, text, &two);
+    ask(&f, switches, &policy, text, &one);
+    ask(&f, switches, &policy, text, &two);
     good_decision(&f, &one);
     a = codec_to_json(CODEC_DECISION, &one);
     b = codec_to_json(CODEC_DECISION, &two);
     FUZZ_NEED(json_equal(a, b));
     json_decref(a);
     json_decref(b);
+    fuzz_end(&f);
+}
+
+/* --- a policy ------------------------------------------------------------- */
+
+/* Whatever a policy says, each kind of task is decided by it. */
+void
+fuzz_policy(const uint8_t *data, size_t size)
+{
+    static const char *const commands[] = {
+        "cd x && uv run pytest", "local: npm run build", "cloud: make test",
+        "docker build . ; yarn watch --dev"};
+    struct fuzz f = fuzz_begin();
+    struct policy policy;
+
+    if (policy_parse("fuzz", (const char *)data, size, f.pool, &policy, &f.e) <
+        0) {
+        (void)fuzz_refused(&f);
+        fuzz_end(&f);
+        return;
+    }
+    for (uint8_t i = 0; i < 16; i++) {
+        struct decision d;
+
+        ask(&f, (uint8_t)(i % 4 | i % 4 << 4), &policy, commands[i / 4], &d);
+        good_decision(&f, &d);
+    }
     fuzz_end(&f);
 }

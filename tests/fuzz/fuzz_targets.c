@@ -13,6 +13,7 @@ const struct fuzz_target fuzz_targets[] = {
     {"batch", fuzz_batch},
     {"json_task", fuzz_json_task},
     {"formats", fuzz_formats},
+    {"glob", fuzz_glob},
     {"dod", fuzz_dod},
     {"subject", fuzz_subject},
     {"words", fuzz_words},
@@ -20,5 +21,6 @@ const struct fuzz_target fuzz_targets[] = {
     {"headers", fuzz_headers},
     {"judge", fuzz_judge},
     {"decide", fuzz_decide},
+    {"policy", fuzz_policy},
     {NULL, NULL},
 };

@@ -1,6 +1,7 @@
 #include "gateways/formats/formats.h"
 #include "lib/conf_private.h"
 #include "lib/dod.h"
+#include "lib/glob.h"
 #include "lib/subject.h"
 #include "tests/fuzz/fuzz.h"
 #include "workers/local/words.h"
@@ -9,24 +10,67 @@
 
 /* --- formats -------------------------------------------------------------- */
 
+/* What holds of every text, whatever it is called. */
+static void
+read_formats(struct fuzz *f, const char *name, const uint8_t *data, size_t size)
+{
+    size_t len = strlen(name);
+    struct import in;
+
+    if (formats_read(name, data, size, f->pool, &in, &f->e) < 0) {
+        (void)fuzz_refused(f);
+        FUZZ_NEED(strncmp(f->e.msg, name, len) == 0 && f->e.msg[len] == ':');
+        FUZZ_NEED(in.n_tasks == 0 && !in.linked);
+    } else {
+        FUZZ_NEED(*in.format && in.n_tasks > 0);
+        FUZZ_NEED(in.n_tasks <= FORMATS_MAX_TASKS);
+    }
+    for (size_t i = 0; i < in.n_warnings; i++)
+        FUZZ_NEED(strncmp(in.warnings[i], name, len) == 0);
+    formats_link(&in, f->pool);
+    for (size_t i = 0; i < in.n_tasks; i++) {
+        FUZZ_NEED(task_check(&in.tasks[i], &f->e) == 0);
+        fuzz_round_trip(f, CODEC_TASK, &in.tasks[i]);
+    }
+}
+
 void
 fuzz_formats(const uint8_t *data, size_t size)
 {
-    struct fuzz f = fuzz_begin();
-    struct import in;
+    static const char *const names[] = {"fuzz", "fuzz.md", "fuzz.yaml"};
 
-    if (formats_read("fuzz", data, size, f.pool, &in, &f.e) < 0) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct fuzz f = fuzz_begin();
+
+        read_formats(&f, names[i], data, size);
+        fuzz_end(&f);
+    }
+}
+
+/* --- globs ---------------------------------------------------------------- */
+
+/* Two patterns, a line each. */
+void
+fuzz_glob(const uint8_t *data, size_t size)
+{
+    struct fuzz f = fuzz_begin();
+    char *a = fuzz_text(&f, data, size), *b = strchr(a, '\n'), path[1024];
+
+    if (b)
+        *b++ = '\0';
+    if (b && glob_check(a, &f.e) == 0 && glob_check(b, &f.e) == 0) {
+        bool both = glob_overlap(a, b, path, sizeof path);
+
+        FUZZ_NEED(both == glob_overlap(b, a, NULL, 0));
+        /* What the example loses, it loses between characters. */
+        if (both && strlen(path) < sizeof path - 8)
+            FUZZ_NEED(glob_match(a, path) && glob_match(b, path));
+        if (!both)
+            FUZZ_NEED(!glob_match(a, b) || !glob_match(b, b));
+        FUZZ_NEED(glob_overlap(a, a, NULL, 0) || strchr(a, '['));
+    } else if (f.e.code != ERR_NONE) {
         (void)fuzz_refused(&f);
-        FUZZ_NEED(in.n_tasks == 0);
-    } else {
-        FUZZ_NEED(*in.format && in.n_tasks > 0);
     }
-    for (size_t i = 0; i < in.n_tasks; i++) {
-        FUZZ_NEED(task_check(&in.tasks[i], &f.e) == 0);
-        fuzz_round_trip(&f, CODEC_TASK, &in.tasks[i]);
-    }
-    for (size_t i = 0; i < in.n_warnings; i++)
-        FUZZ_NEED(strncmp(in.warnings[i], "fuzz:", 5) == 0);
     fuzz_end(&f);
 }
 

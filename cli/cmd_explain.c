@@ -1,0 +1,121 @@
+/*
+ * explain: why a task is where it is, from the ledger.
+ */
+#include "cli/actions.h"
+#include "cli/commands.h"
+#include "cli/judgement.h"
+#include "cli/out.h"
+#include "lib/codec.h"
+
+#include <string.h>
+
+enum { CONNECT_MS = 2000 };
+
+static const char *
+agent_of(const json_t *row)
+{
+    const json_t *task = json_object_get(row, "task");
+
+    return cli_text(json_object_get(task, "hints"), "agent", "");
+}
+
+/* Why the router took no place for it: such a task has no stored decision. */
+static const char *
+refusal_of(const json_t *row)
+{
+    return strcmp(cli_text(row, "state", ""), "rejected") == 0
+               ? cli_text(row, "reason", "rejected")
+               : "";
+}
+
+static void
+print_json(json_t *row)
+{
+    json_t *o = json_object(), *d = json_object_get(row, "decision");
+    static const char *const same[] = {"id", "name", "state", "command"};
+
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (json_object_get(row, same[i]))
+            (void)json_object_set(o, same[i], json_object_get(row, same[i]));
+    if (*agent_of(row))
+        (void)json_object_set_new(o, "agent", json_string(agent_of(row)));
+    if (*refusal_of(row))
+        (void)json_object_set_new(o, "refusal", json_string(refusal_of(row)));
+    if (json_is_object(d))
+        out_complete_decision(d);
+    (void)json_object_set_new(o, "decision",
+                              json_is_object(d)
+                                  ? out_with_schema("decision", json_incref(d))
+                                  : json_null());
+    if (json_object_get(row, "waits"))
+        (void)json_object_set(o, "waits", json_object_get(row, "waits"));
+    else
+        (void)json_object_set_new(o, "waits", json_null());
+    out_json(out_with_schema("explain", o));
+}
+
+static int
+print_text(struct cli *c, const json_t *row, struct err *e)
+{
+    const json_t *d = json_object_get(row, "decision");
+    struct decision decision;
+    struct judged j = {
+        .task = cli_text(row, "command", ""),
+        .agent = agent_of(row),
+        .refusal = refusal_of(row),
+        .state = cli_text(row, "state", ""),
+        .waits = cli_text(json_object_get(row, "waits"), "text", ""),
+    };
+
+    if (json_is_object(d)) {
+        if (codec_from_json(CODEC_DECISION, d, c->pool, &decision, NULL, NULL,
+                            e) < 0)
+            return err_wrap(e, "the stored decision");
+        j.reason = &decision;
+    }
+    judgement_print(&j, judgement_in_japanese());
+    return 0;
+}
+
+/* What the ledger would say of a task that is still in our own spool; NULL if
+ * it is not there. */
+static json_t *
+spooled(struct cli *c, const char *selector)
+{
+    char id[TASK_ID_SIZE];
+
+    if (!actions_spooled(c, selector, id))
+        return NULL;
+    return json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "state", "submitted",
+                     "waits", "for", "broker", "text",
+                     "is spooled here, not sent to a broker yet");
+}
+
+int
+cmd_explain(struct cli *c, const struct args *a)
+{
+    json_t *row = NULL;
+    struct err e = {0};
+    int rc;
+
+    if (a->n_words != 1 || a->dashes)
+        return cli_usage(c, "one task is wanted: an id, its beginning, a name "
+                            "or last");
+    if (cli_connect(c, CONNECT_MS, &e) < 0)
+        row = spooled(c, a->words[0]);
+    rc = row ? RC_OK : cli_need_broker(c, 0);
+    if (rc)
+        return rc;
+    if (!row)
+        cli_drain_spool(c);
+    if (!row && cli_show(c, a->words[0], &row, &e) < 0)
+        return cli_fail_err("explain", a->words[0], &e,
+                            e.code == ERR_UNAVAILABLE ? "shunt status"
+                                                      : "shunt ls");
+    if (c->json)
+        print_json(row);
+    else if (print_text(c, row, &e) < 0)
+        rc = cli_fail_err("explain", a->words[0], &e, "shunt show");
+    json_decref(row);
+    return rc;
+}

@@ -1,0 +1,219 @@
+/*
+ * route replay: past tasks, judged by another policy.
+ */
+#include "cli/commands.h"
+#include "cli/out.h"
+#include "cli/routing.h"
+#include "lib/codec.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CONNECT_MS = 2000, PLACE_SIZE = 192 };
+
+static struct {
+    const char *policy;
+    int64_t since_ms;
+} flags = {.since_ms = INT64_C(30) * 86400 * 1000};
+
+const struct arg_opt route_opts[] = {
+    {"policy", 0, "FILE", "judge by this policy; else by the router's",
+     ARG_TEXT, &flags.policy, 0, 0, NULL, NULL},
+    {"since", 0, "TIME", "tasks of the last so long; 30d", ARG_MS,
+     &flags.since_ms, 0, 0, NULL, NULL},
+    ARG_END,
+};
+
+struct replay {
+    struct cli *c;
+    struct policy policy;
+    struct mem_pool *pool;   /* of the task at hand */
+    struct out_table *table; /* NULL: no row yet */
+    int64_t tasks, changed, skipped;
+};
+
+/* --- judging anew --------------------------------------------------------- */
+
+/*
+ * What is known of the fleet at that time: how many tasks ran here if that
+ * counted, and which backend was missing. Whatever the decision does not tell
+ * is taken to have been there.
+ */
+static struct facts
+facts_then(const struct decision *was)
+{
+    struct facts f = {.known = true,
+                      .codespace_configured = true,
+                      .secutools_configured = true};
+
+    for (size_t i = 0; i < was->n_signals; i++) {
+        unsigned running;
+
+        if (sscanf(was->signals[i].match, "%9u running here", &running) == 1)
+            f.running_local = running;
+    }
+    if (strcmp(was->wanted, "codespace") == 0)
+        f.codespace_configured = false;
+    if (strcmp(was->wanted, "secutools") == 0)
+        f.secutools_configured = false;
+    return f;
+}
+
+static bool
+goes_elsewhere(const struct decision *was, const struct decision *now)
+{
+    return was->rejected != now->rejected ||
+           strcmp(was->backend, now->backend) != 0 ||
+           strcmp(was->lane, now->lane) != 0;
+}
+
+/* --- telling -------------------------------------------------------------- */
+
+static const char *
+place_text(const struct decision *d, char out[PLACE_SIZE])
+{
+    if (d->rejected)
+        (void)snprintf(out, PLACE_SIZE, "rejected (%.60s)", d->rule);
+    else
+        (void)snprintf(out, PLACE_SIZE, "%.40s.%.40s (%.60s)", d->backend,
+                       d->lane, d->rule);
+    return out;
+}
+
+static json_t *
+complete_json(const struct decision *d)
+{
+    json_t *o = codec_to_json(CODEC_DECISION, d);
+
+    out_complete_decision(o);
+    return o;
+}
+
+static void
+tell(struct replay *r, const json_t *row, const struct decision *was,
+     const struct decision *now)
+{
+    static const char *const heads[] = {"ID", "NAME", "WAS", "WOULD BE"};
+    char from[PLACE_SIZE], to[PLACE_SIZE];
+    const char *cells[] = {cli_text(row, "id", ""), cli_text(row, "name", NULL),
+                           place_text(was, from), place_text(now, to)};
+
+    if (!r->c->json) {
+        if (!r->table)
+            r->table = out_table_new(heads, 4);
+        out_table_row(r->table, cells);
+        return;
+    }
+    out_json_line(out_with_schema(
+        "replay",
+        json_pack("{s:s, s:s, s:o, s:o}", "id", cells[0], "name",
+                  cli_text(row, "name", ""), "was", complete_json(was),
+                  "would_be", complete_json(now))));
+}
+
+static void
+tell_sum(const struct replay *r)
+{
+    if (r->c->json) {
+        out_json_line(out_with_schema(
+            "replay_summary",
+            json_pack("{s:s, s:I, s:I, s:I}", "policy", r->policy.version,
+                      "tasks", (json_int_t)r->tasks, "changed",
+                      (json_int_t)r->changed, "skipped",
+                      (json_int_t)r->skipped)));
+        return;
+    }
+    (void)printf("%lld of %lld tasks would change\n", (long long)r->changed,
+                 (long long)r->tasks);
+    if (r->skipped)
+        cli_say(r->c,
+                "%lld more could not be judged: the ledger's answer does "
+                "not hold them",
+                (long long)r->skipped);
+    cli_say(r->c,
+            "judged by policy %s; the facts of that time are not kept, "
+            "only what their decisions tell of them",
+            r->policy.version);
+}
+
+/* --- asking --------------------------------------------------------------- */
+
+static void
+judge_row(struct replay *r, const json_t *row)
+{
+    const json_t *task = json_object_get(row, "task");
+    struct decision was, now;
+    struct facts facts;
+    struct task t;
+    struct err e = {0};
+
+    mem_pool_reset(r->pool);
+    if (!task ||
+        codec_from_json(CODEC_TASK, task, r->pool, &t, NULL, NULL, &e) < 0 ||
+        codec_from_json(CODEC_DECISION, json_object_get(row, "decision"),
+                        r->pool, &was, NULL, NULL, &e) < 0) {
+        r->skipped++;
+        return;
+    }
+    facts = facts_then(&was);
+    decide(&t, &facts, &r->policy, r->pool, &now);
+    r->tasks++;
+    if (!goes_elsewhere(&was, &now))
+        return;
+    r->changed++;
+    tell(r, row, &was, &now);
+}
+
+static int
+judge_all(struct replay *r, struct err *e)
+{
+    int64_t since = str_wall_ms() - flags.since_ms, before = 0;
+
+    do {
+        json_t *reply = NULL, *row;
+        size_t i;
+
+        if (cli_ask(r->c, "decisions",
+                    json_pack("{s:I, s:I}", "since_ms", (json_int_t)since,
+                              "before", (json_int_t)before),
+                    &reply, e) < 0)
+            return -1;
+        json_array_foreach(json_object_get(reply, "tasks"), i, row)
+        {
+            judge_row(r, row);
+        }
+        before = cli_int(reply, "next", 0);
+        json_decref(reply);
+    } while (before > 0);
+    return 0;
+}
+
+static int
+replay(struct cli *c)
+{
+    struct replay r = {.c = c};
+    struct err e = {0};
+    int rc = routing_policy(c, flags.policy, &r.policy);
+
+    if (!rc)
+        rc = cli_need_broker(c, CONNECT_MS);
+    if (rc)
+        return rc;
+    r.pool = mem_pool_new();
+    if (judge_all(&r, &e) < 0)
+        rc = cli_fail_err("replay", NULL, &e, "shunt status");
+    if (r.table)
+        out_table_end(r.table);
+    if (!rc)
+        tell_sum(&r);
+    mem_pool_free(r.pool);
+    return rc;
+}
+
+int
+cmd_route(struct cli *c, const struct args *a)
+{
+    if (a->n_words != 1 || a->dashes || strcmp(a->words[0], "replay") != 0)
+        return cli_usage(c, "the one thing to do is replay");
+    return replay(c);
+}

@@ -1,0 +1,736 @@
+#include "router/policy_private.h"
+
+#include "lib/str.h"
+#include "lib/subject.h"
+#include "lib/yaml.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    VERSION_MOST = 40,
+    NAME_MOST = 40,
+    DAY_MS = 86400 * 1000,
+    USD_MOST = 10000, /* an hour */
+};
+
+/* A policy while it is read. */
+struct reader {
+    const char *name; /* of the file */
+    struct mem_pool *pool;
+    struct policy *p;
+    /* While their number is not known yet. */
+    struct keyword *keywords;
+    size_t cap_keywords;
+};
+
+/* One key of a map: how its value is read into the struct at `to`. */
+struct key {
+    const char *name;
+    int (*read)(struct reader *r, const struct key *k,
+                const struct yaml_node *n, void *to, struct err *e);
+    size_t offset;
+    uint64_t least, most;
+    bool needed;
+};
+
+/* --- maps ----------------------------------------------------------------- */
+
+/* "a, b, c" */
+static const char *
+names_of(const struct reader *r, const struct key *keys, size_t n)
+{
+    const char *text = keys[0].name;
+
+    for (size_t i = 1; i < n; i++)
+        text = mem_pool_printf(r->pool, "%s, %s", text, keys[i].name);
+    return text;
+}
+
+static int
+expect(const struct reader *r, const struct yaml_node *n, enum yaml_kind kind,
+       const char *what, const char *wanted, struct err *e)
+{
+    if (n->kind == kind && !yaml_is_null(n))
+        return 0;
+    return yaml_error(r->name, n, e, "%s: %s is expected here, not %s", what,
+                      wanted, yaml_kind_words(n));
+}
+
+/* Reads the map n, of which what is the name, key by key into *to. */
+static int
+read_map(struct reader *r, const struct yaml_node *n, const char *what,
+         const struct key *keys, size_t n_keys, void *to, struct err *e)
+{
+    if (expect(r, n, YAML_MAP, what, "a map", e) < 0)
+        return -1;
+    for (const struct yaml_node *v = n->first; v; v = v->next) {
+        size_t i = 0;
+
+        while (i < n_keys && strcmp(keys[i].name, v->key->text) != 0)
+            i++;
+        if (i == n_keys)
+            return yaml_error(r->name, v->key, e,
+                              "%s: unknown key %.40s; known are %s", what,
+                              v->key->text, names_of(r, keys, n_keys));
+        if (keys[i].read(r, &keys[i], v, (char *)to + keys[i].offset, e) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < n_keys; i++)
+        if (keys[i].needed && !yaml_get(n, keys[i].name))
+            return yaml_error(r->name, n, e,
+                              "%s: %s is missing; etc/policy.yaml shows it",
+                              what, keys[i].name);
+    return 0;
+}
+
+/* --- single values -------------------------------------------------------- */
+
+static int
+bad_value(const struct reader *r, const struct key *k,
+          const struct yaml_node *n, const char *wanted, struct err *e)
+{
+    if (n->kind != YAML_SCALAR || yaml_is_null(n))
+        return yaml_error(r->name, n, e, "%s: %s is expected, not %s", k->name,
+                          wanted, yaml_kind_words(n));
+    return yaml_error(r->name, n, e, "%s: %s is expected, not '%.40s'", k->name,
+                      wanted, n->text);
+}
+
+/* A value that may be false: the condition is not asked. */
+static bool
+is_off(const struct yaml_node *n)
+{
+    return n->kind == YAML_SCALAR && !n->quoted &&
+           strcasecmp(n->text, "false") == 0;
+}
+
+static int
+read_bool(struct reader *r, const struct key *k, const struct yaml_node *n,
+          void *to, struct err *e)
+{
+    bool on = n->kind == YAML_SCALAR && strcasecmp(n->text, "true") == 0;
+
+    if (n->quoted || (!on && !is_off(n)))
+        return bad_value(r, k, n, "true or false", e);
+    *(bool *)to = on;
+    return 0;
+}
+
+static int
+read_ms(struct reader *r, const struct key *k, const struct yaml_node *n,
+        void *to, struct err *e)
+{
+    uint64_t ms = 0;
+
+    if (is_off(n))
+        return 0;
+    if (n->kind != YAML_SCALAR || !str_to_ms(n->text, &ms) || ms < k->least ||
+        ms > k->most)
+        return bad_value(r, k, n, "a duration (10m, at most 1d) or false", e);
+    *(uint64_t *)to = ms;
+    return 0;
+}
+
+static int
+read_size(struct reader *r, const struct key *k, const struct yaml_node *n,
+          void *to, struct err *e)
+{
+    uint64_t bytes = 0;
+
+    if (is_off(n))
+        return 0;
+    if (n->kind != YAML_SCALAR || !str_to_bytes(n->text, &bytes) ||
+        bytes < k->least || bytes > k->most)
+        return bad_value(r, k, n, "a size (8G, at most 1T) or false", e);
+    *(uint64_t *)to = bytes;
+    return 0;
+}
+
+static int
+read_count(struct reader *r, const struct key *k, const struct yaml_node *n,
+           void *to, struct err *e)
+{
+    uint64_t count = 0;
+
+    if (is_off(n))
+        return 0;
+    if (n->kind != YAML_SCALAR ||
+        !str_to_u64(n->text, k->least, k->most, &count))
+        return bad_value(r, k, n, "a whole number from 1 to 10000, or false",
+                         e);
+    *(uint32_t *)to = (uint32_t)count;
+    return 0;
+}
+
+/* Points, with a sign if they are taken off. */
+static int
+read_points(struct reader *r, const struct key *k, const struct yaml_node *n,
+            void *to, struct err *e)
+{
+    const char *text = n->text;
+    bool minus = *text == '-';
+    uint64_t points = 0;
+
+    if (n->kind != YAML_SCALAR ||
+        !str_to_u64(text + (minus || *text == '+'), k->least, POLICY_POINTS_MAX,
+                    &points))
+        return bad_value(r, k, n,
+                         k->least ? "a whole number from -100 to 100, not 0,"
+                                  : "a whole number from -100 to 100",
+                         e);
+    *(int32_t *)to = minus ? -(int32_t)points : (int32_t)points;
+    return 0;
+}
+
+static bool
+is_line(const char *text, size_t most)
+{
+    size_t len = strlen(text);
+
+    if (len == 0 || len > most)
+        return false;
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text))
+            return false;
+    return true;
+}
+
+/* A line of text for people. */
+static int
+read_line(struct reader *r, const struct key *k, const struct yaml_node *n,
+          void *to, struct err *e)
+{
+    if (n->kind != YAML_SCALAR || yaml_is_null(n) ||
+        !is_line(n->text, (size_t)k->most))
+        return bad_value(r, k, n, "a line of at most 40 characters", e);
+    *(const char **)to = n->text;
+    return 0;
+}
+
+static int
+read_unavailable(struct reader *r, const struct key *k,
+                 const struct yaml_node *n, void *to, struct err *e)
+{
+    static const char *const words[] = {[UNAVAILABLE_LOCAL] = "local",
+                                        [UNAVAILABLE_QUEUE] = "queue",
+                                        [UNAVAILABLE_REJECT] = "reject"};
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(words[i], n->text) != 0)
+            continue;
+        *(enum when_unavailable *)to = (enum when_unavailable)i;
+        return 0;
+    }
+    return bad_value(r, k, n, "local, queue or reject", e);
+}
+
+/* --- lists of words ------------------------------------------------------- */
+
+/* Reads a list of texts that ok accepts; what is the word for one of them. */
+static int
+read_texts(struct reader *r, const struct yaml_node *n, const char *what,
+           bool (*ok)(const char *text), const char *wanted, const char ***out,
+           size_t *n_out, struct err *e)
+{
+    const char **list;
+    size_t i = 0;
+
+    if (expect(r, n, YAML_LIST, what, "a list", e) < 0)
+        return -1;
+    list = mem_pool_alloc(r->pool, n->n * sizeof *list);
+    for (const struct yaml_node *v = n->first; v; v = v->next) {
+        if (v->kind != YAML_SCALAR || !ok(v->text))
+            return yaml_error(
+                r->name, v, e, "%s: %s is expected, not %s%.40s", what, wanted,
+                v->kind == YAML_SCALAR ? "" : yaml_kind_words(v), v->text);
+        list[i++] = v->text;
+    }
+    *out = list;
+    *n_out = i;
+    return 0;
+}
+
+/* Refuses what a list holds twice. */
+static int
+refuse_twice(struct reader *r, const struct yaml_node *list, const char *what,
+             struct word_set *set, struct err *e)
+{
+    for (const struct yaml_node *v = list->first; v; v = v->next)
+        if (!word_set_add(set, v->text))
+            return yaml_error(r->name, v, e,
+                              "%s: %.60s stands there twice; keep one", what,
+                              v->text);
+    return 0;
+}
+
+/*
+ * As words of a command look when they are compared: lower case, one part.
+ * Anything else would never match, which is certainly not what was meant.
+ */
+static bool
+is_word(const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len == 0 || len >= POLICY_WORD_SIZE)
+        return false;
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+
+        if (isupper(c) || iscntrl(c) || strchr(" .:-_/=\\;|&()<>{}\"'`$,#", c))
+            return false;
+    }
+    return true;
+}
+
+static int
+read_set(struct reader *r, const struct key *k, const struct yaml_node *n,
+         void *to, struct err *e)
+{
+    struct word_set *set = to;
+    const char **list;
+    size_t len;
+
+    if (read_texts(r, n, k->name, is_word,
+                   "a word in lower case without any of . : - _ /", &list, &len,
+                   e) < 0)
+        return -1;
+    word_set_init(set, len, r->pool);
+    return refuse_twice(r, n, k->name, set, e);
+}
+
+static bool
+is_provider(const char *text)
+{
+    for (const char *p = text; *p; p++)
+        if (isupper((unsigned char)*p))
+            return false;
+    return subject_token_ok(text) && strcmp(text, "auto") != 0 &&
+           strcmp(text, "claude-code") != 0;
+}
+
+static int
+read_providers(struct reader *r, const struct key *k, const struct yaml_node *n,
+               void *to, struct err *e)
+{
+    struct policy *p = to;
+    struct word_set set;
+
+    if (read_texts(r, n, k->name, is_provider,
+                   "a lane's name in lower case, neither auto nor claude-code,",
+                   &p->providers, &p->n_providers, e) < 0)
+        return -1;
+    word_set_init(&set, n->n, r->pool);
+    return refuse_twice(r, n, k->name, &set, e);
+}
+
+/* --- agents, executors, prices -------------------------------------------- */
+
+static bool
+is_agent(const char *text)
+{
+    return is_line(text, NAME_MOST);
+}
+
+/* One of the three lists; names are unique across all of them, as they are
+ * compared: without case. */
+static int
+read_agents(struct reader *r, const struct key *k, const struct yaml_node *n,
+            void *to, struct err *e)
+{
+    struct policy *p = to;
+    struct agent_row *all;
+    const char **list;
+    size_t len;
+
+    if (read_texts(r, n, k->name, is_agent, "the name of an agent", &list, &len,
+                   e) < 0)
+        return -1;
+    if (p->n_agents + len > POLICY_AGENTS_MAX)
+        return yaml_error(r->name, n, e, "affinity: more than %d agents",
+                          POLICY_AGENTS_MAX);
+    all = mem_pool_alloc(r->pool, (p->n_agents + len) * sizeof *all);
+    if (p->n_agents)
+        memcpy(all, p->agents, p->n_agents * sizeof *all);
+    p->agents = all;
+    for (const struct yaml_node *v = n->first; v; v = v->next) {
+        if (policy_affinity(p, v->text) != AFFINITY_NONE)
+            return yaml_error(r->name, v, e,
+                              "affinity: %.40s stands there twice; keep one",
+                              v->text);
+        all[p->n_agents++] =
+            (struct agent_row){v->text, (enum affinity)k->least};
+    }
+    return 0;
+}
+
+static int
+read_affinity(struct reader *r, const struct key *k, const struct yaml_node *n,
+              void *to, struct err *e)
+{
+    static const struct key keys[] = {
+        {"cloud", read_agents, 0, AFFINITY_CLOUD, 0, true},
+        {"local", read_agents, 0, AFFINITY_LOCAL, 0, true},
+        {"depends", read_agents, 0, AFFINITY_DEPENDS, 0, true},
+    };
+
+    return read_map(r, n, k->name, keys, sizeof keys / sizeof *keys, to, e);
+}
+
+static int
+read_executors(struct reader *r, const struct key *k, const struct yaml_node *n,
+               void *to, struct err *e)
+{
+    struct policy *p = to;
+    struct executor_lane *list;
+
+    if (expect(r, n, YAML_MAP, k->name, "a map of executor: backend.lane", e) <
+        0)
+        return -1;
+    if (n->n > POLICY_EXECUTORS_MAX)
+        return yaml_error(r->name, n, e, "%s: more than %d", k->name,
+                          POLICY_EXECUTORS_MAX);
+    list = mem_pool_alloc(r->pool, n->n * sizeof *list);
+    p->executors = list;
+    for (const struct yaml_node *v = n->first; v; v = v->next) {
+        const char *dot = strchr(v->text, '.');
+
+        if (!is_line(v->key->text, NAME_MOST))
+            return yaml_error(r->name, v->key, e,
+                              "%s: a name of at most %d characters is expected",
+                              k->name, NAME_MOST);
+        if (v->kind != YAML_SCALAR || !policy_is_place(v->text))
+            return yaml_error(r->name, v, e,
+                              "%s: '%.60s' is no lane; write backend.lane with "
+                              "a backend of local, codespace and secutools",
+                              k->name, v->text);
+        list[p->n_executors++] = (struct executor_lane){
+            .executor = v->key->text,
+            .backend =
+                mem_pool_strndup(r->pool, v->text, (size_t)(dot - v->text)),
+            .lane = dot + 1};
+    }
+    return 0;
+}
+
+/* "0.36", at most six digits behind the point. */
+static bool
+to_usd_micros(const char *text, uint64_t *out)
+{
+    size_t whole = strcspn(text, "."), digits;
+    char buf[16];
+    uint64_t micros = 0;
+
+    if (whole >= sizeof buf)
+        return false;
+    memcpy(buf, text, whole);
+    buf[whole] = '\0';
+    if (!str_to_u64(buf, 0, USD_MOST, out))
+        return false;
+    *out *= 1000000;
+    if (!text[whole])
+        return true;
+    text += whole + 1;
+    digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 6 || text[digits])
+        return false;
+    for (size_t i = 0; i < 6; i++)
+        micros = micros * 10 + (i < digits ? (uint64_t)(text[i] - '0') : 0);
+    *out += micros;
+    return true;
+}
+
+static int
+read_prices(struct reader *r, const struct key *k, const struct yaml_node *n,
+            void *to, struct err *e)
+{
+    struct policy *p = to;
+    struct price *list;
+
+    if (expect(r, n, YAML_MAP, k->name, "a map of backend: dollars an hour",
+               e) < 0)
+        return -1;
+    list = mem_pool_alloc(r->pool, n->n * sizeof *list);
+    p->prices = list;
+    for (const struct yaml_node *v = n->first; v; v = v->next) {
+        struct price *price = &list[p->n_prices++];
+
+        price->place = v->key->text;
+        if (!policy_is_place(price->place) &&
+            !policy_is_backend(price->place, strlen(price->place)))
+            return yaml_error(r->name, v->key, e,
+                              "%s: '%.60s' is neither a backend (local, "
+                              "codespace, secutools) nor a backend.lane",
+                              k->name, price->place);
+        if (v->kind != YAML_SCALAR ||
+            !to_usd_micros(v->text, &price->usd_micros_per_hour))
+            return yaml_error(r->name, v, e,
+                              "%s: '%.40s' is no price; write US dollars an "
+                              "hour, as in 0.36, at most %d",
+                              k->name, v->text, USD_MOST);
+    }
+    return 0;
+}
+
+/* --- conditions ----------------------------------------------------------- */
+
+#define FIELD(f) offsetof(struct policy, f)
+
+static int
+read_force(struct reader *r, const struct key *k, const struct yaml_node *n,
+           void *to, struct err *e)
+{
+    static const struct key keys[] = {
+        {"runtime_over", read_ms, FIELD(cloud_runtime_ms), 1, DAY_MS, false},
+        {"heavy_log", read_bool, FIELD(cloud_heavy_log), 0, 0, false},
+        {"llm", read_bool, FIELD(cloud_llm), 0, 0, false},
+        {"parallel_from", read_count, FIELD(cloud_parallel), 1, 10000, false},
+        {"memory_over", read_size, FIELD(cloud_memory_bytes), 1, 1ULL << 40,
+         false},
+        {"memory_over_free", read_bool, FIELD(cloud_memory_free), 0, 0, false},
+        {"memory_unknown", read_bool, FIELD(cloud_memory_unknown), 0, 0, false},
+    };
+
+    return read_map(r, n, k->name, keys, sizeof keys / sizeof *keys, to, e);
+}
+
+static int
+read_allow(struct reader *r, const struct key *k, const struct yaml_node *n,
+           void *to, struct err *e)
+{
+    static const struct key keys[] = {
+        {"runtime_up_to", read_ms, FIELD(local_runtime_ms), 1, DAY_MS, false},
+        {"ui", read_bool, FIELD(local_ui), 0, 0, false},
+        {"light", read_bool, FIELD(local_light), 0, 0, false},
+    };
+
+    return read_map(r, n, k->name, keys, sizeof keys / sizeof *keys, to, e);
+}
+
+/* --- signals -------------------------------------------------------------- */
+
+static void
+add_keyword(struct reader *r, const struct keyword *k)
+{
+    struct policy *p = r->p;
+
+    if (p->n_keywords == r->cap_keywords) {
+        struct keyword *more;
+
+        r->cap_keywords = r->cap_keywords ? 2 * r->cap_keywords : 64;
+        more = mem_pool_alloc(r->pool, r->cap_keywords * sizeof *more);
+        if (p->n_keywords)
+            memcpy(more, r->keywords, p->n_keywords * sizeof *more);
+        p->keywords = r->keywords = more;
+    }
+    r->keywords[p->n_keywords++] = *k;
+}
+
+/* "docker", or "npm run". */
+static bool
+read_keyword(struct reader *r, const char *text, struct keyword *out)
+{
+    const char *blank = strchr(text, ' ');
+
+    out->text = out->word = text;
+    out->before = "";
+    if (blank) {
+        out->before = mem_pool_strndup(r->pool, text, (size_t)(blank - text));
+        out->word = blank + 1;
+    }
+    return is_word(out->word) && (!blank || is_word(out->before));
+}
+
+static int
+read_words(struct reader *r, const struct key *k, const struct yaml_node *n,
+           void *to, struct err *e)
+{
+    struct signal_row *row = to;
+
+    if (expect(r, n, YAML_LIST, k->name, "a list", e) < 0)
+        return -1;
+    for (const struct yaml_node *v = n->first; v; v = v->next) {
+        struct keyword word = {.row = r->p->n_rows, .line = v->line};
+
+        if (v->kind != YAML_SCALAR || !read_keyword(r, v->text, &word))
+            return yaml_error(
+                r->name, v, e,
+                "words: '%.60s' could never match; write one or two words in "
+                "lower case, without any of . : - _ /",
+                v->text);
+        add_keyword(r, &word);
+    }
+    row->kind = SIGNAL_WORDS;
+    return 0;
+}
+
+static int
+read_prefix(struct reader *r, const struct key *k, const struct yaml_node *n,
+            void *to, struct err *e)
+{
+    struct signal_row *row = to;
+
+    row->kind = SIGNAL_PREFIX;
+    if (strcmp(n->text, "cloud") == 0)
+        row->prefix = PREFIX_CLOUD;
+    else if (strcmp(n->text, "local") == 0)
+        row->prefix = PREFIX_LOCAL;
+    else
+        return bad_value(r, k, n, "cloud or local", e);
+    return 0;
+}
+
+static int
+read_running(struct reader *r, const struct key *k, const struct yaml_node *n,
+             void *to, struct err *e)
+{
+    struct signal_row *row = to;
+    uint64_t least = 0;
+
+    row->kind = SIGNAL_RUNNING_LOCAL;
+    if (n->kind != YAML_SCALAR ||
+        !str_to_u64(n->text, k->least, k->most, &least))
+        return bad_value(r, k, n, "a whole number from 1 to 10000", e);
+    row->running_local = (uint32_t)least;
+    return 0;
+}
+
+static bool
+is_amount(const char *text)
+{
+    return strcmp(text, "small") == 0 || strcmp(text, "large") == 0 ||
+           strcmp(text, "unknown") == 0;
+}
+
+static int
+read_data(struct reader *r, const struct key *k, const struct yaml_node *n,
+          void *to, struct err *e)
+{
+    struct signal_row *row = to;
+    struct word_set set;
+
+    row->kind = SIGNAL_DATA;
+    if (read_texts(r, n, k->name, is_amount, "small, large or unknown",
+                   &row->data, &row->n_data, e) < 0)
+        return -1;
+    word_set_init(&set, n->n, r->pool);
+    return refuse_twice(r, n, k->name, &set, e);
+}
+
+#define OF_ROW(f) offsetof(struct signal_row, f)
+
+static int
+read_row(struct reader *r, const struct yaml_node *n, struct signal_row *row,
+         struct err *e)
+{
+    static const struct key keys[] = {
+        {"name", read_line, OF_ROW(name), 0, NAME_MOST, true},
+        {"points", read_points, OF_ROW(points), 1, 0, true},
+        {"words", read_words, 0, 0, 0, false},
+        {"prefix", read_prefix, 0, 0, 0, false},
+        {"running_local", read_running, 0, 1, 10000, false},
+        {"data", read_data, 0, 0, 0, false},
+    };
+
+    if (read_map(r, n, "signals", keys, sizeof keys / sizeof *keys, row, e) < 0)
+        return -1;
+    if (n->n != 3)
+        return yaml_error(r->name, n, e,
+                          "signals: %s needs one of words, prefix, "
+                          "running_local and data, and not two of them",
+                          row->name);
+    for (size_t i = 0; i < r->p->n_rows; i++)
+        if (strcmp(r->p->rows[i].name, row->name) == 0)
+            return yaml_error(r->name, n, e,
+                              "signals: two rows are named %s; name one anew",
+                              row->name);
+    return 0;
+}
+
+static int
+read_signals(struct reader *r, const struct key *k, const struct yaml_node *n,
+             void *to, struct err *e)
+{
+    struct policy *p = to;
+    struct signal_row *rows;
+
+    if (expect(r, n, YAML_LIST, k->name, "a list", e) < 0)
+        return -1;
+    if (n->n > POLICY_ROWS_MAX)
+        return yaml_error(r->name, n, e, "%s: more than %d rows", k->name,
+                          POLICY_ROWS_MAX);
+    rows = mem_pool_alloc(r->pool, n->n * sizeof *rows);
+    p->rows = rows;
+    for (const struct yaml_node *v = n->first; v; v = v->next) {
+        if (read_row(r, v, &rows[p->n_rows], e) < 0)
+            return -1;
+        p->n_rows++;
+    }
+    return 0;
+}
+
+/* Words that two rows claim, or one row twice. */
+static int
+check_words(const struct reader *r, struct err *e)
+{
+    const struct policy *p = r->p;
+    struct word_set seen;
+
+    word_set_init(&seen, p->n_keywords, r->pool);
+    for (size_t i = 0; i < p->n_keywords; i++)
+        if (!word_set_add(&seen, p->keywords[i].text))
+            return err_set(e, ERR_INVALID,
+                           "%s:%zu: words: '%s' stands in two rows or twice "
+                           "in one; keep one",
+                           r->name, p->keywords[i].line, p->keywords[i].text);
+    return 0;
+}
+
+/* --- the whole ------------------------------------------------------------ */
+
+static int
+check_whole(const struct reader *r, const struct yaml_node *root, struct err *e)
+{
+    const struct policy *p = r->p;
+
+    if (p->cloud_runtime_ms && p->local_runtime_ms > p->cloud_runtime_ms)
+        return yaml_error(
+            r->name, yaml_get(yaml_get(root, "allow_local"), "runtime_up_to"),
+            e,
+            "allow_local: runtime_up_to is longer than "
+            "runtime_over of force_cloud");
+    return check_words(r, e);
+}
+
+int
+policy_read(const char *name, const char *text, size_t len,
+            struct mem_pool *pool, struct policy *out, struct err *e)
+{
+    static const struct key keys[] = {
+        {"version", read_line, FIELD(version), 0, VERSION_MOST, true},
+        {"executors", read_executors, 0, 0, 0, true},
+        {"providers", read_providers, 0, 0, 0, true},
+        {"affinity", read_affinity, 0, 0, 0, true},
+        {"force_cloud", read_force, 0, 0, 0, true},
+        {"allow_local", read_allow, 0, 0, 0, true},
+        {"threshold", read_points, FIELD(threshold), 0, 0, true},
+        {"signals", read_signals, 0, 0, 0, true},
+        {"prefix_hides_below", read_points, FIELD(prefix_hides_below), 0, 0,
+         true},
+        {"light_programs", read_set, FIELD(light_programs), 0, 0, true},
+        {"data_suffixes", read_set, FIELD(data_suffixes), 0, 0, true},
+        {"when_unavailable", read_unavailable, FIELD(when_unavailable), 0, 0,
+         true},
+        {"prices", read_prices, 0, 0, 0, false},
+    };
+    struct reader r = {.name = name, .pool = pool, .p = out};
+    const struct yaml_node *root;
+
+    if (yaml_parse(name, text, len, pool, &root, e) < 0 ||
+        read_map(&r, root, "policy", keys, sizeof keys / sizeof *keys, out, e) <
+            0)
+        return -1;
+    return check_whole(&r, root, e);
+}

@@ -1,0 +1,199 @@
+#!/usr/bin/env bats
+# Where tasks go, why they wait, and how the policy is changed.
+
+load helper
+
+setup_file() {
+	cp "$BATS_TEST_DIRNAME/../../etc/policy.yaml" "$BATS_FILE_TMPDIR/policy.yaml"
+	export SHUNT_ROUTER_POLICY=$BATS_FILE_TMPDIR/policy.yaml
+	start_fleet
+}
+
+teardown_file() {
+	stop_fleet
+}
+
+setup() {
+	work_dir
+}
+
+# policy EDIT - the shipped policy with that sed command, for the router.
+policy() {
+	sed "$1" "$BATS_TEST_DIRNAME/../../etc/policy.yaml" >"$SHUNT_ROUTER_POLICY"
+}
+
+reload() {
+	kill -HUP "$(pid_of router)"
+}
+
+# router_says TEXT - it stands in the router's log.
+router_says() {
+	grep -q "$1" "$SHUNT_HOME/log/router.log"
+}
+
+place_of() {
+	shunt explain "$1" --json | jq -er '.decision | "\(.backend).\(.lane)"'
+}
+
+
+waits() {
+	shunt explain "$1" --json | jq -er .waits.for
+}
+
+waits_for() {
+	[ "$(waits "$1")" = "$2" ]
+}
+
+@test "explain prints the stored decision in the reader's language" {
+	id=$(shunt submit --agent Lens -- uv run pytest)
+	until_true 10 shunt explain "$id" --json
+	until_true 10 eval "shunt explain $id | grep -q 'agent Lens works locally'"
+	run shunt explain "$id"
+	[ "$status" -eq 0 ]
+	[[ $output == *'## Routing decision'*'Task: uv run pytest'*'Agent: Lens'* ]]
+	[[ $output == *'### Agent Affinity: local'*'### Decision: LOCAL'* ]]
+	LC_ALL='' LC_MESSAGES=ja_JP.UTF-8 LANG=C run shunt explain "$id"
+	[[ $output == *'## ルーティング判定'*'タスク: uv run pytest'*'担当エージェント: Lens'* ]]
+	[[ $output == *'### 判定: LOCAL'*'### 実行: ローカル実行'* ]]
+	LC_ALL=C LC_MESSAGES=ja_JP.UTF-8 run shunt explain "$id"
+	[[ $output == *'## Routing decision'* ]]
+	shunt explain "$id" --json | jq -e '.schema == "shunt.explain/1" and
+		.decision.schema == "shunt.decision/1" and .decision.score == null and
+		.decision.rule == "affinity-local" and .agent == "Lens"'
+}
+
+@test "explain says what a task waits for" {
+	held=$(shunt submit --hold -- true)
+	until_true 10 waits_for "$held" person
+	shunt explain "$held" --json | jq -e '.decision == null'
+	later=$(shunt submit --after 1h -- true)
+	until_true 10 waits_for "$later" time
+	shunt explain "$later" --json | jq -e '.waits.until | test("^20")'
+	next=$(shunt submit --after "$held" -- true)
+	until_true 10 waits_for "$next" tasks
+	shunt explain "$next" --json | jq -e --arg id "$held" '.waits.tasks == [$id]'
+	nobody=$(shunt submit --backend codespace -- true)
+	until_true 10 waits_for "$nobody" worker
+	run shunt explain "$nobody"
+	[[ $output == *'Waits: no worker serves lane codespace.default; it waits for one'* ]]
+	again=$(shunt submit --retries 1 -- false)
+	until_true 10 waits_for "$again" retry
+	shunt cancel "$held" "$later" "$next" "$nobody" "$again"
+	run shunt explain "$held"
+	[[ $output == *'State: cancelled'* ]]
+	[[ $output != *Waits:* ]]
+}
+
+@test "explain gives the reason of a task that was rejected" {
+	id=$(shunt submit --lane nowhere -- true)
+	until_true 10 eval "shunt explain $id --json | jq -e '.state == \"rejected\"'"
+	run shunt explain "$id"
+	[[ $output == *'### Decision: REJECTED'*'Reason: there is no lane local.nowhere'* ]]
+	shunt explain "$id" --json | jq -e '.decision == null and .waits == null and
+		(.refusal | startswith("there is no lane"))'
+}
+
+@test "explain knows the spool of this machine" {
+	export SHUNT_HOME=$BATS_TEST_TMPDIR/home
+	id=$(NATS_URL=nats://127.0.0.1:1 shunt submit -- true)
+	run env NATS_URL=nats://127.0.0.1:1 shunt explain last --json
+	[ "$status" -eq 0 ]
+	jq -e --arg id "$id" '.id == $id and .waits.for == "broker"' <<<"$output"
+	NATS_URL=nats://127.0.0.1:1 run shunt explain "$id"
+	[[ $output == *'Waits: is spooled here'* ]]
+}
+
+@test "explain of no task fails as show does" {
+	run shunt explain nosuchtask
+	[ "$status" -eq 2 ]
+	[[ $output == *nosuchtask* ]]
+	run shunt explain
+	[ "$status" -eq 2 ]
+}
+
+@test "HUP reads the policy again, and an invalid one changes nothing" {
+	policy 's/^version: .*/version: changed/; s/^threshold: 2/threshold: 50/'
+	reload
+	until_true 10 router_says 'policy.reloaded.*version=changed@.*before=seeds-1@'
+	id=$(shunt submit --data large -- uv run pytest)
+	until_true 10 place_of "$id"
+	[ "$(place_of "$id")" = local.default ]
+	shunt explain "$id" --json | jq -e '.decision.score == 3 and
+		(.decision.policy | startswith("changed@"))'
+
+	policy 's/^version: .*/version: broken/; s/^threshold: 2/threshold: lots/'
+	reload
+	line=$(grep -n '^threshold' "$SHUNT_ROUTER_POLICY" | cut -d: -f1)
+	until_true 10 router_says "policy.refused.*policy.yaml:$line:12: threshold: .*in_force=changed@"
+	id=$(shunt submit -- true)
+	until_true 10 place_of "$id"
+	shunt explain "$id" --json | jq -e '.decision.policy | startswith("changed@")'
+
+	policy ''
+	reload
+	until_true 10 router_says 'policy.reloaded.*version=seeds-1@.*before=changed@'
+}
+
+@test "decide judges by the router's policy or the one named" {
+	sed 's/^threshold: 2/threshold: 4/' "$SHUNT_ROUTER_POLICY" >other.yaml
+	shunt decide --json -- npm run build | jq -e '.backend == "codespace"'
+	shunt decide --json --policy other.yaml -- npm run build | jq -e '.backend == "local"'
+	SHUNT_ROUTER_POLICY=other.yaml shunt decide --json -- npm run build | jq -e '.backend == "local"'
+	echo 'version: x' >bad.yaml
+	run shunt decide --policy bad.yaml -- true
+	[ "$status" -eq 2 ]
+	[[ $output == *bad.yaml:1:1:*executors*missing* ]]
+	run shunt decide --policy none.yaml -- true
+	[ "$status" -eq 2 ]
+}
+
+@test "decide --live adds what the fleet looks like" {
+	shunt decide --json -- npm run build | jq -e '.backend == "codespace" and .wanted == null'
+	shunt decide --json --live -- npm run build |
+		jq -e '.backend == "local" and .wanted == "codespace" and .rule == "score"'
+	SHUNT_ROUTER_BACKENDS=codespace shunt decide --json --live -- npm run build |
+		jq -e '.backend == "codespace"'
+	sed 's/^  memory_over: .*//' "$SHUNT_ROUTER_POLICY" >other.yaml
+	shunt decide --json --live --policy other.yaml --memory 4000G -- true |
+		jq -e '.rule == "force-memory-free"'
+	job=$(shunt submit --backend local -- sleep 60)
+	until_true 10 eval "shunt show $job --json | jq -e '.state == \"running\"'"
+	until_true 15 eval "shunt decide --json --live -- true | jq -e '.score == 2'"
+	shunt cancel "$job"
+}
+
+@test "route replay says which past tasks would have gone elsewhere" {
+	build=$(shunt submit --name the-build -- make build)
+	held=$(shunt submit --hold -- make build)
+	for i in 1 2 3; do shunt submit --agent Lens --name "plain-$i" -- true; done
+	until_true 10 eval "shunt explain plain-3 --json | jq -e .decision.rule"
+	until_true 10 place_of "$build"
+	# Without a codespace it ran here; the same policy says the same.
+	run --separate-stderr shunt route replay
+	[ "$status" -eq 0 ]
+	[[ $output != *the-build* && ${lines[-1]} =~ ^[0-9]+\ of\ [0-9]+\ tasks\ would\ change$ ]]
+	[[ $stderr == *'facts of that time are not kept'* ]]
+	[[ $(shunt route replay --since 1ms) == '0 of 0 tasks would change' ]]
+
+	sed 's/^when_unavailable: local/when_unavailable: queue/' "$SHUNT_ROUTER_POLICY" >other.yaml
+	run --separate-stderr shunt route replay --policy other.yaml --since 1h
+	[ "$status" -eq 0 ]
+	[[ $output == *"$build"$'\t'the-build$'\tlocal.default (score)\tcodespace.default (score)'* ]]
+	[[ $output != *plain-* ]]
+	[[ $output != *"$held"* ]]
+	shunt route replay --policy other.yaml --json >lines
+	jq -es --arg id "$build" 'any(.id == $id and .schema == "shunt.replay/1" and
+		.was.backend == "local" and .would_be.backend == "codespace")' lines
+	tail -n 1 lines | jq -e '.schema == "shunt.replay_summary/1" and .changed >= 1 and
+		.tasks > .changed and .skipped == 0'
+	shunt cancel "$held"
+}
+
+@test "route replay refuses a policy that is invalid" {
+	echo 'threshold: 2' >bad.yaml
+	run shunt route replay --policy bad.yaml
+	[ "$status" -eq 2 ]
+	[[ $output == *bad.yaml:1:1:* ]]
+	run shunt route
+	[ "$status" -eq 2 ]
+}

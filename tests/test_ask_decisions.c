@@ -1,0 +1,234 @@
+#include "reaper/ask.h"
+
+#include "lib/codec.h"
+#include "reaper/fold.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { SMALL_BYTES = 8192, DAY = 86400 * 1000 };
+
+/* A ledger of its own, without a broker. */
+struct ledger {
+    char dir[64];
+    struct store *store;
+    struct live *live;
+    struct ask *ask;
+    struct mem_pool *pool;
+};
+
+static int
+open_ledger(void **state)
+{
+    struct ledger *l = MEM_NEW(struct ledger);
+    char path[96];
+    struct err e = {0};
+
+    (void)str_copy(l->dir, sizeof l->dir, "/tmp/shunt-ask-XXXXXX");
+    assert_non_null(mkdtemp(l->dir));
+    (void)snprintf(path, sizeof path, "%s/ledger.db", l->dir);
+    l->pool = mem_pool_new();
+    if (store_open(&l->store, path, &e) < 0 ||
+        live_open(&l->live, NULL, &e) < 0 ||
+        ask_open(&l->ask,
+                 &(struct ask_parts){.store = l->store,
+                                     .live = l->live,
+                                     .max_bytes = SMALL_BYTES},
+                 &e) < 0)
+        fail_msg("%s", e.msg);
+    *state = l;
+    return 0;
+}
+
+static int
+close_ledger(void **state)
+{
+    static const char *const files[] = {"ledger.db", "ledger.db-wal",
+                                        "ledger.db-shm", "ledger.db.lock"};
+    struct ledger *l = *state;
+    char path[128];
+
+    ask_close(l->ask);
+    live_close(l->live);
+    store_close(l->store);
+    mem_pool_free(l->pool);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", l->dir, files[i]);
+        (void)unlink(path);
+    }
+    assert_int_equal(rmdir(l->dir), 0);
+    mem_free(l);
+    return 0;
+}
+
+static struct bytes
+encoded(struct ledger *l, enum codec_type type, const void *msg)
+{
+    struct str s = {0};
+    struct bytes b;
+
+    codec_encode(type, msg, &s);
+    b = (struct bytes){
+        (const uint8_t *)mem_pool_strndup(l->pool, str_text(&s), s.len), s.len};
+    str_free(&s);
+    return b;
+}
+
+/* A task that was accepted at_ms; routed: and decided. */
+static void
+add(struct ledger *l, const char *id, const char *script, int64_t at_ms,
+    bool routed)
+{
+    struct step step = {.name = "", .script = script, .workdir = ""};
+    struct decision d;
+    struct task_state row;
+    struct task t;
+    struct err e = {0};
+
+    codec_init(CODEC_TASK, &t);
+    t.id = id;
+    t.steps = &step;
+    t.n_steps = 1;
+    t.notes = "not for a decision";
+    codec_init(CODEC_DECISION, &d);
+    d.backend = "local";
+    d.lane = "default";
+    d.rule = "score-too-low";
+    d.decided_at_ms = at_ms;
+    fold_init(&row, id);
+    row.state = routed ? STATE_ROUTED : STATE_ACCEPTED;
+    row.name = "n";
+    row.accepted_at_ms = at_ms;
+    row.task_from = TASK_FROM_ACCEPTED;
+    row.task = encoded(l, CODEC_TASK, &t);
+    row.routed = routed;
+    if (routed)
+        row.decision = encoded(l, CODEC_DECISION, &d);
+    if (store_begin(l->store, &e) < 0 ||
+        store_put_task(l->store, &row, &e) < 0 ||
+        store_commit(l->store, &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+/* One page; *before moves on. The caller owns it. */
+static json_t *
+page(struct ledger *l, int64_t since_ms, json_int_t *before)
+{
+    json_t *request = json_pack("{s:I, s:I}", "since_ms", (json_int_t)since_ms,
+                                "before", *before);
+    json_t *o = ask_answer(l->ask, "decisions", request);
+
+    json_decref(request);
+    assert_true(json_dumpb(o, NULL, 0, JSON_COMPACT) <= SMALL_BYTES);
+    *before = json_integer_value(json_object_get(o, "next"));
+    return o;
+}
+
+/* How many tasks all pages hold; *pages how many those are. */
+static size_t
+count(struct ledger *l, int64_t since_ms, size_t *pages)
+{
+    json_int_t before = 0;
+    size_t n = 0;
+
+    *pages = 0;
+    do {
+        json_t *o = page(l, since_ms, &before);
+
+        n += json_array_size(json_object_get(o, "tasks"));
+        ++*pages;
+        json_decref(o);
+    } while (before);
+    return n;
+}
+
+static void
+pages_end_early_and_hold_every_decision_once(void **state)
+{
+    struct ledger *l = *state;
+    char id[16];
+    size_t pages;
+
+    for (int i = 0; i < 250; i++) {
+        (void)snprintf(id, sizeof id, "t%d", i);
+        add(l, id, "true", (int64_t)DAY * (i + 1), i % 50 != 7);
+    }
+    assert_int_equal(count(l, 0, &pages), 245);
+    assert_true(pages > 2);
+    assert_int_equal(count(l, (int64_t)DAY * 248, &pages), 3);
+    assert_int_equal(count(l, (int64_t)DAY * 251, &pages), 0);
+    assert_int_equal(pages, 1); /* a whole page is older: nothing follows */
+}
+
+static void
+a_decision_comes_with_what_it_read_of_the_task(void **state)
+{
+    struct ledger *l = *state;
+    json_int_t before = 0;
+    json_t *o, *row, *task;
+
+    add(l, "a1", "make build", 1000, true);
+    o = page(l, 0, &before);
+    assert_int_equal(before, 0);
+    row = json_array_get(json_object_get(o, "tasks"), 0);
+    task = json_object_get(row, "task");
+    assert_string_equal(json_string_value(json_object_get(row, "id")), "a1");
+    assert_string_equal(json_string_value(json_object_get(row, "name")), "n");
+    assert_string_equal(json_string_value(json_object_get(row, "decided_at")),
+                        "1970-01-01T00:00:01.000Z");
+    assert_string_equal(json_string_value(json_object_get(
+                            json_object_get(row, "decision"), "rule")),
+                        "score-too-low");
+    assert_non_null(json_object_get(task, "steps"));
+    assert_null(json_object_get(task, "notes"));
+    json_decref(o);
+}
+
+static void
+a_task_longer_than_an_answer_comes_without_itself(void **state)
+{
+    struct ledger *l = *state;
+    char *script = mem_pool_alloc(l->pool, 2 * SMALL_BYTES);
+    json_int_t before = 0;
+    json_t *o, *row;
+
+    (void)memset(script, 'x', 2 * SMALL_BYTES - 1);
+    add(l, "a1", "true", 1000, true);
+    add(l, "a2", script, 1000, true);
+    o = page(l, 0, &before);
+    row = json_array_get(json_object_get(o, "tasks"), 0);
+    assert_string_equal(json_string_value(json_object_get(row, "id")), "a2");
+    assert_null(json_object_get(row, "task"));
+    assert_non_null(json_object_get(row, "decision"));
+    json_decref(o);
+    if (before) { /* it took the page for itself */
+        o = page(l, 0, &before);
+        row = json_array_get(json_object_get(o, "tasks"), 0);
+        assert_string_equal(json_string_value(json_object_get(row, "id")),
+                            "a1");
+        json_decref(o);
+    }
+    assert_int_equal(before, 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, open_ledger, close_ledger)
+
+int
+main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST(pages_end_early_and_hold_every_decision_once),
+        TEST(a_decision_comes_with_what_it_read_of_the_task),
+        TEST(a_task_longer_than_an_answer_comes_without_itself),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
