@@ -118,9 +118,10 @@ static void
 act_in(struct run *r, int64_t delay_ms)
 {
     struct secutools *s = r->s;
-    struct run *at = s->due_last;
+    struct run *at;
 
     unqueue(r);
+    at = s->due_last;
     r->due_ms = loop_now_ms() + delay_ms;
     while (at && at->due_ms > r->due_ms)
         at = at->due_prev;
