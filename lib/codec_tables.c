@@ -297,6 +297,7 @@ static const struct codec_row result_rows[] = {
     UINT64(result, input_tokens),
     UINT64(result, output_tokens),
     BOOL(result, cost_estimated),
+    TEXT(result, team, NAME_MOST),
 };
 TABLE(result, result, .most = CODEC_MAX_BYTES);
 

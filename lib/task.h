@@ -177,6 +177,7 @@ struct result {
     const char *model, *remote_id;
     uint64_t queue_ms, run_ms, input_tokens, output_tokens;
     bool cost_estimated;
+    const char *team;
 };
 
 struct claim {

@@ -4,6 +4,7 @@
  *   ask.c         questions about tasks and batches
  *   ask_status.c  the state of the whole
  *   ask_wait.c    what a task waits for
+ *   ask_costs.c   what a day's work cost
  *   ask_decisions.c  past decisions, to judge them anew
  */
 #ifndef REAPER_ASK_PRIVATE_H
@@ -40,6 +41,7 @@ void ask_add_waits(const struct ask *a, const struct task_state *row,
                    json_t *o);
 
 json_t *ask_status(struct ask *a);
+json_t *ask_costs(struct ask *a, const json_t *request);
 json_t *ask_decisions(struct ask *a, const json_t *request);
 
 #endif

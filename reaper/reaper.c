@@ -3,6 +3,7 @@
 #include "lib/codec.h"
 #include "lib/crash.h"
 #include "lib/log.h"
+#include "lib/pauses.h"
 #include "lib/str.h"
 #include "lib/subject.h"
 #include "lib/topology.h"
@@ -53,6 +54,7 @@ struct reaper {
     struct store *store;
     struct book *book;
     struct live *live;
+    struct pauses *pauses;
     struct park *park;
     struct dues *dues;
     struct alarms alarms;
@@ -342,6 +344,7 @@ on_event(void *ctx, enum bus_event event, const char *text)
     switch (event) {
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(r->bus));
+        pauses_refresh(r->pauses);
         reconcile_wake(r->reconcile);
         break;
     case BUS_DOWN:
@@ -512,7 +515,8 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
         goto fail;
     r->book = book_new(r->store);
     r->trust = trust_open(b, conf->trust_after_ms, on_trust, on_trust_idle, r);
-    if (begin_rebuild(r, e) < 0 || live_open(&r->live, b, e) < 0)
+    if (begin_rebuild(r, e) < 0 || live_open(&r->live, b, e) < 0 ||
+        pauses_open(&r->pauses, b, l, NULL, NULL, e) < 0)
         goto fail;
     if (!r->rebuild)
         r->park = park_open(b, l, r->store);
@@ -526,6 +530,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     parts = (struct ask_parts){.bus = b,
                                .store = r->store,
                                .live = r->live,
+                               .pauses = r->pauses,
                                .dues = r->dues,
                                .health = r->health,
                                .ctx = r,
@@ -600,6 +605,7 @@ reaper_close(struct reaper *r)
     reconcile_close(r->reconcile);
     health_close(r->health);
     park_close(r->park);
+    pauses_close(r->pauses);
     live_close(r->live);
     write_dues(r);
     dues_close(r->dues);

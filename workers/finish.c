@@ -241,6 +241,7 @@ fill_identity(struct job *j)
     r->lane = j->lane->name;
     r->worker = j->claim.worker;
     r->batch = j->task->batch ? j->task->batch->id : "";
+    r->team = j->task->team;
     r->started_at_ms = j->claim.started_at_ms;
     r->finished_at_ms = str_wall_ms();
 }
