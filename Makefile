@@ -62,7 +62,8 @@ ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o)
 WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o \
 	home.o outcomes.o resend.o sight.o)
 LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o)
-SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o secutools.o contract.o gate.o)
+SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o secutools.o contract.o gate.o budget.o \
+	lanes.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \

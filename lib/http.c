@@ -6,8 +6,10 @@
 
 #include <curl/curl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
     HEADERS_MAX = 32,
@@ -30,6 +32,7 @@ struct http_call {
     struct http_call *next, *prev; /* those that wait, or those under way */
     struct http *http;
     char *method, *url, *bearer;
+    char *secret; /* a whole header, in place of bearer */
     char *headers[HEADERS_MAX + 1];
     void *body;
     size_t len, max_body;
@@ -101,6 +104,7 @@ static void
 call_free(struct http_call *c)
 {
     wipe(c->bearer);
+    wipe(c->secret);
     for (size_t i = 0; c->headers[i]; i++)
         mem_free(c->headers[i]);
     mem_free(c->method);
@@ -143,11 +147,21 @@ transfer_new(struct http *h)
     return t;
 }
 
+/* The library's copies; one may hold a secret. */
+static void
+free_headers(struct transfer *t)
+{
+    for (struct curl_slist *h = t->headers; h; h = h->next)
+        explicit_bzero(h->data, strlen(h->data));
+    curl_slist_free_all(t->headers);
+    t->headers = NULL;
+}
+
 static void
 transfer_free(struct transfer *t)
 {
     curl_easy_cleanup(t->easy);
-    curl_slist_free_all(t->headers);
+    free_headers(t);
     str_free(&t->body);
     mem_free(t);
 }
@@ -157,8 +171,7 @@ static void
 transfer_release(struct http *h, struct transfer *t)
 {
     (void)curl_multi_remove_handle(h->multi, t->easy);
-    curl_slist_free_all(t->headers);
-    t->headers = NULL;
+    free_headers(t);
     if (h->n_spare == SPARE_MAX) {
         transfer_free(t);
         return;
@@ -179,6 +192,12 @@ set_headers(struct http_call *c, struct transfer *t)
 
     for (size_t i = 0; c->headers[i]; i++) {
         grown = curl_slist_append(t->headers, c->headers[i]);
+        if (!grown)
+            return false;
+        t->headers = grown;
+    }
+    if (c->secret) {
+        grown = curl_slist_append(t->headers, c->secret);
         if (!grown)
             return false;
         t->headers = grown;
@@ -509,6 +528,25 @@ http_close(struct http *h)
 /* --- what callers ask ------------------------------------------------------
  */
 
+static void
+set_secret(struct http_call *c, const struct http_request *q)
+{
+    const char *name = q->secret_header, *secret = q->secret ? q->secret : "";
+    size_t size;
+
+    c->bearer = mem_strdup("");
+    if (!*secret)
+        return;
+    if (!name || strcasecmp(name, "Authorization") == 0) {
+        mem_free(c->bearer);
+        c->bearer = mem_strdup(secret);
+        return;
+    }
+    size = strlen(name) + strlen(secret) + 3;
+    c->secret = mem_alloc(size);
+    (void)snprintf(c->secret, size, "%s: %s", name, secret);
+}
+
 struct http_call *
 http_send(struct http *h, const struct http_request *q, http_fn *fn, void *ctx)
 {
@@ -517,7 +555,7 @@ http_send(struct http *h, const struct http_request *q, http_fn *fn, void *ctx)
     c->http = h;
     c->method = mem_strdup(q->method);
     c->url = mem_strdup(q->url);
-    c->bearer = mem_strdup(q->bearer ? q->bearer : "");
+    set_secret(c, q);
     for (size_t i = 0; q->headers && q->headers[i] && i < HEADERS_MAX; i++)
         c->headers[i] = mem_strdup(q->headers[i]);
     if (q->len) {

@@ -33,7 +33,9 @@ struct http_request {
     const char *method;         /* "GET", "POST", ... */
     const char *url;            /* no credentials in it */
     const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
-    const char *bearer;         /* token for Authorization; "" for none */
+    const char *secret;         /* a token; NULL or "" for none */
+    const char *secret_header;  /* its header; NULL or Authorization: as a
+                                 * bearer token */
     const void *body;           /* NULL with len 0: none */
     size_t len;
     int64_t timeout_ms; /* from its turn to the last byte */

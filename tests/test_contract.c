@@ -22,6 +22,9 @@ defaults(void)
         .cancel_path = (char *)"/v1/jobs/{id}/cancel",
         .key_header = (char *)"Idempotency-Key",
         .request_header = (char *)"X-Request-Id",
+        .auth_header = (char *)"Authorization",
+        .wait_parameter = (char *)"wait",
+        .request_fields = none,
         .fields = none,
         .status_words = none,
     };
@@ -146,11 +149,12 @@ a_request_says_what_the_task_says(void **state)
                      .origin = "",
                      .prompt = "Say \"hi\"\nnow",
                      .priority = 12,
+                     .timeout_ms = 1500,
                      .delegation = &d};
     struct str s = {0};
     json_t *o;
 
-    contract_request(f->c, &t, "gpu", 1500, &s);
+    contract_request(f->c, &t, "gpu", &s);
     o = json_loads(str_text(&s), 0, NULL);
     assert_non_null(o);
 #define TEXT(key) json_string_value(json_object_get(o, key))
@@ -167,6 +171,50 @@ a_request_says_what_the_task_says(void **state)
                         "trade-ideas");
     json_decref(o);
     str_free(&s);
+}
+
+static void
+a_platform_may_call_the_fields_otherwise(void **state)
+{
+    static char prompt[] = "prompt=input", hint[] = "complexity_hint=";
+    static char *renamed[] = {prompt, hint, NULL};
+    static char bad[] = "prmpt=x", bad_header[] = "X Key";
+    static char *wrong[] = {bad, NULL};
+    struct delegation d = {
+        .preferred_ai = "", .complexity_hint = "high", .max_cost_usd = ""};
+    struct task t = {.id = "5kq3",
+                     .name = "",
+                     .project = "",
+                     .team = "",
+                     .repo = "",
+                     .branch = "",
+                     .origin = "",
+                     .prompt = "hi",
+                     .delegation = &d};
+    struct contract_conf conf = defaults();
+    struct contract *c;
+    struct str s = {0};
+    struct err e;
+    json_t *o;
+
+    (void)state;
+    conf.request_fields = renamed;
+    assert_int_equal(contract_open(&c, &conf, &e), 0);
+    contract_request(c, &t, "gpu", &s);
+    o = json_loads(str_text(&s), 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(o, "input")), "hi");
+    assert_null(json_object_get(o, "prompt"));
+    assert_null(json_object_get(o, "complexity_hint"));
+    json_decref(o);
+    str_free(&s);
+    contract_close(c);
+    conf.request_fields = wrong;
+    assert_int_equal(contract_open(&c, &conf, &e), -1);
+    assert_non_null(strstr(e.msg, "prmpt=x"));
+    conf = defaults();
+    conf.auth_header = bad_header;
+    assert_int_equal(contract_open(&c, &conf, &e), -1);
+    assert_non_null(strstr(e.msg, "secutools.auth_header"));
 }
 
 /* --- answers ----------------------------------------------------------------
@@ -366,6 +414,7 @@ main(void)
         T(addresses_hold_an_escaped_id),
         T(the_key_is_the_same_until_an_attempt_has_failed),
         T(a_request_says_what_the_task_says),
+        T(a_platform_may_call_the_fields_otherwise),
         T(a_job_is_read_whole),
         T(words_for_a_status),
         T(fields_and_words_can_be_others),

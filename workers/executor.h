@@ -31,6 +31,9 @@ struct run_order {
      * time. */
     void (*note)(void *ctx, const char *text, void (*noted)(void *noted_ctx),
                  void *noted_ctx);
+    /* Why nothing may be begun on its lane now, or NULL: the lane was paused
+     * after the task was taken. Valid until the next turn of the loop. */
+    const char *(*paused)(void *ctx);
     /* Call when poll has something new to say, as the last act of a callback:
      * the run may be freed inside. Not from within start or cancel. */
     void (*changed)(void *ctx);
@@ -54,6 +57,8 @@ struct outcome {
     /* The place would not take it now: it is handed back, not failed, and may
      * be delivered again after again_ms; reason says why. */
     bool refused;
+    bool
+        untouched; /* and nothing of it goes on elsewhere, whatever was noted */
     int64_t again_ms;
 };
 

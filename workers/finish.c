@@ -309,11 +309,18 @@ job_weigh(struct job *j)
         j->cause = CAUSE_START;
         (void)snprintf(j->why, sizeof j->why, "%.255s", j->outcome.reason);
     }
+    if (j->outcome.untouched)
+        j->claim.remote = "";
     judge(j, &end);
     end.exit_code = j->outcome.exit_code;
     end.signal = j->outcome.signal;
     fill_outcome(j);
     state_on_end(j->task, &j->claim, &end, random_fraction(), &plan);
+    /* Nothing of it was begun, so that it may be even if it may not repeat. */
+    if (j->cause == CAUSE_START && j->outcome.untouched) {
+        plan.state = STATE_PREEMPTED;
+        plan.final = false;
+    }
     j->result.reason = end.reason;
     j->result.final = plan.final;
     j->result.state = plan.final ? plan.state : end.state;

@@ -276,6 +276,18 @@ on_note(void *ctx, const char *text, void (*noted)(void *noted_ctx),
     claim_note(j);
 }
 
+static const char *
+why_paused(void *ctx)
+{
+    const struct job *j = ctx;
+    const struct pause *p =
+        pauses_find(j->w->pauses, j->w->ex->name, j->lane->name, str_wall_ms());
+
+    if (!p)
+        return NULL;
+    return *p->reason ? p->reason : "its lane is paused";
+}
+
 static void
 job_start(struct job *j)
 {
@@ -290,6 +302,7 @@ job_start(struct job *j)
                               .owner = worker_home_mark(w->home),
                               .remote = j->claim.remote,
                               .note = on_note,
+                              .paused = why_paused,
                               .changed = on_changed,
                               .ctx = j};
     struct err e;

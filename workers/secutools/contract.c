@@ -71,9 +71,30 @@ static const struct {
     {"canceled", JOB_CANCELLED},  {"aborted", JOB_CANCELLED},
 };
 
+/* Fields of submissions, by our names. */
+enum request_field {
+    REQUEST_TASK,
+    REQUEST_PROVIDER,
+    REQUEST_PROMPT,
+    REQUEST_HINT,
+    REQUEST_MOST,
+    REQUEST_PRIORITY,
+    REQUEST_TIMEOUT,
+    REQUEST_METADATA,
+    N_REQUEST_FIELDS,
+};
+
+static const char *const request_names[N_REQUEST_FIELDS] = {
+    [REQUEST_TASK] = "task_id",      [REQUEST_PROVIDER] = "provider",
+    [REQUEST_PROMPT] = "prompt",     [REQUEST_HINT] = "complexity_hint",
+    [REQUEST_MOST] = "max_cost_usd", [REQUEST_PRIORITY] = "priority",
+    [REQUEST_TIMEOUT] = "timeout_s", [REQUEST_METADATA] = "metadata",
+};
+
 struct contract {
     const struct contract_conf *conf;
     const char *paths[N_FIELDS];
+    const char *request[N_REQUEST_FIELDS]; /* theirs, "" to leave it out */
 };
 
 /* --- configuration -------------------------------------------------------- */
@@ -114,6 +135,36 @@ set_field(struct contract *c, const char *entry, struct err *e)
 }
 
 static int
+set_request_field(struct contract *c, const char *entry, struct err *e)
+{
+    const char *eq = strchr(entry, '=');
+
+    for (size_t i = 0; eq && i < N_REQUEST_FIELDS; i++)
+        if (strncmp(entry, request_names[i], (size_t)(eq - entry)) == 0 &&
+            request_names[i][eq - entry] == '\0') {
+            c->request[i] = eq + 1;
+            return 0;
+        }
+    return err_set(e, ERR_INVALID,
+                   "secutools.request_fields: \"%s\" is not NAME=THEIRS with "
+                   "one of the names in docs/secutools.md",
+                   entry);
+}
+
+/* What may stand before the colon of a header. */
+static int
+check_header(const char *key, const char *name, struct err *e)
+{
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV"
+                            "WXYZ0123456789-_");
+
+    if (n > 0 && n <= WORD_MAX && !name[n])
+        return 0;
+    return err_set(e, ERR_INVALID, "secutools.%s: \"%s\" is no header's name",
+                   key, name);
+}
+
+static int
 check_word(const char *entry, struct err *e)
 {
     const char *eq = strchr(entry, '=');
@@ -140,6 +191,18 @@ check_path(const char *key, const char *path, bool needs_id, struct err *e)
     return 0;
 }
 
+static int
+set_fields(struct contract *c, struct err *e)
+{
+    for (size_t i = 0; c->conf->fields[i]; i++)
+        if (set_field(c, c->conf->fields[i], e) < 0)
+            return -1;
+    for (size_t i = 0; c->conf->request_fields[i]; i++)
+        if (set_request_field(c, c->conf->request_fields[i], e) < 0)
+            return -1;
+    return 0;
+}
+
 int
 contract_open(struct contract **out, const struct contract_conf *conf,
               struct err *e)
@@ -159,7 +222,11 @@ contract_open(struct contract **out, const struct contract_conf *conf,
     if (check_path("submit_path", conf->submit_path, false, e) < 0 ||
         check_path("job_path", conf->job_path, true, e) < 0 ||
         check_path("result_path", conf->result_path, true, e) < 0 ||
-        check_path("cancel_path", conf->cancel_path, true, e) < 0)
+        check_path("cancel_path", conf->cancel_path, true, e) < 0 ||
+        check_header("idempotency_header", conf->key_header, e) < 0 ||
+        check_header("auth_header", conf->auth_header, e) < 0 ||
+        (*conf->request_header &&
+         check_header("request_header", conf->request_header, e) < 0))
         return -1;
     for (size_t i = 0; conf->status_words[i]; i++)
         if (check_word(conf->status_words[i], e) < 0)
@@ -168,11 +235,12 @@ contract_open(struct contract **out, const struct contract_conf *conf,
     c->conf = conf;
     for (size_t i = 0; i < N_FIELDS; i++)
         c->paths[i] = field_names[i].path;
-    for (size_t i = 0; conf->fields[i]; i++)
-        if (set_field(c, conf->fields[i], e) < 0) {
-            contract_close(c);
-            return -1;
-        }
+    for (size_t i = 0; i < N_REQUEST_FIELDS; i++)
+        c->request[i] = request_names[i];
+    if (set_fields(c, e) < 0) {
+        contract_close(c);
+        return -1;
+    }
     *out = c;
     return 0;
 }
@@ -231,11 +299,21 @@ contract_key(const char *task, uint32_t failed, char out[CONTRACT_KEY_SIZE])
     (void)snprintf(out, CONTRACT_KEY_SIZE, "%.40s:%" PRIu32, task, failed);
 }
 
+/* Takes value over. */
+static void
+set(json_t *o, const char *key, json_t *value)
+{
+    if (*key)
+        (void)json_object_set_new(o, key, value);
+    else
+        json_decref(value);
+}
+
 static void
 set_text(json_t *o, const char *key, const char *value)
 {
     if (*value)
-        (void)json_object_set_new(o, key, json_string(value));
+        set(o, key, json_string(value));
 }
 
 static json_t *
@@ -254,28 +332,26 @@ metadata(const struct task *t)
 
 void
 contract_request(const struct contract *c, const struct task *t,
-                 const char *provider, uint64_t timeout_ms, struct str *out)
+                 const char *provider, struct str *out)
 {
     const struct delegation *d = t->delegation;
     json_t *o = json_object();
     char *text;
 
-    (void)c;
-    set_text(o, "task_id", t->id);
-    set_text(o, "provider", provider);
-    set_text(o, "prompt", t->prompt);
+    set_text(o, c->request[REQUEST_TASK], t->id);
+    set_text(o, c->request[REQUEST_PROVIDER], provider);
+    set_text(o, c->request[REQUEST_PROMPT], t->prompt);
     if (d) {
-        set_text(o, "complexity_hint", d->complexity_hint);
-        set_text(o, "max_cost_usd", d->max_cost_usd);
+        set_text(o, c->request[REQUEST_HINT], d->complexity_hint);
+        set_text(o, c->request[REQUEST_MOST], d->max_cost_usd);
     }
     if (t->priority > 0)
-        (void)json_object_set_new(
-            o, "priority", json_integer(t->priority < 9 ? t->priority : 9));
-    if (timeout_ms)
-        (void)json_object_set_new(
-            o, "timeout_s",
-            json_integer((json_int_t)((timeout_ms + 999) / 1000)));
-    (void)json_object_set_new(o, "metadata", metadata(t));
+        set(o, c->request[REQUEST_PRIORITY],
+            json_integer(t->priority < 9 ? t->priority : 9));
+    if (t->timeout_ms)
+        set(o, c->request[REQUEST_TIMEOUT],
+            json_integer((json_int_t)((t->timeout_ms + 999) / 1000)));
+    set(o, c->request[REQUEST_METADATA], metadata(t));
     text = json_dumps(o, JSON_COMPACT);
     if (text)
         str_addz(out, text);

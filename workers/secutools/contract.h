@@ -31,10 +31,13 @@ enum {
 struct contract_conf {
     char *url; /* base, "https://platform.example" */
     char *submit_path, *job_path, *result_path, *cancel_path;
-    char *key_header;     /* of the idempotency key */
-    char *request_header; /* of the request's id; "" for none */
-    char **fields;        /* "ours=theirs", a dotted path into the object */
-    char **status_words;  /* "theirs=queued|running|succeeded|failed|..." */
+    char *key_header;      /* of the idempotency key */
+    char *request_header;  /* of the request's id; "" for none */
+    char *auth_header;     /* of the token; as a bearer if Authorization */
+    char *wait_parameter;  /* of a long poll, in seconds */
+    char **request_fields; /* "ours=theirs"; nothing after =: left out */
+    char **fields;         /* "ours=theirs", a dotted path into the object */
+    char **status_words;   /* "theirs=queued|running|succeeded|failed|..." */
 };
 
 enum job_status {
@@ -78,10 +81,10 @@ void contract_url(const struct contract *c, enum contract_call call,
 void contract_key(const char *task, uint32_t failed,
                   char out[CONTRACT_KEY_SIZE]);
 
-/* The body of the submission. timeout_ms 0: none is stated. */
+/* The body of the submission. It follows from the task alone, whatever the
+ * configuration says by now: the same key with another body is a conflict. */
 void contract_request(const struct contract *c, const struct task *t,
-                      const char *provider, uint64_t timeout_ms,
-                      struct str *out);
+                      const char *provider, struct str *out);
 
 /* ERR_INVALID: no JSON object, no id, no status. */
 int contract_read_job(const struct contract *c, const char *body, size_t len,

@@ -5,8 +5,9 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/money.h"
-#include "lib/pauses.h"
 #include "lib/str.h"
+#include "workers/secutools/budget.h"
+#include "workers/secutools/lanes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,8 +18,10 @@ enum {
     BACKOFF_MS = 500, /* of tries at the same request, by the first */
     BACKOFF_MOST_MS = 60000,
     PARK_MOST_MS = 5000, /* a longer pause is the lane's, not a job's */
+    UNKNOWN_MS = 1000,   /* between looks whether the day's costs are known */
+    SHORT_MS = 600000,   /* before a task that is too dear is offered again */
+    STRAY_TRIES = 8,     /* at cancelling a job whose run is gone */
     NOTE_SIZE = CONTRACT_KEY_SIZE + CONTRACT_ID_MAX + 8,
-    DAY_MS = 24 * 60 * 60 * 1000,
     EXIT_FAILED = 1,
     EXIT_OUR_SIDE = 125,
 };
@@ -42,29 +45,36 @@ struct run {
     bool queued;    /* due_ms holds, it is in the list */
     bool cancelled; /* asked to end */
     bool leave;     /* and to leave the job alone */
+    bool resumed;   /* an attempt before this may have handed it over */
+    bool told;      /* the platform knows that it is not wanted */
+    bool owed;      /* or is yet to be told, after the worker has freed it */
+    bool stray;     /* the worker has freed it: of order only s is left */
     int tries;      /* of the present request, failed in a row */
     int polls;
     int64_t due_ms;
     int64_t missing_since_ms; /* the first of the 404s in a row; 0: none */
+    int64_t reserved_nano;    /* of the budget */
+    struct run *stray_next, *stray_prev;
     char key[CONTRACT_KEY_SIZE];
-    char id[CONTRACT_ID_MAX + 1];
-    struct outcome outcome;
+    char *id;                /* NULL: not known yet */
+    struct outcome *outcome; /* NULL while there is nothing to say */
 };
 
 struct secutools {
-    struct bus *bus;
     struct loop *loop;
     const struct secutools_conf *conf;
     struct contract *contract;
     struct http *http;
     struct gate gate;
-    char *key, name[SUBJECT_TOKEN_MAX + 1];
+    struct budget *budget;
+    struct lanes *lanes;
+    char *key;
     struct run *due, *due_last; /* soonest first */
     struct loop_timer *timer;
     int64_t timer_ms;      /* when it fires; INT64_MAX: not */
+    struct run *strays;    /* jobs to be cancelled without a run */
     struct mem_pool *pool; /* of one answer */
     struct str scratch;
-    int64_t day, spent_nano, day_limit_nano; /* -1: no limit */
 };
 
 static void act(struct run *r);
@@ -75,8 +85,7 @@ fraction(void)
     return (double)random() / ((double)RAND_MAX + 1.0);
 }
 
-/* --- when each acts --------------------------------------------------------
- */
+/* --- when each acts ------------------------------------------------------- */
 
 static void
 unqueue(struct run *r)
@@ -155,41 +164,47 @@ on_timer(void *ctx)
     set_timer(s);
 }
 
-/* --- money ------------------------------------------------------------------
- */
+/* --- ends ----------------------------------------------------------------- */
 
-/* Days by UTC: everybody's is the same. */
-static int64_t
-spent_today(struct secutools *s)
+static void
+run_free(struct run *r)
 {
-    int64_t day = str_wall_ms() / DAY_MS;
-
-    if (day != s->day) {
-        s->day = day;
-        s->spent_nano = 0;
-    }
-    return s->spent_nano;
+    unqueue(r);
+    http_cancel(r->call);
+    budget_release(r->s->budget, r->reserved_nano);
+    mem_free(r->outcome);
+    mem_free(r->id);
+    mem_free(r);
 }
 
 static void
-spend(struct secutools *s, const char *cost_usd)
+stray_free(struct run *r)
 {
-    int64_t nano;
-
-    (void)spent_today(s);
-    if (money_read(cost_usd, &nano))
-        s->spent_nano = money_add(s->spent_nano, nano);
+    if (r->stray_prev)
+        r->stray_prev->stray_next = r->stray_next;
+    else
+        r->s->strays = r->stray_next;
+    if (r->stray_next)
+        r->stray_next->stray_prev = r->stray_prev;
+    run_free(r);
 }
 
-/* --- ends ------------------------------------------------------------------
- */
+static struct outcome *
+outcome(struct run *r)
+{
+    if (!r->outcome)
+        r->outcome = MEM_NEW(struct outcome);
+    return r->outcome;
+}
 
 static void
 over(struct run *r)
 {
+    if (r->stray) {
+        stray_free(r);
+        return;
+    }
     unqueue(r);
-    http_cancel(r->call);
-    r->call = NULL;
     r->phase = PHASE_OVER;
     r->order.changed(r->order.ctx);
 }
@@ -198,8 +213,12 @@ over(struct run *r)
 static void
 over_soon(struct run *r)
 {
-    http_cancel(r->call);
-    r->call = NULL;
+    r->owed = !r->leave && !r->told && (r->id || r->call || r->tries);
+    /* A submission under way brings the id to cancel. */
+    if (!r->owed || r->id) {
+        http_cancel(r->call);
+        r->call = NULL;
+    }
     r->phase = PHASE_OVER;
     act_in(r, 0);
 }
@@ -207,52 +226,45 @@ over_soon(struct run *r)
 static void
 fail(struct run *r, int exit_code, const char *reason)
 {
-    r->outcome.exit_code = exit_code;
-    (void)snprintf(r->outcome.reason, sizeof r->outcome.reason, "%.255s",
-                   reason);
+    struct outcome *o = outcome(r);
+
+    o->exit_code = exit_code;
+    (void)snprintf(o->reason, sizeof o->reason, "%.255s", reason);
     over(r);
+}
+
+static void
+set_refused(struct run *r, int64_t again_ms, const char *reason)
+{
+    struct outcome *o = outcome(r);
+
+    o->refused = true;
+    o->again_ms = again_ms;
+    /* With the same key, so that it would not have two jobs: it has none. */
+    o->untouched = r->tries == 0 && !r->resumed;
+    (void)snprintf(o->reason, sizeof o->reason, "%.255s", reason);
 }
 
 /* The platform will not have it now. */
 static void
 refuse(struct run *r, int64_t again_ms, const char *reason)
 {
-    r->outcome.refused = true;
-    r->outcome.again_ms = again_ms;
-    (void)snprintf(r->outcome.reason, sizeof r->outcome.reason, "%.255s",
-                   reason);
+    set_refused(r, again_ms, reason);
     over(r);
 }
 
+/* Whatever waits on the lane waits for the same thing: says so there, and
+ * hands the task back. The lane holds it, so that it may come again soon: a
+ * resume is heard at once. for_ms 0: until a person resumes it. */
 static void
-on_paused(void *ctx, const struct bus_stored *stored, const struct err *e)
+pause_and_refuse(struct run *r, int64_t for_ms, const char *reason)
 {
-    (void)ctx;
-    (void)stored;
-    if (e)
-        log_warn("lane.pause", "error=\"%s\"", LOG_TEXT(e->msg));
+    if (!r->order.paused(r->order.ctx))
+        lanes_pause(r->s->lanes, r->order.lane, for_ms, reason);
+    refuse(r, 0, reason);
 }
 
-/* Whatever waits on the lane waits for the same thing: says so there. for_ms
- * 0: until a person resumes it. */
-static void
-pause_lane(struct run *r, int64_t for_ms, const char *reason)
-{
-    struct secutools *s = r->s;
-    struct pause p = {.paused = true, .at_ms = str_wall_ms()};
-
-    (void)str_copy(p.backend, sizeof p.backend, secutools_executor.name);
-    (void)str_copy(p.lane, sizeof p.lane, r->order.lane);
-    (void)snprintf(p.reason, sizeof p.reason, "%.250s", reason);
-    (void)str_copy(p.by, sizeof p.by, s->name);
-    p.until_ms = for_ms ? p.at_ms + for_ms : 0;
-    log_warn("lane.paused", "lane=%s for_ms=%" PRId64 " reason=\"%s\"", p.lane,
-             for_ms, LOG_TEXT(reason));
-    pauses_set(s->bus, &p, on_paused, s);
-}
-
-/* --- asking -----------------------------------------------------------------
- */
+/* --- asking --------------------------------------------------------------- */
 
 static bool
 is_down(int status)
@@ -265,6 +277,14 @@ is_down(int status)
 static void
 try_again(struct run *r, int64_t retry_after_ms)
 {
+    if (r->stray && (r->phase != PHASE_CANCEL || r->tries >= STRAY_TRIES)) {
+        log_warn("job.left",
+                 "key=%s job=%s text=\"it goes on at the platform, "
+                 "which could not be told to stop it\"",
+                 r->key, r->id ? LOG_TEXT(r->id) : "");
+        stray_free(r);
+        return;
+    }
     act_in(r, gate_backoff(r->tries++, BACKOFF_MS, BACKOFF_MOST_MS,
                            retry_after_ms, fraction()));
 }
@@ -278,7 +298,7 @@ is_dealt_with(struct run *r, const struct http_response *h, const struct err *e)
     int64_t now = loop_now_ms();
 
     if (e) {
-        log_debug("platform.error", "task=%s error=\"%s\"", r->order.task->id,
+        log_debug("platform.error", "key=%s error=\"%s\"", r->key,
                   LOG_TEXT(e->msg));
         gate_failed(&s->gate, now);
         try_again(r, -1);
@@ -297,15 +317,13 @@ is_dealt_with(struct run *r, const struct http_response *h, const struct err *e)
             h->retry_after_ms >= 0 ? h->retry_after_ms : s->conf->poll_most_ms;
 
         gate_park(&s->gate, now + wait_ms);
-        if (r->phase != PHASE_SUBMIT || wait_ms <= PARK_MOST_MS) {
+        if (r->phase != PHASE_SUBMIT || r->stray || wait_ms <= PARK_MOST_MS)
             try_again(r, wait_ms);
-            return true;
-        }
-        pause_lane(r, wait_ms, "the platform asks for a pause (HTTP 429)");
-        refuse(r, wait_ms, "the platform asks for a pause (HTTP 429)");
+        else
+            pause_and_refuse(r, wait_ms,
+                             "the platform asks for a pause (HTTP 429)");
         return true;
     }
-    r->tries = 0;
     return false;
 }
 
@@ -324,7 +342,8 @@ send_request(struct run *r, const char *method, enum contract_call call,
     struct str url = {0};
     struct http_request q = {.method = method,
                              .headers = headers,
-                             .bearer = s->key,
+                             .secret = s->key,
+                             .secret_header = s->conf->contract.auth_header,
                              .timeout_ms = s->conf->request_timeout_ms +
                                            s->conf->long_poll_ms,
                              .max_body = max_body};
@@ -340,8 +359,7 @@ send_request(struct run *r, const char *method, enum contract_call call,
     str_free(&url);
 }
 
-/* --- handing it over --------------------------------------------------------
- */
+/* --- handing it over ------------------------------------------------------ */
 
 static void follow(struct run *r);
 
@@ -349,7 +367,7 @@ static void follow(struct run *r);
 static void
 make_note(const struct run *r, char out[NOTE_SIZE])
 {
-    if (*r->id)
+    if (r->id)
         (void)snprintf(out, NOTE_SIZE, "key %s id %s", r->key, r->id);
     else
         (void)snprintf(out, NOTE_SIZE, "key %s", r->key);
@@ -363,7 +381,9 @@ read_note(struct run *r, const char *note)
     if (sscanf(note, "key %63s id %200s", key, id) < 1)
         return;
     (void)str_copy(r->key, sizeof r->key, key);
-    (void)str_copy(r->id, sizeof r->id, id);
+    r->resumed = true;
+    if (*id)
+        r->id = mem_strdup(id);
 }
 
 static void
@@ -377,6 +397,20 @@ on_id_noted(void *ctx)
     follow(r);
 }
 
+/* The worker gave it up in the same turn; it is about to become a stray. */
+static void
+keep_id(struct run *r, const struct http_response *h)
+{
+    struct job_view v;
+    struct err e;
+
+    mem_pool_reset(r->s->pool);
+    if (h && h->status >= 200 && h->status < 300 &&
+        contract_read_job(r->s->contract, h->body, h->len, r->s->pool, &v,
+                          &e) == 0)
+        r->id = mem_strdup(v.id);
+}
+
 static void
 take_job(struct run *r, const struct http_response *h)
 {
@@ -388,12 +422,18 @@ take_job(struct run *r, const struct http_response *h)
     if (contract_read_job(r->s->contract, h->body, h->len, r->s->pool, &v, &e) <
         0) {
         /* It has the job, but we cannot tell which: ask with the same key. */
-        log_warn("platform.nonsense", "task=%s error=\"%s\"", r->order.task->id,
+        log_warn("platform.nonsense", "key=%s error=\"%s\"", r->key,
                  LOG_TEXT(e.msg));
         try_again(r, -1);
         return;
     }
-    (void)str_copy(r->id, sizeof r->id, v.id);
+    r->id = mem_strdup(v.id);
+    r->tries = 0;
+    if (r->stray) {
+        r->phase = PHASE_CANCEL;
+        act_in(r, 0);
+        return;
+    }
     log_info("job.submitted", "task=%s job=%s", r->order.task->id,
              LOG_TEXT(r->id));
     CRASH_POINT("secutools.after_post");
@@ -410,8 +450,15 @@ on_submitted(void *ctx, const struct http_response *h, const struct err *e)
     const char *why;
 
     r->call = NULL;
+    if (r->phase == PHASE_OVER) {
+        keep_id(r, h);
+        return;
+    }
     if (is_dealt_with(r, h, e))
         return;
+    /* A definite answer to this key: what came before was not taken either. */
+    r->tries = 0;
+    r->resumed = false;
     mem_pool_reset(s->pool);
     why = error_text(r, h);
     switch (h->status) {
@@ -420,22 +467,25 @@ on_submitted(void *ctx, const struct http_response *h, const struct err *e)
     case 202:
         take_job(r, h);
         return;
-    case 402: {
-        int64_t wait_ms = h->retry_after_ms > 0 ? h->retry_after_ms
-                                                : s->conf->budget_pause_ms;
-
-        pause_lane(r, wait_ms, why);
-        refuse(r, wait_ms, why);
+    case 402:
+        if (!r->stray)
+            pause_and_refuse(r,
+                             h->retry_after_ms > 0 ? h->retry_after_ms
+                                                   : s->conf->budget_pause_ms,
+                             why);
+        else
+            over(r);
         return;
-    }
     case 401:
     case 403:
         log_error("platform.denied",
                   "status=%d text=\"the platform does not "
                   "take SECUTOOLS_API_KEY; mend it, then shunt lane resume\"",
                   h->status);
-        pause_lane(r, 0, why);
-        refuse(r, s->conf->budget_pause_ms, why);
+        if (!r->stray)
+            pause_and_refuse(r, 0, why);
+        else
+            over(r);
         return;
     default: /* trying again cannot help: no retries are spent on it */
         fail(r, EXIT_OUR_SIDE, why);
@@ -459,7 +509,7 @@ submit(struct run *r)
     if (!*s->conf->contract.request_header)
         headers[2] = NULL;
     str_reset(&s->scratch);
-    contract_request(s->contract, t, r->order.lane, t->timeout_ms, &s->scratch);
+    contract_request(s->contract, t, r->order.lane, &s->scratch);
     send_request(r, "POST", CALL_SUBMIT, headers, "", &s->scratch,
                  CONTRACT_JOB_MAX, on_submitted);
 }
@@ -476,8 +526,86 @@ on_key_noted(void *ctx)
     act_in(r, 0);
 }
 
-/* --- following it ------------------------------------------------------------
+/* --- whether it may be handed over -----------------------------------------
  */
+
+static const char *
+why_held(const struct run *r)
+{
+    const char *why = lanes_held(r->s->lanes, r->order.lane);
+
+    return why ? why : r->order.paused(r->order.ctx);
+}
+
+/* What the task may cost at most, 0 if it does not say; start checked it. */
+static int64_t
+most_of(const struct task *t)
+{
+    int64_t most = 0;
+
+    if (t->delegation && *t->delegation->max_cost_usd)
+        (void)money_read(t->delegation->max_cost_usd, &most);
+    return most;
+}
+
+static void
+too_dear(struct run *r)
+{
+    int64_t left_ms = budget_day_left_ms();
+    char text[160];
+
+    (void)snprintf(text, sizeof text,
+                   "it may cost more than is left of today's %.40s dollars",
+                   r->s->conf->max_cost_per_day);
+    refuse(r, left_ms < SHORT_MS ? left_ms : SHORT_MS, text);
+}
+
+static void
+used_up(struct run *r)
+{
+    char text[160];
+
+    (void)snprintf(text, sizeof text,
+                   "the budget of %.40s dollars for today is used up",
+                   r->s->conf->max_cost_per_day);
+    pause_and_refuse(r, budget_day_left_ms(), text);
+}
+
+/* False: it waits, or was handed back. What may have been handed over before
+ * is asked for in any case. */
+static bool
+may_submit(struct run *r)
+{
+    struct budget *b = r->s->budget;
+    int64_t most = most_of(r->order.task);
+    const char *why;
+
+    if (r->tries > 0 || r->resumed || r->reserved_nano)
+        return true;
+    why = why_held(r);
+    if (why) {
+        refuse(r, 0, why);
+        return false;
+    }
+    switch (budget_ask(b, most)) {
+    case BUDGET_FITS:
+        budget_reserve(b, most);
+        r->reserved_nano = most;
+        return true;
+    case BUDGET_UNKNOWN:
+        act_in(r, UNKNOWN_MS);
+        return false;
+    case BUDGET_OVER:
+        used_up(r);
+        return false;
+    case BUDGET_SHORT:
+        too_dear(r);
+        return false;
+    }
+    return true;
+}
+
+/* --- following it --------------------------------------------------------- */
 
 static void
 on_result(void *ctx, const struct http_response *h, const struct err *e)
@@ -502,7 +630,7 @@ on_result(void *ctx, const struct http_response *h, const struct err *e)
         fail(r, EXIT_FAILED, error_text(r, h));
     } else if (contract_read_result(s->contract, h->body, h->len, s->pool, &out,
                                     &bad) < 0) {
-        log_warn("platform.nonsense", "task=%s error=\"%s\"", r->order.task->id,
+        log_warn("platform.nonsense", "key=%s error=\"%s\"", r->key,
                  LOG_TEXT(bad.msg));
         try_again(r, -1);
     } else {
@@ -524,7 +652,7 @@ fetch(struct run *r)
 static void
 keep(struct run *r, const struct job_view *v)
 {
-    struct outcome *o = &r->outcome;
+    struct outcome *o = outcome(r);
 
     (void)str_copy(o->provider, sizeof o->provider,
                    *v->provider ? v->provider : r->order.lane);
@@ -557,14 +685,17 @@ poll_delay(struct run *r, int64_t hint_ms)
 static void
 judge_job(struct run *r, const struct job_view *v, int64_t hint_ms)
 {
-    keep(r, v);
+    if (v->status != JOB_QUEUED && v->status != JOB_RUNNING) {
+        keep(r, v);
+        budget_spend(r->s->budget, v->cost_usd);
+    }
+    r->tries = 0;
     switch (v->status) {
     case JOB_QUEUED:
     case JOB_RUNNING:
         act_in(r, poll_delay(r, hint_ms));
         return;
     case JOB_SUCCEEDED:
-        spend(r->s, v->cost_usd);
         if (r->cancelled) {
             over(r);
             return;
@@ -573,14 +704,12 @@ judge_job(struct run *r, const struct job_view *v, int64_t hint_ms)
         act_in(r, 0);
         return;
     case JOB_FAILED:
-        spend(r->s, v->cost_usd);
         fail(r, EXIT_FAILED,
              *v->error
                  ? mem_pool_printf(r->s->pool, "%s: %s", v->word, v->error)
                  : v->word);
         return;
     case JOB_CANCELLED:
-        spend(r->s, v->cost_usd);
         if (r->cancelled)
             over(r);
         else
@@ -626,14 +755,13 @@ on_job(void *ctx, const struct http_response *h, const struct err *e)
     } else if (h->status != 200) {
         /* A key that was changed, a gateway that is in the way: the job goes
          * on, so it is followed until its deadline. */
-        log_warn("platform.refuses", "task=%s error=\"%s\"", r->order.task->id,
+        log_warn("platform.refuses", "key=%s error=\"%s\"", r->key,
                  LOG_TEXT(error_text(r, h)));
         try_again(r, -1);
     } else if (contract_read_job(r->s->contract, h->body, h->len, r->s->pool,
                                  &v, &bad) < 0 ||
                strcmp(v.id, r->id) != 0) {
-        log_warn("platform.nonsense", "task=%s job=%s", r->order.task->id,
-                 LOG_TEXT(r->id));
+        log_warn("platform.nonsense", "key=%s job=%s", r->key, LOG_TEXT(r->id));
         try_again(r, -1);
     } else {
         judge_job(r, &v, h->retry_after_ms);
@@ -643,11 +771,12 @@ on_job(void *ctx, const struct http_response *h, const struct err *e)
 static void
 look(struct run *r)
 {
-    char query[48] = "";
+    char query[64] = "";
 
     if (r->s->conf->long_poll_ms && r->phase == PHASE_FOLLOW)
-        (void)snprintf(query, sizeof query, "?wait=%" PRId64,
-                       r->s->conf->long_poll_ms / 1000);
+        (void)snprintf(query, sizeof query, "?%.32s=%" PRId64,
+                       r->s->conf->contract.wait_parameter,
+                       (r->s->conf->long_poll_ms + 999) / 1000);
     send_request(r, "GET", CALL_JOB, NULL, query, NULL, CONTRACT_JOB_MAX,
                  on_job);
 }
@@ -673,7 +802,13 @@ on_cancelled(void *ctx, const struct http_response *h, const struct err *e)
     r->call = NULL;
     if (is_dealt_with(r, h, e))
         return;
+    r->told = true;
+    if (r->stray) {
+        over(r);
+        return;
+    }
     /* Taken, or over already (409), or unknown: look what became of it. */
+    r->tries = 0;
     r->phase = PHASE_FOLLOW;
     r->polls = 0;
     act_in(r, h->status == 409 || h->status == 404 ? 0 : poll_delay(r, 0));
@@ -698,6 +833,8 @@ act(struct run *r)
         over(r);
         return;
     }
+    if (r->phase == PHASE_SUBMIT && !may_submit(r))
+        return;
     wait_ms = gate_take(&r->s->gate, loop_now_ms());
     if (wait_ms > 0) {
         act_in(r, wait_ms);
@@ -726,32 +863,6 @@ act(struct run *r)
 /* --- the executor
  * ---------------------------------------------------------------- */
 
-/* What the task may cost at most; false if it states more than is left. */
-static bool
-is_affordable(struct secutools *s, const struct task *t, struct err *e)
-{
-    int64_t most, left;
-
-    if (s->day_limit_nano < 0)
-        return true;
-    left = s->day_limit_nano - spent_today(s);
-    if (left <= 0) {
-        err_set(e, ERR_UNAVAILABLE,
-                "the budget of %s dollars for today is used up",
-                s->conf->max_cost_per_day);
-        return false;
-    }
-    if (t->delegation && *t->delegation->max_cost_usd &&
-        money_read(t->delegation->max_cost_usd, &most) && most > left) {
-        err_set(e, ERR_UNAVAILABLE,
-                "it may cost %s dollars, which is more than is left of today's "
-                "%s",
-                t->delegation->max_cost_usd, s->conf->max_cost_per_day);
-        return false;
-    }
-    return true;
-}
-
 static int
 secutools_start(void *ctx, const struct run_order *order, struct run **out,
                 struct err *e)
@@ -759,6 +870,7 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
     struct secutools *s = ctx;
     const struct task *t = order->task;
     char note[NOTE_SIZE];
+    const char *why;
     int64_t most;
     struct run *r;
 
@@ -778,14 +890,16 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
     if (*order->remote)
         read_note(r, order->remote);
     *out = r;
-    if (*r->id) {
+    if (r->id) {
         log_info("job.resumed", "task=%s job=%s", t->id, LOG_TEXT(r->id));
         follow(r);
         return 0;
     }
-    if (!*order->remote && !is_affordable(s, t, e)) {
-        mem_free(r);
-        return -1;
+    why = r->resumed ? NULL : why_held(r);
+    if (why) { /* in hand before the lane was paused: no claim is written */
+        set_refused(r, 0, why);
+        r->phase = PHASE_OVER;
+        return 0;
     }
     r->phase = PHASE_NOTE_KEY;
     make_note(r, note);
@@ -798,7 +912,7 @@ secutools_poll(struct run *r, struct outcome *out)
 {
     if (r->phase != PHASE_OVER)
         return RUN_BUSY;
-    *out = r->outcome;
+    *out = *outcome(r);
     return RUN_DONE;
 }
 
@@ -836,14 +950,32 @@ secutools_cancel(struct run *r, bool hard, bool leave)
     }
 }
 
+/* Nobody waits for it any more; the platform is yet to be told. */
+static void
+stray(struct run *r)
+{
+    struct secutools *s = r->s;
+
+    r->stray = true;
+    r->stray_next = s->strays;
+    if (s->strays)
+        s->strays->stray_prev = r;
+    s->strays = r;
+    r->phase = r->id ? PHASE_CANCEL : PHASE_SUBMIT;
+    r->tries = 0;
+    if (r->id)
+        act_in(r, 0);
+}
+
 static void
 secutools_free(struct run *r)
 {
     if (!r)
         return;
-    unqueue(r);
-    http_cancel(r->call);
-    mem_free(r);
+    if (r->owed && (r->id || r->call))
+        stray(r);
+    else
+        run_free(r);
 }
 
 const struct executor secutools_executor = {.name = "secutools",
@@ -854,18 +986,6 @@ const struct executor secutools_executor = {.name = "secutools",
 
 /* --- open and close
  * ---------------------------------------------------------------- */
-
-static int
-read_limit(struct secutools *s, struct err *e)
-{
-    s->day_limit_nano = -1;
-    if (!*s->conf->max_cost_per_day ||
-        money_read(s->conf->max_cost_per_day, &s->day_limit_nano))
-        return 0;
-    return err_set(e, ERR_INVALID,
-                   "secutools.max_cost_per_day: \"%s\" is no amount like 20.00",
-                   s->conf->max_cost_per_day);
-}
 
 int
 secutools_open(struct secutools **out, struct bus *b, struct loop *l,
@@ -878,15 +998,15 @@ secutools_open(struct secutools **out, struct bus *b, struct loop *l,
                                        conf->connect_timeout_ms,
                                    .ca_file = conf->ca_file};
 
-    s->bus = b;
     s->loop = l;
     s->conf = conf;
     s->key = mem_strdup(key);
     s->timer_ms = INT64_MAX;
     s->pool = mem_pool_new();
-    (void)str_copy(s->name, sizeof s->name, name);
+    s->lanes = lanes_open(b, secutools_executor.name, name);
     gate_init(&s->gate, &conf->gate, loop_now_ms());
-    if (read_limit(s, e) < 0 ||
+    if (budget_open(&s->budget, b, l, conf->max_cost_per_day,
+                    secutools_executor.name, e) < 0 ||
         contract_open(&s->contract, &conf->contract, e) < 0 ||
         http_open(&s->http, l, &http, e) < 0) {
         secutools_close(s);
@@ -901,8 +1021,11 @@ secutools_close(struct secutools *s)
 {
     if (!s)
         return;
-    bus_forget(s->bus, s);
+    while (s->strays)
+        stray_free(s->strays);
     http_close(s->http);
+    lanes_close(s->lanes);
+    budget_close(s->budget);
     contract_close(s->contract);
     loop_timer_stop(s->timer);
     mem_pool_free(s->pool);

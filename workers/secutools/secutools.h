@@ -9,7 +9,11 @@
  *
  * 402, 401, 403 and a day's budget that is used up pause the lane, in words;
  * 429 pauses it until the platform's reset. What was refused so is handed
- * back and waits.
+ * back and waits, and so is what is in hand of a lane that somebody pauses
+ * before it was handed over.
+ *
+ * A cancel is carried to the platform, also after the worker has given up
+ * waiting for its answer.
  *
  * Thread: the loop thread; nothing blocks.
  */
