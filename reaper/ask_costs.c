@@ -30,6 +30,7 @@ cost_json(const struct store_cost *c)
     char text[MONEY_SIZE];
     json_t *o = json_object();
 
+    report_set_text(o, "backend", c->backend);
     report_set_text(o, "provider", c->provider);
     report_set_text(o, "team", c->team);
     report_set_text(o, "cost_usd", money_text(c->nano, text));

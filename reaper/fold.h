@@ -85,8 +85,9 @@ struct attempt {
     uint32_t attempt;
     uint64_t fence;
     bool final, again;
-    int64_t at_ms;                          /* when the result was stored */
-    const char *cost_usd, *provider, *team; /* set by fold; cost "": none */
+    int64_t at_ms;                         /* when the result was stored */
+    const char *backend, *provider, *team; /* set by fold */
+    const char *cost_usd;                  /* "": it says nothing */
     bool estimated;
     int64_t ended_at_ms;
     struct bytes result; /* encoded, with its output */

@@ -357,6 +357,27 @@ on_event(void *ctx, enum bus_event event, const char *text)
     }
 }
 
+/* A worker that needs a person has paused its lane without an end; people,
+ * whose names are user@host, know what they do. */
+static void
+on_pauses(void *ctx)
+{
+    struct reaper *r = ctx;
+    const struct pause *p, *held = NULL;
+
+    for (size_t i = 0; i < pauses_count(r->pauses); i++) {
+        p = pauses_at(r->pauses, i);
+        if (p->paused && p->until_ms == 0 && !strchr(p->by, '@'))
+            held = p;
+    }
+    if (!held)
+        (void)alarm_clear(&r->alarms, "lane_held");
+    else
+        (void)alarm_raise(&r->alarms, "lane_held",
+                          "lane %s.%s waits for a person: %.120s",
+                          held->backend, held->lane, held->reason);
+}
+
 static char *
 database_path(const struct reaper_conf *conf, struct err *e)
 {
@@ -516,7 +537,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     r->book = book_new(r->store);
     r->trust = trust_open(b, conf->trust_after_ms, on_trust, on_trust_idle, r);
     if (begin_rebuild(r, e) < 0 || live_open(&r->live, b, e) < 0 ||
-        pauses_open(&r->pauses, b, l, NULL, NULL, e) < 0)
+        pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
         goto fail;
     if (!r->rebuild)
         r->park = park_open(b, l, r->store);

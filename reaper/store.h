@@ -59,10 +59,10 @@ int store_put_attempt(struct store *s, int64_t n, const struct attempt *a,
 int store_attempts(struct store *s, int64_t n, struct mem_pool *pool,
                    struct attempt **out, size_t *n_out, struct err *e);
 
-/* What attempts cost that ended on a day (days since 1970, UTC), by provider
- * and team; at most STORE_COSTS_MAX. */
+/* What attempts cost that ended on a day (days since 1970, UTC), by
+ * backend, provider and team; at most STORE_COSTS_MAX. */
 struct store_cost {
-    const char *provider, *team;
+    const char *backend, *provider, *team;
     int64_t nano; /* dollars / 10^9 */
     int64_t attempts, estimated;
 };

@@ -258,10 +258,11 @@ put_cost(struct store *s, int64_t n, const struct attempt *a, struct err *e)
     store_bind_int(s, Q_COST_PUT, 2, a->attempt);
     store_bind_int(s, Q_COST_PUT, 3, (int64_t)a->fence);
     store_bind_int(s, Q_COST_PUT, 4, a->ended_at_ms / STORE_DAY_MS);
-    store_bind_text(s, Q_COST_PUT, 5, a->provider);
-    store_bind_text(s, Q_COST_PUT, 6, a->team);
-    store_bind_int(s, Q_COST_PUT, 7, nano);
-    store_bind_int(s, Q_COST_PUT, 8, a->estimated);
+    store_bind_text(s, Q_COST_PUT, 5, a->backend);
+    store_bind_text(s, Q_COST_PUT, 6, a->provider);
+    store_bind_text(s, Q_COST_PUT, 7, a->team);
+    store_bind_int(s, Q_COST_PUT, 8, nano);
+    store_bind_int(s, Q_COST_PUT, 9, a->estimated);
     return store_run(s, Q_COST_PUT, e);
 }
 
@@ -312,11 +313,12 @@ store_costs(struct store *s, int64_t day, struct mem_pool *pool,
     store_bind_int(s, Q_COSTS, 2, STORE_COSTS_MAX);
     while ((rc = store_step(s, Q_COSTS, e)) > 0)
         (*out)[(*n_out)++] =
-            (struct store_cost){.provider = store_text(q, 0, pool),
-                                .team = store_text(q, 1, pool),
-                                .nano = sqlite3_column_int64(q, 2),
-                                .attempts = sqlite3_column_int64(q, 3),
-                                .estimated = sqlite3_column_int64(q, 4)};
+            (struct store_cost){.backend = store_text(q, 0, pool),
+                                .provider = store_text(q, 1, pool),
+                                .team = store_text(q, 2, pool),
+                                .nano = sqlite3_column_int64(q, 3),
+                                .attempts = sqlite3_column_int64(q, 4),
+                                .estimated = sqlite3_column_int64(q, 5)};
     store_done(s, Q_COSTS);
     return rc;
 }

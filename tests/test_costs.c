@@ -34,9 +34,8 @@ open_ledger(void **state)
     if (store_open(&l->store, path, &e) < 0 ||
         live_open(&l->live, NULL, &e) < 0 ||
         ask_open(&l->ask,
-                 &(struct ask_parts){.store = l->store,
-                                     .live = l->live,
-                                     .max_bytes = 1 << 20},
+                 &(struct ask_parts){
+                     .store = l->store, .live = l->live, .max_bytes = 1 << 20},
                  &e) < 0)
         fail_msg("%s", e.msg);
     *state = l;
@@ -120,7 +119,7 @@ costs_are_summed_exactly_by_provider_and_team_and_day(void **state)
         spend(l, 1 + i, 1, "gpu", "red", "0.1", noon + i);
     spend(l, 20, 1, "gpu", "blue", "0.000000001", noon);
     spend(l, 21, 1, "gemini", "", "12", noon);
-    spend(l, 22, 1, "gemini", "", "", noon);                 /* said nothing */
+    spend(l, 22, 1, "gemini", "", "", noon);                  /* said nothing */
     spend(l, 23, 1, "gemini", "", "99", noon + 12 * 3600000); /* tomorrow */
     o = costs(l, "2025-11-25");
     assert_string_equal(text(o, "day"), "2025-11-25");
@@ -134,8 +133,8 @@ costs_are_summed_exactly_by_provider_and_team_and_day(void **state)
                         "0.000000001");
     assert_string_equal(text(json_array_get(list, 2), "team"), "red");
     assert_string_equal(text(json_array_get(list, 2), "cost_usd"), "1.000000");
-    assert_int_equal(json_integer_value(json_object_get(
-                         json_array_get(list, 2), "attempts")),
+    assert_int_equal(json_integer_value(
+                         json_object_get(json_array_get(list, 2), "attempts")),
                      10);
     json_decref(o);
     o = costs(l, "2025-11-26");

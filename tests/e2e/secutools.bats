@@ -159,6 +159,18 @@ stop_worker() { # stop_worker NAME
 	[ "$(job "$id" .cancels)" = 1 ]
 }
 
+@test "a cancel that the platform does not take at once is carried there all the same" {
+	stop_worker s1
+	SHUNT_WORKER_GRACE=200ms start_worker s3
+	id=$(ask_ai gpu '[poll=running cancel=503@1,reset,503,ok]')
+	until_true 20 job_has "$id" '.polls > 0'
+	shunt cancel "$id"
+	until_true 20 has "$id" .state cancelled
+	until_true 30 job_has "$id" '.cancelled'
+	stop_worker s3
+	start_worker s1
+}
+
 @test "a deadline ends a job that never ends" {
 	id=$(ask_ai gpu '[poll=running]' --timeout 1s)
 	run shunt wait --timeout 30s "$id"
@@ -174,6 +186,8 @@ stop_worker() { # stop_worker NAME
 	[[ $(jq -r .reason <<<"$lane") == 'HTTP 402: the budget is used up (budget_exceeded)' ]]
 	[ "$(jq -r .until <<<"$lane")" != null ]
 	[ "$(field "$id" .state)" != failed ]
+	until_true 20 has "$id" .waits.for lane-paused
+	[[ $(field "$id" .waits.text) == 'lane secutools.claude-api is paused until '*': HTTP 402'* ]]
 	# Others are not held up by it.
 	other=$(ask_ai gpu '[output=meanwhile]')
 	run shunt wait --timeout 20s "$other"
@@ -182,6 +196,35 @@ stop_worker() { # stop_worker NAME
 	run shunt wait --timeout 60s "$id"
 	[ "$status" -eq 0 ]
 	[ "$(shunt logs "$id")" = later ]
+}
+
+@test "what today has cost is known to a worker that starts, and its limit pauses the lane" {
+	id=$(ask_ai gpu '[cost=0.75]')
+	run shunt wait --timeout 20s "$id"
+	[ "$status" -eq 0 ]
+	stop_worker s1
+	SHUNT_SECUTOOLS_MAX_COST_PER_DAY=0.70 start_worker s4
+	id=$(ask_ai gpu '[output=tomorrow]')
+	until_true 20 lane_is secutools.gpu paused
+	[[ $(shunt lane ls --json | jq -r '.[] | select(.lane == "secutools.gpu") | .reason') == 'the budget of 0.70 dollars for today is used up' ]]
+	[ -z "$(job "$id" .posts)" ]
+	# Resumed without a larger limit it says so again; with one it goes on.
+	shunt lane resume secutools.gpu
+	until_true 20 lane_is secutools.gpu paused
+	stop_worker s4
+	SHUNT_SECUTOOLS_MAX_COST_PER_DAY=100 start_worker s4
+	shunt lane resume secutools.gpu
+	run shunt wait --timeout 60s "$id"
+	[ "$status" -eq 0 ]
+	# A task that may cost more than is left is not handed over.
+	id=$(jq -n '{prompt: "x", delegation: {allow_delegation: true,
+		preferred_ai: "gpu", max_cost_usd: "200"}}' | shunt submit -)
+	until_true 20 has "$id" '.attempt_list[0].state' preempted
+	[[ $(field "$id" .reason) == *'more than is left'* ]]
+	[ -z "$(job "$id" .posts)" ]
+	shunt cancel "$id"
+	stop_worker s4
+	start_worker s1
 }
 
 @test "the platform's key is in no log, report, message or argument" {
@@ -200,6 +243,7 @@ stop_worker() { # stop_worker NAME
 	id=$(ask_ai gemini '[output=mended]')
 	until_true 20 lane_is secutools.gemini paused
 	[ "$(shunt lane ls --json | jq '.[] | select(.lane == "secutools.gemini") | .until')" = null ]
+	until_true 20 eval "shunt status --json | jq -e '.alarms[] | select(.name == \"lane_held\")'"
 	stop_worker s2
 	unset KEY
 	start_worker s1

@@ -11,13 +11,12 @@
  *   [submit=503,ok poll=queued,running,succeeded result=409,200 cost=0.0123
  *    output=text size=N provider=gpu]
  *
- * Words of submit, poll and result: an HTTP status, perhaps with the seconds
- * of a Retry-After (429@2, 503@date for a date), or
- *   ok        what a good platform answers      reset  closes without a word
- *   cut       a body that breaks off            slow   a body of 1.5 s
- *   nonsense  a body that is no JSON            wrong  another job's id
- *   stored    (submit) takes the job, then closes without a word
- * Of poll also a status word.
+ * Words of submit, poll, result and cancel: an HTTP status, perhaps with the
+ * seconds of a Retry-After (429@2, 503@date for a date), or ok        what a
+ * good platform answers      reset  closes without a word cut       a body that
+ * breaks off            slow   a body of 1.5 s nonsense  a body that is no JSON
+ * wrong  another job's id stored    (submit) takes the job, then closes without
+ * a word Of poll also a status word.
  *
  * POST /_fake/submit with such a list as body plays it to all submissions,
  * whatever their prompts say, until it is empty. GET /_fake/stats tells what
@@ -48,6 +47,7 @@ struct job {
     struct job *next;
     char key[128], id[32], provider[32], cost[32], output[128];
     char submit[LIST_SIZE], poll[LIST_SIZE], result[LIST_SIZE];
+    char cancel[LIST_SIZE];
     uint64_t body_hash;
     size_t size; /* of the output, 0: as output says */
     unsigned posts, polls, cancels;
@@ -154,12 +154,14 @@ new_job(const char *key, size_t slot, const json_t *body)
     copy(j->submit, sizeof j->submit, "ok", 2);
     copy(j->poll, sizeof j->poll, "succeeded", 9);
     copy(j->result, sizeof j->result, "200", 3);
+    copy(j->cancel, sizeof j->cancel, "ok", 2);
     copy(j->output, sizeof j->output, "done", 4);
     wanted = wanted && strcmp(wanted, "auto") != 0 ? wanted : "gpu";
     copy(j->provider, sizeof j->provider, wanted, strlen(wanted));
     play(prompt, "submit", j->submit, sizeof j->submit);
     play(prompt, "poll", j->poll, sizeof j->poll);
     play(prompt, "result", j->result, sizeof j->result);
+    play(prompt, "cancel", j->cancel, sizeof j->cancel);
     play(prompt, "output", j->output, sizeof j->output);
     play(prompt, "cost", j->cost, sizeof j->cost);
     play(prompt, "provider", j->provider, sizeof j->provider);
@@ -455,7 +457,17 @@ give_result(struct MHD_Connection *c, struct job *j)
 static enum MHD_Result
 cancel(struct MHD_Connection *c, struct job *j)
 {
+    char word[WORD_SIZE], retry[WORD_SIZE];
+    unsigned status = 202;
+    bool closed;
+
     j->cancels++;
+    next_word(j->cancel, word);
+    if (!is_good(word, &status, retry, &closed)) {
+        if (closed)
+            return MHD_NO;
+        return answer(c, status, "", refusal(status), retry);
+    }
     j->cancelled = true;
     return answer(c, 202, "", job_text(j, "cancelling", j->id), "");
 }
@@ -468,10 +480,10 @@ stats(struct MHD_Connection *c)
     for (size_t i = 0; i < n_all; i++)
         (void)json_array_append_new(
             keys,
-            json_pack("{s:s, s:s, s:b, s:i, s:i, s:i}", "key", all[i]->key,
-                      "id", all[i]->id, "stored", all[i]->stored, "posts",
-                      (int)all[i]->posts, "polls", (int)all[i]->polls,
-                      "cancels", (int)all[i]->cancels));
+            json_pack("{s:s, s:s, s:b, s:b, s:i, s:i, s:i}", "key", all[i]->key,
+                      "id", all[i]->id, "stored", all[i]->stored, "cancelled",
+                      all[i]->cancelled, "posts", (int)all[i]->posts, "polls",
+                      (int)all[i]->polls, "cancels", (int)all[i]->cancels));
     return answer(
         c, 200, "",
         print(json_pack("{s:I, s:I, s:o}", "jobs", (json_int_t)n_stored,
