@@ -39,6 +39,13 @@ struct loop_fd {
     uv_poll_t h;
     loop_fn *fn;
     void *ctx;
+    bool writable; /* wanted too */
+};
+
+struct loop_hook {
+    uv_prepare_t h;
+    loop_fn *fn;
+    void *ctx;
 };
 
 int
@@ -271,15 +278,29 @@ on_fd(uv_poll_t *h, int status, int events)
 {
     struct loop_fd *f = h->data;
 
-    (void)status; /* the owner's read says what is wrong */
     (void)events;
+    /* The owner's read says what is wrong, perhaps only after what is still
+     * to be read; libuv has stopped polling by itself. */
+    if (status < 0)
+        loop_fd_resume(f);
     f->fn(f->ctx);
 }
 
 void
 loop_fd_resume(struct loop_fd *f)
 {
-    (void)uv_poll_start(&f->h, UV_READABLE | UV_DISCONNECT, on_fd);
+    (void)uv_poll_start(
+        &f->h, UV_READABLE | UV_DISCONNECT | (f->writable ? UV_WRITABLE : 0),
+        on_fd);
+}
+
+void
+loop_fd_writable(struct loop_fd *f, bool wanted)
+{
+    if (f->writable == wanted)
+        return;
+    f->writable = wanted;
+    loop_fd_resume(f);
 }
 
 void
@@ -308,6 +329,35 @@ loop_fd_stop(struct loop_fd *f)
         return;
     (void)uv_poll_stop(&f->h);
     uv_close((uv_handle_t *)&f->h, free_handle);
+}
+
+static void
+on_hook(uv_prepare_t *h)
+{
+    struct loop_hook *k = h->data;
+
+    k->fn(k->ctx);
+}
+
+struct loop_hook *
+loop_hook_start(struct loop *l, loop_fn *fn, void *ctx)
+{
+    struct loop_hook *k = MEM_NEW(struct loop_hook);
+
+    (void)uv_prepare_init(&l->uv, &k->h);
+    k->h.data = k;
+    k->fn = fn;
+    k->ctx = ctx;
+    (void)uv_prepare_start(&k->h, on_hook);
+    uv_unref((uv_handle_t *)&k->h);
+    return k;
+}
+
+void
+loop_hook_stop(struct loop_hook *k)
+{
+    if (k)
+        uv_close((uv_handle_t *)&k->h, free_handle);
 }
 
 static void

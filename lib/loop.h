@@ -19,6 +19,7 @@ struct loop_timer;
 struct loop_waker;
 struct loop_signal;
 struct loop_fd;
+struct loop_hook;
 
 typedef void loop_fn(void *ctx);
 
@@ -75,7 +76,17 @@ void loop_signal_stop(struct loop_signal *s); /* NULL is fine */
 struct loop_fd *loop_fd_start(struct loop *l, int fd, loop_fn *fn, void *ctx);
 void loop_fd_pause(struct loop_fd *f);
 void loop_fd_resume(struct loop_fd *f);
+/* Also calls fn while fd is writable, or no longer. Not while it is paused. */
+void loop_fd_writable(struct loop_fd *f, bool wanted);
 void loop_fd_stop(struct loop_fd *f); /* NULL is fine */
+
+/*
+ * Calls fn once per turn, before the loop sleeps: the place for what a turn has
+ * gathered. Does not keep the loop running; what fn changes is noticed by
+ * loop_until only when the loop wakes again.
+ */
+struct loop_hook *loop_hook_start(struct loop *l, loop_fn *fn, void *ctx);
+void loop_hook_stop(struct loop_hook *h); /* NULL is fine */
 
 /*
  * What TERM and INT do. fn(ctx, n) is called with n = 1 at the first, 2 at
