@@ -1,6 +1,7 @@
 /*
- * bus_wire - the connection, the library's threads, and the queues between
- * them and the loop.
+ * bus_threads - a connection under TLS: the library's threads, and the queues
+ * between them and the loop. (Brought to another's loop, the library spins
+ * while a record is incomplete.)
  *
  * The library locks its connection while it reconnects and while it writes to
  * a peer that does not read, up to seconds. So the loop thread never publishes
@@ -15,6 +16,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -23,16 +25,9 @@
 #include <string.h>
 
 enum {
-    CONNECT_MS = 2000,       /* of one attempt */
-    PING_MS = 5000,          /* two of them missed: the peer is gone */
-    RECONNECT_MS = 250,      /* and as much jitter */
-    WRITE_MS = 5000,         /* a peer that reads nothing for so long */
-    PENDING_BYTES = 4 << 20, /* kept by the library while reconnecting */
-    QUEUE_BYTES = 64 << 20,  /* waiting to be written */
-    NEWS_MAX = 65536,        /* core messages waiting for the loop */
-    FLUSH_MS = 1,            /* see flush */
-    CLOSE_MS = 2000,
-    STACK_BYTES = 256 * 1024,
+    WRITE_MS = 5000,  /* a peer that reads nothing for so long */
+    NEWS_MAX = 65536, /* core messages waiting for the loop */
+    FLUSH_MS = 1,     /* see flush */
 };
 
 struct out {
@@ -40,47 +35,53 @@ struct out {
     bool news;
 };
 
-struct wire {
-    struct wire *next; /* in wires */
+enum kind { ITEM_MSG, ITEM_UP, ITEM_DOWN, ITEM_DENIED };
+
+/* Something that happened on a library thread. */
+struct item {
+    enum kind kind;
+    int64_t sid;    /* ITEM_MSG: the subscription it came by */
+    natsMsg *msg;   /* ITEM_MSG: owned by whoever took the item */
+    uint64_t epoch; /* ITEM_DOWN: connections lost so far */
+    char *text;     /* ITEM_DENIED: owned likewise */
+};
+
+struct threads {
+    struct wire w;        /* first: what others have points here */
+    struct threads *next; /* in all */
     uintptr_t id;
     natsConnection *nc;
     struct wire_remote remote;
-    void (*wake)(void *ctx);
-    void *ctx;
+    struct loop_waker *waker;
 
     /* Below gate. */
-    struct wire_item *in;
+    struct item *in;
     size_t n_in, cap_in;
     bool overflowed; /* said so already */
 
     /* The loop's. */
-    struct wire_item *taken;
+    struct item *taken;
     size_t cap_taken;
 
     /* Below mutex. */
-    pthread_t writer;
-    bool writing; /* the thread exists */
+    bool writing; /* the thread exists, and has not ended */
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     struct out *out;
     size_t n_out, cap_out, out_bytes;
     bool stopping;
-
-    atomic_bool up;
-    atomic_uint_fast64_t epoch;
-    atomic_size_t max_payload;
 };
 
 /* Guards the list of open connections and what they have received. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static struct wire *wires;
+static struct threads *all;
 static uintptr_t last_id;
 
 /* Below gate. */
-static struct wire *
+static struct threads *
 find(void *closure)
 {
-    struct wire *w = wires;
+    struct threads *w = all;
 
     while (w && w->id != (uintptr_t)closure)
         w = w->next;
@@ -89,7 +90,7 @@ find(void *closure)
 
 /* Below gate. */
 static void
-push(struct wire *w, struct wire_item item)
+push(struct threads *w, struct item item)
 {
     if (w->n_in == w->cap_in) {
         w->cap_in = w->cap_in ? w->cap_in * 2 : 16;
@@ -97,20 +98,20 @@ push(struct wire *w, struct wire_item item)
     }
     w->in[w->n_in++] = item;
     if (w->n_in == 1)
-        w->wake(w->ctx);
+        loop_waker_wake(w->waker);
 }
 
 static void
 on_msg(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
     int64_t sid = natsSubscription_GetID(sub);
-    struct wire *w;
+    struct threads *w;
 
     (void)nc;
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
     if (w)
-        push(w, (struct wire_item){.kind = WIRE_MSG, .sid = sid, .msg = msg});
+        push(w, (struct item){.kind = ITEM_MSG, .sid = sid, .msg = msg});
     (void)pthread_mutex_unlock(&gate);
     if (!w)
         natsMsg_Destroy(msg);
@@ -120,7 +121,7 @@ static void
 on_news(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
     bool drop, first = false;
-    struct wire *w;
+    struct threads *w;
 
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
@@ -143,15 +144,13 @@ on_news(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 static void
 on_connected(natsConnection *nc, void *closure)
 {
-    int64_t max = natsConnection_GetMaxPayload(nc);
-    struct wire *w;
+    struct threads *w;
 
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
     if (w) {
-        atomic_store(&w->max_payload, max > 0 ? (size_t)max : 0);
-        atomic_store(&w->up, true);
-        push(w, (struct wire_item){.kind = WIRE_UP});
+        wire_connected(&w->w, nc);
+        push(w, (struct item){.kind = ITEM_UP});
     }
     (void)pthread_mutex_unlock(&gate);
 }
@@ -159,16 +158,15 @@ on_connected(natsConnection *nc, void *closure)
 static void
 on_disconnected(natsConnection *nc, void *closure)
 {
-    struct wire *w;
+    struct threads *w;
 
     (void)nc;
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
     if (w) {
-        atomic_store(&w->up, false);
-        push(w,
-             (struct wire_item){.kind = WIRE_DOWN,
-                                .epoch = atomic_fetch_add(&w->epoch, 1) + 1});
+        atomic_store(&w->w.up, false);
+        push(w, (struct item){.kind = ITEM_DOWN,
+                              .epoch = atomic_fetch_add(&w->w.epoch, 1) + 1});
     }
     (void)pthread_mutex_unlock(&gate);
 }
@@ -176,13 +174,12 @@ on_disconnected(natsConnection *nc, void *closure)
 static void
 push_denied(void *closure, const char *text)
 {
-    struct wire *w;
+    struct threads *w;
 
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
     if (w)
-        push(w,
-             (struct wire_item){.kind = WIRE_DENIED, .text = mem_strdup(text)});
+        push(w, (struct item){.kind = ITEM_DENIED, .text = mem_strdup(text)});
     (void)pthread_mutex_unlock(&gate);
 }
 
@@ -223,16 +220,16 @@ on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure)
  * batch gathers; a peer further away than a millisecond is not waited for.
  */
 static void
-flush(struct wire *w, int64_t timeout_ms)
+flush(struct threads *w, int64_t timeout_ms)
 {
-    if (atomic_load(&w->up))
+    if (atomic_load(&w->w.up))
         (void)natsConnection_FlushTimeout(w->nc, timeout_ms);
 }
 
 static void *
 write_out(void *ctx)
 {
-    struct wire *w = ctx;
+    struct threads *w = ctx;
     struct out *batch = NULL, *swap;
     size_t n, cap = 0, swap_cap;
     bool stopping;
@@ -255,11 +252,11 @@ write_out(void *ctx)
         for (size_t i = 0; i < n; i++) {
             /* A refusal means that the library's buffer is full, or that the
              * connection broke: whoever needs an answer gets none. */
-            if (!batch[i].news || atomic_load(&w->up))
+            if (!batch[i].news || atomic_load(&w->w.up))
                 (void)natsConnection_PublishMsg(w->nc, batch[i].msg);
             natsMsg_Destroy(batch[i].msg);
         }
-        flush(w, stopping ? CLOSE_MS : FLUSH_MS);
+        flush(w, stopping ? WIRE_CLOSE_MS : FLUSH_MS);
         if (cap > 4096) { /* a burst does not keep its memory */
             mem_free(batch);
             batch = NULL;
@@ -267,79 +264,64 @@ write_out(void *ctx)
         }
     } while (!stopping || n > 0);
     mem_free(batch);
+    (void)pthread_mutex_lock(&w->mutex);
+    w->writing = false;
+    (void)pthread_cond_broadcast(&w->cond);
+    (void)pthread_mutex_unlock(&w->mutex);
     return NULL;
 }
 
-bool
-wire_send(struct wire *w, natsMsg *m, bool news)
+/* Never NULL. */
+static natsMsg *
+message(const struct wire_out *o)
 {
-    size_t size = (size_t)natsMsg_GetDataLength(m) + 256;
+    natsMsg *m = NULL;
+    char revision[24];
+
+    if (natsMsg_Create(&m, o->subject, o->reply, o->data, (int)o->len) !=
+        NATS_OK)
+        abort(); /* as lib/mem: a few bytes do not fail */
+    if (o->id)
+        (void)natsMsgHeader_Set(m, "Nats-Msg-Id", o->id);
+    if (o->expect != BUS_ANY_REVISION) {
+        (void)snprintf(revision, sizeof revision, "%" PRId64, o->expect);
+        (void)natsMsgHeader_Set(m, "Nats-Expected-Last-Subject-Sequence",
+                                revision);
+    }
+    return m;
+}
+
+static bool
+threads_send(struct wire *wire, const struct wire_out *o, enum wire_sort sort)
+{
+    struct threads *w = (struct threads *)wire;
+    size_t size = o->len + 256;
     bool fits;
 
     (void)pthread_mutex_lock(&w->mutex);
-    fits = w->out_bytes + size <= QUEUE_BYTES;
+    fits = w->out_bytes + size <= WIRE_QUEUE_BYTES;
     if (fits) {
         if (w->n_out == w->cap_out) {
             w->cap_out = w->cap_out ? w->cap_out * 2 : 16;
             w->out = mem_resize(w->out, w->cap_out * sizeof *w->out);
         }
-        w->out[w->n_out++] = (struct out){.msg = m, .news = news};
+        w->out[w->n_out++] =
+            (struct out){.msg = message(o), .news = sort == WIRE_NEWS};
         w->out_bytes += size;
         if (w->n_out == 1)
             (void)pthread_cond_signal(&w->cond);
     }
     (void)pthread_mutex_unlock(&w->mutex);
-    if (!fits)
-        natsMsg_Destroy(m);
     return fits;
-}
-
-/*
- * Threads inherit what is blocked when they are created. A signal that landed
- * on one of theirs would interrupt its wait, which the library takes for the
- * end of the connection; the main thread is there to be interrupted. Blocked
- * only around each call, so that TERM ends a long wait for the broker.
- */
-static void
-block_signals(sigset_t *old)
-{
-    sigset_t all;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, old);
-}
-
-static void
-restore_signals(const sigset_t *old)
-{
-    (void)pthread_sigmask(SIG_SETMASK, old, NULL);
-}
-
-static int
-start_writer(struct wire *w, struct err *e)
-{
-    pthread_attr_t attr;
-    sigset_t old;
-    int rc;
-
-    (void)pthread_attr_init(&attr);
-    (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-    block_signals(&old);
-    rc = pthread_create(&w->writer, &attr, write_out, w);
-    restore_signals(&old);
-    (void)pthread_attr_destroy(&attr);
-    if (rc)
-        return err_set(e, ERR_UNAVAILABLE, "start a thread: %s", strerror(rc));
-    w->writing = true;
-    return 0;
 }
 
 /* --- reading ------------------------------------------------------------- */
 
-size_t
-wire_take(struct wire *w, struct wire_item **items)
+/* Everything that happened since, in order; valid until the next call. */
+static size_t
+take_items(struct threads *w, struct item **items)
 {
-    struct wire_item *swap = w->taken;
+    struct item *swap = w->taken;
     size_t swap_cap = w->cap_taken, n;
 
     if (swap_cap > 4096) { /* a burst does not keep its memory */
@@ -360,77 +342,114 @@ wire_take(struct wire *w, struct wire_item **items)
     return n;
 }
 
-bool
-wire_up(const struct wire *w)
+static void
+take_msg(struct threads *w, int64_t sid, natsMsg *m)
 {
-    return atomic_load(&w->up);
+    const struct wire_sub *s = wire_find(&w->w, sid);
+    const char *reply = natsMsg_GetReply(m), *data = natsMsg_GetData(m);
+    struct wire_msg msg = {
+        .subject = natsMsg_GetSubject(m),
+        .reply = reply ? reply : "",
+        .data = (const uint8_t *)(data ? data : ""),
+        .len = (size_t)natsMsg_GetDataLength(m),
+    };
+
+    for (int h = 0; h < WIRE_HEADERS; h++) {
+        const char *name = proto_header_name(h), *value = NULL;
+
+        if (!name)
+            name = h == WIRE_STATUS ? "Status" : "Description";
+        if (natsMsgHeader_Get(m, name, &value) != NATS_OK || !value)
+            value = "";
+        msg.header[h] = value;
+    }
+    if (s)
+        s->fn(s->ctx, &msg);
+    natsMsg_Destroy(m);
 }
 
-uint64_t
-wire_epoch(const struct wire *w)
+static void
+on_waker(void *ctx)
 {
-    return atomic_load(&w->epoch);
+    struct threads *w = ctx;
+    struct item *items;
+    size_t n = take_items(w, &items);
+
+    for (size_t i = 0; i < n; i++) {
+        char *text = items[i].text;
+
+        switch (items[i].kind) {
+        case ITEM_MSG:
+            take_msg(w, items[i].sid, items[i].msg);
+            break;
+        case ITEM_UP:
+            w->w.on->up(w->w.ctx);
+            break;
+        case ITEM_DOWN:
+            w->w.on->down(w->w.ctx, items[i].epoch);
+            break;
+        case ITEM_DENIED:
+            w->w.on->denied(w->w.ctx, text);
+            break;
+        }
+        mem_free(text);
+    }
 }
 
-size_t
-wire_max_payload(const struct wire *w)
+static int
+threads_subscribe(struct wire *wire, struct wire_sub *sub, bool bounded,
+                  struct err *e)
 {
-    return atomic_load(&w->max_payload);
-}
-
-const char *
-wire_url(const struct wire *w)
-{
-    return w->remote.url;
-}
-
-int
-wire_subscribe(struct wire *w, const char *subject, bool bounded,
-               natsSubscription **out, int64_t *sid, struct err *e)
-{
+    struct threads *w = (struct threads *)wire;
     natsStatus s;
     sigset_t old;
 
-    block_signals(&old);
-    s = natsConnection_Subscribe(out, w->nc, subject,
+    wire_block_signals(&old);
+    s = natsConnection_Subscribe(&sub->lib, w->nc, sub->subject,
                                  bounded ? on_news : on_msg, (void *)w->id);
-    restore_signals(&old);
+    wire_restore_signals(&old);
     if (s != NATS_OK)
         return err_set(
             e, s == NATS_INVALID_SUBJECT ? ERR_INVALID : ERR_UNAVAILABLE,
-            "subscribe to %s: %s", subject, natsStatus_GetText(s));
+            "subscribe to %s: %s", sub->subject, natsStatus_GetText(s));
     /* The callback takes everything at once; limits are the queue's. */
-    (void)natsSubscription_SetPendingLimits(*out, -1, -1);
-    *sid = natsSubscription_GetID(*out);
+    (void)natsSubscription_SetPendingLimits(sub->lib, -1, -1);
+    sub->sid = natsSubscription_GetID(sub->lib);
     return 0;
 }
 
-void
-wire_unsubscribe(natsSubscription *sub)
+static void
+threads_unsubscribe(struct wire *w, struct wire_sub *s)
 {
-    if (!sub)
-        return;
-    (void)natsSubscription_Unsubscribe(sub);
-    natsSubscription_Destroy(sub);
+    (void)w;
+    (void)natsSubscription_Unsubscribe(s->lib);
+    natsSubscription_Destroy(s->lib);
+}
+
+/* The writing thread need not be told that a turn has ended. */
+static void
+threads_turn(struct wire *w)
+{
+    (void)w;
 }
 
 /* --- opening ------------------------------------------------------------- */
 
 static int
-set_behaviour(struct wire *w, natsOptions *opts, const char *name,
+set_behaviour(struct threads *w, natsOptions *opts, const char *name,
               struct err *e)
 {
     void *closure = (void *)w->id;
 
     if (natsOptions_SetName(opts, name) != NATS_OK ||
-        natsOptions_SetTimeout(opts, CONNECT_MS) != NATS_OK ||
-        natsOptions_SetPingInterval(opts, PING_MS) != NATS_OK ||
+        natsOptions_SetTimeout(opts, WIRE_CONNECT_MS) != NATS_OK ||
+        natsOptions_SetPingInterval(opts, WIRE_PING_MS) != NATS_OK ||
         natsOptions_SetMaxPingsOut(opts, 2) != NATS_OK ||
         natsOptions_SetMaxReconnect(opts, -1) != NATS_OK ||
-        natsOptions_SetReconnectWait(opts, RECONNECT_MS) != NATS_OK ||
-        natsOptions_SetReconnectJitter(opts, RECONNECT_MS, RECONNECT_MS) !=
-            NATS_OK ||
-        natsOptions_SetReconnectBufSize(opts, PENDING_BYTES) != NATS_OK ||
+        natsOptions_SetReconnectWait(opts, WIRE_RECONNECT_MS) != NATS_OK ||
+        natsOptions_SetReconnectJitter(opts, WIRE_RECONNECT_MS,
+                                       WIRE_RECONNECT_MS) != NATS_OK ||
+        natsOptions_SetReconnectBufSize(opts, WIRE_KEPT_BYTES) != NATS_OK ||
         natsOptions_SetWriteDeadline(opts, WRITE_MS) != NATS_OK ||
         natsOptions_UseGlobalMessageDelivery(opts, true) != NATS_OK ||
         natsOptions_SetErrorHandler(opts, on_error, closure) != NATS_OK ||
@@ -443,155 +462,81 @@ set_behaviour(struct wire *w, natsOptions *opts, const char *name,
     return 0;
 }
 
-static int
-connect_error(struct wire *w, natsStatus s, struct err *e)
-{
-    const char *text = nats_GetLastError(NULL);
-
-    switch ((int)s) { /* the library adds values */
-    case NATS_CONNECTION_AUTH_FAILED:
-    case NATS_NOT_PERMITTED:
-        return err_set(e, ERR_DENIED, "broker %s refused our credentials: %s",
-                       w->remote.url, text);
-    case NATS_SSL_ERROR:
-    case NATS_SECURE_CONNECTION_WANTED:
-    case NATS_SECURE_CONNECTION_REQUIRED:
-        return err_set(e, ERR_DENIED, "broker %s: TLS: %s", w->remote.url,
-                       text);
-    case NATS_INVALID_ARG:
-    case NATS_ADDRESS_MISSING:
-        return err_set(e, ERR_INVALID, "broker %s: not an address: %s",
-                       w->remote.url, text);
-    default:
-        return err_set(e, ERR_UNAVAILABLE, "no broker answers at %s: %s",
-                       w->remote.url,
-                       text && *text ? text : natsStatus_GetText(s));
-    }
-}
+struct opening {
+    struct threads *w;
+    natsOptions *opts;
+};
 
 static int
-try_connect(struct wire *w, natsOptions *opts, int64_t timeout_ms,
-            struct err *e)
+attempt(void *ctx, struct err *e)
 {
-    int64_t give_up = loop_now_ms() + timeout_ms, wait_ms = 50;
-    int refused = 0;
+    struct opening *o = ctx;
     sigset_t old;
     natsStatus s;
 
-    for (;;) {
-        block_signals(&old);
-        s = natsConnection_Connect(&w->nc, opts);
-        restore_signals(&old);
-        if (s == NATS_OK)
-            return 0;
-        w->nc = NULL;
-        connect_error(w, s, e);
-        /* The library signs wrongly now and then before 3.8, so one refusal
-         * of a key proves nothing (nats.c#705). */
-        if (e->code == ERR_DENIED && (!w->remote.seed || ++refused >= 5))
-            return -1;
-        if (e->code == ERR_INVALID ||
-            (e->code != ERR_DENIED && loop_now_ms() + wait_ms > give_up))
-            return -1;
-        nats_Sleep(wait_ms);
-        wait_ms = wait_ms < 500 ? wait_ms * 2 : 1000;
-    }
+    wire_block_signals(&old);
+    s = natsConnection_Connect(&o->w->nc, o->opts);
+    wire_restore_signals(&old);
+    if (s == NATS_OK)
+        return 0;
+    o->w->nc = NULL;
+    return wire_refused(&o->w->remote, s, e);
 }
 
 static int
-connect_as(struct wire *w, const struct bus_conf *conf, const char *name,
+connect_as(struct threads *w, const struct bus_conf *conf, const char *name,
            int64_t timeout_ms, struct err *e)
 {
-    natsOptions *opts = NULL;
+    struct opening o = {.w = w};
     int rc = -1;
 
-    if (natsOptions_Create(&opts) != NATS_OK)
+    if (natsOptions_Create(&o.opts) != NATS_OK)
         return err_set(e, ERR_UNAVAILABLE, "no memory");
-    if (wire_options(opts, conf, &w->remote, e) == 0 &&
-        set_behaviour(w, opts, name, e) == 0 &&
-        try_connect(w, opts, timeout_ms, e) == 0)
+    if (wire_options(o.opts, conf, &w->remote, e) == 0 &&
+        set_behaviour(w, o.opts, name, e) == 0 &&
+        wire_insist(attempt, &o, &w->remote, timeout_ms, e) == 0)
         rc = 0;
-    natsOptions_Destroy(opts);
+    natsOptions_Destroy(o.opts);
     return rc;
 }
 
-/* Opens the library with its first user. */
 static void
-join(struct wire *w)
+join(struct threads *w)
 {
-    sigset_t old;
-    bool first;
-
     (void)pthread_mutex_lock(&gate);
-    first = !wires;
     w->id = ++last_id;
-    w->next = wires;
-    wires = w;
+    w->next = all;
+    all = w;
     (void)pthread_mutex_unlock(&gate);
-    if (first) {
-        block_signals(&old);
-        (void)nats_Open(-1);
-        /* One thread delivers for all subscriptions: order holds across them,
-         * and it costs one stack. */
-        (void)nats_SetMessageDeliveryPoolSize(1);
-        restore_signals(&old);
-    }
+    wire_join();
 }
 
 /* From here on no callback finds us. */
-static bool
-leave(struct wire *w)
+static void
+leave(struct threads *w)
 {
-    struct wire **at = &wires;
-    bool last;
+    struct threads **at = &all;
 
     (void)pthread_mutex_lock(&gate);
     while (*at != w)
         at = &(*at)->next;
     *at = w->next;
-    last = !wires;
     (void)pthread_mutex_unlock(&gate);
-    return last;
-}
-
-int
-wire_open(struct wire **out, const struct bus_conf *conf, const char *role,
-          int64_t timeout_ms, void (*wake)(void *ctx), void *ctx, struct err *e)
-{
-    struct wire *w = MEM_NEW(struct wire);
-    int64_t max;
-
-    w->wake = wake;
-    w->ctx = ctx;
-    (void)pthread_mutex_init(&w->mutex, NULL);
-    (void)pthread_cond_init(&w->cond, NULL);
-    join(w);
-    if (connect_as(w, conf, role, timeout_ms, e) < 0)
-        goto out;
-    max = natsConnection_GetMaxPayload(w->nc);
-    atomic_store(&w->max_payload, max > 0 ? (size_t)max : 0);
-    atomic_store(&w->up, true);
-    if (start_writer(w, e) < 0)
-        goto out;
-    *out = w;
-    return 0;
-out:
-    wire_close(w);
-    return -1;
 }
 
 static void
-stop_writer(struct wire *w)
+stop_writer(struct threads *w)
 {
     (void)pthread_mutex_lock(&w->mutex);
     w->stopping = true;
-    (void)pthread_cond_signal(&w->cond);
+    (void)pthread_cond_broadcast(&w->cond);
+    while (w->writing)
+        (void)pthread_cond_wait(&w->cond, &w->mutex);
     (void)pthread_mutex_unlock(&w->mutex);
-    (void)pthread_join(w->writer, NULL);
 }
 
 static void
-free_items(struct wire_item *items, size_t n)
+free_items(struct item *items, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         natsMsg_Destroy(items[i].msg);
@@ -600,26 +545,61 @@ free_items(struct wire_item *items, size_t n)
     mem_free(items);
 }
 
-void
-wire_close(struct wire *w)
+static void
+threads_close(struct wire *wire)
 {
-    bool last;
+    struct threads *w = (struct threads *)wire;
 
-    if (!w)
-        return;
-    if (w->writing)
-        stop_writer(w);
-    last = leave(w);
+    stop_writer(w);
+    leave(w);
+    for (struct wire_sub *s = wire->subs; s; s = s->next)
+        natsSubscription_Destroy(s->lib);
     /* Nothing arrives from here on. The library's messages must be gone
      * before the library is: its last close takes their memory's owner. */
     free_items(w->in, w->n_in);
     natsConnection_Destroy(w->nc);
-    if (last)
-        (void)nats_CloseAndWait(CLOSE_MS);
+    wire_leave(true);
+    loop_waker_close(w->waker);
     mem_free(w->taken);
     mem_free(w->out);
     wire_remote_free(&w->remote);
     (void)pthread_mutex_destroy(&w->mutex);
     (void)pthread_cond_destroy(&w->cond);
-    mem_free(w);
+    wire_release(wire);
+}
+
+static const struct wire_ops threads_ops = {
+    .send = threads_send,
+    .subscribe = threads_subscribe,
+    .unsubscribe = threads_unsubscribe,
+    .turn = threads_turn,
+    .close = threads_close,
+};
+
+int
+threads_open(struct wire **out, struct loop *loop, const struct bus_conf *conf,
+             const char *role, int64_t timeout_ms, const struct wire_events *on,
+             void *ctx, struct err *e)
+{
+    struct threads *w = MEM_NEW(struct threads);
+
+    wire_init(&w->w, &threads_ops, loop, on, ctx);
+    w->waker = loop_waker_open(loop, on_waker, w);
+    (void)pthread_mutex_init(&w->mutex, NULL);
+    (void)pthread_cond_init(&w->cond, NULL);
+    join(w);
+    if (connect_as(w, conf, role, timeout_ms, e) < 0)
+        goto out;
+    wire_connected(&w->w, w->nc);
+    w->w.url = w->remote.url;
+    w->writing = true;
+    if (wire_thread(write_out, w, e) < 0) {
+        w->writing = false;
+        goto out;
+    }
+    *out = &w->w;
+    return 0;
+out:
+    threads_close(&w->w);
+    return -1;
 }

@@ -112,6 +112,7 @@ void fuzz_conf(const uint8_t *data, size_t size);
 
 /* fuzz_bus.c */
 void fuzz_headers(const uint8_t *data, size_t size);
+void fuzz_proto(const uint8_t *data, size_t size);
 
 /* fuzz_router.c; the first byte holds switches. */
 void fuzz_judge(const uint8_t *data, size_t size);
