@@ -12,7 +12,8 @@
 
 #include <cmocka.h>
 
-/* --- reading --------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------
+ */
 
 static char in[1024];
 
@@ -153,9 +154,13 @@ the_headers_we_know_are_read(void **state)
 static void
 headers_that_are_wrong_are_no_headers(void **state)
 {
-    static const char *const blocks[] = {
-        "x", "\r\n", "NATS/1.0", "NATS/2.0 404\r\n\r\n", "NATS/1.0\r\n:\r\n",
-        "NATS/1.0\r\nno colon\r\n\r\n", "NATS/1.0\r\nNats-Msg-Id: cut"};
+    static const char *const blocks[] = {"x",
+                                         "\r\n",
+                                         "NATS/1.0",
+                                         "NATS/2.0 404\r\n\r\n",
+                                         "NATS/1.0\r\n:\r\n",
+                                         "NATS/1.0\r\nno colon\r\n\r\n",
+                                         "NATS/1.0\r\nNats-Msg-Id: cut"};
     struct proto_op op;
 
     (void)state;
@@ -166,7 +171,8 @@ headers_that_are_wrong_are_no_headers(void **state)
     }
 }
 
-/* --- writing --------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------
+ */
 
 static void
 what_is_put_is_what_travels(void **state)
@@ -198,7 +204,8 @@ what_is_put_is_what_travels(void **state)
     }
 }
 
-/* --- acknowledgements ------------------------------------------------------ */
+/* --- acknowledgements ------------------------------------------------------
+ */
 
 static void
 an_acknowledgement_is_read_whatever_its_form(void **state)
@@ -234,8 +241,7 @@ an_acknowledgement_is_read_whatever_its_form(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct bus_stored s = {0};
         struct err e;
-        int rc =
-            bus_read_stored(rows[i].text, strlen(rows[i].text), &s, &e);
+        int rc = bus_read_stored(rows[i].text, strlen(rows[i].text), &s, &e);
 
         if (rc != (rows[i].seq ? 0 : -1) || s.seq != rows[i].seq ||
             s.duplicate != rows[i].duplicate)
