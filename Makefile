@@ -53,7 +53,7 @@ LIB := err log mem str crash loop yaml glob conf conf_value bus bus_remote \
 	task state dod proc procfs
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
-PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
+PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper shunt-gateway-folder
 
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
 ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o) \
@@ -63,8 +63,9 @@ WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o 
 LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
+FOLDER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/folder/*.c)) $(FORMATS_OBJS)
 CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
-	$(DECIDE_OBJS)
+	$(DECIDE_OBJS) $(B)/gateways/folder/place.o
 
 BINS := $(PROGRAMS:%=$(B)/bin/%)
 
@@ -74,6 +75,7 @@ $(B)/bin/shunt: $(CLI_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-local: $(LOCAL_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-gateway-folder: $(FOLDER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS)
 
 $(BINS):
@@ -110,7 +112,7 @@ FUZZ_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/fuzz_*.c))
 
 # Everything but the mains, so that a test links whatever it names.
 PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(REAPER_OBJS) \
-	$(FORMATS_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
+	$(FORMATS_OBJS) $(FOLDER_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/life_*.c))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 

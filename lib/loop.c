@@ -48,6 +48,18 @@ struct loop_hook {
     void *ctx;
 };
 
+struct loop_watch {
+    uv_fs_event_t h;
+    loop_fn *fn;
+    void *ctx;
+};
+
+struct job {
+    uv_work_t req;
+    loop_fn *work, *done;
+    void *ctx;
+};
+
 int
 loop_open(struct loop **out, struct err *e)
 {
@@ -358,6 +370,75 @@ loop_hook_stop(struct loop_hook *k)
 {
     if (k)
         uv_close((uv_handle_t *)&k->h, free_handle);
+}
+
+static void
+do_work(uv_work_t *req)
+{
+    struct job *j = req->data;
+
+    j->work(j->ctx);
+}
+
+static void
+after_work(uv_work_t *req, int status)
+{
+    struct job *j = req->data;
+
+    (void)status; /* nothing is ever cancelled */
+    j->done(j->ctx);
+    mem_free(j);
+}
+
+void
+loop_work(struct loop *l, loop_fn *work, loop_fn *done, void *ctx)
+{
+    struct job *j = MEM_NEW(struct job);
+
+    j->req.data = j;
+    j->work = work;
+    j->done = done;
+    j->ctx = ctx;
+    (void)uv_queue_work(&l->uv, &j->req, do_work, after_work);
+}
+
+static void
+on_change(uv_fs_event_t *h, const char *name, int events, int status)
+{
+    struct loop_watch *w = h->data;
+
+    (void)name;
+    (void)events;
+    (void)status; /* whoever looks sees what is wrong */
+    w->fn(w->ctx);
+}
+
+int
+loop_watch_start(struct loop_watch **out, struct loop *l, const char *path,
+                 loop_fn *fn, void *ctx, struct err *e)
+{
+    struct loop_watch *w = MEM_NEW(struct loop_watch);
+    int rc;
+
+    (void)uv_fs_event_init(&l->uv, &w->h);
+    w->h.data = w;
+    w->fn = fn;
+    w->ctx = ctx;
+    rc = uv_fs_event_start(&w->h, on_change, path, 0);
+    if (rc) {
+        uv_close((uv_handle_t *)&w->h, free_handle);
+        return err_set(e, rc == UV_ENOENT ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
+                       "watch %s: %s", path, uv_strerror(rc));
+    }
+    *out = w;
+    return 0;
+}
+
+void
+loop_watch_stop(struct loop_watch *w)
+{
+    if (w)
+        uv_close((uv_handle_t *)&w->h, free_handle);
 }
 
 static void

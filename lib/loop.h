@@ -2,8 +2,8 @@
  * loop - the libuv loop: one thread that owns everything, timers, signals and
  * an orderly stop.
  *
- * Thread: the loop thread only, except loop_waker_wake. Nothing blocks once
- * loop_run has begun.
+ * Thread: the loop thread only, except loop_waker_wake and the first function
+ * given to loop_work. Nothing blocks once loop_run has begun.
  */
 #ifndef LIB_LOOP_H
 #define LIB_LOOP_H
@@ -20,6 +20,7 @@ struct loop_waker;
 struct loop_signal;
 struct loop_fd;
 struct loop_hook;
+struct loop_watch;
 
 typedef void loop_fn(void *ctx);
 
@@ -87,6 +88,22 @@ void loop_fd_stop(struct loop_fd *f); /* NULL is fine */
  */
 struct loop_hook *loop_hook_start(struct loop *l, loop_fn *fn, void *ctx);
 void loop_hook_stop(struct loop_hook *h); /* NULL is fine */
+
+/*
+ * Calls work on a thread of its own, which may block, and then done on the
+ * loop thread. Between the two, what ctx points to belongs to that thread
+ * alone. Cannot be called off: whoever owns ctx waits for done.
+ */
+void loop_work(struct loop *l, loop_fn *work, loop_fn *done, void *ctx);
+
+/*
+ * Calls fn when something in the folder path may have changed: a hint that can
+ * be missing (the kernel's queue overflows, network file systems are silent).
+ * ERR_NOT_FOUND: no such folder; ERR_UNAVAILABLE: no more watches.
+ */
+int loop_watch_start(struct loop_watch **out, struct loop *l, const char *path,
+                     loop_fn *fn, void *ctx, struct err *e);
+void loop_watch_stop(struct loop_watch *w); /* NULL is fine */
 
 /*
  * What TERM and INT do. fn(ctx, n) is called with n = 1 at the first, 2 at
