@@ -147,7 +147,7 @@ DEBUG_B := $(if $(DEBUG),$(B),$(if $(FLAVOR),$(B)-debug,build/flavor-debug))
 debug:
 	+$(MAKE) DEBUG=1 all $(DEBUG_B)/tests/chaos/peek
 
-# T=short, T=crash, T=single, T=machines, T=random, or one round.
+# T=short, T=crash, T=single, T=folder, T=machines, T=random, or one round.
 chaos: debug
 	SHUNT_DEBUG_BIN=$(CURDIR)/$(DEBUG_B)/bin tests/chaos/run $(T)
 

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 enum {
-    HINT_MS = 20, /* from a change to the look: several come together */
+    HINT_MS = 20,    /* from a change to the look: several come together */
+    LOOK_SHARE = 10, /* a look at most each so many times what it takes */
     BUSY_TICK_MS = 25,
     TICK_MS = 500,
     SWEEP_MS = 1000, /* between two looks at claimed files */
@@ -42,6 +43,7 @@ folder_job_done(struct folder *f)
 struct look {
     struct watched *w;
     struct listing listing;
+    int64_t took_ms;
     struct err e;
     int rc;
 };
@@ -51,17 +53,43 @@ look(void *ctx)
 {
     struct look *l = ctx;
     const struct place *p = &l->w->place;
+    int64_t from = loop_now_ms();
     struct err e;
 
     if (files_exist(p->path) && !files_exist(p->waiting))
         (void)files_make_dir(p->waiting, &e); /* listing says what is wrong */
     l->rc = listing_read(p, loop_now_ms(), &l->listing, &l->e);
+    l->took_ms = loop_now_ms() - from;
 }
 
+/* Looking at very many files must not become all we do. */
+static int64_t
+pause_of(const struct watched *w, int64_t wanted_ms)
+{
+    int64_t least = w->look_ms * LOOK_SHARE;
+
+    return wanted_ms > least ? wanted_ms : least;
+}
+
+/* Taking a file is a change too: while there are some to take, what is new
+ * can wait. */
 static void
 on_change(void *ctx)
 {
-    folder_look_soon(ctx, HINT_MS);
+    struct watched *w = ctx;
+
+    if (w->next < w->listing.n)
+        w->changed = true;
+    else
+        folder_look_soon(w, pause_of(w, HINT_MS));
+}
+
+void
+folder_taken(struct watched *w)
+{
+    if (w->changed)
+        folder_look_soon(w, pause_of(w, HINT_MS));
+    w->changed = false;
 }
 
 /* The watch is on the folder itself: one that was made anew needs its own. */
@@ -135,17 +163,19 @@ on_looked(void *ctx)
     if (l->rc == 0) {
         uint64_t ino = l->listing.dir_ino;
 
+        w->look_ms = l->took_ms;
         take_listing(w, &l->listing);
         watch(w, ino);
         if (unsettled(w, now))
             delay = f->conf->settle_ms;
+        delay = pause_of(w, delay);
     } else {
         say_missing(w, &l->e);
     }
     mem_free(l);
     folder_look_soon(w, delay);
     if (w->look_again)
-        folder_look_soon(w, HINT_MS);
+        folder_look_soon(w, pause_of(w, HINT_MS));
     w->look_again = false;
     if (now - w->swept_ms >= f->conf->repair_ms)
         folder_sweep(w);
@@ -380,6 +410,54 @@ add_places(struct folder *f, struct err *e)
     return 0;
 }
 
+/* Files in work that came out of the checkout. */
+static void
+each_busy(void *ctx, struct checkout *k,
+          void (*add)(struct checkout *k, const char *dir, const char *name))
+{
+    struct folder *f = ctx;
+
+    for (size_t i = 0; i < N_PHASES; i++)
+        for (const struct claimed *c = f->rings[i].next; c != &f->rings[i];
+             c = c->next)
+            if (c->w->checkout == k)
+                add(k, c->w->place.waiting, c->name);
+}
+
+/* The checkout a folder lies in, one for all folders in it. */
+static int
+join_checkout(struct folder *f, struct watched *w, struct err *e)
+{
+    struct checkout *k = NULL;
+    char *top = checkout_find(w->place.path);
+
+    for (size_t i = 0; top && i < f->n_checkouts; i++)
+        if (strcmp(checkout_top(f->checkouts[i]), top) == 0)
+            k = f->checkouts[i];
+    mem_free(top);
+    if (!k) {
+        if (!f->procs && proc_set_open(&f->procs, f->loop, false, e) < 0)
+            return -1;
+        if (checkout_open(&k, f->loop, f->procs, w->place.path, e) < 0)
+            return -1;
+        f->checkouts = mem_resize(f->checkouts,
+                                  (f->n_checkouts + 1) * sizeof *f->checkouts);
+        f->checkouts[f->n_checkouts++] = k;
+    }
+    checkout_add(k, &w->place);
+    w->checkout = k;
+    return 0;
+}
+
+static int
+join_checkouts(struct folder *f, struct err *e)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (f->v[i].place.pull && join_checkout(f, &f->v[i], e) < 0)
+            return err_wrap(e, "folder.folders");
+    return 0;
+}
+
 static void
 begin(struct folder *f)
 {
@@ -393,6 +471,8 @@ begin(struct folder *f)
         w->look_at_ms = loop_now_ms();
         folder_sweep(w); /* what was in work when we were last here */
     }
+    for (size_t i = 0; i < f->n_checkouts; i++)
+        checkout_start(f->checkouts[i], f->conf->git_interval_ms, each_busy, f);
 }
 
 int
@@ -407,7 +487,7 @@ folder_open(struct folder **out, struct bus *b, struct loop *l,
     f->idle = true;
     for (size_t i = 0; i < N_PHASES; i++)
         f->rings[i].prev = f->rings[i].next = &f->rings[i];
-    if (add_places(f, e) < 0 ||
+    if (add_places(f, e) < 0 || join_checkouts(f, e) < 0 ||
         bus_consume(b, "RESULTS", "gateway_folder", returns_on_result, f,
                     &f->results, e) < 0) {
         folder_close(f);
@@ -471,6 +551,10 @@ folder_close(struct folder *f)
     bus_consumer_close(f->results);
     loop_timer_stop(f->tick);
     loop_timer_stop(f->deadline);
+    for (size_t i = 0; i < f->n_checkouts; i++)
+        checkout_close(f->checkouts[i]);
+    mem_free(f->checkouts);
+    proc_set_close(f->procs);
     for (size_t i = 0; i < f->n; i++)
         close_watched(&f->v[i]);
     mem_free(f->v);

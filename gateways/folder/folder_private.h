@@ -12,6 +12,7 @@
 #define GATEWAYS_FOLDER_FOLDER_PRIVATE_H
 
 #include "gateways/folder/carry.h"
+#include "gateways/folder/checkout.h"
 #include "gateways/folder/folder.h"
 #include "gateways/folder/listing.h"
 #include "gateways/folder/place.h"
@@ -96,10 +97,12 @@ struct watched {
     uint64_t watched_ino;
     struct loop_timer *look;
     int64_t look_at_ms; /* when it is due; 0: not set */
+    int64_t look_ms;    /* what the last look took */
     bool looking, look_again, sweeping, sweep_again;
+    bool changed; /* since the last look, while its files were being taken */
     int64_t swept_ms;
-    bool missing; /* said so already */
-    struct checkout *checkout;
+    bool missing;              /* said so already */
+    struct checkout *checkout; /* shared with others in it; NULL: none */
 };
 
 struct folder {
@@ -120,6 +123,8 @@ struct folder {
     bool idle;     /* none */
     bool draining, closing;
     struct proc_set *procs; /* for git; NULL: no checkout */
+    struct checkout **checkouts;
+    size_t n_checkouts;
 };
 
 /* --- claimed.c -------------------------------------------------------------
@@ -144,6 +149,8 @@ void folder_job(struct folder *f, loop_fn *work, loop_fn *done, void *ctx);
 /* Every done of a job begins with this; false: forget its results. */
 bool folder_job_done(struct folder *f);
 void folder_look_soon(struct watched *w, int64_t delay_ms);
+/* All that was seen is taken: looks again if something has changed. */
+void folder_taken(struct watched *w);
 void folder_sweep(struct watched *w);
 
 /* --- intake.c ------------------------------------------------------------- */

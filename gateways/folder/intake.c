@@ -232,6 +232,8 @@ add_waiting(struct load *b, struct watched *w, int64_t now_ms)
         b->place = &w->place;
         add(b, c, now_ms);
     }
+    if (w->next == w->listing.n)
+        folder_taken(w);
 }
 
 static void
