@@ -98,7 +98,7 @@ watch(struct watched *w, uint64_t ino)
 {
     struct err e = {0};
 
-    if (ino == w->watched_ino)
+    if (ino == w->watched_ino || !w->f->conf->watch)
         return;
     loop_watch_stop(w->watch);
     w->watch = NULL;

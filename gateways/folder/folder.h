@@ -24,6 +24,7 @@ struct folder_conf {
     char *project;  /* whose usual folders are watched; "": none */
     int64_t settle_ms, rescan_ms, patience_ms, repair_ms, window;
     int64_t git_interval_ms, drain_timeout_ms;
+    bool watch;
 };
 
 /* The rows of struct folder_conf as member F of struct T. */
@@ -43,6 +44,8 @@ struct folder_conf {
                 "between two looks at a folder that is quiet"),                \
         CONF_MS(T, F.repair_ms, "folder.repair", "1m", 100, 86400000,          \
                 "after this the ledger is asked about a file in work"),        \
+        CONF_BOOL(T, F.watch, "folder.watch", "true",                          \
+                  "be told of changes, beside looking for them"),              \
         CONF_INT(T, F.window, "folder.window", "20000", 1, 1000000,            \
                  "files in work at once"),                                     \
         CONF_MS(T, F.git_interval_ms, "folder.git_interval", "60s", 100,       \
