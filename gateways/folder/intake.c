@@ -32,8 +32,10 @@ be_open(struct claimed *c)
 {
     claimed_unload(c);
     c->stored_ms = loop_now_ms();
-    c->delay_ms = c->f->conf->repair_ms;
-    claimed_to(c, PHASE_OPEN, c->stored_ms + c->delay_ms);
+    /* Its result may have been faster than the word that it is stored. */
+    c->delay_ms = c->hints ? 0 : c->f->conf->repair_ms;
+    claimed_to(c, c->hints ? PHASE_SOON : PHASE_OPEN,
+               c->stored_ms + c->delay_ms);
     log_info("folder.submitted", "task=%s file=\"%s/%s\" tasks=%zu", c->id,
              c->w->place.path, LOG_TEXT(c->name), c->n);
 }

@@ -3,7 +3,7 @@
 setup() {
 	load helper
 	new_home
-	drop=${FOLDER_DROP:-800}
+	drop=${FOLDER_DROP:-600}
 	project=$BATS_TEST_TMPDIR/project
 	export SHUNT_HOME=$BATS_TEST_TMPDIR/home
 	mkdir -p "$project/jobs/queue" "$project/jobs/in"
