@@ -61,6 +61,44 @@ show(struct take *t, const char *file)
     return false;
 }
 
+/* The task a number from "1" means; NULL: it is no such number. */
+static const struct task *
+nth(const struct import *in, const char *text)
+{
+    uint64_t n;
+
+    return str_to_u64(text, 1, in->n_tasks, &n) ? &in->tasks[n - 1] : NULL;
+}
+
+/*
+ * The tasks of a batch that has no id yet name each other by their position.
+ * All ids come from the claim's: read again, the file is the same batch.
+ */
+static void
+link_batch(const struct take *t, struct import *in, struct mem_pool *pool)
+{
+    const char *batch = mem_pool_strdup(pool, t->id);
+
+    for (size_t i = 0; i < in->n_tasks; i++) {
+        struct task *task = &in->tasks[i];
+
+        if (!task->batch || *task->batch->id || in->n_tasks < 2)
+            return;
+        task->id = mem_pool_printf(pool, "%s-%zu", t->id, i + 1);
+    }
+    for (size_t i = 0; i < in->n_tasks; i++) {
+        struct task *task = &in->tasks[i];
+
+        task->batch->id = batch;
+        for (size_t k = 0; k < task->n_after; k++) {
+            const struct task *other = nth(in, task->after[k]);
+
+            if (other)
+                task->after[k] = other->id;
+        }
+    }
+}
+
 /* Fills in what the file left open. */
 static void
 complete(const struct take *t, struct task *task, size_t i, size_t n,
@@ -85,6 +123,7 @@ complete(const struct take *t, struct task *task, size_t i, size_t n,
 static int
 encode(struct take *t, struct import *in, struct mem_pool *pool, struct err *e)
 {
+    link_batch(t, in, pool);
     t->tasks = mem_zero(in->n_tasks, sizeof *t->tasks);
     t->n = in->n_tasks;
     for (size_t i = 0; i < in->n_tasks; i++) {
