@@ -56,7 +56,8 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 
 @test "a job that fails ends in failed, with its report where it asked for it" {
 	jq -n '{id: "breaks", kind: "run_shell", script: ["echo so; exit 3"],
-		dod: "exit_code == 0", report_path: "reports/jobs/breaks.out"}' >jobs/queue/breaks.json
+		dod: "exit_code == 0", report_path: "reports/jobs/breaks.out"}' >.breaks.tmp
+	mv .breaks.tmp jobs/queue/breaks.json
 	until_true 20 test -e jobs/failed/breaks.json
 	jq -e '.state == "failed" and .exit_code == 3 and .reason' jobs/failed/breaks.result.json
 	until_true 10 grep -q '^so' reports/jobs/breaks.out
