@@ -7,7 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* --- a server that misbehaves ---------------------------------------------- */
+/* --- a server that misbehaves ----------------------------------------------
+ */
 
 /* Says something to its first client and hangs up, or not; serves the next. */
 struct fake {
@@ -182,7 +183,8 @@ a_line_without_end_is_not_read_for_ever(void **state)
     mem_free(line);
 }
 
-/* --- outages --------------------------------------------------------------- */
+/* --- outages ---------------------------------------------------------------
+ */
 
 static void
 until_down(struct fixture *f, struct events *ev)
@@ -315,7 +317,8 @@ closing_while_answers_are_awaited_tells_nobody(void **state)
     assert_string_equal(get_last(f, "close", "close.a").data, "x");
 }
 
-/* --- bursts ---------------------------------------------------------------- */
+/* --- bursts ----------------------------------------------------------------
+ */
 
 static void
 a_burst_of_publications_is_stored_whole(void **state)
@@ -387,7 +390,8 @@ large_messages_come_whole(void **state)
     mem_free(data);
 }
 
-/* --- TLS ------------------------------------------------------------------- */
+/* --- TLS -------------------------------------------------------------------
+ */
 
 /* A certificate for 127.0.0.1 in dir; false if there is no openssl. */
 static bool
@@ -509,7 +513,8 @@ a_broker_that_asks_for_tls_is_not_spoken_to_in_clear(void **state)
     stop_secure(&s);
 }
 
-/* --- being refused --------------------------------------------------------- */
+/* --- being refused ---------------------------------------------------------
+ */
 
 /* The configuration of the broker takes its token from the environment. */
 static void
