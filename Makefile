@@ -47,10 +47,10 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
 
-LIB := err log mem str crash loop yaml glob pattern conf conf_value bus \
-	bus_remote bus_wire bus_dial bus_proto bus_plain bus_threads bus_ask \
-	bus_confirm bus_consumer subject topology codec codec_json codec_pb \
-	codec_tables task state dod proc procfs
+LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
+	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
+	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
+	codec_json codec_pb codec_tables task state dod proc procfs
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper shunt-gateway-folder
