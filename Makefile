@@ -50,7 +50,7 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
 	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
 	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
-	codec_json codec_pb codec_tables task state dod proc procfs
+	codec_json codec_pb codec_tables task state dod dod_parse proc procfs
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper shunt-gateway-folder
@@ -58,9 +58,9 @@ PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper shunt-gateway-fol
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
 ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o) \
 	$(DECIDE_OBJS)
-WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o \
+WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o facts.o news.o output.o \
 	home.o outcomes.o resend.o sight.o)
-LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o)
+LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o exists.o changes.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 FOLDER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/folder/*.c)) $(FORMATS_OBJS)

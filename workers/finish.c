@@ -2,7 +2,6 @@
 
 #include "lib/codec.h"
 #include "lib/crash.h"
-#include "lib/dod.h"
 #include "lib/log.h"
 
 #include <stdio.h>
@@ -121,40 +120,63 @@ limit_ms(const struct job *j)
                                : (uint64_t)j->w->conf->timeout_ms;
 }
 
-/* Why a command that was left alone did not satisfy its task. */
+/* Why a command that was left alone did not satisfy its task; part: what its
+ * definition of done says is not true. */
 static const char *
-failure(const struct job *j, struct err *bad)
+failure(const struct job *j, const char *part)
 {
-    if (bad->code)
-        return mem_pool_printf(j->pool, "definition of done: %s", bad->msg);
+    if (*part)
+        return mem_pool_printf(j->pool, "not done: %s", part);
     if (*j->outcome.reason)
         return j->outcome.reason;
     if (j->outcome.signal)
         return mem_pool_printf(j->pool, "killed by signal %d (%s)",
                                j->outcome.signal, strsignal(j->outcome.signal));
-    if (j->outcome.exit_code)
-        return mem_pool_printf(j->pool, "exit code %d", j->outcome.exit_code);
-    return mem_pool_printf(j->pool, "not done: %s", j->task->dod);
+    return mem_pool_printf(j->pool, "exit code %d", j->outcome.exit_code);
+}
+
+/* An attempt that could not be started has no facts: it failed. */
+static enum dod_verdict
+verdict_on(struct job *j, const char **part)
+{
+    const struct facts_end end = {.exit_code = j->outcome.exit_code,
+                                  .signal = j->outcome.signal,
+                                  .attempt = j->claim.attempt,
+                                  .duration_ms = j->ended_ms - j->began_ms,
+                                  .output_bytes =
+                                      (int64_t)j->result.output_bytes};
+
+    *part = "";
+    return j->facts ? facts_judge(j->facts, &end, j->pool, part) : DOD_FAILED;
 }
 
 static void
 judge_end(struct job *j, struct ending *end)
 {
-    struct dod_facts facts = {.exit_code = j->outcome.exit_code,
-                              .duration_ms = j->ended_ms - j->began_ms,
-                              .output_bytes = (int64_t)j->result.output_bytes};
-    struct err bad = {0};
-    bool done = false;
+    const char *part;
 
     if (j->outcome.timed_out) {
         end->state = STATE_TIMED_OUT;
         end->reason = j->outcome.reason;
         j->outcome.exit_code = EXIT_TIMED_OUT;
-    } else if (dod_eval(j->task->dod, &facts, &done, &bad) == 0 && done) {
+        return;
+    }
+    switch (verdict_on(j, &part)) {
+    case DOD_DONE:
         end->state = STATE_SUCCEEDED;
-    } else {
+        return;
+    case DOD_FAILED:
         end->state = STATE_FAILED;
-        end->reason = failure(j, &bad);
+        end->reason = failure(j, part);
+        return;
+    case DOD_NO_OP:
+        end->state = STATE_NO_OP;
+        end->reason = mem_pool_printf(j->pool, "changed nothing: %s", part);
+        return;
+    case DOD_UNPROVEN:
+        end->state = STATE_UNVERIFIED;
+        end->reason = mem_pool_printf(j->pool, "not proven: %s", part);
+        return;
     }
 }
 

@@ -111,6 +111,7 @@ job_free(struct job *j)
     }
     unlink_job(w, j);
     sink_close(j->sink);
+    facts_close(j->facts);
     str_free(&j->prior);
     mem_pool_free(j->pool);
     mem_free(j);
@@ -181,7 +182,8 @@ job_ended(struct job *j)
 
     w->ex->free(j->run);
     j->run = NULL;
-    j->ended_ms = loop_now_ms();
+    if (j->stage != RUN_CHECKS)
+        j->ended_ms = loop_now_ms();
     w->running--;
     worker_news(w);
     if (j->cause == CAUSE_LOST) {
@@ -193,15 +195,6 @@ job_ended(struct job *j)
         sink_finish(j->sink, on_output_done, j);
     }
     start_ready(w);
-}
-
-static void
-on_changed(void *ctx)
-{
-    struct job *j = ctx;
-
-    if (j->run && j->w->ex->poll(j->run, &j->outcome) == RUN_DONE)
-        job_ended(j);
 }
 
 static void
@@ -217,6 +210,33 @@ set_limits(struct job *j)
     if (j->task->idle_timeout_ms > 0) {
         j->idle_ms = j->began_ms + (int64_t)j->task->idle_timeout_ms;
         worker_due(j->w, j->idle_ms);
+    }
+}
+
+/* What the executor has to say, each of it once. */
+static void
+on_changed(void *ctx)
+{
+    struct job *j = ctx;
+    enum run_status stage;
+
+    if (!j->run)
+        return;
+    stage = j->w->ex->poll(j->run, &j->outcome);
+    if (stage == j->stage)
+        return;
+    if (stage == RUN_DONE) {
+        job_ended(j);
+        return;
+    }
+    j->stage = stage;
+    if (stage == RUN_BUSY) {
+        j->began_ms = loop_now_ms();
+        if (j->cause == CAUSE_NONE)
+            set_limits(j);
+    } else if (stage == RUN_CHECKS) {
+        j->ended_ms = loop_now_ms();
+        j->deadline_ms = j->idle_ms = INT64_MAX;
     }
 }
 
@@ -269,7 +289,9 @@ job_start(struct job *j)
     j->began_ms = loop_now_ms();
     j->sink = sink_open(w->bus, w->loop, &sc, j->task->id, j->claim.attempt,
                         j->claim.fence);
+    j->facts = facts_open(j->task->dod, j->pool, j->sink);
     order.sink = j->sink;
+    order.facts = j->facts;
     if (w->ex->start(w->ex_ctx, &order, &j->run, &e) < 0) {
         start_failed(j, &e);
         return;
@@ -280,7 +302,6 @@ job_start(struct job *j)
     log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
              j->claim.attempt, (unsigned long long)j->claim.fence);
     tell_started(j);
-    set_limits(j);
     worker_news(w);
     on_changed(j); /* it may be over already */
 }

@@ -88,9 +88,11 @@ struct job {
     /* When each is due; INT64_MAX: never. */
     int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms;
     int64_t delay_ms;           /* of the next delivery, if not final */
-    int64_t began_ms, ended_ms; /* of the run, monotonic */
+    int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
     struct run *run;
     struct sink *sink;
+    struct facts *facts; /* of its definition of done; NULL: never started */
+    enum run_status stage;
     struct outcome outcome;
     struct result result;
     struct str prior; /* a result of an earlier attempt, to publish */

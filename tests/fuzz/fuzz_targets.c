@@ -11,5 +11,6 @@ const struct fuzz_target fuzz_targets[] = {
     {"words", fuzz_words},     {"conf", fuzz_conf},
     {"headers", fuzz_headers}, {"proto", fuzz_proto},
     {"judge", fuzz_judge},     {"decide", fuzz_decide},
-    {"policy", fuzz_policy},   {NULL, NULL},
+    {"policy", fuzz_policy},   {"testcount", fuzz_testcount},
+    {"pattern", fuzz_pattern}, {NULL, NULL},
 };

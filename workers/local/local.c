@@ -3,6 +3,8 @@
 #include "lib/mem.h"
 #include "lib/proc.h"
 #include "lib/str.h"
+#include "workers/local/changes.h"
+#include "workers/local/exists.h"
 #include "workers/local/steps.h"
 
 #include <errno.h>
@@ -53,13 +55,19 @@ struct run {
     struct proc_family *family;
     struct proc *proc; /* of the step that runs; NULL: none */
     const char **env;
+    const char *workdir; /* of the task; NULL: ours */
     struct end ends[2];
     size_t step; /* counted from 0 */
     struct outcome outcome;
+    struct changes *changes;  /* of files; NULL: nobody asks */
+    struct exists *exists;    /* looks for them; NULL: not, or not yet */
     struct loop_timer *timer; /* of a step's limit, or between looks */
     int64_t look_ms, kill_ms;
     bool exec_simple; /* no shell where none is needed */
     bool starting;    /* within start: changed must not be called */
+    bool preparing;   /* git looks before the first step */
+    bool checking;    /* all is over, facts are gathered */
+    bool checked;     /* or need not be */
     bool scarce;      /* not even the first step could be started now */
     bool cancelled;   /* no further step */
     bool winding;     /* all steps are over */
@@ -285,6 +293,8 @@ end_drain(struct end *end)
     end_close(end);
 }
 
+static bool begin_check(struct run *r);
+
 /* Nothing is alive. May free the run. */
 static void
 finish(struct run *r)
@@ -292,6 +302,11 @@ finish(struct run *r)
     end_drain(&r->ends[0]);
     end_drain(&r->ends[1]);
     stop_timer(r);
+    if (begin_check(r)) {
+        if (!r->starting)
+            r->order.changed(r->order.ctx);
+        return;
+    }
     proc_family_close(r->family);
     r->family = NULL;
     r->done = true;
@@ -332,6 +347,61 @@ wind_down(struct run *r)
     r->look_ms = LOOK_FIRST_MS;
     r->kill_ms = loop_now_ms() + r->local->grace_ms;
     leftovers(r);
+}
+
+/* --- facts for the definition of done ------------------------------------- */
+
+/* Whatever git has left running goes, then the task is over. */
+static void
+end_check(struct run *r)
+{
+    r->checked = r->hard = true;
+    leftovers(r);
+}
+
+static void
+on_exists(void *ctx)
+{
+    end_check(ctx);
+}
+
+static void
+check_files(struct run *r)
+{
+    if (facts_needs(r->order.facts)->files)
+        r->exists = exists_open(r->local->loop, r->order.facts, r->workdir,
+                                on_exists, r);
+    else
+        end_check(r);
+}
+
+static void
+on_changes(void *ctx)
+{
+    check_files(ctx);
+}
+
+/* False if there is nothing to gather, or no reason to: the task was ended, or
+ * the exit code decides already. A second call ends the gathering. */
+static bool
+begin_check(struct run *r)
+{
+    const struct dod_needs *needs;
+
+    if (r->checked || r->checking || r->cancelled || r->outcome.timed_out ||
+        !r->order.facts)
+        return false;
+    needs = facts_needs(r->order.facts);
+    if (r->outcome.exit_code != 0 && !needs->exit_code)
+        return false;
+    if (!r->changes && !needs->files)
+        return false;
+    r->checking = true;
+    if (r->changes)
+        changes_after(r->changes, r->order.facts, on_changes, r);
+    else
+        check_files(r);
+    return true;
 }
 
 /* --- steps ---------------------------------------------------------------- */
@@ -378,12 +448,12 @@ expand_home(struct run *r, const char *path)
 static bool
 find_workdir(struct run *r, const struct step *s, const char **out)
 {
-    const char *base = expand_home(r, r->order.task->workdir);
+    const char *base = r->workdir;
     const char *own = expand_home(r, s->workdir);
     struct stat st;
 
-    *out = *own ? own : *base ? base : NULL;
-    if (*own && *own != '/' && *base)
+    *out = *own ? own : base;
+    if (*own && *own != '/' && base)
         *out = mem_pool_printf(r->pool, "%s/%s", base, own);
     if (!*out)
         return true;
@@ -522,6 +592,49 @@ on_timer(void *ctx)
     }
 }
 
+/* --- before the first step ------------------------------------------------ */
+
+static void
+on_prepared(void *ctx)
+{
+    struct run *r = ctx;
+    struct err e;
+
+    r->preparing = false;
+    r->starting = true;
+    advance(r, &e);
+    r->starting = false;
+    r->order.changed(r->order.ctx);
+}
+
+/* Where the task runs, whatever its steps say. */
+static void
+find_base(struct run *r)
+{
+    const char *base = expand_home(r, r->order.task->workdir);
+
+    r->workdir = *base ? base : NULL;
+}
+
+/* Starts with what git has to see before anything runs. */
+static void
+begin(struct run *r, struct err *e)
+{
+    const struct changes_conf conf = {.loop = r->local->loop,
+                                      .set = r->local->set,
+                                      .family = r->family,
+                                      .env = r->env,
+                                      .workdir = r->workdir};
+
+    if (!r->order.facts || !facts_needs(r->order.facts)->changes) {
+        advance(r, e);
+        return;
+    }
+    r->preparing = true;
+    r->changes = changes_open(&conf);
+    changes_before(r->changes, on_prepared, r);
+}
+
 /* --- the executor --------------------------------------------------------- */
 
 static void
@@ -536,6 +649,8 @@ local_free(struct run *r)
             break;
     proc_family_close(r->family);
     stop_timer(r);
+    changes_close(r->changes);
+    exists_close(r->exists);
     close_theirs(r);
     end_close(&r->ends[0]);
     end_close(&r->ends[1]);
@@ -566,8 +681,9 @@ local_start(void *ctx, const struct run_order *order, struct run **out,
     }
     build_env(r);
     r->family = proc_family_open(l->set, order->mark);
+    find_base(r);
     r->starting = true;
-    advance(r, e);
+    begin(r, e);
     if (r->scarce) {
         local_free(r);
         return -1;
@@ -581,7 +697,9 @@ static enum run_status
 local_poll(struct run *r, struct outcome *out)
 {
     if (!r->done)
-        return RUN_BUSY;
+        return r->preparing  ? RUN_PREPARES
+               : r->checking ? RUN_CHECKS
+                             : RUN_BUSY;
     *out = r->outcome;
     return RUN_DONE;
 }
