@@ -150,7 +150,9 @@ why_unknown(const struct dod *d, const struct dod_value *v,
     if (is_changes(d, v))
         return f->no_changes ? f->no_changes : "nobody looked";
     if (v->fact != FACT_CALL)
-        return "no test results were recognised in the output";
+        return f->tests_total == 0
+                   ? "no test ran"
+                   : "no test results were recognised in the output";
     if (d->needs.calls[v->call].fn == DOD_FILE_EXISTS && f->no_files)
         return f->no_files;
     return "nobody looked";

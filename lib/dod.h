@@ -71,6 +71,7 @@ struct dod_facts {
     int exit_code, signal;
     uint32_t attempt;
     int64_t duration_ms, output_bytes;
+    /* If no test ran, the total is 0 and the others are unknown. */
     int64_t tests_total, tests_passed, tests_failed, tests_skipped;
     int64_t files_changed;        /* all together */
     int64_t calls[DOD_CALLS_MAX]; /* as in the needs */

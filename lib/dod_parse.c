@@ -159,9 +159,11 @@ unknown_name(struct parser *p, size_t at, const char *word)
     for (size_t i = 0; i < N_FUNCTIONS; i++)
         str_addf(&known, "%s()%s", functions[i].name,
                  i + 1 < N_FUNCTIONS ? " " : "");
-    fail_at(p, at, "unknown name%s%s%s; known are %s",
-            meant ? "; did you mean " : "", meant ? meant : "",
-            meant ? "?" : "", str_text(&known));
+    if (meant)
+        fail_at(p, at, "unknown name; did you mean %s? Known are %s", meant,
+                str_text(&known));
+    else
+        fail_at(p, at, "unknown name; known are %s", str_text(&known));
     str_free(&known);
 }
 

@@ -152,26 +152,35 @@ facts_files_failed(struct facts *f, const char *why)
 
 /* --- the end -------------------------------------------------------------- */
 
+/* Where no test ran, none has passed, and that none failed says nothing. */
+static void
+count_tests(struct facts *f)
+{
+    struct dod_facts *k = &f->known;
+    struct testcounts tests;
+
+    for (int i = 0; i < 2; i++)
+        lines_end(&f->lines[i], on_line, f);
+    tests = testcount_now(&f->tests);
+    if (!tests.seen)
+        return;
+    k->tests_total = (int64_t)(tests.passed + tests.failed + tests.skipped);
+    if (k->tests_total == 0)
+        return;
+    k->tests_passed = (int64_t)tests.passed;
+    k->tests_failed = (int64_t)tests.failed;
+    k->tests_skipped = (int64_t)tests.skipped;
+}
+
 enum dod_verdict
 facts_judge(struct facts *f, const struct facts_end *end, struct mem_pool *pool,
             const char **part)
 {
-    struct testcounts tests;
-
     if (!f->dod) {
         *part = mem_pool_printf(pool, "it does not parse: %s", f->bad.msg);
         return DOD_FAILED;
     }
-    for (int i = 0; i < 2; i++)
-        lines_end(&f->lines[i], on_line, f);
-    tests = testcount_now(&f->tests);
-    if (tests.seen) {
-        f->known.tests_passed = (int64_t)tests.passed;
-        f->known.tests_failed = (int64_t)tests.failed;
-        f->known.tests_skipped = (int64_t)tests.skipped;
-        f->known.tests_total =
-            (int64_t)(tests.passed + tests.failed + tests.skipped);
-    }
+    count_tests(f);
     f->known.exit_code = end->exit_code;
     f->known.signal = end->signal;
     f->known.attempt = end->attempt;

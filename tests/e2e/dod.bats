@@ -136,6 +136,9 @@ judge() {
 		failed 'exit code 1'
 	judge 'exit_code <= 1 and tests.failed <= 1' \
 		'echo "== 1 failed, 2 passed in 0.10s =="; exit 1' succeeded
+	judge 'tests.failed == 0' 'echo "no tests ran in 0.01s"' \
+		unverified 'no test ran'
+	judge 'tests.total == 0' 'echo "no tests ran in 0.01s"' succeeded
 	judge 'tests.failed == 0' 'echo nothing of that kind' \
 		unverified 'no test results were recognised'
 }
