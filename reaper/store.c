@@ -106,14 +106,15 @@ static const char *const sql[Q_COUNT_OF] = {
     [Q_ROLLBACK] = "ROLLBACK",
     [Q_TASK] = "SELECT " TASK_COLUMNS " FROM tasks WHERE id = ?1",
     [Q_TASK_AT] = "SELECT " TASK_COLUMNS " FROM tasks WHERE n = ?1",
-    [Q_TASK_PUT] =
+    [Q_TASK_ADD] =
         "INSERT INTO tasks(" TASK_COLUMNS ") VALUES("
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "
         "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, "
         "?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, "
-        "?42, ?43, ?44, ?45, ?46, ?47, ?48, ?49, ?50) ON CONFLICT(n) DO UPDATE "
-        "SET "
-        "state = ?3, task_from = ?4, name = ?5, source = ?6, command = ?7, "
+        "?42, ?43, ?44, ?45, ?46, ?47, ?48, ?49, ?50)",
+    [Q_TASK_PUT] =
+        "UPDATE tasks SET state = ?3, "
+        "task_from = ?4, name = ?5, source = ?6, command = ?7, "
         "report_path = ?8, batch = ?9, batch_name = ?10, batch_index = ?11, "
         "batch_size = ?12, submitted_at = ?13, accepted_at = ?14, "
         "accepted_seq = ?15, gate = ?16, ungated = ?17, routed = ?18, "
@@ -125,7 +126,17 @@ static const char *const sql[Q_COUNT_OF] = {
         "retry_at = ?38, attempts = ?39, finals = ?40, released = ?41, "
         "report_due = ?42, report = ?43, task = ?44, decision = ?45, "
         "drives = ?46, resubmits = ?47, in_at = ?48, in_seq = ?49, "
-        "routed_task = ?50",
+        "routed_task = ?50 WHERE n = ?1",
+    [Q_TASK_ROUTED] =
+        "UPDATE tasks SET state = ?2, routed = ?3, drive = ?4, "
+        "routed_at = ?5, routed_seq = ?6, backend = ?7, lane = ?8, "
+        "report_due = ?9, decision = ?10, routed_task = ?11 WHERE n = ?1",
+    [Q_TASK_ENDED] =
+        "UPDATE tasks SET state = ?2, has_result = ?3, final = ?4, "
+        "again = ?5, result_attempt = ?6, result_fence = ?7, exit_code = ?8, "
+        "failed_step = ?9, reason = ?10, worker = ?11, started_at = ?12, "
+        "finished_at = ?13, retry_at = ?14, attempts = ?15, finals = ?16, "
+        "report_due = ?17 WHERE n = ?1",
     [Q_TASK_STATE] = "SELECT state FROM tasks WHERE id = ?1",
     [Q_ATTEMPT] = "SELECT " ATTEMPT_COLUMNS " FROM attempts "
                   "WHERE task = ?1 AND attempt = ?2 AND fence = ?3",
