@@ -79,8 +79,23 @@ static const char schema_2[] =
     " name TEXT PRIMARY KEY, created TEXT NOT NULL, lost_at INTEGER NOT NULL,"
     " sweep INTEGER NOT NULL) WITHOUT ROWID;";
 
+/* Less to write per task: attempts in one tree instead of two, and members of
+ * a batch are only sought once they are over. */
+static const char schema_3[] =
+    "CREATE TABLE attempts_3("
+    " task INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+    " fence INTEGER NOT NULL, final INTEGER, again INTEGER, at INTEGER,"
+    " result BLOB, PRIMARY KEY(task, attempt, fence)) WITHOUT ROWID;"
+    "INSERT INTO attempts_3 SELECT task, attempt, fence, final, again, at,"
+    " result FROM attempts ORDER BY task, attempt, fence;"
+    "DROP TABLE attempts;"
+    "ALTER TABLE attempts_3 RENAME TO attempts;"
+    "DROP INDEX tasks_member;"
+    "CREATE INDEX tasks_member ON tasks(batch, state, batch_index)"
+    " WHERE batch <> '' AND state >= 8;";
+
 /* Each leads from the version before to the next. */
-static const char *const schemas[] = {schema_1, schema_2};
+static const char *const schemas[] = {schema_1, schema_2, schema_3};
 enum { VERSION = sizeof schemas / sizeof *schemas };
 
 /* In the order of load_task and bind_task. */
@@ -177,7 +192,11 @@ static const char *const sql[Q_COUNT_OF] = {
         "AND (?4 >> state) & 1 ORDER BY n DESC LIMIT ?2",
     [Q_MEMBERS] = "SELECT n, batch_index FROM tasks "
                   "WHERE batch = ?1 AND batch <> '' AND state = ?2 "
-                  "ORDER BY batch_index, id LIMIT ?3",
+                  "AND state >= 8 ORDER BY batch_index, id LIMIT ?3",
+    [Q_MEMBERS_OPEN] = "SELECT n, batch_index FROM tasks "
+                       "WHERE batch = ?1 AND batch <> '' "
+                       "AND (?2 >> state) & 1 AND state < 8 "
+                       "ORDER BY batch_index, id LIMIT ?3",
     [Q_LAST] = "SELECT id FROM tasks WHERE state <> 1 ORDER BY n DESC LIMIT 1",
     [Q_BY_NAME] = "SELECT id FROM tasks WHERE name = ?1 AND name <> '' "
                   "ORDER BY accepted_at DESC, accepted_seq DESC LIMIT 1",
@@ -409,7 +428,7 @@ store_open(struct store **out, const char *path, struct err *e)
         (void)sqlite3_busy_timeout(s->db, BUSY_MS);
         rc = exec(s,
                   "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                  "PRAGMA cache_size = -1024; PRAGMA mmap_size = 0;"
+                  "PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;"
                   "PRAGMA temp_store = MEMORY;"
                   "PRAGMA journal_size_limit = 8388608;",
                   e);

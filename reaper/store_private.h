@@ -41,6 +41,7 @@ enum statement {
     Q_LIST_BATCH,
     Q_LIST_BATCH_STATES,
     Q_MEMBERS,
+    Q_MEMBERS_OPEN,
     Q_LAST,
     Q_BY_NAME,
     Q_BY_PREFIX,
