@@ -70,11 +70,11 @@ book_commit(struct book *b, struct err *e)
         rc = store_commit(b->store, e);
     if (b->body.cap > KEEP)
         str_free(&b->body);
-    b->news = (struct book_news){
-        .due = news->due,
-        .parked = news->parked,
-        .batches = (const char(*)[TASK_ID_SIZE])news->batches,
-        .n_batches = news->n_batches};
+    b->news = (struct book_news){.due = news->due,
+                                 .parked = news->parked,
+                                 .batches =
+                                     (const char(*)[TASK_ID_SIZE])news->batches,
+                                 .n_batches = news->n_batches};
     return rc;
 }
 

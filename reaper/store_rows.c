@@ -105,7 +105,7 @@ bind_task(struct store *s, enum statement which, const struct task_state *r)
     if (r->n)
         INT(r->n);
     else
-        i++; /* NULL: the next free number */
+        i++;     /* NULL: the next free number */
     TEXT(r->id); /* which an update leaves */
     INT(r->state);
     INT(r->task_from);
