@@ -339,7 +339,10 @@ on_flush(void *ctx)
 static void
 on_quiet(void *ctx)
 {
-    (void)ctx;
+    struct reaper *r = ctx;
+
+    if (!r->failed)
+        store_quiet(r->store);
     mem_trim();
 }
 

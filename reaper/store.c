@@ -429,6 +429,7 @@ store_open(struct store **out, const char *path, struct err *e)
         rc = exec(s,
                   "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                   "PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;"
+                  "PRAGMA wal_autocheckpoint = 2000;"
                   "PRAGMA temp_store = MEMORY;"
                   "PRAGMA journal_size_limit = 8388608;",
                   e);
@@ -515,4 +516,13 @@ store_rollback(struct store *s)
     s->n_counts = 0;
     if (!sqlite3_get_autocommit(s->db))
         (void)store_run(s, Q_ROLLBACK, &e);
+}
+
+void
+store_quiet(struct store *s)
+{
+    /* A failure here is met again, and told, by the next commit. */
+    (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE,
+                                    NULL, NULL);
+    (void)sqlite3_db_release_memory(s->db);
 }

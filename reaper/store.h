@@ -36,6 +36,9 @@ void store_close(struct store *s); /* NULL is fine */
 int store_begin(struct store *s, struct err *e);
 int store_commit(struct store *s, struct err *e);
 void store_rollback(struct store *s);
+/* Nothing happens at the moment: moves what was committed from the log into
+ * the file, and gives back memory. */
+void store_quiet(struct store *s);
 
 /* --- rows ----------------------------------------------------------------- */
 
