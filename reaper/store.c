@@ -80,7 +80,8 @@ static const char schema_2[] =
     " sweep INTEGER NOT NULL) WITHOUT ROWID;";
 
 /* Less to write per task: attempts in one tree instead of two, and members of
- * a batch are only sought once they are over. */
+ * a batch are only sought once they are over. The sign before state keeps the
+ * planner from taking the condition for a range to be walked. */
 static const char schema_3[] =
     "CREATE TABLE attempts_3("
     " task INTEGER NOT NULL, attempt INTEGER NOT NULL,"
@@ -92,7 +93,7 @@ static const char schema_3[] =
     "ALTER TABLE attempts_3 RENAME TO attempts;"
     "DROP INDEX tasks_member;"
     "CREATE INDEX tasks_member ON tasks(batch, state, batch_index)"
-    " WHERE batch <> '' AND state >= 8;";
+    " WHERE batch <> '' AND +state >= 8;";
 
 /* Each leads from the version before to the next. */
 static const char *const schemas[] = {schema_1, schema_2, schema_3};
@@ -192,7 +193,7 @@ static const char *const sql[Q_COUNT_OF] = {
         "AND (?4 >> state) & 1 ORDER BY n DESC LIMIT ?2",
     [Q_MEMBERS] = "SELECT n, batch_index FROM tasks "
                   "WHERE batch = ?1 AND batch <> '' AND state = ?2 "
-                  "AND state >= 8 ORDER BY batch_index, id LIMIT ?3",
+                  "AND +state >= 8 ORDER BY batch_index, id LIMIT ?3",
     [Q_MEMBERS_OPEN] = "SELECT n, batch_index FROM tasks "
                        "WHERE batch = ?1 AND batch <> '' "
                        "AND (?2 >> state) & 1 AND state < 8 "
