@@ -60,6 +60,14 @@ struct job {
     void *ctx;
 };
 
+static unsigned signal_changes;
+
+unsigned
+loop_signal_changes(void)
+{
+    return signal_changes;
+}
+
 int
 loop_open(struct loop **out, struct err *e)
 {
@@ -72,6 +80,7 @@ loop_open(struct loop **out, struct err *e)
         return err_set(e, ERR_UNAVAILABLE, "event loop: %s", uv_strerror(rc));
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    signal_changes++;
     *out = l;
     return 0;
 }
@@ -275,14 +284,17 @@ loop_signal_start(struct loop *l, int signo, loop_fn *fn, void *ctx)
     s->fn = fn;
     s->ctx = ctx;
     (void)uv_signal_start(&s->h, on_signal, signo);
+    signal_changes++;
     return s;
 }
 
 void
 loop_signal_stop(struct loop_signal *s)
 {
-    if (s)
-        uv_close((uv_handle_t *)&s->h, free_handle);
+    if (!s)
+        return;
+    uv_close((uv_handle_t *)&s->h, free_handle);
+    signal_changes++;
 }
 
 static void

@@ -62,13 +62,16 @@ void loop_timer_stop(struct loop_timer *t); /* NULL is fine */
 /* Calls fn on the loop thread soon after some thread called wake; calls
  * coalesce. */
 struct loop_waker *loop_waker_open(struct loop *l, loop_fn *fn, void *ctx);
-void loop_waker_wake(struct loop_waker *w);  /* any thread */
+void loop_waker_wake(struct loop_waker *w);  /* any thread, any handler */
 void loop_waker_close(struct loop_waker *w); /* NULL is fine */
 
 /* Calls fn at each signal signo (several may coalesce). */
 struct loop_signal *loop_signal_start(struct loop *l, int signo, loop_fn *fn,
                                       void *ctx);
 void loop_signal_stop(struct loop_signal *s); /* NULL is fine */
+/* Changes whenever a handler was installed or removed here: who keeps a list
+ * of them asks whether it is still good. */
+unsigned loop_signal_changes(void);
 
 /*
  * Calls fn while fd is readable or hung up. The descriptor stays the caller's
