@@ -94,8 +94,9 @@ job_settled(struct job *j)
 {
     CRASH_POINT("worker.after_outcome");
     log_info("task.ended",
-             "task=%s attempt=%u state=%s exit=%d ms=%lld final=%s",
-             j->task->id, j->result.attempt, state_name(j->result.state),
+             "task=%s attempt=%u fence=%llu state=%s exit=%d ms=%lld final=%s",
+             j->task->id, j->result.attempt,
+             (unsigned long long)j->result.fence, state_name(j->result.state),
              j->result.exit_code, (long long)(j->ended_ms - j->began_ms),
              j->result.final ? "yes" : "no");
     publish_and_settle(j);

@@ -28,6 +28,7 @@ enum {
     PUT_TIMEOUT_MS = 5000,
     AGAIN_MS = 500,        /* before a write that failed is tried again */
     UNCONFIRMED_MS = 1000, /* an outcome for so long: it goes to disk */
+    TELL_MS = 50,          /* a run is news once it has lasted so long */
     JOB_BUCKETS = 256,
     NONCE_SIZE = 25,
 };
@@ -86,7 +87,7 @@ struct job {
     int64_t unsure_ms;    /* the oldest write without an answer; 0: none */
     int64_t confirmed_ms; /* when the last write that arrived left */
     /* When each is due; INT64_MAX: never. */
-    int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms;
+    int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms, tell_ms;
     int64_t delay_ms;           /* of the next delivery, if not final */
     int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
     struct run *run;
