@@ -58,9 +58,10 @@ PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper shunt-gateway-fol
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
 ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o) \
 	$(DECIDE_OBJS)
-WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o facts.o news.o output.o \
-	home.o outcomes.o resend.o sight.o)
-LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o exists.o changes.o)
+WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o facts.o \
+	news.o output.o home.o outcomes.o resend.o sight.o ahead.o)
+LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o \
+	words.o stray.o exists.o changes.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 FOLDER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/folder/*.c)) $(FORMATS_OBJS)

@@ -83,7 +83,7 @@ publish_and_settle(struct job *j)
 {
     char subject[SUBJECT_SIZE];
 
-    j->phase = PHASE_PUBLISH;
+    job_phase(j, PHASE_PUBLISH);
     j->publishing = true;
     worker_publish(j->w, job_result_subject(j, subject), &j->result,
                    on_published, j);
@@ -211,7 +211,8 @@ judge(struct job *j, struct ending *end)
         return;
     case CAUSE_PREEMPT:
         end->state = STATE_PREEMPTED;
-        end->reason = "handed back: the worker stops";
+        end->reason = j->w->draining ? "handed back: the worker stops"
+                                     : "handed back: no slot became free";
         return;
     case CAUSE_START:
         end->state = STATE_PREEMPTED;
@@ -310,6 +311,7 @@ random_fraction(void)
 void
 job_weigh(struct job *j)
 {
+    struct task asked = *j->task;
     struct ending end;
     struct end_plan plan;
 
@@ -321,7 +323,9 @@ job_weigh(struct job *j)
     end.exit_code = j->outcome.exit_code;
     end.signal = j->outcome.signal;
     fill_outcome(j);
-    state_on_end(j->task, &j->claim, &end, random_fraction(), &plan);
+    if (!j->ran)
+        asked.retry = RETRY_SAFE; /* nothing has happened yet */
+    state_on_end(&asked, &j->claim, &end, random_fraction(), &plan);
     j->result.reason = end.reason;
     j->result.final = plan.final;
     j->result.state = plan.final ? plan.state : end.state;

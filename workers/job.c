@@ -80,24 +80,79 @@ unready(struct worker *w, struct job *j)
         w->ready_last = prev;
 }
 
-/* One lane asks for as much as there are slots. Several share: each asks for
- * what is free, and what comes beyond that is handed back. */
-static void
-update_windows(struct worker *w)
-{
-    unsigned room = w->n_jobs < w->slots ? w->slots - w->n_jobs : 0;
+/* --- how many to take ----------------------------------------------------- */
 
-    if (w->draining || w->n_lanes == 1)
-        return;
-    for (size_t i = 0; i < w->n_lanes; i++)
-        bus_consumer_window(w->lanes[i].consumer,
-                            bus_consumer_unsettled(w->lanes[i].consumer) +
-                                room);
+static bool
+is_over(enum phase phase)
+{
+    return phase == PHASE_OUTPUT || phase == PHASE_SETTLE ||
+           phase == PHASE_PUBLISH;
 }
 
-/* Frees a job whose message has been settled. */
+/* Slots that are free, or may soon be. */
+static unsigned
+brisk_slots(const struct worker *w)
+{
+    int64_t since = loop_now_ms() - AHEAD_SHORT_MS;
+    unsigned slow = 0;
+
+    for (const struct job *j = w->jobs; j; j = j->next)
+        if (j->phase == PHASE_RUN && j->began_ms <= since)
+            slow++;
+    return w->slots - slow;
+}
+
+/* Those that are over need no slot; so many of them say that the broker is
+ * slow, and then it is not asked for more. */
+unsigned
+worker_room(struct worker *w)
+{
+    unsigned most = w->slots + w->ahead.count, taken = w->n_jobs - w->n_over;
+
+    if (taken >= most || w->n_over > 2 * w->slots)
+        return 0;
+    return most - taken;
+}
+
+/* Each lane asks for what there is room for; what comes beyond that, from
+ * several, is handed back. leaving: a delivery of it is about to be settled. */
 static void
-job_free(struct job *j)
+update_windows(struct worker *w, const struct lane *leaving)
+{
+    unsigned room, unsettled;
+
+    if (w->draining)
+        return;
+    room = worker_room(w);
+    for (size_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+
+        unsettled = bus_consumer_unsettled(lane->consumer);
+        if (lane == leaving && unsettled > 0)
+            unsettled--;
+        bus_consumer_window(lane->consumer, unsettled + room);
+    }
+}
+
+void
+job_phase(struct job *j, enum phase phase)
+{
+    struct worker *w = j->w;
+    bool before = is_over(j->phase), after = is_over(phase);
+
+    j->phase = phase;
+    if (before == after)
+        return;
+    if (after)
+        w->n_over++;
+    else
+        w->n_over--;
+    update_windows(w, NULL);
+}
+
+/* Takes a job out whose message is about to be settled. */
+static void
+job_leave(struct job *j)
 {
     struct worker *w = j->w;
 
@@ -110,18 +165,28 @@ job_free(struct job *j)
         w->running--;
     }
     unlink_job(w, j);
+    if (is_over(j->phase))
+        w->n_over--;
+    update_windows(w, j->lane);
+}
+
+static void
+job_free(struct job *j)
+{
+    struct worker *w = j->w;
+
     sink_close(j->sink);
     facts_close(j->facts);
     str_free(&j->prior);
     mem_pool_free(j->pool);
     mem_free(j);
-    update_windows(w);
     worker_check_drained(w);
 }
 
 void
 job_done(struct job *j)
 {
+    job_leave(j);
     bus_msg_done(j->msg);
     CRASH_POINT("worker.after_ack");
     job_free(j);
@@ -130,6 +195,7 @@ job_done(struct job *j)
 void
 job_retry(struct job *j, int64_t delay_ms)
 {
+    job_leave(j);
     bus_msg_retry(j->msg, delay_ms);
     job_free(j);
 }
@@ -137,6 +203,7 @@ job_retry(struct job *j, int64_t delay_ms)
 void
 job_drop(struct job *j)
 {
+    job_leave(j);
     bus_msg_drop(j->msg);
     job_free(j);
 }
@@ -154,12 +221,12 @@ job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
     j->routed = *routed;
     j->task = routed->task;
     j->deadline_ms = j->idle_ms = j->kill_ms = INT64_MAX;
-    j->again_ms = j->spool_ms = j->tell_ms = INT64_MAX;
+    j->again_ms = j->spool_ms = j->tell_ms = j->wait_ms = INT64_MAX;
     j->began_ms = j->ended_ms = loop_now_ms();
     j->confirmed_ms = clock_ms();
     codec_init(CODEC_CLAIM, &j->claim);
     link_job(j->w, j);
-    update_windows(j->w);
+    update_windows(j->w, NULL);
     claim_begin(j);
 }
 
@@ -174,6 +241,15 @@ on_output_done(void *ctx)
     job_judge(ctx);
 }
 
+static void
+count_ahead(struct worker *w)
+{
+    int64_t now = loop_now_ms();
+    unsigned brisk = ahead_open(&w->ahead, now) ? brisk_slots(w) : 0;
+
+    (void)ahead_count(&w->ahead, w->slots, brisk, now);
+}
+
 /* Nothing of the attempt is alive any more. */
 static void
 job_ended(struct job *j)
@@ -186,12 +262,14 @@ job_ended(struct job *j)
         j->ended_ms = loop_now_ms();
     j->tell_ms = INT64_MAX;
     w->running--;
+    ahead_ran(&w->ahead, j->ended_ms - j->began_ms);
+    count_ahead(w);
     worker_news(w);
     if (j->cause == CAUSE_LOST) {
         job_drop(j);
     } else {
         CRASH_POINT("worker.after_exit");
-        j->phase = PHASE_OUTPUT;
+        job_phase(j, PHASE_OUTPUT);
         job_expect(j);
         sink_finish(j->sink, on_output_done, j);
     }
@@ -293,7 +371,9 @@ job_start(struct job *j)
 
     if (fence_off(j))
         return; /* the answer to our claim is too old: we were frozen */
+    j->wait_ms = INT64_MAX;
     j->began_ms = loop_now_ms();
+    j->claim.started_at_ms = str_wall_ms(); /* it may have waited */
     j->sink = sink_open(w->bus, w->loop, &sc, j->task->id, j->claim.attempt,
                         j->claim.fence);
     j->facts = facts_open(j->task->dod, j->pool, j->sink);
@@ -303,7 +383,8 @@ job_start(struct job *j)
         start_failed(j, &e);
         return;
     }
-    j->phase = PHASE_RUN;
+    j->ran = true;
+    job_phase(j, PHASE_RUN);
     w->running++;
     CRASH_POINT("worker.after_start");
     j->tell_ms = j->began_ms + TELL_MS;
@@ -334,6 +415,7 @@ job_claimed(struct job *j)
     CRASH_POINT("worker.after_claim");
     job_publish_prior(j);
     j->again_ms = INT64_MAX;
+    ahead_claimed(&w->ahead, loop_now_ms() - j->began_ms);
     j->began_ms = j->ended_ms = loop_now_ms();
     if (w->handing_back && j->cause == CAUSE_NONE)
         j->cause = CAUSE_PREEMPT;
@@ -341,13 +423,27 @@ job_claimed(struct job *j)
         job_judge(j);
         return;
     }
-    j->phase = PHASE_READY;
+    job_phase(j, PHASE_READY);
     if (w->ready_last)
         w->ready_last->ready_next = j;
     else
         w->ready = j;
     w->ready_last = j;
+    j->wait_ms = j->began_ms + AHEAD_WAIT_MS;
     start_ready(w);
+    if (w->ready_last != j)
+        return; /* started, and perhaps over already */
+    if (w->draining)
+        job_cancel(j, CAUSE_PREEMPT, false);
+    else
+        worker_due(w, j->wait_ms);
+}
+
+void
+worker_return_ready(struct worker *w)
+{
+    while (w->ready)
+        job_cancel(w->ready, CAUSE_PREEMPT, false);
 }
 
 /* --- ending it ourselves ------------------------------------------------- */
@@ -433,9 +529,22 @@ least(int64_t a, int64_t b)
 static int64_t
 due_of(const struct job *j)
 {
-    return least(
-        least(j->deadline_ms, j->idle_ms),
-        least(least(j->kill_ms, j->tell_ms), least(j->again_ms, j->spool_ms)));
+    return least(least(j->deadline_ms, j->idle_ms),
+                 least(least(j->kill_ms, least(j->tell_ms, j->wait_ms)),
+                       least(j->again_ms, j->spool_ms)));
+}
+
+/* It was claimed too early: others may have a slot for it. */
+static void
+return_waiting(struct job *j, int64_t now)
+{
+    struct worker *w = j->w;
+
+    log_info("task.returned", "task=%s attempt=%u", j->task->id,
+             j->claim.attempt);
+    ahead_returned(&w->ahead, now);
+    count_ahead(w);
+    job_cancel(j, CAUSE_PREEMPT, false);
 }
 
 /* What is due for j. It may be freed. */
@@ -455,6 +564,14 @@ job_due(struct job *j, int64_t now)
         j->kill_ms = INT64_MAX;
         if (j->phase == PHASE_RUN)
             j->w->ex->cancel(j->run, true);
+    }
+    if (j->wait_ms <= now) {
+        j->wait_ms = INT64_MAX;
+        if (j->phase == PHASE_READY) {
+            if (!fence_off(j))
+                return_waiting(j, now);
+            return;
+        }
     }
     if (j->phase != PHASE_RUN)
         return;

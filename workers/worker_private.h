@@ -3,6 +3,7 @@
  *
  * worker.c   lanes, what arrives, drain
  * job.c      slots, running, limits
+ * ahead.c    how many tasks to claim beyond the slots
  * news.c     heartbeats
  * claim.c    the claim of an attempt: take, renew, settle by compare-and-set
  * finish.c   what an end means, and the way of an outcome to the bus
@@ -19,6 +20,7 @@
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "lib/subject.h"
+#include "workers/ahead.h"
 #include "workers/outcomes.h"
 #include "workers/sight.h"
 #include "workers/worker.h"
@@ -71,6 +73,7 @@ struct job {
     const struct task *task;
     enum phase phase;
     enum cause cause;
+    bool ran;           /* the executor has started it */
     bool writing;       /* a claim is on its way to the bucket */
     bool reading;       /* or from it */
     bool settle_next;   /* the outcome waits for the renewal on its way */
@@ -88,6 +91,7 @@ struct job {
     int64_t confirmed_ms; /* when the last write that arrived left */
     /* When each is due; INT64_MAX: never. */
     int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms, tell_ms;
+    int64_t wait_ms;            /* for a slot, at the longest */
     int64_t delay_ms;           /* of the next delivery, if not final */
     int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
     struct run *run;
@@ -119,9 +123,11 @@ struct worker {
     struct lane *lanes;
     size_t n_lanes;
     unsigned slots, running;
+    struct ahead ahead;
     int64_t beat_ms;  /* between heartbeats, and renewals of claims */
     int64_t fence_ms; /* without a renewal: the attempt is killed */
     unsigned n_jobs;
+    unsigned n_over;  /* of them, those whose run has ended */
     struct job *jobs; /* newest first */
     struct job *buckets[JOB_BUCKETS];
     struct job *ready, *ready_last;
@@ -159,6 +165,12 @@ void worker_news(struct worker *w);
 
 /* --- job.c --- */
 
+/* Moves it on. */
+void job_phase(struct job *j, enum phase phase);
+/* How many more tasks may be taken. */
+unsigned worker_room(struct worker *w);
+/* Hands back what is claimed and waits for a slot. */
+void worker_return_ready(struct worker *w);
 /* NULL if the task is not in hand. */
 struct job *job_find(struct worker *w, const char *task);
 /* Takes over a delivery and the pool that routed was decoded into. */
