@@ -11,8 +11,7 @@ void
 ahead_init(struct ahead *a)
 {
     /* Unknown tasks are taken for long ones. */
-    *a = (struct ahead){.run_us = INT64_C(1000) * RUN_MOST_MS,
-                        .trip_us = 1000};
+    *a = (struct ahead){.run_us = INT64_C(1000) * RUN_MOST_MS, .trip_us = 1000};
 }
 
 static void

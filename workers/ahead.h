@@ -17,9 +17,9 @@
 #include <stdint.h>
 
 enum {
-    AHEAD_SHORT_MS = 200,  /* nothing is claimed ahead of longer runs */
-    AHEAD_WAIT_MS = 1000,  /* a claim that waits longer is handed back */
-    AHEAD_BAR_MS = 5000,   /* none after that, doubled each time soon after */
+    AHEAD_SHORT_MS = 200, /* nothing is claimed ahead of longer runs */
+    AHEAD_WAIT_MS = 1000, /* a claim that waits longer is handed back */
+    AHEAD_BAR_MS = 5000,  /* none after that, doubled each time soon after */
     AHEAD_BAR_MOST_MS = 300000,
 };
 

@@ -29,6 +29,62 @@ job_find(struct worker *w, const char *task)
     return j;
 }
 
+struct mem_pool *
+worker_pool_take(struct worker *w)
+{
+    return w->n_pools ? w->pools[--w->n_pools] : mem_pool_new();
+}
+
+void
+worker_pool_give(struct worker *w, struct mem_pool *pool)
+{
+    if (w->n_pools == SPARE_MOST) {
+        mem_pool_free(pool);
+        return;
+    }
+    mem_pool_reset(pool);
+    w->pools[w->n_pools++] = pool;
+}
+
+/* Zeroed. */
+static struct job *
+job_new(struct worker *w)
+{
+    struct job *j = w->spare;
+
+    if (!j)
+        return MEM_NEW(struct job);
+    w->spare = j->next;
+    w->n_spare--;
+    memset(j, 0, sizeof *j);
+    return j;
+}
+
+static void
+job_give(struct worker *w, struct job *j)
+{
+    if (w->n_spare == SPARE_MOST) {
+        mem_free(j);
+        return;
+    }
+    j->next = w->spare;
+    w->spare = j;
+    w->n_spare++;
+}
+
+void
+worker_free_spare(struct worker *w)
+{
+    struct job *j;
+
+    while ((j = w->spare)) {
+        w->spare = j->next;
+        mem_free(j);
+    }
+    while (w->n_pools)
+        mem_pool_free(w->pools[--w->n_pools]);
+}
+
 static void
 link_job(struct worker *w, struct job *j)
 {
@@ -178,8 +234,8 @@ job_free(struct job *j)
     sink_close(j->sink);
     facts_close(j->facts);
     str_free(&j->prior);
-    mem_pool_free(j->pool);
-    mem_free(j);
+    worker_pool_give(w, j->pool);
+    job_give(w, j);
     worker_check_drained(w);
 }
 
@@ -212,7 +268,7 @@ void
 job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
           const struct routed_task *routed)
 {
-    struct job *j = MEM_NEW(struct job);
+    struct job *j = job_new(lane->worker);
 
     j->w = lane->worker;
     j->lane = lane;

@@ -23,7 +23,7 @@ on_task(void *ctx, struct bus_msg *m)
 {
     struct lane *lane = ctx;
     struct worker *w = lane->worker;
-    struct mem_pool *pool = mem_pool_new();
+    struct mem_pool *pool = worker_pool_take(w);
     struct routed_task routed;
     struct err e;
 
@@ -40,7 +40,7 @@ on_task(void *ctx, struct bus_msg *m)
         job_begin(lane, m, pool, &routed);
         return;
     }
-    mem_pool_free(pool);
+    worker_pool_give(w, pool);
 }
 
 static void
@@ -304,6 +304,7 @@ worker_close(struct worker *w)
     worker_sync_spool(w);
     while (w->jobs)
         job_drop(w->jobs);
+    worker_free_spare(w);
     resend_free(w);
     worker_drop_burials(w);
     bus_forget(w->bus, w);

@@ -32,6 +32,7 @@ enum {
     UNCONFIRMED_MS = 1000, /* an outcome for so long: it goes to disk */
     TELL_MS = 50,          /* a run is news once it has lasted so long */
     JOB_BUCKETS = 256,
+    SPARE_MOST = 64, /* jobs and pools kept for the next ones */
     NONCE_SIZE = 25,
 };
 
@@ -62,7 +63,7 @@ struct lane {
 };
 
 struct job {
-    struct job *next, *prev; /* all jobs of the worker */
+    struct job *next, *prev; /* all jobs of the worker; next: spare ones */
     struct job *hash_next;   /* in its bucket, by task */
     struct job *ready_next;  /* of those that wait for a slot */
     struct worker *w;
@@ -131,6 +132,9 @@ struct worker {
     struct job *jobs; /* newest first */
     struct job *buckets[JOB_BUCKETS];
     struct job *ready, *ready_last;
+    struct job *spare;
+    struct mem_pool *pools[SPARE_MOST];
+    unsigned n_spare, n_pools;
     struct str scratch;
     struct mem_pool *scratch_pool;
     struct burial *burials; /* dead letters on their way */
@@ -173,6 +177,11 @@ unsigned worker_room(struct worker *w);
 void worker_return_ready(struct worker *w);
 /* NULL if the task is not in hand. */
 struct job *job_find(struct worker *w, const char *task);
+/* Pools for messages, of a size that the C library would otherwise search a
+ * place for each time. */
+struct mem_pool *worker_pool_take(struct worker *w);
+void worker_pool_give(struct worker *w, struct mem_pool *pool);
+void worker_free_spare(struct worker *w);
 /* Takes over a delivery and the pool that routed was decoded into. */
 void job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
                const struct routed_task *routed);

@@ -24,7 +24,7 @@ enum {
     READS_AT_END = 64, /* a stranger may hold our pipe and write for ever */
     /* Output of a run is not looked at before it is so old: most short ones
      * are over by then, and are read once, at their end. */
-    WATCH_MS = 10,
+    WATCH_MS = 20,
     SPARE_MAX = 64,    /* runs kept for the next ones */
     LOOK_FIRST_MS = 5, /* between looks at what is left of a family */
     LOOK_LAST_MS = 200,
