@@ -50,7 +50,7 @@ struct pattern {
     struct op ops[PATTERN_OPS];
     size_t n_ops;
     bool starts[256]; /* bytes that something can begin with, off the ends */
-    struct places now, next;
+    struct places places[2], *now, *next;
     uint16_t stack[2 * PATTERN_OPS];
     uint32_t seen[PATTERN_OPS], turn;
 };
@@ -482,44 +482,69 @@ find_starts(struct pattern *p)
 {
     bool anywhere;
 
-    p->now.n = 0;
+    p->now = &p->places[0];
+    p->next = &p->places[1];
     new_turn(p);
-    anywhere = enter(p, &p->now, first_place(p), false, false);
+    anywhere = enter(p, p->now, first_place(p), false, false);
     for (unsigned c = 0; c < 256; c++)
-        for (size_t i = 0; i < p->now.n || anywhere; i++)
+        for (size_t i = 0; i < p->now->n || anywhere; i++)
             if (anywhere ||
-                set_has(p->ops[p->now.v[i]].set, (unsigned char)c)) {
+                set_has(p->ops[p->now->v[i]].set, (unsigned char)c)) {
                 p->starts[c] = true;
                 break;
             }
 }
 
+/* From at on nothing is begun: where the next match may begin; len: nowhere. */
+static size_t
+skip(const struct pattern *p, const char *line, size_t at, size_t len)
+{
+    while (at < len && !p->starts[(unsigned char)line[at]])
+        at++;
+    return at;
+}
+
+/* Moves on by the byte c, behind which the line ends or not; true: found. */
+static bool
+step(struct pattern *p, unsigned char c, bool end)
+{
+    struct places *now = p->now;
+
+    p->now = p->next;
+    p->next = now;
+    p->now->n = 0;
+    new_turn(p);
+    for (size_t i = 0; i < now->n; i++) {
+        const struct op *op = &p->ops[now->v[i]];
+
+        if (set_has(op->set, c) && enter(p, p->now, op->to, false, end))
+            return true;
+    }
+    return false;
+}
+
 bool
 pattern_finds(struct pattern *p, const char *line, size_t len)
 {
-    p->now.n = 0;
+    size_t at = 0;
+
+    p->now->n = 0;
     new_turn(p);
-    if (enter(p, &p->now, first_place(p), true, len == 0))
+    if (enter(p, p->now, first_place(p), true, len == 0))
         return true;
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)line[i];
-        bool end = i + 1 == len;
+    while (at < len) {
+        unsigned char c = (unsigned char)line[at++];
 
-        p->next.n = 0;
-        new_turn(p);
-        for (size_t k = 0; k < p->now.n; k++) {
-            const struct op *op = &p->ops[p->now.v[k]];
-
-            if (set_has(op->set, c) && enter(p, &p->next, op->to, false, end))
-                return true;
-        }
-        /* A match may begin behind this byte; only at the end can it do so
-         * without one. */
-        if ((end || p->starts[(unsigned char)line[i + 1]]) &&
-            enter(p, &p->next, first_place(p), false, end))
+        if (step(p, c, at == len))
             return true;
-        p->now.n = p->next.n;
-        memcpy(p->now.v, p->next.v, p->next.n * sizeof *p->now.v);
+        if (p->now->n == 0) {
+            at = skip(p, line, at, len);
+            new_turn(p); /* what was seen was seen elsewhere */
+        }
+        /* A match may begin here; at the end one without a byte. */
+        if ((at == len || p->starts[(unsigned char)line[at]]) &&
+            enter(p, p->now, first_place(p), false, at == len))
+            return true;
     }
     return false;
 }
