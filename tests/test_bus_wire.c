@@ -312,6 +312,7 @@ closing_while_answers_are_awaited_tells_nobody(void **state)
     for (int i = 0; i < 4; i++)
         assert_false(r[i].done);
     assert_int_equal(deaf.count, 0);
+    loop_close(f->loop);
     /* What was sent before the end has arrived all the same. */
     assert_int_equal(setup(state), 0);
     assert_string_equal(get_last(f, "close", "close.a").data, "x");
