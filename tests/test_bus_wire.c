@@ -10,13 +10,14 @@
 /* --- a server that misbehaves ----------------------------------------------
  */
 
-/* Says something to its first client and hangs up, or not; serves the next. */
+/* Says something to its first client that listens and hangs up, or not; serves
+ * the next. */
 struct fake {
     pthread_t thread;
     int fd; /* listens */
     const char *say;
     size_t len;
-    bool hang_up;
+    bool hang_up, said;
     atomic_bool stopping;
     char url[64];
 };
@@ -27,9 +28,10 @@ say(int fd, const char *text, size_t len)
     (void)send(fd, text, len, MSG_NOSIGNAL);
 }
 
-/* True if there was something to read. */
+/* Answers what has come; false if the client has gone. *ready: it has
+ * subscribed, so it is past its greeting. */
 static bool
-answer_pings(int fd, char *tail)
+answer(int fd, bool *ready)
 {
     char text[4096];
     ssize_t n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
@@ -39,33 +41,29 @@ answer_pings(int fd, char *tail)
     text[n] = '\0';
     for (const char *p = text; (p = strstr(p, "PING\r\n")) != NULL; p++)
         say(fd, "PONG\r\n", 6);
-    *tail = text[n - 1];
+    *ready = *ready || strstr(text, "SUB a ");
     return true;
 }
 
 static void
-serve(struct fake *f, int fd, bool first)
+serve(struct fake *f, int fd)
 {
     static const char hello[] =
         "INFO {\"server_id\":\"x\",\"version\":\"2.10.0\",\"proto\":1,"
         "\"headers\":true,\"max_payload\":1048576}\r\n";
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    int64_t say_at = INT64_MAX;
-    char tail = 0;
+    bool ready = false;
 
     say(fd, hello, sizeof hello - 1);
     while (!f->stopping) {
-        if (poll(&p, 1, 10) > 0 && !answer_pings(fd, &tail))
+        if (poll(&p, 1, 10) > 0 && !answer(fd, &ready))
             break;
-        if (first && tail && say_at == INT64_MAX)
-            say_at = loop_now_ms() + 200; /* it has been greeted by then */
-        if (loop_now_ms() < say_at)
+        if (!ready || f->said)
             continue;
+        f->said = true;
         say(fd, f->say, f->len);
         if (f->hang_up)
             break;
-        first = false;
-        say_at = INT64_MAX;
     }
     (void)close(fd);
 }
@@ -75,13 +73,10 @@ run_fake(void *ctx)
 {
     struct fake *f = ctx;
     struct pollfd p = {.fd = f->fd, .events = POLLIN};
-    bool first = true;
 
     while (!f->stopping)
-        if (poll(&p, 1, 10) > 0) {
-            serve(f, accept4(f->fd, NULL, NULL, SOCK_CLOEXEC), first);
-            first = false;
-        }
+        if (poll(&p, 1, 10) > 0)
+            serve(f, accept4(f->fd, NULL, NULL, SOCK_CLOEXEC));
     return NULL;
 }
 
