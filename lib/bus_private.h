@@ -66,7 +66,7 @@ struct wire_msg {
 };
 
 /* The name of a header as it travels; NULL for what the first line holds. */
-const char *proto_header_name(enum wire_header h);
+const char *proto_header_name(unsigned header);
 
 /* A message to send. */
 struct wire_out {

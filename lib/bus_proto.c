@@ -37,9 +37,9 @@ static const char *const header_names[WIRE_HEADERS] = {
 };
 
 const char *
-proto_header_name(enum wire_header h)
+proto_header_name(unsigned header)
 {
-    return header_names[h];
+    return header_names[header];
 }
 
 static bool

@@ -354,7 +354,7 @@ take_msg(struct threads *w, int64_t sid, natsMsg *m)
         .len = (size_t)natsMsg_GetDataLength(m),
     };
 
-    for (int h = 0; h < WIRE_HEADERS; h++) {
+    for (unsigned h = 0; h < WIRE_HEADERS; h++) {
         const char *name = proto_header_name(h), *value = NULL;
 
         if (!name)
