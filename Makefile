@@ -26,6 +26,9 @@ empty :=
 comma := ,
 FLAVOR := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(CC)),-clang)$(if $(DEBUG),-debug)
 B := build$(if $(FLAVOR),/flavor$(FLAVOR))
+ifeq ($(strip $(B)),)
+$(error B is empty: that would build into the root of the file system)
+endif
 
 PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
