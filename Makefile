@@ -26,6 +26,9 @@ empty :=
 comma := ,
 FLAVOR := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(CC)),-clang)$(if $(DEBUG),-debug)
 B := build$(if $(FLAVOR),/flavor$(FLAVOR))
+ifeq ($(strip $(B)),)
+$(error B is empty: that would build into the root of the file system)
+endif
 
 PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libcurl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
@@ -48,26 +51,30 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
 
-LIB := err log mem str crash loop yaml glob conf conf_value bus bus_remote \
-	bus_wire bus_ask bus_confirm bus_consumer subject topology codec \
-	codec_json codec_pb codec_tables task state dod proc procfs http pauses \
-	money
+LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
+	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
+	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
+	codec_json codec_pb codec_tables task state dod dod_parse proc procfs \
+	http pauses money
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
-PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools shunt-reaper
+PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
+	shunt-reaper shunt-gateway-folder
 
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
 ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o) \
 	$(DECIDE_OBJS)
-WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o \
-	home.o outcomes.o resend.o sight.o)
-LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o)
-SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o secutools.o contract.o gate.o budget.o \
-	lanes.o)
+WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o facts.o \
+	news.o output.o home.o outcomes.o resend.o sight.o ahead.o)
+LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o \
+	words.o stray.o exists.o changes.o)
+SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o \
+	secutools.o contract.o gate.o budget.o lanes.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
+FOLDER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/folder/*.c)) $(FORMATS_OBJS)
 CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
-	$(DECIDE_OBJS)
+	$(DECIDE_OBJS) $(B)/gateways/folder/place.o
 
 BINS := $(PROGRAMS:%=$(B)/bin/%)
 
@@ -79,6 +86,7 @@ $(B)/bin/shunt-worker-local: $(LOCAL_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-secutools: $(SECUTOOLS_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-secutools: EXTRA_LIBS := $(CURL_LIBS)
 $(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-gateway-folder: $(FOLDER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS)
 
 $(BINS):
@@ -114,8 +122,8 @@ $(B)/router/policy.o: $(B)/gen/policy_default.h
 FUZZ_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/fuzz_*.c))
 
 # Everything but the mains, so that a test links whatever it names.
-PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(SECUTOOLS_OBJS) $(REAPER_OBJS) \
-	$(FORMATS_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
+PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(SECUTOOLS_OBJS) \
+	$(REAPER_OBJS) 	$(FORMATS_OBJS) $(FOLDER_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/life_*.c))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
@@ -157,7 +165,7 @@ DEBUG_B := $(if $(DEBUG),$(B),$(if $(FLAVOR),$(B)-debug,build/flavor-debug))
 debug:
 	+$(MAKE) DEBUG=1 all $(DEBUG_B)/tests/chaos/peek
 
-# T=short, T=crash, T=single, T=machines, T=random, or one round.
+# T=short, T=crash, T=single, T=folder, T=machines, T=random, or one round.
 chaos: debug
 	SHUNT_DEBUG_BIN=$(CURDIR)/$(DEBUG_B)/bin tests/chaos/run $(T)
 

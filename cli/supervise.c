@@ -419,7 +419,8 @@ start_daemons(struct supervisor *s, struct err *e)
                       &s->heartbeats, e) < 0 ||
         start_daemon(s, "router", e) < 0 ||
         start_daemon(s, "worker-local", e) < 0 ||
-        wait_ready(s, &s->worker_beats, "worker-local", e) < 0)
+        wait_ready(s, &s->worker_beats, "worker-local", e) < 0 ||
+        (s->conf->folders && start_daemon(s, "gateway-folder", e) < 0))
         return -1;
     bus_unsubscribe(s->heartbeats);
     s->heartbeats = NULL;
@@ -439,7 +440,7 @@ start(struct supervisor *s, struct err *e)
         return -1;
     s->children = children_new(s->home, s->loop, s->procs, write_status, s);
     children_environment(s->children, s->broker.url, s->broker.confirm,
-                         s->conf->slots);
+                         s->conf->slots, s->conf->project);
     if (start_broker(s, e) < 0 || wait_jetstream(s, e) < 0)
         return err_wrap(e, "start the broker");
     log_info("broker.up", "url=%s version=%d.%d.%d durable=%s", s->broker.url,

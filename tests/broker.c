@@ -204,6 +204,9 @@ void
 broker_freeze(struct broker *b, bool frozen)
 {
     assert_int_equal(kill(b->pid, frozen ? SIGSTOP : SIGCONT), 0);
+    /* Each of its threads stops in its own time. */
+    while (frozen && waitpid(b->pid, NULL, WUNTRACED) < 0)
+        assert_int_equal(errno, EINTR);
 }
 
 static int

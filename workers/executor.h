@@ -8,7 +8,7 @@
 
 #include "lib/err.h"
 #include "lib/task.h"
-#include "workers/output.h"
+#include "workers/facts.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,9 +21,11 @@ struct run_order {
     const char *lane;         /* it was taken from */
     uint32_t attempt, failed; /* failed: attempts that ended in failure */
     uint64_t fence;
-    const char *mark;   /* "SHUNT_RUN=<nonce>", unique to this attempt */
-    const char *owner;  /* "SHUNT_WORKER=...", the same in every life */
-    struct sink *sink;  /* where its output goes */
+    const char *mark;  /* "SHUNT_RUN=<nonce>", unique to this attempt */
+    const char *owner; /* "SHUNT_WORKER=...", the same in every life */
+    struct sink *sink; /* where its output goes */
+    /* What to gather about files before and after, if the executor can. */
+    struct facts *facts;
     const char *remote; /* what an earlier attempt noted, "" if nothing: its
                          * work may go on elsewhere and is to be resumed */
     /* Writes text into the claim, where whoever comes next finds it; noted is
@@ -40,7 +42,12 @@ struct run_order {
     void *ctx;
 };
 
-enum run_status { RUN_BUSY, RUN_DONE };
+enum run_status {
+    RUN_PREPARES, /* the task's own work has not begun: no limit counts yet */
+    RUN_BUSY,
+    RUN_CHECKS, /* it is over, and facts are gathered: none counts any more */
+    RUN_DONE,
+};
 
 /* How the task's own work went; deadlines and dod are the worker's affair. */
 struct outcome {

@@ -3,6 +3,7 @@
  *
  * worker.c   lanes, what arrives, drain
  * job.c      slots, running, limits
+ * ahead.c    how many tasks to claim beyond the slots
  * news.c     heartbeats
  * claim.c    the claim of an attempt: take, renew, settle by compare-and-set
  * finish.c   what an end means, and the way of an outcome to the bus
@@ -20,6 +21,7 @@
 #include "lib/pauses.h"
 #include "lib/str.h"
 #include "lib/subject.h"
+#include "workers/ahead.h"
 #include "workers/outcomes.h"
 #include "workers/sight.h"
 #include "workers/worker.h"
@@ -30,7 +32,9 @@ enum {
     AGAIN_MS = 500,        /* before a write that failed is tried again */
     HELD_MS = 1000,        /* what comes from a paused lane comes again then */
     UNCONFIRMED_MS = 1000, /* an outcome for so long: it goes to disk */
+    TELL_MS = 50,          /* a run is news once it has lasted so long */
     JOB_BUCKETS = 256,
+    SPARE_MOST = 64, /* jobs and pools kept for the next ones */
     NONCE_SIZE = 25,
 };
 
@@ -62,7 +66,7 @@ struct lane {
 };
 
 struct job {
-    struct job *next, *prev; /* all jobs of the worker */
+    struct job *next, *prev; /* all jobs of the worker; next: spare ones */
     struct job *hash_next;   /* in its bucket, by task */
     struct job *ready_next;  /* of those that wait for a slot */
     struct worker *w;
@@ -73,6 +77,7 @@ struct job {
     const struct task *task;
     enum phase phase;
     enum cause cause;
+    bool ran;           /* the executor has started it */
     bool writing;       /* a claim is on its way to the bucket */
     bool reading;       /* or from it */
     bool settle_next;   /* the outcome waits for the renewal on its way */
@@ -91,13 +96,16 @@ struct job {
     int64_t unsure_ms;    /* the oldest write without an answer; 0: none */
     int64_t confirmed_ms; /* when the last write that arrived left */
     /* When each is due; INT64_MAX: never. */
-    int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms;
+    int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms, tell_ms;
+    int64_t wait_ms;            /* for a slot, at the longest */
     int64_t delay_ms;           /* of the next delivery, if not final */
-    int64_t began_ms, ended_ms; /* of the run, monotonic */
+    int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
     void (*noted)(void *ctx);   /* of run_order.note; NULL: none waits */
     void *noted_ctx;
     struct run *run;
     struct sink *sink;
+    struct facts *facts; /* of its definition of done; NULL: never started */
+    enum run_status stage;
     struct outcome outcome;
     struct result result;
     struct str prior; /* a result of an earlier attempt, to publish */
@@ -123,12 +131,17 @@ struct worker {
     struct lane *lanes;
     size_t n_lanes;
     unsigned slots, running;
+    struct ahead ahead;
     int64_t beat_ms;  /* between heartbeats, and renewals of claims */
     int64_t fence_ms; /* without a renewal: the attempt is killed */
     unsigned n_jobs;
+    unsigned n_over;  /* of them, those whose run has ended */
     struct job *jobs; /* newest first */
     struct job *buckets[JOB_BUCKETS];
     struct job *ready, *ready_last;
+    struct job *spare;
+    struct mem_pool *pools[SPARE_MOST];
+    unsigned n_spare, n_pools;
     struct str scratch;
     struct mem_pool *scratch_pool;
     struct burial *burials; /* dead letters on their way */
@@ -164,8 +177,19 @@ void worker_news(struct worker *w);
 
 /* --- job.c --- */
 
+/* Moves it on. */
+void job_phase(struct job *j, enum phase phase);
+/* How many more tasks may be taken. */
+unsigned worker_room(struct worker *w);
+/* Hands back what is claimed and waits for a slot. */
+void worker_return_ready(struct worker *w);
 /* NULL if the task is not in hand. */
 struct job *job_find(struct worker *w, const char *task);
+/* Pools for messages, of a size that the C library would otherwise search a
+ * place for each time. */
+struct mem_pool *worker_pool_take(struct worker *w);
+void worker_pool_give(struct worker *w, struct mem_pool *pool);
+void worker_free_spare(struct worker *w);
 /* Takes over a delivery and the pool that routed was decoded into. */
 void job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
                const struct routed_task *routed);

@@ -24,7 +24,7 @@ struct budget {
     struct loop_timer *timer;
     int64_t day; /* since 1970, that the sums are of */
     bool known, asking, told;
-    int64_t ledger;     /* as of the last answer */
+    int64_t ledger;      /* as of the last answer */
     int64_t before, now; /* spent here: before the last question, since */
     int64_t reserved;
 };
@@ -58,7 +58,8 @@ turn_day(struct budget *b)
     b->ledger = b->before = b->now = 0;
 }
 
-/* --- the ledger ------------------------------------------------------------ */
+/* --- the ledger ------------------------------------------------------------
+ */
 
 bool
 budget_read_answer(const char *text, size_t len, const char *backend,
@@ -132,7 +133,8 @@ on_timer(void *ctx)
                 ASK_MS, on_answer, b);
 }
 
-/* --- asking ---------------------------------------------------------------- */
+/* --- asking ----------------------------------------------------------------
+ */
 
 static int64_t
 spent(struct budget *b)
