@@ -55,7 +55,7 @@ LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
 	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
 	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
 	codec_json codec_pb codec_tables task state dod dod_parse proc procfs \
-	http pauses money
+	http pauses money secret
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
@@ -78,7 +78,7 @@ CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
 
 BINS := $(PROGRAMS:%=$(B)/bin/%)
 
-all: $(BINS)
+all: $(BINS) $(B)/bin/ccl-delegate
 
 $(B)/bin/shunt: $(CLI_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
@@ -92,6 +92,10 @@ $(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS)
 $(BINS):
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIB_LIBS) $(EXTRA_LIBS) -lpthread
+
+# The name that dispatchers of delegated tasks call.
+$(B)/bin/ccl-delegate: $(B)/bin/shunt
+	@ln -sf shunt $@
 
 $(B)/libshunt.a: $(LIB_OBJS)
 	@rm -f $@
@@ -219,6 +223,7 @@ clean:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	ln -sf shunt $(DESTDIR)$(PREFIX)/bin/ccl-delegate
 
 .PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench benches deps
 .DELETE_ON_ERROR:
