@@ -40,7 +40,8 @@ const struct arg_opt delegate_opts[] = {
     ARG_END,
 };
 
-/* --- what would be done ---------------------------------------------------- */
+/* --- what would be done ----------------------------------------------------
+ */
 
 /* Puts the flags over what the task says itself. */
 static void
@@ -94,9 +95,8 @@ static json_t *
 decision_json(const struct decision *d)
 {
     bool delegated = is_delegated(d);
-    const char *provider = delegated || strcmp(d->lane, "claude-code") == 0
-                               ? d->lane
-                               : d->backend;
+    const char *provider =
+        delegated || strcmp(d->lane, "claude-code") == 0 ? d->lane : d->backend;
 
     return json_pack("{s:s, s:s, s:s, s:b}", "provider",
                      d->rejected ? "none" : provider, "reason", d->reason,
@@ -135,7 +135,8 @@ run_decide(struct cli *c, const struct args *a)
     return rc;
 }
 
-/* --- get, result ----------------------------------------------------------- */
+/* --- get, result -----------------------------------------------------------
+ */
 
 static void
 copy(json_t *to, const char *as, const json_t *from, const char *key)
@@ -151,10 +152,10 @@ static json_t *
 state_json(const json_t *task)
 {
     static const char *const keys[] = {
-        "id",        "name",        "state",        "lane",
-        "provider",  "model",       "cost_usd",     "cost_estimated",
-        "queue_ms",  "run_ms",      "input_tokens", "output_tokens",
-        "attempts",  "reason",      "submitted_at", "started_at",
+        "id",         "name",   "state",        "lane",
+        "provider",   "model",  "cost_usd",     "cost_estimated",
+        "queue_ms",   "run_ms", "input_tokens", "output_tokens",
+        "attempts",   "reason", "submitted_at", "started_at",
         "finished_at"};
     const json_t *waits = json_object_get(task, "waits");
     json_t *o = json_object();
@@ -212,9 +213,8 @@ state_of(const json_t *task)
 static int
 wait_for(struct cli *c, json_t **task)
 {
-    json_t *ids =
-        json_pack("[{s:s, s:s}]", "id", cli_text(*task, "id", ""), "state",
-                  cli_text(*task, "state", ""));
+    json_t *ids = json_pack("[{s:s, s:s}]", "id", cli_text(*task, "id", ""),
+                            "state", cli_text(*task, "state", ""));
     char id[TASK_ID_SIZE];
     int rc;
 
@@ -266,7 +266,8 @@ result_of(struct cli *c, const char *selector, bool wait)
     return rc;
 }
 
-/* --- submit ---------------------------------------------------------------- */
+/* --- submit ----------------------------------------------------------------
+ */
 
 /* Refuses what its own words keep here, before anything is sent. */
 static int
@@ -323,17 +324,18 @@ run_submit(struct cli *c, const struct args *a)
     return rc;
 }
 
-/* --- status ---------------------------------------------------------------- */
+/* --- status ----------------------------------------------------------------
+ */
 
 /* Tasks of the platform's lanes that are not over. */
 static int
 list_active(struct cli *c, json_t **out, struct err *e)
 {
-    static const char *const keys[] = {"id",         "name",     "state", "lane",
-                                       "started_at", "attempts", "worker"};
+    static const char *const keys[] = {
+        "id", "name", "state", "lane", "started_at", "attempts", "worker"};
     json_t *rows = NULL, *row, *one;
-    json_t *request = json_pack("{s:[s, s, s]}", "states", "routed", "running",
-                                "retry_wait");
+    json_t *request =
+        json_pack("{s:[s, s, s]}", "states", "routed", "running", "retry_wait");
     size_t i;
 
     *out = json_array();
@@ -366,9 +368,9 @@ sum_counters(const json_t *status)
             continue;
         json_object_foreach(lane, key, v)
         {
-            (void)json_object_set_new(sum, key,
-                                      json_integer(cli_int(sum, key, 0) +
-                                                   json_integer_value(v)));
+            (void)json_object_set_new(
+                sum, key,
+                json_integer(cli_int(sum, key, 0) + json_integer_value(v)));
         }
     }
     (void)json_object_del(sum, "workers");
@@ -393,11 +395,10 @@ run_status(struct cli *c, const struct args *a)
         rc = cli_fail_err("delegate", "status", &e, "shunt status");
     else
         out_json(out_with_schema(
-            "delegate",
-            json_pack("{s:O, s:o, s:O, s:O}", "active", active, "counters",
-                      sum_counters(status), "day",
-                      json_object_get(costs, "day"), "costs",
-                      json_object_get(costs, "costs"))));
+            "delegate", json_pack("{s:O, s:o, s:O, s:O}", "active", active,
+                                  "counters", sum_counters(status), "day",
+                                  json_object_get(costs, "day"), "costs",
+                                  json_object_get(costs, "costs"))));
     json_decref(status);
     json_decref(costs);
     json_decref(active);
@@ -415,8 +416,7 @@ cmd_delegate(struct cli *c, const struct args *a)
                  {"result", NULL},
                  {"decide", run_decide},
                  {"status", run_status}};
-    const char *names[] = {"submit", "get",    "result",
-                           "decide", "status", NULL};
+    const char *names[] = {"submit", "get", "result", "decide", "status", NULL};
     const char *word = a->n_words ? a->words[0] : "", *near;
     int64_t nano;
 
@@ -433,7 +433,6 @@ cmd_delegate(struct cli *c, const struct args *a)
         return result_of(c, a->words[1], flags.timeout_ms >= 0);
     }
     near = args_nearest(word, names);
-    return cli_usage(c,
-                     "submit, get, result, decide or status is wanted%s%s",
+    return cli_usage(c, "submit, get, result, decide or status is wanted%s%s",
                      near ? "; did you mean " : "", near ? near : "");
 }

@@ -315,10 +315,13 @@ finish(struct http *h, struct http_call *c, CURLcode rc)
 
 /* --- turns ---------------------------------------------------------------- */
 
+/* If something waits that may start: when all connections are busy, the end
+ * of a call comes back here. */
 static void
 turn_soon(struct http *h)
 {
-    if (h->turn_due)
+    if (h->turn_due || !h->waiting.first ||
+        h->active.n >= (size_t)h->conf.max_connections)
         return;
     h->turn_due = true;
     loop_timer_again(h->turn, 0, 0);
@@ -342,8 +345,7 @@ collect(struct http *h)
         if (c)
             finish(h, c, rc);
     }
-    if (h->waiting.first)
-        turn_soon(h);
+    turn_soon(h);
 }
 
 static void
@@ -583,8 +585,7 @@ http_cancel(struct http_call *c)
     if (c->transfer) {
         dequeue(&h->active, c);
         transfer_release(h, c->transfer);
-        if (h->waiting.first)
-            turn_soon(h);
+        turn_soon(h);
     } else {
         dequeue(&h->waiting, c);
     }

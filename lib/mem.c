@@ -129,13 +129,19 @@ block_new(size_t size)
 }
 
 struct mem_pool *
-mem_pool_new(void)
+mem_pool_sized(size_t bytes)
 {
     struct mem_pool *p = mem_alloc(sizeof *p);
 
-    p->first = p->last = block_new(BLOCK_SIZE);
-    p->bytes = BLOCK_SIZE;
+    p->first = p->last = block_new(bytes);
+    p->bytes = bytes;
     return p;
+}
+
+struct mem_pool *
+mem_pool_new(void)
+{
+    return mem_pool_sized(BLOCK_SIZE);
 }
 
 static void

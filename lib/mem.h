@@ -35,6 +35,8 @@ void mem_free(void *p); /* NULL is fine */
 struct mem_pool;
 
 struct mem_pool *mem_pool_new(void);
+/* With room for so many bytes at first, where thousands live long. */
+struct mem_pool *mem_pool_sized(size_t bytes);
 void mem_pool_reset(struct mem_pool *p); /* keeps up to 64 KiB */
 void mem_pool_free(struct mem_pool *p);  /* NULL is fine */
 /* What it has taken for what it holds. */

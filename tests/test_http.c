@@ -3,6 +3,8 @@
 #include "lib/str.h"
 #include "tests/fake_server.h"
 
+#include <time.h>
+
 enum { WAIT_MS = 20000 };
 
 struct fixture {
@@ -262,6 +264,51 @@ many_requests_share_few_connections(void **state)
 }
 
 static void
+what_waits_for_a_connection_costs_no_time(void **state)
+{
+    struct fixture *f = *state;
+    struct answer all[8] = {{0}};
+    char key[16];
+    clock_t begin;
+
+    for (int i = 0; i < 8; i++) {
+        (void)snprintf(key, sizeof key, "idle:%d", i);
+        (void)send_to(f, "POST", "/v1/jobs", key,
+                      "{\"prompt\":\"[submit=slow]\"}", &all[i]);
+    }
+    begin = clock();
+    for (int i = 0; i < 8; i++)
+        assert_true(loop_until(f->loop, &all[i].done, WAIT_MS));
+    /* They took three seconds, of which we have used hardly any. */
+    assert_true(clock() - begin < CLOCKS_PER_SEC);
+}
+
+static void
+a_token_may_have_a_header_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+    char url[128];
+    struct http_request q = {.method = "GET",
+                             .url = url,
+                             .secret = "Bearer secret",
+                             .secret_header = "authorization-2",
+                             .timeout_ms = 5000,
+                             .max_body = 100000};
+    struct answer a = {0};
+
+    (void)snprintf(url, sizeof url, "%s/v1/jobs/none", f->server.url);
+    (void)http_send(f->http, &q, on_answer, &a);
+    assert_true(loop_until(f->loop, &a.done, WAIT_MS));
+    assert_int_equal(a.status, 401); /* it looks at Authorization */
+    q.secret_header = "AUTHORIZATION";
+    q.secret = "secret";
+    a = (struct answer){0};
+    (void)http_send(f->http, &q, on_answer, &a);
+    assert_true(loop_until(f->loop, &a.done, WAIT_MS));
+    assert_int_equal(a.status, 404);
+}
+
+static void
 a_cancelled_request_is_not_told(void **state)
 {
     struct fixture *f = *state;
@@ -309,6 +356,8 @@ main(void)
         T(an_answer_that_takes_too_long_is_given_up),
         T(an_answer_that_is_too_long_is_an_error),
         T(many_requests_share_few_connections),
+        T(what_waits_for_a_connection_costs_no_time),
+        T(a_token_may_have_a_header_of_its_own),
         T(a_cancelled_request_is_not_told),
         T(closing_drops_what_is_under_way),
     };

@@ -24,7 +24,8 @@ struct run_order {
     const char *mark;  /* "SHUNT_RUN=<nonce>", unique to this attempt */
     const char *owner; /* "SHUNT_WORKER=...", the same in every life */
     struct sink *sink; /* where its output goes */
-    /* What to gather about files before and after, if the executor can. */
+    /* What to gather about files before and after, if the executor can. NULL:
+     * nothing. */
     struct facts *facts;
     const char *remote; /* what an earlier attempt noted, "" if nothing: its
                          * work may go on elsewhere and is to be resumed */

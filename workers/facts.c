@@ -25,7 +25,7 @@ static const struct dod_needs no_needs;
 const struct dod_needs *
 facts_needs(const struct facts *f)
 {
-    return f->dod ? dod_needs(f->dod) : &no_needs;
+    return f && f->dod ? dod_needs(f->dod) : &no_needs;
 }
 
 /* --- the output ----------------------------------------------------------- */

@@ -22,6 +22,7 @@ struct facts *facts_open(const char *dod, struct mem_pool *pool,
                          struct sink *sink);
 void facts_close(struct facts *f); /* NULL is fine */
 
+/* Of NULL: nothing. */
 const struct dod_needs *facts_needs(const struct facts *f);
 
 /* --- what an executor tells -------------------------------------------- */

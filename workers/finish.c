@@ -124,42 +124,48 @@ limit_ms(const struct job *j)
 /* Why a command that was left alone did not satisfy its task; part: what its
  * definition of done says is not true. */
 static const char *
-failure(const struct job *j, const char *part)
+failure(struct job *j, const char *part)
 {
+    const struct outcome *o = job_outcome(j);
+
     if (*part)
         return mem_pool_printf(j->pool, "not done: %s", part);
-    if (*j->outcome.reason)
-        return j->outcome.reason;
-    if (j->outcome.signal)
-        return mem_pool_printf(j->pool, "killed by signal %d (%s)",
-                               j->outcome.signal, strsignal(j->outcome.signal));
-    return mem_pool_printf(j->pool, "exit code %d", j->outcome.exit_code);
+    if (*o->reason)
+        return o->reason;
+    if (o->signal)
+        return mem_pool_printf(j->pool, "killed by signal %d (%s)", o->signal,
+                               strsignal(o->signal));
+    return mem_pool_printf(j->pool, "exit code %d", o->exit_code);
 }
 
 /* An attempt that could not be started has no facts: it failed. */
 static enum dod_verdict
 verdict_on(struct job *j, const char **part)
 {
-    const struct facts_end end = {.exit_code = j->outcome.exit_code,
-                                  .signal = j->outcome.signal,
+    const struct outcome *o = job_outcome(j);
+    const struct facts_end end = {.exit_code = o->exit_code,
+                                  .signal = o->signal,
                                   .attempt = j->claim.attempt,
                                   .duration_ms = j->ended_ms - j->began_ms,
                                   .output_bytes =
                                       (int64_t)j->result.output_bytes};
 
     *part = "";
+    if (!j->facts && j->ran)
+        j->facts = facts_open(j->task->dod, j->pool, j->sink);
     return j->facts ? facts_judge(j->facts, &end, j->pool, part) : DOD_FAILED;
 }
 
 static void
 judge_end(struct job *j, struct ending *end)
 {
+    struct outcome *o = job_outcome(j);
     const char *part;
 
-    if (j->outcome.timed_out) {
+    if (o->timed_out) {
         end->state = STATE_TIMED_OUT;
-        end->reason = j->outcome.reason;
-        j->outcome.exit_code = EXIT_TIMED_OUT;
+        end->reason = o->reason;
+        o->exit_code = EXIT_TIMED_OUT;
         return;
     }
     switch (verdict_on(j, &part)) {
@@ -184,6 +190,7 @@ judge_end(struct job *j, struct ending *end)
 static void
 judge(struct job *j, struct ending *end)
 {
+    struct outcome *o = job_outcome(j);
     char text[32];
 
     *end = (struct ending){.state = STATE_FAILED, .reason = ""};
@@ -196,14 +203,14 @@ judge(struct job *j, struct ending *end)
         end->reason =
             mem_pool_printf(j->pool, "ran longer than %s",
                             limit_text(limit_ms(j), text, sizeof text));
-        j->outcome.exit_code = EXIT_TIMED_OUT;
+        o->exit_code = EXIT_TIMED_OUT;
         return;
     case CAUSE_IDLE:
         end->state = STATE_TIMED_OUT;
         end->reason = mem_pool_printf(
             j->pool, "no output for %s",
             limit_text(j->task->idle_timeout_ms, text, sizeof text));
-        j->outcome.exit_code = EXIT_TIMED_OUT;
+        o->exit_code = EXIT_TIMED_OUT;
         return;
     case CAUSE_CANCEL:
         end->state = STATE_CANCELLED;
@@ -273,7 +280,7 @@ fill_identity(struct job *j)
 static void
 fill_outcome(struct job *j)
 {
-    const struct outcome *o = &j->outcome;
+    const struct outcome *o = job_outcome(j);
     struct result *r = &j->result;
 
     r->exit_code = o->exit_code;
@@ -322,6 +329,7 @@ random_fraction(void)
 void
 job_weigh(struct job *j)
 {
+    const struct outcome *o = job_outcome(j);
     struct task asked = *j->task;
     struct ending end;
     struct end_plan plan;
@@ -330,17 +338,17 @@ job_weigh(struct job *j)
     fill_identity(j);
     if (j->sink)
         sink_result(j->sink, j->pool, &j->result);
-    if (j->cause == CAUSE_NONE && j->outcome.refused) {
+    if (j->cause == CAUSE_NONE && o->refused) {
         j->cause = CAUSE_START;
-        (void)snprintf(j->why, sizeof j->why, "%.255s", j->outcome.reason);
+        j->why = mem_pool_strdup(j->pool, o->reason);
     }
-    if (j->outcome.untouched)
+    if (o->untouched)
         j->claim.remote = "";
     judge(j, &end);
-    end.exit_code = j->outcome.exit_code;
-    end.signal = j->outcome.signal;
+    end.exit_code = o->exit_code;
+    end.signal = o->signal;
     fill_outcome(j);
-    if (!j->ran || j->outcome.untouched)
+    if (!j->ran || o->untouched)
         asked.retry = RETRY_SAFE; /* nothing has happened yet */
     state_on_end(&asked, &j->claim, &end, random_fraction(), &plan);
     j->result.reason = end.reason;
@@ -349,8 +357,8 @@ job_weigh(struct job *j)
     j->delay_ms = plan.delay_ms;
     if (j->cause == CAUSE_START && j->delay_ms < START_AGAIN_MS)
         j->delay_ms = START_AGAIN_MS;
-    if (j->cause == CAUSE_START && j->delay_ms < j->outcome.again_ms)
-        j->delay_ms = j->outcome.again_ms;
+    if (j->cause == CAUSE_START && j->delay_ms < o->again_ms)
+        j->delay_ms = o->again_ms;
     if (!plan.final)
         j->result.retry_at_ms = j->result.finished_at_ms + j->delay_ms;
     j->claim.failed = plan.failed;

@@ -29,10 +29,18 @@ job_find(struct worker *w, const char *task)
     return j;
 }
 
+struct outcome *
+job_outcome(struct job *j)
+{
+    if (!j->outcome)
+        j->outcome = mem_pool_alloc(j->pool, sizeof *j->outcome);
+    return j->outcome;
+}
+
 struct mem_pool *
 worker_pool_take(struct worker *w)
 {
-    return w->n_pools ? w->pools[--w->n_pools] : mem_pool_new();
+    return w->n_pools ? w->pools[--w->n_pools] : mem_pool_sized(POOL_BYTES);
 }
 
 void
@@ -285,6 +293,7 @@ job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
     j->lane = lane;
     j->msg = m;
     j->pool = pool;
+    j->why = "";
     j->routed = *routed;
     j->task = routed->task;
     j->deadline_ms = j->idle_ms = j->kill_ms = INT64_MAX;
@@ -369,10 +378,11 @@ on_changed(void *ctx)
 
     if (!j->run)
         return;
-    stage = j->w->ex->poll(j->run, &j->outcome);
+    stage = j->w->ex->poll(j->run, &j->w->polled);
     if (stage == j->stage)
         return;
     if (stage == RUN_DONE) {
+        *job_outcome(j) = j->w->polled;
         job_ended(j);
         return;
     }
@@ -413,12 +423,12 @@ start_failed(struct job *j, const struct err *e)
     j->ended_ms = loop_now_ms();
     if (e->code == ERR_UNAVAILABLE) {
         j->cause = CAUSE_START;
-        (void)snprintf(j->why, sizeof j->why, "could not start: %.200s",
-                       e->msg);
+        j->why = mem_pool_printf(j->pool, "could not start: %.200s", e->msg);
     } else {
-        j->outcome.exit_code = 125;
-        (void)snprintf(j->outcome.reason, sizeof j->outcome.reason, "%.255s",
-                       e->msg);
+        struct outcome *o = job_outcome(j);
+
+        o->exit_code = 125;
+        (void)snprintf(o->reason, sizeof o->reason, "%.255s", e->msg);
     }
     job_judge(j);
 }
@@ -473,7 +483,8 @@ job_start(struct job *j)
     j->claim.started_at_ms = str_wall_ms(); /* it may have waited */
     j->sink = sink_open(w->bus, w->loop, &sc, j->task->id, j->claim.attempt,
                         j->claim.fence);
-    j->facts = facts_open(j->task->dod, j->pool, j->sink);
+    if (*j->task->dod) /* the usual one needs nothing gathered */
+        j->facts = facts_open(j->task->dod, j->pool, j->sink);
     order.sink = j->sink;
     order.facts = j->facts;
     if (w->ex->start(w->ex_ctx, &order, &j->run, &e) < 0) {

@@ -61,9 +61,9 @@ on_cancel(void *ctx, const struct bus_note *note)
                            w->scratch_pool, &c, &e) < 0)
         return;
     if (j->cause == CAUSE_NONE)
-        (void)snprintf(j->why, sizeof j->why, "cancelled%s%.60s%s%.160s",
-                       *c.by ? " by " : "", c.by, *c.reason ? ": " : "",
-                       c.reason);
+        j->why = mem_pool_printf(j->pool, "cancelled%s%.60s%s%.160s",
+                                 *c.by ? " by " : "", c.by,
+                                 *c.reason ? ": " : "", c.reason);
     log_info("task.cancel", "task=%s", task);
     job_cancel(j, CAUSE_CANCEL, false);
 }

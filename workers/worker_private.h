@@ -27,6 +27,7 @@
 #include "workers/worker.h"
 
 enum {
+    POOL_BYTES = 2048,    /* of a job at first */
     BEAT_MOST_MS = 10000, /* between heartbeats: a third of the ack wait */
     PUT_TIMEOUT_MS = 5000,
     AGAIN_MS = 500,        /* before a write that failed is tried again */
@@ -91,7 +92,7 @@ struct job {
     uint64_t revision;  /* of the claim in the bucket; 0: none */
     char nonce[NONCE_SIZE];
     char mark[16 + NONCE_SIZE];
-    char why[256];        /* reason of a cancel or a failed start */
+    const char *why;      /* reason of a cancel or a failed start */
     int64_t sent_ms;      /* when the write on its way left, clock_ms */
     int64_t unsure_ms;    /* the oldest write without an answer; 0: none */
     int64_t confirmed_ms; /* when the last write that arrived left */
@@ -104,9 +105,9 @@ struct job {
     void *noted_ctx;
     struct run *run;
     struct sink *sink;
-    struct facts *facts; /* of its definition of done; NULL: never started */
+    struct facts *facts; /* of its definition of done; NULL: none needed */
     enum run_status stage;
-    struct outcome outcome;
+    struct outcome *outcome; /* see job_outcome */
     struct result result;
     struct str prior; /* a result of an earlier attempt, to publish */
     uint32_t prior_attempt;
@@ -142,6 +143,7 @@ struct worker {
     struct job *spare;
     struct mem_pool *pools[SPARE_MOST];
     unsigned n_spare, n_pools;
+    struct outcome polled; /* what the executor said last */
     struct str scratch;
     struct mem_pool *scratch_pool;
     struct burial *burials; /* dead letters on their way */
@@ -183,6 +185,9 @@ void job_phase(struct job *j, enum phase phase);
 unsigned worker_room(struct worker *w);
 /* Hands back what is claimed and waits for a slot. */
 void worker_return_ready(struct worker *w);
+/* How the attempt went, as far as it is known. Thousands wait that have none:
+ * it is made when it is first asked for. */
+struct outcome *job_outcome(struct job *j);
 /* NULL if the task is not in hand. */
 struct job *job_find(struct worker *w, const char *task);
 /* Pools for messages, of a size that the C library would otherwise search a

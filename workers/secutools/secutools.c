@@ -37,12 +37,10 @@ enum phase {
 };
 
 struct run {
-    struct run *due_next, *due_prev; /* by the time it is to act */
     struct secutools *s;
     struct run_order order;
     struct http_call *call; /* under way, or waiting for a connection */
     enum phase phase;
-    bool queued;    /* due_ms holds, it is in the list */
     bool cancelled; /* asked to end */
     bool leave;     /* and to leave the job alone */
     bool resumed;   /* an attempt before this may have handed it over */
@@ -52,6 +50,7 @@ struct run {
     int tries;      /* of the present request, failed in a row */
     int polls;
     int64_t due_ms;
+    uint32_t place;           /* among those that are to act; 0: not there */
     int64_t missing_since_ms; /* the first of the 404s in a row; 0: none */
     int64_t reserved_nano;    /* of the budget */
     struct run *stray_next, *stray_prev;
@@ -69,7 +68,8 @@ struct secutools {
     struct budget *budget;
     struct lanes *lanes;
     char *key;
-    struct run *due, *due_last; /* soonest first */
+    struct run **due; /* the soonest first */
+    size_t n_due, cap_due;
     struct loop_timer *timer;
     int64_t timer_ms;      /* when it fires; INT64_MAX: not */
     struct run *strays;    /* jobs to be cancelled without a run */
@@ -87,31 +87,81 @@ fraction(void)
 
 /* --- when each acts ------------------------------------------------------- */
 
+/* A heap by due_ms; each knows its place, counted from 1. */
+static void
+put_at(struct secutools *s, struct run *r, size_t at)
+{
+    s->due[at - 1] = r;
+    r->place = (uint32_t)at;
+}
+
+static void
+sift_up(struct secutools *s, struct run *r, size_t at)
+{
+    while (at > 1 && s->due[at / 2 - 1]->due_ms > r->due_ms) {
+        put_at(s, s->due[at / 2 - 1], at);
+        at /= 2;
+    }
+    put_at(s, r, at);
+}
+
+static void
+sift_down(struct secutools *s, struct run *r, size_t at)
+{
+    size_t child;
+
+    while ((child = at * 2) <= s->n_due) {
+        if (child < s->n_due &&
+            s->due[child]->due_ms < s->due[child - 1]->due_ms)
+            child++;
+        if (s->due[child - 1]->due_ms >= r->due_ms)
+            break;
+        put_at(s, s->due[child - 1], at);
+        at = child;
+    }
+    put_at(s, r, at);
+}
+
 static void
 unqueue(struct run *r)
 {
     struct secutools *s = r->s;
+    size_t at = r->place;
+    struct run *last;
 
-    if (!r->queued)
+    if (!at)
         return;
-    r->queued = false;
-    if (r->due_prev)
-        r->due_prev->due_next = r->due_next;
+    r->place = 0;
+    last = s->due[--s->n_due];
+    if (last == r)
+        return;
+    if (at > 1 && s->due[at / 2 - 1]->due_ms > last->due_ms)
+        sift_up(s, last, at);
     else
-        s->due = r->due_next;
-    if (r->due_next)
-        r->due_next->due_prev = r->due_prev;
-    else
-        s->due_last = r->due_prev;
+        sift_down(s, last, at);
 }
+
+/* Requests that wait for a connection cost memory: as many as there are
+ * connections keep these busy, the others wait here. */
+static bool
+is_full(const struct secutools *s)
+{
+    return http_pending(s->http) >= 2 * (size_t)s->conf->max_connections;
+}
+
+/* An end costs no request: it stands before all others. */
+enum { AT_ONCE = INT32_MIN };
 
 static void on_timer(void *ctx);
 
 static void
 set_timer(struct secutools *s)
 {
-    int64_t now = loop_now_ms(), at = s->due ? s->due->due_ms : INT64_MAX;
+    int64_t now = loop_now_ms(), at;
 
+    if (!s->n_due || (s->due[0]->due_ms != AT_ONCE && is_full(s)))
+        return; /* or else the end of a call comes back here */
+    at = s->due[0]->due_ms > now ? s->due[0]->due_ms : now;
     if (at >= s->timer_ms)
         return;
     s->timer_ms = at;
@@ -121,31 +171,25 @@ set_timer(struct secutools *s)
         s->timer = loop_timer_start(s->loop, at - now, 0, on_timer, s);
 }
 
-/* Most wait about as long as the one before: the search from the end is
- * short. */
+static void
+act_at(struct run *r, int64_t due_ms)
+{
+    struct secutools *s = r->s;
+
+    unqueue(r);
+    r->due_ms = due_ms;
+    if (s->n_due == s->cap_due) {
+        s->cap_due = s->cap_due ? s->cap_due * 2 : 64;
+        s->due = mem_resize(s->due, s->cap_due * sizeof(*s->due));
+    }
+    sift_up(s, r, ++s->n_due);
+    set_timer(s);
+}
+
 static void
 act_in(struct run *r, int64_t delay_ms)
 {
-    struct secutools *s = r->s;
-    struct run *at;
-
-    unqueue(r);
-    at = s->due_last;
-    r->due_ms = loop_now_ms() + delay_ms;
-    while (at && at->due_ms > r->due_ms)
-        at = at->due_prev;
-    r->due_prev = at;
-    r->due_next = at ? at->due_next : s->due;
-    if (at)
-        at->due_next = r;
-    else
-        s->due = r;
-    if (r->due_next)
-        r->due_next->due_prev = r;
-    else
-        s->due_last = r;
-    r->queued = true;
-    set_timer(s);
+    act_at(r, loop_now_ms() + delay_ms);
 }
 
 static void
@@ -155,8 +199,9 @@ on_timer(void *ctx)
     int64_t now = loop_now_ms();
 
     s->timer_ms = INT64_MAX;
-    while (s->due && s->due->due_ms <= now) {
-        struct run *r = s->due;
+    while (s->n_due && s->due[0]->due_ms <= now &&
+           (s->due[0]->due_ms == AT_ONCE || !is_full(s))) {
+        struct run *r = s->due[0];
 
         unqueue(r);
         act(r);
@@ -171,6 +216,7 @@ run_free(struct run *r)
 {
     unqueue(r);
     http_cancel(r->call);
+    set_timer(r->s);
     budget_release(r->s->budget, r->reserved_nano);
     mem_free(r->outcome);
     mem_free(r->id);
@@ -220,7 +266,7 @@ over_soon(struct run *r)
         r->call = NULL;
     }
     r->phase = PHASE_OVER;
-    act_in(r, 0);
+    act_at(r, AT_ONCE);
 }
 
 static void
@@ -325,6 +371,14 @@ is_dealt_with(struct run *r, const struct http_response *h, const struct err *e)
         return true;
     }
     return false;
+}
+
+/* Its connection is free for another. */
+static void
+answered(struct run *r)
+{
+    r->call = NULL;
+    set_timer(r->s);
 }
 
 static const char *
@@ -449,7 +503,7 @@ on_submitted(void *ctx, const struct http_response *h, const struct err *e)
     struct secutools *s = r->s;
     const char *why;
 
-    r->call = NULL;
+    answered(r);
     if (r->phase == PHASE_OVER) {
         keep_id(r, h);
         return;
@@ -615,7 +669,7 @@ on_result(void *ctx, const struct http_response *h, const struct err *e)
     struct bytes out;
     struct err bad;
 
-    r->call = NULL;
+    answered(r);
     if (!e && (h->status == 409 || h->status == 425)) {
         gate_answered(&s->gate);
         try_again(r, h->retry_after_ms); /* not yet */
@@ -741,7 +795,7 @@ on_job(void *ctx, const struct http_response *h, const struct err *e)
     struct job_view v;
     struct err bad;
 
-    r->call = NULL;
+    answered(r);
     if (is_dealt_with(r, h, e))
         return;
     mem_pool_reset(r->s->pool);
@@ -799,7 +853,7 @@ on_cancelled(void *ctx, const struct http_response *h, const struct err *e)
 {
     struct run *r = ctx;
 
-    r->call = NULL;
+    answered(r);
     if (is_dealt_with(r, h, e))
         return;
     r->told = true;
@@ -1029,6 +1083,7 @@ secutools_close(struct secutools *s)
     contract_close(s->contract);
     loop_timer_stop(s->timer);
     mem_pool_free(s->pool);
+    mem_free(s->due);
     str_free(&s->scratch);
     explicit_bzero(s->key, strlen(s->key));
     mem_free(s->key);
