@@ -611,13 +611,14 @@ fence_off(struct job *j)
 /* --- time ---------------------------------------------------------------- */
 
 void
-worker_beat(struct worker *w)
+worker_beat(struct worker *w, int64_t pause_ms)
 {
+    int64_t before = clock_ms() - (w->beat_ms - pause_ms);
     struct job *j, *next;
 
     for (j = w->jobs; j; j = next) {
         next = j->next;
-        if (j->cause == CAUSE_LOST || fence_off(j))
+        if (j->cause == CAUSE_LOST || fence_off(j) || j->sent_ms > before)
             continue;
         if (j->phase == PHASE_RUN)
             CRASH_POINT("worker.mid_run");

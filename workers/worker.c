@@ -14,6 +14,8 @@ enum {
     CROWDED_MS = 250,       /* lanes together brought more than there is room */
     LAST_RESORT_MS = 10000, /* after the grace: stop without them */
     KILLED_MS = 5000,       /* the same after a second TERM */
+    CROWD = 256,            /* jobs; the claims of more are renewed in parts */
+    CROWD_PARTS = 16,
 };
 
 /* --- what arrives -------------------------------------------------------- */
@@ -263,11 +265,22 @@ open_bus(struct worker *w, struct err *e)
     return pauses_open(&w->pauses, w->bus, w->loop, on_pauses, w, e);
 }
 
+/* Many claims are renewed in parts, each when it is its time: all at once they
+ * would hold up whatever else the broker has to do. */
 static void
 on_beat(void *ctx)
 {
-    worker_beat(ctx);
-    worker_heartbeat(ctx);
+    struct worker *w = ctx;
+    int64_t now = loop_now_ms();
+    int64_t pause_ms =
+        w->n_jobs > CROWD ? w->beat_ms / CROWD_PARTS : w->beat_ms;
+
+    worker_beat(w, pause_ms);
+    if (now - w->beat_at_ms >= w->beat_ms - pause_ms / 2) {
+        w->beat_at_ms = now;
+        worker_heartbeat(w);
+    }
+    loop_timer_again(w->beat, pause_ms, 0);
 }
 
 int
@@ -299,7 +312,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
         return -1;
     }
     bus_on_event(b, on_bus, w);
-    w->beat = loop_timer_start(l, w->beat_ms, w->beat_ms, on_beat, w);
+    w->beat = loop_timer_start(l, w->beat_ms, 0, on_beat, w);
     resend_start(w);
     worker_heartbeat(w); /* it takes tasks once on_pauses was called */
     log_info("worker.ready", "worker=%s backend=%s slots=%u lanes=%zu", w->name,

@@ -154,7 +154,8 @@ struct worker {
     struct bus_sub *cancels, *drains;
     struct pauses *pauses;
     struct loop_timer *beat, *due, *news, *drain_timer;
-    int64_t due_ms; /* when due fires; INT64_MAX: never */
+    int64_t due_ms;     /* when due fires; INT64_MAX: never */
+    int64_t beat_at_ms; /* the last heartbeat of the timer */
     int64_t started_at_ms, last_news_ms;
     bool busy_told, draining, handing_back, stopped;
 };
@@ -208,8 +209,9 @@ void job_lost(struct job *j);
 void job_done(struct job *j);
 void job_retry(struct job *j, int64_t delay_ms);
 void job_drop(struct job *j);
-/* Renews every claim, gives up what could not be renewed. */
-void worker_beat(struct worker *w);
+/* Renews every claim that would be older than beat_ms when this is called
+ * again, in pause_ms; gives up what could not be renewed. */
+void worker_beat(struct worker *w, int64_t pause_ms);
 /* Asks each lane for what it may have, after any of that has changed. */
 void worker_windows(struct worker *w);
 /* Makes sure that due things are looked at no later than at_ms. */
