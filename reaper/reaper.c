@@ -354,6 +354,7 @@ settle(void *ctx)
 
     while (r->n_queue && !r->failed && flush_some(r))
         ;
+    loop_timer_again(r->trim, TRIM_MS, 0); /* answers need memory too */
 }
 
 static uint64_t
