@@ -27,7 +27,6 @@ enum {
     REBUILD_MS = 200,       /* between looks at how far a rebuild is */
     LINGER_MS = 25,         /* nobody waits for these: let more come */
     SPACE_MS = 20,          /* between commits, under load */
-    BURST = 25,             /* commits an idle ledger makes at once */
     WINDOW = 512,           /* messages in hand, per consumer */
     TRIM_MS = 2000,         /* of quiet, before memory is given back */
     DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
@@ -68,7 +67,7 @@ struct reaper {
     size_t n_queue, cap_queue;
     struct loop_timer *flush;
     int64_t flush_at; /* 0: the timer does not run */
-    int64_t paced_at; /* when the commits made so far are paid for */
+    int64_t paced_at; /* the next commit of results, at the earliest */
     struct loop_timer *trim;
     struct loop_timer *deadline;
     struct loop_timer *rebuild_timer;
@@ -113,9 +112,10 @@ flush_within(struct reaper *r, int64_t ms)
 
 /*
  * How long a result may wait for others. A commit costs a sync of the disk,
- * however little it holds: single results are committed at once, a stream of
- * them SPACE_MS apart, so that the ledger's work grows with the tasks and not
- * with how finely they trickle in.
+ * however little it holds: a result that comes alone is committed at once;
+ * when several came together more will follow, and commits are SPACE_MS apart,
+ * so that the ledger's work grows with the tasks and not with how finely they
+ * trickle in.
  */
 static int64_t
 pace_ms(const struct reaper *r)
@@ -125,13 +125,11 @@ pace_ms(const struct reaper *r)
     return wait > 0 ? wait : 0;
 }
 
-/* A commit was made. */
+/* A commit was made, with so many results. */
 static void
-pace(struct reaper *r)
+pace(struct reaper *r, size_t results)
 {
-    int64_t now = loop_now_ms(), least = now - (BURST - 1) * SPACE_MS;
-
-    r->paced_at = (r->paced_at > least ? r->paced_at : least) + SPACE_MS;
+    r->paced_at = results > 1 ? loop_now_ms() + SPACE_MS : 0;
 }
 
 /*
@@ -285,25 +283,27 @@ give_up(struct reaper *r, const struct err *e)
 static bool
 flush_some(struct reaper *r)
 {
-    size_t n = r->n_queue < FLUSH_MOST ? r->n_queue : FLUSH_MOST;
+    size_t n = r->n_queue < FLUSH_MOST ? r->n_queue : FLUSH_MOST, results = 0;
     struct err e;
 
     if (book_begin(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (book_enter(r->book, &r->queue[i], &e) < 0) {
             give_up(r, &e);
             return false;
         }
+        results += r->queue[i].kind == EVENT_RESULT;
+    }
     CRASH_POINT("reaper.mid_transaction");
     if (book_commit(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
     CRASH_POINT("reaper.after_commit");
-    pace(r);
+    pace(r, results);
     tell(r, n);
     for (size_t i = 0; i < n; i++)
         bus_msg_done(r->queue[i].msg);
