@@ -47,7 +47,7 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 LIB := err log mem str crash loop yaml conf conf_value bus bus_remote \
 	bus_wire bus_ask bus_confirm bus_consumer subject topology codec \
-	codec_json codec_pb codec_tables task state dod proc procfs
+	codec_json codec_pb codec_tables task state dod proc procfs secret
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
