@@ -25,7 +25,7 @@ comma := ,
 FLAVOR := $(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(CC)),-clang)$(if $(DEBUG),-debug)
 B := build$(if $(FLAVOR),/flavor$(FLAVOR))
 
-PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3
+PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libmicrohttpd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -41,6 +41,7 @@ LDFLAGS += -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN))
 NATS_LIBS := $(shell pkg-config --libs libnats)
 LIB_LIBS := $(shell pkg-config --libs libnats libprotobuf-c libuv jansson yaml-0.1)
 SQLITE_LIBS := $(shell pkg-config --libs sqlite3)
+HTTPD_LIBS := $(shell pkg-config --libs libmicrohttpd)
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
@@ -71,7 +72,7 @@ $(B)/bin/shunt: $(CLI_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-local: $(LOCAL_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
-$(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS)
+$(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS) $(HTTPD_LIBS)
 
 $(BINS):
 	@mkdir -p $(@D)
@@ -116,7 +117,7 @@ $(B)/libparts.a: $(sort $(PARTS))
 	$(AR) rcs $@ $^
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libparts.a $(B)/libshunt.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(SQLITE_LIBS) $(CMOCKA_LIBS) -lpthread
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(SQLITE_LIBS) $(HTTPD_LIBS) $(CMOCKA_LIBS) -lpthread
 
 .SECONDARY: $(TESTS:%=%.o)
 
