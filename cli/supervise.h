@@ -27,6 +27,7 @@ struct supervise_conf {
     int port;       /* of the broker; 0: the one of last time, or a free one */
     bool clean_bus; /* other credentials are configured: keep them away */
     struct topology_conf topology;
+    const char *http; /* the ledger's address as configured; "": a free one */
     /* Called once, when the fleet is up. */
     void (*ready)(void *ctx, const char *url, const char *durability);
     void *ctx;
