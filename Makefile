@@ -7,7 +7,9 @@
 #   make e2e        the end-to-end tests; T=name runs tests/e2e/name.bats
 #   make chaos      faults of every kind against whole fleets, some 15 minutes;
 #                   T= and CHAOS_SEED= choose (docs/reliability.md)
-#   make bench      rates beside the limits of this machine
+#   make bench      rates beside the limits of this machine; BENCH_ONLY=a,b
+#                   selects parts, BENCH_FULL=1 has a million tasks wait
+#                   (bench/README.md)
 #   make fuzz       every parser under libFuzzer, T seconds in all (60)
 #   make lint       format, static checks, what STYLE refuses, syntax of YAML
 #   make format     clang-format over the tree
@@ -46,23 +48,27 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
 
-LIB := err log mem str crash loop yaml conf conf_value bus bus_remote \
-	bus_wire bus_ask bus_confirm bus_consumer subject topology codec \
-	codec_json codec_pb codec_tables task state dod proc procfs secret
+LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
+	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
+	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
+	codec_json codec_pb codec_tables task state dod dod_parse proc procfs \
+	secret
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
-PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper
+PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper shunt-gateway-folder
 
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
 ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o) \
 	$(DECIDE_OBJS)
-WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o news.o output.o \
-	home.o outcomes.o resend.o sight.o)
-LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o words.o stray.o)
+WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o facts.o \
+	news.o output.o home.o outcomes.o resend.o sight.o ahead.o)
+LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o \
+	words.o stray.o exists.o changes.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
+FOLDER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/folder/*.c)) $(FORMATS_OBJS)
 CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
-	$(DECIDE_OBJS)
+	$(DECIDE_OBJS) $(B)/gateways/folder/place.o
 
 BINS := $(PROGRAMS:%=$(B)/bin/%)
 
@@ -72,6 +78,7 @@ $(B)/bin/shunt: $(CLI_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-local: $(LOCAL_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-gateway-folder: $(FOLDER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS) $(HTTPD_LIBS)
 
 $(BINS):
@@ -108,7 +115,7 @@ FUZZ_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/fuzz_*.c))
 
 # Everything but the mains, so that a test links whatever it names.
 PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(REAPER_OBJS) \
-	$(FORMATS_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
+	$(FORMATS_OBJS) $(FOLDER_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/life_*.c))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
@@ -143,7 +150,7 @@ DEBUG_B := $(if $(DEBUG),$(B),$(if $(FLAVOR),$(B)-debug,build/flavor-debug))
 debug:
 	+$(MAKE) DEBUG=1 all $(DEBUG_B)/tests/chaos/peek
 
-# T=short, T=crash, T=single, T=machines, T=random, or one round.
+# T=short, T=crash, T=single, T=folder, T=machines, T=random, or one round.
 chaos: debug
 	SHUNT_DEBUG_BIN=$(CURDIR)/$(DEBUG_B)/bin tests/chaos/run $(T)
 
@@ -160,16 +167,24 @@ fuzz:
 
 # --- the rest --------------------------------------------------------------
 
-BENCHES := $(B)/bench/spawn $(B)/bench/pipeline
+BENCHES := $(addprefix $(B)/bench/,spawn pipeline ledger client beats worker_noop keeper)
 
-$(B)/bench/spawn: $(B)/bench/spawn.o
-$(B)/bench/pipeline: $(B)/bench/pipeline.o $(B)/bench/wire.o
+$(B)/bench/spawn: $(B)/bench/spawn.o $(B)/bench/bench.o
+$(B)/bench/pipeline: $(addprefix $(B)/bench/,pipeline.o wire.o bench.o)
+$(B)/bench/ledger: $(B)/bench/ledger.o $(B)/bench/bench.o
+$(B)/bench/ledger: EXTRA_LIBS := $(SQLITE_LIBS)
+$(B)/bench/client: $(B)/bench/client.o $(B)/bench/bench.o $(B)/libshunt.a
+$(B)/bench/beats: $(B)/bench/beats.o $(B)/bench/bench.o $(B)/libshunt.a
+$(B)/bench/keeper: $(B)/bench/keeper.o $(B)/cli/keeper.o $(B)/cli/store_sync.o $(B)/libshunt.a
+$(B)/bench/worker_noop: $(B)/bench/worker_noop.o $(WORKER_OBJS) $(B)/libshunt.a
 
 $(BENCHES):
-	$(CC) $(LDFLAGS) -o $@ $^
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(EXTRA_LIBS) -lpthread
 
-bench: all $(BENCHES)
-	B=$(B) bench/run
+benches: $(BENCHES)
+
+bench: all benches
+	B=$(B) CC="$(CC)" bench/run
 
 deps:
 	scripts/deps all
@@ -190,7 +205,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 
-.PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench deps
+.PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench benches deps
 .DELETE_ON_ERROR:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -29,6 +29,7 @@
  *
  * It ends at the first thing that fails: the kernel cleans up after it.
  */
+#include "bench/bench.h"
 #include "bench/wire.h"
 
 #include <err.h>
@@ -39,7 +40,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -84,15 +84,6 @@ static struct {
     int count, size;
     bool ids, processes;
 } opts = {.address = "127.0.0.1:4222", .count = 50000, .size = 200};
-
-static int64_t
-now_ns(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* --- what a stage says --------------------------------------------------- */
 
@@ -337,18 +328,10 @@ measure_rate(struct stage *last)
         start_hop(&stages[SECOND]);
         stage_open(last);
     }
-    begin = now_ns();
+    begin = bench_now_ns();
     work_until(last, opts.count);
     wire_sync(&last->wire); /* its acknowledgements count too */
-    printf("rate %.1f\n", opts.count * 1e9 / (double)(now_ns() - begin));
-}
-
-static int
-by_size(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
+    bench_print_rate(opts.count, bench_now_ns() - begin);
 }
 
 static void
@@ -363,9 +346,9 @@ measure_latency(void)
     start_hop(&stages[SECOND]);
     stage_open(&stages[SINK]);
     for (i = 0; i < opts.count; i++) {
-        begin = now_ns();
+        begin = bench_now_ns();
         work_until(&stages[SINK], i + 1);
-        took[i] = now_ns() - begin;
+        took[i] = bench_now_ns() - begin;
         /* All is quiet again before the next one leaves. */
         for (j = PUBLISHER; j < STAGES; j++) {
             if (stages[j].wire.fd < 0)
@@ -374,26 +357,11 @@ measure_latency(void)
             wire_sync(&stages[j].wire);
         }
     }
-    qsort(took + WARM_UP, (size_t)n, sizeof *took, by_size);
-    printf("p50_us %.1f p99_us %.1f max_us %.1f\n",
-           (double)took[WARM_UP + n / 2] / 1e3,
-           (double)took[WARM_UP + (int)((n - 1) * 0.99)] / 1e3,
-           (double)took[opts.count - 1] / 1e3);
+    bench_print_times(took + WARM_UP, (size_t)n);
     free(took);
 }
 
 /* --- the command line ---------------------------------------------------- */
-
-static int
-number(const char *text, int min, int max)
-{
-    char *end;
-    long n = strtol(text, &end, 10);
-
-    if (*text == '\0' || *end != '\0' || n < min || n > max)
-        errx(2, "'%s' is not a number from %d to %d", text, min, max);
-    return (int)n;
-}
 
 /* It goes into JSON as it stands. */
 static void
@@ -423,10 +391,10 @@ read_options(int argc, char **argv)
             read_token(optarg);
             break;
         case 'n':
-            opts.count = number(optarg, 1, MAX_COUNT);
+            opts.count = bench_number(optarg, 1, MAX_COUNT);
             break;
         case 's':
-            opts.size = number(optarg, MIN_SIZE, MAX_SIZE);
+            opts.size = bench_number(optarg, MIN_SIZE, MAX_SIZE);
             break;
         case 'i':
             opts.ids = true;

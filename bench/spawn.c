@@ -16,6 +16,8 @@
  * It ends at the first thing that fails: the kernel cleans up after it, and
  * its children end by themselves.
  */
+#include "bench/bench.h"
+
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,11 +26,9 @@
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -43,17 +43,8 @@ enum { FD_OUT, FD_ERR, FD_PID, FD_COUNT };
 struct slot {
     int fd[FD_COUNT]; /* -1: at its end */
     int open;         /* how many are not; 0: the slot is free */
-    double began_s;
+    int64_t began_ns;
 };
-
-static double
-now_s(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void
 start(struct slot *s, char **argv)
@@ -62,7 +53,7 @@ start(struct slot *s, char **argv)
     int out[2], errs[2], rc;
     pid_t pid;
 
-    s->began_s = now_s();
+    s->began_ns = bench_now_ns();
     if (pipe2(out, O_CLOEXEC) < 0 || pipe2(errs, O_CLOEXEC) < 0)
         err(1, "pipe");
     if (posix_spawn_file_actions_init(&actions) != 0 ||
@@ -119,7 +110,7 @@ advance(int fd, int what)
 /* Waits for any slot to move; writes how long the runs took that came to their
  * end and returns how many those are. */
 static int
-turn(struct slot *slots, int count, double *took_s)
+turn(struct slot *slots, int count, int64_t *took_ns)
 {
     static struct pollfd fds[MAX_SLOTS * FD_COUNT];
     int i, j, n, over = 0;
@@ -141,37 +132,10 @@ turn(struct slot *slots, int count, double *took_s)
             slots[i].fd[j] = -1; /* poll passes over it */
             slots[i].open--;
             if (slots[i].open == 0)
-                took_s[over++] = now_s() - slots[i].began_s;
+                took_ns[over++] = bench_now_ns() - slots[i].began_ns;
         }
     }
     return over;
-}
-
-static int
-by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static void
-print_times(double *took_s, int n)
-{
-    qsort(took_s, (size_t)n, sizeof *took_s, by_size);
-    printf("p50_us %.1f p99_us %.1f max_us %.1f\n", took_s[n / 2] * 1e6,
-           took_s[(int)((n - 1) * 0.99)] * 1e6, took_s[n - 1] * 1e6);
-}
-
-static int
-number(const char *text, int max)
-{
-    char *end;
-    long n = strtol(text, &end, 10);
-
-    if (*text == '\0' || *end != '\0' || n < 1 || n > max)
-        errx(2, "'%s' is not a number from 1 to %d", text, max);
-    return (int)n;
 }
 
 int
@@ -182,7 +146,7 @@ main(int argc, char **argv)
     char *fallback[] = {program, NULL};
     int count = 2000, width = 8, started = 0, over = 0, opt, i, j;
     bool times = false;
-    double begin, *took_s;
+    int64_t begin, *took_ns;
 
     while ((opt = getopt(argc, argv, "+tn:s:")) != -1) {
         switch (opt) {
@@ -190,24 +154,24 @@ main(int argc, char **argv)
             times = true;
             break;
         case 'n':
-            count = number(optarg, MAX_COUNT);
+            count = bench_number(optarg, 1, MAX_COUNT);
             break;
         case 's':
-            width = number(optarg, MAX_SLOTS);
+            width = bench_number(optarg, 1, MAX_SLOTS);
             break;
         default:
             return 2;
         }
     }
     argv = optind < argc ? argv + optind : fallback;
-    took_s = calloc((size_t)count, sizeof *took_s);
-    if (!took_s)
+    took_ns = calloc((size_t)count, sizeof *took_ns);
+    if (!took_ns)
         errx(1, "no memory for %d runs", count);
     for (i = 0; i < width; i++)
         for (j = 0; j < FD_COUNT; j++)
             slots[i].fd[j] = -1;
 
-    begin = now_s();
+    begin = bench_now_ns();
     while (over < count) {
         for (i = 0; i < width && started < count; i++) {
             if (slots[i].open > 0)
@@ -215,12 +179,12 @@ main(int argc, char **argv)
             start(&slots[i], argv);
             started++;
         }
-        over += turn(slots, width, took_s + over);
+        over += turn(slots, width, took_ns + over);
     }
     if (times)
-        print_times(took_s, count);
+        bench_print_times(took_ns, (size_t)count);
     else
-        printf("rate %.1f\n", count / (now_s() - begin));
-    free(took_s);
+        bench_print_rate(count, bench_now_ns() - begin);
+    free(took_ns);
     return 0;
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +40,37 @@ build_read(const char *name, size_t cap, struct str *out, struct err *e)
     return n == 0 ? 0 : -1;
 }
 
+/* How long the place is that a message begins with, its colon and blank
+ * included; 0: it begins with none. */
+static size_t
+place_length(const char *name, const char *message)
+{
+    size_t len = strlen(name);
+
+    if (strncmp(message, name, len) != 0 || message[len] != ':')
+        return 0;
+    len += 1 + strspn(message + len + 1, "0123456789:");
+    return message[len] == ' ' ? len + 1 : 0;
+}
+
+void
+build_remark(const char *name, const char *word, const char *message)
+{
+    size_t len = place_length(name, message);
+    struct str line = {0}, safe = {0};
+
+    if (len > 0)
+        str_add(&line, message, len);
+    else
+        str_addf(&line, "%s: ", name);
+    str_addf(&line, "%s: %s\n", word, message + len);
+    str_add_printable(&safe, line.data, line.len);
+    (void)fflush(stdout);
+    (void)fputs(str_text(&safe), stderr);
+    str_free(&safe);
+    str_free(&line);
+}
+
 /* Appends the tasks of one file. */
 static int
 read_file(struct cli *c, const char *name, struct build *b, struct err *e)
@@ -53,8 +85,9 @@ read_file(struct cli *c, const char *name, struct build *b, struct err *e)
     if (build_read(name, FORMATS_MAX_BYTES, &text, e) < 0 ||
         formats_read(name, str_text(&text), text.len, c->pool, &in, e) < 0)
         goto out;
-    for (i = 0; i < in.n_warnings; i++)
-        cli_say(c, "warning: %s", in.warnings[i]);
+    for (i = 0; i < in.n_warnings && !c->quiet; i++)
+        build_remark(name, "warning", in.warnings[i]);
+    formats_link(&in, c->pool);
     path = strcmp(name, "-") ? realpath(name, NULL) : NULL;
     grown = mem_pool_alloc(c->pool, (b->n + in.n_tasks) * sizeof *grown);
     if (b->n)

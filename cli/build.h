@@ -26,6 +26,10 @@ int build_tasks(struct cli *c, const struct args *a, struct build *out);
 /* Reads FILE or "-" (stdin) up to cap bytes. */
 int build_read(const char *name, size_t cap, struct str *out, struct err *e);
 
+/* Prints "name:line:column: word: ..." for a message that begins with its
+ * place, as importers write them, and "name: word: ..." for any other. */
+void build_remark(const char *name, const char *word, const char *message);
+
 /* Names in --after become ids; asks the ledger if it must. */
 int build_resolve(struct cli *c, struct build *b, struct err *e);
 

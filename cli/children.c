@@ -149,7 +149,7 @@ add_env(struct children *c, size_t *n, const char *key, const char *value)
 
 void
 children_environment(struct children *c, const char *url, bool confirm,
-                     int64_t slots)
+                     int64_t slots, const char *project)
 {
     struct home_path path;
     char text[32];
@@ -157,7 +157,8 @@ children_environment(struct children *c, const char *url, bool confirm,
 
     for (i = 0; environ[i]; i++) {
         if (is_replaced(environ[i]) ||
-            (slots && !strncmp(environ[i], "SHUNT_WORKER_SLOTS=", 19)))
+            (slots && !strncmp(environ[i], "SHUNT_WORKER_SLOTS=", 19)) ||
+            (*project && !strncmp(environ[i], "SHUNT_FOLDER_PROJECT=", 21)))
             continue;
         c->env = mem_resize(c->env, (n + 2) * sizeof *c->env);
         c->env[n++] = mem_strdup(environ[i]);
@@ -173,6 +174,8 @@ children_environment(struct children *c, const char *url, bool confirm,
             home_path(c->home, "ledger.db", &path));
     add_env(c, &n, "SHUNT_REAPER_REPORT_ROOT", c->home->dir);
     add_env(c, &n, "SHUNT_REAPER_REPORT_IN_WORKDIR", "true");
+    if (*project)
+        add_env(c, &n, "SHUNT_FOLDER_PROJECT", project);
     if (slots) {
         (void)snprintf(text, sizeof text, "%lld", (long long)slots);
         add_env(c, &n, "SHUNT_WORKER_SLOTS", text);

@@ -26,9 +26,9 @@ void children_free(struct children *c); /* all have ended; NULL is fine */
 
 /* What every child started from now on finds in its environment: ours, with
  * the way to the broker at url and to the home. confirm: a keeper answers for
- * the broker's store. slots 0: not stated. */
+ * the broker's store. slots 0, project "": not stated. */
 void children_environment(struct children *c, const char *url, bool confirm,
-                          int64_t slots);
+                          int64_t slots, const char *project);
 
 /* Sets one more variable in it, or another value. */
 void children_set(struct children *c, const char *key, const char *value);

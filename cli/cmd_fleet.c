@@ -4,6 +4,8 @@
 #include "cli/commands.h"
 #include "cli/out.h"
 #include "cli/supervise.h"
+#include "gateways/folder/folder.h"
+#include "gateways/folder/place.h"
 #include "lib/conf.h"
 
 #include <errno.h>
@@ -11,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +38,98 @@ const struct arg_opt up_opts[] = {
      ARG_NUMBER, &up.port, 1, 65535, NULL, NULL},
     ARG_END,
 };
+
+/* --- the folders that are watched ------------------------------------------
+ */
+
+static struct watched_folders {
+    struct folder_conf conf;
+    char project[HOME_PATH]; /* "": nothing of it is watched */
+    json_t *list;            /* the folders, for people */
+} watched;
+
+static const struct conf_opt folder_opts[] = {
+    FOLDER_CONF(struct watched_folders, conf), CONF_END};
+
+static const char *const usual[] = {"jobs/queue", ".cloud-queue"};
+
+/* Whether the project in dir has a usual folder; they are added to the list. */
+static bool
+add_usual(const char *dir)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++) {
+        struct home_path path;
+        struct stat st;
+
+        (void)snprintf(path.s, sizeof path.s, "%s/%s", dir, usual[i]);
+        if (stat(path.s, &st) < 0 || !S_ISDIR(st.st_mode))
+            continue;
+        (void)json_array_append_new(watched.list, json_string(path.s));
+        found = true;
+    }
+    return found && str_copy(watched.project, sizeof watched.project, dir);
+}
+
+/* Cuts dir to the checkout it lies in; false if it lies in none. */
+static bool
+git_root(char *dir)
+{
+    struct home_path path;
+    char *slash;
+
+    for (;;) {
+        (void)snprintf(path.s, sizeof path.s, "%s/.git", dir);
+        if (access(path.s, F_OK) == 0)
+            return true;
+        slash = strrchr(dir, '/');
+        if (!slash || slash == dir)
+            return false;
+        *slash = '\0';
+    }
+}
+
+/*
+ * What is configured, and the usual folders of the project: the folder we are
+ * in, else the checkout it belongs to. A mistake in the configuration is said
+ * here, not by a gateway that cannot start.
+ */
+static int
+find_folders(struct err *e)
+{
+    char dir[HOME_PATH - 64];
+    struct place p;
+
+    watched.list = json_array();
+    if (conf_load(&watched.conf, folder_opts, "", 0, NULL, e) < 0)
+        return -1;
+    if (!getcwd(dir, sizeof dir))
+        return err_set(e, ERR_INVALID, "working folder: %s", strerror(errno));
+    for (char **line = watched.conf.folders; line && *line; line++) {
+        if (place_parse(*line, dir, &p, e) < 0)
+            return err_wrap(e, "folder.folders: '%.200s'", *line);
+        (void)json_array_append_new(watched.list, json_string(p.path));
+        place_release(&p);
+    }
+    if (*watched.conf.project)
+        (void)add_usual(watched.conf.project);
+    else if (!add_usual(dir) && git_root(dir))
+        (void)add_usual(dir);
+    return 0;
+}
+
+static void
+say_watched(struct cli *c)
+{
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach(watched.list, i, v)
+    {
+        cli_say(c, "watching %s", json_string_value(v));
+    }
+}
 
 static struct {
     int64_t timeout_ms;
@@ -115,6 +210,8 @@ run_here(struct cli *c, int *news, struct err *e)
     struct supervise_conf conf = {.fast = up.fast,
                                   .slots = up.slots,
                                   .port = (int)up.port,
+                                  .project = watched.project,
+                                  .folders = json_array_size(watched.list) > 0,
                                   .ready = on_ready,
                                   .ctx = news};
 
@@ -186,13 +283,15 @@ static int
 say_up(struct cli *c, pid_t pid, const char *url, const char *durability)
 {
     if (c->json) {
-        out_json(out_with_schema("up", json_pack("{s:s, s:i, s:s}", "url", url,
-                                                 "pid", (int)pid, "durability",
-                                                 durability)));
+        out_json(out_with_schema("up", json_pack("{s:s, s:i, s:s, s:O}", "url",
+                                                 url, "pid", (int)pid,
+                                                 "durability", durability,
+                                                 "watching", watched.list)));
         return RC_OK;
     }
     (void)printf("%s\n", url);
     cli_say(c, "the fleet is up, pid %d: %s", (int)pid, durability);
+    say_watched(c);
     if (!c->quiet)
         (void)fputs("  next: shunt run -- 'echo hello'\n"
                     "        shunt status\n"
@@ -262,12 +361,13 @@ cmd_up(struct cli *c, const struct args *a)
     if (a->n_words || a->dashes)
         return cli_usage(c, "no arguments are taken");
     /* Said here already, so that a mistake in a file is seen at once. */
-    if (cli_find_broker(c, &e) < 0)
+    if (cli_find_broker(c, &e) < 0 || find_folders(&e) < 0)
         return cli_fail_err("configuration", NULL, &e, NULL);
     if (home_locked(&c->home, &pid) && pid)
         return already_running(c, pid);
     if (up.detach)
         return up_detached(c);
+    say_watched(c);
     return run_here(c, &none, &e) < 0 ? start_failed(c, &e) : RC_OK;
 }
 

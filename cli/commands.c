@@ -30,9 +30,11 @@ const struct command cli_commands[] = {
      cmd_provision},
     {"submit", "[FLAGS] -- COMMAND... | FILE... | -", "give work, print its id",
      "One word after -- is a shell script; several are a program and its\n"
-     "arguments, run without a shell. FILE is a task in one of the known\n"
-     "formats (see `shunt lint`), - reads one from stdin. Flags override what\n"
-     "a file says. Once this exits 0 the task is safe, even if the broker is\n"
+     "arguments, run without a shell. FILE holds tasks in one of the known\n"
+     "formats (see `shunt lint`), - reads one from stdin. If one file is "
+     "wrong,\n"
+     "nothing is submitted. Flags override what a file says. Once this exits 0 "
+     "the task is safe, even if the broker is\n"
      "away: it then waits in the spool.",
      "  shunt submit -- make test\n"
      "  shunt submit --name nightly --after 02:00 -- 'make && ./report.sh'\n"
@@ -93,10 +95,14 @@ const struct command cli_commands[] = {
      "was missing then is missing again. Nothing is changed.",
      "  shunt route replay --policy new.yaml --since 30d", route_opts, false,
      "replay", cmd_route},
-    {"lint", "FILE... | -", "check task files",
-     "Prints the format of each and warns of keys nobody reads; exit code 2\n"
-     "if one is invalid.",
-     "  shunt lint jobs/queue/*.json", NULL, false, NULL, cmd_lint},
+    {"lint", "FILE... | -", "say what files would become, and what is wrong",
+     "Knows by content: job.json, the JSON of a task, codex-brief (YAML or in\n"
+     "a document), Markdown with front matter, cloud-queue, inbox, run\n"
+     "contract, rally. Prints file, format, tasks and names; warns of keys\n"
+     "nobody reads as file:line:column. Exit code 2 if one is invalid.",
+     "  shunt lint jobs/queue/*.json\n"
+     "  shunt lint --json rally.yaml | jq '.[].names'",
+     NULL, false, NULL, cmd_lint},
     {"rally", "--each-line 'COMMAND {}' [FLAGS]",
      "one task for each line of stdin, in parallel",
      "{} becomes the line, quoted for the shell; without {} the line is\n"

@@ -29,6 +29,7 @@ struct spool_file {
     struct str buffer;
     const uint8_t *map; /* all of it, once committed or taken */
     size_t size, count;
+    size_t passed; /* bytes of the map that were given back */
 };
 
 static void
@@ -173,8 +174,11 @@ count_records(struct spool_file *f)
     size_t at = 0, len;
 
     f->count = 0;
-    while (spool_next(f, &at, &data, &len))
+    while (spool_next(f, &at, &data, &len)) {
         f->count++;
+        spool_passed(f, at);
+    }
+    f->passed = 0; /* it will be read again */
     return at == f->size && f->count;
 }
 
@@ -219,6 +223,19 @@ spool_take(struct spool_file **out, const char *dir, const char *name,
 fail:
     spool_close(f);
     return -1;
+}
+
+void
+spool_passed(struct spool_file *f, size_t at)
+{
+    enum { STRIDE = 1024 * 1024 }; /* a multiple of every page size */
+    size_t to = at / STRIDE * STRIDE;
+
+    if (!f->map || to <= f->passed)
+        return;
+    (void)madvise((void *)(uintptr_t)(f->map + f->passed), to - f->passed,
+                  MADV_DONTNEED);
+    f->passed = to;
 }
 
 bool

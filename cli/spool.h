@@ -47,6 +47,10 @@ int spool_take(struct spool_file **out, const char *dir, const char *name,
 bool spool_next(const struct spool_file *f, size_t *at, const uint8_t **data,
                 size_t *len);
 
+/* The records before at are behind the reader: their memory is given back. They
+ * may still be read, at the price of another look at the file. */
+void spool_passed(struct spool_file *f, size_t at);
+
 const char *spool_name(const struct spool_file *f);
 size_t spool_count(const struct spool_file *f); /* records */
 
@@ -77,7 +81,7 @@ typedef void spool_sent_fn(void *ctx, const struct err *e);
  * not confirm is tried again, until nothing has been confirmed for
  * patience_ms. f stays the caller's and must outlive the sender.
  */
-struct spool_sender *spool_send(const struct spool_file *f, struct bus *b,
+struct spool_sender *spool_send(struct spool_file *f, struct bus *b,
                                 struct loop *l, int64_t patience_ms,
                                 spool_sent_fn *fn, void *ctx);
 size_t spool_sender_stored(const struct spool_sender *s);

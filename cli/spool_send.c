@@ -31,7 +31,7 @@ struct flight {
 };
 
 struct spool_sender {
-    const struct spool_file *file;
+    struct spool_file *file;
     struct bus *bus;
     struct mem_pool *pool;
     struct loop_timer *timer;
@@ -130,13 +130,14 @@ pump(void *ctx)
             break;
         launch(s, at);
     }
+    spool_passed(s->file, s->at);
     if (s->stored == spool_count(s->file) ||
         (s->failed && s->n_unused == IN_FLIGHT))
         finish(s);
 }
 
 struct spool_sender *
-spool_send(const struct spool_file *f, struct bus *b, struct loop *l,
+spool_send(struct spool_file *f, struct bus *b, struct loop *l,
            int64_t patience_ms, spool_sent_fn *fn, void *ctx)
 {
     struct spool_sender *s = MEM_NEW(struct spool_sender);

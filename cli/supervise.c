@@ -423,7 +423,8 @@ start_daemons(struct supervisor *s, struct err *e)
                       &s->heartbeats, e) < 0 ||
         start_daemon(s, "router", e) < 0 ||
         start_daemon(s, "worker-local", e) < 0 ||
-        wait_ready(s, &s->worker_beats, "worker-local", e) < 0)
+        wait_ready(s, &s->worker_beats, "worker-local", e) < 0 ||
+        (s->conf->folders && start_daemon(s, "gateway-folder", e) < 0))
         return -1;
     bus_unsubscribe(s->heartbeats);
     s->heartbeats = NULL;
@@ -460,7 +461,7 @@ start(struct supervisor *s, struct err *e)
         return -1;
     s->children = children_new(s->home, s->loop, s->procs, write_status, s);
     children_environment(s->children, s->broker.url, s->broker.confirm,
-                         s->conf->slots);
+                         s->conf->slots, s->conf->project);
     if (choose_http(s, e) < 0)
         return -1;
     if (start_broker(s, e) < 0 || wait_jetstream(s, e) < 0)

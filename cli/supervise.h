@@ -1,6 +1,7 @@
 /*
- * supervise - runs a whole fleet on one machine: broker, reaper, router and a
- * local worker, until it is told to stop.
+ * supervise - runs a whole fleet on one machine: broker, reaper, router, a
+ * local worker and, where folders are watched, their gateway, until it is told
+ * to stop.
  *
  * A process that ends is started again after a pause that doubles from 0.5 s
  * to 30 s and starts over once it has lived for a minute. A broker that does
@@ -28,6 +29,10 @@ struct supervise_conf {
     bool clean_bus; /* other credentials are configured: keep them away */
     struct topology_conf topology;
     const char *http; /* the ledger's address as configured; "": a free one */
+    /* The project whose jobs/queue and .cloud-queue are watched, "": none; and
+     * whether a gateway for folders is wanted at all. */
+    const char *project;
+    bool folders;
     /* Called once, when the fleet is up. */
     void (*ready)(void *ctx, const char *url, const char *durability);
     void *ctx;

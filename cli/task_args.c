@@ -332,7 +332,8 @@ const struct arg_opt task_opts[] = {
          set_retries, NULL),
     FLAG("retry", "safe|never", "run again when a worker was lost; safe",
          set_retry, "safe never"),
-    FLAG("dod", "EXPR", "definition of done; exit_code == 0", set_dod, NULL),
+    FLAG("dod", "EXPR", "definition of done (docs/dod.md); exit_code == 0",
+         set_dod, NULL),
     FLAG("report", "PATH", "where the report goes, relative", set_report, NULL),
     FLAG("priority", "N", "higher goes first where a backend can", set_priority,
          NULL),
@@ -394,7 +395,9 @@ task_args_workdir(struct task *t, struct mem_pool *pool, struct err *e)
 {
     char cwd[PATH_MAX];
 
-    if (t->workdir[0] == '/')
+    /* A "~" is the worker's. */
+    if (t->workdir[0] == '/' ||
+        (t->workdir[0] == '~' && (!t->workdir[1] || t->workdir[1] == '/')))
         return 0;
     if (!getcwd(cwd, sizeof cwd))
         return err_set(e, ERR_INVALID, "the current directory: %s",

@@ -12,8 +12,7 @@
 struct bus_sub {
     struct bus_sub *next;
     struct bus *bus;
-    natsSubscription *sub;
-    int64_t sid;
+    struct wire_sub *sub;
     bus_note_fn *fn;
     void *ctx;
 };
@@ -31,27 +30,6 @@ bus_text_ok(const char *text, size_t max)
         if ((unsigned char)text[i] <= ' ' || text[i] == 127)
             return false;
     return true;
-}
-
-natsMsg *
-bus_message(const char *subject, const char *reply, const void *data,
-            size_t len)
-{
-    natsMsg *m = NULL;
-
-    if (natsMsg_Create(&m, subject, reply, data, (int)len) != NATS_OK)
-        abort(); /* as lib/mem: a few bytes do not fail */
-    return m;
-}
-
-const char *
-bus_header(natsMsg *m, const char *name)
-{
-    const char *value = NULL;
-
-    if (natsMsgHeader_Get(m, name, &value) != NATS_OK || !value)
-        return "";
-    return value;
 }
 
 bool
@@ -83,9 +61,6 @@ on_timer(void *ctx)
     pulls = consumer_tick(b, now);
     bus_due(b, asks < pulls ? asks : pulls);
     bus_due(b, confirm_tick(b, now));
-    /* Timers run before the loop sleeps: do not let it, whoever waits for
-     * what was told here looks when it wakes. */
-    loop_waker_wake(b->waker);
 }
 
 void
@@ -125,24 +100,17 @@ bus_heard(struct bus *b, int64_t stored_at_ms)
 /* --- dispatch ------------------------------------------------------------- */
 
 static void
-take_note(struct bus *b, int64_t sid, natsMsg *m)
+on_note(void *ctx, const struct wire_msg *m)
 {
-    const char *reply = natsMsg_GetReply(m);
-    struct bus_sub *s = b->subs;
+    const struct bus_sub *s = ctx;
+    struct bus_note note = {
+        .subject = m->subject,
+        .reply = m->reply,
+        .data = m->data,
+        .len = m->len,
+    };
 
-    while (s && s->sid != sid)
-        s = s->next;
-    if (s) {
-        struct bus_note note = {
-            .subject = natsMsg_GetSubject(m),
-            .reply = reply ? reply : "",
-            .data = (const uint8_t *)natsMsg_GetData(m),
-            .len = (size_t)natsMsg_GetDataLength(m),
-        };
-
-        s->fn(s->ctx, &note);
-    }
-    natsMsg_Destroy(m);
+    s->fn(s->ctx, &note);
 }
 
 static void
@@ -155,16 +123,20 @@ tell(struct bus *b, enum bus_event event, const char *text)
 }
 
 static void
-take_down(struct bus *b, uint64_t epoch)
+on_down(void *ctx, uint64_t epoch)
 {
+    struct bus *b = ctx;
+
     b->up = false;
     ask_lost(b, epoch);
     tell(b, BUS_DOWN, bus_url(b));
 }
 
 static void
-take_up(struct bus *b)
+on_up(void *ctx)
 {
+    struct bus *b = ctx;
+
     b->up = true;
     ask_up(b);
     consumer_up(b);
@@ -172,55 +144,29 @@ take_up(struct bus *b)
 }
 
 static void
-take(struct bus *b, struct wire_item *item)
+on_denied(void *ctx, const char *text)
 {
-    switch (item->kind) {
-    case WIRE_MSG:
-        if (item->sid == b->answers_sid)
-            ask_take(b, item->msg);
-        else if (!consumer_take(b, item->sid, item->msg))
-            take_note(b, item->sid, item->msg);
-        break;
-    case WIRE_UP:
-        take_up(b);
-        break;
-    case WIRE_DOWN:
-        take_down(b, item->epoch);
-        break;
-    case WIRE_DENIED:
-        tell(b, BUS_DENIED, item->text);
-        break;
-    }
+    tell(ctx, BUS_DENIED, text);
 }
 
+static const struct wire_events events = {
+    .up = on_up,
+    .down = on_down,
+    .denied = on_denied,
+};
+
+/* What a turn has settled is asked for again in one go, and all that it has
+ * sent is written in one. */
 static void
-on_wake(void *ctx)
+on_turn(void *ctx)
 {
     struct bus *b = ctx;
-    struct wire_item *items;
-    size_t n = wire_take(b->wire, &items);
 
-    /* What the callbacks settle is asked for again in one go, below. */
-    b->draining = true;
-    for (size_t i = 0; i < n; i++) {
-        char *text = items[i].text;
-
-        take(b, &items[i]);
-        mem_free(text);
-    }
-    b->draining = false;
-    if (n) {
+    if (b->refill)
         consumer_top_up_all(b);
-        confirm_flush(b);
-    }
-}
-
-static void
-wake(void *ctx)
-{
-    struct bus *b = ctx;
-
-    loop_waker_wake(b->waker);
+    b->refill = false;
+    confirm_flush(b);
+    wire_turn(b->wire);
 }
 
 /* --- opening and closing -------------------------------------------------- */
@@ -233,8 +179,7 @@ subscribe_answers(struct bus *b, const char *name, struct err *e)
     str_random(unique, sizeof unique);
     (void)snprintf(b->inbox, sizeof b->inbox, "_INBOX.%s.%s", name, unique);
     (void)snprintf(subject, sizeof subject, "%s.*", b->inbox);
-    return wire_subscribe(b->wire, subject, false, &b->answers, &b->answers_sid,
-                          e);
+    return wire_subscribe(b->wire, subject, false, ask_take, b, &b->answers, e);
 }
 
 int
@@ -251,12 +196,12 @@ bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
     b->up = true;
     if (conf->confirm)
         b->confirm = confirm_new();
-    b->waker = loop_waker_open(loop, on_wake, b);
-    if (wire_open(&b->wire, conf, name, timeout_ms, wake, b, e) < 0 ||
+    if (wire_open(&b->wire, loop, conf, name, timeout_ms, &events, b, e) < 0 ||
         subscribe_answers(b, name, e) < 0) {
         bus_close(b);
         return -1;
     }
+    b->turn = loop_hook_start(loop, on_turn, b);
     /* Connecting needs more than staying connected. */
     (void)malloc_trim(0);
     *out = b;
@@ -268,12 +213,12 @@ bus_close(struct bus *b)
 {
     if (!b)
         return;
+    loop_hook_stop(b->turn);
     wire_unsubscribe(b->answers);
-    ask_free_all(b); /* answers kept are the library's */
     wire_close(b->wire);
+    ask_free_all(b);
     confirm_free(b->confirm);
     loop_timer_stop(b->timer);
-    loop_waker_close(b->waker);
     mem_free(b);
 }
 
@@ -295,7 +240,7 @@ bus_is_up(const struct bus *b)
 const char *
 bus_url(const struct bus *b)
 {
-    return wire_url(b->wire);
+    return b->wire->url;
 }
 
 size_t
@@ -315,7 +260,12 @@ bus_send(struct bus *b, const char *subject, const void *data, size_t len)
     if (!bus_is_up(b) || len > bus_max_payload(b) ||
         !bus_text_ok(subject, BUS_SUBJECT_MAX))
         return;
-    (void)wire_send(b->wire, bus_message(subject, NULL, data, len), true);
+    (void)wire_send(b->wire,
+                    &(struct wire_out){.subject = subject,
+                                       .expect = BUS_ANY_REVISION,
+                                       .data = data,
+                                       .len = len},
+                    WIRE_NEWS);
 }
 
 int
@@ -327,7 +277,7 @@ bus_subscribe(struct bus *b, const char *subject, bus_note_fn *fn, void *ctx,
     if (!bus_text_ok(subject, BUS_SUBJECT_MAX))
         return err_set(e, ERR_INVALID, "subscribe: not a subject");
     s = MEM_NEW(struct bus_sub);
-    if (wire_subscribe(b->wire, subject, true, &s->sub, &s->sid, e) < 0) {
+    if (wire_subscribe(b->wire, subject, true, on_note, s, &s->sub, e) < 0) {
         mem_free(s);
         return -1;
     }

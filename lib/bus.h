@@ -6,10 +6,13 @@
  * calls are not used (FACTS: they block, and fetching overruns before 3.9).
  *
  * Thread: every function is called on the loop thread and every callback
- * arrives there, never from inside the call that asked for it. The library's
- * own threads append to a locked queue and wake the loop, no more; one thread
- * of ours writes, so that no call blocks while the broker is away or stuck
- * (bus_subscribe, bus_consume and their ends may, for a connection attempt).
+ * arrives there, never from inside the call that asked for it. What a turn of
+ * the loop sends is written in one go before the loop sleeps, so a program that
+ * blocks instead holds it back. No call blocks while the broker is away or
+ * stuck; connecting again happens on a thread. Under TLS the library reads and
+ * writes on threads of its own, which append to locked queues, no more
+ * (bus_subscribe, bus_consume and their ends may block there, for a connection
+ * attempt).
  *
  * Delivery is at least once: a handler may see the same message again.
  */
@@ -54,9 +57,10 @@ struct bus_conf {
 int bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
              const char *role, int64_t timeout_ms, struct err *e);
 
-/* Flushes for at most 2 s (5 s more if the broker has stopped reading), closes;
- * pending callbacks are not called. NULL is fine. Messages not settled must
- * have been settled or dropped before. */
+/* Flushes for at most 2 s, waits as long for an attempt to connect (under TLS 5
+ * s more if the broker has stopped reading), closes; pending callbacks are not
+ * called. NULL is fine. Messages not settled must have been settled or dropped
+ * before. */
 void bus_close(struct bus *b);
 
 enum bus_event {

@@ -40,8 +40,8 @@ struct ask {
     uint64_t epoch; /* of the connection it was sent by */
     bool held;      /* answered, but perhaps not on the disk yet */
     struct bus_stored stored;
-    natsMsg *entry;     /* ASK_ENTRY, held: the answer, owned */
-    enum err_code fail; /* ERR_NONE, or what to report at the deadline */
+    struct wire_msg *entry; /* ASK_ENTRY, held: a copy of the answer */
+    enum err_code fail;     /* ERR_NONE, or what to report at the deadline */
     const char *why;
     unsigned next_free; /* index + 1 */
     char subject[64];   /* shortened, for messages */
@@ -51,11 +51,12 @@ struct ask {
 struct until {
     struct until *next, *prev;
     struct bus *bus;
-    struct bus_publication p; /* pointers are ours */
+    struct bus_publication p; /* pointers lead into text */
     bus_stored_fn *fn;
     void *ctx;
     int64_t due; /* next try; INT64_MAX: one is under way */
     int64_t wait_ms;
+    char text[];
 };
 
 /* --- slots ---------------------------------------------------------------- */
@@ -100,7 +101,7 @@ ask_new(struct bus *b, enum ask_kind kind, const char *subject,
 static void
 ask_free(struct bus *b, struct ask *a)
 {
-    natsMsg_Destroy(a->entry);
+    mem_free(a->entry);
     a->entry = NULL;
     a->serial = 0;
     a->fn.reply = NULL;
@@ -155,8 +156,7 @@ static void
 ask_send(struct bus *b, struct ask *a, const char *subject, const void *data,
          size_t len, const struct bus_publication *p)
 {
-    char reply[BUS_REPLY_SIZE], revision[24];
-    natsMsg *m;
+    char reply[BUS_REPLY_SIZE];
 
     if (!bus_text_ok(subject, BUS_SUBJECT_MAX) ||
         (p && p->id && !bus_text_ok(p->id, BUS_ID_MAX))) {
@@ -173,15 +173,14 @@ ask_send(struct bus *b, struct ask *a, const char *subject, const void *data,
     }
     (void)snprintf(reply, sizeof reply, "%s.%x-%" PRIx64, b->inbox,
                    (unsigned)(a - b->asks), a->serial);
-    m = bus_message(subject, reply, data, len);
-    if (p && p->id)
-        (void)natsMsgHeader_Set(m, "Nats-Msg-Id", p->id);
-    if (p && p->expect != BUS_ANY_REVISION) {
-        (void)snprintf(revision, sizeof revision, "%" PRId64, p->expect);
-        (void)natsMsgHeader_Set(m, "Nats-Expected-Last-Subject-Sequence",
-                                revision);
-    }
-    if (wire_send(b->wire, m, false))
+    if (wire_send(b->wire,
+                  &(struct wire_out){.subject = subject,
+                                     .reply = reply,
+                                     .id = p ? p->id : NULL,
+                                     .expect = p ? p->expect : BUS_ANY_REVISION,
+                                     .data = data,
+                                     .len = len},
+                  WIRE_ASK))
         bus_due(b, a->deadline);
     else
         ask_fail_soon(b, a, ERR_UNAVAILABLE, "the broker does not read");
@@ -207,6 +206,61 @@ api_error_code(int64_t code, int64_t err_code)
     }
 }
 
+/* What is left of the text behind word and blanks; NULL if it is not there. */
+static const char *
+behind(const char *at, const char *end, const char *word)
+{
+    size_t n = strlen(word);
+
+    if (!at || (size_t)(end - at) < n || memcmp(at, word, n) != 0)
+        return NULL;
+    for (at += n; at < end && *at == ' '; at++)
+        ;
+    return at;
+}
+
+/* Behind a string without anything that needs a parser, likewise. */
+static const char *
+behind_string(const char *at, const char *end)
+{
+    at = behind(at, end, "\"");
+    while (at && at < end && *at >= ' ' && *at < 127 && *at != '"' &&
+           *at != '\\')
+        at++;
+    return behind(at, end, "\"");
+}
+
+/*
+ * Reads what nearly all acknowledgements look like, without building a tree:
+ * {"stream":"S","seq":N} and perhaps "duplicate":true behind that. False on
+ * everything else, which need not be wrong.
+ */
+static bool
+read_common(const char *at, const char *end, struct bus_stored *out)
+{
+    enum { DIGITS_MOST = 18 };
+    const char *digits, *more;
+    uint64_t seq = 0;
+
+    at = behind(behind(behind(at, end, "{"), end, "\"stream\""), end, ":");
+    at = behind(behind_string(at, end), end, ",");
+    at = behind(behind(at, end, "\"seq\""), end, ":");
+    if (!at || at == end || *at == '0')
+        return false;
+    for (digits = at; at < end && *at >= '0' && *at <= '9'; at++)
+        if (at - digits < DIGITS_MOST)
+            seq = seq * 10 + (uint64_t)(*at - '0');
+    if (at == digits || at - digits > DIGITS_MOST)
+        return false;
+    at = behind(at, end, "");
+    more = behind(behind(behind(at, end, ","), end, "\"duplicate\""), end, ":");
+    more = behind(more, end, "true");
+    if (behind(more ? more : at, end, "}") != end)
+        return false;
+    *out = (struct bus_stored){.seq = seq, .duplicate = more != NULL};
+    return true;
+}
+
 int
 bus_read_stored(const void *data, size_t len, struct bus_stored *out,
                 struct err *e)
@@ -214,6 +268,8 @@ bus_read_stored(const void *data, size_t len, struct bus_stored *out,
     json_t *json = NULL, *error, *seq;
     int rc = -1;
 
+    if (data && read_common(data, (const char *)data + len, out))
+        return 0;
     if (data && len <= ANSWER_MAX)
         json = json_loadb(data, len, 0, NULL);
     error = json_object_get(json, "error");
@@ -257,24 +313,57 @@ bus_read_time(const char *text)
 
 /* 0: *out is filled; 1: there is none; -1: e says why not. */
 static int
-read_entry(natsMsg *m, struct bus_entry *out, struct err *e)
+read_entry(const struct wire_msg *m, struct bus_entry *out, struct err *e)
 {
-    const char *status = bus_header(m, "Status");
+    const char *status = m->header[WIRE_STATUS];
 
     if (strcmp(status, "404") == 0)
         return 1;
     if (*status)
         return err_set(e, ERR_INVALID, "the broker answers %s %s",
-                       LOG_TEXT(status),
-                       LOG_TEXT(bus_header(m, "Description")));
-    out->subject = bus_header(m, "Nats-Subject");
-    out->data = (const uint8_t *)natsMsg_GetData(m);
-    out->len = (size_t)natsMsg_GetDataLength(m);
-    out->stored_at_ms = bus_read_time(bus_header(m, "Nats-Time-Stamp"));
-    if (!*out->subject ||
-        !bus_number(bus_header(m, "Nats-Sequence"), &out->revision))
+                       LOG_TEXT(status), LOG_TEXT(m->header[WIRE_DESCRIPTION]));
+    out->subject = m->header[WIRE_SUBJECT];
+    out->data = m->data;
+    out->len = m->len;
+    out->stored_at_ms = bus_read_time(m->header[WIRE_TIME_STAMP]);
+    if (!*out->subject || !bus_number(m->header[WIRE_SEQUENCE], &out->revision))
         return err_set(e, ERR_TIMEOUT, "the answer is no stored message");
     return 0;
+}
+
+/* Appends text at *at and moves on behind it. */
+static const char *
+append(char **at, const char *text)
+{
+    size_t size = strlen(text) + 1;
+
+    memcpy(*at, text, size);
+    *at += size;
+    return *at - size;
+}
+
+/* In one piece, to be freed as such. */
+static struct wire_msg *
+copy_msg(const struct wire_msg *m)
+{
+    size_t size = sizeof *m + m->len + strlen(m->subject) + 1;
+    struct wire_msg *copy;
+    char *at;
+
+    for (int i = 0; i < WIRE_HEADERS; i++)
+        size += strlen(m->header[i]) + 1;
+    copy = mem_alloc(size);
+    *copy = *m;
+    at = (char *)(copy + 1);
+    if (m->len)
+        memcpy(at, m->data, m->len);
+    copy->data = (const uint8_t *)at;
+    at += m->len;
+    copy->reply = "";
+    copy->subject = append(&at, m->subject);
+    for (int i = 0; i < WIRE_HEADERS; i++)
+        copy->header[i] = append(&at, m->header[i]);
+    return copy;
 }
 
 static void
@@ -285,14 +374,13 @@ hold(struct bus *b, struct ask *slot)
 }
 
 static void
-answer_stored(struct bus *b, struct ask *slot, natsMsg *m)
+answer_stored(struct bus *b, struct ask *slot, const struct wire_msg *m)
 {
     struct bus_stored stored = {0};
     struct ask a = *slot;
     struct err e;
 
-    if (bus_read_stored(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m),
-                        &stored, &e) < 0) {
+    if (bus_read_stored(m->data, m->len, &stored, &e) < 0) {
         ask_free(b, slot);
         err_wrap(&e, "%s", a.subject);
         call_failed(&a, &e);
@@ -307,7 +395,7 @@ answer_stored(struct bus *b, struct ask *slot, natsMsg *m)
 }
 
 static void
-answer_entry(struct bus *b, const struct ask *a, natsMsg *m)
+answer_entry(struct bus *b, const struct ask *a, const struct wire_msg *m)
 {
     struct bus_entry entry = {0};
     struct err e;
@@ -338,7 +426,7 @@ ask_confirmed(struct bus *b, unsigned index, uint64_t serial)
         answer_entry(b, &a, a.entry);
     else if (a.fn.stored)
         a.fn.stored(a.ctx, &a.stored, NULL);
-    natsMsg_Destroy(a.entry);
+    mem_free(a.entry);
 }
 
 static void
@@ -354,29 +442,28 @@ hear_text(struct bus *b, json_t *text)
  * knows how old a claim is without waiting for news.
  */
 static void
-hear_info(struct bus *b, const struct ask *a, natsMsg *m)
+hear_info(struct bus *b, const struct ask *a, const struct wire_msg *m)
 {
     static const char info[] = "$JS.API.STREAM.INFO.";
-    size_t len = (size_t)natsMsg_GetDataLength(m);
+    size_t len = m->len;
     json_t *json;
 
     if (strncmp(a->subject, info, sizeof info - 1) != 0 || len > ANSWER_MAX)
         return;
-    json = json_loadb(natsMsg_GetData(m), len, 0, NULL);
+    json = json_loadb((const char *)m->data, len, 0, NULL);
     hear_text(b, json_object_get(json, "ts"));
     hear_text(b, json_object_get(json_object_get(json, "state"), "last_ts"));
     json_decref(json);
 }
 
 static void
-answer_reply(struct bus *b, const struct ask *a, natsMsg *m)
+answer_reply(struct bus *b, const struct ask *a, const struct wire_msg *m)
 {
-    const char *reply = natsMsg_GetReply(m);
     struct bus_note note = {
-        .subject = natsMsg_GetSubject(m),
-        .reply = reply ? reply : "",
-        .data = (const uint8_t *)natsMsg_GetData(m),
-        .len = (size_t)natsMsg_GetDataLength(m),
+        .subject = m->subject,
+        .reply = m->reply,
+        .data = m->data,
+        .len = m->len,
     };
 
     hear_info(b, a, m);
@@ -413,16 +500,14 @@ find(struct bus *b, const char *subject)
 }
 
 void
-ask_take(struct bus *b, natsMsg *m)
+ask_take(void *ctx, const struct wire_msg *m)
 {
-    struct ask *slot = find(b, natsMsg_GetSubject(m)), a;
+    struct bus *b = ctx;
+    struct ask *slot = find(b, m->subject), a;
 
-    if (!slot || slot->held) {
-        natsMsg_Destroy(m);
+    if (!slot || slot->held)
         return;
-    }
-    if (natsMsg_IsNoResponders(m)) {
-        natsMsg_Destroy(m);
+    if (m->len == 0 && strcmp(m->header[WIRE_STATUS], "503") == 0) {
         ask_fail(b, slot, ERR_UNAVAILABLE, "nobody answers there");
         return;
     }
@@ -437,7 +522,7 @@ ask_take(struct bus *b, natsMsg *m)
         break;
     case ASK_ENTRY:
         if (b->confirm) {
-            slot->entry = m;
+            slot->entry = copy_msg(m);
             hold(b, slot);
             return;
         }
@@ -445,7 +530,6 @@ ask_take(struct bus *b, natsMsg *m)
         answer_entry(b, &a, m);
         break;
     }
-    natsMsg_Destroy(m);
 }
 
 void
@@ -557,9 +641,6 @@ until_free(struct until *u)
         u->bus->untils = u->next;
     if (u->next)
         u->next->prev = u->prev;
-    mem_free((char *)u->p.subject);
-    mem_free((char *)u->p.id);
-    mem_free((void *)u->p.data);
     mem_free(u);
 }
 
@@ -593,23 +674,25 @@ void
 bus_publish_until(struct bus *b, const struct bus_publication *p,
                   bus_stored_fn *fn, void *ctx)
 {
-    struct until *u = MEM_NEW(struct until);
-    void *data = mem_alloc(p->len);
+    size_t subject = strlen(p->subject) + 1, id = strlen(p->id) + 1;
+    struct until *u = mem_alloc(sizeof *u + subject + id + p->len);
 
-    if (p->len)
-        memcpy(data, p->data, p->len);
-    u->bus = b;
-    u->p = (struct bus_publication){
-        .subject = mem_strdup(p->subject),
-        .id = mem_strdup(p->id),
-        .data = data,
-        .len = p->len,
-        .expect = BUS_ANY_REVISION,
+    *u = (struct until){
+        .next = b->untils,
+        .bus = b,
+        .p = {.subject = u->text,
+              .id = u->text + subject,
+              .data = u->text + subject + id,
+              .len = p->len,
+              .expect = BUS_ANY_REVISION},
+        .fn = fn,
+        .ctx = ctx,
+        .wait_ms = UNTIL_FIRST_MS,
     };
-    u->fn = fn;
-    u->ctx = ctx;
-    u->wait_ms = UNTIL_FIRST_MS;
-    u->next = b->untils;
+    memcpy(u->text, p->subject, subject);
+    memcpy(u->text + subject, p->id, id);
+    if (p->len)
+        memcpy(u->text + subject + id, p->data, p->len);
     if (u->next)
         u->next->prev = u;
     b->untils = u;
@@ -689,6 +772,6 @@ ask_free_all(struct bus *b)
     while (b->untils)
         until_free(b->untils);
     for (unsigned i = 0; i < b->n_asks; i++)
-        natsMsg_Destroy(b->asks[i].entry);
+        mem_free(b->asks[i].entry);
     mem_free(b->asks);
 }

@@ -27,8 +27,7 @@ enum {
 struct bus_consumer {
     struct bus_consumer *next;
     struct bus *bus;
-    natsSubscription *sub;
-    int64_t sid;
+    struct wire_sub *sub;
     bus_msg_fn *fn;
     void *ctx;
     bool closed;
@@ -48,7 +47,8 @@ struct bus_consumer {
 struct delivery {
     struct bus_msg m; /* first: what callers have points here */
     struct bus_consumer *consumer;
-    natsMsg *msg;
+    const char *reply;
+    char text[]; /* what m and reply point to */
 };
 
 /* --- asking --------------------------------------------------------------- */
@@ -63,8 +63,12 @@ pull(struct bus_consumer *c, unsigned n, int64_t now)
     (void)snprintf(body, sizeof body, "{\"batch\":%u,\"expires\":%d000000}", n,
                    PULL_MS);
     if (!wire_send(c->bus->wire,
-                   bus_message(c->pull_subject, reply, body, strlen(body)),
-                   false))
+                   &(struct wire_out){.subject = c->pull_subject,
+                                      .reply = reply,
+                                      .expect = BUS_ANY_REVISION,
+                                      .data = body,
+                                      .len = strlen(body)},
+                   WIRE_ASK))
         return; /* the broker does not read; the check asks again */
     c->outstanding += n;
     c->recent += n;
@@ -109,10 +113,9 @@ static void
 settled(struct bus_consumer *c)
 {
     c->unsettled--;
+    c->bus->refill = true;
     if (c->closed && c->unsettled == 0)
         mem_free(c);
-    else if (!c->bus->draining)
-        top_up(c);
 }
 
 static void
@@ -193,8 +196,12 @@ consumer_tick(struct bus *b, int64_t now)
 static void
 settle(struct bus *b, const char *reply, const char *word)
 {
-    (void)wire_send(b->wire, bus_message(reply, NULL, word, strlen(word)),
-                    false);
+    (void)wire_send(b->wire,
+                    &(struct wire_out){.subject = reply,
+                                       .expect = BUS_ANY_REVISION,
+                                       .data = word,
+                                       .len = strlen(word)},
+                    WIRE_SETTLE);
 }
 
 static void
@@ -225,11 +232,11 @@ bus_read_pull(const char *inbox, uint64_t epoch, const char *reply)
 
 /* A pull ended, or the broker says that it is still there. */
 static void
-take_status(struct bus_consumer *c, natsMsg *m)
+take_status(struct bus_consumer *c, const struct wire_msg *m)
 {
-    const char *status = bus_header(m, "Status");
-    const char *pending = bus_header(m, "Nats-Pending-Messages");
-    unsigned left = bus_read_pull(c->inbox, c->epoch, natsMsg_GetSubject(m));
+    const char *status = m->header[WIRE_STATUS];
+    const char *pending = m->header[WIRE_PENDING];
+    unsigned left = bus_read_pull(c->inbox, c->epoch, m->subject);
     uint64_t told;
 
     if (left == 0 || !*status || strcmp(status, "100") == 0)
@@ -238,7 +245,7 @@ take_status(struct bus_consumer *c, natsMsg *m)
         left = (unsigned)told;
     c->outstanding -= left < c->outstanding ? left : c->outstanding;
     if (strcmp(status, "408") != 0 && strcmp(status, "404") != 0)
-        stall(c, status, bus_header(m, "Description"));
+        stall(c, status, m->header[WIRE_DESCRIPTION]);
     else if (loop_now_ms() - c->pulled_at < STALL_FIRST_MS)
         /* Ended as soon as begun: asking again at once would spin. */
         c->retry_at = loop_now_ms() + STALL_FIRST_MS;
@@ -286,8 +293,42 @@ bus_read_ack(const char *name, const char *reply, struct bus_msg *out)
     return true;
 }
 
+static const char *
+put(char **at, const void *data, size_t len)
+{
+    const char *start = *at;
+
+    memcpy(*at, data, len);
+    *at += len;
+    return start;
+}
+
+/* A copy of msg that lasts until it is settled; of meta all but the text. */
+static struct delivery *
+keep(struct bus_consumer *c, const struct wire_msg *msg,
+     const struct bus_msg *meta)
+{
+    const char *id = msg->header[WIRE_ID];
+    size_t subject = strlen(msg->subject) + 1, ids = strlen(id) + 1,
+           reply = strlen(msg->reply) + 1;
+    struct delivery *d =
+        mem_alloc(sizeof *d + subject + ids + reply + msg->len + 1);
+    char *at = d->text;
+
+    d->m = *meta;
+    d->consumer = c;
+    d->m.data = (const uint8_t *)put(&at, msg->data, msg->len);
+    (void)put(&at, "", 1);
+    d->m.len = msg->len;
+    d->m.subject = put(&at, msg->subject, subject);
+    d->m.id = put(&at, id, ids);
+    d->reply = put(&at, msg->reply, reply);
+    return d;
+}
+
 static void
-take_delivery(struct bus_consumer *c, natsMsg *msg, const struct bus_msg *meta)
+take_delivery(struct bus_consumer *c, const struct wire_msg *msg,
+              const struct bus_msg *meta)
 {
     struct delivery *d;
 
@@ -295,40 +336,26 @@ take_delivery(struct bus_consumer *c, natsMsg *msg, const struct bus_msg *meta)
         c->outstanding--;
     unstall(c);
     if (c->unsettled >= c->window) {
-        settle(c->bus, natsMsg_GetReply(msg), "-NAK");
-        natsMsg_Destroy(msg);
+        settle(c->bus, msg->reply, "-NAK");
         return;
     }
-    d = MEM_NEW(struct delivery);
-    d->m = *meta;
-    d->m.subject = natsMsg_GetSubject(msg);
-    d->m.data = (const uint8_t *)natsMsg_GetData(msg);
-    d->m.len = (size_t)natsMsg_GetDataLength(msg);
-    d->m.id = bus_header(msg, "Nats-Msg-Id");
-    d->consumer = c;
-    d->msg = msg;
+    d = keep(c, msg, meta);
     c->unsettled++;
     bus_heard(c->bus, meta->stored_at_ms);
     c->fn(c->ctx, &d->m);
 }
 
-bool
-consumer_take(struct bus *b, int64_t sid, natsMsg *m)
+static void
+take(void *ctx, const struct wire_msg *m)
 {
-    struct bus_consumer *c = b->consumers;
+    struct bus_consumer *c = ctx;
     struct bus_msg meta = {0};
 
-    while (c && c->sid != sid)
-        c = c->next;
-    if (!c)
-        return false;
-    if (bus_read_ack(c->name, natsMsg_GetReply(m), &meta)) {
+    c->bus->refill = true;
+    if (bus_read_ack(c->name, m->reply, &meta))
         take_delivery(c, m, &meta);
-    } else {
+    else
         take_status(c, m); /* or junk, which says nothing */
-        natsMsg_Destroy(m);
-    }
-    return true;
 }
 
 /* --- what callers do ------------------------------------------------------ */
@@ -353,7 +380,7 @@ bus_consume(struct bus *b, const char *stream, const char *durable,
     (void)snprintf(c->inbox, sizeof c->inbox, "%s.c%u", b->inbox,
                    ++b->consumer_serial);
     (void)snprintf(subject, sizeof subject, "%s.*", c->inbox);
-    if (wire_subscribe(b->wire, subject, false, &c->sub, &c->sid, e) < 0) {
+    if (wire_subscribe(b->wire, subject, false, take, c, &c->sub, e) < 0) {
         mem_free(c);
         return -1;
     }
@@ -370,8 +397,7 @@ void
 bus_consumer_window(struct bus_consumer *c, unsigned n)
 {
     c->window = n;
-    if (!c->bus->draining)
-        top_up(c);
+    c->bus->refill = true;
 }
 
 unsigned
@@ -403,8 +429,7 @@ finish(struct bus_msg *m, const char *word)
     struct bus_consumer *c = d->consumer;
 
     if (word)
-        settle(c->bus, natsMsg_GetReply(d->msg), word);
-    natsMsg_Destroy(d->msg);
+        settle(c->bus, d->reply, word);
     mem_free(d);
     settled(c);
 }
@@ -435,7 +460,7 @@ bus_msg_progress(struct bus_msg *m)
 {
     struct delivery *d = (struct delivery *)m;
 
-    settle(d->consumer->bus, natsMsg_GetReply(d->msg), "+WPI");
+    settle(d->consumer->bus, d->reply, "+WPI");
 }
 
 void

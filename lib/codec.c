@@ -409,6 +409,34 @@ scan_json(const char *what, const char *text, size_t len, struct err *e)
     return 0;
 }
 
+/* Where the key ends that was given a second time, and where it began. */
+static int
+twice_fail(const char *what, const char *text, const json_error_t *error,
+           struct err *e)
+{
+    struct place p = {(size_t)error->line, (size_t)error->column};
+    size_t end = (size_t)error->position, from = end - 1;
+    struct str key = {0};
+
+    /* A quote behind an odd number of backslashes is part of the key. */
+    for (bool escaped = true; from > 0 && escaped;) {
+        size_t slashes = 0;
+
+        from--;
+        while (slashes < from && text[from - slashes - 1] == '\\')
+            slashes++;
+        escaped = text[from] != '"' || slashes % 2;
+    }
+    for (size_t i = from + 1; i < end; i++)
+        p.column -= (text[i] & 0xc0) != 0x80;
+    str_add_printable(&key, text + from + 1,
+                      str_utf8_cut(text + from + 1, end - from - 2, 60));
+    str_addz(&key, ": given twice; keep one");
+    (void)text_fail(what, p, e, str_text(&key));
+    str_free(&key);
+    return -1;
+}
+
 json_t *
 codec_parse_json(const char *what, const void *data, size_t len, struct err *e)
 {
@@ -432,6 +460,10 @@ codec_parse_json(const char *what, const void *data, size_t len, struct err *e)
     json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
     if (json)
         return json;
+    if (json_error_code(&error) == json_error_duplicate_key) {
+        (void)twice_fail(what, text, &error, e);
+        return NULL;
+    }
     /* It quotes the text, lines and all. */
     str_add_printable(&why, error.text, strlen(error.text));
     for (char *c = why.data; *c; c++)

@@ -1,191 +1,57 @@
-#include "lib/dod.h"
+#include "lib/dod_private.h"
 
 #include "lib/str.h"
 
-#include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Longer text is no condition any more; the caret's line must fit an error. */
-enum { TEXT_MAX = 1024, DEPTH_MAX = 32, WORD_SIZE = 40, SHOWN = 72 };
+enum { PART_MAX = 400 }; /* bytes of the text that says what is not true */
 
-enum kind {
-    KIND_LITERAL, /* a number whose unit the other side decides */
-    KIND_NUMBER,
-    KIND_DURATION, /* milliseconds */
-    KIND_SIZE,     /* bytes */
-};
+enum truth { NO, MAYBE, YES };
 
-struct value {
-    enum kind kind;
-    int64_t number;
-    char text[WORD_SIZE]; /* of a literal */
-    size_t at;
-};
-
-enum op { OP_EQ, OP_NE, OP_LT, OP_LE, OP_GT, OP_GE };
-
-/* Recursive descent over the text: or, and, not, comparison. */
-struct parser {
-    const char *text;
-    size_t at;
-    int depth;
-    const struct dod_facts *facts;
-    struct err *e;
-};
-
-static bool parse_or(struct parser *p, bool *out);
-
-/* The part of text around at that fits one line, and a caret below at. */
-static bool
-fail(struct parser *p, size_t at, const char *what)
+const struct dod_needs *
+dod_needs(const struct dod *d)
 {
-    size_t len = strlen(p->text);
-    size_t from = at > SHOWN - 12 ? at - (SHOWN - 12) : 0;
-    char line[SHOWN + 1];
-    size_t n = 0;
-
-    for (size_t i = from; i < len && n < SHOWN; i++, n++)
-        line[n] = iscntrl((unsigned char)p->text[i]) ? ' ' : p->text[i];
-    line[n] = '\0';
-    (void)err_set(p->e, ERR_INVALID, "column %zu: %s\n  %s\n  %*s^", at + 1,
-                  what, line, (int)(at - from), "");
-    return false;
+    return &d->needs;
 }
 
-static void
-skip_blanks(struct parser *p)
+/* --- values --------------------------------------------------------------- */
+
+static int64_t
+value_of(const struct dod_value *v, const struct dod_facts *f)
 {
-    while (isspace((unsigned char)p->text[p->at]))
-        p->at++;
-}
-
-static size_t
-word_len(const char *text)
-{
-    size_t n = 0;
-
-    while (isalnum((unsigned char)text[n]) || text[n] == '_' || text[n] == '.')
-        n++;
-    return n;
-}
-
-/* Consumes word if it is next, as a whole word. */
-static bool
-take_word(struct parser *p, const char *word)
-{
-    size_t len = strlen(word);
-
-    skip_blanks(p);
-    if (word_len(p->text + p->at) != len ||
-        strncmp(p->text + p->at, word, len) != 0)
-        return false;
-    p->at += len;
-    return true;
-}
-
-static bool
-take_op(struct parser *p, enum op *out)
-{
-    static const struct {
-        const char *text;
-        enum op op;
-    } ops[] = {{"==", OP_EQ}, {"!=", OP_NE}, {"<=", OP_LE},
-               {">=", OP_GE}, {"<", OP_LT},  {">", OP_GT}};
-
-    skip_blanks(p);
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        size_t len = strlen(ops[i].text);
-
-        if (strncmp(p->text + p->at, ops[i].text, len) == 0) {
-            *out = ops[i].op;
-            p->at += len;
-            return true;
-        }
+    switch (v->fact) {
+    case FACT_NONE:
+        return v->number;
+    case FACT_EXIT_CODE:
+        return f->exit_code;
+    case FACT_SIGNAL:
+        return f->signal;
+    case FACT_ATTEMPT:
+        return f->attempt;
+    case FACT_DURATION:
+        return f->duration_ms;
+    case FACT_OUTPUT_BYTES:
+        return f->output_bytes;
+    case FACT_TESTS_TOTAL:
+        return f->tests_total;
+    case FACT_TESTS_PASSED:
+        return f->tests_passed;
+    case FACT_TESTS_FAILED:
+        return f->tests_failed;
+    case FACT_TESTS_SKIPPED:
+        return f->tests_skipped;
+    case FACT_FILES_CHANGED:
+        return f->files_changed;
+    case FACT_CALL:
+        return f->calls[v->call];
     }
-    if (p->text[p->at] == '=')
-        return fail(p, p->at, "equality is written ==");
-    return fail(p, p->at, "expected a comparison: == != < <= > or >=");
+    return DOD_UNKNOWN;
 }
 
 static bool
-read_fact(struct parser *p, const char *word, struct value *v)
-{
-    if (strcmp(word, "exit_code") == 0)
-        *v = (struct value){.kind = KIND_NUMBER, .number = p->facts->exit_code};
-    else if (strcmp(word, "duration") == 0)
-        *v = (struct value){.kind = KIND_DURATION,
-                            .number = p->facts->duration_ms};
-    else if (strcmp(word, "output_bytes") == 0)
-        *v =
-            (struct value){.kind = KIND_SIZE, .number = p->facts->output_bytes};
-    else
-        return false;
-    return true;
-}
-
-static bool
-parse_value(struct parser *p, struct value *v)
-{
-    char word[WORD_SIZE];
-    size_t start, len, sign;
-
-    skip_blanks(p);
-    start = p->at;
-    sign = p->text[start] == '-';
-    len = sign + word_len(p->text + start + sign);
-    if (len == sign)
-        return fail(p, start,
-                    p->text[start] ? "expected a value here"
-                                   : "the expression ends too soon");
-    if (len >= sizeof word)
-        return fail(p, start, "this word is too long");
-    memcpy(word, p->text + start, len);
-    word[len] = '\0';
-    p->at += len;
-    if (isdigit((unsigned char)word[sign])) {
-        *v = (struct value){.kind = KIND_LITERAL};
-        memcpy(v->text, word, len + 1);
-    } else if (!read_fact(p, word, v)) {
-        return fail(p, start,
-                    "unknown name; known are exit_code, duration and "
-                    "output_bytes");
-    }
-    v->at = start;
-    return true;
-}
-
-/* Reads a literal in the unit of what it is compared with. */
-static bool
-resolve(struct parser *p, struct value *v, enum kind as)
-{
-    bool minus = v->text[0] == '-';
-    uint64_t n = 0;
-
-    if (v->kind != KIND_LITERAL)
-        return true;
-    switch (as) {
-    case KIND_LITERAL:
-    case KIND_NUMBER:
-        if (!str_to_u64(v->text + minus, 0, INT64_MAX, &n))
-            return fail(p, v->at, "expected a whole number");
-        break;
-    case KIND_DURATION:
-        if (minus || !str_to_ms(v->text, &n) || n > INT64_MAX)
-            return fail(p, v->at, "expected a duration such as 90s or 20m");
-        break;
-    case KIND_SIZE:
-        if (minus || !str_to_bytes(v->text, &n) || n > INT64_MAX)
-            return fail(p, v->at, "expected a size such as 512 or 10K");
-        break;
-    }
-    v->kind = as == KIND_LITERAL ? KIND_NUMBER : as;
-    v->number = minus ? -(int64_t)n : (int64_t)n;
-    return true;
-}
-
-static bool
-compare(int64_t a, enum op op, int64_t b)
+holds(int64_t a, enum dod_op op, int64_t b)
 {
     switch (op) {
     case OP_EQ:
@@ -205,114 +71,200 @@ compare(int64_t a, enum op op, int64_t b)
 }
 
 static bool
-parse_comparison(struct parser *p, bool *out)
+is_changes(const struct dod *d, const struct dod_value *v)
 {
-    struct value a, b;
-    enum kind kind;
-    enum op op = OP_EQ;
+    return v->fact == FACT_FILES_CHANGED ||
+           (v->fact == FACT_CALL &&
+            d->needs.calls[v->call].fn == DOD_FILES_CHANGED);
+}
 
-    if (!parse_value(p, &a) || !take_op(p, &op) || !parse_value(p, &b))
-        return false;
-    kind = a.kind;
-    if (!resolve(p, &a, b.kind) || !resolve(p, &b, kind))
-        return false;
-    if (a.kind != b.kind)
-        return fail(p, b.at, "these two cannot be compared");
-    *out = compare(a.number, op, b.number);
-    return true;
+static enum truth
+compare(const struct dod_node *n, const struct dod_facts *f)
+{
+    int64_t a = value_of(&n->left, f), b = 1;
+    enum dod_op op = OP_EQ;
+
+    if (n->kind == NODE_COMPARE) {
+        b = value_of(&n->right, f);
+        op = n->op;
+    }
+    if (a == DOD_UNKNOWN || b == DOD_UNKNOWN)
+        return MAYBE;
+    return holds(a, op, b) ? YES : NO;
+}
+
+/* --- truth ---------------------------------------------------------------- */
+
+static enum truth
+opposite(enum truth t)
+{
+    return t == MAYBE ? MAYBE : t == YES ? NO : YES;
+}
+
+/* How one looks at an expression. */
+struct view {
+    const struct dod *d;
+    const struct dod_facts *facts;
+    /* What compares the number of files changed counts as it should be: is
+     * the rest true? */
+    bool forgiving;
+};
+
+/* wanted: what n must be for the whole to be true. */
+static enum truth
+eval(const struct view *v, const struct dod_node *n, enum truth wanted)
+{
+    enum truth a, b;
+
+    switch (n->kind) {
+    case NODE_OR:
+    case NODE_AND:
+        a = eval(v, n->a, wanted);
+        b = eval(v, n->b, wanted);
+        return (a < b) == (n->kind == NODE_AND) ? a : b;
+    case NODE_NOT:
+        return opposite(eval(v, n->a, opposite(wanted)));
+    case NODE_COMPARE:
+        if (v->forgiving &&
+            (is_changes(v->d, &n->left) || is_changes(v->d, &n->right)))
+            return wanted;
+        return compare(n, v->facts);
+    case NODE_TRUTH:
+        return compare(n, v->facts);
+    }
+    return MAYBE;
+}
+
+/* --- what is not true ----------------------------------------------------- */
+
+static void
+add_span(struct str *s, const struct dod *d, struct dod_span span)
+{
+    str_add(s, d->text + span.from, span.to - span.from);
+}
+
+static const char *
+why_unknown(const struct dod *d, const struct dod_value *v,
+            const struct dod_facts *f)
+{
+    if (is_changes(d, v))
+        return f->no_changes ? f->no_changes : "nobody looked";
+    if (v->fact != FACT_CALL)
+        return f->tests_total == 0
+                   ? "no test ran"
+                   : "no test results were recognised in the output";
+    if (d->needs.calls[v->call].fn == DOD_FILE_EXISTS && f->no_files)
+        return f->no_files;
+    return "nobody looked";
+}
+
+/* "tests.failed is 3", if it is no literal; *n counts them. */
+static void
+add_value(struct str *s, const struct view *w, const struct dod_value *v,
+          unsigned *n)
+{
+    int64_t value = value_of(v, w->facts);
+    char text[32];
+
+    if (v->fact == FACT_NONE)
+        return;
+    str_addz(s, (*n)++ ? ", " : "(");
+    add_span(s, w->d, v->span);
+    if (value == DOD_UNKNOWN)
+        str_addf(s, " is unknown: %s", why_unknown(w->d, v, w->facts));
+    else if (v->type == TYPE_DURATION && value >= 0)
+        str_addf(s, " is %s", str_duration((uint64_t)value, text, sizeof text));
+    else if (v->type == TYPE_TRUTH)
+        str_addf(s, " is %s", value ? "true" : "false");
+    else
+        str_addf(s, " is %" PRId64, value);
+}
+
+static void
+add_values(struct str *s, const struct view *w, const struct dod_node *n,
+           unsigned *count)
+{
+    if (n->a)
+        add_values(s, w, n->a, count);
+    if (n->b)
+        add_values(s, w, n->b, count);
+    if (n->kind == NODE_COMPARE || n->kind == NODE_TRUTH)
+        add_value(s, w, &n->left, count);
+    if (n->kind == NODE_COMPARE)
+        add_value(s, w, &n->right, count);
 }
 
 static bool
-parse_group(struct parser *p, bool *out)
+mentions_exit_code(const struct dod_node *n)
 {
-    if (++p->depth > DEPTH_MAX)
-        return fail(p, p->at, "too many parentheses");
-    p->at++;
-    if (!parse_or(p, out))
-        return false;
-    skip_blanks(p);
-    if (p->text[p->at] != ')')
-        return fail(p, p->at, "expected )");
-    p->at++;
-    p->depth--;
-    return true;
+    return (n->a && mentions_exit_code(n->a)) ||
+           (n->b && mentions_exit_code(n->b)) ||
+           n->left.fact == FACT_EXIT_CODE || n->right.fact == FACT_EXIT_CODE;
 }
 
-static bool
-parse_not(struct parser *p, bool *out)
+/* The conditions of n that are as bad as the whole. */
+static void
+add_part(struct str *s, const struct view *w, const struct dod_node *n,
+         enum truth bad)
 {
-    bool negate = false;
+    unsigned count = 0;
 
-    while (take_word(p, "not"))
-        negate = !negate;
-    if (p->text[p->at] == '(' ? !parse_group(p, out)
-                              : !parse_comparison(p, out))
-        return false;
-    *out = *out != negate;
-    return true;
-}
-
-/* Both sides are always read, so that a mistake on the right is found. */
-static bool
-parse_and(struct parser *p, bool *out)
-{
-    bool right;
-
-    if (!parse_not(p, out))
-        return false;
-    while (take_word(p, "and")) {
-        if (!parse_not(p, &right))
-            return false;
-        *out = *out && right;
+    if (eval(w, n, YES) != bad)
+        return;
+    if (n->kind == NODE_AND || (n->kind == NODE_OR && bad == MAYBE)) {
+        add_part(s, w, n->a, bad);
+        add_part(s, w, n->b, bad);
+        return;
     }
-    return true;
+    /* The exit code is told anyway, unless it is 0. */
+    if (w->facts->exit_code != 0 && mentions_exit_code(n))
+        return;
+    if (s->len)
+        str_addz(s, "; ");
+    add_span(s, w->d, n->span);
+    str_addc(s, ' ');
+    add_values(s, w, n, &count);
+    if (count)
+        str_addc(s, ')');
+    else
+        s->data[--s->len] = '\0';
 }
 
-static bool
-parse_or(struct parser *p, bool *out)
+static const char *
+part_text(const struct view *w, enum truth bad, struct mem_pool *pool)
 {
-    bool right;
+    struct str s = {0};
+    const char *out;
+    size_t len;
 
-    if (!parse_and(p, out))
-        return false;
-    while (take_word(p, "or")) {
-        if (!parse_and(p, &right))
-            return false;
-        *out = *out || right;
-    }
-    return true;
+    add_part(&s, w, w->d->top, bad);
+    len = str_utf8_cut(str_text(&s), s.len, PART_MAX);
+    out = mem_pool_printf(pool, "%.*s%s", (int)len, str_text(&s),
+                          len < s.len ? "..." : "");
+    str_free(&s);
+    return out;
 }
 
-int
-dod_eval(const char *text, const struct dod_facts *facts, bool *done,
-         struct err *e)
+enum dod_verdict
+dod_judge(const struct dod *d, const struct dod_facts *f, struct mem_pool *pool,
+          const char **part)
 {
-    struct parser p = {.text = text, .facts = facts, .e = e};
-    bool result = false;
+    const struct view plain = {d, f, false}, forgiving = {d, f, true};
+    enum truth t = YES;
 
-    if (strnlen(text, TEXT_MAX + 1) > TEXT_MAX)
-        return err_set(e, ERR_INVALID, "longer than %d bytes", TEXT_MAX);
-    skip_blanks(&p);
-    if (!text[p.at]) {
-        *done = facts->exit_code == 0;
-        return 0;
-    }
-    if (!parse_or(&p, &result))
-        return -1;
-    skip_blanks(&p);
-    if (text[p.at]) {
-        (void)fail(&p, p.at, "expected 'and', 'or' or the end");
-        return -1;
-    }
-    *done = result;
-    return 0;
-}
-
-int
-dod_check(const char *text, struct err *e)
-{
-    static const struct dod_facts none = {0};
-    bool done;
-
-    return dod_eval(text, &none, &done, e);
+    *part = "";
+    if (f->exit_code != 0 && !d->needs.exit_code)
+        return DOD_FAILED;
+    if (d->top)
+        t = eval(&plain, d->top, YES);
+    if (t == YES)
+        return DOD_DONE;
+    *part = part_text(&plain, t, pool);
+    if (f->exit_code != 0)
+        return DOD_FAILED;
+    if (t == MAYBE)
+        return DOD_UNPROVEN;
+    if (f->files_changed == 0 && eval(&forgiving, d->top, YES) != NO)
+        return DOD_NO_OP;
+    return DOD_FAILED;
 }

@@ -39,7 +39,34 @@ struct loop_fd {
     uv_poll_t h;
     loop_fn *fn;
     void *ctx;
+    bool writable; /* wanted too */
 };
+
+struct loop_hook {
+    uv_prepare_t h;
+    loop_fn *fn;
+    void *ctx;
+};
+
+struct loop_watch {
+    uv_fs_event_t h;
+    loop_fn *fn;
+    void *ctx;
+};
+
+struct job {
+    uv_work_t req;
+    loop_fn *work, *done;
+    void *ctx;
+};
+
+static unsigned signal_changes;
+
+unsigned
+loop_signal_changes(void)
+{
+    return signal_changes;
+}
 
 int
 loop_open(struct loop **out, struct err *e)
@@ -53,6 +80,7 @@ loop_open(struct loop **out, struct err *e)
         return err_set(e, ERR_UNAVAILABLE, "event loop: %s", uv_strerror(rc));
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    signal_changes++;
     *out = l;
     return 0;
 }
@@ -256,14 +284,17 @@ loop_signal_start(struct loop *l, int signo, loop_fn *fn, void *ctx)
     s->fn = fn;
     s->ctx = ctx;
     (void)uv_signal_start(&s->h, on_signal, signo);
+    signal_changes++;
     return s;
 }
 
 void
 loop_signal_stop(struct loop_signal *s)
 {
-    if (s)
-        uv_close((uv_handle_t *)&s->h, free_handle);
+    if (!s)
+        return;
+    uv_close((uv_handle_t *)&s->h, free_handle);
+    signal_changes++;
 }
 
 static void
@@ -271,15 +302,29 @@ on_fd(uv_poll_t *h, int status, int events)
 {
     struct loop_fd *f = h->data;
 
-    (void)status; /* the owner's read says what is wrong */
     (void)events;
+    /* The owner's read says what is wrong, perhaps only after what is still
+     * to be read; libuv has stopped polling by itself. */
+    if (status < 0)
+        loop_fd_resume(f);
     f->fn(f->ctx);
 }
 
 void
 loop_fd_resume(struct loop_fd *f)
 {
-    (void)uv_poll_start(&f->h, UV_READABLE | UV_DISCONNECT, on_fd);
+    (void)uv_poll_start(
+        &f->h, UV_READABLE | UV_DISCONNECT | (f->writable ? UV_WRITABLE : 0),
+        on_fd);
+}
+
+void
+loop_fd_writable(struct loop_fd *f, bool wanted)
+{
+    if (f->writable == wanted)
+        return;
+    f->writable = wanted;
+    loop_fd_resume(f);
 }
 
 void
@@ -308,6 +353,104 @@ loop_fd_stop(struct loop_fd *f)
         return;
     (void)uv_poll_stop(&f->h);
     uv_close((uv_handle_t *)&f->h, free_handle);
+}
+
+static void
+on_hook(uv_prepare_t *h)
+{
+    struct loop_hook *k = h->data;
+
+    k->fn(k->ctx);
+}
+
+struct loop_hook *
+loop_hook_start(struct loop *l, loop_fn *fn, void *ctx)
+{
+    struct loop_hook *k = MEM_NEW(struct loop_hook);
+
+    (void)uv_prepare_init(&l->uv, &k->h);
+    k->h.data = k;
+    k->fn = fn;
+    k->ctx = ctx;
+    (void)uv_prepare_start(&k->h, on_hook);
+    uv_unref((uv_handle_t *)&k->h);
+    return k;
+}
+
+void
+loop_hook_stop(struct loop_hook *k)
+{
+    if (k)
+        uv_close((uv_handle_t *)&k->h, free_handle);
+}
+
+static void
+do_work(uv_work_t *req)
+{
+    struct job *j = req->data;
+
+    j->work(j->ctx);
+}
+
+static void
+after_work(uv_work_t *req, int status)
+{
+    struct job *j = req->data;
+
+    (void)status; /* nothing is ever cancelled */
+    j->done(j->ctx);
+    mem_free(j);
+}
+
+void
+loop_work(struct loop *l, loop_fn *work, loop_fn *done, void *ctx)
+{
+    struct job *j = MEM_NEW(struct job);
+
+    j->req.data = j;
+    j->work = work;
+    j->done = done;
+    j->ctx = ctx;
+    (void)uv_queue_work(&l->uv, &j->req, do_work, after_work);
+}
+
+static void
+on_change(uv_fs_event_t *h, const char *name, int events, int status)
+{
+    struct loop_watch *w = h->data;
+
+    (void)name;
+    (void)events;
+    (void)status; /* whoever looks sees what is wrong */
+    w->fn(w->ctx);
+}
+
+int
+loop_watch_start(struct loop_watch **out, struct loop *l, const char *path,
+                 loop_fn *fn, void *ctx, struct err *e)
+{
+    struct loop_watch *w = MEM_NEW(struct loop_watch);
+    int rc;
+
+    (void)uv_fs_event_init(&l->uv, &w->h);
+    w->h.data = w;
+    w->fn = fn;
+    w->ctx = ctx;
+    rc = uv_fs_event_start(&w->h, on_change, path, 0);
+    if (rc) {
+        uv_close((uv_handle_t *)&w->h, free_handle);
+        return err_set(e, rc == UV_ENOENT ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
+                       "watch %s: %s", path, uv_strerror(rc));
+    }
+    *out = w;
+    return 0;
+}
+
+void
+loop_watch_stop(struct loop_watch *w)
+{
+    if (w)
+        uv_close((uv_handle_t *)&w->h, free_handle);
 }
 
 static void

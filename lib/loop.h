@@ -2,8 +2,8 @@
  * loop - the libuv loop: one thread that owns everything, timers, signals and
  * an orderly stop.
  *
- * Thread: the loop thread only, except loop_waker_wake. Nothing blocks once
- * loop_run has begun.
+ * Thread: the loop thread only, except loop_waker_wake and the first function
+ * given to loop_work. Nothing blocks once loop_run has begun.
  */
 #ifndef LIB_LOOP_H
 #define LIB_LOOP_H
@@ -19,6 +19,8 @@ struct loop_timer;
 struct loop_waker;
 struct loop_signal;
 struct loop_fd;
+struct loop_hook;
+struct loop_watch;
 
 typedef void loop_fn(void *ctx);
 
@@ -60,13 +62,16 @@ void loop_timer_stop(struct loop_timer *t); /* NULL is fine */
 /* Calls fn on the loop thread soon after some thread called wake; calls
  * coalesce. */
 struct loop_waker *loop_waker_open(struct loop *l, loop_fn *fn, void *ctx);
-void loop_waker_wake(struct loop_waker *w);  /* any thread */
+void loop_waker_wake(struct loop_waker *w);  /* any thread, any handler */
 void loop_waker_close(struct loop_waker *w); /* NULL is fine */
 
 /* Calls fn at each signal signo (several may coalesce). */
 struct loop_signal *loop_signal_start(struct loop *l, int signo, loop_fn *fn,
                                       void *ctx);
 void loop_signal_stop(struct loop_signal *s); /* NULL is fine */
+/* Changes whenever a handler was installed or removed here: who keeps a list
+ * of them asks whether it is still good. */
+unsigned loop_signal_changes(void);
 
 /*
  * Calls fn while fd is readable or hung up. The descriptor stays the caller's
@@ -75,7 +80,33 @@ void loop_signal_stop(struct loop_signal *s); /* NULL is fine */
 struct loop_fd *loop_fd_start(struct loop *l, int fd, loop_fn *fn, void *ctx);
 void loop_fd_pause(struct loop_fd *f);
 void loop_fd_resume(struct loop_fd *f);
+/* Also calls fn while fd is writable, or no longer. Not while it is paused. */
+void loop_fd_writable(struct loop_fd *f, bool wanted);
 void loop_fd_stop(struct loop_fd *f); /* NULL is fine */
+
+/*
+ * Calls fn once per turn, before the loop sleeps: the place for what a turn has
+ * gathered. Does not keep the loop running; what fn changes is noticed by
+ * loop_until only when the loop wakes again.
+ */
+struct loop_hook *loop_hook_start(struct loop *l, loop_fn *fn, void *ctx);
+void loop_hook_stop(struct loop_hook *h); /* NULL is fine */
+
+/*
+ * Calls work on a thread of its own, which may block, and then done on the
+ * loop thread. Between the two, what ctx points to belongs to that thread
+ * alone. Cannot be called off: whoever owns ctx waits for done.
+ */
+void loop_work(struct loop *l, loop_fn *work, loop_fn *done, void *ctx);
+
+/*
+ * Calls fn when something in the folder path may have changed: a hint that can
+ * be missing (the kernel's queue overflows, network file systems are silent).
+ * ERR_NOT_FOUND: no such folder; ERR_UNAVAILABLE: no more watches.
+ */
+int loop_watch_start(struct loop_watch **out, struct loop *l, const char *path,
+                     loop_fn *fn, void *ctx, struct err *e);
+void loop_watch_stop(struct loop_watch *w); /* NULL is fine */
 
 /*
  * What TERM and INT do. fn(ctx, n) is called with n = 1 at the first, 2 at

@@ -11,7 +11,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BLOCK_SIZE = 4096 };
+enum {
+    BLOCK_SIZE = 4096,      /* of a pool's first block */
+    BLOCK_MOST = 64 * 1024, /* of those that follow, and kept by a reset */
+};
 
 struct block {
     struct block *next;
@@ -22,6 +25,7 @@ struct block {
 struct mem_pool {
     struct block *first; /* survives a reset */
     struct block *last;  /* the one with room */
+    size_t bytes;        /* of all blocks */
 };
 
 static void
@@ -130,6 +134,7 @@ mem_pool_new(void)
     struct mem_pool *p = mem_alloc(sizeof *p);
 
     p->first = p->last = block_new(BLOCK_SIZE);
+    p->bytes = BLOCK_SIZE;
     return p;
 }
 
@@ -147,10 +152,26 @@ free_blocks(struct block *b)
 void
 mem_pool_reset(struct mem_pool *p)
 {
-    free_blocks(p->first->next);
+    size_t size = p->bytes;
+
+    /* What was needed once is needed again: one block has room for it. */
+    if (p->first->next && size <= BLOCK_MOST) {
+        free_blocks(p->first);
+        p->first = block_new(size);
+    } else {
+        free_blocks(p->first->next);
+        size = p->first->size;
+    }
     p->first->next = NULL;
     p->first->used = 0;
     p->last = p->first;
+    p->bytes = size;
+}
+
+size_t
+mem_pool_bytes(const struct mem_pool *p)
+{
+    return p->bytes;
 }
 
 void
@@ -173,7 +194,10 @@ mem_pool_alloc(struct mem_pool *p, size_t size)
         die(size);
     size = (size + align - 1) / align * align;
     if (b->size - b->used < size) {
-        b = block_new(size > BLOCK_SIZE ? size : BLOCK_SIZE);
+        size_t more = p->bytes < BLOCK_MOST ? p->bytes : BLOCK_MOST;
+
+        b = block_new(size > more ? size : more);
+        p->bytes += b->size;
         p->last->next = b;
         p->last = b;
     }

@@ -35,8 +35,10 @@ void mem_free(void *p); /* NULL is fine */
 struct mem_pool;
 
 struct mem_pool *mem_pool_new(void);
-void mem_pool_reset(struct mem_pool *p); /* keeps its first block */
+void mem_pool_reset(struct mem_pool *p); /* keeps up to 64 KiB */
 void mem_pool_free(struct mem_pool *p);  /* NULL is fine */
+/* What it has taken for what it holds. */
+size_t mem_pool_bytes(const struct mem_pool *p);
 
 /* Zeroed, aligned for any type; size 0 gives a valid pointer. */
 void *mem_pool_alloc(struct mem_pool *p, size_t size)

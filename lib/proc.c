@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,10 @@ struct proc {
     struct proc_set *set;
     struct proc_family *family;
     pid_t pid;
-    bool ended; /* kept until its family closes: its session may live on */
+    bool ended;  /* kept until its family closes: its session may live on */
+    bool untold; /* ended, and on_end was not called yet */
+    struct proc *next_untold;
+    struct proc_end end;
     void (*on_end)(void *ctx, const struct proc_end *end);
     void *ctx;
 };
@@ -52,19 +56,29 @@ struct proc_family {
     struct proc *procs;
     struct kin *kin;
     size_t n_kin, cap_kin;
-    uint64_t opened; /* in ticks since boot, as field 22 of stat */
+    unsigned n_alive;  /* of its children, as far as they were waited for */
+    uint64_t last_end; /* set->ends when the last of them had ended */
+    uint64_t opened;   /* in ticks since boot, as field 22 of stat */
     char mark[128];
 };
 
 struct proc_set {
     struct proc *buckets[BUCKETS];
     struct proc_family *oldest, *newest;
-    struct loop_signal *sigchld;
+    struct proc *untold, **untold_end;
+    struct loop_waker *waker;
+    struct sigaction old_action;
     char *stack;
     int null_fd;
     int children_fd; /* /proc/self/task/<pid>/children; -1: no such file */
     bool adopt;
-    bool swept; /* leftovers were killed, and their children may come to us */
+    bool swept;  /* leftovers were killed, and their children may come to us */
+    bool spared; /* some were left, which an open family may have started */
+    uint64_t ends;  /* children that have ended */
+    uint64_t clean; /* ends when nothing adopted was there, at last */
+    unsigned char reset[NSIG]; /* signals that are not at their default */
+    int n_reset;               /* -1: not yet known */
+    unsigned reset_as_of;      /* loop_signal_changes then */
 };
 
 /* --- the table of children ----------------------------------------------- */
@@ -110,6 +124,7 @@ link_proc(struct proc_set *s, struct proc *p)
     if (p->family) {
         p->sibling = p->family->procs;
         p->family->procs = p;
+        p->family->n_alive++;
     }
 }
 
@@ -223,8 +238,9 @@ proc_family_signal(struct proc_family *f, int signo)
     return count;
 }
 
-bool
-proc_has_adopted(struct proc_set *s)
+/* Whether adopted children exist at all. */
+static bool
+has_adopted(struct proc_set *s)
 {
     char buf[SEQ_WHOLE * 4], *at = buf, *end;
     const struct proc *p;
@@ -247,6 +263,20 @@ proc_has_adopted(struct proc_set *s)
     }
 }
 
+bool
+proc_family_gone(struct proc_family *f)
+{
+    struct proc_set *s = f->set;
+
+    if (f->n_alive > 0)
+        return false;
+    /* Who was there at that end and lost its parent came to us before the
+     * child could be waited for; and nobody is born without a parent. */
+    if (s->clean < f->last_end && !has_adopted(s))
+        s->clean = s->ends;
+    return s->clean >= f->last_end;
+}
+
 /* Kills adopted processes that are older than every family still open. */
 static void
 sweep(struct proc_set *s)
@@ -255,7 +285,7 @@ sweep(struct proc_set *s)
     struct procfs_list todo = {0};
     struct procfs_stat st;
 
-    s->swept = false;
+    s->swept = s->spared = false;
     push_children_of(s, &todo, getpid(), false);
     while (todo.n > 0) {
         struct procfs_node at = todo.v[--todo.n];
@@ -263,8 +293,10 @@ sweep(struct proc_set *s)
 
         if ((own && !own->ended) || !procfs_stat(at.pid, &st))
             continue;
-        if (!at.ours && st.started >= limit)
+        if (!at.ours && st.started >= limit) {
+            s->spared = true;
             continue;
+        }
         push_children_of(s, &todo, at.pid, true);
         if (procfs_alive(&st)) {
             log_warn("proc.leftover", "pid=%d session=%d", (int)at.pid,
@@ -281,14 +313,16 @@ proc_family_close(struct proc_family *f)
 {
     struct proc_set *s;
     struct proc *p, *next;
+    bool gone;
 
     if (!f)
         return;
     s = f->set;
+    gone = proc_family_gone(f);
     for (p = f->procs; p; p = next) {
         next = p->sibling;
         p->family = NULL;
-        if (p->ended) {
+        if (p->ended && !p->untold) {
             unlink_proc(s, p);
             mem_free(p);
         }
@@ -303,7 +337,7 @@ proc_family_close(struct proc_family *f)
         s->newest = f->prev;
     mem_free(f->kin);
     mem_free(f);
-    if (s->adopt && proc_has_adopted(s))
+    if (s->adopt && (!gone || s->spared) && has_adopted(s))
         sweep(s);
 }
 
@@ -316,28 +350,50 @@ cpu_ms(const struct rusage *ru)
            (uint64_t)(ru->ru_utime.tv_usec + ru->ru_stime.tv_usec) / 1000;
 }
 
+/* Notes the end of p, which is told once all have been waited for. */
 static void
 ended(struct proc_set *s, struct proc *p, int status, const struct rusage *ru)
 {
-    struct proc_end end = {.signalled = WIFSIGNALED(status),
-                           .code = WIFSIGNALED(status) ? WTERMSIG(status)
-                                                       : WEXITSTATUS(status),
-                           .max_rss_bytes = (uint64_t)ru->ru_maxrss * 1024,
-                           .cpu_ms = cpu_ms(ru)};
-    void (*on_end)(void *, const struct proc_end *) = p->on_end;
-    void *ctx = p->ctx;
-
-    p->ended = true;
-    if (!p->family) {
-        unlink_proc(s, p);
-        mem_free(p);
+    p->end = (struct proc_end){
+        .signalled = WIFSIGNALED(status),
+        .code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+        .max_rss_bytes = (uint64_t)ru->ru_maxrss * 1024,
+        .cpu_ms = cpu_ms(ru)};
+    p->ended = p->untold = true;
+    s->ends++;
+    if (p->family) {
+        p->family->n_alive--;
+        p->family->last_end = s->ends;
     }
-    if (on_end)
-        on_end(ctx, &end);
+    *s->untold_end = p;
+    s->untold_end = &p->next_untold;
 }
 
 static void
-on_sigchld(void *ctx)
+tell(struct proc_set *s)
+{
+    while (s->untold) {
+        struct proc *p = s->untold;
+        void (*on_end)(void *, const struct proc_end *) = p->on_end;
+        struct proc_end end = p->end;
+        void *ctx = p->ctx;
+
+        s->untold = p->next_untold;
+        if (!s->untold)
+            s->untold_end = &s->untold;
+        p->next_untold = NULL;
+        p->untold = false;
+        if (!p->family) {
+            unlink_proc(s, p);
+            mem_free(p);
+        }
+        if (on_end)
+            on_end(ctx, &end);
+    }
+}
+
+static void
+on_ends(void *ctx)
 {
     struct proc_set *s = ctx;
     struct rusage ru;
@@ -350,8 +406,51 @@ on_sigchld(void *ctx)
         if (p && !p->ended)
             ended(s, p, status, &ru);
     }
+    tell(s);
     if (s->swept)
         sweep(s);
+}
+
+/* The handler of SIGCHLD runs on whatever thread: it holds on to the waker
+ * while it uses it. The loop's own handlers cost ten system calls a signal. */
+static _Atomic(struct loop_waker *) to_wake;
+static atomic_int waking;
+
+static void
+on_sigchld(int signo)
+{
+    int error = errno;
+    struct loop_waker *w;
+
+    (void)signo;
+    (void)atomic_fetch_add(&waking, 1);
+    w = atomic_load(&to_wake);
+    if (w)
+        loop_waker_wake(w);
+    (void)atomic_fetch_sub(&waking, 1);
+    errno = error;
+}
+
+static void
+watch_ends(struct proc_set *s, struct loop *l)
+{
+    struct sigaction action = {.sa_handler = on_sigchld,
+                               .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+
+    s->waker = loop_waker_open(l, on_ends, s);
+    atomic_store(&to_wake, s->waker);
+    (void)sigfillset(&action.sa_mask);
+    (void)sigaction(SIGCHLD, &action, &s->old_action);
+}
+
+static void
+unwatch_ends(struct proc_set *s)
+{
+    (void)sigaction(SIGCHLD, &s->old_action, NULL);
+    atomic_store(&to_wake, NULL);
+    while (atomic_load(&waking) > 0)
+        (void)sched_yield();
+    loop_waker_close(s->waker);
 }
 
 /* Children this process had before, as one that executed another program may:
@@ -399,11 +498,13 @@ proc_set_open(struct proc_set **out, struct loop *l, bool adopt, struct err *e)
     s->stack = stack;
     s->null_fd = null_fd;
     s->adopt = adopt;
+    s->untold_end = &s->untold;
+    s->n_reset = -1;
     (void)snprintf(path, sizeof path, "/proc/self/task/%d/children",
                    (int)getpid());
     s->children_fd = open(path, O_RDONLY | O_CLOEXEC);
     know_inherited(s);
-    s->sigchld = loop_signal_start(l, SIGCHLD, on_sigchld, s);
+    watch_ends(s, l);
     *out = s;
     return 0;
 }
@@ -415,7 +516,7 @@ proc_set_close(struct proc_set *s)
 
     if (!s)
         return;
-    loop_signal_stop(s->sigchld);
+    unwatch_ends(s);
     for (size_t i = 0; i < BUCKETS; i++)
         for (p = s->buckets[i]; p; p = next) {
             next = p->next;
@@ -434,6 +535,7 @@ enum stage { STAGE_SETUP, STAGE_WORKDIR, STAGE_EXEC };
 
 /* Shared with the child, which runs in our memory until it executes. */
 struct spawn {
+    const struct proc_set *set;
     const struct proc_opts *opts;
     const char *path; /* of the program */
     int fds[3];
@@ -462,12 +564,12 @@ close_from(unsigned first)
  * are the parent's. All zeroes are the default action, whatever the layout.
  */
 static void
-reset_signals(void)
+reset_signals(const struct proc_set *s)
 {
     static const uint64_t zeroes[8];
 
-    for (int signo = 1; signo < NSIG; signo++)
-        (void)syscall(SYS_rt_sigaction, signo, zeroes, NULL, NSIG / 8);
+    for (int i = 0; i < s->n_reset; i++)
+        (void)syscall(SYS_rt_sigaction, s->reset[i], zeroes, NULL, NSIG / 8);
     (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, zeroes, NULL, NSIG / 8);
 }
 
@@ -508,7 +610,7 @@ child_main(void *arg)
         if (getppid() != sp->parent)
             leave(); /* it died before that took effect */
     }
-    reset_signals();
+    reset_signals(sp->set);
     if (!place_fds(sp))
         goto fail;
     close_from(3);
@@ -529,6 +631,29 @@ int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 #define clone __clone
 #endif
 
+/* Finds what a child must reset: what is not all zeroes is not known to be at
+ * its default. Asking for each signal, each time, is too dear. */
+static void
+find_signals(struct proc_set *s)
+{
+    uint64_t action[8];
+
+    if (s->n_reset >= 0 && s->reset_as_of == loop_signal_changes())
+        return;
+    s->n_reset = 0;
+    s->reset_as_of = loop_signal_changes();
+    for (int signo = 1; signo < NSIG; signo++) {
+        (void)memset(action, 0, sizeof action);
+        if (syscall(SYS_rt_sigaction, signo, NULL, action, NSIG / 8) < 0)
+            continue;
+        for (size_t i = 0; i < sizeof action / sizeof *action; i++)
+            if (action[i] != 0) {
+                s->reset[s->n_reset++] = (unsigned char)signo;
+                break;
+            }
+    }
+}
+
 /* Runs child_main in a process that borrows our memory, as vfork does, but on
  * a stack of its own; returns when it has executed or ended. */
 static pid_t
@@ -537,6 +662,7 @@ spawn(struct proc_set *s, struct spawn *sp)
     sigset_t all, old;
     pid_t pid;
 
+    find_signals(s);
     sp->parent = getpid();
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -626,7 +752,7 @@ proc_start(struct proc_set *s, const struct proc_opts *o,
            void (*on_end)(void *ctx, const struct proc_end *end), void *ctx,
            struct proc **out, struct err *e)
 {
-    struct spawn sp = {.opts = o, .path = o->file};
+    struct spawn sp = {.set = s, .opts = o, .path = o->file};
     char path[4096];
     struct proc *p;
     pid_t pid;
@@ -667,7 +793,7 @@ proc_pid(const struct proc *p)
 bool
 proc_signal(struct proc *p, int signo)
 {
-    return kill(-p->pid, signo) == 0;
+    return !p->ended && kill(-p->pid, signo) == 0;
 }
 
 void

@@ -14,7 +14,9 @@
  * once no family is left that was open when it started.
  *
  * Thread: the loop thread, which must be the main thread. Children are waited
- * for with waitpid(-1): nobody else in the process may start any.
+ * for with waitpid(-1): nobody else in the process may start any, and there is
+ * one set at a time. Signal handlers are installed with lib/loop, or before
+ * the first child is started: it must not run them in our memory.
  */
 #ifndef LIB_PROC_H
 #define LIB_PROC_H
@@ -27,7 +29,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct proc_set;    /* the children of one loop */
+struct proc_set;    /* the children of one process */
 struct proc_family; /* those that belong together */
 struct proc;        /* one child */
 
@@ -57,7 +59,8 @@ void proc_set_close(struct proc_set *s);
 
 /*
  * Starts a child; on_end is called once, on the loop and never before this
- * returned, after it ended; the proc is freed after that call. ERR_NOT_FOUND:
+ * returned, after it ended (several that end together are all waited for
+ * before the first is told); the proc is freed after that call. ERR_NOT_FOUND:
  * no such program or workdir (the message says which); ERR_DENIED: not
  * executable; ERR_INVALID: arguments too long, or no format the system can
  * execute; ERR_UNAVAILABLE: no resources.
@@ -88,11 +91,12 @@ int proc_family_signal(struct proc_family *f, int signo);
 void proc_family_close(struct proc_family *f);
 
 /*
- * Whether adopted children (not started with proc_start) exist at all, which
- * costs one system call. Without any, a family whose children have ended is
- * gone: proc_family_signal need not be asked.
+ * The cheap proof that nothing of f is alive: its children have ended, and
+ * nothing was adopted since (no children that proc_start did not start). It
+ * costs one system call for all that have ended together. False proves
+ * nothing: ask proc_family_signal then.
  */
-bool proc_has_adopted(struct proc_set *s);
+bool proc_family_gone(struct proc_family *f);
 
 /* A pipe, close-on-exec on both ends, our reading end non-blocking. */
 int proc_pipe(int *ours, int *theirs, struct err *e);

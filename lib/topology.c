@@ -55,6 +55,7 @@ static const struct consumer_row consumers[] = {
     {"TASKS_IN", "ledger", "", PENDING_ONE},
     {"TASKS", "ledger", "", PENDING_ONE},
     {"RESULTS", "reaper", "", PENDING_ONE},
+    {"RESULTS", "gateway_folder", "results.*.folder", PENDING_ONE},
     {"KV_control", "ledger", SUBJECT_CANCEL_ALL, PENDING_ONE},
 };
 

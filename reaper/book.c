@@ -4,6 +4,7 @@
 #include "lib/log.h"
 #include "lib/str.h"
 #include "lib/subject.h"
+#include "reaper/sheet.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,11 +21,10 @@ struct book {
     struct store *store;
     struct position positions[CONSUMERS_MAX]; /* of the transaction */
     size_t n_positions;
-    struct mem_pool *pool; /* of one entry */
-    struct str body, more; /* encoded parts of it */
+    struct sheet *sheet;   /* the rows of the transaction */
+    struct mem_pool *pool; /* the sheet's */
+    struct str body;       /* of what is being encoded */
     struct book_news news;
-    char (*batches)[TASK_ID_SIZE];
-    size_t cap_batches;
 };
 
 struct book *
@@ -33,7 +33,8 @@ book_new(struct store *s)
     struct book *b = MEM_NEW(struct book);
 
     b->store = s;
-    b->pool = mem_pool_new();
+    b->sheet = sheet_new(s);
+    b->pool = sheet_pool(b->sheet);
     return b;
 }
 
@@ -42,18 +43,16 @@ book_free(struct book *b)
 {
     if (!b)
         return;
-    mem_pool_free(b->pool);
+    sheet_free(b->sheet);
     str_free(&b->body);
-    str_free(&b->more);
-    mem_free(b->batches);
     mem_free(b);
 }
 
 int
 book_begin(struct book *b, struct err *e)
 {
-    b->news = (struct book_news){0};
     b->n_positions = 0;
+    sheet_begin(b->sheet);
     return store_begin(b->store, e);
 }
 
@@ -61,17 +60,21 @@ int
 book_commit(struct book *b, struct err *e)
 {
     enum { KEEP = 256 * 1024 };
-    int rc = 0;
+    const struct sheet_news *news = sheet_news(b->sheet);
+    int rc = sheet_write(b->sheet, e);
 
     for (size_t i = 0; i < b->n_positions && rc == 0; i++)
         rc = store_position(b->store, b->positions[i].consumer,
                             b->positions[i].seq, e);
     if (rc == 0)
         rc = store_commit(b->store, e);
-    mem_pool_reset(b->pool);
     if (b->body.cap > KEEP)
         str_free(&b->body);
-    b->news.batches = (const char(*)[TASK_ID_SIZE])b->batches;
+    b->news = (struct book_news){.due = news->due,
+                                 .parked = news->parked,
+                                 .batches =
+                                     (const char(*)[TASK_ID_SIZE])news->batches,
+                                 .n_batches = news->n_batches};
     return rc;
 }
 
@@ -83,65 +86,6 @@ book_news(const struct book *b)
 
 /* --- rows ----------------------------------------------------------------- */
 
-static void
-remember_batch(struct book *b, const char *id)
-{
-    for (size_t i = 0; i < b->news.n_batches; i++)
-        if (strcmp(b->batches[i], id) == 0)
-            return;
-    if (b->news.n_batches == b->cap_batches) {
-        b->cap_batches = b->cap_batches ? b->cap_batches * 2 : 8;
-        b->batches =
-            mem_resize(b->batches, b->cap_batches * sizeof *b->batches);
-    }
-    (void)str_copy(b->batches[b->news.n_batches++], TASK_ID_SIZE, id);
-}
-
-static int
-add_to_batch(struct book *b, const char *id, const struct task_state *before,
-             const struct task_state *after, struct err *e)
-{
-    struct batch_state batch;
-    int rc;
-
-    if (!subject_token_ok(id))
-        return 0;
-    rc = store_batch(b->store, id, b->pool, &batch, e);
-    if (rc < 0)
-        return -1;
-    if (rc == 0)
-        fold_batch_init(&batch, id);
-    fold_batch(&batch, before, after);
-    if (batch.report_due)
-        b->news.due = true;
-    if (state_is_terminal(after->state))
-        remember_batch(b, id);
-    return store_put_batch(b->store, &batch, e);
-}
-
-/* Writes the row and all that follows from the step it made. */
-static int
-put(struct book *b, const struct task_state *before, struct task_state *after,
-    const struct attempt *a, struct err *e)
-{
-    if (store_put_task(b->store, after, e) < 0)
-        return -1;
-    if (a->changed && store_put_attempt(b->store, after->n, a, e) < 0)
-        return -1;
-    fold_counts(before, after, store_count, b->store);
-    if (*before->batch && strcmp(before->batch, after->batch) != 0 &&
-        add_to_batch(b, before->batch, before, after, e) < 0)
-        return -1;
-    if (*after->batch && add_to_batch(b, after->batch, before, after, e) < 0)
-        return -1;
-    if (after->report_due)
-        b->news.due = true;
-    if (after->state == STATE_BLOCKED || state_is_terminal(after->state) ||
-        after->cancel_at_ms)
-        b->news.parked = true;
-    return 0;
-}
-
 /* Whether the result an entry brought is what its row tells of. */
 static bool
 is_outcome(const struct task_state *s, const struct result *r)
@@ -151,38 +95,32 @@ is_outcome(const struct task_state *s, const struct result *r)
            s->state == r->state;
 }
 
-static int
-load(struct book *b, const char *id, struct task_state *out, struct err *e)
-{
-    int rc = store_task(b->store, id, b->pool, out, e);
-
-    if (rc == 0)
-        fold_init(out, id);
-    return rc < 0 ? -1 : 0;
-}
-
 /* Folds ev into the row of id. */
 static int
 apply(struct book *b, struct entry *entry, const char *id,
       const struct event *ev, struct err *e)
 {
-    struct task_state row, before;
-    struct attempt a = {0};
+    struct sheet_attempt *a = NULL;
+    struct sheet_row *r;
+    bool was_over;
 
-    if (load(b, id, &row, e) < 0)
+    if (sheet_row(b->sheet, id, &r, e) < 0)
         return -1;
-    before = row;
     if (ev->kind == EVENT_RESULT &&
-        store_attempt(b->store, row.n, ev->result->attempt, ev->result->fence,
-                      b->pool, &a, e) < 0)
+        sheet_attempt(b->sheet, r, ev->result->attempt, ev->result->fence, &a,
+                      e) < 0)
         return -1;
-    if (fold(&row, &a, ev) && put(b, &before, &row, &a, e) < 0)
-        return -1;
+    was_over = state_is_terminal(r->row.state);
+    if (a)
+        a->attempt.changed = false;
+    if (fold(&r->row, a ? &a->attempt : NULL, ev))
+        r->changed_by |= 1u << ev->kind;
+    if (a && a->attempt.changed)
+        a->changed = a->attempt.known = true;
     (void)str_copy(entry->id, sizeof entry->id, id);
     /* Told again to those who may have missed it, if it came again. */
-    if (ev->kind == EVENT_RESULT && is_outcome(&row, ev->result))
-        entry->ended =
-            !state_is_terminal(before.state) || entry->msg->delivered > 1;
+    if (ev->kind == EVENT_RESULT && is_outcome(&r->row, ev->result))
+        entry->ended = !was_over || entry->msg->delivered > 1;
     return 0;
 }
 
@@ -208,10 +146,17 @@ set_aside(struct book *b, const struct entry *entry, const char *name,
     return store_quarantine(b->store, &q, name, e);
 }
 
+/* Encoded anew, for as long as the row is in hand. */
 static struct bytes
-bytes_of(const struct str *s)
+encoded(struct book *b, enum codec_type type, const void *msg)
 {
-    return (struct bytes){(const uint8_t *)str_text(s), s->len};
+    uint8_t *copy;
+
+    str_reset(&b->body);
+    codec_encode(type, msg, &b->body);
+    copy = mem_pool_alloc(b->pool, b->body.len);
+    memcpy(copy, str_text(&b->body), b->body.len);
+    return (struct bytes){copy, b->body.len};
 }
 
 /* --- submissions ---------------------------------------------------------- */
@@ -236,10 +181,8 @@ take_task(struct book *b, const struct task *t, struct event *ev)
 {
     char *command = mem_pool_alloc(b->pool, COMMAND_SIZE);
 
-    str_reset(&b->body);
-    codec_encode(CODEC_TASK, t, &b->body);
     ev->task = t;
-    ev->task_bytes = bytes_of(&b->body);
+    ev->task_bytes = encoded(b, CODEC_TASK, t);
     ev->command = task_summary(t, command, COMMAND_SIZE);
 }
 
@@ -275,10 +218,8 @@ enter_routed(struct book *b, struct entry *entry, struct event *ev,
     if (!subject_token_ok(routed.task->id))
         return set_aside(b, entry, "malformed", "its task has no id", true, e);
     take_task(b, routed.task, ev);
-    str_reset(&b->more);
-    codec_encode(CODEC_DECISION, routed.decision, &b->more);
     ev->decision = routed.decision;
-    ev->decision_bytes = bytes_of(&b->more);
+    ev->decision_bytes = encoded(b, CODEC_DECISION, routed.decision);
     ev->drive = routed.drive;
     return apply(b, entry, routed.task->id, ev, e);
 }
@@ -327,22 +268,21 @@ static int
 fault_of(struct book *b, const struct entry *entry, const struct result *r,
          const char **out, struct err *e)
 {
-    struct task_state row;
-    struct attempt a;
+    struct sheet_row *row;
+    struct sheet_attempt *a;
 
     *out = NULL;
     if (entry->trust == TRUST_CLAIM || entry->trust == TRUST_AGED ||
         entry->trust == TRUST_STALE)
         return 0;
-    if (load(b, r->task, &row, e) < 0 ||
-        store_attempt(b->store, row.n, r->attempt, r->fence, b->pool, &a, e) <
-            0)
+    if (sheet_row(b->sheet, r->task, &row, e) < 0 ||
+        sheet_attempt(b->sheet, row, r->attempt, r->fence, &a, e) < 0)
         return -1;
-    if (a.known)
+    if (a->attempt.known)
         return 0;
     if (entry->trust == TRUST_REFUSED)
         *out = entry->reason;
-    else if (state_is_terminal(row.state))
+    else if (state_is_terminal(row->row.state))
         *out = "the task was over";
     else
         *out = inside_fault(r);
@@ -397,7 +337,8 @@ book_enter(struct book *b, struct entry *entry, struct err *e)
                        .seq = entry->msg->seq,
                        .at_ms = entry->msg->stored_at_ms};
 
-    mem_pool_reset(b->pool);
+    if (sheet_is_full(b->sheet) && sheet_write(b->sheet, e) < 0)
+        return -1;
     advance(b, entry->consumer, entry->msg->seq);
     switch (entry->kind) {
     case EVENT_ACCEPTED:

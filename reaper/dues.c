@@ -182,21 +182,30 @@ put_batch_report(struct dues *d, const struct report_batch *b, const char *name,
     return rc;
 }
 
+/* More tasks came with its id than it should have. */
+static bool
+has_open(const struct batch *b)
+{
+    return b->accepted > b->succeeded + b->failed + b->cancelled;
+}
+
 static int
 write_batch(struct dues *d, int64_t n, const struct batch_state *row,
             struct err *e)
 {
-    const uint32_t any = (1u << STATE_COUNT) - 1;
-    uint32_t failed = 0;
+    uint32_t over = 0, failed;
     struct report_batch b = {.batch = &row->b};
     const struct task_state **all, **bad;
     const char *name, *path;
     int n_all, n_bad;
 
     for (int s = 1; s < STATE_COUNT; s++)
-        if (state_is_terminal((enum state)s) && s != STATE_SUCCEEDED)
-            failed |= 1u << s;
-    n_all = members(d, row->b.id, any, MEMBERS_MAX, &all, e);
+        if (state_is_terminal((enum state)s))
+            over |= 1u << s;
+    failed = over & ~(1u << STATE_SUCCEEDED);
+    /* Members that are open take a look at every one: seldom there are any. */
+    n_all = members(d, row->b.id, has_open(&row->b) ? ~0u : over, MEMBERS_MAX,
+                    &all, e);
     n_bad =
         n_all < 0 ? -1 : members(d, row->b.id, failed, FAILURES_MAX, &bad, e);
     name = n_bad < 0 ? NULL : name_of(d, true, row->b.name, row->b.id, e);

@@ -407,7 +407,7 @@ blocked_row(struct park *p, struct task_state *row, struct err *e)
      * the task on its lane. */
     if (!row->released) {
         row->released = true;
-        if (store_put_task(p->store, row, e) < 0)
+        if (store_put_task(p->store, row, STORE_WHOLE, e) < 0)
             return -1;
     }
     release(p, row, &t);

@@ -26,7 +26,9 @@
 enum {
     FLUSH_MOST = 512,       /* messages in one transaction */
     REBUILD_MS = 200,       /* between looks at how far a rebuild is */
-    LINGER_MS = 4,          /* nobody waits for these: let more come */
+    LINGER_MS = 25,         /* nobody waits for these: let more come */
+    SPACE_MS = 20,          /* between commits, under load */
+    BURST = 25,             /* commits an idle ledger makes at once */
     WINDOW = 512,           /* messages in hand, per consumer */
     TRIM_MS = 2000,         /* of quiet, before memory is given back */
     DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
@@ -68,6 +70,7 @@ struct reaper {
     size_t n_queue, cap_queue;
     struct loop_timer *flush;
     int64_t flush_at; /* 0: the timer does not run */
+    int64_t paced_at; /* when the commits made so far are paid for */
     struct loop_timer *trim;
     struct loop_timer *deadline;
     struct loop_timer *rebuild_timer;
@@ -110,6 +113,44 @@ flush_within(struct reaper *r, int64_t ms)
     loop_timer_again(r->flush, ms, 0);
 }
 
+/*
+ * How long a result may wait for others. A commit costs a sync of the disk,
+ * however little it holds: single results are committed at once, a stream of
+ * them SPACE_MS apart, so that the ledger's work grows with the tasks and not
+ * with how finely they trickle in.
+ */
+static int64_t
+pace_ms(const struct reaper *r)
+{
+    int64_t wait = r->paced_at - loop_now_ms();
+
+    return wait > 0 ? wait : 0;
+}
+
+/* A commit was made. */
+static void
+pace(struct reaper *r)
+{
+    int64_t now = loop_now_ms(), least = now - (BURST - 1) * SPACE_MS;
+
+    r->paced_at = (r->paced_at > least ? r->paced_at : least) + SPACE_MS;
+}
+
+/*
+ * Somebody waits for results and cancels. Submissions and decisions go along
+ * with them, or after a while: a short task is then written once, from its
+ * submission to its end.
+ */
+static int64_t
+wait_ms(const struct reaper *r, enum event_kind kind)
+{
+    if (r->n_queue >= FLUSH_MOST)
+        return 0;
+    if (kind == EVENT_RESULT || kind == EVENT_CANCEL)
+        return pace_ms(r);
+    return LINGER_MS;
+}
+
 static struct entry *
 enqueue(struct reaper *r, const struct source *s, struct bus_msg *m)
 {
@@ -122,12 +163,7 @@ enqueue(struct reaper *r, const struct source *s, struct bus_msg *m)
     entry = &r->queue[r->n_queue++];
     *entry = (struct entry){
         .kind = s->kind, .stream = s->stream, .consumer = s->name, .msg = m};
-    /* Somebody waits for results and cancels; submissions and decisions go
-     * along with them, or shortly after. */
-    flush_within(r, s->kind == EVENT_RESULT || s->kind == EVENT_CANCEL ||
-                            r->n_queue >= FLUSH_MOST
-                        ? 0
-                        : LINGER_MS);
+    flush_within(r, wait_ms(r, s->kind));
     return entry;
 }
 
@@ -269,6 +305,7 @@ flush_some(struct reaper *r)
         return false;
     }
     CRASH_POINT("reaper.after_commit");
+    pace(r);
     tell(r, n);
     for (size_t i = 0; i < n; i++)
         bus_msg_done(r->queue[i].msg);
@@ -304,7 +341,10 @@ on_flush(void *ctx)
 static void
 on_quiet(void *ctx)
 {
-    (void)ctx;
+    struct reaper *r = ctx;
+
+    if (!r->failed)
+        store_quiet(r->store);
     mem_trim();
 }
 

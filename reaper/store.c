@@ -79,8 +79,24 @@ static const char schema_2[] =
     " name TEXT PRIMARY KEY, created TEXT NOT NULL, lost_at INTEGER NOT NULL,"
     " sweep INTEGER NOT NULL) WITHOUT ROWID;";
 
+/* Less to write per task: attempts in one tree instead of two, and members of
+ * a batch are only sought once they are over. The sign before state keeps the
+ * planner from taking the condition for a range to be walked. */
+static const char schema_3[] =
+    "CREATE TABLE attempts_3("
+    " task INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+    " fence INTEGER NOT NULL, final INTEGER, again INTEGER, at INTEGER,"
+    " result BLOB, PRIMARY KEY(task, attempt, fence)) WITHOUT ROWID;"
+    "INSERT INTO attempts_3 SELECT task, attempt, fence, final, again, at,"
+    " result FROM attempts ORDER BY task, attempt, fence;"
+    "DROP TABLE attempts;"
+    "ALTER TABLE attempts_3 RENAME TO attempts;"
+    "DROP INDEX tasks_member;"
+    "CREATE INDEX tasks_member ON tasks(batch, state, batch_index)"
+    " WHERE batch <> '' AND +state >= 8;";
+
 /* Each leads from the version before to the next. */
-static const char *const schemas[] = {schema_1, schema_2};
+static const char *const schemas[] = {schema_1, schema_2, schema_3};
 enum { VERSION = sizeof schemas / sizeof *schemas };
 
 /* In the order of load_task and bind_task. */
@@ -106,14 +122,15 @@ static const char *const sql[Q_COUNT_OF] = {
     [Q_ROLLBACK] = "ROLLBACK",
     [Q_TASK] = "SELECT " TASK_COLUMNS " FROM tasks WHERE id = ?1",
     [Q_TASK_AT] = "SELECT " TASK_COLUMNS " FROM tasks WHERE n = ?1",
-    [Q_TASK_PUT] =
+    [Q_TASK_ADD] =
         "INSERT INTO tasks(" TASK_COLUMNS ") VALUES("
         "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, "
         "?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, "
         "?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, "
-        "?42, ?43, ?44, ?45, ?46, ?47, ?48, ?49, ?50) ON CONFLICT(n) DO UPDATE "
-        "SET "
-        "state = ?3, task_from = ?4, name = ?5, source = ?6, command = ?7, "
+        "?42, ?43, ?44, ?45, ?46, ?47, ?48, ?49, ?50)",
+    [Q_TASK_PUT] =
+        "UPDATE tasks SET state = ?3, "
+        "task_from = ?4, name = ?5, source = ?6, command = ?7, "
         "report_path = ?8, batch = ?9, batch_name = ?10, batch_index = ?11, "
         "batch_size = ?12, submitted_at = ?13, accepted_at = ?14, "
         "accepted_seq = ?15, gate = ?16, ungated = ?17, routed = ?18, "
@@ -125,7 +142,17 @@ static const char *const sql[Q_COUNT_OF] = {
         "retry_at = ?38, attempts = ?39, finals = ?40, released = ?41, "
         "report_due = ?42, report = ?43, task = ?44, decision = ?45, "
         "drives = ?46, resubmits = ?47, in_at = ?48, in_seq = ?49, "
-        "routed_task = ?50",
+        "routed_task = ?50 WHERE n = ?1",
+    [Q_TASK_ROUTED] =
+        "UPDATE tasks SET state = ?2, routed = ?3, drive = ?4, "
+        "routed_at = ?5, routed_seq = ?6, backend = ?7, lane = ?8, "
+        "report_due = ?9, decision = ?10, routed_task = ?11 WHERE n = ?1",
+    [Q_TASK_ENDED] =
+        "UPDATE tasks SET state = ?2, has_result = ?3, final = ?4, "
+        "again = ?5, result_attempt = ?6, result_fence = ?7, exit_code = ?8, "
+        "failed_step = ?9, reason = ?10, worker = ?11, started_at = ?12, "
+        "finished_at = ?13, retry_at = ?14, attempts = ?15, finals = ?16, "
+        "report_due = ?17 WHERE n = ?1",
     [Q_TASK_STATE] = "SELECT state FROM tasks WHERE id = ?1",
     [Q_ATTEMPT] = "SELECT " ATTEMPT_COLUMNS " FROM attempts "
                   "WHERE task = ?1 AND attempt = ?2 AND fence = ?3",
@@ -166,7 +193,11 @@ static const char *const sql[Q_COUNT_OF] = {
         "AND (?4 >> state) & 1 ORDER BY n DESC LIMIT ?2",
     [Q_MEMBERS] = "SELECT n, batch_index FROM tasks "
                   "WHERE batch = ?1 AND batch <> '' AND state = ?2 "
-                  "ORDER BY batch_index, id LIMIT ?3",
+                  "AND +state >= 8 ORDER BY batch_index, id LIMIT ?3",
+    [Q_MEMBERS_OPEN] = "SELECT n, batch_index FROM tasks "
+                       "WHERE batch = ?1 AND batch <> '' "
+                       "AND (?2 >> state) & 1 AND state < 8 "
+                       "ORDER BY batch_index, id LIMIT ?3",
     [Q_LAST] = "SELECT id FROM tasks WHERE state <> 1 ORDER BY n DESC LIMIT 1",
     [Q_BY_NAME] = "SELECT id FROM tasks WHERE name = ?1 AND name <> '' "
                   "ORDER BY accepted_at DESC, accepted_seq DESC LIMIT 1",
@@ -398,7 +429,8 @@ store_open(struct store **out, const char *path, struct err *e)
         (void)sqlite3_busy_timeout(s->db, BUSY_MS);
         rc = exec(s,
                   "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                  "PRAGMA cache_size = -1024; PRAGMA mmap_size = 0;"
+                  "PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;"
+                  "PRAGMA wal_autocheckpoint = 2000;"
                   "PRAGMA temp_store = MEMORY;"
                   "PRAGMA journal_size_limit = 8388608;",
                   e);
@@ -485,4 +517,13 @@ store_rollback(struct store *s)
     s->n_counts = 0;
     if (!sqlite3_get_autocommit(s->db))
         (void)store_run(s, Q_ROLLBACK, &e);
+}
+
+void
+store_quiet(struct store *s)
+{
+    /* A failure here is met again, and told, by the next commit. */
+    (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE,
+                                    NULL, NULL);
+    (void)sqlite3_db_release_memory(s->db);
 }

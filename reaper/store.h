@@ -36,6 +36,9 @@ void store_close(struct store *s); /* NULL is fine */
 int store_begin(struct store *s, struct err *e);
 int store_commit(struct store *s, struct err *e);
 void store_rollback(struct store *s);
+/* Nothing happens at the moment: moves what was committed from the log into
+ * the file, and gives back memory. */
+void store_quiet(struct store *s);
 
 /* --- rows ----------------------------------------------------------------- */
 
@@ -44,8 +47,19 @@ int store_task(struct store *s, const char *id, struct mem_pool *pool,
                struct task_state *out, struct err *e);
 int store_task_at(struct store *s, int64_t n, struct mem_pool *pool,
                   struct task_state *out, struct err *e);
-/* Inserts, if row->n is 0 (and sets it), or updates. */
-int store_put_task(struct store *s, struct task_state *row, struct err *e);
+/* What of a row is to be written; of a new one always all. */
+enum store_part {
+    STORE_WHOLE,
+    STORE_ROUTING, /* state, decision and what fold_routed sets beside the
+                      submission */
+    STORE_OUTCOME, /* state, and what fold_result sets beside backend, lane and
+                      batch */
+};
+
+/* Inserts, if row->n is 0 (and sets it), or updates. An update of a part is
+ * cheaper by the indexes that it leaves alone. */
+int store_put_task(struct store *s, struct task_state *row,
+                   enum store_part part, struct err *e);
 /* The state alone; STATE_UNSPECIFIED if there is no such task. */
 int store_state(struct store *s, const char *id, enum state *out,
                 struct err *e);

@@ -241,30 +241,44 @@ by_index(const void *a, const void *b)
     return (x->n > y->n) - (x->n < y->n);
 }
 
+/* Appends the first of one kind to all, which has room, and keeps the first of
+ * all; -1: error. */
+static int
+add_members(struct store *s, enum statement which, const char *batch,
+            int64_t states, unsigned limit, struct member *all, size_t *n,
+            struct err *e)
+{
+    sqlite3_stmt *q = s->q[which];
+    int rc;
+
+    store_bind_text(s, which, 1, batch);
+    store_bind_int(s, which, 2, states);
+    store_bind_int(s, which, 3, limit);
+    while ((rc = store_step(s, which, e)) > 0)
+        all[(*n)++] = (struct member){sqlite3_column_int64(q, 0),
+                                      sqlite3_column_int64(q, 1)};
+    store_done(s, which);
+    qsort(all, *n, sizeof *all, by_index);
+    if (*n > limit)
+        *n = limit;
+    return rc;
+}
+
 int
 store_members(struct store *s, const char *batch, uint32_t states,
               unsigned limit, struct mem_pool *pool, int64_t **out,
               struct err *e)
 {
     struct member *all = mem_alloc(2 * (size_t)limit * sizeof *all);
-    sqlite3_stmt *q = s->q[Q_MEMBERS];
+    uint32_t open = states & ((1u << STATE_SUCCEEDED) - 1);
     size_t n = 0;
     int rc = 0;
 
-    for (int state = 1; state < STATE_COUNT && rc >= 0; state++) {
-        if (!(states >> state & 1))
-            continue;
-        store_bind_text(s, Q_MEMBERS, 1, batch);
-        store_bind_int(s, Q_MEMBERS, 2, state);
-        store_bind_int(s, Q_MEMBERS, 3, limit);
-        while ((rc = store_step(s, Q_MEMBERS, e)) > 0)
-            all[n++] = (struct member){sqlite3_column_int64(q, 0),
-                                       sqlite3_column_int64(q, 1)};
-        store_done(s, Q_MEMBERS);
-        qsort(all, n, sizeof *all, by_index);
-        if (n > limit)
-            n = limit;
-    }
+    if (open)
+        rc = add_members(s, Q_MEMBERS_OPEN, batch, open, limit, all, &n, e);
+    for (int state = STATE_SUCCEEDED; state < STATE_COUNT && rc >= 0; state++)
+        if (states >> state & 1)
+            rc = add_members(s, Q_MEMBERS, batch, state, limit, all, &n, e);
     *out = mem_pool_alloc(pool, n * sizeof **out);
     for (size_t i = 0; i < n; i++)
         (*out)[i] = all[i].n;

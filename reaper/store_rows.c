@@ -92,18 +92,21 @@ load_task(sqlite3_stmt *q, struct mem_pool *pool, struct task_state *out)
 #undef TEXT
 }
 
+/* The macros bind what stands in the order of the statement's parameters. */
+#define INT(V) store_bind_int(s, which, i++, (int64_t)(V))
+#define TEXT(V) store_bind_text(s, which, i++, (V))
+#define BYTES(V) bind_bytes(s, which, i++, (V))
+
 static void
-bind_task(struct store *s, const struct task_state *r)
+bind_task(struct store *s, enum statement which, const struct task_state *r)
 {
     int i = 1;
 
-#define INT(V) store_bind_int(s, Q_TASK_PUT, i++, (int64_t)(V))
-#define TEXT(V) store_bind_text(s, Q_TASK_PUT, i++, (V))
     if (r->n)
         INT(r->n);
     else
-        i++; /* NULL: the next free number */
-    TEXT(r->id);
+        i++;     /* NULL: the next free number */
+    TEXT(r->id); /* which an update leaves */
     INT(r->state);
     INT(r->task_from);
     TEXT(r->name);
@@ -145,16 +148,60 @@ bind_task(struct store *s, const struct task_state *r)
     INT(r->released);
     INT(r->report_due);
     TEXT(r->report);
-    bind_bytes(s, Q_TASK_PUT, i++, r->task);
-    bind_bytes(s, Q_TASK_PUT, i++, r->decision);
+    BYTES(r->task);
+    BYTES(r->decision);
     INT(r->drives);
     INT(r->resubmits);
     INT(r->in_at_ms);
     INT(r->in_seq);
-    bind_bytes(s, Q_TASK_PUT, i++, r->routed_task);
+    BYTES(r->routed_task);
+}
+
+static void
+bind_routing(struct store *s, enum statement which, const struct task_state *r)
+{
+    int i = 1;
+
+    INT(r->n);
+    INT(r->state);
+    INT(r->routed);
+    INT(r->drive);
+    INT(r->routed_at_ms);
+    INT(r->routed_seq);
+    TEXT(r->backend);
+    TEXT(r->lane);
+    INT(r->report_due);
+    BYTES(r->decision);
+    BYTES(r->routed_task);
+}
+
+static void
+bind_outcome(struct store *s, enum statement which, const struct task_state *r)
+{
+    int i = 1;
+
+    INT(r->n);
+    INT(r->state);
+    INT(r->has_result);
+    INT(r->final);
+    INT(r->again);
+    INT(r->result_attempt);
+    INT(r->result_fence);
+    INT(r->exit_code);
+    INT(r->failed_step);
+    TEXT(r->reason);
+    TEXT(r->worker);
+    INT(r->started_at_ms);
+    INT(r->finished_at_ms);
+    INT(r->retry_at_ms);
+    INT(r->attempts);
+    INT(r->finals);
+    INT(r->report_due);
+}
+
 #undef INT
 #undef TEXT
-}
+#undef BYTES
 
 static int
 read_task(struct store *s, enum statement which, struct mem_pool *pool,
@@ -185,13 +232,27 @@ store_task_at(struct store *s, int64_t n, struct mem_pool *pool,
 }
 
 int
-store_put_task(struct store *s, struct task_state *row, struct err *e)
+store_put_task(struct store *s, struct task_state *row, enum store_part part,
+               struct err *e)
 {
-    bind_task(s, row);
-    if (store_run(s, Q_TASK_PUT, e) < 0)
+    static const struct {
+        enum statement which;
+        void (*bind)(struct store *s, enum statement which,
+                     const struct task_state *row);
+    } puts[] = {
+        [STORE_WHOLE] = {Q_TASK_PUT, bind_task},
+        [STORE_ROUTING] = {Q_TASK_ROUTED, bind_routing},
+        [STORE_OUTCOME] = {Q_TASK_ENDED, bind_outcome},
+    };
+
+    if (row->n) {
+        puts[part].bind(s, puts[part].which, row);
+        return store_run(s, puts[part].which, e);
+    }
+    bind_task(s, Q_TASK_ADD, row);
+    if (store_run(s, Q_TASK_ADD, e) < 0)
         return -1;
-    if (!row->n)
-        row->n = sqlite3_last_insert_rowid(s->db);
+    row->n = sqlite3_last_insert_rowid(s->db);
     return 0;
 }
 

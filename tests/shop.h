@@ -32,7 +32,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 25000, RESULTS_MAX = 64, LEASE_MS = 1500 };
+enum { PATIENCE_MS = 25000, RESULTS_MAX = 256, LEASE_MS = 1500 };
 
 static struct broker *broker;
 static struct loop *loop;
@@ -133,16 +133,15 @@ struct shop {
 
 static char *lanes[] = {(char[]){"default"}, NULL};
 
+/* A shop of that name; both texts must outlive it. */
 static inline void
-open_shop(struct shop *s, int64_t slots)
+open_shop_in(struct shop *s, char *name, char *dir, int64_t slots)
 {
-    static char name[] = "w1";
     struct err e;
 
-    (void)snprintf(state_dir, sizeof state_dir, "%s/state", folder);
     *s = (struct shop){.conf = {.bus = bus_conf(),
                                 .name = name,
-                                .state_dir = state_dir,
+                                .state_dir = dir,
                                 .lanes = lanes,
                                 .slots = slots,
                                 .lease_ms = LEASE_MS,
@@ -150,12 +149,21 @@ open_shop(struct shop *s, int64_t slots)
                                 .drain_timeout_ms = 60000,
                                 .output_head = 65536,
                                 .output_tail = 65536}};
-    if (worker_home_open(&s->home, name, state_dir, &e) < 0 ||
+    if (worker_home_open(&s->home, name, dir, &e) < 0 ||
         bus_open(&s->bus, loop, &s->conf.bus, "worker-local", PATIENCE_MS, &e) <
             0 ||
         worker_open(&s->worker, s->bus, loop, &s->conf, s->home,
                     &local_executor, local, &e) < 0)
         fail_msg("%s", e.msg);
+}
+
+static inline void
+open_shop(struct shop *s, int64_t slots)
+{
+    static char name[] = "w1";
+
+    (void)snprintf(state_dir, sizeof state_dir, "%s/state", folder);
+    open_shop_in(s, name, state_dir, slots);
 }
 
 static inline void

@@ -33,7 +33,7 @@ add(struct ledger *l, const char *id, const char *script, int64_t at_ms,
     if (routed)
         row.decision = encoded(l, CODEC_DECISION, &d);
     if (store_begin(l->store, &e) < 0 ||
-        store_put_task(l->store, &row, &e) < 0 ||
+        store_put_task(l->store, &row, STORE_WHOLE, &e) < 0 ||
         store_commit(l->store, &e) < 0)
         fail_msg("%s", e.msg);
 }

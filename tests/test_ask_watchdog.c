@@ -24,7 +24,8 @@ add(struct ledger *l, const char *id, const char *backend, const char *lane,
     row.backend = backend;
     row.lane = lane;
     (void)snprintf(scope, sizeof scope, "%s.%s", backend, lane);
-    if (store_begin(l->store, &e) < 0 || store_put_task(l->store, &row, &e) < 0)
+    if (store_begin(l->store, &e) < 0 ||
+        store_put_task(l->store, &row, STORE_WHOLE, &e) < 0)
         fail_msg("%s", e.msg);
     store_count(l->store, scope, "tasks", 1);
     store_count(l->store, scope, state_name(state), 1);

@@ -1,66 +1,32 @@
-#include "gateways/formats/formats.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static struct mem_pool *pool;
+#include "tests/formats_fixture.h"
 
 static int
 read_text(const char *text, struct import *in, struct err *e)
 {
-    *e = (struct err){0};
-    return formats_read("q/job.json", text, strlen(text), pool, in, e);
+    return read_as("q/job.json", text, in, e);
 }
 
 /* The one task of a text that must be accepted. */
 static const struct task *
 accept(const char *text, struct import *in)
 {
-    struct err e;
+    const struct task *t = accept_as("q/job.json", text, in);
 
-    if (read_text(text, in, &e) < 0)
-        fail_msg("%s", e.msg);
     assert_int_equal(in->n_tasks, 1);
-    return in->tasks;
+    return t;
 }
 
 static void
 refuse(const char *text, const char *want)
 {
-    struct import in;
-    struct err e;
-
-    assert_int_equal(read_text(text, &in, &e), -1);
-    assert_int_equal(e.code, ERR_INVALID);
-    if (strcmp(e.msg, want) != 0)
-        fail_msg("\n%s\ninstead of\n%s", e.msg, want);
-    assert_int_equal(in.n_tasks, 0);
+    refuse_as("q/job.json", text, want);
 }
-
-static const char seed_2[] =
-    "{\n"
-    "  \"id\": \"2025-11-XX-001\",\n"
-    "  \"kind\": \"run_shell\",\n"
-    "  \"workdir\": \"/workspace/vpm-mini\",\n"
-    "  \"script\": [\n"
-    "    \"git pull --ff-only\",\n"
-    "    \"pytest tests/smoke/test_foo.py\"\n"
-    "  ],\n"
-    "  \"dod\": \"exit_code == 0\",\n"
-    "  \"report_path\": \"reports/jobs/2025-11-XX-001.out\"\n"
-    "}\n";
 
 static void
 seed_2s_job_becomes_a_task(void **state)
 {
     struct import in;
-    const struct task *t = accept(seed_2, &in);
+    const struct task *t = accept_seed("2-job.json", &in);
 
     (void)state;
     assert_string_equal(in.format, "job.json");
@@ -71,7 +37,7 @@ seed_2s_job_becomes_a_task(void **state)
     assert_string_equal(t->dod, "exit_code == 0");
     assert_string_equal(t->report_path, "reports/jobs/2025-11-XX-001.out");
     assert_string_equal(t->format, "job.json");
-    assert_string_equal(t->origin, "q/job.json");
+    assert_string_equal(t->origin, "2-job.json");
     assert_int_equal(t->n_steps, 2);
     assert_string_equal(t->steps[0].name, "1");
     assert_int_equal(t->steps[0].kind, STEP_SHELL);
@@ -106,11 +72,13 @@ unknown_keys_are_warned_of_with_their_line(void **state)
                  " \"kind\": \"run_shell\",\n"
                  " \"colour\": {\"kind\": 1},\n \"owner\": null}",
                  &in);
-    assert_int_equal(in.n_warnings, 2);
-    assert_string_equal(in.warnings[0],
-                        "q/job.json:3: colour: unknown key, ignored");
-    assert_string_equal(in.warnings[1],
-                        "q/job.json:4: owner: unknown key, ignored");
+    expect_warnings(&in, WARNINGS("q/job.json:3:2: colour: unknown key, "
+                                  "ignored",
+                                  "q/job.json:4:2: owner: unknown key, kept as "
+                                  "a tag"));
+    assert_int_equal(in.tasks->n_tags, 1);
+    assert_string_equal(in.tasks->tags[0].key, "owner");
+    assert_string_equal(in.tasks->tags[0].value, "");
 }
 
 static void
@@ -118,24 +86,25 @@ mistakes_in_a_job_name_line_key_and_remedy(void **state)
 {
     (void)state;
     refuse("{\"kind\": \"run_shell\"}",
-           "q/job.json: script: missing; write a list of shell commands");
+           "q/job.json:1:1: script: missing; write a list of shell commands");
     refuse("{\n\"script\": []}",
-           "q/job.json:2: script: missing; write a list of shell commands");
-    refuse("{\"script\": 3}", "q/job.json:1: script: expected a list of shell "
-                              "commands, found a number");
+           "q/job.json:2:11: script: empty; write what to run");
+    refuse("{\"script\": 3}",
+           "q/job.json:1:12: script: expected a list of shell "
+           "commands, found a number");
     refuse("{\n\n\"script\": [\"a\", {}]}",
-           "q/job.json:3: script[1]: expected text, found an object");
+           "q/job.json:3:17: script[1]: expected text, found an object");
     refuse("{\"script\": [\"a\", \" \"]}",
-           "q/job.json:1: script[1]: empty; write a shell command");
+           "q/job.json:1:18: script[1]: empty; write what it is to run");
     refuse("{\"script\": [\"a\"],\n\"kind\": \"run_python\"}",
-           "q/job.json:2: kind: 'run_python' is unknown; accepted is "
+           "q/job.json:2:9: kind: 'run_python' is unknown; accepted is "
            "run_shell");
     refuse("{\"script\": [\"a\"],\n\"workdir\": [\"/x\"]}",
-           "q/job.json:2: workdir: expected text, found an array");
+           "q/job.json:2:12: workdir: expected text, found an array");
     refuse("{\"script\": [\"a\"], \"id\": 7}",
-           "q/job.json:1: id: expected text, found a number");
+           "q/job.json:1:25: id: expected text, found a number");
     refuse("{\"script\": [\"a\"],\n\"dod\": \"exit_code = 0\"}",
-           "q/job.json:2: dod: column 11: equality is written ==\n"
+           "q/job.json:2:8: dod: column 11: equality is written ==\n"
            "  exit_code = 0\n"
            "            ^");
 }
@@ -150,7 +119,7 @@ a_report_outside_its_folder_is_refused(void **state)
     assert_int_equal(
         read_text("{\"script\": \"a\", \"report_path\": \"../x\"}", &in, &e),
         -1);
-    assert_non_null(strstr(e.msg, "q/job.json: report_path:"));
+    assert_non_null(strstr(e.msg, "q/job.json:1:32: report_path:"));
 }
 
 static void
@@ -205,7 +174,7 @@ mistakes_in_a_task_name_the_field(void **state)
     (void)state;
     assert_int_equal(read_text("{\"steps\": [{\"kind\": \"cobol\"}]}", &in, &e),
                      -1);
-    assert_non_null(strstr(e.msg, "q/job.json: steps[0].kind"));
+    assert_non_null(strstr(e.msg, "q/job.json:1:21: steps[0].kind"));
     assert_int_equal(
         read_text("{\"steps\": [\"a\"], \"prompt\": \"b\"}", &in, &e), -1);
     assert_int_equal(read_text("{\"steps\": []}", &in, &e), -1);
@@ -215,15 +184,51 @@ static void
 what_is_neither_is_refused_with_what_is_accepted(void **state)
 {
     (void)state;
-    refuse("", "q/job.json: empty; write a job.json or a task");
+    refuse("", "q/job.json:1:1: empty; write a task (docs/formats.md)");
     refuse("\xef\xbb\xbf \r\n",
-           "q/job.json: empty; write a job.json or a task");
-    refuse("executor: devbox-codex\n",
-           "q/job.json: not a format shunt knows; it reads job.json and tasks "
-           "in JSON, which begin with {");
+           "q/job.json:1:1: empty; write a task (docs/formats.md)");
+    refuse("make test\n",
+           "q/job.json:1:1: not a format shunt knows; it reads JSON ({...), a "
+           "brief (executor: or a codex-brief fence), a rally (rally:), and "
+           "Markdown with front matter or the ending .md");
     refuse("{\"colour\": 1}",
-           "q/job.json: neither a job.json (write \"script\") nor a task "
-           "(write \"steps\" or \"prompt\")");
+           "q/job.json:1:1: not a format shunt knows; write \"script\" (a "
+           "job.json), \"steps\" or \"prompt\" (a task), \"task_data\" "
+           "(cloud-queue), \"actions\" (inbox) or \"work_branch\" (run "
+           "contract)");
+}
+
+static void
+text_that_is_none_is_refused_where_it_stands(void **state)
+{
+    struct import in;
+    struct err e;
+
+    (void)state;
+    refuse("{\"script\":\n \"a\xff\"}",
+           "q/job.json:2:4: a byte that is no text; save it as UTF-8");
+    assert_int_equal(formats_read("x", "{\n\0}", 4, pool, &in, &e), -1);
+    assert_string_equal(e.msg,
+                        "x:2:1: a byte that is no text; save it as UTF-8");
+}
+
+static void
+a_key_given_twice_is_refused_at_the_second(void **state)
+{
+    (void)state;
+    refuse("{\"script\": \"a\",\n  \"script\": \"b\"}",
+           "q/job.json:2:3: script: given twice; keep one");
+    refuse("{\"script\": \"a\", \"\xc3\xa9\": 1, \"x\\\"\": 1, \"x\\\"\": 2}",
+           "q/job.json:1:35: x\\\": given twice; keep one");
+}
+
+static void
+places_count_characters_and_skip_a_bom(void **state)
+{
+    (void)state;
+    refuse("\xef\xbb\xbf{\"id\": \"\u65e5\u6b21\", \"script\": 3}",
+           "q/job.json:1:24: script: expected a list of shell commands, found "
+           "a number");
 }
 
 static void
@@ -247,24 +252,6 @@ a_mebibyte_fits_and_one_byte_more_does_not(void **state)
     free(text);
 }
 
-static int
-new_pool(void **state)
-{
-    (void)state;
-    pool = mem_pool_new();
-    return 0;
-}
-
-static int
-free_pool(void **state)
-{
-    (void)state;
-    mem_pool_free(pool);
-    return 0;
-}
-
-#define POOLED(f) cmocka_unit_test_setup_teardown(f, new_pool, free_pool)
-
 int
 main(void)
 {
@@ -278,6 +265,9 @@ main(void)
         POOLED(a_task_in_json_is_recognised),
         POOLED(mistakes_in_a_task_name_the_field),
         POOLED(what_is_neither_is_refused_with_what_is_accepted),
+        POOLED(text_that_is_none_is_refused_where_it_stands),
+        POOLED(a_key_given_twice_is_refused_at_the_second),
+        POOLED(places_count_characters_and_skip_a_bom),
         POOLED(a_mebibyte_fits_and_one_byte_more_does_not),
     };
 

@@ -149,6 +149,23 @@ is_gone(pid_t pid)
 }
 
 static void
+wait_for_zombie(pid_t pid)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+    char path[64], text[512] = "";
+
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    while (!strstr(text, ") Z ") && loop_now_ms() < until) {
+        int fd = open(path, O_RDONLY);
+        ssize_t n = read(fd, text, sizeof text - 1);
+
+        text[n > 0 ? n : 0] = '\0';
+        (void)close(fd);
+    }
+    assert_non_null(strstr(text, ") Z "));
+}
+
+static void
 the_exit_status_is_reported(void **state)
 {
     struct ran r;
@@ -167,22 +184,9 @@ static void
 on_end_waits_for_the_loop(void **state)
 {
     struct ran r;
-    struct proc *p;
-    char path[64];
-    char text[512] = "";
-    int64_t until = loop_now_ms() + PATIENCE_MS;
 
     (void)state;
-    p = start_sh("exit 0", -1, NULL, &r);
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)proc_pid(p));
-    while (!strstr(text, ") Z ") && loop_now_ms() < until) {
-        int fd = open(path, O_RDONLY);
-        ssize_t n = read(fd, text, sizeof text - 1);
-
-        text[n > 0 ? n : 0] = '\0';
-        (void)close(fd);
-    }
-    assert_non_null(strstr(text, ") Z "));
+    wait_for_zombie(proc_pid(start_sh("exit 0", -1, NULL, &r)));
     assert_false(r.done);
     assert_true(loop_until(loop, &r.done, PATIENCE_MS));
 }
@@ -208,6 +212,113 @@ a_child_starts_clean(void **state)
         run_sh("grep -E '^Sig(Ign|Blk)' /proc/self/status | cut -f2", NULL, &r);
     assert_string_equal(text, "0000000000000000\n0000000000000000\n");
     free(text);
+}
+
+static void
+ignore(void *ctx)
+{
+    (void)ctx;
+}
+
+static void
+what_is_ignored_later_is_not_ignored_by_a_child(void **state)
+{
+    struct loop_signal *other;
+    struct ran r;
+    char *text;
+
+    (void)state;
+    free(run_sh("exit 0", NULL, &r)); /* what to reset is known from here on */
+    (void)signal(SIGUSR1, SIG_IGN);
+    other = loop_signal_start(loop, SIGUSR2, ignore, NULL);
+    text = run_sh("grep -E '^SigIgn' /proc/self/status | cut -f2", NULL, &r);
+    assert_string_equal(text, "0000000000000000\n");
+    free(text);
+    loop_signal_stop(other);
+    (void)signal(SIGUSR1, SIG_DFL);
+}
+
+/* Of two that ended together, the one that is told first ends the other. */
+struct twin {
+    struct twin *other;
+    struct proc *proc;
+    struct proc_family *family;
+    bool forget;
+    pid_t pid;
+    bool told, twice;
+};
+
+static bool either;
+
+static void
+on_twin(void *ctx, const struct proc_end *end)
+{
+    struct twin *t = ctx, *o = t->other;
+
+    assert_int_equal(end->code, 3);
+    either = true;
+    t->twice = t->told;
+    t->told = true;
+    if (o->told)
+        return;
+    assert_int_equal(kill(o->pid, 0), -1); /* it was waited for */
+    assert_false(proc_signal(o->proc, SIGKILL));
+    if (o->forget)
+        proc_forget(o->proc);
+    proc_family_close(o->family);
+    o->family = NULL;
+}
+
+static void
+those_that_end_together_may_end_each_other(void **state)
+{
+    const char *argv[] = {"sh", "-c", "exit 3", NULL};
+    struct proc_opts o = {
+        .file = "sh", .argv = argv, .env = env, .in = -1, .out = -1, .err = -1};
+    struct twin t[2];
+    struct err e;
+
+    (void)state;
+    for (int forget = 0; forget < 2; forget++) {
+        for (int i = 0; i < 2; i++) {
+            t[i] = (struct twin){.other = &t[1 - i], .forget = forget == 1};
+            t[i].family = o.family = proc_family_open(set, MARK);
+            assert_int_equal(
+                proc_start(set, &o, on_twin, &t[i], &t[i].proc, &e), 0);
+            t[i].pid = proc_pid(t[i].proc);
+        }
+        for (int i = 0; i < 2; i++)
+            wait_for_zombie(t[i].pid);
+        /* Who is told first is not said; both come in one turn. */
+        assert_true(loop_until(loop, &either, PATIENCE_MS));
+        assert_int_equal(t[0].told + t[1].told, forget ? 1 : 2);
+        assert_false(t[0].twice || t[1].twice);
+        either = false;
+        for (int i = 0; i < 2; i++)
+            proc_family_close(t[i].family);
+    }
+}
+
+static void
+a_family_is_gone_when_its_children_are(void **state)
+{
+    struct proc_family *f = proc_family_open(set, MARK);
+    struct ran r, other;
+
+    (void)state;
+    assert_true(proc_family_gone(f)); /* nothing was started */
+    (void)start_sh("exit 0", -1, f, &r);
+    assert_false(proc_family_gone(f));
+    assert_true(loop_until(loop, &r.done, PATIENCE_MS));
+    assert_true(proc_family_gone(f));
+    /* Another child is no sign of life, one that leaves something behind is
+     * none once f was known to be gone. */
+    free(run_sh("sleep 1000 >/dev/null &", NULL, &other));
+    assert_true(proc_family_gone(f));
+    (void)start_sh("exit 0", -1, f, &r);
+    assert_true(loop_until(loop, &r.done, PATIENCE_MS));
+    assert_false(proc_family_gone(f));
+    proc_family_close(f); /* ends what nobody can have started */
 }
 
 static void
@@ -358,7 +469,6 @@ two_hundred_children_leave_no_descriptor(void **state)
         }
     }
     assert_int_equal(open_fds(), before);
-    assert_false(proc_has_adopted(set));
 }
 
 static void
@@ -374,11 +484,11 @@ a_grandchild_in_a_session_of_its_own_is_killed(void **state)
         run_sh("setsid sh -c 'echo $$; exec sleep 1000 <&- >&- 2>&-' &", f, &r);
     pid = (pid_t)strtol(text, NULL, 10);
     assert_true(pid > 0);
-    assert_true(proc_has_adopted(set));
+    assert_false(proc_family_gone(f));
     assert_int_equal(proc_family_signal(f, 0), 1);
     assert_true(family_ends(f, SIGTERM));
     assert_true(is_gone(pid));
-    assert_false(proc_has_adopted(set));
+    assert_true(proc_family_gone(f));
     proc_family_close(f);
     free(text);
 }
@@ -435,7 +545,7 @@ an_orphan_without_mark_and_session_dies_with_the_last_family(void **state)
                   f, &r);
     pid = (pid_t)strtol(text, NULL, 10);
     assert_true(pid > 0);
-    assert_true(proc_has_adopted(set));
+    assert_false(proc_family_gone(f));
     assert_int_equal(proc_family_signal(f, SIGKILL), 0);
     proc_family_close(f);
     assert_true(is_gone(pid));
@@ -530,6 +640,9 @@ main(void)
         cmocka_unit_test(the_exit_status_is_reported),
         cmocka_unit_test(on_end_waits_for_the_loop),
         cmocka_unit_test(a_child_starts_clean),
+        cmocka_unit_test(what_is_ignored_later_is_not_ignored_by_a_child),
+        cmocka_unit_test(those_that_end_together_may_end_each_other),
+        cmocka_unit_test(a_family_is_gone_when_its_children_are),
         cmocka_unit_test(descriptors_in_each_others_place_arrive_right),
         cmocka_unit_test(what_cannot_start_is_named),
         cmocka_unit_test(arguments_that_are_too_long_are_invalid),

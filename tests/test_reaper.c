@@ -403,6 +403,19 @@ a_second_reaper_on_one_database_is_refused(void **state)
     assert_non_null(strstr(e.msg, "another reaper"));
 }
 
+/* Runs the loop until both connections are, or neither is. */
+static void
+until_up(struct fixture *f, bool up)
+{
+    for (int64_t deadline = loop_now_ms() + LONG_MS;
+         (bus_is_up(f->bus) != up || bus_is_up(f->reaper_bus) != up) &&
+         loop_now_ms() < deadline;) {
+        bool never = false;
+
+        (void)loop_until(f->loop, &never, 20);
+    }
+}
+
 static void
 it_goes_on_where_it_was_when_the_broker_comes_back(void **state)
 {
@@ -411,14 +424,9 @@ it_goes_on_where_it_was_when_the_broker_comes_back(void **state)
     submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"]}");
     until_state_is(f, "t1", "accepted");
     broker_kill(f->broker);
+    until_up(f, false);
     broker_restart(f->broker);
-    for (int64_t deadline = loop_now_ms() + LONG_MS;
-         !(bus_is_up(f->bus) && bus_is_up(f->reaper_bus)) &&
-         loop_now_ms() < deadline;) {
-        bool never = false;
-
-        (void)loop_until(f->loop, &never, 20);
-    }
+    until_up(f, true);
     submit(f, "{\"id\": \"t2\", \"steps\": [\"true\"]}");
     route(f, "t1");
     finish(f, "t1", STATE_SUCCEEDED, "");

@@ -83,7 +83,7 @@ add(struct ledger *l, const char *id, const char *name)
     row.state = STATE_SUCCEEDED;
     row.name = name;
     if (store_begin(l->store, &e) < 0 ||
-        store_put_task(l->store, &row, &e) < 0 ||
+        store_put_task(l->store, &row, STORE_WHOLE, &e) < 0 ||
         store_commit(l->store, &e) < 0)
         fail_msg("%s", e.msg);
 }

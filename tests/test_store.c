@@ -106,7 +106,7 @@ put(struct fixture *f, const char *id, const char *name, enum state state)
     fold_init(&row, id);
     row.name = name;
     row.state = state;
-    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
     assert_true(row.n > 0);
     return row.n;
 }
@@ -160,7 +160,7 @@ a_row_comes_back_as_it_went_in(void **state)
     row.released = row.report_due = true;
     row.report = "/r/x.md";
     begin(f);
-    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
     commit(f);
     reopen(f);
     assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 1);
@@ -474,7 +474,7 @@ members_of_a_batch_come_by_their_index(void **state)
         row.batch = "b1";
         row.batch_index = (uint32_t)i;
         row.state = i == 2 || i == 4 ? STATE_FAILED : STATE_SUCCEEDED;
-        assert_int_equal(store_put_task(f->store, &row, &e), 0);
+        assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
     }
     fold_batch_init(&b, "b1");
     b.b.name = "numbers";
@@ -498,6 +498,49 @@ members_of_a_batch_come_by_their_index(void **state)
 }
 
 static void
+a_part_of_a_row_is_written_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct task_state row, got;
+    struct err e;
+
+    begin(f);
+    fold_init(&row, "t1");
+    row.state = STATE_ACCEPTED;
+    row.name = "kept";
+    assert_int_equal(store_put_task(f->store, &row, STORE_OUTCOME, &e), 0);
+    row.name = "not written";
+    row.state = STATE_ROUTED;
+    row.routed = true;
+    row.drive = 1;
+    row.routed_seq = 7;
+    row.backend = "local";
+    row.lane = "default";
+    assert_int_equal(store_put_task(f->store, &row, STORE_ROUTING, &e), 0);
+    row.state = STATE_FAILED;
+    row.has_result = row.final = row.report_due = true;
+    row.result_fence = 9;
+    row.exit_code = 3;
+    row.reason = "exit code 3";
+    row.attempts = row.finals = 1;
+    row.drive = 2; /* nor this */
+    assert_int_equal(store_put_task(f->store, &row, STORE_OUTCOME, &e), 0);
+    commit(f);
+    assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 1);
+    assert_int_equal(got.n, row.n);
+    assert_string_equal(got.name, "kept");
+    assert_int_equal(got.state, STATE_FAILED);
+    assert_true(got.routed && got.has_result && got.final && got.report_due);
+    assert_int_equal(got.drive, 1);
+    assert_int_equal(got.routed_seq, 7);
+    assert_string_equal(got.lane, "default");
+    assert_int_equal(got.result_fence, 9);
+    assert_int_equal(got.exit_code, 3);
+    assert_string_equal(got.reason, "exit code 3");
+    assert_int_equal(got.finals, 1);
+}
+
+static void
 a_report_is_due_until_it_was_written(void **state)
 {
     struct fixture *f = *state;
@@ -511,7 +554,7 @@ a_report_is_due_until_it_was_written(void **state)
     fold_init(&row, "t1");
     row.state = STATE_FAILED;
     row.report_due = true;
-    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
     n = row.n;
     commit(f);
     reopen(f);
@@ -543,14 +586,14 @@ what_waits_is_found(void **state)
     fold_init(&row, "t2");
     row.state = STATE_ROUTED;
     row.cancel_at_ms = 1;
-    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
     commit(f);
     assert_int_equal(store_todo(f->store, STORE_BLOCKED, 0, 4, ns, &e), 1);
     assert_int_equal(ns[0], blocked);
     assert_int_equal(store_todo(f->store, STORE_CANCELLED, 0, 4, ns, &e), 1);
     assert_int_equal(ns[0], row.n);
     row.state = STATE_CANCELLED;
-    assert_int_equal(store_put_task(f->store, &row, &e), 0);
+    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
     assert_int_equal(store_todo(f->store, STORE_CANCELLED, 0, 4, ns, &e), 0);
     assert_int_equal(store_state(f->store, "t2", &s, &e), 0);
     assert_int_equal(s, STATE_CANCELLED);
@@ -567,6 +610,7 @@ main(void)
         TEST(a_row_comes_back_as_it_went_in),
         TEST(what_was_not_committed_is_gone),
         TEST(a_second_process_is_refused_with_a_clear_message),
+        TEST(a_part_of_a_row_is_written_alone),
         TEST(a_newer_schema_and_a_foreign_file_are_refused),
         TEST(nobody_else_may_read_the_file),
         TEST(attempts_are_kept_by_number_and_fence),

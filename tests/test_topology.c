@@ -131,7 +131,7 @@ provisioning_twice_changes_nothing(void **state)
     struct report first = provision(*state, &usual);
     struct report second = provision(*state, &usual);
 
-    assert_int_equal(first.created, 7 + 5 + 7);
+    assert_int_equal(first.created, 7 + 6 + 7);
     assert_int_equal(first.updated + first.ok, 0);
     assert_int_equal(second.ok, first.created);
     assert_int_equal(second.created + second.updated, 0);
@@ -147,6 +147,7 @@ every_stream_and_consumer_passes_its_own_check(void **state)
     verify(f, "TASKS_IN", "ledger");
     verify(f, "TASKS", "ledger");
     verify(f, "RESULTS", "reaper");
+    verify(f, "RESULTS", "gateway_folder");
     verify(f, "LOGS", NULL);
     verify(f, "DEAD", NULL);
     verify(f, "KV_claims", NULL);
@@ -183,7 +184,7 @@ lanes_of_the_configuration_get_a_consumer(void **state)
     struct err e;
 
     conf.lanes = lanes;
-    assert_int_equal(provision(f, &conf).created, 7 + 5 + 8);
+    assert_int_equal(provision(f, &conf).created, 7 + 6 + 8);
     verify(f, "TASKS", "local_big_mem");
     assert_int_equal(topology_verify(f->bus, "TASKS", "local_other", &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);

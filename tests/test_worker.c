@@ -150,7 +150,7 @@ the_definition_of_done_decides(void **state)
     submit(&o);
     r = result("notdone", 1);
     assert_int_equal(r->state, STATE_FAILED);
-    assert_string_equal(r->reason, "not done: exit_code == 3");
+    assert_string_equal(r->reason, "not done: exit_code == 3 (exit_code is 0)");
     close_shop(&s);
 }
 

@@ -205,7 +205,7 @@ read_theirs(struct job *j, const struct claim *c, const struct bus_entry *entry)
     if (j->closing) {
         /* The worker we took for lost is alive after all: decide anew. */
         j->closing = false;
-        j->phase = PHASE_CLAIM;
+        job_phase(j, PHASE_CLAIM);
         codec_init(CODEC_CLAIM, &j->claim);
     }
     if (j->phase == PHASE_CLAIM)
@@ -280,7 +280,7 @@ claim_renew(struct job *j)
 void
 claim_settle(struct job *j)
 {
-    j->phase = PHASE_SETTLE;
+    job_phase(j, PHASE_SETTLE);
     if (j->writing)
         j->settle_next = true; /* the revision to expect is not known yet */
     else if (!j->reading)

@@ -8,7 +8,7 @@
 
 #include "lib/err.h"
 #include "lib/task.h"
-#include "workers/output.h"
+#include "workers/facts.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,13 +23,20 @@ struct run_order {
     const char *mark;  /* "SHUNT_RUN=<nonce>", unique to this attempt */
     const char *owner; /* "SHUNT_WORKER=...", the same in every life */
     struct sink *sink; /* where its output goes */
+    /* What to gather about files before and after, if the executor can. */
+    struct facts *facts;
     /* Call when poll has something new to say, as the last act of a callback:
      * the run may be freed inside. Not from within start or cancel. */
     void (*changed)(void *ctx);
     void *ctx;
 };
 
-enum run_status { RUN_BUSY, RUN_DONE };
+enum run_status {
+    RUN_PREPARES, /* the task's own work has not begun: no limit counts yet */
+    RUN_BUSY,
+    RUN_CHECKS, /* it is over, and facts are gathered: none counts any more */
+    RUN_DONE,
+};
 
 /* How the task's own work went; deadlines and dod are the worker's affair. */
 struct outcome {

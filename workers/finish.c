@@ -2,7 +2,6 @@
 
 #include "lib/codec.h"
 #include "lib/crash.h"
-#include "lib/dod.h"
 #include "lib/log.h"
 
 #include <stdio.h>
@@ -84,7 +83,7 @@ publish_and_settle(struct job *j)
 {
     char subject[SUBJECT_SIZE];
 
-    j->phase = PHASE_PUBLISH;
+    job_phase(j, PHASE_PUBLISH);
     j->publishing = true;
     worker_publish(j->w, job_result_subject(j, subject), &j->result,
                    on_published, j);
@@ -95,8 +94,9 @@ job_settled(struct job *j)
 {
     CRASH_POINT("worker.after_outcome");
     log_info("task.ended",
-             "task=%s attempt=%u state=%s exit=%d ms=%lld final=%s",
-             j->task->id, j->result.attempt, state_name(j->result.state),
+             "task=%s attempt=%u fence=%llu state=%s exit=%d ms=%lld final=%s",
+             j->task->id, j->result.attempt,
+             (unsigned long long)j->result.fence, state_name(j->result.state),
              j->result.exit_code, (long long)(j->ended_ms - j->began_ms),
              j->result.final ? "yes" : "no");
     publish_and_settle(j);
@@ -121,40 +121,63 @@ limit_ms(const struct job *j)
                                : (uint64_t)j->w->conf->timeout_ms;
 }
 
-/* Why a command that was left alone did not satisfy its task. */
+/* Why a command that was left alone did not satisfy its task; part: what its
+ * definition of done says is not true. */
 static const char *
-failure(const struct job *j, struct err *bad)
+failure(const struct job *j, const char *part)
 {
-    if (bad->code)
-        return mem_pool_printf(j->pool, "definition of done: %s", bad->msg);
+    if (*part)
+        return mem_pool_printf(j->pool, "not done: %s", part);
     if (*j->outcome.reason)
         return j->outcome.reason;
     if (j->outcome.signal)
         return mem_pool_printf(j->pool, "killed by signal %d (%s)",
                                j->outcome.signal, strsignal(j->outcome.signal));
-    if (j->outcome.exit_code)
-        return mem_pool_printf(j->pool, "exit code %d", j->outcome.exit_code);
-    return mem_pool_printf(j->pool, "not done: %s", j->task->dod);
+    return mem_pool_printf(j->pool, "exit code %d", j->outcome.exit_code);
+}
+
+/* An attempt that could not be started has no facts: it failed. */
+static enum dod_verdict
+verdict_on(struct job *j, const char **part)
+{
+    const struct facts_end end = {.exit_code = j->outcome.exit_code,
+                                  .signal = j->outcome.signal,
+                                  .attempt = j->claim.attempt,
+                                  .duration_ms = j->ended_ms - j->began_ms,
+                                  .output_bytes =
+                                      (int64_t)j->result.output_bytes};
+
+    *part = "";
+    return j->facts ? facts_judge(j->facts, &end, j->pool, part) : DOD_FAILED;
 }
 
 static void
 judge_end(struct job *j, struct ending *end)
 {
-    struct dod_facts facts = {.exit_code = j->outcome.exit_code,
-                              .duration_ms = j->ended_ms - j->began_ms,
-                              .output_bytes = (int64_t)j->result.output_bytes};
-    struct err bad = {0};
-    bool done = false;
+    const char *part;
 
     if (j->outcome.timed_out) {
         end->state = STATE_TIMED_OUT;
         end->reason = j->outcome.reason;
         j->outcome.exit_code = EXIT_TIMED_OUT;
-    } else if (dod_eval(j->task->dod, &facts, &done, &bad) == 0 && done) {
+        return;
+    }
+    switch (verdict_on(j, &part)) {
+    case DOD_DONE:
         end->state = STATE_SUCCEEDED;
-    } else {
+        return;
+    case DOD_FAILED:
         end->state = STATE_FAILED;
-        end->reason = failure(j, &bad);
+        end->reason = failure(j, part);
+        return;
+    case DOD_NO_OP:
+        end->state = STATE_NO_OP;
+        end->reason = mem_pool_printf(j->pool, "changed nothing: %s", part);
+        return;
+    case DOD_UNPROVEN:
+        end->state = STATE_UNVERIFIED;
+        end->reason = mem_pool_printf(j->pool, "not proven: %s", part);
+        return;
     }
 }
 
@@ -188,7 +211,8 @@ judge(struct job *j, struct ending *end)
         return;
     case CAUSE_PREEMPT:
         end->state = STATE_PREEMPTED;
-        end->reason = "handed back: the worker stops";
+        end->reason = j->w->draining ? "handed back: the worker stops"
+                                     : "handed back: no slot became free";
         return;
     case CAUSE_START:
         end->state = STATE_PREEMPTED;
@@ -287,6 +311,7 @@ random_fraction(void)
 void
 job_weigh(struct job *j)
 {
+    struct task asked = *j->task;
     struct ending end;
     struct end_plan plan;
 
@@ -298,7 +323,9 @@ job_weigh(struct job *j)
     end.exit_code = j->outcome.exit_code;
     end.signal = j->outcome.signal;
     fill_outcome(j);
-    state_on_end(j->task, &j->claim, &end, random_fraction(), &plan);
+    if (!j->ran)
+        asked.retry = RETRY_SAFE; /* nothing has happened yet */
+    state_on_end(&asked, &j->claim, &end, random_fraction(), &plan);
     j->result.reason = end.reason;
     j->result.final = plan.final;
     j->result.state = plan.final ? plan.state : end.state;

@@ -29,6 +29,62 @@ job_find(struct worker *w, const char *task)
     return j;
 }
 
+struct mem_pool *
+worker_pool_take(struct worker *w)
+{
+    return w->n_pools ? w->pools[--w->n_pools] : mem_pool_new();
+}
+
+void
+worker_pool_give(struct worker *w, struct mem_pool *pool)
+{
+    if (w->n_pools == SPARE_MOST) {
+        mem_pool_free(pool);
+        return;
+    }
+    mem_pool_reset(pool);
+    w->pools[w->n_pools++] = pool;
+}
+
+/* Zeroed. */
+static struct job *
+job_new(struct worker *w)
+{
+    struct job *j = w->spare;
+
+    if (!j)
+        return MEM_NEW(struct job);
+    w->spare = j->next;
+    w->n_spare--;
+    memset(j, 0, sizeof *j);
+    return j;
+}
+
+static void
+job_give(struct worker *w, struct job *j)
+{
+    if (w->n_spare == SPARE_MOST) {
+        mem_free(j);
+        return;
+    }
+    j->next = w->spare;
+    w->spare = j;
+    w->n_spare++;
+}
+
+void
+worker_free_spare(struct worker *w)
+{
+    struct job *j;
+
+    while ((j = w->spare)) {
+        w->spare = j->next;
+        mem_free(j);
+    }
+    while (w->n_pools)
+        mem_pool_free(w->pools[--w->n_pools]);
+}
+
 static void
 link_job(struct worker *w, struct job *j)
 {
@@ -80,24 +136,79 @@ unready(struct worker *w, struct job *j)
         w->ready_last = prev;
 }
 
-/* One lane asks for as much as there are slots. Several share: each asks for
- * what is free, and what comes beyond that is handed back. */
-static void
-update_windows(struct worker *w)
-{
-    unsigned room = w->n_jobs < w->slots ? w->slots - w->n_jobs : 0;
+/* --- how many to take ----------------------------------------------------- */
 
-    if (w->draining || w->n_lanes == 1)
-        return;
-    for (size_t i = 0; i < w->n_lanes; i++)
-        bus_consumer_window(w->lanes[i].consumer,
-                            bus_consumer_unsettled(w->lanes[i].consumer) +
-                                room);
+static bool
+is_over(enum phase phase)
+{
+    return phase == PHASE_OUTPUT || phase == PHASE_SETTLE ||
+           phase == PHASE_PUBLISH;
 }
 
-/* Frees a job whose message has been settled. */
+/* Slots that are free, or may soon be. */
+static unsigned
+brisk_slots(const struct worker *w)
+{
+    int64_t since = loop_now_ms() - AHEAD_SHORT_MS;
+    unsigned slow = 0;
+
+    for (const struct job *j = w->jobs; j; j = j->next)
+        if (j->phase == PHASE_RUN && j->began_ms <= since)
+            slow++;
+    return w->slots - slow;
+}
+
+/* Those that are over need no slot; so many of them say that the broker is
+ * slow, and then it is not asked for more. */
+unsigned
+worker_room(struct worker *w)
+{
+    unsigned most = w->slots + w->ahead.count, taken = w->n_jobs - w->n_over;
+
+    if (taken >= most || w->n_over > 2 * w->slots)
+        return 0;
+    return most - taken;
+}
+
+/* Each lane asks for what there is room for; what comes beyond that, from
+ * several, is handed back. leaving: a delivery of it is about to be settled. */
 static void
-job_free(struct job *j)
+update_windows(struct worker *w, const struct lane *leaving)
+{
+    unsigned room, unsettled;
+
+    if (w->draining)
+        return;
+    room = worker_room(w);
+    for (size_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+
+        unsettled = bus_consumer_unsettled(lane->consumer);
+        if (lane == leaving && unsettled > 0)
+            unsettled--;
+        bus_consumer_window(lane->consumer, unsettled + room);
+    }
+}
+
+void
+job_phase(struct job *j, enum phase phase)
+{
+    struct worker *w = j->w;
+    bool before = is_over(j->phase), after = is_over(phase);
+
+    j->phase = phase;
+    if (before == after)
+        return;
+    if (after)
+        w->n_over++;
+    else
+        w->n_over--;
+    update_windows(w, NULL);
+}
+
+/* Takes a job out whose message is about to be settled. */
+static void
+job_leave(struct job *j)
 {
     struct worker *w = j->w;
 
@@ -110,17 +221,28 @@ job_free(struct job *j)
         w->running--;
     }
     unlink_job(w, j);
+    if (is_over(j->phase))
+        w->n_over--;
+    update_windows(w, j->lane);
+}
+
+static void
+job_free(struct job *j)
+{
+    struct worker *w = j->w;
+
     sink_close(j->sink);
+    facts_close(j->facts);
     str_free(&j->prior);
-    mem_pool_free(j->pool);
-    mem_free(j);
-    update_windows(w);
+    worker_pool_give(w, j->pool);
+    job_give(w, j);
     worker_check_drained(w);
 }
 
 void
 job_done(struct job *j)
 {
+    job_leave(j);
     bus_msg_done(j->msg);
     CRASH_POINT("worker.after_ack");
     job_free(j);
@@ -129,6 +251,7 @@ job_done(struct job *j)
 void
 job_retry(struct job *j, int64_t delay_ms)
 {
+    job_leave(j);
     bus_msg_retry(j->msg, delay_ms);
     job_free(j);
 }
@@ -136,6 +259,7 @@ job_retry(struct job *j, int64_t delay_ms)
 void
 job_drop(struct job *j)
 {
+    job_leave(j);
     bus_msg_drop(j->msg);
     job_free(j);
 }
@@ -144,7 +268,7 @@ void
 job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
           const struct routed_task *routed)
 {
-    struct job *j = MEM_NEW(struct job);
+    struct job *j = job_new(lane->worker);
 
     j->w = lane->worker;
     j->lane = lane;
@@ -153,12 +277,12 @@ job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
     j->routed = *routed;
     j->task = routed->task;
     j->deadline_ms = j->idle_ms = j->kill_ms = INT64_MAX;
-    j->again_ms = j->spool_ms = INT64_MAX;
+    j->again_ms = j->spool_ms = j->tell_ms = j->wait_ms = INT64_MAX;
     j->began_ms = j->ended_ms = loop_now_ms();
     j->confirmed_ms = clock_ms();
     codec_init(CODEC_CLAIM, &j->claim);
     link_job(j->w, j);
-    update_windows(j->w);
+    update_windows(j->w, NULL);
     claim_begin(j);
 }
 
@@ -173,6 +297,15 @@ on_output_done(void *ctx)
     job_judge(ctx);
 }
 
+static void
+count_ahead(struct worker *w)
+{
+    int64_t now = loop_now_ms();
+    unsigned brisk = ahead_open(&w->ahead, now) ? brisk_slots(w) : 0;
+
+    (void)ahead_count(&w->ahead, w->slots, brisk, now);
+}
+
 /* Nothing of the attempt is alive any more. */
 static void
 job_ended(struct job *j)
@@ -181,27 +314,22 @@ job_ended(struct job *j)
 
     w->ex->free(j->run);
     j->run = NULL;
-    j->ended_ms = loop_now_ms();
+    if (j->stage != RUN_CHECKS)
+        j->ended_ms = loop_now_ms();
+    j->tell_ms = INT64_MAX;
     w->running--;
+    ahead_ran(&w->ahead, j->ended_ms - j->began_ms);
+    count_ahead(w);
     worker_news(w);
     if (j->cause == CAUSE_LOST) {
         job_drop(j);
     } else {
         CRASH_POINT("worker.after_exit");
-        j->phase = PHASE_OUTPUT;
+        job_phase(j, PHASE_OUTPUT);
         job_expect(j);
         sink_finish(j->sink, on_output_done, j);
     }
     start_ready(w);
-}
-
-static void
-on_changed(void *ctx)
-{
-    struct job *j = ctx;
-
-    if (j->run && j->w->ex->poll(j->run, &j->outcome) == RUN_DONE)
-        job_ended(j);
 }
 
 static void
@@ -220,11 +348,44 @@ set_limits(struct job *j)
     }
 }
 
+/* What the executor has to say, each of it once. */
+static void
+on_changed(void *ctx)
+{
+    struct job *j = ctx;
+    enum run_status stage;
+
+    if (!j->run)
+        return;
+    stage = j->w->ex->poll(j->run, &j->outcome);
+    if (stage == j->stage)
+        return;
+    if (stage == RUN_DONE) {
+        job_ended(j);
+        return;
+    }
+    j->stage = stage;
+    if (stage == RUN_BUSY) {
+        j->began_ms = loop_now_ms();
+        if (j->cause == CAUSE_NONE)
+            set_limits(j);
+    } else if (stage == RUN_CHECKS) {
+        j->ended_ms = loop_now_ms();
+        j->deadline_ms = j->idle_ms = INT64_MAX;
+    }
+}
+
+/* What ends before it is told has its end told: two messages and two lines
+ * for each of a thousand tasks a second would serve nobody. */
 static void
 tell_started(struct job *j)
 {
     struct worker *w = j->w;
     char subject[SUBJECT_SIZE];
+
+    j->tell_ms = INT64_MAX;
+    log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
+             j->claim.attempt, (unsigned long long)j->claim.fence);
 
     str_reset(&w->scratch);
     codec_encode(CODEC_CLAIM, &j->claim, &w->scratch);
@@ -266,21 +427,24 @@ job_start(struct job *j)
 
     if (fence_off(j))
         return; /* the answer to our claim is too old: we were frozen */
+    j->wait_ms = INT64_MAX;
     j->began_ms = loop_now_ms();
+    j->claim.started_at_ms = str_wall_ms(); /* it may have waited */
     j->sink = sink_open(w->bus, w->loop, &sc, j->task->id, j->claim.attempt,
                         j->claim.fence);
+    j->facts = facts_open(j->task->dod, j->pool, j->sink);
     order.sink = j->sink;
+    order.facts = j->facts;
     if (w->ex->start(w->ex_ctx, &order, &j->run, &e) < 0) {
         start_failed(j, &e);
         return;
     }
-    j->phase = PHASE_RUN;
+    j->ran = true;
+    job_phase(j, PHASE_RUN);
     w->running++;
     CRASH_POINT("worker.after_start");
-    log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
-             j->claim.attempt, (unsigned long long)j->claim.fence);
-    tell_started(j);
-    set_limits(j);
+    j->tell_ms = j->began_ms + TELL_MS;
+    worker_due(w, j->tell_ms);
     worker_news(w);
     on_changed(j); /* it may be over already */
 }
@@ -307,6 +471,7 @@ job_claimed(struct job *j)
     CRASH_POINT("worker.after_claim");
     job_publish_prior(j);
     j->again_ms = INT64_MAX;
+    ahead_claimed(&w->ahead, loop_now_ms() - j->began_ms);
     j->began_ms = j->ended_ms = loop_now_ms();
     if (w->handing_back && j->cause == CAUSE_NONE)
         j->cause = CAUSE_PREEMPT;
@@ -314,13 +479,27 @@ job_claimed(struct job *j)
         job_judge(j);
         return;
     }
-    j->phase = PHASE_READY;
+    job_phase(j, PHASE_READY);
     if (w->ready_last)
         w->ready_last->ready_next = j;
     else
         w->ready = j;
     w->ready_last = j;
+    j->wait_ms = j->began_ms + AHEAD_WAIT_MS;
     start_ready(w);
+    if (w->ready_last != j)
+        return; /* started, and perhaps over already */
+    if (w->draining)
+        job_cancel(j, CAUSE_PREEMPT, false);
+    else
+        worker_due(w, j->wait_ms);
+}
+
+void
+worker_return_ready(struct worker *w)
+{
+    while (w->ready)
+        job_cancel(w->ready, CAUSE_PREEMPT, false);
 }
 
 /* --- ending it ourselves ------------------------------------------------- */
@@ -407,7 +586,21 @@ static int64_t
 due_of(const struct job *j)
 {
     return least(least(j->deadline_ms, j->idle_ms),
-                 least(j->kill_ms, least(j->again_ms, j->spool_ms)));
+                 least(least(j->kill_ms, least(j->tell_ms, j->wait_ms)),
+                       least(j->again_ms, j->spool_ms)));
+}
+
+/* It was claimed too early: others may have a slot for it. */
+static void
+return_waiting(struct job *j, int64_t now)
+{
+    struct worker *w = j->w;
+
+    log_info("task.returned", "task=%s attempt=%u", j->task->id,
+             j->claim.attempt);
+    ahead_returned(&w->ahead, now);
+    count_ahead(w);
+    job_cancel(j, CAUSE_PREEMPT, false);
 }
 
 /* What is due for j. It may be freed. */
@@ -428,8 +621,18 @@ job_due(struct job *j, int64_t now)
         if (j->phase == PHASE_RUN)
             j->w->ex->cancel(j->run, true);
     }
+    if (j->wait_ms <= now) {
+        j->wait_ms = INT64_MAX;
+        if (j->phase == PHASE_READY) {
+            if (!fence_off(j))
+                return_waiting(j, now);
+            return;
+        }
+    }
     if (j->phase != PHASE_RUN)
         return;
+    if (j->tell_ms <= now)
+        tell_started(j);
     if (j->deadline_ms <= now) {
         job_cancel(j, CAUSE_TIMEOUT, false);
     } else if (j->idle_ms <= now) {

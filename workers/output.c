@@ -52,6 +52,8 @@ struct sink {
     bool tail_started; /* the first chunk of the tail was sent */
     int64_t last_ms;
     struct loop_timer *timer;
+    void (*tap)(void *ctx, enum stream stream, const void *data, size_t len);
+    void *tap_ctx;
     void (*on_room)(void *ctx);
     void *room_ctx;
     void (*done)(void *ctx);
@@ -363,6 +365,8 @@ sink_write(struct sink *s, enum stream stream, const void *data, size_t len)
     size_t take;
 
     s->last_ms = loop_now_ms();
+    if (s->tap)
+        s->tap(s->tap_ctx, stream, data, len);
     while (len > 0 && s->total < head) {
         take = len < CHUNK_BYTES ? len : CHUNK_BYTES;
         if (take > head - s->total)
@@ -379,6 +383,16 @@ sink_write(struct sink *s, enum stream stream, const void *data, size_t len)
         tape_add(&s->tail, stream, at, len);
     }
     return s->unacked < UNACKED_MAX;
+}
+
+void
+sink_tap(struct sink *s,
+         void (*fn)(void *ctx, enum stream stream, const void *data,
+                    size_t len),
+         void *ctx)
+{
+    s->tap = fn;
+    s->tap_ctx = ctx;
 }
 
 void

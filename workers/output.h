@@ -31,6 +31,12 @@ bool sink_write(struct sink *s, enum stream stream, const void *data,
                 size_t len);
 void sink_on_room(struct sink *s, void (*fn)(void *ctx), void *ctx);
 
+/* Calls fn with all that is written from now on, before any of it is cut. */
+void sink_tap(struct sink *s,
+              void (*fn)(void *ctx, enum stream stream, const void *data,
+                         size_t len),
+              void *ctx);
+
 /* Monotonic time of the last byte, for the no-output watchdog. */
 int64_t sink_last_ms(const struct sink *s);
 

@@ -23,7 +23,7 @@ on_task(void *ctx, struct bus_msg *m)
 {
     struct lane *lane = ctx;
     struct worker *w = lane->worker;
-    struct mem_pool *pool = mem_pool_new();
+    struct mem_pool *pool = worker_pool_take(w);
     struct routed_task routed;
     struct err e;
 
@@ -34,13 +34,13 @@ on_task(void *ctx, struct bus_msg *m)
     } else if (job_find(w, routed.task->id)) {
         bus_msg_progress(m); /* a second delivery of what we are at */
         bus_msg_drop(m);
-    } else if (w->n_jobs >= w->slots) {
+    } else if (worker_room(w) == 0) {
         bus_msg_retry(m, CROWDED_MS);
     } else {
         job_begin(lane, m, pool, &routed);
         return;
     }
-    mem_pool_free(pool);
+    worker_pool_give(w, pool);
 }
 
 static void
@@ -174,6 +174,7 @@ worker_drain(void *worker, int nth)
     log_info("worker.draining", "worker=%s running=%u", w->name, w->running);
     for (size_t i = 0; i < w->n_lanes; i++)
         bus_consumer_window(w->lanes[i].consumer, 0);
+    worker_return_ready(w);
     worker_heartbeat(w);
     set_drain_timer(w, w->conf->drain_timeout_ms, on_drain_timeout);
     worker_check_drained(w);
@@ -263,6 +264,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->ex_ctx = ex_ctx;
     srandom((unsigned)getpid() ^ (unsigned)clock_ms()); /* for jitter */
     w->due_ms = INT64_MAX;
+    ahead_init(&w->ahead);
     w->fence_ms = conf->lease_ms * 2 / 3;
     w->beat_ms = conf->lease_ms / 3;
     if (w->beat_ms > BEAT_MOST_MS)
@@ -302,6 +304,7 @@ worker_close(struct worker *w)
     worker_sync_spool(w);
     while (w->jobs)
         job_drop(w->jobs);
+    worker_free_spare(w);
     resend_free(w);
     worker_drop_burials(w);
     bus_forget(w->bus, w);

@@ -3,6 +3,7 @@
  *
  * worker.c   lanes, what arrives, drain
  * job.c      slots, running, limits
+ * ahead.c    how many tasks to claim beyond the slots
  * news.c     heartbeats
  * claim.c    the claim of an attempt: take, renew, settle by compare-and-set
  * finish.c   what an end means, and the way of an outcome to the bus
@@ -19,6 +20,7 @@
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "lib/subject.h"
+#include "workers/ahead.h"
 #include "workers/outcomes.h"
 #include "workers/sight.h"
 #include "workers/worker.h"
@@ -28,7 +30,9 @@ enum {
     PUT_TIMEOUT_MS = 5000,
     AGAIN_MS = 500,        /* before a write that failed is tried again */
     UNCONFIRMED_MS = 1000, /* an outcome for so long: it goes to disk */
+    TELL_MS = 50,          /* a run is news once it has lasted so long */
     JOB_BUCKETS = 256,
+    SPARE_MOST = 64, /* jobs and pools kept for the next ones */
     NONCE_SIZE = 25,
 };
 
@@ -59,7 +63,7 @@ struct lane {
 };
 
 struct job {
-    struct job *next, *prev; /* all jobs of the worker */
+    struct job *next, *prev; /* all jobs of the worker; next: spare ones */
     struct job *hash_next;   /* in its bucket, by task */
     struct job *ready_next;  /* of those that wait for a slot */
     struct worker *w;
@@ -70,6 +74,7 @@ struct job {
     const struct task *task;
     enum phase phase;
     enum cause cause;
+    bool ran;           /* the executor has started it */
     bool writing;       /* a claim is on its way to the bucket */
     bool reading;       /* or from it */
     bool settle_next;   /* the outcome waits for the renewal on its way */
@@ -86,11 +91,14 @@ struct job {
     int64_t unsure_ms;    /* the oldest write without an answer; 0: none */
     int64_t confirmed_ms; /* when the last write that arrived left */
     /* When each is due; INT64_MAX: never. */
-    int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms;
+    int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms, tell_ms;
+    int64_t wait_ms;            /* for a slot, at the longest */
     int64_t delay_ms;           /* of the next delivery, if not final */
-    int64_t began_ms, ended_ms; /* of the run, monotonic */
+    int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
     struct run *run;
     struct sink *sink;
+    struct facts *facts; /* of its definition of done; NULL: never started */
+    enum run_status stage;
     struct outcome outcome;
     struct result result;
     struct str prior; /* a result of an earlier attempt, to publish */
@@ -116,12 +124,17 @@ struct worker {
     struct lane *lanes;
     size_t n_lanes;
     unsigned slots, running;
+    struct ahead ahead;
     int64_t beat_ms;  /* between heartbeats, and renewals of claims */
     int64_t fence_ms; /* without a renewal: the attempt is killed */
     unsigned n_jobs;
+    unsigned n_over;  /* of them, those whose run has ended */
     struct job *jobs; /* newest first */
     struct job *buckets[JOB_BUCKETS];
     struct job *ready, *ready_last;
+    struct job *spare;
+    struct mem_pool *pools[SPARE_MOST];
+    unsigned n_spare, n_pools;
     struct str scratch;
     struct mem_pool *scratch_pool;
     struct burial *burials; /* dead letters on their way */
@@ -156,8 +169,19 @@ void worker_news(struct worker *w);
 
 /* --- job.c --- */
 
+/* Moves it on. */
+void job_phase(struct job *j, enum phase phase);
+/* How many more tasks may be taken. */
+unsigned worker_room(struct worker *w);
+/* Hands back what is claimed and waits for a slot. */
+void worker_return_ready(struct worker *w);
 /* NULL if the task is not in hand. */
 struct job *job_find(struct worker *w, const char *task);
+/* Pools for messages, of a size that the C library would otherwise search a
+ * place for each time. */
+struct mem_pool *worker_pool_take(struct worker *w);
+void worker_pool_give(struct worker *w, struct mem_pool *pool);
+void worker_free_spare(struct worker *w);
 /* Takes over a delivery and the pool that routed was decoded into. */
 void job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
                const struct routed_task *routed);

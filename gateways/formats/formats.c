@@ -1,178 +1,318 @@
 #include "gateways/formats/formats_private.h"
 
 #include "lib/codec.h"
+#include "lib/str.h"
 
 #include <ctype.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* End of the JSON string that begins with the quote at i. */
-static size_t
-string_end(const struct source *s, size_t i)
+/* --- JSON ----------------------------------------------------------------- */
+
+static bool
+has_task_data(const struct yaml_node *root)
 {
-    for (i++; i < s->len && s->text[i] != '"'; i++)
-        if (s->text[i] == '\\')
-            i++;
-    return i;
+    return yaml_get(root, "task_data");
 }
 
 static bool
-is_key(const struct source *s, size_t from, size_t to, const char *key)
+is_contract(const struct yaml_node *root)
 {
-    size_t len = strlen(key);
-
-    if (to - from - 1 != len || memcmp(s->text + from + 1, key, len) != 0)
-        return false;
-    for (to++; to < s->len && isspace((unsigned char)s->text[to]); to++)
-        continue;
-    return to < s->len && s->text[to] == ':';
+    return yaml_get(root, "work_branch") ||
+           (yaml_get(root, "acceptance") && yaml_get(root, "tasks"));
 }
 
-size_t
-formats_key_line(const struct source *s, const char *key)
+static bool
+is_inbox(const struct yaml_node *root)
 {
-    size_t line = 1;
-    int depth = 0;
+    const struct yaml_node *kind = yaml_get(root, "kind");
 
-    for (size_t i = 0; i < s->len; i++) {
-        char c = s->text[i];
+    return yaml_get(root, "actions") ||
+           (kind && (strcmp(kind->text, "ask") == 0 ||
+                     strcmp(kind->text, "apply") == 0));
+}
 
-        if (c == '\n')
-            line++;
-        else if (c == '{' || c == '[')
-            depth++;
-        else if (c == '}' || c == ']')
-            depth--;
-        else if (c == '"') {
-            size_t end = string_end(s, i);
+static bool
+is_job(const struct yaml_node *root)
+{
+    return yaml_get(root, "script") || yaml_get(root, "kind");
+}
 
-            if (end >= s->len)
-                return 0;
-            if (depth == 1 && is_key(s, i, end, key))
-                return line;
-            i = end; /* a string holds no bare newline */
+/* In this order: each by the keys only it has. */
+static const struct {
+    bool (*is)(const struct yaml_node *root);
+    int (*read)(struct source *s, const struct yaml_node *root, struct err *e);
+} objects[] = {
+    {has_task_data, formats_read_cloud_queue},
+    {is_contract, formats_read_contract},
+    {is_inbox, formats_read_inbox},
+    {is_job, formats_read_job_json},
+};
+
+static int
+read_object(struct source *s, const json_t *json, const struct yaml_node *root,
+            struct err *e)
+{
+    if (root->kind != YAML_MAP)
+        return formats_fail(s, root, e, "expected a JSON object");
+    if (yaml_get(root, "steps") || yaml_get(root, "prompt"))
+        return formats_read_task_json(s, json, root, e);
+    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
+        if (objects[i].is(root))
+            return objects[i].read(s, root, e);
+    return formats_fail(s, root, e,
+                        "not a format shunt knows; write \"script\" (a "
+                        "job.json), \"steps\" or \"prompt\" (a task), "
+                        "\"task_data\" (cloud-queue), \"actions\" (inbox) or "
+                        "\"work_branch\" (run contract)");
+}
+
+static int
+read_json(struct source *s, struct err *e)
+{
+    json_t *json = codec_parse_json(s->name, s->text, s->len, e);
+    int rc;
+
+    if (!json)
+        return -1;
+    s->json = true;
+    rc = read_object(s, json, formats_json_tree(s, json), e);
+    json_decref(json);
+    return rc;
+}
+
+/* --- Markdown and YAML ---------------------------------------------------- */
+
+/* Front matter, and what stands below it. */
+struct matter {
+    const char *text, *body;
+    size_t len, body_len;
+};
+
+/* Whether a line consists of that mark alone, blanks and CR aside. */
+static bool
+is_mark(const char *line, size_t len, const char *mark)
+{
+    if (len < 3 || memcmp(line, mark, 3) != 0)
+        return false;
+    for (size_t i = 3; i < len; i++)
+        if (!strchr(" \t\r", line[i]))
+            return false;
+    return true;
+}
+
+/* Whether the text begins with ---; out->body is NULL if nothing ends it. */
+static bool
+find_matter(const struct source *s, struct matter *out)
+{
+    size_t at = 0;
+
+    *out = (struct matter){0};
+    for (bool first = true; at < s->len; first = false) {
+        const char *line = s->text + at;
+        const char *end = memchr(line, '\n', s->len - at);
+        size_t len = end ? (size_t)(end - line) : s->len - at;
+        size_t next = at + len + (end != NULL);
+
+        if (first && !is_mark(line, len, "---"))
+            return false;
+        if (first) {
+            out->text = s->text + next;
+        } else if (is_mark(line, len, "---") || is_mark(line, len, "...")) {
+            out->len = (size_t)(line - out->text);
+            out->body = s->text + next;
+            out->body_len = s->len - next;
+            return true;
         }
+        at = next;
     }
+    return out->text != NULL;
+}
+
+/* Whether front matter is one of seed 3: then the rest is a prompt, whatever
+ * stands in it. */
+static bool
+asks_an_ai(const struct yaml_node *meta)
+{
+    static const char *const keys[] = {"preferred_ai", "allow_delegation",
+                                       "needs_claude_code", "complexity_hint",
+                                       "max_cost_usd"};
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (yaml_get(meta, keys[i]))
+            return true;
+    return false;
+}
+
+static bool
+ends_with(const char *name, const char *ending)
+{
+    size_t len = strlen(name), n = strlen(ending);
+
+    return len >= n && strcmp(name + len - n, ending) == 0;
+}
+
+static bool
+is_named_markdown(const char *name)
+{
+    return ends_with(name, ".md") || ends_with(name, ".markdown") ||
+           ends_with(name, ".md.delegated");
+}
+
+static int
+parse_matter(struct source *s, const struct matter *m,
+             const struct yaml_node **meta, struct err *e)
+{
+    static const struct yaml_node top = {.line = 1, .column = 1, .text = ""};
+
+    if (!m->body)
+        return formats_fail(s, &top, e,
+                            "front matter begins here and does not end; write "
+                            "--- below it");
+    if (yaml_parse_part(s->name, m->text, m->len, 2, s->pool, meta, e) < 0)
+        return -1;
+    if ((*meta)->kind == YAML_MAP)
+        return 0;
+    if (!yaml_is_null(*meta))
+        return formats_fail(s, *meta, e,
+                            "front matter is written key: value, preferred_ai: "
+                            "gpu say");
+    *meta = NULL; /* nothing in it */
     return 0;
 }
 
-void
-formats_warn(struct source *s, const char *key, const char *fmt, ...)
-{
-    struct import *out = s->out;
-    char text[256];
-    size_t line;
-    va_list ap;
-
-    /* Before the line is looked for: that reads the text once for each key,
-     * and a file may have a hundred thousand. */
-    if (out->n_warnings == FORMATS_WARNINGS_MAX)
-        return;
-    line = key ? formats_key_line(s, key) : 0;
-    if (!out->warnings)
-        out->warnings = mem_pool_alloc(s->pool, FORMATS_WARNINGS_MAX *
-                                                    sizeof *out->warnings);
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    out->warnings[out->n_warnings++] =
-        line ? mem_pool_printf(s->pool, "%s:%zu: %s", s->name, line, text)
-             : mem_pool_printf(s->pool, "%s: %s", s->name, text);
-}
-
-int
-formats_key_error(const struct source *s, const char *key, struct err *e,
-                  const char *fmt, ...)
-{
-    char text[256], top[64];
-    size_t line;
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    (void)snprintf(top, sizeof top, "%.*s", (int)strcspn(key, "[."), key);
-    line = formats_key_line(s, top);
-    if (line)
-        return err_set(e, ERR_INVALID, "%s:%zu: %s: %s", s->name, line, key,
-                       text);
-    return err_set(e, ERR_INVALID, "%s: %s: %s", s->name, key, text);
-}
-
-struct task *
-formats_new_task(struct source *s, const char *format)
-{
-    struct task *t = mem_pool_alloc(s->pool, sizeof *t);
-
-    codec_init(CODEC_TASK, t);
-    t->format = format;
-    if (strcmp(s->name, "-") != 0)
-        t->origin = mem_pool_strdup(s->pool, s->name);
-    s->out->format = format;
-    s->out->tasks = t;
-    s->out->n_tasks = 1;
-    return t;
-}
-
-/* Which importer an object belongs to, by the keys only that one has. */
+/* A document: a prompt, or one that holds briefs. */
 static int
-read_object(struct source *s, const json_t *json, struct err *e)
+read_document(struct source *s, struct err *e)
 {
-    if (!json_is_object(json))
-        return err_set(e, ERR_INVALID, "%s: expected a JSON object", s->name);
-    if (json_object_get(json, "steps") || json_object_get(json, "prompt"))
-        return formats_read_task_json(s, json, e);
-    if (json_object_get(json, "script") || json_object_get(json, "kind"))
-        return formats_read_job_json(s, json, e);
-    return err_set(e, ERR_INVALID,
-                   "%s: neither a job.json (write \"script\") nor a task "
-                   "(write \"steps\" or \"prompt\")",
-                   s->name);
+    static const struct yaml_node top = {.line = 1, .column = 1, .text = ""};
+    const struct yaml_node *meta = NULL;
+    struct block *blocks;
+    struct matter m;
+    size_t n;
+    bool has_matter = find_matter(s, &m);
+
+    if (has_matter && parse_matter(s, &m, &meta, e) < 0)
+        return -1;
+    if (asks_an_ai(meta))
+        return formats_read_markdown(s, meta, m.body, m.body_len, e);
+    if (blocks_find(s, &blocks, &n, e) < 0)
+        return -1;
+    if (n > 0)
+        return formats_read_briefs(s, blocks, n, e);
+    if (has_matter)
+        return formats_read_markdown(s, meta, m.body, m.body_len, e);
+    if (is_named_markdown(s->name))
+        return formats_read_markdown(s, NULL, s->text, s->len, e);
+    return formats_fail(s, &top, e,
+                        "not a format shunt knows; it reads JSON ({...), a "
+                        "brief (executor: or a codex-brief fence), a rally "
+                        "(rally:), and Markdown with front matter or the "
+                        "ending .md");
 }
 
-/* Where the first thing to read stands, behind a BOM and blanks. */
-static size_t
-first_byte(const char *text, size_t len)
+/* YAML of its own is told by its first key; a name in .yaml helps where that
+ * is another one. */
+static int
+read_text(struct source *s, struct err *e)
 {
-    size_t i = 0;
+    struct block all = {s->text, s->len, 1};
+    bool named = ends_with(s->name, ".yaml") || ends_with(s->name, ".yml");
+    const struct yaml_node *root;
 
-    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-        i = 3;
-    while (i < len && isspace((unsigned char)text[i]))
-        i++;
-    return i;
+    if (blocks_first_key(s->text, s->len, "rally") == 1)
+        return formats_read_rally(s, e);
+    if (blocks_first_key(s->text, s->len, "executor") == 1)
+        return formats_read_briefs(s, &all, 1, e);
+    if (!named)
+        return read_document(s, e);
+    if (yaml_parse(s->name, s->text, s->len, s->pool, &root, e) < 0)
+        return -1;
+    if (yaml_get(root, "rally") || yaml_get(root, "branches"))
+        return formats_read_rally(s, e);
+    return formats_read_briefs(s, &all, 1, e);
+}
+
+/* --- any text ------------------------------------------------------------- */
+
+/* Past a BOM: places count from behind it. */
+static void
+skip_bom(struct source *s)
+{
+    if (s->len >= 3 && memcmp(s->text, "\xef\xbb\xbf", 3) == 0) {
+        s->text += 3;
+        s->len -= 3;
+    }
+}
+
+static int
+check_text(const struct source *s, struct err *e)
+{
+    struct yaml_node at = {.line = 1, .column = 1};
+    size_t blank = 0;
+
+    while (blank < s->len && isspace((unsigned char)s->text[blank]))
+        blank++;
+    if (blank == s->len)
+        return formats_fail(s, &at, e, "empty; write a task (docs/formats.md)");
+    for (size_t i = 0, n; i < s->len; i += n) {
+        n = str_utf8_len(s->text + i, s->len - i);
+        if (n == 0 || s->text[i] == '\0')
+            return formats_fail(s, &at, e,
+                                "a byte that is no text; save it as UTF-8");
+        at.column++;
+        if (s->text[i] == '\n')
+            at = (struct yaml_node){.line = at.line + 1, .column = 1};
+    }
+    return 0;
 }
 
 int
 formats_read(const char *name, const void *data, size_t len,
              struct mem_pool *pool, struct import *out, struct err *e)
 {
-    struct source s = {
-        .name = name, .text = data, .len = len, .pool = pool, .out = out};
+    struct source s = {.name = name, .len = len, .pool = pool, .out = out};
     size_t first;
-    json_t *json;
     int rc;
 
     *out = (struct import){.format = ""};
     if (len > FORMATS_MAX_BYTES)
         return err_set(e, ERR_INVALID, "%s: %zu bytes; at most 1 MiB is read",
                        name, len);
-    first = len ? first_byte(data, len) : 0;
-    if (first == len)
-        return err_set(e, ERR_INVALID, "%s: empty; write a job.json or a task",
-                       name);
-    if (s.text[first] != '{')
-        return err_set(e, ERR_INVALID,
-                       "%s: not a format shunt knows; it reads job.json and "
-                       "tasks in JSON, which begin with {",
-                       name);
-    json = codec_parse_json(name, data, len, e);
-    if (!json)
+    s.text = data ? data : "";
+    skip_bom(&s);
+    if (check_text(&s, e) < 0)
         return -1;
-    rc = read_object(&s, json, e);
-    json_decref(json);
-    if (rc < 0)
-        *out = (struct import){.format = ""};
+    first = strspn(s.text, " \t\r\n");
+    rc = s.text[first] == '{' ? read_json(&s, e) : read_text(&s, e);
+    if (rc < 0) {
+        out->format = "";
+        out->tasks = NULL;
+        out->n_tasks = 0;
+        out->linked = false;
+    }
     return rc;
+}
+
+void
+formats_link(struct import *in, struct mem_pool *pool)
+{
+    char id[TASK_ID_SIZE];
+
+    if (!in->linked)
+        return;
+    task_new_id(id);
+    for (size_t i = 0; i < in->n_tasks; i++)
+        in->tasks[i].batch->id = mem_pool_strdup(pool, id);
+    for (size_t i = 0; i < in->n_tasks; i++) {
+        task_new_id(id);
+        in->tasks[i].id = mem_pool_strdup(pool, id);
+    }
+    for (size_t i = 0; i < in->n_tasks; i++) {
+        struct task *t = &in->tasks[i];
+
+        for (size_t k = 0; k < t->n_after; k++)
+            t->after[k] = in->tasks[strtoul(t->after[k], NULL, 10) - 1].id;
+    }
+    in->linked = false;
 }

@@ -7,28 +7,36 @@
 
 #include <string.h>
 
+struct reading {
+    struct source *s;
+    const struct yaml_node *root;
+};
+
+/* path is "hints.odd": the key is looked for in what stands before it. */
 static void
 on_unknown(void *ctx, const char *path)
 {
-    struct source *s = ctx;
-    bool outermost = !strpbrk(path, ".[");
+    struct reading *r = ctx;
 
-    formats_warn(s, outermost ? path : NULL, "%.100s: unknown key, ignored",
-                 path);
+    /* Before the key is looked for: a text may have a hundred thousand. */
+    if (r->s->out->n_warnings < FORMATS_WARNINGS_MAX)
+        formats_warn(r->s, formats_key_at(r->root, path),
+                     "%s: unknown key, ignored", formats_short(r->s, path));
 }
 
 int
-formats_read_task_json(struct source *s, const json_t *json, struct err *e)
+formats_read_task_json(struct source *s, const json_t *json,
+                       const struct yaml_node *root, struct err *e)
 {
-    struct task *t = formats_new_task(s, "task.json");
+    struct task *t = formats_tasks(s, "task.json", 1);
+    struct reading r = {s, root};
     const char *origin = t->origin;
 
-    if (codec_from_json(CODEC_TASK, json, s->pool, t, on_unknown, s, e) < 0 ||
-        task_check(t, e) < 0)
-        return err_wrap(e, "%s", s->name);
+    if (codec_from_json(CODEC_TASK, json, s->pool, t, on_unknown, &r, e) < 0)
+        return formats_place(s, root, e);
     if (!*t->format)
         t->format = s->out->format;
     if (!*t->origin)
         t->origin = origin;
-    return 0;
+    return formats_check(s, root, t, e);
 }

@@ -14,8 +14,8 @@ setup() {
 		run "$top/tests/chaos/run" short 3>&-
 	echo "$output"
 	[ "$status" -eq 0 ]
-	jq -e '.ok and (.kinds | length == 5)
-		and ([.kinds[].faults] | add >= 10)
+	jq -e '.ok and (.kinds | length == 6)
+		and ([.kinds[].faults] | add >= 11)
 		and ([.kinds[] | .submitted - .terminal] | add == 0)' \
 		"$BATS_TEST_TMPDIR/chaos.json"
 }

@@ -104,13 +104,17 @@ void fuzz_json_task(const uint8_t *data, size_t size);
 
 /* fuzz_text.c */
 void fuzz_formats(const uint8_t *data, size_t size);
+void fuzz_glob(const uint8_t *data, size_t size);
 void fuzz_dod(const uint8_t *data, size_t size);
+void fuzz_testcount(const uint8_t *data, size_t size);
+void fuzz_pattern(const uint8_t *data, size_t size);
 void fuzz_subject(const uint8_t *data, size_t size);
 void fuzz_words(const uint8_t *data, size_t size);
 void fuzz_conf(const uint8_t *data, size_t size);
 
 /* fuzz_bus.c */
 void fuzz_headers(const uint8_t *data, size_t size);
+void fuzz_proto(const uint8_t *data, size_t size);
 
 /* fuzz_router.c; the first byte holds switches. */
 void fuzz_judge(const uint8_t *data, size_t size);

@@ -1,7 +1,11 @@
 #include "gateways/formats/formats.h"
 #include "lib/conf_private.h"
 #include "lib/dod.h"
+#include "lib/glob.h"
+#include "lib/lines.h"
+#include "lib/pattern.h"
 #include "lib/subject.h"
+#include "lib/testcount.h"
 #include "tests/fuzz/fuzz.h"
 #include "workers/local/words.h"
 
@@ -9,49 +13,189 @@
 
 /* --- formats -------------------------------------------------------------- */
 
+/* What holds of every text, whatever it is called. */
+static void
+read_formats(struct fuzz *f, const char *name, const uint8_t *data, size_t size)
+{
+    size_t len = strlen(name);
+    struct import in;
+
+    if (formats_read(name, data, size, f->pool, &in, &f->e) < 0) {
+        (void)fuzz_refused(f);
+        FUZZ_NEED(strncmp(f->e.msg, name, len) == 0 && f->e.msg[len] == ':');
+        FUZZ_NEED(in.n_tasks == 0 && !in.linked);
+    } else {
+        FUZZ_NEED(*in.format && in.n_tasks > 0);
+        FUZZ_NEED(in.n_tasks <= FORMATS_MAX_TASKS);
+    }
+    for (size_t i = 0; i < in.n_warnings; i++)
+        FUZZ_NEED(strncmp(in.warnings[i], name, len) == 0);
+    formats_link(&in, f->pool);
+    for (size_t i = 0; i < in.n_tasks; i++) {
+        FUZZ_NEED(task_check(&in.tasks[i], &f->e) == 0);
+        fuzz_round_trip(f, CODEC_TASK, &in.tasks[i]);
+    }
+}
+
 void
 fuzz_formats(const uint8_t *data, size_t size)
 {
-    struct fuzz f = fuzz_begin();
-    struct import in;
+    static const char *const names[] = {"fuzz", "fuzz.md", "fuzz.yaml"};
 
-    if (formats_read("fuzz", data, size, f.pool, &in, &f.e) < 0) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct fuzz f = fuzz_begin();
+
+        read_formats(&f, names[i], data, size);
+        fuzz_end(&f);
+    }
+}
+
+/* --- globs ---------------------------------------------------------------- */
+
+/* Two patterns, a line each. */
+void
+fuzz_glob(const uint8_t *data, size_t size)
+{
+    struct fuzz f = fuzz_begin();
+    char *a = fuzz_text(&f, data, size), *b = strchr(a, '\n'), path[1024];
+
+    if (b)
+        *b++ = '\0';
+    if (b && glob_check(a, &f.e) == 0 && glob_check(b, &f.e) == 0) {
+        bool both = glob_overlap(a, b, path, sizeof path);
+
+        FUZZ_NEED(both == glob_overlap(b, a, NULL, 0));
+        /* What the example loses, it loses between characters. */
+        if (both && strlen(path) < sizeof path - 8)
+            FUZZ_NEED(glob_match(a, path) && glob_match(b, path));
+        if (!both)
+            FUZZ_NEED(!glob_match(a, b) || !glob_match(b, b));
+        FUZZ_NEED(glob_overlap(a, a, NULL, 0) || strchr(a, '['));
+    } else if (f.e.code != ERR_NONE) {
         (void)fuzz_refused(&f);
-        FUZZ_NEED(in.n_tasks == 0);
-    } else {
-        FUZZ_NEED(*in.format && in.n_tasks > 0);
     }
-    for (size_t i = 0; i < in.n_tasks; i++) {
-        FUZZ_NEED(task_check(&in.tasks[i], &f.e) == 0);
-        fuzz_round_trip(&f, CODEC_TASK, &in.tasks[i]);
-    }
-    for (size_t i = 0; i < in.n_warnings; i++)
-        FUZZ_NEED(strncmp(in.warnings[i], "fuzz:", 5) == 0);
     fuzz_end(&f);
 }
 
 /* --- definitions of done -------------------------------------------------- */
 
+/* Facts made of a number: every one differs, some are unknown. */
+static struct dod_facts
+some_facts(unsigned n)
+{
+    struct dod_facts f = {.exit_code = (int)(n % 3),
+                          .signal = (int)(n % 2),
+                          .attempt = n,
+                          .duration_ms = n ? (int64_t)n * 90000 : INT64_MAX,
+                          .output_bytes = (int64_t)n << 10,
+                          .tests_total = n % 4 ? (int64_t)n : DOD_UNKNOWN,
+                          .tests_passed = n % 3 ? (int64_t)n : DOD_UNKNOWN,
+                          .tests_failed = n % 2 ? 0 : DOD_UNKNOWN,
+                          .tests_skipped = 1,
+                          .files_changed = n % 5 ? n % 2 : DOD_UNKNOWN};
+
+    for (unsigned i = 0; i < DOD_CALLS_MAX; i++)
+        f.calls[i] = (n + i) % 3 ? (n + i) % 2 : DOD_UNKNOWN;
+    return f;
+}
+
+/* What holds of any expression and its opposite. */
+static void
+judge_both(struct fuzz *f, const struct dod *d, const struct dod *not_d,
+           unsigned n)
+{
+    const struct dod_facts facts = some_facts(n);
+    const char *part, *not_part;
+    enum dod_verdict v = dod_judge(d, &facts, f->pool, &part);
+    enum dod_verdict not_v = dod_judge(not_d, &facts, f->pool, &not_part);
+
+    FUZZ_NEED(v != DOD_DONE || !*part);
+    FUZZ_NEED(v != DOD_DONE || not_v != DOD_DONE);
+    FUZZ_NEED(facts.exit_code || v == DOD_DONE || *part);
+    FUZZ_NEED((v == DOD_UNPROVEN) == (not_v == DOD_UNPROVEN));
+    FUZZ_NEED(v != DOD_NO_OP || facts.files_changed == 0);
+    FUZZ_NEED(!facts.exit_code || v == DOD_DONE || v == DOD_FAILED);
+    FUZZ_NEED(strlen(part) < 512);
+}
+
 void
 fuzz_dod(const uint8_t *data, size_t size)
 {
-    static const struct dod_facts facts[] = {
-        {0, 0, 0}, {1, 90000, 4096}, {-1, INT64_MAX, INT64_MAX}};
     struct fuzz f = fuzz_begin();
     char *text = fuzz_text(&f, data, size);
-    int rc = dod_check(text, &f.e);
+    char *not_text = mem_pool_printf(f.pool, "not (%s)", text);
+    const struct dod *d, *not_d;
 
-    if (rc < 0)
+    if (dod_check(text, &f.e) < 0)
         (void)fuzz_refused(&f);
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        bool done = false, not_done = false;
-        char *not_text = mem_pool_printf(f.pool, "not (%s)", text);
+    else if (dod_parse(text, f.pool, &d, &f.e) == 0 &&
+             dod_parse(not_text, f.pool, &not_d, &f.e) == 0)
+        for (unsigned n = 0; n < 12; n++)
+            judge_both(&f, d, not_d, n);
+    fuzz_end(&f);
+}
 
-        /* Whether it parses does not depend on the facts. */
-        FUZZ_NEED(dod_eval(text, &facts[i], &done, &f.e) == rc);
-        if (rc == 0 && dod_eval(not_text, &facts[i], &not_done, &f.e) == 0)
-            FUZZ_NEED(done != not_done);
+/* --- results of tests, patterns ------------------------------------------- */
+
+static void
+count_line(void *ctx, const char *line, size_t len)
+{
+    FUZZ_NEED(len <= LINES_MAX && !memchr(line, '\n', len));
+    testcount_line(ctx, line, len);
+}
+
+/* Counts what comes in pieces of so many bytes. */
+static struct testcounts
+count_in_pieces(const uint8_t *data, size_t size, size_t piece)
+{
+    struct testcount t = {0};
+    struct lines l = {.state = LINES_TEXT};
+
+    for (size_t at = 0; at < size; at += piece)
+        lines_add(&l, data + at, size - at < piece ? size - at : piece,
+                  count_line, &t);
+    lines_end(&l, count_line, &t);
+    return testcount_now(&t);
+}
+
+void
+fuzz_testcount(const uint8_t *data, size_t size)
+{
+    struct testcounts whole = count_in_pieces(data, size, size + 1);
+
+    for (size_t piece = 1; piece < 8; piece += 3) {
+        struct testcounts c = count_in_pieces(data, size, piece);
+
+        FUZZ_NEED(c.seen == whole.seen && c.passed == whole.passed);
+        FUZZ_NEED(c.failed == whole.failed && c.skipped == whole.skipped);
     }
+    FUZZ_NEED(whole.seen || whole.passed + whole.failed + whole.skipped == 0);
+}
+
+/* A pattern, and on the lines behind it where to look for it. */
+void
+fuzz_pattern(const uint8_t *data, size_t size)
+{
+    struct fuzz f = fuzz_begin();
+    const uint8_t *end = size ? memchr(data, '\n', size) : NULL;
+    size_t len = end ? (size_t)(end - data) : size;
+    char *text = fuzz_text(&f, data, len), *either;
+    struct pattern *p = NULL, *q = NULL;
+
+    if (pattern_new(&p, text, &f.e) < 0)
+        (void)fuzz_refused(&f);
+    either = mem_pool_printf(f.pool, "(%s)|z", text);
+    if (p && pattern_new(&q, either, &f.e) == 0 && size > len + 1) {
+        const char *line = (const char *)data + len + 1;
+        size_t n = size - len - 1 < 1000 ? size - len - 1 : 1000;
+        bool found = pattern_finds(p, line, n);
+
+        FUZZ_NEED(pattern_finds(p, line, n) == found);
+        FUZZ_NEED(pattern_finds(q, line, n) ==
+                  (found || memchr(line, 'z', n) != NULL));
+    }
+    pattern_free(p);
+    pattern_free(q);
     fuzz_end(&f);
 }
 

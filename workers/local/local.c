@@ -3,6 +3,8 @@
 #include "lib/mem.h"
 #include "lib/proc.h"
 #include "lib/str.h"
+#include "workers/local/changes.h"
+#include "workers/local/exists.h"
 #include "workers/local/steps.h"
 
 #include <errno.h>
@@ -20,6 +22,10 @@ enum {
     READ_BYTES = 64 * 1024,
     READS_AT_ONCE = 8, /* then others have their turn */
     READS_AT_END = 64, /* a stranger may hold our pipe and write for ever */
+    /* Output of a run is not looked at before it is so old: most short ones
+     * are over by then, and are read once, at their end. */
+    WATCH_MS = 20,
+    SPARE_MAX = 64,    /* runs kept for the next ones */
     LOOK_FIRST_MS = 5, /* between looks at what is left of a family */
     LOOK_LAST_MS = 200,
     EXIT_OUR_SIDE = 125,
@@ -35,6 +41,12 @@ struct local {
     int64_t grace_ms;
     const char **env; /* ours, without secrets; borrowed strings */
     size_t n_env;
+    bool bare_shells;               /* nothing in it alters shells */
+    struct run *young, *young_last; /* not watched yet, the oldest first */
+    struct loop_timer *watch;       /* until the oldest of them is of age */
+    bool watching;                  /* it is set */
+    struct run *spare;              /* memory for runs, with their pools */
+    unsigned n_spare;
     char buf[READ_BYTES];
 };
 
@@ -47,19 +59,27 @@ struct end {
 };
 
 struct run {
+    struct run *next, *prev; /* in young; next: in spare */
     struct local *local;
     struct run_order order;
     struct mem_pool *pool;
     struct proc_family *family;
     struct proc *proc; /* of the step that runs; NULL: none */
     const char **env;
+    const char *workdir; /* of the task; NULL: ours */
     struct end ends[2];
     size_t step; /* counted from 0 */
     struct outcome outcome;
+    struct changes *changes;  /* of files; NULL: nobody asks */
+    struct exists *exists;    /* looks for them; NULL: not, or not yet */
     struct loop_timer *timer; /* of a step's limit, or between looks */
-    int64_t look_ms, kill_ms;
+    int64_t look_ms, kill_ms, began_ms;
+    bool young;       /* its pipes are not watched yet */
     bool exec_simple; /* no shell where none is needed */
     bool starting;    /* within start: changed must not be called */
+    bool preparing;   /* git looks before the first step */
+    bool checking;    /* all is over, facts are gathered */
+    bool checked;     /* or need not be */
     bool scarce;      /* not even the first step could be started now */
     bool cancelled;   /* no further step */
     bool winding;     /* all steps are over */
@@ -106,19 +126,23 @@ read_environment(struct local *l)
     while (environ[n])
         n++;
     l->env = mem_zero(n + 1, sizeof *l->env);
+    l->bare_shells = true;
     for (char **at = environ; *at; at++) {
-        if (!is_ours_alone(*at))
-            l->env[l->n_env++] = *at;
+        if (is_ours_alone(*at))
+            continue;
+        l->env[l->n_env++] = *at;
+        if (alters_shells(*at))
+            l->bare_shells = false;
     }
 }
 
-/* Adds KEY=value, in the place of an earlier entry for KEY. */
+/* Adds KEY=value, in the place of an earlier entry for KEY from first on. */
 static void
-put_env(const char **env, size_t *n, const char *entry)
+put_env(const char **env, size_t first, size_t *n, const char *entry)
 {
     size_t len = strcspn(entry, "=") + 1;
 
-    for (size_t i = 0; i < *n; i++)
+    for (size_t i = first; i < *n; i++)
         if (strncmp(env[i], entry, len) == 0) {
             env[i] = entry;
             return;
@@ -130,24 +154,25 @@ static void
 build_env(struct run *r)
 {
     const struct task *t = r->order.task;
-    size_t n = r->local->n_env;
+    size_t ours = r->local->n_env, n = ours;
 
     r->env = mem_pool_alloc(r->pool, (n + t->n_env + 6) * sizeof *r->env);
     memcpy(r->env, r->local->env, n * sizeof *r->env);
     for (size_t i = 0; i < t->n_env; i++)
         put_env(
-            r->env, &n,
+            r->env, 0, &n,
             mem_pool_printf(r->pool, "%s=%s", t->env[i].key, t->env[i].value));
-    /* Last: a task cannot change who it is. */
-    put_env(r->env, &n, mem_pool_printf(r->pool, "SHUNT_TASK_ID=%s", t->id));
-    put_env(r->env, &n,
+    /* Last: a task cannot change who it is. Ours has nothing of the kind. */
+    put_env(r->env, ours, &n,
+            mem_pool_printf(r->pool, "SHUNT_TASK_ID=%s", t->id));
+    put_env(r->env, ours, &n,
             mem_pool_printf(r->pool, "SHUNT_ATTEMPT=%u", r->order.attempt));
-    put_env(r->env, &n,
+    put_env(r->env, ours, &n,
             mem_pool_printf(r->pool, "SHUNT_FENCE=%" PRIu64, r->order.fence));
-    put_env(r->env, &n, r->order.mark);
-    put_env(r->env, &n, r->order.owner);
-    r->exec_simple = true;
-    for (size_t i = 0; i < n; i++)
+    put_env(r->env, ours, &n, r->order.mark);
+    put_env(r->env, ours, &n, r->order.owner);
+    r->exec_simple = r->local->bare_shells;
+    for (size_t i = ours; i < n; i++)
         if (alters_shells(r->env[i]))
             r->exec_simple = false;
 }
@@ -243,10 +268,79 @@ open_ends(struct run *r, struct err *e)
         end->stream = i == 0 ? STREAM_STDOUT : STREAM_STDERR;
         if (proc_pipe(&end->fd, &end->theirs, e) < 0)
             return -1;
-        end->watch = loop_fd_start(r->local->loop, end->fd, on_readable, end);
     }
     sink_on_room(r->order.sink, on_room, r);
     return 0;
+}
+
+static void on_watch(void *ctx);
+
+static void
+set_watch(struct local *l, int64_t now)
+{
+    int64_t delay_ms = l->young->began_ms + WATCH_MS - now;
+
+    if (l->watch)
+        loop_timer_again(l->watch, delay_ms, 0);
+    else
+        l->watch = loop_timer_start(l->loop, delay_ms, 0, on_watch, l);
+    l->watching = true;
+}
+
+static void
+young_add(struct run *r)
+{
+    struct local *l = r->local;
+
+    r->young = true;
+    r->began_ms = loop_now_ms();
+    r->next = NULL;
+    r->prev = l->young_last;
+    if (r->prev)
+        r->prev->next = r;
+    else
+        l->young = r;
+    l->young_last = r;
+    if (!l->watching)
+        set_watch(l, r->began_ms);
+}
+
+static void
+young_remove(struct run *r)
+{
+    struct local *l = r->local;
+
+    if (!r->young)
+        return;
+    r->young = false;
+    if (r->prev)
+        r->prev->next = r->next;
+    else
+        l->young = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    else
+        l->young_last = r->prev;
+}
+
+static void
+on_watch(void *ctx)
+{
+    struct local *l = ctx;
+    int64_t now = loop_now_ms();
+    struct run *r;
+
+    l->watching = false;
+    while ((r = l->young) && r->began_ms + WATCH_MS <= now) {
+        young_remove(r);
+        for (int i = 0; i < 2; i++) {
+            struct end *end = &r->ends[i];
+
+            end->watch = loop_fd_start(l->loop, end->fd, on_readable, end);
+        }
+    }
+    if (l->young)
+        set_watch(l, now);
 }
 
 /* --- the end of a task ---------------------------------------------------- */
@@ -285,13 +379,21 @@ end_drain(struct end *end)
     end_close(end);
 }
 
+static bool begin_check(struct run *r);
+
 /* Nothing is alive. May free the run. */
 static void
 finish(struct run *r)
 {
+    young_remove(r);
     end_drain(&r->ends[0]);
     end_drain(&r->ends[1]);
     stop_timer(r);
+    if (begin_check(r)) {
+        if (!r->starting)
+            r->order.changed(r->order.ctx);
+        return;
+    }
     proc_family_close(r->family);
     r->family = NULL;
     r->done = true;
@@ -310,7 +412,7 @@ leftovers(struct run *r)
         signo = SIGKILL;
     else if (!r->asked)
         signo = SIGTERM;
-    if (!proc_has_adopted(r->local->set) ||
+    if (proc_family_gone(r->family) ||
         proc_family_signal(r->family, signo) == 0) {
         finish(r);
         return;
@@ -332,6 +434,61 @@ wind_down(struct run *r)
     r->look_ms = LOOK_FIRST_MS;
     r->kill_ms = loop_now_ms() + r->local->grace_ms;
     leftovers(r);
+}
+
+/* --- facts for the definition of done ------------------------------------- */
+
+/* Whatever git has left running goes, then the task is over. */
+static void
+end_check(struct run *r)
+{
+    r->checked = r->hard = true;
+    leftovers(r);
+}
+
+static void
+on_exists(void *ctx)
+{
+    end_check(ctx);
+}
+
+static void
+check_files(struct run *r)
+{
+    if (facts_needs(r->order.facts)->files)
+        r->exists = exists_open(r->local->loop, r->order.facts, r->workdir,
+                                on_exists, r);
+    else
+        end_check(r);
+}
+
+static void
+on_changes(void *ctx)
+{
+    check_files(ctx);
+}
+
+/* False if there is nothing to gather, or no reason to: the task was ended, or
+ * the exit code decides already. A second call ends the gathering. */
+static bool
+begin_check(struct run *r)
+{
+    const struct dod_needs *needs;
+
+    if (r->checked || r->checking || r->cancelled || r->outcome.timed_out ||
+        !r->order.facts)
+        return false;
+    needs = facts_needs(r->order.facts);
+    if (r->outcome.exit_code != 0 && !needs->exit_code)
+        return false;
+    if (!r->changes && !needs->files)
+        return false;
+    r->checking = true;
+    if (r->changes)
+        changes_after(r->changes, r->order.facts, on_changes, r);
+    else
+        check_files(r);
+    return true;
 }
 
 /* --- steps ---------------------------------------------------------------- */
@@ -373,35 +530,45 @@ expand_home(struct run *r, const char *path)
     return mem_pool_printf(r->pool, "%s%s", home, path + 1);
 }
 
-/* Where the step runs; NULL: where the worker does. False if there is no such
- * folder: the step has failed then. */
-static bool
-find_workdir(struct run *r, const struct step *s, const char **out)
+/* Where the step runs; NULL: where the worker does. */
+static const char *
+find_workdir(struct run *r, const struct step *s)
 {
-    const char *base = expand_home(r, r->order.task->workdir);
+    const char *base = r->workdir;
     const char *own = expand_home(r, s->workdir);
+
+    if (*own && *own != '/' && base)
+        return mem_pool_printf(r->pool, "%s/%s", base, own);
+    return *own ? own : base;
+}
+
+/* Whether a step that did not start has no folder to run in: it has failed
+ * then. Not asked before, since hardly any step has none. */
+static bool
+workdir_is_missing(struct run *r, const char *dir)
+{
     struct stat st;
 
-    *out = *own ? own : *base ? base : NULL;
-    if (*own && *own != '/' && *base)
-        *out = mem_pool_printf(r->pool, "%s/%s", base, own);
-    if (!*out)
-        return true;
-    if (stat(*out, &st) < 0)
-        fail_step(r, EXIT_OUR_SIDE, "workdir %.150s %s", *out,
+    if (!dir)
+        return false;
+    if (stat(dir, &st) < 0)
+        fail_step(r, EXIT_OUR_SIDE, "workdir %.150s %s", dir,
                   errno == ENOENT ? "does not exist" : strerror(errno));
     else if (!S_ISDIR(st.st_mode))
-        fail_step(r, EXIT_OUR_SIDE, "workdir %.150s is not a folder", *out);
+        fail_step(r, EXIT_OUR_SIDE, "workdir %.150s is not a folder", dir);
     else
-        return true;
-    return false;
+        return false;
+    return true;
 }
 
 static void
-step_not_started(struct run *r, const struct step_exec *x, const struct err *e)
+step_not_started(struct run *r, const char *workdir, const struct step_exec *x,
+                 const struct err *e)
 {
     int code = EXIT_OUR_SIDE;
 
+    if (workdir_is_missing(r, workdir))
+        return;
     if (x->argv && e->code == ERR_NOT_FOUND)
         code = EXIT_NOT_FOUND;
     else if (x->argv && (e->code == ERR_DENIED || e->code == ERR_INVALID))
@@ -440,8 +607,7 @@ start_step(struct run *r, struct err *e)
     struct step_exec x;
     int rc;
 
-    if (!find_workdir(r, s, &o.workdir))
-        return false;
+    o.workdir = find_workdir(r, s);
     rc = step_exec(s, shell, r->exec_simple, r->pool, &x, e);
     if (rc == 0)
         rc = run_exec(r, &o, &x, e);
@@ -452,7 +618,7 @@ start_step(struct run *r, struct err *e)
             rc = run_exec(r, &o, &x, e);
     }
     if (rc < 0) {
-        step_not_started(r, &x, e);
+        step_not_started(r, o.workdir, &x, e);
         return false;
     }
     if (s->timeout_ms > 0) {
@@ -522,13 +688,92 @@ on_timer(void *ctx)
     }
 }
 
+/* --- before the first step ------------------------------------------------ */
+
+static void
+on_prepared(void *ctx)
+{
+    struct run *r = ctx;
+    struct err e;
+
+    r->preparing = false;
+    r->starting = true;
+    advance(r, &e);
+    r->starting = false;
+    r->order.changed(r->order.ctx);
+}
+
+/* Where the task runs, whatever its steps say. */
+static void
+find_base(struct run *r)
+{
+    const char *base = expand_home(r, r->order.task->workdir);
+
+    r->workdir = *base ? base : NULL;
+}
+
+/* Starts with what git has to see before anything runs. */
+static void
+begin(struct run *r, struct err *e)
+{
+    const struct changes_conf conf = {.loop = r->local->loop,
+                                      .set = r->local->set,
+                                      .family = r->family,
+                                      .env = r->env,
+                                      .workdir = r->workdir};
+
+    if (!r->order.facts || !facts_needs(r->order.facts)->changes) {
+        advance(r, e);
+        return;
+    }
+    r->preparing = true;
+    r->changes = changes_open(&conf);
+    changes_before(r->changes, on_prepared, r);
+}
+
 /* --- the executor --------------------------------------------------------- */
+
+/* A run that is zeroed but for its local and its pool. */
+static struct run *
+run_new(struct local *l)
+{
+    struct run *r = l->spare;
+    struct mem_pool *pool;
+
+    if (!r) {
+        r = MEM_NEW(struct run);
+        r->pool = mem_pool_new();
+    } else {
+        l->spare = r->next;
+        l->n_spare--;
+    }
+    pool = r->pool;
+    *r = (struct run){.local = l, .pool = pool};
+    return r;
+}
+
+static void
+run_free(struct run *r)
+{
+    struct local *l = r->local;
+
+    if (l->n_spare < SPARE_MAX) {
+        mem_pool_reset(r->pool);
+        r->next = l->spare;
+        l->spare = r;
+        l->n_spare++;
+        return;
+    }
+    mem_pool_free(r->pool);
+    mem_free(r);
+}
 
 static void
 local_free(struct run *r)
 {
     if (!r)
         return;
+    young_remove(r);
     if (r->proc)
         proc_forget(r->proc);
     for (int i = 0; r->family && i < 3; i++)
@@ -536,11 +781,12 @@ local_free(struct run *r)
             break;
     proc_family_close(r->family);
     stop_timer(r);
+    changes_close(r->changes);
+    exists_close(r->exists);
     close_theirs(r);
     end_close(&r->ends[0]);
     end_close(&r->ends[1]);
-    mem_pool_free(r->pool);
-    mem_free(r);
+    run_free(r);
 }
 
 static int
@@ -554,10 +800,8 @@ local_start(void *ctx, const struct run_order *order, struct run **out,
         return err_set(e, ERR_INVALID,
                        "a local worker runs steps, and the "
                        "task has none");
-    r = MEM_NEW(struct run);
-    r->local = l;
+    r = run_new(l);
     r->order = *order;
-    r->pool = mem_pool_new();
     for (int i = 0; i < 2; i++)
         r->ends[i].fd = r->ends[i].theirs = -1;
     if (open_ends(r, e) < 0) {
@@ -566,13 +810,16 @@ local_start(void *ctx, const struct run_order *order, struct run **out,
     }
     build_env(r);
     r->family = proc_family_open(l->set, order->mark);
+    find_base(r);
     r->starting = true;
-    advance(r, e);
+    begin(r, e);
     if (r->scarce) {
         local_free(r);
         return -1;
     }
     r->starting = false;
+    if (!r->done)
+        young_add(r);
     *out = r;
     return 0;
 }
@@ -581,7 +828,9 @@ static enum run_status
 local_poll(struct run *r, struct outcome *out)
 {
     if (!r->done)
-        return RUN_BUSY;
+        return r->preparing  ? RUN_PREPARES
+               : r->checking ? RUN_CHECKS
+                             : RUN_BUSY;
     *out = r->outcome;
     return RUN_DONE;
 }
@@ -631,8 +880,16 @@ local_open(struct local **out, struct loop *l, const char *shell,
 void
 local_close(struct local *l)
 {
+    struct run *r;
+
     if (!l)
         return;
+    while ((r = l->spare) != NULL) {
+        l->spare = r->next;
+        mem_pool_free(r->pool);
+        mem_free(r);
+    }
+    loop_timer_stop(l->watch);
     proc_set_close(l->set);
     mem_free(l->env);
     mem_free(l);

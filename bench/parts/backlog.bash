@@ -1,0 +1,94 @@
+#!/bin/bash
+# backlog - many tasks wait for a worker, then one takes them all: whether it
+# gets slower, and what every process holds meanwhile.
+# shellcheck disable=SC2034,SC2154 # shared with bench/run
+
+# backlog_size MODE
+backlog_size() {
+	if [ -n "${BENCH_BACKLOG-}" ]; then
+		echo $((10#$BENCH_BACKLOG))
+	elif [ -n "$full" ]; then
+		size 500 1000000
+	else
+		size 500 50000 "$1" 10000
+	fi
+}
+
+backlog_rows() {
+	mode_rows backlog_mode_rows
+}
+
+backlog_mode_rows() {
+	local process goal
+	section "$(backlog_size "$1") tasks wait, then a worker comes, $2"
+	row "backlog-in.$1" /s 'submitted'
+	row "backlog-start.$1" /s 'ended, the first fifth'
+	row "backlog-middle.$1" /s 'ended, the middle fifth'
+	row "backlog-end.$1" /s 'ended, the last fifth' "limit=backlog-start.$1" \
+		goal='>=0.9'
+	for process in broker router reaper noop; do
+		row "backlog-few-$process.$1" MB "$process, a tenth of them waited and ended"
+		if [ "$process" != noop ]; then
+			row "backlog-full-$process.$1" MB "$process, all wait" \
+				"limit=backlog-few-$process.$1" goal='<=1.1'
+		fi
+		row "backlog-after-$process.$1" MB "$process, all have ended" \
+			"limit=backlog-few-$process.$1" goal='<=1.1'
+	done
+}
+
+# backlog_memory WHEN MODE
+backlog_memory() {
+	local process pid
+	fleet_processes backlog
+	while read -r process pid; do
+		[ -z "$pid" ] || sample "backlog-$1-$process.$2" "$(memory "$pid")"
+	done <<<"$processes"
+}
+
+backlog_once() {
+	local mode
+	for mode in "${modes[@]}"; do
+		backlog_mode "$mode" "$(backlog_size "$mode")"
+	done
+}
+
+# A tenth waits and is dealt with first, in the same way: so every process has
+# done all it does before its memory is compared.
+backlog_mode() {
+	local mode=$1 n=$2 words client limit_s=7200
+	fleet_start backlog "$mode"
+	broker_words backlog
+	client=("$top/bench/client" "${words[@]}")
+	output "${client[@]}" -n $((n / 10)) -b few submit
+	backlog_drain few $((n / 10))
+	backlog_memory few "$mode"
+	stop "${noop_pid[backlog]}"
+	unset 'noop_pid[backlog]'
+	rate "backlog-in.$mode" "${client[@]}" -n "$n" -b all submit
+	output "${client[@]}" -n "$n" filled
+	backlog_memory full "$mode"
+	backlog_drain all "$n"
+	backlog_part start "$n" 0 "$mode"
+	backlog_part middle "$n" 0.4 "$mode"
+	backlog_part end "$n" 0.8 "$mode"
+	backlog_memory after "$mode"
+	fleet_stop backlog
+}
+
+# backlog_drain BATCH TASKS: they are routed, then a worker takes them
+backlog_drain() {
+	output "${client[@]}" -n "$2" filled
+	noop_start backlog
+	bounded "${client[@]}" -n "$2" -b "$1" watch >"$scratch/drained" ||
+		die 'the backlog was not dealt with'
+}
+
+# backlog_part WHICH TASKS FROM MODE: the rate of the fifth from there on
+backlog_part() {
+	sample "backlog-$1.$4" "$(awk -v n="$2" -v from="$3" '
+		$2 > n * from && !first { first = $1; had = $2 }
+		$2 >= n * (from + 0.2) && !last { last = $1; has = $2 }
+		END { print (has - had) / (last - first > 0.001 ? last - first : 0.001) }
+		' "$scratch/drained")"
+}

@@ -1,0 +1,40 @@
+#!/bin/bash
+# wire - bare: what JetStream gives to whoever speaks its protocol and does
+# nothing else.
+# shellcheck disable=SC2034,SC2154 # shared with bench/run
+
+wire_rows() {
+	section 'bare JetStream'
+	mode_rows wire_mode_rows
+}
+
+wire_mode_rows() {
+	row "publish.$1" /s "acknowledged publishes, $2"
+	row "hop.$1" /s "one hop, $2"
+	row "three.$1" /s "publish and three hops, $2"
+	row "three-p.$1" /s "the same, 3 processes, message ids, $2"
+	row "latency-p50.$1" us "one message, three hops, $2, p50"
+	row "latency-p99.$1" us "one message, three hops, $2, p99"
+}
+
+wire_open() {
+	local mode
+	for mode in "${modes[@]}"; do
+		broker_start "wire-$mode" "$mode"
+	done
+}
+
+wire_round() {
+	local mode words n singles
+	for mode in "${modes[@]}"; do
+		n=$(size 1000 40000 "$mode" 1200)
+		singles=$(size 200 500)
+		broker_words "wire-$mode"
+		words=("$top/bench/pipeline" "${words[@]}")
+		rate "publish.$mode" "${words[@]}" -n $((n * 2)) publish
+		rate "hop.$mode" "${words[@]}" -n $((n * 2)) hop
+		rate "three.$mode" "${words[@]}" -n "$n" three
+		rate "three-p.$mode" "${words[@]}" -n "$n" -i -p three
+		times "latency-%s.$mode" "${words[@]}" -n "$singles" -p latency
+	done
+}

@@ -1,0 +1,111 @@
+/*
+ * worker_noop - a worker whose tasks are over as soon as they start.
+ *
+ * Everything a worker does, and nothing that a task would: lanes, claims,
+ * outcomes and results are workers/worker.c's own. What is left of a task's
+ * time is what shunt costs.
+ *
+ * Reads    the lanes of backend local that worker.lanes names
+ * Writes   as every worker: claims, results, heartbeats, started.*
+ * Config   the sections bus and worker of config.yaml
+ * Signals  TERM and INT drain, a second one kills
+ * Exit     0 asked to stop, 1 could not start or was denied by the bus
+ */
+#include "lib/conf.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "workers/worker.h"
+
+/* --- the executor -------------------------------------------------------- */
+
+struct run {
+    bool over; /* always: nothing is ever running */
+};
+
+static struct run done = {.over = true};
+
+static int
+noop_start(void *ctx, const struct run_order *order, struct run **out,
+           struct err *e)
+{
+    (void)ctx;
+    (void)order;
+    (void)e;
+    *out = &done; /* they are all alike */
+    return 0;
+}
+
+static enum run_status
+noop_poll(struct run *r, struct outcome *out)
+{
+    *out = (struct outcome){.exit_code = 0};
+    return r->over ? RUN_DONE : RUN_BUSY;
+}
+
+static void
+noop_cancel(struct run *r, bool hard)
+{
+    (void)r;
+    (void)hard;
+}
+
+static void
+noop_free(struct run *r)
+{
+    (void)r;
+}
+
+static const struct executor noop = {.name = "local",
+                                     .start = noop_start,
+                                     .poll = noop_poll,
+                                     .cancel = noop_cancel,
+                                     .free = noop_free};
+
+/* --- the program --------------------------------------------------------- */
+
+struct main_conf {
+    struct worker_conf worker;
+};
+
+static const struct conf_opt options[] = {
+    WORKER_CONF(struct main_conf, worker),
+    CONF_LIST(struct main_conf, worker.lanes, "worker.lanes", "default",
+              "lanes to take tasks from"),
+    CONF_END,
+};
+
+int
+main(int argc, char **argv)
+{
+    struct main_conf conf = {0};
+    struct loop *loop = NULL;
+    struct bus *bus = NULL;
+    struct worker_home *home = NULL;
+    struct worker *worker = NULL;
+    struct err e = {0};
+    int rc = 1;
+
+    mem_setup();
+    log_open("worker-noop");
+    if (conf_load(&conf, options, "worker_noop - ends every task at once", argc,
+                  argv, &e) < 0 ||
+        worker_home_open(&home, conf.worker.name, conf.worker.state_dir, &e) <
+            0 ||
+        loop_open(&loop, &e) < 0 ||
+        bus_open(&bus, loop, &conf.worker.bus, "worker-local",
+                 conf.worker.connect_timeout_ms, &e) < 0 ||
+        worker_open(&worker, bus, loop, &conf.worker, home, &noop, NULL, &e) <
+            0) {
+        log_error("worker.start", "error=\"%s\"", e.msg);
+    } else {
+        loop_on_term(loop, worker_drain, worker);
+        rc = loop_run(loop); /* until drained, or until the bus gives up */
+    }
+
+    worker_close(worker);
+    bus_close(bus);
+    loop_close(loop); /* runs the last close callbacks */
+    worker_home_close(home);
+    conf_free(&conf, options);
+    return rc;
+}

@@ -1,0 +1,166 @@
+/*
+ * folder_private - what the parts of the gateway share.
+ *
+ *   folder.c   opens, looks at folders, stops
+ *   claimed.c   files in work, found by their tasks' ids
+ *   intake.c   claims files, publishes their tasks
+ *   returns.c  learns how tasks ended, carries it back
+ *
+ * Thread: the loop thread.
+ */
+#ifndef GATEWAYS_FOLDER_FOLDER_PRIVATE_H
+#define GATEWAYS_FOLDER_FOLDER_PRIVATE_H
+
+#include "gateways/folder/carry.h"
+#include "gateways/folder/checkout.h"
+#include "gateways/folder/folder.h"
+#include "gateways/folder/listing.h"
+#include "gateways/folder/place.h"
+#include "gateways/folder/take.h"
+
+#include <jansson.h>
+
+enum {
+    TAKE_BATCH = 64,   /* files per visit to the disk */
+    LOADED_MAX = 1000, /* claims whose tasks' text is in memory */
+    CARRY_BATCH = 32,
+    CARRY_JOBS = 3,
+    ASKS_MAX = 32, /* questions to the ledger at once */
+    BUCKETS = 8192,
+};
+
+enum phase {
+    PHASE_READ,    /* its text is wanted, at due_ms */
+    PHASE_READING, /* a thread has it */
+    PHASE_PUBLISH, /* its tasks are on their way to the broker */
+    PHASE_OPEN,    /* its tasks are under way; asked about at due_ms */
+    PHASE_SOON,    /* the same, with reason to ask soon */
+    PHASE_ASKED,   /* the ledger was asked */
+    PHASE_CARRY,   /* all is known; carried back at due_ms */
+    PHASE_CARRYING,
+    N_PHASES
+};
+
+/* One task of a file. */
+struct part {
+    struct claimed *claim;
+    char id[TASK_ID_SIZE];
+    bool stored;  /* by the broker, or known to the ledger */
+    json_t *json; /* how it ended; NULL: it has not */
+    struct str data;
+};
+
+struct hint {
+    struct hint *next;
+    struct bus_msg *msg;
+    int64_t since_ms;
+};
+
+struct id_link {
+    struct id_link *next; /* in its bucket */
+    struct claimed *claim;
+    char id[TASK_ID_SIZE];
+};
+
+/* A file in work. */
+struct claimed {
+    struct claimed *prev, *next; /* ring of its phase */
+    struct folder *f;
+    struct watched *w;
+    enum phase phase;
+    char id[TASK_ID_SIZE];
+    char *name;
+    struct id_link link;  /* by its own id */
+    struct id_link *more; /* by ids the file gave its tasks; n of them */
+    struct part *parts;
+    size_t n, waits; /* parts; publications not yet stored */
+    struct looks looks;
+    int64_t changed_ms; /* its text last changed, or it was taken */
+    int64_t due_ms, delay_ms;
+    int64_t stored_ms; /* published then; 0: not by us */
+    bool fresh;        /* we have just renamed it: nobody published it */
+    bool waiting;      /* not yet renamed */
+    bool loaded;       /* data is in memory */
+    struct hint *hints;
+    struct str output;
+    char why[512]; /* it cannot be read */
+    bool bad;
+};
+
+/* A folder, and what is known of it. */
+struct watched {
+    struct folder *f;
+    struct place place;
+    struct listing listing;
+    size_t next; /* of the listing, not yet taken */
+    struct loop_watch *watch;
+    uint64_t watched_ino;
+    struct loop_timer *look;
+    int64_t look_at_ms; /* when it is due; 0: not set */
+    int64_t look_ms;    /* what the last look took */
+    bool looking, look_again, sweeping, sweep_again;
+    bool changed; /* since the last look, while its files were being taken */
+    int64_t swept_ms;
+    bool missing;              /* said so already */
+    struct checkout *checkout; /* shared with others in it; NULL: none */
+};
+
+struct folder {
+    struct bus *bus;
+    struct loop *loop;
+    const struct folder_conf *conf;
+    struct watched *v;
+    size_t n;
+    struct bus_consumer *results;
+    struct loop_timer *tick, *deadline;
+    struct claimed rings[N_PHASES]; /* heads */
+    size_t counts[N_PHASES];
+    struct id_link *buckets[BUCKETS];
+    size_t n_claims, loaded;
+    int64_t open_seen_ms; /* the last look at all open ones */
+    unsigned taking, carrying, asking;
+    unsigned jobs; /* on other threads */
+    bool idle;     /* none */
+    bool draining, closing;
+    struct proc_set *procs; /* for git; NULL: no checkout */
+    struct checkout **checkouts;
+    size_t n_checkouts;
+};
+
+/* --- claimed.c -------------------------------------------------------------
+ */
+
+struct claimed *claimed_new(struct watched *w, const char *id, const char *name,
+                            bool waiting);
+void claimed_to(struct claimed *c, enum phase phase, int64_t due_ms);
+/* The first claim a task's id belongs to; NULL: none of ours. */
+struct claimed *claimed_find(struct folder *f, const char *task);
+/* Takes over what a read file says. */
+void claimed_fill(struct claimed *c, struct take *t);
+void claimed_unload(struct claimed *c); /* forgets the text */
+/* settle: what was heard about it may be forgotten by the broker. */
+void claimed_free(struct claimed *c, bool settle);
+
+/* --- folder.c ------------------------------------------------------------- */
+
+/* Does whatever can be done now, and sets the timer for the rest. */
+void folder_work(struct folder *f);
+void folder_job(struct folder *f, loop_fn *work, loop_fn *done, void *ctx);
+/* Every done of a job begins with this; false: forget its results. */
+bool folder_job_done(struct folder *f);
+void folder_look_soon(struct watched *w, int64_t delay_ms);
+/* All that was seen is taken: looks again if something has changed. */
+void folder_taken(struct watched *w);
+void folder_sweep(struct watched *w);
+
+/* --- intake.c ------------------------------------------------------------- */
+
+void intake_work(struct folder *f, int64_t now_ms);
+void intake_publish(struct claimed *c);
+
+/* --- returns.c ------------------------------------------------------------ */
+
+void returns_on_result(void *folder, struct bus_msg *m);
+void returns_work(struct folder *f, int64_t now_ms);
+
+#endif

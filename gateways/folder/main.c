@@ -1,0 +1,70 @@
+/*
+ * gateway-folder - watches folders: files become tasks, outcomes go back.
+ *
+ * Reads    files in the folders of folder.folders; results.*.folder (durable
+ *          gateway_folder); answers to ask.ledger.show
+ * Writes   tasks.in; the folders, and reports/codex_runs beside an inbox
+ * Config   the sections bus and folder of config.yaml: FOLDER_CONF in folder.h
+ * Signals  TERM and INT take nothing new, finish what is in hand, then exit;
+ *          a second one exits at once
+ * Exit     0 asked to stop, 1 could not start or lost its rights on the bus
+ */
+#include "gateways/folder/folder.h"
+#include "lib/bus.h"
+#include "lib/conf.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/mem.h"
+#include "lib/topology.h"
+
+struct program {
+    struct folder_conf conf;
+};
+
+static const struct conf_opt options[] = {FOLDER_CONF(struct program, conf),
+                                          CONF_END};
+
+static int
+verify(struct bus *b, struct err *e)
+{
+    if (topology_verify(b, "TASKS_IN", NULL, e) < 0)
+        return -1;
+    return topology_verify(b, "RESULTS", "gateway_folder", e);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct program program = {0};
+    struct folder_conf *conf = &program.conf;
+    struct loop *loop = NULL;
+    struct bus *bus = NULL;
+    struct folder *folder = NULL;
+    struct err e = {0};
+    int rc = 1;
+
+    mem_setup();
+    log_open("gateway-folder");
+    if (conf_load(&program, options,
+                  "shunt-gateway-folder - files in folders become tasks", argc,
+                  argv, &e) < 0 ||
+        loop_open(&loop, &e) < 0 ||
+        bus_open(&bus, loop, &conf->bus, "gateway-folder",
+                 conf->connect_timeout_ms, &e) < 0 ||
+        verify(bus, &e) < 0 || folder_open(&folder, bus, loop, conf, &e) < 0) {
+        log_error("folder.start", "error=\"%s\"", LOG_TEXT(e.msg));
+    } else {
+        loop_on_term(loop, folder_drain, folder);
+        log_info("folder.start", "url=%s version=%s", bus_url(bus),
+                 SHUNT_VERSION);
+        mem_trim();
+        rc = loop_run(loop); /* until a signal, or until the bus gives up */
+        log_info("folder.stop", "rc=%d", rc);
+    }
+
+    folder_close(folder);
+    bus_close(bus);
+    loop_close(loop); /* runs the last close callbacks */
+    conf_free(&program, options);
+    return rc;
+}

@@ -1,0 +1,162 @@
+/*
+ * cloud_queue - seed 4's files in .cloud-queue/pending: a task of a team, what
+ * it is about in a dictionary without rules.
+ */
+#include "gateways/formats/formats_private.h"
+
+#include <string.h>
+
+/* What it runs, if it says so: command, script or steps. */
+static int
+read_work(struct source *s, const struct yaml_node *data, struct task *t,
+          struct err *e)
+{
+    static const char *const keys[] = {"command", "script", "steps"};
+    const struct yaml_node *found = NULL;
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const struct yaml_node *v = formats_get(data, keys[i]);
+
+        if (v && found)
+            return formats_fail(s, v->key, e,
+                                "%s: given together with %s; keep one", keys[i],
+                                found->key->text);
+        found = v ? v : found;
+    }
+    if (!found)
+        return 0;
+    return strcmp(found->key->text, "steps") == 0
+               ? formats_steps(s, found, true, t, e)
+               : formats_commands(s, found, found->key->text, t, e);
+}
+
+/* What it asks, of the issue's title and description if there is no prompt. */
+static int
+read_prompt(struct source *s, const struct yaml_node *data, struct task *t,
+            struct err *e)
+{
+    const char *prompt, *title, *description;
+
+    if (formats_text(s, data, "prompt", &prompt, e) < 0 ||
+        formats_text(s, data, "title", &title, e) < 0 ||
+        formats_text(s, data, "description", &description, e) < 0)
+        return -1;
+    if (*prompt)
+        t->prompt = prompt;
+    else if (*title && *description)
+        t->prompt = mem_pool_printf(s->pool, "%s\n\n%s", title, description);
+    else
+        t->prompt = *title ? title : description;
+    if (t->prompt[strspn(t->prompt, " \t\r\n")])
+        return 0;
+    return formats_fail(s, data, e,
+                        "task_data: nothing to run and nothing to ask; write "
+                        "command, script, steps, prompt or a title");
+}
+
+/* A wish, as if `cloud:` had been typed: a pin would wait for ever where there
+ * is no cloud, a wish falls back and says so. */
+static void
+wish(struct source *s, struct task *t, const char *place)
+{
+    struct step *first = &t->steps[0];
+
+    if (first->n_argv)
+        first->argv[0] =
+            mem_pool_printf(s->pool, "%s: %s", place, first->argv[0]);
+    else
+        first->script =
+            mem_pool_printf(s->pool, "%s: %s", place, first->script);
+}
+
+static int
+read_mode(struct source *s, const struct yaml_node *root, struct task *t,
+          struct err *e)
+{
+    const struct yaml_node *at = yaml_get(root, "execution_mode");
+    const char *mode;
+
+    if (formats_text(s, root, "execution_mode", &mode, e) < 0)
+        return -1;
+    if (!*mode)
+        return 0;
+    if (strcmp(mode, "cloud") != 0 && strcmp(mode, "local") != 0)
+        formats_warn(s, at,
+                     "execution_mode: '%s' is unknown, ignored; known "
+                     "are cloud and local",
+                     formats_short(s, mode));
+    else if (t->n_steps > 0 && t->steps[0].kind != STEP_KUBECTL)
+        wish(s, t, mode);
+    else if (t->n_steps > 0)
+        formats_warn(s, at,
+                     "execution_mode: kubectl runs where the router "
+                     "sends it");
+    else if (strcmp(mode, "cloud") == 0)
+        formats_warn(s, at,
+                     "execution_mode: a prompt stays with local Claude Code; "
+                     "only commands go to the cloud");
+    return 0;
+}
+
+static int
+check_status(struct source *s, const struct yaml_node *root, struct err *e)
+{
+    const char *status;
+
+    if (formats_text(s, root, "status", &status, e) < 0)
+        return -1;
+    if (*status && strcmp(status, "pending") != 0)
+        formats_warn(s, yaml_get(root, "status"),
+                     "status: '%s' is not looked at; the folder says what is "
+                     "to be done",
+                     formats_short(s, status));
+    return 0;
+}
+
+/* The tags people look for an issue by. */
+static int
+read_tags(struct source *s, const struct yaml_node *root,
+          const struct yaml_node *data, struct task *t, struct err *e)
+{
+    const char *at, *identifier, *url;
+
+    if (formats_text(s, root, "submitted_at", &at, e) < 0 ||
+        formats_text(s, data, "identifier", &identifier, e) < 0 ||
+        formats_text(s, data, "url", &url, e) < 0)
+        return -1;
+    if (*at)
+        formats_tag(s, t, "submitted_at", at);
+    if (*identifier)
+        formats_tag(s, t, "identifier", identifier);
+    if (*url)
+        formats_tag(s, t, "url", url);
+    return 0;
+}
+
+int
+formats_read_cloud_queue(struct source *s, const struct yaml_node *root,
+                         struct err *e)
+{
+    static const char *const known[] = {
+        "task_id",   "team_id",        "status", "submitted_at",
+        "task_data", "execution_mode", NULL};
+    const struct yaml_node *data = formats_get(root, "task_data");
+    struct task *t = formats_tasks(s, "cloud-queue", 1);
+
+    formats_unknown(s, root, known, t);
+    if (!data || data->kind != YAML_MAP)
+        return formats_fail(s, data ? data : root, e,
+                            "task_data: expected an object, found %s",
+                            data ? formats_kind(s, data) : "nothing");
+    if (formats_need(s, root, "task_id", "the task's name", &t->name, e) < 0 ||
+        formats_text(s, root, "team_id", &t->team, e) < 0 ||
+        check_status(s, root, e) < 0 || read_tags(s, root, data, t, e) < 0 ||
+        formats_text(s, data, "workdir", &t->workdir, e) < 0 ||
+        formats_text(s, data, "repo", &t->repo, e) < 0 ||
+        formats_text(s, data, "branch", &t->branch, e) < 0 ||
+        read_work(s, data, t, e) < 0)
+        return -1;
+    if (t->n_steps == 0 && read_prompt(s, data, t, e) < 0)
+        return -1;
+    return read_mode(s, root, t, e) < 0 ? -1 : formats_check(s, root, t, e);
+}

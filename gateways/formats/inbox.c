@@ -1,0 +1,326 @@
+/*
+ * inbox - an operator's inbox: questions to a cluster, and what was approved
+ * to be applied to it.
+ *
+ * Whoever can write there is not trusted with a shell: every action is an
+ * argument list of kubectl. An ask only reads. An apply names one file below
+ * the folder that may be applied at all, within its own scope.
+ */
+#include "gateways/formats/formats_private.h"
+
+#include <string.h>
+
+/* Below it lies what may be applied; production is elsewhere on purpose. */
+static const char APPLY_ROOT[] = "infra/k8s/overlays/dev/";
+
+/* What is known of one file. */
+struct inbox {
+    struct source *s;
+    struct task *t;
+    const char *kind, *scope;
+    bool approved;
+};
+
+/* --- paths ---------------------------------------------------------------- */
+
+static bool
+stays_below(const char *path)
+{
+    if (!*path || *path == '/' || *path == '-' || strchr(path, '\\'))
+        return false;
+    while (*path) {
+        size_t len = strcspn(path, "/");
+
+        if ((len == 2 && memcmp(path, "..", 2) == 0) ||
+            (len == 1 && *path == '.') || (len == 0))
+            return false;
+        path += len + (path[len] == '/');
+    }
+    return true;
+}
+
+/* The scope is the path, or a folder above it. */
+static bool
+covers(const char *scope, const char *path)
+{
+    size_t len = strlen(scope);
+
+    if (len > 0 && scope[len - 1] == '/')
+        len--;
+    return len > 0 && strncmp(path, scope, len) == 0 &&
+           (!path[len] || path[len] == '/');
+}
+
+static int
+check_path(const struct inbox *x, const struct yaml_node *action,
+           const char *path, struct err *e)
+{
+    const struct yaml_node *at = yaml_get(action, "path");
+
+    if (!stays_below(path) || path[strcspn(path, " \t\r\n")])
+        return formats_fail(x->s, at, e,
+                            "path: '%s' is not accepted; write a path below "
+                            "%s, relative, without . and ..",
+                            formats_short(x->s, path), APPLY_ROOT);
+    if (strncmp(path, APPLY_ROOT, sizeof APPLY_ROOT - 1) != 0 ||
+        !path[sizeof APPLY_ROOT - 1])
+        return formats_fail(x->s, at, e,
+                            "path: '%s' must not be applied from here; only "
+                            "what lies below %s may",
+                            formats_short(x->s, path), APPLY_ROOT);
+    if (!covers(x->scope, path))
+        return formats_fail(x->s, at, e,
+                            "path: '%s' is outside of the scope that was "
+                            "approved, '%s'",
+                            formats_short(x->s, path),
+                            formats_short(x->s, x->scope));
+    return 0;
+}
+
+/* --- actions -------------------------------------------------------------- */
+
+static void
+add_step(struct inbox *x, const char *name, const char **argv, size_t n)
+{
+    x->t->steps[x->t->n_steps++] = (struct step){.name = name,
+                                                 .kind = STEP_KUBECTL,
+                                                 .script = "",
+                                                 .argv = argv,
+                                                 .n_argv = n,
+                                                 .workdir = ""};
+}
+
+static int
+read_cmd(struct inbox *x, const struct yaml_node *action, struct err *e)
+{
+    static const char *const known[] = {"cmd", NULL};
+    const struct yaml_node *at = yaml_get(action, "cmd");
+    const char *cmd, **argv;
+    size_t n, first;
+
+    formats_unknown(x->s, action, known, NULL);
+    if (formats_need(x->s, action, "cmd", "kubectl get ...", &cmd, e) < 0)
+        return -1;
+    first = strspn(cmd, " \t");
+    if (strncmp(cmd + first, "kubectl", 7) != 0 ||
+        !strchr(" \t", cmd[first + 7]) || !cmd[first + 7])
+        return formats_fail(x->s, at, e,
+                            "cmd: '%s' is not accepted; only kubectl is",
+                            formats_short(x->s, cmd));
+    if (kubectl_words(x->s, at, cmd, &argv, &n, e) < 0 ||
+        kubectl_only_reads(x->s, at, argv, n, e) < 0)
+        return -1;
+    add_step(x, mem_pool_printf(x->s->pool, "%zu", x->t->n_steps + 1), argv, n);
+    return 0;
+}
+
+/* kubectl words..., in the namespace that was approved. */
+static void
+add_apply(struct inbox *x, const char *name, const char *const *words,
+          const char *path, const char *space)
+{
+    const char **argv = mem_pool_alloc(x->s->pool, 8 * sizeof *argv);
+    size_t n = 0;
+
+    while (*words)
+        argv[n++] = *words++;
+    argv[n++] = "-f";
+    argv[n++] = path;
+    if (*space) {
+        argv[n++] = "-n";
+        argv[n++] = space;
+    }
+    add_step(x, name, argv, n);
+}
+
+/* A name in Kubernetes. */
+static bool
+is_name(const char *text)
+{
+    return !text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.")] &&
+           *text != '-';
+}
+
+static int
+read_namespace(struct inbox *x, const struct yaml_node *action,
+               const char **out, struct err *e)
+{
+    const struct yaml_node *resource = formats_get(action, "resource");
+
+    *out = "";
+    if (!resource)
+        return 0;
+    if (resource->kind != YAML_MAP)
+        return formats_fail(x->s, resource, e,
+                            "resource: expected an object, found %s",
+                            formats_kind(x->s, resource));
+    if (formats_text(x->s, resource, "namespace", out, e) < 0)
+        return -1;
+    return is_name(*out) ? 0
+                         : formats_fail(x->s, yaml_get(resource, "namespace"),
+                                        e, "namespace: '%s' is no name",
+                                        formats_short(x->s, *out));
+}
+
+/* Three steps: the server says whether it would take it, takes it, and shows
+ * what there is now. kubectl diff is not among them: it exits 1 for "differs",
+ * which would end the task. */
+static int
+read_apply(struct inbox *x, const struct yaml_node *action, struct err *e)
+{
+    static const char *const known[] = {"type", "path", "resource", NULL};
+    static const char *const check[] = {"apply", "--dry-run=server", NULL};
+    static const char *const apply[] = {"apply", NULL};
+    static const char *const get[] = {"get", NULL};
+    const char *type, *path, *space;
+
+    formats_unknown(x->s, action, known, NULL);
+    if (formats_text(x->s, action, "type", &type, e) < 0)
+        return -1;
+    if (strcmp(type, "k8s-apply") != 0)
+        return formats_fail(x->s, yaml_get(action, "type"), e,
+                            "type: '%s' is unknown; accepted is k8s-apply",
+                            formats_short(x->s, type));
+    if (strcmp(x->kind, "apply") != 0)
+        return formats_fail(x->s, yaml_get(action, "type"), e,
+                            "type: k8s-apply needs a file of kind apply");
+    if (formats_need(x->s, action, "path", "the file to apply", &path, e) < 0 ||
+        check_path(x, action, path, e) < 0 ||
+        read_namespace(x, action, &space, e) < 0)
+        return -1;
+    add_apply(x, mem_pool_printf(x->s->pool, "check %s", path), check, path,
+              space);
+    add_apply(x, mem_pool_printf(x->s->pool, "apply %s", path), apply, path,
+              space);
+    add_apply(x, mem_pool_printf(x->s->pool, "get %s", path), get, path, space);
+    return 0;
+}
+
+static int
+read_actions(struct inbox *x, const struct yaml_node *list, struct err *e)
+{
+    enum { STEPS_EACH = 3 };
+
+    if (list->kind != YAML_LIST)
+        return formats_fail(x->s, list, e, "actions: expected a list, found %s",
+                            formats_kind(x->s, list));
+    if (list->n > TASK_MAX_STEPS / STEPS_EACH)
+        return formats_fail(x->s, list, e, "actions: %zu entries; at most %d",
+                            list->n, TASK_MAX_STEPS / STEPS_EACH);
+    x->t->steps =
+        mem_pool_alloc(x->s->pool, list->n * STEPS_EACH * sizeof *x->t->steps);
+    for (const struct yaml_node *v = list->first; v; v = v->next) {
+        if (v->kind != YAML_MAP ||
+            (!yaml_get(v, "cmd") && !yaml_get(v, "type")))
+            return formats_fail(x->s, v, e,
+                                "actions: an action has cmd, or type and "
+                                "path");
+        if ((yaml_get(v, "cmd") ? read_cmd : read_apply)(x, v, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- the file ------------------------------------------------------------- */
+
+static int
+check_kind(struct inbox *x, const struct yaml_node *root, struct err *e)
+{
+    if (formats_need(x->s, root, "kind", "ask or apply", &x->kind, e) < 0)
+        return -1;
+    if (strcmp(x->kind, "ask") == 0 || strcmp(x->kind, "apply") == 0)
+        return 0;
+    return formats_fail(x->s, yaml_get(root, "kind"), e,
+                        "kind: '%s' is unknown; write ask or apply",
+                        formats_short(x->s, x->kind));
+}
+
+/* What nobody approved waits for a person. */
+static int
+check_approval(struct inbox *x, const struct yaml_node *root, struct err *e)
+{
+    const struct yaml_node *at = yaml_get(root, "approved");
+
+    if (formats_flag(x->s, root, "approved", &x->approved, e) < 0)
+        return -1;
+    if (strcmp(x->kind, "apply") != 0)
+        return 0;
+    if (formats_need(x->s, root, "scope", "the path that may be applied",
+                     &x->scope, e) < 0)
+        return -1;
+    if (!stays_below(x->scope))
+        return formats_fail(x->s, yaml_get(root, "scope"), e,
+                            "scope: '%s' is not accepted; write a path, "
+                            "relative, without . and ..",
+                            formats_short(x->s, x->scope));
+    if (!x->approved) {
+        x->t->hold = true;
+        formats_warn(x->s, at ? at : root,
+                     "approved is not true: the task is held until somebody "
+                     "approves it");
+    }
+    return 0;
+}
+
+/* Where it came from, by the words of the file. */
+static int
+read_tags(struct inbox *x, const struct yaml_node *root, struct err *e)
+{
+    static const char *const keys[] = {"source", "approver", "scope",
+                                       "pr_number"};
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const struct yaml_node *v = formats_get(root, keys[i]);
+
+        if (v && v->kind != YAML_SCALAR)
+            return formats_fail(x->s, v, e, "%s: expected text, found %s",
+                                keys[i], formats_kind(x->s, v));
+        if (v && strlen(v->text) <= FORMATS_TAG_BYTES)
+            formats_tag(x->s, x->t, keys[i], v->text);
+    }
+    return 0;
+}
+
+/* Without actions the note is the request. */
+static int
+read_request(struct inbox *x, const struct yaml_node *root, struct err *e)
+{
+    struct task *t = x->t;
+
+    if (strcmp(x->kind, "apply") == 0)
+        return formats_fail(x->s, root, e,
+                            "actions: missing; write what to apply");
+    if (!t->notes[strspn(t->notes, " \t\r\n")])
+        return formats_fail(x->s, root, e,
+                            "actions: missing, and there is no note to go by; "
+                            "write one of them");
+    t->prompt = t->notes;
+    return 0;
+}
+
+int
+formats_read_inbox(struct source *s, const struct yaml_node *root,
+                   struct err *e)
+{
+    static const char *const known[] = {
+        "kind",  "source", "note",    "actions", "approved",  "approver",
+        "scope", "repo",   "workdir", "branch",  "pr_number", NULL};
+    const struct yaml_node *actions = formats_get(root, "actions");
+    struct task *t = formats_tasks(s, "inbox", 1);
+    struct inbox x = {.s = s, .t = t, .scope = ""};
+
+    formats_unknown(s, root, known, t);
+    t->name = formats_base_name(s);
+    if (check_kind(&x, root, e) < 0 || check_approval(&x, root, e) < 0 ||
+        read_tags(&x, root, e) < 0 ||
+        formats_text(s, root, "note", &t->notes, e) < 0 ||
+        formats_text(s, root, "repo", &t->repo, e) < 0 ||
+        formats_text(s, root, "branch", &t->branch, e) < 0 ||
+        formats_text(s, root, "workdir", &t->workdir, e) < 0)
+        return -1;
+    if (actions && read_actions(&x, actions, e) < 0)
+        return -1;
+    if (t->n_steps == 0 && read_request(&x, root, e) < 0)
+        return -1;
+    return formats_check(s, root, t, e);
+}

@@ -1,0 +1,222 @@
+/*
+ * steps - the lists of what is to run, as briefs, rallies and queues have
+ * them.
+ */
+#include "gateways/formats/formats_private.h"
+
+#include "lib/str.h"
+
+#include <string.h>
+
+static bool
+is_blank(const char *text)
+{
+    return !text[strspn(text, " \t\r\n")];
+}
+
+/* --- one step ------------------------------------------------------------- */
+
+static int
+read_script(const struct source *s, const struct yaml_node *v, const char *key,
+            enum step_kind kind, struct step *out, struct err *e)
+{
+    if (v->kind != YAML_SCALAR || (s->json && !v->quoted) ||
+        (yaml_is_null(v) && *v->text))
+        return formats_fail(s, v, e, "%s: expected text, found %s", key,
+                            formats_kind(s, v));
+    if (is_blank(v->text))
+        return formats_fail(s, v, e, "%s: empty; write what it is to run", key);
+    out->kind = kind;
+    out->script = v->text;
+    return 0;
+}
+
+/* make: targets as text, or as a list that needs no shell at all. */
+static int
+read_make(const struct source *s, const struct yaml_node *map, const char *key,
+          struct step *out, struct err *e)
+{
+    const struct yaml_node *v = yaml_get(map, key);
+    const char **words, **argv;
+    size_t n;
+
+    if (v->kind != YAML_LIST)
+        return read_script(s, v, key, STEP_MAKE, out, e);
+    if (formats_texts(s, map, key, &words, &n, e) < 0)
+        return -1;
+    argv = mem_pool_alloc(s->pool, (n + 1) * sizeof *argv);
+    argv[0] = "make";
+    if (n)
+        memcpy(argv + 1, words, n * sizeof *argv);
+    out->kind = STEP_ARGV;
+    out->argv = argv;
+    out->n_argv = n + 1;
+    return 0;
+}
+
+/* Arguments, never a line for a shell. */
+static int
+read_kubectl(const struct source *s, const struct yaml_node *map,
+             const char *key, struct step *out, struct err *e)
+{
+    const struct yaml_node *v = yaml_get(map, key);
+    struct step text = {0};
+
+    out->kind = STEP_KUBECTL;
+    if (v->kind != YAML_LIST)
+        return read_script(s, v, key, STEP_KUBECTL, &text, e) < 0
+                   ? -1
+                   : kubectl_words(s, v, v->text, &out->argv, &out->n_argv, e);
+    if (formats_texts(s, map, key, &out->argv, &out->n_argv, e) < 0)
+        return -1;
+    kubectl_drop_name(&out->argv, &out->n_argv);
+    return out->n_argv
+               ? 0
+               : formats_fail(s, v, e, "%s: empty; write its arguments", key);
+}
+
+static const struct {
+    const char *key;
+    enum step_kind kind;
+    bool free; /* only where there are no rules */
+} kinds[] = {
+    {"shell", STEP_SHELL, false}, {"python", STEP_PYTHON, false},
+    {"make", STEP_MAKE, false},   {"kubectl", STEP_KUBECTL, false},
+    {"run", STEP_SHELL, true},    {"command", STEP_SHELL, true},
+    {"cmd", STEP_SHELL, true},    {"script", STEP_SHELL, true},
+};
+
+enum { N_KINDS = sizeof kinds / sizeof *kinds };
+
+/* Which of kinds a step has; it must be one. */
+static int
+find_kind(const struct source *s, const struct yaml_node *map, bool free,
+          size_t *out, struct err *e)
+{
+    size_t found = N_KINDS;
+
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if ((kinds[i].free && !free) || !formats_get(map, kinds[i].key))
+            continue;
+        if (found < N_KINDS)
+            return formats_fail(s, yaml_get(map, kinds[i].key)->key, e,
+                                "%s: given together with %s; write two steps",
+                                kinds[i].key, kinds[found].key);
+        found = i;
+    }
+    if (found == N_KINDS)
+        return formats_fail(s, map, e,
+                            "a step without shell, python, make or kubectl; "
+                            "write what it is to run");
+    *out = found;
+    return 0;
+}
+
+static int
+read_kind(const struct source *s, const struct yaml_node *map, size_t i,
+          struct step *out, struct err *e)
+{
+    const char *key = kinds[i].key;
+
+    if (kinds[i].kind == STEP_MAKE)
+        return read_make(s, map, key, out, e);
+    if (kinds[i].kind == STEP_KUBECTL)
+        return read_kubectl(s, map, key, out, e);
+    return read_script(s, yaml_get(map, key), key, kinds[i].kind, out, e);
+}
+
+static void
+warn_unknown(struct source *s, const struct yaml_node *map, bool free)
+{
+    const char *known[N_KINDS + 4] = {"name", "workdir", "timeout"};
+    size_t n = 3;
+
+    for (size_t i = 0; i < N_KINDS; i++)
+        if (free || !kinds[i].free)
+            known[n++] = kinds[i].key;
+    formats_unknown(s, map, known, NULL);
+}
+
+static int
+read_step(struct source *s, const struct yaml_node *v, bool free,
+          struct step *out, struct err *e)
+{
+    size_t kind = 0;
+
+    if (v->kind == YAML_SCALAR)
+        return read_script(s, v, "steps", STEP_SHELL, out, e);
+    if (v->kind != YAML_MAP)
+        return formats_fail(s, v, e, "steps: expected a step, found %s",
+                            formats_kind(s, v));
+    if (find_kind(s, v, free, &kind, e) < 0 ||
+        read_kind(s, v, kind, out, e) < 0)
+        return -1;
+    if (formats_get(v, "name") && formats_text(s, v, "name", &out->name, e) < 0)
+        return -1;
+    warn_unknown(s, v, free);
+    return formats_text(s, v, "workdir", &out->workdir, e) < 0
+               ? -1
+               : formats_ms(s, v, "timeout", &out->timeout_ms, e);
+}
+
+/* --- lists of them -------------------------------------------------------- */
+
+/* Steps named by their numbers; n is at least 1. */
+static int
+new_steps(struct source *s, const struct yaml_node *list, const char *key,
+          size_t n, struct task *t, struct err *e)
+{
+    if (n == 0)
+        return formats_fail(s, list, e, "%s: empty; write what to run", key);
+    if (n > TASK_MAX_STEPS)
+        return formats_fail(s, list, e, "%s: %zu entries; at most %d", key, n,
+                            TASK_MAX_STEPS);
+    t->steps = mem_pool_alloc(s->pool, n * sizeof *t->steps);
+    t->n_steps = n;
+    for (size_t i = 0; i < n; i++)
+        t->steps[i] =
+            (struct step){.name = mem_pool_printf(s->pool, "%zu", i + 1),
+                          .kind = STEP_SHELL,
+                          .script = "",
+                          .workdir = ""};
+    return 0;
+}
+
+int
+formats_steps(struct source *s, const struct yaml_node *list, bool free,
+              struct task *t, struct err *e)
+{
+    size_t i = 0;
+
+    if (list->kind != YAML_LIST)
+        return formats_fail(s, list, e, "steps: expected a list, found %s",
+                            formats_kind(s, list));
+    if (new_steps(s, list, "steps", list->n, t, e) < 0)
+        return -1;
+    for (const struct yaml_node *v = list->first; v; v = v->next)
+        if (read_step(s, v, free, &t->steps[i++], e) < 0)
+            return -1;
+    return 0;
+}
+
+int
+formats_commands(struct source *s, const struct yaml_node *list,
+                 const char *key, struct task *t, struct err *e)
+{
+    bool one = list->kind == YAML_SCALAR;
+    size_t i = 0;
+
+    if (list->kind == YAML_MAP || (one && s->json && !list->quoted))
+        return formats_fail(s, list, e,
+                            "%s: expected a list of shell commands, found %s",
+                            key, formats_kind(s, list));
+    if (new_steps(s, list, key, one ? 1 : list->n, t, e) < 0)
+        return -1;
+    if (one)
+        return read_script(s, list, key, STEP_SHELL, &t->steps[0], e);
+    for (const struct yaml_node *v = list->first; v; v = v->next, i++)
+        if (read_script(s, v, mem_pool_printf(s->pool, "%s[%zu]", key, i),
+                        STEP_SHELL, &t->steps[i], e) < 0)
+            return -1;
+    return 0;
+}

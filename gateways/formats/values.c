@@ -1,0 +1,361 @@
+/*
+ * values - typed values out of the tree, and messages that name their place.
+ */
+#include "gateways/formats/formats_private.h"
+
+#include "lib/codec.h"
+#include "lib/str.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+enum { SHORT_BYTES = 60 };
+
+/* --- messages ------------------------------------------------------------- */
+
+int
+formats_fail(const struct source *s, const struct yaml_node *at, struct err *e,
+             const char *fmt, ...)
+{
+    char text[sizeof e->msg];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return yaml_error(s->name, at, e, "%s", text);
+}
+
+void
+formats_warn(struct source *s, const struct yaml_node *at, const char *fmt, ...)
+{
+    struct import *out = s->out;
+    char text[512];
+    va_list ap;
+
+    if (out->n_warnings == FORMATS_WARNINGS_MAX)
+        return;
+    if (!out->warnings)
+        out->warnings = mem_pool_alloc(s->pool, FORMATS_WARNINGS_MAX *
+                                                    sizeof *out->warnings);
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    out->warnings[out->n_warnings++] = mem_pool_printf(
+        s->pool, "%s:%zu:%zu: %s", s->name, at->line, at->column, text);
+}
+
+const char *
+formats_short(const struct source *s, const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len <= SHORT_BYTES)
+        return text;
+    return mem_pool_strndup(s->pool, text,
+                            str_utf8_cut(text, len, SHORT_BYTES));
+}
+
+const char *
+formats_kind(const struct source *s, const struct yaml_node *n)
+{
+    if (n->kind == YAML_MAP && s->json)
+        return "an object";
+    if (n->kind == YAML_LIST && s->json)
+        return "an array";
+    if (n->kind != YAML_SCALAR || n->quoted || !s->json)
+        return yaml_kind_words(n);
+    if (yaml_is_null(n))
+        return "null";
+    return isalpha((unsigned char)*n->text) ? "true or false" : "a number";
+}
+
+/* --- typed values --------------------------------------------------------- */
+
+const struct yaml_node *
+formats_get(const struct yaml_node *map, const char *key)
+{
+    const struct yaml_node *v = yaml_get(map, key);
+
+    return v && !yaml_is_null(v) ? v : NULL;
+}
+
+/* Whether it is text; "null" in a list is not. */
+static bool
+is_text(const struct source *s, const struct yaml_node *v)
+{
+    return v->kind == YAML_SCALAR && (v->quoted || !s->json) &&
+           !yaml_is_null(v);
+}
+
+int
+formats_text(const struct source *s, const struct yaml_node *map,
+             const char *key, const char **out, struct err *e)
+{
+    const struct yaml_node *v = formats_get(map, key);
+
+    *out = "";
+    if (!v)
+        return 0;
+    if (!is_text(s, v))
+        return formats_fail(s, v, e, "%s: expected text, found %s", key,
+                            formats_kind(s, v));
+    *out = v->text;
+    return 0;
+}
+
+static bool
+is_blank(const char *text)
+{
+    return !text[strspn(text, " \t\r\n")];
+}
+
+int
+formats_need(const struct source *s, const struct yaml_node *map,
+             const char *key, const char *remedy, const char **out,
+             struct err *e)
+{
+    const struct yaml_node *v = yaml_get(map, key);
+
+    if (formats_text(s, map, key, out, e) < 0)
+        return -1;
+    if (!is_blank(*out))
+        return 0;
+    return formats_fail(s, v ? v : map, e, "%s: missing; write %s", key,
+                        remedy);
+}
+
+int
+formats_flag(const struct source *s, const struct yaml_node *map,
+             const char *key, bool *out, struct err *e)
+{
+    static const char *const words[] = {"false", "true", "no",
+                                        "yes",   "off",  "on"};
+    const struct yaml_node *v = formats_get(map, key);
+
+    if (!v)
+        return 0;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (v->kind == YAML_SCALAR && !v->quoted &&
+            strcasecmp(v->text, words[i]) == 0) {
+            *out = i % 2;
+            return 0;
+        }
+    }
+    return formats_fail(
+        s, v, e, "%s: expected true or false, found %s", key,
+        v->kind == YAML_SCALAR && *v->text
+            ? mem_pool_printf(s->pool, "'%s'", formats_short(s, v->text))
+            : formats_kind(s, v));
+}
+
+int
+formats_ms(const struct source *s, const struct yaml_node *map, const char *key,
+           uint64_t *out, struct err *e)
+{
+    const struct yaml_node *v = formats_get(map, key);
+
+    if (!v)
+        return 0;
+    if (v->kind == YAML_SCALAR && str_to_ms(v->text, out))
+        return 0;
+    return formats_fail(s, v, e,
+                        "%s: expected a duration such as 30s or 10m, found %s",
+                        key, formats_kind(s, v));
+}
+
+int
+formats_texts(const struct source *s, const struct yaml_node *map,
+              const char *key, const char ***out, size_t *n, struct err *e)
+{
+    const struct yaml_node *list = formats_get(map, key), *v;
+    const char **texts;
+    size_t i = 0;
+
+    *n = 0;
+    if (!list)
+        return 0;
+    v = list->kind == YAML_LIST ? list->first : list;
+    texts = mem_pool_alloc(s->pool, (list->n + 1) * sizeof *texts);
+    for (; v; v = list->kind == YAML_LIST ? v->next : NULL) {
+        if (!is_text(s, v))
+            return formats_fail(s, v, e, "%s: expected %s, found %s", key,
+                                list->kind == YAML_LIST ? "text"
+                                                        : "a list of texts",
+                                formats_kind(s, v));
+        if (is_blank(v->text))
+            return formats_fail(s, v, e, "%s: empty; remove it", key);
+        texts[i++] = v->text;
+    }
+    *out = texts;
+    *n = i;
+    return 0;
+}
+
+/* --- what nobody reads ---------------------------------------------------- */
+
+void
+formats_tag(struct source *s, struct task *t, const char *key,
+            const char *value)
+{
+    if (!*key || t->n_tags == FORMATS_TAGS_MAX)
+        return;
+    for (size_t i = 0; i < t->n_tags; i++)
+        if (strcmp(t->tags[i].key, key) == 0)
+            return;
+    if (!t->tags)
+        t->tags = mem_pool_alloc(s->pool, FORMATS_TAGS_MAX * sizeof *t->tags);
+    t->tags[t->n_tags++] = (struct key_value){key, value};
+}
+
+void
+formats_unknown(struct source *s, const struct yaml_node *map,
+                const char *const *known, struct task *t)
+{
+    for (const struct yaml_node *v = map->first; v; v = v->next) {
+        const char *key = v->key->text;
+        size_t i = 0, n = t ? t->n_tags : 0;
+
+        while (known[i] && strcmp(known[i], key) != 0)
+            i++;
+        if (known[i])
+            continue;
+        if (t && v->kind == YAML_SCALAR && strlen(key) <= FORMATS_TAG_BYTES &&
+            strlen(v->text) <= FORMATS_TAG_BYTES)
+            formats_tag(s, t, key, yaml_is_null(v) ? "" : v->text);
+        formats_warn(s, v->key, "%s: unknown key, %s", formats_short(s, key),
+                     t && t->n_tags > n ? "kept as a tag" : "ignored");
+    }
+}
+
+/* --- tasks ---------------------------------------------------------------- */
+
+struct task *
+formats_tasks(struct source *s, const char *format, size_t n)
+{
+    struct task *tasks = mem_pool_alloc(s->pool, n * sizeof *tasks);
+    const char *origin =
+        strcmp(s->name, "-") ? mem_pool_strdup(s->pool, s->name) : "";
+
+    for (size_t i = 0; i < n; i++) {
+        codec_init(CODEC_TASK, &tasks[i]);
+        tasks[i].format = format;
+        tasks[i].origin = origin;
+    }
+    s->out->format = format;
+    s->out->tasks = tasks;
+    s->out->n_tasks = n;
+    return tasks;
+}
+
+const char *
+formats_base_name(const struct source *s)
+{
+    static const char *const endings[] = {".delegated", ".md",   ".markdown",
+                                          ".json",      ".yaml", ".yml"};
+    const char *slash = strrchr(s->name, '/');
+    const char *name = slash ? slash + 1 : s->name;
+    size_t len = strlen(name);
+
+    if (strcmp(name, "-") == 0)
+        return "";
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t end = strlen(endings[i]);
+
+        if (len > end && strncmp(name + len - end, endings[i], end) == 0)
+            len -= end;
+    }
+    return mem_pool_strndup(s->pool, name,
+                            str_utf8_cut(name, len, FORMATS_TAG_BYTES));
+}
+
+/* The value a path such as steps[2].kind leads to, as far as it is there. */
+static const struct yaml_node *
+follow(const struct yaml_node *n, const char *path)
+{
+    const struct yaml_node *next;
+
+    for (;;) {
+        if (*path == '[') {
+            size_t i = 0;
+
+            for (path++; isdigit((unsigned char)*path) && i < 100000; path++)
+                i = i * 10 + (size_t)(*path - '0');
+            path += *path == ']';
+            next = n->kind == YAML_LIST ? n->first : NULL;
+            for (; next && i > 0; i--)
+                next = next->next;
+        } else {
+            size_t len;
+
+            path += *path == '.';
+            len = strcspn(path, ".[: ");
+            next = n->kind == YAML_MAP ? n->first : NULL;
+            while (next && (strlen(next->key->text) != len ||
+                            memcmp(next->key->text, path, len) != 0))
+                next = next->next;
+            path += len;
+        }
+        if (!next)
+            return n;
+        n = next;
+    }
+}
+
+const struct yaml_node *
+formats_key_at(const struct yaml_node *map, const char *path)
+{
+    const struct yaml_node *n = follow(map, path);
+
+    return n->key ? n->key : n;
+}
+
+int
+formats_place(const struct source *s, const struct yaml_node *map,
+              struct err *e)
+{
+    return formats_fail(s, follow(map, e->msg), e, "%s", e->msg);
+}
+
+int
+formats_check(const struct source *s, const struct yaml_node *map,
+              const struct task *t, struct err *e)
+{
+    return task_check(t, e) < 0 ? formats_place(s, map, e) : 0;
+}
+
+void
+formats_batch(struct source *s, const char *name)
+{
+    struct import *out = s->out;
+    struct batch_ref *refs =
+        mem_pool_alloc(s->pool, out->n_tasks * sizeof *refs);
+
+    out->linked = true;
+    for (size_t i = 0; i < out->n_tasks; i++) {
+        refs[i] = (struct batch_ref){.id = "",
+                                     .name = name,
+                                     .index = (uint32_t)i + 1,
+                                     .size = (uint32_t)out->n_tasks,
+                                     .branch = ""};
+        out->tasks[i].batch = &refs[i];
+    }
+}
+
+void
+formats_after(struct source *s, size_t i, size_t j)
+{
+    struct task *t = &s->out->tasks[i];
+    const char **after;
+
+    if (!(t->n_after & (t->n_after - 1))) { /* full: room for as many again */
+        after = mem_pool_alloc(s->pool, (2 * t->n_after + 1) * sizeof *after);
+        if (t->n_after)
+            memcpy(after, t->after, t->n_after * sizeof *after);
+        t->after = after;
+    }
+    t->after[t->n_after++] = mem_pool_printf(s->pool, "%zu", j + 1);
+}

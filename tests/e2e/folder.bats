@@ -1,0 +1,139 @@
+# Folders as a user fills and reads them, through `shunt up`.
+setup_file() {
+	load helper
+	new_home
+	export PROJECT=$BATS_FILE_TMPDIR/project
+	mkdir -p "$PROJECT/jobs/queue" "$PROJECT/.cloud-queue/pending" \
+		"$PROJECT/codex/inbox" "$PROJECT/agent-queue"
+	# A file is taken, or given up, soon enough for a test.
+	export SHUNT_FOLDER_SETTLE=100ms SHUNT_FOLDER_PATIENCE=1s
+	export SHUNT_FOLDER_FOLDERS="codex/inbox,agent-queue style=agent-queue"
+	cd "$PROJECT" || return 1
+	shunt up -d --fast 3>&- 2>"$BATS_FILE_TMPDIR/up.err"
+}
+
+teardown_file() {
+	load helper
+	stop_fleet
+}
+
+setup() {
+	load helper
+	cd "$PROJECT" || return 1
+}
+
+# job FOLDER NAME COMMAND: a job file, put there as producers should.
+job() {
+	jq -n --arg id "$2" --arg c "$3" \
+		'{id: $id, kind: "run_shell", script: [$c], dod: "exit_code == 0"}' \
+		>"$1/.$2.tmp"
+	mv "$1/.$2.tmp" "$1/$2.json"
+}
+
+empty() { [ -z "$(ls -A "$1")" ]; }
+
+@test "up watches the project's folders and says so" {
+	grep -q "watching .*/codex/inbox" "$BATS_FILE_TMPDIR/up.err"
+	grep -q "watching .*/jobs/queue" "$BATS_FILE_TMPDIR/up.err"
+	grep -q "watching .*/.cloud-queue" "$BATS_FILE_TMPDIR/up.err"
+	pid_of gateway-folder
+}
+
+@test "a job file runs in the project and ends in done with its result" {
+	job jobs/queue first 'pwd; echo from the queue'
+	until_true 20 test -e jobs/done/first.json
+	jq -e '.state == "succeeded" and .exit_code == 0 and .backend == "local"
+		and .decision.rule and .duration_ms >= 0 and .attempts == 1' \
+		jobs/done/first.result.json
+	jq -e '.id == "first"' jobs/done/first.json
+	empty jobs/queue
+	until_true 5 empty jobs/running
+	id=$(jq -r .task jobs/done/first.result.json)
+	[ "$(shunt logs "$id" | head -n 1)" = "$PROJECT" ]
+	shunt show "$id" --json | jq -e --arg at "$PROJECT/jobs/queue/first.json" \
+		'.source == "folder" and .task.origin == $at'
+}
+
+@test "a job that fails ends in failed, with its report where it asked for it" {
+	jq -n '{id: "breaks", kind: "run_shell", script: ["echo so; exit 3"],
+		dod: "exit_code == 0", report_path: "reports/jobs/breaks.out"}' >.breaks.tmp
+	mv .breaks.tmp jobs/queue/breaks.json
+	until_true 20 test -e jobs/failed/breaks.json
+	jq -e '.state == "failed" and .exit_code == 3 and .reason' jobs/failed/breaks.result.json
+	until_true 10 grep -q '^so' reports/jobs/breaks.out
+}
+
+@test "a cloud queue's file moves through its directories and gets its result" {
+	mkfifo hold
+	job .cloud-queue/pending TRA-56 "cat '$PROJECT/hold'"
+	until_true 20 test -e .cloud-queue/running/TRA-56.json
+	[ ! -e .cloud-queue/pending/TRA-56.json ]
+	echo go >hold
+	until_true 20 test -e .cloud-queue/completed/TRA-56.json
+	jq -e '.status == "completed" and .id == "TRA-56" and .result.state == "succeeded"
+		and .result.exit_code == 0' .cloud-queue/completed/TRA-56.json
+	until_true 5 empty .cloud-queue/running
+	job .cloud-queue/pending TRA-57 'exit 1'
+	until_true 20 test -e .cloud-queue/failed/TRA-57.json
+	jq -e '.status == "failed" and .result.exit_code == 1' .cloud-queue/failed/TRA-57.json
+}
+
+@test "an inbox keeps its files in _done and a log of each run" {
+	job codex/inbox hello 'echo hello from the inbox'
+	until_true 20 test -e codex/inbox/_done/hello.json
+	grep -q '^state: succeeded' reports/codex_runs/hello/run.log
+	grep -q '^hello from the inbox' reports/codex_runs/hello/run.log
+}
+
+@test "an agent queue's file gets a footer; a delegated one is left alone" {
+	echo '{"steps": ["echo agent"]}' >agent-queue/task.md
+	echo '{"steps": ["echo other"]}' >agent-queue/.other.tmp
+	echo '{}' >agent-queue/other.md.delegated
+	mv agent-queue/.other.tmp agent-queue/other.md
+	until_true 20 test -e agent-queue/done/task.md
+	head -n 1 agent-queue/done/task.md | grep -q '"echo agent"'
+	sed -n '/^---$/,$p' agent-queue/done/task.md >footer
+	for key in job_id queue_ms run_ms finished_at state exit_code backend decision; do
+		grep -q "^$key: " footer
+	done
+	[ -e agent-queue/other.md ]
+}
+
+@test "what cannot be read is set aside with the reason, after a moment's patience" {
+	printf '{"id": "x",\n "script": }\n' >jobs/queue/broken.json
+	until_true 20 test -e jobs/failed/broken.json.error
+	grep -q "jobs/queue/broken.json:2:" jobs/failed/broken.json.error
+	[ -e jobs/failed/broken.json ]
+}
+
+@test "a file that is still being written is not read" {
+	exec 8>jobs/queue/slow.json
+	printf '{"id": "slow", "kind": "run_shell",' >&8
+	until_true 10 test -e jobs/running/slow.json
+	printf ' "script": ["echo whole"]}' >&8
+	exec 8>&-
+	until_true 20 test -e jobs/done/slow.json
+	[ ! -e jobs/failed/slow.json.error ]
+}
+
+@test "hidden, temporary and foreign files stay where they are" {
+	job jobs/queue/ .hidden true
+	printf 'x' >jobs/queue/a.json.tmp
+	printf 'x' >jobs/queue/README.md
+	ln -s /etc/passwd jobs/queue/link.json
+	mkdir jobs/queue/dir.json
+	job jobs/queue marker true
+	until_true 20 test -e jobs/done/marker.json
+	[ "$(ls -A jobs/queue | sort | tr '\n' ' ')" = ".hidden.json README.md a.json.tmp dir.json link.json " ]
+	rm -rf jobs/queue/.hidden.json jobs/queue/* jobs/running/*
+}
+
+@test "the same file put in again is new work, and keeps both records" {
+	job jobs/queue again 'echo one'
+	until_true 20 test -e jobs/done/again.json
+	mv jobs/done/again.json jobs/queue/
+	until_true 20 test -e jobs/done/again.json
+	job jobs/queue again 'echo two'
+	until_true 20 bash -c 'ls jobs/done/again.*.json | grep -v result'
+	[ "$(shunt ls --limit 0 --json | jq '[.[] | select(.name == "again")] | length')" = 3 ]
+}

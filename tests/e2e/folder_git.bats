@@ -1,0 +1,106 @@
+# A queue in a git checkout: how a relay elsewhere hands over jobs and reads
+# outcomes.
+setup_file() {
+	load helper
+	new_home
+	export REPO=$BATS_FILE_TMPDIR/origin.git CHECKOUT=$BATS_FILE_TMPDIR/checkout
+	export RELAY=$BATS_FILE_TMPDIR/relay GIT_CONFIG_GLOBAL=$BATS_FILE_TMPDIR/gitconfig
+	git config --global user.name relay
+	git config --global user.email relay@example.org
+	git config --global init.defaultBranch main
+	git config --global pull.rebase true
+	git init -q --bare "$REPO"
+	git clone -q "$REPO" "$RELAY"
+	mkdir -p "$RELAY/jobs/queue"
+	touch "$RELAY/jobs/queue/.keep"
+	git -C "$RELAY" add .
+	git -C "$RELAY" commit -q -m begin
+	git -C "$RELAY" push -q
+	git clone -q "$REPO" "$CHECKOUT"
+	export SHUNT_FOLDER_SETTLE=100ms SHUNT_FOLDER_GIT_INTERVAL=300ms
+	export SHUNT_FOLDER_FOLDERS="$CHECKOUT/jobs/queue style=jobs git=pull+push"
+	shunt up -d --fast 3>&-
+}
+
+teardown_file() {
+	load helper
+	stop_fleet
+}
+
+setup() {
+	load helper
+	cd "$RELAY" || return 1
+}
+
+# relay_job NAME COMMAND: what a workflow does that leaves a job.
+relay_job() {
+	jq -n --arg id "$1" --arg c "$2" '{id: $id, kind: "run_shell", script: [$c],
+		report_path: "reports/jobs/\($id).out"}' >"jobs/queue/$1.json"
+	git add jobs
+	git commit -q -m "jobs: $1"
+	until_true 20 pushed
+}
+
+pushed() { git pull -q --rebase && git push -q; }
+
+# Whether the outcome has come back over the repository.
+returned() {
+	git pull -q --rebase && [ -e "jobs/done/$1.json" ]
+}
+
+@test "a pushed job is pulled, run, and its outcome pushed" {
+	relay_job one 'echo over git'
+	until_true 30 returned one
+	jq -e '.state == "succeeded"' jobs/done/one.result.json
+	[ ! -e jobs/queue/one.json ]
+	until_true 30 bash -c 'git pull -q --rebase; grep -q "over git" reports/jobs/one.out'
+	[ "$(git log -1 --format=%an -- jobs/done/one.json)" = shunt-gateway-folder ]
+	[ -z "$(git log --merges --format=%h)" ]
+	! git ls-files | grep claimed
+}
+
+@test "what runs is not committed as gone" {
+	mkfifo "$BATS_FILE_TMPDIR/hold"
+	relay_job waits "cat '$BATS_FILE_TMPDIR/hold'"
+	relay_job quick true
+	until_true 30 returned quick
+	git ls-files --error-unmatch jobs/queue/waits.json
+	echo go >"$BATS_FILE_TMPDIR/hold"
+	until_true 30 returned waits
+	[ ! -e jobs/queue/waits.json ]
+}
+
+@test "a push that others overtake is made again on top of theirs" {
+	# A commit that appears in the moment of the gateway's push.
+	cat >"$REPO/hooks/pre-receive" <<-HOOK
+		#!/bin/sh
+		read -r old new ref
+		who=\$(git log -1 --format=%cn "\$new")
+		if [ "\$who" != shunt-gateway-folder ] || [ -e '$BATS_FILE_TMPDIR/overtaken' ]; then
+			exit 0
+		fi
+		# Outside of what this push brings, which is thrown away.
+		clean() { env -i PATH="\$PATH" GIT_DIR=. git -c user.name=x -c user.email=x@y "\$@"; }
+		clean update-ref "\$ref" "\$(clean commit-tree -p "\$old" -m overtakes "\$old^{tree}")"
+		: >'$BATS_FILE_TMPDIR/overtaken'
+		exit 1
+	HOOK
+	chmod +x "$REPO/hooks/pre-receive"
+	relay_job raced true
+	until_true 30 returned raced
+	[ -e "$BATS_FILE_TMPDIR/overtaken" ]
+	git log --format=%s | grep -qx overtakes
+	[ -z "$(git log --merges --format=%h)" ]
+	rm "$REPO/hooks/pre-receive"
+}
+
+@test "a checkout that cannot go forward is left alone, and said" {
+	git -C "$CHECKOUT" commit -q --allow-empty -m "of a person, not pushed"
+	relay_job stuck true
+	until_true 30 grep -q 'error.*folder.git.*step=' "$SHUNT_HOME/log/gateway-folder.log"
+	[ "$(git -C "$CHECKOUT" log -1 --format=%s)" = "of a person, not pushed" ]
+	# The person puts it right; the gateway never would.
+	until_true 20 bash -c 'cd "$CHECKOUT" && git pull -q --rebase && git push -q'
+	until_true 30 returned stuck
+	grep -q 'well again' "$SHUNT_HOME/log/gateway-folder.log"
+}

@@ -1,0 +1,640 @@
+#include "gateways/folder/carry.h"
+#include "gateways/folder/files.h"
+#include "gateways/folder/listing.h"
+#include "gateways/folder/outcome.h"
+#include "gateways/folder/take.h"
+#include "lib/codec.h"
+#include "lib/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define ID "0123456789abcdef"
+#define JOB "{\"id\": \"x\", \"script\": [\"true\"]}"
+
+static char top[64];
+static struct place place;
+
+/* --- a folder of one's own ------------------------------------------------ */
+
+static void
+use(const char *line)
+{
+    struct err e;
+
+    place_release(&place);
+    if (place_parse(line, top, &place, &e) < 0 ||
+        files_make_dir(place.waiting, &e) < 0 ||
+        files_make_dir(place.running, &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+static void
+put(const char *dir, const char *name, const char *text)
+{
+    struct err e;
+
+    if (files_make_dir(dir, &e) < 0 ||
+        files_put(dir, name, text, strlen(text), &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+static bool
+there(const char *dir, const char *name)
+{
+    return files_exist(FILES_PATH(dir, name));
+}
+
+/* The text of a file that must be there; until the next call. */
+static const char *
+text_of(const char *dir, const char *name)
+{
+    static struct str text;
+    struct stat st;
+    struct err e;
+
+    str_reset(&text);
+    if (files_read(FILES_PATH(dir, name), 1 << 20, &text, &st, &e) < 0)
+        fail_msg("%s", e.msg);
+    return str_text(&text);
+}
+
+static int
+setup(void **state)
+{
+    (void)state;
+    (void)snprintf(top, sizeof top, "/tmp/shunt-folder-XXXXXX");
+    if (!mkdtemp(top))
+        return -1;
+    use("jobs/queue");
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    char line[128];
+    pid_t pid;
+
+    (void)state;
+    place_release(&place);
+    (void)snprintf(line, sizeof line, "%s", top);
+    pid = fork();
+    if (pid == 0) {
+        (void)execlp("rm", "rm", "-rf", line, (char *)NULL);
+        _exit(1);
+    }
+    return 0;
+}
+
+/* --- files ------------------------------------------------------------------
+ */
+
+static void
+a_move_takes_no_name_that_is_taken(void **state)
+{
+    struct err e;
+
+    (void)state;
+    put(top, "a", "1");
+    put(top, "b", "2");
+    assert_int_equal(files_move(FILES_PATH(top, "a"), FILES_PATH(top, "b"), &e),
+                     -1);
+    assert_int_equal(e.code, ERR_CONFLICT);
+    assert_string_equal(text_of(top, "b"), "2");
+    assert_int_equal(files_move(FILES_PATH(top, "a"), FILES_PATH(top, "c"), &e),
+                     0);
+    assert_int_equal(files_move(FILES_PATH(top, "a"), FILES_PATH(top, "d"), &e),
+                     -1);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+}
+
+static void
+a_text_is_put_in_place_of_another(void **state)
+{
+    (void)state;
+    put(top, "a", "long ago");
+    put(top, "a", "now");
+    assert_string_equal(text_of(top, "a"), "now");
+}
+
+/* --- looks ------------------------------------------------------------------
+ */
+
+static void
+names_are_sorted_and_what_changes_starts_anew(void **state)
+{
+    struct listing first, second;
+    struct err e;
+
+    (void)state;
+    put(place.waiting, "b.json", "1");
+    put(place.waiting, "a.json", "1");
+    put(place.waiting, "c.txt", "1");
+    assert_int_equal(symlink("a.json", FILES_PATH(place.waiting, "l.json")), 0);
+    assert_int_equal(listing_read(&place, 1000, &first, &e), 0);
+    assert_int_equal(first.n, 2);
+    assert_string_equal(first.v[0].name, "a.json");
+    put(place.waiting, "b.json", "12");
+    put(place.waiting, "aa.json", "1");
+    assert_int_equal(listing_read(&place, 2000, &second, &e), 0);
+    listing_compare(&second, &first);
+    assert_int_equal(second.n, 3);
+    assert_int_equal(second.v[0].since_ms, 1000); /* a: as it was */
+    assert_int_equal(second.v[1].since_ms, 2000); /* aa: new */
+    assert_int_equal(second.v[2].since_ms, 2000); /* b: has grown */
+    listing_release(&first);
+    listing_release(&second);
+}
+
+static void
+a_folder_that_is_not_there_is_said(void **state)
+{
+    struct listing l;
+    struct err e;
+
+    (void)state;
+    (void)rmdir(place.waiting);
+    assert_int_equal(listing_read(&place, 0, &l, &e), -1);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+}
+
+static void
+a_delegated_file_belongs_to_another_program(void **state)
+{
+    struct listing l;
+    struct err e;
+
+    (void)state;
+    use("agent-queue");
+    put(place.waiting, "a.md", "1");
+    put(place.waiting, "b.md", "1");
+    put(place.waiting, "b.md.delegated", "{}");
+    assert_int_equal(listing_read(&place, 0, &l, &e), 0);
+    assert_int_equal(l.n, 1);
+    assert_string_equal(l.v[0].name, "a.md");
+    listing_release(&l);
+}
+
+static void
+claimed_files_are_found_again(void **state)
+{
+    struct mem_pool *pool = mem_pool_new();
+    const char **names;
+    struct err e;
+
+    (void)state;
+    put(place.running, ".claimed-" ID "-a.json", JOB);
+    put(place.running, "a.json", JOB);
+    put(place.running, ".other", JOB);
+    names = listing_claims(&place, pool, &e);
+    assert_non_null(names);
+    assert_string_equal(names[0], ".claimed-" ID "-a.json");
+    assert_null(names[1]);
+    mem_pool_free(pool);
+}
+
+/* --- taking ------------------------------------------------------------------
+ */
+
+/* What two looks have seen. */
+static struct take
+seen(const char *id, const char *name)
+{
+    struct take t = {.place = &place, .claim = true};
+    struct stat st;
+
+    (void)str_copy(t.id, sizeof t.id, id);
+    (void)str_copy(t.name, sizeof t.name, name);
+    if (lstat(FILES_PATH(place.waiting, name), &st) == 0)
+        t.looks = (struct looks){.ino = st.st_ino,
+                                 .size = st.st_size,
+                                 .changed_ns =
+                                     (int64_t)st.st_mtim.tv_sec * 1000000000 +
+                                     st.st_mtim.tv_nsec};
+    return t;
+}
+
+static void
+a_taken_file_is_claimed_shown_and_read(void **state)
+{
+    struct mem_pool *pool = mem_pool_new();
+    struct take t;
+    struct task task;
+    struct err e;
+    char want[160];
+
+    (void)state;
+    put(place.waiting, "a.json", JOB);
+    t = seen(ID, "a.json");
+    take_file(&t);
+    assert_int_equal(t.state, TAKE_READY);
+    assert_int_equal(t.n, 1);
+    assert_string_equal(t.tasks[0].id, ID);
+    assert_false(there(place.waiting, "a.json"));
+    assert_true(
+        files_same(FILES_PATH(place.running, "a.json"),
+                   FILES_PATH(place.running, ".claimed-" ID "-a.json")));
+    assert_int_equal(codec_decode(CODEC_TASK, str_text(&t.tasks[0].data),
+                                  t.tasks[0].data.len, pool, &task, &e),
+                     0);
+    assert_string_equal(task.source, "folder");
+    assert_string_equal(task.name, "x");
+    assert_string_equal(task.workdir, top);
+    (void)snprintf(want, sizeof want, "%s/a.json", place.waiting);
+    assert_string_equal(task.origin, want);
+    take_release(&t);
+    mem_pool_free(pool);
+}
+
+static void
+one_of_two_takers_gets_it(void **state)
+{
+    struct take one, two;
+
+    (void)state;
+    put(place.waiting, "a.json", JOB);
+    one = seen(ID, "a.json");
+    two = seen("fedcba9876543210", "a.json");
+    take_file(&one);
+    take_file(&two);
+    assert_int_equal(one.state, TAKE_READY);
+    assert_int_equal(two.state, TAKE_GONE);
+    take_release(&one);
+}
+
+static void
+a_claimed_file_is_read_again_under_its_id(void **state)
+{
+    struct take t;
+
+    (void)state;
+    put(place.running, ".claimed-" ID "-a.json", JOB);
+    t = seen(ID, "a.json");
+    t.claim = false;
+    take_file(&t); /* the first look */
+    assert_int_equal(t.state, TAKE_YOUNG);
+    take_file(&t);
+    assert_int_equal(t.state, TAKE_READY);
+    assert_string_equal(t.tasks[0].id, ID);
+    take_release(&t);
+}
+
+static void
+a_second_file_of_a_name_waits(void **state)
+{
+    struct take one, two;
+
+    (void)state;
+    put(place.waiting, "a.json", JOB);
+    one = seen(ID, "a.json");
+    take_file(&one);
+    put(place.waiting, "a.json", JOB);
+    two = seen("fedcba9876543210", "a.json");
+    take_file(&two);
+    assert_int_equal(two.state, TAKE_BUSY);
+    (void)unlink(FILES_PATH(place.running, "a.json"));
+    two.claim = false;
+    take_file(&two);
+    assert_int_equal(two.state, TAKE_READY);
+    take_release(&one);
+    take_release(&two);
+}
+
+static void
+a_file_that_grew_or_may_yet_grow_is_looked_at_again(void **state)
+{
+    struct take t;
+
+    (void)state;
+    put(place.waiting, "a.json", "{\"script\": [");
+    t = seen(ID, "a.json");
+    t.looks.size--;
+    t.patient = true;
+    take_file(&t);
+    assert_int_equal(t.state, TAKE_YOUNG); /* it grew */
+    t.claim = false;
+    take_file(&t);
+    assert_int_equal(t.state, TAKE_YOUNG); /* cannot be read yet */
+    t.patient = false;
+    take_file(&t);
+    assert_int_equal(t.state, TAKE_BAD);
+    assert_non_null(strstr(t.why, "/jobs/queue/a.json:1:"));
+}
+
+static void
+what_no_task_is_is_bad_with_the_reason(void **state)
+{
+    char *big = mem_alloc((1 << 20) + 3);
+    struct take t;
+
+    (void)state;
+    memset(big, ' ', (1 << 20) + 2);
+    big[(1 << 20) + 2] = '\0';
+    put(place.waiting, "big.json", big);
+    mem_free(big);
+    t = seen(ID, "big.json");
+    take_file(&t);
+    assert_int_equal(t.state, TAKE_BAD);
+    put(place.waiting, "esc.json",
+        "{\"script\": [\"true\"], \"report_path\": \"../x\"}");
+    t = seen(ID, "esc.json");
+    take_file(&t);
+    assert_int_equal(t.state, TAKE_BAD);
+    assert_non_null(strstr(t.why, "report_path"));
+}
+
+/* --- outcomes
+ * ------------------------------------------------------------------ */
+
+static const char answer[] =
+    "{\"task\": {\"id\": \"" ID "\", \"state\": \"failed\", \"exit_code\": 3,"
+    "\"attempts\": 2, \"backend\": \"secutools\", \"lane\": \"gpu\","
+    "\"submitted_at\": \"2026-01-01T00:00:00.500Z\","
+    "\"started_at\": \"2026-01-01T00:00:01.000Z\","
+    "\"finished_at\": \"2026-01-01T00:01:01.250Z\", \"reason\": \"a\\nb\","
+    "\"attempt_list\": [{\"provider\": \"gemini\", \"cost_usd\": \"1\","
+    "\"superseded\": true}, {\"provider\": \"gpu\", \"cost_usd\": "
+    "\"0.012300\"}, {\"provider\": \"none\", \"superseded\": true}],"
+    "\"decision\": {\"rule\": \"preferred\", \"reason\": \"because\","
+    "\"score\": 7}, \"output\": [{\"stream\": \"stdout\", \"data\": "
+    "\"aGk=\"}], \"output_bytes\": 2}}";
+
+static struct outcome
+read_answer(const char *text)
+{
+    struct outcome o;
+    struct err e;
+
+    if (outcome_read(text, strlen(text), &o, &e) < 0)
+        fail_msg("%s", e.msg);
+    return o;
+}
+
+static void
+the_ledgers_answer_becomes_a_footer(void **state)
+{
+    struct outcome o = read_answer(answer);
+    struct str footer = {0};
+
+    (void)state;
+    assert_true(o.terminal);
+    assert_false(o.cut);
+    assert_string_equal(str_text(&o.output), "hi");
+    outcome_footer(o.json, &footer);
+    assert_string_equal(str_text(&footer),
+                        "\n---\nprovider: gpu\njob_id: " ID
+                        "\ncost_usd: 0.012300\nqueue_ms: 500\nrun_ms: 60250\n"
+                        "finished_at: 2026-01-01T00:01:01.250Z\n"
+                        "state: failed\nexit_code: 3\nreason: a b\n"
+                        "backend: secutools\nlane: gpu\nattempts: 2\n"
+                        "decision: preferred: because\n");
+    str_free(&footer);
+    outcome_release(&o);
+}
+
+static void
+what_is_open_unknown_or_no_answer_is_no_outcome(void **state)
+{
+    static const char open[] = "{\"task\": {\"id\": \"a\", \"state\": "
+                               "\"running\"}}";
+    static const struct {
+        const char *text;
+        enum err_code code;
+    } bad[] = {
+        {"{\"error\": {\"code\": \"not-found\"}}", ERR_NOT_FOUND},
+        {"{\"error\": {\"code\": \"unavailable\"}}", ERR_UNAVAILABLE},
+        {"{}", ERR_UNAVAILABLE},
+        {"x", ERR_UNAVAILABLE},
+    };
+    struct outcome o = read_answer(open);
+
+    (void)state;
+    assert_false(o.terminal);
+    assert_null(o.json);
+    outcome_release(&o);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct err e = {0};
+
+        assert_int_equal(outcome_read(bad[i].text, strlen(bad[i].text), &o, &e),
+                         -1);
+        assert_int_equal(e.code, bad[i].code);
+    }
+}
+
+static json_t *
+task_json(const char *id, const char *state)
+{
+    return json_pack("{s:s, s:s}", "task", id, "state", state);
+}
+
+static void
+a_file_of_several_tasks_succeeds_if_all_did(void **state)
+{
+    json_t *good[] = {task_json("a-1", "succeeded"),
+                      task_json("a-2", "succeeded")};
+    json_t *bad[] = {task_json("a-1", "succeeded"),
+                     task_json("a-2", "timed_out")};
+    json_t *o = outcome_of_file(good, 2, ID);
+
+    (void)state;
+    assert_true(outcome_succeeded(o));
+    assert_int_equal(json_array_size(json_object_get(o, "tasks")), 2);
+    json_decref(o);
+    o = outcome_of_file(bad, 2, ID);
+    assert_false(outcome_succeeded(o));
+    assert_string_equal(json_string_value(json_object_get(o, "state")),
+                        "timed_out");
+    json_decref(o);
+}
+
+/* --- carrying
+ * -------------------------------------------------------------------- */
+
+static struct carry
+ended(const char *name, const char *state)
+{
+    json_t *list[] = {task_json(ID, state)};
+    struct carry c = {.place = &place};
+
+    (void)str_copy(c.id, sizeof c.id, ID);
+    (void)str_copy(c.name, sizeof c.name, name);
+    if (state)
+        c.result = outcome_of_file(list, 1, ID);
+    return c;
+}
+
+static void
+carry_one(struct carry *c)
+{
+    struct carry *list[] = {c};
+
+    carry_files(list, 1);
+    carry_release(c);
+}
+
+static void
+claimed(const char *name, const char *text)
+{
+    char file[PLACE_FILE_SIZE];
+
+    place_claim_name(ID, name, file);
+    put(place.running, file, text);
+    (void)unlink(FILES_PATH(place.running, name));
+    assert_int_equal(
+        link(FILES_PATH(place.running, file), FILES_PATH(place.running, name)),
+        0);
+}
+
+static void
+a_job_moves_with_its_result_beside_it(void **state)
+{
+    struct carry c;
+
+    (void)state;
+    claimed("a.json", JOB);
+    c = ended("a.json", "succeeded");
+    carry_one(&c);
+    assert_true(c.ok);
+    assert_string_equal(text_of(place.done, "a.json"), JOB);
+    assert_non_null(strstr(text_of(place.done, "a.result.json"), ID));
+    assert_false(there(place.running, "a.json"));
+    c = ended("a.json", "succeeded");
+    carry_one(&c);
+    assert_true(c.gone); /* by whoever was faster */
+    claimed("a.json", "other");
+    c = ended("a.json", "failed");
+    carry_one(&c);
+    assert_string_equal(text_of(place.failed, "a.json"), "other");
+}
+
+static void
+a_name_that_is_taken_is_not_overwritten(void **state)
+{
+    struct carry c;
+
+    (void)state;
+    put(place.done, "a.json", "of last week");
+    put(place.done, "a.result.json", "of last week");
+    claimed("a.json", JOB);
+    c = ended("a.json", "succeeded");
+    carry_one(&c);
+    assert_true(c.ok);
+    assert_string_equal(text_of(place.done, "a.json"), "of last week");
+    assert_string_equal(text_of(place.done, "a.result.json"), "of last week");
+    assert_string_equal(text_of(place.done, "a.01234567.json"), JOB);
+    assert_true(there(place.done, "a.01234567.result.json"));
+}
+
+static void
+a_crash_between_text_and_file_leaves_one_text(void **state)
+{
+    struct carry c;
+    char first[2048];
+
+    (void)state;
+    use(".cloud-queue");
+    claimed("a.json", JOB);
+    c = ended("a.json", "succeeded");
+    carry_one(&c);
+    (void)str_copy(first, sizeof first, text_of(place.done, "a.json"));
+    assert_non_null(strstr(first, "\"status\": \"completed\""));
+    claimed("a.json", JOB); /* as if it had not come to that */
+    c = ended("a.json", "succeeded");
+    carry_one(&c);
+    assert_true(c.ok);
+    assert_string_equal(text_of(place.done, "a.json"), first);
+    assert_false(there(place.done, "a.01234567.json"));
+    assert_false(there(place.running, ".claimed-" ID "-a.json"));
+}
+
+static void
+markdown_keeps_its_text_and_gets_a_footer(void **state)
+{
+    struct carry c;
+
+    (void)state;
+    use("agent-queue");
+    claimed("a.md", "do it");
+    c = ended("a.md", "cancelled");
+    carry_one(&c);
+    assert_true(c.ok);
+    assert_string_equal(text_of(place.failed, "a.md"),
+                        "do it\n\n---\njob_id: " ID "\nstate: cancelled\n");
+}
+
+static void
+an_inbox_gets_a_run_log(void **state)
+{
+    struct carry c;
+    char dir[160];
+
+    (void)state;
+    use("codex/inbox");
+    claimed("a.json", JOB);
+    c = ended("a.json", "succeeded");
+    str_addz(&c.output, "it \x1b[1mran");
+    carry_one(&c);
+    assert_true(c.ok);
+    assert_true(there(place.done, "a.json"));
+    (void)snprintf(dir, sizeof dir, "%s/reports/codex_runs/a", top);
+    assert_string_equal(text_of(dir, "run.log"),
+                        "job_id: " ID "\nstate: succeeded\n\n"
+                        "it \\x1b[1mran\n");
+}
+
+static void
+what_cannot_be_read_is_set_aside_with_the_reason(void **state)
+{
+    struct carry c;
+
+    (void)state;
+    claimed("a.json", "{");
+    c = ended("a.json", NULL);
+    (void)str_copy(c.why, sizeof c.why, "a.json:1:1: broken");
+    carry_one(&c);
+    assert_true(c.ok);
+    assert_string_equal(text_of(place.failed, "a.json"), "{");
+    assert_string_equal(text_of(place.failed, "a.json.error"),
+                        "a.json:1:1: broken\n");
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(a_move_takes_no_name_that_is_taken),
+        T(a_text_is_put_in_place_of_another),
+        T(names_are_sorted_and_what_changes_starts_anew),
+        T(a_folder_that_is_not_there_is_said),
+        T(a_delegated_file_belongs_to_another_program),
+        T(claimed_files_are_found_again),
+        T(a_taken_file_is_claimed_shown_and_read),
+        T(one_of_two_takers_gets_it),
+        T(a_claimed_file_is_read_again_under_its_id),
+        T(a_second_file_of_a_name_waits),
+        T(a_file_that_grew_or_may_yet_grow_is_looked_at_again),
+        T(what_no_task_is_is_bad_with_the_reason),
+        T(the_ledgers_answer_becomes_a_footer),
+        T(what_is_open_unknown_or_no_answer_is_no_outcome),
+        T(a_file_of_several_tasks_succeeds_if_all_did),
+        T(a_job_moves_with_its_result_beside_it),
+        T(a_name_that_is_taken_is_not_overwritten),
+        T(a_crash_between_text_and_file_leaves_one_text),
+        T(markdown_keeps_its_text_and_gets_a_footer),
+        T(an_inbox_gets_a_run_log),
+        T(what_cannot_be_read_is_set_aside_with_the_reason),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
