@@ -30,7 +30,7 @@ ifeq ($(strip $(B)),)
 $(error B is empty: that would build into the root of the file system)
 endif
 
-PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3
+PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libmicrohttpd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -46,6 +46,7 @@ LDFLAGS += -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN))
 NATS_LIBS := $(shell pkg-config --libs libnats)
 LIB_LIBS := $(shell pkg-config --libs libnats libprotobuf-c libuv jansson yaml-0.1)
 SQLITE_LIBS := $(shell pkg-config --libs sqlite3)
+HTTPD_LIBS := $(shell pkg-config --libs libmicrohttpd)
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
@@ -53,7 +54,8 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
 	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
 	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
-	codec_json codec_pb codec_tables task state dod dod_parse proc procfs
+	codec_json codec_pb codec_tables task state dod dod_parse proc procfs \
+	secret
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper shunt-gateway-folder
@@ -80,7 +82,7 @@ $(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-local: $(LOCAL_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-gateway-folder: $(FOLDER_OBJS) $(B)/libshunt.a
-$(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS)
+$(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS) $(HTTPD_LIBS)
 
 $(BINS):
 	@mkdir -p $(@D)
@@ -125,7 +127,7 @@ $(B)/libparts.a: $(sort $(PARTS))
 	$(AR) rcs $@ $^
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libparts.a $(B)/libshunt.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(SQLITE_LIBS) $(CMOCKA_LIBS) -lpthread
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(SQLITE_LIBS) $(HTTPD_LIBS) $(CMOCKA_LIBS) -lpthread
 
 .SECONDARY: $(TESTS:%=%.o)
 

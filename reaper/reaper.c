@@ -16,6 +16,7 @@
 #include "reaper/reconcile.h"
 #include "reaper/store.h"
 #include "reaper/trust.h"
+#include "reaper/web.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,6 +61,7 @@ struct reaper {
     struct health *health;
     struct reconcile *reconcile;
     struct ask *ask;
+    struct web *web; /* NULL: not wanted */
     struct mem_pool *pool;
     struct source sources[N_SOURCES];
     struct trust_desk *trust;
@@ -373,6 +375,45 @@ lag(void *ctx, int i, const char **name)
     return r->rebuild && !pending ? 1 : pending; /* there may be more */
 }
 
+/* --- HTTP ----------------------------------------------------------------- */
+
+static void
+health_of(void *ctx, struct site_health *out)
+{
+    const struct reaper *r = ctx;
+
+    *out = (struct site_health){.bus_up = bus_is_up(r->bus),
+                                .database_ok = !r->failed,
+                                .rebuilding = r->rebuild != REBUILD_NONE};
+}
+
+/* What answering has touched is given back once nobody asks. */
+static void
+on_used(void *ctx)
+{
+    struct reaper *r = ctx;
+
+    loop_timer_again(r->trim, TRIM_MS, 0);
+}
+
+static int
+start_web(struct reaper *r, const struct reaper_conf *conf,
+          const struct ask_parts *ask, struct err *e)
+{
+    struct web_parts parts = {
+        .loop = r->loop,
+        .alarms = &r->alarms,
+        .address = conf->http,
+        .token_file = conf->http_token_file ? conf->http_token_file : "",
+        .site = {.ask = *ask, .ctx = r, .health = health_of},
+        .ctx = r,
+        .used = on_used};
+
+    if (!conf->http || !*conf->http || strcmp(conf->http, "off") == 0)
+        return 0;
+    return web_open(&r->web, &parts, e);
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 static void
@@ -553,7 +594,18 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
         goto fail;
     r->book = book_new(r->store);
     r->trust = trust_open(b, conf->trust_after_ms, on_trust, on_trust_idle, r);
-    if (begin_rebuild(r, e) < 0 || live_open(&r->live, b, e) < 0)
+    if (live_open(&r->live, b, e) < 0)
+        goto fail;
+    parts = (struct ask_parts){.bus = b,
+                               .store = r->store,
+                               .live = r->live,
+                               .dues = r->dues,
+                               .health = r->health,
+                               .ctx = r,
+                               .settle = settle,
+                               .lag = lag};
+    /* A mistake in the configuration is said before anything is begun. */
+    if (start_web(r, conf, &parts, e) < 0 || begin_rebuild(r, e) < 0)
         goto fail;
     if (!r->rebuild)
         r->park = park_open(b, l, r->store);
@@ -564,14 +616,6 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
                                                  .live = r->live,
                                                  .alarms = &r->alarms,
                                                  .conf = conf->reconcile});
-    parts = (struct ask_parts){.bus = b,
-                               .store = r->store,
-                               .live = r->live,
-                               .dues = r->dues,
-                               .health = r->health,
-                               .ctx = r,
-                               .settle = settle,
-                               .lag = lag};
     if (ask_open(&r->ask, &parts, e) < 0 || open_sources(r, e) < 0)
         goto fail;
     bus_on_event(b, on_event, r);
@@ -637,6 +681,7 @@ reaper_close(struct reaper *r)
     drop_all(r);
     for (int i = 0; i < N_SOURCES; i++)
         bus_consumer_close(r->sources[i].consumer);
+    web_close(r->web);
     ask_close(r->ask);
     reconcile_close(r->reconcile);
     health_close(r->health);

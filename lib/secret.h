@@ -1,0 +1,27 @@
+/*
+ * secret - passwords and keys from files, compared without telling how much of
+ * a guess was right. They are never logged, and written over when freed.
+ *
+ * Thread: any.
+ */
+#ifndef LIB_SECRET_H
+#define LIB_SECRET_H
+
+#include "lib/err.h"
+
+#include <stdbool.h>
+
+/*
+ * The first line of the file that starts with one of the letters in first
+ * (NULL: any), without blanks around it. The caller owns it until secret_free.
+ * NULL with ERR_INVALID: the file cannot be read, or has no such line; what
+ * names the secret in the message ("token").
+ */
+char *secret_read(const char *path, const char *first, const char *what,
+                  struct err *e);
+void secret_free(char *secret); /* NULL is fine */
+
+/* Takes as long for every guess of one length. */
+bool secret_equal(const char *secret, const char *guess);
+
+#endif
