@@ -26,8 +26,8 @@
 enum {
     FLUSH_MOST = 512,       /* messages in one transaction */
     REBUILD_MS = 200,       /* between looks at how far a rebuild is */
-    LINGER_MS = 25,         /* nobody waits for these: let more come */
-    SPACE_MS = 20,          /* between commits, under load */
+    LINGER_MS = 50,         /* nobody waits for these: let more come */
+    SPACE_MS = 50,          /* between commits, under load */
     WINDOW = 512,           /* messages in hand, per consumer */
     TRIM_MS = 2000,         /* of quiet, before memory is given back */
     DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
