@@ -30,7 +30,7 @@ ifeq ($(strip $(B)),)
 $(error B is empty: that would build into the root of the file system)
 endif
 
-PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libmicrohttpd
+PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libmicrohttpd libcurl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -45,6 +45,7 @@ LDFLAGS += -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN))
 
 NATS_LIBS := $(shell pkg-config --libs libnats)
 LIB_LIBS := $(shell pkg-config --libs libnats libprotobuf-c libuv jansson yaml-0.1)
+CURL_LIBS := $(shell pkg-config --libs libcurl)
 SQLITE_LIBS := $(shell pkg-config --libs sqlite3)
 HTTPD_LIBS := $(shell pkg-config --libs libmicrohttpd)
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
@@ -55,10 +56,11 @@ LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
 	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
 	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
 	codec_json codec_pb codec_tables task state dod dod_parse proc procfs \
-	secret
+	secret http pauses money
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
-PROGRAMS := shunt shunt-router shunt-worker-local shunt-reaper shunt-gateway-folder
+PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
+	shunt-reaper shunt-gateway-folder
 
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
 ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o) \
@@ -67,6 +69,8 @@ WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o facts.o
 	news.o output.o home.o outcomes.o resend.o sight.o ahead.o)
 LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o \
 	words.o stray.o exists.o changes.o)
+SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o \
+	secutools.o contract.o gate.o budget.o lanes.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 FOLDER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/folder/*.c)) $(FORMATS_OBJS)
@@ -80,6 +84,8 @@ all: $(BINS)
 $(B)/bin/shunt: $(CLI_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-local: $(LOCAL_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-worker-secutools: $(SECUTOOLS_OBJS) $(B)/libshunt.a
+$(B)/bin/shunt-worker-secutools: EXTRA_LIBS := $(CURL_LIBS)
 $(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-gateway-folder: $(FOLDER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS) $(HTTPD_LIBS)
@@ -117,8 +123,8 @@ $(B)/router/policy.o: $(B)/gen/policy_default.h
 FUZZ_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/fuzz_*.c))
 
 # Everything but the mains, so that a test links whatever it names.
-PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(REAPER_OBJS) \
-	$(FORMATS_OBJS) $(FOLDER_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
+PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(SECUTOOLS_OBJS) \
+	$(REAPER_OBJS) 	$(FORMATS_OBJS) $(FOLDER_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
 	$(patsubst %.c,$(B)/%.o,$(wildcard tests/life_*.c))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
@@ -127,11 +133,18 @@ $(B)/libparts.a: $(sort $(PARTS))
 	$(AR) rcs $@ $^
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libparts.a $(B)/libshunt.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(SQLITE_LIBS) $(HTTPD_LIBS) $(CMOCKA_LIBS) -lpthread
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(CURL_LIBS) $(SQLITE_LIBS) $(HTTPD_LIBS) \
+		$(CMOCKA_LIBS) -lpthread
 
 .SECONDARY: $(TESTS:%=%.o)
 
-tests: $(TESTS)
+# Stand-ins for services that tests cannot reach.
+FAKES := $(patsubst %.c,$(B)/%,$(wildcard tests/fake/*.c))
+
+$(FAKES): $(B)/%: $(B)/%.o
+	$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs jansson libmicrohttpd) -lpthread
+
+tests: $(TESTS) $(FAKES)
 
 unit: all tests
 	B=$(B) tests/run unit $(T)

@@ -276,6 +276,36 @@ show_attempts(const json_t *list)
     str_free(&s);
 }
 
+/* What a service says of the work it did. */
+static void
+show_service(const json_t *t)
+{
+    struct str s = {0};
+    char took[32];
+
+    line("provider", cli_text(t, "provider", ""));
+    line("model", cli_text(t, "model", ""));
+    if (cli_text(t, "cost_usd", "")[0]) {
+        str_addf(&s, "$%s%s", cli_text(t, "cost_usd", ""),
+                 cli_bool(t, "cost_estimated") ? " (estimated)" : "");
+        line("cost", str_text(&s));
+    }
+    str_reset(&s);
+    str_addz(&s, cli_text(t, "remote_id", ""));
+    if (s.len && cli_int(t, "run_ms", 0))
+        str_addf(
+            &s, ", ran %s there",
+            str_duration((uint64_t)cli_int(t, "run_ms", 0), took, sizeof took));
+    line("job", str_text(&s));
+    if (cli_int(t, "input_tokens", 0) || cli_int(t, "output_tokens", 0)) {
+        str_reset(&s);
+        str_addf(&s, "%" PRId64 " in, %" PRId64 " out",
+                 cli_int(t, "input_tokens", 0), cli_int(t, "output_tokens", 0));
+        line("tokens", str_text(&s));
+    }
+    str_free(&s);
+}
+
 static void
 show_text(const json_t *t)
 {
@@ -301,6 +331,7 @@ show_text(const json_t *t)
     line("worker", cli_text(t, "worker", ""));
     how_long(t, str_wall_ms(), text, sizeof text);
     line("time", text);
+    show_service(t);
     show_decision(json_object_get(t, "decision"));
     show_attempts(json_object_get(t, "attempt_list"));
     show_timeline(json_object_get(t, "timeline"));

@@ -112,6 +112,15 @@ const struct command cli_commands[] = {
      "  seq 1000 | shunt rally --each-line './sim --seed {}' --name sweep\n"
      "  shunt rally status last",
      rally_opts, true, "status", cmd_rally},
+    {"lane", "ls | pause LANE | resume LANE",
+     "list lanes, or have one take nothing for a while",
+     "A lane is named BACKEND.LANE. What waits on a paused lane stays there,\n"
+     "what runs goes on. A worker pauses its lane by itself when the place\n"
+     "behind it refuses, for example for want of budget.",
+     "  shunt lane ls\n"
+     "  shunt lane pause secutools.gpu --for 2h --reason 'maintenance'\n"
+     "  shunt lane resume secutools.gpu",
+     lane_opts, false, "ls pause resume", cmd_lane},
     {"worker", "ls | drain NAME", "list workers, or let one take nothing new",
      "A drained worker finishes what it has in hand and ends; one of\n"
      "`shunt up` is then started afresh.",

@@ -213,6 +213,9 @@ int bus_consume(struct bus *b, const char *stream, const char *durable,
  * still arrives is handed back to the broker without a callback.
  */
 void bus_consumer_window(struct bus_consumer *c, unsigned n);
+/* A window of 0 for longer: what still arrives comes again after delay_ms,
+ * or it would go back and forth for as long as a pull lasts. */
+void bus_consumer_hold(struct bus_consumer *c, int64_t delay_ms);
 unsigned bus_consumer_unsettled(const struct bus_consumer *c);
 /* Nothing is requested after this; unsettled messages stay valid. */
 void bus_consumer_close(struct bus_consumer *c); /* NULL is fine */

@@ -36,11 +36,12 @@ struct bus_consumer {
     char inbox[BUS_REPLY_SIZE];
 
     unsigned window, unsettled;
-    unsigned outstanding;       /* asked for and not yet come */
-    uint64_t epoch;             /* pulls of an older one count no more */
-    unsigned recent;            /* asked for since the last check */
-    int64_t check_at;           /* 0: nothing is outstanding */
-    int64_t pulled_at;          /* the last pull */
+    int64_t hold_ms;      /* what is beyond the window comes again after that */
+    unsigned outstanding; /* asked for and not yet come */
+    uint64_t epoch;       /* pulls of an older one count no more */
+    unsigned recent;      /* asked for since the last check */
+    int64_t check_at;     /* 0: nothing is outstanding */
+    int64_t pulled_at;    /* the last pull */
     int64_t retry_at, stall_ms; /* 0: not stalled */
 };
 
@@ -204,6 +205,19 @@ settle(struct bus *b, const char *reply, const char *word)
                     WIRE_SETTLE);
 }
 
+/* The word that hands a message back for delay_ms. */
+static const char *
+nak(int64_t delay_ms, char *out, size_t size)
+{
+    const int64_t most = INT64_C(30) * 24 * 3600 * 1000;
+
+    if (delay_ms <= 0)
+        return "-NAK";
+    (void)snprintf(out, size, "-NAK {\"delay\": %" PRId64 "}",
+                   (delay_ms < most ? delay_ms : most) * 1000000);
+    return out;
+}
+
 static void
 unstall(struct bus_consumer *c)
 {
@@ -331,12 +345,13 @@ take_delivery(struct bus_consumer *c, const struct wire_msg *msg,
               const struct bus_msg *meta)
 {
     struct delivery *d;
+    char word[64];
 
     if (c->outstanding > 0)
         c->outstanding--;
     unstall(c);
     if (c->unsettled >= c->window) {
-        settle(c->bus, msg->reply, "-NAK");
+        settle(c->bus, msg->reply, nak(c->hold_ms, word, sizeof word));
         return;
     }
     d = keep(c, msg, meta);
@@ -397,7 +412,15 @@ void
 bus_consumer_window(struct bus_consumer *c, unsigned n)
 {
     c->window = n;
+    c->hold_ms = 0;
     c->bus->refill = true;
+}
+
+void
+bus_consumer_hold(struct bus_consumer *c, int64_t delay_ms)
+{
+    c->window = 0;
+    c->hold_ms = delay_ms;
 }
 
 unsigned
@@ -443,16 +466,9 @@ bus_msg_done(struct bus_msg *m)
 void
 bus_msg_retry(struct bus_msg *m, int64_t delay_ms)
 {
-    const int64_t most = INT64_C(30) * 24 * 3600 * 1000;
     char word[64];
 
-    if (delay_ms <= 0) {
-        finish(m, "-NAK");
-        return;
-    }
-    (void)snprintf(word, sizeof word, "-NAK {\"delay\": %" PRId64 "}",
-                   (delay_ms < most ? delay_ms : most) * 1000000);
-    finish(m, word);
+    finish(m, nak(delay_ms, word, sizeof word));
 }
 
 void

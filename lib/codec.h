@@ -34,6 +34,7 @@ enum codec_type {
     CODEC_BATCH,       /* struct batch */
     CODEC_DEAD_LETTER, /* struct dead_letter */
     CODEC_CONTROL,     /* struct control */
+    CODEC_LANE_STATE,  /* struct lane_state */
 };
 
 /*

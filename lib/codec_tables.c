@@ -290,6 +290,14 @@ static const struct codec_row result_rows[] = {
     UINT64(result, max_rss_bytes),
     UINT64(result, cpu_ms),
     BOOL(result, emitted_again),
+    PROSE(result, model, NAME_MOST),
+    PROSE(result, remote_id, NAME_MOST),
+    UINT64(result, queue_ms),
+    UINT64(result, run_ms),
+    UINT64(result, input_tokens),
+    UINT64(result, output_tokens),
+    BOOL(result, cost_estimated),
+    TEXT(result, team, NAME_MOST),
 };
 TABLE(result, result, .most = CODEC_MAX_BYTES);
 
@@ -310,6 +318,7 @@ static const struct codec_row claim_rows[] = {
     UINT32(claim, lost),
     UINT32(claim, failed),
     MESSAGE(claim, result, result),
+    TEXT(claim, remote, REASON_MOST),
 };
 TABLE(claim, claim, .most = CODEC_MAX_BYTES);
 
@@ -383,6 +392,14 @@ static const struct codec_row control_rows[] = {
 };
 TABLE(control, control, .most = CODEC_MAX_BYTES);
 
+static const struct codec_row lane_state_rows[] = {
+    TOKEN_NEEDED(lane_state, backend), TOKEN_NEEDED(lane_state, lane),
+    BOOL(lane_state, paused),          PROSE(lane_state, reason, REASON_MOST),
+    PROSE(lane_state, by, NAME_MOST),  INT64(lane_state, at_ms),
+    INT64(lane_state, until_at_ms),
+};
+TABLE(lane_state, lane_state, .most = CODEC_MAX_BYTES);
+
 const struct codec_table *
 codec_table(enum codec_type type)
 {
@@ -397,6 +414,7 @@ codec_table(enum codec_type type)
         [CODEC_BATCH] = &batch_table,
         [CODEC_DEAD_LETTER] = &dead_letter_table,
         [CODEC_CONTROL] = &control_table,
+        [CODEC_LANE_STATE] = &lane_state_table,
     };
 
     return tables[type];

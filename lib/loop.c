@@ -42,6 +42,12 @@ struct loop_fd {
     bool writable; /* wanted too */
 };
 
+struct loop_poll {
+    uv_poll_t h;
+    void (*fn)(void *ctx, int events);
+    void *ctx;
+};
+
 struct loop_hook {
     uv_prepare_t h;
     loop_fn *fn;
@@ -353,6 +359,56 @@ loop_fd_stop(struct loop_fd *f)
         return;
     (void)uv_poll_stop(&f->h);
     uv_close((uv_handle_t *)&f->h, free_handle);
+}
+
+static void
+on_poll(uv_poll_t *h, int status, int events)
+{
+    struct loop_poll *p = h->data;
+    int told = 0;
+
+    if (status < 0)
+        told |= LOOP_BROKEN;
+    if (events & UV_READABLE)
+        told |= LOOP_READABLE;
+    if (events & UV_WRITABLE)
+        told |= LOOP_WRITABLE;
+    p->fn(p->ctx, told);
+}
+
+void
+loop_poll_change(struct loop_poll *p, int events)
+{
+    int wanted = 0;
+
+    if (events & LOOP_READABLE)
+        wanted |= UV_READABLE;
+    if (events & LOOP_WRITABLE)
+        wanted |= UV_WRITABLE;
+    (void)uv_poll_start(&p->h, wanted, on_poll);
+}
+
+struct loop_poll *
+loop_poll_start(struct loop *l, int fd, int events,
+                void (*fn)(void *ctx, int events), void *ctx)
+{
+    struct loop_poll *p = MEM_NEW(struct loop_poll);
+
+    (void)uv_poll_init_socket(&l->uv, &p->h, fd);
+    p->h.data = p;
+    p->fn = fn;
+    p->ctx = ctx;
+    loop_poll_change(p, events);
+    return p;
+}
+
+void
+loop_poll_stop(struct loop_poll *p)
+{
+    if (!p)
+        return;
+    (void)uv_poll_stop(&p->h);
+    uv_close((uv_handle_t *)&p->h, free_handle);
 }
 
 static void

@@ -19,6 +19,7 @@ struct loop_timer;
 struct loop_waker;
 struct loop_signal;
 struct loop_fd;
+struct loop_poll;
 struct loop_hook;
 struct loop_watch;
 
@@ -83,6 +84,18 @@ void loop_fd_resume(struct loop_fd *f);
 /* Also calls fn while fd is writable, or no longer. Not while it is paused. */
 void loop_fd_writable(struct loop_fd *f, bool wanted);
 void loop_fd_stop(struct loop_fd *f); /* NULL is fine */
+
+/* Of a descriptor; LOOP_BROKEN is only told, never asked for. */
+enum { LOOP_READABLE = 1, LOOP_WRITABLE = 2, LOOP_BROKEN = 4 };
+
+/*
+ * Calls fn whenever one of events holds. The descriptor stays the caller's,
+ * and may be closed once loop_poll_stop has returned.
+ */
+struct loop_poll *loop_poll_start(struct loop *l, int fd, int events,
+                                  void (*fn)(void *ctx, int events), void *ctx);
+void loop_poll_change(struct loop_poll *p, int events);
+void loop_poll_stop(struct loop_poll *p); /* NULL is fine */
 
 /*
  * Calls fn once per turn, before the loop sleeps: the place for what a turn has

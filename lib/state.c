@@ -144,6 +144,10 @@ plan_after_loss(const struct task *t, const struct claim *found,
                 struct delivery_plan *out)
 {
     plan_start(found, out);
+    /* Its work goes on elsewhere and is resumed: nothing was lost, and nothing
+     * will run twice. */
+    if (found->remote && *found->remote)
+        return;
     out->lost = found->lost + 1;
     if (t->retry == RETRY_NEVER) {
         out->state = STATE_UNKNOWN;
@@ -298,7 +302,7 @@ state_on_end(const struct task *t, const struct claim *c,
             out->delay_ms = backoff_ms(out->failed, jitter);
         }
     } else if (end->state == STATE_PREEMPTED) {
-        out->final = t->retry == RETRY_NEVER;
+        out->final = t->retry == RETRY_NEVER && !(c->remote && *c->remote);
         if (out->final)
             out->state = STATE_UNKNOWN;
     }

@@ -55,7 +55,11 @@ enum {
     STATE_SILENT_MS = 12 * 1000,
 };
 
-/* What to do with a task that was delivered to a worker. */
+/*
+ * What to do with a task that was delivered to a worker. An attempt whose
+ * worker fell silent is resumed, and not counted as lost, if its claim notes
+ * work that goes on elsewhere (claim.remote).
+ */
 enum delivery {
     DELIVERY_START, /* write *next over what was found, then run it */
     DELIVERY_EMIT,  /* it is over: publish the claim's result again */

@@ -89,6 +89,12 @@ subject_cancel(char *out, const char *task)
 }
 
 char *
+subject_lane_state(char *out, const char *backend, const char *lane)
+{
+    return join(out, "$KV.control.lane", backend, lane);
+}
+
+char *
 subject_heartbeat(char *out, const char *backend, const char *worker)
 {
     return join(out, "hb", backend, worker);

@@ -20,6 +20,7 @@ enum { SUBJECT_SIZE = 192, SUBJECT_TOKEN_MAX = 40 };
 #define SUBJECT_DONE_ALL "done.*"       /* done.<task>: final Result */
 #define SUBJECT_STARTED_ALL "started.*" /* started.<task>: Claim */
 #define SUBJECT_CANCEL_ALL "$KV.control.cancel.*"
+#define SUBJECT_LANES_ALL "$KV.control.lane.>" /* lane.<backend>.<lane> */
 #define SUBJECT_ASK "ask.ledger"  /* requests: ask.ledger.<verb>, JSON */
 #define SUBJECT_SYNC "sync.store" /* request: answered once all is on disk */
 
@@ -37,6 +38,7 @@ char *subject_claim(char *out, const char *backend, const char *task);
 char *subject_logs(char *out, const char *task);
 char *subject_dead(char *out, const char *process);
 char *subject_cancel(char *out, const char *task);
+char *subject_lane_state(char *out, const char *backend, const char *lane);
 char *subject_heartbeat(char *out, const char *backend, const char *worker);
 char *subject_done(char *out, const char *task);
 char *subject_started(char *out, const char *task);

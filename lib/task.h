@@ -174,6 +174,10 @@ struct result {
     const char *provider, *cost_usd;
     uint64_t max_rss_bytes, cpu_ms;
     bool emitted_again;
+    const char *model, *remote_id;
+    uint64_t queue_ms, run_ms, input_tokens, output_tokens;
+    bool cost_estimated;
+    const char *team;
 };
 
 struct claim {
@@ -189,6 +193,7 @@ struct claim {
     struct bytes tail;
     uint32_t lost, failed;
     struct result *result; /* NULL while it runs */
+    const char *remote;
 };
 
 struct log_chunk {
@@ -245,6 +250,13 @@ struct dead_letter {
 struct control {
     const char *task, *verb, *reason, *by;
     int64_t at_ms;
+};
+
+struct lane_state {
+    const char *backend, *lane;
+    bool paused;
+    const char *reason, *by;
+    int64_t at_ms, until_at_ms;
 };
 
 /* A fresh id: 16 random characters, the first eight enough to type. */

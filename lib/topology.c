@@ -48,7 +48,7 @@ struct consumer_row {
     int pending; /* unsettled at most, over all who pull */
 };
 
-enum { PENDING_ONE = 1024, PENDING_LANE = 1000 };
+enum { PENDING_ONE = 1024, PENDING_LANE = 20000 };
 
 static const struct consumer_row consumers[] = {
     {"TASKS_IN", "router", "", PENDING_ONE},

@@ -469,6 +469,8 @@ show_json(struct ask *a, const struct report_task *t)
     }
     ask_add_waits(a, t->row, o);
     report_set_text(o, "report", t->row->report);
+    if (t->outcome)
+        report_set_service(o, t->outcome);
     if (t->decision)
         ask_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
     ask_set(o, "attempt_list", list);
@@ -615,6 +617,8 @@ ask_answer(struct ask *a, const char *verb, const json_t *request)
         return ask_delegated(a);
     if (strcmp(verb, "watchdog") == 0)
         return ask_watchdog(a);
+    if (strcmp(verb, "costs") == 0)
+        return ask_costs(a, request);
     if (strcmp(verb, "decisions") == 0)
         return ask_decisions(a, request);
     str_addf(&text, "no such question: %s", LOG_TEXT(verb));

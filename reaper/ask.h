@@ -11,6 +11,7 @@
 #define REAPER_ASK_H
 
 #include "lib/bus.h"
+#include "lib/pauses.h"
 #include "reaper/dues.h"
 #include "reaper/health.h"
 #include "reaper/live.h"
@@ -24,6 +25,7 @@ struct ask_parts {
     struct bus *bus; /* NULL in tests: nothing is subscribed */
     struct store *store;
     struct live *live;
+    struct pauses *pauses; /* NULL in tests: no lane is paused */
     struct dues *dues;     /* NULL in tests: reports are not written */
     struct health *health; /* NULL in tests: no alarms */
     void *ctx;

@@ -4,6 +4,7 @@
  *   ask.c         questions about tasks and batches
  *   ask_status.c  the state of the whole
  *   ask_wait.c    what a task waits for
+ *   ask_costs.c   what a day's work cost
  *   ask_decisions.c  past decisions, to judge them anew
  *   ask_delegated.c  what an AI platform has in hand
  *   ask_watchdog.c   what nobody sees to
@@ -71,6 +72,7 @@ json_t *ask_status(struct ask *a);
 json_t *ask_workers(struct ask *a);
 json_t *ask_delegated(struct ask *a);
 json_t *ask_watchdog(struct ask *a);
+json_t *ask_costs(struct ask *a, const json_t *request);
 json_t *ask_decisions(struct ask *a, const json_t *request);
 
 #endif

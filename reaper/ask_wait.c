@@ -63,6 +63,20 @@ on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
     }
 }
 
+static void
+add_pause(const struct ask *a, struct why_facts *f)
+{
+    const struct pause *p =
+        a->p.pauses ? pauses_find(a->p.pauses, f->backend, f->lane, f->now_ms)
+                    : NULL;
+
+    if (!p)
+        return;
+    f->paused = true;
+    f->paused_until_ms = p->until_ms;
+    f->pause_reason = p->reason;
+}
+
 /* The tasks routed to its lane before it that do not run yet. */
 static void
 add_ahead(const struct ask *a, const struct task_state *row,
@@ -158,6 +172,7 @@ ask_add_waits(const struct ask *a, const struct task_state *row, json_t *o)
     begin(a, row, &f);
     add_gates(a, row, &f);
     if (f.state == STATE_ROUTED || f.state == STATE_RETRY_WAIT) {
+        add_pause(a, &f);
         live_each_worker(a->p.live, on_worker, &f);
         add_ahead(a, row, &f);
     }

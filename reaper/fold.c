@@ -176,6 +176,12 @@ record(struct task_state *s, struct attempt *a, const struct event *ev)
     a->again = r->emitted_again;
     a->at_ms = ev->at_ms;
     a->result = ev->result_bytes;
+    a->cost_usd = r->cost_usd;
+    a->backend = r->backend;
+    a->provider = r->provider;
+    a->team = r->team;
+    a->estimated = r->cost_estimated;
+    a->ended_at_ms = r->finished_at_ms ? r->finished_at_ms : ev->at_ms;
 }
 
 static bool

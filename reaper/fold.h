@@ -85,7 +85,11 @@ struct attempt {
     uint32_t attempt;
     uint64_t fence;
     bool final, again;
-    int64_t at_ms;       /* when the result was stored */
+    int64_t at_ms;                         /* when the result was stored */
+    const char *backend, *provider, *team; /* set by fold */
+    const char *cost_usd;                  /* "": it says nothing */
+    bool estimated;
+    int64_t ended_at_ms;
     struct bytes result; /* encoded, with its output */
 };
 

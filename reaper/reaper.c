@@ -3,6 +3,7 @@
 #include "lib/codec.h"
 #include "lib/crash.h"
 #include "lib/log.h"
+#include "lib/pauses.h"
 #include "lib/str.h"
 #include "lib/subject.h"
 #include "lib/topology.h"
@@ -55,6 +56,7 @@ struct reaper {
     struct store *store;
     struct book *book;
     struct live *live;
+    struct pauses *pauses;
     struct park *park;
     struct dues *dues;
     struct alarms alarms;
@@ -424,6 +426,7 @@ on_event(void *ctx, enum bus_event event, const char *text)
     switch (event) {
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(r->bus));
+        pauses_refresh(r->pauses);
         reconcile_wake(r->reconcile);
         break;
     case BUS_DOWN:
@@ -434,6 +437,27 @@ on_event(void *ctx, enum bus_event event, const char *text)
         loop_stop(r->loop, 1);
         break;
     }
+}
+
+/* A worker that needs a person has paused its lane without an end; people,
+ * whose names are user@host, know what they do. */
+static void
+on_pauses(void *ctx)
+{
+    struct reaper *r = ctx;
+    const struct pause *p, *held = NULL;
+
+    for (size_t i = 0; i < pauses_count(r->pauses); i++) {
+        p = pauses_at(r->pauses, i);
+        if (p->paused && p->until_ms == 0 && !strchr(p->by, '@'))
+            held = p;
+    }
+    if (!held)
+        (void)alarm_clear(&r->alarms, "lane_held");
+    else
+        (void)alarm_raise(&r->alarms, "lane_held",
+                          "lane %s.%s waits for a person: %.120s",
+                          held->backend, held->lane, held->reason);
 }
 
 static char *
@@ -594,11 +618,13 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
         goto fail;
     r->book = book_new(r->store);
     r->trust = trust_open(b, conf->trust_after_ms, on_trust, on_trust_idle, r);
-    if (live_open(&r->live, b, e) < 0)
+    if (live_open(&r->live, b, e) < 0 ||
+        pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
         goto fail;
     parts = (struct ask_parts){.bus = b,
                                .store = r->store,
                                .live = r->live,
+                               .pauses = r->pauses,
                                .dues = r->dues,
                                .health = r->health,
                                .ctx = r,
@@ -686,6 +712,7 @@ reaper_close(struct reaper *r)
     reconcile_close(r->reconcile);
     health_close(r->health);
     park_close(r->park);
+    pauses_close(r->pauses);
     live_close(r->live);
     write_dues(r);
     dues_close(r->dues);

@@ -165,6 +165,27 @@ factf(struct facts *f, const char *label, const char *fmt, ...)
     fact(f, label, text);
 }
 
+/* What a service says of the work it did. */
+static void
+add_service(const struct result *r, struct facts *f)
+{
+    char text[64];
+
+    fact(f, "Provider", r->provider);
+    fact(f, "Model", r->model);
+    fact(f, "Job", r->remote_id);
+    if (*r->cost_usd)
+        factf(f, "Cost (USD)", "%s%s", r->cost_usd,
+              r->cost_estimated ? " (estimated)" : "");
+    if (r->queue_ms)
+        fact(f, "Queued there", str_duration(r->queue_ms, text, sizeof text));
+    if (r->run_ms)
+        fact(f, "Ran there", str_duration(r->run_ms, text, sizeof text));
+    if (r->input_tokens || r->output_tokens)
+        factf(f, "Tokens", "%" PRIu64 " in, %" PRIu64 " out", r->input_tokens,
+              r->output_tokens);
+}
+
 static void
 add_facts(const struct report_task *t, struct facts *f)
 {
@@ -200,10 +221,8 @@ add_facts(const struct report_task *t, struct facts *f)
         fact(f, "Working directory", t->task->workdir);
         fact(f, "Definition of done", t->task->dod);
     }
-    if (t->outcome) {
-        fact(f, "Provider", t->outcome->provider);
-        fact(f, "Cost (USD)", t->outcome->cost_usd);
-    }
+    if (t->outcome)
+        add_service(t->outcome, f);
 }
 
 static const char *

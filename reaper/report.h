@@ -50,6 +50,8 @@ void report_task(const struct report_task *t, enum report_format format,
 /* The same as JSON values, shared with the answers of the ledger. */
 json_t *report_row_json(const struct task_state *row);
 json_t *report_attempt_json(const struct report_attempt *a);
+/* Adds what a service says of the work it did: provider, model, cost, ... */
+void report_set_service(json_t *o, const struct result *r);
 /* {at, state, note}, oldest first. */
 json_t *report_timeline_json(const struct report_task *t);
 /* Sets key unless text is empty; bytes that are no UTF-8 are replaced. */

@@ -67,6 +67,21 @@ report_row_json(const struct task_state *r)
     return o;
 }
 
+void
+report_set_service(json_t *o, const struct result *r)
+{
+    report_set_text(o, "provider", r->provider);
+    report_set_text(o, "model", r->model);
+    report_set_text(o, "cost_usd", r->cost_usd);
+    if (*r->cost_usd && r->cost_estimated)
+        set(o, "cost_estimated", json_true());
+    report_set_text(o, "remote_id", r->remote_id);
+    set_count(o, "queue_ms", r->queue_ms);
+    set_count(o, "run_ms", r->run_ms);
+    set_count(o, "input_tokens", r->input_tokens);
+    set_count(o, "output_tokens", r->output_tokens);
+}
+
 json_t *
 report_attempt_json(const struct report_attempt *a)
 {
@@ -93,8 +108,7 @@ report_attempt_json(const struct report_attempt *a)
     set_count(o, "output_bytes", r->output_bytes);
     set_count(o, "dropped_bytes", r->dropped_bytes);
     set_count(o, "log_chunks", r->log_chunks);
-    report_set_text(o, "provider", r->provider);
-    report_set_text(o, "cost_usd", r->cost_usd);
+    report_set_service(o, r);
     set_count(o, "max_rss_bytes", r->max_rss_bytes);
     set_count(o, "cpu_ms", r->cpu_ms);
     return o;

@@ -95,8 +95,21 @@ static const char schema_3[] =
     "CREATE INDEX tasks_member ON tasks(batch, state, batch_index)"
     " WHERE batch <> '' AND +state >= 8;";
 
+/* What attempts cost, in nanodollars, by days since 1970 (UTC): sums come from
+ * the index alone. */
+static const char schema_costs[] =
+    "CREATE TABLE costs("
+    " task INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+    " fence INTEGER NOT NULL, day INTEGER NOT NULL, backend TEXT NOT NULL,"
+    " provider TEXT NOT NULL, team TEXT NOT NULL, nano INTEGER NOT NULL, "
+    "estimated INTEGER NOT NULL,"
+    " PRIMARY KEY(task, attempt, fence)) WITHOUT ROWID;"
+    "CREATE INDEX costs_day ON costs(day, backend, provider, team, nano,"
+    " estimated);";
+
 /* Each leads from the version before to the next. */
-static const char *const schemas[] = {schema_1, schema_2, schema_3};
+static const char *const schemas[] = {schema_1, schema_2, schema_3,
+                                      schema_costs};
 enum { VERSION = sizeof schemas / sizeof *schemas };
 
 /* In the order of load_task and bind_task. */
@@ -162,6 +175,13 @@ static const char *const sql[Q_COUNT_OF] = {
                       "final = ?4, again = ?5, at = ?6, result = ?7",
     [Q_ATTEMPTS] = "SELECT " ATTEMPT_COLUMNS " FROM attempts WHERE task = ?1 "
                    "ORDER BY attempt, fence LIMIT ?2",
+    [Q_COST_PUT] = "INSERT OR REPLACE INTO costs(task, attempt, fence, day, "
+                   "backend, provider, team, nano, estimated) "
+                   "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [Q_COSTS] = "SELECT backend, provider, team, sum(nano), count(*), "
+                "sum(estimated) FROM costs WHERE day = ?1 "
+                "GROUP BY backend, provider, team "
+                "ORDER BY backend, provider, team LIMIT ?2",
     [Q_BATCH] = "SELECT " BATCH_COLUMNS " FROM batches WHERE id = ?1",
     [Q_BATCH_AT] = "SELECT " BATCH_COLUMNS " FROM batches WHERE n = ?1",
     [Q_BATCH_PUT] =

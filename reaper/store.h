@@ -73,6 +73,17 @@ int store_put_attempt(struct store *s, int64_t n, const struct attempt *a,
 int store_attempts(struct store *s, int64_t n, struct mem_pool *pool,
                    struct attempt **out, size_t *n_out, struct err *e);
 
+/* What attempts cost that ended on a day (days since 1970, UTC), by
+ * backend, provider and team; at most STORE_COSTS_MAX. */
+struct store_cost {
+    const char *backend, *provider, *team;
+    int64_t nano; /* dollars / 10^9 */
+    int64_t attempts, estimated;
+};
+enum { STORE_COSTS_MAX = 1000, STORE_DAY_MS = 24 * 60 * 60 * 1000 };
+int store_costs(struct store *s, int64_t day, struct mem_pool *pool,
+                struct store_cost **out, size_t *n_out, struct err *e);
+
 /* 1: found, 0: there is none, -1: error. */
 int store_batch(struct store *s, const char *id, struct mem_pool *pool,
                 struct batch_state *out, struct err *e);

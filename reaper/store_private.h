@@ -27,6 +27,8 @@ enum statement {
     Q_ATTEMPT,
     Q_ATTEMPT_PUT,
     Q_ATTEMPTS,
+    Q_COST_PUT,
+    Q_COSTS,
     Q_BATCH,
     Q_BATCH_AT,
     Q_BATCH_PUT,

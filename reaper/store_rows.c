@@ -1,5 +1,7 @@
 #include "reaper/store_private.h"
 
+#include "lib/money.h"
+
 #include <string.h>
 
 static void
@@ -305,6 +307,26 @@ store_attempt(struct store *s, int64_t n, uint32_t attempt, uint64_t fence,
     return rc < 0 ? -1 : 0;
 }
 
+/* One row per attempt, so that what is told again is not added again. */
+static int
+put_cost(struct store *s, int64_t n, const struct attempt *a, struct err *e)
+{
+    int64_t nano;
+
+    if (!a->cost_usd || !money_read(a->cost_usd, &nano))
+        return 0;
+    store_bind_int(s, Q_COST_PUT, 1, n);
+    store_bind_int(s, Q_COST_PUT, 2, a->attempt);
+    store_bind_int(s, Q_COST_PUT, 3, (int64_t)a->fence);
+    store_bind_int(s, Q_COST_PUT, 4, a->ended_at_ms / STORE_DAY_MS);
+    store_bind_text(s, Q_COST_PUT, 5, a->backend);
+    store_bind_text(s, Q_COST_PUT, 6, a->provider);
+    store_bind_text(s, Q_COST_PUT, 7, a->team);
+    store_bind_int(s, Q_COST_PUT, 8, nano);
+    store_bind_int(s, Q_COST_PUT, 9, a->estimated);
+    return store_run(s, Q_COST_PUT, e);
+}
+
 int
 store_put_attempt(struct store *s, int64_t n, const struct attempt *a,
                   struct err *e)
@@ -316,7 +338,9 @@ store_put_attempt(struct store *s, int64_t n, const struct attempt *a,
     store_bind_int(s, Q_ATTEMPT_PUT, 5, a->again);
     store_bind_int(s, Q_ATTEMPT_PUT, 6, a->at_ms);
     bind_bytes(s, Q_ATTEMPT_PUT, 7, a->result);
-    return store_run(s, Q_ATTEMPT_PUT, e);
+    if (store_run(s, Q_ATTEMPT_PUT, e) < 0)
+        return -1;
+    return put_cost(s, n, a, e);
 }
 
 int
@@ -332,6 +356,31 @@ store_attempts(struct store *s, int64_t n, struct mem_pool *pool,
     while ((rc = store_step(s, Q_ATTEMPTS, e)) > 0)
         load_attempt(s->q[Q_ATTEMPTS], pool, &(*out)[(*n_out)++]);
     store_done(s, Q_ATTEMPTS);
+    return rc;
+}
+
+/* --- costs ---------------------------------------------------------------- */
+
+int
+store_costs(struct store *s, int64_t day, struct mem_pool *pool,
+            struct store_cost **out, size_t *n_out, struct err *e)
+{
+    sqlite3_stmt *q = s->q[Q_COSTS];
+    int rc;
+
+    *out = mem_pool_alloc(pool, STORE_COSTS_MAX * sizeof **out);
+    *n_out = 0;
+    store_bind_int(s, Q_COSTS, 1, day);
+    store_bind_int(s, Q_COSTS, 2, STORE_COSTS_MAX);
+    while ((rc = store_step(s, Q_COSTS, e)) > 0)
+        (*out)[(*n_out)++] =
+            (struct store_cost){.backend = store_text(q, 0, pool),
+                                .provider = store_text(q, 1, pool),
+                                .team = store_text(q, 2, pool),
+                                .nano = sqlite3_column_int64(q, 3),
+                                .attempts = sqlite3_column_int64(q, 4),
+                                .estimated = sqlite3_column_int64(q, 5)};
+    store_done(s, Q_COSTS);
     return rc;
 }
 

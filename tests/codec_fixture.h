@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-enum { CODEC_TYPES = CODEC_CONTROL + 1 };
+enum { CODEC_TYPES = CODEC_LANE_STATE + 1 };
 
 union any_message {
     struct task task;
@@ -28,6 +28,7 @@ union any_message {
     struct batch batch;
     struct dead_letter dead_letter;
     struct control control;
+    struct lane_state lane_state;
 };
 
 /* A message of any type and another, and a pool for what they point to. */

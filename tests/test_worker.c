@@ -1,5 +1,7 @@
 #include "tests/shop.h"
 
+#include "lib/pauses.h"
+
 static void
 a_task_succeeds_and_the_claim_holds_it(void **state)
 {
@@ -623,6 +625,62 @@ heartbeats_tell_busy_and_stopped(void **state)
     close_shop(&s);
 }
 
+/* --- paused lanes --------------------------------------------------------- */
+
+static void
+pause_lane(const char *lane, bool paused, int64_t for_ms)
+{
+    struct pause p = {.backend = "local",
+                      .paused = paused,
+                      .at_ms = str_wall_ms(),
+                      .until_ms = for_ms ? str_wall_ms() + for_ms : 0};
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+    uint64_t seq = 0;
+    bool never = false;
+
+    (void)str_copy(p.lane, sizeof p.lane, lane);
+    pauses_set(bus, &p, on_stored, &seq);
+    while (seq == 0 && loop_now_ms() < until)
+        (void)loop_until(loop, &never, 5);
+    assert_true(seq > 0);
+}
+
+static void
+a_pause_of_before_the_worker_came_holds_until_it_ends(void **state)
+{
+    int64_t ends_ms = str_wall_ms() + 1500;
+    struct shop s;
+
+    (void)state;
+    pause_lane("default", true, 1500);
+    submit_sh("kept-back", "echo later");
+    open_shop(&s, 1);
+    assert_true(result("kept-back", 1)->started_at_ms >= ends_ms);
+    assert_output(result("kept-back", 1), "later\n");
+    close_shop(&s);
+}
+
+static void
+a_paused_lane_goes_on_with_what_it_has_and_takes_no_more_until_resumed(
+    void **state)
+{
+    char script[600];
+    int64_t resumed_ms;
+    struct shop s;
+
+    (void)state;
+    open_shop(&s, 2);
+    submit_sh("goes-on", announcing("sleep 0.5", script, sizeof script));
+    (void)announced();
+    pause_lane("default", true, 0);
+    submit_sh("kept", "true");
+    assert_int_equal(result("goes-on", 1)->state, STATE_SUCCEEDED);
+    resumed_ms = str_wall_ms();
+    pause_lane("default", false, 0);
+    assert_true(result("kept", 1)->started_at_ms >= resumed_ms);
+    close_shop(&s);
+}
+
 int
 main(void)
 {
@@ -650,6 +708,9 @@ main(void)
         cmocka_unit_test(a_task_that_outlasts_the_drain_is_handed_back),
         cmocka_unit_test(a_second_term_kills_and_hands_back),
         cmocka_unit_test(heartbeats_tell_busy_and_stopped),
+        cmocka_unit_test(a_pause_of_before_the_worker_came_holds_until_it_ends),
+        cmocka_unit_test(
+            a_paused_lane_goes_on_with_what_it_has_and_takes_no_more_until_resumed),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -26,10 +26,26 @@ again_later(struct job *j)
     worker_due(j->w, j->again_ms);
 }
 
+/* What the executor noted is durable. */
+static void
+tell_noted(struct job *j)
+{
+    void (*noted)(void *ctx) = j->noted;
+
+    j->note_sent = false;
+    j->noted = NULL;
+    if (noted)
+        noted(j->noted_ctx);
+}
+
 /* Ours is in the bucket, under j->revision. */
 static void
 written(struct job *j)
 {
+    if (j->note_due && j->phase == PHASE_RUN) {
+        write_claim(j);
+        return;
+    }
     switch (j->phase) {
     case PHASE_CLAIM:
         j->claim.fence = j->revision;
@@ -38,8 +54,11 @@ written(struct job *j)
     case PHASE_SETTLE:
         job_settled(j);
         return;
-    case PHASE_READY:
     case PHASE_RUN:
+        if (j->note_sent)
+            tell_noted(j);
+        return;
+    case PHASE_READY:
     case PHASE_OUTPUT:
     case PHASE_PUBLISH:
         return;
@@ -81,6 +100,9 @@ write_claim(struct job *j)
         .subject = subject_claim(subject, w->ex->name, j->task->id),
         .expect = (int64_t)j->revision};
 
+    if (j->note_due)
+        j->note_sent = true;
+    j->note_due = false;
     str_reset(&w->scratch);
     codec_encode(CODEC_CLAIM, &j->claim, &w->scratch);
     p.data = w->scratch.data;
@@ -94,9 +116,10 @@ write_claim(struct job *j)
 
 /* --- taking it ----------------------------------------------------------- */
 
-/* Fills j->claim for the attempt that is planned, and writes it. */
+/* Fills j->claim for the attempt that is planned, and writes it. What the one
+ * before has noted stays noted. */
 static void
-take(struct job *j, const struct delivery_plan *plan)
+take(struct job *j, const struct claim *found, const struct delivery_plan *plan)
 {
     codec_init(CODEC_CLAIM, &j->claim);
     str_random(j->nonce, sizeof j->nonce);
@@ -110,6 +133,8 @@ take(struct job *j, const struct delivery_plan *plan)
     j->claim.started_at_ms = str_wall_ms();
     j->claim.lost = plan->lost;
     j->claim.failed = plan->failed;
+    if (found && *found->remote)
+        j->claim.remote = mem_pool_strdup(j->pool, found->remote);
     write_claim(j);
 }
 
@@ -124,7 +149,7 @@ plan(struct job *j, const struct claim *found, const struct claim_sight *sight)
     case DELIVERY_START:
         if (found)
             job_keep_prior(j, found, j->revision);
-        take(j, &p);
+        take(j, found, &p);
         return;
     case DELIVERY_EMIT:
         job_emit(j, found);
@@ -178,7 +203,10 @@ read_ours(struct job *j, const struct claim *c, uint64_t revision)
         return;
     }
     j->revision = revision;
-    if (c->state == j->claim.state) {
+    if (c->state == j->claim.state && j->note_sent &&
+        strcmp(c->remote, j->claim.remote) != 0) {
+        again_later(j); /* a renewal that left before the note */
+    } else if (c->state == j->claim.state) {
         /* A write we had no answer to: any since the last answer, so it
          * counts from the oldest. */
         j->confirmed_ms = j->unsure_ms;
@@ -273,6 +301,14 @@ claim_begin(struct job *j)
 void
 claim_renew(struct job *j)
 {
+    if (!j->writing && !j->reading)
+        write_claim(j);
+}
+
+void
+claim_note(struct job *j)
+{
+    j->note_due = true;
     if (!j->writing && !j->reading)
         write_claim(j);
 }

@@ -18,13 +18,24 @@ struct run; /* one attempt in progress; each executor defines its own */
 /* What the worker gives an attempt. Valid until free. */
 struct run_order {
     const struct task *task;
-    uint32_t attempt;
+    const char *lane;         /* it was taken from */
+    uint32_t attempt, failed; /* failed: attempts that ended in failure */
     uint64_t fence;
     const char *mark;  /* "SHUNT_RUN=<nonce>", unique to this attempt */
     const char *owner; /* "SHUNT_WORKER=...", the same in every life */
     struct sink *sink; /* where its output goes */
     /* What to gather about files before and after, if the executor can. */
     struct facts *facts;
+    const char *remote; /* what an earlier attempt noted, "" if nothing: its
+                         * work may go on elsewhere and is to be resumed */
+    /* Writes text into the claim, where whoever comes next finds it; noted is
+     * called once that is durable, and not if the run ends before. One at a
+     * time. */
+    void (*note)(void *ctx, const char *text, void (*noted)(void *noted_ctx),
+                 void *noted_ctx);
+    /* Why nothing may be begun on its lane now, or NULL: the lane was paused
+     * after the task was taken. Valid until the next turn of the loop. */
+    const char *(*paused)(void *ctx);
     /* Call when poll has something new to say, as the last act of a callback:
      * the run may be freed inside. Not from within start or cancel. */
     void (*changed)(void *ctx);
@@ -46,7 +57,16 @@ struct outcome {
     bool timed_out;       /* a step's own limit ended it */
     char reason[256];     /* "" or one sentence */
     uint64_t max_rss_bytes, cpu_ms;
-    char provider[32], cost_usd[32];
+    char provider[32], model[64], cost_usd[32];
+    char remote_id[201];
+    uint64_t queue_ms, run_ms, input_tokens, output_tokens;
+    bool cost_estimated;
+    /* The place would not take it now: it is handed back, not failed, and may
+     * be delivered again after again_ms; reason says why. */
+    bool refused;
+    bool
+        untouched; /* and nothing of it goes on elsewhere, whatever was noted */
+    int64_t again_ms;
 };
 
 struct executor {
@@ -58,8 +78,10 @@ struct executor {
     /* Reports what callbacks have recorded; on RUN_DONE fills *out. RUN_DONE
      * means that nothing of the attempt is alive. */
     enum run_status (*poll)(struct run *r, struct outcome *out);
-    /* Asks it to end, politely first; hard: at once. poll reports the end. */
-    void (*cancel)(struct run *r, bool hard);
+    /* Asks it to end, politely first; hard: at once. poll reports the end.
+     * leave: another worker has taken it over or will; what goes on elsewhere
+     * stays untouched, what runs here ends all the same. */
+    void (*cancel)(struct run *r, bool hard, bool leave);
     void (*free)(struct run *r); /* ended or not; NULL is fine */
 };
 

@@ -265,6 +265,7 @@ fill_identity(struct job *j)
     r->lane = j->lane->name;
     r->worker = j->claim.worker;
     r->batch = j->task->batch ? j->task->batch->id : "";
+    r->team = j->task->team;
     r->started_at_ms = j->claim.started_at_ms;
     r->finished_at_ms = str_wall_ms();
 }
@@ -281,7 +282,14 @@ fill_outcome(struct job *j)
     r->max_rss_bytes = o->max_rss_bytes;
     r->cpu_ms = o->cpu_ms;
     r->provider = o->provider;
+    r->model = o->model;
     r->cost_usd = o->cost_usd;
+    r->cost_estimated = o->cost_estimated;
+    r->remote_id = o->remote_id;
+    r->queue_ms = o->queue_ms;
+    r->run_ms = o->run_ms;
+    r->input_tokens = o->input_tokens;
+    r->output_tokens = o->output_tokens;
 }
 
 /* The claim in its last form: the outcome, small enough for the bucket. */
@@ -300,6 +308,9 @@ fill_claim(struct job *j, enum state state)
     j->claim.reason = j->result.reason;
     j->claim.tail = tail_of(j);
     j->claim.result = slim;
+    /* Only what is handed back goes on elsewhere. */
+    if (state != STATE_PREEMPTED)
+        j->claim.remote = "";
 }
 
 static double
@@ -319,11 +330,17 @@ job_weigh(struct job *j)
     fill_identity(j);
     if (j->sink)
         sink_result(j->sink, j->pool, &j->result);
+    if (j->cause == CAUSE_NONE && j->outcome.refused) {
+        j->cause = CAUSE_START;
+        (void)snprintf(j->why, sizeof j->why, "%.255s", j->outcome.reason);
+    }
+    if (j->outcome.untouched)
+        j->claim.remote = "";
     judge(j, &end);
     end.exit_code = j->outcome.exit_code;
     end.signal = j->outcome.signal;
     fill_outcome(j);
-    if (!j->ran)
+    if (!j->ran || j->outcome.untouched)
         asked.retry = RETRY_SAFE; /* nothing has happened yet */
     state_on_end(&asked, &j->claim, &end, random_fraction(), &plan);
     j->result.reason = end.reason;
@@ -332,6 +349,8 @@ job_weigh(struct job *j)
     j->delay_ms = plan.delay_ms;
     if (j->cause == CAUSE_START && j->delay_ms < START_AGAIN_MS)
         j->delay_ms = START_AGAIN_MS;
+    if (j->cause == CAUSE_START && j->delay_ms < j->outcome.again_ms)
+        j->delay_ms = j->outcome.again_ms;
     if (!plan.final)
         j->result.retry_at_ms = j->result.finished_at_ms + j->delay_ms;
     j->claim.failed = plan.failed;

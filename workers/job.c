@@ -177,17 +177,28 @@ update_windows(struct worker *w, const struct lane *leaving)
 {
     unsigned room, unsettled;
 
-    if (w->draining)
+    /* Before the pauses are known, a paused lane might be served. */
+    if (w->draining || !w->pauses || !pauses_known(w->pauses))
         return;
     room = worker_room(w);
     for (size_t i = 0; i < w->n_lanes; i++) {
         struct lane *lane = &w->lanes[i];
 
+        if (lane->paused) {
+            bus_consumer_hold(lane->consumer, HELD_MS);
+            continue;
+        }
         unsettled = bus_consumer_unsettled(lane->consumer);
         if (lane == leaving && unsettled > 0)
             unsettled--;
         bus_consumer_window(lane->consumer, unsettled + room);
     }
+}
+
+void
+worker_windows(struct worker *w)
+{
+    update_windows(w, NULL);
 }
 
 void
@@ -314,6 +325,7 @@ job_ended(struct job *j)
 
     w->ex->free(j->run);
     j->run = NULL;
+    j->noted = NULL;
     if (j->stage != RUN_CHECKS)
         j->ended_ms = loop_now_ms();
     j->tell_ms = INT64_MAX;
@@ -412,15 +424,44 @@ start_failed(struct job *j, const struct err *e)
 }
 
 static void
+on_note(void *ctx, const char *text, void (*noted)(void *noted_ctx),
+        void *noted_ctx)
+{
+    struct job *j = ctx;
+
+    j->claim.remote = mem_pool_strdup(j->pool, text);
+    j->noted = noted;
+    j->noted_ctx = noted_ctx;
+    claim_note(j);
+}
+
+static const char *
+why_paused(void *ctx)
+{
+    const struct job *j = ctx;
+    const struct pause *p =
+        pauses_find(j->w->pauses, j->w->ex->name, j->lane->name, str_wall_ms());
+
+    if (!p)
+        return NULL;
+    return *p->reason ? p->reason : "its lane is paused";
+}
+
+static void
 job_start(struct job *j)
 {
     struct worker *w = j->w;
     const struct sink_conf sc = {w->conf->output_head, w->conf->output_tail};
     struct run_order order = {.task = j->task,
+                              .lane = j->lane->name,
                               .attempt = j->claim.attempt,
+                              .failed = j->claim.failed,
                               .fence = j->claim.fence,
                               .mark = j->mark,
                               .owner = worker_home_mark(w->home),
+                              .remote = j->claim.remote,
+                              .note = on_note,
+                              .paused = why_paused,
                               .changed = on_changed,
                               .ctx = j};
     struct err e;
@@ -527,7 +568,7 @@ job_cancel(struct job *j, enum cause cause, bool hard)
         j->kill_ms = loop_now_ms() + w->conf->grace_ms;
         worker_due(w, j->kill_ms);
     }
-    w->ex->cancel(j->run, hard);
+    w->ex->cancel(j->run, hard, cause == CAUSE_LOST || cause == CAUSE_PREEMPT);
 }
 
 void
@@ -619,7 +660,7 @@ job_due(struct job *j, int64_t now)
     if (j->kill_ms <= now) {
         j->kill_ms = INT64_MAX;
         if (j->phase == PHASE_RUN)
-            j->w->ex->cancel(j->run, true);
+            j->w->ex->cancel(j->run, true, j->cause == CAUSE_PREEMPT);
     }
     if (j->wait_ms <= now) {
         j->wait_ms = INT64_MAX;

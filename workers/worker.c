@@ -76,6 +76,25 @@ on_drain(void *ctx, const struct bus_note *note)
 }
 
 static void
+on_pauses(void *ctx)
+{
+    struct worker *w = ctx;
+
+    for (size_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+        const struct pause *p =
+            pauses_find(w->pauses, w->ex->name, lane->name, str_wall_ms());
+
+        if (lane->paused != (p != NULL))
+            log_info("worker.lane", "lane=%s paused=%s reason=\"%s\"",
+                     lane->name, p ? "yes" : "no",
+                     p ? LOG_TEXT(p->reason) : "");
+        lane->paused = p != NULL;
+    }
+    worker_windows(w);
+}
+
+static void
 on_bus(void *ctx, enum bus_event event, const char *text)
 {
     struct worker *w = ctx;
@@ -83,6 +102,7 @@ on_bus(void *ctx, enum bus_event event, const char *text)
     switch (event) {
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(w->bus));
+        pauses_refresh(w->pauses);
         resend_start(w);
         return;
     case BUS_DOWN:
@@ -218,8 +238,8 @@ open_lane(struct worker *w, const char *name, struct err *e)
 static int
 open_bus(struct worker *w, struct err *e)
 {
-    static const char *const streams[] = {"RESULTS", "KV_claims", "LOGS",
-                                          "DEAD"};
+    static const char *const streams[] = {"RESULTS", "KV_claims", "KV_control",
+                                          "LOGS", "DEAD"};
     char subject[SUBJECT_SIZE];
     size_t n = 0;
 
@@ -237,8 +257,10 @@ open_bus(struct worker *w, struct err *e)
     if (bus_subscribe(w->bus, SUBJECT_CANCEL_ALL, on_cancel, w, &w->cancels,
                       e) < 0)
         return -1;
-    return bus_subscribe(w->bus, subject_drain(subject, w->ex->name, w->name),
-                         on_drain, w, &w->drains, e);
+    if (bus_subscribe(w->bus, subject_drain(subject, w->ex->name, w->name),
+                      on_drain, w, &w->drains, e) < 0)
+        return -1;
+    return pauses_open(&w->pauses, w->bus, w->loop, on_pauses, w, e);
 }
 
 static void
@@ -279,9 +301,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     bus_on_event(b, on_bus, w);
     w->beat = loop_timer_start(l, w->beat_ms, w->beat_ms, on_beat, w);
     resend_start(w);
-    for (size_t i = 0; i < w->n_lanes; i++)
-        bus_consumer_window(w->lanes[i].consumer, w->slots);
-    worker_heartbeat(w);
+    worker_heartbeat(w); /* it takes tasks once on_pauses was called */
     log_info("worker.ready", "worker=%s backend=%s slots=%u lanes=%zu", w->name,
              ex->name, w->slots, w->n_lanes);
     *out = w;
@@ -299,6 +319,8 @@ worker_close(struct worker *w)
         bus_consumer_close(w->lanes[i].consumer);
     bus_unsubscribe(w->cancels);
     bus_unsubscribe(w->drains);
+    pauses_close(w->pauses);
+    w->pauses = NULL;
     for (struct job *j = w->jobs; j; j = j->next)
         job_spool(j);
     worker_sync_spool(w);

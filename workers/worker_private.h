@@ -18,6 +18,7 @@
 #define WORKERS_WORKER_PRIVATE_H
 
 #include "lib/mem.h"
+#include "lib/pauses.h"
 #include "lib/str.h"
 #include "lib/subject.h"
 #include "workers/ahead.h"
@@ -29,6 +30,7 @@ enum {
     BEAT_MOST_MS = 10000, /* between heartbeats: a third of the ack wait */
     PUT_TIMEOUT_MS = 5000,
     AGAIN_MS = 500,        /* before a write that failed is tried again */
+    HELD_MS = 1000,        /* what comes from a paused lane comes again then */
     UNCONFIRMED_MS = 1000, /* an outcome for so long: it goes to disk */
     TELL_MS = 50,          /* a run is news once it has lasted so long */
     JOB_BUCKETS = 256,
@@ -60,6 +62,7 @@ struct lane {
     struct worker *worker;
     char name[SUBJECT_TOKEN_MAX + 1];
     struct bus_consumer *consumer;
+    bool paused; /* it takes nothing new; what it has goes on */
 };
 
 struct job {
@@ -80,6 +83,8 @@ struct job {
     bool settle_next;   /* the outcome waits for the renewal on its way */
     bool publishing;    /* a result is on its way */
     bool closing;       /* the claim being written is another attempt's */
+    bool note_due;      /* claim.remote is to be written */
+    bool note_sent;     /* it is in what was written last */
     bool own;           /* the outcome is of an attempt of ours */
     bool spooled;       /* and there is a file of it */
     struct claim claim; /* as last written, or about to be */
@@ -95,6 +100,8 @@ struct job {
     int64_t wait_ms;            /* for a slot, at the longest */
     int64_t delay_ms;           /* of the next delivery, if not final */
     int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
+    void (*noted)(void *ctx);   /* of run_order.note; NULL: none waits */
+    void *noted_ctx;
     struct run *run;
     struct sink *sink;
     struct facts *facts; /* of its definition of done; NULL: never started */
@@ -143,6 +150,7 @@ struct worker {
     bool unsynced;      /* outcomes were written, their names are not safe */
     bool spool_failing; /* said so already */
     struct bus_sub *cancels, *drains;
+    struct pauses *pauses;
     struct loop_timer *beat, *due, *news, *drain_timer;
     int64_t due_ms; /* when due fires; INT64_MAX: never */
     int64_t started_at_ms, last_news_ms;
@@ -197,6 +205,8 @@ void job_retry(struct job *j, int64_t delay_ms);
 void job_drop(struct job *j);
 /* Renews every claim, gives up what could not be renewed. */
 void worker_beat(struct worker *w);
+/* Asks each lane for what it may have, after any of that has changed. */
+void worker_windows(struct worker *w);
 /* Makes sure that due things are looked at no later than at_ms. */
 void worker_due(struct worker *w, int64_t at_ms);
 
@@ -205,6 +215,8 @@ void worker_due(struct worker *w, int64_t at_ms);
 void claim_begin(struct job *j);
 /* Writes the claim as it stands, to prolong the lease. */
 void claim_renew(struct job *j);
+/* Writes claim.remote, then calls noted. */
+void claim_note(struct job *j);
 /* Writes the outcome in j->claim, then calls job_settled. */
 void claim_settle(struct job *j);
 /* again_ms has come. */

@@ -84,6 +84,7 @@ union fuzz_message {
     struct batch batch;
     struct dead_letter dead_letter;
     struct control control;
+    struct lane_state lane_state;
 };
 
 /* A valid message is the same after the way to bytes and back, and its JSON
@@ -98,6 +99,7 @@ void fuzz_result(const uint8_t *data, size_t size);
 void fuzz_claim(const uint8_t *data, size_t size);
 void fuzz_heartbeat(const uint8_t *data, size_t size);
 void fuzz_control(const uint8_t *data, size_t size);
+void fuzz_lane_state(const uint8_t *data, size_t size);
 void fuzz_log_chunk(const uint8_t *data, size_t size);
 void fuzz_batch(const uint8_t *data, size_t size);
 void fuzz_json_task(const uint8_t *data, size_t size);

@@ -100,6 +100,12 @@ fuzz_control(const uint8_t *data, size_t size)
 }
 
 void
+fuzz_lane_state(const uint8_t *data, size_t size)
+{
+    any_message(CODEC_LANE_STATE, data, size);
+}
+
+void
 fuzz_log_chunk(const uint8_t *data, size_t size)
 {
     any_message(CODEC_LOG_CHUNK, data, size);

@@ -836,8 +836,9 @@ local_poll(struct run *r, struct outcome *out)
 }
 
 static void
-local_cancel(struct run *r, bool hard)
+local_cancel(struct run *r, bool hard, bool leave)
 {
+    (void)leave; /* nothing of it is elsewhere */
     if (r->done)
         return;
     r->cancelled = true;

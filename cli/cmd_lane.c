@@ -1,0 +1,277 @@
+/*
+ * lane: what waits where, and whether a lane takes tasks.
+ */
+#include "cli/commands.h"
+#include "cli/out.h"
+#include "lib/pauses.h"
+#include "lib/topology.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CONNECT_MS = 2000, READ_MS = 5000, LANE_SIZE = 96 };
+
+static struct {
+    int64_t for_ms;
+    const char *reason;
+} pause_opts;
+
+const struct arg_opt lane_opts[] = {
+    {"for", 0, "TIME", "pause: resume by itself after that", ARG_MS,
+     &pause_opts.for_ms, 0, 0, NULL, NULL},
+    {"reason", 0, "TEXT", "pause: told to whoever waits", ARG_TEXT,
+     &pause_opts.reason, 0, 0, NULL, NULL},
+    ARG_END,
+};
+
+/* --- ls ------------------------------------------------------------------- */
+
+/* One row for each lane that is built in, counted or paused. */
+static json_t *
+row_of(json_t *rows, const char *lane)
+{
+    json_t *row = json_object_get(rows, lane);
+
+    if (row)
+        return row;
+    row = json_pack("{s:s, s:s, s:i, s:i, s:i}", "lane", lane, "state", "open",
+                    "waiting", 0, "running", 0, "workers", 0);
+    (void)json_object_set_new(rows, lane, row);
+    return row;
+}
+
+static void
+add_counts(json_t *rows, const json_t *lanes)
+{
+    const char *lane;
+    json_t *counts, *row;
+
+    json_object_foreach((json_t *)lanes, lane, counts)
+    {
+        row = row_of(rows, lane);
+        (void)json_object_set_new(
+            row, "waiting",
+            json_integer(cli_int(counts, "routed", 0) +
+                         cli_int(counts, "retry_wait", 0)));
+        (void)json_object_set_new(row, "running",
+                                  json_integer(cli_int(counts, "running", 0)));
+        (void)json_object_set_new(row, "workers",
+                                  json_integer(cli_int(counts, "workers", 0)));
+    }
+}
+
+static void
+add_pauses(json_t *rows, const struct pauses *p)
+{
+    int64_t now = str_wall_ms();
+    char lane[LANE_SIZE], time[32];
+
+    for (size_t i = 0; i < pauses_count(p); i++) {
+        const struct pause *at = pauses_at(p, i);
+        json_t *row;
+
+        if (!pauses_find(p, at->backend, at->lane, now))
+            continue;
+        (void)snprintf(lane, sizeof lane, "%s.%s", at->backend, at->lane);
+        row = row_of(rows, lane);
+        (void)json_object_set_new(row, "state", json_string("paused"));
+        (void)json_object_set_new(row, "reason", json_string(at->reason));
+        (void)json_object_set_new(row, "by", json_string(at->by));
+        (void)json_object_set_new(
+            row, "since", json_string(str_time(at->at_ms, time, sizeof time)));
+        if (at->until_ms)
+            (void)json_object_set_new(
+                row, "until",
+                json_string(str_time(at->until_ms, time, sizeof time)));
+    }
+}
+
+static void
+print_rows(const json_t *rows)
+{
+    static const char *const heads[] = {
+        "LANE", "STATE", "WAITING", "RUNNING", "WORKERS", "UNTIL", "REASON"};
+    struct out_table *t = out_table_new(heads, sizeof heads / sizeof *heads);
+    const char *lane;
+    json_t *row;
+
+    json_object_foreach((json_t *)rows, lane, row)
+    {
+        char n[3][24];
+        const char *cells[] = {lane,
+                               cli_text(row, "state", NULL),
+                               n[0],
+                               n[1],
+                               n[2],
+                               cli_text(row, "until", NULL),
+                               cli_text(row, "reason", NULL)};
+        static const char *const keys[] = {"waiting", "running", "workers"};
+
+        for (size_t i = 0; i < 3; i++)
+            (void)snprintf(n[i], sizeof n[i], "%lld",
+                           (long long)cli_int(row, keys[i], 0));
+        out_table_row(t, cells);
+    }
+    out_table_end(t);
+}
+
+static void
+print_json(const json_t *rows)
+{
+    json_t *list = json_array(), *row;
+    const char *lane;
+
+    json_object_foreach((json_t *)rows, lane, row)
+    {
+        (void)json_array_append_new(list,
+                                    out_with_schema("lane", json_incref(row)));
+    }
+    out_json(list);
+}
+
+static void
+on_known(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* Reads what the bucket says of all lanes. */
+static int
+read_pauses(struct cli *c, struct pauses **out, struct err *e)
+{
+    bool known = false;
+
+    if (pauses_open(out, c->bus, c->loop, on_known, &known, e) < 0)
+        return -1;
+    if (loop_until(c->loop, &known, READ_MS))
+        return 0;
+    pauses_close(*out);
+    return err_set(e, ERR_UNAVAILABLE,
+                   "the broker does not say which lanes are paused");
+}
+
+static int
+lane_ls(struct cli *c)
+{
+    json_t *reply = NULL, *rows = json_object();
+    struct pauses *pauses;
+    struct err e = {0};
+    int rc = RC_OK;
+
+    for (const char *const *lane = topology_lanes(); *lane; lane++)
+        (void)row_of(rows, *lane);
+    if (cli_ask(c, "status", json_object(), &reply, &e) < 0 ||
+        read_pauses(c, &pauses, &e) < 0) {
+        rc = cli_fail_err("list lanes", NULL, &e, "shunt status");
+        goto out;
+    }
+    add_counts(rows, json_object_get(reply, "lanes"));
+    add_pauses(rows, pauses);
+    pauses_close(pauses);
+    if (c->json)
+        print_json(rows);
+    else
+        print_rows(rows);
+out:
+    json_decref(reply);
+    json_decref(rows);
+    return rc;
+}
+
+/* --- pause and resume ----------------------------------------------------- */
+
+struct stored {
+    bool done;
+    struct err e;
+};
+
+static void
+on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct stored *s = ctx;
+
+    (void)stored;
+    s->done = true;
+    if (e)
+        s->e = *e;
+}
+
+/* "backend.lane" into its two tokens. */
+static bool
+split(const char *text, struct pause *out)
+{
+    return subject_token_at(text, 0, out->backend) &&
+           subject_token_at(text, 1, out->lane) &&
+           strlen(text) == strlen(out->backend) + 1 + strlen(out->lane);
+}
+
+static int
+say_set(struct cli *c, const char *lane, const struct pause *p)
+{
+    char until[32] = "";
+    json_t *v;
+
+    if (p->until_ms)
+        (void)str_time(p->until_ms, until, sizeof until);
+    if (!c->json) {
+        if (!p->paused)
+            cli_say(c, "%s takes tasks", lane);
+        else
+            cli_say(c, "%s is paused %s%s; what runs there goes on", lane,
+                    *until ? "until " : "until it is resumed", until);
+        return RC_OK;
+    }
+    v = json_pack("{s:s, s:s}", "lane", lane, "state",
+                  p->paused ? "paused" : "open");
+    if (*until)
+        (void)json_object_set_new(v, "until", json_string(until));
+    if (*p->reason)
+        (void)json_object_set_new(v, "reason", json_string(p->reason));
+    out_json(out_with_schema("lane", v));
+    return RC_OK;
+}
+
+static int
+lane_set(struct cli *c, const char *lane, bool paused)
+{
+    const char *what = paused ? "pause lane" : "resume lane";
+    struct pause p = {.paused = paused, .at_ms = str_wall_ms()};
+    struct stored s = {0};
+
+    if (!split(lane, &p))
+        return cli_fail(RC_USAGE, what, lane,
+                        "a lane is named BACKEND.LANE, like secutools.gpu",
+                        "shunt lane ls");
+    if (paused && pause_opts.for_ms)
+        p.until_ms = p.at_ms + pause_opts.for_ms;
+    if (paused)
+        (void)str_copy(p.reason, sizeof p.reason,
+                       pause_opts.reason ? pause_opts.reason
+                                         : "paused by a person");
+    (void)str_copy(p.by, sizeof p.by, cli_user(c->pool));
+    pauses_set(c->bus, &p, on_stored, &s);
+    if (!loop_until(c->loop, &s.done, 2 * READ_MS)) {
+        bus_forget(c->bus, &s);
+        return cli_fail(RC_UNREACHABLE, what, lane, "interrupted", NULL);
+    }
+    if (s.e.code)
+        return cli_fail_err(what, lane, &s.e, "shunt status");
+    return say_set(c, lane, &p);
+}
+
+int
+cmd_lane(struct cli *c, const struct args *a)
+{
+    const char *verb = a->n_words ? a->words[0] : "";
+    bool ls = !strcmp(verb, "ls") && a->n_words == 1;
+    bool set =
+        (!strcmp(verb, "pause") || !strcmp(verb, "resume")) && a->n_words == 2;
+    int rc;
+
+    if (!ls && !set)
+        return cli_usage(c, "ls, pause LANE or resume LANE is wanted");
+    rc = cli_need_broker(c, CONNECT_MS);
+    if (rc)
+        return rc;
+    return ls ? lane_ls(c) : lane_set(c, a->words[1], !strcmp(verb, "pause"));
+}

@@ -1,0 +1,297 @@
+# The worker of the AI platform, against a stand-in of it.
+setup_file() {
+	load helper
+	start_fleet
+	fake=$(cd "${SHUNT_BIN%/bin}" && pwd)/tests/fake/secutools
+	mkfifo "$BATS_FILE_TMPDIR/fake.in"
+	FAKE_KEY=top-secret-key "$fake" <>"$BATS_FILE_TMPDIR/fake.in" \
+		>"$BATS_FILE_TMPDIR/fake.out" 2>&1 3>&- &
+	echo $! >"$BATS_FILE_TMPDIR/fake.pid"
+	until_true 20 grep -q port "$BATS_FILE_TMPDIR/fake.out"
+	export PLATFORM=http://127.0.0.1:$(sed -n 's/^port //p' "$BATS_FILE_TMPDIR/fake.out")
+	start_worker s1
+}
+
+teardown_file() {
+	load helper
+	for pid in "$BATS_FILE_TMPDIR"/*.pid; do
+		kill "$(cat "$pid")" 2>/dev/null || true
+	done
+	stop_fleet
+}
+
+setup() {
+	load helper
+	work_dir
+}
+
+# start_worker NAME [LANES]: with what is exported besides; its log is NAME.log
+start_worker() {
+	SECUTOOLS_API_KEY=${KEY:-top-secret-key} SHUNT_SECUTOOLS_URL=$PLATFORM \
+		SHUNT_SECUTOOLS_POLL_FIRST=20ms SHUNT_SECUTOOLS_POLL_AT_MOST=200ms \
+		SHUNT_SECUTOOLS_LOST_AFTER=300ms SHUNT_SECUTOOLS_OPEN_FOR=100ms \
+		SHUNT_BUS_URL=$(cat "$SHUNT_HOME/endpoint") \
+		SHUNT_BUS_TOKEN_FILE=$SHUNT_HOME/token SHUNT_WORKER_NAME=$1 \
+		SHUNT_WORKER_LANES=${2:-auto,gpu,gemini,claude-api} \
+		SHUNT_WORKER_STATE_DIR=$BATS_FILE_TMPDIR/$1.state \
+		"${WORKER_BIN:-$SHUNT_BIN}/shunt-worker-secutools" \
+		>>"$BATS_FILE_TMPDIR/$1.log" 2>&1 3>&- &
+	echo $! >"$BATS_FILE_TMPDIR/$1.pid"
+	until_true 20 grep -q worker.ready "$BATS_FILE_TMPDIR/$1.log"
+}
+
+# ask_ai PROVIDER PROMPT [FLAGS]: submits, prints the id
+ask_ai() {
+	jq -n --arg ai "$1" --arg prompt "$2" '{prompt: $prompt,
+		delegation: {allow_delegation: true, preferred_ai: $ai}}' |
+		shunt submit "${@:3}" -
+}
+
+field() { # field ID JQ
+	shunt show "$1" --json | jq -r "$2"
+}
+
+# has ID JQ WANTED: the field has that value.
+has() {
+	[ "$(field "$1" "$2")" = "$3" ]
+}
+
+# Of the job a task became: how often its key was submitted, and so on.
+job() { # job ID JQ
+	curl -sf "$PLATFORM/_fake/stats" |
+		jq -r --arg id "$1" ".keys[] | select(.key | startswith(\$id + \":\")) | $2"
+}
+
+# job_has ID JQ: of the job a task became, that holds.
+job_has() {
+	[ "$(job "$1" "$2")" = true ]
+}
+
+# lane_is LANE STATE: as `shunt lane ls` shows it.
+lane_is() {
+	shunt lane ls --json | jq -e --arg lane "$1" --arg state "$2" \
+		'.[] | select(.lane == $lane and .state == $state)'
+}
+
+stop_worker() { # stop_worker NAME
+	local pid
+	pid=$(cat "$BATS_FILE_TMPDIR/$1.pid")
+	kill "$pid"
+	until_true 20 ended "$pid" || {
+		cat "$BATS_FILE_TMPDIR/$1.log"
+		return 1
+	}
+	rm "$BATS_FILE_TMPDIR/$1.pid"
+}
+
+@test "a prompt is handed over, followed, and its result comes home with provider and cost" {
+	id=$(ask_ai gemini 'add [poll=queued,running,succeeded output=four cost=0.0123]')
+	run shunt wait --timeout 20s "$id"
+	[ "$status" -eq 0 ]
+	[ "$(shunt logs "$id")" = four ]
+	[ "$(field "$id" '.backend + "." + .lane')" = secutools.gemini ]
+	[ "$(field "$id" .provider)" = gemini ]
+	[ "$(field "$id" .cost_usd)" = 0.012300 ]
+	[ "$(job "$id" .posts)" = 1 ]
+}
+
+@test "without an opt-in nothing is delegated" {
+	id=$(jq -n '{prompt: "[output=never]"}' | shunt submit -)
+	until_true 20 has "$id" .state routed
+	[ "$(field "$id" '.backend + "." + .lane')" = local.claude-code ]
+	shunt cancel "$id" >/dev/null
+}
+
+@test "failures of the platform on the way are gone through, with one job in the end" {
+	ids=()
+	for play in submit=503,429@0,500,ok submit=reset,ok submit=stored,ok \
+		submit=cut,ok submit=nonsense,ok poll=500,reset,cut,succeeded \
+		poll=nonsense,wrong,slow,succeeded poll=404,succeeded \
+		poll=daydreaming,succeeded result=409,425,503,200 \
+		result=reset,cut,nonsense,200; do
+		ids+=("$(ask_ai gpu "[$play output=fine]")")
+	done
+	run shunt wait --timeout 60s "${ids[@]}"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	for id in "${ids[@]}"; do
+		[ "$(shunt logs "$id")" = fine ]
+	done
+	[ "$(curl -sf "$PLATFORM/_fake/stats" |
+		jq '[.keys[] | select(.stored)] | group_by(.key) | map(length) | max')" = 1 ]
+}
+
+@test "what the platform refuses for good fails at once, and says why" {
+	for status in 400 413 422 409; do
+		id=$(ask_ai gpu "[submit=$status]" --retries 3)
+		run shunt wait --timeout 20s "$id"
+		[ "$status" -eq 5 ]
+		[[ $(field "$id" .reason) == "HTTP "* ]]
+		[ "$(job "$id" .posts)" = 1 ]
+	done
+	id=$(ask_ai gpu '[poll=failed cost=0.5]')
+	run shunt wait --timeout 20s "$id"
+	[ "$status" -eq 5 ]
+	[ "$(field "$id" .reason)" = 'failed: the model gave up (model_error)' ]
+	[ "$(field "$id" .cost_usd)" = 0.500000 ]
+	id=$(ask_ai gpu '[result=410]')
+	run shunt wait --timeout 20s "$id"
+	[[ $(field "$id" .reason) == *expired* ]]
+	id=$(ask_ai gpu '[poll=404]')
+	run shunt wait --timeout 20s "$id"
+	[[ $(field "$id" .reason) == *'does not know the job'* ]]
+}
+
+@test "a failed attempt that is retried is another job" {
+	id=$(ask_ai gpu '[poll=failed]' --retries 1)
+	run shunt wait --timeout 30s "$id"
+	[ "$status" -eq 5 ]
+	[ "$(curl -sf "$PLATFORM/_fake/stats" | jq --arg id "$id" \
+		'[.keys[] | select(.key | startswith($id + ":")) | .key] | sort == [$id + ":0", $id + ":1"]')" = true ]
+}
+
+@test "a cancel is carried to the platform" {
+	id=$(ask_ai gpu '[poll=running]')
+	until_true 20 job_has "$id" '.polls > 0'
+	run shunt cancel "$id"
+	[ "$status" -eq 0 ]
+	[ "$(field "$id" .state)" = cancelled ]
+	[ "$(job "$id" .cancels)" = 1 ]
+}
+
+@test "a cancel that the platform does not take at once is carried there all the same" {
+	stop_worker s1
+	SHUNT_WORKER_GRACE=200ms start_worker s3
+	id=$(ask_ai gpu '[poll=running cancel=503@1,reset,503,ok]')
+	until_true 20 job_has "$id" '.polls > 0'
+	shunt cancel "$id"
+	until_true 20 has "$id" .state cancelled
+	until_true 30 job_has "$id" '.cancelled'
+	stop_worker s3
+	start_worker s1
+}
+
+@test "a deadline ends a job that never ends" {
+	id=$(ask_ai gpu '[poll=running]' --timeout 1s)
+	run shunt wait --timeout 30s "$id"
+	[ "$(field "$id" .state)" = timed_out ]
+	[ "$(job "$id" .cancels)" = 1 ]
+}
+
+@test "an exhausted budget pauses the lane, says so, and the task goes on when it is resumed" {
+	curl -sf -d 402@7200 "$PLATFORM/_fake/submit" >/dev/null
+	id=$(ask_ai claude-api '[output=later]')
+	until_true 20 lane_is secutools.claude-api paused
+	lane=$(shunt lane ls --json | jq -c '.[] | select(.lane == "secutools.claude-api")')
+	[[ $(jq -r .reason <<<"$lane") == 'HTTP 402: the budget is used up (budget_exceeded)' ]]
+	[ "$(jq -r .until <<<"$lane")" != null ]
+	[ "$(field "$id" .state)" != failed ]
+	until_true 20 has "$id" .waits.for lane-paused
+	[[ $(field "$id" .waits.text) == 'lane secutools.claude-api is paused until '*': HTTP 402'* ]]
+	# Others are not held up by it.
+	other=$(ask_ai gpu '[output=meanwhile]')
+	run shunt wait --timeout 20s "$other"
+	[ "$status" -eq 0 ]
+	shunt lane resume secutools.claude-api
+	run shunt wait --timeout 60s "$id"
+	[ "$status" -eq 0 ]
+	[ "$(shunt logs "$id")" = later ]
+}
+
+@test "what today has cost is known to a worker that starts, and its limit pauses the lane" {
+	id=$(ask_ai gpu '[cost=0.75]')
+	run shunt wait --timeout 20s "$id"
+	[ "$status" -eq 0 ]
+	stop_worker s1
+	SHUNT_SECUTOOLS_MAX_COST_PER_DAY=0.70 start_worker s4
+	id=$(ask_ai gpu '[output=tomorrow]')
+	until_true 20 lane_is secutools.gpu paused
+	[[ $(shunt lane ls --json | jq -r '.[] | select(.lane == "secutools.gpu") | .reason') == 'the budget of 0.70 dollars for today is used up' ]]
+	[ -z "$(job "$id" .posts)" ]
+	# Resumed without a larger limit it says so again; with one it goes on.
+	shunt lane resume secutools.gpu
+	until_true 20 lane_is secutools.gpu paused
+	stop_worker s4
+	SHUNT_SECUTOOLS_MAX_COST_PER_DAY=100 start_worker s4
+	shunt lane resume secutools.gpu
+	run shunt wait --timeout 60s "$id"
+	[ "$status" -eq 0 ]
+	# A task that may cost more than is left is not handed over.
+	id=$(jq -n '{prompt: "x", delegation: {allow_delegation: true,
+		preferred_ai: "gpu", max_cost_usd: "200"}}' | shunt submit -)
+	until_true 20 has "$id" '.attempt_list[0].state' preempted
+	[[ $(field "$id" .reason) == *'more than is left'* ]]
+	[ -z "$(job "$id" .posts)" ]
+	shunt cancel "$id"
+	stop_worker s4
+	start_worker s1
+}
+
+@test "the platform's key is in no log, report, message or argument" {
+	id=$(ask_ai gpu '[submit=500,reset,ok output=quiet]')
+	run shunt wait --timeout 20s "$id"
+	[ "$status" -eq 0 ]
+	! grep -rqF top-secret-key "$SHUNT_HOME" "$BATS_FILE_TMPDIR"/*.log
+	pid=$(cat "$BATS_FILE_TMPDIR/s1.pid")
+	! tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qF top-secret-key
+}
+
+@test "a key that is refused pauses the lane until a person resumes it" {
+	export KEY=an-old-key
+	stop_worker s1
+	start_worker s2 gemini
+	id=$(ask_ai gemini '[output=mended]')
+	until_true 20 lane_is secutools.gemini paused
+	[ "$(shunt lane ls --json | jq '.[] | select(.lane == "secutools.gemini") | .until')" = null ]
+	until_true 20 eval "shunt status --json | jq -e '.alarms[] | select(.name == \"lane_held\")'"
+	stop_worker s2
+	unset KEY
+	start_worker s1
+	shunt lane resume secutools.gemini
+	run shunt wait --timeout 60s "$id"
+	[ "$status" -eq 0 ]
+}
+
+@test "a worker that is told to stop hands its jobs over, and they are not submitted again" {
+	id=$(ask_ai gpu '[poll=running,running,running,running,running,running,running,running,running,running,succeeded output=resumed]')
+	until_true 20 job_has "$id" '.polls > 0'
+	stop_worker s1
+	start_worker s1
+	run shunt wait --timeout 40s "$id"
+	[ "$status" -eq 0 ]
+	[ "$(shunt logs "$id")" = resumed ]
+	[ "$(job "$id" .posts)" = 1 ]
+	[ "$(job "$id" .cancels)" = 0 ]
+}
+
+@test "killed between any two steps it ends in one job at the platform" {
+	[ -x "${SHUNT_DEBUG_BIN:-}/shunt-worker-secutools" ] ||
+		skip "no debug build at ${SHUNT_DEBUG_BIN:-}: make debug"
+	stop_worker s1
+	points=(secutools.after_intent secutools.after_post secutools.after_id worker.after_outcome)
+	lanes=(auto gpu gemini claude-api)
+	ids=()
+	for i in 0 1 2 3; do
+		WORKER_BIN=$SHUNT_DEBUG_BIN SHUNT_WORKER_LEASE=3s \
+			SHUNT_CRASH_AT=${points[i]} SHUNT_CRASH_HOW=kill start_worker "c$i" "${lanes[i]}"
+		ids+=("$(ask_ai "${lanes[i]}" '[output=once]')")
+	done
+	for i in 0 1 2 3; do
+		until_true 20 ended "$(cat "$BATS_FILE_TMPDIR/c$i.pid")"
+	done
+	start_worker s1
+	run shunt wait --timeout 120s "${ids[@]}"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	for id in "${ids[@]}"; do
+		[ "$(shunt logs "$id")" = once ]
+		[ "$(curl -sf "$PLATFORM/_fake/stats" | jq --arg id "$id" \
+			'[.keys[] | select(.stored and (.key | startswith($id + ":")))] | length')" = 1 ]
+	done
+}
+
+@test "without a key it does not start, and says what is missing" {
+	run env -u SECUTOOLS_API_KEY shunt-worker-secutools
+	[ "$status" -eq 78 ]
+	[[ $output == *'SECUTOOLS_API_KEY is not set'* ]]
+}

@@ -1,0 +1,186 @@
+#include "reaper/ask.h"
+
+#include "lib/codec.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A ledger of its own, without a broker. */
+struct ledger {
+    char dir[64];
+    struct store *store;
+    struct live *live;
+    struct ask *ask;
+};
+
+static int
+open_ledger(void **state)
+{
+    struct ledger *l = MEM_NEW(struct ledger);
+    char path[96];
+    struct err e = {0};
+
+    (void)str_copy(l->dir, sizeof l->dir, "/tmp/shunt-costs-XXXXXX");
+    assert_non_null(mkdtemp(l->dir));
+    (void)snprintf(path, sizeof path, "%s/ledger.db", l->dir);
+    if (store_open(&l->store, path, &e) < 0 ||
+        live_open(&l->live, NULL, &e) < 0 ||
+        ask_open(&l->ask,
+                 &(struct ask_parts){
+                     .store = l->store, .live = l->live, .max_bytes = 1 << 20},
+                 &e) < 0)
+        fail_msg("%s", e.msg);
+    *state = l;
+    return 0;
+}
+
+static int
+close_ledger(void **state)
+{
+    static const char *const files[] = {"ledger.db", "ledger.db-wal",
+                                        "ledger.db-shm", "ledger.db.lock"};
+    struct ledger *l = *state;
+    char path[128];
+
+    ask_close(l->ask);
+    live_close(l->live);
+    store_close(l->store);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", l->dir, files[i]);
+        (void)unlink(path);
+    }
+    assert_int_equal(rmdir(l->dir), 0);
+    mem_free(l);
+    return 0;
+}
+
+/* What one attempt cost that ended at_ms, as fold records it. */
+static void
+spend(struct ledger *l, int64_t task, uint32_t attempt, const char *provider,
+      const char *team, const char *cost, int64_t at_ms)
+{
+    struct result r;
+    struct task_state row;
+    struct attempt a = {0};
+    struct event ev = {.kind = EVENT_RESULT, .result = &r, .at_ms = 1};
+    struct err e = {0};
+
+    codec_init(CODEC_RESULT, &r);
+    fold_init(&row, "t");
+    r.task = "t";
+    r.attempt = attempt;
+    r.fence = attempt;
+    r.backend = "secutools";
+    r.provider = provider;
+    r.team = team;
+    r.cost_usd = cost;
+    r.finished_at_ms = at_ms;
+    assert_true(fold(&row, &a, &ev));
+    if (store_begin(l->store, &e) < 0 ||
+        store_put_attempt(l->store, task, &a, &e) < 0 ||
+        store_commit(l->store, &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+static json_t *
+costs(struct ledger *l, const char *day)
+{
+    json_t *request = json_pack("{s:s}", "day", day), *o;
+
+    o = ask_answer(l->ask, "costs", request);
+    json_decref(request);
+    return o;
+}
+
+static const char *
+text(const json_t *o, const char *key)
+{
+    const char *v = json_string_value(json_object_get(o, key));
+
+    return v ? v : "";
+}
+
+static void
+costs_are_summed_exactly_by_provider_and_team_and_day(void **state)
+{
+    struct ledger *l = *state;
+    const int64_t noon = INT64_C(1764072000000); /* 2025-11-25T12:00:00Z */
+    json_t *o, *list;
+
+    for (int i = 0; i < 10; i++)
+        spend(l, 1 + i, 1, "gpu", "red", "0.1", noon + i);
+    spend(l, 20, 1, "gpu", "blue", "0.000000001", noon);
+    spend(l, 21, 1, "gemini", "", "12", noon);
+    spend(l, 22, 1, "gemini", "", "", noon);                  /* said nothing */
+    spend(l, 23, 1, "gemini", "", "99", noon + 12 * 3600000); /* tomorrow */
+    o = costs(l, "2025-11-25");
+    assert_string_equal(text(o, "day"), "2025-11-25");
+    assert_string_equal(text(o, "total_usd"), "13.000000001");
+    list = json_object_get(o, "costs");
+    assert_int_equal(json_array_size(list), 3);
+    assert_string_equal(text(json_array_get(list, 0), "provider"), "gemini");
+    assert_string_equal(text(json_array_get(list, 0), "cost_usd"), "12.000000");
+    assert_string_equal(text(json_array_get(list, 1), "team"), "blue");
+    assert_string_equal(text(json_array_get(list, 1), "cost_usd"),
+                        "0.000000001");
+    assert_string_equal(text(json_array_get(list, 2), "team"), "red");
+    assert_string_equal(text(json_array_get(list, 2), "cost_usd"), "1.000000");
+    assert_int_equal(json_integer_value(
+                         json_object_get(json_array_get(list, 2), "attempts")),
+                     10);
+    json_decref(o);
+    o = costs(l, "2025-11-26");
+    assert_string_equal(text(o, "total_usd"), "99.000000");
+    json_decref(o);
+}
+
+static void
+an_attempt_told_of_twice_counts_once(void **state)
+{
+    struct ledger *l = *state;
+    json_t *o;
+
+    spend(l, 1, 1, "gpu", "", "0.5", 1000);
+    spend(l, 1, 1, "gpu", "", "0.5", 1000);
+    spend(l, 1, 2, "gpu", "", "0.25", 1000); /* another attempt costs anew */
+    o = costs(l, "1970-01-01");
+    assert_string_equal(text(o, "total_usd"), "0.750000");
+    json_decref(o);
+}
+
+static void
+a_day_without_costs_says_zero_and_no_day_is_an_error(void **state)
+{
+    struct ledger *l = *state;
+    json_t *o = costs(l, "2020-02-29");
+
+    assert_string_equal(text(o, "total_usd"), "0.000000");
+    assert_int_equal(json_array_size(json_object_get(o, "costs")), 0);
+    json_decref(o);
+    o = costs(l, "yesterday");
+    assert_string_equal(text(json_object_get(o, "error"), "code"), "invalid");
+    json_decref(o);
+}
+
+#define T(F) cmocka_unit_test_setup_teardown(F, open_ledger, close_ledger)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(costs_are_summed_exactly_by_provider_and_team_and_day),
+        T(an_attempt_told_of_twice_counts_once),
+        T(a_day_without_costs_says_zero_and_no_day_is_an_error),
+    };
+
+    mem_setup();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

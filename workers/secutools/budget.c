@@ -1,0 +1,215 @@
+#include "workers/secutools/budget.h"
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/money.h"
+#include "lib/str.h"
+#include "lib/subject.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    DAY_MS = 24 * 60 * 60 * 1000,
+    REFRESH_MS = 30000,
+    AGAIN_MS = 1000, /* while nothing is known yet */
+    ASK_MS = 5000,
+};
+
+struct budget {
+    struct bus *bus;
+    int64_t limit; /* nanodollars; -1: none */
+    char backend[SUBJECT_TOKEN_MAX + 1];
+    struct loop_timer *timer;
+    int64_t day; /* since 1970, that the sums are of */
+    bool known, asking, told;
+    int64_t ledger;      /* as of the last answer */
+    int64_t before, now; /* spent here: before the last question, since */
+    int64_t reserved;
+};
+
+static int64_t
+today(void)
+{
+    return str_wall_ms() / DAY_MS;
+}
+
+int64_t
+budget_day_left_ms(void)
+{
+    return DAY_MS - str_wall_ms() % DAY_MS;
+}
+
+static void
+day_text(int64_t day, char out[32])
+{
+    (void)str_time(day * DAY_MS, out, 32);
+    out[10] = '\0';
+}
+
+/* A new day starts from nothing, also at the ledger. */
+static void
+turn_day(struct budget *b)
+{
+    if (b->day == today())
+        return;
+    b->day = today();
+    b->ledger = b->before = b->now = 0;
+}
+
+/* --- the ledger ------------------------------------------------------------
+ */
+
+bool
+budget_read_answer(const char *text, size_t len, const char *backend,
+                   const char *day, int64_t *nano)
+{
+    json_t *o = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL), *row;
+    const char *of = json_string_value(json_object_get(o, "day"));
+    const json_t *list = json_object_get(o, "costs");
+    bool ok = of && strcmp(of, day) == 0 && json_is_array(list);
+    int64_t one;
+    size_t i;
+
+    *nano = 0;
+    json_array_foreach(ok ? list : NULL, i, row)
+    {
+        const char *at = json_string_value(json_object_get(row, "backend"));
+        const char *cost = json_string_value(json_object_get(row, "cost_usd"));
+
+        if (!at || strcmp(at, backend) != 0)
+            continue;
+        if (!cost || !money_read(cost, &one)) {
+            ok = false;
+            break;
+        }
+        *nano = money_add(*nano, one);
+    }
+    json_decref(o);
+    return ok;
+}
+
+static void
+on_answer(void *ctx, const struct bus_note *note, const struct err *e)
+{
+    struct budget *b = ctx;
+    char day[32];
+    int64_t nano;
+
+    b->asking = false;
+    turn_day(b);
+    day_text(b->day, day);
+    if (!e && budget_read_answer((const char *)note->data, note->len,
+                                 b->backend, day, &nano)) {
+        b->ledger = nano;
+        b->known = true;
+    } else if (!b->known && !b->told) {
+        b->told = true;
+        log_warn("budget.unknown",
+                 "text=\"the ledger does not say what today cost; nothing is "
+                 "handed over before\" error=\"%s\"",
+                 e ? LOG_TEXT(e->msg) : "");
+    }
+    loop_timer_again(b->timer, b->known ? REFRESH_MS : AGAIN_MS, 0);
+}
+
+static void
+on_timer(void *ctx)
+{
+    struct budget *b = ctx;
+    char subject[SUBJECT_SIZE], day[32], question[48];
+    int n;
+
+    if (b->asking)
+        return;
+    turn_day(b);
+    day_text(b->day, day);
+    n = snprintf(question, sizeof question, "{\"day\":\"%.10s\"}", day);
+    b->before = b->now;
+    b->now = 0;
+    b->asking = true;
+    bus_request(b->bus, subject_ask(subject, "costs"), question, (size_t)n,
+                ASK_MS, on_answer, b);
+}
+
+/* --- asking ----------------------------------------------------------------
+ */
+
+static int64_t
+spent(struct budget *b)
+{
+    turn_day(b);
+    return money_add(money_add(b->ledger, b->before), b->now);
+}
+
+enum budget_word
+budget_ask(struct budget *b, int64_t most_nano)
+{
+    int64_t left;
+
+    if (b->limit < 0)
+        return BUDGET_FITS;
+    if (!b->known)
+        return BUDGET_UNKNOWN;
+    left = b->limit - spent(b);
+    if (left <= 0)
+        return BUDGET_OVER;
+    left -= b->reserved;
+    return left < most_nano || left <= 0 ? BUDGET_SHORT : BUDGET_FITS;
+}
+
+void
+budget_reserve(struct budget *b, int64_t most_nano)
+{
+    b->reserved = money_add(b->reserved, most_nano);
+}
+
+void
+budget_release(struct budget *b, int64_t most_nano)
+{
+    b->reserved = b->reserved > most_nano ? b->reserved - most_nano : 0;
+}
+
+void
+budget_spend(struct budget *b, const char *cost_usd)
+{
+    int64_t nano;
+
+    turn_day(b);
+    if (b->limit >= 0 && money_read(cost_usd, &nano))
+        b->now = money_add(b->now, nano);
+}
+
+int
+budget_open(struct budget **out, struct bus *b, struct loop *l,
+            const char *limit, const char *backend, struct err *e)
+{
+    struct budget *g;
+    int64_t nano = -1;
+
+    if (*limit && !money_read(limit, &nano))
+        return err_set(e, ERR_INVALID,
+                       "secutools.max_cost_per_day: \"%s\" is no amount like "
+                       "20.00",
+                       limit);
+    g = MEM_NEW(struct budget);
+    g->bus = b;
+    g->limit = nano;
+    g->day = today();
+    (void)str_copy(g->backend, sizeof g->backend, backend);
+    if (nano >= 0)
+        g->timer = loop_timer_start(l, 0, 0, on_timer, g);
+    *out = g;
+    return 0;
+}
+
+void
+budget_close(struct budget *b)
+{
+    if (!b)
+        return;
+    bus_forget(b->bus, b);
+    loop_timer_stop(b->timer);
+    mem_free(b);
+}
