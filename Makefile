@@ -79,7 +79,7 @@ CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
 
 BINS := $(PROGRAMS:%=$(B)/bin/%)
 
-all: $(BINS)
+all: $(BINS) $(B)/bin/ccl-delegate
 
 $(B)/bin/shunt: $(CLI_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
@@ -93,6 +93,10 @@ $(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS) $(HTTPD_LIBS)
 $(BINS):
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIB_LIBS) $(EXTRA_LIBS) -lpthread
+
+# The name that dispatchers of delegated tasks call.
+$(B)/bin/ccl-delegate: $(B)/bin/shunt
+	@ln -sf shunt $@
 
 $(B)/libshunt.a: $(LIB_OBJS)
 	@rm -f $@
@@ -220,6 +224,7 @@ clean:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	ln -sf shunt $(DESTDIR)$(PREFIX)/bin/ccl-delegate
 
 .PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench benches deps
 .DELETE_ON_ERROR:

@@ -10,7 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ID_LEN = 16 /* of ids made by task_new_id */ };
+enum {
+    ID_LEN = 16,        /* of ids made by task_new_id */
+    CONNECT_MS = 300,   /* a broker that restarts is worth a moment */
+    PATIENCE_MS = 5000, /* without any confirmation */
+};
 
 int
 build_read(const char *name, size_t cap, struct str *out, struct err *e)
@@ -71,10 +75,13 @@ build_remark(const char *name, const char *word, const char *message)
     str_free(&line);
 }
 
-/* Appends the tasks of one file. */
+/* Appends the tasks of one file. prompt: what is in no known format is one. */
 static int
-read_file(struct cli *c, const char *name, struct build *b, struct err *e)
+read_named(struct cli *c, const char *name, bool prompt, struct build *b,
+           struct err *e)
 {
+    /* By that ending text without front matter is told to be a prompt. */
+    const char *as = prompt && !strcmp(name, "-") ? "stdin.md" : name;
     struct str text = {0};
     struct import in = {0};
     struct task *grown;
@@ -83,7 +90,7 @@ read_file(struct cli *c, const char *name, struct build *b, struct err *e)
     int rc = -1;
 
     if (build_read(name, FORMATS_MAX_BYTES, &text, e) < 0 ||
-        formats_read(name, str_text(&text), text.len, c->pool, &in, e) < 0)
+        formats_read(as, str_text(&text), text.len, c->pool, &in, e) < 0)
         goto out;
     for (i = 0; i < in.n_warnings && !c->quiet; i++)
         build_remark(name, "warning", in.warnings[i]);
@@ -122,7 +129,7 @@ gather(struct cli *c, const struct args *a, struct build *b, struct err *e)
     }
     b->from_files = true;
     for (i = 0; i < a->n_words; i++)
-        if (read_file(c, a->words[i], b, e) < 0)
+        if (read_named(c, a->words[i], false, b, e) < 0)
             return -1;
     return 0;
 }
@@ -161,6 +168,39 @@ build_tasks(struct cli *c, const struct args *a, struct build *out)
         if (task_check(&out->tasks[i], &e) < 0)
             return cli_fail(RC_USAGE, "task", out->tasks[i].name, e.msg, NULL);
     }
+    return RC_OK;
+}
+
+int
+build_prompts(struct cli *c, const struct args *a, size_t from,
+              struct build *out)
+{
+    struct err e = {0};
+    struct str prompt = {0};
+    size_t i;
+
+    memset(out, 0, sizeof *out);
+    if (a->dashes) {
+        out->tasks = mem_pool_alloc(c->pool, sizeof *out->tasks);
+        out->n = 1;
+        for (i = 0; i < a->n_command; i++)
+            str_addf(&prompt, "%s%s", i ? " " : "", a->command[i]);
+        if (task_args_new(out->tasks, c->pool, &e) < 0)
+            return cli_fail(RC_USAGE, "task", NULL, e.msg, NULL);
+        out->tasks->prompt = mem_pool_strdup(c->pool, str_text(&prompt));
+        str_free(&prompt);
+    }
+    out->from_files = !a->dashes;
+    for (i = from; i < a->n_words; i++)
+        if (read_named(c, a->words[i], true, out, &e) < 0)
+            return cli_fail(RC_USAGE, "read the task", NULL, e.msg,
+                            "shunt lint FILE");
+    for (i = 0; i < out->n; i++)
+        if (!*out->tasks[i].prompt)
+            return cli_fail(RC_USAGE, "task", out->tasks[i].name,
+                            "a prompt is wanted: an AI platform runs no "
+                            "commands",
+                            "shunt submit");
     return RC_OK;
 }
 
@@ -216,4 +256,63 @@ build_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
     if (s.done && s.ok)
         spool_remove(f);
     return s.done && s.ok ? 0 : -1;
+}
+
+/* --- submitting ------------------------------------------------------------
+ */
+
+/* Makes the tasks durable here. */
+static int
+spool(struct cli *c, const struct build *b, struct spool_file **out,
+      struct err *e)
+{
+    struct home_path dir;
+    size_t i;
+
+    if (home_make(&c->home, e) < 0 ||
+        spool_create(out, cli_spool_dir(c, &dir), b->tasks[0].id, e) < 0)
+        return -1;
+    for (i = 0; i < b->n; i++)
+        if (spool_put(*out, &b->tasks[i], e) < 0)
+            return err_wrap(e, "task %s", b->tasks[i].name);
+    return spool_commit(*out, e);
+}
+
+int
+build_submit(struct cli *c, struct build *b, struct submission *out)
+{
+    struct spool_file *f = NULL;
+    struct err e = {0};
+
+    *out = (struct submission){0};
+    if (build_resolve(c, b, &e) < 0)
+        return cli_fail_err("submit", b->tasks[0].name, &e, "shunt ls");
+    if (spool(c, b, &f, &e) < 0) {
+        spool_close(f);
+        return cli_fail(RC_FAILED, "submit", b->tasks[0].name, e.msg,
+                        "shunt doctor");
+    }
+    cli_remember_last(c, b->tasks[b->n - 1].id);
+    out->spooled = cli_connect(c, CONNECT_MS, &e) < 0 ||
+                   build_send(c, f, PATIENCE_MS, &out->known, &e) < 0;
+    if (out->spooled)
+        (void)str_copy(out->why, sizeof out->why, e.msg);
+    spool_close(f);
+    return RC_OK;
+}
+
+void
+build_say_sent(struct cli *c, const struct build *b, const struct submission *s)
+{
+    if (s->spooled) {
+        cli_say(c,
+                "spooled: %s; the task will be sent when the fleet is up "
+                "(shunt up -d)",
+                s->why);
+        return;
+    }
+    if (s->known)
+        cli_say(c, "%zu of %zu had been submitted before under the same id",
+                s->known, b->n);
+    cli_drain_spool(c);
 }

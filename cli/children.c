@@ -2,6 +2,7 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/secret.h"
 #include "lib/str.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@ struct child {
     char name[32];
     char *file;
     char *argv[ARGS];
+    char **env;        /* NULL: that of all */
     struct proc *proc; /* NULL: not running */
     int log;
     int64_t started_ms, born_ms; /* wall and monotonic */
@@ -72,6 +74,15 @@ children_new(const struct home *h, struct loop *l, struct proc_set *procs,
     return c;
 }
 
+/* One of them may hold a secret. */
+static void
+free_env(char **env)
+{
+    for (size_t i = 0; env && env[i]; i++)
+        secret_free(env[i]);
+    mem_free(env);
+}
+
 void
 children_free(struct children *c)
 {
@@ -88,10 +99,9 @@ children_free(struct children *c)
         mem_free(c->v[i].file);
         for (j = 0; j < ARGS; j++)
             mem_free(c->v[i].argv[j]);
+        free_env(c->v[i].env);
     }
-    for (i = 0; c->env && c->env[i]; i++)
-        mem_free(c->env[i]);
-    mem_free(c->env);
+    free_env(c->env);
     mem_free(c);
 }
 
@@ -113,6 +123,7 @@ static bool
 is_replaced(const char *entry)
 {
     static const char *const names[] = {"NATS_URL=",
+                                        "SECUTOOLS_API_KEY=",
                                         "NATS_CREDS=",
                                         "SHUNT_BUS_URL=",
                                         "SHUNT_BUS_CONFIRM=",
@@ -199,6 +210,40 @@ children_set(struct children *c, const char *key, const char *value)
     mem_free(c->env[n]);
     c->env[n] = mem_strdup(str_text(&s));
     str_free(&s);
+}
+
+/* Whether one of extra is about the variable of entry. */
+static bool
+is_named(const char *const *extra, const char *entry)
+{
+    size_t len = strcspn(entry, "=");
+
+    for (; *extra; extra++)
+        if (strncmp(*extra, entry, len) == 0 &&
+            ((*extra)[len] == '=' || (*extra)[len] == '\0'))
+            return true;
+    return false;
+}
+
+/* The environment of all with extra over it. */
+static char **
+own_env(const struct children *c, const char *const *extra)
+{
+    size_t n = 0, more = 0, i;
+    char **env;
+
+    while (extra[more])
+        more++;
+    for (i = 0; c->env[i]; i++)
+        ;
+    env = mem_zero(i + more + 1, sizeof *env);
+    for (i = 0; c->env[i]; i++)
+        if (!is_named(extra, c->env[i]))
+            env[n++] = mem_strdup(c->env[i]);
+    for (i = 0; i < more; i++)
+        if (strchr(extra[i], '='))
+            env[n++] = mem_strdup(extra[i]);
+    return env;
 }
 
 const char *const *
@@ -288,10 +333,11 @@ open_log(struct child *ch, struct err *e)
 static int
 start(struct child *ch, struct err *e)
 {
-    struct proc_opts o = {.file = ch->file,
-                          .argv = (const char *const *)ch->argv,
-                          .env = (const char *const *)ch->all->env,
-                          .in = -1};
+    struct proc_opts o = {
+        .file = ch->file,
+        .argv = (const char *const *)ch->argv,
+        .env = (const char *const *)(ch->env ? ch->env : ch->all->env),
+        .in = -1};
 
     if (open_log(ch, e) < 0)
         return -1;
@@ -308,7 +354,7 @@ start(struct child *ch, struct err *e)
 
 int
 children_start(struct children *c, const char *name, const char *file,
-               const char *const *argv, struct err *e)
+               const char *const *argv, const char *const *extra, struct err *e)
 {
     struct child *ch = &c->v[c->n];
     size_t i;
@@ -323,6 +369,8 @@ children_start(struct children *c, const char *name, const char *file,
     ch->file = mem_strdup(file);
     for (i = 0; argv[i] && i + 1 < ARGS; i++)
         ch->argv[i] = mem_strdup(argv[i]);
+    if (extra)
+        ch->env = own_env(c, extra);
     c->n++;
     return start(ch, e);
 }

@@ -37,10 +37,13 @@ void children_set(struct children *c, const char *key, const char *value);
 const char *const *children_env(const struct children *c);
 
 /* Starts one that is to live until children_stop. They are stopped in the
- * reverse order of their starts. argv is copied. -1 if it cannot be started
+ * reverse order of their starts. argv is copied, and so is extra: what it alone
+ * finds in its environment besides, or instead ("KEY=value"; "KEY" alone: not
+ * that); NULL for nothing. -1 if it cannot be started
  * at all, which a missing program means. */
 int children_start(struct children *c, const char *name, const char *file,
-                   const char *const *argv, struct err *e);
+                   const char *const *argv, const char *const *extra,
+                   struct err *e);
 
 /* Stops all, one after the other; fn once none is alive, perhaps before this
  * returns. */

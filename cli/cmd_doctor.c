@@ -71,6 +71,7 @@ static void
 check_programs(struct doctor *d)
 {
     static const char *const names[] = {"shunt-router", "shunt-worker-local",
+                                        "shunt-worker-secutools",
                                         "shunt-reaper", "shunt-gateway-folder"};
     char self[HOME_PATH - 64], path[HOME_PATH], *slash;
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);

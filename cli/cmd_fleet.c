@@ -7,6 +7,7 @@
 #include "gateways/folder/folder.h"
 #include "gateways/folder/place.h"
 #include "lib/conf.h"
+#include "lib/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +48,8 @@ static struct watched_folders {
     char project[HOME_PATH]; /* "": nothing of it is watched */
     json_t *list;            /* the folders, for people */
 } watched;
+
+static char *key; /* of the AI platform; NULL: nothing is delegated */
 
 static const struct conf_opt folder_opts[] = {
     FOLDER_CONF(struct watched_folders, conf), CONF_END};
@@ -125,6 +128,9 @@ say_watched(struct cli *c)
     const json_t *v;
     size_t i;
 
+    if (key)
+        cli_say(c, "SECUTOOLS_API_KEY is set: prompts that allow it are "
+                   "delegated");
     json_array_foreach(watched.list, i, v)
     {
         cli_say(c, "watching %s", json_string_value(v));
@@ -210,6 +216,7 @@ run_here(struct cli *c, int *news, struct err *e)
     struct supervise_conf conf = {.fast = up.fast,
                                   .slots = up.slots,
                                   .port = (int)up.port,
+                                  .secutools_key = key,
                                   .project = watched.project,
                                   .folders = json_array_size(watched.list) > 0,
                                   .ready = on_ready,
@@ -283,10 +290,10 @@ static int
 say_up(struct cli *c, pid_t pid, const char *url, const char *durability)
 {
     if (c->json) {
-        out_json(out_with_schema("up", json_pack("{s:s, s:i, s:s, s:O}", "url",
-                                                 url, "pid", (int)pid,
-                                                 "durability", durability,
-                                                 "watching", watched.list)));
+        out_json(out_with_schema(
+            "up", json_pack("{s:s, s:i, s:s, s:b, s:O}", "url", url, "pid",
+                            (int)pid, "durability", durability, "delegating",
+                            key != NULL, "watching", watched.list)));
         return RC_OK;
     }
     (void)printf("%s\n", url);
@@ -356,7 +363,7 @@ cmd_up(struct cli *c, const struct args *a)
 {
     struct err e = {0};
     pid_t pid;
-    int none = -1;
+    int none = -1, rc;
 
     if (a->n_words || a->dashes)
         return cli_usage(c, "no arguments are taken");
@@ -365,10 +372,15 @@ cmd_up(struct cli *c, const struct args *a)
         return cli_fail_err("configuration", NULL, &e, NULL);
     if (home_locked(&c->home, &pid) && pid)
         return already_running(c, pid);
-    if (up.detach)
-        return up_detached(c);
-    say_watched(c);
-    return run_here(c, &none, &e) < 0 ? start_failed(c, &e) : RC_OK;
+    key = secret_take("SECUTOOLS_API_KEY");
+    if (up.detach) {
+        rc = up_detached(c);
+    } else {
+        say_watched(c);
+        rc = run_here(c, &none, &e) < 0 ? start_failed(c, &e) : RC_OK;
+    }
+    secret_free(key);
+    return rc;
 }
 
 /* --- down ---------------------------------------------------------------- */

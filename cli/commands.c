@@ -121,6 +121,25 @@ const struct command cli_commands[] = {
      "  shunt lane pause secutools.gpu --for 2h --reason 'maintenance'\n"
      "  shunt lane resume secutools.gpu",
      lane_opts, false, "ls pause resume", cmd_lane},
+    {"delegate", "submit | get | result | decide | status",
+     "have an AI platform answer a prompt",
+     "submit [--provider P] [--wait] FILE.md | - | -- PROMPT\n"
+     "                prints the id; exit code 6 if the file says that it "
+     "must\n"
+     "                stay here\n"
+     "get ID          its state, provider, job and cost, as JSON\n"
+     "result ID       its output; exit code 5 if it did not succeed, 8 if it\n"
+     "                is not over at --timeout (else at once)\n"
+     "decide [--provider P] [--allow-delegation] [--needs-claude-code]\n"
+     "       [FILE.md | - | -- PROMPT]\n"
+     "                {provider, reason, delegated}, without a broker\n"
+     "status          what is delegated now, counters and the day's cost\n"
+     "Called as ccl-delegate, shunt is this command.",
+     "  shunt delegate submit --provider gpu --wait -- 'Summarise: ...'\n"
+     "  id=$(ccl-delegate submit task.md) && ccl-delegate result --timeout 1h "
+     "\"$id\"\n"
+     "  ccl-delegate decide task.md | jq -e .delegated",
+     delegate_opts, false, "submit get result decide status", cmd_delegate},
     {"worker", "ls | drain NAME", "list workers, or let one take nothing new",
      "A drained worker finishes what it has in hand and ends; one of\n"
      "`shunt up` is then started afresh.",

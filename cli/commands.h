@@ -24,6 +24,7 @@ int cmd_explain(struct cli *c, const struct args *a);
 int cmd_route(struct cli *c, const struct args *a);
 int cmd_lint(struct cli *c, const struct args *a);
 int cmd_rally(struct cli *c, const struct args *a);
+int cmd_delegate(struct cli *c, const struct args *a);
 int cmd_lane(struct cli *c, const struct args *a);
 int cmd_worker(struct cli *c, const struct args *a);
 int cmd_doctor(struct cli *c, const struct args *a);
@@ -34,7 +35,7 @@ int cmd_help(struct cli *c, const struct args *a);
 extern const struct arg_opt up_opts[], down_opts[], ls_opts[], logs_opts[];
 extern const struct arg_opt wait_opts[], cancel_opts[], decide_opts[];
 extern const struct arg_opt rally_opts[], provision_opts[], route_opts[];
-extern const struct arg_opt lane_opts[];
+extern const struct arg_opt lane_opts[], delegate_opts[];
 
 /* What `provision` and `up` create, from configuration and environment. The
  * result stays valid for the life of the process. */

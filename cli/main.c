@@ -6,6 +6,7 @@
  * Writes   tasks.in, $KV.control.cancel.<task>, ctl.<backend>.<worker>
  * Config   flags, SHUNT_* and NATS_URL, the section bus of config.yaml
  * State    SHUNT_HOME, see cli/home.h
+ * Names    called as ccl-delegate it is `shunt delegate`
  * Exit     see enum exit_rc in cli/cli.h
  */
 #include "cli/cli.h"
@@ -101,6 +102,15 @@ run_command(struct cli *c, int argc, char **argv)
     return c->cmd->run(c, args);
 }
 
+/* Whether we were called by that name. */
+static bool
+is_called(const char *argv0, const char *name)
+{
+    const char *slash = argv0 ? strrchr(argv0, '/') : NULL;
+
+    return argv0 && !strcmp(slash ? slash + 1 : argv0, name);
+}
+
 static int
 dispatch(struct cli *c, int argc, char **argv)
 {
@@ -109,6 +119,10 @@ dispatch(struct cli *c, int argc, char **argv)
     struct err e = {0};
     int at = 0;
 
+    if (argc > 0 && is_called(argv[0], "ccl-delegate")) {
+        c->cmd = cli_command("delegate");
+        return run_command(c, argc - 1, argv + 1);
+    }
     if (args_parse(tables, 2, argc - 1, argv + 1, ARGS_LEADING, &at, c->pool,
                    args, &e) < 0)
         return cli_fail(RC_USAGE, "command line", NULL, e.msg, "shunt help");

@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/mem.h"
+#include "lib/secret.h"
 #include "lib/str.h"
 #include "lib/subject.h"
 
@@ -299,7 +300,8 @@ start_broker(struct supervisor *s, struct err *e)
     int64_t until = loop_now_ms() + ANSWER_MS;
     const bool never = false;
 
-    if (children_start(s->children, "broker", s->broker.program, argv, e) < 0)
+    if (children_start(s->children, "broker", s->broker.program, argv, NULL,
+                       e) < 0)
         return -1;
     (void)home_path(s->home, "token", &token);
     bus.token_file = token.s;
@@ -369,7 +371,8 @@ ask_ledger(void *ctx)
 
 /* "shunt-<name>" from the folder this program is in. */
 static int
-start_daemon(struct supervisor *s, const char *name, struct err *e)
+start_daemon(struct supervisor *s, const char *name, const char *const *extra,
+             struct err *e)
 {
     char file[HOME_PATH], self[HOME_PATH - 64], *slash;
     const char *argv[] = {file, NULL};
@@ -383,7 +386,35 @@ start_daemon(struct supervisor *s, const char *name, struct err *e)
     if (slash)
         *slash = '\0';
     (void)snprintf(file, sizeof file, "%s/shunt-%s", self, name);
-    return children_start(s->children, name, file, argv, e);
+    return children_start(s->children, name, file, argv, extra, e);
+}
+
+/*
+ * The worker of the AI platform. It alone is given the key. Its lanes, its
+ * folder and how much it takes at once are its own: the local worker's would
+ * be wrong.
+ */
+static int
+start_delegation(struct supervisor *s, struct err *e)
+{
+    struct home_path path;
+    struct str dir = {0};
+    const char *extra[] = {NULL, NULL, "SHUNT_WORKER_SLOTS",
+                           "SHUNT_WORKER_LANES=auto,gpu,gemini,claude-api",
+                           NULL};
+    size_t size = strlen(s->conf->secutools_key) + 32;
+    char *entry = mem_alloc(size);
+    int rc;
+
+    (void)snprintf(entry, size, "SECUTOOLS_API_KEY=%s", s->conf->secutools_key);
+    str_addf(&dir, "SHUNT_WORKER_STATE_DIR=%s",
+             home_path(s->home, "worker-secutools", &path));
+    extra[0] = entry;
+    extra[1] = str_text(&dir);
+    rc = start_daemon(s, "worker-secutools", extra, e);
+    secret_free(entry);
+    str_free(&dir);
+    return rc;
 }
 
 /* Until *ready, or one of the daemons keeps dying. What only takes long is
@@ -414,17 +445,18 @@ wait_ready(struct supervisor *s, const bool *ready, const char *what,
 static int
 start_daemons(struct supervisor *s, struct err *e)
 {
-    if (start_daemon(s, "reaper", e) < 0)
+    if (start_daemon(s, "reaper", NULL, e) < 0)
         return -1;
     (void)subject_ask(s->ready_subject, "status");
     s->ask = loop_timer_start(s->loop, 0, 0, ask_ledger, s);
     if (wait_ready(s, &s->ledger_answers, "reaper", e) < 0 ||
         bus_subscribe(s->bus, SUBJECT_HEARTBEATS, on_heartbeat, s,
                       &s->heartbeats, e) < 0 ||
-        start_daemon(s, "router", e) < 0 ||
-        start_daemon(s, "worker-local", e) < 0 ||
+        start_daemon(s, "router", NULL, e) < 0 ||
+        start_daemon(s, "worker-local", NULL, e) < 0 ||
         wait_ready(s, &s->worker_beats, "worker-local", e) < 0 ||
-        (s->conf->folders && start_daemon(s, "gateway-folder", e) < 0))
+        (s->conf->secutools_key && start_delegation(s, e) < 0) ||
+        (s->conf->folders && start_daemon(s, "gateway-folder", NULL, e) < 0))
         return -1;
     bus_unsubscribe(s->heartbeats);
     s->heartbeats = NULL;

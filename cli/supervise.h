@@ -1,7 +1,7 @@
 /*
  * supervise - runs a whole fleet on one machine: broker, reaper, router, a
- * local worker and, where folders are watched, their gateway, until it is told
- * to stop.
+ * local worker, the worker of an AI platform if there is a key for it and,
+ * where folders are watched, their gateway, until it is told to stop.
  *
  * A process that ends is started again after a pause that doubles from 0.5 s
  * to 30 s and starts over once it has lived for a minute. A broker that does
@@ -24,8 +24,9 @@
 
 struct supervise_conf {
     bool fast;
-    int64_t slots;  /* of the worker; 0: its default */
-    int port;       /* of the broker; 0: the one of last time, or a free one */
+    int64_t slots; /* of the worker; 0: its default */
+    int port;      /* of the broker; 0: the one of last time, or a free one */
+    const char *secutools_key; /* of the AI platform; NULL: none is asked */
     bool clean_bus; /* other credentials are configured: keep them away */
     struct topology_conf topology;
     const char *http; /* the ledger's address as configured; "": a free one */

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 enum { SECRET_MAX = 4096 };
 
@@ -33,6 +35,21 @@ secret_read(const char *path, const char *first, const char *what,
     if (!out)
         err_set(e, ERR_INVALID, "%s file %s: no %s in it", what, path, what);
     return out;
+}
+
+char *
+secret_take(const char *name)
+{
+    char *value = getenv(name), *copy;
+
+    if (!value || !*value)
+        return NULL;
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    copy = mem_strdup(value);
+    /* Where the kernel shows the environment we were started with. */
+    explicit_bzero(value, strlen(value));
+    (void)unsetenv(name);
+    return copy;
 }
 
 /* Writes over what was secret, also where the compiler sees no reader. */

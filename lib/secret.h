@@ -1,8 +1,9 @@
 /*
- * secret - passwords and keys from files, compared without telling how much of
- * a guess was right. They are never logged, and written over when freed.
+ * secret - passwords and keys from files and the environment, compared without
+ * telling how much of a guess was right. They are never logged, and written
+ * over when freed.
  *
- * Thread: any.
+ * Thread: any; secret_take before threads that read the environment start.
  */
 #ifndef LIB_SECRET_H
 #define LIB_SECRET_H
@@ -19,6 +20,14 @@
  */
 char *secret_read(const char *path, const char *first, const char *what,
                   struct err *e);
+/*
+ * Takes a variable: removes it from our environment, for children and for
+ * whoever reads /proc/PID/environ, and makes the process one that is not
+ * dumped and whose memory other processes of the user cannot read. The caller
+ * owns the copy until secret_free. NULL, and nothing is changed, if it is not
+ * set or empty.
+ */
+char *secret_take(const char *name);
 void secret_free(char *secret); /* NULL is fine */
 
 /* Takes as long for every guess of one length. */

@@ -12,13 +12,13 @@
 #include "lib/conf.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/secret.h"
 #include "lib/str.h"
 #include "workers/secutools/secutools.h"
 #include "workers/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -38,8 +38,8 @@ static const struct conf_opt options[] = {
     WORKER_CONF(struct main_conf, worker),
     CONF_LIST(struct main_conf, worker.lanes, "worker.lanes",
               "auto,gpu,gemini,claude-api", "providers to take tasks for"),
-    CONF_STR(struct main_conf, S(contract.url), "secutools.url",
-             "https://127.0.0.1:8443", "address of the platform"),
+    CONF_STR(struct main_conf, S(contract.url), "secutools.url", "",
+             "address of the platform, https://..."),
     CONF_STR(struct main_conf, key_file, "secutools.key_file", "",
              "file with the platform's key, if SECUTOOLS_API_KEY has none"),
     CONF_STR(struct main_conf, S(contract.submit_path), "secutools.submit_path",
@@ -110,40 +110,45 @@ static const struct conf_opt options[] = {
 static const char about[] =
     "shunt-worker-secutools - has an AI job platform do tasks";
 
-/* From the environment, which children and core dumps are kept from, or a
- * file's first line. */
-static int
-read_key(const struct main_conf *conf, char out[KEY_SIZE], struct err *e)
+/* The first line of a file. */
+static char *
+read_key_file(const char *path, struct err *e)
 {
-    const char *env = getenv("SECUTOOLS_API_KEY");
-    ssize_t n;
-    int fd;
+    char text[KEY_SIZE], *key = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
 
-    out[0] = '\0';
-    if (env && *env) {
-        if (!str_copy(out, KEY_SIZE, env))
-            return err_set(e, ERR_DENIED, "SECUTOOLS_API_KEY is too long");
-        (void)unsetenv("SECUTOOLS_API_KEY");
-        return 0;
-    }
-    if (!*conf->key_file)
-        return err_set(e, ERR_DENIED,
-                       "delegation is off: SECUTOOLS_API_KEY is not set, nor "
-                       "secutools.key_file");
-    fd = open(conf->key_file, O_RDONLY | O_CLOEXEC);
-    n = fd < 0 ? -1 : read(fd, out, KEY_SIZE - 1);
-    if (n < 0)
-        err_set(e, ERR_DENIED, "secutools.key_file %s: %s", conf->key_file,
+    if (n < 0) {
+        err_set(e, ERR_DENIED, "secutools.key_file %s: %s", path,
                 strerror(errno));
+    } else {
+        text[n] = '\0';
+        text[strcspn(text, "\r\n")] = '\0';
+        if (*text)
+            key = mem_strdup(text);
+        else
+            err_set(e, ERR_DENIED, "secutools.key_file %s is empty", path);
+    }
     if (fd >= 0)
         (void)close(fd);
-    if (n < 0)
-        return -1;
-    out[n] = '\0';
-    out[strcspn(out, "\r\n")] = '\0';
-    return *out ? 0
-                : err_set(e, ERR_DENIED, "secutools.key_file %s is empty",
-                          conf->key_file);
+    explicit_bzero(text, sizeof text);
+    return key;
+}
+
+/* The caller owns it; NULL: delegation is off. */
+static char *
+take_key(const struct main_conf *conf, struct err *e)
+{
+    char *key = secret_take("SECUTOOLS_API_KEY");
+
+    if (key)
+        return key;
+    if (*conf->key_file)
+        return read_key_file(conf->key_file, e);
+    err_set(e, ERR_DENIED,
+            "delegation is off: SECUTOOLS_API_KEY is not set, nor "
+            "secutools.key_file");
+    return NULL;
 }
 
 /* What differs from workers whose tasks run on this machine: a job costs this
@@ -167,7 +172,7 @@ main(int argc, char **argv)
     struct worker_home *home = NULL;
     struct secutools *secutools = NULL;
     struct worker *worker = NULL;
-    char key[KEY_SIZE] = "";
+    char *key = NULL;
     struct err e = {0};
     int rc = 1;
 
@@ -176,7 +181,7 @@ main(int argc, char **argv)
     (void)prctl(PR_SET_DUMPABLE, 0); /* the key is in our memory */
     if (conf_load(&conf, options, about, argc, argv, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
-    } else if (set_defaults(&conf), read_key(&conf, key, &e) < 0) {
+    } else if (set_defaults(&conf), !(key = take_key(&conf, &e))) {
         log_error("worker.start", "error=\"%s\"", e.msg);
         rc = EXIT_CONFIG;
     } else if (worker_home_open(&home, conf.worker.name, conf.worker.state_dir,
@@ -194,7 +199,7 @@ main(int argc, char **argv)
         rc = loop_run(loop); /* until drained, or until the bus gives up */
     }
 
-    explicit_bzero(key, sizeof key);
+    secret_free(key);
     worker_close(worker);
     secutools_close(secutools);
     bus_close(bus);

@@ -1,0 +1,438 @@
+/*
+ * delegate: prompts for the AI platform, as seed 3's ccl-delegate. Answers are
+ * JSON, for dispatchers that are scripts.
+ */
+#include "cli/actions.h"
+#include "cli/build.h"
+#include "cli/commands.h"
+#include "cli/follow.h"
+#include "cli/out.h"
+#include "cli/routing.h"
+#include "lib/codec.h"
+#include "lib/money.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CONNECT_MS = 3000, ACTIVE_MAX = 1000 };
+
+static struct {
+    const char *provider, *complexity, *max_cost;
+    bool wait, allow, needs_claude;
+    int64_t timeout_ms;
+} flags = {.timeout_ms = -1};
+
+const struct arg_opt delegate_opts[] = {
+    {"provider", 0, "P", "auto, gpu, gemini or claude-api", ARG_TEXT,
+     &flags.provider, 0, 0, NULL, "auto gpu gemini claude-api"},
+    {"complexity", 0, "HINT", "low, medium or high", ARG_TEXT,
+     &flags.complexity, 0, 0, NULL, "low medium high"},
+    {"max-cost", 0, "USD", "what it may cost at most, like 0.50", ARG_TEXT,
+     &flags.max_cost, 0, 0, NULL, NULL},
+    {"wait", 0, NULL, "submit: wait for it and print its output", ARG_SWITCH,
+     &flags.wait, 0, 0, NULL, NULL},
+    {"timeout", 0, "TIME", "submit --wait, result: how long to wait", ARG_MS,
+     &flags.timeout_ms, 0, 0, NULL, NULL},
+    {"allow-delegation", 0, NULL, "decide: as if the task allowed it",
+     ARG_SWITCH, &flags.allow, 0, 0, NULL, NULL},
+    {"needs-claude-code", 0, NULL, "decide: as if the task needed it",
+     ARG_SWITCH, &flags.needs_claude, 0, 0, NULL, NULL},
+    ARG_END,
+};
+
+/* --- what would be done ----------------------------------------------------
+ */
+
+/* Puts the flags over what the task says itself. */
+static void
+put_flags(struct cli *c, struct task *t, bool allow)
+{
+    struct delegation *d = mem_pool_alloc(c->pool, sizeof *d);
+
+    *d = (struct delegation){
+        .preferred_ai = "", .complexity_hint = "", .max_cost_usd = ""};
+    if (t->delegation)
+        *d = *t->delegation;
+    if (flags.provider)
+        d->preferred_ai = flags.provider;
+    if (flags.complexity)
+        d->complexity_hint = flags.complexity;
+    if (flags.max_cost)
+        d->max_cost_usd = flags.max_cost;
+    d->allow_delegation = d->allow_delegation || allow;
+    d->needs_claude_code = d->needs_claude_code || flags.needs_claude;
+    t->delegation = d;
+}
+
+/* Completes the task and decides about it. */
+static int
+judge(struct cli *c, struct task *t, struct decision *d)
+{
+    struct facts facts = {0};
+    struct policy policy;
+    struct err e = {0};
+    int rc;
+
+    task_complete(t, c->pool, str_wall_ms());
+    if (task_check(t, &e) < 0)
+        return cli_fail(RC_USAGE, "task", t->name, e.msg, NULL);
+    rc = routing_policy(c, NULL, &policy);
+    if (rc)
+        return rc;
+    codec_init(CODEC_DECISION, d);
+    decide(t, &facts, &policy, c->pool, d);
+    return RC_OK;
+}
+
+static bool
+is_delegated(const struct decision *d)
+{
+    return !d->rejected && strcmp(d->backend, "secutools") == 0;
+}
+
+/* Seed 3's Decision. */
+static json_t *
+decision_json(const struct decision *d)
+{
+    bool delegated = is_delegated(d);
+    const char *provider =
+        delegated || strcmp(d->lane, "claude-code") == 0 ? d->lane : d->backend;
+
+    return json_pack("{s:s, s:s, s:s, s:b}", "provider",
+                     d->rejected ? "none" : provider, "reason", d->reason,
+                     "rule", d->rule, "delegated", delegated);
+}
+
+static int
+run_decide(struct cli *c, const struct args *a)
+{
+    static const char *stand_in[] = {"x"};
+    struct args empty = *a;
+    struct decision d;
+    struct build b;
+    json_t *list = json_array();
+    size_t i;
+    int rc;
+
+    if (a->n_words == 1 && !a->dashes) { /* by the flags alone */
+        empty.dashes = true;
+        empty.command = (char **)(uintptr_t)stand_in;
+        empty.n_command = 1;
+    }
+    rc = build_prompts(c, &empty, 1, &b);
+    for (i = 0; i < b.n && !rc; i++) {
+        put_flags(c, &b.tasks[i], flags.allow);
+        rc = judge(c, &b.tasks[i], &d);
+        if (!rc)
+            (void)json_array_append_new(
+                list, out_with_schema("delegate", decision_json(&d)));
+    }
+    if (!rc && b.n == 1)
+        out_json(json_incref(json_array_get(list, 0)));
+    else if (!rc)
+        out_json(json_incref(list));
+    json_decref(list);
+    return rc;
+}
+
+/* --- get, result -----------------------------------------------------------
+ */
+
+static void
+copy(json_t *to, const char *as, const json_t *from, const char *key)
+{
+    json_t *v = json_object_get(from, key);
+
+    if (v)
+        (void)json_object_set(to, as, v);
+}
+
+/* What a dispatcher wants to know of a shown task. */
+static json_t *
+state_json(const json_t *task)
+{
+    static const char *const keys[] = {
+        "id",         "name",   "state",        "lane",
+        "provider",   "model",  "cost_usd",     "cost_estimated",
+        "queue_ms",   "run_ms", "input_tokens", "output_tokens",
+        "attempts",   "reason", "submitted_at", "started_at",
+        "finished_at"};
+    const json_t *waits = json_object_get(task, "waits");
+    json_t *o = json_object();
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        copy(o, keys[i], task, keys[i]);
+    copy(o, "job_id", task, "remote_id");
+    if (waits)
+        copy(o, "waits", waits, "text");
+    (void)json_object_set_new(
+        o, "delegated",
+        json_boolean(strcmp(cli_text(task, "backend", ""), "secutools") == 0));
+    return out_with_schema("delegate", o);
+}
+
+/* Shows the task a selector names; the caller owns *task. */
+static int
+show(struct cli *c, const char *selector, json_t **task)
+{
+    struct err e = {0};
+    int rc = cli_need_broker(c, CONNECT_MS);
+
+    if (rc)
+        return rc;
+    cli_drain_spool(c);
+    if (cli_show(c, selector, task, &e) == 0)
+        return RC_OK;
+    return cli_fail_err("delegate", selector, &e,
+                        e.code == ERR_UNAVAILABLE ? "shunt status"
+                                                  : "shunt ls");
+}
+
+static int
+run_get(struct cli *c, const struct args *a)
+{
+    json_t *task = NULL;
+    int rc;
+
+    if (a->n_words != 2 || a->dashes)
+        return cli_usage(c, "get: one task is wanted");
+    rc = show(c, a->words[1], &task);
+    if (!rc)
+        out_json(state_json(task));
+    json_decref(task);
+    return rc;
+}
+
+static enum state
+state_of(const json_t *task)
+{
+    return state_from_name(cli_text(task, "state", ""));
+}
+
+/* Waits and shows again what has ended. */
+static int
+wait_for(struct cli *c, json_t **task)
+{
+    json_t *ids = json_pack("[{s:s, s:s}]", "id", cli_text(*task, "id", ""),
+                            "state", cli_text(*task, "state", ""));
+    char id[TASK_ID_SIZE];
+    int rc;
+
+    (void)str_copy(id, sizeof id, cli_text(*task, "id", ""));
+    (void)actions_wait(c, ids, flags.timeout_ms);
+    json_decref(ids);
+    json_decref(*task);
+    *task = NULL;
+    rc = show(c, id, task);
+    return rc;
+}
+
+/* Prints the output of a task that has ended. */
+static int
+print_result(struct cli *c, const json_t *task)
+{
+    const char *id = cli_text(task, "id", ""), *reason;
+    struct follow *f = NULL;
+    struct err e = {0};
+    int rc = RC_OK;
+
+    if (!state_is_terminal(state_of(task))) {
+        reason = cli_text(json_object_get(task, "waits"), "text", "");
+        cli_say(c, "%s is not over: %s%s%s", id, cli_text(task, "state", "?"),
+                *reason ? "; it " : "", reason);
+        return RC_PENDING;
+    }
+    if (follow_open(&f, c, id, &e) < 0 || follow_print(f, task, 0, &e) < 0)
+        rc = cli_fail_err("result", id, &e, "shunt status");
+    follow_close(f);
+    if (rc || state_of(task) == STATE_SUCCEEDED)
+        return rc;
+    return cli_fail(RC_UNSUCCESSFUL, cli_text(task, "state", "?"), id,
+                    cli_text(task, "reason", "it did not succeed"),
+                    "shunt explain");
+}
+
+static int
+result_of(struct cli *c, const char *selector, bool wait)
+{
+    json_t *task = NULL;
+    int rc = show(c, selector, &task);
+
+    if (!rc && wait && !state_is_terminal(state_of(task)))
+        rc = wait_for(c, &task);
+    if (!rc)
+        rc = print_result(c, task);
+    json_decref(task);
+    return rc;
+}
+
+/* --- submit ----------------------------------------------------------------
+ */
+
+/* Refuses what its own words keep here, before anything is sent. */
+static int
+may_delegate(struct cli *c, struct build *b)
+{
+    struct decision d;
+    int rc;
+
+    for (size_t i = 0; i < b->n; i++) {
+        put_flags(c, &b->tasks[i], true);
+        rc = judge(c, &b->tasks[i], &d);
+        if (rc)
+            return rc;
+        if (!is_delegated(&d))
+            return cli_fail(RC_REFUSED, "not delegated", b->tasks[i].name,
+                            d.reason, "shunt submit");
+    }
+    return RC_OK;
+}
+
+static int
+run_submit(struct cli *c, const struct args *a)
+{
+    struct submission sent;
+    struct build b;
+    int rc;
+
+    if (a->dashes == (a->n_words > 1))
+        return cli_usage(c, "submit: a prompt is wanted after --, or a file");
+    rc = build_prompts(c, a, 1, &b);
+    if (!rc)
+        rc = may_delegate(c, &b);
+    if (!rc)
+        rc = build_submit(c, &b, &sent);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < b.n; i++) {
+        if (c->json && !flags.wait)
+            out_json(out_with_schema(
+                "delegate",
+                json_pack("{s:s, s:s, s:s, s:b}", "id", b.tasks[i].id, "name",
+                          b.tasks[i].name, "state", "submitted", "spooled",
+                          sent.spooled)));
+        else if (!flags.wait)
+            (void)printf("%s\n", b.tasks[i].id);
+    }
+    (void)fflush(stdout);
+    build_say_sent(c, &b, &sent);
+    for (size_t i = 0; i < b.n && flags.wait; i++) {
+        int one = result_of(c, b.tasks[i].id, true);
+
+        rc = rc ? rc : one;
+    }
+    return rc;
+}
+
+/* --- status ----------------------------------------------------------------
+ */
+
+/* Tasks of the platform's lanes that are not over. */
+static int
+list_active(struct cli *c, json_t **out, struct err *e)
+{
+    static const char *const keys[] = {
+        "id", "name", "state", "lane", "started_at", "attempts", "worker"};
+    json_t *rows = NULL, *row, *one;
+    json_t *request =
+        json_pack("{s:[s, s, s]}", "states", "routed", "running", "retry_wait");
+    size_t i;
+
+    *out = json_array();
+    if (actions_list(c, request, 0, &rows, e) < 0)
+        return -1;
+    json_array_foreach(rows, i, row)
+    {
+        if (strcmp(cli_text(row, "backend", ""), "secutools") != 0 ||
+            json_array_size(*out) == ACTIVE_MAX)
+            continue;
+        one = json_object();
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+            copy(one, keys[k], row, keys[k]);
+        (void)json_array_append_new(*out, one);
+    }
+    json_decref(rows);
+    return 0;
+}
+
+/* The counters of all lanes of the platform, added up. */
+static json_t *
+sum_counters(const json_t *status)
+{
+    json_t *sum = json_object(), *lane, *v;
+    const char *name, *key;
+
+    json_object_foreach(json_object_get(status, "lanes"), name, lane)
+    {
+        if (strncmp(name, "secutools.", 10) != 0)
+            continue;
+        json_object_foreach(lane, key, v)
+        {
+            (void)json_object_set_new(
+                sum, key,
+                json_integer(cli_int(sum, key, 0) + json_integer_value(v)));
+        }
+    }
+    (void)json_object_del(sum, "workers");
+    return sum;
+}
+
+static int
+run_status(struct cli *c, const struct args *a)
+{
+    json_t *status = NULL, *costs = NULL, *active = NULL;
+    struct err e = {0};
+    int rc;
+
+    if (a->n_words != 1 || a->dashes)
+        return cli_usage(c, "status: nothing more is wanted");
+    rc = cli_need_broker(c, CONNECT_MS);
+    if (rc)
+        return rc;
+    if (cli_ask(c, "status", json_object(), &status, &e) < 0 ||
+        cli_ask(c, "costs", json_object(), &costs, &e) < 0 ||
+        list_active(c, &active, &e) < 0)
+        rc = cli_fail_err("delegate", "status", &e, "shunt status");
+    else
+        out_json(out_with_schema(
+            "delegate", json_pack("{s:O, s:o, s:O, s:O}", "active", active,
+                                  "counters", sum_counters(status), "day",
+                                  json_object_get(costs, "day"), "costs",
+                                  json_object_get(costs, "costs"))));
+    json_decref(status);
+    json_decref(costs);
+    json_decref(active);
+    return rc;
+}
+
+int
+cmd_delegate(struct cli *c, const struct args *a)
+{
+    static const struct {
+        const char *word;
+        int (*run)(struct cli *c, const struct args *a);
+    } verbs[] = {{"submit", run_submit},
+                 {"get", run_get},
+                 {"result", NULL},
+                 {"decide", run_decide},
+                 {"status", run_status}};
+    const char *names[] = {"submit", "get", "result", "decide", "status", NULL};
+    const char *word = a->n_words ? a->words[0] : "", *near;
+    int64_t nano;
+
+    if (flags.max_cost && !money_read(flags.max_cost, &nano))
+        return cli_usage(c, "--max-cost %s: not an amount like 0.50",
+                         flags.max_cost);
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (strcmp(word, verbs[i].word) != 0)
+            continue;
+        if (verbs[i].run)
+            return verbs[i].run(c, a);
+        if (a->n_words != 2 || a->dashes)
+            return cli_usage(c, "result: one task is wanted");
+        return result_of(c, a->words[1], flags.timeout_ms >= 0);
+    }
+    near = args_nearest(word, names);
+    return cli_usage(c, "submit, get, result, decide or status is wanted%s%s",
+                     near ? "; did you mean " : "", near ? near : "");
+}
