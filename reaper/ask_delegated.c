@@ -133,6 +133,7 @@ ask_delegated(struct ask *a)
     ask_set(o, "counters",
             ask_delegation(json_object_get(status, "lanes"), providers));
     ask_set(o, "providers", providers);
+    ask_set(o, "costs_today", ask_costs(a, NULL));
     json_decref(status);
     l.list = json_array();
     l.room = ask_room(a) > ask_size(o) ? ask_room(a) - ask_size(o) : 0;

@@ -72,6 +72,7 @@ json_t *ask_status(struct ask *a);
 json_t *ask_workers(struct ask *a);
 json_t *ask_delegated(struct ask *a);
 json_t *ask_watchdog(struct ask *a);
+/* request NULL: of today. */
 json_t *ask_costs(struct ask *a, const json_t *request);
 json_t *ask_decisions(struct ask *a, const json_t *request);
 

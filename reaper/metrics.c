@@ -209,11 +209,32 @@ add_workers(struct str *out, const json_t *workers)
                       "Time since a worker was last heard.", "age_ms", true);
 }
 
+/* --- costs ---------------------------------------------------------------- */
+
+static void
+add_costs(struct str *out, const json_t *costs)
+{
+    const json_t *row;
+    size_t i;
+
+    family(out, "shunt_cost_today_usd", "gauge",
+           "What attempts cost that ended today, UTC.");
+    json_array_foreach(json_object_get(costs, "costs"), i, row)
+    {
+        const char *provider = text(row, "provider"), *team = text(row, "team");
+
+        str_addz(out, "shunt_cost_today_usd");
+        label(out, true, "provider", provider, strlen(provider));
+        label(out, false, "team", team, strlen(team));
+        str_addf(out, "} %s\n", text(row, "cost_usd"));
+    }
+}
+
 /* --- the rest ------------------------------------------------------------- */
 
 void
-metrics_text(const json_t *status, const struct metrics_facts *f,
-             struct str *out)
+metrics_text(const json_t *status, const json_t *costs,
+             const struct metrics_facts *f, struct str *out)
 {
     json_t *lag = json_object_get(status, "lag"), *v;
     const char *consumer;
@@ -231,6 +252,7 @@ metrics_text(const json_t *status, const struct metrics_facts *f,
            number(status, "stale"));
     add_lanes(out, json_object_get(status, "lanes"));
     add_workers(out, json_object_get(status, "workers"));
+    add_costs(out, costs);
     family(out, "shunt_ledger_lag_messages", "gauge",
            "Messages the ledger has not folded yet.");
     json_object_foreach(lag, consumer, v)

@@ -1,5 +1,6 @@
 /*
- * metrics - the answer `status` in the text format of Prometheus, 0.0.4.
+ * metrics - the answers `status` and `costs` in the text format of Prometheus,
+ * 0.0.4.
  *
  * Pure: no clock, no I/O, no globals. Thread: any.
  */
@@ -19,9 +20,9 @@ struct metrics_facts {
     const char *version;
 };
 
-/* Appends to out. status: as reaper/ask answers it. What it lacks is 0, or a
- * family without samples. */
-void metrics_text(const json_t *status, const struct metrics_facts *f,
-                  struct str *out);
+/* Appends to out. status, costs (of today): as reaper/ask answers them. What
+ * they lack is 0, or a family without samples. */
+void metrics_text(const json_t *status, const json_t *costs,
+                  const struct metrics_facts *f, struct str *out);
 
 #endif

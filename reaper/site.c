@@ -253,19 +253,20 @@ on_metrics(struct site *s, const struct site_request *r, struct site_page *out)
     struct site_health h = health_of(s);
     struct metrics_facts facts = {
         .ready = is_ready(&h), .bus_up = h.bus_up, .version = SHUNT_VERSION};
-    json_t *request = json_object();
-    json_t *status = ask_answer(s->ask, "status", request);
+    json_t *nothing = json_object();
+    json_t *status = ask_answer(s->ask, "status", nothing);
+    json_t *costs = ask_answer(s->ask, "costs", nothing);
 
     (void)r;
     out->status = status_of(status);
     out->type = METRICS_TYPE;
     if (out->status == HTTP_OK)
-        metrics_text(status, &facts, &out->body);
-    json_decref(request);
-    if (out->status == HTTP_OK)
-        json_decref(status);
+        metrics_text(status, costs, &facts, &out->body);
     else
-        json_page(out, out->status, status);
+        json_page(out, out->status, json_incref(status));
+    json_decref(costs);
+    json_decref(status);
+    json_decref(nothing);
 }
 
 /* --- routes --------------------------------------------------------------- */

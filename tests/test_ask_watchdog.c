@@ -222,6 +222,37 @@ delegated_jobs_are_listed_and_summed_up_by_provider(void **state)
 }
 
 static void
+what_delegation_cost_today_is_told(void **state)
+{
+    struct ledger *l = *state;
+    struct attempt a = {0};
+    struct event ev = {.kind = EVENT_RESULT, .at_ms = 1};
+    struct task_state row;
+    struct result r;
+    struct err e = {0};
+    json_t *o;
+
+    codec_init(CODEC_RESULT, &r);
+    r.task = "a";
+    r.attempt = 1;
+    r.backend = "secutools";
+    r.provider = "gemini";
+    r.cost_usd = "0.25";
+    r.finished_at_ms = str_wall_ms();
+    ev.result = &r;
+    fold_init(&row, "a");
+    assert_true(fold(&row, &a, &ev));
+    if (store_begin(l->store, &e) < 0 ||
+        store_put_attempt(l->store, 1, &a, &e) < 0 ||
+        store_commit(l->store, &e) < 0)
+        fail_msg("%s", e.msg);
+    o = answer(l, "delegated");
+    assert_string_equal(text(json_object_get(o, "costs_today"), "total_usd"),
+                        "0.250000");
+    json_decref(o);
+}
+
+static void
 more_jobs_than_an_answer_holds_are_cut_and_counted(void **state)
 {
     struct ledger *l = *state;
@@ -248,6 +279,7 @@ main(void)
         TEST(a_delegated_task_is_never_stale),
         TEST(a_lane_with_work_and_no_worker_is_named),
         TEST(delegated_jobs_are_listed_and_summed_up_by_provider),
+        TEST(what_delegation_cost_today_is_told),
         TEST(more_jobs_than_an_answer_holds_are_cut_and_counted),
     };
 

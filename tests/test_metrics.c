@@ -17,7 +17,7 @@ render(const char *status)
     struct str out = {0};
 
     assert_non_null(o);
-    metrics_text(o, &facts, &out);
+    metrics_text(o, json_object_get(o, "of today"), &facts, &out);
     json_decref(o);
     return out;
 }
@@ -40,6 +40,8 @@ states_lanes_workers_lag_and_alarms_are_told(void **state)
         " \"running\": 1, \"workers\": 1}},"
         " \"workers\": [{\"worker\": \"w\", \"backend\": \"local\", "
         "\"slots\": 4, \"running\": 1, \"age_ms\": 1050}],"
+        " \"of today\": {\"costs\": [{\"provider\": \"gpu\", "
+        "\"team\": \"a\", \"cost_usd\": \"0.012300\"}]},"
         " \"lag\": {\"RESULTS.reaper\": 3}, \"stale\": 2,"
         " \"alarms\": [{\"name\": \"disk_low\", \"text\": \"x\"}]}");
 
@@ -58,6 +60,7 @@ states_lanes_workers_lag_and_alarms_are_told(void **state)
     has(&out, "shunt_worker_heartbeat_age_seconds{backend=\"local\","
               "worker=\"w\"} 1.050");
     has(&out, "shunt_ledger_lag_messages{consumer=\"RESULTS.reaper\"} 3");
+    has(&out, "shunt_cost_today_usd{provider=\"gpu\",team=\"a\"} 0.012300");
     has(&out, "shunt_alarm{name=\"disk_low\"} 1");
     has(&out, "shunt_stale_tasks 2");
     has(&out, "shunt_ready 1");
