@@ -92,7 +92,10 @@ result_of(const json_t *task)
     copy(o, "task", task, "id");
     for (size_t i = 0; i < sizeof first / sizeof *first; i++)
         copy(o, first[i], task, first[i]);
+    copy(o, "job_id", task, "id");
+    copy(o, "job_id", attempt, "remote_id"); /* the platform's, if it has one */
     copy(o, "provider", attempt, "provider");
+    copy(o, "model", attempt, "model");
     copy(o, "cost_usd", attempt, "cost_usd");
     add_span(o, "queue_ms", time_of(task, "submitted_at"), started);
     add_span(o, "duration_ms", started, time_of(task, "finished_at"));
@@ -238,7 +241,8 @@ add_task(const json_t *o, struct str *out)
 {
     static const struct {
         const char *label, *key;
-    } lines[] = {{"provider", "provider"},  {"job_id", "task"},
+    } lines[] = {{"provider", "provider"},  {"model", "model"},
+                 {"job_id", "job_id"},      {"task", "task"},
                  {"cost_usd", "cost_usd"},  {"queue_ms", "queue_ms"},
                  {"run_ms", "duration_ms"}, {"finished_at", "finished_at"},
                  {"state", "state"},        {"exit_code", "exit_code"},
