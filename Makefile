@@ -30,7 +30,7 @@ ifeq ($(strip $(B)),)
 $(error B is empty: that would build into the root of the file system)
 endif
 
-PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libcurl
+PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libmicrohttpd libcurl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -47,6 +47,7 @@ NATS_LIBS := $(shell pkg-config --libs libnats)
 LIB_LIBS := $(shell pkg-config --libs libnats libprotobuf-c libuv jansson yaml-0.1)
 CURL_LIBS := $(shell pkg-config --libs libcurl)
 SQLITE_LIBS := $(shell pkg-config --libs sqlite3)
+HTTPD_LIBS := $(shell pkg-config --libs libmicrohttpd)
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
@@ -55,7 +56,7 @@ LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
 	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
 	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
 	codec_json codec_pb codec_tables task state dod dod_parse proc procfs \
-	http pauses money secret
+	secret http pauses money
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
@@ -87,7 +88,7 @@ $(B)/bin/shunt-worker-secutools: $(SECUTOOLS_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-secutools: EXTRA_LIBS := $(CURL_LIBS)
 $(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-gateway-folder: $(FOLDER_OBJS) $(B)/libshunt.a
-$(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS)
+$(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS) $(HTTPD_LIBS)
 
 $(BINS):
 	@mkdir -p $(@D)
@@ -136,8 +137,8 @@ $(B)/libparts.a: $(sort $(PARTS))
 	$(AR) rcs $@ $^
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libparts.a $(B)/libshunt.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(CURL_LIBS) $(SQLITE_LIBS) $(CMOCKA_LIBS) \
-		-lpthread
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(CURL_LIBS) $(SQLITE_LIBS) $(HTTPD_LIBS) \
+		$(CMOCKA_LIBS) -lpthread
 
 .SECONDARY: $(TESTS:%=%.o)
 

@@ -43,8 +43,9 @@ noop_poll(struct run *r, struct outcome *out)
 }
 
 static void
-noop_cancel(struct run *r, bool hard)
+noop_cancel(struct run *r, bool hard, bool leave)
 {
+    (void)leave;
     (void)r;
     (void)hard;
 }

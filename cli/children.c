@@ -193,6 +193,25 @@ children_environment(struct children *c, const char *url, bool confirm,
     }
 }
 
+void
+children_set(struct children *c, const char *key, const char *value)
+{
+    size_t len = strlen(key), n = 0;
+    struct str s = {0};
+
+    while (c->env[n] &&
+           (strncmp(c->env[n], key, len) != 0 || c->env[n][len] != '='))
+        n++;
+    if (!c->env[n]) {
+        add_env(c, &n, key, value);
+        return;
+    }
+    str_addf(&s, "%s=%s", key, value);
+    mem_free(c->env[n]);
+    c->env[n] = mem_strdup(str_text(&s));
+    str_free(&s);
+}
+
 /* Whether one of extra is about the variable of entry. */
 static bool
 is_named(const char *const *extra, const char *entry)

@@ -30,6 +30,9 @@ void children_free(struct children *c); /* all have ended; NULL is fine */
 void children_environment(struct children *c, const char *url, bool confirm,
                           int64_t slots, const char *project);
 
+/* Sets one more variable in it, or another value. */
+void children_set(struct children *c, const char *key, const char *value);
+
 /* That environment, for processes that are none of these. */
 const char *const *children_env(const struct children *c);
 

@@ -194,6 +194,22 @@ already_running(struct cli *c, pid_t pid)
                     "shunt status");
 }
 
+/* Where the ledger's configuration says that it answers HTTP. */
+static int
+find_http(const char **out, struct err *e)
+{
+    static struct ledger_conf {
+        char *http;
+    } conf;
+    static const struct conf_opt opts[] = {
+        CONF_STR(struct ledger_conf, http, "reaper.http", "", ""), CONF_END};
+
+    if (conf_load(&conf, opts, "", 0, NULL, e) < 0)
+        return -1;
+    *out = conf.http;
+    return 0;
+}
+
 static int
 run_here(struct cli *c, int *news, struct err *e)
 {
@@ -206,7 +222,7 @@ run_here(struct cli *c, int *news, struct err *e)
                                   .ready = on_ready,
                                   .ctx = news};
 
-    if (provision_conf(&conf.topology, e) < 0)
+    if (provision_conf(&conf.topology, e) < 0 || find_http(&conf.http, e) < 0)
         return -1;
     return supervise(&c->home, &conf, e);
 }

@@ -74,6 +74,10 @@ with_supervisor(json_t *written, int64_t now_ms)
     (void)json_object_set_new(all, "processes",
                               p ? json_incref(p) : json_array());
     (void)json_object_set_new(all, "broker", broker);
+    if (cli_text(written, "http", "")[0])
+        (void)json_object_set_new(
+            all, "http",
+            json_pack("{s:s}", "url", cli_text(written, "http", "")));
     json_decref(written);
     return all;
 }
@@ -237,6 +241,9 @@ print_status(const json_t *all)
                                   up, sizeof up),
                      (long long)cli_int(sup, "pid", 0));
     (void)printf("broker      %s\n", cli_text(broker, "url", "?"));
+    if (json_object_get(all, "http"))
+        (void)printf("http        %s\n",
+                     cli_text(json_object_get(all, "http"), "url", "?"));
     if (cli_text(broker, "durability", "")[0])
         (void)printf("durability  %s\n", cli_text(broker, "durability", ""));
     if (cli_int(spool, "files", 0))

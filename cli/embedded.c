@@ -163,35 +163,61 @@ wait_port(int port, int64_t ms, struct loop *l)
     return true;
 }
 
+/* The port at the end of a file's line, an address; 0: there is none. */
+static int
+port_of_last_time(const struct home *h, const char *file)
+{
+    const char *colon;
+    char line[128];
+    uint64_t port = 0;
+
+    if (!home_line(h, file, line, sizeof line))
+        return 0;
+    colon = strrchr(line, ':');
+    if (colon)
+        (void)str_to_u64(colon + 1, 1, 65535, &port);
+    return (int)port;
+}
+
+/* The one of last time if it can be had, else a free one; 0: none is. */
+static int
+any_port(const struct home *h, const char *file, struct loop *l, struct err *e)
+{
+    int port = port_of_last_time(h, file);
+
+    if (port && wait_port(port, DYING_MS, l))
+        return port;
+    port = try_port(0);
+    if (port > 0)
+        return port;
+    err_set(e, ERR_UNAVAILABLE, "no free port on 127.0.0.1: %s",
+            strerror(errno));
+    return 0;
+}
+
 static int
 choose_port(struct embedded *b, const struct home *h, int wanted,
             struct loop *l, struct err *e)
 {
-    char line[128];
-    const char *colon;
-    uint64_t last = 0;
+    if (wanted && !wait_port(wanted, DYING_PINNED_MS, l))
+        return err_set(e, ERR_UNAVAILABLE,
+                       "port %d is in use by another program", wanted);
+    b->port = wanted ? wanted : any_port(h, "endpoint", l, e);
+    return b->port ? 0 : -1;
+}
 
-    if (wanted) {
-        b->port = wanted;
-        return wait_port(wanted, DYING_PINNED_MS, l)
-                   ? 0
-                   : err_set(e, ERR_UNAVAILABLE,
-                             "port %d is in use by another program", wanted);
-    }
-    if (home_line(h, "endpoint", line, sizeof line)) {
-        colon = strrchr(line, ':');
-        if (colon)
-            (void)str_to_u64(colon + 1, 1, 65535, &last);
-    }
-    if (last && wait_port((int)last, DYING_MS, l)) {
-        b->port = (int)last;
-        return 0;
-    }
-    b->port = try_port(0);
-    return b->port > 0
-               ? 0
-               : err_set(e, ERR_UNAVAILABLE, "no free port on 127.0.0.1: %s",
-                         strerror(errno));
+int
+embedded_http(const struct home *h, char *address, size_t size, struct loop *l,
+              struct err *e)
+{
+    int port = any_port(h, "http", l, e);
+    char line[64];
+
+    if (!port)
+        return -1;
+    (void)snprintf(address, size, "127.0.0.1:%d", port);
+    (void)snprintf(line, sizeof line, "http://%s\n", address);
+    return home_write(h, "http", line, 0600, e);
 }
 
 /* --- durability ---------------------------------------------------------- */

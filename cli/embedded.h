@@ -42,6 +42,13 @@ int embedded_prepare(struct embedded *b, const struct home *h, int port,
                      bool fast, struct loop *l, struct err *e);
 
 /*
+ * An address on loopback for the ledger's HTTP side, written to the home's
+ * file http: the one of last time if it can be had, else a free one.
+ */
+int embedded_http(const struct home *h, char *address, size_t size,
+                  struct loop *l, struct err *e);
+
+/*
  * With confirm: has the streams that others than the fleet's daemons write to
  * written through to the disk (chattr +S), so that the broker's own
  * acknowledgement is enough for them. Call whenever the streams may have been

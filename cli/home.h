@@ -4,6 +4,7 @@
  *   lock              held by the supervisor, its pid inside
  *   status.json       what the supervisor says of its processes
  *   endpoint          address of the broker, kept from start to start
+ *   http              address of the ledger's pages, kept likewise
  *   token             the broker's password, for this user only
  *   nats-server.conf  written at each start
  *   nats/             the broker's store

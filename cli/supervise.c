@@ -40,6 +40,7 @@ struct supervisor {
     struct children *children;
     struct bus *bus;
     struct embedded broker;
+    char http[128]; /* address of the ledger's pages; "": there are none */
     struct keeper *keeper; /* NULL: nothing is to be confirmed */
     struct loop_timer *probe, *drain_timer, *rotate, *ask;
     struct proc *provision; /* NULL: not running */
@@ -76,6 +77,9 @@ write_status(void *ctx)
         : s->ready  ? "up"
                     : "starting",
         "processes", children_to_json(s->children));
+    if (v && s->http[0])
+        (void)json_object_set_new(v, "http",
+                                  json_sprintf("http://%s", s->http));
     text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
     if (text && home_write(s->home, "status.json", text, 0600, &e) < 0)
         log_warn("status.write", "error=\"%s\"", LOG_TEXT(e.msg));
@@ -460,6 +464,23 @@ start_daemons(struct supervisor *s, struct err *e)
     return 0;
 }
 
+/* The ledger answers HTTP on loopback, unless another address is configured,
+ * or none. */
+static int
+choose_http(struct supervisor *s, struct err *e)
+{
+    if (strcmp(s->conf->http, "off") == 0)
+        return 0;
+    if (*s->conf->http) {
+        (void)str_copy(s->http, sizeof s->http, s->conf->http);
+        return 0;
+    }
+    if (embedded_http(s->home, s->http, sizeof s->http, s->loop, e) < 0)
+        return -1;
+    children_set(s->children, "SHUNT_REAPER_HTTP", s->http);
+    return 0;
+}
+
 static int
 start(struct supervisor *s, struct err *e)
 {
@@ -473,6 +494,8 @@ start(struct supervisor *s, struct err *e)
     s->children = children_new(s->home, s->loop, s->procs, write_status, s);
     children_environment(s->children, s->broker.url, s->broker.confirm,
                          s->conf->slots, s->conf->project);
+    if (choose_http(s, e) < 0)
+        return -1;
     if (start_broker(s, e) < 0 || wait_jetstream(s, e) < 0)
         return err_wrap(e, "start the broker");
     log_info("broker.up", "url=%s version=%d.%d.%d durable=%s", s->broker.url,

@@ -29,6 +29,7 @@ struct supervise_conf {
     const char *secutools_key; /* of the AI platform; NULL: none is asked */
     bool clean_bus; /* other credentials are configured: keep them away */
     struct topology_conf topology;
+    const char *http; /* the ledger's address as configured; "": a free one */
     /* The project whose jobs/queue and .cloud-queue are watched, "": none; and
      * whether a gateway for folders is wanted at all. */
     const char *project;

@@ -5,50 +5,13 @@
 #include "lib/bus_private.h"
 
 #include "lib/mem.h"
+#include "lib/secret.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { SECRET_MAX = 4096, SERVERS_MAX = 16 };
-
-/* Writes over what was secret, also where the compiler sees no reader. */
-static void
-free_secret(char *text)
-{
-    if (text)
-        explicit_bzero(text, strlen(text));
-    mem_free(text);
-}
-
-/* The first line of the file that starts with one of the letters in first
- * (NULL: any), without blanks around it. */
-static char *
-read_secret(const char *path, const char *first, const char *what,
-            struct err *e)
-{
-    char line[SECRET_MAX], *out = NULL, *start;
-    FILE *f = fopen(path, "re");
-
-    if (!f) {
-        err_set(e, ERR_INVALID, "open %s file %s: %s", what, path,
-                strerror(errno));
-        return NULL;
-    }
-    /* stdio's own copy would outlive us. */
-    (void)setvbuf(f, NULL, _IONBF, 0);
-    while (!out && fgets(line, sizeof line, f)) {
-        start = line + strspn(line, " \t");
-        start[strcspn(start, " \t\r\n")] = '\0';
-        if (*start && (!first || strchr(first, *start)))
-            out = mem_strdup(start);
-    }
-    (void)fclose(f);
-    explicit_bzero(line, sizeof line);
-    if (!out)
-        err_set(e, ERR_INVALID, "%s file %s: no %s in it", what, path, what);
-    return out;
-}
+enum { SERVERS_MAX = 16 };
 
 static natsStatus
 sign(char **custom, unsigned char **signature, int *len, const char *nonce,
@@ -62,10 +25,10 @@ static int
 set_nkey(natsOptions *opts, struct wire_remote *out, const char *path,
          struct err *e)
 {
-    out->seed = read_secret(path, "S", "NKey seed", e);
+    out->seed = secret_read(path, "S", "NKey seed", e);
     if (!out->seed)
         return -1;
-    out->public_key = read_secret(path, "U", "NKey public key", e);
+    out->public_key = secret_read(path, "U", "NKey public key", e);
     if (!out->public_key)
         return err_wrap(e, "put the output of `nk -gen user -pubout` there");
     if (natsOptions_SetNKey(opts, out->public_key, sign, out->seed) != NATS_OK)
@@ -86,12 +49,12 @@ set_credentials(natsOptions *opts, struct wire_remote *out,
     natsStatus s;
 
     if (given(conf->token_file)) {
-        char *token = read_secret(conf->token_file, NULL, "token", e);
+        char *token = secret_read(conf->token_file, NULL, "token", e);
 
         if (!token)
             return -1;
         s = natsOptions_SetToken(opts, token);
-        free_secret(token);
+        secret_free(token);
         if (s != NATS_OK)
             return err_set(e, ERR_INVALID, "token file %s: not understood",
                            conf->token_file);
@@ -189,6 +152,6 @@ void
 wire_remote_free(struct wire_remote *r)
 {
     mem_free(r->url);
-    free_secret(r->seed);
-    free_secret(r->public_key);
+    secret_free(r->seed);
+    secret_free(r->public_key);
 }

@@ -182,8 +182,7 @@ add_text(struct str *s, const void *data, size_t len, bool printable)
         p += n;
         len -= n;
     }
-    if (!s->data)
-        str_add(s, "", 0);
+    str_add(s, "", 0); /* terminates: there may have been nothing to add */
 }
 
 void

@@ -20,8 +20,14 @@ ask_set(json_t *o, const char *key, json_t *value)
     (void)json_object_set_new(o, key, value);
 }
 
-static json_t *
-failure(const char *code, const char *message)
+json_int_t
+ask_count(const json_t *counters, const char *name)
+{
+    return json_integer_value(json_object_get(counters, name));
+}
+
+json_t *
+ask_error(const char *code, const char *message)
 {
     json_t *e = json_object(), *o = json_object();
 
@@ -35,10 +41,10 @@ json_t *
 ask_failure(const struct err *e)
 {
     if (e->code == ERR_CONFLICT)
-        return failure("ambiguous", e->msg);
+        return ask_error("ambiguous", e->msg);
     if (e->code == ERR_INVALID)
-        return failure("invalid", e->msg);
-    return failure("unavailable", e->msg);
+        return ask_error("invalid", e->msg);
+    return ask_error("unavailable", e->msg);
 }
 
 size_t
@@ -108,8 +114,8 @@ shorten(json_t *o, const char *key)
     str_free(&cut);
 }
 
-static json_t *
-short_row(const struct ask *a, const struct task_state *row)
+json_t *
+ask_row(const struct ask *a, const struct task_state *row)
 {
     json_t *o = row_json(a, row);
 
@@ -189,7 +195,7 @@ add_page(struct listing *l, const int64_t *ns, int n, struct err *e)
             l->next = l->before;
             return false;
         }
-        o = short_row(l->ask, &row);
+        o = ask_row(l->ask, &row);
         size = ask_size(o) + 1;
         if (size > l->room && json_array_size(l->tasks) > 0) {
             json_decref(o);
@@ -206,6 +212,7 @@ add_page(struct listing *l, const int64_t *ns, int n, struct err *e)
 /* The numbers of rows that run, newest first. */
 struct running {
     struct ask *ask;
+    const char *batch; /* "": of any */
     int64_t *ns;
     size_t n, cap;
 };
@@ -219,7 +226,8 @@ add_running(void *ctx, const struct live_task *t)
 
     mem_pool_reset(r->ask->pool);
     if (store_task(r->ask->p.store, t->id, r->ask->pool, &row, &e) <= 0 ||
-        ask_live(r->ask, &row) != t)
+        ask_live(r->ask, &row) != t ||
+        (*r->batch && strcmp(row.batch, r->batch) != 0))
         return;
     if (r->n == r->cap) {
         r->cap = r->cap ? r->cap * 2 : 64;
@@ -258,12 +266,12 @@ merge(const struct running *r, int64_t before, int64_t floor, int64_t *ns,
 static int
 fill(struct listing *l, struct err *e)
 {
-    struct running r = {.ask = l->ask};
+    struct running r = {.ask = l->ask, .batch = l->batch};
     int64_t *ns;
     int n, got;
 
     *e = (struct err){0};
-    if (l->wanted & bit(STATE_RUNNING) && !*l->batch)
+    if (l->wanted & bit(STATE_RUNNING))
         live_each_task(l->ask->p.live, add_running, &r);
     ns = mem_alloc((STORE_PAGE_MAX + r.n) * sizeof *ns);
     do {
@@ -272,7 +280,9 @@ fill(struct listing *l, struct err *e)
                                 .before = l->before,
                                 .limit = STORE_PAGE_MAX};
 
-        got = n = store_list(l->ask->p.store, &q, ns, e);
+        got = n = l->wanted && !l->stored
+                      ? 0
+                      : store_list(l->ask->p.store, &q, ns, e);
         if (n >= 0 && r.n)
             n = merge(&r, l->before, n == STORE_PAGE_MAX ? ns[n - 1] : 0, ns,
                       n);
@@ -306,14 +316,10 @@ answer_list(struct ask *a, const json_t *request)
         if (found < 0)
             return ask_failure(&e);
         if (found == 0)
-            return failure("not-found", "no batch of that id or name");
+            return ask_error("not-found", "no batch of that id or name");
     }
     l.batch = id;
-    /* What runs is stored as the state it started from. */
-    l.stored = l.wanted;
-    if (l.wanted & bit(STATE_RUNNING))
-        l.stored |=
-            bit(STATE_ROUTED) | bit(STATE_RETRY_WAIT) | bit(STATE_ACCEPTED);
+    l.stored = l.wanted & ~bit(STATE_RUNNING);
     l.tasks = json_array();
     if (fill(&l, &e) < 0) {
         json_decref(l.tasks);
@@ -339,8 +345,8 @@ find_row(struct ask *a, const json_t *request, struct task_state *out)
     int rc;
 
     if (!selector || !*selector)
-        return failure("invalid", "task: missing; give an id, a prefix of "
-                                  "one, a name or last");
+        return ask_error("invalid", "task: missing; give an id, a prefix of "
+                                    "one, a name or last");
     rc = store_find_task(a->p.store, selector, id, &e);
     mem_pool_reset(a->pool);
     if (rc > 0)
@@ -351,7 +357,7 @@ find_row(struct ask *a, const json_t *request, struct task_state *out)
         return NULL;
     str_addf(&text, "no task has the id, prefix or name \"%s\"",
              LOG_TEXT(selector));
-    o = failure("not-found", str_text(&text));
+    o = ask_error("not-found", str_text(&text));
     str_free(&text);
     return o;
 }
@@ -502,7 +508,7 @@ answer_show(struct ask *a, const json_t *request)
         /* Who looks at a task should find its report where it says. */
         dues_now(a->p.dues, &row);
         if (store_task_at(a->p.store, row.n, a->pool, &row, &e) <= 0)
-            return failure("unavailable", "the task is gone");
+            return ask_error("unavailable", "the task is gone");
     }
     if (store_attempts(a->p.store, row.n, a->pool, &attempts, &n, &e) < 0)
         return ask_failure(&e);
@@ -534,7 +540,7 @@ failed_rows(struct ask *a, const char *batch, size_t most, struct err *e)
             n = -1;
             break;
         }
-        o = short_row(a, &row);
+        o = ask_row(a, &row);
         if (ask_size(o) + 1 > most) {
             json_decref(o);
             break;
@@ -559,8 +565,8 @@ answer_batch(struct ask *a, const json_t *request)
     int rc;
 
     if (!selector || !*selector)
-        return failure("invalid", "batch: missing; give an id, a prefix of "
-                                  "one, a name or last");
+        return ask_error("invalid", "batch: missing; give an id, a prefix of "
+                                    "one, a name or last");
     rc = store_find_batch(a->p.store, selector, id, &e);
     mem_pool_reset(a->pool);
     if (rc > 0)
@@ -572,7 +578,7 @@ answer_batch(struct ask *a, const json_t *request)
     if (rc < 0)
         return ask_failure(&e);
     if (rc == 0)
-        return failure("not-found", "no batch has that id, prefix or name");
+        return ask_error("not-found", "no batch has that id, prefix or name");
     rows = failed_rows(a, id, ask_room(a) - ROOM_FOR_REST / 2, &e);
     if (!rows)
         return ask_failure(&e);
@@ -592,7 +598,7 @@ ask_answer(struct ask *a, const char *verb, const json_t *request)
     json_t *o;
 
     if (!json_is_object(request))
-        return failure("invalid", "the question is not a JSON object");
+        return ask_error("invalid", "the question is not a JSON object");
     if (a->p.settle)
         a->p.settle(a->p.ctx);
     if (strcmp(verb, "list") == 0)
@@ -605,12 +611,18 @@ ask_answer(struct ask *a, const char *verb, const json_t *request)
         return answer_batch(a, request);
     if (strcmp(verb, "status") == 0)
         return ask_status(a);
+    if (strcmp(verb, "workers") == 0)
+        return ask_workers(a);
+    if (strcmp(verb, "delegated") == 0)
+        return ask_delegated(a);
+    if (strcmp(verb, "watchdog") == 0)
+        return ask_watchdog(a);
     if (strcmp(verb, "costs") == 0)
         return ask_costs(a, request);
     if (strcmp(verb, "decisions") == 0)
         return ask_decisions(a, request);
     str_addf(&text, "no such question: %s", LOG_TEXT(verb));
-    o = failure("invalid", str_text(&text));
+    o = ask_error("invalid", str_text(&text));
     str_free(&text);
     return o;
 }
@@ -630,7 +642,8 @@ on_question(void *ctx, const struct bus_note *note)
     request = note->len
                   ? codec_parse_json("question", note->data, note->len, &e)
                   : json_object();
-    answer = request ? ask_answer(a, verb, request) : failure("invalid", e.msg);
+    answer =
+        request ? ask_answer(a, verb, request) : ask_error("invalid", e.msg);
     text = json_dumps(answer, JSON_COMPACT);
     if (text)
         bus_send(a->p.bus, note->reply, text, strlen(text));

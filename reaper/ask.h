@@ -43,4 +43,7 @@ void ask_close(struct ask *a); /* NULL is fine */
 /* The answer to one question. The caller owns it; never NULL. */
 json_t *ask_answer(struct ask *a, const char *verb, const json_t *request);
 
+/* {"error": {code, message}}, the shape of every answer that is none. */
+json_t *ask_error(const char *code, const char *message);
+
 #endif

@@ -6,6 +6,8 @@
  *   ask_wait.c    what a task waits for
  *   ask_costs.c   what a day's work cost
  *   ask_decisions.c  past decisions, to judge them anew
+ *   ask_delegated.c  what an AI platform has in hand
+ *   ask_watchdog.c   what nobody sees to
  */
 #ifndef REAPER_ASK_PRIVATE_H
 #define REAPER_ASK_PRIVATE_H
@@ -40,7 +42,37 @@ void ask_add_wait(const struct ask *a, const struct task_state *row, json_t *o);
 void ask_add_waits(const struct ask *a, const struct task_state *row,
                    json_t *o);
 
+/* A row of a list. Resets nothing. */
+json_t *ask_row(const struct ask *a, const struct task_state *row);
+
+/* A number among counters; 0 if there is none. */
+json_int_t ask_count(const json_t *counters, const char *name);
+
+/* The backend whose tasks an AI platform does; each provider is a lane. */
+#define ASK_DELEGATED "secutools"
+
+/*
+ * What was delegated, summed up from the lanes of status: submitted (ever),
+ * waiting, running, succeeded, failed, cancelled. providers, if given, gets
+ * the sums of each. The caller owns the result.
+ */
+json_t *ask_delegation(json_t *lanes, json_t *providers);
+
+/*
+ * Calls fn for each task that ran and fell silent, delegated ones aside: their
+ * platform goes on without us. Returns how many; fn may be NULL. The row lives
+ * during the call.
+ */
+unsigned ask_each_stale(struct ask *a,
+                        void (*fn)(void *ctx, const struct task_state *row,
+                                   const struct live_task *t),
+                        void *ctx);
+
 json_t *ask_status(struct ask *a);
+json_t *ask_workers(struct ask *a);
+json_t *ask_delegated(struct ask *a);
+json_t *ask_watchdog(struct ask *a);
+/* request NULL: of today. */
 json_t *ask_costs(struct ask *a, const json_t *request);
 json_t *ask_decisions(struct ask *a, const json_t *request);
 

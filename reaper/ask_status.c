@@ -120,6 +120,19 @@ lag_json(struct ask *a)
 }
 
 json_t *
+ask_workers(struct ask *a)
+{
+    struct status s = {
+        .lanes = json_object(), .workers = json_array(), .room = ask_room(a)};
+    json_t *o = json_object();
+
+    live_each_worker(a->p.live, on_worker, &s);
+    json_decref(s.lanes);
+    ask_set(o, "workers", s.workers);
+    return o;
+}
+
+json_t *
 ask_status(struct ask *a)
 {
     struct status s = {json_object(), json_object(), json_array(), 0};
@@ -140,6 +153,7 @@ ask_status(struct ask *a)
     for (void *at = json_object_iter(s.lanes); at;
          at = json_object_iter_next(s.lanes, at))
         move_running(json_object_iter_value(at));
+    ask_set(o, "stale", json_integer(ask_each_stale(a, NULL, NULL)));
     if (a->p.health)
         ask_set(o, "alarms",
                 health_alarms(a->p.health, json_integer_value(json_object_get(

@@ -23,6 +23,7 @@ struct live {
     size_t n_workers, cap_workers;
     struct live_task *buckets[BUCKETS];
     size_t n_tasks;
+    int64_t room_ms; /* when room was last made */
 };
 
 static struct live_task **
@@ -35,8 +36,8 @@ bucket(const struct live *l, const char *id)
     return (struct live_task **)&l->buckets[h % BUCKETS];
 }
 
-const struct live_task *
-live_find(const struct live *l, const char *id)
+static struct live_task *
+find_task(const struct live *l, const char *id)
 {
     struct live_task *t = *bucket(l, id);
 
@@ -70,30 +71,49 @@ find_worker(const struct live *l, const char *backend, const char *name)
     return NULL;
 }
 
+/* Neither the task nor its worker was heard of for long. */
 static bool
-keep(const struct live *l, const struct live_task *t, int64_t now_ms)
+is_silent(const struct live *l, const struct live_task *t, int64_t now_ms)
 {
-    const struct worker *w = find_worker(l, t->backend, t->worker);
+    const struct worker *w;
 
-    return now_ms - t->seen_ms < TASK_MS ||
-           (w && now_ms - w->seen_ms < LIVE_MS);
+    if (now_ms - t->seen_ms < TASK_MS)
+        return false;
+    w = find_worker(l, t->backend, t->worker);
+    return !w || now_ms - w->seen_ms >= LIVE_MS;
 }
 
-/* Forgets tasks whose worker fell silent. With backend and name given also
- * those of that worker that it did not name at now_ms. */
+const struct live_task *
+live_find(const struct live *l, const char *id)
+{
+    const struct live_task *t = find_task(l, id);
+
+    return t && !is_silent(l, t, loop_now_ms()) ? t : NULL;
+}
+
+/* Whether the worker's full list of now_ms leaves the task out. */
+static bool
+is_left_out(const struct live_task *t, const char *backend, const char *name,
+            int64_t now_ms)
+{
+    return name && strcmp(t->worker, name) == 0 &&
+           strcmp(t->backend, backend) == 0 && t->seen_ms != now_ms;
+}
+
+/* Forgets tasks that are silent for more than kept_ms. With backend and name
+ * given also those of that worker that it did not name at now_ms. */
 static void
-sweep(struct live *l, const char *backend, const char *name, int64_t now_ms)
+sweep(struct live *l, const char *backend, const char *name, int64_t kept_ms,
+      int64_t now_ms)
 {
     for (size_t i = 0; i < BUCKETS; i++) {
         struct live_task **at = &l->buckets[i], *t;
 
         while ((t = *at)) {
-            bool gone = !keep(l, t, now_ms);
+            bool gone =
+                now_ms - t->seen_ms >= kept_ms && is_silent(l, t, now_ms);
 
-            if (name && strcmp(t->worker, name) == 0 &&
-                strcmp(t->backend, backend) == 0 && t->seen_ms != now_ms)
-                gone = true;
-            if (!gone) {
+            if (!gone && !is_left_out(t, backend, name, now_ms)) {
                 at = &t->next;
                 continue;
             }
@@ -104,16 +124,29 @@ sweep(struct live *l, const char *backend, const char *name, int64_t now_ms)
     }
 }
 
+/* What runs is more important than what fell silent. At most once a second:
+ * the table may be full of tasks that run. */
+static void
+make_room(struct live *l, int64_t now_ms)
+{
+    if (now_ms - l->room_ms < 1000)
+        return;
+    l->room_ms = now_ms;
+    sweep(l, NULL, NULL, 0, now_ms);
+}
+
 static void
 task_seen(struct live *l, const char *id, uint32_t attempt,
           int64_t started_at_ms, const char *backend, const char *worker,
           int64_t now_ms)
 {
-    struct live_task *t = (struct live_task *)live_find(l, id);
+    struct live_task *t = find_task(l, id);
 
     if (!t) {
         struct live_task **at = bucket(l, id);
 
+        if (l->n_tasks >= LIVE_TASKS_MAX)
+            make_room(l, now_ms);
         if (l->n_tasks >= LIVE_TASKS_MAX)
             return;
         t = MEM_NEW(struct live_task);
@@ -206,9 +239,9 @@ live_on_heartbeat(struct live *l, const struct heartbeat *h, const void *data,
                   h->running[i].started_at_ms, h->backend, h->worker, now_ms);
     /* A full list also says what does not run any more. */
     if (h->stopped || h->running_count <= h->n_running)
-        sweep(l, h->backend, h->worker, now_ms);
+        sweep(l, h->backend, h->worker, LIVE_SILENT_MS, now_ms);
     else
-        sweep(l, NULL, NULL, now_ms);
+        sweep(l, NULL, NULL, LIVE_SILENT_MS, now_ms);
     if (h->stopped)
         remove_worker(l, w);
 }
@@ -265,13 +298,30 @@ live_close(struct live *l)
     mem_free(l);
 }
 
+static void
+each_task(const struct live *l, bool silent,
+          void (*fn)(void *ctx, const struct live_task *t), void *ctx)
+{
+    int64_t now_ms = loop_now_ms();
+
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (const struct live_task *t = l->buckets[i]; t; t = t->next)
+            if (is_silent(l, t, now_ms) == silent)
+                fn(ctx, t);
+}
+
 void
 live_each_task(const struct live *l,
                void (*fn)(void *ctx, const struct live_task *t), void *ctx)
 {
-    for (size_t i = 0; i < BUCKETS; i++)
-        for (const struct live_task *t = l->buckets[i]; t; t = t->next)
-            fn(ctx, t);
+    each_task(l, false, fn, ctx);
+}
+
+void
+live_each_silent(const struct live *l,
+                 void (*fn)(void *ctx, const struct live_task *t), void *ctx)
+{
+    each_task(l, true, fn, ctx);
 }
 
 void

@@ -5,7 +5,9 @@
  * of the streams must give the same database. It is laid over answers.
  *
  * Bounded: LIVE_WORKERS_MAX workers, LIVE_TASKS_MAX tasks. A worker counts as
- * alive for LIVE_MS after its last heartbeat.
+ * alive for LIVE_MS after its last heartbeat. A task that neither it nor its
+ * worker is heard of does not run, as far as anybody knows: it is silent, and
+ * remembered as such for LIVE_SILENT_MS, unless it starts again or ends.
  *
  * Thread: the loop thread.
  */
@@ -17,6 +19,7 @@
 
 enum {
     LIVE_MS = 30000,
+    LIVE_SILENT_MS = 24 * 3600 * 1000,
     LIVE_WORKERS_MAX = 4096,
     LIVE_TASKS_MAX = 65536,
 };
@@ -35,7 +38,7 @@ struct live_task {
 int live_open(struct live **out, struct bus *b, struct err *e);
 void live_close(struct live *l); /* NULL is fine */
 
-/* What a worker says of the task; NULL if nobody runs it. */
+/* What a worker says of the task; NULL if nobody runs it, or it is silent. */
 const struct live_task *live_find(const struct live *l, const char *id);
 /* The task is over. */
 void live_over(struct live *l, const char *id);
@@ -43,6 +46,10 @@ void live_over(struct live *l, const char *id);
 void live_each_task(const struct live *l,
                     void (*fn)(void *ctx, const struct live_task *t),
                     void *ctx);
+/* Those that fell silent: they ran, and nothing was heard since seen_ms. */
+void live_each_silent(const struct live *l,
+                      void (*fn)(void *ctx, const struct live_task *t),
+                      void *ctx);
 /* age_ms: since it was received. Only workers that are alive. */
 void live_each_worker(const struct live *l,
                       void (*fn)(void *ctx, const struct heartbeat *h,

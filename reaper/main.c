@@ -5,7 +5,7 @@
  *          ledger and reaper), hb.>, started.*, KV_claims
  * Writes   done.<task>, batch.<batch>, results.ledger.*, claims of tasks that
  *          are cancelled before anybody ran them, tasks.in (released tasks)
- * Answers  ask.ledger.* (proto/SUBJECTS.md)
+ * Answers  ask.ledger.* (proto/SUBJECTS.md), HTTP if reaper.http is set
  * Files    the database and its lock, reports/ below the report root
  * Config   the reaper section of config.yaml, see REAPER_CONF
  * Signals  TERM and INT stop intake, commit what is in hand, then exit

@@ -17,6 +17,7 @@
 #include "reaper/reconcile.h"
 #include "reaper/store.h"
 #include "reaper/trust.h"
+#include "reaper/web.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,9 +27,8 @@
 enum {
     FLUSH_MOST = 512,       /* messages in one transaction */
     REBUILD_MS = 200,       /* between looks at how far a rebuild is */
-    LINGER_MS = 25,         /* nobody waits for these: let more come */
-    SPACE_MS = 20,          /* between commits, under load */
-    BURST = 25,             /* commits an idle ledger makes at once */
+    LINGER_MS = 50,         /* nobody waits for these: let more come */
+    SPACE_MS = 50,          /* between commits, under load */
     WINDOW = 512,           /* messages in hand, per consumer */
     TRIM_MS = 2000,         /* of quiet, before memory is given back */
     DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
@@ -63,6 +63,7 @@ struct reaper {
     struct health *health;
     struct reconcile *reconcile;
     struct ask *ask;
+    struct web *web; /* NULL: not wanted */
     struct mem_pool *pool;
     struct source sources[N_SOURCES];
     struct trust_desk *trust;
@@ -70,7 +71,7 @@ struct reaper {
     size_t n_queue, cap_queue;
     struct loop_timer *flush;
     int64_t flush_at; /* 0: the timer does not run */
-    int64_t paced_at; /* when the commits made so far are paid for */
+    int64_t paced_at; /* the next commit of results, at the earliest */
     struct loop_timer *trim;
     struct loop_timer *deadline;
     struct loop_timer *rebuild_timer;
@@ -115,9 +116,10 @@ flush_within(struct reaper *r, int64_t ms)
 
 /*
  * How long a result may wait for others. A commit costs a sync of the disk,
- * however little it holds: single results are committed at once, a stream of
- * them SPACE_MS apart, so that the ledger's work grows with the tasks and not
- * with how finely they trickle in.
+ * however little it holds: a result that comes alone is committed at once;
+ * when several came together more will follow, and commits are SPACE_MS apart,
+ * so that the ledger's work grows with the tasks and not with how finely they
+ * trickle in.
  */
 static int64_t
 pace_ms(const struct reaper *r)
@@ -127,13 +129,11 @@ pace_ms(const struct reaper *r)
     return wait > 0 ? wait : 0;
 }
 
-/* A commit was made. */
+/* A commit was made, with so many results. */
 static void
-pace(struct reaper *r)
+pace(struct reaper *r, size_t results)
 {
-    int64_t now = loop_now_ms(), least = now - (BURST - 1) * SPACE_MS;
-
-    r->paced_at = (r->paced_at > least ? r->paced_at : least) + SPACE_MS;
+    r->paced_at = results > 1 ? loop_now_ms() + SPACE_MS : 0;
 }
 
 /*
@@ -287,25 +287,27 @@ give_up(struct reaper *r, const struct err *e)
 static bool
 flush_some(struct reaper *r)
 {
-    size_t n = r->n_queue < FLUSH_MOST ? r->n_queue : FLUSH_MOST;
+    size_t n = r->n_queue < FLUSH_MOST ? r->n_queue : FLUSH_MOST, results = 0;
     struct err e;
 
     if (book_begin(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (book_enter(r->book, &r->queue[i], &e) < 0) {
             give_up(r, &e);
             return false;
         }
+        results += r->queue[i].kind == EVENT_RESULT;
+    }
     CRASH_POINT("reaper.mid_transaction");
     if (book_commit(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
     CRASH_POINT("reaper.after_commit");
-    pace(r);
+    pace(r, results);
     tell(r, n);
     for (size_t i = 0; i < n; i++)
         bus_msg_done(r->queue[i].msg);
@@ -356,6 +358,7 @@ settle(void *ctx)
 
     while (r->n_queue && !r->failed && flush_some(r))
         ;
+    loop_timer_again(r->trim, TRIM_MS, 0); /* answers need memory too */
 }
 
 static uint64_t
@@ -372,6 +375,45 @@ lag(void *ctx, int i, const char **name)
     *name = s->name;
     pending = s->pending + bus_consumer_unsettled(s->consumer);
     return r->rebuild && !pending ? 1 : pending; /* there may be more */
+}
+
+/* --- HTTP ----------------------------------------------------------------- */
+
+static void
+health_of(void *ctx, struct site_health *out)
+{
+    const struct reaper *r = ctx;
+
+    *out = (struct site_health){.bus_up = bus_is_up(r->bus),
+                                .database_ok = !r->failed,
+                                .rebuilding = r->rebuild != REBUILD_NONE};
+}
+
+/* What answering has touched is given back once nobody asks. */
+static void
+on_used(void *ctx)
+{
+    struct reaper *r = ctx;
+
+    loop_timer_again(r->trim, TRIM_MS, 0);
+}
+
+static int
+start_web(struct reaper *r, const struct reaper_conf *conf,
+          const struct ask_parts *ask, struct err *e)
+{
+    struct web_parts parts = {
+        .loop = r->loop,
+        .alarms = &r->alarms,
+        .address = conf->http,
+        .token_file = conf->http_token_file ? conf->http_token_file : "",
+        .site = {.ask = *ask, .ctx = r, .health = health_of},
+        .ctx = r,
+        .used = on_used};
+
+    if (!conf->http || !*conf->http || strcmp(conf->http, "off") == 0)
+        return 0;
+    return web_open(&r->web, &parts, e);
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -576,8 +618,20 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
         goto fail;
     r->book = book_new(r->store);
     r->trust = trust_open(b, conf->trust_after_ms, on_trust, on_trust_idle, r);
-    if (begin_rebuild(r, e) < 0 || live_open(&r->live, b, e) < 0 ||
+    if (live_open(&r->live, b, e) < 0 ||
         pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
+        goto fail;
+    parts = (struct ask_parts){.bus = b,
+                               .store = r->store,
+                               .live = r->live,
+                               .pauses = r->pauses,
+                               .dues = r->dues,
+                               .health = r->health,
+                               .ctx = r,
+                               .settle = settle,
+                               .lag = lag};
+    /* A mistake in the configuration is said before anything is begun. */
+    if (start_web(r, conf, &parts, e) < 0 || begin_rebuild(r, e) < 0)
         goto fail;
     if (!r->rebuild)
         r->park = park_open(b, l, r->store);
@@ -588,15 +642,6 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
                                                  .live = r->live,
                                                  .alarms = &r->alarms,
                                                  .conf = conf->reconcile});
-    parts = (struct ask_parts){.bus = b,
-                               .store = r->store,
-                               .live = r->live,
-                               .pauses = r->pauses,
-                               .dues = r->dues,
-                               .health = r->health,
-                               .ctx = r,
-                               .settle = settle,
-                               .lag = lag};
     if (ask_open(&r->ask, &parts, e) < 0 || open_sources(r, e) < 0)
         goto fail;
     bus_on_event(b, on_event, r);
@@ -662,6 +707,7 @@ reaper_close(struct reaper *r)
     drop_all(r);
     for (int i = 0; i < N_SOURCES; i++)
         bus_consumer_close(r->sources[i].consumer);
+    web_close(r->web);
     ask_close(r->ask);
     reconcile_close(r->reconcile);
     health_close(r->health);

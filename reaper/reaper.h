@@ -31,6 +31,8 @@ struct reaper_conf {
     char *database;    /* "": $XDG_STATE_HOME/shunt/ledger.db */
     char *report_root; /* "": the folder of the database */
     bool report_in_workdir;
+    char *http;            /* ADDRESS:PORT; "", "off" or NULL: no HTTP */
+    char *http_token_file; /* "": none */
     /* Not options: 0 stands for the usual, tests are in more of a hurry. */
     struct reconcile_conf reconcile;
     int64_t trust_after_ms; /* see reaper/trust.h */
@@ -46,7 +48,11 @@ struct reaper_conf {
         CONF_STR(T, F.report_root, "reaper.report_root", "",                   \
                  "reports are below it; the database's folder if empty"),      \
         CONF_BOOL(T, F.report_in_workdir, "reaper.report_in_workdir", "false", \
-                  "a report_path is below the task's workdir, if it is here")
+                  "a report_path is below the task's workdir, if it is here"), \
+        CONF_STR(T, F.http, "reaper.http", "",                                 \
+                 "ADDRESS:PORT to answer HTTP on; empty or off: none"),        \
+        CONF_STR(T, F.http_token_file, "reaper.http_token_file", "",           \
+                 "file with the token HTTP wants; needed beyond loopback")
 
 /*
  * Opens the database, binds to the durables and starts. On 0 the caller owns

@@ -47,6 +47,8 @@ struct router {
     struct bus_sub *heartbeats;
     struct loop_timer *progress, *deadline;
     struct job jobs; /* head of the ring of jobs in hand */
+    bool worked;     /* since the last look at the time */
+    bool trimmed;    /* since it worked */
     bool draining;
 };
 
@@ -265,6 +267,7 @@ on_message(void *ctx, struct bus_msg *m)
     struct facts facts;
 
     CRASH_POINT("router.after_fetch");
+    r->worked = true;
     if (m->delivered > 1 && in_hand(r, m->seq)) {
         /* Settling this one would settle the other, before it is stored. */
         bus_msg_drop(m);
@@ -311,6 +314,14 @@ on_progress(void *ctx)
 
     for (struct job *j = r->jobs.next; j != &r->jobs; j = j->next)
         bus_msg_progress(j->msg);
+    /* What a backlog needed is given back when it is over. */
+    if (r->worked) {
+        r->trimmed = false;
+    } else if (!r->trimmed) {
+        r->trimmed = true;
+        mem_trim();
+    }
+    r->worked = false;
 }
 
 static void

@@ -1,86 +1,6 @@
-#include "reaper/ask.h"
+#include "tests/ledger_fixture.h"
 
-#include "lib/codec.h"
-#include "reaper/fold.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-enum { SMALL_BYTES = 8192, DAY = 86400 * 1000 };
-
-/* A ledger of its own, without a broker. */
-struct ledger {
-    char dir[64];
-    struct store *store;
-    struct live *live;
-    struct ask *ask;
-    struct mem_pool *pool;
-};
-
-static int
-open_ledger(void **state)
-{
-    struct ledger *l = MEM_NEW(struct ledger);
-    char path[96];
-    struct err e = {0};
-
-    (void)str_copy(l->dir, sizeof l->dir, "/tmp/shunt-ask-XXXXXX");
-    assert_non_null(mkdtemp(l->dir));
-    (void)snprintf(path, sizeof path, "%s/ledger.db", l->dir);
-    l->pool = mem_pool_new();
-    if (store_open(&l->store, path, &e) < 0 ||
-        live_open(&l->live, NULL, &e) < 0 ||
-        ask_open(&l->ask,
-                 &(struct ask_parts){.store = l->store,
-                                     .live = l->live,
-                                     .max_bytes = SMALL_BYTES},
-                 &e) < 0)
-        fail_msg("%s", e.msg);
-    *state = l;
-    return 0;
-}
-
-static int
-close_ledger(void **state)
-{
-    static const char *const files[] = {"ledger.db", "ledger.db-wal",
-                                        "ledger.db-shm", "ledger.db.lock"};
-    struct ledger *l = *state;
-    char path[128];
-
-    ask_close(l->ask);
-    live_close(l->live);
-    store_close(l->store);
-    mem_pool_free(l->pool);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", l->dir, files[i]);
-        (void)unlink(path);
-    }
-    assert_int_equal(rmdir(l->dir), 0);
-    mem_free(l);
-    return 0;
-}
-
-static struct bytes
-encoded(struct ledger *l, enum codec_type type, const void *msg)
-{
-    struct str s = {0};
-    struct bytes b;
-
-    codec_encode(type, msg, &s);
-    b = (struct bytes){
-        (const uint8_t *)mem_pool_strndup(l->pool, str_text(&s), s.len), s.len};
-    str_free(&s);
-    return b;
-}
+enum { DAY = 86400 * 1000 };
 
 /* A task that was accepted at_ms; routed: and decided. */
 static void
@@ -218,8 +138,6 @@ a_task_longer_than_an_answer_comes_without_itself(void **state)
     }
     assert_int_equal(before, 0);
 }
-
-#define TEST(f) cmocka_unit_test_setup_teardown(f, open_ledger, close_ledger)
 
 int
 main(void)

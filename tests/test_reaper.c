@@ -482,6 +482,7 @@ a_full_heartbeat_says_what_does_not_run_any_more(void **unused)
 {
     struct running_task one = {"t1", 1, 5, ""};
     struct heartbeat h;
+    int64_t now_ms = loop_now_ms();
     struct claim c;
     struct live *l;
     struct err e;
@@ -497,13 +498,55 @@ a_full_heartbeat_says_what_does_not_run_any_more(void **unused)
     c.task = "t2";
     c.worker = "w";
     c.attempt = 1;
-    live_on_started(l, &c, "local", 1000);
+    live_on_started(l, &c, "local", now_ms);
     assert_non_null(live_find(l, "t2"));
-    live_on_heartbeat(l, &h, "", 0, 2000);
+    live_on_heartbeat(l, &h, "", 0, now_ms + 1);
     assert_non_null(live_find(l, "t1"));
     assert_null(live_find(l, "t2"));
     live_over(l, "t1");
     assert_null(live_find(l, "t1"));
+    live_close(l);
+}
+
+static void
+count_task(void *ctx, const struct live_task *t)
+{
+    unsigned *n = ctx;
+
+    (void)t;
+    ++*n;
+}
+
+static void
+a_task_whose_worker_fell_silent_does_not_run_but_is_remembered(void **unused)
+{
+    int64_t now_ms = loop_now_ms();
+    unsigned silent = 0, running = 0;
+    struct claim c;
+    struct live *l;
+    struct err e;
+
+    (void)unused;
+    assert_int_equal(live_open(&l, NULL, &e), 0);
+    codec_init(CODEC_CLAIM, &c);
+    c.task = "t1";
+    c.worker = "w";
+    c.attempt = 1;
+    live_on_started(l, &c, "local", now_ms - 60000);
+    c.task = "t2";
+    live_on_started(l, &c, "local", now_ms);
+    assert_null(live_find(l, "t1"));
+    live_each_silent(l, count_task, &silent);
+    live_each_task(l, count_task, &running);
+    assert_int_equal(silent, 1);
+    assert_int_equal(running, 1);
+    c.task = "t1";
+    c.attempt = 2;
+    live_on_started(l, &c, "local", now_ms);
+    assert_non_null(live_find(l, "t1"));
+    silent = 0;
+    live_each_silent(l, count_task, &silent);
+    assert_int_equal(silent, 0);
     live_close(l);
 }
 
@@ -531,6 +574,8 @@ main(void)
         TEST(it_goes_on_where_it_was_when_the_broker_comes_back),
         TEST(what_runs_is_laid_over_the_answers),
         cmocka_unit_test(a_full_heartbeat_says_what_does_not_run_any_more),
+        cmocka_unit_test(
+            a_task_whose_worker_fell_silent_does_not_run_but_is_remembered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,6 +108,9 @@ bytes_from_outside_become_utf8(void **state)
     str_add_utf8(&s, "", 0);
     assert_string_equal(str_text(&s), "");
     str_free(&s);
+    str_add_utf8(&s, "", 0); /* memory that was used before */
+    assert_string_equal(str_text(&s), "");
+    str_free(&s);
 }
 
 static void

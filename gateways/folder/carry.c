@@ -58,10 +58,14 @@ static void
 hide(const struct trip *t)
 {
     struct files_path visible;
+    char marker[PLACE_FILE_SIZE + 16];
 
     (void)files_path(t->c->place->running, t->c->name, &visible);
-    if (files_same(visible.s, t->claimed.s))
-        (void)unlink(visible.s);
+    if (!files_same(visible.s, t->claimed.s))
+        return;
+    place_marker_name(t->c->name, marker);
+    (void)unlink(FILES_PATH(t->c->place->running, marker));
+    (void)unlink(visible.s);
 }
 
 /* The file goes as it is; report, if any, stands beside it already. */

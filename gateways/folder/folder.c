@@ -4,6 +4,7 @@
 #include "gateways/folder/folder_private.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/subject.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -488,6 +489,8 @@ folder_open(struct folder **out, struct bus *b, struct loop *l,
     for (size_t i = 0; i < N_PHASES; i++)
         f->rings[i].prev = f->rings[i].next = &f->rings[i];
     if (add_places(f, e) < 0 || join_checkouts(f, e) < 0 ||
+        bus_subscribe(b, SUBJECT_STARTED_ALL, marker_on_started, f, &f->started,
+                      e) < 0 ||
         bus_consume(b, "RESULTS", "gateway_folder", returns_on_result, f,
                     &f->results, e) < 0) {
         folder_close(f);
@@ -548,6 +551,7 @@ folder_close(struct folder *f)
     for (size_t i = 0; i < N_PHASES; i++)
         while (f->rings[i].next != &f->rings[i])
             claimed_free(f->rings[i].next, false);
+    bus_unsubscribe(f->started);
     bus_consumer_close(f->results);
     loop_timer_stop(f->tick);
     loop_timer_stop(f->deadline);

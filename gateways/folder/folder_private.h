@@ -5,6 +5,7 @@
  *   claimed.c   files in work, found by their tasks' ids
  *   intake.c   claims files, publishes their tasks
  *   returns.c  learns how tasks ended, carries it back
+ *   marker.c   says beside a file that an AI platform has its task
  *
  * Thread: the loop thread.
  */
@@ -112,6 +113,7 @@ struct folder {
     struct watched *v;
     size_t n;
     struct bus_consumer *results;
+    struct bus_sub *started;
     struct loop_timer *tick, *deadline;
     struct claimed rings[N_PHASES]; /* heads */
     size_t counts[N_PHASES];
@@ -162,5 +164,13 @@ void intake_publish(struct claimed *c);
 
 void returns_on_result(void *folder, struct bus_msg *m);
 void returns_work(struct folder *f, int64_t now_ms);
+
+/* --- marker.c --------------------------------------------------------------
+ */
+
+/* A bus_note_fn for started.*, ctx a folder: a task of an agent queue that was
+ * delegated gets the marker of seed 3 beside its file, until it is carried
+ * back. For people and their scripts; what counts is the claim. */
+void marker_on_started(void *folder, const struct bus_note *note);
 
 #endif

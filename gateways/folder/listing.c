@@ -52,7 +52,7 @@ is_delegated(const struct place *p, int dir, const char *name)
     char marker[PLACE_FILE_SIZE + 16];
     struct stat st;
 
-    (void)snprintf(marker, sizeof marker, "%s.delegated", name);
+    place_marker_name(name, marker);
     return p->style == STYLE_AGENT_QUEUE &&
            fstatat(dir, marker, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }

@@ -92,7 +92,9 @@ result_of(const json_t *task)
     copy(o, "task", task, "id");
     for (size_t i = 0; i < sizeof first / sizeof *first; i++)
         copy(o, first[i], task, first[i]);
+    copy(o, "job_id", attempt, "remote_id");
     copy(o, "provider", attempt, "provider");
+    copy(o, "model", attempt, "model");
     copy(o, "cost_usd", attempt, "cost_usd");
     add_span(o, "queue_ms", time_of(task, "submitted_at"), started);
     add_span(o, "duration_ms", started, time_of(task, "finished_at"));
@@ -236,15 +238,25 @@ add_line(struct str *out, const char *key, const json_t *v)
 static void
 add_task(const json_t *o, struct str *out)
 {
-    static const struct {
+    /* The platform's own name for it, if one had it. */
+    const char *job = json_object_get(o, "job_id") ? "job_id" : "task";
+    const struct {
         const char *label, *key;
-    } lines[] = {{"provider", "provider"},  {"job_id", "task"},
-                 {"cost_usd", "cost_usd"},  {"queue_ms", "queue_ms"},
-                 {"run_ms", "duration_ms"}, {"finished_at", "finished_at"},
-                 {"state", "state"},        {"exit_code", "exit_code"},
-                 {"reason", "reason"},      {"backend", "backend"},
-                 {"lane", "lane"},          {"worker", "worker"},
-                 {"attempts", "attempts"},  {"report", "report"},
+    } lines[] = {{"provider", "provider"},
+                 {"model", "model"},
+                 {"job_id", job},
+                 {"cost_usd", "cost_usd"},
+                 {"queue_ms", "queue_ms"},
+                 {"run_ms", "duration_ms"},
+                 {"finished_at", "finished_at"},
+                 {"state", "state"},
+                 {"exit_code", "exit_code"},
+                 {"reason", "reason"},
+                 {"backend", "backend"},
+                 {"lane", "lane"},
+                 {"worker", "worker"},
+                 {"attempts", "attempts"},
+                 {"report", "report"},
                  {"claim", "claim"}};
     const json_t *d = json_object_get(o, "decision");
     const char *rule = json_string_value(json_object_get(d, "rule"));

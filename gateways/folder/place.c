@@ -419,6 +419,12 @@ place_result_name(const char *name, char out[PLACE_FILE_SIZE])
 }
 
 void
+place_marker_name(const char *name, char out[PLACE_FILE_SIZE + 16])
+{
+    (void)snprintf(out, PLACE_FILE_SIZE + 16, "%s.delegated", name);
+}
+
+void
 place_stem(const char *name, char out[PLACE_FILE_SIZE])
 {
     (void)snprintf(out, PLACE_FILE_SIZE, "%.*s", (int)suffix_at(name), name);

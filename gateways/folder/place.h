@@ -69,6 +69,8 @@ void place_second_name(const char *id, const char *name,
 /* "job.result.json" of "job.json", "job.md.result.json" of "job.md". */
 void place_result_name(const char *name, char out[PLACE_FILE_SIZE]);
 /* name without its last suffix. */
+/* "x.md" -> "x.md.delegated" */
+void place_marker_name(const char *name, char out[PLACE_FILE_SIZE + 16]);
 void place_stem(const char *name, char out[PLACE_FILE_SIZE]);
 
 #endif

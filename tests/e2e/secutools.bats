@@ -1,6 +1,9 @@
 # The worker of the AI platform, against a stand-in of it.
 setup_file() {
 	load helper
+	export QUEUE=$BATS_FILE_TMPDIR/agent-queue
+	mkdir -p "$QUEUE"
+	export SHUNT_FOLDER_FOLDERS="$QUEUE style=agent-queue" SHUNT_FOLDER_SETTLE=100ms
 	start_fleet
 	fake=$(cd "${SHUNT_BIN%/bin}" && pwd)/tests/fake/secutools
 	mkfifo "$BATS_FILE_TMPDIR/fake.in"
@@ -93,6 +96,29 @@ stop_worker() { # stop_worker NAME
 	[ "$(field "$id" .provider)" = gemini ]
 	[ "$(field "$id" .cost_usd)" = 0.012300 ]
 	[ "$(job "$id" .posts)" = 1 ]
+}
+
+@test "a Markdown task in an agent queue is marked while it is away, and gets its footer" {
+	printf -- '---\npreferred_ai: gpu\nallow_delegation: true\n---\n\n# Sum\n\n%s\n' \
+		"[poll=$(printf 'running,%.0s' {1..20})succeeded output=page cost=0.0123]" >"$QUEUE/.sum.tmp"
+	mv "$QUEUE/.sum.tmp" "$QUEUE/sum.md"
+	until_true 30 test -e "$QUEUE/running/sum.md.delegated"
+	jq -e '.state == "delegated_to_secutools" and (.key | startswith(.task? // ""))' \
+		"$QUEUE/running/sum.md.delegated"
+	until_true 60 test -e "$QUEUE/done/sum.md"
+	[ ! -e "$QUEUE/running/sum.md.delegated" ]
+	sed -n '/^provider:/,$p' "$QUEUE/done/sum.md" >footer
+	cat footer
+	grep -q '^provider: gpu' footer
+	grep -q '^cost_usd: 0.012300' footer
+	grep -q '^state: succeeded' footer
+}
+
+@test "a delegated Markdown task that fails ends in failed/ with the reason" {
+	printf -- '---\npreferred_ai: gpu\nallow_delegation: true\n---\n\nTry [poll=failed]\n' >"$QUEUE/.try.tmp"
+	mv "$QUEUE/.try.tmp" "$QUEUE/try.md"
+	until_true 60 test -e "$QUEUE/failed/try.md"
+	grep -q 'the model gave up' "$QUEUE/failed/try.md"
 }
 
 @test "without an opt-in nothing is delegated" {
