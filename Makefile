@@ -187,7 +187,8 @@ fuzz:
 
 # --- the rest --------------------------------------------------------------
 
-BENCHES := $(addprefix $(B)/bench/,spawn pipeline ledger client beats worker_noop keeper)
+BENCHES := $(addprefix $(B)/bench/,spawn pipeline ledger client beats worker_noop keeper \
+	curl_multi)
 
 $(B)/bench/spawn: $(B)/bench/spawn.o $(B)/bench/bench.o
 $(B)/bench/pipeline: $(addprefix $(B)/bench/,pipeline.o wire.o bench.o)
@@ -198,10 +199,13 @@ $(B)/bench/beats: $(B)/bench/beats.o $(B)/bench/bench.o $(B)/libshunt.a
 $(B)/bench/keeper: $(B)/bench/keeper.o $(B)/cli/keeper.o $(B)/cli/store_sync.o $(B)/libshunt.a
 $(B)/bench/worker_noop: $(B)/bench/worker_noop.o $(WORKER_OBJS) $(B)/libshunt.a
 
+$(B)/bench/curl_multi: $(B)/bench/curl_multi.o $(B)/bench/bench.o
+$(B)/bench/curl_multi: EXTRA_LIBS := $(CURL_LIBS)
+
 $(BENCHES):
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(EXTRA_LIBS) -lpthread
 
-benches: $(BENCHES)
+benches: $(BENCHES) $(B)/tests/fake/secutools
 
 bench: all benches
 	B=$(B) CC="$(CC)" bench/run

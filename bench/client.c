@@ -2,7 +2,8 @@
  * client - submits tasks and waits for what becomes of them, in one process.
  *
  * usage: client -u HOST:PORT -t TOKEN_FILE [-n COUNT] [-c COMMAND]...
- *               [-l LANE]... [-b BATCH] run|submit|filled|watch|latency|routed
+ *               [-l LANE]... [-b BATCH] [-p PROMPT]
+ * run|submit|filled|watch|latency|routed
  *
  *   run      submits COUNT tasks and waits until the ledger has all their ends
  *   submit   submits them and waits for the broker's acknowledgements
@@ -16,6 +17,7 @@
  *   -c, -l   the command and lane of the tasks; of several the first task has
  *            the first, the second the second, and so on in turn. Default
  *            "true" and the router's choice
+ *   -p       in place of a command: the tasks are prompts that may be delegated
  *   -b       the batch they belong to; default: one of their own
  *
  * Writes   run, submit, routed: "rate <per second>"; latency: "p50_us <n>
@@ -59,6 +61,7 @@ static struct {
     struct bus_conf bus;
     struct turns commands, lanes;
     char batch[TASK_ID_SIZE];
+    const char *prompt; /* NULL: they are commands */
     int count;
 } opts = {.count = 1000};
 
@@ -150,6 +153,10 @@ submit(int i, char id[TASK_ID_SIZE], bool batched)
                               .size = (uint32_t)opts.count,
                               .branch = ""};
     struct step step = {.kind = STEP_SHELL, .name = "", .workdir = ""};
+    struct delegation delegation = {.preferred_ai = "gpu",
+                                    .allow_delegation = true,
+                                    .complexity_hint = "",
+                                    .max_cost_usd = ""};
     struct task t;
 
     mem_pool_reset(submission.pool);
@@ -157,9 +164,14 @@ submit(int i, char id[TASK_ID_SIZE], bool batched)
     task_new_id(id);
     step.script = turn(&opts.commands, i, "true");
     t.id = id;
-    t.steps = &step;
-    t.n_steps = 1;
-    t.command = step.script;
+    if (opts.prompt) {
+        t.prompt = opts.prompt;
+        t.delegation = &delegation;
+    } else {
+        t.steps = &step;
+        t.n_steps = 1;
+        t.command = step.script;
+    }
     t.lane = turn(&opts.lanes, i, "");
     t.batch = batched ? &batch : NULL;
     task_complete(&t, submission.pool, str_wall_ms());
@@ -419,7 +431,7 @@ read_options(int argc, char **argv)
     opts.bus =
         (struct bus_conf){url, none, none, none, none, none, none, false};
     task_new_id(opts.batch);
-    while ((opt = getopt(argc, argv, "u:t:n:c:l:b:")) != -1) {
+    while ((opt = getopt(argc, argv, "u:t:n:c:l:b:p:")) != -1) {
         switch (opt) {
         case 'u':
             (void)snprintf(url, sizeof url, "nats://%s", optarg);
@@ -435,6 +447,9 @@ read_options(int argc, char **argv)
             break;
         case 'l':
             add_turn(&opts.lanes, optarg);
+            break;
+        case 'p':
+            opts.prompt = optarg;
             break;
         case 'b':
             if (!subject_token_ok(optarg))
