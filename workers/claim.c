@@ -116,6 +116,15 @@ write_claim(struct job *j)
 
 /* --- taking it ----------------------------------------------------------- */
 
+static void
+set_intent(struct job *j)
+{
+    char text[INTENT_SIZE] = "";
+
+    j->w->ex->intent(j->task, j->claim.failed, text, sizeof text);
+    j->claim.remote = mem_pool_strdup(j->pool, text);
+}
+
 /* Fills j->claim for the attempt that is planned, and writes it. What the one
  * before has noted stays noted. */
 static void
@@ -133,8 +142,11 @@ take(struct job *j, const struct claim *found, const struct delivery_plan *plan)
     j->claim.started_at_ms = str_wall_ms();
     j->claim.lost = plan->lost;
     j->claim.failed = plan->failed;
-    if (found && *found->remote)
+    j->inherited = found && *found->remote;
+    if (j->inherited)
         j->claim.remote = mem_pool_strdup(j->pool, found->remote);
+    else if (j->w->ex->intent)
+        set_intent(j);
     write_claim(j);
 }
 

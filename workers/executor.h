@@ -72,6 +72,10 @@ struct outcome {
 
 struct executor {
     const char *name; /* subject token and log field: "local" */
+    /* NULL, or what the claim says from the first on that may go on elsewhere,
+     * before anything is begun; whoever comes next finds it as remote. */
+    void (*intent)(const struct task *t, uint32_t failed, char *out,
+                   size_t size);
     /* On 0 the caller owns *out until free. ERR_UNAVAILABLE: nothing ran, and
      * it may work later or elsewhere; anything else is the task's failure. */
     int (*start)(void *ctx, const struct run_order *order, struct run **out,

@@ -342,7 +342,7 @@ job_weigh(struct job *j)
         j->cause = CAUSE_START;
         j->why = mem_pool_strdup(j->pool, o->reason);
     }
-    if (o->untouched)
+    if (o->untouched || (!j->ran && !j->inherited))
         j->claim.remote = "";
     judge(j, &end);
     end.exit_code = o->exit_code;

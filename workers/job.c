@@ -469,7 +469,7 @@ job_start(struct job *j)
                               .fence = j->claim.fence,
                               .mark = j->mark,
                               .owner = worker_home_mark(w->home),
-                              .remote = j->claim.remote,
+                              .remote = j->inherited ? j->claim.remote : "",
                               .note = on_note,
                               .paused = why_paused,
                               .changed = on_changed,

@@ -37,6 +37,7 @@ enum {
     JOB_BUCKETS = 256,
     SPARE_MOST = 64, /* jobs and pools kept for the next ones */
     NONCE_SIZE = 25,
+    INTENT_SIZE = 256,
 };
 
 enum phase {
@@ -84,6 +85,7 @@ struct job {
     bool settle_next;   /* the outcome waits for the renewal on its way */
     bool publishing;    /* a result is on its way */
     bool closing;       /* the claim being written is another attempt's */
+    bool inherited;     /* claim.remote is an earlier attempt's */
     bool note_due;      /* claim.remote is to be written */
     bool note_sent;     /* it is in what was written last */
     bool own;           /* the outcome is of an attempt of ours */

@@ -27,7 +27,6 @@ enum {
 };
 
 enum phase {
-    PHASE_NOTE_KEY, /* the intent is being made durable */
     PHASE_SUBMIT,
     PHASE_NOTE_ID,
     PHASE_FOLLOW,
@@ -417,14 +416,11 @@ send_request(struct run *r, const char *method, enum contract_call call,
 
 static void follow(struct run *r);
 
-/* "key <key>" before the platform is asked, "key <key> id <id>" after. */
+/* "key <key>" before the platform is asked (secutools_intent), after it: */
 static void
 make_note(const struct run *r, char out[NOTE_SIZE])
 {
-    if (r->id)
-        (void)snprintf(out, NOTE_SIZE, "key %s id %s", r->key, r->id);
-    else
-        (void)snprintf(out, NOTE_SIZE, "key %s", r->key);
+    (void)snprintf(out, NOTE_SIZE, "key %s id %s", r->key, r->id);
 }
 
 static void
@@ -566,18 +562,6 @@ submit(struct run *r)
     contract_request(s->contract, t, r->order.lane, &s->scratch);
     send_request(r, "POST", CALL_SUBMIT, headers, "", &s->scratch,
                  CONTRACT_JOB_MAX, on_submitted);
-}
-
-static void
-on_key_noted(void *ctx)
-{
-    struct run *r = ctx;
-
-    CRASH_POINT("secutools.after_intent");
-    if (r->phase != PHASE_NOTE_KEY)
-        return;
-    r->phase = PHASE_SUBMIT;
-    act_in(r, 0);
 }
 
 /* --- whether it may be handed over -----------------------------------------
@@ -907,7 +891,6 @@ act(struct run *r)
     case PHASE_CANCEL:
         ask_cancel(r);
         return;
-    case PHASE_NOTE_KEY:
     case PHASE_NOTE_ID:
     case PHASE_OVER:
         return;
@@ -923,7 +906,6 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
 {
     struct secutools *s = ctx;
     const struct task *t = order->task;
-    char note[NOTE_SIZE];
     const char *why;
     int64_t most;
     struct run *r;
@@ -955,10 +937,20 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
         r->phase = PHASE_OVER;
         return 0;
     }
-    r->phase = PHASE_NOTE_KEY;
-    make_note(r, note);
-    order->note(order->ctx, note, on_key_noted, r);
+    /* The claim that has just been stored holds the key: the intent. */
+    CRASH_POINT("secutools.after_intent");
+    r->phase = PHASE_SUBMIT;
+    act_in(r, 0);
     return 0;
+}
+
+static void
+secutools_intent(const struct task *t, uint32_t failed, char *out, size_t size)
+{
+    char key[CONTRACT_KEY_SIZE];
+
+    contract_key(t->id, failed, key);
+    (void)snprintf(out, size, "key %s", key);
 }
 
 static enum run_status
@@ -977,6 +969,9 @@ secutools_cancel(struct run *r, bool hard, bool leave)
         return;
     r->cancelled = true;
     r->leave = r->leave || leave;
+    /* Never sent: whoever comes next need not take it for sent. */
+    if (r->phase == PHASE_SUBMIT && !r->call && r->tries == 0 && !r->resumed)
+        outcome(r)->untouched = true;
     if (r->leave || hard) {
         over_soon(r);
         return;
@@ -989,9 +984,6 @@ secutools_cancel(struct run *r, bool hard, bool leave)
         r->phase = PHASE_CANCEL;
         r->tries = 0;
         act_in(r, 0);
-        return;
-    case PHASE_NOTE_KEY:
-        over_soon(r); /* the platform knows nothing of it */
         return;
     case PHASE_SUBMIT:
         if (!r->call && r->tries == 0)
@@ -1033,6 +1025,7 @@ secutools_free(struct run *r)
 }
 
 const struct executor secutools_executor = {.name = "secutools",
+                                            .intent = secutools_intent,
                                             .start = secutools_start,
                                             .poll = secutools_poll,
                                             .cancel = secutools_cancel,

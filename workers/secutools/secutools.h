@@ -2,7 +2,7 @@
  * secutools - hands tasks to an AI job platform, follows them, brings the
  * results home: the executor of the worker of that name.
  *
- * A job is handed over at most once. Its key is noted in the claim before the
+ * A job is handed over at most once. Its key stands in the claim before the
  * platform is asked (the intent), its id after; whoever resumes the task asks
  * again with the same key, or goes on with the id. A result is stored the
  * moment it is seen.
