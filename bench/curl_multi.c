@@ -2,12 +2,13 @@
  * curl_multi - jobs handed to an AI platform and brought home by libcurl's
  * multi interface alone, with nothing else around it.
  *
- * usage: curl_multi [-n COUNT] [-c CONNECTIONS] [-p PROMPT] URL
+ * usage: curl_multi [-n COUNT] [-c CONNECTIONS] [-p PROMPT] [-w MS] URL
  *
  * Submits COUNT jobs, looks at each until it has succeeded and fetches its
- * result, with CONNECTIONS requests at a time: the requests that
- * shunt-worker-secutools makes, without bus, claims and ledger. The key is in
- * SECUTOOLS_API_KEY.
+ * result, with CONNECTIONS requests at a time. A job is looked at MS after it
+ * was submitted (default 0), and again after pauses that grow by half: the
+ * requests that shunt-worker-secutools makes, without bus, claims and ledger.
+ * The key is in SECUTOOLS_API_KEY.
  *
  * Writes   "rate <jobs per second>"
  * Exit     0 all jobs succeeded, 1 something did not work, 2 usage
@@ -30,27 +31,45 @@ enum {
     ID_SIZE = 64,
     BODY_SIZE = 4096,
     POLL_MS = 10000,
+    LOOKS_MAX = 16, /* the later ones wait like the last */
 };
 
 enum step { STEP_SUBMIT, STEP_LOOK, STEP_RESULT };
 
-/* One request at a time, of one job after the other. */
+struct job {
+    struct job *next; /* among those that wait for the same look */
+    char id[ID_SIZE];
+    int looks;
+    int64_t due_ns;
+};
+
+/* Those that wait for a certain look come in the order they are due. */
+struct line {
+    struct job *first, *last;
+    int64_t pause_ns;
+};
+
+/* A handle, and the request it makes. */
 struct slot {
+    struct slot *next; /* of those that are free */
     CURL *easy;
     struct curl_slist *headers;
     enum step step;
-    int job;
-    char id[ID_SIZE], body[BODY_SIZE];
+    struct job *job;
+    char body[BODY_SIZE];
     size_t len;
 };
 
 static struct {
-    int count, connections;
+    int count, connections, wait_ms;
     const char *prompt, *url, *key;
 } opts = {.count = 10000, .connections = 32, .prompt = ""};
 
 static CURLM *multi;
 static char request[BODY_SIZE];
+static struct job *jobs;
+static struct line lines[LOOKS_MAX];
+static struct slot *idle;
 static int begun, ended;
 
 static size_t
@@ -97,7 +116,8 @@ set_headers(struct slot *s)
     curl_slist_free_all(s->headers);
     s->headers = NULL;
     if (s->step == STEP_SUBMIT) {
-        (void)snprintf(line, sizeof line, "Idempotency-Key: bench:%d", s->job);
+        (void)snprintf(line, sizeof line, "Idempotency-Key: bench:%d",
+                       (int)(s->job - jobs));
         s->headers = curl_slist_append(s->headers, line);
         s->headers =
             curl_slist_append(s->headers, "Content-Type: application/json");
@@ -113,7 +133,7 @@ send_request(struct slot *s)
     char url[512];
 
     (void)snprintf(url, sizeof url, "%s/v1/jobs%s%s%s", opts.url,
-                   paths[s->step], s->step == STEP_SUBMIT ? "" : s->id,
+                   paths[s->step], s->step == STEP_SUBMIT ? "" : s->job->id,
                    s->step == STEP_RESULT ? "/result" : "");
     set_headers(s);
     s->len = 0;
@@ -127,13 +147,53 @@ send_request(struct slot *s)
 }
 
 static void
-next_job(struct slot *s)
+begin(struct job *j, enum step step)
 {
-    if (begun == opts.count)
-        return;
-    s->job = begun++;
-    s->step = STEP_SUBMIT;
+    struct slot *s = idle;
+
+    idle = s->next;
+    s->job = j;
+    s->step = step;
     send_request(s);
+}
+
+static void
+wait_for_look(struct job *j)
+{
+    struct line *l = &lines[j->looks < LOOKS_MAX ? j->looks : LOOKS_MAX - 1];
+
+    j->looks++;
+    j->due_ns = bench_now_ns() + l->pause_ns;
+    j->next = NULL;
+    if (l->first)
+        l->last->next = j;
+    else
+        l->first = j;
+    l->last = j;
+}
+
+/* Gives the free handles what is due; returns how long the next thing to do
+ * takes to come, in milliseconds. */
+static int
+begin_due(void)
+{
+    int64_t now = bench_now_ns(), next = now + (int64_t)POLL_MS * 1000000;
+
+    for (int i = 0; i < LOOKS_MAX; i++) {
+        struct line *l = &lines[i];
+
+        while (idle && l->first && l->first->due_ns <= now) {
+            struct job *j = l->first;
+
+            l->first = j->next;
+            begin(j, STEP_LOOK);
+        }
+        if (l->first && l->first->due_ns < next)
+            next = l->first->due_ns;
+    }
+    while (idle && begun < opts.count)
+        begin(&jobs[begun++], STEP_SUBMIT);
+    return idle && next > now ? (int)((next - now) / 1000000) + 1 : POLL_MS;
 }
 
 static void
@@ -143,50 +203,62 @@ on_answer(struct slot *s, CURLcode rc)
     long code = 0;
 
     if (rc != CURLE_OK)
-        errx(1, "job %d: %s", s->job, curl_easy_strerror(rc));
+        errx(1, "job %s: %s", s->job->id, curl_easy_strerror(rc));
     (void)curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &code);
     (void)curl_multi_remove_handle(multi, s->easy);
     if (code >= 300)
-        errx(1, "job %d: HTTP %ld: %.200s", s->job, code, s->body);
+        errx(1, "job %s: HTTP %ld: %.200s", s->job->id, code, s->body);
+    s->next = idle;
+    idle = s;
     switch (s->step) {
     case STEP_SUBMIT:
-        if (!member(s->body, "id", s->id, sizeof s->id))
-            errx(1, "job %d has no id: %.200s", s->job, s->body);
-        s->step = STEP_LOOK;
-        send_request(s);
+        if (!member(s->body, "id", s->job->id, sizeof s->job->id))
+            errx(1, "a job has no id: %.200s", s->body);
+        wait_for_look(s->job);
         return;
     case STEP_LOOK:
         if (member(s->body, "status", status, sizeof status) &&
             strcmp(status, "succeeded") == 0)
-            s->step = STEP_RESULT;
-        send_request(s);
+            begin(s->job, STEP_RESULT);
+        else
+            wait_for_look(s->job);
         return;
     case STEP_RESULT:
         ended++;
-        next_job(s);
         return;
     }
+}
+
+/* True if something has ended. */
+static bool
+collect(void)
+{
+    CURLMsg *m;
+    bool any = false;
+    int left;
+
+    while ((m = curl_multi_info_read(multi, &left))) {
+        struct slot *s = NULL;
+        CURLcode rc = m->data.result;
+
+        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &s);
+        on_answer(s, rc);
+        any = true;
+    }
+    return any;
 }
 
 static void
 run(void)
 {
-    CURLMsg *m;
-    int running, left;
+    int running, pause_ms;
 
     while (ended < opts.count) {
-        struct slot *s = NULL;
-
+        pause_ms = begin_due();
         if (curl_multi_perform(multi, &running) != CURLM_OK ||
-            curl_multi_poll(multi, NULL, 0, running ? POLL_MS : 0, NULL) !=
-                CURLM_OK)
+            (!collect() &&
+             curl_multi_poll(multi, NULL, 0, pause_ms, NULL) != CURLM_OK))
             errx(1, "libcurl does not go on");
-        while ((m = curl_multi_info_read(multi, &left))) {
-            CURLcode rc = m->data.result;
-
-            (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &s);
-            on_answer(s, rc);
-        }
     }
 }
 
@@ -195,13 +267,16 @@ read_options(int argc, char **argv)
 {
     int opt;
 
-    while ((opt = getopt(argc, argv, "n:c:p:")) != -1) {
+    while ((opt = getopt(argc, argv, "n:c:p:w:")) != -1) {
         switch (opt) {
         case 'n':
             opts.count = bench_number(optarg, 1, MAX_COUNT);
             break;
         case 'c':
             opts.connections = bench_number(optarg, 1, MAX_CONNECTIONS);
+            break;
+        case 'w':
+            opts.wait_ms = bench_number(optarg, 0, 60000);
             break;
         case 'p':
             opts.prompt = optarg;
@@ -224,16 +299,20 @@ int
 main(int argc, char **argv)
 {
     struct slot *slots;
-    int64_t begin;
+    int64_t start_ns;
 
     read_options(argc, argv);
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
         !(multi = curl_multi_init()) ||
+        !(jobs = calloc((size_t)opts.count, sizeof *jobs)) ||
         !(slots = calloc((size_t)opts.connections, sizeof *slots)))
         errx(1, "libcurl does not start");
     (void)curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS,
                             (long)opts.connections);
-    begin = bench_now_ns();
+    for (int i = 0; i < LOOKS_MAX; i++)
+        lines[i].pause_ns = i == 0 ? (int64_t)opts.wait_ms * 1000000
+                                   : lines[i - 1].pause_ns * 3 / 2;
+    start_ns = bench_now_ns();
     for (int i = 0; i < opts.connections; i++) {
         struct slot *s = &slots[i];
 
@@ -245,9 +324,10 @@ main(int argc, char **argv)
         (void)curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s);
         (void)curl_easy_setopt(s->easy, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
         (void)curl_easy_setopt(s->easy, CURLOPT_XOAUTH2_BEARER, opts.key);
-        next_job(s);
+        s->next = idle;
+        idle = s;
     }
     run();
-    bench_print_rate(opts.count, bench_now_ns() - begin);
+    bench_print_rate(opts.count, bench_now_ns() - start_ns);
     return 0;
 }

@@ -5,16 +5,28 @@
 
 secutools_rows() {
 	section 'jobs at an AI platform (tests/fake/secutools), 32 connections'
-	row curl-multi /s 'bare: libcurl, submit, one look and the result of each'
-	mode_rows secutools_mode_rows
+	row curl-multi /s 'bare: libcurl; jobs that are over at once'
+	mode_rows secutools_quick_rows
+	row curl-multi-wait /s 'bare: jobs of some 8 s, all in flight'
+	mode_rows secutools_wait_rows
 }
 
-secutools_mode_rows() {
-	row "secutools.$1" /s "submit to ledger, $2" limit=curl-multi goal='>=0.7'
+secutools_quick_rows() {
+	row "secutools-quick.$1" /s "over at once, submit to ledger, $2" \
+		limit=curl-multi goal='>=0.7'
 	row "secutools-cpu.$1" us "processor time of the worker per job, $2"
+}
+
+secutools_wait_rows() {
+	row "secutools-wait.$1" /s "some 8 s, submit to ledger, $2" \
+		limit=curl-multi-wait goal='>=0.7'
 	row "secutools-memory.$1" MB "shunt-worker-secutools at its largest, $2" \
 		goal='<=64'
 }
+
+# What the stand-in plays; the looks are 1 s, 1.5 s, 2.3 s and 3.4 s apart.
+secutools_quick='add two and two'
+secutools_wait='[poll=running,running,running,succeeded] add two and two'
 
 # platform_start: a fresh one, at $platform; it keeps every job it was given
 platform_start() {
@@ -39,31 +51,44 @@ platform_stop() {
 secutools_start() {
 	daemon "$1" env SECUTOOLS_API_KEY=secret shunt-worker-secutools \
 		--worker-name platform --secutools-url "$platform" \
-		--secutools-poll_first 1ms \
+		--secutools-poll_first "$secutools_first" \
 		--worker-state_dir "$scratch/$1/secutools"
 	secutools_pid=$daemon
 }
 
+# secutools_fleet MODE ROW FIRST N PROMPT: a fleet of its own does N jobs
+secutools_fleet() {
+	local words
+	platform_start
+	secutools_first=$3
+	fleet_start secutools "$1" secutools
+	broker_words secutools
+	secutools_began=$(cpu "$secutools_pid")
+	rate "$2.$1" "$top/bench/client" "${words[@]}" -n "$4" -p "$5" run
+	secutools_cpu=$(calc "($(cpu "$secutools_pid") - $secutools_began) / 1000 / $4")
+	secutools_peak=$(awk '/^VmHWM:/ { print $2 / 1024 }' "/proc/$secutools_pid/status")
+	stop "$secutools_pid"
+	fleet_stop secutools
+	platform_stop
+}
+
+# secutools_bare ROW FIRST_MS PROMPT
+secutools_bare() {
+	platform_start
+	SECUTOOLS_API_KEY=secret rate "$1" "$top/bench/curl_multi" \
+		-n "$(size 500 10000)" -w "$2" -p "$3" "$platform"
+	platform_stop
+}
+
 secutools_round() {
-	local mode words n
+	local mode n
 	for mode in "${modes[@]}"; do
 		n=$(size 500 10000 "$mode" 3000)
-		platform_start
-		fleet_start secutools "$mode" secutools
-		broker_words secutools
-		spent[secutools]=$(cpu "$secutools_pid")
-		rate "secutools.$mode" "$top/bench/client" "${words[@]}" -n "$n" \
-			-p 'add two and two' run
-		sample "secutools-cpu.$mode" \
-			"$(calc "($(cpu "$secutools_pid") - ${spent[secutools]}) / 1000 / $n")"
-		sample "secutools-memory.$mode" \
-			"$(awk '/^VmHWM:/ { print $2 / 1024 }' "/proc/$secutools_pid/status")"
-		stop "$secutools_pid"
-		fleet_stop secutools
-		platform_stop
+		secutools_fleet "$mode" secutools-quick 1ms "$n" "$secutools_quick"
+		sample "secutools-cpu.$mode" "$secutools_cpu"
+		secutools_fleet "$mode" secutools-wait 1s "$(size 500 10000)" "$secutools_wait"
+		sample "secutools-memory.$mode" "$secutools_peak"
 	done
-	platform_start
-	SECUTOOLS_API_KEY=secret rate curl-multi "$top/bench/curl_multi" \
-		-n "$(size 500 10000)" -p 'add two and two' "$platform"
-	platform_stop
+	secutools_bare curl-multi 1 "$secutools_quick"
+	secutools_bare curl-multi-wait 1000 "$secutools_wait"
 }
