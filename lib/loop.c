@@ -185,12 +185,6 @@ loop_close(struct loop *l)
     mem_free(l);
 }
 
-struct uv_loop_s *
-loop_uv(struct loop *l)
-{
-    return &l->uv;
-}
-
 int64_t
 loop_now_ms(void)
 {

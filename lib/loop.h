@@ -13,7 +13,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct uv_loop_s;
 struct loop;
 struct loop_timer;
 struct loop_waker;
@@ -41,9 +40,6 @@ bool loop_until(struct loop *l, const bool *done, int64_t timeout_ms);
 
 /* Closes what is left and frees; NULL is fine. Runs last close callbacks. */
 void loop_close(struct loop *l);
-
-/* The libuv loop, for modules that bring their own handles. */
-struct uv_loop_s *loop_uv(struct loop *l);
 
 /* Monotonic clock, milliseconds, not cached; not comparable across machines
  * and not stopped by a step of the wall clock. */

@@ -320,4 +320,8 @@ stop_worker() { # stop_worker NAME
 	run env -u SECUTOOLS_API_KEY shunt-worker-secutools
 	[ "$status" -eq 78 ]
 	[[ $output == *'SECUTOOLS_API_KEY is not set'* ]]
+	: >empty.key
+	run env -u SECUTOOLS_API_KEY SHUNT_SECUTOOLS_KEY_FILE=empty.key shunt-worker-secutools
+	[ "$status" -eq 78 ]
+	[[ $output == *'file empty.key: no secutools key in it'* ]]
 }

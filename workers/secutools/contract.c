@@ -593,14 +593,3 @@ contract_read_error(int status, const char *body, size_t len,
     return *text ? mem_pool_printf(pool, "HTTP %d: %s", status, text)
                  : mem_pool_printf(pool, "HTTP %d", status);
 }
-
-bool
-contract_is_provider(const char *name)
-{
-    static const char *const names[] = {"auto", "gpu", "gemini", "claude-api"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return false;
-}

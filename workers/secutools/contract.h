@@ -101,8 +101,4 @@ int contract_read_result(const struct contract *c, const char *body, size_t len,
 const char *contract_read_error(int status, const char *body, size_t len,
                                 struct mem_pool *pool);
 
-/* Whether name is one of the providers that seed 3 delegates to; lanes of the
- * backend have their names. */
-bool contract_is_provider(const char *name);
-
 #endif

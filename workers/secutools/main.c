@@ -17,13 +17,10 @@
 #include "workers/secutools/secutools.h"
 #include "workers/worker.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
-enum { KEY_SIZE = 4096, EXIT_CONFIG = 78, SLOTS = 10000 };
+enum { EXIT_CONFIG = 78, SLOTS = 10000 };
 
 struct main_conf {
     struct worker_conf worker;
@@ -110,31 +107,6 @@ static const struct conf_opt options[] = {
 static const char about[] =
     "shunt-worker-secutools - has an AI job platform do tasks";
 
-/* The first line of a file. */
-static char *
-read_key_file(const char *path, struct err *e)
-{
-    char text[KEY_SIZE], *key = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-
-    if (n < 0) {
-        err_set(e, ERR_DENIED, "secutools.key_file %s: %s", path,
-                strerror(errno));
-    } else {
-        text[n] = '\0';
-        text[strcspn(text, "\r\n")] = '\0';
-        if (*text)
-            key = mem_strdup(text);
-        else
-            err_set(e, ERR_DENIED, "secutools.key_file %s is empty", path);
-    }
-    if (fd >= 0)
-        (void)close(fd);
-    explicit_bzero(text, sizeof text);
-    return key;
-}
-
 /* The caller owns it; NULL: delegation is off. */
 static char *
 take_key(const struct main_conf *conf, struct err *e)
@@ -144,7 +116,7 @@ take_key(const struct main_conf *conf, struct err *e)
     if (key)
         return key;
     if (*conf->key_file)
-        return read_key_file(conf->key_file, e);
+        return secret_read(conf->key_file, NULL, "secutools key", e);
     err_set(e, ERR_DENIED,
             "delegation is off: SECUTOOLS_API_KEY is not set, nor "
             "secutools.key_file");
