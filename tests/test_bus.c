@@ -248,8 +248,10 @@ reading_a_stream_that_does_not_exist_is_no_absence(void **state)
     bus_get_next(f->bus, "missing", "missing.a", 1, 300, on_entry, &next);
     finish(f, &last);
     finish(f, &next);
-    assert_int_equal(last.code, ERR_TIMEOUT); /* the broker keeps silent */
-    assert_int_equal(next.code, ERR_TIMEOUT);
+    assert_false(last.absent || next.absent);
+    /* nats-server 2.9 keeps silent, 2.10 says that nobody answers for it. */
+    assert_true(last.code == ERR_TIMEOUT || last.code == ERR_UNAVAILABLE);
+    assert_int_equal(next.code, last.code);
 }
 
 /* --- core NATS ------------------------------------------------------------ */
