@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ enum {
 struct dial {
     natsOptions *opts;
     struct wire_remote remote;
-    int fd; /* of the attempt under way: attach writes it */
+    int fd, library_fd; /* of the attempt under way: attach writes them */
     bool tls;
 
     pthread_mutex_t mutex; /* guards all below */
@@ -58,6 +59,7 @@ attach(void **user, void *loop, natsConnection *nc, natsSock fd)
 
     (void)nc;
     *user = NULL;
+    d->library_fd = fd;
     d->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return d->fd < 0 ? NATS_SYS_ERROR : NATS_OK;
 }
@@ -77,15 +79,31 @@ detach(void *user)
     return NATS_OK;
 }
 
+/*
+ * Destroying a connection closes the library's descriptor before 3.10; since
+ * then that is left to whoever brought the event loop. If its number still
+ * stands for the same socket as our copy, it was left to us.
+ */
+static void
+close_both(natsConnection *nc, int fd, int library_fd)
+{
+    struct stat ours, theirs;
+
+    natsConnection_Destroy(nc);
+    if (fd < 0)
+        return;
+    if (fstat(fd, &ours) == 0 && fstat(library_fd, &theirs) == 0 &&
+        ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+        (void)close(library_fd);
+    (void)close(fd);
+}
+
 void
 dialled_close(struct dialled *c)
 {
-    if (c->nc) {
-        (void)close(c->fd);
-        natsConnection_Destroy(c->nc);
-    }
-    c->nc = NULL;
-    c->fd = -1;
+    if (c->nc)
+        close_both(c->nc, c->fd, c->library_fd);
+    *c = (struct dialled){.fd = -1};
 }
 
 /*
@@ -117,20 +135,18 @@ attempt(struct dial *d, struct dialled *out, struct err *e)
     sigset_t old;
     natsStatus s;
 
-    d->fd = -1;
+    d->fd = d->library_fd = -1;
     wire_block_signals(&old);
     s = natsConnection_Connect(&nc, d->opts);
     wire_restore_signals(&old);
     if (s == NATS_OK)
         s = check_plain(d);
     if (s == NATS_OK) {
-        *out = (struct dialled){.nc = nc, .fd = d->fd};
+        *out = (struct dialled){nc, d->fd, d->library_fd};
         return 0;
     }
     wire_refused(&d->remote, s, e);
-    if (d->fd >= 0)
-        (void)close(d->fd);
-    natsConnection_Destroy(nc);
+    close_both(nc, d->fd, d->library_fd);
     return -1;
 }
 

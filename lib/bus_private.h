@@ -242,10 +242,11 @@ int dial_open(struct dial **out, const struct bus_conf *conf, const char *role,
 bool dial_close(struct dial *d); /* NULL is fine */
 const struct wire_remote *dial_remote(const struct dial *d);
 
-/* What a connection is: the library's, and its socket for us alone. */
+/* What a connection is: the library's, and a copy of its socket for us alone.
+ */
 struct dialled {
     natsConnection *nc;
-    int fd;
+    int fd, library_fd;
 };
 
 /* Tries for timeout_ms, blocking. *tls: the broker speaks nothing else. */

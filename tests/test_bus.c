@@ -423,11 +423,14 @@ what_is_forgotten_is_not_called(void **state)
     bus_request(f->bus, "ask.void", "", 0, 5000, on_reply, &r);
     bus_get_last(f->bus, "forget", "forget.a", 5000, on_entry, &r);
     bus_forget(f->bus, &r);
-    bus_get_last(f->bus, "forget", "forget.a", 5000, on_entry, &stays);
-    finish(f, &stays);
+    do { /* stored all the same; a read may overtake it at the broker */
+        stays = (struct result){0};
+        bus_get_last(f->bus, "forget", "forget.a", 5000, on_entry, &stays);
+        finish(f, &stays);
+    } while (stays.absent);
+    assert_string_equal(stays.data, "x");
     run_for(f, 50);
     assert_false(r.done);
-    assert_string_equal(stays.data, "x"); /* stored all the same */
 }
 
 /* --- opening -------------------------------------------------------------- */
