@@ -207,16 +207,18 @@ what_is_refused_ends_the_connection(void **state)
         "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\n\r\n",
         "GET /healthz HTTP/1.1\r\n\r\n"};
     static const unsigned want[] = {405, 405, 413, 413, 403, 400, 400};
+    const size_t n = sizeof requests / sizeof *requests;
     struct served *s = *state;
     struct client c;
 
     open_web(s, 0);
-    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+    for (size_t i = 0; i < n; i++) {
         c = connect_to(s);
         say(&c, requests[i]);
         until(s, &c, &c.ended);
         assert_int_equal(status_of(&c), want[i]);
-        assert_non_null(strstr(c.got.data, "{\"error\":"));
+        /* The last libmicrohttpd 1.0 refuses by itself, with a page. */
+        assert_non_null(strstr(c.got.data, i + 1 < n ? "{\"error\":" : "Host"));
         leave(&c);
     }
 }
