@@ -43,10 +43,11 @@ mem_setup(void)
     (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
 }
 
-/* Code is never written to, so its pages can be dropped at any time. Those
- * that hold relocated data cannot, and are left alone. */
+/* Code and constants are never written to, so their pages can be dropped at any
+ * time. Those that hold relocated data are in writable segments, and are left
+ * alone. */
 static int
-drop_code(struct dl_phdr_info *info, size_t size, void *ctx)
+drop_clean(struct dl_phdr_info *info, size_t size, void *ctx)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
@@ -59,7 +60,7 @@ drop_code(struct dl_phdr_info *info, size_t size, void *ctx)
         uintptr_t from = info->dlpi_addr + p->p_vaddr;
         uintptr_t to = from + p->p_memsz;
 
-        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) || (p->p_flags & PF_W))
+        if (p->p_type != PT_LOAD || (p->p_flags & PF_W))
             continue;
         from &= ~(page - 1);
         (void)madvise((void *)from, to - from, MADV_DONTNEED);
@@ -71,7 +72,7 @@ void
 mem_trim(void)
 {
     (void)malloc_trim(0);
-    (void)dl_iterate_phdr(drop_code, NULL);
+    (void)dl_iterate_phdr(drop_clean, NULL);
 }
 
 void *

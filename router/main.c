@@ -63,6 +63,7 @@ main(int argc, char **argv)
         hup = loop_signal_start(loop, SIGHUP, router_reload, router);
         log_info("router.start", "url=%s version=%s", bus_url(bus),
                  SHUNT_VERSION);
+        mem_trim();
         rc = loop_run(loop); /* until a signal, or until the bus gives up */
         log_info("router.stop", "rc=%d", rc);
     }

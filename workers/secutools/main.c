@@ -168,6 +168,7 @@ main(int argc, char **argv)
         log_error("worker.start", "error=\"%s\"", e.msg);
     } else {
         loop_on_term(loop, worker_drain, worker);
+        mem_trim();
         rc = loop_run(loop); /* until drained, or until the bus gives up */
     }
 
