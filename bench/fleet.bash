@@ -50,6 +50,11 @@ broker_answers() {
 		grep -q 'Server is ready' "$1/log"
 }
 
+# As cli/embedded.c has it, for the bare limits' brokers, too.
+half=$(($(nproc) / 2))
+broker_env=(GOMAXPROCS="${GOMAXPROCS:-$((half > 1 ? half : 1))}"
+	GOGC="${GOGC:-400}" GOMEMLIMIT="${GOMEMLIMIT:-1024MiB}")
+
 # broker_start NAME fast|durable|kept: its files are below $scratch/NAME.
 # durable: the broker itself writes all through; kept: a keeper will see to it
 broker_start() {
@@ -59,7 +64,7 @@ broker_start() {
 		chattr +S "$dir/nats"
 	fi
 	write_broker_conf "$dir" "$mode" >"$dir/nats-server.conf"
-	"$nats" -c "$dir/nats-server.conf" >"$dir/log" 2>&1 &
+	env "${broker_env[@]}" "$nats" -c "$dir/nats-server.conf" >"$dir/log" 2>&1 &
 	started+=($!)
 	broker_pid[$1]=$!
 	until_true broker_answers "$dir" ||

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,33 @@ ask_version(const char *program, struct loop *l, struct proc_set *procs,
         return err_set(e, ERR_INVALID, "%s --version does not say its version",
                        program);
     return 0;
+}
+
+static void
+set_unless_set(struct embedded_env *out, size_t *n, const char *key, long value,
+               const char *unit)
+{
+    if (getenv(key))
+        return;
+    (void)snprintf(out->text[*n], sizeof out->text[*n], "%s=%ld%s", key, value,
+                   unit);
+    out->list[*n] = out->text[*n];
+    ++*n;
+}
+
+void
+embedded_environment(struct embedded_env *out)
+{
+    cpu_set_t cpus;
+    long half = 0;
+    size_t n = 0;
+
+    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
+        half = CPU_COUNT(&cpus) / 2;
+    *out = (struct embedded_env){0};
+    set_unless_set(out, &n, "GOMAXPROCS", half > 1 ? half : 1, "");
+    set_unless_set(out, &n, "GOGC", 400, "");
+    set_unless_set(out, &n, "GOMEMLIMIT", 1024, "MiB");
 }
 
 int

@@ -29,6 +29,23 @@ struct embedded {
     char durability[192]; /* how, or why not; one sentence */
 };
 
+enum { EMBEDDED_ENV = 3 };
+
+/* What the broker is to find in its environment, besides what is there; the
+ * caller's, to be handed to children_start. */
+struct embedded_env {
+    char text[EMBEDDED_ENV][32];
+    const char *list[EMBEDDED_ENV + 1];
+};
+
+/*
+ * The broker's Go runtime shares the machine with the tasks: it gets half of
+ * the processors, which saves it most of its wake-ups, and collects garbage
+ * when the heap has grown fivefold, or beyond 1 GiB. What the user has set
+ * himself stays.
+ */
+void embedded_environment(struct embedded_env *out);
+
 /* Finds nats-server (SHUNT_NATS_SERVER, else PATH) and asks its version. */
 int embedded_find(struct embedded *b, struct loop *l, struct proc_set *procs,
                   struct err *e);

@@ -291,6 +291,7 @@ start_broker(struct supervisor *s, struct err *e)
     const char *argv[] = {s->broker.program, "-c",
                           home_path(s->home, "nats-server.conf", &conf), NULL};
     char none[] = "";
+    struct embedded_env env;
     struct bus_conf bus = {.url = s->broker.url,
                            .creds_file = none,
                            .nkey_file = none,
@@ -300,7 +301,8 @@ start_broker(struct supervisor *s, struct err *e)
     int64_t until = loop_now_ms() + ANSWER_MS;
     const bool never = false;
 
-    if (children_start(s->children, "broker", s->broker.program, argv, NULL,
+    embedded_environment(&env);
+    if (children_start(s->children, "broker", s->broker.program, argv, env.list,
                        e) < 0)
         return -1;
     (void)home_path(s->home, "token", &token);

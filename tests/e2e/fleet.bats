@@ -109,6 +109,15 @@ up() { shunt up -d --fast --slots 2 "$@" 3>&-; }
 	shunt show "$id" --json | jq -e '.state == "succeeded"'
 }
 
+@test "the broker leaves the tasks their share, and the user the last word" {
+	GOGC=150 up
+	tr '\0' '\n' <"/proc/$(pid_of broker)/environ" >broker.env
+	grep -qx 'GOGC=150' broker.env
+	grep -qx 'GOMEMLIMIT=1024MiB' broker.env
+	half=$(($(nproc) / 2))
+	grep -qx "GOMAXPROCS=$((half > 1 ? half : 1))" broker.env
+}
+
 @test "idle daemons are small and do nothing" {
 	plain_build || skip "a sanitizer's memory is not ours"
 	up
