@@ -176,7 +176,8 @@ typedef void bus_entry_fn(void *ctx, const struct bus_entry *entry,
                           const struct err *e);
 
 /* The last message on subject. The stream needs allow_direct; without such a
- * stream the broker says ERR_UNAVAILABLE, or (2.9) keeps silent: ERR_TIMEOUT. */
+ * stream the broker says ERR_UNAVAILABLE, or (2.9) keeps silent: ERR_TIMEOUT.
+ */
 void bus_get_last(struct bus *b, const char *stream, const char *subject,
                   int64_t timeout_ms, bus_entry_fn *fn, void *ctx);
 
