@@ -70,7 +70,8 @@ WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o facts.o
 LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o \
 	words.o stray.o exists.o changes.o)
 SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o \
-	secutools.o contract.o gate.o budget.o lanes.o)
+	secutools.o due.o run.o submit.o follow.o contract.o gate.o \
+	budget.o lanes.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 FOLDER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/folder/*.c)) $(FORMATS_OBJS)
