@@ -467,7 +467,9 @@ show_json(struct ask *a, const struct report_task *t)
             shorten(attempt, "reason");
         (void)json_array_append_new(list, attempt);
     }
-    ask_add_waits(a, t->row, o);
+    ask_add_waits(a, t->row,
+                  t->n_attempts ? &t->attempts[t->n_attempts - 1].result : NULL,
+                  o);
     report_set_text(o, "report", t->row->report);
     if (t->outcome)
         report_set_service(o, t->outcome);

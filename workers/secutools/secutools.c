@@ -40,11 +40,12 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
     *out = r;
     if (r->id) {
         log_info("job.resumed", "task=%s job=%s", t->id, LOG_TEXT(r->id));
+        submit_reserve(r); /* whatever is left: it is under way */
         follow_job(r);
         return 0;
     }
-    why = r->resumed ? NULL : submit_held(r);
-    if (why) { /* in hand before the lane was paused: no claim is written */
+    why = submit_held(r);
+    if (why) { /* in hand before the lane was paused */
         run_set_refused(r, 0, why);
         r->phase = PHASE_OVER;
         return 0;
@@ -63,6 +64,14 @@ secutools_intent(const struct task *t, uint32_t failed, char *out, size_t size)
 
     contract_key(t->id, failed, key);
     (void)snprintf(out, size, "key %s", key);
+}
+
+static int64_t
+secutools_wait_ms(void *ctx, const struct task *t, const char *lane,
+                  const char *remote)
+{
+    (void)lane;
+    return submit_note_has_id(remote) ? 0 : submit_wait_ms(ctx, t);
 }
 
 static enum run_status
@@ -138,6 +147,7 @@ secutools_free(struct run *r)
 
 const struct executor secutools_executor = {.name = "secutools",
                                             .intent = secutools_intent,
+                                            .wait_ms = secutools_wait_ms,
                                             .start = secutools_start,
                                             .poll = secutools_poll,
                                             .cancel = secutools_cancel,

@@ -45,6 +45,7 @@ struct run {
     bool cancelled; /* asked to end */
     bool leave;     /* and to leave the job alone */
     bool resumed;   /* an attempt before this may have handed it over */
+    bool admitted;  /* it may be, and its share of the budget is reserved */
     bool told;      /* the platform knows that it is not wanted */
     bool owed;      /* or is yet to be told, after the worker has freed it */
     bool stray;     /* the worker has freed it: of order only s is left */
@@ -129,12 +130,18 @@ double run_fraction(void);
 
 /* Why nothing may be handed over on its lane, or NULL. */
 const char *submit_held(const struct run *r);
-/* False: it waits, or was handed back. What may have been handed over before
- * is asked for in any case. */
+/* False: it waits, or was handed back. What this run has sent once is asked
+ * for in any case. */
 bool submit_may(struct run *r);
+/* For how long it would be in vain to take a task that is not handed over. */
+int64_t submit_wait_ms(const struct secutools *s, const struct task *t);
+/* Holds what it may cost back from the day's budget, until it is freed. */
+void submit_reserve(struct run *r);
 void submit_send(struct run *r);
-/* What an earlier attempt has noted in the claim. */
+/* What an earlier attempt has noted in the claim; the second says whether the
+ * job's id is in it. */
 void submit_read_note(struct run *r, const char *note);
+bool submit_note_has_id(const char *note);
 
 /* --- follow.c ------------------------------------------------------------- */
 

@@ -10,7 +10,8 @@
 
 enum {
     UNKNOWN_MS = 1000, /* between looks whether the day's costs are known */
-    SHORT_MS = 600000, /* before a task that is too dear is offered again */
+    LOOK_MS = 30000,   /* whether a task that is too dear is so still */
+    HELD_MS = 5000,    /* the same, while it depends on what is under way */
     NOTE_SIZE = CONTRACT_KEY_SIZE + CONTRACT_ID_MAX + 8,
 };
 
@@ -34,6 +35,14 @@ submit_read_note(struct run *r, const char *note)
     r->resumed = true;
     if (*id)
         r->id = mem_strdup(id);
+}
+
+bool
+submit_note_has_id(const char *note)
+{
+    char key[CONTRACT_KEY_SIZE], id[2];
+
+    return sscanf(note, "key %63s id %1s", key, id) == 2;
 }
 
 static void
@@ -186,16 +195,34 @@ most_of(const struct task *t)
     return most;
 }
 
+/* Others on the lane may fit: it alone waits, for a larger limit or tomorrow.
+ */
 static void
 too_dear(struct run *r)
 {
-    int64_t left_ms = budget_day_left_ms();
+    const char *limit = r->s->conf->max_cost_per_day;
+    char text[160];
+    int64_t nano;
+
+    (void)snprintf(text, sizeof text,
+                   money_read(limit, &nano) && most_of(r->order.task) > nano
+                       ? "it may cost more than a whole day's %.40s dollars"
+                       : "it may cost more than is left of today's %.40s "
+                         "dollars",
+                   limit);
+    run_refuse(r, budget_day_left_ms(), text);
+}
+
+static void
+held_by_others(struct run *r)
+{
     char text[160];
 
     (void)snprintf(text, sizeof text,
-                   "it may cost more than is left of today's %.40s dollars",
+                   "with what is under way it may cost more than is left of "
+                   "today's %.40s dollars",
                    r->s->conf->max_cost_per_day);
-    run_refuse(r, left_ms < SHORT_MS ? left_ms : SHORT_MS, text);
+    run_refuse(r, budget_day_left_ms(), text);
 }
 
 static void
@@ -209,6 +236,32 @@ used_up(struct run *r)
     run_refuse_lane(r, budget_day_left_ms(), text);
 }
 
+int64_t
+submit_wait_ms(const struct secutools *s, const struct task *t)
+{
+    switch (budget_ask(s->budget, most_of(t))) {
+    case BUDGET_FITS:
+        return 0;
+    case BUDGET_UNKNOWN:
+        return UNKNOWN_MS;
+    case BUDGET_OVER: /* the lane is to be paused: that wants an attempt */
+        return 0;
+    case BUDGET_HELD:
+        return HELD_MS;
+    case BUDGET_SHORT:
+        return LOOK_MS;
+    }
+    return 0;
+}
+
+void
+submit_reserve(struct run *r)
+{
+    r->admitted = true;
+    r->reserved_nano = most_of(r->order.task);
+    budget_reserve(r->s->budget, r->reserved_nano);
+}
+
 bool
 submit_may(struct run *r)
 {
@@ -216,7 +269,10 @@ submit_may(struct run *r)
     int64_t most = most_of(r->order.task);
     const char *why;
 
-    if (r->tries > 0 || r->resumed || r->reserved_nano)
+    /* An intent of an earlier attempt, which may have been carried out or not,
+     * is no exception: a job that is there already has the same key and waits
+     * for us as it is. */
+    if (r->admitted)
         return true;
     why = submit_held(r);
     if (why) {
@@ -225,8 +281,7 @@ submit_may(struct run *r)
     }
     switch (budget_ask(b, most)) {
     case BUDGET_FITS:
-        budget_reserve(b, most);
-        r->reserved_nano = most;
+        submit_reserve(r);
         return true;
     case BUDGET_UNKNOWN:
         due_in(r, UNKNOWN_MS);
@@ -236,6 +291,9 @@ submit_may(struct run *r)
         return false;
     case BUDGET_SHORT:
         too_dear(r);
+        return false;
+    case BUDGET_HELD:
+        held_by_others(r);
         return false;
     }
     return true;
