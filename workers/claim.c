@@ -34,6 +34,7 @@ tell_noted(struct job *j)
 
     j->note_sent = false;
     j->noted = NULL;
+    job_tell(j);
     if (noted)
         noted(j->noted_ctx);
 }

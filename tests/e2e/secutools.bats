@@ -56,6 +56,22 @@ setup() {
 	grep -q 'the model gave up' "$QUEUE/failed/try.md"
 }
 
+@test "while a job is away its id at the platform is told, also by a ledger that has just started" {
+	id=$(ask_ai gpu '[poll=running]')
+	until_true 20 job_has "$id" '.polls > 0'
+	url=$(shunt status --json | jq -r .http.url)
+	active_has() {
+		curl -sf "$url/api/delegated/status" |
+			jq -e --arg id "$id" --arg job "$(job "$id" .id)" \
+				'.active[] | select(.id == $id) | .job_id == $job and .state == "running"'
+	}
+	until_true 20 active_has
+	[ "$(field "$id" .job_id)" = "$(job "$id" .id)" ]
+	kill -9 "$(pid_of reaper)"
+	until_true 60 active_has
+	shunt cancel "$id"
+}
+
 @test "without an opt-in nothing is delegated" {
 	id=$(jq -n '{prompt: "[output=never]"}' | shunt submit -)
 	until_true 20 has "$id" .state routed
@@ -149,6 +165,9 @@ setup() {
 	[ "$(field "$id" .state)" != failed ]
 	until_true 20 has "$id" .waits.for lane-paused
 	[[ $(field "$id" .waits.text) == 'lane secutools.claude-api is paused until '*': HTTP 402'* ]]
+	url=$(shunt status --json | jq -r .http.url)
+	curl -sf "$url/watchdog/status" | jq -e '.lanes_paused[] | select(.lane == "claude-api") |
+		(.reason | startswith("HTTP 402")) and .by == "s1" and .until != null and .since != null'
 	# Others are not held up by it.
 	other=$(ask_ai gpu '[output=meanwhile]')
 	run shunt wait --timeout 20s "$other"

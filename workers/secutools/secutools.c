@@ -4,6 +4,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/money.h"
+#include "lib/remote.h"
 #include "workers/secutools/secutools_private.h"
 
 #include <stdio.h>
@@ -60,18 +61,22 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
 static void
 secutools_intent(const struct task *t, uint32_t failed, char *out, size_t size)
 {
-    char key[CONTRACT_KEY_SIZE];
+    char note[REMOTE_NOTE_SIZE];
+    struct remote r = {0};
 
-    contract_key(t->id, failed, key);
-    (void)snprintf(out, size, "key %s", key);
+    contract_key(t->id, failed, r.key);
+    remote_write(&r, note);
+    (void)str_copy(out, size, note);
 }
 
 static int64_t
 secutools_wait_ms(void *ctx, const struct task *t, const char *lane,
                   const char *remote)
 {
+    struct remote r;
+
     (void)lane;
-    return submit_note_has_id(remote) ? 0 : submit_wait_ms(ctx, t);
+    return remote_read(remote, &r) && *r.id ? 0 : submit_wait_ms(ctx, t);
 }
 
 static enum run_status

@@ -138,10 +138,8 @@ int64_t submit_wait_ms(const struct secutools *s, const struct task *t);
 /* Holds what it may cost back from the day's budget, until it is freed. */
 void submit_reserve(struct run *r);
 void submit_send(struct run *r);
-/* What an earlier attempt has noted in the claim; the second says whether the
- * job's id is in it. */
+/* What an earlier attempt has noted in the claim. */
 void submit_read_note(struct run *r, const char *note);
-bool submit_note_has_id(const char *note);
 
 /* --- follow.c ------------------------------------------------------------- */
 

@@ -4,45 +4,35 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/money.h"
+#include "lib/remote.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* What the claim has room for. */
+_Static_assert((int)CONTRACT_KEY_SIZE == (int)REMOTE_KEY_SIZE &&
+                   (int)CONTRACT_ID_MAX + 1 == (int)REMOTE_ID_SIZE,
+               "a note holds a key and a job's id");
 
 enum {
     UNKNOWN_MS = 1000, /* between looks whether the day's costs are known */
     LOOK_MS = 30000,   /* whether a task that is too dear is so still */
     HELD_MS = 5000,    /* the same, while it depends on what is under way */
-    NOTE_SIZE = CONTRACT_KEY_SIZE + CONTRACT_ID_MAX + 8,
 };
 
 /* --- handing it over ------------------------------------------------------ */
 
-/* "key <key>" before the platform is asked (secutools_intent), after it: */
-static void
-make_note(const struct run *r, char out[NOTE_SIZE])
-{
-    (void)snprintf(out, NOTE_SIZE, "key %s id %s", r->key, r->id);
-}
-
 void
 submit_read_note(struct run *r, const char *note)
 {
-    char key[CONTRACT_KEY_SIZE], id[CONTRACT_ID_MAX + 1] = "";
+    struct remote noted;
 
-    if (sscanf(note, "key %63s id %200s", key, id) < 1)
+    if (!remote_read(note, &noted))
         return;
-    (void)str_copy(r->key, sizeof r->key, key);
+    (void)str_copy(r->key, sizeof r->key, noted.key);
     r->resumed = true;
-    if (*id)
-        r->id = mem_strdup(id);
-}
-
-bool
-submit_note_has_id(const char *note)
-{
-    char key[CONTRACT_KEY_SIZE], id[2];
-
-    return sscanf(note, "key %63s id %1s", key, id) == 2;
+    if (*noted.id)
+        r->id = mem_strdup(noted.id);
 }
 
 static void
@@ -54,6 +44,18 @@ on_id_noted(void *ctx)
     if (r->phase != PHASE_NOTE_ID)
         return;
     follow_job(r);
+}
+
+static void
+note_id(struct run *r)
+{
+    char note[REMOTE_NOTE_SIZE];
+    struct remote now = {0};
+
+    (void)str_copy(now.key, sizeof now.key, r->key);
+    (void)str_copy(now.id, sizeof now.id, r->id);
+    remote_write(&now, note);
+    r->order.note(r->order.ctx, note, on_id_noted, r);
 }
 
 /* The worker gave it up in the same turn; it is about to become a stray. */
@@ -74,7 +76,6 @@ static void
 take_job(struct run *r, const struct http_response *h)
 {
     struct job_view v;
-    char note[NOTE_SIZE];
     struct err e;
 
     mem_pool_reset(r->s->pool);
@@ -97,8 +98,7 @@ take_job(struct run *r, const struct http_response *h)
              LOG_TEXT(r->id));
     CRASH_POINT("secutools.after_post");
     r->phase = PHASE_NOTE_ID;
-    make_note(r, note);
-    r->order.note(r->order.ctx, note, on_id_noted, r);
+    note_id(r);
 }
 
 static void
