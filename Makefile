@@ -56,7 +56,7 @@ LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
 	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
 	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
 	codec_json codec_pb codec_tables task state dod dod_parse proc procfs \
-	secret http pauses money
+	secret http pauses money remote
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
@@ -70,7 +70,8 @@ WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o facts.o
 LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o \
 	words.o stray.o exists.o changes.o)
 SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o \
-	secutools.o contract.o gate.o budget.o lanes.o)
+	secutools.o due.o run.o submit.o follow.o contract.o gate.o \
+	budget.o lanes.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
 FOLDER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/folder/*.c)) $(FORMATS_OBJS)

@@ -340,6 +340,7 @@ static const struct codec_row running_task_rows[] = {
     UINT32(running_task, attempt),
     INT64(running_task, started_at_ms),
     PROSE(running_task, name, NAME_MOST),
+    TEXT(running_task, remote, REASON_MOST),
 };
 TABLE(running_task, running_task, .most = 0);
 

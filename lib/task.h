@@ -210,7 +210,7 @@ struct running_task {
     const char *task;
     uint32_t attempt;
     int64_t started_at_ms;
-    const char *name;
+    const char *name, *remote;
 };
 
 struct heartbeat {

@@ -2,6 +2,7 @@
 
 #include "lib/codec.h"
 #include "lib/log.h"
+#include "lib/remote.h"
 #include "lib/subject.h"
 #include "reaper/report.h"
 
@@ -82,6 +83,7 @@ row_json(const struct ask *a, const struct task_state *row)
 {
     const struct live_task *t = ask_live(a, row);
     json_t *o = report_row_json(row);
+    struct remote remote;
 
     ask_add_wait(a, row, o);
     if (!t)
@@ -90,6 +92,8 @@ row_json(const struct ask *a, const struct task_state *row)
     report_set_time(o, "started_at", t->started_at_ms);
     report_set_text(o, "worker", t->worker);
     ask_set(o, "attempts", json_integer(t->attempt));
+    if (t->remote && remote_read(t->remote, &remote))
+        report_set_text(o, "job_id", remote.id);
     /* These told of the attempt before. */
     (void)json_object_del(o, "finished_at");
     (void)json_object_del(o, "exit_code");
@@ -467,7 +471,9 @@ show_json(struct ask *a, const struct report_task *t)
             shorten(attempt, "reason");
         (void)json_array_append_new(list, attempt);
     }
-    ask_add_waits(a, t->row, o);
+    ask_add_waits(a, t->row,
+                  t->n_attempts ? &t->attempts[t->n_attempts - 1].result : NULL,
+                  o);
     report_set_text(o, "report", t->row->report);
     if (t->outcome)
         report_set_service(o, t->outcome);

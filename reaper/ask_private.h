@@ -38,9 +38,10 @@ const struct live_task *ask_live(const struct ask *a,
 /* Adds to a row's object why a held or blocked task waits. Reads tasks into
  * the pool, which is not reset. */
 void ask_add_wait(const struct ask *a, const struct task_state *row, json_t *o);
-/* Adds to a shown task what it waits for, if it does. As above. */
+/* Adds to a shown task what it waits for, if it does; last: its last attempt,
+ * or NULL. As above. */
 void ask_add_waits(const struct ask *a, const struct task_state *row,
-                   json_t *o);
+                   const struct result *last, json_t *o);
 
 /* A row of a list. Resets nothing. */
 json_t *ask_row(const struct ask *a, const struct task_state *row);

@@ -77,6 +77,15 @@ add_pause(const struct ask *a, struct why_facts *f)
     f->pause_reason = p->reason;
 }
 
+static void
+add_refusal(const struct result *last, struct why_facts *f)
+{
+    if (!last || last->state != STATE_PREEMPTED)
+        return;
+    f->refused_until_ms = last->retry_at_ms;
+    f->refused_reason = last->reason;
+}
+
 /* The tasks routed to its lane before it that do not run yet. */
 static void
 add_ahead(const struct ask *a, const struct task_state *row,
@@ -117,6 +126,7 @@ begin(const struct ask *a, const struct task_state *row, struct why_facts *f)
         .backend = row->backend,
         .lane = row->lane,
         .pause_reason = "",
+        .refused_reason = "",
     };
 }
 
@@ -155,6 +165,8 @@ wait_json(enum wait w, const struct why_facts *f, const char *text)
         report_set_time(o, "until", f->not_before_ms);
     if (w == WAIT_RETRY)
         report_set_time(o, "until", f->retry_at_ms);
+    if (w == WAIT_REFUSED)
+        report_set_time(o, "until", f->refused_until_ms);
     if (w == WAIT_LANE)
         report_set_time(o, "until", f->paused_until_ms);
     if (w == WAIT_SLOT)
@@ -163,7 +175,8 @@ wait_json(enum wait w, const struct why_facts *f, const char *text)
 }
 
 void
-ask_add_waits(const struct ask *a, const struct task_state *row, json_t *o)
+ask_add_waits(const struct ask *a, const struct task_state *row,
+              const struct result *last, json_t *o)
 {
     struct why_facts f;
     struct str text = {0};
@@ -173,6 +186,7 @@ ask_add_waits(const struct ask *a, const struct task_state *row, json_t *o)
     add_gates(a, row, &f);
     if (f.state == STATE_ROUTED || f.state == STATE_RETRY_WAIT) {
         add_pause(a, &f);
+        add_refusal(last, &f);
         live_each_worker(a->p.live, on_worker, &f);
         add_ahead(a, row, &f);
     }

@@ -149,6 +149,32 @@ idle_lanes(struct ask *a, json_t *lanes)
     return list;
 }
 
+/* Lanes that take nothing now, and why. */
+static json_t *
+paused_lanes(const struct ask *a)
+{
+    json_t *list = json_array(), *o;
+    int64_t now = str_wall_ms();
+    size_t n = a->p.pauses ? pauses_count(a->p.pauses) : 0;
+
+    for (size_t i = 0; i < n && json_array_size(list) < LISTED_MAX; i++) {
+        const struct pause *p = pauses_at(a->p.pauses, i);
+
+        if (pauses_find(a->p.pauses, p->backend, p->lane, now) != p)
+            continue;
+        o = json_object();
+        report_set_text(o, "backend", p->backend);
+        report_set_text(o, "lane", p->lane);
+        report_set_text(o, "reason", p->reason);
+        report_set_text(o, "by", p->by);
+        report_set_time(o, "since", p->at_ms);
+        ask_set(o, "until", json_null());
+        report_set_time(o, "until", p->until_ms);
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
 static json_t *
 counts(const json_t *status, const json_t *sums)
 {
@@ -184,6 +210,7 @@ ask_watchdog(struct ask *a)
         json_boolean(!ask_count(status, "stale") && !json_array_size(idle)));
     ask_set(o, "counts", counts(status, sums));
     ask_set(o, "lanes_without_worker", idle);
+    ask_set(o, "lanes_paused", paused_lanes(a));
     ask_set(o, "delegation", sums);
     ask_set(o, "tasks", w.list);
     ask_set(o, "tasks_cut", json_boolean(w.more));

@@ -46,6 +46,14 @@ find_task(const struct live *l, const char *id)
     return t;
 }
 
+static void
+task_free(struct live *l, struct live_task *t)
+{
+    mem_free(t->remote);
+    mem_free(t);
+    l->n_tasks--;
+}
+
 void
 live_over(struct live *l, const char *id)
 {
@@ -55,8 +63,7 @@ live_over(struct live *l, const char *id)
         if (strcmp(t->id, id) != 0)
             continue;
         *at = t->next;
-        mem_free(t);
-        l->n_tasks--;
+        task_free(l, t);
         return;
     }
 }
@@ -118,8 +125,7 @@ sweep(struct live *l, const char *backend, const char *name, int64_t kept_ms,
                 continue;
             }
             *at = t->next;
-            mem_free(t);
-            l->n_tasks--;
+            task_free(l, t);
         }
     }
 }
@@ -137,8 +143,8 @@ make_room(struct live *l, int64_t now_ms)
 
 static void
 task_seen(struct live *l, const char *id, uint32_t attempt,
-          int64_t started_at_ms, const char *backend, const char *worker,
-          int64_t now_ms)
+          int64_t started_at_ms, const char *remote, const char *backend,
+          const char *worker, int64_t now_ms)
 {
     struct live_task *t = find_task(l, id);
 
@@ -157,6 +163,12 @@ task_seen(struct live *l, const char *id, uint32_t attempt,
     } else if (attempt < t->attempt) {
         return; /* old news */
     }
+    /* The same attempt does not forget what it noted. */
+    if (strcmp(t->remote ? t->remote : "", remote) != 0 &&
+        (*remote || attempt != t->attempt)) {
+        mem_free(t->remote);
+        t->remote = *remote ? mem_strdup(remote) : NULL;
+    }
     t->attempt = attempt;
     t->started_at_ms = started_at_ms;
     t->seen_ms = now_ms;
@@ -168,8 +180,8 @@ void
 live_on_started(struct live *l, const struct claim *c, const char *backend,
                 int64_t now_ms)
 {
-    task_seen(l, c->task, c->attempt, c->started_at_ms, backend, c->worker,
-              now_ms);
+    task_seen(l, c->task, c->attempt, c->started_at_ms, c->remote, backend,
+              c->worker, now_ms);
 }
 
 /* The backend of a worker that is alive; a Claim does not say. */
@@ -236,7 +248,8 @@ live_on_heartbeat(struct live *l, const struct heartbeat *h, const void *data,
     str_add(&w->message, data, len);
     for (size_t i = 0; i < h->n_running; i++)
         task_seen(l, h->running[i].task, h->running[i].attempt,
-                  h->running[i].started_at_ms, h->backend, h->worker, now_ms);
+                  h->running[i].started_at_ms, h->running[i].remote, h->backend,
+                  h->worker, now_ms);
     /* A full list also says what does not run any more. */
     if (h->stopped || h->running_count <= h->n_running)
         sweep(l, h->backend, h->worker, LIVE_SILENT_MS, now_ms);
@@ -288,7 +301,7 @@ live_close(struct live *l)
 
         for (t = l->buckets[i]; t; t = next) {
             next = t->next;
-            mem_free(t);
+            task_free(l, t);
         }
     }
     for (size_t i = 0; i < l->n_workers; i++)

@@ -31,6 +31,7 @@ struct live_task {
     uint32_t attempt;
     int64_t started_at_ms;
     int64_t seen_ms; /* monotonic */
+    char *remote;    /* what its claim notes of work elsewhere; NULL: nothing */
     struct live_task *next;
 };
 

@@ -41,6 +41,16 @@ why_paused(const struct why_facts *f, struct str *out)
 }
 
 static enum wait
+why_refused(const struct why_facts *f, struct str *out)
+{
+    char at[32];
+
+    str_addf(out, "waits until %s at the latest: %s",
+             str_time(f->refused_until_ms, at, sizeof at), f->refused_reason);
+    return WAIT_REFUSED;
+}
+
+static enum wait
 why_on_lane(const struct why_facts *f, struct str *out)
 {
     if (f->paused)
@@ -55,6 +65,8 @@ why_on_lane(const struct why_facts *f, struct str *out)
                  f->lane);
         return WAIT_DRAINING;
     }
+    if (f->refused_until_ms > f->now_ms)
+        return why_refused(f, out);
     if (f->ahead == 0)
         str_addf(out, "is next on lane %s.%s, for a free slot", f->backend,
                  f->lane);
@@ -144,6 +156,8 @@ why_name(enum wait w)
         return "retry";
     case WAIT_LANE:
         return "lane-paused";
+    case WAIT_REFUSED:
+        return "refused";
     case WAIT_WORKER:
         return "worker";
     case WAIT_DRAINING:

@@ -18,6 +18,7 @@ enum wait {
     WAIT_ROUTER,   /* for a decision */
     WAIT_RETRY,    /* for the time of its next attempt */
     WAIT_LANE,     /* its lane is paused */
+    WAIT_REFUSED,  /* the place would not take it now, and says why */
     WAIT_WORKER,   /* nobody serves its lane */
     WAIT_DRAINING, /* those who serve it take nothing new */
     WAIT_SLOT,     /* for its turn */
@@ -41,6 +42,9 @@ struct why_facts {
     bool paused;
     int64_t paused_until_ms; /* 0: until a person resumes the lane */
     const char *pause_reason;
+    /* Its last attempt was handed back, and is to be offered again then. */
+    int64_t refused_until_ms; /* 0: no */
+    const char *refused_reason;
 };
 
 /* What it waits for; adds one phrase without a full stop to *out, nothing for

@@ -480,7 +480,7 @@ what_runs_is_laid_over_the_answers(void **state)
 static void
 a_full_heartbeat_says_what_does_not_run_any_more(void **unused)
 {
-    struct running_task one = {"t1", 1, 5, ""};
+    struct running_task one = {"t1", 1, 5, "", "key t1:0 id job-7"};
     struct heartbeat h;
     int64_t now_ms = loop_now_ms();
     struct claim c;
@@ -500,8 +500,13 @@ a_full_heartbeat_says_what_does_not_run_any_more(void **unused)
     c.attempt = 1;
     live_on_started(l, &c, "local", now_ms);
     assert_non_null(live_find(l, "t2"));
+    assert_null(live_find(l, "t2")->remote);
+    c.remote = "key t2:0";
+    live_on_started(l, &c, "local", now_ms);
+    assert_string_equal(live_find(l, "t2")->remote, "key t2:0");
     live_on_heartbeat(l, &h, "", 0, now_ms + 1);
     assert_non_null(live_find(l, "t1"));
+    assert_string_equal(live_find(l, "t1")->remote, "key t1:0 id job-7");
     assert_null(live_find(l, "t2"));
     live_over(l, "t1");
     assert_null(live_find(l, "t1"));

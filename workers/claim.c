@@ -34,6 +34,7 @@ tell_noted(struct job *j)
 
     j->note_sent = false;
     j->noted = NULL;
+    job_tell(j);
     if (noted)
         noted(j->noted_ctx);
 }
@@ -150,15 +151,34 @@ take(struct job *j, const struct claim *found, const struct delivery_plan *plan)
     write_claim(j);
 }
 
+/* How long a task that was handed back is not worth another attempt. */
+static int64_t
+still_refused_ms(const struct job *j, const struct claim *found)
+{
+    const struct worker *w = j->w;
+
+    if (!w->ex->wait_ms || !found || found->state != STATE_PREEMPTED)
+        return 0;
+    return w->ex->wait_ms(w->ex_ctx, j->task, j->lane->name, found->remote);
+}
+
 /* Decides by what stands in the bucket; found NULL: nothing. */
 static void
 plan(struct job *j, const struct claim *found, const struct claim_sight *sight)
 {
     struct delivery_plan p;
+    int64_t wait_ms;
 
     state_on_delivery(j->task, found, sight, str_wall_ms(), &p);
     switch (p.what) {
     case DELIVERY_START:
+        wait_ms = still_refused_ms(j, found);
+        if (wait_ms > 0) {
+            log_debug("task.refused", "task=%s again_ms=%lld", j->task->id,
+                      (long long)wait_ms);
+            job_retry(j, wait_ms);
+            return;
+        }
         if (found)
             job_keep_prior(j, found, j->revision);
         take(j, found, &p);

@@ -62,8 +62,8 @@ struct outcome {
     char remote_id[201];
     uint64_t queue_ms, run_ms, input_tokens, output_tokens;
     bool cost_estimated;
-    /* The place would not take it now: it is handed back, not failed, and may
-     * be delivered again after again_ms; reason says why. */
+    /* The place would not take it now: it is handed back, not failed, and it
+     * may be in vain to try again before again_ms; reason says why. */
     bool refused;
     bool
         untouched; /* and nothing of it goes on elsewhere, whatever was noted */
@@ -76,6 +76,12 @@ struct executor {
      * before anything is begun; whoever comes next finds it as remote. */
     void (*intent)(const struct task *t, uint32_t failed, char *out,
                    size_t size);
+    /* NULL, or for how long the place would still refuse a task that was handed
+     * back before; 0: it may come. Asked before a claim is written, so that an
+     * attempt is counted only if there is something new to say. remote: as in
+     * run_order. */
+    int64_t (*wait_ms)(void *ctx, const struct task *t, const char *lane,
+                       const char *remote);
     /* On 0 the caller owns *out until free. ERR_UNAVAILABLE: nothing ran, and
      * it may work later or elsewhere; anything else is the task's failure. */
     int (*start)(void *ctx, const struct run_order *order, struct run **out,

@@ -11,7 +11,8 @@
 enum {
     EXIT_TIMED_OUT = 124, /* as timeout(1) says it */
     EXIT_OUR_SIDE = 125,
-    START_AGAIN_MS = 1000, /* before a task that could not start comes back */
+    START_AGAIN_MS = 1000,  /* before a task that could not start comes back */
+    REFUSED_LOOK_MS = 5000, /* between looks whether it would be taken */
     DEAD_LETTER_BYTES = 256 * 1024,
 };
 
@@ -361,6 +362,10 @@ job_weigh(struct job *j)
         j->delay_ms = o->again_ms;
     if (!plan.final)
         j->result.retry_at_ms = j->result.finished_at_ms + j->delay_ms;
+    /* What is in the way may be gone sooner; looking costs no attempt. */
+    if (j->cause == CAUSE_START && j->w->ex->wait_ms &&
+        j->delay_ms > REFUSED_LOOK_MS)
+        j->delay_ms = REFUSED_LOOK_MS;
     j->claim.failed = plan.failed;
     fill_claim(j, plan.state);
 }

@@ -402,13 +402,21 @@ on_changed(void *ctx)
 static void
 tell_started(struct job *j)
 {
-    struct worker *w = j->w;
-    char subject[SUBJECT_SIZE];
-
     j->tell_ms = INT64_MAX;
     log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
              j->claim.attempt, (unsigned long long)j->claim.fence);
+    job_tell(j);
+}
 
+void
+job_tell(struct job *j)
+{
+    struct worker *w = j->w;
+    char subject[SUBJECT_SIZE];
+
+    /* Too early, or too late: a note may be confirmed after the end. */
+    if (j->tell_ms != INT64_MAX || j->phase != PHASE_RUN)
+        return;
     str_reset(&w->scratch);
     codec_encode(CODEC_CLAIM, &j->claim, &w->scratch);
     bus_send(w->bus, subject_started(subject, j->task->id), w->scratch.data,

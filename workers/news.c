@@ -33,9 +33,9 @@ list_running(const struct worker *w, struct running_task *out)
 
     for (const struct job *j = w->jobs; j && n < RUNNING_MOST; j = j->next)
         if (j->phase == PHASE_RUN)
-            out[n++] =
-                (struct running_task){j->task->id, j->claim.attempt,
-                                      j->claim.started_at_ms, j->task->name};
+            out[n++] = (struct running_task){j->task->id, j->claim.attempt,
+                                             j->claim.started_at_ms,
+                                             j->task->name, j->claim.remote};
     return n;
 }
 

@@ -203,6 +203,9 @@ void job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
                const struct routed_task *routed);
 /* Ends it for that cause: politely first, the grace runs from then. */
 void job_cancel(struct job *j, enum cause cause, bool hard);
+/* Its claim has changed in what others go by: tells them, if they know that it
+ * runs. */
+void job_tell(struct job *j);
 /* Its slot's turn: the claim is confirmed. */
 void job_claimed(struct job *j);
 /* The claim is somebody else's: kill it, say nothing. */

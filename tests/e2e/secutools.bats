@@ -1,90 +1,25 @@
 # The worker of the AI platform, against a stand-in of it.
 setup_file() {
 	load helper
+	load platform
 	export QUEUE=$BATS_FILE_TMPDIR/agent-queue
 	mkdir -p "$QUEUE"
 	export SHUNT_FOLDER_FOLDERS="$QUEUE style=agent-queue" SHUNT_FOLDER_SETTLE=100ms
 	start_fleet
-	fake=$(cd "${SHUNT_BIN%/bin}" && pwd)/tests/fake/secutools
-	mkfifo "$BATS_FILE_TMPDIR/fake.in"
-	FAKE_KEY=top-secret-key "$fake" <>"$BATS_FILE_TMPDIR/fake.in" \
-		>"$BATS_FILE_TMPDIR/fake.out" 2>&1 3>&- &
-	echo $! >"$BATS_FILE_TMPDIR/fake.pid"
-	until_true 20 grep -q port "$BATS_FILE_TMPDIR/fake.out"
-	export PLATFORM=http://127.0.0.1:$(sed -n 's/^port //p' "$BATS_FILE_TMPDIR/fake.out")
+	start_platform
 	start_worker s1
 }
 
 teardown_file() {
 	load helper
-	for pid in "$BATS_FILE_TMPDIR"/*.pid; do
-		kill "$(cat "$pid")" 2>/dev/null || true
-	done
-	stop_fleet
+	load platform
+	stop_all
 }
 
 setup() {
 	load helper
+	load platform
 	work_dir
-}
-
-# start_worker NAME [LANES]: with what is exported besides; its log is NAME.log
-start_worker() {
-	SECUTOOLS_API_KEY=${KEY:-top-secret-key} SHUNT_SECUTOOLS_URL=$PLATFORM \
-		SHUNT_SECUTOOLS_POLL_FIRST=20ms SHUNT_SECUTOOLS_POLL_AT_MOST=200ms \
-		SHUNT_SECUTOOLS_LOST_AFTER=300ms SHUNT_SECUTOOLS_OPEN_FOR=100ms \
-		SHUNT_BUS_URL=$(cat "$SHUNT_HOME/endpoint") \
-		SHUNT_BUS_TOKEN_FILE=$SHUNT_HOME/token SHUNT_WORKER_NAME=$1 \
-		SHUNT_WORKER_LANES=${2:-auto,gpu,gemini,claude-api} \
-		SHUNT_WORKER_STATE_DIR=$BATS_FILE_TMPDIR/$1.state \
-		"${WORKER_BIN:-$SHUNT_BIN}/shunt-worker-secutools" \
-		>>"$BATS_FILE_TMPDIR/$1.log" 2>&1 3>&- &
-	echo $! >"$BATS_FILE_TMPDIR/$1.pid"
-	until_true 20 grep -q worker.ready "$BATS_FILE_TMPDIR/$1.log"
-}
-
-# ask_ai PROVIDER PROMPT [FLAGS]: submits, prints the id
-ask_ai() {
-	jq -n --arg ai "$1" --arg prompt "$2" '{prompt: $prompt,
-		delegation: {allow_delegation: true, preferred_ai: $ai}}' |
-		shunt submit "${@:3}" -
-}
-
-field() { # field ID JQ
-	shunt show "$1" --json | jq -r "$2"
-}
-
-# has ID JQ WANTED: the field has that value.
-has() {
-	[ "$(field "$1" "$2")" = "$3" ]
-}
-
-# Of the job a task became: how often its key was submitted, and so on.
-job() { # job ID JQ
-	curl -sf "$PLATFORM/_fake/stats" |
-		jq -r --arg id "$1" ".keys[] | select(.key | startswith(\$id + \":\")) | $2"
-}
-
-# job_has ID JQ: of the job a task became, that holds.
-job_has() {
-	[ "$(job "$1" "$2")" = true ]
-}
-
-# lane_is LANE STATE: as `shunt lane ls` shows it.
-lane_is() {
-	shunt lane ls --json | jq -e --arg lane "$1" --arg state "$2" \
-		'.[] | select(.lane == $lane and .state == $state)'
-}
-
-stop_worker() { # stop_worker NAME
-	local pid
-	pid=$(cat "$BATS_FILE_TMPDIR/$1.pid")
-	kill "$pid"
-	until_true 20 ended "$pid" || {
-		cat "$BATS_FILE_TMPDIR/$1.log"
-		return 1
-	}
-	rm "$BATS_FILE_TMPDIR/$1.pid"
 }
 
 @test "a prompt is handed over, followed, and its result comes home with provider and cost" {
@@ -119,6 +54,22 @@ stop_worker() { # stop_worker NAME
 	mv "$QUEUE/.try.tmp" "$QUEUE/try.md"
 	until_true 60 test -e "$QUEUE/failed/try.md"
 	grep -q 'the model gave up' "$QUEUE/failed/try.md"
+}
+
+@test "while a job is away its id at the platform is told, also by a ledger that has just started" {
+	id=$(ask_ai gpu '[poll=running]')
+	until_true 20 job_has "$id" '.polls > 0'
+	url=$(shunt status --json | jq -r .http.url)
+	active_has() {
+		curl -sf "$url/api/delegated/status" |
+			jq -e --arg id "$id" --arg job "$(job "$id" .id)" \
+				'.active[] | select(.id == $id) | .job_id == $job and .state == "running"'
+	}
+	until_true 20 active_has
+	[ "$(field "$id" .job_id)" = "$(job "$id" .id)" ]
+	kill -9 "$(pid_of reaper)"
+	until_true 60 active_has
+	shunt cancel "$id"
 }
 
 @test "without an opt-in nothing is delegated" {
@@ -214,6 +165,9 @@ stop_worker() { # stop_worker NAME
 	[ "$(field "$id" .state)" != failed ]
 	until_true 20 has "$id" .waits.for lane-paused
 	[[ $(field "$id" .waits.text) == 'lane secutools.claude-api is paused until '*': HTTP 402'* ]]
+	url=$(shunt status --json | jq -r .http.url)
+	curl -sf "$url/watchdog/status" | jq -e '.lanes_paused[] | select(.lane == "claude-api") |
+		(.reason | startswith("HTTP 402")) and .by == "s1" and .until != null and .since != null'
 	# Others are not held up by it.
 	other=$(ask_ai gpu '[output=meanwhile]')
 	run shunt wait --timeout 20s "$other"
@@ -222,35 +176,6 @@ stop_worker() { # stop_worker NAME
 	run shunt wait --timeout 60s "$id"
 	[ "$status" -eq 0 ]
 	[ "$(shunt logs "$id")" = later ]
-}
-
-@test "what today has cost is known to a worker that starts, and its limit pauses the lane" {
-	id=$(ask_ai gpu '[cost=0.75]')
-	run shunt wait --timeout 20s "$id"
-	[ "$status" -eq 0 ]
-	stop_worker s1
-	SHUNT_SECUTOOLS_MAX_COST_PER_DAY=0.70 start_worker s4
-	id=$(ask_ai gpu '[output=tomorrow]')
-	until_true 20 lane_is secutools.gpu paused
-	[[ $(shunt lane ls --json | jq -r '.[] | select(.lane == "secutools.gpu") | .reason') == 'the budget of 0.70 dollars for today is used up' ]]
-	[ -z "$(job "$id" .posts)" ]
-	# Resumed without a larger limit it says so again; with one it goes on.
-	shunt lane resume secutools.gpu
-	until_true 20 lane_is secutools.gpu paused
-	stop_worker s4
-	SHUNT_SECUTOOLS_MAX_COST_PER_DAY=100 start_worker s4
-	shunt lane resume secutools.gpu
-	run shunt wait --timeout 60s "$id"
-	[ "$status" -eq 0 ]
-	# A task that may cost more than is left is not handed over.
-	id=$(jq -n '{prompt: "x", delegation: {allow_delegation: true,
-		preferred_ai: "gpu", max_cost_usd: "200"}}' | shunt submit -)
-	until_true 20 has "$id" '.attempt_list[0].state' preempted
-	[[ $(field "$id" .reason) == *'more than is left'* ]]
-	[ -z "$(job "$id" .posts)" ]
-	shunt cancel "$id"
-	stop_worker s4
-	start_worker s1
 }
 
 @test "the platform's key is in no log, report, message or argument" {

@@ -155,8 +155,10 @@ budget_ask(struct budget *b, int64_t most_nano)
     left = b->limit - spent(b);
     if (left <= 0)
         return BUDGET_OVER;
+    if (left < most_nano)
+        return BUDGET_SHORT;
     left -= b->reserved;
-    return left < most_nano || left <= 0 ? BUDGET_SHORT : BUDGET_FITS;
+    return left < most_nano || left <= 0 ? BUDGET_HELD : BUDGET_FITS;
 }
 
 void

@@ -30,6 +30,7 @@ enum budget_word {
     BUDGET_UNKNOWN, /* the ledger has not said yet what the day cost */
     BUDGET_OVER,    /* nothing is left of the day */
     BUDGET_SHORT,   /* less is left than the job may cost */
+    BUDGET_HELD,    /* or would be, if what is under way cost all it may */
 };
 
 /* Whether a job may be handed over that may cost most_nano (0: not stated). */
