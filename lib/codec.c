@@ -477,6 +477,19 @@ codec_parse_json(const char *what, const void *data, size_t len, struct err *e)
 
 /* --- tasks.in --------------------------------------------------------- */
 
+static const char bom[] = {'\xef', '\xbb', '\xbf'};
+
+/* No protobuf message begins with '{' or a byte order mark: both would be wire
+ * types that do not exist. */
+static bool
+is_json(const void *data, size_t len)
+{
+    const char *text = data;
+
+    return (len >= sizeof bom && memcmp(text, bom, sizeof bom) == 0) ||
+           (len > 0 && text[0] == '{');
+}
+
 static int
 read_task_json(const void *data, size_t len, struct mem_pool *pool,
                struct task *t, struct err *e)
@@ -531,14 +544,10 @@ int
 codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
                      struct task *t, struct err *e)
 {
-    const char *text = data;
-    bool bom = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0;
     int rc;
 
-    /* No protobuf message begins with '{' or a byte order mark: both would be
-     * wire types that do not exist. */
     codec_init(CODEC_TASK, t);
-    if (bom || (len > 0 && text[0] == '{'))
+    if (is_json(data, len))
         rc = read_task_json(data, len, pool, t, e);
     else
         rc = codec_table_read(codec_table(CODEC_TASK), data, len, pool, t, e);
@@ -547,4 +556,113 @@ codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
     if (rc < 0)
         keep_names(t, pool);
     return rc;
+}
+
+/* --- tasks.bulk ------------------------------------------------------- */
+
+void
+codec_bulk_add(struct str *message, const void *task, size_t len)
+{
+    codec_table_add(codec_table(CODEC_TASKS), message, task, len);
+}
+
+/* Makes of the JSON form a message whose members are JSON text. */
+static int
+split_json(struct codec_bulk *b, const void *data, size_t len, struct err *e)
+{
+    json_t *json = codec_parse_json("tasks", data, len, e), *list, *member;
+    struct str text = {0};
+    size_t i;
+    int rc = -1;
+
+    if (!json)
+        return -1;
+    list = json_object_get(json, "tasks");
+    if (list && !json_is_array(list)) {
+        err_set(e, ERR_INVALID, "tasks: must be an array");
+        goto out;
+    }
+    json_array_foreach(list, i, member)
+    {
+        char *dump = json_dumps(member, JSON_COMPACT | JSON_ENCODE_ANY);
+
+        /* What is no object must not be taken for protobuf. */
+        str_reset(&text);
+        if (!json_is_object(member))
+            str_add(&text, bom, sizeof bom);
+        str_addz(&text, dump ? dump : "");
+        codec_bulk_add(&b->own, text.data, text.len);
+        mem_free(dump);
+    }
+    rc = 0;
+out:
+    str_free(&text);
+    json_decref(json);
+    return rc;
+}
+
+/* Counts the members and sees that nothing else is there. */
+static int
+count_members(struct codec_bulk *b, size_t len, struct err *e)
+{
+    const uint8_t *at = b->at;
+    struct bytes member;
+    int rc;
+
+    while ((rc = codec_table_element(codec_table(CODEC_TASKS), &at, b->end,
+                                     &member)) > 0)
+        b->count++;
+    if (rc < 0)
+        return err_set(e, ERR_INVALID,
+                       "tasks: these %zu bytes are no such protobuf message",
+                       len);
+    if (b->count == 0)
+        return err_set(e, ERR_INVALID, "tasks: there is none");
+    if (b->count > TASK_BULK_MOST)
+        return err_set(e, ERR_INVALID,
+                       "tasks: %zu elements, at most %d; split it up", b->count,
+                       TASK_BULK_MOST);
+    return 0;
+}
+
+int
+codec_bulk_open(struct codec_bulk *b, const void *data, size_t len,
+                struct err *e)
+{
+    size_t most = codec_table(CODEC_TASKS)->most;
+
+    *b = (struct codec_bulk){0};
+    if (len > most)
+        return err_set(e, ERR_INVALID,
+                       "tasks: %zu bytes, at most %zu; split it up", len, most);
+    if (is_json(data, len)) {
+        if (split_json(b, data, len, e) < 0)
+            goto fail;
+        data = str_text(&b->own);
+        len = b->own.len;
+    }
+    b->at = b->end = data;
+    if (len)
+        b->end += len;
+    if (count_members(b, len, e) == 0)
+        return 0;
+fail:
+    codec_bulk_close(b);
+    return -1;
+}
+
+bool
+codec_bulk_next(struct codec_bulk *b, struct bytes *out)
+{
+    if (codec_table_element(codec_table(CODEC_TASKS), &b->at, b->end, out) <= 0)
+        return false;
+    b->number++;
+    return true;
+}
+
+void
+codec_bulk_close(struct codec_bulk *b)
+{
+    str_free(&b->own);
+    *b = (struct codec_bulk){0};
 }

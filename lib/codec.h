@@ -35,6 +35,7 @@ enum codec_type {
     CODEC_DEAD_LETTER, /* struct dead_letter */
     CODEC_CONTROL,     /* struct control */
     CODEC_LANE_STATE,  /* struct lane_state */
+    CODEC_TASKS,       /* struct tasks */
 };
 
 /*
@@ -93,6 +94,31 @@ json_t *codec_parse_json(const char *what, const void *data, size_t len,
  */
 int codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
                          struct task *t, struct err *e);
+
+/*
+ * Many tasks in one message, as they stand on tasks.bulk: Tasks as protobuf,
+ * or as JSON if it begins with '{'. A member is what codec_decode_task_in
+ * reads: one that is bad does not spoil the others.
+ */
+struct codec_bulk {
+    size_t count;            /* of members, at least one */
+    size_t number;           /* of the next, from 0 */
+    const uint8_t *at, *end; /* what is left */
+    struct str own;          /* the members of a JSON message */
+};
+
+/* The data must outlive *b. On 0 the caller releases it with codec_bulk_close;
+ * -1: no such message, or one without members or with too many. */
+int codec_bulk_open(struct codec_bulk *b, const void *data, size_t len,
+                    struct err *e);
+
+/* The next member, valid until codec_bulk_close; false: that was all. */
+bool codec_bulk_next(struct codec_bulk *b, struct bytes *out);
+
+void codec_bulk_close(struct codec_bulk *b);
+
+/* Adds an encoded task to a message of many, which begins empty. */
+void codec_bulk_add(struct str *message, const void *task, size_t len);
 
 /* {"schema": "shunt.<name>/1"} for the CLI's --json. */
 json_t *codec_schema(const char *name);

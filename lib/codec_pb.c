@@ -618,3 +618,32 @@ codec_table_read(const struct codec_table *t, const void *data, size_t len,
                        t->name, len);
     return -1;
 }
+
+/* --- messages of many ------------------------------------------------- */
+
+int
+codec_table_element(const struct codec_table *t, const uint8_t **at,
+                    const uint8_t *end, struct bytes *out)
+{
+    struct span in = {*at, end};
+    struct field f;
+
+    do {
+        if (in.at == in.end)
+            return 0;
+        if (!take_field(&in, &f))
+            return -1;
+    } while (f.id != t->message->fields[0].id); /* its sender is newer */
+    *at = in.at;
+    if (f.wire != WIRE_BYTES)
+        return -1;
+    *out = (struct bytes){f.data.at, length(f.data)};
+    return 1;
+}
+
+void
+codec_table_add(const struct codec_table *t, struct str *out, const void *data,
+                size_t len)
+{
+    put_bytes(out, &t->message->fields[0], data, len);
+}

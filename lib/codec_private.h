@@ -109,6 +109,17 @@ size_t codec_table_encoded(const struct codec_table *t, const void *msg);
 int codec_table_read(const struct codec_table *t, const void *data, size_t len,
                      struct mem_pool *pool, void *msg, struct err *e);
 
+/*
+ * The next element of the one list that the message is, at *at, which moves
+ * on. 1: *out is it; 0: that was all; -1: no such message.
+ */
+int codec_table_element(const struct codec_table *t, const uint8_t **at,
+                        const uint8_t *end, struct bytes *out);
+
+/* Adds an encoded element to the one list that the message is. */
+void codec_table_add(const struct codec_table *t, struct str *out,
+                     const void *data, size_t len);
+
 /* As codec_from_json, without the checks of codec_table_check. On -1 *msg is
  * valid memory that has what was read before the error. */
 int codec_table_from_json(const struct codec_table *t, bool by_hand,

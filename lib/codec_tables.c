@@ -219,6 +219,11 @@ static const struct codec_row task_rows[] = {
 };
 TABLE(task, task, .most = TASK_MAX_BYTES);
 
+static const struct codec_row tasks_rows[] = {
+    MESSAGES(tasks, tasks, task, TASK_BULK_MOST),
+};
+TABLE(tasks, tasks, .most = CODEC_MAX_BYTES);
+
 /* --- decisions -------------------------------------------------------- */
 
 static const struct codec_row signal_hit_rows[] = {
@@ -416,6 +421,7 @@ codec_table(enum codec_type type)
         [CODEC_DEAD_LETTER] = &dead_letter_table,
         [CODEC_CONTROL] = &control_table,
         [CODEC_LANE_STATE] = &lane_state_table,
+        [CODEC_TASKS] = &tasks_table,
     };
 
     return tables[type];

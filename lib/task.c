@@ -86,6 +86,12 @@ task_id_from_message(uint64_t seq, int64_t stored_at_ms, const void *data,
     out[NEW_ID_LENGTH] = '\0';
 }
 
+void
+task_id_of_member(const char *message_id, size_t number, char out[TASK_ID_SIZE])
+{
+    task_id_from_message(number, 0, message_id, strlen(message_id), out);
+}
+
 /* --- checks ----------------------------------------------------------- */
 
 static int

@@ -27,6 +27,7 @@ enum {
     TASK_INLINE_OUTPUT = 32 * 1024, /* output that rides in the result */
     TASK_TAIL_BYTES = 4096,         /* output kept in the claim */
     TASK_LOST_MAX = 3,              /* attempts that may be lost */
+    TASK_BULK_MOST = 1000,          /* tasks of one message */
 };
 
 enum retry_policy { RETRY_UNSPECIFIED, RETRY_SAFE, RETRY_NEVER };
@@ -121,6 +122,11 @@ struct task {
     struct delegation *delegation; /* NULL: none */
     struct batch_ref *batch;       /* NULL: no batch */
     const char *context_header, *notes, *retry_of, *command;
+};
+
+struct tasks {
+    struct task *tasks;
+    size_t n_tasks;
 };
 
 struct signal_hit {
@@ -268,6 +274,11 @@ void task_new_id(char out[TASK_ID_SIZE]);
  */
 void task_id_from_message(uint64_t seq, int64_t stored_at_ms, const void *data,
                           size_t len, char out[TASK_ID_SIZE]);
+
+/* The id of the task with that number, from 0, in a message of many whose own
+ * id in the sense of task_id_from_message is given. */
+void task_id_of_member(const char *message_id, size_t number,
+                       char out[TASK_ID_SIZE]);
 
 /*
  * Checks what the codec cannot see field by field: an id or none, steps or a

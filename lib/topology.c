@@ -27,6 +27,7 @@ enum { AGE_EVER = 0, AGE_TASKS = -1, AGE_LOGS = -2 };
 
 struct stream_row {
     const char *name, *subject;
+    const char *second; /* another subject; NULL: none */
     int64_t age;
     bool latest; /* one message per subject: a KV bucket */
     bool direct; /* single messages are read */
@@ -34,13 +35,14 @@ struct stream_row {
 };
 
 static const struct stream_row streams[] = {
-    {"TASKS_IN", "tasks.in", AGE_TASKS, false, false, false},
-    {"TASKS", "tasks.*.*", AGE_TASKS, false, false, false},
-    {"RESULTS", "results.*.*", AGE_TASKS, false, false, false},
-    {"LOGS", "logs.*", AGE_LOGS, false, true, true},
-    {"DEAD", "dead.*", AGE_EVER, false, false, false},
-    {"KV_claims", "$KV.claims.>", 48 * HOUR_MS, true, true, false},
-    {"KV_control", "$KV.control.>", 7 * 24 * HOUR_MS, true, true, false},
+    {"TASKS_IN", SUBJECT_TASKS_IN, SUBJECT_TASKS_BULK, AGE_TASKS, false, false,
+     false},
+    {"TASKS", "tasks.*.*", NULL, AGE_TASKS, false, false, false},
+    {"RESULTS", "results.*.*", NULL, AGE_TASKS, false, false, false},
+    {"LOGS", "logs.*", NULL, AGE_LOGS, false, true, true},
+    {"DEAD", "dead.*", NULL, AGE_EVER, false, false, false},
+    {"KV_claims", "$KV.claims.>", NULL, 48 * HOUR_MS, true, true, false},
+    {"KV_control", "$KV.control.>", NULL, 7 * 24 * HOUR_MS, true, true, false},
 };
 
 struct consumer_row {
@@ -92,6 +94,8 @@ stream_shape(const struct stream_row *r)
     json_t *o = json_object(), *subjects = json_array();
 
     (void)json_array_append_new(subjects, json_string(r->subject));
+    if (r->second)
+        (void)json_array_append_new(subjects, json_string(r->second));
     set(o, "name", json_string(r->name));
     set(o, "subjects", subjects);
     set(o, "retention", json_string("limits"));

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-enum { CODEC_TYPES = CODEC_LANE_STATE + 1 };
+enum { CODEC_TYPES = CODEC_TASKS + 1 };
 
 union any_message {
     struct task task;
@@ -29,6 +29,7 @@ union any_message {
     struct dead_letter dead_letter;
     struct control control;
     struct lane_state lane_state;
+    struct tasks tasks;
 };
 
 /* A message of any type and another, and a pool for what they point to. */

@@ -356,6 +356,145 @@ a_refused_task_keeps_its_names(void **state)
     assert_int_equal(task_in(f, ""), -1);
 }
 
+/* --- tasks.bulk ------------------------------------------------------- */
+
+static int
+bulk_in(struct codec_bulk *b, const char *text)
+{
+    return codec_bulk_open(b, text, strlen(text), &e);
+}
+
+/* The next member as a task; its result of codec_decode_task_in. */
+static int
+member_in(struct fixture *f, struct codec_bulk *b)
+{
+    struct bytes member;
+
+    assert_true(codec_bulk_next(b, &member));
+    return codec_decode_task_in(member.data, member.len, f->pool, &f->msg.task,
+                                &e);
+}
+
+static void
+many_tasks_arrive_as_protobuf(void **state)
+{
+    struct fixture *f = *state;
+    struct str message = {0};
+    struct codec_bulk b;
+    struct bytes member;
+
+    codec_bulk_add(&message,
+                   "\x0a\x01"
+                   "b\x52\x02hi",
+                   7);
+    codec_bulk_add(&message, "\xff\xff", 2);
+    codec_bulk_add(&message, "", 0);
+    codec_bulk_add(&message, "{\"id\": \"c\", \"prompt\": \"x\"}", 26);
+    str_add(&message, "\x10\x07", 2); /* of a newer sender */
+    assert_int_equal(codec_bulk_open(&b, message.data, message.len, &e), 0);
+    assert_int_equal(b.count, 4);
+    assert_int_equal(member_in(f, &b), 0);
+    assert_string_equal(f->msg.task.id, "b");
+    assert_int_equal(member_in(f, &b), -1);
+    assert_error("no such protobuf message");
+    assert_int_equal(member_in(f, &b), -1);
+    assert_error("steps: missing");
+    assert_int_equal(member_in(f, &b), 0);
+    assert_string_equal(f->msg.task.id, "c");
+    assert_int_equal(b.number, 4);
+    assert_false(codec_bulk_next(&b, &member));
+    codec_bulk_close(&b);
+    str_free(&message);
+}
+
+static void
+many_tasks_arrive_as_json(void **state)
+{
+    struct fixture *f = *state;
+    struct codec_bulk b;
+    struct bytes member;
+
+    assert_int_equal(
+        bulk_in(&b,
+                "{\"tasks\": [{\"id\": \"a\", \"steps\": [\"make\"],"
+                " \"timeout_ms\": \"2m\"}, {\"id\": \"b\"}, \"\\u0001x\", 7,"
+                " [], null, {\"id\": \"\u00e9\", \"prompt\": \"p\"},"
+                " {\"id\": \"c\", \"prompt\": \"p\"}], \"more\": 1}"),
+        0);
+    assert_int_equal(b.count, 8);
+    assert_int_equal(member_in(f, &b), 0);
+    assert_string_equal(f->msg.task.id, "a");
+    assert_int_equal(f->msg.task.timeout_ms, 120000);
+    assert_int_equal(member_in(f, &b), -1);
+    assert_error("steps: missing");
+    assert_string_equal(f->msg.task.id, "b");
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(member_in(f, &b), -1);
+        assert_true(e.code == ERR_INVALID && *e.msg);
+    }
+    assert_int_equal(member_in(f, &b), -1);
+    assert_error("id");
+    assert_int_equal(member_in(f, &b), 0);
+    assert_string_equal(f->msg.task.id, "c");
+    assert_false(codec_bulk_next(&b, &member));
+    codec_bulk_close(&b);
+}
+
+static void
+messages_without_tasks_are_refused(void **state)
+{
+    static const struct {
+        const char *text, *why;
+    } rows[] = {
+        {"", "there is none"},
+        {"\x10\x07", "there is none"},
+        {"{}", "there is none"},
+        {"{\"tasks\": []}", "there is none"},
+        {"{\"tasks\": {}}", "must be an array"},
+        {"{\"tasks\": 7}", "must be an array"},
+        {"{\"tasks\": [", "tasks:1:"},
+        {"\x0a\x05x", "no such protobuf message"},
+        {"\x08\x05", "no such protobuf message"},
+        {"\x0a\x01x\xff", "no such protobuf message"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct codec_bulk b;
+
+        assert_int_equal(bulk_in(&b, rows[i].text), -1);
+        assert_error(rows[i].why);
+    }
+}
+
+static void
+a_message_holds_so_many_tasks_and_bytes(void **state)
+{
+    struct fixture *f = *state;
+    struct str message = {0};
+    struct codec_bulk b;
+    char *big = repeat(f->pool, "x", 1, CODEC_MAX_BYTES);
+
+    for (int i = 0; i < TASK_BULK_MOST; i++)
+        codec_bulk_add(&message, "", 0);
+    assert_int_equal(codec_bulk_open(&b, message.data, message.len, &e), 0);
+    assert_int_equal(b.count, TASK_BULK_MOST);
+    codec_bulk_close(&b);
+    codec_bulk_add(&message, "", 0);
+    assert_int_equal(codec_bulk_open(&b, message.data, message.len, &e), -1);
+    assert_error("1001 elements, at most 1000");
+
+    str_reset(&message);
+    codec_bulk_add(&message, big, CODEC_MAX_BYTES - 4); /* tag and length */
+    assert_int_equal(message.len, CODEC_MAX_BYTES);
+    assert_int_equal(codec_bulk_open(&b, message.data, message.len, &e), 0);
+    codec_bulk_close(&b);
+    str_addc(&message, '\0');
+    assert_int_equal(codec_bulk_open(&b, message.data, message.len, &e), -1);
+    assert_error("1048577 bytes, at most 1048576");
+    str_free(&message);
+}
+
 /* --- mutations -------------------------------------------------------- */
 
 static void
@@ -435,6 +574,10 @@ main(void)
         TEST(a_full_message_survives_json),
         TEST(tasks_arrive_as_json_or_protobuf),
         TEST(a_refused_task_keeps_its_names),
+        TEST(many_tasks_arrive_as_protobuf),
+        TEST(many_tasks_arrive_as_json),
+        TEST(messages_without_tasks_are_refused),
+        TEST(a_message_holds_so_many_tasks_and_bytes),
         TEST(mutated_json_is_refused_or_written_again),
         TEST(mutated_submissions_never_break_the_reader),
     };

@@ -278,6 +278,24 @@ a_derived_id_depends_on_all_it_is_derived_from(void **state)
 }
 
 static void
+members_of_a_message_have_ids_of_their_own(void **state)
+{
+    char message[TASK_ID_SIZE], ids[3][TASK_ID_SIZE];
+
+    (void)state;
+    task_id_from_message(1, 2, "abc", 3, message);
+    task_id_of_member(message, 0, ids[0]);
+    task_id_of_member(message, 1, ids[1]);
+    task_id_of_member(message, 0, ids[2]);
+    assert_true(subject_token_ok(ids[0]));
+    assert_memory_not_equal(ids[0], message, 8);
+    assert_memory_not_equal(ids[0], ids[1], 8);
+    assert_string_equal(ids[0], ids[2]);
+    /* It is on the wire. */
+    assert_string_equal(ids[0], "gjk5tg05t57xn2e0");
+}
+
+static void
 derived_ids_of_a_stream_do_not_meet(void **state)
 {
     enum { N = 2000 };
@@ -409,6 +427,7 @@ main(void)
         cmocka_unit_test(a_cost_limit_must_be_an_amount),
         cmocka_unit_test(new_ids_are_tokens_and_differ),
         cmocka_unit_test(a_derived_id_depends_on_all_it_is_derived_from),
+        cmocka_unit_test(members_of_a_message_have_ids_of_their_own),
         cmocka_unit_test(derived_ids_of_a_stream_do_not_meet),
         cmocka_unit_test(a_name_is_made_of_project_program_and_time),
         cmocka_unit_test(only_what_was_left_open_is_filled_in),

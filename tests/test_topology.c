@@ -125,6 +125,34 @@ api(struct fixture *f, const char *subject, const char *body)
     str_free(&answer);
 }
 
+struct result {
+    bool done;
+    enum err_code code;
+    uint64_t seq;
+};
+
+static void
+on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct result *r = ctx;
+
+    r->done = true;
+    r->code = e ? e->code : ERR_NONE;
+    r->seq = stored ? stored->seq : 0;
+}
+
+static struct result
+publish(struct fixture *f, const char *subject, int64_t expect)
+{
+    struct bus_publication p = {
+        .subject = subject, .data = "x", .len = 1, .expect = expect};
+    struct result r = {0};
+
+    bus_publish(f->bus, &p, 5000, on_stored, &r);
+    assert_true(loop_until(f->loop, &r.done, 10000));
+    return r;
+}
+
 static void
 provisioning_twice_changes_nothing(void **state)
 {
@@ -268,6 +296,27 @@ drift_is_told_with_field_and_both_values_and_mended(void **state)
     verify(f, "RESULTS", "reaper");
 }
 
+/* As a fleet left it that knew no messages of many tasks. */
+static void
+a_stream_is_given_the_subject_it_does_not_have(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+
+    (void)provision(f, &usual);
+    api(f, "STREAM.UPDATE.TASKS_IN",
+        "{\"name\":\"TASKS_IN\",\"subjects\":[\"tasks.in\"],\"storage\":"
+        "\"file\",\"retention\":\"limits\",\"discard\":\"new\",\"deny_"
+        "delete\":true,\"num_replicas\":1,\"max_msgs\":-1,\"max_msgs_per_"
+        "subject\":-1}");
+    assert_int_equal(publish(f, "tasks.in", BUS_ANY_REVISION).seq, 1);
+    assert_int_equal(topology_verify(f->bus, "TASKS_IN", NULL, &e), -1);
+    assert_non_null(strstr(e.msg, "tasks.bulk"));
+    assert_int_equal(provision(f, &usual).updated, 1);
+    verify(f, "TASKS_IN", "router");
+    assert_int_equal(publish(f, "tasks.bulk", BUS_ANY_REVISION).seq, 2);
+}
+
 static void
 what_cannot_be_changed_is_refused_with_the_difference(void **state)
 {
@@ -299,22 +348,6 @@ a_broker_without_jetstream_is_unavailable(void **state)
 
 /* --- what the streams are made for ---------------------------------------- */
 
-struct result {
-    bool done;
-    enum err_code code;
-    uint64_t seq;
-};
-
-static void
-on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
-{
-    struct result *r = ctx;
-
-    r->done = true;
-    r->code = e ? e->code : ERR_NONE;
-    r->seq = stored ? stored->seq : 0;
-}
-
 static void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
@@ -325,23 +358,12 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
     r->seq = entry ? entry->revision : 0;
 }
 
-static struct result
-publish(struct fixture *f, const char *subject, int64_t expect)
-{
-    struct bus_publication p = {
-        .subject = subject, .data = "x", .len = 1, .expect = expect};
-    struct result r = {0};
-
-    bus_publish(f->bus, &p, 5000, on_stored, &r);
-    assert_true(loop_until(f->loop, &r.done, 10000));
-    return r;
-}
-
 static void
 every_subject_we_use_has_its_stream(void **state)
 {
     static const char *const subjects[] = {
         "tasks.in",
+        "tasks.bulk",
         "tasks.local.default",
         "results.local.cli",
         "logs.t1",
@@ -404,6 +426,7 @@ main(void)
         T(a_broker_that_is_not_provisioned_is_named_as_such),
         T(a_missing_durable_is_named_as_such),
         T(drift_is_told_with_field_and_both_values_and_mended),
+        T(a_stream_is_given_the_subject_it_does_not_have),
         T(what_cannot_be_changed_is_refused_with_the_difference),
         cmocka_unit_test_setup_teardown(
             a_broker_without_jetstream_is_unavailable, setup_without_jetstream,

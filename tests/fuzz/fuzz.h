@@ -85,6 +85,7 @@ union fuzz_message {
     struct dead_letter dead_letter;
     struct control control;
     struct lane_state lane_state;
+    struct tasks tasks;
 };
 
 /* A valid message is the same after the way to bytes and back, and its JSON
@@ -94,6 +95,8 @@ void fuzz_round_trip(struct fuzz *f, enum codec_type type, const void *msg);
 /* fuzz_codec.c */
 void fuzz_task(const uint8_t *data, size_t size);
 void fuzz_task_in(const uint8_t *data, size_t size);
+void fuzz_tasks(const uint8_t *data, size_t size);
+void fuzz_bulk(const uint8_t *data, size_t size);
 void fuzz_routed(const uint8_t *data, size_t size);
 void fuzz_result(const uint8_t *data, size_t size);
 void fuzz_claim(const uint8_t *data, size_t size);

@@ -117,6 +117,12 @@ fuzz_batch(const uint8_t *data, size_t size)
     any_message(CODEC_BATCH, data, size);
 }
 
+void
+fuzz_tasks(const uint8_t *data, size_t size)
+{
+    any_message(CODEC_TASKS, data, size);
+}
+
 /* --- tasks ---------------------------------------------------------------- */
 
 /* A task that passed task_check still does when it was completed and sent. */
@@ -163,6 +169,37 @@ fuzz_task_in(const uint8_t *data, size_t size)
         FUZZ_NEED(!*t.id || subject_token_ok(t.id));
         fuzz_round_trip(&f, CODEC_TASK, &t);
     }
+    fuzz_end(&f);
+}
+
+/* What is taken apart is what its members make when put together. */
+void
+fuzz_bulk(const uint8_t *data, size_t size)
+{
+    struct fuzz f = fuzz_begin();
+    struct str again = {0};
+    struct codec_bulk b;
+    struct bytes member;
+    struct task t;
+    size_t n = 0;
+
+    if (codec_bulk_open(&b, data, size, &f.e) == 0) {
+        for (; codec_bulk_next(&b, &member); n++) {
+            FUZZ_NEED(b.number == n + 1);
+            codec_bulk_add(&again, member.data, member.len);
+            if (codec_decode_task_in(member.data, member.len, f.pool, &t,
+                                     &f.e) < 0)
+                (void)fuzz_refused(&f);
+        }
+        FUZZ_NEED(n == b.count && n > 0);
+        codec_bulk_close(&b);
+        FUZZ_NEED(codec_bulk_open(&b, again.data, again.len, &f.e) == 0);
+        FUZZ_NEED(b.count == n);
+        codec_bulk_close(&b);
+    } else {
+        (void)fuzz_refused(&f);
+    }
+    str_free(&again);
     fuzz_end(&f);
 }
 

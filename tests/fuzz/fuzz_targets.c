@@ -3,6 +3,8 @@
 const struct fuzz_target fuzz_targets[] = {
     {"task", fuzz_task},
     {"task_in", fuzz_task_in},
+    {"tasks", fuzz_tasks},
+    {"bulk", fuzz_bulk},
     {"routed", fuzz_routed},
     {"result", fuzz_result},
     {"claim", fuzz_claim},
