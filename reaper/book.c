@@ -161,19 +161,31 @@ encoded(struct book *b, enum codec_type type, const void *msg)
 
 /* --- submissions ---------------------------------------------------------- */
 
+/* Where the bytes of a task come from. */
+struct origin {
+    const struct bus_msg *msg;
+    size_t number;                 /* in a message of many, from 1; else 0 */
+    char message_id[TASK_ID_SIZE]; /* derived; "" until a task needed it */
+};
+
 static void
-give_id(struct book *b, const struct bus_msg *m, struct task *t)
+give_id(struct book *b, struct origin *o, struct task *t)
 {
+    const struct bus_msg *m = o->msg;
     char id[TASK_ID_SIZE];
 
     if (*t->id)
         return;
-    if (subject_token_ok(m->id)) {
+    if (!o->number && subject_token_ok(m->id)) {
         t->id = mem_pool_strdup(b->pool, m->id);
         return;
     }
-    task_id_from_message(m->seq, m->stored_at_ms, m->data, m->len, id);
-    t->id = mem_pool_strdup(b->pool, id);
+    if (!*o->message_id)
+        task_id_from_message(m->seq, m->stored_at_ms, m->data, m->len,
+                             o->message_id);
+    if (o->number)
+        task_id_of_member(o->message_id, o->number - 1, id);
+    t->id = mem_pool_strdup(b->pool, o->number ? id : o->message_id);
 }
 
 static void
@@ -186,22 +198,61 @@ take_task(struct book *b, const struct task *t, struct event *ev)
     ev->command = task_summary(t, command, COMMAND_SIZE);
 }
 
-/* The router derives the same task from the same message. */
+/* The router derives the same task from the same bytes. What it cannot read it
+ * answers for; its dead letter has the payload. */
+static int
+accept_task(struct book *b, struct entry *entry, struct origin *o,
+            struct bytes data, struct event *ev, struct err *e)
+{
+    struct task t;
+    struct err bad = {0};
+
+    if (codec_decode_task_in(data.data, data.len, b->pool, &t, &bad) < 0)
+        return set_aside(b, entry, "malformed", bad.msg, false, e);
+    give_id(b, o, &t);
+    task_complete(&t, b->pool, o->msg->stored_at_ms);
+    take_task(b, &t, ev);
+    return apply(b, entry, t.id, ev, e);
+}
+
+static int
+make_room(struct book *b, struct err *e)
+{
+    return sheet_is_full(b->sheet) ? sheet_write(b->sheet, e) : 0;
+}
+
+static int
+enter_many(struct book *b, struct entry *entry, struct event *ev, struct err *e)
+{
+    const struct bus_msg *m = entry->msg;
+    struct origin o = {.msg = m};
+    struct codec_bulk tasks;
+    struct bytes data;
+    struct err bad = {0};
+    int rc = 0;
+
+    if (codec_bulk_open(&tasks, m->data, m->len, &bad) < 0)
+        return set_aside(b, entry, "malformed", bad.msg, false, e);
+    while (rc == 0 && codec_bulk_next(&tasks, &data)) {
+        o.number = tasks.number;
+        rc = make_room(b, e);
+        if (rc == 0)
+            rc = accept_task(b, entry, &o, data, ev, e);
+    }
+    codec_bulk_close(&tasks);
+    return rc;
+}
+
 static int
 enter_accepted(struct book *b, struct entry *entry, struct event *ev,
                struct err *e)
 {
     const struct bus_msg *m = entry->msg;
-    struct task t;
-    struct err bad = {0};
+    struct origin o = {.msg = m};
 
-    /* The router answers for it; its dead letter has the payload. */
-    if (codec_decode_task_in(m->data, m->len, b->pool, &t, &bad) < 0)
-        return set_aside(b, entry, "malformed", bad.msg, false, e);
-    give_id(b, m, &t);
-    task_complete(&t, b->pool, m->stored_at_ms);
-    take_task(b, &t, ev);
-    return apply(b, entry, t.id, ev, e);
+    if (strcmp(m->subject, SUBJECT_TASKS_BULK) == 0)
+        return enter_many(b, entry, ev, e);
+    return accept_task(b, entry, &o, (struct bytes){m->data, m->len}, ev, e);
 }
 
 static int
@@ -337,7 +388,7 @@ book_enter(struct book *b, struct entry *entry, struct err *e)
                        .seq = entry->msg->seq,
                        .at_ms = entry->msg->stored_at_ms};
 
-    if (sheet_is_full(b->sheet) && sheet_write(b->sheet, e) < 0)
+    if (make_room(b, e) < 0)
         return -1;
     advance(b, entry->consumer, entry->msg->seq);
     switch (entry->kind) {

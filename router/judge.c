@@ -4,7 +4,6 @@
 #include "lib/str.h"
 #include "lib/topology.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,7 +53,14 @@ give_id(const struct arrival *a, struct mem_pool *pool, struct task *t)
         t->id = mem_pool_strdup(pool, a->id);
         return;
     }
-    task_id_from_message(a->seq, a->stored_at_ms, a->data, a->len, id);
+    if (!a->number) {
+        task_id_from_message(a->seq, a->stored_at_ms, a->data, a->len, id);
+    } else {
+        if (!*a->message_id)
+            task_id_from_message(a->seq, a->stored_at_ms, a->message.data,
+                                 a->message.len, a->message_id);
+        task_id_of_member(a->message_id, a->number - 1, id);
+    }
     t->id = mem_pool_strdup(pool, id);
 }
 
@@ -142,6 +148,12 @@ judge_task(const struct rules_of_house *rules, const struct facts *f,
         settle(out, VERDICT_ROUTE, "");
 }
 
+bool
+judge_is_poison(uint64_t delivered)
+{
+    return delivered > JUDGE_DELIVERIES_MAX;
+}
+
 void
 judge(const struct arrival *a, const struct rules_of_house *rules,
       const struct facts *f, int64_t now_ms, struct mem_pool *pool,
@@ -150,14 +162,11 @@ judge(const struct arrival *a, const struct rules_of_house *rules,
     struct err e = {0};
 
     *out = (struct judgement){.source = "cli"}; /* as task_complete has it */
-    if (a->delivered > JUDGE_DELIVERIES_MAX) {
-        /* Before anything of it is parsed: that may be what kills us. */
+    if (judge_is_poison(a->delivered)) {
         if (subject_token_ok(a->id))
             (void)str_copy(out->id, sizeof out->id, a->id);
         settle(out, VERDICT_DEAD,
-               mem_pool_printf(pool,
-                               "delivered %" PRIu64 " times and never settled",
-                               a->delivered));
+               mem_pool_printf(pool, JUDGE_POISON, a->delivered));
         return;
     }
     if (codec_decode_task_in(a->data, a->len, pool, &out->task, &e) < 0) {

@@ -1,6 +1,6 @@
 /*
- * judge - what becomes of one message on tasks.in: a pure function from bytes
- * to a verdict. router.c carries it out.
+ * judge - what becomes of one submitted task: a pure function from bytes to a
+ * verdict. router.c carries it out.
  *
  * Thread: any.
  */
@@ -12,19 +12,29 @@
 #include "lib/task.h"
 #include "router/decide.h"
 
+#include <inttypes.h>
+#include <stdbool.h>
+
 enum {
     /* Deliveries after which a message counts as what kills its router. */
     JUDGE_DELIVERIES_MAX = 20,
 };
 
-/* A message as it arrived; nothing of it is trusted. */
+/* Of what was delivered too often, for printf with a uint64_t. */
+#define JUDGE_POISON "delivered %" PRIu64 " times and never settled"
+
+/* A message as it arrived, or one task of many; nothing of it is trusted. */
 struct arrival {
     const void *data;
     size_t len;
-    const char *id;     /* Nats-Msg-Id, "" if none */
+    const char *id;     /* Nats-Msg-Id, "" if none or one for many */
     uint64_t seq;       /* in the stream */
     uint64_t delivered; /* times, this one included */
     int64_t stored_at_ms;
+    /* Of one of many. */
+    size_t number; /* from 1; 0: it came alone */
+    struct bytes message;
+    char *message_id; /* TASK_ID_SIZE; "" until one of them needed it */
 };
 
 struct rules_of_house {
@@ -48,6 +58,10 @@ struct judgement {
     struct task task;         /* of ROUTE, complete */
     struct decision decision; /* of ROUTE */
 };
+
+/* Whether what was delivered so often must not be parsed: that may be what
+ * kills us. */
+bool judge_is_poison(uint64_t delivered);
 
 /* Strings of *out live in pool, in a or are static. now_ms: wall clock. */
 void judge(const struct arrival *a, const struct rules_of_house *rules,

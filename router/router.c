@@ -22,11 +22,25 @@ enum {
     ID_SIZE = TASK_ID_SIZE + 32,
 };
 
-/* A message whose consequences are on their way to the broker. */
+/* A message in hand, of one task or many. It is settled when all that follows
+ * from each of them has been stored. */
+struct parcel {
+    struct parcel *prev, *next;
+    struct bus_msg *msg;
+    struct codec_bulk tasks; /* of a message of many, once it is looked at */
+    bool many, looked_at;
+    char id[TASK_ID_SIZE]; /* of one of many, see struct arrival */
+    size_t open;           /* jobs, and one more until all are begun */
+};
+
+/* A task, or what should be one, whose consequences are on their way to the
+ * broker. */
 struct job {
     struct job *prev, *next;
     struct router *router;
-    struct bus_msg *msg;
+    struct parcel *of;
+    struct bytes data;
+    size_t number;        /* in a message of many, from 1; else 0 */
     unsigned waits;       /* publications not yet stored */
     bool routed;          /* the one waited for is the routed task */
     struct judgement who; /* id, source and batch; no task */
@@ -46,25 +60,79 @@ struct router {
     struct bus_consumer *consumer;
     struct bus_sub *heartbeats;
     struct loop_timer *progress, *deadline;
-    struct job jobs; /* head of the ring of jobs in hand */
-    bool worked;     /* since the last look at the time */
-    bool trimmed;    /* since it worked */
+    struct parcel parcels; /* head of the ring of those in hand */
+    struct parcel *at;     /* the first that has tasks left to begin */
+    struct job jobs;       /* head of the ring of jobs */
+    size_t n_jobs;
+    bool beginning; /* jobs are being begun */
+    bool worked;    /* since the last look at the time */
+    bool trimmed;   /* since it worked */
     bool draining;
 };
 
-/* --- jobs ---------------------------------------------------------------- */
+/* --- parcels and jobs ------------------------------------------------- */
+
+static struct parcel *
+parcel_new(struct router *r, struct bus_msg *m)
+{
+    struct parcel *d = MEM_NEW(struct parcel);
+
+    d->msg = m;
+    d->many = strcmp(m->subject, SUBJECT_TASKS_BULK) == 0;
+    d->open = 1;
+    d->prev = r->parcels.prev;
+    d->next = &r->parcels;
+    d->prev->next = d;
+    d->next->prev = d;
+    return d;
+}
+
+static void
+parcel_free(struct parcel *d)
+{
+    d->prev->next = d->next;
+    d->next->prev = d->prev;
+    if (d->many && d->looked_at)
+        codec_bulk_close(&d->tasks);
+    mem_free(d);
+}
+
+/* Everything it stands for is stored: only now may the broker forget it. */
+static void
+parcel_release(struct router *r, struct parcel *d)
+{
+    if (--d->open > 0)
+        return;
+    bus_msg_done(d->msg);
+    CRASH_POINT("router.after_ack");
+    parcel_free(d);
+    if (r->draining && r->parcels.next == &r->parcels)
+        loop_stop(r->loop, 0);
+}
+
+static bool
+in_hand(const struct router *r, uint64_t seq)
+{
+    for (const struct parcel *d = r->parcels.next; d != &r->parcels;
+         d = d->next)
+        if (d->msg->seq == seq)
+            return true;
+    return false;
+}
 
 static struct job *
-job_new(struct router *r, struct bus_msg *m)
+job_new(struct router *r, struct parcel *d)
 {
     struct job *j = MEM_NEW(struct job);
 
     j->router = r;
-    j->msg = m;
+    j->of = d;
+    d->open++;
     j->prev = r->jobs.prev;
     j->next = &r->jobs;
     j->prev->next = j;
     j->next->prev = j;
+    r->n_jobs++;
     return j;
 }
 
@@ -73,29 +141,21 @@ job_free(struct job *j)
 {
     j->prev->next = j->next;
     j->next->prev = j->prev;
+    j->router->n_jobs--;
     mem_free(j);
 }
 
-/* Everything it stands for is stored: only now may the broker forget it. */
+static void begin_jobs(struct router *r);
+
 static void
 job_done(struct job *j)
 {
     struct router *r = j->router;
+    struct parcel *d = j->of;
 
-    bus_msg_done(j->msg);
-    CRASH_POINT("router.after_ack");
     job_free(j);
-    if (r->draining && r->jobs.next == &r->jobs)
-        loop_stop(r->loop, 0);
-}
-
-static bool
-in_hand(const struct router *r, uint64_t seq)
-{
-    for (const struct job *j = r->jobs.next; j != &r->jobs; j = j->next)
-        if (j->msg->seq == seq)
-            return true;
-    return false;
+    parcel_release(r, d);
+    begin_jobs(r);
 }
 
 /* --- publishing ---------------------------------------------------------- */
@@ -135,7 +195,7 @@ publish_rejection(struct job *j, const char *reason)
 static void
 publish_dead_letter(struct job *j, const char *reason)
 {
-    const struct bus_msg *m = j->msg;
+    const struct bus_msg *m = j->of->msg;
     struct router *r = j->router;
     char subject[SUBJECT_SIZE], id[ID_SIZE];
     size_t room = bus_max_payload(r->bus) / 2;
@@ -148,14 +208,18 @@ publish_dead_letter(struct job *j, const char *reason)
     letter.subject = m->subject;
     letter.reason = reason;
     letter.stream_seq = m->seq;
-    letter.payload.data = m->len ? m->data : NULL;
-    letter.payload.len = m->len < room ? m->len : room;
-    letter.payload_bytes = m->len;
+    letter.payload.data = j->data.len ? j->data.data : NULL;
+    letter.payload.len = j->data.len < room ? j->data.len : room;
+    letter.payload_bytes = j->data.len;
     letter.at_ms = str_wall_ms();
     letter.task = j->who.id;
     str_reset(&r->buf);
     codec_encode(CODEC_DEAD_LETTER, &letter, &r->buf);
-    (void)snprintf(id, sizeof id, "router:%" PRIu64, m->seq);
+    if (j->number)
+        (void)snprintf(id, sizeof id, "router:%" PRIu64 ".%zu", m->seq,
+                       j->number);
+    else
+        (void)snprintf(id, sizeof id, "router:%" PRIu64, m->seq);
     publish(j, subject_dead(subject, "router"), id);
 }
 
@@ -165,8 +229,8 @@ static void
 refuse(struct job *j, enum verdict verdict, const char *reason)
 {
     log_warn(verdict == VERDICT_DEAD ? "router.dead_letter" : "router.rejected",
-             "task=%s seq=%" PRIu64 " reason=\"%s\"", j->who.id, j->msg->seq,
-             LOG_TEXT(reason));
+             "task=%s seq=%" PRIu64 " reason=\"%s\"", j->who.id,
+             j->of->msg->seq, LOG_TEXT(reason));
     j->waits++; /* held until both are under way */
     if (verdict == VERDICT_DEAD)
         publish_dead_letter(j, reason);
@@ -193,7 +257,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
     if (e)
         log_error("router.unpublishable",
                   "task=%s seq=%" PRIu64 " error=\"%s\"", j->who.id,
-                  j->msg->seq, LOG_TEXT(e->msg));
+                  j->of->msg->seq, LOG_TEXT(e->msg));
     if (j->waits == 0)
         job_done(j);
 }
@@ -231,10 +295,8 @@ gather_facts(struct router *r, struct facts *out)
 }
 
 static void
-carry_out(struct router *r, struct bus_msg *m, struct judgement *verdict)
+carry_out(struct job *j, struct judgement *verdict)
 {
-    struct job *j = job_new(r, m);
-
     memcpy(j->who.id, verdict->id, sizeof j->who.id);
     memcpy(j->who.source, verdict->source, sizeof j->who.source);
     memcpy(j->who.batch, verdict->batch, sizeof j->who.batch);
@@ -254,17 +316,102 @@ carry_out(struct router *r, struct bus_msg *m, struct judgement *verdict)
 }
 
 static void
+begin_job(struct router *r, struct parcel *d, const struct facts *facts,
+          struct bytes data, size_t number)
+{
+    struct arrival a = {.data = data.data,
+                        .len = data.len,
+                        .id = d->msg->id,
+                        .seq = d->msg->seq,
+                        .delivered = d->msg->delivered,
+                        .stored_at_ms = d->msg->stored_at_ms};
+    struct job *j = job_new(r, d);
+    struct judgement verdict;
+
+    j->data = data;
+    j->number = number;
+    if (number) {
+        a.id = "";
+        a.number = number;
+        a.message = (struct bytes){d->msg->data, d->msg->len};
+        a.message_id = d->id;
+    }
+    mem_pool_reset(r->pool);
+    judge(&a, &r->rules, facts, str_wall_ms(), r->pool, &verdict);
+    carry_out(j, &verdict);
+}
+
+/* The message of many as a whole is not understood: the tasks in it have no
+ * names, so that there is nobody to tell. */
+static void
+refuse_whole(struct router *r, struct parcel *d, const char *reason)
+{
+    struct job *j = job_new(r, d);
+
+    j->data = (struct bytes){d->msg->data, d->msg->len};
+    refuse(j, VERDICT_DEAD, reason);
+}
+
+/* Takes a message of many apart; false: it is none. */
+static bool
+look_into(struct router *r, struct parcel *d)
+{
+    struct err e = {0};
+
+    if (judge_is_poison(d->msg->delivered))
+        err_set(&e, ERR_INVALID, JUDGE_POISON, d->msg->delivered);
+    else if (codec_bulk_open(&d->tasks, d->msg->data, d->msg->len, &e) == 0)
+        d->looked_at = true;
+    if (!d->looked_at)
+        refuse_whole(r, d, e.msg);
+    return d->looked_at;
+}
+
+/* Begins the next task of d; false: that was all. */
+static bool
+begin_next(struct router *r, struct parcel *d, const struct facts *facts)
+{
+    struct bytes data = {d->msg->data, d->msg->len};
+
+    if (!d->many) {
+        begin_job(r, d, facts, data, 0);
+        return false;
+    }
+    if (!d->looked_at && !look_into(r, d))
+        return false;
+    if (codec_bulk_next(&d->tasks, &data))
+        begin_job(r, d, facts, data, d->tasks.number);
+    return d->tasks.number < d->tasks.count;
+}
+
+/* Begins tasks in their order while there is room. What was delivered and does
+ * not fit waits as it came, so that a message of a thousand tasks takes no more
+ * memory than it has bytes. */
+static void
+begin_jobs(struct router *r)
+{
+    struct facts facts;
+
+    if (r->beginning || r->at == &r->parcels)
+        return;
+    r->beginning = true;
+    gather_facts(r, &facts);
+    while (r->at != &r->parcels && r->n_jobs < (size_t)r->conf->window) {
+        struct parcel *d = r->at;
+
+        if (begin_next(r, d, &facts))
+            continue;
+        r->at = d->next;
+        parcel_release(r, d);
+    }
+    r->beginning = false;
+}
+
+static void
 on_message(void *ctx, struct bus_msg *m)
 {
     struct router *r = ctx;
-    struct arrival a = {.data = m->data,
-                        .len = m->len,
-                        .id = m->id,
-                        .seq = m->seq,
-                        .delivered = m->delivered,
-                        .stored_at_ms = m->stored_at_ms};
-    struct judgement verdict;
-    struct facts facts;
+    struct parcel *d;
 
     CRASH_POINT("router.after_fetch");
     r->worked = true;
@@ -273,10 +420,10 @@ on_message(void *ctx, struct bus_msg *m)
         bus_msg_drop(m);
         return;
     }
-    mem_pool_reset(r->pool);
-    gather_facts(r, &facts);
-    judge(&a, &r->rules, &facts, str_wall_ms(), r->pool, &verdict);
-    carry_out(r, m, &verdict);
+    d = parcel_new(r, m);
+    if (r->at == &r->parcels)
+        r->at = d;
+    begin_jobs(r);
 }
 
 /* Whether a heartbeat speaks of the worker whose subject it came on: the
@@ -312,8 +459,8 @@ on_progress(void *ctx)
 {
     struct router *r = ctx;
 
-    for (struct job *j = r->jobs.next; j != &r->jobs; j = j->next)
-        bus_msg_progress(j->msg);
+    for (struct parcel *d = r->parcels.next; d != &r->parcels; d = d->next)
+        bus_msg_progress(d->msg);
     /* What a backlog needed is given back when it is over. */
     if (r->worked) {
         r->trimmed = false;
@@ -364,6 +511,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     r->bus = b;
     r->loop = l;
     r->conf = conf;
+    r->parcels.prev = r->parcels.next = r->at = &r->parcels;
     r->jobs.prev = r->jobs.next = &r->jobs;
     r->kept = mem_pool_new();
     r->pool = mem_pool_new();
@@ -426,7 +574,7 @@ router_drain(void *router, int nth)
 
     r->draining = true;
     bus_consumer_window(r->consumer, 0);
-    if (nth > 1 || r->jobs.next == &r->jobs) {
+    if (nth > 1 || r->parcels.next == &r->parcels) {
         loop_stop(r->loop, 0);
         return;
     }
@@ -443,13 +591,14 @@ router_close(struct router *r)
     loop_timer_stop(r->progress);
     loop_timer_stop(r->deadline);
     while (r->jobs.next != &r->jobs) {
-        struct job *j = r->jobs.next;
-
-        bus_forget(r->bus, j);
+        bus_forget(r->bus, r->jobs.next);
+        job_free(r->jobs.next);
+    }
+    while (r->parcels.next != &r->parcels) {
         /* To another router now rather than after the ack wait; what was on
          * its way already is the same message to the broker. */
-        bus_msg_retry(j->msg, HAND_BACK_MS);
-        job_free(j);
+        bus_msg_retry(r->parcels.next->msg, HAND_BACK_MS);
+        parcel_free(r->parcels.next);
     }
     bus_consumer_close(r->consumer);
     bus_unsubscribe(r->heartbeats);

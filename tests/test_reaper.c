@@ -555,11 +555,42 @@ a_task_whose_worker_fell_silent_does_not_run_but_is_remembered(void **unused)
     live_close(l);
 }
 
+static void
+many_in_one_message_are_a_row_each_and_a_bad_one_is_set_aside(void **state)
+{
+    static const char json[] =
+        "{\"tasks\": [{\"id\": \"m1\", \"steps\": [\"true\"]}, "
+        "{\"id\": \"m2\", \"lane\": \"a b\", \"steps\": [\"true\"]}, "
+        "{\"name\": \"anonymous\", \"steps\": [\"true\"]}, "
+        "{\"id\": \"m4\", \"steps\": [\"true\"]}]}";
+    struct fixture *f = *state;
+
+    (void)publish_bytes(f, SUBJECT_TASKS_BULK, "bulk1", json, strlen(json));
+    until_state_is(f, "m4", "accepted");
+    until_state_is(f, "m1", "accepted");
+    until_state_is(f, "anonymous", "accepted");
+    assert_int_equal(counter(f, "accepted"), 3);
+    assert_int_equal(counter(f, "malformed"), 1);
+}
+
+static void
+a_message_of_many_that_is_none_is_set_aside(void **state)
+{
+    struct fixture *f = *state;
+
+    (void)publish_bytes(f, SUBJECT_TASKS_BULK, NULL, "\xff", 1);
+    (void)publish_bytes(f, SUBJECT_TASKS_BULK, NULL, "", 0);
+    until_counter(f, "malformed", 2);
+    assert_int_equal(counter(f, "accepted"), 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_task_is_followed_from_submission_to_report),
+        TEST(many_in_one_message_are_a_row_each_and_a_bad_one_is_set_aside),
+        TEST(a_message_of_many_that_is_none_is_set_aside),
         TEST(an_outcome_may_come_before_the_task),
         TEST(a_repeated_message_changes_nothing),
         TEST(a_result_that_does_not_know_the_nonce_is_set_aside),

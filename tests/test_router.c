@@ -29,6 +29,7 @@ static const struct conf_opt options[] = {ROUTER_CONF(struct holder, conf),
 /* What went past on a subject. */
 struct seen {
     char subject[64], id[TASK_ID_SIZE], text[512], policy[32];
+    char of[32]; /* of a dead letter: where its message stood */
     size_t payload_len;
     uint64_t payload_bytes;
 };
@@ -103,7 +104,7 @@ on_dead(void *ctx, const struct bus_note *note)
     if (codec_decode(CODEC_DEAD_LETTER, note->data, note->len, p, &d, &e) < 0)
         fail_msg("%s", e.msg);
     assert_string_equal(d.process, "router");
-    assert_string_equal(d.subject, "tasks.in");
+    (void)str_copy(f->seen[f->n_seen].of, sizeof f->seen->of, d.subject);
     f->seen[f->n_seen].payload_len = d.payload.len;
     f->seen[f->n_seen].payload_bytes = d.payload_bytes;
     note_seen(f, note, d.task, d.reason);
@@ -140,6 +141,17 @@ static void
 submit_text(struct fixture *f, const char *id, const char *text)
 {
     submit(f, id, text, strlen(text));
+}
+
+static void
+submit_bulk(struct fixture *f, const void *data, size_t len)
+{
+    struct bus_publication p = {.subject = SUBJECT_TASKS_BULK,
+                                .data = data,
+                                .len = len,
+                                .expect = BUS_ANY_REVISION};
+
+    bus_publish(f->bus, &p, WAIT_MS, on_stored, f);
 }
 
 /* Waits until n messages in all went past. */
@@ -489,6 +501,173 @@ messages_of(struct fixture *f, const char *stream)
 }
 
 static void
+first_term(void *ctx)
+{
+    struct fixture *f = ctx;
+
+    router_drain(f->router, 1);
+}
+
+static void
+second_term(void *ctx)
+{
+    struct fixture *f = ctx;
+
+    router_drain(f->router, 2);
+}
+
+/* Runs the loop with a signal that has just come. */
+static int
+run_with(struct fixture *f, loop_fn *term)
+{
+    struct loop_timer *t = loop_timer_start(f->loop, 0, 0, term, f);
+    int rc = loop_run(f->loop);
+
+    loop_timer_stop(t);
+    return rc;
+}
+
+/* --- many in one message ------------------------------------------------- */
+
+static void
+many_in_one_message_are_judged_one_by_one(void **state)
+{
+    static const char bad[] =
+        "{\"id\": \"b2\", \"lane\": \"a b\", \"steps\": [\"true\"]}";
+    static const char *const members[] = {
+        "{\"id\": \"b1\", \"steps\": [\"true\"]}", bad,
+        "{\"name\": \"anonymous\", \"steps\": [\"true\"]}",
+        "{\"id\": \"b4\", \"steps\": [\"true\"]}"};
+    struct fixture *f = *state;
+    struct str message = {0};
+    const struct seen *dead, *rejected;
+    size_t tasks = 0;
+
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        codec_bulk_add(&message, members[i], strlen(members[i]));
+    submit_bulk(f, message.data, message.len);
+    await(f, 5); /* three tasks, a dead letter, a rejection */
+    await_settled(f);
+    assert_non_null(find_seen(f, "tasks.local.default", "b1"));
+    assert_non_null(find_seen(f, "tasks.local.default", "b4"));
+    for (size_t i = 0; i < f->n_seen; i++)
+        tasks += strcmp(f->seen[i].subject, "tasks.local.default") == 0;
+    assert_int_equal(tasks, 3);
+    dead = find_seen(f, "dead.router", "b2");
+    assert_non_null(dead);
+    assert_string_equal(dead->of, "tasks.bulk");
+    assert_int_equal(dead->payload_bytes, strlen(bad));
+    rejected = find_seen(f, "results.router.cli", "b2");
+    assert_non_null(rejected);
+    str_free(&message);
+}
+
+static void
+many_may_come_as_json(void **state)
+{
+    static const char json[] =
+        "{\"tasks\": [{\"id\": \"j1\", \"steps\": [\"true\"]}, "
+        "{\"id\": \"j2\", \"steps\": [\"true\"]}]}";
+    struct fixture *f = *state;
+
+    submit_bulk(f, json, strlen(json));
+    await(f, 2);
+    await_settled(f);
+    assert_non_null(find_seen(f, "tasks.local.default", "j1"));
+    assert_non_null(find_seen(f, "tasks.local.default", "j2"));
+}
+
+static void
+a_message_of_many_that_is_none_leaves_one_dead_letter(void **state)
+{
+    struct fixture *f = *state;
+
+    submit_bulk(f, "", 0);
+    submit_bulk(f, "\xff\xff", 2);
+    await(f, 2);
+    await_settled(f);
+    assert_int_equal(messages_of(f, "TASKS"), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_string_equal(f->seen[i].subject, "dead.router");
+        assert_string_equal(f->seen[i].of, "tasks.bulk");
+        assert_string_equal(f->seen[i].id, "");
+    }
+}
+
+/* n tasks <prefix>0, <prefix>1 ... in one message. */
+static void
+submit_many_as_one(struct fixture *f, const char *prefix, size_t n)
+{
+    struct str message = {0};
+    char text[96];
+
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(text, sizeof text,
+                       "{\"id\": \"%s%zu\", \"steps\": [\"true\"]}", prefix, i);
+        codec_bulk_add(&message, text, strlen(text));
+    }
+    submit_bulk(f, message.data, message.len);
+    str_free(&message);
+}
+
+static void
+a_message_of_more_than_the_window_goes_through_in_its_order(void **state)
+{
+    struct fixture *f = *state;
+    char id[24];
+
+    stop_router(f);
+    f->h.conf.window = 16;
+    start_router(f);
+    submit_many_as_one(f, "w", 300);
+    submit_many(f, "x", 20);
+    await(f, 320);
+    await_settled(f);
+    expect_all(f, "x", 20);
+    for (size_t i = 0; i < 300; i++) {
+        (void)snprintf(id, sizeof id, "w%zu", i);
+        assert_string_equal(f->seen[i].id, id);
+    }
+}
+
+static void
+a_message_of_many_survives_its_router_and_its_broker(void **state)
+{
+    struct fixture *f = *state;
+
+    hasten(f);
+    stop_router(f);
+    f->h.conf.window = 16;
+    start_router(f);
+    submit_many_as_one(f, "s", 200);
+    await(f, 10);
+    stop_router(f); /* with some of its tasks in hand */
+    start_router(f);
+    await(f, 60);
+    broker_kill(f->broker);
+    broker_restart(f->broker);
+    await_settled(f);
+    assert_int_equal(messages_of(f, "TASKS"), 200);
+}
+
+static void
+term_finishes_a_message_of_many(void **state)
+{
+    struct fixture *f = *state;
+
+    stop_router(f);
+    f->h.conf.window = 16;
+    start_router(f);
+    submit_many_as_one(f, "t", 200);
+    await(f, 1);
+    assert_int_equal(run_with(f, first_term), 0);
+    stop_router(f);
+    assert_int_equal(messages_of(f, "TASKS"), 200);
+    start_router(f);
+    await_settled(f);
+}
+
+static void
 a_broker_that_is_killed_costs_no_task(void **state)
 {
     struct fixture *f = *state;
@@ -519,33 +698,6 @@ a_router_that_is_cut_off_leaves_its_tasks_to_the_next(void **state)
     expect_all(f, "m", 100);
     expect_all(f, "n", 100);
     assert_int_equal(messages_of(f, "TASKS"), 200);
-}
-
-static void
-first_term(void *ctx)
-{
-    struct fixture *f = ctx;
-
-    router_drain(f->router, 1);
-}
-
-static void
-second_term(void *ctx)
-{
-    struct fixture *f = ctx;
-
-    router_drain(f->router, 2);
-}
-
-/* Runs the loop with a signal that has just come. */
-static int
-run_with(struct fixture *f, loop_fn *term)
-{
-    struct loop_timer *t = loop_timer_start(f->loop, 0, 0, term, f);
-    int rc = loop_run(f->loop);
-
-    loop_timer_stop(t);
-    return rc;
 }
 
 static void
@@ -604,6 +756,12 @@ main(void)
         TEST(a_rejected_decision_is_a_result_and_no_dead_letter),
         TEST(a_held_task_is_settled_and_goes_nowhere),
         TEST(heartbeats_say_where_the_cloud_is),
+        TEST(many_in_one_message_are_judged_one_by_one),
+        TEST(many_may_come_as_json),
+        TEST(a_message_of_many_that_is_none_leaves_one_dead_letter),
+        TEST(a_message_of_more_than_the_window_goes_through_in_its_order),
+        TEST(a_message_of_many_survives_its_router_and_its_broker),
+        TEST(term_finishes_a_message_of_many),
         TEST(a_broker_that_is_killed_costs_no_task),
         TEST(a_router_that_is_cut_off_leaves_its_tasks_to_the_next),
         TEST(term_finishes_what_is_in_hand_and_takes_nothing_new),
