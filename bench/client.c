@@ -26,6 +26,7 @@
  * Exit     0 every task succeeded, 1 something did not work, 2 usage
  */
 #include "bench/bench.h"
+#include "lib/bulk.h"
 #include "lib/bus.h"
 #include "lib/codec.h"
 #include "lib/log.h"
@@ -123,30 +124,41 @@ await(const struct progress *p, void (*look)(void))
 static struct {
     struct mem_pool *pool;
     struct str bytes;
+    struct bulk bulk; /* the message that is being made */
     int sent;
     struct progress stored;
 } submission = {.stored.what = "are stored"};
 
 static void pump(void);
 
+/* ctx: how many tasks were in the message. */
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    (void)ctx;
     if (!stored)
         errx(1, "not stored: %s", e->msg);
-    come_to(&submission.stored, submission.stored.n + 1);
+    come_to(&submission.stored, submission.stored.n + (int)(intptr_t)ctx);
     /* Room for a good part at once costs fewer writes. */
     if (submission.sent - submission.stored.n <= WINDOW * 3 / 4)
         pump();
 }
 
-/* Publishes task i of the batch; its id is left in id. */
+static void
+flush(void)
+{
+    struct bus_publication p;
+
+    if (submission.bulk.n == 0)
+        return;
+    p = bulk_publication(&submission.bulk);
+    bus_publish_until(bus, &p, on_stored, (void *)(intptr_t)submission.bulk.n);
+    bulk_reset(&submission.bulk);
+}
+
+/* Hands in task i of the batch, by the next flush; its id is left in id. */
 static void
 submit(int i, char id[TASK_ID_SIZE], bool batched)
 {
-    struct bus_publication p = {.subject = SUBJECT_TASKS_IN,
-                                .expect = BUS_ANY_REVISION};
     struct batch_ref batch = {.id = opts.batch,
                               .name = "bench",
                               .index = (uint32_t)i,
@@ -177,10 +189,9 @@ submit(int i, char id[TASK_ID_SIZE], bool batched)
     task_complete(&t, submission.pool, str_wall_ms());
     str_reset(&submission.bytes);
     codec_encode(CODEC_TASK, &t, &submission.bytes);
-    p.id = id;
-    p.data = submission.bytes.data;
-    p.len = submission.bytes.len;
-    bus_publish_until(bus, &p, on_stored, &submission);
+    if (!bulk_fits(&submission.bulk, submission.bytes.len))
+        flush();
+    bulk_add(&submission.bulk, id, submission.bytes.data, submission.bytes.len);
     submission.sent++;
 }
 
@@ -192,6 +203,7 @@ pump(void)
     while (submission.sent < opts.count &&
            submission.sent - submission.stored.n < WINDOW)
         submit(submission.sent, id, true);
+    flush();
 }
 
 /* --- what the ledger knows ----------------------------------------------- */
@@ -367,6 +379,7 @@ measure_latency(void)
         w.over = false;
         begin = bench_now_ns();
         submit(i, id, false);
+        flush();
         (void)subject_done(w.subject, id);
         if (!loop_until(loop, &w.over, STALL_MS))
             errx(1, "no news of task %s", id);
@@ -493,6 +506,7 @@ main(int argc, char **argv)
     modes[i].fn();
     mem_pool_free(submission.pool);
     str_free(&submission.bytes);
+    bulk_free(&submission.bulk);
     bus_unsubscribe(news);
     bus_close(bus);
     loop_close(loop);

@@ -77,9 +77,9 @@ struct spool_sender;
 typedef void spool_sent_fn(void *ctx, const struct err *e);
 
 /*
- * Publishes the records of f to tasks.in, many in flight. What the broker did
- * not confirm is tried again, until nothing has been confirmed for
- * patience_ms. f stays the caller's and must outlive the sender.
+ * Publishes the records of f, several in one message and many in flight. What
+ * the broker did not confirm is tried again, until nothing has been confirmed
+ * for patience_ms. f stays the caller's and must outlive the sender.
  */
 struct spool_sender *spool_send(struct spool_file *f, struct bus *b,
                                 struct loop *l, int64_t patience_ms,

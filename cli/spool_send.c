@@ -3,11 +3,11 @@
  */
 #include "cli/spool.h"
 
+#include "lib/bulk.h"
 #include "lib/codec.h"
 #include "lib/crash.h"
 #include "lib/mem.h"
 #include "lib/str.h"
-#include "lib/subject.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum {
-    IN_FLIGHT = 512,
+    IN_FLIGHT = 64,      /* messages */
     TRY_MS = 5000,       /* one publish */
     AGAIN_MS = 200,      /* before what failed is tried again */
     PATIENCE_MS = 10000, /* of a drain, without any confirmation */
@@ -25,9 +25,11 @@ enum {
     STALE_S = 24 * 3600,
 };
 
+/* A message of one record or several. */
 struct flight {
     struct spool_sender *sender;
-    size_t at; /* of its record */
+    size_t at; /* of its first record */
+    size_t n;
 };
 
 struct spool_sender {
@@ -40,7 +42,8 @@ struct spool_sender {
     int64_t patience_ms, last_ms; /* of the last confirmation */
     size_t at;                    /* next record not yet published */
     size_t stored, duplicates;
-    size_t again[IN_FLIGHT], n_again; /* records to try again */
+    struct bulk bulk;                 /* the message that is being made */
+    size_t again[IN_FLIGHT], n_again; /* messages to try again, by at */
     struct flight flights[IN_FLIGHT];
     struct flight *unused[IN_FLIGHT];
     size_t n_unused;
@@ -66,8 +69,8 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
     s->unused[s->n_unused++] = f;
     if (stored) {
         CRASH_POINT("submit.after_puback");
-        s->stored++;
-        s->duplicates += stored->duplicate;
+        s->stored += f->n;
+        s->duplicates += stored->duplicate ? f->n : 0;
         s->last_ms = loop_now_ms();
     } else if (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT) {
         s->again[s->n_again++] = f->at;
@@ -84,32 +87,51 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
         loop_timer_again(s->timer, s->n_again && !s->failed ? AGAIN_MS : 0, 0);
 }
 
-static void
-launch(struct spool_sender *s, size_t at)
+/* Adds the record at *at to the message and passes it; false: there is none, it
+ * does not fit or is no task. */
+static bool
+add_record(struct spool_sender *s, size_t *at)
 {
-    struct bus_publication p = {.subject = SUBJECT_TASKS_IN,
-                                .expect = BUS_ANY_REVISION};
-    struct flight *f;
     struct task t;
     struct err e = {0};
     const uint8_t *data;
-    size_t next = at, len;
+    size_t next = *at, len;
 
-    if (!spool_next(s->file, &next, &data, &len))
-        return;
+    if (!spool_next(s->file, &next, &data, &len) || !bulk_fits(&s->bulk, len))
+        return false;
     mem_pool_reset(s->pool);
     if (codec_decode(CODEC_TASK, data, len, s->pool, &t, &e) < 0 || !t.id[0]) {
         s->failed = true;
         err_set(&s->failure, ERR_INVALID, "%s holds no task: %s",
                 spool_name(s->file), e.msg);
-        return;
+        return false;
     }
+    bulk_add(&s->bulk, t.id, data, len);
+    *at = next;
+    return true;
+}
+
+/* Publishes the records from at on that fit in one message, and returns where
+ * the next begin. The same records each time, so that what is tried again is
+ * the same message to the broker. */
+static size_t
+launch(struct spool_sender *s, size_t at)
+{
+    struct bus_publication p;
+    struct flight *f;
+    size_t next = at;
+
+    bulk_reset(&s->bulk);
+    while (add_record(s, &next))
+        ;
+    if (s->failed || s->bulk.n == 0)
+        return at;
     f = s->unused[--s->n_unused];
     f->at = at;
-    p.id = t.id;
-    p.data = data;
-    p.len = len;
+    f->n = s->bulk.n;
+    p = bulk_publication(&s->bulk);
     bus_publish(s->bus, &p, TRY_MS, on_stored, f);
+    return next;
 }
 
 /* Publishes while there is room; ends when all is stored or all has failed. */
@@ -117,19 +139,15 @@ static void
 pump(void *ctx)
 {
     struct spool_sender *s = ctx;
-    const uint8_t *data;
-    size_t at, len, n = s->n_again;
+    size_t n = s->n_again, next;
 
     if (s->finished)
         return;
     while (n-- && s->n_unused && !s->failed)
-        launch(s, s->again[--s->n_again]);
-    while (s->n_unused && !s->n_again && !s->failed) {
-        at = s->at;
-        if (!spool_next(s->file, &s->at, &data, &len))
-            break;
-        launch(s, at);
-    }
+        (void)launch(s, s->again[--s->n_again]);
+    while (s->n_unused && !s->n_again && !s->failed &&
+           (next = launch(s, s->at)) != s->at)
+        s->at = next;
     spool_passed(s->file, s->at);
     if (s->stored == spool_count(s->file) ||
         (s->failed && s->n_unused == IN_FLIGHT))
@@ -182,6 +200,7 @@ spool_sender_free(struct spool_sender *s)
             bus_forget(s->bus, &s->flights[i]);
     loop_timer_stop(s->timer);
     mem_pool_free(s->pool);
+    bulk_free(&s->bulk);
     mem_free(s);
 }
 

@@ -297,6 +297,7 @@ folder_work(struct folder *f)
 
     if (f->closing)
         return;
+    intake_flush(f);
     intake_work(f, now);
     returns_work(f, now);
     for (size_t i = 0; i < f->n; i++) {
@@ -559,6 +560,7 @@ folder_close(struct folder *f)
         checkout_close(f->checkouts[i]);
     mem_free(f->checkouts);
     proc_set_close(f->procs);
+    bulk_free(&f->bulk);
     for (size_t i = 0; i < f->n; i++)
         close_watched(&f->v[i]);
     mem_free(f->v);

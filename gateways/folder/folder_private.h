@@ -18,6 +18,7 @@
 #include "gateways/folder/listing.h"
 #include "gateways/folder/place.h"
 #include "gateways/folder/take.h"
+#include "lib/bulk.h"
 
 #include <jansson.h>
 
@@ -45,6 +46,7 @@ enum phase {
 /* One task of a file. */
 struct part {
     struct claimed *claim;
+    struct part *next; /* in its message */
     char id[TASK_ID_SIZE];
     bool stored;  /* by the broker, or known to the ledger */
     json_t *json; /* how it ended; NULL: it has not */
@@ -119,6 +121,8 @@ struct folder {
     size_t counts[N_PHASES];
     struct id_link *buckets[BUCKETS];
     size_t n_claims, loaded;
+    struct bulk bulk; /* the message that is being made, of bulk_parts */
+    struct part *bulk_parts;
     int64_t open_seen_ms; /* the last look at all open ones */
     unsigned taking, carrying, asking;
     unsigned jobs; /* on other threads */
@@ -158,7 +162,10 @@ void folder_sweep(struct watched *w);
 /* --- intake.c ------------------------------------------------------------- */
 
 void intake_work(struct folder *f, int64_t now_ms);
+/* The tasks of a claim leave with those of others, by intake_flush at the
+ * latest. */
 void intake_publish(struct claimed *c);
+void intake_flush(struct folder *f);
 
 /* --- returns.c ------------------------------------------------------------ */
 

@@ -41,18 +41,15 @@ be_open(struct claimed *c)
 }
 
 static void
-on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
+part_stored(struct part *p, const struct err *e)
 {
-    struct part *p = ctx;
     struct claimed *c = p->claim;
 
-    (void)stored; /* a duplicate is as good */
     if (e && !c->bad) {
         /* Only what trying again cannot help comes here: too large. */
         c->bad = true;
         (void)str_copy(c->why, sizeof c->why, e->msg);
     }
-    CRASH_POINT("folder.after_pub");
     p->stored = true;
     if (--c->waits)
         return;
@@ -62,28 +59,57 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
     } else {
         be_open(c);
     }
-    folder_work(c->f);
+}
+
+static void
+on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct part *p = ctx, *next;
+    struct folder *f = p->claim->f;
+
+    (void)stored; /* a duplicate is as good */
+    CRASH_POINT("folder.after_pub");
+    for (; p; p = next) {
+        next = p->next; /* the last part may be forgotten with its claim */
+        part_stored(p, e);
+    }
+    folder_work(f);
+}
+
+void
+intake_flush(struct folder *f)
+{
+    struct bus_publication p;
+
+    if (f->bulk.n == 0)
+        return;
+    p = bulk_publication(&f->bulk);
+    bus_publish_until(f->bus, &p, on_stored, f->bulk_parts);
+    bulk_reset(&f->bulk);
+    f->bulk_parts = NULL;
+}
+
+static void
+publish_part(struct folder *f, struct part *p)
+{
+    if (!bulk_fits(&f->bulk, p->data.len))
+        intake_flush(f);
+    bulk_add(&f->bulk, p->id, p->data.data, p->data.len);
+    p->next = f->bulk_parts;
+    f->bulk_parts = p;
 }
 
 void
 intake_publish(struct claimed *c)
 {
     claimed_to(c, PHASE_PUBLISH, 0);
-    c->waits = 1; /* held until all are under way */
     for (size_t i = 0; i < c->n; i++) {
-        struct part *p = &c->parts[i];
-        struct bus_publication pub = {.subject = "tasks.in",
-                                      .id = p->id,
-                                      .data = str_text(&p->data),
-                                      .len = p->data.len,
-                                      .expect = BUS_ANY_REVISION};
-
-        if (p->stored)
+        if (c->parts[i].stored)
             continue;
         c->waits++;
-        bus_publish_until(c->f->bus, &pub, on_stored, p);
+        publish_part(c->f, &c->parts[i]);
     }
-    if (--c->waits == 0)
+    if (c->waits == 0)
         be_open(c);
 }
 

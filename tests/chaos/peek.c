@@ -11,6 +11,7 @@
 #include "lib/loop.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "lib/subject.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -76,7 +77,7 @@ ask(struct bus *b, const char *subject, const char *body)
 }
 
 static json_t *
-decoded(const struct view *view, const struct str *data, struct mem_pool *pool)
+decoded(const struct view *view, struct bytes data, struct mem_pool *pool)
 {
     union {
         struct task task;
@@ -87,32 +88,63 @@ decoded(const struct view *view, const struct str *data, struct mem_pool *pool)
     int rc;
 
     if (view->type == CODEC_TASK)
-        rc = codec_decode_task_in(data->data, data->len, pool, &u.task, &e);
+        rc = codec_decode_task_in(data.data, data.len, pool, &u.task, &e);
     else
-        rc = codec_decode(view->type, data->data, data->len, pool, &u, &e);
+        rc = codec_decode(view->type, data.data, data.len, pool, &u, &e);
     return rc == 0 ? codec_to_json(view->type, &u)
                    : json_pack("{s:b}", "bad", true);
+}
+
+/* Prints v, which is consumed. */
+static void
+print_line(json_t *v, uint64_t seq)
+{
+    char *line;
+
+    (void)json_object_set_new(v, "seq", json_integer((json_int_t)seq));
+    line = json_dumps(v, JSON_COMPACT);
+    (void)puts(line);
+    free(line);
+    json_decref(v);
+}
+
+/* A line for each task of a message of many. */
+static void
+print_many(const struct view *view, const struct str *data, uint64_t seq,
+           struct mem_pool *pool)
+{
+    struct codec_bulk tasks;
+    struct bytes member;
+    struct err e;
+
+    if (codec_bulk_open(&tasks, data->data, data->len, &e) < 0) {
+        print_line(json_pack("{s:b}", "bad", true), seq);
+        return;
+    }
+    while (codec_bulk_next(&tasks, &member))
+        print_line(decoded(view, member, pool), seq);
+    codec_bulk_close(&tasks);
 }
 
 static void
 print_message(const struct view *view, json_t *reply, uint64_t seq,
               struct mem_pool *pool)
 {
-    json_t *message = json_object_get(reply, "message"), *v;
+    json_t *message = json_object_get(reply, "message");
     const char *text = json_string_value(json_object_get(message, "data"));
+    const char *subject =
+        json_string_value(json_object_get(message, "subject"));
     struct str data = {0};
-    char *line;
 
     if (!message)
         return; /* replaced by a newer one, or expired */
     decode_base64(text ? text : "", &data);
     mem_pool_reset(pool);
-    v = decoded(view, &data, pool);
-    (void)json_object_set_new(v, "seq", json_integer((json_int_t)seq));
-    line = json_dumps(v, JSON_COMPACT);
-    (void)puts(line);
-    free(line);
-    json_decref(v);
+    if (subject && strcmp(subject, SUBJECT_TASKS_BULK) == 0)
+        print_many(view, &data, seq, pool);
+    else
+        print_line(decoded(view, (struct bytes){data.data, data.len}, pool),
+                   seq);
     str_free(&data);
 }
 

@@ -41,6 +41,18 @@ dead() { shunt status --json | jq -r '.counters.dead // 0'; }
 	[ "$(shunt logs by-hand)" = 'from json' ]
 }
 
+@test "many tasks fit in one message, and a bad one spoils only itself" {
+	jq -n --arg d "$PWD" '{tasks: ([range(100)
+		| {id: "many-\(.)", steps: ["echo \(.) >>\($d)/many.txt"]}]
+		+ [{id: "many-bad", steps: 7}])}' >many.json
+	publish tasks.bulk many.json
+	until_true 30 shunt show many-99
+	for i in 0 50 99; do shunt wait --timeout 30s "many-$i"; done
+	until_true 30 eval '[ "$(wc -l <many.txt)" -eq 100 ]'
+	[ "$(sort -n many.txt | uniq | wc -l)" -eq 100 ]
+	until_true 30 eval 'shunt show many-bad --json | jq -e ".state == \"rejected\""'
+}
+
 @test "the same id twice is one task" {
 	printf '{"id": "only-once", "steps": ["echo x >>%s/once.txt"]}' "$PWD" >once.json
 	publish tasks.in once.json

@@ -1,0 +1,62 @@
+#include "lib/bulk.h"
+
+#include "lib/codec.h"
+#include "lib/subject.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { TASKS_MOST = 64, BYTES_MOST = 16 * 1024 };
+
+bool
+bulk_fits(const struct bulk *b, size_t len)
+{
+    return b->n == 0 || (b->n < TASKS_MOST && b->data.len + len <= BYTES_MOST);
+}
+
+void
+bulk_add(struct bulk *b, const char *id, const void *task, size_t len)
+{
+    codec_bulk_add(&b->data, task, len);
+    if (b->n++ == 0)
+        b->first_at = b->data.len - len;
+    str_add(&b->ids, id, strlen(id) + 1);
+}
+
+struct bus_publication
+bulk_publication(struct bulk *b)
+{
+    struct bus_publication p = {.expect = BUS_ANY_REVISION};
+    char hash[TASK_ID_SIZE];
+
+    if (b->n == 1) {
+        p.subject = SUBJECT_TASKS_IN;
+        p.id = str_text(&b->ids);
+        p.data = b->data.data + b->first_at;
+        p.len = b->data.len - b->first_at;
+        return p;
+    }
+    task_id_from_message(b->n, 0, b->ids.data, b->ids.len, hash);
+    (void)snprintf(b->id, sizeof b->id, "bulk:%s", hash);
+    p.subject = SUBJECT_TASKS_BULK;
+    p.id = b->id;
+    p.data = b->data.data;
+    p.len = b->data.len;
+    return p;
+}
+
+void
+bulk_reset(struct bulk *b)
+{
+    str_reset(&b->data);
+    str_reset(&b->ids);
+    b->n = 0;
+}
+
+void
+bulk_free(struct bulk *b)
+{
+    str_free(&b->data);
+    str_free(&b->ids);
+    b->n = 0;
+}
