@@ -155,6 +155,29 @@ static const struct wire_events events = {
     .denied = on_denied,
 };
 
+/* Whether what is to be sent waits for more. */
+static bool
+gathers(struct bus *b)
+{
+    int64_t now;
+
+    if (!b->gather_ms)
+        return false;
+    now = loop_now_ms();
+    if (!b->gather_at)
+        b->gather_at = now + b->gather_ms;
+    if (now >= b->gather_at)
+        return false;
+    bus_due(b, b->gather_at);
+    return true;
+}
+
+void
+bus_gather(struct bus *b, int64_t ms)
+{
+    b->gather_ms = ms;
+}
+
 /* What a turn has settled is asked for again in one go, and all that it has
  * sent is written in one. */
 static void
@@ -162,6 +185,9 @@ on_turn(void *ctx)
 {
     struct bus *b = ctx;
 
+    if (gathers(b))
+        return;
+    b->gather_at = 0;
     if (b->refill)
         consumer_top_up_all(b);
     b->refill = false;

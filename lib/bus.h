@@ -75,6 +75,13 @@ void bus_on_event(struct bus *b,
 bool bus_is_up(const struct bus *b);
 const char *bus_url(const struct bus *b); /* for messages: no secrets */
 /*
+ * Lets what is to be sent wait for more of the like, for ms from the first on;
+ * 0, as it begins: until the end of the loop's turn. One write of many messages
+ * costs the broker, and all who hear of them, less than many writes. For those
+ * who send a little all the time while nobody waits for it.
+ */
+void bus_gather(struct bus *b, int64_t ms);
+/*
  * A lower bound of the broker's wall clock now, milliseconds since 1970: the
  * newest time seen on any delivery, entry or description of a stream, plus the
  * time passed since. 0 if none was seen. Ages of stored messages are measured

@@ -89,6 +89,30 @@ a_message_larger_than_the_broker_allows_is_invalid(void **state)
 }
 
 static void
+what_is_gathered_leaves_in_its_time_or_when_it_is_let_go(void **state)
+{
+    enum { LONG_MS = 60000, NEVER_MS = 200 };
+    struct bus_publication p = {.subject = "gather.a",
+                                .data = "x",
+                                .len = 1,
+                                .expect = BUS_ANY_REVISION};
+    struct fixture *f = *state;
+    struct result held = {0}, timed = {0};
+
+    make(f, "gather");
+    bus_gather(f->bus, LONG_MS);
+    bus_publish(f->bus, &p, LONG_MS, on_stored, &held);
+    assert_false(loop_until(f->loop, &held.done, NEVER_MS));
+    bus_gather(f->bus, 0);
+    finish(f, &held);
+    assert_int_equal(held.code, ERR_NONE);
+    bus_gather(f->bus, 50);
+    bus_publish(f->bus, &p, LONG_MS, on_stored, &timed);
+    finish(f, &timed);
+    assert_int_equal(timed.code, ERR_NONE);
+}
+
+static void
 text_that_would_break_the_protocol_is_invalid(void **state)
 {
     struct fixture *f = *state;
@@ -548,6 +572,7 @@ main(void)
         T(a_revision_that_does_not_hold_is_a_conflict),
         T(publishing_where_no_stream_listens_is_unavailable),
         T(a_message_larger_than_the_broker_allows_is_invalid),
+        T(what_is_gathered_leaves_in_its_time_or_when_it_is_let_go),
         T(text_that_would_break_the_protocol_is_invalid),
         T(a_stream_that_is_full_is_unavailable),
         T(the_last_message_of_a_subject_is_read_or_absent),

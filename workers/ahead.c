@@ -55,7 +55,7 @@ ahead_open(const struct ahead *a, int64_t now_ms)
 }
 
 unsigned
-ahead_count(struct ahead *a, unsigned slots, unsigned brisk, int64_t now_ms)
+ahead_count(struct ahead *a, unsigned brisk, int64_t now_ms)
 {
     /* Less than a millisecond is not measured: half of one is as good. */
     int64_t run_us = a->run_us > 500 ? a->run_us : 500;
@@ -67,11 +67,11 @@ ahead_count(struct ahead *a, unsigned slots, unsigned brisk, int64_t now_ms)
         return 0;
     }
     n = (brisk * TRIPS * trip_us + run_us - 1) / run_us;
-    if (n > slots)
-        n = slots;
+    if (n > AHEAD_MOST * (int64_t)brisk)
+        n = AHEAD_MOST * (int64_t)brisk;
     /* A little less than before is the same: what the broker was asked for
      * already would have to be refused when it comes. */
-    if (n > a->count || n < a->count / 2 || a->count > brisk)
+    if (n > a->count || n < a->count / 2 || a->count > AHEAD_MOST * brisk)
         a->count = (unsigned)n;
     return a->count;
 }

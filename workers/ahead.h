@@ -18,6 +18,7 @@
 
 enum {
     AHEAD_SHORT_MS = 200, /* nothing is claimed ahead of longer runs */
+    AHEAD_MOST = 4,       /* per slot */
     AHEAD_WAIT_MS = 1000, /* a claim that waits longer is handed back */
     AHEAD_BAR_MS = 5000,  /* none after that, doubled each time soon after */
     AHEAD_BAR_MOST_MS = 300000,
@@ -39,11 +40,9 @@ void ahead_returned(struct ahead *a, int64_t now_ms);
 /* False: the count is 0, whatever the slots do. */
 bool ahead_open(const struct ahead *a, int64_t now_ms);
 /*
- * How many to claim beyond the slots now, at most as many as there are. brisk:
- * slots that are free, or whose run is younger than AHEAD_SHORT_MS: the others
- * are not counted on.
+ * How many to claim beyond the slots now. brisk: slots that are free, or whose
+ * run is younger than AHEAD_SHORT_MS: the others are not counted on.
  */
-unsigned ahead_count(struct ahead *a, unsigned slots, unsigned brisk,
-                     int64_t now_ms);
+unsigned ahead_count(struct ahead *a, unsigned brisk, int64_t now_ms);
 
 #endif

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { GATHER_MS = 10 }; /* what is sent waits for the like, under load */
+
 /* --- jobs ---------------------------------------------------------------- */
 
 static struct job **
@@ -173,7 +175,7 @@ worker_room(struct worker *w)
 {
     unsigned most = w->slots + w->ahead.count, taken = w->n_jobs - w->n_over;
 
-    if (taken >= most || w->n_over > 2 * w->slots)
+    if (taken >= most || w->n_over > 2 * most)
         return 0;
     return most - taken;
 }
@@ -323,7 +325,7 @@ count_ahead(struct worker *w)
     int64_t now = loop_now_ms();
     unsigned brisk = ahead_open(&w->ahead, now) ? brisk_slots(w) : 0;
 
-    (void)ahead_count(&w->ahead, w->slots, brisk, now);
+    (void)ahead_count(&w->ahead, brisk, now);
 }
 
 /* Nothing of the attempt is alive any more. */
@@ -521,6 +523,9 @@ start_ready(struct worker *w)
         j->ready_next = NULL;
         job_start(j);
     }
+    /* With all slots busy and the next tasks at hand, nothing that is said now
+     * keeps anybody from working. */
+    bus_gather(w->bus, w->ready && !w->draining ? GATHER_MS : 0);
 }
 
 void
