@@ -269,9 +269,9 @@ struct bus {
     struct loop *loop;
     struct loop_hook *turn;
     struct wire *wire;
-    bool up;     /* as the events delivered so far say */
+    bool up;                      /* as the events delivered so far say */
     int64_t gather_ms, gather_at; /* see bus_gather; 0: nothing waits */
-    bool refill; /* a consumer may have room for more */
+    bool refill;                  /* a consumer may have room for more */
     char inbox[BUS_INBOX_SIZE];
     struct wire_sub *answers; /* inbox.* */
 
