@@ -12,9 +12,11 @@
 #include <sys/stat.h>
 
 enum {
-    QUIET_MS = 25,    /* outcomes in a row come first */
-    SLICE_MS = 20,    /* how long the loop may be kept */
-    SLICE_ROWS = 32,  /* looked at in one go */
+    QUIET_MS = 25,  /* outcomes in a row come first */
+    LOAD_ROWS = 32, /* reports written in one go */
+    LOAD_BYTES = 1 << 20,
+    LOAD_MS = 5, /* how long the loop may be kept */
+    FORMATS = 2,
     AGAIN_MS = 30000, /* before a failed report is tried again */
     FAILED_MAX = 256,
     MEMBERS_MAX = 2000, /* of a batch that its report lists */
@@ -26,14 +28,38 @@ struct failure {
     bool batch;
 };
 
+/* A report: one text, or the same in two formats. */
+struct piece {
+    int64_t n; /* of the row */
+    const char *root, *paths[FORMATS];
+    struct str texts[FORMATS];
+    size_t n_texts;
+    const char *path; /* of the last text, as the row names it */
+    struct err e;
+    int rc;
+};
+
+/* Reports on their way to another thread and back. */
+struct load {
+    struct dues *d;
+    struct mem_pool *pool;
+    struct piece pieces[LOAD_ROWS];
+    struct store_watched rows[LOAD_ROWS]; /* of the pieces */
+    size_t n, bytes;
+    bool more; /* something may have been left */
+};
+
 struct dues {
     struct loop *loop;
     struct loop_timer *timer;
     bool armed;
+    bool away, back; /* a load is on the other thread, or not */
+    bool again;      /* and meanwhile something became due */
+    bool closing;
     struct store *store;
     char *root;
     bool in_workdir;
-    struct mem_pool *pool;
+    struct mem_pool *pool; /* of the row in hand */
     struct failure failed[FAILED_MAX];
     size_t n_failed;
 };
@@ -66,8 +92,8 @@ root_of(struct dues *d, const struct task *t)
  * gives the same; of two titles that make one name the first written has it.
  */
 static const char *
-name_of(struct dues *d, bool batch, const char *title, const char *owner,
-        struct err *e)
+name_of(struct dues *d, struct mem_pool *pool, bool batch, const char *title,
+        const char *owner, struct err *e)
 {
     const char *kind = batch ? "batches" : "jobs", *name;
     char token[SUBJECT_TOKEN_MAX + 1];
@@ -76,32 +102,26 @@ name_of(struct dues *d, bool batch, const char *title, const char *owner,
     subject_token_from(title, owner, token);
     if (!ours && store_is_first(d->store, batch, title, owner, &ours, e) < 0)
         return NULL;
-    name = mem_pool_printf(d->pool, "reports/%s/%s", kind, token);
+    name = mem_pool_printf(pool, "reports/%s/%s", kind, token);
     if (ours && store_report_name(d->store, name, owner, &ours, e) < 0)
         return NULL;
     if (ours)
         return name;
-    name = mem_pool_printf(d->pool, "reports/%s/%s-%.8s", kind, token, owner);
+    name = mem_pool_printf(pool, "reports/%s/%s-%.8s", kind, token, owner);
     if (store_report_name(d->store, name, owner, &ours, e) < 0)
         return NULL;
     return ours ? name
-                : mem_pool_printf(d->pool, "reports/%s/%s-%s", kind, token,
-                                  owner);
+                : mem_pool_printf(pool, "reports/%s/%s-%s", kind, token, owner);
 }
 
 /* --- one report ----------------------------------------------------------- */
 
-static int
-put_task_report(const char *root, const char *path, enum report_format format,
-                const struct report_task *t, struct err *e)
+/* The text to fill of that path; what it needs of the row is in d->pool. */
+static struct str *
+add_text(struct piece *p, const char *path)
 {
-    struct str text = {0};
-    int rc;
-
-    report_task(t, format, &text);
-    rc = report_file_put(root, path, str_text(&text), text.len, e);
-    str_free(&text);
-    return rc;
+    p->paths[p->n_texts] = path;
+    return &p->texts[p->n_texts++];
 }
 
 /* e is ERR_BUG if the database failed: nothing after that makes sense. */
@@ -113,35 +133,31 @@ store_failed(struct err *e)
 }
 
 static int
-write_task(struct dues *d, const struct task_state *row, struct err *e)
+render_task(struct load *l, struct piece *p, const struct task_state *row,
+            struct err *e)
 {
+    struct dues *d = l->d;
     struct attempt *attempts;
     struct report_task t;
-    const char *name, *root = d->root, *path;
+    const char *name, *path;
     size_t n;
 
     if (store_attempts(d->store, row->n, d->pool, &attempts, &n, e) < 0)
         return store_failed(e);
     report_task_fill(row, attempts, n, d->pool, &t);
     if (*row->report_path) {
-        root = root_of(d, t.task);
-        path = row->report_path;
-        if (put_task_report(root, path, report_format_of(path), &t, e) < 0)
-            return -1;
-    } else {
-        name = name_of(d, false, row->name, row->id, e);
-        if (!name)
-            return store_failed(e);
-        path = mem_pool_printf(d->pool, "%s.json", name);
-        if (put_task_report(root, path, REPORT_JSON, &t, e) < 0)
-            return -1;
-        path = mem_pool_printf(d->pool, "%s.md", name);
-        if (put_task_report(root, path, REPORT_MARKDOWN, &t, e) < 0)
-            return -1;
+        p->root = mem_pool_strdup(l->pool, root_of(d, t.task));
+        path = mem_pool_strdup(l->pool, row->report_path);
+        report_task(&t, report_format_of(path), add_text(p, path));
+        return 0;
     }
-    path = mem_pool_printf(d->pool, "%s/%s", root, path);
-    if (store_reported(d->store, row->n, path, e) < 0)
+    name = name_of(d, l->pool, false, row->name, row->id, e);
+    if (!name)
         return store_failed(e);
+    path = mem_pool_printf(l->pool, "%s.json", name);
+    report_task(&t, REPORT_JSON, add_text(p, path));
+    path = mem_pool_printf(l->pool, "%s.md", name);
+    report_task(&t, REPORT_MARKDOWN, add_text(p, path));
     return 0;
 }
 
@@ -167,21 +183,6 @@ members(struct dues *d, const char *batch, uint32_t states, unsigned most,
     return n;
 }
 
-static int
-put_batch_report(struct dues *d, const struct report_batch *b, const char *name,
-                 const char *extension, enum report_format format,
-                 const char **path, struct err *e)
-{
-    struct str text = {0};
-    int rc;
-
-    *path = mem_pool_printf(d->pool, "%s%s", name, extension);
-    report_batch(b, format, &text);
-    rc = report_file_put(d->root, *path, str_text(&text), text.len, e);
-    str_free(&text);
-    return rc;
-}
-
 /* More tasks came with its id than it should have. */
 static bool
 has_open(const struct batch *b)
@@ -190,9 +191,10 @@ has_open(const struct batch *b)
 }
 
 static int
-write_batch(struct dues *d, int64_t n, const struct batch_state *row,
-            struct err *e)
+render_batch(struct load *l, struct piece *p, const struct batch_state *row,
+             struct err *e)
 {
+    struct dues *d = l->d;
     uint32_t over = 0, failed;
     struct report_batch b = {.batch = &row->b};
     const struct task_state **all, **bad;
@@ -208,19 +210,18 @@ write_batch(struct dues *d, int64_t n, const struct batch_state *row,
                     &all, e);
     n_bad =
         n_all < 0 ? -1 : members(d, row->b.id, failed, FAILURES_MAX, &bad, e);
-    name = n_bad < 0 ? NULL : name_of(d, true, row->b.name, row->b.id, e);
+    name =
+        n_bad < 0 ? NULL : name_of(d, l->pool, true, row->b.name, row->b.id, e);
     if (!name)
         return store_failed(e);
     b.members = all;
     b.n_members = (size_t)n_all;
     b.failed = bad;
     b.n_failed = (size_t)n_bad;
-    if (put_batch_report(d, &b, name, ".json", REPORT_JSON, &path, e) < 0 ||
-        put_batch_report(d, &b, name, ".md", REPORT_MARKDOWN, &path, e) < 0)
-        return -1;
-    path = mem_pool_printf(d->pool, "%s/%s", d->root, path);
-    if (store_batch_reported(d->store, n, path, e) < 0)
-        return store_failed(e);
+    path = mem_pool_printf(l->pool, "%s.json", name);
+    report_batch(&b, REPORT_JSON, add_text(p, path));
+    path = mem_pool_printf(l->pool, "%s.md", name);
+    report_batch(&b, REPORT_MARKDOWN, add_text(p, path));
     return 0;
 }
 
@@ -281,10 +282,35 @@ give_up(struct dues *d, const struct err *e)
     loop_stop(d->loop, 1);
 }
 
-/* One row of a pass; -1: the database failed. */
-static int
-one(struct dues *d, int64_t n, bool batch, struct err *e)
+/* --- loads ---------------------------------------------------------------- */
+
+static struct load *
+load_new(struct dues *d)
 {
+    struct load *l = MEM_NEW(struct load);
+
+    l->d = d;
+    l->pool = mem_pool_new();
+    return l;
+}
+
+static void
+load_free(struct load *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        for (size_t k = 0; k < l->pieces[i].n_texts; k++)
+            str_free(&l->pieces[i].texts[k]);
+    mem_pool_free(l->pool);
+    mem_free(l);
+}
+
+/* Adds the report of a row that is due; -1: the database failed. */
+static int
+load_add(struct load *l, int64_t n, bool batch, struct err *e)
+{
+    struct dues *d = l->d;
+    struct piece *p = &l->pieces[l->n];
+    struct store_watched *w = &l->rows[l->n];
     struct task_state task;
     struct batch_state b;
     int rc;
@@ -294,71 +320,183 @@ one(struct dues *d, int64_t n, bool batch, struct err *e)
                : store_task_at(d->store, n, d->pool, &task, e);
     if (rc <= 0)
         return rc;
-    rc = batch ? write_batch(d, n, &b, e) : write_task(d, &task, e);
-    if (rc < 0 && e->code == ERR_BUG)
-        return -1;
-    if (rc < 0)
-        has_failed(d, n, batch, batch ? b.b.id : task.id, e);
-    else
-        has_worked(d, n, batch);
+    *p = (struct piece){.n = n, .root = d->root};
+    *w = (struct store_watched){.batch = batch};
+    (void)str_copy(w->id, sizeof w->id, batch ? b.b.id : task.id);
+    l->n++;
+    rc = batch ? render_batch(l, p, &b, e) : render_task(l, p, &task, e);
+    for (size_t i = 0; i < p->n_texts; i++)
+        l->bytes += p->texts[i].len;
+    if (rc == 0)
+        p->path = mem_pool_printf(l->pool, "%s/%s", p->root,
+                                  p->paths[p->n_texts - 1]);
+    return rc;
+}
+
+/* Blocks; on any thread. */
+static void
+load_write(void *load)
+{
+    struct load *l = load;
+
+    for (size_t i = 0; i < l->n; i++) {
+        struct piece *p = &l->pieces[i];
+
+        for (size_t k = 0; k < p->n_texts && p->rc == 0; k++)
+            p->rc =
+                report_file_put(p->root, p->paths[k], str_text(&p->texts[k]),
+                                p->texts[k].len, &p->e);
+    }
+}
+
+/* What was written is not due any more; -1: the database failed. */
+static int
+load_settle(struct load *l, struct err *e)
+{
+    struct dues *d = l->d;
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct piece *p = &l->pieces[i];
+        const struct store_watched *w = &l->rows[i];
+
+        if (p->rc < 0) {
+            has_failed(d, p->n, w->batch, w->id, &p->e);
+            continue;
+        }
+        has_worked(d, p->n, w->batch);
+        if (store_reported(d->store, w->batch, p->n, p->path, w->changed, e) <
+            0)
+            return -1;
+    }
     return 0;
 }
 
-/* Up to a slice of those due; *more: time ran out before their end. */
+/* Adds those due; l->more: there was no room or time for all. */
 static int
-pass(struct dues *d, bool batch, int64_t until_ms, bool *more, struct err *e)
+load_due(struct load *l, bool batch, int64_t until_ms, struct err *e)
 {
-    int64_t ns[SLICE_ROWS], after = 0;
+    struct dues *d = l->d;
+    int64_t ns[LOAD_ROWS], after = 0;
     int n;
 
     do {
         n = store_todo(d->store, batch ? STORE_DUE_BATCH : STORE_DUE, after,
-                       SLICE_ROWS, ns, e);
-        for (int i = 0; i < n; i++) {
+                       LOAD_ROWS, ns, e);
+        for (int i = 0; i < n && !l->more; i++) {
             after = ns[i];
             if (must_wait(d, ns[i], batch))
                 continue;
-            if (one(d, ns[i], batch, e) < 0)
+            if (load_add(l, ns[i], batch, e) < 0)
                 return -1;
-            if (loop_now_ms() >= until_ms) {
-                *more = true;
-                return 0;
-            }
+            l->more = l->n == LOAD_ROWS || l->bytes >= LOAD_BYTES ||
+                      loop_now_ms() >= until_ms;
         }
-    } while (n == SLICE_ROWS);
+    } while (n == LOAD_ROWS && !l->more);
     return n < 0 ? -1 : 0;
 }
 
-bool
-dues_write(struct dues *d)
+/* A load of what is due, perhaps empty; NULL: the database failed. */
+static struct load *
+load_fill(struct dues *d)
 {
-    int64_t until_ms = loop_now_ms() + SLICE_MS;
-    bool more = false;
+    struct load *l = load_new(d);
+    int64_t until_ms = loop_now_ms() + LOAD_MS;
     struct err e;
 
-    if (store_begin(d->store, &e) < 0 ||
-        pass(d, true, until_ms, &more, &e) < 0 ||
-        (!more && pass(d, false, until_ms, &more, &e) < 0) ||
-        store_commit(d->store, &e) < 0) {
-        give_up(d, &e);
-        return false;
+    if (store_begin(d->store, &e) == 0 &&
+        load_due(l, true, until_ms, &e) == 0 &&
+        (l->more || load_due(l, false, until_ms, &e) == 0) &&
+        store_commit(d->store, &e) == 0) {
+        mem_pool_reset(d->pool);
+        store_watch(d->store, l->rows, l->n);
+        return l;
     }
-    mem_pool_reset(d->pool);
-    return more;
+    give_up(d, &e);
+    load_free(l);
+    return NULL;
+}
+
+/* Settles a load that was written, and frees it; false: the database failed. */
+static bool
+load_end(struct load *l)
+{
+    struct dues *d = l->d;
+    struct err e;
+    bool ok;
+
+    store_watch(d->store, NULL, 0);
+    ok = store_begin(d->store, &e) == 0 && load_settle(l, &e) == 0 &&
+         store_commit(d->store, &e) == 0;
+    if (!ok)
+        give_up(d, &e);
+    load_free(l);
+    return ok;
+}
+
+static void
+next_at(struct dues *d, bool more)
+{
+    if (more) {
+        d->armed = true;
+        loop_timer_again(d->timer, 1, 0);
+    } else if (d->n_failed) {
+        loop_timer_again(d->timer, AGAIN_MS, 0);
+    }
+}
+
+static void
+on_written(void *ctx)
+{
+    struct load *l = ctx;
+    struct dues *d = l->d;
+    bool more = l->more || d->again;
+
+    d->away = false;
+    d->back = true;
+    for (size_t i = 0; i < l->n; i++)
+        more = more || l->rows[i].changed;
+    if (load_end(l) && !d->closing && !d->armed)
+        next_at(d, more);
 }
 
 static void
 on_timer(void *ctx)
 {
     struct dues *d = ctx;
+    struct load *l;
 
     d->armed = false;
-    if (dues_write(d)) {
-        d->armed = true;
-        loop_timer_again(d->timer, 1, 0);
-    } else if (d->n_failed) {
-        loop_timer_again(d->timer, AGAIN_MS, 0);
+    d->again = d->away;
+    if (d->away || d->closing)
+        return;
+    l = load_fill(d);
+    if (!l)
+        return;
+    if (l->n == 0) {
+        store_watch(d->store, NULL, 0);
+        load_free(l);
+        next_at(d, false);
+        return;
     }
+    d->away = true;
+    d->back = false;
+    loop_work(d->loop, load_write, on_written, l);
+}
+
+bool
+dues_write(struct dues *d)
+{
+    struct load *l;
+    bool more;
+
+    d->closing = true;
+    (void)loop_until(d->loop, &d->back, -1);
+    l = load_fill(d);
+    if (!l)
+        return false;
+    load_write(l);
+    more = l->more;
+    return load_end(l) && more;
 }
 
 void
@@ -373,13 +511,20 @@ dues_wake(struct dues *d)
 static void
 now(struct dues *d, int64_t n, bool batch)
 {
+    struct load *l;
     struct err e;
 
     if (must_wait(d, n, batch))
         return;
-    if (store_begin(d->store, &e) < 0 || one(d, n, batch, &e) < 0 ||
-        store_commit(d->store, &e) < 0)
+    l = load_new(d);
+    if (store_begin(d->store, &e) < 0 || load_add(l, n, batch, &e) < 0) {
         give_up(d, &e);
+    } else {
+        load_write(l);
+        if (load_settle(l, &e) < 0 || store_commit(d->store, &e) < 0)
+            give_up(d, &e);
+    }
+    load_free(l);
     mem_pool_reset(d->pool);
 }
 
@@ -419,6 +564,7 @@ dues_open(struct dues **out, struct loop *l, struct store *s, const char *root,
     free(real);
     d->timer = loop_timer_start(l, 0, 0, on_timer, d);
     d->armed = true; /* what an earlier process left */
+    d->back = true;
     *out = d;
     return 0;
 }
@@ -428,6 +574,8 @@ dues_close(struct dues *d)
 {
     if (!d)
         return;
+    d->closing = true;
+    (void)loop_until(d->loop, &d->back, -1);
     loop_timer_stop(d->timer);
     mem_pool_free(d->pool);
     mem_free(d->root);

@@ -6,7 +6,10 @@
  * quiet moment: news of the outcome goes first. A report that cannot be
  * written (disk full, no permission) stays due and is tried again each 30 s.
  *
- * Thread: the loop thread; blocks for the fsyncs of a few files at a time.
+ * Files are written, and synced, on a thread of their own, so that the ledger
+ * goes on meanwhile. A row that changed in that time is due again.
+ *
+ * Thread: the loop thread.
  */
 #ifndef REAPER_DUES_H
 #define REAPER_DUES_H
@@ -25,10 +28,12 @@ void dues_close(struct dues *d); /* NULL is fine */
 
 /* Something may have become due. */
 void dues_wake(struct dues *d);
-/* Writes the report of that row now, if it is due; outside a transaction. */
+/* Writes the report of that row now, if it is due; outside a transaction.
+ * Blocks for the fsyncs. */
 void dues_now(struct dues *d, const struct task_state *row);
 void dues_batch_now(struct dues *d, const struct batch_state *row);
-/* Writes at most a few; true if there may be more. For tests and stops. */
+/* Writes at most a few, and blocks for it; true if there may be more. For
+ * stops: from then on none is written by itself. */
 bool dues_write(struct dues *d);
 
 #endif

@@ -705,6 +705,10 @@ reaper_close(struct reaper *r)
     bus_on_event(r->bus, NULL, NULL);
     bus_forget(r->bus, r);
     drop_all(r);
+    loop_timer_stop(r->flush);
+    loop_timer_stop(r->trim);
+    loop_timer_stop(r->deadline);
+    loop_timer_stop(r->rebuild_timer);
     for (int i = 0; i < N_SOURCES; i++)
         bus_consumer_close(r->sources[i].consumer);
     web_close(r->web);
@@ -718,10 +722,6 @@ reaper_close(struct reaper *r)
     dues_close(r->dues);
     book_free(r->book);
     store_close(r->store);
-    loop_timer_stop(r->flush);
-    loop_timer_stop(r->trim);
-    loop_timer_stop(r->deadline);
-    loop_timer_stop(r->rebuild_timer);
     mem_pool_free(r->pool);
     mem_free(r->queue);
     mem_free(r);

@@ -261,9 +261,9 @@ static const char *const sql[Q_COUNT_OF] = {
     [Q_POSITIONS] = "SELECT count(*) FROM positions",
     [Q_ROWS] = "SELECT max(n) FROM tasks",
     [Q_STATES] = "SELECT state, count(*) FROM tasks GROUP BY state",
-    [Q_REPORTED] = "UPDATE tasks SET report_due = 0, report = ?2 WHERE n = ?1",
+    [Q_REPORTED] = "UPDATE tasks SET report_due = ?3, report = ?2 WHERE n = ?1",
     [Q_BATCH_REPORTED] =
-        "UPDATE batches SET report_due = 0, report = ?2 WHERE n = ?1",
+        "UPDATE batches SET report_due = ?3, report = ?2 WHERE n = ?1",
 };
 
 _Static_assert(STATE_SUBMITTED == 1 && STATE_BLOCKED == 4 &&

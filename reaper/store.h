@@ -210,14 +210,24 @@ int store_is_new(struct store *s, bool *out, struct err *e);
 int store_check(struct store *s, bool deep, bool *ok, char *what, size_t size,
                 struct err *e);
 
+/* A row that somebody has read and goes on using outside a transaction. */
+struct store_watched {
+    char id[TASK_ID_SIZE]; /* of a task or batch */
+    bool batch;
+    bool changed; /* out: it was written since */
+};
+/* From now on these are told of, and none that was before; they stay the
+ * caller's. */
+void store_watch(struct store *s, struct store_watched *v, size_t n);
+
 /* Reserves a report's name for owner, a task or batch; false in *ours if it
  * belongs to another one. */
 int store_report_name(struct store *s, const char *name, const char *owner,
                       bool *ours, struct err *e);
-/* The report stands at path; it is not due any more. */
-int store_reported(struct store *s, int64_t n, const char *path, struct err *e);
-int store_batch_reported(struct store *s, int64_t n, const char *path,
-                         struct err *e);
+/* The report stands at path. It is not due any more, or again, if the row has
+ * changed since it was read. */
+int store_reported(struct store *s, bool batch, int64_t n, const char *path,
+                   bool changed, struct err *e);
 
 typedef void store_counter_fn(void *ctx, const char *scope, const char *name,
                               int64_t value);

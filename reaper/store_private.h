@@ -85,6 +85,8 @@ struct store {
     sqlite3_stmt *q[Q_COUNT_OF];
     struct store_delta *counts; /* of the open transaction */
     size_t n_counts, cap_counts;
+    struct store_watched *watched; /* the caller's */
+    size_t n_watched;
 };
 
 /* Says what SQLite says; returns -1. */

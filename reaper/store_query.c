@@ -115,26 +115,16 @@ store_is_first(struct store *s, bool batch, const char *name, const char *id,
                     e);
 }
 
-static int
-reported(struct store *s, enum statement which, int64_t n, const char *path,
-         struct err *e)
+int
+store_reported(struct store *s, bool batch, int64_t n, const char *path,
+               bool changed, struct err *e)
 {
+    enum statement which = batch ? Q_BATCH_REPORTED : Q_REPORTED;
+
     store_bind_int(s, which, 1, n);
     store_bind_text(s, which, 2, path);
+    store_bind_int(s, which, 3, changed);
     return store_run(s, which, e);
-}
-
-int
-store_reported(struct store *s, int64_t n, const char *path, struct err *e)
-{
-    return reported(s, Q_REPORTED, n, path, e);
-}
-
-int
-store_batch_reported(struct store *s, int64_t n, const char *path,
-                     struct err *e)
-{
-    return reported(s, Q_BATCH_REPORTED, n, path, e);
 }
 
 int

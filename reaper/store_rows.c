@@ -233,6 +233,21 @@ store_task_at(struct store *s, int64_t n, struct mem_pool *pool,
     return read_task(s, Q_TASK_AT, pool, out, e);
 }
 
+void
+store_watch(struct store *s, struct store_watched *v, size_t n)
+{
+    s->watched = v;
+    s->n_watched = n;
+}
+
+static void
+tell_watched(struct store *s, const char *id, bool batch)
+{
+    for (size_t i = 0; i < s->n_watched; i++)
+        if (s->watched[i].batch == batch && strcmp(s->watched[i].id, id) == 0)
+            s->watched[i].changed = true;
+}
+
 int
 store_put_task(struct store *s, struct task_state *row, enum store_part part,
                struct err *e)
@@ -248,6 +263,7 @@ store_put_task(struct store *s, struct task_state *row, enum store_part part,
     };
 
     if (row->n) {
+        tell_watched(s, row->id, false);
         puts[part].bind(s, puts[part].which, row);
         return store_run(s, puts[part].which, e);
     }
@@ -432,6 +448,7 @@ store_batch_at(struct store *s, int64_t n, struct mem_pool *pool,
 int
 store_put_batch(struct store *s, const struct batch_state *b, struct err *e)
 {
+    tell_watched(s, b->b.id, true);
     store_bind_text(s, Q_BATCH_PUT, 1, b->b.id);
     store_bind_text(s, Q_BATCH_PUT, 2, b->b.name);
     store_bind_int(s, Q_BATCH_PUT, 3, b->b.size);

@@ -560,7 +560,11 @@ a_report_is_due_until_it_was_written(void **state)
     reopen(f);
     assert_int_equal(store_todo(f->store, STORE_DUE, 0, 4, ns, &e), 1);
     assert_int_equal(ns[0], n);
-    assert_int_equal(store_reported(f->store, n, "/r/t1.md", &e), 0);
+    assert_int_equal(store_reported(f->store, false, n, "/r/t1.md", true, &e),
+                     0);
+    assert_int_equal(store_todo(f->store, STORE_DUE, 0, 4, ns, &e), 1);
+    assert_int_equal(store_reported(f->store, false, n, "/r/t1.md", false, &e),
+                     0);
     assert_int_equal(store_todo(f->store, STORE_DUE, 0, 4, ns, &e), 0);
     assert_int_equal(store_task(f->store, "t1", f->pool, &row, &e), 1);
     assert_string_equal(row.report, "/r/t1.md");
@@ -570,6 +574,40 @@ a_report_is_due_until_it_was_written(void **state)
     assert_false(ours);
     assert_int_equal(store_report_name(f->store, "jobs/x", "t1", &ours, &e), 0);
     assert_true(ours);
+}
+
+static void
+rows_that_are_watched_tell_that_they_were_written(void **state)
+{
+    struct fixture *f = *state;
+    struct store_watched rows[] = {{.id = "t1"}, {.id = "t2"}, {.id = "b1"}};
+    struct batch_state b = {.b.id = "b1", .b.name = "", .report = ""};
+    struct task_state row;
+    struct err e;
+
+    rows[2].batch = true;
+    begin(f);
+    (void)put(f, "t1", "", STATE_SUCCEEDED);
+    (void)put(f, "b1", "", STATE_SUCCEEDED);
+    commit(f);
+    store_watch(f->store, rows, 3);
+    begin(f);
+    fold_init(&row, "");
+    assert_int_equal(store_task(f->store, "t1", f->pool, &row, &e), 1);
+    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
+    assert_int_equal(store_task(f->store, "b1", f->pool, &row, &e), 1);
+    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
+    assert_true(rows[0].changed);
+    assert_false(rows[1].changed);
+    assert_false(rows[2].changed); /* that was the task of the same id */
+    assert_int_equal(store_put_batch(f->store, &b, &e), 0);
+    assert_true(rows[2].changed);
+    rows[0].changed = false;
+    store_watch(f->store, NULL, 0);
+    assert_int_equal(store_task(f->store, "t1", f->pool, &row, &e), 1);
+    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
+    assert_false(rows[0].changed);
+    commit(f);
 }
 
 static void
@@ -621,6 +659,7 @@ main(void)
         TEST(a_selector_is_an_id_a_name_a_prefix_or_last),
         TEST(members_of_a_batch_come_by_their_index),
         TEST(a_report_is_due_until_it_was_written),
+        TEST(rows_that_are_watched_tell_that_they_were_written),
         TEST(what_waits_is_found),
     };
 
