@@ -45,7 +45,7 @@ enum {
     STALL_MS = 30000, /* nothing moved for that long: give up */
     WINDOW = 512,     /* submissions that wait for their acknowledgement */
     WARM_UP = 50,     /* tasks before latency is noted */
-    QUIET_MS = 2,     /* between two of them */
+    QUIET_MS = 60,    /* between two of them: a report is written then */
     LOOK_MS = 20,     /* between two questions */
     SILENT_MS = 500,  /* no news of a batch for that long: ask */
     MAX_COUNT = 10000000,

@@ -7,6 +7,7 @@
 
 nats=${SHUNT_NATS_SERVER:-nats-server}
 declare -A broker_pid router_pid reaper_pid noop_pid local_pid keeper_pid
+declare -A fleet_mode # fast or durable
 
 # Whether the broker writes through by itself: since 2.10.
 nats_version=
@@ -94,6 +95,7 @@ fleet_env() {
 		"XDG_STATE_HOME=$dir/state" "SHUNT_CONFIG=$scratch/config.yaml"
 		SHUNT_BUS_LANES=local.exec)
 	[ -z "${keeper_pid[$1]-}" ] || fleet+=(SHUNT_BUS_CONFIRM=true)
+	[ "${fleet_mode[$1]-}" != fast ] || fleet+=(SHUNT_REAPER_SYNC=false)
 }
 
 # with_fleet NAME COMMAND...
@@ -158,6 +160,7 @@ workers_heard() {
 fleet_start() {
 	local name=$1 mode=$2 worker
 	shift 2
+	fleet_mode[$name]=$mode
 	if [ "$mode" = durable ] && can_write_through; then
 		broker_start "$name" kept
 		provision "$name"

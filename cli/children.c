@@ -159,8 +159,7 @@ add_env(struct children *c, size_t *n, const char *key, const char *value)
 }
 
 void
-children_environment(struct children *c, const char *url, bool confirm,
-                     int64_t slots, const char *project)
+children_environment(struct children *c, const struct children_facts *f)
 {
     struct home_path path;
     char text[32];
@@ -168,29 +167,31 @@ children_environment(struct children *c, const char *url, bool confirm,
 
     for (i = 0; environ[i]; i++) {
         if (is_replaced(environ[i]) ||
-            (slots && !strncmp(environ[i], "SHUNT_WORKER_SLOTS=", 19)) ||
-            (*project && !strncmp(environ[i], "SHUNT_FOLDER_PROJECT=", 21)))
+            (f->slots && !strncmp(environ[i], "SHUNT_WORKER_SLOTS=", 19)) ||
+            (*f->project && !strncmp(environ[i], "SHUNT_FOLDER_PROJECT=", 21)))
             continue;
         c->env = mem_resize(c->env, (n + 2) * sizeof *c->env);
         c->env[n++] = mem_strdup(environ[i]);
         c->env[n] = NULL;
     }
     add_env(c, &n, "SHUNT_HOME", c->home->dir);
-    add_env(c, &n, "SHUNT_BUS_URL", url);
+    add_env(c, &n, "SHUNT_BUS_URL", f->url);
     add_env(c, &n, "SHUNT_BUS_TOKEN_FILE", home_path(c->home, "token", &path));
-    add_env(c, &n, "SHUNT_BUS_CONFIRM", confirm ? "true" : "false");
+    add_env(c, &n, "SHUNT_BUS_CONFIRM", f->confirm ? "true" : "false");
     add_env(c, &n, "SHUNT_WORKER_STATE_DIR",
             home_path(c->home, "worker", &path));
     add_env(c, &n, "SHUNT_REAPER_DATABASE",
             home_path(c->home, "ledger.db", &path));
     add_env(c, &n, "SHUNT_REAPER_REPORT_ROOT", c->home->dir);
     add_env(c, &n, "SHUNT_REAPER_REPORT_IN_WORKDIR", "true");
-    if (*project)
-        add_env(c, &n, "SHUNT_FOLDER_PROJECT", project);
-    if (slots) {
-        (void)snprintf(text, sizeof text, "%lld", (long long)slots);
+    if (*f->project)
+        add_env(c, &n, "SHUNT_FOLDER_PROJECT", f->project);
+    if (f->slots) {
+        (void)snprintf(text, sizeof text, "%lld", (long long)f->slots);
         add_env(c, &n, "SHUNT_WORKER_SLOTS", text);
     }
+    if (f->fast)
+        children_set(c, "SHUNT_REAPER_SYNC", "false");
 }
 
 void

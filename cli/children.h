@@ -24,11 +24,18 @@ struct children *children_new(const struct home *h, struct loop *l,
                               void (*changed)(void *ctx), void *ctx);
 void children_free(struct children *c); /* all have ended; NULL is fine */
 
+/* What the children are told. */
+struct children_facts {
+    const char *url;     /* of the broker */
+    bool confirm;        /* a keeper answers for the broker's store */
+    bool fast;           /* nothing needs to survive a power cut */
+    int64_t slots;       /* 0: not stated */
+    const char *project; /* "": not stated */
+};
+
 /* What every child started from now on finds in its environment: ours, with
- * the way to the broker at url and to the home. confirm: a keeper answers for
- * the broker's store. slots 0, project "": not stated. */
-void children_environment(struct children *c, const char *url, bool confirm,
-                          int64_t slots, const char *project);
+ * the facts and the way to the home. */
+void children_environment(struct children *c, const struct children_facts *f);
 
 /* Sets one more variable in it, or another value. */
 void children_set(struct children *c, const char *key, const char *value);

@@ -494,8 +494,12 @@ start(struct supervisor *s, struct err *e)
                          s->loop, e) < 0)
         return -1;
     s->children = children_new(s->home, s->loop, s->procs, write_status, s);
-    children_environment(s->children, s->broker.url, s->broker.confirm,
-                         s->conf->slots, s->conf->project);
+    children_environment(s->children,
+                         &(struct children_facts){.url = s->broker.url,
+                                                  .confirm = s->broker.confirm,
+                                                  .fast = s->conf->fast,
+                                                  .slots = s->conf->slots,
+                                                  .project = s->conf->project});
     if (choose_http(s, e) < 0)
         return -1;
     if (start_broker(s, e) < 0 || wait_jetstream(s, e) < 0)

@@ -496,7 +496,7 @@ open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
         else
             (void)snprintf(root, strlen(root) + 1, ".");
     }
-    if (store_open(&r->store, path, e) == 0 &&
+    if (store_open(&r->store, path, conf->sync, e) == 0 &&
         dues_open(&r->dues, r->loop, r->store, root, conf->report_in_workdir,
                   e) == 0) {
         r->health = health_open(r->bus, r->loop, &r->alarms, path);

@@ -29,6 +29,7 @@ struct reaper_conf {
     struct bus_conf bus;
     int64_t connect_timeout_ms;
     char *database;    /* "": $XDG_STATE_HOME/shunt/ledger.db */
+    bool sync;         /* what is committed is on the disk */
     char *report_root; /* "": the folder of the database */
     bool report_in_workdir;
     char *http;            /* ADDRESS:PORT; "", "off" or NULL: no HTTP */
@@ -45,6 +46,8 @@ struct reaper_conf {
                 3600000, "how long to wait for the broker at start"),          \
         CONF_STR(T, F.database, "reaper.database", "",                         \
                  "the ledger; $XDG_STATE_HOME/shunt/ledger.db if empty"),      \
+        CONF_BOOL(T, F.sync, "reaper.sync", "true",                            \
+                  "whether what the ledger has committed is on the disk"),     \
         CONF_STR(T, F.report_root, "reaper.report_root", "",                   \
                  "reports are below it; the database's folder if empty"),      \
         CONF_BOOL(T, F.report_in_workdir, "reaper.report_in_workdir", "false", \

@@ -429,7 +429,7 @@ prepare(struct store *s, struct err *e)
 }
 
 int
-store_open(struct store **out, const char *path, struct err *e)
+store_open(struct store **out, const char *path, bool sync, struct err *e)
 {
     struct store *s = MEM_NEW(struct store);
     mode_t mask;
@@ -448,12 +448,17 @@ store_open(struct store **out, const char *path, struct err *e)
     } else {
         (void)sqlite3_busy_timeout(s->db, BUSY_MS);
         rc = exec(s,
-                  "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                  "PRAGMA journal_mode = WAL;"
                   "PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;"
                   "PRAGMA wal_autocheckpoint = 2000;"
                   "PRAGMA temp_store = MEMORY;"
                   "PRAGMA journal_size_limit = 8388608;",
                   e);
+        if (rc == 0)
+            rc = exec(s,
+                      sync ? "PRAGMA synchronous = FULL"
+                           : "PRAGMA synchronous = NORMAL",
+                      e);
         if (rc == 0)
             rc = migrate(s, e);
     }

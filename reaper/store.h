@@ -27,10 +27,12 @@ struct store;
 enum { STORE_PAGE_MAX = 200, STORE_ATTEMPTS_MAX = 200 };
 
 /*
- * Opens or creates the file and its folders. ERR_CONFLICT: another process has
- * it; ERR_INVALID: written by a newer shunt, or no database of ours.
+ * Opens or creates the file and its folders. sync: what is committed is on the
+ * disk; else a power cut may take the newest commits. ERR_CONFLICT: another
+ * process has it; ERR_INVALID: written by a newer shunt, or no database of
+ * ours.
  */
-int store_open(struct store **out, const char *path, struct err *e);
+int store_open(struct store **out, const char *path, bool sync, struct err *e);
 void store_close(struct store *s); /* NULL is fine */
 
 int store_begin(struct store *s, struct err *e);

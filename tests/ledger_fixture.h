@@ -43,7 +43,7 @@ open_ledger(void **state)
     assert_non_null(mkdtemp(l->dir));
     (void)snprintf(path, sizeof path, "%s/ledger.db", l->dir);
     l->pool = mem_pool_new();
-    if (store_open(&l->store, path, &e) < 0 ||
+    if (store_open(&l->store, path, true, &e) < 0 ||
         live_open(&l->live, NULL, &e) < 0 ||
         ask_open(&l->ask,
                  &(struct ask_parts){.store = l->store,

@@ -122,6 +122,7 @@ open_fixture(void **state)
                                     .cert_file = empty,
                                     .key_file = empty};
     f->conf.database = f->database;
+    f->conf.sync = true;
     f->conf.report_root = f->root;
     if (loop_open(&f->loop, &e) < 0 ||
         bus_open(&f->bus, f->loop, &f->bus_conf, "test", LONG_MS, &e) < 0)

@@ -31,7 +31,7 @@ open_fixture(void **state)
     (void)snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
     f->pool = mem_pool_new();
     *state = f;
-    if (store_open(&f->store, f->path, &e) < 0)
+    if (store_open(&f->store, f->path, true, &e) < 0)
         return -1;
     f->sheet = sheet_new(f->store);
     return 0;

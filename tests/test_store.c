@@ -33,7 +33,7 @@ open_fixture(void **state)
     (void)snprintf(f->path, sizeof f->path, "%s/deep/er/ledger.db", f->dir);
     f->pool = mem_pool_new();
     *state = f;
-    return store_open(&f->store, f->path, &e);
+    return store_open(&f->store, f->path, true, &e);
 }
 
 static void
@@ -76,7 +76,7 @@ reopen(struct fixture *f)
 
     store_close(f->store);
     f->store = NULL;
-    if (store_open(&f->store, f->path, &e) < 0)
+    if (store_open(&f->store, f->path, true, &e) < 0)
         print_error("%s\n", e.msg);
     assert_non_null(f->store);
 }
@@ -210,7 +210,7 @@ a_second_process_is_refused_with_a_clear_message(void **state)
     struct store *other = NULL;
     struct err e = {0};
 
-    assert_int_equal(store_open(&other, f->path, &e), -1);
+    assert_int_equal(store_open(&other, f->path, true, &e), -1);
     assert_null(other);
     assert_int_equal(e.code, ERR_CONFLICT);
     assert_non_null(strstr(e.msg, "another reaper"));
@@ -232,7 +232,7 @@ a_newer_schema_and_a_foreign_file_are_refused(void **state)
         sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL),
         SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    assert_int_equal(store_open(&f->store, f->path, &e), -1);
+    assert_int_equal(store_open(&f->store, f->path, true, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     assert_non_null(strstr(e.msg, "newer"));
     assert_int_equal(unlink(f->path), 0);
@@ -241,7 +241,7 @@ a_newer_schema_and_a_foreign_file_are_refused(void **state)
     for (int i = 0; i < 500; i++)
         (void)fputs("this is no database\n", file);
     (void)fclose(file);
-    assert_int_equal(store_open(&f->store, f->path, &e), -1);
+    assert_int_equal(store_open(&f->store, f->path, true, &e), -1);
     assert_null(f->store);
 }
 

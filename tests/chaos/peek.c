@@ -143,7 +143,9 @@ print_message(const struct view *view, json_t *reply, uint64_t seq,
     if (subject && strcmp(subject, SUBJECT_TASKS_BULK) == 0)
         print_many(view, &data, seq, pool);
     else
-        print_line(decoded(view, (struct bytes){data.data, data.len}, pool),
+        print_line(decoded(view,
+                           (struct bytes){(const uint8_t *)data.data, data.len},
+                           pool),
                    seq);
     str_free(&data);
 }
