@@ -45,6 +45,7 @@ part_stored(struct part *p, const struct err *e)
 {
     struct claimed *c = p->claim;
 
+    CRASH_POINT("folder.after_pub");
     if (e && !c->bad) {
         /* Only what trying again cannot help comes here: too large. */
         c->bad = true;
@@ -68,7 +69,6 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
     struct folder *f = p->claim->f;
 
     (void)stored; /* a duplicate is as good */
-    CRASH_POINT("folder.after_pub");
     for (; p; p = next) {
         next = p->next; /* the last part may be forgotten with its claim */
         part_stored(p, e);
