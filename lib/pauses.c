@@ -20,6 +20,8 @@ struct pauses {
     struct bus_sub *live;
     struct loop_timer *again; /* reads once more */
     struct loop_timer *ends;  /* the next pause that ends by itself */
+    struct loop_timer *keep;  /* NULL: others keep them */
+    int64_t keep_ms;          /* what is older is stored again */
     struct mem_pool *pool;
     struct pause *all;
     size_t n;
@@ -87,11 +89,11 @@ on_end(void *ctx)
     tell(ctx);
 }
 
-/* A key's value; revision 0: heard live, newer than what is known. True if
- * it says something new. */
+/* A key's value; revision and stored_ms 0: heard live, newer than what is
+ * known. True if it says something new. */
 static bool
 take(struct pauses *p, const char *subject, const uint8_t *data, size_t len,
-     uint64_t revision)
+     uint64_t revision, int64_t stored_ms)
 {
     char backend[SUBJECT_TOKEN_MAX + 1], lane[SUBJECT_TOKEN_MAX + 1];
     struct lane_state s = {.reason = "", .by = ""};
@@ -112,14 +114,75 @@ take(struct pauses *p, const char *subject, const uint8_t *data, size_t len,
     if (!row || (revision && revision <= row->revision) ||
         (!revision && s.at_ms < row->at_ms))
         return false;
-    if (revision)
+    if (revision) {
         row->revision = revision;
+        row->stored_ms = stored_ms;
+    }
     row->paused = len > 0 && s.paused;
     row->at_ms = s.at_ms;
     row->until_ms = s.until_at_ms;
     (void)str_copy(row->reason, sizeof row->reason, s.reason);
     (void)str_copy(row->by, sizeof row->by, s.by);
     return true;
+}
+
+/* --- writing -------------------------------------------------------------- */
+
+static void
+store(struct bus *b, const struct pause *p, int64_t expect, bus_stored_fn *fn,
+      void *ctx)
+{
+    struct lane_state s;
+    struct str data = {0};
+    char subject[SUBJECT_SIZE];
+    struct bus_publication pub = {
+        .subject = subject_lane_state(subject, p->backend, p->lane),
+        .expect = expect};
+
+    codec_init(CODEC_LANE_STATE, &s);
+    s.backend = p->backend;
+    s.lane = p->lane;
+    s.paused = p->paused;
+    s.reason = p->reason;
+    s.by = p->by;
+    s.at_ms = p->at_ms;
+    s.until_at_ms = p->until_ms;
+    codec_encode(CODEC_LANE_STATE, &s, &data);
+    pub.data = data.data;
+    pub.len = data.len;
+    bus_publish(b, &pub, READ_MS, fn, ctx);
+    str_free(&data);
+}
+
+void
+pauses_set(struct bus *b, const struct pause *p, bus_stored_fn *fn, void *ctx)
+{
+    store(b, p, BUS_ANY_REVISION, fn, ctx);
+}
+
+static void
+on_kept(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    (void)ctx;
+    (void)stored;
+    /* It has changed, or the next look does better. */
+    if (e)
+        log_debug("lane.keep", "error=\"%s\"", LOG_TEXT(e->msg));
+}
+
+/* All has just been read. */
+static void
+keep_old(struct pauses *p)
+{
+    int64_t now = bus_broker_ms(p->bus);
+
+    for (size_t i = 0; p->keep && i < p->n; i++) {
+        const struct pause *row = &p->all[i];
+
+        if (row->revision && holds(row, str_wall_ms()) &&
+            now - row->stored_ms >= p->keep_ms)
+            store(p->bus, row, (int64_t)row->revision, on_kept, p);
+    }
 }
 
 /* --- reading -------------------------------------------------------------- */
@@ -152,7 +215,8 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
         return;
     }
     if (entry) {
-        (void)take(p, entry->subject, entry->data, entry->len, entry->revision);
+        (void)take(p, entry->subject, entry->data, entry->len, entry->revision,
+                   entry->stored_at_ms);
         p->next_seq = entry->revision + 1;
         read_next(p);
         return;
@@ -162,6 +226,7 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
         return;
     }
     p->known = true;
+    keep_old(p);
     tell(p);
 }
 
@@ -178,7 +243,7 @@ on_live(void *ctx, const struct bus_note *note)
 {
     struct pauses *p = ctx;
 
-    if (take(p, note->subject, note->data, note->len, 0))
+    if (take(p, note->subject, note->data, note->len, 0, 0))
         tell(p);
 }
 
@@ -212,6 +277,7 @@ pauses_close(struct pauses *p)
     bus_unsubscribe(p->live);
     loop_timer_stop(p->again);
     loop_timer_stop(p->ends);
+    loop_timer_stop(p->keep);
     mem_pool_free(p->pool);
     mem_free(p->all);
     mem_free(p);
@@ -227,6 +293,13 @@ void
 pauses_refresh(struct pauses *p)
 {
     read_all(p);
+}
+
+void
+pauses_keep(struct pauses *p, int64_t older_ms, int64_t every_ms)
+{
+    p->keep_ms = older_ms;
+    p->keep = loop_timer_start(p->loop, every_ms, every_ms, read_all, p);
 }
 
 /* --- asking --------------------------------------------------------------- */
@@ -252,29 +325,4 @@ const struct pause *
 pauses_at(const struct pauses *p, size_t i)
 {
     return &p->all[i];
-}
-
-void
-pauses_set(struct bus *b, const struct pause *p, bus_stored_fn *fn, void *ctx)
-{
-    struct lane_state s;
-    struct str data = {0};
-    char subject[SUBJECT_SIZE];
-    struct bus_publication pub = {
-        .subject = subject_lane_state(subject, p->backend, p->lane),
-        .expect = BUS_ANY_REVISION};
-
-    codec_init(CODEC_LANE_STATE, &s);
-    s.backend = p->backend;
-    s.lane = p->lane;
-    s.paused = p->paused;
-    s.reason = p->reason;
-    s.by = p->by;
-    s.at_ms = p->at_ms;
-    s.until_at_ms = p->until_ms;
-    codec_encode(CODEC_LANE_STATE, &s, &data);
-    pub.data = data.data;
-    pub.len = data.len;
-    bus_publish(b, &pub, READ_MS, fn, ctx);
-    str_free(&data);
 }

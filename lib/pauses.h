@@ -24,6 +24,7 @@ struct pause {
     char reason[PAUSE_REASON_SIZE], by[128];
     int64_t at_ms, until_ms; /* wall clock; until_ms 0: until it is resumed */
     uint64_t revision;       /* of its key; greater is newer */
+    int64_t stored_ms;       /* that revision, by the broker's clock */
 };
 
 struct pauses;
@@ -41,6 +42,13 @@ void pauses_close(struct pauses *p); /* NULL is fine */
 bool pauses_known(const struct pauses *p);
 /* The broker is back: read again what may have been missed. */
 void pauses_refresh(struct pauses *p);
+
+/*
+ * The bucket forgets what is old. From now on all is read each every_ms, and
+ * what holds and was stored more than older_ms ago is stored again as it is,
+ * unless it has changed meanwhile. One process of a fleet does it.
+ */
+void pauses_keep(struct pauses *p, int64_t older_ms, int64_t every_ms);
 
 /* The pause that holds for a lane now, or NULL. Valid until the next turn. */
 const struct pause *pauses_find(const struct pauses *p, const char *backend,

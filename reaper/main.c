@@ -2,9 +2,10 @@
  * reaper - the ledger: what was accepted, where it went, how it ended.
  *
  * Reads    tasks.in, tasks.*.*, results.*.*, $KV.control.cancel.* (durables
- *          ledger and reaper), hb.>, started.*, KV_claims
+ *          ledger and reaper), $KV.control.lane.>, hb.>, started.*, KV_claims
  * Writes   done.<task>, batch.<batch>, results.ledger.*, claims of tasks that
- *          are cancelled before anybody ran them, tasks.in (released tasks)
+ *          are cancelled before anybody ran them, tasks.in (released tasks),
+ *          $KV.control.lane.* (pauses, before the bucket forgets them)
  * Answers  ask.ledger.* (proto/SUBJECTS.md), HTTP if reaper.http is set
  * Files    the database and its lock, reports/ below the report root
  * Config   the reaper section of config.yaml, see REAPER_CONF

@@ -33,6 +33,8 @@ enum {
     TRIM_MS = 2000,         /* of quiet, before memory is given back */
     DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
     STOP_REPORTS_MS = 2000, /* and then for reports that are due */
+    PAUSE_OLD_MS = 24 * 3600 * 1000, /* it is stored again, long before */
+    PAUSE_LOOK_MS = 3600 * 1000,     /* KV_control forgets it */
     N_SOURCES = 4,
 };
 
@@ -621,6 +623,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     if (live_open(&r->live, b, e) < 0 ||
         pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
         goto fail;
+    pauses_keep(r->pauses, PAUSE_OLD_MS, PAUSE_LOOK_MS);
     parts = (struct ask_parts){.bus = b,
                                .store = r->store,
                                .live = r->live,

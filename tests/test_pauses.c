@@ -174,6 +174,62 @@ what_cannot_be_read_changes_nothing(void **state)
     pauses_close(w.pauses);
 }
 
+static uint64_t
+revision_of(struct fixture *f, const char *subject)
+{
+    return get_last(f, "KV_control", subject).seq;
+}
+
+static void
+what_holds_is_stored_again_before_it_is_forgotten(void **state)
+{
+    static const char gpu[] = "$KV.control.lane.secutools.gpu";
+    static const char over[] = "$KV.control.lane.secutools.auto";
+    struct fixture *f = *state;
+    struct watcher w = {0};
+    uint64_t first, ended;
+
+    make_bucket(f);
+    set(f, "gpu", true, "until somebody looks", 0);
+    set(f, "auto", false, "", 0);
+    first = revision_of(f, gpu);
+    ended = revision_of(f, over);
+    watch(f, &w);
+    pauses_keep(w.pauses, 0, 10);
+    while (revision_of(f, gpu) == first)
+        ;
+    assert_string_equal(find(&w, "gpu")->reason, "until somebody looks");
+    assert_string_equal(find(&w, "gpu")->by, "me@here");
+    assert_int_equal(revision_of(f, over), ended);
+    /* Whoever resumes it in between is not overruled. */
+    set(f, "gpu", false, "", 0);
+    while (find(&w, "gpu"))
+        (void)loop_until(f->loop, &(bool){false}, 10);
+    first = revision_of(f, gpu);
+    wait_count(f, &w.changes, w.changes + 3); /* read three times more */
+    assert_int_equal(revision_of(f, gpu), first);
+    assert_null(find(&w, "gpu"));
+    pauses_close(w.pauses);
+}
+
+static void
+what_is_young_is_left_alone(void **state)
+{
+    static const char gpu[] = "$KV.control.lane.secutools.gpu";
+    struct fixture *f = *state;
+    struct watcher w = {0};
+    uint64_t first;
+
+    make_bucket(f);
+    set(f, "gpu", true, "just now", 0);
+    first = revision_of(f, gpu);
+    watch(f, &w);
+    pauses_keep(w.pauses, 3600000, 10);
+    wait_count(f, &w.changes, w.changes + 3);
+    assert_int_equal(revision_of(f, gpu), first);
+    pauses_close(w.pauses);
+}
+
 int
 main(void)
 {
@@ -184,6 +240,8 @@ main(void)
         T(a_pause_with_an_end_ends_by_itself),
         T(what_was_missed_is_read_again),
         T(what_cannot_be_read_changes_nothing),
+        T(what_holds_is_stored_again_before_it_is_forgotten),
+        T(what_is_young_is_left_alone),
     };
 
     mem_setup();

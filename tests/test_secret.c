@@ -7,9 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define VARIABLE "SHUNT_TEST_KEY"
+#define VALUE "open-sesame"
 
 static char path[32];
 
@@ -79,14 +83,60 @@ only_the_whole_secret_is_equal(void **state)
     assert_false(secret_equal("", "a"));
 }
 
+/* The value of a variable as the kernel shows our environment; NULL: none. */
+static const char *
+shown(const char *name, char *room, size_t size)
+{
+    FILE *f = fopen("/proc/self/environ", "re");
+    size_t len, n = strlen(name);
+
+    assert_non_null(f);
+    len = fread(room, 1, size - 1, f);
+    (void)fclose(f);
+    room[len] = '\0';
+    for (char *at = room; at < room + len; at += strlen(at) + 1)
+        if (strncmp(at, name, n) == 0 && at[n] == '=')
+            return at + n + 1;
+    return NULL;
+}
+
+/* main has started us with it. */
+static void
+what_is_taken_is_shown_to_nobody(void **state)
+{
+    static char room[65536];
+    char *key;
+
+    (void)state;
+    assert_string_equal(shown(VARIABLE, room, sizeof room), VALUE);
+    assert_int_equal(prctl(PR_SET_DUMPABLE, 1), 0);
+    assert_null(secret_take("SHUNT_TEST_NOT_SET"));
+    assert_int_equal(prctl(PR_GET_DUMPABLE), 1);
+    key = secret_take(VARIABLE);
+    assert_non_null(key);
+    assert_string_equal(key, VALUE);
+    assert_null(getenv(VARIABLE));
+    assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
+    assert_int_equal(prctl(PR_SET_DUMPABLE, 1), 0); /* so that we may look */
+    assert_string_equal(shown(VARIABLE, room, sizeof room), "");
+    secret_free(key);
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_line_that_says_something_is_the_secret),
         cmocka_unit_test(a_file_without_one_is_an_error_that_does_not_quote_it),
         cmocka_unit_test(only_the_whole_secret_is_equal),
+        cmocka_unit_test(what_is_taken_is_shown_to_nobody),
     };
 
+    (void)argc;
+    if (!getenv(VARIABLE)) { /* what is there at the start is what counts */
+        (void)setenv(VARIABLE, VALUE, 1);
+        (void)execv("/proc/self/exe", argv);
+        return 1;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

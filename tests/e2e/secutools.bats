@@ -187,6 +187,25 @@ setup() {
 	! tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qF top-secret-key
 }
 
+@test "a worker that dies leaves no core with the key in it" {
+	mkdir cores
+	cd cores
+	# Here others do, or this test could not see one.
+	(ulimit -c unlimited && exec bash -c 'kill -SEGV $$') || true
+	compgen -G 'core*' || skip 'no program leaves a core here'
+	rm core*
+	echo top-secret-key >key
+	for from in environment file; do
+		[ $from = environment ] || export KEY='' SHUNT_SECUTOOLS_KEY_FILE=$PWD/key
+		(ulimit -c unlimited && start_worker "s9-$from" gpu)
+		pid=$(cat "$BATS_FILE_TMPDIR/s9-$from.pid")
+		kill -SEGV "$pid"
+		until_true 20 eval "! kill -0 $pid"
+		! compgen -G 'core*'
+	done
+	! grep -qF top-secret-key "/proc/$(cat "$BATS_FILE_TMPDIR/s1.pid")/environ"
+}
+
 @test "a key that is refused pauses the lane until a person resumes it" {
 	export KEY=an-old-key
 	stop_worker s1
