@@ -41,9 +41,9 @@ served() {
 		pids+=("$(pid_of $name)")
 	done
 	for pid in "${pids[@]}"; do
-		! tr '\0' '\n' <"/proc/$pid/environ" | grep -qF top-secret-key
+		refute grep -qF top-secret-key "/proc/$pid/environ"
 	done
-	! grep -rqF top-secret-key "$SHUNT_HOME"
+	refute grep -rqF top-secret-key "$SHUNT_HOME"
 	# Nor to what a task is started with.
 	run shunt run -- env
 	[ "$status" -eq 0 ]

@@ -56,7 +56,7 @@ returned() {
 	until_true 30 bash -c 'git pull -q --rebase; grep -q "over git" reports/jobs/one.out'
 	[ "$(git log -1 --format=%an -- jobs/done/one.json)" = shunt-gateway-folder ]
 	[ -z "$(git log --merges --format=%h)" ]
-	! git ls-files | grep claimed
+	refute grep claimed <(git ls-files)
 }
 
 @test "what runs is not committed as gone" {

@@ -32,6 +32,9 @@ work_dir() {
 	cd "$BATS_FILE_TMPDIR/work" || return 1
 }
 
+# refute COMMAND...: it fails. A bare "!" fails no test but in the last line.
+refute() { ! "$@"; }
+
 # until_true SECONDS COMMAND... - asks again until it holds or time is up.
 until_true() {
 	local deadline=$((SECONDS + $1))

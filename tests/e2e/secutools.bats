@@ -182,9 +182,9 @@ setup() {
 	id=$(ask_ai gpu '[submit=500,reset,ok output=quiet]')
 	run shunt wait --timeout 20s "$id"
 	[ "$status" -eq 0 ]
-	! grep -rqF top-secret-key "$SHUNT_HOME" "$BATS_FILE_TMPDIR"/*.log
+	refute grep -rqF top-secret-key "$SHUNT_HOME" "$BATS_FILE_TMPDIR"/*.log
 	pid=$(cat "$BATS_FILE_TMPDIR/s1.pid")
-	! tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qF top-secret-key
+	refute grep -qF top-secret-key "/proc/$pid/cmdline"
 }
 
 @test "a worker that dies leaves no core with the key in it" {
@@ -201,9 +201,9 @@ setup() {
 		pid=$(cat "$BATS_FILE_TMPDIR/s9-$from.pid")
 		kill -SEGV "$pid"
 		until_true 20 eval "! kill -0 $pid"
-		! compgen -G 'core*'
+		refute compgen -G 'core*'
 	done
-	! grep -qF top-secret-key "/proc/$(cat "$BATS_FILE_TMPDIR/s1.pid")/environ"
+	refute grep -qF top-secret-key "/proc/$(cat "$BATS_FILE_TMPDIR/s1.pid")/environ"
 }
 
 @test "a key that is refused pauses the lane until a person resumes it" {
