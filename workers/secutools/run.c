@@ -3,6 +3,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -139,6 +140,28 @@ run_again(struct run *r, int64_t retry_after_ms)
                            retry_after_ms, run_fraction()));
 }
 
+/* A request came to nothing. Said once, when there have been enough in a row. */
+static void
+went_wrong(struct run *r, const char *why)
+{
+    struct secutools *s = r->s;
+    bool open = s->gate.state != GATE_CLOSED;
+
+    log_debug("platform.error", "key=%s error=\"%s\"", r->key, LOG_TEXT(why));
+    gate_failed(&s->gate, loop_now_ms());
+    if (!open && s->gate.state != GATE_CLOSED)
+        log_warn("platform.down", "failures=%" PRId64 " error=\"%s\"",
+                 s->gate.failures, LOG_TEXT(why));
+}
+
+static void
+went_well(struct secutools *s)
+{
+    if (s->gate.state != GATE_CLOSED)
+        log_info("platform.up", "failures=%" PRId64, s->gate.failures);
+    gate_answered(&s->gate);
+}
+
 bool
 run_is_dealt_with(struct run *r, const struct http_response *h,
                   const struct err *e)
@@ -147,20 +170,19 @@ run_is_dealt_with(struct run *r, const struct http_response *h,
     int64_t now = loop_now_ms();
 
     if (e) {
-        log_debug("platform.error", "key=%s error=\"%s\"", r->key,
-                  LOG_TEXT(e->msg));
-        gate_failed(&s->gate, now);
+        went_wrong(r, e->msg);
         run_again(r, -1);
         return true;
     }
     if (is_down(h->status)) {
-        gate_failed(&s->gate, now);
+        mem_pool_reset(s->pool);
+        went_wrong(r, run_error_text(r, h));
         if (h->retry_after_ms > 0)
             gate_park(&s->gate, now + h->retry_after_ms);
         run_again(r, h->retry_after_ms);
         return true;
     }
-    gate_answered(&s->gate);
+    went_well(s);
     if (h->status == 429) {
         int64_t wait_ms =
             h->retry_after_ms >= 0 ? h->retry_after_ms : s->conf->poll_most_ms;
