@@ -140,7 +140,8 @@ run_again(struct run *r, int64_t retry_after_ms)
                            retry_after_ms, run_fraction()));
 }
 
-/* A request came to nothing. Said once, when there have been enough in a row. */
+/* A request came to nothing. Said once, when there have been enough in a row.
+ */
 static void
 went_wrong(struct run *r, const char *why)
 {
