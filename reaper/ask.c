@@ -92,8 +92,10 @@ row_json(const struct ask *a, const struct task_state *row)
     report_set_time(o, "started_at", t->started_at_ms);
     report_set_text(o, "worker", t->worker);
     ask_set(o, "attempts", json_integer(t->attempt));
-    if (t->remote && remote_read(t->remote, &remote))
+    if (t->remote && remote_read(t->remote, &remote)) {
+        report_set_text(o, "job_key", remote.key);
         report_set_text(o, "job_id", remote.id);
+    }
     /* These told of the attempt before. */
     (void)json_object_del(o, "finished_at");
     (void)json_object_del(o, "exit_code");

@@ -65,6 +65,14 @@ struct id_link {
     char id[TASK_ID_SIZE];
 };
 
+/* What its marker says. */
+enum marked {
+    MARKED_NOT,    /* there is none */
+    MARKED_INTENT, /* its task may be delegated */
+    MARKED_AWAY,   /* it was */
+    MARKED_JOB,    /* and the platform's name of the job is known */
+};
+
 /* A file in work. */
 struct claimed {
     struct claimed *prev, *next; /* ring of its phase */
@@ -84,6 +92,7 @@ struct claimed {
     bool fresh;        /* we have just renamed it: nobody published it */
     bool waiting;      /* not yet renamed */
     bool loaded;       /* data is in memory */
+    enum marked marked;
     struct hint *hints;
     struct str output;
     char why[512]; /* it cannot be read */
@@ -175,9 +184,14 @@ void returns_work(struct folder *f, int64_t now_ms);
 /* --- marker.c --------------------------------------------------------------
  */
 
-/* A bus_note_fn for started.*, ctx a folder: a task of an agent queue that was
- * delegated gets the marker of seed 3 beside its file, until it is carried
- * back. For people and their scripts; what counts is the claim. */
+/*
+ * The marker of seed 3 beside an agent queue's file, until it is carried back:
+ * that its task may be delegated, before it is submitted; then what is known of
+ * the job. For people and their scripts; what counts is the claim.
+ */
+/* A bus_note_fn for started.*, ctx a folder. */
 void marker_on_started(void *folder, const struct bus_note *note);
+/* The ledger has said what outcome_away holds. */
+void marker_on_away(struct claimed *c, const json_t *away);
 
 #endif

@@ -135,6 +135,8 @@ take_back(struct claimed *c, struct take *t)
     switch (t->state) {
     case TAKE_READY:
         c->waiting = false;
+        if (t->marked && c->marked == MARKED_NOT)
+            c->marked = MARKED_INTENT;
         claimed_fill(c, t);
         if (c->fresh) {
             intake_publish(c);

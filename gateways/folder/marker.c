@@ -1,12 +1,12 @@
 #include "gateways/folder/folder_private.h"
 
 #include "gateways/folder/files.h"
+#include "gateways/folder/outcome.h"
 #include "lib/codec.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-#include "lib/subject.h"
+#include "lib/remote.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -45,25 +45,48 @@ on_written(void *ctx)
     mem_free(w);
 }
 
-/* "key K id J", as the worker notes it in the claim. */
 static void
-make_text(const struct claim *c, struct str *out)
+write_marker(struct claimed *c, enum marked says, const char *task,
+             const json_t *away)
 {
-    char key[128] = "", id[256] = "", since[32];
-    json_t *o;
-    char *text;
+    struct writing *w = MEM_NEW(struct writing);
 
-    (void)sscanf(c->remote, "key %127s id %255s", key, id);
-    o = json_pack("{s:s, s:s, s:s, s:s, s:s}", "task", c->task, "state",
-                  "delegated_to_secutools", "key", key, "worker", c->worker,
-                  "submitted_at",
-                  str_time(c->started_at_ms, since, sizeof since));
-    if (*id)
-        (void)json_object_set_new(o, "job_id", json_string(id));
-    text = json_dumps(o, JSON_INDENT(2));
-    str_addf(out, "%s\n", text ? text : "{}");
-    free(text);
-    json_decref(o);
+    w->f = c->f;
+    w->dir = mem_strdup(c->w->place.running);
+    place_marker_name(c->name, w->name);
+    (void)str_copy(w->task, sizeof w->task, task);
+    outcome_json(away, &w->text);
+    c->marked = says;
+    folder_job(c->f, write_it, on_written, w);
+}
+
+/* It runs, and not at a platform. */
+static void
+remove_marker(struct claimed *c)
+{
+    char name[PLACE_FILE_SIZE + 16];
+
+    place_marker_name(c->name, name);
+    (void)unlink(FILES_PATH(c->w->place.running, name));
+    c->marked = MARKED_NOT;
+}
+
+static void
+on_claim(struct claimed *c, const struct claim *claim)
+{
+    struct remote r;
+    char since[32];
+    json_t *away;
+
+    if (!remote_read(claim->remote, &r)) {
+        if (c->marked != MARKED_NOT)
+            remove_marker(c);
+        return;
+    }
+    away = outcome_away(claim->task, r.key, r.id, claim->worker,
+                        str_time(claim->started_at_ms, since, sizeof since));
+    write_marker(c, *r.id ? MARKED_JOB : MARKED_AWAY, claim->task, away);
+    json_decref(away);
 }
 
 void
@@ -72,22 +95,19 @@ marker_on_started(void *folder, const struct bus_note *note)
     struct folder *f = folder;
     struct mem_pool *pool = mem_pool_new();
     struct claimed *c = NULL;
-    struct writing *w;
     struct claim claim;
     struct err e;
 
-    if (codec_decode(CODEC_CLAIM, note->data, note->len, pool, &claim, &e) ==
-            0 &&
-        *claim.remote)
+    if (codec_decode(CODEC_CLAIM, note->data, note->len, pool, &claim, &e) == 0)
         c = claimed_find(f, claim.task);
-    if (c && c->w->place.style == STYLE_AGENT_QUEUE) {
-        w = MEM_NEW(struct writing);
-        w->f = f;
-        w->dir = mem_strdup(c->w->place.running);
-        place_marker_name(c->name, w->name);
-        (void)str_copy(w->task, sizeof w->task, claim.task);
-        make_text(&claim, &w->text);
-        folder_job(f, write_it, on_written, w);
-    }
+    if (c && c->w->place.style == STYLE_AGENT_QUEUE)
+        on_claim(c, &claim);
     mem_pool_free(pool);
+}
+
+void
+marker_on_away(struct claimed *c, const json_t *away)
+{
+    if (c->w->place.style == STYLE_AGENT_QUEUE && c->marked != MARKED_JOB)
+        write_marker(c, MARKED_JOB, c->id, away);
 }

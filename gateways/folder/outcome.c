@@ -124,6 +124,50 @@ read_output(const json_t *task, struct outcome *out)
     mem_pool_free(pool);
 }
 
+json_t *
+outcome_away(const char *task, const char *key, const char *id,
+             const char *worker, const char *since)
+{
+    const struct {
+        const char *name, *value;
+    } fields[] = {
+        {"task", task},
+        {"state", *key ? "delegated_to_secutools" : "delegation_intended"},
+        {"key", key},
+        {"job_id", id},
+        {"worker", worker},
+        {"submitted_at", since},
+    };
+    json_t *o = json_object();
+
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (*fields[i].value)
+            (void)json_object_set_new(o, fields[i].name,
+                                      json_string(fields[i].value));
+    return o;
+}
+
+static const char *
+text_or_none(const json_t *o, const char *name)
+{
+    const char *text = json_string_value(json_object_get(o, name));
+
+    return text ? text : "";
+}
+
+/* Of a task that is at a platform, if the ledger has heard under which id. */
+static json_t *
+away_of(const json_t *task)
+{
+    const char *id = text_or_none(task, "job_id");
+
+    if (!*id)
+        return NULL;
+    return outcome_away(text_or_none(task, "id"), text_or_none(task, "job_key"),
+                        id, text_or_none(task, "worker"),
+                        text_or_none(task, "started_at"));
+}
+
 int
 outcome_read(const void *data, size_t len, struct outcome *out, struct err *e)
 {
@@ -142,6 +186,8 @@ outcome_read(const void *data, size_t len, struct outcome *out, struct err *e)
         if (out->terminal) {
             out->json = result_of(task);
             read_output(task, out);
+        } else {
+            out->away = away_of(task);
         }
         rc = 0;
     } else if (code && strcmp(code, "not-found") == 0) {
@@ -157,6 +203,7 @@ void
 outcome_release(struct outcome *o)
 {
     json_decref(o->json);
+    json_decref(o->away);
     str_free(&o->output);
     *o = (struct outcome){0};
 }

@@ -24,6 +24,8 @@ struct outcome {
     json_t *json;
     struct str output; /* the end of it, or all */
     bool cut;          /* only the end */
+    json_t *away;      /* what a marker says of a task that is at a platform,
+                        * with its job's id there; owned; NULL: it is not */
 };
 
 /* Reads an answer to ask.ledger.show. ERR_NOT_FOUND: it knows no such task;
@@ -31,6 +33,12 @@ struct outcome {
 int outcome_read(const void *data, size_t len, struct outcome *out,
                  struct err *e);
 void outcome_release(struct outcome *o);
+
+/* What a marker says. key: of the submission, "" before there is one; id: of
+ * the job at the platform, since and worker: "" while not known. The caller
+ * owns it. */
+json_t *outcome_away(const char *task, const char *key, const char *id,
+                     const char *worker, const char *since);
 
 /* One for the file claimed under that id: that of its only task, or one with
  * all of them in tasks and the state of the first that did not succeed. Takes

@@ -210,6 +210,8 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *failed)
         } else {
             if (!c->stored_ms)
                 c->stored_ms = loop_now_ms();
+            if (o.away)
+                marker_on_away(c, o.away);
             claimed_unload(c);
             ask_later(c);
         }

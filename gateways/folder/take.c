@@ -1,6 +1,7 @@
 #include "gateways/folder/take.h"
 
 #include "gateways/folder/files.h"
+#include "gateways/folder/outcome.h"
 #include "gateways/formats/formats.h"
 #include "lib/codec.h"
 #include "lib/crash.h"
@@ -138,6 +139,37 @@ encode(struct take *t, struct import *in, struct mem_pool *pool, struct err *e)
     return 0;
 }
 
+/* Seed 3's rules but for the providers there are, which the router knows. */
+static bool
+may_be_delegated(const struct task *t)
+{
+    const struct delegation *d = t->delegation;
+
+    return d && d->allow_delegation && !d->needs_claude_code &&
+           strcmp(d->preferred_ai, "claude-code") != 0;
+}
+
+/* Says so before the task is submitted, unless it has been said already. */
+static int
+mark(struct take *t, struct err *e)
+{
+    char marker[PLACE_FILE_SIZE + 16];
+    struct str text = {0};
+    json_t *o;
+    int rc;
+
+    place_marker_name(t->name, marker);
+    t->marked = true;
+    if (files_exist(FILES_PATH(t->place->running, marker)))
+        return 0;
+    o = outcome_away(t->tasks[0].id, "", "", "", "");
+    outcome_json(o, &text);
+    rc = files_put(t->place->running, marker, str_text(&text), text.len, e);
+    str_free(&text);
+    json_decref(o);
+    return rc;
+}
+
 /* Errors speak of the file by the name it was given. */
 static int
 parse(struct take *t, const struct str *text, struct err *e)
@@ -150,6 +182,10 @@ parse(struct take *t, const struct str *text, struct err *e)
                       text->len, pool, &in, e);
     if (rc == 0)
         rc = encode(t, &in, pool, e);
+    if (rc == 0 && t->place->style == STYLE_AGENT_QUEUE && t->n == 1 &&
+        may_be_delegated(&in.tasks[0]) && mark(t, e) < 0)
+        log_warn("folder.marker", "task=%s error=\"%s\"", t->id,
+                 LOG_TEXT(e->msg)); /* the claim is what counts */
     for (size_t i = 0; rc == 0 && i < in.n_warnings; i++)
         log_warn("folder.warning", "task=%s text=\"%s\"", t->id,
                  LOG_TEXT(in.warnings[i]));

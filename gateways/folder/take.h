@@ -37,6 +37,7 @@ struct take {
     enum take_state state;
     struct take_task *tasks;
     size_t n;
+    bool marked; /* a marker says that its task may be delegated, or is */
     char why[512];
 };
 

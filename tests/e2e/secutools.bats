@@ -49,6 +49,31 @@ setup() {
 	grep -q '^state: succeeded' footer
 }
 
+marker_says() { # marker_says FILE JQ: as true
+	jq -e "$2" "$QUEUE/running/$1.delegated"
+}
+
+@test "the marker tells what is meant, then what is, also after a kill of the gateway" {
+	shunt lane pause secutools.gpu
+	printf -- '---\npreferred_ai: gpu\nallow_delegation: true\n---\n\n%s\n' \
+		'[submit=500,ok poll=running]' >"$QUEUE/.plan.tmp"
+	mv "$QUEUE/.plan.tmp" "$QUEUE/plan.md"
+	until_true 30 marker_says plan.md '.state == "delegation_intended" and (has("key") | not)'
+	id=$(jq -r .task "$QUEUE/running/plan.md.delegated")
+	until_true 30 has "$id" .state routed
+	[ -z "$(job "$id" .posts)" ]
+	shunt lane resume secutools.gpu
+	until_true 30 marker_says plan.md '.state == "delegated_to_secutools" and .job_id != null'
+	marker_says plan.md '.key == .task + ":0" and .worker == "s1"'
+	rm "$QUEUE/running/plan.md.delegated"
+	kill -9 "$(shunt status --json | jq '.processes[] | select(.name == "gateway-folder") | .pid')"
+	until_true 30 marker_says plan.md '.state == "delegated_to_secutools" and .job_id != null'
+	[ "$(job "$id" .posts)" -ge 1 ]
+	shunt cancel "$id"
+	until_true 60 test -e "$QUEUE/failed/plan.md"
+	[ ! -e "$QUEUE/running/plan.md.delegated" ]
+}
+
 @test "a delegated Markdown task that fails ends in failed/ with the reason" {
 	printf -- '---\npreferred_ai: gpu\nallow_delegation: true\n---\n\nTry [poll=failed]\n' >"$QUEUE/.try.tmp"
 	mv "$QUEUE/.try.tmp" "$QUEUE/try.md"
