@@ -231,6 +231,9 @@ void bus_consumer_close(struct bus_consumer *c); /* NULL is fine */
 void bus_msg_done(struct bus_msg *m);                    /* finished with it */
 void bus_msg_retry(struct bus_msg *m, int64_t delay_ms); /* deliver it again */
 void bus_msg_progress(struct bus_msg *m); /* still at it; does not settle */
+/* Forgets its data, which need not be kept until it is settled. Returns it,
+ * perhaps at another place; what m pointed to is gone. */
+struct bus_msg *bus_msg_shed(struct bus_msg *m);
 void bus_msg_drop(struct bus_msg *m);     /* settle nothing, free only */
 
 #endif

@@ -331,12 +331,12 @@ keep(struct bus_consumer *c, const struct wire_msg *msg,
 
     d->m = *meta;
     d->consumer = c;
-    d->m.data = (const uint8_t *)put(&at, msg->data, msg->len);
-    (void)put(&at, "", 1);
-    d->m.len = msg->len;
     d->m.subject = put(&at, msg->subject, subject);
     d->m.id = put(&at, id, ids);
     d->reply = put(&at, msg->reply, reply);
+    d->m.data = (const uint8_t *)put(&at, msg->data, msg->len);
+    (void)put(&at, "", 1);
+    d->m.len = msg->len;
     return d;
 }
 
@@ -477,6 +477,30 @@ bus_msg_progress(struct bus_msg *m)
     struct delivery *d = (struct delivery *)m;
 
     settle(d->consumer->bus, d->reply, "+WPI");
+}
+
+struct bus_msg *
+bus_msg_shed(struct bus_msg *m)
+{
+    struct delivery *old = (struct delivery *)m, *d;
+    size_t texts = (size_t)((const char *)m->data - old->text);
+    char *at;
+
+    if (m->len == 0)
+        return m;
+    d = mem_alloc(sizeof *d + texts + 1);
+    *d = *old;
+    memcpy(d->text, old->text, texts);
+    at = d->text;
+    d->m.subject = at;
+    d->m.id = at += m->id - m->subject;
+    d->reply = at += old->reply - m->id;
+    at = d->text + texts;
+    *at = '\0';
+    d->m.data = (const uint8_t *)at;
+    d->m.len = 0;
+    mem_free(old);
+    return &d->m;
 }
 
 void

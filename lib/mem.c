@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <stdalign.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +15,13 @@
 enum {
     BLOCK_SIZE = 4096,      /* of a pool's first block */
     BLOCK_MOST = 64 * 1024, /* of those that follow, and kept by a reset */
+    LARGE = 1024,           /* has a block of its own if there is no room */
 };
 
 struct block {
     struct block *next;
     size_t used, size;
+    bool alone; /* it holds one thing */
     alignas(max_align_t) unsigned char data[];
 };
 
@@ -126,6 +129,7 @@ block_new(size_t size)
     b->next = NULL;
     b->used = 0;
     b->size = size;
+    b->alone = false;
     return b;
 }
 
@@ -190,6 +194,31 @@ mem_pool_free(struct mem_pool *p)
     mem_free(p);
 }
 
+void
+mem_pool_forget(struct mem_pool *pool, const void *p)
+{
+    struct block **at = &pool->first->next, *b;
+
+    while ((b = *at) && (!b->alone || b->data != p))
+        at = &b->next;
+    if (!b)
+        return;
+    *at = b->next;
+    pool->bytes -= b->size;
+    mem_free(b);
+}
+
+static struct block *
+add_block(struct mem_pool *p, size_t size)
+{
+    struct block *b = block_new(size);
+
+    b->next = p->last->next;
+    p->last->next = b;
+    p->bytes += size;
+    return b;
+}
+
 void *
 mem_pool_alloc(struct mem_pool *p, size_t size)
 {
@@ -200,12 +229,12 @@ mem_pool_alloc(struct mem_pool *p, size_t size)
     if (size > SIZE_MAX / 2)
         die(size);
     size = (size + align - 1) / align * align;
-    if (b->size - b->used < size) {
-        size_t more = p->bytes < BLOCK_MOST ? p->bytes : BLOCK_MOST;
-
-        b = block_new(size > more ? size : more);
-        p->bytes += b->size;
-        p->last->next = b;
+    if (b->size - b->used < size && size >= LARGE) {
+        /* Behind the one with room, which remains that. */
+        b = add_block(p, size);
+        b->alone = true;
+    } else if (b->size - b->used < size) {
+        b = add_block(p, p->bytes < BLOCK_MOST ? p->bytes : BLOCK_MOST);
         p->last = b;
     }
     out = b->data + b->used;

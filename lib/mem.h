@@ -42,6 +42,10 @@ void mem_pool_free(struct mem_pool *p);  /* NULL is fine */
 /* What it has taken for what it holds. */
 size_t mem_pool_bytes(const struct mem_pool *p);
 
+/* Gives back what is large among what the pool has handed out, here at p; a
+ * small one stays. p is gone. */
+void mem_pool_forget(struct mem_pool *pool, const void *p);
+
 /* Zeroed, aligned for any type; size 0 gives a valid pointer. */
 void *mem_pool_alloc(struct mem_pool *p, size_t size)
     __attribute__((returns_nonnull));

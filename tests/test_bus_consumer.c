@@ -67,6 +67,34 @@ no_more_than_the_window_is_unsettled(void **state)
 }
 
 static void
+a_message_can_do_without_its_data(void **state)
+{
+    struct fixture *f = *state;
+    struct reader r = {.hold = true};
+    struct bus_msg *m;
+    uint64_t seq;
+
+    make(f, "shed");
+    (void)publish(f, "shed.a", "the-id", "some text", BUS_ANY_REVISION);
+    consume(f, f->bus, "shed", &r);
+    bus_consumer_window(r.consumer, 5);
+    wait_count(f, &r.count, 1);
+    seq = r.held[0]->seq;
+    m = bus_msg_shed(bus_msg_shed(r.held[0]));
+    assert_string_equal(m->subject, "shed.a");
+    assert_string_equal(m->id, "the-id");
+    assert_int_equal(m->len, 0);
+    assert_int_equal(m->seq, seq);
+    /* It is settled as any other. */
+    bus_msg_retry(m, 0);
+    wait_count(f, &r.count, 2);
+    assert_int_equal(r.held[1]->seq, seq);
+    assert_int_equal(r.held[1]->len, strlen("some text"));
+    bus_msg_done(bus_msg_shed(r.held[1]));
+    bus_consumer_close(r.consumer);
+}
+
+static void
 a_message_to_retry_comes_again_after_the_delay(void **state)
 {
     struct fixture *f = *state;
@@ -312,6 +340,7 @@ main(void)
         T(a_consumer_hands_over_what_was_published),
         T(pulls_overlap_and_nothing_comes_twice_or_out_of_order),
         T(no_more_than_the_window_is_unsettled),
+        T(a_message_can_do_without_its_data),
         T(a_message_to_retry_comes_again_after_the_delay),
         T(with_window_zero_what_still_arrives_is_handed_back),
         T(a_consumer_that_is_deleted_is_taken_up_again_when_it_returns),

@@ -34,6 +34,8 @@ struct run_order {
      * time. */
     void (*note)(void *ctx, const char *text, void (*noted)(void *noted_ctx),
                  void *noted_ctx);
+    /* The task's prompt is not needed any more: it is "" from then on. */
+    void (*forget)(void *ctx);
     /* Why nothing may be begun on its lane now, or NULL: the lane was paused
      * after the task was taken. Valid until the next turn of the loop. */
     const char *(*paused)(void *ctx);

@@ -293,7 +293,7 @@ job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
 
     j->w = lane->worker;
     j->lane = lane;
-    j->msg = m;
+    j->msg = bus_msg_shed(m); /* all of it is in the pool */
     j->pool = pool;
     j->why = "";
     j->routed = *routed;
@@ -467,6 +467,16 @@ why_paused(void *ctx)
     return *p->reason ? p->reason : "its lane is paused";
 }
 
+/* Thousands wait for what was made of theirs. */
+static void
+on_forget(void *ctx)
+{
+    struct job *j = ctx;
+
+    mem_pool_forget(j->pool, j->task->prompt);
+    j->routed.task->prompt = "";
+}
+
 static void
 job_start(struct job *j)
 {
@@ -481,6 +491,7 @@ job_start(struct job *j)
                               .owner = worker_home_mark(w->home),
                               .remote = j->inherited ? j->claim.remote : "",
                               .note = on_note,
+                              .forget = on_forget,
                               .paused = why_paused,
                               .changed = on_changed,
                               .ctx = j};

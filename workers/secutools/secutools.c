@@ -42,6 +42,7 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
     if (r->id) {
         log_info("job.resumed", "task=%s job=%s", t->id, LOG_TEXT(r->id));
         submit_reserve(r); /* whatever is left: it is under way */
+        order->forget(order->ctx);
         follow_job(r);
         return 0;
     }

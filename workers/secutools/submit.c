@@ -43,6 +43,7 @@ on_id_noted(void *ctx)
     CRASH_POINT("secutools.after_id");
     if (r->phase != PHASE_NOTE_ID)
         return;
+    r->order.forget(r->order.ctx); /* it is never submitted again */
     follow_job(r);
 }
 
