@@ -234,6 +234,6 @@ void bus_msg_progress(struct bus_msg *m); /* still at it; does not settle */
 /* Forgets its data, which need not be kept until it is settled. Returns it,
  * perhaps at another place; what m pointed to is gone. */
 struct bus_msg *bus_msg_shed(struct bus_msg *m);
-void bus_msg_drop(struct bus_msg *m);     /* settle nothing, free only */
+void bus_msg_drop(struct bus_msg *m); /* settle nothing, free only */
 
 #endif
