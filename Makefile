@@ -56,7 +56,7 @@ LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
 	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
 	bus_threads bus_ask bus_confirm bus_consumer subject topology codec \
 	codec_json codec_pb codec_tables bulk task state dod dod_parse proc procfs \
-	secret http pauses money remote
+	secret http pauses money remote address
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
@@ -70,7 +70,7 @@ WORKER_OBJS := $(addprefix $(B)/workers/,worker.o job.o claim.o finish.o facts.o
 LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o \
 	words.o stray.o exists.o changes.o)
 SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o \
-	secutools.o due.o run.o submit.o follow.o contract.o gate.o \
+	secutools.o due.o run.o submit.o follow.o contract.o gate.o hints.o \
 	budget.o lanes.o)
 REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
 FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
@@ -86,7 +86,7 @@ $(B)/bin/shunt: $(CLI_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-router: $(ROUTER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-local: $(LOCAL_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-worker-secutools: $(SECUTOOLS_OBJS) $(B)/libshunt.a
-$(B)/bin/shunt-worker-secutools: EXTRA_LIBS := $(CURL_LIBS)
+$(B)/bin/shunt-worker-secutools: EXTRA_LIBS := $(CURL_LIBS) $(HTTPD_LIBS)
 $(B)/bin/shunt-reaper: $(REAPER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-gateway-folder: $(FOLDER_OBJS) $(B)/libshunt.a
 $(B)/bin/shunt-reaper: EXTRA_LIBS := $(SQLITE_LIBS) $(HTTPD_LIBS)

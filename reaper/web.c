@@ -1,12 +1,10 @@
 #include "reaper/web.h"
 
+#include "lib/address.h"
 #include "lib/log.h"
 #include "lib/secret.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,18 +15,6 @@
 enum {
     MEMORY_MAX = 32 * 1024, /* of a connection: request line and headers */
     SWEEP_MS = 1000,        /* between looks at slow requests */
-    BACKLOG = 64,
-};
-
-/* An address as bind takes it. */
-struct address {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in four;
-        struct sockaddr_in6 six;
-    } u;
-    socklen_t len;
-    bool is_loopback;
 };
 
 struct connection {
@@ -49,80 +35,6 @@ struct web {
     bool closed; /* one of them, since the library last ran */
     int port;
 };
-
-/* --- the address ---------------------------------------------------------- */
-
-static bool
-set_host(struct address *a, const char *host, uint16_t port)
-{
-    memset(a, 0, sizeof *a);
-    if (strcmp(host, "localhost") == 0)
-        host = "127.0.0.1";
-    if (inet_pton(AF_INET, host, &a->u.four.sin_addr) == 1) {
-        a->u.four.sin_family = AF_INET;
-        a->u.four.sin_port = htons(port);
-        a->len = sizeof a->u.four;
-        a->is_loopback = ntohl(a->u.four.sin_addr.s_addr) >> 24 == 127;
-        return true;
-    }
-    if (inet_pton(AF_INET6, host, &a->u.six.sin6_addr) == 1) {
-        a->u.six.sin6_family = AF_INET6;
-        a->u.six.sin6_port = htons(port);
-        a->len = sizeof a->u.six;
-        a->is_loopback = IN6_IS_ADDR_LOOPBACK(&a->u.six.sin6_addr);
-        return true;
-    }
-    return false;
-}
-
-static int
-read_address(const char *text, struct address *out, struct err *e)
-{
-    const char *colon = strrchr(text, ':');
-    char host[INET6_ADDRSTRLEN + 2] = "", *start = host;
-    uint64_t port;
-    size_t len = colon ? (size_t)(colon - text) : 0;
-
-    if (len && len < sizeof host && str_to_u64(colon + 1, 0, 65535, &port)) {
-        memcpy(host, text, len);
-        if (*host == '[' && host[len - 1] == ']') {
-            host[len - 1] = '\0';
-            start++;
-        } else if (strchr(host, ':')) {
-            start = host + len; /* IPv6 without brackets */
-        }
-        if (set_host(out, start, (uint16_t)port))
-            return 0;
-    }
-    return err_set(e, ERR_INVALID,
-                   "reaper.http: \"%s\" is no ADDRESS:PORT such as "
-                   "127.0.0.1:8080 or [::1]:8080",
-                   LOG_TEXT(text));
-}
-
-/* A socket that listens there; -1 with ERR_UNAVAILABLE. */
-static int
-listen_at(const struct address *a, int *port, struct err *e)
-{
-    struct address bound = *a;
-    int fd = socket(a->u.any.sa_family,
-                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-
-    if (fd >= 0 &&
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-        bind(fd, &a->u.any, a->len) == 0 && listen(fd, BACKLOG) == 0 &&
-        getsockname(fd, &bound.u.any, &bound.len) == 0) {
-        *port =
-            ntohs(bound.u.any.sa_family == AF_INET6 ? bound.u.six.sin6_port
-                                                    : bound.u.four.sin_port);
-        return fd;
-    }
-    err_set(e, ERR_UNAVAILABLE, "%s", strerror(errno));
-    if (fd >= 0)
-        (void)close(fd);
-    return -1;
-}
 
 /* --- requests ------------------------------------------------------------- */
 
@@ -376,7 +288,7 @@ start_daemon(struct web *w, int fd, struct err *e)
 static void
 start(struct web *w, struct err *e)
 {
-    int fd = listen_at(&w->address, &w->port, e);
+    int fd = address_listen(&w->address, &w->port, e);
     const char *colon = strrchr(w->p.address, ':');
 
     if (fd < 0 || start_daemon(w, fd, e) < 0) {
@@ -441,7 +353,7 @@ web_open(struct web **out, const struct web_parts *parts, struct err *e)
     w->p = *parts;
     if (!w->p.request_ms)
         w->p.request_ms = WEB_REQUEST_MS;
-    if (read_address(parts->address, &w->address, e) < 0 ||
+    if (address_read(parts->address, "reaper.http", &w->address, e) < 0 ||
         read_token(w, &token, e) < 0)
         goto out;
     w->p.site.token = token;

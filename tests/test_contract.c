@@ -24,6 +24,7 @@ defaults(void)
         .request_header = (char *)"X-Request-Id",
         .auth_header = (char *)"Authorization",
         .wait_parameter = (char *)"wait",
+        .callback_url = (char *)"",
         .request_fields = none,
         .fields = none,
         .status_words = none,
@@ -154,11 +155,12 @@ a_request_says_what_the_task_says(void **state)
     struct str s = {0};
     json_t *o;
 
-    contract_request(f->c, &t, "gpu", &s);
+    contract_request(f->c, &t, "gpu", "5kq3:0", &s);
     o = json_loads(str_text(&s), 0, NULL);
     assert_non_null(o);
 #define TEXT(key) json_string_value(json_object_get(o, key))
     assert_string_equal(TEXT("task_id"), "5kq3");
+    assert_null(TEXT("callback_url"));
     assert_string_equal(TEXT("provider"), "gpu");
     assert_string_equal(TEXT("prompt"), "Say \"hi\"\nnow");
     assert_string_equal(TEXT("complexity_hint"), "high");
@@ -199,12 +201,15 @@ a_platform_may_call_the_fields_otherwise(void **state)
 
     (void)state;
     conf.request_fields = renamed;
+    conf.callback_url = (char *)"https://hooks.example/shunt";
     assert_int_equal(contract_open(&c, &conf, &e), 0);
-    contract_request(c, &t, "gpu", &s);
+    contract_request(c, &t, "gpu", "5kq3:0", &s);
     o = json_loads(str_text(&s), 0, NULL);
     assert_string_equal(json_string_value(json_object_get(o, "input")), "hi");
     assert_null(json_object_get(o, "prompt"));
     assert_null(json_object_get(o, "complexity_hint"));
+    assert_string_equal(json_string_value(json_object_get(o, "callback_url")),
+                        "https://hooks.example/shunt/5kq3:0");
     json_decref(o);
     str_free(&s);
     contract_close(c);

@@ -48,6 +48,7 @@ struct job {
     char key[128], id[32], provider[32], cost[32], output[128];
     char submit[LIST_SIZE], poll[LIST_SIZE], result[LIST_SIZE];
     char cancel[LIST_SIZE];
+    char callback[256];
     uint64_t body_hash;
     size_t size; /* of the output, 0: as output says */
     unsigned posts, polls, cancels;
@@ -144,12 +145,16 @@ new_job(const char *key, size_t slot, const json_t *body)
     struct job *j = calloc(1, sizeof *j);
     const char *prompt = json_string_value(json_object_get(body, "prompt"));
     const char *wanted = json_string_value(json_object_get(body, "provider"));
+    const char *callback =
+        json_string_value(json_object_get(body, "callback_url"));
     char text[32] = "";
     size_t i;
 
     if (!j)
         abort();
     prompt = prompt ? prompt : "";
+    callback = callback ? callback : "";
+    copy(j->callback, sizeof j->callback, callback, strlen(callback));
     copy(j->key, sizeof j->key, key, strlen(key));
     copy(j->submit, sizeof j->submit, "ok", 2);
     copy(j->poll, sizeof j->poll, "succeeded", 9);
@@ -479,11 +484,12 @@ stats(struct MHD_Connection *c)
 
     for (size_t i = 0; i < n_all; i++)
         (void)json_array_append_new(
-            keys,
-            json_pack("{s:s, s:s, s:b, s:b, s:i, s:i, s:i}", "key", all[i]->key,
-                      "id", all[i]->id, "stored", all[i]->stored, "cancelled",
-                      all[i]->cancelled, "posts", (int)all[i]->posts, "polls",
-                      (int)all[i]->polls, "cancels", (int)all[i]->cancels));
+            keys, json_pack("{s:s, s:s, s:b, s:b, s:i, s:i, s:i, s:s}", "key",
+                            all[i]->key, "id", all[i]->id, "stored",
+                            all[i]->stored, "cancelled", all[i]->cancelled,
+                            "posts", (int)all[i]->posts, "polls",
+                            (int)all[i]->polls, "cancels", (int)all[i]->cancels,
+                            "callback", all[i]->callback));
     return answer(
         c, 200, "",
         print(json_pack("{s:I, s:I, s:o}", "jobs", (json_int_t)n_stored,

@@ -81,14 +81,16 @@ enum request_field {
     REQUEST_PRIORITY,
     REQUEST_TIMEOUT,
     REQUEST_METADATA,
+    REQUEST_CALLBACK,
     N_REQUEST_FIELDS,
 };
 
 static const char *const request_names[N_REQUEST_FIELDS] = {
-    [REQUEST_TASK] = "task_id",      [REQUEST_PROVIDER] = "provider",
-    [REQUEST_PROMPT] = "prompt",     [REQUEST_HINT] = "complexity_hint",
-    [REQUEST_MOST] = "max_cost_usd", [REQUEST_PRIORITY] = "priority",
-    [REQUEST_TIMEOUT] = "timeout_s", [REQUEST_METADATA] = "metadata",
+    [REQUEST_TASK] = "task_id",          [REQUEST_PROVIDER] = "provider",
+    [REQUEST_PROMPT] = "prompt",         [REQUEST_HINT] = "complexity_hint",
+    [REQUEST_MOST] = "max_cost_usd",     [REQUEST_PRIORITY] = "priority",
+    [REQUEST_TIMEOUT] = "timeout_s",     [REQUEST_METADATA] = "metadata",
+    [REQUEST_CALLBACK] = "callback_url",
 };
 
 struct contract {
@@ -332,10 +334,11 @@ metadata(const struct task *t)
 
 void
 contract_request(const struct contract *c, const struct task *t,
-                 const char *provider, struct str *out)
+                 const char *provider, const char *key, struct str *out)
 {
     const struct delegation *d = t->delegation;
     json_t *o = json_object();
+    struct str callback = {0};
     char *text;
 
     set_text(o, c->request[REQUEST_TASK], t->id);
@@ -352,6 +355,10 @@ contract_request(const struct contract *c, const struct task *t,
         set(o, c->request[REQUEST_TIMEOUT],
             json_integer((json_int_t)((t->timeout_ms + 999) / 1000)));
     set(o, c->request[REQUEST_METADATA], metadata(t));
+    if (*c->conf->callback_url)
+        str_addf(&callback, "%s/%s", c->conf->callback_url, key);
+    set_text(o, c->request[REQUEST_CALLBACK], str_text(&callback));
+    str_free(&callback);
     text = json_dumps(o, JSON_COMPACT);
     if (text)
         str_addz(out, text);

@@ -35,6 +35,7 @@ struct contract_conf {
     char *request_header;  /* of the request's id; "" for none */
     char *auth_header;     /* of the token; as a bearer if Authorization */
     char *wait_parameter;  /* of a long poll, in seconds */
+    char *callback_url;    /* base of the one a job has; "": none */
     char **request_fields; /* "ours=theirs"; nothing after =: left out */
     char **fields;         /* "ours=theirs", a dotted path into the object */
     char **status_words;   /* "theirs=queued|running|succeeded|failed|..." */
@@ -81,10 +82,10 @@ void contract_url(const struct contract *c, enum contract_call call,
 void contract_key(const char *task, uint32_t failed,
                   char out[CONTRACT_KEY_SIZE]);
 
-/* The body of the submission. It follows from the task alone, whatever the
- * configuration says by now: the same key with another body is a conflict. */
+/* The body of the submission. It follows from the task, its key and the
+ * configuration alone: the same key with another body is a conflict. */
 void contract_request(const struct contract *c, const struct task *t,
-                      const char *provider, struct str *out);
+                      const char *provider, const char *key, struct str *out);
 
 /* ERR_INVALID: no JSON object, no id, no status. */
 int contract_read_job(const struct contract *c, const char *body, size_t len,

@@ -8,6 +8,8 @@
 
 /* --- following it --------------------------------------------------------- */
 
+enum { HINT_MS = 1000 }; /* between looks at a job that hints ask for */
+
 static void
 on_result(void *ctx, const struct http_response *h, const struct err *e)
 {
@@ -174,6 +176,7 @@ follow_look(struct run *r)
 {
     char query[64] = "";
 
+    r->looked_ms = loop_now_ms();
     if (r->s->conf->long_poll_ms && r->phase == PHASE_FOLLOW)
         (void)snprintf(query, sizeof query, "?%.32s=%" PRId64,
                        r->s->conf->contract.wait_parameter,
@@ -219,4 +222,62 @@ follow_cancel(struct run *r)
 {
     run_send(r, "POST", CALL_CANCEL, NULL, "", NULL, CONTRACT_JOB_MAX,
              on_cancelled);
+}
+
+/* --- hints ---------------------------------------------------------------- */
+
+static struct run **
+bucket(struct secutools *s, const char *key)
+{
+    uint32_t h = 2166136261u;
+
+    for (; *key; key++)
+        h = (h ^ (unsigned char)*key) * 16777619u;
+    return &s->by_key[h % KEY_BUCKETS];
+}
+
+void
+follow_enter(struct run *r)
+{
+    struct run **at;
+
+    if (!r->s->by_key)
+        return;
+    at = bucket(r->s, r->key);
+    r->key_next = *at;
+    *at = r;
+}
+
+void
+follow_leave(struct run *r)
+{
+    struct run **at;
+
+    if (!r->s->by_key)
+        return;
+    at = bucket(r->s, r->key);
+    while (*at && *at != r)
+        at = &(*at)->key_next;
+    if (*at)
+        *at = r->key_next;
+}
+
+/* Only what waits for its next look is looked at, and no more than once in
+ * HINT_MS: whoever knows a key could else have us ask without end. */
+void
+follow_hint(void *ctx, const char *key)
+{
+    struct secutools *s = ctx;
+    struct run *r = *bucket(s, key);
+    int64_t at_ms;
+
+    while (r && strcmp(r->key, key) != 0)
+        r = r->key_next;
+    if (!r || r->phase != PHASE_FOLLOW || r->call || !r->place)
+        return;
+    at_ms = r->looked_ms + HINT_MS;
+    if (at_ms < loop_now_ms())
+        at_ms = loop_now_ms();
+    if (at_ms < r->due_ms)
+        due_at(r, at_ms);
 }

@@ -26,6 +26,7 @@ void
 run_free(struct run *r)
 {
     due_cancel(r);
+    follow_leave(r);
     http_cancel(r->call);
     due_turn(r->s);
     budget_release(r->s->budget, r->reserved_nano);

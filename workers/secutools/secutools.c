@@ -38,6 +38,7 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
     contract_key(t->id, order->failed, r->key);
     if (*order->remote)
         submit_read_note(r, order->remote);
+    follow_enter(r);
     *out = r;
     if (r->id) {
         log_info("job.resumed", "task=%s job=%s", t->id, LOG_TEXT(r->id));
@@ -162,6 +163,23 @@ const struct executor secutools_executor = {.name = "secutools",
 /* --- open and close
  * ---------------------------------------------------------------- */
 
+static int
+hear_hints(struct secutools *s, struct err *e)
+{
+    const char *url = s->conf->contract.callback_url;
+
+    if (!*s->conf->callback_listen && !*url)
+        return 0;
+    if (!*s->conf->callback_listen || strncmp(url, "http", 4) != 0)
+        return err_set(e, ERR_INVALID,
+                       "secutools.callback_listen and secutools.callback_url "
+                       "go together: where to listen, and the http(s) address "
+                       "by which the platform gets there");
+    s->by_key = mem_zero(KEY_BUCKETS, sizeof *s->by_key);
+    return hints_open(&s->hints, s->loop, s->conf->callback_listen, follow_hint,
+                      s, e);
+}
+
 int
 secutools_open(struct secutools **out, struct bus *b, struct loop *l,
                const struct secutools_conf *conf, const char *key,
@@ -183,7 +201,7 @@ secutools_open(struct secutools **out, struct bus *b, struct loop *l,
     if (budget_open(&s->budget, b, l, conf->max_cost_per_day,
                     secutools_executor.name, e) < 0 ||
         contract_open(&s->contract, &conf->contract, e) < 0 ||
-        http_open(&s->http, l, &http, e) < 0) {
+        http_open(&s->http, l, &http, e) < 0 || hear_hints(s, e) < 0) {
         secutools_close(s);
         return -1;
     }
@@ -198,6 +216,9 @@ secutools_close(struct secutools *s)
         return;
     while (s->strays)
         run_stray_free(s->strays);
+    hints_close(s->hints);
+    mem_free(s->by_key);
+    s->by_key = NULL;
     http_close(s->http);
     lanes_close(s->lanes);
     budget_close(s->budget);

@@ -38,6 +38,7 @@ struct secutools_conf {
     int64_t lost_after_ms;   /* a 404 for so long: the job is gone */
     int64_t budget_pause_ms; /* after a 402 without Retry-After */
     char *max_cost_per_day;  /* decimal dollars, "" for none */
+    char *callback_listen;   /* ADDRESS:PORT for hints; "": none are heard */
 };
 
 /*

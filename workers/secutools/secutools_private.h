@@ -5,7 +5,8 @@
  *   due.c        when each run acts, the soonest first
  *   run.c        turns and ends of a run, what any answer may say
  *   submit.c     whether it may be handed over, and handing it over
- *   follow.c     looking at the job, fetching its result, stopping it
+ *   follow.c     looking at the job, fetching its result, stopping it; sooner
+ *                if the platform gives a hint
  *
  * A run moves through the phases in order. Functions that end a run tell the
  * worker, which may free it inside: callers do not touch it afterwards.
@@ -19,12 +20,14 @@
 #include "lib/mem.h"
 #include "lib/str.h"
 #include "workers/secutools/budget.h"
+#include "workers/secutools/hints.h"
 #include "workers/secutools/lanes.h"
 #include "workers/secutools/secutools.h"
 
 enum {
     EXIT_FAILED = 1,
     EXIT_OUR_SIDE = 125,
+    KEY_BUCKETS = 4096,
     AT_ONCE = INT32_MIN, /* an end costs no request: before all others */
 };
 
@@ -56,6 +59,8 @@ struct run {
     int64_t missing_since_ms; /* the first of the 404s in a row; 0: none */
     int64_t reserved_nano;    /* of the budget */
     struct run *stray_next, *stray_prev;
+    struct run *key_next; /* in its bucket, while hints are heard */
+    int64_t looked_ms;    /* the last look at the job */
     char key[CONTRACT_KEY_SIZE];
     char *id;                /* NULL: not known yet */
     struct outcome *outcome; /* NULL while there is nothing to say */
@@ -75,6 +80,8 @@ struct secutools {
     struct loop_timer *timer;
     int64_t timer_ms;      /* when it fires; INT64_MAX: not */
     struct run *strays;    /* jobs to be cancelled without a run */
+    struct hints *hints;   /* NULL: none are heard */
+    struct run **by_key;   /* then KEY_BUCKETS of them */
     struct mem_pool *pool; /* of one answer */
     struct str scratch;
 };
@@ -148,5 +155,10 @@ void follow_job(struct run *r);
 void follow_look(struct run *r);
 void follow_fetch(struct run *r);
 void follow_cancel(struct run *r);
+/* What hints speak of. */
+void follow_enter(struct run *r);
+void follow_leave(struct run *r);
+/* A hint_fn, ctx a struct secutools. */
+void follow_hint(void *ctx, const char *key);
 
 #endif

@@ -169,7 +169,7 @@ submit_send(struct run *r)
     if (!*s->conf->contract.request_header)
         headers[2] = NULL;
     str_reset(&s->scratch);
-    contract_request(s->contract, t, r->order.lane, &s->scratch);
+    contract_request(s->contract, t, r->order.lane, r->key, &s->scratch);
     run_send(r, "POST", CALL_SUBMIT, headers, "", &s->scratch, CONTRACT_JOB_MAX,
              on_submitted);
 }
