@@ -3,7 +3,8 @@
  * `shunt up` is such a fleet on one machine.
  *
  * Reads    ask.ledger.* (questions), logs.<task>, done.<task>, batch.<batch>
- * Writes   tasks.in, $KV.control.cancel.<task>, ctl.<backend>.<worker>
+ * Writes   tasks.in, tasks.bulk, $KV.control.cancel.<task>,
+ *          ctl.<backend>.<worker>
  * Config   flags, SHUNT_* and NATS_URL, the section bus of config.yaml
  * State    SHUNT_HOME, see cli/home.h
  * Names    called as ccl-delegate it is `shunt delegate`

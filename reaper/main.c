@@ -1,8 +1,9 @@
 /*
  * reaper - the ledger: what was accepted, where it went, how it ended.
  *
- * Reads    tasks.in, tasks.*.*, results.*.*, $KV.control.cancel.* (durables
- *          ledger and reaper), $KV.control.lane.>, hb.>, started.*, KV_claims
+ * Reads    tasks.in, tasks.bulk, tasks.*.*, results.*.*, $KV.control.cancel.*
+ *          (durables ledger and reaper), $KV.control.lane.>, hb.>, started.*,
+ *          KV_claims
  * Writes   done.<task>, batch.<batch>, results.ledger.*, claims of tasks that
  *          are cancelled before anybody ran them, tasks.in (released tasks),
  *          $KV.control.lane.* (pauses, before the bucket forgets them)

@@ -1,7 +1,7 @@
 /*
  * router - decides which worker carries out a task.
  *
- * Reads    tasks.in (durable router), hb.> to know who works
+ * Reads    tasks.in, tasks.bulk (durable router), hb.> to know who works
  * Writes   tasks.<backend>.<lane>, results.router.<source> (rejected),
  *          dead.router
  * Config   the sections bus and router of config.yaml: ROUTER_CONF in router.h

@@ -1,6 +1,6 @@
 /*
- * router - takes tasks from tasks.in, has them judged and publishes them to
- * their lane. Any number may run.
+ * router - takes tasks from tasks.in and tasks.bulk, has them judged and
+ * publishes them to their lane. Any number may run.
  *
  * The order is the promise (DESIGN section 4): a task is acknowledged only
  * after its lane, or the words that refuse it, have been stored.
@@ -44,7 +44,7 @@ struct router_conf {
 struct router;
 
 /*
- * Binds to tasks.in and starts. The configuration must outlive the router. On
+ * Binds to both and starts. The configuration must outlive the router. On
  * 0 the caller owns *out until router_close. On -1 e says ERR_INVALID (a value
  * of the configuration, which it names) or what the bus said.
  */

@@ -3,7 +3,8 @@
  *
  * Reads    files in the folders of folder.folders; results.*.folder (durable
  *          gateway_folder); answers to ask.ledger.show
- * Writes   tasks.in; the folders, and reports/codex_runs beside an inbox
+ * Writes   tasks.in, tasks.bulk; the folders, and reports/codex_runs beside an
+ *          inbox
  * Config   the sections bus and folder of config.yaml: FOLDER_CONF in folder.h
  * Signals  TERM and INT take nothing new, finish what is in hand, then exit;
  *          a second one exits at once
