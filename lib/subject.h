@@ -17,8 +17,9 @@ enum { SUBJECT_SIZE = 192, SUBJECT_TOKEN_MAX = 40 };
 
 #define SUBJECT_TASKS_IN "tasks.in"
 #define SUBJECT_TASKS_BULK "tasks.bulk"
-#define SUBJECT_HEARTBEATS "hb.>"       /* hb.<backend>.<worker> */
-#define SUBJECT_DONE_ALL "done.*"       /* done.<task>: final Result */
+#define SUBJECT_HEARTBEATS "hb.>" /* hb.<backend>.<worker> */
+#define SUBJECT_ROLL "roll"       /* empty: every worker answers with its hb */
+#define SUBJECT_DONE_ALL "done.*" /* done.<task>: final Result */
 #define SUBJECT_STARTED_ALL "started.*" /* started.<task>: Claim */
 #define SUBJECT_CANCEL_ALL "$KV.control.cancel.*"
 #define SUBJECT_LANES_ALL "$KV.control.lane.>" /* lane.<backend>.<lane> */

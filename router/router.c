@@ -17,6 +17,8 @@ enum {
     /* A message in hand is kept ours well within the ack wait of 30 s, so that
      * an outage of the stream we publish to does not count as deliveries. */
     PROGRESS_MS = 10000,
+    ROLL_MS =
+        500, /* from the roll call; who has not answered then is missing */
     HAND_BACK_MS = 100,
     PAYLOAD_MAX = 512 * 1024, /* of the original, in a dead letter */
     ID_SIZE = TASK_ID_SIZE + 32,
@@ -60,9 +62,10 @@ struct router {
     struct bus_consumer *consumer;
     struct bus_sub *heartbeats;
     struct loop_timer *progress, *deadline;
-    struct parcel parcels; /* head of the ring of those in hand */
-    struct parcel *at;     /* the first that has tasks left to begin */
-    struct job jobs;       /* head of the ring of jobs */
+    struct loop_timer *roll; /* runs until the workers have been heard */
+    struct parcel parcels;   /* head of the ring of those in hand */
+    struct parcel *at;       /* the first that has tasks left to begin */
+    struct job jobs;         /* head of the ring of jobs */
     size_t n_jobs;
     bool beginning; /* jobs are being begun */
     bool worked;    /* since the last look at the time */
@@ -315,7 +318,16 @@ carry_out(struct job *j, struct judgement *verdict)
     }
 }
 
-static void
+/* Whether it goes elsewhere, or nowhere, for want of a worker that only was
+ * not heard yet. */
+static bool
+is_premature(const struct router *r, const struct judgement *verdict)
+{
+    return r->roll && verdict->decision.wanted && *verdict->decision.wanted;
+}
+
+/* false: not yet. */
+static bool
 begin_job(struct router *r, struct parcel *d, const struct facts *facts,
           struct bytes data, size_t number)
 {
@@ -325,11 +337,9 @@ begin_job(struct router *r, struct parcel *d, const struct facts *facts,
                         .seq = d->msg->seq,
                         .delivered = d->msg->delivered,
                         .stored_at_ms = d->msg->stored_at_ms};
-    struct job *j = job_new(r, d);
     struct judgement verdict;
+    struct job *j;
 
-    j->data = data;
-    j->number = number;
     if (number) {
         a.id = "";
         a.number = number;
@@ -338,7 +348,13 @@ begin_job(struct router *r, struct parcel *d, const struct facts *facts,
     }
     mem_pool_reset(r->pool);
     judge(&a, &r->rules, facts, str_wall_ms(), r->pool, &verdict);
+    if (is_premature(r, &verdict))
+        return false;
+    j = job_new(r, d);
+    j->data = data;
+    j->number = number;
     carry_out(j, &verdict);
+    return true;
 }
 
 /* The message of many as a whole is not understood: the tasks in it have no
@@ -367,21 +383,26 @@ look_into(struct router *r, struct parcel *d)
     return d->looked_at;
 }
 
-/* Begins the next task of d; false: that was all. */
-static bool
+enum begun { BEGUN_MORE, BEGUN_LAST, BEGUN_LATER };
+
+/* Begins the next task of d, and says whether there are more. */
+static enum begun
 begin_next(struct router *r, struct parcel *d, const struct facts *facts)
 {
     struct bytes data = {d->msg->data, d->msg->len};
+    struct codec_bulk before;
 
-    if (!d->many) {
-        begin_job(r, d, facts, data, 0);
-        return false;
-    }
+    if (!d->many)
+        return begin_job(r, d, facts, data, 0) ? BEGUN_LAST : BEGUN_LATER;
     if (!d->looked_at && !look_into(r, d))
-        return false;
-    if (codec_bulk_next(&d->tasks, &data))
-        begin_job(r, d, facts, data, d->tasks.number);
-    return d->tasks.number < d->tasks.count;
+        return BEGUN_LAST;
+    before = d->tasks;
+    if (codec_bulk_next(&d->tasks, &data) &&
+        !begin_job(r, d, facts, data, d->tasks.number)) {
+        d->tasks = before;
+        return BEGUN_LATER;
+    }
+    return d->tasks.number < d->tasks.count ? BEGUN_MORE : BEGUN_LAST;
 }
 
 /* Begins tasks in their order while there is room. What was delivered and does
@@ -399,7 +420,11 @@ begin_jobs(struct router *r)
     while (r->at != &r->parcels && r->n_jobs < (size_t)r->conf->window) {
         struct parcel *d = r->at;
 
-        if (begin_next(r, d, &facts))
+        enum begun begun = begin_next(r, d, &facts);
+
+        if (begun == BEGUN_LATER)
+            break;
+        if (begun == BEGUN_MORE)
             continue;
         r->at = d->next;
         parcel_release(r, d);
@@ -452,6 +477,18 @@ on_heartbeat(void *ctx, const struct bus_note *note)
                   LOG_TEXT(note->subject), LOG_TEXT(e.msg));
     else if (speaks_of_itself(note, &hb))
         fleet_hear(r->fleet, &hb, loop_now_ms());
+    if (r->roll)
+        begin_jobs(r);
+}
+
+static void
+on_roll_over(void *ctx)
+{
+    struct router *r = ctx;
+
+    loop_timer_stop(r->roll);
+    r->roll = NULL;
+    begin_jobs(r);
 }
 
 static void
@@ -528,6 +565,8 @@ router_open(struct router **out, struct bus *b, struct loop *l,
         router_close(r);
         return -1;
     }
+    bus_send(b, SUBJECT_ROLL, "", 0);
+    r->roll = loop_timer_start(l, ROLL_MS, 0, on_roll_over, r);
     r->progress = loop_timer_start(l, PROGRESS_MS, PROGRESS_MS, on_progress, r);
     bus_on_event(b, on_event, r);
     bus_consumer_window(r->consumer, (unsigned)conf->window);
@@ -589,6 +628,7 @@ router_close(struct router *r)
         return;
     bus_on_event(r->bus, NULL, NULL);
     loop_timer_stop(r->progress);
+    loop_timer_stop(r->roll);
     loop_timer_stop(r->deadline);
     while (r->jobs.next != &r->jobs) {
         bus_forget(r->bus, r->jobs.next);

@@ -453,6 +453,40 @@ heartbeats_say_where_the_cloud_is(void **state)
     await_settled(f);
 }
 
+static void
+on_roll_call(void *ctx, const struct bus_note *note)
+{
+    (void)note;
+    beat(ctx, "hb.codespace.w1", "codespace");
+}
+
+static void
+a_router_that_starts_asks_who_is_there(void **state)
+{
+    static const char many[] =
+        "{\"tasks\": [{\"id\": \"b1\", \"steps\": [\"ls\"]},"
+        " {\"id\": \"b2\", \"steps\": [\"make build\"]},"
+        " {\"id\": \"b3\", \"steps\": [\"make build\"]}]}";
+    struct fixture *f = *state;
+    struct bus_sub *rolls;
+    struct err e = {0};
+
+    stop_router(f);
+    assert_int_equal(
+        bus_subscribe(f->bus, SUBJECT_ROLL, on_roll_call, f, &rolls, &e), 0);
+    submit_bulk(f, many, sizeof many - 1);
+    submit_text(f, "a", "{\"id\": \"a\", \"steps\": [\"make build\"]}");
+    start_router(f);
+    await(f, 4);
+    await_settled(f);
+    assert_int_equal(f->n_seen, 4);
+    assert_non_null(find_seen(f, "tasks.local.default", "b1"));
+    assert_non_null(find_seen(f, "tasks.codespace.default", "b2"));
+    assert_non_null(find_seen(f, "tasks.codespace.default", "b3"));
+    assert_non_null(find_seen(f, "tasks.codespace.default", "a"));
+    bus_unsubscribe(rolls);
+}
+
 /* Each of n tasks was seen on its lane. */
 static void
 expect_all(struct fixture *f, const char *prefix, int n)
@@ -756,6 +790,7 @@ main(void)
         TEST(a_rejected_decision_is_a_result_and_no_dead_letter),
         TEST(a_held_task_is_settled_and_goes_nowhere),
         TEST(heartbeats_say_where_the_cloud_is),
+        TEST(a_router_that_starts_asks_who_is_there),
         TEST(many_in_one_message_are_judged_one_by_one),
         TEST(many_may_come_as_json),
         TEST(a_message_of_many_that_is_none_leaves_one_dead_letter),

@@ -574,8 +574,7 @@ a_second_term_kills_and_hands_back(void **state)
 }
 
 struct pulse {
-    unsigned idle, busy, stopped;
-    bool any_busy, any_stopped;
+    bool any, any_busy, any_stopped;
 };
 
 static void
@@ -593,6 +592,7 @@ on_heartbeat(void *ctx, const struct bus_note *note)
     assert_int_equal(h.n_lanes, 1);
     assert_int_equal(h.pid, getpid());
     assert_int_equal(h.n_running, h.running_count);
+    p->any = true;
     if (h.stopped)
         p->any_stopped = true;
     if (h.running_count > 0) {
@@ -621,6 +621,27 @@ heartbeats_tell_busy_and_stopped(void **state)
     worker_drain(s.worker, 1);
     assert_int_equal(loop_run(loop), 0);
     assert_true(loop_until(loop, &p.any_stopped, PATIENCE_MS));
+    bus_unsubscribe(sub);
+    close_shop(&s);
+}
+
+static void
+a_roll_call_is_answered(void **state)
+{
+    struct pulse p = {0};
+    struct bus_sub *sub;
+    struct shop s;
+    struct err e;
+
+    (void)state;
+    assert_int_equal(
+        bus_subscribe(bus, SUBJECT_HEARTBEATS, on_heartbeat, &p, &sub, &e), 0);
+    open_shop(&s, 3);
+    assert_true(loop_until(loop, &p.any, PATIENCE_MS));
+    p.any = false;
+    bus_send(bus, SUBJECT_ROLL, "", 0);
+    /* Before its next by itself, which comes each 10 s. */
+    assert_true(loop_until(loop, &p.any, 5000));
     bus_unsubscribe(sub);
     close_shop(&s);
 }
@@ -708,6 +729,7 @@ main(void)
         cmocka_unit_test(a_task_that_outlasts_the_drain_is_handed_back),
         cmocka_unit_test(a_second_term_kills_and_hands_back),
         cmocka_unit_test(heartbeats_tell_busy_and_stopped),
+        cmocka_unit_test(a_roll_call_is_answered),
         cmocka_unit_test(a_pause_of_before_the_worker_came_holds_until_it_ends),
         cmocka_unit_test(
             a_paused_lane_goes_on_with_what_it_has_and_takes_no_more_until_resumed),

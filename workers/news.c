@@ -8,7 +8,8 @@
 
 enum {
     NEWS_LEAST_MS = 1000, /* between heartbeats told by a change */
-    RUNNING_MOST = 64,    /* tasks a heartbeat lists */
+    ROLL_MOST_MS = 100, /* from a roll call to the answer, which so many give */
+    RUNNING_MOST = 64,  /* tasks a heartbeat lists */
 };
 
 static uint64_t
@@ -101,4 +102,22 @@ worker_news(struct worker *w)
     else
         w->news =
             loop_timer_start(w->loop, NEWS_LEAST_MS - since, 0, on_news, w);
+}
+
+static void
+on_roll(void *ctx)
+{
+    struct worker *w = ctx;
+
+    loop_timer_stop(w->roll);
+    w->roll = NULL;
+    worker_heartbeat(w);
+}
+
+void
+worker_roll(struct worker *w)
+{
+    if (!w->roll && !w->stopped)
+        w->roll =
+            loop_timer_start(w->loop, random() % ROLL_MOST_MS, 0, on_roll, w);
 }

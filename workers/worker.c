@@ -78,6 +78,13 @@ on_drain(void *ctx, const struct bus_note *note)
 }
 
 static void
+on_roll_call(void *ctx, const struct bus_note *note)
+{
+    (void)note;
+    worker_roll(ctx);
+}
+
+static void
 on_pauses(void *ctx)
 {
     struct worker *w = ctx;
@@ -262,6 +269,8 @@ open_bus(struct worker *w, struct err *e)
     if (bus_subscribe(w->bus, subject_drain(subject, w->ex->name, w->name),
                       on_drain, w, &w->drains, e) < 0)
         return -1;
+    if (bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->rolls, e) < 0)
+        return -1;
     return pauses_open(&w->pauses, w->bus, w->loop, on_pauses, w, e);
 }
 
@@ -332,6 +341,7 @@ worker_close(struct worker *w)
         bus_consumer_close(w->lanes[i].consumer);
     bus_unsubscribe(w->cancels);
     bus_unsubscribe(w->drains);
+    bus_unsubscribe(w->rolls);
     pauses_close(w->pauses);
     w->pauses = NULL;
     for (struct job *j = w->jobs; j; j = j->next)
@@ -346,6 +356,7 @@ worker_close(struct worker *w)
     loop_timer_stop(w->beat);
     loop_timer_stop(w->due);
     loop_timer_stop(w->news);
+    loop_timer_stop(w->roll);
     loop_timer_stop(w->drain_timer);
     str_free(&w->scratch);
     mem_pool_free(w->scratch_pool);

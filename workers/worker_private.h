@@ -153,9 +153,9 @@ struct worker {
     struct resend *resend;
     bool unsynced;      /* outcomes were written, their names are not safe */
     bool spool_failing; /* said so already */
-    struct bus_sub *cancels, *drains;
+    struct bus_sub *cancels, *drains, *rolls;
     struct pauses *pauses;
-    struct loop_timer *beat, *due, *news, *drain_timer;
+    struct loop_timer *beat, *due, *news, *roll, *drain_timer;
     int64_t due_ms;     /* when due fires; INT64_MAX: never */
     int64_t beat_at_ms; /* the last heartbeat of the timer */
     int64_t started_at_ms, last_news_ms;
@@ -179,6 +179,8 @@ void worker_check_drained(struct worker *w);
 void worker_heartbeat(struct worker *w);
 /* Tells that the worker became busy or idle, once a second at most. */
 void worker_news(struct worker *w);
+/* Answers a roll call, soon. */
+void worker_roll(struct worker *w);
 
 /* --- job.c --- */
 
