@@ -476,6 +476,7 @@ a_router_that_starts_asks_who_is_there(void **state)
         bus_subscribe(f->bus, SUBJECT_ROLL, on_roll_call, f, &rolls, &e), 0);
     submit_bulk(f, many, sizeof many - 1);
     submit_text(f, "a", "{\"id\": \"a\", \"steps\": [\"make build\"]}");
+    await_stored(f, 2); /* and the broker knows that we listen */
     start_router(f);
     await(f, 4);
     await_settled(f);
