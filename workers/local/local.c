@@ -4,6 +4,7 @@
 #include "lib/proc.h"
 #include "lib/str.h"
 #include "workers/local/changes.h"
+#include "workers/local/environment.h"
 #include "workers/local/exists.h"
 #include "workers/local/steps.h"
 
@@ -39,9 +40,7 @@ struct local {
     struct proc_set *set;
     const char *shell;
     int64_t grace_ms;
-    const char **env; /* ours, without secrets; borrowed strings */
-    size_t n_env;
-    bool bare_shells;               /* nothing in it alters shells */
+    struct environment *environment;
     struct run *young, *young_last; /* not watched yet, the oldest first */
     struct loop_timer *watch;       /* until the oldest of them is of age */
     bool watching;                  /* it is set */
@@ -64,9 +63,9 @@ struct run {
     struct run_order order;
     struct mem_pool *pool;
     struct proc_family *family;
-    struct proc *proc; /* of the step that runs; NULL: none */
-    const char **env;
-    const char *workdir; /* of the task; NULL: ours */
+    struct proc *proc;      /* of the step that runs; NULL: none */
+    const char *const *env; /* of the task */
+    const char *workdir;    /* of the task; NULL: ours */
     struct end ends[2];
     size_t step; /* counted from 0 */
     struct outcome outcome;
@@ -87,106 +86,6 @@ struct run {
     bool hard;
     bool done;
 };
-
-/* --- environment ---------------------------------------------------------- */
-
-static bool
-is_ours_alone(const char *entry)
-{
-    static const char *const hidden[] = {
-        "SHUNT_",
-        "NATS_",
-        "GH_TOKEN=",
-        "LINEAR_API_KEY=",
-        "SECUTOOLS_API_KEY=",
-        "NOTIFY_SOCKET=",
-        "WATCHDOG_PID=",
-        "WATCHDOG_USEC=",
-    };
-
-    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
-        if (strncmp(entry, hidden[i], strlen(hidden[i])) == 0)
-            return true;
-    return false;
-}
-
-/* Whether each shell loads something first, which a bare exec would not. */
-static bool
-alters_shells(const char *entry)
-{
-    return strncmp(entry, "BASH_ENV=", 9) == 0 ||
-           strncmp(entry, "BASH_FUNC_", 10) == 0;
-}
-
-static void
-read_environment(struct local *l)
-{
-    size_t n = 0;
-
-    while (environ[n])
-        n++;
-    l->env = mem_zero(n + 1, sizeof *l->env);
-    l->bare_shells = true;
-    for (char **at = environ; *at; at++) {
-        if (is_ours_alone(*at))
-            continue;
-        l->env[l->n_env++] = *at;
-        if (alters_shells(*at))
-            l->bare_shells = false;
-    }
-}
-
-/* Adds KEY=value, in the place of an earlier entry for KEY from first on. */
-static void
-put_env(const char **env, size_t first, size_t *n, const char *entry)
-{
-    size_t len = strcspn(entry, "=") + 1;
-
-    for (size_t i = first; i < *n; i++)
-        if (strncmp(env[i], entry, len) == 0) {
-            env[i] = entry;
-            return;
-        }
-    env[(*n)++] = entry;
-}
-
-static void
-build_env(struct run *r)
-{
-    const struct task *t = r->order.task;
-    size_t ours = r->local->n_env, n = ours;
-
-    r->env = mem_pool_alloc(r->pool, (n + t->n_env + 6) * sizeof *r->env);
-    memcpy(r->env, r->local->env, n * sizeof *r->env);
-    for (size_t i = 0; i < t->n_env; i++)
-        put_env(
-            r->env, 0, &n,
-            mem_pool_printf(r->pool, "%s=%s", t->env[i].key, t->env[i].value));
-    /* Last: a task cannot change who it is. Ours has nothing of the kind. */
-    put_env(r->env, ours, &n,
-            mem_pool_printf(r->pool, "SHUNT_TASK_ID=%s", t->id));
-    put_env(r->env, ours, &n,
-            mem_pool_printf(r->pool, "SHUNT_ATTEMPT=%u", r->order.attempt));
-    put_env(r->env, ours, &n,
-            mem_pool_printf(r->pool, "SHUNT_FENCE=%" PRIu64, r->order.fence));
-    put_env(r->env, ours, &n, r->order.mark);
-    put_env(r->env, ours, &n, r->order.owner);
-    r->exec_simple = r->local->bare_shells;
-    for (size_t i = ours; i < n; i++)
-        if (alters_shells(r->env[i]))
-            r->exec_simple = false;
-}
-
-static const char *
-get_env(const struct run *r, const char *key)
-{
-    size_t len = strlen(key);
-
-    for (const char **at = r->env; *at; at++)
-        if (strncmp(*at, key, len) == 0 && (*at)[len] == '=')
-            return *at + len + 1;
-    return NULL;
-}
 
 /* --- output --------------------------------------------------------------- */
 
@@ -523,7 +422,7 @@ fail_step(struct run *r, int code, const char *fmt, ...)
 static const char *
 expand_home(struct run *r, const char *path)
 {
-    const char *home = get_env(r, "HOME");
+    const char *home = environment_get(r->env, "HOME");
 
     if (path[0] != '~' || (path[1] && path[1] != '/') || !home)
         return path;
@@ -808,7 +707,8 @@ local_start(void *ctx, const struct run_order *order, struct run **out,
         local_free(r);
         return -1;
     }
-    build_env(r);
+    r->env = environment_of(r->local->environment, &r->order, r->pool,
+                            &r->exec_simple);
     r->family = proc_family_open(l->set, order->mark);
     find_base(r);
     r->starting = true;
@@ -873,7 +773,7 @@ local_open(struct local **out, struct loop *l, const char *shell,
     local->loop = l;
     local->shell = access(shell, X_OK) == 0 ? shell : "/bin/sh";
     local->grace_ms = grace_ms;
-    read_environment(local);
+    local->environment = environment_read();
     *out = local;
     return 0;
 }
@@ -892,6 +792,6 @@ local_close(struct local *l)
     }
     loop_timer_stop(l->watch);
     proc_set_close(l->set);
-    mem_free(l->env);
+    environment_free(l->environment);
     mem_free(l);
 }

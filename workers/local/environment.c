@@ -1,0 +1,123 @@
+#include "workers/local/environment.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OWN_ENTRIES = 5 }; /* that say who the task is */
+
+struct environment {
+    const char **entries; /* borrowed strings */
+    size_t n;
+    bool plain; /* nothing in it alters shells */
+};
+
+static bool
+is_ours_alone(const char *entry)
+{
+    static const char *const hidden[] = {
+        "SHUNT_",
+        "NATS_",
+        "GH_TOKEN=",
+        "LINEAR_API_KEY=",
+        "SECUTOOLS_API_KEY=",
+        "NOTIFY_SOCKET=",
+        "WATCHDOG_PID=",
+        "WATCHDOG_USEC=",
+    };
+
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        if (strncmp(entry, hidden[i], strlen(hidden[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Whether each shell loads something first, which a bare exec would not. */
+static bool
+alters_shells(const char *entry)
+{
+    return strncmp(entry, "BASH_ENV=", 9) == 0 ||
+           strncmp(entry, "BASH_FUNC_", 10) == 0;
+}
+
+struct environment *
+environment_read(void)
+{
+    struct environment *env = MEM_NEW(struct environment);
+    size_t n = 0;
+
+    while (environ[n])
+        n++;
+    env->entries = mem_zero(n + 1, sizeof *env->entries);
+    env->plain = true;
+    for (char **at = environ; *at; at++) {
+        if (is_ours_alone(*at))
+            continue;
+        env->entries[env->n++] = *at;
+        if (alters_shells(*at))
+            env->plain = false;
+    }
+    return env;
+}
+
+void
+environment_free(struct environment *env)
+{
+    if (!env)
+        return;
+    mem_free(env->entries);
+    mem_free(env);
+}
+
+/* Adds KEY=value, in the place of an earlier entry for KEY from first on. */
+static void
+put(const char **entries, size_t first, size_t *n, const char *entry)
+{
+    size_t len = strcspn(entry, "=") + 1;
+
+    for (size_t i = first; i < *n; i++)
+        if (strncmp(entries[i], entry, len) == 0) {
+            entries[i] = entry;
+            return;
+        }
+    entries[(*n)++] = entry;
+}
+
+const char *const *
+environment_of(const struct environment *env, const struct run_order *order,
+               struct mem_pool *pool, bool *plain)
+{
+    const struct task *t = order->task;
+    size_t ours = env->n, n = ours;
+    const char **out =
+        mem_pool_alloc(pool, (n + t->n_env + OWN_ENTRIES + 1) * sizeof *out);
+
+    memcpy(out, env->entries, n * sizeof *out);
+    for (size_t i = 0; i < t->n_env; i++)
+        put(out, 0, &n,
+            mem_pool_printf(pool, "%s=%s", t->env[i].key, t->env[i].value));
+    /* Last: a task cannot change who it is. Ours has nothing of the kind. */
+    put(out, ours, &n, mem_pool_printf(pool, "SHUNT_TASK_ID=%s", t->id));
+    put(out, ours, &n,
+        mem_pool_printf(pool, "SHUNT_ATTEMPT=%u", order->attempt));
+    put(out, ours, &n,
+        mem_pool_printf(pool, "SHUNT_FENCE=%" PRIu64, order->fence));
+    put(out, ours, &n, order->mark);
+    put(out, ours, &n, order->owner);
+    *plain = env->plain;
+    for (size_t i = ours; i < n; i++)
+        if (alters_shells(out[i]))
+            *plain = false;
+    return out;
+}
+
+const char *
+environment_get(const char *const *entries, const char *key)
+{
+    size_t len = strlen(key);
+
+    for (const char *const *at = entries; *at; at++)
+        if (strncmp(*at, key, len) == 0 && (*at)[len] == '=')
+            return *at + len + 1;
+    return NULL;
+}
