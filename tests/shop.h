@@ -72,8 +72,9 @@ bus_conf(void)
     return bc;
 }
 
-static inline int
-setup(void **state)
+/* Creates what of the streams and consumers is missing. */
+static inline void
+provision(void)
 {
     struct topology_conf tc = {.replicas = 1,
                                .max_bytes = -1,
@@ -81,6 +82,15 @@ setup(void **state)
                                .log_retention_ms = 3600000,
                                .log_max_bytes = -1,
                                .lanes = (char *[]){NULL}};
+    struct err e;
+
+    if (topology_provision(bus, &tc, NULL, NULL, &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+static inline int
+setup(void **state)
+{
     struct bus_conf bc;
     struct err e;
 
@@ -92,10 +102,10 @@ setup(void **state)
     log_level_set(LOG_ERROR);
     if (loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &bc, "test", PATIENCE_MS, &e) < 0 ||
-        topology_provision(bus, &tc, NULL, NULL, &e) < 0 ||
         bus_subscribe(bus, "results.>", on_result, NULL, &results, &e) < 0 ||
         local_open(&local, loop, "/bin/bash", 300, &e) < 0)
         fail_msg("%s", e.msg);
+    provision();
     return 0;
 }
 

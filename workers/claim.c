@@ -75,6 +75,7 @@ on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
 
     j->writing = j->settle_next = false;
     if (stored) {
+        worker_heard(j->w);
         j->revision = stored->seq;
         j->confirmed_ms = j->sent_ms;
         j->unsure_ms = 0;

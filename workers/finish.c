@@ -62,8 +62,9 @@ on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
     struct job *j = ctx;
 
-    (void)stored;
     CRASH_POINT("worker.after_result");
+    if (stored)
+        worker_heard(j->w);
     j->publishing = false;
     job_unspool(j);
     if (e) {

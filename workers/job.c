@@ -685,7 +685,7 @@ static void
 job_due(struct job *j, int64_t now)
 {
     if (j->spool_ms <= now)
-        job_spool(j);
+        job_unconfirmed(j);
     if (j->again_ms <= now) {
         j->again_ms = INT64_MAX;
         if (fence_off(j))
@@ -727,6 +727,7 @@ on_due(void *ctx)
     struct job *j, *next;
 
     w->due_ms = INT64_MAX;
+    w->n_spooled = 0;
     for (j = w->jobs; j; j = next) {
         next = j->next;
         if (due_of(j) <= now)

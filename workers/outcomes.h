@@ -7,13 +7,14 @@
  *
  * Normally nothing is written here: the claim in the bucket holds the outcome
  * a round trip after the end of the run, and a file per task would cost a sync
- * each. The folder is for runs that end while the broker is away or slow.
+ * each. The folder is for runs that end while the broker is away, or so slow
+ * that it has confirmed nothing for a while.
  *
  * What turns out to be superseded, or cannot be read, is kept in superseded/,
  * the newest OUTCOMES_KEPT of them.
  *
- * Thread: the loop thread. Writing blocks for a sync: a few milliseconds, and
- * only while there is no broker to serve.
+ * Thread: the loop thread. Writing blocks for a sync: a few milliseconds, while
+ * there is hardly a broker to serve.
  */
 #ifndef WORKERS_OUTCOMES_H
 #define WORKERS_OUTCOMES_H

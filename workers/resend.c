@@ -102,6 +102,30 @@ job_spool(struct job *j)
 }
 
 void
+worker_heard(struct worker *w)
+{
+    w->heard_ms = loop_now_ms();
+}
+
+/*
+ * A broker that is slow, and not away, is not helped by a file with a sync for
+ * each outcome it has yet to confirm: where it shares the disk it becomes
+ * slower still, and meanwhile nobody reads what it says.
+ */
+void
+job_unconfirmed(struct job *j)
+{
+    struct worker *w = j->w;
+    int64_t now = loop_now_ms();
+
+    if (bus_is_up(w->bus) && now - w->heard_ms < UNCONFIRMED_MS &&
+        now - j->ended_ms < UNCONFIRMED_MOST_MS)
+        j->spool_ms = w->heard_ms + UNCONFIRMED_MS;
+    else if (w->n_spooled++ < SPOOL_BURST)
+        job_spool(j); /* the others remain due */
+}
+
+void
 worker_sync_spool(struct worker *w)
 {
     struct err e;

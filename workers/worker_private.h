@@ -33,7 +33,9 @@ enum {
     AGAIN_MS = 500,        /* before a write that failed is tried again */
     HELD_MS = 1000,        /* what comes from a paused lane comes again then */
     UNCONFIRMED_MS = 1000, /* an outcome for so long: it goes to disk */
-    TELL_MS = 50,          /* a run is news once it has lasted so long */
+    UNCONFIRMED_MOST_MS = 10000, /* while the broker confirms others */
+    SPOOL_BURST = 32, /* outcomes to disk, then the broker is listened to */
+    TELL_MS = 50,     /* a run is news once it has lasted so long */
     JOB_BUCKETS = 256,
     SPARE_MOST = 64, /* jobs and pools kept for the next ones */
     NONCE_SIZE = 25,
@@ -151,6 +153,8 @@ struct worker {
     struct burial *burials; /* dead letters on their way */
     struct sights *sights;
     struct resend *resend;
+    int64_t heard_ms;   /* when the broker last confirmed anything */
+    unsigned n_spooled; /* outcomes, in this look at what is due */
     bool unsynced;      /* outcomes were written, their names are not safe */
     bool spool_failing; /* said so already */
     struct bus_sub *cancels, *drains, *rolls;
@@ -243,6 +247,10 @@ void claim_again(struct job *j);
 void job_expect(struct job *j);
 /* Writes the outcome to disk, if it has one of its own that is not there. */
 void job_spool(struct job *j);
+/* It has not been confirmed in time: writes it now, or says when. */
+void job_unconfirmed(struct job *j);
+/* The broker has confirmed something. */
+void worker_heard(struct worker *w);
 /* The result is stored: the file is no longer needed. */
 void job_unspool(struct job *j);
 /* The claim has moved on: the file is set aside. */
