@@ -194,12 +194,13 @@ in_session(const struct proc_family *f, const struct procfs_stat *st)
     return leader && leader->family == f;
 }
 
-static bool
+static enum procfs_env
 belongs(const struct proc_family *f, const struct procfs_node *at,
         const struct procfs_stat *st)
 {
-    return at->ours || in_session(f, st) || is_kin(f, at->pid, st->started) ||
-           procfs_has_env(at->pid, f->mark);
+    if (at->ours || in_session(f, st) || is_kin(f, at->pid, st->started))
+        return PROCFS_ENV_HOLDS;
+    return procfs_env(at->pid, f->mark);
 }
 
 int
@@ -208,7 +209,7 @@ proc_family_signal(struct proc_family *f, int signo)
     struct proc_set *s = f->set;
     struct procfs_list todo = {0}, met = {0};
     struct procfs_stat st;
-    int count;
+    int count, unready = 0;
 
     push_children_of(s, &todo, getpid(), false);
     while (todo.n > 0) {
@@ -219,20 +220,27 @@ proc_family_signal(struct proc_family *f, int signo)
             continue; /* somebody else's, with all below it */
         if (!procfs_stat(at.pid, &st))
             continue;
-        if (belongs(f, &at, &st)) {
+        switch (belongs(f, &at, &st)) {
+        case PROCFS_ENV_LACKS:
+            break;
+        case PROCFS_ENV_UNREADY:
+            unready += procfs_alive(&st);
+            break;
+        case PROCFS_ENV_HOLDS:
             at.ours = true;
             /* Its parent may be gone before the next call, and with it the
              * only sign that it belongs here. */
             remember(f, at.pid, st.started);
             if (procfs_alive(&st))
                 procfs_push(&met, at.pid, true);
+            break;
         }
         push_children_of(s, &todo, at.pid, at.ours);
     }
     /* Not before all have been seen: who loses its parent is moved. */
     for (size_t i = 0; signo && i < met.n; i++)
         (void)kill(met.v[i].pid, signo);
-    count = (int)met.n;
+    count = (int)met.n + unready;
     mem_free(met.v);
     mem_free(todo.v);
     return count;

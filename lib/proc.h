@@ -82,7 +82,10 @@ struct proc_family *proc_family_open(struct proc_set *s, const char *mark);
 /*
  * Sends signo (0: none) to each of the family that is alive and returns how
  * many there were: 0 is the proof that none is left. What is born meanwhile
- * is met by the next call: repeat until 0. Looks at our descendants only.
+ * is met by the next call: repeat until 0. An adopted process that is just
+ * executing a program cannot be told from another family's: it is counted,
+ * and signalled by a later call if it belongs here. Looks at our descendants
+ * only.
  */
 int proc_family_signal(struct proc_family *f, int signo);
 

@@ -14,6 +14,7 @@
 
 enum {
     ENVIRON_MAX = 8 << 20, /* beyond that an entry is not looked for */
+    EMPTY_LOOKS = 3,       /* until an empty environment is believed */
 };
 
 /* Reads a whole file of /proc; false if it cannot be read or is too long. */
@@ -151,20 +152,47 @@ procfs_push_children(struct procfs_list *ns, pid_t pid, bool ours, bool lists)
         push_children_slowly(ns, pid, ours);
 }
 
-bool
-procfs_has_env(pid_t pid, const char *entry)
+static bool
+has_entry(const struct str *environ_text, const char *entry)
 {
-    struct str text = {0};
-    size_t len = strlen(entry);
-    char path[64];
-    bool found = false;
+    const char *text = environ_text->data;
+    size_t len = strlen(entry), size = environ_text->len;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    if (read_file(AT_FDCWD, path, ENVIRON_MAX, &text))
-        for (size_t at = 0; !found && at + len <= text.len;
-             at += strnlen(text.data + at, text.len - at) + 1)
-            found = memcmp(text.data + at, entry, len) == 0 &&
-                    (at + len == text.len || text.data[at + len] == '\0');
+    for (size_t at = 0; at + len <= size;
+         at += strnlen(text + at, size - at) + 1)
+        if (memcmp(text + at, entry, len) == 0 &&
+            (at + len == size || text[at + len] == '\0'))
+            return true;
+    return false;
+}
+
+/* A program that is being executed has no environment until the kernel has
+ * placed it, and no arguments either. Who has arguments and no environment
+ * has none, unless the kernel finished between the two looks. */
+enum procfs_env
+procfs_env(pid_t pid, const char *entry)
+{
+    enum procfs_env found = PROCFS_ENV_LACKS;
+    char env_path[64], args_path[64];
+    struct str text = {0};
+
+    (void)snprintf(env_path, sizeof env_path, "/proc/%d/environ", (int)pid);
+    (void)snprintf(args_path, sizeof args_path, "/proc/%d/cmdline", (int)pid);
+    for (int look = 0; look < EMPTY_LOOKS; look++) {
+        if (!read_file(AT_FDCWD, env_path, ENVIRON_MAX, &text))
+            break;
+        if (text.len > 0) {
+            if (has_entry(&text, entry))
+                found = PROCFS_ENV_HOLDS;
+            break;
+        }
+        if (!read_file(AT_FDCWD, args_path, ENVIRON_MAX, &text))
+            break;
+        if (text.len == 0) {
+            found = PROCFS_ENV_UNREADY;
+            break;
+        }
+    }
     str_free(&text);
     return found;
 }

@@ -29,9 +29,15 @@ bool procfs_alive(const struct procfs_stat *st);
 /* Now, on the clock of started. */
 uint64_t procfs_ticks(void);
 
-/* Whether the environment pid was started with holds entry ("KEY=value");
- * false where it may not be read: the process is another user's. */
-bool procfs_has_env(pid_t pid, const char *entry);
+enum procfs_env {
+    PROCFS_ENV_LACKS,
+    PROCFS_ENV_HOLDS,
+    PROCFS_ENV_UNREADY, /* pid is just executing a program: ask again */
+};
+
+/* Whether the environment pid was started with holds entry ("KEY=value").
+ * Where it may not be read, as another user's, it lacks it. */
+enum procfs_env procfs_env(pid_t pid, const char *entry);
 
 /* Processes, as a stack or a list; zeroed is empty, v is freed by mem_free. */
 struct procfs_node {

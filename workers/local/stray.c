@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 20 };
+enum {
+    LOOK_MS = 20,
+    UNREADY_LOOKS = 100, /* a millisecond each, at a program being executed */
+};
 
 static bool
 holds(const struct procfs_list *l, pid_t pid)
@@ -33,6 +36,18 @@ push_ancestors(struct procfs_list *l)
     }
 }
 
+static bool
+carries(pid_t pid, const char *mark)
+{
+    enum procfs_env found = procfs_env(pid, mark);
+
+    for (int i = 0; found == PROCFS_ENV_UNREADY && i < UNREADY_LOOKS; i++) {
+        (void)poll(NULL, 0, 1);
+        found = procfs_env(pid, mark);
+    }
+    return found == PROCFS_ENV_HOLDS;
+}
+
 /* The sessions of what carries the mark. */
 static void
 find_sessions(const struct procfs_list *all, const struct procfs_list *spared,
@@ -42,8 +57,7 @@ find_sessions(const struct procfs_list *all, const struct procfs_list *spared,
     struct procfs_stat st;
 
     for (size_t i = 0; i < all->n; i++)
-        if (!holds(spared, all->v[i].pid) &&
-            procfs_has_env(all->v[i].pid, mark) &&
+        if (!holds(spared, all->v[i].pid) && carries(all->v[i].pid, mark) &&
             procfs_stat(all->v[i].pid, &st) && procfs_alive(&st) &&
             st.session != own && !holds(out, st.session))
             procfs_push(out, st.session, false);
