@@ -33,13 +33,15 @@ setup() {
 	[ "$(job "$id" .posts)" = 1 ]
 }
 
+marker_says() { # marker_says FILE JQ: as true
+	jq -e "$2" "$QUEUE/running/$1.delegated"
+}
+
 @test "a Markdown task in an agent queue is marked while it is away, and gets its footer" {
 	printf -- '---\npreferred_ai: gpu\nallow_delegation: true\n---\n\n# Sum\n\n%s\n' \
 		"[poll=$(printf 'running,%.0s' {1..20})succeeded output=page cost=0.0123]" >"$QUEUE/.sum.tmp"
 	mv "$QUEUE/.sum.tmp" "$QUEUE/sum.md"
-	until_true 30 test -e "$QUEUE/running/sum.md.delegated"
-	jq -e '.state == "delegated_to_secutools" and (.key | startswith(.task? // ""))' \
-		"$QUEUE/running/sum.md.delegated"
+	until_true 30 marker_says sum.md '.state == "delegated_to_secutools" and .key == .task + ":0"'
 	until_true 60 test -e "$QUEUE/done/sum.md"
 	[ ! -e "$QUEUE/running/sum.md.delegated" ]
 	sed -n '/^provider:/,$p' "$QUEUE/done/sum.md" >footer
@@ -47,10 +49,6 @@ setup() {
 	grep -q '^provider: gpu' footer
 	grep -q '^cost_usd: 0.012300' footer
 	grep -q '^state: succeeded' footer
-}
-
-marker_says() { # marker_says FILE JQ: as true
-	jq -e "$2" "$QUEUE/running/$1.delegated"
 }
 
 @test "the marker tells what is meant, then what is, also after a kill of the gateway" {
