@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Between two tasks, or messages, of an idle machine: its processors sleep,
+ * and shunt writes the report of the first. */
+enum { BENCH_QUIET_MS = 60 };
+
 /* Monotonic clock, nanoseconds. */
 int64_t bench_now_ns(void);
 

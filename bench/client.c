@@ -44,8 +44,7 @@ enum {
     ANSWER_MS = 10000,
     STALL_MS = 30000, /* nothing moved for that long: give up */
     WINDOW = 512,     /* submissions that wait for their acknowledgement */
-    WARM_UP = 50,     /* tasks before latency is noted */
-    QUIET_MS = 60,    /* between two of them: a report is written then */
+    WARM_UP = 20,     /* tasks before latency is noted */
     LOOK_MS = 20,     /* between two questions */
     SILENT_MS = 500,  /* no news of a batch for that long: ask */
     MAX_COUNT = 10000000,
@@ -384,7 +383,7 @@ measure_latency(void)
         if (!loop_until(loop, &w.over, STALL_MS))
             errx(1, "no news of task %s", id);
         took[i] = bench_now_ns() - begin;
-        (void)loop_until(loop, &never, QUIET_MS);
+        (void)loop_until(loop, &never, BENCH_QUIET_MS);
     }
     bench_print_times(took + WARM_UP, (size_t)(opts.count - WARM_UP));
     free(took);

@@ -9,7 +9,7 @@
  *            the next and acknowledges it when that is stored: the router
  *   three    bench.in -> bench.tasks.x -> bench.results.x -> sink with the
  *            publisher at work at the same time: the whole way of a task
- *   latency  the same way, one message at a time
+ *   latency  the same way, one message at a time, on an idle machine
  *
  *   -s       bytes of a message, default 200
  *   -i       each message carries a Nats-Msg-Id, as shunt's do
@@ -33,6 +33,7 @@
 #include "bench/wire.h"
 
 #include <err.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,7 +51,7 @@ enum {
     MIN_SIZE = 16,
     MAX_SIZE = 1024,
     MAX_COUNT = 10000000,
-    WARM_UP = 100, /* messages before latency is noted */
+    WARM_UP = 20, /* messages before latency is noted */
 };
 
 /* The subscriptions of every connection. */
@@ -356,6 +357,7 @@ measure_latency(void)
             work_until(&stages[j], i + 1);
             wire_sync(&stages[j].wire);
         }
+        (void)poll(NULL, 0, BENCH_QUIET_MS);
     }
     bench_print_times(took + WARM_UP, (size_t)n);
     free(took);

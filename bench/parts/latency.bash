@@ -22,6 +22,6 @@ latency_round() {
 	for mode in "${modes[@]}"; do
 		broker_words "fleet-$mode"
 		times "task-%s.$mode" "$top/bench/client" "${words[@]}" \
-			-n "$(size 80 500)" latency
+			-n "$(size 40 250)" latency
 	done
 }

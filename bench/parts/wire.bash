@@ -28,7 +28,7 @@ wire_round() {
 	local mode words n singles
 	for mode in "${modes[@]}"; do
 		n=$(size 1000 40000 "$mode" 1200)
-		singles=$(size 200 500)
+		singles=$(size 40 250)
 		broker_words "wire-$mode"
 		words=("$top/bench/pipeline" "${words[@]}")
 		rate "publish.$mode" "${words[@]}" -n $((n * 2)) publish
