@@ -65,7 +65,10 @@ broker_start() {
 		chattr +S "$dir/nats"
 	fi
 	write_broker_conf "$dir" "$mode" >"$dir/nats-server.conf"
-	env "${broker_env[@]}" "$nats" -c "$dir/nats-server.conf" >"$dir/log" 2>&1 &
+	(
+		echo 1000000 >/proc/self/timerslack_ns
+		exec env "${broker_env[@]}" "$nats" -c "$dir/nats-server.conf"
+	) >"$dir/log" 2>&1 &
 	started+=($!)
 	broker_pid[$1]=$!
 	until_true broker_answers "$dir" ||

@@ -32,6 +32,7 @@ struct child {
     char *file;
     char *argv[ARGS];
     char **env;        /* NULL: that of all */
+    uint64_t timer_slack_ns;
     struct proc *proc; /* NULL: not running */
     int log;
     int64_t started_ms, born_ms; /* wall and monotonic */
@@ -338,7 +339,8 @@ start(struct child *ch, struct err *e)
         .file = ch->file,
         .argv = (const char *const *)ch->argv,
         .env = (const char *const *)(ch->env ? ch->env : ch->all->env),
-        .in = -1};
+        .in = -1,
+        .timer_slack_ns = ch->timer_slack_ns};
 
     if (open_log(ch, e) < 0)
         return -1;
@@ -355,7 +357,8 @@ start(struct child *ch, struct err *e)
 
 int
 children_start(struct children *c, const char *name, const char *file,
-               const char *const *argv, const char *const *extra, struct err *e)
+               const char *const *argv, const struct child_opts *opts,
+               struct err *e)
 {
     struct child *ch = &c->v[c->n];
     size_t i;
@@ -370,8 +373,10 @@ children_start(struct children *c, const char *name, const char *file,
     ch->file = mem_strdup(file);
     for (i = 0; argv[i] && i + 1 < ARGS; i++)
         ch->argv[i] = mem_strdup(argv[i]);
-    if (extra)
-        ch->env = own_env(c, extra);
+    if (opts && opts->env)
+        ch->env = own_env(c, opts->env);
+    if (opts)
+        ch->timer_slack_ns = opts->timer_slack_ns;
     c->n++;
     return start(ch, e);
 }

@@ -43,13 +43,19 @@ void children_set(struct children *c, const char *key, const char *value);
 /* That environment, for processes that are none of these. */
 const char *const *children_env(const struct children *c);
 
+/* What one of them alone has. */
+struct child_opts {
+    /* In its environment besides, or instead ("KEY=value"; "KEY" alone: not
+     * that); NULL for nothing. */
+    const char *const *env;
+    uint64_t timer_slack_ns; /* as struct proc_opts has it */
+};
+
 /* Starts one that is to live until children_stop. They are stopped in the
- * reverse order of their starts. argv is copied, and so is extra: what it alone
- * finds in its environment besides, or instead ("KEY=value"; "KEY" alone: not
- * that); NULL for nothing. -1 if it cannot be started
- * at all, which a missing program means. */
+ * reverse order of their starts. argv and opts (NULL: nothing of its own) are
+ * copied. -1 if it cannot be started at all, which a missing program means. */
 int children_start(struct children *c, const char *name, const char *file,
-                   const char *const *argv, const char *const *extra,
+                   const char *const *argv, const struct child_opts *opts,
                    struct err *e);
 
 /* Stops all, one after the other; fn once none is alive, perhaps before this

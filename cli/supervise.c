@@ -302,7 +302,10 @@ start_broker(struct supervisor *s, struct err *e)
     const bool never = false;
 
     embedded_environment(&env);
-    if (children_start(s->children, "broker", s->broker.program, argv, env.list,
+    if (children_start(s->children, "broker", s->broker.program, argv,
+                       &(struct child_opts){
+                           .env = env.list,
+                           .timer_slack_ns = EMBEDDED_TIMER_SLACK_NS},
                        e) < 0)
         return -1;
     (void)home_path(s->home, "token", &token);
@@ -388,7 +391,8 @@ start_daemon(struct supervisor *s, const char *name, const char *const *extra,
     if (slash)
         *slash = '\0';
     (void)snprintf(file, sizeof file, "%s/shunt-%s", self, name);
-    return children_start(s->children, name, file, argv, extra, e);
+    return children_start(s->children, name, file, argv,
+                          &(struct child_opts){.env = extra}, e);
 }
 
 /*

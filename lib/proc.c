@@ -618,6 +618,8 @@ child_main(void *arg)
         if (getppid() != sp->parent)
             leave(); /* it died before that took effect */
     }
+    if (o->timer_slack_ns)
+        (void)prctl(PR_SET_TIMERSLACK, o->timer_slack_ns, 0, 0, 0);
     reset_signals(sp->set);
     if (!place_fds(sp))
         goto fail;

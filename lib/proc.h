@@ -47,6 +47,7 @@ struct proc_opts {
     const char *workdir;     /* NULL: ours */
     int in, out, err;        /* descriptors for 0, 1, 2; -1: /dev/null */
     bool keep_on_parent_death;  /* no PDEATHSIG */
+    uint64_t timer_slack_ns;    /* prctl(2), PR_SET_TIMERSLACK; 0: ours */
     struct proc_family *family; /* NULL: none */
 };
 

@@ -116,6 +116,9 @@ up() { shunt up -d --fast --slots 2 "$@" 3>&-; }
 	grep -qx 'GOMEMLIMIT=1024MiB' broker.env
 	half=$(($(nproc) / 2))
 	grep -qx "GOMAXPROCS=$((half > 1 ? half : 1))" broker.env
+	# Its runtime's own looks, but nobody else's timers, may be late.
+	[ "$(cat "/proc/$(pid_of broker)/timerslack_ns")" = 1000000 ]
+	[ "$(shunt run -- cat /proc/self/timerslack_ns)" = 50000 ]
 }
 
 @test "idle daemons are small and do nothing" {
