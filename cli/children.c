@@ -31,7 +31,7 @@ struct child {
     char name[32];
     char *file;
     char *argv[ARGS];
-    char **env;        /* NULL: that of all */
+    char **env; /* NULL: that of all */
     uint64_t timer_slack_ns;
     struct proc *proc; /* NULL: not running */
     int log;

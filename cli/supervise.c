@@ -302,11 +302,11 @@ start_broker(struct supervisor *s, struct err *e)
     const bool never = false;
 
     embedded_environment(&env);
-    if (children_start(s->children, "broker", s->broker.program, argv,
-                       &(struct child_opts){
-                           .env = env.list,
-                           .timer_slack_ns = EMBEDDED_TIMER_SLACK_NS},
-                       e) < 0)
+    if (children_start(
+            s->children, "broker", s->broker.program, argv,
+            &(struct child_opts){.env = env.list,
+                                 .timer_slack_ns = EMBEDDED_TIMER_SLACK_NS},
+            e) < 0)
         return -1;
     (void)home_path(s->home, "token", &token);
     bus.token_file = token.s;
