@@ -55,6 +55,7 @@ broker_answers() {
 half=$(($(nproc) / 2))
 broker_env=(GOMAXPROCS="${GOMAXPROCS:-$((half > 1 ? half : 1))}"
 	GOGC="${GOGC:-400}" GOMEMLIMIT="${GOMEMLIMIT:-1024MiB}")
+broker_timer_slack_ns=1000000
 
 # broker_start NAME fast|durable|kept: its files are below $scratch/NAME.
 # durable: the broker itself writes all through; kept: a keeper will see to it
@@ -66,7 +67,7 @@ broker_start() {
 	fi
 	write_broker_conf "$dir" "$mode" >"$dir/nats-server.conf"
 	(
-		echo 1000000 >/proc/self/timerslack_ns
+		echo "$broker_timer_slack_ns" >/proc/self/timerslack_ns
 		exec env "${broker_env[@]}" "$nats" -c "$dir/nats-server.conf"
 	) >"$dir/log" 2>&1 &
 	started+=($!)

@@ -31,6 +31,14 @@ struct embedded {
 
 enum { EMBEDDED_ENV = 3 };
 
+/*
+ * How late the broker's timers may be. A thread of its Go runtime looks every
+ * 20 us, while there is work, for system calls that block others; this makes a
+ * thousand looks a second out of ten thousand, and nothing that nats-server
+ * does is timed as finely.
+ */
+enum { EMBEDDED_TIMER_SLACK_NS = 1000000 };
+
 /* What the broker is to find in its environment, besides what is there; the
  * caller's, to be handed to children_start. */
 struct embedded_env {
@@ -43,13 +51,7 @@ struct embedded_env {
  * the processors, which saves it most of its wake-ups, and collects garbage
  * when the heap has grown fivefold, or beyond 1 GiB. What the user has set
  * himself stays.
- *
- * One of its threads looks every 20 us, while there is work, for system calls
- * that block others. With a slack of its timers of 1 ms that is a thousand
- * times a second and no longer ten thousand, and nothing of the broker's own
- * is timed as finely.
  */
-enum { EMBEDDED_TIMER_SLACK_NS = 1000000 };
 void embedded_environment(struct embedded_env *out);
 
 /* Finds nats-server (SHUNT_NATS_SERVER, else PATH) and asks its version. */

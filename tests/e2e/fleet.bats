@@ -116,9 +116,19 @@ up() { shunt up -d --fast --slots 2 "$@" 3>&-; }
 	grep -qx 'GOMEMLIMIT=1024MiB' broker.env
 	half=$(($(nproc) / 2))
 	grep -qx "GOMAXPROCS=$((half > 1 ? half : 1))" broker.env
-	# Its runtime's own looks, but nobody else's timers, may be late.
-	[ "$(cat "/proc/$(pid_of broker)/timerslack_ns")" = 1000000 ]
-	[ "$(shunt run -- cat /proc/self/timerslack_ns)" = 50000 ]
+}
+
+@test "the timers of the broker may be late, and nobody else's" {
+	# Only its own may be read without privileges.
+	cat >slack-of-broker <<-BROKER
+		#!/bin/sh
+		[ "\$1" = --version ] || cat /proc/self/timerslack_ns >'$PWD/slack'
+		exec '${SHUNT_NATS_SERVER:-$(PATH=$PATH:/usr/sbin command -v nats-server)}' "\$@"
+	BROKER
+	chmod +x slack-of-broker
+	SHUNT_NATS_SERVER=$PWD/slack-of-broker up
+	[ "$(cat slack)" = 1000000 ]
+	[ "$(shunt run -- cat /proc/self/timerslack_ns)" = "$(cat /proc/self/timerslack_ns)" ]
 }
 
 @test "idle daemons are small and do nothing" {
