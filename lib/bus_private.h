@@ -8,6 +8,7 @@
  *   bus_plain.c     a connection that the loop thread reads and writes itself
  *   bus_threads.c   a connection under TLS: the library's threads, two queues
  *   bus.c           dispatch on the loop thread, core NATS, the one timer
+ *   bus_answer.c    what the broker's answers say
  *   bus_ask.c       everything that waits for one answer
  *   bus_confirm.c   what is stored waits until it is on the disk
  *   bus_consumer.c  durable pull consumers
@@ -307,13 +308,20 @@ bool bus_text_ok(const char *text, size_t max);
 /* The number that text is, wholly; false otherwise. */
 bool bus_number(const char *text, uint64_t *out);
 
-/* --- bus_ask -------------------------------------------------------------- */
+/* --- bus_answer ----------------------------------------------------------- */
 
 /* Reads {"stream":"S","seq":N,"duplicate":true} or {"error":{...}}. */
 int bus_read_stored(const void *data, size_t len, struct bus_stored *out,
                     struct err *e);
 /* Milliseconds since 1970 of "2006-01-02T15:04:05.999Z"; 0 if it is none. */
 int64_t bus_read_time(const char *text);
+/* Of a read of one message. 0: *out is filled, and borrows from m; 1: there is
+ * none; -1: e says why not. */
+int bus_read_entry(const struct wire_msg *m, struct bus_entry *out,
+                   struct err *e);
+
+/* --- bus_ask -------------------------------------------------------------- */
+
 /* Index and serial of a reply subject "<inbox>.<index>-<serial>", in hex. */
 bool bus_read_slot(const char *inbox, const char *subject, uint64_t *index,
                    uint64_t *serial);
