@@ -155,17 +155,21 @@ is_over(enum phase phase)
            phase == PHASE_PUBLISH;
 }
 
-/* Slots that are free, or may soon be. */
+/*
+ * Slots that are free, or may soon be. Thousands may be in hand, of which
+ * thousands end in a second: they are looked through now and then.
+ */
 static unsigned
-brisk_slots(const struct worker *w)
+brisk_slots(struct worker *w, int64_t now)
 {
-    int64_t since = loop_now_ms() - AHEAD_SHORT_MS;
-    unsigned slow = 0;
-
-    for (const struct job *j = w->jobs; j; j = j->next)
-        if (j->phase == PHASE_RUN && j->began_ms <= since)
-            slow++;
-    return w->slots - slow;
+    if (now - w->slow_ms >= SLOW_LOOK_MS) {
+        w->slow_ms = now;
+        w->n_slow = 0;
+        for (const struct job *j = w->jobs; j; j = j->next)
+            if (j->phase == PHASE_RUN && j->began_ms <= now - AHEAD_SHORT_MS)
+                w->n_slow++;
+    }
+    return w->slots - w->n_slow;
 }
 
 /* Those that are over need no slot; so many of them say that the broker is
@@ -323,7 +327,7 @@ static void
 count_ahead(struct worker *w)
 {
     int64_t now = loop_now_ms();
-    unsigned brisk = ahead_open(&w->ahead, now) ? brisk_slots(w) : 0;
+    unsigned brisk = ahead_open(&w->ahead, now) ? brisk_slots(w, now) : 0;
 
     (void)ahead_count(&w->ahead, brisk, now);
 }

@@ -36,6 +36,7 @@ enum {
     UNCONFIRMED_MOST_MS = 10000, /* while the broker confirms others */
     SPOOL_BURST = 32, /* outcomes to disk, then the broker is listened to */
     TELL_MS = 50,     /* a run is news once it has lasted so long */
+    SLOW_LOOK_MS = 5, /* between looks for slots that are busy for long */
     JOB_BUCKETS = 256,
     SPARE_MOST = 64, /* jobs and pools kept for the next ones */
     NONCE_SIZE = 25,
@@ -137,6 +138,8 @@ struct worker {
     size_t n_lanes;
     unsigned slots, running;
     struct ahead ahead;
+    unsigned n_slow;  /* slots busy for longer than what is claimed ahead of */
+    int64_t slow_ms;  /* when they were counted */
     int64_t beat_ms;  /* between heartbeats, and renewals of claims */
     int64_t fence_ms; /* without a renewal: the attempt is killed */
     unsigned n_jobs;
