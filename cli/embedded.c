@@ -121,7 +121,7 @@ embedded_environment(struct embedded_env *out)
         half = CPU_COUNT(&cpus) / 2;
     *out = (struct embedded_env){0};
     set_unless_set(out, &n, "GOMAXPROCS", half > 1 ? half : 1, "");
-    set_unless_set(out, &n, "GOGC", 400, "");
+    set_unless_set(out, &n, "GOGC", 200, "");
     set_unless_set(out, &n, "GOMEMLIMIT", 1024, "MiB");
 }
 

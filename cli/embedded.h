@@ -49,7 +49,8 @@ struct embedded_env {
 /*
  * The broker's Go runtime shares the machine with the tasks: it gets half of
  * the processors, which saves it most of its wake-ups, and collects garbage
- * when the heap has grown fivefold, or beyond 1 GiB. What the user has set
+ * when the heap has grown threefold, or beyond 1 GiB: fewer collections would
+ * cost less than the pages that a larger heap touches. What the user has set
  * himself stays.
  */
 void embedded_environment(struct embedded_env *out);
