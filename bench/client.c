@@ -126,7 +126,7 @@ static struct {
     struct bulk bulk; /* the message that is being made */
     int sent;
     struct progress stored;
-} submission = {.stored.what = "are stored"};
+} submission = {.bulk.type = CODEC_TASKS, .stored.what = "are stored"};
 
 static void pump(void);
 

@@ -163,6 +163,7 @@ spool_send(struct spool_file *f, struct bus *b, struct loop *l,
 
     s->file = f;
     s->bus = b;
+    s->bulk.type = CODEC_TASKS;
     s->fn = fn;
     s->ctx = ctx;
     s->pool = mem_pool_new();

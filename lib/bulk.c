@@ -1,23 +1,23 @@
 #include "lib/bulk.h"
 
-#include "lib/codec.h"
 #include "lib/subject.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { TASKS_MOST = 64, BYTES_MOST = 16 * 1024 };
+enum { MEMBERS_MOST = 64, BYTES_MOST = 16 * 1024 };
 
 bool
 bulk_fits(const struct bulk *b, size_t len)
 {
-    return b->n == 0 || (b->n < TASKS_MOST && b->data.len + len <= BYTES_MOST);
+    return b->n == 0 ||
+           (b->n < MEMBERS_MOST && b->data.len + len <= BYTES_MOST);
 }
 
 void
-bulk_add(struct bulk *b, const char *id, const void *task, size_t len)
+bulk_add(struct bulk *b, const char *id, const void *member, size_t len)
 {
-    codec_bulk_add(&b->data, task, len);
+    codec_bulk_add(b->type, &b->data, member, len);
     if (b->n++ == 0)
         b->first_at = b->data.len - len;
     str_add(&b->ids, id, strlen(id) + 1);
@@ -27,10 +27,11 @@ struct bus_publication
 bulk_publication(struct bulk *b)
 {
     struct bus_publication p = {.expect = BUS_ANY_REVISION};
+    bool tasks = b->type == CODEC_TASKS;
     char hash[TASK_ID_SIZE];
 
     if (b->n == 1) {
-        p.subject = SUBJECT_TASKS_IN;
+        p.subject = tasks ? SUBJECT_TASKS_IN : NULL;
         p.id = str_text(&b->ids);
         p.data = b->data.data + b->first_at;
         p.len = b->data.len - b->first_at;
@@ -38,7 +39,7 @@ bulk_publication(struct bulk *b)
     }
     task_id_from_message(b->n, 0, b->ids.data, b->ids.len, hash);
     (void)snprintf(b->id, sizeof b->id, "bulk:%s", hash);
-    p.subject = SUBJECT_TASKS_BULK;
+    p.subject = tasks ? SUBJECT_TASKS_BULK : NULL;
     p.id = b->id;
     p.data = b->data.data;
     p.len = b->data.len;

@@ -1,11 +1,14 @@
 /*
- * bulk - a message of the tasks that are handed in together.
+ * bulk - a message of the tasks that are handed in together, or of the results
+ * that a worker has at the same time.
  *
- * A task alone stands on tasks.in under its own id; several stand on tasks.bulk
- * under an id that the same tasks in the same order always have, so that the
- * broker knows the message if it is published again. A message spares the
- * broker, the router and the ledger most of what a task costs them before it
- * runs; it is kept small all the same, as it is settled as a whole.
+ * One alone is the message it always was, under its own id: a task stands on
+ * tasks.in, a result on the subject of its source. Several tasks stand on
+ * tasks.bulk, several results on the subject of their source, under an id that
+ * the same in the same order always have, so that the broker knows the message
+ * if it is published again. A message of many spares the broker and its readers
+ * most of what each would cost them; it is kept small all the same, as it is
+ * settled as a whole.
  *
  * Thread: one at a time.
  */
@@ -13,28 +16,31 @@
 #define LIB_BULK_H
 
 #include "lib/bus.h"
+#include "lib/codec.h"
 #include "lib/str.h"
 #include "lib/task.h"
 
 #include <stdbool.h>
 
-/* Begins as {0}. */
+/* Begins as {.type = CODEC_TASKS} or {.type = CODEC_RESULTS}. */
 struct bulk {
+    enum codec_type type;
     struct str data;
-    struct str ids; /* of its tasks, one after the other */
+    struct str ids; /* of its members, one after the other */
     size_t n;
-    size_t first_at; /* where the first task begins in data */
+    size_t first_at; /* where the first member begins in data */
     char id[sizeof "bulk:" + TASK_ID_SIZE];
 };
 
-/* Whether another task of len encoded bytes fits. An empty message takes any.
+/* Whether another member of len encoded bytes fits. An empty message takes any.
  */
 bool bulk_fits(const struct bulk *b, size_t len);
 
-/* All is copied. */
-void bulk_add(struct bulk *b, const char *id, const void *task, size_t len);
+/* All is copied. id: the Nats-Msg-Id of the member alone. */
+void bulk_add(struct bulk *b, const char *id, const void *member, size_t len);
 
-/* What to publish; valid until *b changes. b must not be empty. */
+/* What to publish; valid until *b changes. b must not be empty. The subject of
+ * results is the caller's to set. */
 struct bus_publication bulk_publication(struct bulk *b);
 
 void bulk_reset(struct bulk *b); /* empty again */

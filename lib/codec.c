@@ -558,12 +558,13 @@ codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
     return rc;
 }
 
-/* --- tasks.bulk ------------------------------------------------------- */
+/* --- messages of many --------------------------------------------------- */
 
 void
-codec_bulk_add(struct str *message, const void *task, size_t len)
+codec_bulk_add(enum codec_type type, struct str *message, const void *member,
+               size_t len)
 {
-    codec_table_add(codec_table(CODEC_TASKS), message, task, len);
+    codec_table_add(codec_table(type), message, member, len);
 }
 
 /* Makes of the JSON form a message whose members are JSON text. */
@@ -591,7 +592,7 @@ split_json(struct codec_bulk *b, const void *data, size_t len, struct err *e)
         if (!json_is_object(member))
             str_add(&text, bom, sizeof bom);
         str_addz(&text, dump ? dump : "");
-        codec_bulk_add(&b->own, text.data, text.len);
+        codec_bulk_add(b->type, &b->own, text.data, text.len);
         mem_free(dump);
     }
     rc = 0;
@@ -605,37 +606,38 @@ out:
 static int
 count_members(struct codec_bulk *b, size_t len, struct err *e)
 {
+    const struct codec_table *t = codec_table(b->type);
     const uint8_t *at = b->at;
     struct bytes member;
     int rc;
 
-    while ((rc = codec_table_element(codec_table(CODEC_TASKS), &at, b->end,
-                                     &member)) > 0)
+    while ((rc = codec_table_element(t, &at, b->end, &member)) > 0)
         b->count++;
     if (rc < 0)
         return err_set(e, ERR_INVALID,
-                       "tasks: these %zu bytes are no such protobuf message",
-                       len);
+                       "%s: these %zu bytes are no such protobuf message",
+                       t->name, len);
     if (b->count == 0)
-        return err_set(e, ERR_INVALID, "tasks: there is none");
+        return err_set(e, ERR_INVALID, "%s: there is none", t->name);
     if (b->count > TASK_BULK_MOST)
         return err_set(e, ERR_INVALID,
-                       "tasks: %zu elements, at most %d; split it up", b->count,
-                       TASK_BULK_MOST);
+                       "%s: %zu elements, at most %d; split it up", t->name,
+                       b->count, TASK_BULK_MOST);
     return 0;
 }
 
 int
-codec_bulk_open(struct codec_bulk *b, const void *data, size_t len,
-                struct err *e)
+codec_bulk_open(struct codec_bulk *b, enum codec_type type, const void *data,
+                size_t len, struct err *e)
 {
-    size_t most = codec_table(CODEC_TASKS)->most;
+    const struct codec_table *t = codec_table(type);
 
-    *b = (struct codec_bulk){0};
-    if (len > most)
+    *b = (struct codec_bulk){.type = type};
+    if (len > t->most)
         return err_set(e, ERR_INVALID,
-                       "tasks: %zu bytes, at most %zu; split it up", len, most);
-    if (is_json(data, len)) {
+                       "%s: %zu bytes, at most %zu; split it up", t->name, len,
+                       t->most);
+    if (type == CODEC_TASKS && is_json(data, len)) {
         if (split_json(b, data, len, e) < 0)
             goto fail;
         data = str_text(&b->own);
@@ -644,6 +646,11 @@ codec_bulk_open(struct codec_bulk *b, const void *data, size_t len,
     b->at = b->end = data;
     if (len)
         b->end += len;
+    if (type == CODEC_RESULTS && !codec_table_leads(t, data, len)) {
+        b->alone = true;
+        b->count = 1;
+        return 0;
+    }
     if (count_members(b, len, e) == 0)
         return 0;
 fail:
@@ -654,7 +661,10 @@ fail:
 bool
 codec_bulk_next(struct codec_bulk *b, struct bytes *out)
 {
-    if (codec_table_element(codec_table(CODEC_TASKS), &b->at, b->end, out) <= 0)
+    if (b->alone && b->number == 0)
+        *out = (struct bytes){b->at, (size_t)(b->end - b->at)};
+    else if (b->alone || codec_table_element(codec_table(b->type), &b->at,
+                                             b->end, out) <= 0)
         return false;
     b->number++;
     return true;

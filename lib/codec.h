@@ -36,6 +36,7 @@ enum codec_type {
     CODEC_CONTROL,     /* struct control */
     CODEC_LANE_STATE,  /* struct lane_state */
     CODEC_TASKS,       /* struct tasks */
+    CODEC_RESULTS,     /* struct results */
 };
 
 /*
@@ -96,29 +97,38 @@ int codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
                          struct task *t, struct err *e);
 
 /*
- * Many tasks in one message, as they stand on tasks.bulk: Tasks as protobuf,
- * or as JSON if it begins with '{'. A member is what codec_decode_task_in
- * reads: one that is bad does not spoil the others.
+ * Messages of many. One member that is bad does not spoil the others.
+ *
+ * Of tasks, as they stand on tasks.bulk: Tasks as protobuf, or as JSON if it
+ * begins with '{'. A member is what codec_decode_task_in reads.
+ *
+ * Of results, as they stand on results.*.*: Results, or a Result, which is a
+ * message of one. A member is what codec_decode reads.
  */
 struct codec_bulk {
+    enum codec_type type;
+    bool alone;              /* the message is its only member */
     size_t count;            /* of members, at least one */
     size_t number;           /* of the next, from 0 */
     const uint8_t *at, *end; /* what is left */
     struct str own;          /* the members of a JSON message */
 };
 
-/* The data must outlive *b. On 0 the caller releases it with codec_bulk_close;
- * -1: no such message, or one without members or with too many. */
-int codec_bulk_open(struct codec_bulk *b, const void *data, size_t len,
-                    struct err *e);
+/* type: CODEC_TASKS or CODEC_RESULTS. The data must outlive *b. On 0 the caller
+ * releases it with codec_bulk_close; -1: no such message, or one without
+ * members or with too many. */
+int codec_bulk_open(struct codec_bulk *b, enum codec_type type,
+                    const void *data, size_t len, struct err *e);
 
-/* The next member, valid until codec_bulk_close; false: that was all. */
+/* The next member, of a protobuf message a part of its bytes, else valid until
+ * codec_bulk_close; false: that was all. */
 bool codec_bulk_next(struct codec_bulk *b, struct bytes *out);
 
 void codec_bulk_close(struct codec_bulk *b);
 
-/* Adds an encoded task to a message of many, which begins empty. */
-void codec_bulk_add(struct str *message, const void *task, size_t len);
+/* Adds an encoded member to a message of many, which begins empty. */
+void codec_bulk_add(enum codec_type type, struct str *message,
+                    const void *member, size_t len);
 
 /* {"schema": "shunt.<name>/1"} for the CLI's --json. */
 json_t *codec_schema(const char *name);

@@ -641,6 +641,17 @@ codec_table_element(const struct codec_table *t, const uint8_t **at,
     return 1;
 }
 
+bool
+codec_table_leads(const struct codec_table *t, const void *data, size_t len)
+{
+    struct span in = {data, data};
+    struct field f;
+
+    if (len)
+        in.end = in.at + len;
+    return len && take_field(&in, &f) && f.id == t->message->fields[0].id;
+}
+
 void
 codec_table_add(const struct codec_table *t, struct str *out, const void *data,
                 size_t len)

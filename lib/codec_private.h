@@ -116,6 +116,10 @@ int codec_table_read(const struct codec_table *t, const void *data, size_t len,
 int codec_table_element(const struct codec_table *t, const uint8_t **at,
                         const uint8_t *end, struct bytes *out);
 
+/* Whether the bytes begin with such an element. */
+bool codec_table_leads(const struct codec_table *t, const void *data,
+                       size_t len);
+
 /* Adds an encoded element to the one list that the message is. */
 void codec_table_add(const struct codec_table *t, struct str *out,
                      const void *data, size_t len);

@@ -306,6 +306,11 @@ static const struct codec_row result_rows[] = {
 };
 TABLE(result, result, .most = CODEC_MAX_BYTES);
 
+static const struct codec_row results_rows[] = {
+    MESSAGES(results, results, result, TASK_BULK_MOST),
+};
+TABLE(results, results, .most = CODEC_MAX_BYTES);
+
 static const struct codec_row claim_rows[] = {
     TOKEN_NEEDED(claim, task),
     UINT32(claim, attempt),
@@ -422,6 +427,7 @@ codec_table(enum codec_type type)
         [CODEC_CONTROL] = &control_table,
         [CODEC_LANE_STATE] = &lane_state_table,
         [CODEC_TASKS] = &tasks_table,
+        [CODEC_RESULTS] = &results_table,
     };
 
     return tables[type];

@@ -95,8 +95,10 @@ void loop_poll_stop(struct loop_poll *p); /* NULL is fine */
 
 /*
  * Calls fn once per turn, before the loop sleeps: the place for what a turn has
- * gathered. Does not keep the loop running; what fn changes is noticed by
- * loop_until only when the loop wakes again.
+ * gathered. The latest hook is called first, so that what it sends over
+ * something opened earlier leaves in the same turn. Does not keep the loop
+ * running; what fn changes is noticed by loop_until only when the loop wakes
+ * again.
  */
 struct loop_hook *loop_hook_start(struct loop *l, loop_fn *fn, void *ctx);
 void loop_hook_stop(struct loop_hook *h); /* NULL is fine */

@@ -186,6 +186,11 @@ struct result {
     const char *team;
 };
 
+struct results {
+    struct result *results;
+    size_t n_results;
+};
+
 struct claim {
     const char *task;
     uint32_t attempt;

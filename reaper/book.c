@@ -24,6 +24,8 @@ struct book {
     struct sheet *sheet;   /* the rows of the transaction */
     struct mem_pool *pool; /* the sheet's */
     struct str body;       /* of what is being encoded */
+    struct book_end *ends; /* of the transaction */
+    size_t n_ends, cap_ends;
     struct book_news news;
 };
 
@@ -45,6 +47,7 @@ book_free(struct book *b)
         return;
     sheet_free(b->sheet);
     str_free(&b->body);
+    mem_free(b->ends);
     mem_free(b);
 }
 
@@ -52,6 +55,7 @@ int
 book_begin(struct book *b, struct err *e)
 {
     b->n_positions = 0;
+    b->n_ends = 0;
     sheet_begin(b->sheet);
     return store_begin(b->store, e);
 }
@@ -74,7 +78,9 @@ book_commit(struct book *b, struct err *e)
                                  .parked = news->parked,
                                  .batches =
                                      (const char(*)[TASK_ID_SIZE])news->batches,
-                                 .n_batches = news->n_batches};
+                                 .n_batches = news->n_batches,
+                                 .ends = b->ends,
+                                 .n_ends = b->n_ends};
     return rc;
 }
 
@@ -95,9 +101,23 @@ is_outcome(const struct task_state *s, const struct result *r)
            s->state == r->state;
 }
 
+static void
+note_end(struct book *b, const char *id, struct bytes result)
+{
+    struct book_end *end;
+
+    if (b->n_ends == b->cap_ends) {
+        b->cap_ends = b->cap_ends ? b->cap_ends * 2 : 64;
+        b->ends = mem_resize(b->ends, b->cap_ends * sizeof *b->ends);
+    }
+    end = &b->ends[b->n_ends++];
+    (void)str_copy(end->id, sizeof end->id, id);
+    end->result = result;
+}
+
 /* Folds ev into the row of id. */
 static int
-apply(struct book *b, struct entry *entry, const char *id,
+apply(struct book *b, const struct entry *entry, const char *id,
       const struct event *ev, struct err *e)
 {
     struct sheet_attempt *a = NULL;
@@ -117,10 +137,10 @@ apply(struct book *b, struct entry *entry, const char *id,
         r->changed_by |= 1u << ev->kind;
     if (a && a->attempt.changed)
         a->changed = a->attempt.known = true;
-    (void)str_copy(entry->id, sizeof entry->id, id);
     /* Told again to those who may have missed it, if it came again. */
-    if (ev->kind == EVENT_RESULT && is_outcome(&r->row, ev->result))
-        entry->ended = !was_over || entry->msg->delivered > 1;
+    if (ev->kind == EVENT_RESULT && is_outcome(&r->row, ev->result) &&
+        (!was_over || entry->msg->delivered > 1))
+        note_end(b, id, ev->result_bytes);
     return 0;
 }
 
@@ -201,7 +221,7 @@ take_task(struct book *b, const struct task *t, struct event *ev)
 /* The router derives the same task from the same bytes. What it cannot read it
  * answers for; its dead letter has the payload. */
 static int
-accept_task(struct book *b, struct entry *entry, struct origin *o,
+accept_task(struct book *b, const struct entry *entry, struct origin *o,
             struct bytes data, struct event *ev, struct err *e)
 {
     struct task t;
@@ -222,7 +242,8 @@ make_room(struct book *b, struct err *e)
 }
 
 static int
-enter_many(struct book *b, struct entry *entry, struct event *ev, struct err *e)
+enter_many(struct book *b, const struct entry *entry, struct event *ev,
+           struct err *e)
 {
     const struct bus_msg *m = entry->msg;
     struct origin o = {.msg = m};
@@ -231,7 +252,7 @@ enter_many(struct book *b, struct entry *entry, struct event *ev, struct err *e)
     struct err bad = {0};
     int rc = 0;
 
-    if (codec_bulk_open(&tasks, m->data, m->len, &bad) < 0)
+    if (codec_bulk_open(&tasks, CODEC_TASKS, m->data, m->len, &bad) < 0)
         return set_aside(b, entry, "malformed", bad.msg, false, e);
     while (rc == 0 && codec_bulk_next(&tasks, &data)) {
         o.number = tasks.number;
@@ -244,7 +265,7 @@ enter_many(struct book *b, struct entry *entry, struct event *ev, struct err *e)
 }
 
 static int
-enter_accepted(struct book *b, struct entry *entry, struct event *ev,
+enter_accepted(struct book *b, const struct entry *entry, struct event *ev,
                struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -256,7 +277,7 @@ enter_accepted(struct book *b, struct entry *entry, struct event *ev,
 }
 
 static int
-enter_routed(struct book *b, struct entry *entry, struct event *ev,
+enter_routed(struct book *b, const struct entry *entry, struct event *ev,
              struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -276,7 +297,7 @@ enter_routed(struct book *b, struct entry *entry, struct event *ev,
 }
 
 static int
-enter_cancel(struct book *b, struct entry *entry, struct event *ev,
+enter_cancel(struct book *b, const struct entry *entry, struct event *ev,
              struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -316,23 +337,23 @@ inside_fault(const struct result *r)
 /* Why the result is not taken, or NULL. What was recorded before is no fault
  * whatever became of its claim: it is a repetition. */
 static int
-fault_of(struct book *b, const struct entry *entry, const struct result *r,
+fault_of(struct book *b, const struct verdict *v, const struct result *r,
          const char **out, struct err *e)
 {
     struct sheet_row *row;
     struct sheet_attempt *a;
 
     *out = NULL;
-    if (entry->trust == TRUST_CLAIM || entry->trust == TRUST_AGED ||
-        entry->trust == TRUST_STALE)
+    if (v->trust == TRUST_CLAIM || v->trust == TRUST_AGED ||
+        v->trust == TRUST_STALE)
         return 0;
     if (sheet_row(b->sheet, r->task, &row, e) < 0 ||
         sheet_attempt(b->sheet, row, r->attempt, r->fence, &a, e) < 0)
         return -1;
     if (a->attempt.known)
         return 0;
-    if (entry->trust == TRUST_REFUSED)
-        *out = entry->reason;
+    if (v->trust == TRUST_REFUSED)
+        *out = v->reason;
     else if (state_is_terminal(row->row.state))
         *out = "the task was over";
     else
@@ -341,26 +362,49 @@ fault_of(struct book *b, const struct entry *entry, const struct result *r,
 }
 
 static int
-enter_result(struct book *b, struct entry *entry, struct event *ev,
-             struct err *e)
+enter_result(struct book *b, const struct entry *entry, const struct verdict *v,
+             struct bytes data, struct event *ev, struct err *e)
 {
-    const struct bus_msg *m = entry->msg;
     const char *fault;
     struct result *r = mem_pool_alloc(b->pool, sizeof *r);
     struct err bad = {0};
 
-    if (codec_decode(CODEC_RESULT, m->data, m->len, b->pool, r, &bad) < 0)
+    if (codec_decode(CODEC_RESULT, data.data, data.len, b->pool, r, &bad) < 0)
         return set_aside(b, entry, "quarantined", bad.msg, true, e);
-    if (fault_of(b, entry, r, &fault, e) < 0)
+    if (fault_of(b, v, r, &fault, e) < 0)
         return -1;
     if (fault)
         return set_aside(b, entry, "quarantined", fault, true, e);
-    if (entry->trust == TRUST_REFUSED)
+    if (v->trust == TRUST_REFUSED)
         return 0; /* recorded before, from a message that was believed */
     ev->result = r;
-    ev->result_bytes = (struct bytes){m->data, m->len};
-    ev->stale = entry->trust == TRUST_STALE;
+    ev->result_bytes = data;
+    ev->stale = v->trust == TRUST_STALE;
     return apply(b, entry, r->task, ev, e);
+}
+
+/* One that is not believed says nothing of the others in its message. */
+static int
+enter_results(struct book *b, const struct entry *entry, struct event *ev,
+              struct err *e)
+{
+    const struct bus_msg *m = entry->msg;
+    struct codec_bulk results;
+    struct bytes data;
+    struct err bad = {0};
+    int rc = 0;
+
+    if (codec_bulk_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0)
+        return set_aside(b, entry, "quarantined", bad.msg, true, e);
+    for (size_t i = 0;
+         rc == 0 && i < entry->n_verdicts && codec_bulk_next(&results, &data);
+         i++) {
+        rc = make_room(b, e);
+        if (rc == 0)
+            rc = enter_result(b, entry, &entry->verdicts[i], data, ev, e);
+    }
+    codec_bulk_close(&results);
+    return rc;
 }
 
 /* The highest sequence seen, for people: messages come again, and out of
@@ -382,7 +426,7 @@ advance(struct book *b, const char *consumer, uint64_t seq)
 }
 
 int
-book_enter(struct book *b, struct entry *entry, struct err *e)
+book_enter(struct book *b, const struct entry *entry, struct err *e)
 {
     struct event ev = {.kind = entry->kind,
                        .seq = entry->msg->seq,
@@ -397,7 +441,7 @@ book_enter(struct book *b, struct entry *entry, struct err *e)
     case EVENT_ROUTED:
         return enter_routed(b, entry, &ev, e);
     case EVENT_RESULT:
-        return enter_result(b, entry, &ev, e);
+        return enter_results(b, entry, &ev, e);
     case EVENT_CANCEL:
         return enter_cancel(b, entry, &ev, e);
     }

@@ -28,15 +28,18 @@ enum trust {
     TRUST_REFUSED, /* not to be believed, see reason */
 };
 
+struct verdict {
+    enum trust trust;
+    const char *reason; /* static; of TRUST_REFUSED */
+};
+
 /* A message with what is known of it. */
 struct entry {
     enum event_kind kind;
     const char *stream, *consumer; /* static */
     struct bus_msg *msg;
-    enum trust trust;
-    char reason[160]; /* of TRUST_REFUSED */
-    bool ended;       /* out: tell that the task is over */
-    char id[TASK_ID_SIZE];
+    struct verdict *verdicts; /* on each of its results */
+    size_t n_verdicts;
 };
 
 struct book;
@@ -46,8 +49,14 @@ void book_free(struct book *b); /* NULL is fine */
 
 int book_begin(struct book *b, struct err *e);
 /* -1: the database failed; whatever is in the message is not an error. */
-int book_enter(struct book *b, struct entry *entry, struct err *e);
+int book_enter(struct book *b, const struct entry *entry, struct err *e);
 int book_commit(struct book *b, struct err *e);
+
+/* A task that is over, and the result that says so, in its message. */
+struct book_end {
+    char id[TASK_ID_SIZE];
+    struct bytes result;
+};
 
 /* Of the last transaction. */
 struct book_news {
@@ -55,6 +64,8 @@ struct book_news {
     bool parked; /* a task is blocked, or to be cancelled, or over */
     const char (*batches)[TASK_ID_SIZE]; /* whose sums changed */
     size_t n_batches;
+    const struct book_end *ends; /* to be told */
+    size_t n_ends;
 };
 const struct book_news *book_news(const struct book *b);
 

@@ -26,6 +26,7 @@
 
 enum {
     FLUSH_MOST = 512,       /* messages in one transaction */
+    RESULTS_MOST = 2048,    /* of them, and then no more messages */
     REBUILD_MS = 200,       /* between looks at how far a rebuild is */
     LINGER_MS = 50,         /* nobody waits for these: let more come */
     SPACE_MS = 50,          /* between commits, under load */
@@ -35,6 +36,7 @@ enum {
     STOP_REPORTS_MS = 2000, /* and then for reports that are due */
     PAUSE_OLD_MS = 24 * 3600 * 1000, /* it is stored again, long before */
     PAUSE_LOOK_MS = 3600 * 1000,     /* KV_control forgets it */
+    SOURCE_RESULTS = 2,              /* in sources[] */
     N_SOURCES = 4,
 };
 
@@ -93,10 +95,10 @@ static const struct source sources[N_SOURCES] = {
      .durable = "ledger",
      .name = "TASKS.ledger",
      .kind = EVENT_ROUTED},
-    {.stream = "RESULTS",
-     .durable = "reaper",
-     .name = "RESULTS.reaper",
-     .kind = EVENT_RESULT},
+    [SOURCE_RESULTS] = {.stream = "RESULTS",
+                        .durable = "reaper",
+                        .name = "RESULTS.reaper",
+                        .kind = EVENT_RESULT},
     {.stream = "KV_control",
      .durable = "ledger",
      .name = "KV_control.ledger",
@@ -169,28 +171,15 @@ enqueue(struct reaper *r, const struct source *s, struct bus_msg *m)
     return entry;
 }
 
+/* What the claims say of a message's results is known. */
 static void
-enqueue_result(struct reaper *r, struct bus_msg *m, enum trust trust,
-               const char *reason)
-{
-    struct entry *entry = NULL;
-
-    for (int i = 0; i < N_SOURCES; i++)
-        if (r->sources[i].kind == EVENT_RESULT)
-            entry = enqueue(r, &r->sources[i], m);
-    if (!entry)
-        return;
-    entry->trust = trust;
-    (void)str_copy(entry->reason, sizeof entry->reason, reason);
-}
-
-/* What the claim says of a result is known. */
-static void
-on_trust(void *ctx, struct bus_msg *m, enum trust trust, const char *reason)
+on_trust(void *ctx, struct bus_msg *m, struct verdict *verdicts, size_t n)
 {
     struct reaper *r = ctx;
+    struct entry *entry = enqueue(r, &r->sources[SOURCE_RESULTS], m);
 
-    enqueue_result(r, m, trust, reason);
+    entry->verdicts = verdicts;
+    entry->n_verdicts = n;
 }
 
 static void
@@ -248,22 +237,20 @@ send_batch(struct reaper *r, const char *id)
     str_free(&bytes);
 }
 
-/* What is told once it is stored. The message itself is the news: a final
- * result with its output. */
+/* What is told once it is stored. The result itself is the news, with its
+ * output. */
 static void
-tell(struct reaper *r, size_t n)
+tell(struct reaper *r)
 {
     const struct book_news *news = book_news(r->book);
     char subject[SUBJECT_SIZE];
 
-    for (size_t i = 0; i < n; i++) {
-        const struct entry *entry = &r->queue[i];
+    for (size_t i = 0; i < news->n_ends; i++) {
+        const struct book_end *end = &news->ends[i];
 
-        if (!entry->ended)
-            continue;
-        live_over(r->live, entry->id);
-        bus_send(r->bus, subject_done(subject, entry->id), entry->msg->data,
-                 entry->msg->len);
+        live_over(r->live, end->id);
+        bus_send(r->bus, subject_done(subject, end->id), end->result.data,
+                 end->result.len);
     }
     for (size_t i = 0; i < news->n_batches; i++)
         send_batch(r, news->batches[i]);
@@ -285,23 +272,25 @@ give_up(struct reaper *r, const struct err *e)
     loop_stop(r->loop, 1);
 }
 
-/* Folds what is ready, up to FLUSH_MOST; false if the database failed. */
+/* Folds what is ready, up to FLUSH_MOST and RESULTS_MOST; false if the database
+ * failed. */
 static bool
 flush_some(struct reaper *r)
 {
-    size_t n = r->n_queue < FLUSH_MOST ? r->n_queue : FLUSH_MOST, results = 0;
+    size_t n, results = 0;
     struct err e;
 
     if (book_begin(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (book_enter(r->book, &r->queue[i], &e) < 0) {
+    for (n = 0; n < r->n_queue && n < FLUSH_MOST && results < RESULTS_MOST;
+         n++) {
+        if (book_enter(r->book, &r->queue[n], &e) < 0) {
             give_up(r, &e);
             return false;
         }
-        results += r->queue[i].kind == EVENT_RESULT;
+        results += r->queue[n].n_verdicts;
     }
     CRASH_POINT("reaper.mid_transaction");
     if (book_commit(r->book, &e) < 0) {
@@ -310,9 +299,11 @@ flush_some(struct reaper *r)
     }
     CRASH_POINT("reaper.after_commit");
     pace(r, results);
-    tell(r, n);
-    for (size_t i = 0; i < n; i++)
+    tell(r);
+    for (size_t i = 0; i < n; i++) {
         bus_msg_done(r->queue[i].msg);
+        mem_free(r->queue[i].verdicts);
+    }
     CRASH_POINT("reaper.after_ack");
     r->n_queue -= n;
     memmove(r->queue, r->queue + n, r->n_queue * sizeof *r->queue);
@@ -684,8 +675,10 @@ static void
 drop_all(struct reaper *r)
 {
     trust_close(r->trust);
-    for (size_t i = 0; i < r->n_queue; i++)
+    for (size_t i = 0; i < r->n_queue; i++) {
         bus_msg_retry(r->queue[i].msg, 0);
+        mem_free(r->queue[i].verdicts);
+    }
     r->n_queue = 0;
 }
 

@@ -13,11 +13,19 @@ enum {
     RETRY_MS = 200,  /* between them */
 };
 
-/* A result whose claim is being asked for. */
+/* A message of results whose claims are being asked for. */
 struct check {
     struct trust_desk *desk;
     struct bus_msg *msg;
     struct check *next, **at;
+    struct verdict *verdicts;
+    size_t n;
+    size_t open; /* results without a verdict yet */
+    bool again;  /* a claim could not be read, or may yet be there */
+    struct question {
+        struct check *check;
+        struct bytes result; /* in the message */
+    } questions[];
 };
 
 struct trust_desk {
@@ -36,23 +44,50 @@ check_free(struct check *c)
     *c->at = c->next;
     if (c->next)
         c->next->at = c->at;
+    mem_free(c->verdicts);
     mem_free(c);
 }
 
+/* One of its results was judged: the last takes the message along. */
 static void
-say(const struct check *c, enum trust trust, const char *reason)
+judged(struct check *c)
 {
-    c->desk->fn(c->desk->ctx, c->msg, trust, reason);
+    struct verdict *verdicts = c->verdicts;
+
+    if (--c->open)
+        return;
+    if (c->again) {
+        bus_msg_retry(c->msg, RETRY_MS);
+    } else {
+        c->verdicts = NULL;
+        c->desk->fn(c->desk->ctx, c->msg, verdicts, c->n);
+    }
+    check_free(c);
+}
+
+static void
+say(struct question *q, enum trust trust, const char *reason)
+{
+    q->check->verdicts[q - q->check->questions] =
+        (struct verdict){trust, reason};
+    judged(q->check);
+}
+
+static void
+again(struct question *q)
+{
+    q->check->again = true;
+    judged(q->check);
 }
 
 /* A claim that is not there yet may be one that this replica has not seen. */
 static void
-refuse_or_wait(const struct check *c, const char *reason)
+refuse_or_wait(struct question *q, const char *reason)
 {
-    if (c->msg->delivered < CLAIM_TRIES)
-        bus_msg_retry(c->msg, RETRY_MS);
+    if (q->check->msg->delivered < CLAIM_TRIES)
+        again(q);
     else
-        say(c, TRUST_REFUSED, reason);
+        say(q, TRUST_REFUSED, reason);
 }
 
 /* How long ago the message was stored: by the broker's clock, of which only a
@@ -69,12 +104,12 @@ age_ms(const struct check *c)
 }
 
 static void
-without_claim(const struct check *c)
+without_claim(struct question *q)
 {
-    if (age_ms(c) >= c->desk->after_ms)
-        say(c, TRUST_AGED, "");
+    if (age_ms(q->check) >= q->check->desk->after_ms)
+        say(q, TRUST_AGED, "");
     else
-        refuse_or_wait(c, "it has no claim");
+        refuse_or_wait(q, "it has no claim");
 }
 
 /* What the ledger decided itself, as a worker repeats it from the claim. */
@@ -87,91 +122,113 @@ is_repeated(const struct claim *claim, const struct result *r)
 }
 
 static void
-compare(const struct check *c, const struct result *r,
-        const struct claim *claim)
+compare(struct question *q, const struct result *r, const struct claim *claim)
 {
     bool same = *r->nonce && strcmp(r->nonce, claim->nonce) == 0;
 
     if (same && (claim->attempt == r->attempt || is_repeated(claim, r)))
-        say(c, TRUST_CLAIM, "");
+        say(q, TRUST_CLAIM, "");
     else if (strcmp(r->backend, "ledger") == 0)
-        say(c, TRUST_REFUSED, "a worker speaks for the ledger");
+        say(q, TRUST_REFUSED, "a worker speaks for the ledger");
     else if (claim->attempt > r->attempt)
-        say(c, TRUST_STALE, "");
+        say(q, TRUST_STALE, "");
     else if (claim->attempt < r->attempt)
-        refuse_or_wait(c, "its attempt was never claimed");
+        refuse_or_wait(q, "its attempt was never claimed");
     else
-        say(c, TRUST_REFUSED, "its nonce is not that of the claim");
+        say(q, TRUST_REFUSED, "its nonce is not that of the claim");
 }
 
 static void
 on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct check *c = ctx;
-    struct trust_desk *t = c->desk;
+    struct question *q = ctx;
+    struct trust_desk *t = q->check->desk;
     struct result result;
     struct claim claim;
     struct err bad;
 
     mem_pool_reset(t->pool);
     if (e)
-        bus_msg_retry(c->msg, RETRY_MS);
+        again(q);
     else if (!entry)
-        without_claim(c);
-    else if (codec_decode(CODEC_RESULT, c->msg->data, c->msg->len, t->pool,
+        without_claim(q);
+    else if (codec_decode(CODEC_RESULT, q->result.data, q->result.len, t->pool,
                           &result, &bad) < 0 ||
              codec_decode(CODEC_CLAIM, entry->data, entry->len, t->pool, &claim,
                           &bad) < 0)
-        say(c, TRUST_REFUSED, bad.msg);
+        say(q, TRUST_REFUSED, "its claim cannot be read");
     else
-        compare(c, &result, &claim);
-    check_free(c);
+        compare(q, &result, &claim);
     if (!t->checks)
         t->idle(t->ctx);
 }
 
+/* What can be said of a result without its claim, or asks for that. */
 static void
-ask_claim(struct trust_desk *t, struct bus_msg *m, const char *backend,
-          const char *task)
+look_at(struct question *q)
 {
-    struct check *c = MEM_NEW(struct check);
-    char subject[SUBJECT_SIZE];
+    struct trust_desk *t = q->check->desk;
+    char backend[SUBJECT_TOKEN_MAX + 1], subject[SUBJECT_SIZE];
+    struct result r;
+    struct err bad;
+    bool ledger;
+
+    mem_pool_reset(t->pool);
+    if (codec_decode(CODEC_RESULT, q->result.data, q->result.len, t->pool, &r,
+                     &bad) < 0) {
+        say(q, TRUST_REFUSED, "it cannot be read"); /* the book says why */
+        return;
+    }
+    ledger = strcmp(r.backend, "ledger") == 0;
+    if (!subject_token_at(q->check->msg->subject, 1, backend) ||
+        (strcmp(backend, r.backend) != 0 && !ledger))
+        say(q, TRUST_REFUSED, "subject and backend disagree");
+    else if (strcmp(backend, "router") == 0 || strcmp(backend, "ledger") == 0)
+        say(q, TRUST_INSIDE, "");
+    else if (r.final && !state_is_terminal(r.state))
+        say(q, TRUST_REFUSED, "final in a state that is none");
+    else
+        bus_get_last(t->bus, "KV_claims",
+                     subject_claim(subject, backend, r.task), CLAIM_MS,
+                     on_claim, q);
+}
+
+static struct check *
+check_new(struct trust_desk *t, struct bus_msg *m, size_t n)
+{
+    struct check *c = mem_zero(1, sizeof *c + n * sizeof *c->questions);
 
     c->desk = t;
     c->msg = m;
+    c->n = n;
+    c->verdicts = mem_zero(n, sizeof *c->verdicts);
     c->next = t->checks;
     c->at = &t->checks;
     if (c->next)
         c->next->at = &c->next;
     t->checks = c;
-    bus_get_last(t->bus, "KV_claims", subject_claim(subject, backend, task),
-                 CLAIM_MS, on_claim, c);
+    return c;
 }
 
 void
 trust_ask(struct trust_desk *t, struct bus_msg *m)
 {
-    char backend[SUBJECT_TOKEN_MAX + 1];
-    struct result result;
+    struct codec_bulk results;
+    struct check *c;
     struct err bad;
-    bool ledger;
 
-    mem_pool_reset(t->pool);
-    if (codec_decode(CODEC_RESULT, m->data, m->len, t->pool, &result, &bad) <
-        0) {
-        t->fn(t->ctx, m, TRUST_REFUSED, bad.msg);
+    if (codec_bulk_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0) {
+        t->fn(t->ctx, m, NULL, 0); /* the book says what is wrong with it */
         return;
     }
-    ledger = strcmp(result.backend, "ledger") == 0;
-    if (!subject_token_at(m->subject, 1, backend) ||
-        (strcmp(backend, result.backend) != 0 && !ledger))
-        t->fn(t->ctx, m, TRUST_REFUSED, "subject and backend disagree");
-    else if (strcmp(backend, "router") == 0 || strcmp(backend, "ledger") == 0)
-        t->fn(t->ctx, m, TRUST_INSIDE, "");
-    else if (result.final && !state_is_terminal(result.state))
-        t->fn(t->ctx, m, TRUST_REFUSED, "final in a state that is none");
-    else
-        ask_claim(t, m, backend, result.task);
+    c = check_new(t, m, results.count);
+    for (size_t i = 0; codec_bulk_next(&results, &c->questions[i].result); i++)
+        c->questions[i].check = c;
+    codec_bulk_close(&results);
+    c->open = c->n + 1; /* it lasts until all were looked at */
+    for (size_t i = 0; i < c->n; i++)
+        look_at(&c->questions[i]);
+    judged(c);
 }
 
 bool
@@ -201,9 +258,12 @@ trust_close(struct trust_desk *t)
     if (!t)
         return;
     while (t->checks) {
-        bus_forget(t->bus, t->checks);
-        bus_msg_retry(t->checks->msg, 0);
-        check_free(t->checks);
+        struct check *c = t->checks;
+
+        for (size_t i = 0; i < c->n; i++)
+            bus_forget(t->bus, &c->questions[i]);
+        bus_msg_retry(c->msg, 0);
+        check_free(c);
     }
     mem_pool_free(t->pool);
     mem_free(t);

@@ -376,7 +376,8 @@ look_into(struct router *r, struct parcel *d)
 
     if (judge_is_poison(d->msg->delivered))
         err_set(&e, ERR_INVALID, JUDGE_POISON, d->msg->delivered);
-    else if (codec_bulk_open(&d->tasks, d->msg->data, d->msg->len, &e) == 0)
+    else if (codec_bulk_open(&d->tasks, CODEC_TASKS, d->msg->data, d->msg->len,
+                             &e) == 0)
         d->looked_at = true;
     if (!d->looked_at)
         refuse_whole(r, d, e.msg);

@@ -15,7 +15,7 @@
 static void
 one_task_is_the_message_it_always_was(void **state)
 {
-    struct bulk b = {0};
+    struct bulk b = {.type = CODEC_TASKS};
     struct bus_publication p;
 
     (void)state;
@@ -34,7 +34,7 @@ several_come_apart_again(void **state)
 {
     static const char *const members[] = {"{\"id\": \"a\"}", "{\"id\": \"b\"}",
                                           "{\"id\": \"c\"}"};
-    struct bulk b = {0};
+    struct bulk b = {.type = CODEC_TASKS};
     struct bus_publication p;
     struct codec_bulk apart;
     struct bytes data;
@@ -46,7 +46,8 @@ several_come_apart_again(void **state)
                  strlen(members[i]));
     p = bulk_publication(&b);
     assert_string_equal(p.subject, SUBJECT_TASKS_BULK);
-    assert_int_equal(codec_bulk_open(&apart, p.data, p.len, &e), 0);
+    assert_int_equal(codec_bulk_open(&apart, CODEC_TASKS, p.data, p.len, &e),
+                     0);
     assert_int_equal(apart.count, 3);
     for (size_t i = 0; codec_bulk_next(&apart, &data); i++) {
         assert_int_equal(data.len, strlen(members[i]));
@@ -69,7 +70,7 @@ id_of(struct bulk *b, const char *ids, char out[64])
 static void
 the_same_tasks_have_the_same_id(void **state)
 {
-    struct bulk b = {0};
+    struct bulk b = {.type = CODEC_TASKS};
     char first[64], again[64], other[64];
 
     (void)state;
@@ -85,10 +86,39 @@ the_same_tasks_have_the_same_id(void **state)
 }
 
 static void
+results_have_the_subject_of_their_source(void **state)
+{
+    struct bulk b = {.type = CODEC_RESULTS};
+    struct bus_publication p;
+    struct codec_bulk apart;
+    struct bytes data;
+    struct err e;
+
+    (void)state;
+    bulk_add(&b, "t1:1", "one", 3);
+    p = bulk_publication(&b);
+    assert_null(p.subject); /* the caller's to set */
+    assert_string_equal(p.id, "t1:1");
+    assert_int_equal(p.len, 3);
+    assert_memory_equal(p.data, "one", 3);
+    bulk_add(&b, "t2:1", "two", 3);
+    p = bulk_publication(&b);
+    assert_null(p.subject);
+    assert_memory_equal(p.id, "bulk:", 5);
+    assert_int_equal(codec_bulk_open(&apart, CODEC_RESULTS, p.data, p.len, &e),
+                     0);
+    assert_int_equal(apart.count, 2);
+    assert_true(codec_bulk_next(&apart, &data));
+    assert_memory_equal(data.data, "one", 3);
+    codec_bulk_close(&apart);
+    bulk_free(&b);
+}
+
+static void
 a_message_stays_small(void **state)
 {
     static const char large[20 * 1024];
-    struct bulk b = {0};
+    struct bulk b = {.type = CODEC_TASKS};
     size_t n = 0;
 
     (void)state;
@@ -115,6 +145,7 @@ main(void)
         cmocka_unit_test(one_task_is_the_message_it_always_was),
         cmocka_unit_test(several_come_apart_again),
         cmocka_unit_test(the_same_tasks_have_the_same_id),
+        cmocka_unit_test(results_have_the_subject_of_their_source),
         cmocka_unit_test(a_message_stays_small),
     };
 

@@ -110,6 +110,86 @@ a_result_that_does_not_know_the_nonce_is_set_aside(void **state)
 }
 
 static void
+add_result(struct str *message, const struct result *r)
+{
+    struct str bytes = {0};
+
+    codec_encode(CODEC_RESULT, r, &bytes);
+    codec_bulk_add(CODEC_RESULTS, message, bytes.data, bytes.len);
+    str_free(&bytes);
+}
+
+static void
+results_of_one_message_are_believed_one_by_one(void **state)
+{
+    struct fixture *f = *state;
+    struct mem_pool *pool = mem_pool_new();
+    struct str message = {0};
+    struct result r;
+    struct err e;
+    uint64_t fence[4];
+
+    for (int i = 0; i < 4; i++) {
+        char id[] = {'t', (char)('1' + i), '\0'};
+        char task[64];
+
+        (void)snprintf(task, sizeof task,
+                       "{\"id\": \"%s\", \"steps\": [\"true\"]}", id);
+        submit(f, task);
+        route(f, id);
+        fence[i] = claim(f, id, 1, "secret");
+    }
+    fill_result(&r, "t1", "secret", fence[0]);
+    add_result(&message, &r);
+    fill_result(&r, "t2", "guess", fence[1]);
+    add_result(&message, &r);
+    codec_bulk_add(CODEC_RESULTS, &message, "\xff\xff", 2);
+    fill_result(&r, "t3", "secret", fence[2]);
+    r.state = STATE_FAILED;
+    r.exit_code = 3;
+    add_result(&message, &r);
+    (void)publish_bytes(f, "results.local.cli", NULL, message.data,
+                        message.len);
+    until_state_is(f, "t1", "succeeded");
+    until_state_is(f, "t3", "failed");
+    until_state_is(f, "t2", "routed");
+    until_counter(f, "quarantined", 1); /* the message, once */
+    assert_int_equal(counter(f, "attempts"), 2);
+    /* Each end is told by its own result alone. */
+    assert_int_equal(f->n_done, 2);
+    assert_string_equal(f->done_subject, "done.t3");
+    assert_int_equal(
+        codec_decode(CODEC_RESULT, f->done.data, f->done.len, pool, &r, &e), 0);
+    assert_string_equal(r.task, "t3");
+    assert_int_equal(r.exit_code, 3);
+    str_free(&message);
+    mem_pool_free(pool);
+}
+
+/* A replica may not have seen the claim yet: the others come again, too. */
+static void
+a_message_comes_again_while_a_claim_of_it_is_missing(void **state)
+{
+    struct fixture *f = *state;
+    struct str message = {0};
+    struct result r;
+
+    submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"]}");
+    route(f, "t1");
+    fill_result(&r, "t1", "secret", claim(f, "t1", 1, "secret"));
+    add_result(&message, &r);
+    fill_result(&r, "t2", "secret", 77); /* nobody ran that one */
+    add_result(&message, &r);
+    (void)publish_bytes(f, "results.local.cli", NULL, message.data,
+                        message.len);
+    until_counter(f, "quarantined", 1);
+    until_state_is(f, "t1", "succeeded");
+    assert_int_equal(counter(f, "succeeded"), 1);
+    assert_null(show(f, "t2"));
+    str_free(&message);
+}
+
+static void
 a_stale_outcome_is_kept_and_not_shown(void **state)
 {
     struct fixture *f = *state;
@@ -594,6 +674,8 @@ main(void)
         TEST(an_outcome_may_come_before_the_task),
         TEST(a_repeated_message_changes_nothing),
         TEST(a_result_that_does_not_know_the_nonce_is_set_aside),
+        TEST(results_of_one_message_are_believed_one_by_one),
+        TEST(a_message_comes_again_while_a_claim_of_it_is_missing),
         TEST(a_stale_outcome_is_kept_and_not_shown),
         TEST(junk_is_counted_and_harms_nothing),
         TEST(a_bad_question_gets_an_answer),

@@ -338,7 +338,8 @@ on_message(void *ctx, struct bus_msg *m)
     if (strcmp(m->subject, SUBJECT_TASKS_BULK) != 0) {
         c->tasks++;
     } else {
-        assert_int_equal(codec_bulk_open(&tasks, m->data, m->len, &e), 0);
+        assert_int_equal(
+            codec_bulk_open(&tasks, CODEC_TASKS, m->data, m->len, &e), 0);
         c->tasks += (int64_t)tasks.count;
         codec_bulk_close(&tasks);
     }

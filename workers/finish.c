@@ -31,41 +31,9 @@ job_result_subject(const struct job *j, char *out)
 }
 
 void
-worker_publish(struct worker *w, const char *subject, const struct result *r,
-               bus_stored_fn *fn, void *ctx)
+job_posted(struct job *j, const struct err *e)
 {
-    char id[TASK_ID_SIZE + 16];
-    struct bus_publication p = {
-        .subject = subject, .id = id, .expect = BUS_ANY_REVISION};
-
-    (void)snprintf(id, sizeof id, "%s:%u", r->task, r->attempt);
-    str_reset(&w->scratch);
-    codec_encode(CODEC_RESULT, r, &w->scratch);
-    if (w->scratch.len > bus_max_payload(w->bus)) {
-        struct result small = *r;
-
-        log_warn("result.cut", "task=%s bytes=%zu", r->task, w->scratch.len);
-        small.output = NULL;
-        small.n_output = 0;
-        if (r->log_chunks == 0)
-            small.dropped_bytes = r->output_bytes;
-        str_reset(&w->scratch);
-        codec_encode(CODEC_RESULT, &small, &w->scratch);
-    }
-    p.data = w->scratch.data;
-    p.len = w->scratch.len;
-    bus_publish_until(w->bus, &p, fn, ctx);
-}
-
-static void
-on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
-{
-    struct job *j = ctx;
-
     CRASH_POINT("worker.after_result");
-    if (stored)
-        worker_heard(j->w);
-    j->publishing = false;
     job_unspool(j);
     if (e) {
         /* It will not be stored, ever: the claim has it, and whoever gets the
@@ -83,12 +51,8 @@ on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
 static void
 publish_and_settle(struct job *j)
 {
-    char subject[SUBJECT_SIZE];
-
     job_phase(j, PHASE_PUBLISH);
-    j->publishing = true;
-    worker_publish(j->w, job_result_subject(j, subject), &j->result,
-                   on_published, j);
+    post_result(j);
 }
 
 void

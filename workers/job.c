@@ -237,8 +237,9 @@ job_leave(struct job *j)
 {
     struct worker *w = j->w;
 
-    if (j->writing || j->reading || j->publishing)
+    if (j->writing || j->reading)
         bus_forget(w->bus, j);
+    post_forget(j);
     if (j->phase == PHASE_READY)
         unready(w, j);
     if (j->run) {

@@ -315,6 +315,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
         w->beat_ms = BEAT_MOST_MS;
     w->started_at_ms = str_wall_ms();
     w->scratch_pool = mem_pool_new();
+    outbox_open(w);
     name_worker(w);
     if (open_bus(w, e) < 0) {
         worker_close(w);
@@ -350,6 +351,7 @@ worker_close(struct worker *w)
     while (w->jobs)
         job_drop(w->jobs);
     worker_free_spare(w);
+    outbox_close(w);
     resend_free(w);
     worker_drop_burials(w);
     bus_forget(w->bus, w);

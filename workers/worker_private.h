@@ -6,7 +6,8 @@
  * ahead.c    how many tasks to claim beyond the slots
  * news.c     heartbeats
  * claim.c    the claim of an attempt: take, renew, settle by compare-and-set
- * finish.c   what an end means, and the way of an outcome to the bus
+ * finish.c   what an end means
+ * post.c     results on their way to the broker
  * resend.c   outcomes the broker has not confirmed: to disk, and from there
  *
  * A job is one delivery and moves through the phases in order. Each function
@@ -17,6 +18,7 @@
 #ifndef WORKERS_WORKER_PRIVATE_H
 #define WORKERS_WORKER_PRIVATE_H
 
+#include "lib/bulk.h"
 #include "lib/mem.h"
 #include "lib/pauses.h"
 #include "lib/str.h"
@@ -86,7 +88,6 @@ struct job {
     bool writing;       /* a claim is on its way to the bucket */
     bool reading;       /* or from it */
     bool settle_next;   /* the outcome waits for the renewal on its way */
-    bool publishing;    /* a result is on its way */
     bool closing;       /* the claim being written is another attempt's */
     bool inherited;     /* claim.remote is an earlier attempt's */
     bool note_due;      /* claim.remote is to be written */
@@ -114,7 +115,9 @@ struct job {
     enum run_status stage;
     struct outcome *outcome; /* see job_outcome */
     struct result result;
-    struct str prior; /* a result of an earlier attempt, to publish */
+    struct post *post; /* its result is on its way in that; NULL: it is not */
+    struct job *post_next; /* another one in the same */
+    struct str prior;      /* a result of an earlier attempt, to publish */
     uint32_t prior_attempt;
 };
 
@@ -155,6 +158,7 @@ struct worker {
     struct mem_pool *scratch_pool;
     struct burial *burials; /* dead letters on their way */
     struct sights *sights;
+    struct outbox *outbox;
     struct resend *resend;
     int64_t heard_ms;   /* when the broker last confirmed anything */
     unsigned n_spooled; /* outcomes, in this look at what is due */
@@ -265,20 +269,32 @@ void worker_sync_spool(struct worker *w);
 void resend_start(struct worker *w);
 void resend_free(struct worker *w);
 
+/* --- post.c --- */
+
+void outbox_open(struct worker *w);
+void outbox_close(struct worker *w);
+/* Publishes j->result until it is stored, with others of this turn; calls
+ * job_posted. All is encoded at once. */
+void post_result(struct job *j);
+/* Nothing is to be heard of it any more; it stays on its way. */
+void post_forget(struct job *j);
+/* Publishes r, alone, until it is stored, without its output if that is too
+ * much. */
+void worker_publish(struct worker *w, const char *subject,
+                    const struct result *r, bus_stored_fn *fn, void *ctx);
+
 /* --- finish.c --- */
 
 /* Fills j->result and j->claim with the outcome of the attempt that is over. */
 void job_weigh(struct job *j);
 /* Where results of that task go; out has SUBJECT_SIZE. */
 const char *job_result_subject(const struct job *j, char *out);
-/* Publishes r until it is stored, without its output if that is too much. */
-void worker_publish(struct worker *w, const char *subject,
-                    const struct result *r, bus_stored_fn *fn, void *ctx);
-
 /* The attempt is over, with all its output stored: judges it. */
 void job_judge(struct job *j);
 /* The claim holds the outcome. */
 void job_settled(struct job *j);
+/* So does RESULTS, or (e) it never will. */
+void job_posted(struct job *j, const struct err *e);
 /* Prepares the outcome of a task that is closed without running. */
 void job_close(struct job *j, const struct claim *found,
                const struct delivery_plan *plan);

@@ -162,16 +162,7 @@ claimed_free(struct claimed *c, bool settle)
     struct folder *f = c->f;
 
     forget_parts(c);
-    while (c->hints) {
-        struct hint *h = c->hints;
-
-        c->hints = h->next;
-        if (settle)
-            bus_msg_done(h->msg);
-        else
-            bus_msg_drop(h->msg);
-        mem_free(h);
-    }
+    returns_forget(c, settle);
     unlink_id(f, &c->link);
     leave_ring(c);
     f->n_claims--;

@@ -486,6 +486,7 @@ folder_open(struct folder **out, struct bus *b, struct loop *l,
     f->bus = b;
     f->loop = l;
     f->conf = conf;
+    f->bulk.type = CODEC_TASKS;
     f->idle = true;
     for (size_t i = 0; i < N_PHASES; i++)
         f->rings[i].prev = f->rings[i].next = &f->rings[i];

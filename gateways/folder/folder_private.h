@@ -53,9 +53,10 @@ struct part {
     struct str data;
 };
 
+/* A result was heard of, in a message that is kept. */
 struct hint {
     struct hint *next;
-    struct bus_msg *msg;
+    struct heard *heard;
     int64_t since_ms;
 };
 
@@ -179,6 +180,8 @@ void intake_flush(struct folder *f);
 /* --- returns.c ------------------------------------------------------------ */
 
 void returns_on_result(void *folder, struct bus_msg *m);
+/* c is done with, or (settle false) we stop: so are its hints. */
+void returns_forget(struct claimed *c, bool settle);
 void returns_work(struct folder *f, int64_t now_ms);
 
 /* --- marker.c --------------------------------------------------------------

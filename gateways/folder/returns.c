@@ -27,31 +27,70 @@ enum {
 
 /* --- results: hints ------------------------------------------------------- */
 
+/* A message of results, kept until none of them is needed any more. */
+struct heard {
+    struct bus_msg *msg;
+    unsigned hints;
+    bool dropped;     /* we stop: nothing is said of it */
+    int64_t again_ms; /* it is to come again then; 0: it need not */
+};
+
+static void
+heard_release(struct heard *m)
+{
+    if (--m->hints)
+        return;
+    if (m->dropped)
+        bus_msg_drop(m->msg);
+    else if (m->again_ms)
+        bus_msg_retry(m->msg, m->again_ms);
+    else
+        bus_msg_done(m->msg);
+    mem_free(m);
+}
+
+static void
+hint_free(struct hint **at)
+{
+    struct hint *h = *at;
+
+    *at = h->next;
+    heard_release(h->heard);
+    mem_free(h);
+}
+
+void
+returns_forget(struct claimed *c, bool settle)
+{
+    while (c->hints) {
+        if (!settle)
+            c->hints->heard->dropped = true;
+        hint_free(&c->hints);
+    }
+}
+
 static bool
 has_hint(const struct claimed *c, uint64_t seq)
 {
     for (const struct hint *h = c->hints; h; h = h->next)
-        if (h->msg->seq == seq)
+        if (h->heard->msg->seq == seq)
             return true;
     return false;
 }
 
 /* The ledger is asked soon, and the message is kept until it is carried. */
 static void
-note(struct claimed *c, struct bus_msg *m)
+note(struct claimed *c, struct heard *m)
 {
     struct hint *h;
     int64_t now = loop_now_ms();
 
-    if (has_hint(c, m->seq)) {
-        bus_msg_drop(m);
-        return;
-    }
     h = MEM_NEW(struct hint);
-    h->msg = m;
+    h->heard = m;
     h->since_ms = now;
     h->next = c->hints;
     c->hints = h;
+    m->hints++;
     if (c->phase == PHASE_OPEN || c->phase == PHASE_SOON) {
         c->delay_ms = SOON_MS;
         claimed_to(c, PHASE_SOON, now + SOON_MS);
@@ -61,40 +100,72 @@ note(struct claimed *c, struct bus_msg *m)
 /* None of ours, not yet, or not any more: what we would not find again in the
  * folder has been carried. */
 static void
-stranger(struct folder *f, struct bus_msg *m)
+look_for_strangers(struct folder *f)
 {
-    if (m->delivered >= STRANGER_MOST) {
-        log_info("folder.stranger",
-                 "seq=%" PRIu64 " text=\"a result of no "
-                 "file here\"",
-                 m->seq);
-        bus_msg_done(m);
-        return;
-    }
     for (size_t i = 0; i < f->n; i++)
         folder_sweep(&f->v[i]);
-    bus_msg_retry(m, STRANGER_MS);
 }
 
-void
-returns_on_result(void *folder, struct bus_msg *m)
+/* What became of the results of a message. */
+struct tally {
+    bool strangers; /* some are of no file here */
+    bool known;     /* some were noted from an earlier delivery */
+};
+
+static void
+take_result(struct folder *f, struct heard *m, const struct bytes *data,
+            struct mem_pool *pool, struct tally *t)
 {
-    struct folder *f = folder;
-    struct mem_pool *pool = mem_pool_new();
     struct claimed *c;
     struct result r;
     struct err e;
 
-    if (codec_decode(CODEC_RESULT, m->data, m->len, pool, &r, &e) < 0 ||
-        !r.final) {
-        bus_msg_done(m); /* the ledger says what is wrong with it */
-    } else {
-        c = claimed_find(f, r.task);
-        if (c)
-            note(c, m);
-        else
-            stranger(f, m);
+    /* What cannot be read the ledger says. */
+    if (codec_decode(CODEC_RESULT, data->data, data->len, pool, &r, &e) < 0 ||
+        !r.final)
+        return;
+    c = claimed_find(f, r.task);
+    if (!c)
+        t->strangers = true;
+    else if (has_hint(c, m->msg->seq))
+        t->known = true;
+    else
+        note(c, m);
+}
+
+void
+returns_on_result(void *folder, struct bus_msg *msg)
+{
+    struct folder *f = folder;
+    struct mem_pool *pool = mem_pool_new();
+    struct heard *m = MEM_NEW(struct heard);
+    struct tally tally = {0};
+    struct codec_bulk results;
+    struct bytes data;
+    struct err e;
+
+    m->msg = msg;
+    m->hints = 1; /* our own, until all were looked at */
+    if (codec_bulk_open(&results, CODEC_RESULTS, msg->data, msg->len, &e) ==
+        0) {
+        while (codec_bulk_next(&results, &data)) {
+            mem_pool_reset(pool);
+            take_result(f, m, &data, pool, &tally);
+        }
+        codec_bulk_close(&results);
     }
+    if (tally.known) {
+        m->dropped = true; /* the earlier delivery settles it */
+    } else if (tally.strangers && msg->delivered < STRANGER_MOST) {
+        m->again_ms = STRANGER_MS;
+        look_for_strangers(f);
+    } else if (tally.strangers) {
+        log_info("folder.stranger",
+                 "seq=%" PRIu64 " text=\"a result of no "
+                 "file here\"",
+                 msg->seq);
+    }
+    heard_release(m);
     mem_pool_free(pool);
     folder_work(f);
 }
@@ -104,15 +175,12 @@ static void
 let_go_hints(struct claimed *c, int64_t now_ms)
 {
     for (struct hint **at = &c->hints; *at;) {
-        struct hint *h = *at;
-
-        if (now_ms - h->since_ms < HINT_MS) {
-            at = &h->next;
+        if (now_ms - (*at)->since_ms < HINT_MS) {
+            at = &(*at)->next;
             continue;
         }
-        *at = h->next;
-        bus_msg_retry(h->msg, HINT_AGAIN_MS);
-        mem_free(h);
+        (*at)->heard->again_ms = HINT_AGAIN_MS;
+        hint_free(at);
     }
 }
 

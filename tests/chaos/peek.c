@@ -108,22 +108,22 @@ print_line(json_t *v, uint64_t seq)
     json_decref(v);
 }
 
-/* A line for each task of a message of many. */
+/* A line for each task or result of a message of many. */
 static void
-print_many(const struct view *view, const struct str *data, uint64_t seq,
-           struct mem_pool *pool)
+print_many(const struct view *view, enum codec_type type,
+           const struct str *data, uint64_t seq, struct mem_pool *pool)
 {
-    struct codec_bulk tasks;
+    struct codec_bulk members;
     struct bytes member;
     struct err e;
 
-    if (codec_bulk_open(&tasks, data->data, data->len, &e) < 0) {
+    if (codec_bulk_open(&members, type, data->data, data->len, &e) < 0) {
         print_line(json_pack("{s:b}", "bad", true), seq);
         return;
     }
-    while (codec_bulk_next(&tasks, &member))
+    while (codec_bulk_next(&members, &member))
         print_line(decoded(view, member, pool), seq);
-    codec_bulk_close(&tasks);
+    codec_bulk_close(&members);
 }
 
 static void
@@ -141,7 +141,9 @@ print_message(const struct view *view, json_t *reply, uint64_t seq,
     decode_base64(text ? text : "", &data);
     mem_pool_reset(pool);
     if (subject && strcmp(subject, SUBJECT_TASKS_BULK) == 0)
-        print_many(view, &data, seq, pool);
+        print_many(view, CODEC_TASKS, &data, seq, pool);
+    else if (view->type == CODEC_RESULT)
+        print_many(view, CODEC_RESULTS, &data, seq, pool);
     else
         print_line(decoded(view,
                            (struct bytes){(const uint8_t *)data.data, data.len},

@@ -173,27 +173,31 @@ fuzz_task_in(const uint8_t *data, size_t size)
 }
 
 /* What is taken apart is what its members make when put together. */
-void
-fuzz_bulk(const uint8_t *data, size_t size)
+static void
+any_bulk(enum codec_type type, const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin();
     struct str again = {0};
     struct codec_bulk b;
     struct bytes member;
+    struct result r;
     struct task t;
     size_t n = 0;
 
-    if (codec_bulk_open(&b, data, size, &f.e) == 0) {
+    if (codec_bulk_open(&b, type, data, size, &f.e) == 0) {
         for (; codec_bulk_next(&b, &member); n++) {
             FUZZ_NEED(b.number == n + 1);
-            codec_bulk_add(&again, member.data, member.len);
-            if (codec_decode_task_in(member.data, member.len, f.pool, &t,
-                                     &f.e) < 0)
+            codec_bulk_add(type, &again, member.data, member.len);
+            if ((type == CODEC_TASKS
+                     ? codec_decode_task_in(member.data, member.len, f.pool, &t,
+                                            &f.e)
+                     : codec_decode(CODEC_RESULT, member.data, member.len,
+                                    f.pool, &r, &f.e)) < 0)
                 (void)fuzz_refused(&f);
         }
         FUZZ_NEED(n == b.count && n > 0);
         codec_bulk_close(&b);
-        FUZZ_NEED(codec_bulk_open(&b, again.data, again.len, &f.e) == 0);
+        FUZZ_NEED(codec_bulk_open(&b, type, again.data, again.len, &f.e) == 0);
         FUZZ_NEED(b.count == n);
         codec_bulk_close(&b);
     } else {
@@ -201,6 +205,18 @@ fuzz_bulk(const uint8_t *data, size_t size)
     }
     str_free(&again);
     fuzz_end(&f);
+}
+
+void
+fuzz_bulk(const uint8_t *data, size_t size)
+{
+    any_bulk(CODEC_TASKS, data, size);
+}
+
+void
+fuzz_results(const uint8_t *data, size_t size)
+{
+    any_bulk(CODEC_RESULTS, data, size);
 }
 
 static void

@@ -5,6 +5,7 @@ const struct fuzz_target fuzz_targets[] = {
     {"task_in", fuzz_task_in},
     {"tasks", fuzz_tasks},
     {"bulk", fuzz_bulk},
+    {"results", fuzz_results},
     {"routed", fuzz_routed},
     {"result", fuzz_result},
     {"claim", fuzz_claim},
