@@ -438,6 +438,7 @@ store_open(struct store **out, const char *path, bool sync, struct err *e)
     s->lock = -1;
     if (make_parents(path, e) < 0 || take_lock(s, path, e) < 0)
         goto fail;
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     mask = umask(0077); /* commands may hold what others should not read */
     rc = sqlite3_open_v2(
         path, &s->db,
