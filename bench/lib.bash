@@ -171,6 +171,10 @@ cpu_children() {
 # memory PID: resident MB
 memory() { awk '/^VmRSS:/ { print $2 / 1024 }' "/proc/$1/status"; }
 
+# peak PID: resident MB at most, since peak_begin PID or its start
+peak() { awk '/^VmHWM:/ { print $2 / 1024 }' "/proc/$1/status"; }
+peak_begin() { echo 5 >"/proc/$1/clear_refs"; }
+
 # bytes PATH...: on the disk; files may vanish meanwhile
 bytes() {
 	du -sB1 "$@" 2>/dev/null | awk '{ n += $1 } END { printf "%.0f\n", n }' ||

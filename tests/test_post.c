@@ -95,8 +95,8 @@ setup(void **state)
     *state = fixture = f;
     log_level_set(LOG_ERROR);
     f->broker = broker_start();
-    bus_conf = (struct bus_conf){.url =
-                                     (char *)(uintptr_t)broker_url(f->broker)};
+    bus_conf =
+        (struct bus_conf){.url = (char *)(uintptr_t)broker_url(f->broker)};
     if (loop_open(&f->loop, &e) < 0 ||
         bus_open(&f->bus, f->loop, &bus_conf, "test", LONG_MS, &e) < 0 ||
         topology_provision(f->bus, &conf, NULL, NULL, &e) < 0 ||

@@ -27,22 +27,24 @@ backlog_mode_rows() {
 	row "backlog-end.$1" /s 'ended, the last fifth' "limit=backlog-start.$1" \
 		goal='>=0.9'
 	for process in broker router reaper noop; do
-		row "backlog-few-$process.$1" MB "$process, a tenth of them waited and ended"
+		row "backlog-few-$process.$1" MB "peak of $process, a tenth of them waits and ends"
 		if [ "$process" != noop ]; then
-			row "backlog-full-$process.$1" MB "$process, all wait" \
+			row "backlog-full-$process.$1" MB "peak of $process, until all wait" \
 				"limit=backlog-few-$process.$1" goal='<=1.1'
 		fi
-		row "backlog-after-$process.$1" MB "$process, all have ended" \
+		row "backlog-after-$process.$1" MB "peak of $process, until all have ended" \
 			"limit=backlog-few-$process.$1" goal='<=1.1'
 	done
 }
 
-# backlog_memory WHEN MODE
+# backlog_memory WHEN MODE: the most that each process held since the last time
 backlog_memory() {
 	local process pid
 	fleet_processes backlog
 	while read -r process pid; do
-		[ -z "$pid" ] || sample "backlog-$1-$process.$2" "$(memory "$pid")"
+		[ -n "$pid" ] || continue
+		sample "backlog-$1-$process.$2" "$(peak "$pid")"
+		peak_begin "$pid"
 	done <<<"$processes"
 }
 
@@ -62,6 +64,7 @@ backlog_mode() {
 	client=("$top/bench/client" "${words[@]}")
 	output "${client[@]}" -n $((n / 10)) -b few submit
 	backlog_drain few $((n / 10))
+	backlog_quiet
 	backlog_memory few "$mode"
 	stop "${noop_pid[backlog]}"
 	unset 'noop_pid[backlog]'
@@ -74,6 +77,16 @@ backlog_mode() {
 	backlog_part end "$n" 0.8 "$mode"
 	backlog_memory after "$mode"
 	fleet_stop backlog
+}
+
+# backlog_quiet: the ledger has written its reports, or a minute has passed
+backlog_quiet() {
+	local before=none now='' tries=60
+	until [ "$now" = "$before" ] || ((tries-- == 0)); do
+		before=$now
+		sleep 1
+		now=$(cpu "${reaper_pid[backlog]}")
+	done
 }
 
 # backlog_drain BATCH TASKS: they are routed, then a worker takes them

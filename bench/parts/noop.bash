@@ -11,6 +11,8 @@ noop_rows() {
 
 noop_mode_rows() {
 	row "noop.$1" /s "submit to ledger, $2" "limit=three.$1" goal='>=0.43'
+	row "noop-p.$1" /s "the same, hops of 3 processes, $2" "limit=three-p.$1" \
+		goal='>=0.43'
 	row "noop-submit.$1" /s "submission alone, $2" "limit=publish.$1"
 	costs_rows "noop.$1" "task, $2" noop
 }
@@ -20,13 +22,14 @@ noop_open() { need_fleets; }
 noop_round() {
 	local mode words n
 	for mode in "${modes[@]}"; do
-		n=$(size 500 10000 "$mode" 1500)
+		n=$(size 500 40000 "$mode" 6000)
 		broker_words "fleet-$mode"
 		costs_begin "fleet-$mode"
 		took "$top/bench/client" "${words[@]}" -n "$n" run
 		costs_end "fleet-$mode" "$n" "noop.$mode" noop "$took_cpu"
 		out=$(cat "$scratch/out")
 		sample "noop.$mode" "${out#rate }"
+		sample "noop-p.$mode" "${out#rate }"
 		noop_submit "$mode" "$n"
 	done
 }
