@@ -53,21 +53,21 @@ static struct {
 static inline void
 on_result(void *ctx, const struct bus_note *note)
 {
-    struct codec_bulk results;
+    struct codec_bulk many;
     struct bytes data;
     struct err e;
 
     (void)ctx;
     assert_int_equal(
-        codec_bulk_open(&results, CODEC_RESULTS, note->data, note->len, &e), 0);
-    while (codec_bulk_next(&results, &data)) {
+        codec_bulk_open(&many, CODEC_RESULTS, note->data, note->len, &e), 0);
+    while (codec_bulk_next(&many, &data)) {
         assert_true(seen.n < RESULTS_MAX);
         assert_int_equal(codec_decode(CODEC_RESULT, data.data, data.len,
                                       seen.pool, &seen.r[seen.n], &e),
                          0);
         seen.n++;
     }
-    codec_bulk_close(&results);
+    codec_bulk_close(&many);
 }
 
 static inline struct bus_conf
