@@ -3,9 +3,17 @@
 #include "lib/codec.h"
 #include "lib/log.h"
 
+#include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+enum {
+    OLD_MS = 47 * 3600 * 1000, /* KV_claims keeps 48 hours (lib/topology.c) */
+    LEDGER_MS = 5000,          /* for its answer */
+    LEDGER_AGAIN_MS = 10000,
+};
 
 int64_t
 clock_ms(void)
@@ -18,6 +26,8 @@ clock_ms(void)
 
 static void write_claim(struct job *j);
 static void read_claim(struct job *j);
+static void plan(struct job *j, const struct claim *found,
+                 const struct claim_sight *sight);
 
 static void
 again_later(struct job *j)
@@ -152,6 +162,87 @@ take(struct job *j, const struct claim *found, const struct delivery_plan *plan)
     write_claim(j);
 }
 
+/* --- older than claims are kept ------------------------------------------ */
+
+/*
+ * A message that is stored for so long may be one that was dealt with, of a
+ * consumer that was made anew: its claim may have expired. No claim then says
+ * nothing, and the ledger is asked.
+ */
+static bool
+is_old(const struct job *j)
+{
+    int64_t old_ms = j->w->conf->old_after_ms;
+    int64_t now_ms = bus_broker_ms(j->w->bus), wall_ms = str_wall_ms();
+
+    if (wall_ms > now_ms)
+        now_ms = wall_ms; /* of the broker's clock only a bound is known */
+    return now_ms - j->msg->stored_at_ms >= (old_ms ? old_ms : OLD_MS);
+}
+
+enum known { KNOWN_NOT, KNOWN_OPEN, KNOWN_OVER, KNOWN_UNSURE };
+
+/* What an answer says of the task of that id. */
+static enum known
+read_answer(const struct bus_note *note, const char *id)
+{
+    json_t *o = json_loadb((const char *)note->data, note->len, 0, NULL);
+    json_t *error = json_object_get(o, "error");
+    const char *code = json_string_value(json_object_get(error, "code"));
+    const char *found = json_string_value(json_object_get(o, "id"));
+    const char *state = json_string_value(json_object_get(o, "state"));
+    enum known out = KNOWN_UNSURE;
+
+    if (found && state && strcmp(found, id) == 0)
+        out =
+            state_is_terminal(state_from_name(state)) ? KNOWN_OVER : KNOWN_OPEN;
+    else if ((found && state) || /* another one, of that name */
+             (code && (strcmp(code, "not-found") == 0 ||
+                       strcmp(code, "ambiguous") == 0)))
+        out = KNOWN_NOT;
+    json_decref(o);
+    return out;
+}
+
+static void
+on_known(void *ctx, const struct bus_note *note, const struct err *e)
+{
+    struct job *j = ctx;
+    enum known known = e ? KNOWN_UNSURE : read_answer(note, j->task->id);
+
+    j->reading = false;
+    if (known == KNOWN_UNSURE) {
+        log_warn("task.old",
+                 "task=%s error=\"%s\" note=\"older than claims "
+                 "are kept; tried again\"",
+                 j->task->id, e ? LOG_TEXT(e->msg) : "no answer of the ledger");
+        job_retry(j, LEDGER_AGAIN_MS);
+    } else if (known == KNOWN_OVER) {
+        log_warn("task.over",
+                 "task=%s seq=%" PRIu64 " note=\"the ledger has "
+                 "its outcome; delivered again after days\"",
+                 j->task->id, j->msg->seq);
+        job_done(j);
+    } else {
+        j->known = true;
+        plan(j, NULL, NULL);
+    }
+}
+
+static void
+ask_ledger(struct job *j)
+{
+    char subject[SUBJECT_SIZE], question[TASK_ID_SIZE + 32];
+    int n =
+        snprintf(question, sizeof question, "{\"task\": \"%s\"}", j->task->id);
+
+    j->reading = true;
+    bus_request(j->w->bus, subject_ask(subject, "find"), question, (size_t)n,
+                LEDGER_MS, on_known, j);
+}
+
+/* --- deciding ------------------------------------------------------------ */
+
 /* How long a task that was handed back is not worth another attempt. */
 static int64_t
 still_refused_ms(const struct job *j, const struct claim *found)
@@ -173,6 +264,10 @@ plan(struct job *j, const struct claim *found, const struct claim_sight *sight)
     state_on_delivery(j->task, found, sight, str_wall_ms(), &p);
     switch (p.what) {
     case DELIVERY_START:
+        if (!found && !j->known && is_old(j)) {
+            ask_ledger(j);
+            return;
+        }
         wait_ms = still_refused_ms(j, found);
         if (wait_ms > 0) {
             log_debug("task.refused", "task=%s again_ms=%lld", j->task->id,

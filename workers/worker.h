@@ -33,6 +33,8 @@ struct worker_conf {
     int64_t grace_ms;         /* between TERM and KILL */
     int64_t drain_timeout_ms; /* after TERM, before tasks are handed back */
     int64_t output_head, output_tail;
+    int64_t old_after_ms; /* when the ledger is asked about a task that has no
+                           * claim; 0: shortly before claims expire */
 };
 
 /* The rows of struct worker_conf as member F of struct T. */

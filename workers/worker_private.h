@@ -92,6 +92,7 @@ struct job {
     bool inherited;     /* claim.remote is an earlier attempt's */
     bool note_due;      /* claim.remote is to be written */
     bool note_sent;     /* it is in what was written last */
+    bool known;         /* the ledger was asked about it: it is not over */
     bool own;           /* the outcome is of an attempt of ours */
     bool spooled;       /* and there is a file of it */
     struct claim claim; /* as last written, or about to be */
