@@ -55,8 +55,8 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
 	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
 	bus_threads bus_answer bus_ask bus_confirm bus_consumer subject topology \
-	codec codec_json codec_pb codec_tables bulk task state dod dod_parse proc procfs \
-	secret http pauses money remote address
+	codec codec_json codec_pb codec_tables bulk task state dod dod_parse \
+	proc proc_family proc_spawn procfs secret http pauses money remote address
 LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
