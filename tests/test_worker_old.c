@@ -41,7 +41,11 @@ open_old_shop(struct shop *s, struct ledger *l)
 static void
 an_old_task_that_is_over_is_not_run_again(void **state)
 {
-    struct ledger l = {{"{\"id\": \"old\", \"state\": \"failed\"}"}, 0, ""};
+    static const char unknown[] = "{\"error\": {\"code\": \"not-found\"}}";
+    struct ledger l = {
+        {"{\"id\": \"old\", \"state\": \"failed\"}", unknown, unknown, unknown},
+        0,
+        ""};
     struct bus_sub *asked;
     struct lookup look;
     struct shop s;
@@ -50,8 +54,6 @@ an_old_task_that_is_over_is_not_run_again(void **state)
     submit_sh("old", "true");
     asked = open_old_shop(&s, &l);
     submit_sh("new", "true");
-    for (int i = 1; i < 4; i++)
-        l.answers[i] = "{\"error\": {\"code\": \"not-found\"}}";
     assert_int_equal(result("new", 1)->state, STATE_SUCCEEDED);
     assert_null(find_result("old", 1));
     get_claim("old", &look);
