@@ -54,7 +54,8 @@ broker_answers() {
 # As cli/embedded.c has it, for the bare limits' brokers, too.
 half=$(($(nproc) / 2))
 broker_env=(GOMAXPROCS="${GOMAXPROCS:-$((half > 1 ? half : 1))}"
-	GOGC="${GOGC:-200}" GOMEMLIMIT="${GOMEMLIMIT:-1024MiB}")
+	GOGC="${GOGC:-200}" GOMEMLIMIT="${GOMEMLIMIT:-$(awk '/^MemTotal:/ {
+		n = int($2 / 1024 / 8); print (n > 1024 ? n : 1024) "MiB" }' /proc/meminfo)}")
 broker_timer_slack_ns=1000000
 
 # broker_start NAME fast|durable|kept: its files are below $scratch/NAME.

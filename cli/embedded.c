@@ -110,6 +110,17 @@ set_unless_set(struct embedded_env *out, size_t *n, const char *key, long value,
     ++*n;
 }
 
+/* MiB the broker may have before it collects garbage more often. */
+static long
+memory_limit(void)
+{
+    enum { LEAST = 1024, SHARE = 8, MIB = 1024 * 1024 };
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    long share = pages > 0 && size > 0 ? pages / SHARE / (MIB / size) : 0;
+
+    return share > LEAST ? share : LEAST;
+}
+
 void
 embedded_environment(struct embedded_env *out)
 {
@@ -122,7 +133,7 @@ embedded_environment(struct embedded_env *out)
     *out = (struct embedded_env){0};
     set_unless_set(out, &n, "GOMAXPROCS", half > 1 ? half : 1, "");
     set_unless_set(out, &n, "GOGC", 200, "");
-    set_unless_set(out, &n, "GOMEMLIMIT", 1024, "MiB");
+    set_unless_set(out, &n, "GOMEMLIMIT", memory_limit(), "MiB");
 }
 
 int

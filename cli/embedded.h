@@ -42,16 +42,17 @@ enum { EMBEDDED_TIMER_SLACK_NS = 1000000 };
 /* What the broker is to find in its environment, besides what is there; the
  * caller's, to be handed to children_start. */
 struct embedded_env {
-    char text[EMBEDDED_ENV][32];
+    char text[EMBEDDED_ENV][48];
     const char *list[EMBEDDED_ENV + 1];
 };
 
 /*
  * The broker's Go runtime shares the machine with the tasks: it gets half of
  * the processors, which saves it most of its wake-ups, and collects garbage
- * when the heap has grown threefold, or beyond 1 GiB: fewer collections would
- * cost less than the pages that a larger heap touches. What the user has set
- * himself stays.
+ * when the heap has grown threefold, or beyond an eighth of the memory (1 GiB
+ * at least): fewer collections would cost less than the pages that a larger
+ * heap touches, and a heap held below what is in use would be collected all the
+ * time. What the user has set himself stays.
  */
 void embedded_environment(struct embedded_env *out);
 

@@ -113,7 +113,8 @@ up() { shunt up -d --fast --slots 2 "$@" 3>&-; }
 	GOGC=150 up
 	tr '\0' '\n' <"/proc/$(pid_of broker)/environ" >broker.env
 	grep -qx 'GOGC=150' broker.env
-	grep -qx 'GOMEMLIMIT=1024MiB' broker.env
+	share=$(awk '/^MemTotal:/ { print int($2 / 1024 / 8) }' /proc/meminfo)
+	grep -qx "GOMEMLIMIT=$((share > 1024 ? share : 1024))MiB" broker.env
 	half=$(($(nproc) / 2))
 	grep -qx "GOMAXPROCS=$((half > 1 ? half : 1))" broker.env
 }
