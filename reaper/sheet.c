@@ -217,13 +217,20 @@ add_to_batch(struct sheet *s, const char *id, const struct sheet_row *r,
 static enum store_part
 part_of(const struct sheet_row *r)
 {
-    if (r->changed_by == 1u << EVENT_ROUTED &&
-        r->row.task_from == r->before.task_from)
+    enum { ROUTED = 1u << EVENT_ROUTED, RESULT = 1u << EVENT_RESULT };
+    const struct task_state *before = &r->before, *after = &r->row;
+
+    if (after->task_from != before->task_from ||
+        strcmp(after->batch, before->batch) != 0)
+        return STORE_WHOLE;
+    if (r->changed_by == ROUTED)
         return STORE_ROUTING;
-    if (r->changed_by == 1u << EVENT_RESULT &&
-        strcmp(r->row.batch, r->before.batch) == 0 &&
-        strcmp(r->row.backend, r->before.backend) == 0 &&
-        strcmp(r->row.lane, r->before.lane) == 0)
+    if (r->changed_by == (ROUTED | RESULT))
+        return STORE_RUN;
+    /* A result may say where it ran before that was decided. */
+    if (r->changed_by == RESULT &&
+        strcmp(after->backend, before->backend) == 0 &&
+        strcmp(after->lane, before->lane) == 0)
         return STORE_OUTCOME;
     return STORE_WHOLE;
 }

@@ -166,6 +166,14 @@ static const char *const sql[Q_COUNT_OF] = {
         "failed_step = ?9, reason = ?10, worker = ?11, started_at = ?12, "
         "finished_at = ?13, retry_at = ?14, attempts = ?15, finals = ?16, "
         "report_due = ?17 WHERE n = ?1",
+    [Q_TASK_RUN] =
+        "UPDATE tasks SET state = ?2, routed = ?3, drive = ?4, "
+        "routed_at = ?5, routed_seq = ?6, backend = ?7, lane = ?8, "
+        "report_due = ?9, decision = ?10, routed_task = ?11, "
+        "has_result = ?12, final = ?13, again = ?14, result_attempt = ?15, "
+        "result_fence = ?16, exit_code = ?17, failed_step = ?18, "
+        "reason = ?19, worker = ?20, started_at = ?21, finished_at = ?22, "
+        "retry_at = ?23, attempts = ?24, finals = ?25 WHERE n = ?1",
     [Q_TASK_STATE] = "SELECT state FROM tasks WHERE id = ?1",
     [Q_ATTEMPT] = "SELECT " ATTEMPT_COLUMNS " FROM attempts "
                   "WHERE task = ?1 AND attempt = ?2 AND fence = ?3",

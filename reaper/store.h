@@ -56,6 +56,7 @@ enum store_part {
                       submission */
     STORE_OUTCOME, /* state, and what fold_result sets beside backend, lane and
                       batch */
+    STORE_RUN,     /* both */
 };
 
 /* Inserts, if row->n is 0 (and sets it), or updates. An update of a part is

@@ -23,6 +23,7 @@ enum statement {
     Q_TASK_PUT,
     Q_TASK_ROUTED,
     Q_TASK_ENDED,
+    Q_TASK_RUN,
     Q_TASK_STATE,
     Q_ATTEMPT,
     Q_ATTEMPT_PUT,

@@ -159,13 +159,21 @@ bind_task(struct store *s, enum statement which, const struct task_state *r)
     BYTES(r->routed_task);
 }
 
-static void
-bind_routing(struct store *s, enum statement which, const struct task_state *r)
+/* Each of these binds the parameters from i on, and returns the next one. */
+static int
+bind_state(struct store *s, enum statement which, const struct task_state *r)
 {
     int i = 1;
 
     INT(r->n);
     INT(r->state);
+    return i;
+}
+
+static int
+bind_decision(struct store *s, enum statement which, int i,
+              const struct task_state *r)
+{
     INT(r->routed);
     INT(r->drive);
     INT(r->routed_at_ms);
@@ -175,15 +183,13 @@ bind_routing(struct store *s, enum statement which, const struct task_state *r)
     INT(r->report_due);
     BYTES(r->decision);
     BYTES(r->routed_task);
+    return i;
 }
 
-static void
-bind_outcome(struct store *s, enum statement which, const struct task_state *r)
+static int
+bind_result(struct store *s, enum statement which, int i,
+            const struct task_state *r)
 {
-    int i = 1;
-
-    INT(r->n);
-    INT(r->state);
     INT(r->has_result);
     INT(r->final);
     INT(r->again);
@@ -198,7 +204,29 @@ bind_outcome(struct store *s, enum statement which, const struct task_state *r)
     INT(r->retry_at_ms);
     INT(r->attempts);
     INT(r->finals);
+    return i;
+}
+
+static void
+bind_routing(struct store *s, enum statement which, const struct task_state *r)
+{
+    (void)bind_decision(s, which, bind_state(s, which, r), r);
+}
+
+static void
+bind_outcome(struct store *s, enum statement which, const struct task_state *r)
+{
+    int i = bind_result(s, which, bind_state(s, which, r), r);
+
     INT(r->report_due);
+}
+
+static void
+bind_run(struct store *s, enum statement which, const struct task_state *r)
+{
+    int i = bind_decision(s, which, bind_state(s, which, r), r);
+
+    (void)bind_result(s, which, i, r);
 }
 
 #undef INT
@@ -260,6 +288,7 @@ store_put_task(struct store *s, struct task_state *row, enum store_part part,
         [STORE_WHOLE] = {Q_TASK_PUT, bind_task},
         [STORE_ROUTING] = {Q_TASK_ROUTED, bind_routing},
         [STORE_OUTCOME] = {Q_TASK_ENDED, bind_outcome},
+        [STORE_RUN] = {Q_TASK_RUN, bind_run},
     };
 
     if (row->n) {

@@ -541,6 +541,71 @@ a_part_of_a_row_is_written_alone(void **state)
 }
 
 static void
+decision_and_outcome_are_written_together(void **state)
+{
+    struct fixture *f = *state;
+    struct task_state row, got;
+    struct err e;
+
+    begin(f);
+    fold_init(&row, "t1");
+    row.state = STATE_ACCEPTED;
+    row.name = "kept";
+    row.accepted_seq = 5;
+    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
+    row.name = "not written";
+    row.accepted_seq = 6; /* nor this */
+    row.state = STATE_FAILED;
+    row.routed = true;
+    row.drive = 1;
+    row.routed_at_ms = 71;
+    row.routed_seq = 7;
+    row.backend = "local";
+    row.lane = "default";
+    row.report_due = true;
+    row.decision = (struct bytes){(const uint8_t *)"why", 3};
+    row.routed_task = (struct bytes){(const uint8_t *)"what", 4};
+    row.has_result = row.final = row.again = true;
+    row.result_attempt = 2;
+    row.result_fence = 9;
+    row.exit_code = 3;
+    row.failed_step = 1;
+    row.reason = "exit code 3";
+    row.worker = "w1";
+    row.started_at_ms = 81;
+    row.finished_at_ms = 82;
+    row.retry_at_ms = 83;
+    row.attempts = 2;
+    row.finals = 1;
+    assert_int_equal(store_put_task(f->store, &row, STORE_RUN, &e), 0);
+    commit(f);
+    assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 1);
+    assert_string_equal(got.name, "kept");
+    assert_int_equal(got.accepted_seq, 5);
+    assert_int_equal(got.state, STATE_FAILED);
+    assert_true(got.routed && got.report_due && got.has_result && got.final &&
+                got.again);
+    assert_int_equal(got.drive, 1);
+    assert_int_equal(got.routed_at_ms, 71);
+    assert_int_equal(got.routed_seq, 7);
+    assert_string_equal(got.backend, "local");
+    assert_string_equal(got.lane, "default");
+    assert_int_equal(got.decision.len, 3);
+    assert_memory_equal(got.routed_task.data, "what", 4);
+    assert_int_equal(got.result_attempt, 2);
+    assert_int_equal(got.result_fence, 9);
+    assert_int_equal(got.exit_code, 3);
+    assert_int_equal(got.failed_step, 1);
+    assert_string_equal(got.reason, "exit code 3");
+    assert_string_equal(got.worker, "w1");
+    assert_int_equal(got.started_at_ms, 81);
+    assert_int_equal(got.finished_at_ms, 82);
+    assert_int_equal(got.retry_at_ms, 83);
+    assert_int_equal(got.attempts, 2);
+    assert_int_equal(got.finals, 1);
+}
+
+static void
 a_report_is_due_until_it_was_written(void **state)
 {
     struct fixture *f = *state;
@@ -649,6 +714,7 @@ main(void)
         TEST(what_was_not_committed_is_gone),
         TEST(a_second_process_is_refused_with_a_clear_message),
         TEST(a_part_of_a_row_is_written_alone),
+        TEST(decision_and_outcome_are_written_together),
         TEST(a_newer_schema_and_a_foreign_file_are_refused),
         TEST(nobody_else_may_read_the_file),
         TEST(attempts_are_kept_by_number_and_fence),
