@@ -11,9 +11,9 @@
 #include "reaper/book.h"
 #include "reaper/dues.h"
 #include "reaper/health.h"
-#include "reaper/info.h"
 #include "reaper/live.h"
 #include "reaper/park.h"
+#include "reaper/rebuild.h"
 #include "reaper/reconcile.h"
 #include "reaper/store.h"
 #include "reaper/trust.h"
@@ -27,7 +27,6 @@
 enum {
     FLUSH_MOST = 512,       /* messages in one transaction */
     RESULTS_MOST = 2048,    /* of them, and then no more messages */
-    REBUILD_MS = 200,       /* between looks at how far a rebuild is */
     LINGER_MS = 50,         /* nobody waits for these: let more come */
     SPACE_MS = 50,          /* between commits, under load */
     WINDOW = 512,           /* messages in hand, per consumer */
@@ -49,10 +48,6 @@ struct source {
     bool seen;        /* anything since the start */
     uint64_t pending; /* behind the last delivery */
 };
-
-/* A ledger that starts from nothing takes the submissions first, so that rows
- * and names are what they were; nothing is decided before all is folded. */
-enum rebuild { REBUILD_NONE, REBUILD_TASKS, REBUILD_ALL };
 
 struct reaper {
     struct bus *bus;
@@ -78,10 +73,8 @@ struct reaper {
     int64_t paced_at; /* the next commit of results, at the earliest */
     struct loop_timer *trim;
     struct loop_timer *deadline;
-    struct loop_timer *rebuild_timer;
-    enum rebuild rebuild;
-    unsigned asked; /* consumers that were asked how far they are */
-    bool behind;    /* one of them has something left */
+    struct rebuild *rebuild; /* NULL: none was needed */
+    struct rebuild_consumer consumers[N_SOURCES];
     bool draining;
     bool failed; /* the database does not work any more */
 };
@@ -367,7 +360,9 @@ lag(void *ctx, int i, const char **name)
     s = &r->sources[i];
     *name = s->name;
     pending = s->pending + bus_consumer_unsettled(s->consumer);
-    return r->rebuild && !pending ? 1 : pending; /* there may be more */
+    return rebuild_runs(r->rebuild) && !pending
+               ? 1
+               : pending; /* there may be more */
 }
 
 /* --- HTTP ----------------------------------------------------------------- */
@@ -379,7 +374,7 @@ health_of(void *ctx, struct site_health *out)
 
     *out = (struct site_health){.bus_up = bus_is_up(r->bus),
                                 .database_ok = !r->failed,
-                                .rebuilding = r->rebuild != REBUILD_NONE};
+                                .rebuilding = rebuild_runs(r->rebuild)};
 }
 
 /* What answering has touched is given back once nobody asks. */
@@ -511,69 +506,36 @@ open_windows(struct reaper *r)
 /* --- a ledger that lost its database -------------------------------------- */
 
 static void
-rebuild_step(struct reaper *r)
+on_tasks_read(void *ctx)
 {
-    if (r->behind) {
-        loop_timer_again(r->rebuild_timer, REBUILD_MS, 0);
-    } else if (r->rebuild == REBUILD_TASKS) {
-        r->rebuild = REBUILD_ALL;
-        open_windows(r);
-        loop_timer_again(r->rebuild_timer, REBUILD_MS, 0);
-    } else {
-        r->rebuild = REBUILD_NONE;
-        r->park = park_open(r->bus, r->loop, r->store);
-        log_info("reaper.rebuilt", "text=\"everything the streams hold is in "
-                                   "the ledger again\"");
-    }
+    open_windows(ctx);
 }
 
+/* Nothing is decided before all is folded. */
 static void
-on_rebuild_info(void *ctx, const struct bus_note *note, const struct err *e)
+on_rebuilt(void *ctx)
 {
     struct reaper *r = ctx;
-    struct info_consumer info;
-    struct err bad;
 
-    if (e || info_read_consumer(note, &info, &bad) < 0 || info.pending ||
-        info.ack_pending)
-        r->behind = true;
-    if (--r->asked == 0)
-        rebuild_step(r);
+    r->park = park_open(r->bus, r->loop, r->store);
 }
 
-static void
-on_rebuild(void *ctx)
-{
-    struct reaper *r = ctx;
-    unsigned n = r->rebuild == REBUILD_TASKS ? 1 : N_SOURCES;
-
-    r->behind = false;
-    r->asked = n;
-    for (unsigned i = 0; i < n; i++)
-        info_ask(r->bus, r->sources[i].stream, r->sources[i].durable,
-                 on_rebuild_info, r);
-}
-
-/* Begins anew if the database is, and the broker believes that what it has
- * delivered before was kept. */
 static int
 begin_rebuild(struct reaper *r, struct err *e)
 {
-    bool is_new, used;
+    const struct rebuild_parts parts = {.bus = r->bus,
+                                        .loop = r->loop,
+                                        .store = r->store,
+                                        .consumers = r->consumers,
+                                        .n = N_SOURCES,
+                                        .tasks_read = on_tasks_read,
+                                        .over = on_rebuilt,
+                                        .ctx = r};
 
-    if (store_is_new(r->store, &is_new, e) < 0)
-        return -1;
-    if (!is_new)
-        return 0;
-    if (topology_ledger_used(r->bus, &used, e) < 0)
-        return -1;
-    if (!used)
-        return 0;
-    log_warn("reaper.rebuild", "text=\"the database is new and the ledger is "
-                               "not: reading all streams again\"");
-    r->rebuild = REBUILD_TASKS;
-    r->rebuild_timer = loop_timer_start(r->loop, REBUILD_MS, 0, on_rebuild, r);
-    return topology_reset_ledger(r->bus, e);
+    for (int i = 0; i < N_SOURCES; i++)
+        r->consumers[i] =
+            (struct rebuild_consumer){sources[i].stream, sources[i].durable};
+    return rebuild_begin(&r->rebuild, &parts, e);
 }
 
 static int
@@ -704,7 +666,7 @@ reaper_close(struct reaper *r)
     loop_timer_stop(r->flush);
     loop_timer_stop(r->trim);
     loop_timer_stop(r->deadline);
-    loop_timer_stop(r->rebuild_timer);
+    rebuild_close(r->rebuild);
     for (int i = 0; i < N_SOURCES; i++)
         bus_consumer_close(r->sources[i].consumer);
     web_close(r->web);
