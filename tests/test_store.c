@@ -497,89 +497,61 @@ members_of_a_batch_come_by_their_index(void **state)
     assert_true(b.report_due);
 }
 
+/* A row as it is accepted, decided and over; each is put by the caller. */
 static void
-a_part_of_a_row_is_written_alone(void **state)
+accept_row(struct fixture *f, struct task_state *row, enum store_part part)
 {
-    struct fixture *f = *state;
-    struct task_state row, got;
     struct err e;
 
-    begin(f);
-    fold_init(&row, "t1");
-    row.state = STATE_ACCEPTED;
-    row.name = "kept";
-    assert_int_equal(store_put_task(f->store, &row, STORE_OUTCOME, &e), 0);
-    row.name = "not written";
-    row.state = STATE_ROUTED;
-    row.routed = true;
-    row.drive = 1;
-    row.routed_seq = 7;
-    row.backend = "local";
-    row.lane = "default";
-    assert_int_equal(store_put_task(f->store, &row, STORE_ROUTING, &e), 0);
-    row.state = STATE_FAILED;
-    row.has_result = row.final = row.report_due = true;
-    row.result_fence = 9;
-    row.exit_code = 3;
-    row.reason = "exit code 3";
-    row.attempts = row.finals = 1;
-    row.drive = 2; /* nor this */
-    assert_int_equal(store_put_task(f->store, &row, STORE_OUTCOME, &e), 0);
-    commit(f);
-    assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 1);
-    assert_int_equal(got.n, row.n);
-    assert_string_equal(got.name, "kept");
-    assert_int_equal(got.state, STATE_FAILED);
-    assert_true(got.routed && got.has_result && got.final && got.report_due);
-    assert_int_equal(got.drive, 1);
-    assert_int_equal(got.routed_seq, 7);
-    assert_string_equal(got.lane, "default");
-    assert_int_equal(got.result_fence, 9);
-    assert_int_equal(got.exit_code, 3);
-    assert_string_equal(got.reason, "exit code 3");
-    assert_int_equal(got.finals, 1);
+    fold_init(row, "t1");
+    row->state = STATE_ACCEPTED;
+    row->name = "kept";
+    row->accepted_seq = 5;
+    assert_int_equal(store_put_task(f->store, row, part, &e), 0);
+    row->name = "not written";
+    row->accepted_seq = 6; /* nor this */
 }
 
 static void
-decision_and_outcome_are_written_together(void **state)
+decide_row(struct task_state *row)
 {
-    struct fixture *f = *state;
-    struct task_state row, got;
+    row->state = STATE_ROUTED;
+    row->routed = true;
+    row->drive = 1;
+    row->routed_at_ms = 71;
+    row->routed_seq = 7;
+    row->backend = "local";
+    row->lane = "default";
+    row->decision = (struct bytes){(const uint8_t *)"why", 3};
+    row->routed_task = (struct bytes){(const uint8_t *)"what", 4};
+}
+
+static void
+end_row(struct task_state *row)
+{
+    row->state = STATE_FAILED;
+    row->has_result = row->final = row->again = row->report_due = true;
+    row->result_attempt = 2;
+    row->result_fence = 9;
+    row->exit_code = 3;
+    row->failed_step = 1;
+    row->reason = "exit code 3";
+    row->worker = "w1";
+    row->started_at_ms = 81;
+    row->finished_at_ms = 82;
+    row->retry_at_ms = 83;
+    row->attempts = 2;
+    row->finals = 1;
+}
+
+static void
+assert_over(struct fixture *f, const struct task_state *row)
+{
+    struct task_state got;
     struct err e;
 
-    begin(f);
-    fold_init(&row, "t1");
-    row.state = STATE_ACCEPTED;
-    row.name = "kept";
-    row.accepted_seq = 5;
-    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
-    row.name = "not written";
-    row.accepted_seq = 6; /* nor this */
-    row.state = STATE_FAILED;
-    row.routed = true;
-    row.drive = 1;
-    row.routed_at_ms = 71;
-    row.routed_seq = 7;
-    row.backend = "local";
-    row.lane = "default";
-    row.report_due = true;
-    row.decision = (struct bytes){(const uint8_t *)"why", 3};
-    row.routed_task = (struct bytes){(const uint8_t *)"what", 4};
-    row.has_result = row.final = row.again = true;
-    row.result_attempt = 2;
-    row.result_fence = 9;
-    row.exit_code = 3;
-    row.failed_step = 1;
-    row.reason = "exit code 3";
-    row.worker = "w1";
-    row.started_at_ms = 81;
-    row.finished_at_ms = 82;
-    row.retry_at_ms = 83;
-    row.attempts = 2;
-    row.finals = 1;
-    assert_int_equal(store_put_task(f->store, &row, STORE_RUN, &e), 0);
-    commit(f);
     assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 1);
+    assert_int_equal(got.n, row->n);
     assert_string_equal(got.name, "kept");
     assert_int_equal(got.accepted_seq, 5);
     assert_int_equal(got.state, STATE_FAILED);
@@ -591,6 +563,8 @@ decision_and_outcome_are_written_together(void **state)
     assert_string_equal(got.backend, "local");
     assert_string_equal(got.lane, "default");
     assert_int_equal(got.decision.len, 3);
+    assert_memory_equal(got.decision.data, "why", 3);
+    assert_int_equal(got.routed_task.len, 4);
     assert_memory_equal(got.routed_task.data, "what", 4);
     assert_int_equal(got.result_attempt, 2);
     assert_int_equal(got.result_fence, 9);
@@ -603,6 +577,40 @@ decision_and_outcome_are_written_together(void **state)
     assert_int_equal(got.retry_at_ms, 83);
     assert_int_equal(got.attempts, 2);
     assert_int_equal(got.finals, 1);
+}
+
+static void
+a_part_of_a_row_is_written_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct task_state row;
+    struct err e;
+
+    begin(f);
+    accept_row(f, &row, STORE_OUTCOME); /* a new one is written whole */
+    decide_row(&row);
+    assert_int_equal(store_put_task(f->store, &row, STORE_ROUTING, &e), 0);
+    end_row(&row);
+    row.drive = 2; /* is not written */
+    assert_int_equal(store_put_task(f->store, &row, STORE_OUTCOME, &e), 0);
+    commit(f);
+    assert_over(f, &row);
+}
+
+static void
+decision_and_outcome_are_written_together(void **state)
+{
+    struct fixture *f = *state;
+    struct task_state row;
+    struct err e;
+
+    begin(f);
+    accept_row(f, &row, STORE_WHOLE);
+    decide_row(&row);
+    end_row(&row);
+    assert_int_equal(store_put_task(f->store, &row, STORE_RUN, &e), 0);
+    commit(f);
+    assert_over(f, &row);
 }
 
 static void
