@@ -396,13 +396,12 @@ str_wall_ms(void)
 void
 str_random(char *out, size_t size)
 {
-    static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
     unsigned char raw[128];
     size_t n = size - 1;
 
     if (n > sizeof raw || getrandom(raw, n, 0) != (ssize_t)n)
         abort(); /* ids that repeat would merge two tasks */
     for (size_t i = 0; i < n; i++)
-        out[i] = alphabet[raw[i] % 32];
+        out[i] = STR_BASE32[raw[i] % 32];
     out[n] = '\0';
 }

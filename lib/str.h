@@ -70,8 +70,10 @@ const char *str_time(int64_t at_ms, char *out, size_t size);
 /* Wall clock now, milliseconds since 1970. */
 int64_t str_wall_ms(void);
 
-/* Fills out with size - 1 random characters of [0-9a-hjkmnp-tv-z] (Crockford's
- * base 32, lower case) and a NUL; the first is a letter or digit. */
+/* Crockford's base 32, lower case. */
+#define STR_BASE32 "0123456789abcdefghjkmnpqrstvwxyz"
+
+/* Fills out with size - 1 random characters of STR_BASE32 and a NUL. */
 void str_random(char *out, size_t size);
 
 #endif

@@ -15,6 +15,8 @@
 
 enum {
     NEW_ID_LENGTH = 16,
+    TICK_LENGTH = 3, /* of them, a count of ticks that begins again after */
+    TICK_MS = 128,   /* 70 minutes */
     RETRIES_MAX = 100,
 };
 
@@ -25,7 +27,11 @@ static const uint64_t TIMEOUT_MAX_MS = 30ULL * 86400 * 1000;
 void
 task_new_id(char out[TASK_ID_SIZE])
 {
+    uint64_t tick = (uint64_t)str_wall_ms() / TICK_MS;
+
     str_random(out, NEW_ID_LENGTH + 1);
+    for (int i = TICK_LENGTH - 1; i >= 0; i--, tick /= 32)
+        out[i] = STR_BASE32[tick % 32];
 }
 
 /* Two hashes of different construction, 128 bits between them. */
@@ -69,7 +75,6 @@ void
 task_id_from_message(uint64_t seq, int64_t stored_at_ms, const void *data,
                      size_t len, char out[TASK_ID_SIZE])
 {
-    static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
     struct hash h = {0xcbf29ce484222325U, 0x2545f4914f6cdd1dU};
 
     hash_add_u64(&h, seq);
@@ -80,7 +85,7 @@ task_id_from_message(uint64_t seq, int64_t stored_at_ms, const void *data,
     for (int i = 0; i < NEW_ID_LENGTH; i++) {
         uint64_t *from = i < NEW_ID_LENGTH / 2 ? &h.a : &h.b;
 
-        out[i] = alphabet[*from % 32];
+        out[i] = STR_BASE32[*from % 32];
         *from /= 32;
     }
     out[NEW_ID_LENGTH] = '\0';

@@ -270,7 +270,11 @@ struct lane_state {
     int64_t at_ms, until_at_ms;
 };
 
-/* A fresh id: 16 random characters, the first eight enough to type. */
+/*
+ * A fresh id: 16 characters, the first eight enough to type. Three of them tell
+ * the time within the hour, so that ids made together lie together wherever
+ * they are an index, as the ledger's; the others are random.
+ */
 void task_new_id(char out[TASK_ID_SIZE]);
 
 /*

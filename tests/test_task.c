@@ -1,6 +1,7 @@
 /* What a task must be, what it is given when it leaves things open, and how it
  * is shown. */
 #include "lib/codec.h"
+#include "lib/str.h"
 #include "lib/subject.h"
 #include "lib/task.h"
 
@@ -253,6 +254,24 @@ new_ids_are_tokens_and_differ(void **state)
 }
 
 static void
+ids_made_together_begin_alike(void **state)
+{
+    enum { N = 1000, ALIKE = 3, TICK_MS = 128 };
+    char id[TASK_ID_SIZE], last[TASK_ID_SIZE];
+    int64_t began_ms = str_wall_ms();
+    int changes = 0;
+
+    (void)state;
+    task_new_id(last);
+    for (int i = 0; i < N; i++) {
+        task_new_id(id);
+        changes += strncmp(id, last, ALIKE) != 0;
+        memcpy(last, id, sizeof last);
+    }
+    assert_true(changes <= (str_wall_ms() - began_ms) / TICK_MS + 1);
+}
+
+static void
 a_derived_id_depends_on_all_it_is_derived_from(void **state)
 {
     char ids[6][TASK_ID_SIZE];
@@ -426,6 +445,7 @@ main(void)
         cmocka_unit_test(reports_stay_below_their_folder),
         cmocka_unit_test(a_cost_limit_must_be_an_amount),
         cmocka_unit_test(new_ids_are_tokens_and_differ),
+        cmocka_unit_test(ids_made_together_begin_alike),
         cmocka_unit_test(a_derived_id_depends_on_all_it_is_derived_from),
         cmocka_unit_test(members_of_a_message_have_ids_of_their_own),
         cmocka_unit_test(derived_ids_of_a_stream_do_not_meet),
