@@ -21,10 +21,11 @@ struct book {
     struct store *store;
     struct position positions[CONSUMERS_MAX]; /* of the transaction */
     size_t n_positions;
-    struct sheet *sheet;   /* the rows of the transaction */
-    struct mem_pool *pool; /* the sheet's */
-    struct str body;       /* of what is being encoded */
-    struct book_end *ends; /* of the transaction */
+    struct sheet *sheet;         /* the rows of the transaction */
+    struct mem_pool *pool;       /* the sheet's */
+    struct str body;             /* of what is being encoded */
+    const struct bus_msg *aside; /* the last message set aside */
+    struct book_end *ends;       /* of the transaction */
     size_t n_ends, cap_ends;
     struct book_news news;
 };
@@ -56,6 +57,7 @@ book_begin(struct book *b, struct err *e)
 {
     b->n_positions = 0;
     b->n_ends = 0;
+    b->aside = NULL;
     sheet_begin(b->sheet);
     return store_begin(b->store, e);
 }
@@ -146,6 +148,7 @@ apply(struct book *b, const struct entry *entry, const char *id,
 
 /* --- what is set aside ---------------------------------------------------- */
 
+/* A message is logged and kept once, whatever of it is not believed. */
 static int
 set_aside(struct book *b, const struct entry *entry, const char *name,
           const char *reason, bool keep, struct err *e)
@@ -159,6 +162,9 @@ set_aside(struct book *b, const struct entry *entry, const char *name,
                            .payload = keep ? m->data : NULL,
                            .len = m->len};
 
+    if (m == b->aside)
+        return 0;
+    b->aside = m;
     log_warn("reaper.set_aside",
              "stream=%s seq=%" PRIu64 " subject=%s as=%s reason=\"%s\"",
              entry->stream, m->seq, LOG_TEXT(m->subject), name,

@@ -119,11 +119,43 @@ add_result(struct str *message, const struct result *r)
     str_free(&bytes);
 }
 
+/* From here on warnings go to a file. */
+static FILE *
+log_to_file(int *saved)
+{
+    FILE *log = tmpfile();
+
+    assert_non_null(log);
+    *saved = dup(STDERR_FILENO);
+    assert_int_equal(dup2(fileno(log), STDERR_FILENO), STDERR_FILENO);
+    log_level_set(LOG_WARN);
+    return log;
+}
+
+/* Until here; how many lines are about that event. */
+static int
+logged(FILE *log, int saved, const char *event)
+{
+    char line[1024];
+    int n = 0;
+
+    log_level_set(LOG_ERROR);
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    (void)close(saved);
+    rewind(log);
+    while (fgets(line, sizeof line, log))
+        n += strstr(line, event) != NULL;
+    (void)fclose(log);
+    return n;
+}
+
 static void
 results_of_one_message_are_believed_one_by_one(void **state)
 {
     struct fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
+    int saved;
+    FILE *log;
     struct str message = {0};
     struct result r;
     struct err e;
@@ -148,12 +180,14 @@ results_of_one_message_are_believed_one_by_one(void **state)
     r.state = STATE_FAILED;
     r.exit_code = 3;
     add_result(&message, &r);
+    log = log_to_file(&saved);
     (void)publish_bytes(f, "results.local.cli", NULL, message.data,
                         message.len);
     until_state_is(f, "t1", "succeeded");
     until_state_is(f, "t3", "failed");
     until_state_is(f, "t2", "routed");
     until_counter(f, "quarantined", 1); /* the message, once */
+    assert_int_equal(logged(log, saved, "reaper.set_aside"), 1);
     assert_int_equal(counter(f, "attempts"), 2);
     /* Each end is told by its own result alone. */
     assert_int_equal(f->n_done, 2);
