@@ -22,6 +22,8 @@
 #include "lib/topology.h"
 #include "reaper/reaper.h"
 
+#include <unistd.h>
+
 struct program {
     struct reaper_conf conf;
 };
@@ -63,6 +65,7 @@ main(int argc, char **argv)
         verify(bus, &e) < 0 || reaper_open(&reaper, bus, loop, conf, &e) < 0) {
         log_error("reaper.start", "error=\"%s\"", LOG_TEXT(e.msg));
     } else {
+        (void)nice((int)conf->nice); /* nobody is refused to be nicer */
         loop_on_term(loop, reaper_drain, reaper);
         log_info("reaper.start", "url=%s version=%s", bus_url(bus),
                  SHUNT_VERSION);

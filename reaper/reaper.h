@@ -30,6 +30,7 @@ struct reaper_conf {
     int64_t connect_timeout_ms;
     char *database;    /* "": $XDG_STATE_HOME/shunt/ledger.db */
     bool sync;         /* what is committed is on the disk */
+    int64_t nice;      /* set by whoever runs the process */
     char *report_root; /* "": the folder of the database */
     bool report_in_workdir;
     char *http;            /* ADDRESS:PORT; "", "off" or NULL: no HTTP */
@@ -48,6 +49,8 @@ struct reaper_conf {
                  "the ledger; $XDG_STATE_HOME/shunt/ledger.db if empty"),      \
         CONF_BOOL(T, F.sync, "reaper.sync", "true",                            \
                   "whether what the ledger has committed is on the disk"),     \
+        CONF_INT(T, F.nice, "reaper.nice", "5", 0, 19,                         \
+                 "how much it yields to those who run tasks, see nice(1)"),    \
         CONF_STR(T, F.report_root, "reaper.report_root", "",                   \
                  "reports are below it; the database's folder if empty"),      \
         CONF_BOOL(T, F.report_in_workdir, "reaper.report_in_workdir", "false", \

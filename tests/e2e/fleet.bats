@@ -132,6 +132,18 @@ up() { shunt up -d --fast --slots 2 "$@" 3>&-; }
 	[ "$(shunt run -- cat /proc/self/timerslack_ns)" = "$(cat /proc/self/timerslack_ns)" ]
 }
 
+@test "the ledger yields to those who run tasks, and to nobody if it is told so" {
+	niceness() { ps -o ni= -p "$(pid_of "$1")" | tr -d ' '; }
+	up
+	own=$(ps -o ni= -p $$ | tr -d ' ')
+	[ "$(niceness reaper)" = $((own + 5)) ]
+	[ "$(niceness router)" = "$own" ]
+	[ "$(shunt run -- nice)" = "$own" ]
+	shunt down
+	SHUNT_REAPER_NICE=0 up
+	[ "$(niceness reaper)" = "$own" ]
+}
+
 @test "idle daemons are small and do nothing" {
 	plain_build || skip "a sanitizer's memory is not ours"
 	up
