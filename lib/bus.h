@@ -221,6 +221,10 @@ int bus_consume(struct bus *b, const char *stream, const char *durable,
  * still arrives is handed back to the broker without a callback.
  */
 void bus_consumer_window(struct bus_consumer *c, unsigned n);
+/* For a large window: nothing is requested while messages of half that many
+ * bytes are unsettled, and no pull brings more than that, but for a single
+ * message. 0, as at first: any. */
+void bus_consumer_bytes(struct bus_consumer *c, size_t most);
 /* A window of 0 for longer: what still arrives comes again after delay_ms,
  * or it would go back and forth for as long as a pull lasts. */
 void bus_consumer_hold(struct bus_consumer *c, int64_t delay_ms);

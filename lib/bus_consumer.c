@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
     PULL_MS = 10000,
@@ -36,6 +37,8 @@ struct bus_consumer {
     char inbox[BUS_REPLY_SIZE];
 
     unsigned window, unsettled;
+    size_t most_bytes, bytes; /* 0: any; of what is unsettled */
+    bool oversized;           /* the next message is more than a pull's bytes */
     int64_t hold_ms;      /* what is beyond the window comes again after that */
     unsigned outstanding; /* asked for and not yet come */
     uint64_t epoch;       /* pulls of an older one count no more */
@@ -49,6 +52,7 @@ struct delivery {
     struct bus_msg m; /* first: what callers have points here */
     struct bus_consumer *consumer;
     const char *reply;
+    size_t size; /* of what it takes */
     char text[]; /* what m and reply point to */
 };
 
@@ -57,12 +61,17 @@ struct delivery {
 static void
 pull(struct bus_consumer *c, unsigned n, int64_t now)
 {
-    char reply[BUS_REPLY_SIZE + 48], body[96];
+    char reply[BUS_REPLY_SIZE + 48], body[128], bytes[48] = "";
 
+    if (c->oversized)
+        n = 1;
+    else if (c->most_bytes)
+        (void)snprintf(bytes, sizeof bytes, ",\"max_bytes\":%zu",
+                       c->most_bytes / 2);
     (void)snprintf(reply, sizeof reply, "%s.%" PRIu64 "-%u", c->inbox, c->epoch,
                    n);
-    (void)snprintf(body, sizeof body, "{\"batch\":%u,\"expires\":%d000000}", n,
-                   PULL_MS);
+    (void)snprintf(body, sizeof body, "{\"batch\":%u,\"expires\":%d000000%s}",
+                   n, PULL_MS, bytes);
     if (!wire_send(c->bus->wire,
                    &(struct wire_out){.subject = c->pull_subject,
                                       .reply = reply,
@@ -71,6 +80,7 @@ pull(struct bus_consumer *c, unsigned n, int64_t now)
                                       .len = strlen(body)},
                    WIRE_ASK))
         return; /* the broker does not read; the check asks again */
+    c->oversized = false;
     c->outstanding += n;
     c->recent += n;
     c->pulled_at = now;
@@ -88,6 +98,7 @@ top_up(struct bus_consumer *c)
     int64_t now;
 
     if (c->closed || used >= c->window || !bus_is_up(c->bus) ||
+        (c->most_bytes && c->bytes > c->most_bytes / 2) ||
         (c->outstanding > 0 && (c->window - used) < c->window / 4))
         return;
     now = loop_now_ms();
@@ -244,13 +255,24 @@ bus_read_pull(const char *inbox, uint64_t epoch, const char *reply)
     return *end || n > INT32_MAX ? 0 : (unsigned)n;
 }
 
+/* Whether a pull ended because its next message is more than its bytes. */
+static bool
+is_full(const struct wire_msg *m)
+{
+    const char *text = m->header[WIRE_DESCRIPTION];
+
+    return strcmp(m->header[WIRE_STATUS], "409") == 0 &&
+           strncasecmp(text, "Message Size Exceeds", 20) == 0;
+}
+
 /* A pull ended, or the broker says that it is still there. */
 static void
 take_status(struct bus_consumer *c, const struct wire_msg *m)
 {
     const char *status = m->header[WIRE_STATUS];
     const char *pending = m->header[WIRE_PENDING];
-    unsigned left = bus_read_pull(c->inbox, c->epoch, m->subject);
+    unsigned asked = bus_read_pull(c->inbox, c->epoch, m->subject);
+    unsigned left = asked;
     uint64_t told;
 
     if (left == 0 || !*status || strcmp(status, "100") == 0)
@@ -258,7 +280,9 @@ take_status(struct bus_consumer *c, const struct wire_msg *m)
     if (*pending && bus_number(pending, &told) && told < left)
         left = (unsigned)told;
     c->outstanding -= left < c->outstanding ? left : c->outstanding;
-    if (strcmp(status, "408") != 0 && strcmp(status, "404") != 0)
+    if (is_full(m))
+        c->oversized = left == asked;
+    else if (strcmp(status, "408") != 0 && strcmp(status, "404") != 0)
         stall(c, status, m->header[WIRE_DESCRIPTION]);
     else if (loop_now_ms() - c->pulled_at < STALL_FIRST_MS)
         /* Ended as soon as begun: asking again at once would spin. */
@@ -325,12 +349,14 @@ keep(struct bus_consumer *c, const struct wire_msg *msg,
     const char *id = msg->header[WIRE_ID];
     size_t subject = strlen(msg->subject) + 1, ids = strlen(id) + 1,
            reply = strlen(msg->reply) + 1;
-    struct delivery *d =
-        mem_alloc(sizeof *d + subject + ids + reply + msg->len + 1);
+    size_t size =
+        sizeof(struct delivery) + subject + ids + reply + msg->len + 1;
+    struct delivery *d = mem_alloc(size);
     char *at = d->text;
 
     d->m = *meta;
     d->consumer = c;
+    d->size = size;
     d->m.subject = put(&at, msg->subject, subject);
     d->m.id = put(&at, id, ids);
     d->reply = put(&at, msg->reply, reply);
@@ -356,6 +382,7 @@ take_delivery(struct bus_consumer *c, const struct wire_msg *msg,
     }
     d = keep(c, msg, meta);
     c->unsettled++;
+    c->bytes += d->size;
     bus_heard(c->bus, meta->stored_at_ms);
     c->fn(c->ctx, &d->m);
 }
@@ -417,6 +444,12 @@ bus_consumer_window(struct bus_consumer *c, unsigned n)
 }
 
 void
+bus_consumer_bytes(struct bus_consumer *c, size_t most)
+{
+    c->most_bytes = most;
+}
+
+void
 bus_consumer_hold(struct bus_consumer *c, int64_t delay_ms)
 {
     c->window = 0;
@@ -453,6 +486,7 @@ finish(struct bus_msg *m, const char *word)
 
     if (word)
         settle(c->bus, d->reply, word);
+    c->bytes -= d->size;
     mem_free(d);
     settled(c);
 }
@@ -499,6 +533,8 @@ bus_msg_shed(struct bus_msg *m)
     *at = '\0';
     d->m.data = (const uint8_t *)at;
     d->m.len = 0;
+    d->size -= old->m.len;
+    d->consumer->bytes -= old->m.len;
     mem_free(old);
     return &d->m;
 }

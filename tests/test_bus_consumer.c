@@ -66,6 +66,43 @@ no_more_than_the_window_is_unsettled(void **state)
         bus_msg_drop(r.held[i]); /* valid although it is closed */
 }
 
+/* Large messages do not fill the memory because the window is for small ones;
+ * one beyond the limit comes all the same. */
+static void
+a_window_may_have_a_limit_of_bytes(void **state)
+{
+    enum { MOST = 64 * 1024, SIZE = 10 * 1024, N = 60 };
+    struct fixture *f = *state;
+    struct reader r = {.hold = true};
+    char *text = mem_zero(1, 2 * MOST + 1);
+    unsigned done = 0, most = 0;
+
+    make(f, "bytes");
+    consume(f, f->bus, "bytes", &r);
+    bus_consumer_bytes(r.consumer, MOST);
+    memset(text, 'x', SIZE);
+    for (int i = 0; i < N / 2; i++)
+        (void)publish(f, "bytes.a", NULL, text, BUS_ANY_REVISION);
+    memset(text, 'x', 2 * MOST);
+    (void)publish(f, "bytes.a", NULL, text, BUS_ANY_REVISION);
+    text[SIZE] = '\0';
+    for (int i = 0; i < N / 2; i++)
+        (void)publish(f, "bytes.a", NULL, text, BUS_ANY_REVISION);
+    bus_consumer_window(r.consumer, 1000);
+    while (done < N + 1) {
+        wait_count(f, &r.count, done + 1);
+        run_for(f, 20);
+        if (r.count - done > most)
+            most = r.count - done;
+        for (; done < r.count; done++)
+            bus_msg_done(r.held[done]);
+    }
+    assert_int_equal(r.count, N + 1);
+    assert_in_range(most, 2, 4 * MOST / SIZE);
+    bus_consumer_close(r.consumer);
+    mem_free(text);
+}
+
 static void
 a_message_can_do_without_its_data(void **state)
 {
@@ -340,6 +377,7 @@ main(void)
         T(a_consumer_hands_over_what_was_published),
         T(pulls_overlap_and_nothing_comes_twice_or_out_of_order),
         T(no_more_than_the_window_is_unsettled),
+        T(a_window_may_have_a_limit_of_bytes),
         T(a_message_can_do_without_its_data),
         T(a_message_to_retry_comes_again_after_the_delay),
         T(with_window_zero_what_still_arrives_is_handed_back),
