@@ -50,12 +50,12 @@ struct consumer_row {
     int pending; /* unsettled at most, over all who pull */
 };
 
-enum { PENDING_ONE = 1024, PENDING_LANE = 20000 };
+enum { PENDING_ONE = 1024, PENDING_LEDGER = 8192, PENDING_LANE = 20000 };
 
 static const struct consumer_row consumers[] = {
     {"TASKS_IN", "router", "", PENDING_ONE},
-    {"TASKS_IN", "ledger", "", PENDING_ONE},
-    {"TASKS", "ledger", "", PENDING_ONE},
+    {"TASKS_IN", "ledger", "", PENDING_LEDGER},
+    {"TASKS", "ledger", "", PENDING_LEDGER},
     {"RESULTS", "reaper", "", PENDING_ONE},
     {"RESULTS", "gateway_folder", "results.*.folder", PENDING_ONE},
     {"KV_control", "ledger", SUBJECT_CANCEL_ALL, PENDING_ONE},

@@ -25,11 +25,15 @@
 #include <string.h>
 
 enum {
-    FLUSH_MOST = 512,       /* messages in one transaction */
-    RESULTS_MOST = 2048,    /* of them, and then no more messages */
-    LINGER_MS = 50,         /* nobody waits for these: let more come */
-    SPACE_MS = 50,          /* between commits, under load */
-    WINDOW = 512,           /* messages in hand, per consumer */
+    FLUSH_MOST = 2048,     /* messages in one transaction */
+    RESULTS_MOST = 2048,   /* results in them, and then no more messages */
+    FLUSH_BYTES = 1 << 20, /* the same of bytes: thousands of tasks in bulk */
+    LINGER_MS = 50,        /* nobody waits for these: let more come */
+    SPACE_MS = 50,         /* between commits, under load */
+    WINDOW_MANY = 4096,    /* messages in hand, where each is a task: those of
+                              a transaction, and what comes meanwhile */
+    WINDOW = 512,          /* of the others */
+    WINDOW_BYTES = 16 << 20,
     TRIM_MS = 2000,         /* of quiet, before memory is given back */
     DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
     STOP_REPORTS_MS = 2000, /* and then for reports that are due */
@@ -44,6 +48,7 @@ struct source {
     struct reaper *reaper;
     const char *stream, *durable, *name; /* name: in the database */
     enum event_kind kind;
+    unsigned window;
     struct bus_consumer *consumer;
     bool seen;        /* anything since the start */
     uint64_t pending; /* behind the last delivery */
@@ -83,19 +88,23 @@ static const struct source sources[N_SOURCES] = {
     {.stream = "TASKS_IN",
      .durable = "ledger",
      .name = "TASKS_IN.ledger",
-     .kind = EVENT_ACCEPTED},
+     .kind = EVENT_ACCEPTED,
+     .window = WINDOW_MANY},
     {.stream = "TASKS",
      .durable = "ledger",
      .name = "TASKS.ledger",
-     .kind = EVENT_ROUTED},
+     .kind = EVENT_ROUTED,
+     .window = WINDOW_MANY},
     [SOURCE_RESULTS] = {.stream = "RESULTS",
                         .durable = "reaper",
                         .name = "RESULTS.reaper",
-                        .kind = EVENT_RESULT},
+                        .kind = EVENT_RESULT,
+                        .window = WINDOW},
     {.stream = "KV_control",
      .durable = "ledger",
      .name = "KV_control.ledger",
-     .kind = EVENT_CANCEL},
+     .kind = EVENT_CANCEL,
+     .window = WINDOW},
 };
 
 /* --- the queue ------------------------------------------------------------ */
@@ -265,25 +274,27 @@ give_up(struct reaper *r, const struct err *e)
     loop_stop(r->loop, 1);
 }
 
-/* Folds what is ready, up to FLUSH_MOST and RESULTS_MOST; false if the database
+/* Folds what is ready, up to the limits of a transaction; false if the database
  * failed. */
 static bool
 flush_some(struct reaper *r)
 {
-    size_t n, results = 0;
+    size_t n, results = 0, bytes = 0;
     struct err e;
 
     if (book_begin(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
-    for (n = 0; n < r->n_queue && n < FLUSH_MOST && results < RESULTS_MOST;
+    for (n = 0; n < r->n_queue && n < FLUSH_MOST && results < RESULTS_MOST &&
+                bytes < FLUSH_BYTES;
          n++) {
         if (book_enter(r->book, &r->queue[n], &e) < 0) {
             give_up(r, &e);
             return false;
         }
         results += r->queue[n].n_verdicts;
+        bytes += r->queue[n].msg->len;
     }
     CRASH_POINT("reaper.mid_transaction");
     if (book_commit(r->book, &e) < 0) {
@@ -500,7 +511,7 @@ static void
 open_windows(struct reaper *r)
 {
     for (int i = 0; i < N_SOURCES; i++)
-        bus_consumer_window(r->sources[i].consumer, WINDOW);
+        bus_consumer_window(r->sources[i].consumer, r->sources[i].window);
 }
 
 /* --- a ledger that lost its database -------------------------------------- */
@@ -549,9 +560,10 @@ open_sources(struct reaper *r, struct err *e)
         if (bus_consume(r->bus, s->stream, s->durable, on_message, s,
                         &s->consumer, e) < 0)
             return -1;
+        bus_consumer_bytes(s->consumer, WINDOW_BYTES);
     }
     if (r->rebuild)
-        bus_consumer_window(r->sources[0].consumer, WINDOW);
+        bus_consumer_window(r->sources[0].consumer, r->sources[0].window);
     else
         open_windows(r);
     return 0;
