@@ -5,7 +5,8 @@
  *               [-l LANE]... [-b BATCH] [-p PROMPT]
  * run|submit|filled|watch|latency|routed
  *
- *   run      submits COUNT tasks and waits until the ledger has all their ends
+ *   run      submits COUNT tasks and waits until the ledger has all their ends,
+ *            and has read all else that there is of them
  *   submit   submits them and waits for the broker's acknowledgements
  *   filled   waits until the ledger holds COUNT tasks that are routed and wait
  *   watch    waits until the ledger has the ends of all COUNT tasks of BATCH
@@ -297,6 +298,24 @@ follow_batch(void)
     batch.heard_ms = loop_now_ms();
 }
 
+static struct progress known = {.what = "are known to the ledger in all"};
+
+static void
+look_at_lag(void)
+{
+    char subject[SUBJECT_SIZE];
+    json_t *o = ask(subject_ask(subject, "status"), "{}"), *n;
+    json_int_t lag = 0;
+    const char *name;
+
+    json_object_foreach(json_object_get(o, "lag"), name, n)
+    {
+        lag += json_integer_value(n);
+    }
+    come_to(&known, lag < opts.count ? opts.count - (int)lag : 0);
+    json_decref(o);
+}
+
 /* --- the modes ----------------------------------------------------------- */
 
 static void
@@ -317,6 +336,8 @@ measure_run(void)
     follow_batch();
     pump();
     await(&batch.ended, look_at_batch);
+    look_at_lag();
+    await(&known, look_at_lag);
     bench_print_rate(opts.count, bench_now_ns() - begin);
 }
 
