@@ -1,13 +1,13 @@
 /*
  * spawn - how fast this machine starts programs, with nothing else around it.
  *
- * usage: spawn [-t] [-n COUNT] [-s SLOTS] [PROGRAM [ARG...]]
+ * usage: spawn [-t] [-n COUNT] [-s SLOTS] PROGRAM [ARG...]
  *
- * Runs the program (default /bin/true) COUNT times with posix_spawn, SLOTS of
- * them at a time, each with a pipe for its output and one for its errors. A run
- * is over when both pipes are at their end and the process is reaped, as in a
- * worker. This is the limit a worker is held against: it does the same, and
- * the bus and the ledger besides.
+ * Runs the program COUNT times with posix_spawn, SLOTS of them at a time, each
+ * with a pipe for its output and one for its errors. A run is over when both
+ * pipes are at their end and the process is reaped, as in a worker. This is the
+ * limit a worker is held against: it does the same, and the bus and the ledger
+ * besides.
  *
  * Writes   "rate <runs per second>"; with -t how long one run took:
  *          "p50_us <n> p99_us <n> max_us <n>"
@@ -141,9 +141,7 @@ turn(struct slot *slots, int count, int64_t *took_ns)
 int
 main(int argc, char **argv)
 {
-    static char program[] = "/bin/true";
     static struct slot slots[MAX_SLOTS];
-    char *fallback[] = {program, NULL};
     int count = 2000, width = 8, started = 0, over = 0, opt, i, j;
     bool times = false;
     int64_t begin, *took_ns;
@@ -163,7 +161,9 @@ main(int argc, char **argv)
             return 2;
         }
     }
-    argv = optind < argc ? argv + optind : fallback;
+    if (optind == argc)
+        errx(2, "no program");
+    argv += optind;
     took_ns = calloc((size_t)count, sizeof *took_ns);
     if (!took_ns)
         errx(1, "no memory for %d runs", count);
