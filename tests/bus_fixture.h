@@ -304,7 +304,7 @@ struct reader {
     uint64_t last_seq, delivered;
     bool disorder;
     int64_t first_at, second_at; /* of the first message's deliveries */
-    char id[64], data[64]; /* of the newest; as much as there is room for */
+    char id[64], data[64];
 };
 
 static inline void
@@ -321,9 +321,10 @@ on_msg(void *ctx, struct bus_msg *m)
     if (unsettled > r->most_unsettled)
         r->most_unsettled = unsettled;
     (void)str_copy(r->id, sizeof r->id, m->id);
+    assert_true(m->len < sizeof r->data);
     memset(r->data, 0, sizeof r->data);
-    memcpy(r->data, m->data,
-           m->len < sizeof r->data ? m->len : sizeof r->data - 1);
+    if (m->len)
+        memcpy(r->data, m->data, m->len);
     if (r->hold)
         r->held[r->n_held++] = m;
     else
