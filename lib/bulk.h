@@ -1,14 +1,15 @@
 /*
- * bulk - a message of the tasks that are handed in together, or of the results
- * that a worker has at the same time.
+ * bulk - a message of the tasks that are handed in together, of those that the
+ * router sends to one lane, or of the results that a worker has at the same
+ * time.
  *
  * One alone is the message it always was, under its own id: a task stands on
- * tasks.in, a result on the subject of its source. Several tasks stand on
- * tasks.bulk, several results on the subject of their source, under an id that
- * the same in the same order always have, so that the broker knows the message
- * if it is published again. A message of many spares the broker and its readers
- * most of what each would cost them; it is kept small all the same, as it is
- * settled as a whole.
+ * tasks.in, a routed one on its lane, a result on the subject of its source.
+ * Several tasks stand on tasks.bulk, the others on the subject of one, under an
+ * id that the same in the same order always have, so that the broker knows the
+ * message if it is published again. A message of many spares the broker and its
+ * readers most of what each would cost them; it is kept small all the same, as
+ * it is settled as a whole.
  *
  * Thread: one at a time.
  */
@@ -22,7 +23,8 @@
 
 #include <stdbool.h>
 
-/* Begins as {.type = CODEC_TASKS} or {.type = CODEC_RESULTS}. */
+/* Begins with its type alone: CODEC_TASKS, CODEC_ROUTED_TASKS or CODEC_RESULTS.
+ */
 struct bulk {
     enum codec_type type;
     struct str data;
@@ -39,8 +41,8 @@ bool bulk_fits(const struct bulk *b, size_t len);
 /* All is copied. id: the Nats-Msg-Id of the member alone. */
 void bulk_add(struct bulk *b, const char *id, const void *member, size_t len);
 
-/* What to publish; valid until *b changes. b must not be empty. The subject of
- * results is the caller's to set. */
+/* What to publish; valid until *b changes. b must not be empty. The subject
+ * is the caller's to set, but for that of tasks. */
 struct bus_publication bulk_publication(struct bulk *b);
 
 void bulk_reset(struct bulk *b); /* empty again */

@@ -646,7 +646,7 @@ codec_bulk_open(struct codec_bulk *b, enum codec_type type, const void *data,
     b->at = b->end = data;
     if (len)
         b->end += len;
-    if (type == CODEC_RESULTS && !codec_table_leads(t, data, len)) {
+    if (type != CODEC_TASKS && !codec_table_leads(t, data, len)) {
         b->alone = true;
         b->count = 1;
         return 0;

@@ -24,19 +24,20 @@
 #include <stdint.h>
 
 enum codec_type {
-    CODEC_TASK,        /* struct task */
-    CODEC_ROUTED_TASK, /* struct routed_task */
-    CODEC_DECISION,    /* struct decision */
-    CODEC_CLAIM,       /* struct claim */
-    CODEC_RESULT,      /* struct result */
-    CODEC_LOG_CHUNK,   /* struct log_chunk */
-    CODEC_HEARTBEAT,   /* struct heartbeat */
-    CODEC_BATCH,       /* struct batch */
-    CODEC_DEAD_LETTER, /* struct dead_letter */
-    CODEC_CONTROL,     /* struct control */
-    CODEC_LANE_STATE,  /* struct lane_state */
-    CODEC_TASKS,       /* struct tasks */
-    CODEC_RESULTS,     /* struct results */
+    CODEC_TASK,         /* struct task */
+    CODEC_ROUTED_TASK,  /* struct routed_task */
+    CODEC_DECISION,     /* struct decision */
+    CODEC_CLAIM,        /* struct claim */
+    CODEC_RESULT,       /* struct result */
+    CODEC_LOG_CHUNK,    /* struct log_chunk */
+    CODEC_HEARTBEAT,    /* struct heartbeat */
+    CODEC_BATCH,        /* struct batch */
+    CODEC_DEAD_LETTER,  /* struct dead_letter */
+    CODEC_CONTROL,      /* struct control */
+    CODEC_LANE_STATE,   /* struct lane_state */
+    CODEC_TASKS,        /* struct tasks */
+    CODEC_ROUTED_TASKS, /* struct routed_tasks */
+    CODEC_RESULTS,      /* struct results */
 };
 
 /*
@@ -103,7 +104,8 @@ int codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
  * begins with '{'. A member is what codec_decode_task_in reads.
  *
  * Of results, as they stand on results.*.*: Results, or a Result, which is a
- * message of one. A member is what codec_decode reads.
+ * message of one. A member is what codec_decode reads. The same of routed
+ * tasks, as they stand on tasks.*.*.
  */
 struct codec_bulk {
     enum codec_type type;
@@ -114,9 +116,9 @@ struct codec_bulk {
     struct str own;          /* the members of a JSON message */
 };
 
-/* type: CODEC_TASKS or CODEC_RESULTS. The data must outlive *b. On 0 the caller
- * releases it with codec_bulk_close; -1: no such message, or one without
- * members or with too many. */
+/* type: CODEC_TASKS, CODEC_ROUTED_TASKS or CODEC_RESULTS. The data must outlive
+ * *b. On 0 the caller releases it with codec_bulk_close; -1: no such message,
+ * or one without members or with too many. */
 int codec_bulk_open(struct codec_bulk *b, enum codec_type type,
                     const void *data, size_t len, struct err *e);
 

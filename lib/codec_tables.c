@@ -260,6 +260,11 @@ static const struct codec_row routed_task_rows[] = {
 };
 TABLE(routed_task, routed_task, .most = CODEC_MAX_BYTES);
 
+static const struct codec_row routed_tasks_rows[] = {
+    MESSAGES(routed_tasks, routed, routed_task, TASK_BULK_MOST),
+};
+TABLE(routed_tasks, routed_tasks, .most = CODEC_MAX_BYTES);
+
 /* --- attempts --------------------------------------------------------- */
 
 static const struct codec_row output_part_rows[] = {
@@ -370,6 +375,7 @@ static const struct codec_row heartbeat_rows[] = {
     PROSE(heartbeat, host, NAME_MOST),
     INT32(heartbeat, pid),
     DOUBLES(heartbeat, load, 3),
+    BOOL(heartbeat, brisk),
 };
 TABLE(heartbeat, heartbeat, .most = CODEC_MAX_BYTES);
 
@@ -427,6 +433,7 @@ codec_table(enum codec_type type)
         [CODEC_CONTROL] = &control_table,
         [CODEC_LANE_STATE] = &lane_state_table,
         [CODEC_TASKS] = &tasks_table,
+        [CODEC_ROUTED_TASKS] = &routed_tasks_table,
         [CODEC_RESULTS] = &results_table,
     };
 

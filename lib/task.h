@@ -156,6 +156,11 @@ struct routed_task {
     uint32_t drive;
 };
 
+struct routed_tasks {
+    struct routed_task *routed;
+    size_t n_routed;
+};
+
 struct output_part {
     enum stream stream;
     struct bytes data;
@@ -240,6 +245,7 @@ struct heartbeat {
     int32_t pid;
     double *load;
     size_t n_load;
+    bool brisk;
 };
 
 struct batch {

@@ -84,8 +84,8 @@ add_active(struct active *l, struct err *e)
 
     while ((rc = store_next_lane(l->ask->p.store, &at, &next, e)) > 0 &&
            strcmp(next.backend, ASK_DELEGATED) == 0) {
-        n = store_on_lane(l->ask->p.store, &next, 0, INT64_MAX, ACTIVE_MAX + 1,
-                          ns, e);
+        n = store_on_lane(l->ask->p.store, &next, NULL, INT64_MAX,
+                          ACTIVE_MAX + 1, ns, e);
         if (n < 0)
             return -1;
         for (int i = 0; i < n; i++)

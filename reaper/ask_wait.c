@@ -100,7 +100,7 @@ add_ahead(const struct ask *a, const struct task_state *row,
     (void)str_copy(lane.backend, sizeof lane.backend, row->backend);
     (void)str_copy(lane.lane, sizeof lane.lane, row->lane);
     f->ahead_max = AHEAD_MAX;
-    n = store_on_lane(a->p.store, &lane, 0,
+    n = store_on_lane(a->p.store, &lane, NULL,
                       row->routed_seq ? row->routed_seq - 1 : 0, AHEAD_MAX, ns,
                       &e);
     for (int i = 0; i < n; i++) {

@@ -115,7 +115,7 @@ add_since(struct ask *a, const struct store_lane *lane, json_t *o)
     int64_t n;
 
     mem_pool_reset(a->pool);
-    if (store_on_lane(a->p.store, lane, 0, INT64_MAX, 1, &n, &e) == 1 &&
+    if (store_on_lane(a->p.store, lane, NULL, INT64_MAX, 1, &n, &e) == 1 &&
         store_task_at(a->p.store, n, a->pool, &row, &e) > 0)
         report_set_time(o, "since", row.routed_at_ms);
 }

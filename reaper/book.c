@@ -283,14 +283,13 @@ enter_accepted(struct book *b, const struct entry *entry, struct event *ev,
 }
 
 static int
-enter_routed(struct book *b, const struct entry *entry, struct event *ev,
-             struct err *e)
+take_routed(struct book *b, const struct entry *entry, struct bytes data,
+            struct event *ev, struct err *e)
 {
-    const struct bus_msg *m = entry->msg;
     struct routed_task routed;
     struct err bad = {0};
 
-    if (codec_decode(CODEC_ROUTED_TASK, m->data, m->len, b->pool, &routed,
+    if (codec_decode(CODEC_ROUTED_TASK, data.data, data.len, b->pool, &routed,
                      &bad) < 0)
         return set_aside(b, entry, "malformed", bad.msg, true, e);
     if (!subject_token_ok(routed.task->id))
@@ -300,6 +299,28 @@ enter_routed(struct book *b, const struct entry *entry, struct event *ev,
     ev->decision_bytes = encoded(b, CODEC_DECISION, routed.decision);
     ev->drive = routed.drive;
     return apply(b, entry, routed.task->id, ev, e);
+}
+
+/* A worker buries what of it cannot be read, and takes the others. */
+static int
+enter_routed(struct book *b, const struct entry *entry, struct event *ev,
+             struct err *e)
+{
+    const struct bus_msg *m = entry->msg;
+    struct codec_bulk tasks;
+    struct bytes data;
+    struct err bad = {0};
+    int rc = 0;
+
+    if (codec_bulk_open(&tasks, CODEC_ROUTED_TASKS, m->data, m->len, &bad) < 0)
+        return set_aside(b, entry, "malformed", bad.msg, true, e);
+    while (rc == 0 && codec_bulk_next(&tasks, &data)) {
+        rc = make_room(b, e);
+        if (rc == 0)
+            rc = take_routed(b, entry, data, ev, e);
+    }
+    codec_bulk_close(&tasks);
+    return rc;
 }
 
 static int

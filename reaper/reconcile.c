@@ -88,7 +88,7 @@ end_round(struct reconcile *r, struct err *e)
     for (size_t i = 0; i < r->n_lanes; i++)
         clean = clean && r->lanes[i].known; /* rows there were not seen */
     r->at_lane = (struct store_lane){"", ""};
-    r->at_seq = 0;
+    r->at_place = (struct store_place){0};
     r->at_unrouted = 0;
     r->lanes_done = false;
     r->lost_seen = 0;
@@ -166,7 +166,7 @@ see_rows(struct reconcile *r, const struct lane_facts *lane, const int64_t *ns,
         if (store_task_at(r->p.store, ns[i], r->pool, &row, e) <= 0)
             return -1;
         if (lane) {
-            r->at_seq = row.routed_seq;
+            r->at_place = (struct store_place){row.routed_seq, ns[i]};
             see_routed(r, lane, &row);
         } else {
             r->at_unrouted = row.n;
@@ -203,7 +203,7 @@ next_lane(struct reconcile *r)
         if (order <= 0 || !l->known)
             continue;
         r->at_lane = l->lane;
-        r->at_seq = 0;
+        r->at_place = (struct store_place){0};
         return l;
     }
     return NULL;
@@ -215,7 +215,7 @@ leave_lane(struct reconcile *r)
 {
     size_t n = strlen(r->at_lane.lane);
 
-    r->at_seq = 0;
+    r->at_place = (struct store_place){0};
     /* No token ends so: this sorts behind the lane and before all others. */
     if (n + 1 < sizeof r->at_lane.lane)
         memcpy(r->at_lane.lane + n, "\x01", 2);
@@ -237,7 +237,7 @@ see_slice(struct reconcile *r, struct err *e)
             break;
         }
         /* What was never handed out waits on its lane, unless that is lost. */
-        n = store_on_lane(r->p.store, &lane->lane, r->at_seq,
+        n = store_on_lane(r->p.store, &lane->lane, &r->at_place,
                           r->streams[AT_TASKS].row.sweep ? INT64_MAX
                                                          : lane->info.delivered,
                           room, ns, e);
@@ -323,7 +323,7 @@ note_stream(struct reconcile *r, int i, struct err *e)
             made_anew ? f->info.created_at_ms : reconcile_now_ms(r);
         row->sweep = true;
         r->at_lane = (struct store_lane){"", ""};
-        r->at_seq = 0;
+        r->at_place = (struct store_place){0};
         r->at_unrouted = 0;
         r->lanes_done = false;
         r->lost_seen = 1; /* this round began before */

@@ -86,7 +86,7 @@ struct reconcile {
     struct stream_facts streams[N_STREAMS];
     /* Where the round over all rows stands; it may take several passes. */
     struct store_lane at_lane;
-    uint64_t at_seq;
+    struct store_place at_place;
     int64_t at_unrouted;
     bool lanes_done;
     uint64_t lost_seen; /* rows of this round whose message was lost */

@@ -255,8 +255,9 @@ static const char *const sql[Q_COUNT_OF] = {
                 "AND state < 8 AND (backend, lane) > (?1, ?2) "
                 "ORDER BY backend, lane LIMIT 1",
     [Q_ON_LANE] = "SELECT n FROM tasks WHERE routed = 1 AND state < 8 "
-                  "AND backend = ?1 AND lane = ?2 AND routed_seq > ?3 "
-                  "AND routed_seq <= ?4 ORDER BY routed_seq LIMIT ?5",
+                  "AND backend = ?1 AND lane = ?2 "
+                  "AND (routed_seq, n) > (?3, ?4) AND routed_seq <= ?5 "
+                  "ORDER BY routed_seq, n LIMIT ?6",
     [Q_UNROUTED] = "SELECT n FROM tasks WHERE state = 2 AND n > ?1 "
                    "ORDER BY n LIMIT ?2",
     [Q_DRIVES] = "UPDATE tasks SET drives = ?2 WHERE n = ?1",

@@ -177,11 +177,17 @@ struct store_lane {
 };
 int store_next_lane(struct store *s, const struct store_lane *after,
                     struct store_lane *out, struct err *e);
-/* Rows of open tasks on a lane whose message is in (after, to], oldest first;
- * returns how many. */
+/* Where a task stands on its lane: its message, which may be of many, and its
+ * row. */
+struct store_place {
+    uint64_t seq;
+    int64_t n;
+};
+/* Rows of open tasks on a lane behind after (NULL: all), whose message is not
+ * behind to, oldest first; returns how many. */
 int store_on_lane(struct store *s, const struct store_lane *lane,
-                  uint64_t after, uint64_t to, unsigned limit, int64_t *out,
-                  struct err *e);
+                  const struct store_place *after, uint64_t to, unsigned limit,
+                  int64_t *out, struct err *e);
 /* Rows after n of tasks that are accepted and not routed. */
 int store_unrouted(struct store *s, int64_t after, unsigned limit, int64_t *out,
                    struct err *e);

@@ -36,14 +36,20 @@ store_next_lane(struct store *s, const struct store_lane *after,
 }
 
 int
-store_on_lane(struct store *s, const struct store_lane *lane, uint64_t after,
-              uint64_t to, unsigned limit, int64_t *out, struct err *e)
+store_on_lane(struct store *s, const struct store_lane *lane,
+              const struct store_place *after, uint64_t to, unsigned limit,
+              int64_t *out, struct err *e)
 {
+    static const struct store_place start;
+
+    if (!after)
+        after = &start;
     store_bind_text(s, Q_ON_LANE, 1, lane->backend);
     store_bind_text(s, Q_ON_LANE, 2, lane->lane);
-    store_bind_int(s, Q_ON_LANE, 3, (int64_t)after);
-    store_bind_int(s, Q_ON_LANE, 4, (int64_t)to);
-    store_bind_int(s, Q_ON_LANE, 5, limit);
+    store_bind_int(s, Q_ON_LANE, 3, (int64_t)after->seq);
+    store_bind_int(s, Q_ON_LANE, 4, after->n);
+    store_bind_int(s, Q_ON_LANE, 5, (int64_t)to);
+    store_bind_int(s, Q_ON_LANE, 6, limit);
     return store_collect(s, Q_ON_LANE, out, 0, (int)limit, e);
 }
 

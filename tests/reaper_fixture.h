@@ -325,8 +325,9 @@ submit(struct fixture *f, const char *json)
     (void)publish_bytes(f, SUBJECT_TASKS_IN, NULL, json, strlen(json));
 }
 
+/* Appends the routed task of that name. */
 static inline void
-route(struct fixture *f, const char *id)
+add_routed(struct str *out, const char *id)
 {
     struct routed_task routed;
     struct decision decision;
@@ -346,7 +347,37 @@ route(struct fixture *f, const char *id)
     decision.rule = "test";
     routed.task = &task;
     routed.decision = &decision;
-    (void)publish(f, "tasks.local.default", CODEC_ROUTED_TASK, &routed);
+    codec_encode(CODEC_ROUTED_TASK, &routed, out);
+}
+
+static inline void
+route(struct fixture *f, const char *id)
+{
+    struct str bytes = {0};
+
+    add_routed(&bytes, id);
+    (void)publish_bytes(f, "tasks.local.default", NULL, bytes.data, bytes.len);
+    str_free(&bytes);
+}
+
+/* The same of several, as one message. */
+static inline void
+route_together(struct fixture *f, const char *const *ids, size_t n)
+{
+    struct str message = {0}, bytes = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        str_reset(&bytes);
+        if (ids[i])
+            add_routed(&bytes, ids[i]);
+        else
+            str_addz(&bytes, "nonsense");
+        codec_bulk_add(CODEC_ROUTED_TASKS, &message, bytes.data, bytes.len);
+    }
+    (void)publish_bytes(f, "tasks.local.default", NULL, message.data,
+                        message.len);
+    str_free(&bytes);
+    str_free(&message);
 }
 
 static inline uint64_t

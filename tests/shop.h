@@ -253,6 +253,24 @@ submit(struct order *o)
     str_free(&bytes);
 }
 
+/* The same of n of them, as one message. */
+static inline void
+submit_together(struct order *const *orders, size_t n)
+{
+    struct str message = {0}, bytes = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        struct routed_task rt = {&orders[i]->task, &orders[i]->decision, 0};
+
+        str_reset(&bytes);
+        codec_encode(CODEC_ROUTED_TASK, &rt, &bytes);
+        codec_bulk_add(CODEC_ROUTED_TASKS, &message, bytes.data, bytes.len);
+    }
+    (void)store("tasks.local.default", message.data, message.len);
+    str_free(&bytes);
+    str_free(&message);
+}
+
 static inline void
 submit_sh(const char *id, const char *script)
 {

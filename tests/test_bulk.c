@@ -115,6 +115,33 @@ results_have_the_subject_of_their_source(void **state)
 }
 
 static void
+routed_tasks_share_the_subject_of_their_lane_and_are_few(void **state)
+{
+    struct bulk b = {.type = CODEC_ROUTED_TASKS};
+    struct bus_publication p;
+    struct codec_bulk apart;
+    struct err e;
+
+    (void)state;
+    bulk_add(&b, "t1:r", "one", 3);
+    p = bulk_publication(&b);
+    assert_null(p.subject);
+    assert_string_equal(p.id, "t1:r");
+    assert_int_equal(p.len, 3);
+    while (bulk_fits(&b, 3))
+        bulk_add(&b, "t2:r", "two", 3);
+    p = bulk_publication(&b);
+    assert_null(p.subject);
+    assert_memory_equal(p.id, "bulk:", 5);
+    assert_int_equal(
+        codec_bulk_open(&apart, CODEC_ROUTED_TASKS, p.data, p.len, &e), 0);
+    assert_false(apart.alone);
+    assert_int_equal(apart.count, 16);
+    codec_bulk_close(&apart);
+    bulk_free(&b);
+}
+
+static void
 a_message_stays_small(void **state)
 {
     static const char large[20 * 1024];
@@ -146,6 +173,8 @@ main(void)
         cmocka_unit_test(several_come_apart_again),
         cmocka_unit_test(the_same_tasks_have_the_same_id),
         cmocka_unit_test(results_have_the_subject_of_their_source),
+        cmocka_unit_test(
+            routed_tasks_share_the_subject_of_their_lane_and_are_few),
         cmocka_unit_test(a_message_stays_small),
     };
 

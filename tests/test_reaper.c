@@ -42,6 +42,32 @@ a_task_is_followed_from_submission_to_report(void **state)
 }
 
 static void
+routed_tasks_of_one_message_are_a_row_each(void **state)
+{
+    static const char *const ids[] = {"t1", "t2", NULL, "t3"};
+    struct fixture *f = *state;
+
+    for (int i = 1; i <= 3; i++) {
+        char text[64];
+
+        (void)snprintf(text, sizeof text,
+                       "{\"id\": \"t%d\", \"steps\": [\"true\"]}", i);
+        submit(f, text);
+    }
+    route_together(f, ids, 4);
+    until_counter(f, "routed", 3);
+    until_counter(f, "malformed", 1); /* the one that is none */
+    until_state_is(f, "t1", "routed");
+    until_state_is(f, "t3", "routed");
+    finish(f, "t2", STATE_SUCCEEDED, "");
+    until_state_is(f, "t2", "succeeded");
+    until_counter(f, "routed", 2);
+    /* A message that is cut off says nothing of any task. */
+    (void)publish_bytes(f, "tasks.local.default", NULL, "\xa2\x06\x09x", 4);
+    until_counter(f, "malformed", 2);
+}
+
+static void
 an_outcome_may_come_before_the_task(void **state)
 {
     struct fixture *f = *state;
@@ -625,6 +651,7 @@ main(void)
         TEST(a_task_is_followed_from_submission_to_report),
         TEST(many_in_one_message_are_a_row_each_and_a_bad_one_is_set_aside),
         TEST(a_message_of_many_that_is_none_is_set_aside),
+        TEST(routed_tasks_of_one_message_are_a_row_each),
         TEST(an_outcome_may_come_before_the_task),
         TEST(a_repeated_message_changes_nothing),
         TEST(a_result_that_does_not_know_the_nonce_is_set_aside),

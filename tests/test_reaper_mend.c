@@ -237,6 +237,40 @@ a_task_whose_message_is_gone_is_driven_again(void **state)
 }
 
 static void
+all_tasks_of_a_message_that_is_gone_are_driven_again(void **state)
+{
+    static const char *const ids[] = {"t1", "t2", "t3"};
+    struct fixture *f = *state;
+    struct mem_pool *pool = mem_pool_new();
+    struct routed_task routed;
+    struct taken t;
+    bool driven[3] = {false};
+
+    hurry(f);
+    for (int i = 0; i < 3; i++) {
+        char text[64];
+
+        (void)snprintf(text, sizeof text,
+                       "{\"id\": \"%s\", \"steps\": [\"true\"]}", ids[i]);
+        submit(f, text);
+    }
+    route_together(f, ids, 3);
+    take(f, "TASKS", "local_default", &t);
+    str_free(&t.bytes);
+    for (int i = 0; i < 3; i++) {
+        take_routed(f, pool, &routed);
+        assert_int_equal(routed.drive, 1);
+        for (int k = 0; k < 3; k++)
+            if (strcmp(routed.task->id, ids[k]) == 0)
+                driven[k] = true;
+        finish(f, routed.task->id, STATE_SUCCEEDED, "");
+    }
+    assert_true(driven[0] && driven[1] && driven[2]);
+    until_counter(f, "succeeded", 3);
+    mem_pool_free(pool);
+}
+
+static void
 what_the_router_changed_is_driven_as_it_was_routed(void **state)
 {
     struct fixture *f = *state;
@@ -558,6 +592,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_outcome_in_the_claim_is_told_by_the_ledger),
         TEST(a_task_whose_message_is_gone_is_driven_again),
+        TEST(all_tasks_of_a_message_that_is_gone_are_driven_again),
         TEST(what_the_router_changed_is_driven_as_it_was_routed),
         TEST(a_task_that_waits_on_its_lane_is_left_alone),
         TEST(a_task_the_router_forgot_goes_to_it_again),

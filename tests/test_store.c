@@ -684,6 +684,44 @@ rows_that_are_watched_tell_that_they_were_written(void **state)
 }
 
 static void
+tasks_of_one_message_are_found_one_by_one(void **state)
+{
+    struct fixture *f = *state;
+    const struct store_lane lane = {.backend = "local", .lane = "default"};
+    struct store_place at = {0};
+    struct task_state row;
+    int64_t ns[9], found[2];
+    struct err e;
+    int n = 0, got;
+
+    begin(f);
+    for (int i = 0; i < 9; i++) {
+        char id[] = {'t', (char)('0' + i), '\0'};
+
+        fold_init(&row, id);
+        row.state = STATE_ROUTED;
+        row.routed = true;
+        row.backend = lane.backend;
+        row.lane = lane.lane;
+        row.routed_seq = i < 7 ? 5 : 6; /* seven in one, two in the next */
+        assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
+        ns[i] = row.n;
+    }
+    commit(f);
+    do {
+        got = store_on_lane(f->store, &lane, &at, 6, 2, found, &e);
+        assert_in_range(got, 0, 2);
+        for (int i = 0; i < got; i++, n++) {
+            assert_int_equal(found[i], ns[n]);
+            at = (struct store_place){n < 7 ? 5 : 6, found[i]};
+        }
+    } while (got > 0);
+    assert_int_equal(n, 9);
+    assert_int_equal(store_on_lane(f->store, &lane, NULL, 5, 2, found, &e), 2);
+    assert_int_equal(found[0], ns[0]);
+}
+
+static void
 what_waits_is_found(void **state)
 {
     struct fixture *f = *state;
@@ -734,6 +772,7 @@ main(void)
         TEST(members_of_a_batch_come_by_their_index),
         TEST(a_report_is_due_until_it_was_written),
         TEST(rows_that_are_watched_tell_that_they_were_written),
+        TEST(tasks_of_one_message_are_found_one_by_one),
         TEST(what_waits_is_found),
     };
 

@@ -45,6 +45,32 @@ only_so_many_are_claimed_ahead_of_each_slot(void **state)
 }
 
 static void
+short_runs_are_brisk_and_longer_ones_end_that(void **state)
+{
+    struct ahead a;
+
+    (void)state;
+    ahead_init(&a);
+    assert_false(ahead_is_brisk(&a, 1));
+    run(&a, 15, 200);
+    assert_false(ahead_is_brisk(&a, 1));
+    run(&a, 5, 200);
+    assert_true(ahead_is_brisk(&a, 1));
+    run(&a, 15, 200); /* not at every wavering */
+    assert_true(ahead_is_brisk(&a, 1));
+    run(&a, 25, 200);
+    assert_false(ahead_is_brisk(&a, 1));
+    run(&a, 5, 200);
+    assert_true(ahead_is_brisk(&a, 1));
+    run(&a, 60000, 1);
+    assert_false(ahead_is_brisk(&a, 1));
+    run(&a, 5, 200);
+    assert_true(ahead_is_brisk(&a, 1));
+    ahead_returned(&a, 1); /* one waited for too long */
+    assert_false(ahead_is_brisk(&a, 2));
+}
+
+static void
 slots_with_long_runs_are_not_counted_on(void **state)
 {
     struct ahead a;
@@ -297,6 +323,7 @@ main(void)
         cmocka_unit_test(
             nothing_is_claimed_ahead_of_what_is_not_known_to_be_short),
         cmocka_unit_test(only_so_many_are_claimed_ahead_of_each_slot),
+        cmocka_unit_test(short_runs_are_brisk_and_longer_ones_end_that),
         cmocka_unit_test(slots_with_long_runs_are_not_counted_on),
         cmocka_unit_test(one_long_run_forbids_it_for_a_while),
         cmocka_unit_test(

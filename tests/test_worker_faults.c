@@ -451,6 +451,39 @@ what_a_killed_worker_left_running_is_gone_before_the_next_attempt(void **state)
     dismiss(&h);
 }
 
+static void
+a_worker_that_is_killed_amid_many_runs_none_twice(void **state)
+{
+    static const char *const ids[] = {"amid0", "amid1", "amid2"};
+    char scripts[3][400];
+    struct order o[3], *together[3];
+    struct hand h;
+
+    (void)state;
+    hire(&h, "amid", "3s");
+    for (int i = 0; i < 3; i++) {
+        (void)snprintf(scripts[i], sizeof scripts[i],
+                       "cd %s; printf $SHUNT_ATTEMPT >>runs-%s; "
+                       "[ %d-$SHUNT_ATTEMPT != 1-1 ] || "
+                       "{ echo $$ >new; mv new file; sleep 1000; }",
+                       folder, ids[i], i);
+        order(together[i] = &o[i], ids[i], scripts[i]);
+    }
+    submit_together(together, 3);
+    (void)announced(); /* the second runs, the third waits for its slot */
+    (void)result(ids[0], 1);
+    strike(&h);
+    hire(&h, "amid", "3s");
+    submit_together(together, 3); /* as the broker would, some time later */
+    assert_int_equal(result(ids[1], 2)->state, STATE_SUCCEEDED);
+    for (int i = 0; i < 3; i += 2)
+        assert_int_equal(result(ids[i], 1)->state, STATE_SUCCEEDED);
+    assert_runs(ids[0], "1");
+    assert_runs(ids[1], "12");
+    assert_runs(ids[2], "1");
+    dismiss(&h);
+}
+
 #ifdef SHUNT_DEBUG
 /* Dies at that point, comes back, and is given a second copy of the task. */
 static void
@@ -607,6 +640,7 @@ main(void)
             a_write_without_an_answer_is_read_before_anything_follows),
         cmocka_unit_test(
             what_a_killed_worker_left_running_is_gone_before_the_next_attempt),
+        cmocka_unit_test(a_worker_that_is_killed_amid_many_runs_none_twice),
 #ifdef SHUNT_DEBUG
         cmocka_unit_test(a_worker_that_dies_anywhere_starts_no_attempt_twice),
 #endif

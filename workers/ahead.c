@@ -54,6 +54,16 @@ ahead_open(const struct ahead *a, int64_t now_ms)
     return a->run_us < INT64_C(1000) * AHEAD_SHORT_MS && now_ms >= a->barred_ms;
 }
 
+bool
+ahead_is_brisk(struct ahead *a, int64_t now_ms)
+{
+    int64_t most_us = INT64_C(1000) * AHEAD_BRISK_MS;
+
+    a->brisk =
+        ahead_open(a, now_ms) && a->run_us < (a->brisk ? 2 * most_us : most_us);
+    return a->brisk;
+}
+
 unsigned
 ahead_count(struct ahead *a, unsigned brisk, int64_t now_ms)
 {

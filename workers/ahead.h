@@ -22,6 +22,7 @@ enum {
     AHEAD_WAIT_MS = 1000, /* a claim that waits longer is handed back */
     AHEAD_BAR_MS = 5000,  /* none after that, doubled each time soon after */
     AHEAD_BAR_MOST_MS = 300000,
+    AHEAD_BRISK_MS = 10, /* then several tasks may come in one message */
 };
 
 struct ahead {
@@ -29,6 +30,7 @@ struct ahead {
     int64_t barred_ms;       /* until then none */
     int64_t bar_ms;          /* how long the last bar was */
     unsigned count;          /* as last told */
+    bool brisk;              /* as last told */
 };
 
 void ahead_init(struct ahead *a);
@@ -39,6 +41,10 @@ void ahead_claimed(struct ahead *a, int64_t ms);
 void ahead_returned(struct ahead *a, int64_t now_ms);
 /* False: the count is 0, whatever the slots do. */
 bool ahead_open(const struct ahead *a, int64_t now_ms);
+/* Whether runs are so short that it matters little who of several workers has
+ * the next ones. True once they take less than AHEAD_BRISK_MS, until they take
+ * twice as long. */
+bool ahead_is_brisk(struct ahead *a, int64_t now_ms);
 /*
  * How many to claim beyond the slots now. brisk: slots that are free, or whose
  * run is younger than AHEAD_SHORT_MS: the others are not counted on.

@@ -177,7 +177,7 @@ is_old(const struct job *j)
 
     if (wall_ms > now_ms)
         now_ms = wall_ms; /* of the broker's clock only a bound is known */
-    return now_ms - j->msg->stored_at_ms >= (old_ms ? old_ms : OLD_MS);
+    return now_ms - j->parcel->msg->stored_at_ms >= (old_ms ? old_ms : OLD_MS);
 }
 
 enum known { KNOWN_NOT, KNOWN_OPEN, KNOWN_OVER, KNOWN_UNSURE };
@@ -221,7 +221,7 @@ on_known(void *ctx, const struct bus_note *note, const struct err *e)
         log_warn("task.over",
                  "task=%s seq=%" PRIu64 " note=\"the ledger has "
                  "its outcome; delivered again after days\"",
-                 j->task->id, j->msg->seq);
+                 j->task->id, j->parcel->msg->seq);
         job_done(j);
     } else {
         j->known = true;
@@ -420,7 +420,7 @@ claim_begin(struct job *j)
 {
     /* At the first delivery there is hardly ever one: write without reading,
      * and read only if the bucket refuses. */
-    if (j->msg->delivered == 1)
+    if (j->parcel->msg->delivered == 1)
         plan(j, NULL, NULL);
     else
         read_claim(j);

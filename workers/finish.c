@@ -13,7 +13,6 @@ enum {
     EXIT_OUR_SIDE = 125,
     START_AGAIN_MS = 1000,  /* before a task that could not start comes back */
     REFUSED_LOOK_MS = 5000, /* between looks whether it would be taken */
-    DEAD_LETTER_BYTES = 256 * 1024,
 };
 
 /* --- publishing ---------------------------------------------------------- */
@@ -479,86 +478,4 @@ job_publish_prior(struct job *j)
     (void)snprintf(id, sizeof id, "%s:%u", j->task->id, j->prior_attempt);
     bus_publish_until(j->w->bus, &p, on_prior, j->w);
     str_free(&j->prior);
-}
-
-/* --- what is no task ----------------------------------------------------- */
-
-/* The message itself is settled by the caller. */
-static void
-burial_free(struct burial *u)
-{
-    if (u->prev)
-        u->prev->next = u->next;
-    else
-        u->w->burials = u->next;
-    if (u->next)
-        u->next->prev = u->prev;
-    mem_free(u);
-}
-
-static void
-on_buried(void *ctx, const struct bus_stored *stored, const struct err *e)
-{
-    struct burial *u = ctx;
-
-    (void)stored;
-    if (e)
-        bus_msg_retry(u->msg, u->w->conf->lease_ms);
-    else
-        bus_msg_done(u->msg);
-    burial_free(u);
-}
-
-static void
-bury(struct worker *w, struct bus_msg *m, const struct bus_publication *p)
-{
-    struct burial *u = MEM_NEW(struct burial);
-
-    u->w = w;
-    u->msg = m;
-    u->next = w->burials;
-    if (u->next)
-        u->next->prev = u;
-    w->burials = u;
-    bus_publish_until(w->bus, p, on_buried, u);
-}
-
-void
-worker_drop_burials(struct worker *w)
-{
-    while (w->burials) {
-        bus_forget(w->bus, w->burials);
-        bus_msg_drop(w->burials->msg);
-        burial_free(w->burials);
-    }
-}
-
-void
-worker_dead_letter(struct worker *w, struct bus_msg *m, const char *reason)
-{
-    char subject[SUBJECT_SIZE], id[SUBJECT_TOKEN_MAX + 32];
-    struct dead_letter d;
-    struct str bytes = {0};
-    struct bus_publication p = {.subject = subject_dead(subject, w->ex->name),
-                                .id = id,
-                                .expect = BUS_ANY_REVISION};
-
-    log_error("task.unreadable", "subject=%s seq=%llu error=\"%s\"", m->subject,
-              (unsigned long long)m->seq, LOG_TEXT(reason));
-    codec_init(CODEC_DEAD_LETTER, &d);
-    d.process = w->ex->name;
-    d.subject = m->subject;
-    d.reason = reason;
-    d.stream_seq = m->seq;
-    d.payload.data = m->data;
-    d.payload.len = m->len < DEAD_LETTER_BYTES ? m->len : DEAD_LETTER_BYTES;
-    d.payload_bytes = m->len;
-    d.at_ms = str_wall_ms();
-    codec_encode(CODEC_DEAD_LETTER, &d, &bytes);
-    (void)snprintf(id, sizeof id, "%s:%llu", w->ex->name,
-                   (unsigned long long)m->seq);
-    p.data = bytes.data;
-    p.len = bytes.len;
-    bury(w, m, &p);
-    str_free(&bytes);
 }

@@ -184,8 +184,9 @@ worker_room(struct worker *w)
     return most - taken;
 }
 
-/* Each lane asks for what there is room for; what comes beyond that, from
- * several, is handed back. leaving: a delivery of it is about to be settled. */
+/* Each lane asks for what there is room for, by what its messages hold; what
+ * comes beyond that, from several, is handed back or waits. leaving: a delivery
+ * of it is about to be settled. */
 static void
 update_windows(struct worker *w, const struct lane *leaving)
 {
@@ -195,6 +196,7 @@ update_windows(struct worker *w, const struct lane *leaving)
     if (w->draining || !w->pauses || !pauses_known(w->pauses))
         return;
     room = worker_room(w);
+    room = room > w->n_waiting ? room - (unsigned)w->n_waiting : 0;
     for (size_t i = 0; i < w->n_lanes; i++) {
         struct lane *lane = &w->lanes[i];
 
@@ -205,7 +207,9 @@ update_windows(struct worker *w, const struct lane *leaving)
         unsettled = bus_consumer_unsettled(lane->consumer);
         if (lane == leaving && unsettled > 0)
             unsettled--;
-        bus_consumer_window(lane->consumer, unsettled + room);
+        bus_consumer_window(lane->consumer,
+                            unsettled +
+                                (room + lane->members - 1) / lane->members);
     }
 }
 
@@ -231,7 +235,8 @@ job_phase(struct job *j, enum phase phase)
     update_windows(w, NULL);
 }
 
-/* Takes a job out whose message is about to be settled. */
+/* Takes a job out whose task is about to be settled, and with it perhaps its
+ * message. */
 static void
 job_leave(struct job *j)
 {
@@ -249,7 +254,7 @@ job_leave(struct job *j)
     unlink_job(w, j);
     if (is_over(j->phase))
         w->n_over--;
-    update_windows(w, j->lane);
+    update_windows(w, j->parcel->open == 1 ? j->lane : NULL);
 }
 
 static void
@@ -262,43 +267,54 @@ job_free(struct job *j)
     str_free(&j->prior);
     worker_pool_give(w, j->pool);
     job_give(w, j);
-    worker_check_drained(w);
 }
 
 void
 job_done(struct job *j)
 {
+    struct parcel *p = j->parcel;
+
     job_leave(j);
-    bus_msg_done(j->msg);
-    CRASH_POINT("worker.after_ack");
     job_free(j);
+    parcel_release(p);
+    CRASH_POINT("worker.after_ack");
 }
 
 void
 job_retry(struct job *j, int64_t delay_ms)
 {
+    struct parcel *p = j->parcel;
+
+    if (p->many)
+        parcel_send_on(p, &j->routed);
+    else
+        p->again_ms = delay_ms;
     job_leave(j);
-    bus_msg_retry(j->msg, delay_ms);
     job_free(j);
+    parcel_release(p);
 }
 
 void
 job_drop(struct job *j)
 {
+    struct parcel *p = j->parcel;
+
+    p->left = true;
     job_leave(j);
-    bus_msg_drop(j->msg);
     job_free(j);
+    parcel_release(p);
 }
 
 void
-job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
+job_begin(struct parcel *p, struct mem_pool *pool,
           const struct routed_task *routed)
 {
+    struct lane *lane = p->lane;
     struct job *j = job_new(lane->worker);
 
     j->w = lane->worker;
     j->lane = lane;
-    j->msg = bus_msg_shed(m); /* all of it is in the pool */
+    j->parcel = p;
     j->pool = pool;
     j->why = "";
     j->routed = *routed;
@@ -346,6 +362,7 @@ job_ended(struct job *j)
         j->ended_ms = loop_now_ms();
     j->tell_ms = INT64_MAX;
     w->running--;
+    w->ran_ms = loop_now_ms();
     ahead_ran(&w->ahead, j->ended_ms - j->began_ms);
     count_ahead(w);
     worker_news(w);
@@ -478,6 +495,8 @@ on_forget(void *ctx)
 {
     struct job *j = ctx;
 
+    if (j->parcel->many)
+        return; /* it may have to be sent on */
     mem_pool_forget(j->pool, j->task->prompt);
     j->routed.task->prompt = "";
 }
@@ -651,7 +670,7 @@ worker_beat(struct worker *w, int64_t pause_ms)
             continue;
         if (j->phase == PHASE_RUN)
             CRASH_POINT("worker.mid_run");
-        bus_msg_progress(j->msg);
+        bus_msg_progress(j->parcel->msg);
         if (j->phase == PHASE_READY || j->phase == PHASE_RUN ||
             j->phase == PHASE_OUTPUT)
             claim_renew(j);
@@ -728,7 +747,7 @@ static void
 on_due(void *ctx)
 {
     struct worker *w = ctx;
-    int64_t now = loop_now_ms(), next_ms = INT64_MAX;
+    int64_t now = loop_now_ms(), next_ms;
     struct job *j, *next;
 
     w->due_ms = INT64_MAX;
@@ -739,6 +758,7 @@ on_due(void *ctx)
             job_due(j, now);
     }
     worker_sync_spool(w);
+    next_ms = worker_waiting_due(w, now);
     for (j = w->jobs; j; j = j->next)
         next_ms = least(next_ms, due_of(j));
     worker_due(w, next_ms);

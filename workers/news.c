@@ -8,6 +8,7 @@
 
 enum {
     NEWS_LEAST_MS = 1000, /* between heartbeats told by a change */
+    BRISK_MS = 10000,     /* without a run: what it was like says nothing */
     ROLL_MOST_MS = 100, /* from a roll call to the answer, which so many give */
     RUNNING_MOST = 64,  /* tasks a heartbeat lists */
 };
@@ -40,6 +41,16 @@ list_running(const struct worker *w, struct running_task *out)
     return n;
 }
 
+/* Whether the tasks that come now are likely to be as short as those before. */
+static bool
+is_brisk(struct worker *w)
+{
+    int64_t now = loop_now_ms();
+
+    return ahead_is_brisk(&w->ahead, now) && now - w->ran_ms < BRISK_MS &&
+           !w->draining;
+}
+
 void
 worker_heartbeat(struct worker *w)
 {
@@ -70,12 +81,22 @@ worker_heartbeat(struct worker *w)
     h.pid = (int32_t)getpid();
     h.load = load;
     h.n_load = getloadavg(load, 3) == 3 ? 3 : 0;
+    h.brisk = is_brisk(w);
     str_reset(&w->scratch);
     codec_encode(CODEC_HEARTBEAT, &h, &w->scratch);
     bus_send(w->bus, subject_heartbeat(subject, w->ex->name, w->name),
              w->scratch.data, w->scratch.len);
     w->last_news_ms = loop_now_ms();
     w->busy_told = w->running > 0;
+    if (w->brisk_told != h.brisk)
+        w->brisk_ms = w->last_news_ms;
+    w->brisk_told = h.brisk;
+}
+
+static bool
+is_news(struct worker *w)
+{
+    return w->busy_told != (w->running > 0) || w->brisk_told != is_brisk(w);
 }
 
 static void
@@ -85,23 +106,29 @@ on_news(void *ctx)
 
     loop_timer_stop(w->news);
     w->news = NULL;
-    if (w->busy_told != (w->running > 0))
+    if (is_news(w))
         worker_heartbeat(w);
 }
 
 void
 worker_news(struct worker *w)
 {
-    int64_t since;
+    int64_t now = loop_now_ms(), wait_ms;
 
-    if (w->news || w->busy_told == (w->running > 0))
+    if (!is_news(w))
         return;
-    since = loop_now_ms() - w->last_news_ms;
-    if (since >= NEWS_LEAST_MS)
+    /* It may follow at once on becoming busy: much is to be had of it. */
+    if (w->brisk_told != is_brisk(w) && now - w->brisk_ms >= NEWS_LEAST_MS) {
         worker_heartbeat(w);
+        return;
+    }
+    wait_ms = w->last_news_ms + NEWS_LEAST_MS - now;
+    if (w->news)
+        return;
+    if (wait_ms > 0)
+        w->news = loop_timer_start(w->loop, wait_ms, 0, on_news, w);
     else
-        w->news =
-            loop_timer_start(w->loop, NEWS_LEAST_MS - since, 0, on_news, w);
+        worker_heartbeat(w);
 }
 
 static void

@@ -11,39 +11,13 @@
 #include <unistd.h>
 
 enum {
-    CROWDED_MS = 250,       /* lanes together brought more than there is room */
     LAST_RESORT_MS = 10000, /* after the grace: stop without them */
     KILLED_MS = 5000,       /* the same after a second TERM */
     CROWD = 256,            /* jobs; the claims of more are renewed in parts */
     CROWD_PARTS = 16,
 };
 
-/* --- what arrives -------------------------------------------------------- */
-
-static void
-on_task(void *ctx, struct bus_msg *m)
-{
-    struct lane *lane = ctx;
-    struct worker *w = lane->worker;
-    struct mem_pool *pool = worker_pool_take(w);
-    struct routed_task routed;
-    struct err e;
-
-    CRASH_POINT("worker.after_fetch");
-    if (codec_decode(CODEC_ROUTED_TASK, m->data, m->len, pool, &routed, &e) <
-        0) {
-        worker_dead_letter(w, m, e.msg);
-    } else if (job_find(w, routed.task->id)) {
-        bus_msg_progress(m); /* a second delivery of what we are at */
-        bus_msg_drop(m);
-    } else if (worker_room(w) == 0) {
-        bus_msg_retry(m, CROWDED_MS);
-    } else {
-        job_begin(lane, m, pool, &routed);
-        return;
-    }
-    worker_pool_give(w, pool);
-}
+/* --- news ---------------------------------------------------------------- */
 
 static void
 on_cancel(void *ctx, const struct bus_note *note)
@@ -140,7 +114,7 @@ stop(struct worker *w)
 void
 worker_check_drained(struct worker *w)
 {
-    if (w->draining && w->n_jobs == 0 && !w->burials)
+    if (w->draining && !w->parcels)
         stop(w);
 }
 
@@ -203,6 +177,7 @@ worker_drain(void *worker, int nth)
     log_info("worker.draining", "worker=%s running=%u", w->name, w->running);
     for (size_t i = 0; i < w->n_lanes; i++)
         bus_consumer_window(w->lanes[i].consumer, 0);
+    worker_send_on_waiting(w);
     worker_return_ready(w);
     worker_heartbeat(w);
     set_drain_timer(w, w->conf->drain_timeout_ms, on_drain_timeout);
@@ -234,11 +209,12 @@ open_lane(struct worker *w, const char *name, struct err *e)
     if (!subject_token_ok(name))
         return err_set(e, ERR_INVALID, "lane \"%s\" is no valid name", name);
     lane->worker = w;
+    lane->members = 1;
     (void)str_copy(lane->name, sizeof lane->name, name);
     (void)subject_lane_durable(durable, w->ex->name, name);
     if (topology_verify(w->bus, "TASKS", durable, e) < 0 ||
-        bus_consume(w->bus, "TASKS", durable, on_task, lane, &lane->consumer,
-                    e) < 0)
+        bus_consume(w->bus, "TASKS", durable, worker_on_parcel, lane,
+                    &lane->consumer, e) < 0)
         return err_wrap(e, "lane %s", name);
     w->n_lanes++;
     return 0;
@@ -316,6 +292,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->started_at_ms = str_wall_ms();
     w->scratch_pool = mem_pool_new();
     outbox_open(w);
+    w->begin = loop_hook_start(l, worker_begin_waiting, w);
     name_worker(w);
     if (open_bus(w, e) < 0) {
         worker_close(w);
@@ -348,12 +325,11 @@ worker_close(struct worker *w)
     for (struct job *j = w->jobs; j; j = j->next)
         job_spool(j);
     worker_sync_spool(w);
-    while (w->jobs)
-        job_drop(w->jobs);
+    worker_drop_parcels(w);
+    loop_hook_stop(w->begin);
     worker_free_spare(w);
     outbox_close(w);
     resend_free(w);
-    worker_drop_burials(w);
     bus_forget(w->bus, w);
     loop_timer_stop(w->beat);
     loop_timer_stop(w->due);

@@ -1,7 +1,8 @@
 /*
  * worker_private - what the parts of the worker share.
  *
- * worker.c   lanes, what arrives, drain
+ * worker.c   lanes, drain
+ * parcel.c   what arrives: messages of one task or many
  * job.c      slots, running, limits
  * ahead.c    how many tasks to claim beyond the slots
  * news.c     heartbeats
@@ -10,8 +11,9 @@
  * post.c     results on their way to the broker
  * resend.c   outcomes the broker has not confirmed: to disk, and from there
  *
- * A job is one delivery and moves through the phases in order. Each function
- * named job_* or claim_* may free the job: callers do not touch it afterwards.
+ * A job is one task of a delivery and moves through the phases in order. Each
+ * function named job_* or claim_* may free the job: callers do not touch it
+ * afterwards.
  *
  * Thread: the loop thread.
  */
@@ -69,7 +71,22 @@ struct lane {
     struct worker *worker;
     char name[SUBJECT_TOKEN_MAX + 1];
     struct bus_consumer *consumer;
-    bool paused; /* it takes nothing new; what it has goes on */
+    unsigned members; /* tasks in the last message */
+    bool paused;      /* it takes nothing new; what it has goes on */
+};
+
+/* A message in hand, of one task or many. */
+struct parcel {
+    struct parcel *next, *prev;
+    struct parcel *waiting_next; /* of those with tasks that have not begun */
+    struct lane *lane;
+    struct bus_msg *msg;
+    struct codec_bulk tasks; /* those that have not begun */
+    bool many;
+    bool left;        /* not to be settled: the broker delivers it again */
+    int64_t again_ms; /* after so long it is to come again; -1: it is not */
+    int64_t wait_ms;  /* then those that have not begun are sent on */
+    size_t open;      /* jobs and errands, and one more until all have begun */
 };
 
 struct job {
@@ -78,7 +95,7 @@ struct job {
     struct job *ready_next;  /* of those that wait for a slot */
     struct worker *w;
     struct lane *lane;
-    struct bus_msg *msg;
+    struct parcel *parcel;
     struct mem_pool *pool;
     struct routed_task routed;
     const struct task *task;
@@ -122,13 +139,6 @@ struct job {
     uint32_t prior_attempt;
 };
 
-/* A delivery that was no task, until its dead letter is stored. */
-struct burial {
-    struct burial *next, *prev;
-    struct worker *w;
-    struct bus_msg *msg;
-};
-
 struct worker {
     struct bus *bus;
     struct loop *loop;
@@ -157,7 +167,11 @@ struct worker {
     struct outcome polled; /* what the executor said last */
     struct str scratch;
     struct mem_pool *scratch_pool;
-    struct burial *burials; /* dead letters on their way */
+    struct parcel *parcels;
+    struct parcel *waiting, *waiting_last; /* first come, first begun */
+    size_t n_waiting;                      /* tasks in them */
+    struct errand *errands;
+    struct loop_hook *begin;
     struct sights *sights;
     struct outbox *outbox;
     struct resend *resend;
@@ -171,7 +185,9 @@ struct worker {
     int64_t due_ms;     /* when due fires; INT64_MAX: never */
     int64_t beat_at_ms; /* the last heartbeat of the timer */
     int64_t started_at_ms, last_news_ms;
-    bool busy_told, draining, handing_back, stopped;
+    int64_t ran_ms;   /* when a run last ended */
+    int64_t brisk_ms; /* when brisk_told last changed */
+    bool busy_told, brisk_told, draining, handing_back, stopped;
 };
 
 /*
@@ -183,13 +199,32 @@ int64_t clock_ms(void);
 
 /* --- worker.c --- */
 
-/* A job has gone: stops the worker if it drains and that was the last. */
+/* A message has gone: stops the worker if it drains and that was the last. */
 void worker_check_drained(struct worker *w);
+
+/* --- parcel.c --- */
+
+/* A message of a lane, which is ctx. */
+void worker_on_parcel(void *ctx, struct bus_msg *m);
+/* Begins tasks that wait, while there is room. */
+void worker_begin_waiting(void *worker);
+/* Sends on all that have not begun, for others to take. */
+void worker_send_on_waiting(struct worker *w);
+/* The same for those whose time has come; says when the next's will. */
+int64_t worker_waiting_due(struct worker *w, int64_t now_ms);
+/* Publishes one task of many to its lane again, by itself. */
+void parcel_send_on(struct parcel *p, const struct routed_task *routed);
+/* One of its tasks is settled; with the last, so is the message. May free it.
+ */
+void parcel_release(struct parcel *p);
+/* Drops all jobs and messages, settling nothing. */
+void worker_drop_parcels(struct worker *w);
 
 /* --- news.c --- */
 
 void worker_heartbeat(struct worker *w);
-/* Tells that the worker became busy or idle, once a second at most. */
+/* Tells that the worker became busy or idle, or its runs short or long; each
+ * once a second at most. */
 void worker_news(struct worker *w);
 /* Answers a roll call, soon. */
 void worker_roll(struct worker *w);
@@ -212,8 +247,8 @@ struct job *job_find(struct worker *w, const char *task);
 struct mem_pool *worker_pool_take(struct worker *w);
 void worker_pool_give(struct worker *w, struct mem_pool *pool);
 void worker_free_spare(struct worker *w);
-/* Takes over a delivery and the pool that routed was decoded into. */
-void job_begin(struct lane *lane, struct bus_msg *m, struct mem_pool *pool,
+/* Takes over one task of p, and the pool that routed was decoded into. */
+void job_begin(struct parcel *p, struct mem_pool *pool,
                const struct routed_task *routed);
 /* Ends it for that cause: politely first, the grace runs from then. */
 void job_cancel(struct job *j, enum cause cause, bool hard);
@@ -224,7 +259,8 @@ void job_tell(struct job *j);
 void job_claimed(struct job *j);
 /* The claim is somebody else's: kill it, say nothing. */
 void job_lost(struct job *j);
-/* Each settles the delivery and frees the job. */
+/* Each frees the job. It is over; it is to be delivered again, of many at once;
+ * nothing is said of it. */
 void job_done(struct job *j);
 void job_retry(struct job *j, int64_t delay_ms);
 void job_drop(struct job *j);
@@ -305,9 +341,5 @@ void job_emit(struct job *j, const struct claim *found);
 void job_keep_prior(struct job *j, const struct claim *found,
                     uint64_t revision);
 void job_publish_prior(struct job *j);
-/* A delivery that is no task: dead.<backend>, then settled. */
-void worker_dead_letter(struct worker *w, struct bus_msg *m,
-                        const char *reason);
-void worker_drop_burials(struct worker *w);
 
 #endif

@@ -98,6 +98,7 @@ void fuzz_task_in(const uint8_t *data, size_t size);
 void fuzz_tasks(const uint8_t *data, size_t size);
 void fuzz_bulk(const uint8_t *data, size_t size);
 void fuzz_results(const uint8_t *data, size_t size);
+void fuzz_routed_many(const uint8_t *data, size_t size);
 void fuzz_routed(const uint8_t *data, size_t size);
 void fuzz_result(const uint8_t *data, size_t size);
 void fuzz_claim(const uint8_t *data, size_t size);

@@ -174,13 +174,14 @@ fuzz_task_in(const uint8_t *data, size_t size)
 
 /* What is taken apart is what its members make when put together. */
 static void
-any_bulk(enum codec_type type, const uint8_t *data, size_t size)
+any_bulk(enum codec_type type, enum codec_type member_type, const uint8_t *data,
+         size_t size)
 {
     struct fuzz f = fuzz_begin();
     struct str again = {0};
     struct codec_bulk b;
     struct bytes member;
-    struct result r;
+    union fuzz_message m;
     struct task t;
     size_t n = 0;
 
@@ -191,8 +192,8 @@ any_bulk(enum codec_type type, const uint8_t *data, size_t size)
             if ((type == CODEC_TASKS
                      ? codec_decode_task_in(member.data, member.len, f.pool, &t,
                                             &f.e)
-                     : codec_decode(CODEC_RESULT, member.data, member.len,
-                                    f.pool, &r, &f.e)) < 0)
+                     : codec_decode(member_type, member.data, member.len,
+                                    f.pool, &m, &f.e)) < 0)
                 (void)fuzz_refused(&f);
         }
         FUZZ_NEED(n == b.count && n > 0);
@@ -210,13 +211,19 @@ any_bulk(enum codec_type type, const uint8_t *data, size_t size)
 void
 fuzz_bulk(const uint8_t *data, size_t size)
 {
-    any_bulk(CODEC_TASKS, data, size);
+    any_bulk(CODEC_TASKS, CODEC_TASK, data, size);
+}
+
+void
+fuzz_routed_many(const uint8_t *data, size_t size)
+{
+    any_bulk(CODEC_ROUTED_TASKS, CODEC_ROUTED_TASK, data, size);
 }
 
 void
 fuzz_results(const uint8_t *data, size_t size)
 {
-    any_bulk(CODEC_RESULTS, data, size);
+    any_bulk(CODEC_RESULTS, CODEC_RESULT, data, size);
 }
 
 static void

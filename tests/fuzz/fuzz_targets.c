@@ -6,6 +6,7 @@ const struct fuzz_target fuzz_targets[] = {
     {"tasks", fuzz_tasks},
     {"bulk", fuzz_bulk},
     {"results", fuzz_results},
+    {"routed_many", fuzz_routed_many},
     {"routed", fuzz_routed},
     {"result", fuzz_result},
     {"claim", fuzz_claim},
