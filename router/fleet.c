@@ -20,6 +20,7 @@ struct member {
     uint32_t running;
     uint64_t free_bytes; /* memory of its machine; 0: not said */
     bool draining;       /* takes nothing new */
+    bool brisk;          /* its runs are short */
     struct str lanes;    /* names with a NUL behind each, an empty one ends */
 };
 
@@ -31,6 +32,7 @@ struct fleet {
     struct facts counted;
     const char *lanes[LANES_MAX]; /* of counted; into lane_names */
     char lane_names[LANES_MAX][NAME_SIZE];
+    bool brisk[LANES_MAX]; /* of lanes: with all their workers */
 };
 
 struct fleet *
@@ -150,6 +152,7 @@ fleet_hear(struct fleet *f, const struct heartbeat *hb, int64_t now_ms)
     m->free_bytes = hb->memory_free_bytes;
     keep_lanes(m, hb);
     m->draining = hb->draining;
+    m->brisk = hb->brisk;
 }
 
 static bool
@@ -160,20 +163,32 @@ is_of(const struct member *m, const char *backend)
     return strncmp(m->name, backend, len) == 0 && m->name[len] == '.';
 }
 
-/* Adds "backend.lane" unless it is there. */
-static void
-add_lane(struct fleet *f, const char *name)
+/* The number of "backend.lane"; that of lanes known if it is none of them. */
+static size_t
+find_lane(const struct fleet *f, const char *name)
 {
-    struct facts *facts = &f->counted;
+    size_t i = 0;
 
-    for (size_t i = 0; i < facts->n_lanes; i++)
-        if (strcmp(f->lane_names[i], name) == 0)
-            return;
-    if (facts->n_lanes == LANES_MAX)
+    while (i < f->counted.n_lanes && strcmp(f->lane_names[i], name) != 0)
+        i++;
+    return i;
+}
+
+/* One of its workers takes something new. */
+static void
+add_lane(struct fleet *f, const char *name, bool brisk)
+{
+    size_t i = find_lane(f, name);
+
+    if (i == LANES_MAX)
         return;
-    (void)str_copy(f->lane_names[facts->n_lanes], NAME_SIZE, name);
-    f->lanes[facts->n_lanes] = f->lane_names[facts->n_lanes];
-    facts->n_lanes++;
+    if (i == f->counted.n_lanes) {
+        (void)str_copy(f->lane_names[i], NAME_SIZE, name);
+        f->lanes[i] = f->lane_names[i];
+        f->brisk[i] = brisk;
+        f->counted.n_lanes++;
+    }
+    f->brisk[i] = f->brisk[i] && brisk;
 }
 
 /* What a worker that takes something new adds to the facts. */
@@ -189,7 +204,7 @@ count_open(struct fleet *f, const struct member *m)
          lane += strlen(lane) + 1) {
         (void)snprintf(name, sizeof name, "%.*s.%s", (int)backend_len, m->name,
                        lane);
-        add_lane(f, name);
+        add_lane(f, name, m->brisk);
     }
 }
 
@@ -214,11 +229,30 @@ count(struct fleet *f, int64_t now_ms)
         running > UINT32_MAX ? UINT32_MAX : (uint32_t)running;
 }
 
+/* Asked for every task: who fell silent is looked for once a second. */
+static void
+count_if_due(struct fleet *f, int64_t now_ms)
+{
+    if (f->stale || now_ms - f->counted_ms >= COUNT_EVERY_MS)
+        count(f, now_ms);
+}
+
 void
 fleet_facts(struct fleet *f, int64_t now_ms, struct facts *out)
 {
-    /* Asked for every task: who fell silent is looked for once a second. */
-    if (f->stale || now_ms - f->counted_ms >= COUNT_EVERY_MS)
-        count(f, now_ms);
+    count_if_due(f, now_ms);
     *out = f->counted;
+}
+
+bool
+fleet_is_brisk(struct fleet *f, const char *backend, const char *lane,
+               int64_t now_ms)
+{
+    char name[NAME_SIZE];
+    size_t i;
+
+    count_if_due(f, now_ms);
+    (void)snprintf(name, sizeof name, "%s.%s", backend, lane);
+    i = find_lane(f, name);
+    return i < f->counted.n_lanes && f->brisk[i];
 }

@@ -30,6 +30,11 @@ void fleet_hear(struct fleet *f, const struct heartbeat *hb, int64_t now_ms);
  * added by the caller. */
 void fleet_facts(struct fleet *f, int64_t now_ms, struct facts *out);
 
+/* Whether every worker that takes tasks of that lane has said that its runs are
+ * short; false if there is none. */
+bool fleet_is_brisk(struct fleet *f, const char *backend, const char *lane,
+                    int64_t now_ms);
+
 size_t fleet_size(const struct fleet *f); /* workers remembered */
 
 #endif

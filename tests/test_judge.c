@@ -217,6 +217,42 @@ hear(struct fleet *f, const char *backend, const char *worker, uint32_t running,
 }
 
 static void
+hear_brisk(struct fleet *f, const char *worker, bool brisk, bool draining)
+{
+    struct heartbeat hb = {.backend = "local",
+                           .worker = worker,
+                           .lanes = default_lane,
+                           .n_lanes = 1,
+                           .draining = draining,
+                           .brisk = brisk};
+
+    fleet_hear(f, &hb, 1000);
+}
+
+static void
+a_lane_is_brisk_when_all_its_workers_are(void **state)
+{
+    struct fleet *f = fleet_new();
+
+    (void)state;
+    assert_false(fleet_is_brisk(f, "local", "default", 1000));
+    hear_brisk(f, "a", true, false);
+    assert_true(fleet_is_brisk(f, "local", "default", 1000));
+    assert_false(fleet_is_brisk(f, "local", "other", 1000));
+    assert_false(fleet_is_brisk(f, "codespace", "default", 1000));
+    hear_brisk(f, "b", false, false);
+    assert_false(fleet_is_brisk(f, "local", "default", 1000));
+    hear_brisk(f, "b", false, true); /* it takes nothing new */
+    assert_true(fleet_is_brisk(f, "local", "default", 1000));
+    hear_brisk(f, "a", false, false);
+    assert_false(fleet_is_brisk(f, "local", "default", 1000));
+    hear_brisk(f, "a", true, false);
+    assert_false(
+        fleet_is_brisk(f, "local", "default", 1000 + FLEET_SILENT_MS + 1001));
+    fleet_free(f);
+}
+
+static void
 running_tasks_of_local_workers_add_up_until_they_fall_silent(void **state)
 {
     struct fleet *f = fleet_new();
@@ -390,6 +426,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lane_is_brisk_when_all_its_workers_are),
         TEST(a_good_task_is_completed_and_routed),
         TEST(a_task_without_an_id_gets_one_that_every_reader_derives),
         TEST(what_waits_is_left_to_the_ledger),
