@@ -132,6 +132,20 @@ void codec_bulk_close(struct codec_bulk *b);
 void codec_bulk_add(enum codec_type type, struct str *message,
                     const void *member, size_t len);
 
+/*
+ * What is seen of a message without reading it: the task it is about, and
+ * whether that is to wait for something once it is accepted. task is a part of
+ * the data and not checked. False: it does not begin with an id, as JSON does
+ * not. type: CODEC_TASK, CODEC_ROUTED_TASK or CODEC_RESULT.
+ */
+struct codec_glimpse {
+    const char *task;
+    size_t len;
+    bool waits;
+};
+bool codec_glimpse(enum codec_type type, const void *data, size_t len,
+                   struct codec_glimpse *out);
+
 /* {"schema": "shunt.<name>/1"} for the CLI's --json. */
 json_t *codec_schema(const char *name);
 

@@ -658,3 +658,39 @@ codec_table_add(const struct codec_table *t, struct str *out, const void *data,
 {
     put_bytes(out, &t->message->fields[0], data, len);
 }
+
+/* --- a look from outside ---------------------------------------------- */
+
+/* Numbers of fields in shunt.proto. */
+enum {
+    FIRST = 1, /* task of RoutedTask and Result, id of Task */
+    TASK_AFTER = 25,
+    TASK_NOT_BEFORE = 26,
+    TASK_HOLD = 27,
+};
+
+bool
+codec_glimpse(enum codec_type type, const void *data, size_t len,
+              struct codec_glimpse *out)
+{
+    struct span in = {data, data};
+    struct field f;
+
+    *out = (struct codec_glimpse){0};
+    if (len)
+        in.end = in.at + len;
+    if (in.at == in.end || !take_field(&in, &f) || f.id != FIRST ||
+        f.wire != WIRE_BYTES || f.data.at == f.data.end)
+        return false;
+    if (type == CODEC_ROUTED_TASK) /* whatever it waited for is over */
+        return codec_glimpse(CODEC_RESULT, f.data.at, length(f.data), out);
+    out->task = (const char *)f.data.at;
+    out->len = length(f.data);
+    while (type == CODEC_TASK && in.at < in.end) {
+        if (!take_field(&in, &f))
+            return false;
+        if (f.id == TASK_AFTER || f.id == TASK_NOT_BEFORE || f.id == TASK_HOLD)
+            out->waits = true;
+    }
+    return true;
+}

@@ -13,6 +13,7 @@
 #include "reaper/health.h"
 #include "reaper/live.h"
 #include "reaper/park.h"
+#include "reaper/queue.h"
 #include "reaper/rebuild.h"
 #include "reaper/reconcile.h"
 #include "reaper/store.h"
@@ -28,12 +29,11 @@ enum {
     FLUSH_MOST = 2048,     /* messages in one transaction */
     RESULTS_MOST = 2048,   /* results in them, and then no more messages */
     FLUSH_BYTES = 1 << 20, /* the same of bytes: thousands of tasks in bulk */
-    LINGER_MS = 50,        /* nobody waits for these: let more come */
     SPACE_MS = 50,         /* between commits, under load */
     WINDOW_MANY = 4096,    /* messages in hand, where each is a task: those of
                               a transaction, and what comes meanwhile */
     WINDOW = 512,          /* of the others */
-    WINDOW_BYTES = 16 << 20,
+    WINDOW_BYTES = 32 << 20,
     TRIM_MS = 2000,         /* of quiet, before memory is given back */
     DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
     STOP_REPORTS_MS = 2000, /* and then for reports that are due */
@@ -71,8 +71,7 @@ struct reaper {
     struct mem_pool *pool;
     struct source sources[N_SOURCES];
     struct trust_desk *trust;
-    struct entry *queue; /* ready to be folded */
-    size_t n_queue, cap_queue;
+    struct queue *queue; /* what is to be folded */
     struct loop_timer *flush;
     int64_t flush_at; /* 0: the timer does not run */
     int64_t paced_at; /* the next commit of results, at the earliest */
@@ -80,6 +79,7 @@ struct reaper {
     struct loop_timer *deadline;
     struct rebuild *rebuild; /* NULL: none was needed */
     struct rebuild_consumer consumers[N_SOURCES];
+    bool looked_at; /* somebody has looked who does not have it folded first */
     bool draining;
     bool failed; /* the database does not work any more */
 };
@@ -140,37 +140,35 @@ static void
 pace(struct reaper *r, size_t results)
 {
     r->paced_at = results > 1 ? loop_now_ms() + SPACE_MS : 0;
+    if (results > 1)
+        queue_loaded(r->queue, loop_now_ms());
 }
 
-/*
- * Somebody waits for results and cancels. Submissions and decisions go along
- * with them, or after a while: a short task is then written once, from its
- * submission to its end.
- */
-static int64_t
-wait_ms(const struct reaper *r, enum event_kind kind)
+/* Sees to it that what is in the queue is folded when it is due. */
+static void
+flush_when_due(struct reaper *r)
 {
-    if (r->n_queue >= FLUSH_MOST)
-        return 0;
-    if (kind == EVENT_RESULT || kind == EVENT_CANCEL)
-        return pace_ms(r);
-    return LINGER_MS;
+    int64_t due_ms = queue_due_ms(r->queue), now_ms = loop_now_ms();
+
+    if (queue_has_ready(r->queue))
+        flush_within(r, pace_ms(r));
+    if (due_ms != INT64_MAX)
+        flush_within(r, due_ms > now_ms ? due_ms - now_ms : 0);
 }
 
-static struct entry *
-enqueue(struct reaper *r, const struct source *s, struct bus_msg *m)
+static void
+enqueue(struct reaper *r, const struct source *s, struct bus_msg *m,
+        struct verdict *verdicts, size_t n)
 {
-    struct entry *entry;
+    const struct entry entry = {.kind = s->kind,
+                                .stream = s->stream,
+                                .consumer = s->name,
+                                .msg = m,
+                                .verdicts = verdicts,
+                                .n_verdicts = n};
 
-    if (r->n_queue == r->cap_queue) {
-        r->cap_queue = r->cap_queue ? r->cap_queue * 2 : 64;
-        r->queue = mem_resize(r->queue, r->cap_queue * sizeof *r->queue);
-    }
-    entry = &r->queue[r->n_queue++];
-    *entry = (struct entry){
-        .kind = s->kind, .stream = s->stream, .consumer = s->name, .msg = m};
-    flush_within(r, wait_ms(r, s->kind));
-    return entry;
+    queue_add(r->queue, &entry, loop_now_ms());
+    flush_when_due(r);
 }
 
 /* What the claims say of a message's results is known. */
@@ -178,10 +176,8 @@ static void
 on_trust(void *ctx, struct bus_msg *m, struct verdict *verdicts, size_t n)
 {
     struct reaper *r = ctx;
-    struct entry *entry = enqueue(r, &r->sources[SOURCE_RESULTS], m);
 
-    entry->verdicts = verdicts;
-    entry->n_verdicts = n;
+    enqueue(r, &r->sources[SOURCE_RESULTS], m, verdicts, n);
 }
 
 static void
@@ -218,7 +214,7 @@ on_message(void *ctx, struct bus_msg *m)
     if (s->kind == EVENT_RESULT)
         trust_ask(r->trust, m);
     else
-        (void)enqueue(r, s, m);
+        enqueue(r, s, m, NULL, 0);
 }
 
 /* --- flush ---------------------------------------------------------------- */
@@ -274,27 +270,31 @@ give_up(struct reaper *r, const struct err *e)
     loop_stop(r->loop, 1);
 }
 
-/* Folds what is ready, up to the limits of a transaction; false if the database
- * failed. */
+/* Folds what is to be folded, or all, up to the limits of a transaction; false
+ * if the database failed. */
 static bool
-flush_some(struct reaper *r)
+flush_some(struct reaper *r, bool all)
 {
+    int64_t now_ms = loop_now_ms();
     size_t n, results = 0, bytes = 0;
+    const struct entry *entry;
     struct err e;
 
     if (book_begin(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
-    for (n = 0; n < r->n_queue && n < FLUSH_MOST && results < RESULTS_MOST &&
-                bytes < FLUSH_BYTES;
+    for (n = 0; n < FLUSH_MOST && results < RESULTS_MOST && bytes < FLUSH_BYTES;
          n++) {
-        if (book_enter(r->book, &r->queue[n], &e) < 0) {
+        entry = queue_take(r->queue, now_ms, all);
+        if (!entry)
+            break;
+        if (book_enter(r->book, entry, &e) < 0) {
             give_up(r, &e);
             return false;
         }
-        results += r->queue[n].n_verdicts;
-        bytes += r->queue[n].msg->len;
+        results += entry->n_verdicts;
+        bytes += entry->msg->len;
     }
     CRASH_POINT("reaper.mid_transaction");
     if (book_commit(r->book, &e) < 0) {
@@ -304,20 +304,15 @@ flush_some(struct reaper *r)
     CRASH_POINT("reaper.after_commit");
     pace(r, results);
     tell(r);
-    for (size_t i = 0; i < n; i++) {
-        bus_msg_done(r->queue[i].msg);
-        mem_free(r->queue[i].verdicts);
-    }
+    queue_done(r->queue);
     CRASH_POINT("reaper.after_ack");
-    r->n_queue -= n;
-    memmove(r->queue, r->queue + n, r->n_queue * sizeof *r->queue);
     return true;
 }
 
 static void
 finish_drain(struct reaper *r)
 {
-    if (r->draining && trust_is_idle(r->trust) && !r->n_queue)
+    if (r->draining && trust_is_idle(r->trust) && queue_is_empty(r->queue))
         loop_stop(r->loop, 0);
 }
 
@@ -326,13 +321,18 @@ on_flush(void *ctx)
 {
     struct reaper *r = ctx;
 
+    bool all = r->draining || r->looked_at;
+
     r->flush_at = 0;
     if (r->failed)
         return;
-    if (r->n_queue && !flush_some(r))
+    if (!queue_is_empty(r->queue) && !flush_some(r, all))
         return;
-    if (r->n_queue)
+    if (!queue_is_empty(r->queue) && all)
         flush_within(r, 0);
+    else
+        r->looked_at = false;
+    flush_when_due(r);
     loop_timer_again(r->trim, TRIM_MS, 0);
     finish_drain(r);
 }
@@ -344,6 +344,7 @@ on_quiet(void *ctx)
 
     if (!r->failed)
         store_quiet(r->store);
+    queue_trim(r->queue);
     mem_trim();
 }
 
@@ -353,7 +354,7 @@ settle(void *ctx)
 {
     struct reaper *r = ctx;
 
-    while (r->n_queue && !r->failed && flush_some(r))
+    while (!queue_is_empty(r->queue) && !r->failed && flush_some(r, true))
         ;
     loop_timer_again(r->trim, TRIM_MS, 0); /* answers need memory too */
 }
@@ -394,6 +395,8 @@ on_used(void *ctx)
 {
     struct reaper *r = ctx;
 
+    r->looked_at = true; /* the next look sees what is held */
+    flush_within(r, QUEUE_SOON_MS);
     loop_timer_again(r->trim, TRIM_MS, 0);
 }
 
@@ -579,6 +582,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     r->bus = b;
     r->loop = l;
     r->pool = mem_pool_new();
+    r->queue = queue_new();
     r->flush = loop_timer_start(l, 0, 0, on_flush, r);
     r->trim = loop_timer_start(l, TRIM_MS, 0, on_quiet, r);
     if (open_files(r, conf, e) < 0)
@@ -644,18 +648,6 @@ reaper_drain(void *reaper, int nth)
     flush_within(r, 0);
 }
 
-/* Hands back what is still in hand, so that the next ledger need not wait. */
-static void
-drop_all(struct reaper *r)
-{
-    trust_close(r->trust);
-    for (size_t i = 0; i < r->n_queue; i++) {
-        bus_msg_retry(r->queue[i].msg, 0);
-        mem_free(r->queue[i].verdicts);
-    }
-    r->n_queue = 0;
-}
-
 /* A fleet that stops leaves its reports behind; what does not fit the time is
  * written by the next. */
 static void
@@ -674,7 +666,10 @@ reaper_close(struct reaper *r)
         return;
     bus_on_event(r->bus, NULL, NULL);
     bus_forget(r->bus, r);
-    drop_all(r);
+    /* Hands back what is still in hand, so that the next ledger need not wait.
+     */
+    trust_close(r->trust);
+    queue_free(r->queue);
     loop_timer_stop(r->flush);
     loop_timer_stop(r->trim);
     loop_timer_stop(r->deadline);
@@ -693,6 +688,5 @@ reaper_close(struct reaper *r)
     book_free(r->book);
     store_close(r->store);
     mem_pool_free(r->pool);
-    mem_free(r->queue);
     mem_free(r);
 }

@@ -180,6 +180,61 @@ refusal_leaves_a_zeroed_message(void **state)
 }
 
 static void
+a_glimpse_tells_whose_message_it_is(void **state)
+{
+    const char *after[] = {"t0"};
+    struct codec_glimpse seen;
+    struct routed_task rt;
+    struct decision d;
+    struct str bytes = {0};
+    struct result r;
+    struct task t;
+
+    (void)state;
+    codec_init(CODEC_TASK, &t);
+    t.id = "t1";
+    t.command = "make";
+    codec_encode(CODEC_TASK, &t, &bytes);
+    assert_true(codec_glimpse(CODEC_TASK, bytes.data, bytes.len, &seen));
+    assert_int_equal(seen.len, 2);
+    assert_memory_equal(seen.task, "t1", 2);
+    assert_false(seen.waits);
+    assert_false(codec_glimpse(CODEC_TASK, bytes.data, bytes.len - 1, &seen));
+    for (int i = 0; i < 3; i++) {
+        t.after = after;
+        t.n_after = i == 0;
+        t.not_before_ms = i == 1;
+        t.hold = i == 2;
+        str_reset(&bytes);
+        codec_encode(CODEC_TASK, &t, &bytes);
+        assert_true(codec_glimpse(CODEC_TASK, bytes.data, bytes.len, &seen));
+        assert_true(seen.waits);
+    }
+    codec_init(CODEC_ROUTED_TASK, &rt);
+    codec_init(CODEC_DECISION, &d);
+    rt.task = &t;
+    rt.decision = &d;
+    str_reset(&bytes);
+    codec_encode(CODEC_ROUTED_TASK, &rt, &bytes);
+    assert_true(codec_glimpse(CODEC_ROUTED_TASK, bytes.data, bytes.len, &seen));
+    assert_memory_equal(seen.task, "t1", 2);
+    assert_false(seen.waits); /* not any more */
+    codec_init(CODEC_RESULT, &r);
+    r.task = "t2";
+    str_reset(&bytes);
+    codec_encode(CODEC_RESULT, &r, &bytes);
+    assert_true(codec_glimpse(CODEC_RESULT, bytes.data, bytes.len, &seen));
+    assert_memory_equal(seen.task, "t2", 2);
+    t.id = "";
+    str_reset(&bytes);
+    codec_encode(CODEC_TASK, &t, &bytes);
+    assert_false(codec_glimpse(CODEC_TASK, bytes.data, bytes.len, &seen));
+    assert_false(codec_glimpse(CODEC_TASK, "{\"id\": \"t1\"}", 12, &seen));
+    assert_false(codec_glimpse(CODEC_TASK, NULL, 0, &seen));
+    str_free(&bytes);
+}
+
+static void
 text_must_be_text(void **state)
 {
     struct fixture *f = *state;
@@ -625,6 +680,7 @@ main(void)
         TEST(an_empty_message_is_valid_in_both_forms),
         TEST(a_struct_built_by_hand_may_leave_text_null),
         TEST(refusal_leaves_a_zeroed_message),
+        TEST(a_glimpse_tells_whose_message_it_is),
         TEST(text_must_be_text),
         TEST(an_enum_must_have_a_meaning),
         TEST(a_number_must_fit_json_and_sqlite),

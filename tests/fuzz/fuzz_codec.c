@@ -64,8 +64,12 @@ any_message(enum codec_type type, const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin();
     union fuzz_message m;
+    struct codec_glimpse seen;
 
     (void)read_message(&f, type, data, size, &m);
+    if (codec_glimpse(type, data, size, &seen))
+        FUZZ_NEED(seen.len > 0 &&
+                  (const uint8_t *)seen.task + seen.len <= data + size);
     fuzz_end(&f);
 }
 
