@@ -7,7 +7,8 @@
 #include <string.h>
 
 enum {
-    BUCKETS = 32768,   /* of names; some two names in each at the most */
+    BUCKETS = 32768,     /* of names; some two names in each at the most */
+    ENDED = 16384,       /* tasks whose results are remembered for a while */
     WAITING_MOST = 1024, /* messages that wait without being held */
 };
 
@@ -48,6 +49,7 @@ struct queue {
     int64_t loaded_until_ms;
     struct name **buckets; /* NULL until a name is added */
     size_t n_names;
+    uint64_t *ended; /* hashes of ids, each at its place; NULL until one is */
 };
 
 struct queue *
@@ -101,6 +103,25 @@ remove_names(struct queue *q, struct item *item)
     }
     q->n_names -= item->n_names;
     item->n_names = 0;
+}
+
+/* Streams overtake each other: what comes of a task whose result was taken is
+ * not to wait for that. */
+static void
+note_end(struct queue *q, uint64_t hash)
+{
+    if (!q->ended)
+        q->ended = mem_zero(ENDED, sizeof *q->ended);
+    q->ended[hash % ENDED] = hash;
+}
+
+static bool
+has_ended(const struct queue *q, const struct item *item)
+{
+    for (size_t i = 0; q->ended && i < item->n_names; i++)
+        if (q->ended[item->names[i].hash % ENDED] == item->names[i].hash)
+            return true;
+    return false;
 }
 
 /* --- lines ---------------------------------------------------------------- */
@@ -159,6 +180,7 @@ queue_free(struct queue *q)
             item_free(item);
         }
     mem_free(q->buckets);
+    mem_free(q->ended);
     mem_free(q);
 }
 
@@ -168,7 +190,9 @@ queue_trim(struct queue *q)
     if (q->n_names)
         return;
     mem_free(q->buckets);
+    mem_free(q->ended);
     q->buckets = NULL;
+    q->ended = NULL;
 }
 
 bool
@@ -277,7 +301,7 @@ line_of(const struct queue *q, const struct item *item, bool held,
 
     if (item->entry.kind == EVENT_RESULT || item->entry.kind == EVENT_CANCEL)
         return LINE_READY;
-    if (!held || !is_loaded(q, now_ms))
+    if (!held || !is_loaded(q, now_ms) || has_ended(q, item))
         return LINE_SOON;
     /* Those held longest are over first: they stay, and others pass. */
     return q->n_held[kind] < QUEUE_HELD_MOST &&
@@ -384,10 +408,14 @@ choose_ready(struct queue *q, struct item *item)
     if (item->entry.kind == EVENT_CANCEL) {
         if (subject_token_at(m->subject, 3, task))
             choose_named(q, hash_of(task, strlen(task)));
-    } else if (q->n_names && open_members(&item->entry, &members)) {
+    } else if (open_members(&item->entry, &members)) {
         while (codec_bulk_next(&members, &data))
-            if (codec_glimpse(CODEC_RESULT, data.data, data.len, &seen))
-                choose_named(q, hash_of(seen.task, seen.len));
+            if (codec_glimpse(CODEC_RESULT, data.data, data.len, &seen)) {
+                uint64_t hash = hash_of(seen.task, seen.len);
+
+                choose_named(q, hash);
+                note_end(q, hash);
+            }
         codec_bulk_close(&members);
     }
     choose(q, item);

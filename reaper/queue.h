@@ -44,7 +44,8 @@ void queue_loaded(struct queue *q, int64_t now_ms);
 
 void queue_trim(struct queue *q); /* gives back memory that it can do without */
 
-bool queue_is_empty(const struct queue *q); /* nothing was added that is not done */
+bool
+queue_is_empty(const struct queue *q); /* nothing was added that is not done */
 bool queue_has_ready(const struct queue *q); /* a result or a cancel is in it */
 /* When there is something to take, if no result comes; INT64_MAX: never. */
 int64_t queue_due_ms(const struct queue *q);

@@ -291,6 +291,22 @@ what_is_held_goes_when_no_more_results_come(void **state)
 }
 
 static void
+what_its_result_has_overtaken_is_not_held(void **state)
+{
+    struct fixture *f = *state;
+    struct made *in, *out;
+
+    queue_loaded(f->q, NOW);
+    out = finish(f, "t1", NOW);
+    expect(f, out, NOW);
+    in = submit(f, "t1", NOW);
+    (void)submit(f, "t2", NOW);
+    queue_loaded(f->q, NOW + QUEUE_SOON_MS);
+    expect(f, in, NOW + QUEUE_SOON_MS);
+    expect(f, NULL, NOW + QUEUE_SOON_MS);
+}
+
+static void
 a_message_of_many_goes_with_the_first_of_them(void **state)
 {
     struct fixture *f = *state;
@@ -435,7 +451,8 @@ no_more_than_so_many_bytes_are_held(void **state)
     }
     str_free(&script);
     queue_loaded(f->q, NOW + QUEUE_PAIR_MS);
-    expect(f, in[3], NOW + QUEUE_PAIR_MS); /* three are what there is room for */
+    expect(f, in[3],
+           NOW + QUEUE_PAIR_MS); /* three are what there is room for */
     expect(f, in[4], NOW + QUEUE_PAIR_MS);
     expect(f, NULL, NOW + QUEUE_PAIR_MS);
 }
@@ -472,6 +489,7 @@ main(void)
         TEST(so_does_a_cancel),
         TEST(what_comes_is_held_until_its_result_or_for_so_long),
         TEST(what_is_held_goes_when_no_more_results_come),
+        TEST(what_its_result_has_overtaken_is_not_held),
         TEST(a_message_of_many_goes_with_the_first_of_them),
         TEST(what_waits_for_something_is_not_held),
         TEST(beyond_its_bounds_a_submission_waits_for_its_decision_alone),

@@ -22,7 +22,7 @@ noop_open() { need_fleets; }
 noop_round() {
 	local mode words n
 	for mode in "${modes[@]}"; do
-		n=$(size 500 40000 "$mode" 6000)
+		n=$(size 500 100000 "$mode" 20000)
 		broker_words "fleet-$mode"
 		costs_begin "fleet-$mode"
 		took "$top/bench/client" "${words[@]}" -n "$n" run
