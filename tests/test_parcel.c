@@ -257,6 +257,52 @@ a_task_that_stands_in_it_twice_runs_once(void **state)
     close_shop(&s);
 }
 
+/* How long the broker waits for a word about a delivery. */
+static void
+set_ack_wait(int64_t ms)
+{
+    char config[512];
+    struct str answer = {0};
+    struct err e;
+
+    (void)snprintf(config, sizeof config,
+                   "{\"stream_name\": \"TASKS\", \"config\": "
+                   "{\"durable_name\": \"local_default\", "
+                   "\"filter_subject\": \"tasks.local.default\", "
+                   "\"deliver_policy\": \"all\", \"ack_policy\": "
+                   "\"explicit\", \"ack_wait\": %lld000000, "
+                   "\"max_deliver\": -1, \"max_ack_pending\": 20000, "
+                   "\"replay_policy\": \"instant\"}}",
+                   (long long)ms);
+    if (bus_call(bus, "$JS.API.CONSUMER.DURABLE.CREATE.TASKS.local_default",
+                 config, strlen(config), 5000, &answer, &e) < 0)
+        fail_msg("%s", e.msg);
+    if (strstr(str_text(&answer), "\"error\""))
+        fail_msg("%s", str_text(&answer));
+    str_free(&answer);
+}
+
+static void
+a_second_delivery_neither_runs_nor_settles_anything(void **state)
+{
+    struct order o[2], *together[] = {&o[0], &o[1]};
+    struct shop s;
+
+    (void)state;
+    open_shop(&s, 2);
+    set_ack_wait(200); /* sooner than the worker says that it is at it */
+    order(&o[0], "second0", "sleep 1.5");
+    order(&o[1], "second1", "true");
+    submit_together(together, 2);
+    assert_int_equal(result("second1", 1)->state, STATE_SUCCEEDED);
+    assert_int_equal(result("second0", 1)->state, STATE_SUCCEEDED);
+    await_settled();
+    assert_int_equal(results_of("second0"), 1);
+    assert_int_equal(results_of("second1"), 1);
+    set_ack_wait(30000);
+    close_shop(&s);
+}
+
 static void
 those_without_a_slot_are_sent_on_to_others(void **state)
 {
@@ -370,6 +416,7 @@ main(void)
         PARCEL_TEST(one_that_is_not_over_is_sent_on_by_itself),
         PARCEL_TEST(what_is_none_is_buried_and_the_others_run),
         PARCEL_TEST(a_task_that_stands_in_it_twice_runs_once),
+        PARCEL_TEST(a_second_delivery_neither_runs_nor_settles_anything),
         PARCEL_TEST(those_without_a_slot_are_sent_on_to_others),
         PARCEL_TEST(short_runs_are_told_and_a_long_one_ends_that),
         PARCEL_TEST(a_worker_that_stops_leaves_the_rest_to_others),
