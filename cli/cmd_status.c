@@ -203,7 +203,7 @@ print_counters(const json_t *counters)
     enum state state;
     int64_t n;
 
-    for (state = STATE_SUCCEEDED; state <= STATE_UNKNOWN; state++) {
+    for (state = STATE_SUBMITTED; state <= STATE_UNKNOWN; state++) {
         n = cli_int(counters, state_name(state), 0);
         if (n)
             str_addf(&s, ", %lld %s", (long long)n, state_name(state));

@@ -20,6 +20,9 @@ up() { shunt up -d --fast --slots 2 "$@" 3>&-; }
 		(.processes | map(.name) | contains(["broker", "reaper", "router", "worker-local"]))
 		and all(.processes[]; .pid > 0 and .uptime_s >= 0 and .restarts == 0)
 		and .supervisor.pid > 0'
+	shunt submit --quiet --hold -- true
+	shunt run -- true
+	shunt status | grep -E '^tasks +2, 1 held, 1 succeeded$'
 	run shunt status
 	[ "$status" -eq 0 ]
 	[[ $output == *router* ]]
