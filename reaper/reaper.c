@@ -79,6 +79,7 @@ struct reaper {
     struct loop_timer *deadline;
     struct rebuild *rebuild; /* NULL: none was needed */
     struct rebuild_consumer consumers[N_SOURCES];
+    bool behind;    /* there was more than the last transaction could take */
     bool looked_at; /* somebody has looked who does not have it folded first */
     bool draining;
     bool failed; /* the database does not work any more */
@@ -277,7 +278,7 @@ flush_some(struct reaper *r, bool all)
 {
     int64_t now_ms = loop_now_ms();
     size_t n, results = 0, bytes = 0;
-    const struct entry *entry;
+    const struct entry *entry = NULL;
     struct err e;
 
     if (book_begin(r->book, &e) < 0) {
@@ -296,6 +297,7 @@ flush_some(struct reaper *r, bool all)
         results += entry->n_verdicts;
         bytes += entry->msg->len;
     }
+    r->behind = entry != NULL;
     CRASH_POINT("reaper.mid_transaction");
     if (book_commit(r->book, &e) < 0) {
         give_up(r, &e);
@@ -328,7 +330,7 @@ on_flush(void *ctx)
         return;
     if (!queue_is_empty(r->queue) && !flush_some(r, all))
         return;
-    if (!queue_is_empty(r->queue) && all)
+    if (!queue_is_empty(r->queue) && (all || r->behind))
         flush_within(r, 0);
     else
         r->looked_at = false;
