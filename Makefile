@@ -63,7 +63,7 @@ PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
 	shunt-reaper shunt-gateway-folder
 
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
-ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o judge.o fleet.o setup.o) \
+ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o bundle.o judge.o fleet.o setup.o) \
 	$(DECIDE_OBJS)
 WORKER_OBJS := $(addprefix $(B)/workers/,worker.o parcel.o job.o claim.o finish.o post.o facts.o \
 	news.o output.o home.o outcomes.o resend.o sight.o ahead.o)

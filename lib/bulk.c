@@ -7,13 +7,11 @@
 
 enum { MEMBERS_MOST = 64, BYTES_MOST = 16 * 1024 };
 
-/* Routed tasks are for one worker, and others may have slots. */
-enum { ROUTED_MOST = 16 };
-
 bool
 bulk_fits(const struct bulk *b, size_t len)
 {
-    size_t most = b->type == CODEC_ROUTED_TASKS ? ROUTED_MOST : MEMBERS_MOST;
+    size_t most =
+        b->type == CODEC_ROUTED_TASKS ? BULK_ROUTED_MOST : MEMBERS_MOST;
 
     return b->n == 0 || (b->n < most && b->data.len + len <= BYTES_MOST);
 }

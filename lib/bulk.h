@@ -23,6 +23,9 @@
 
 #include <stdbool.h>
 
+/* Routed tasks are for one worker, and others may have slots. */
+enum { BULK_ROUTED_MOST = 16 };
+
 /* Begins with its type alone: CODEC_TASKS, CODEC_ROUTED_TASKS or CODEC_RESULTS.
  */
 struct bulk {

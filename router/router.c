@@ -1,11 +1,11 @@
 #include "router/router.h"
 
-#include "lib/bulk.h"
 #include "lib/codec.h"
 #include "lib/crash.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "router/bundle.h"
 #include "router/fleet.h"
 #include "router/judge.h"
 #include "router/setup.h"
@@ -46,14 +46,7 @@ struct job {
     size_t number;        /* in a message of many, from 1; else 0 */
     unsigned waits;       /* publications not yet stored */
     bool routed;          /* the one waited for is the routed task */
-    struct job *next_of;  /* another one in the same bundle */
     struct judgement who; /* id, source and batch; no task */
-};
-
-/* Tasks of one parcel and one lane that leave as one message. */
-struct bundle {
-    struct bundle *prev, *next;
-    struct job *jobs;
 };
 
 struct router {
@@ -75,13 +68,10 @@ struct router {
     struct parcel *at;       /* the first that has tasks left to begin */
     struct job jobs;         /* head of the ring of jobs */
     size_t n_jobs;
-    struct bundle bundles;   /* head of the ring of those on their way */
-    struct bundle *open;     /* the one that is being made; NULL: none */
-    struct bulk bulk;        /* its message */
-    char lane[SUBJECT_SIZE]; /* and subject */
-    bool beginning;          /* jobs are being begun */
-    bool worked;             /* since the last look at the time */
-    bool trimmed;            /* since it worked */
+    struct bundles *bundles;
+    bool beginning; /* jobs are being begun */
+    bool worked;    /* since the last look at the time */
+    bool trimmed;   /* since it worked */
     bool draining;
 };
 
@@ -277,74 +267,6 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
         job_done(j);
 }
 
-/* --- bundles -------------------------------------------------------------- */
-
-static void
-bundle_free(struct bundle *n)
-{
-    n->prev->next = n->next;
-    n->next->prev = n->prev;
-    mem_free(n);
-}
-
-static void
-on_bundle_stored(void *ctx, const struct bus_stored *stored,
-                 const struct err *e)
-{
-    struct bundle *n = ctx;
-    struct job *j, *next;
-
-    for (j = n->jobs; j; j = next) {
-        next = j->next_of;
-        on_stored(j, stored, e);
-    }
-    bundle_free(n);
-}
-
-static void
-close_bundle(struct router *r)
-{
-    struct bus_publication p;
-
-    if (!r->open)
-        return;
-    p = bulk_publication(&r->bulk);
-    p.subject = r->lane;
-    bus_publish_until(r->bus, &p, on_bundle_stored, r->open);
-    bulk_reset(&r->bulk);
-    r->open = NULL;
-}
-
-static struct bundle *
-open_bundle(struct router *r, const char *subject)
-{
-    struct bundle *n = MEM_NEW(struct bundle);
-
-    n->prev = r->bundles.prev;
-    n->next = &r->bundles;
-    n->prev->next = n;
-    n->next->prev = n;
-    (void)str_copy(r->lane, sizeof r->lane, subject);
-    return n;
-}
-
-/* The same as publish, with others of its parcel. */
-static void
-bundle(struct job *j, const char *subject, const char *id)
-{
-    struct router *r = j->router;
-
-    if (r->open &&
-        (strcmp(subject, r->lane) != 0 || !bulk_fits(&r->bulk, r->buf.len)))
-        close_bundle(r);
-    if (!r->open)
-        r->open = open_bundle(r, subject);
-    bulk_add(&r->bulk, id, r->buf.data, r->buf.len);
-    j->waits++;
-    j->next_of = r->open->jobs;
-    r->open->jobs = j;
-}
-
 /*
  * Tasks that came in one message leave so as well, where their lane's workers
  * say that it matters little who of them has which. Those of one parcel alone:
@@ -374,10 +296,12 @@ route(struct job *j, struct judgement *verdict)
     (void)snprintf(id, sizeof id, "%s:r", verdict->id);
     (void)subject_task(subject, d->backend, d->lane);
     j->routed = true;
-    if (may_bundle(j, d))
-        bundle(j, subject, id);
-    else
+    if (may_bundle(j, d)) {
+        j->waits++;
+        bundles_add(r->bundles, subject, id, &r->buf, j);
+    } else {
         publish(j, subject, id);
+    }
 }
 
 /* --- intake -------------------------------------------------------------- */
@@ -520,14 +444,15 @@ begin_jobs(struct router *r)
             break;
         if (begun == BEGUN_MORE)
             continue;
-        close_bundle(r);
+        bundles_close(r->bundles);
         r->at = d->next;
         parcel_release(r, d);
     }
     /* With the window full, those that are stored next make room for others of
      * the same bundle, if there are any. */
-    if (r->n_jobs < (size_t)r->conf->window || r->n_jobs == r->bulk.n)
-        close_bundle(r);
+    if (r->n_jobs < (size_t)r->conf->window ||
+        r->n_jobs == bundles_open(r->bundles))
+        bundles_close(r->bundles);
     r->beginning = false;
 }
 
@@ -649,8 +574,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     r->conf = conf;
     r->parcels.prev = r->parcels.next = r->at = &r->parcels;
     r->jobs.prev = r->jobs.next = &r->jobs;
-    r->bundles.prev = r->bundles.next = &r->bundles;
-    r->bulk.type = CODEC_ROUTED_TASKS;
+    r->bundles = bundles_new(b, on_stored);
     r->kept = mem_pool_new();
     r->pool = mem_pool_new();
     r->fleet = fleet_new();
@@ -735,10 +659,7 @@ router_close(struct router *r)
         bus_forget(r->bus, r->jobs.next);
         job_free(r->jobs.next);
     }
-    while (r->bundles.next != &r->bundles) {
-        bus_forget(r->bus, r->bundles.next);
-        bundle_free(r->bundles.next);
-    }
+    bundles_free(r->bundles);
     while (r->parcels.next != &r->parcels) {
         /* To another router now rather than after the ack wait; what was on
          * its way already is the same message to the broker. */
@@ -748,7 +669,6 @@ router_close(struct router *r)
     bus_consumer_close(r->consumer);
     bus_unsubscribe(r->heartbeats);
     fleet_free(r->fleet);
-    bulk_free(&r->bulk);
     str_free(&r->buf);
     mem_pool_free(r->pool);
     mem_pool_free(r->kept);
