@@ -1,6 +1,8 @@
 /* What goes into the ledger's database, and comes back. */
 #include "tests/store_fixture.h"
 
+#include <sqlite3.h>
+
 static void
 a_row_comes_back_as_it_went_in(void **state)
 {
