@@ -59,12 +59,21 @@ touch_go(void)
     (void)fclose(f);
 }
 
+static void
+on_news(void *ctx, const struct bus_note *note)
+{
+    (void)note;
+    *(bool *)ctx = true;
+}
+
 /* Results find no stream, and claims do. */
 static void
 an_outcome_goes_to_disk_once_nothing_is_confirmed_any_more(void **state)
 {
     struct str answer = {0};
     char script[200], wait[500];
+    struct bus_sub *news;
+    bool said = false;
     struct shop s;
     struct err e;
 
@@ -78,8 +87,11 @@ an_outcome_goes_to_disk_once_nothing_is_confirmed_any_more(void **state)
                    "until [ -e %s/go ]; do sleep 0.05; done", folder);
     submit_sh("renewed", announcing(script, wait, sizeof wait));
     (void)announced();
+    if (bus_subscribe(bus, "results.>", on_news, &said, &news, &e) < 0)
+        fail_msg("%s", e.msg);
     submit_sh("waiting", "true");
-    (void)result("waiting", 1); /* seen, and not stored */
+    assert_true(loop_until(loop, &said, PATIENCE_MS)); /* and not stored */
+    bus_unsubscribe(news);
     wait_renewed("renewed", 4); /* one every LEASE_MS / 3 */
     assert_false(is_on_disk(&s, "waiting-1"));
     touch_go();
@@ -88,6 +100,7 @@ an_outcome_goes_to_disk_once_nothing_is_confirmed_any_more(void **state)
     provision();
     wait_on_disk(&s, "waiting-1", false);
     wait_on_disk(&s, "renewed-1", false);
+    assert_int_equal(result("waiting", 1)->state, STATE_SUCCEEDED);
     assert_int_equal(result("renewed", 1)->state, STATE_SUCCEEDED);
     close_shop(&s);
 }
