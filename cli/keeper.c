@@ -24,6 +24,7 @@ struct keeper {
     struct bus *bus;
     struct bus_sub *requests;
     struct loop_waker *waker;
+    struct loop_timer *next;        /* begins the next run */
     struct reply *waiting, *served; /* those of the next run, of this one */
     size_t n_waiting, n_served;
     bool failed; /* for good */
@@ -107,7 +108,15 @@ on_done(void *ctx)
     for (size_t i = 0; i < k->n_served; i++)
         bus_send(k->bus, k->served[i].subject, result.msg, strlen(result.msg));
     k->n_served = 0;
-    begin(k);
+    /* Once the answers are sent: the thread would take the processor first. */
+    if (k->n_waiting)
+        loop_timer_again(k->next, 0, 0);
+}
+
+static void
+on_next(void *ctx)
+{
+    begin(ctx);
 }
 
 static void
@@ -153,6 +162,7 @@ keeper_open(struct keeper **out, struct bus *b, struct loop *l,
     (void)pthread_mutex_init(&k->mutex, NULL);
     (void)pthread_cond_init(&k->cond, NULL);
     k->waker = loop_waker_open(l, on_done, k);
+    k->next = loop_timer_start(l, 0, 0, on_next, k);
     if (start_thread(k, e) < 0 ||
         bus_subscribe(b, SUBJECT_SYNC, on_request, k, &k->requests, e) < 0) {
         keeper_close(k);
@@ -175,6 +185,7 @@ keeper_close(struct keeper *k)
         (void)pthread_mutex_unlock(&k->mutex);
         (void)pthread_join(k->thread, NULL);
     }
+    loop_timer_stop(k->next);
     loop_waker_close(k->waker);
     store_sync_free(k->store);
     (void)pthread_mutex_destroy(&k->mutex);

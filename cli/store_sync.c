@@ -6,10 +6,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,7 +31,14 @@ struct block {
     ino_t ino;
     off_t size;
     struct timespec at;
-    bool seen; /* by the scan that is under way */
+    bool through; /* and what is written to it was on the disk at once */
+    bool seen;    /* by the scan that is under way */
+};
+
+/* A block on its way to the disk. */
+struct writing {
+    int fd; /* -1: there is nothing to write */
+    struct stat was;
 };
 
 struct stream {
@@ -39,7 +48,8 @@ struct stream {
     bool settled; /* at says all: the folder has not changed since */
     struct block *blocks;
     size_t n, cap;
-    size_t last; /* the block that is written to */
+    size_t last;            /* the block that is written to */
+    struct writing writing; /* that one, within a run */
     bool seen;
 };
 
@@ -118,34 +128,84 @@ block_of(struct stream *t, uint64_t number)
     return &t->blocks[t->n++];
 }
 
-/* A file that vanished was removed by the server, and is no loss. */
+/* Whether every write to the file waits for the disk (chattr +S). */
+static bool
+writes_through(int fd)
+{
+    int flags = 0;
+
+    return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_SYNC_FL);
+}
+
+static void
+note_synced(struct block *b, const struct writing *w)
+{
+    /* As it was before the sync: what came meanwhile is for the next run. */
+    b->ino = w->was.st_ino;
+    b->size = w->was.st_size;
+    b->at = w->was.st_mtim;
+}
+
+/* Has the kernel begin to write what has changed, and does not wait for it. A
+ * file that vanished was removed by the server, and is no loss. */
 static int
-block_sync(struct stream *t, struct block *b, struct err *e)
+block_begin(const struct stream *t, struct block *b, struct writing *w,
+            struct err *e)
 {
     char name[NAME_SIZE];
-    struct stat st;
-    int fd, rc = 0;
+    bool through;
 
+    w->fd = -1;
     (void)snprintf(name, sizeof name, "%llu.blk",
                    (unsigned long long)b->number);
-    if (fstatat(t->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        (st.st_ino == b->ino && st.st_size == b->size &&
-         same_time(&st.st_mtim, &b->at)))
+    if (fstatat(t->fd, name, &w->was, AT_SYMLINK_NOFOLLOW) < 0 ||
+        (w->was.st_ino == b->ino && w->was.st_size == b->size &&
+         same_time(&w->was.st_mtim, &b->at)))
         return 0;
-    fd = openat(t->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
+    w->fd = openat(t->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (w->fd < 0)
         return errno == ENOENT ? 0
                                : err_set(e, ERR_UNAVAILABLE, "open %s/%s: %s",
                                          t->path, name, strerror(errno));
-    if (fdatasync(fd) < 0)
-        rc = err_set(e, ERR_UNAVAILABLE, "sync %s/%s: %s", t->path, name,
-                     strerror(errno));
-    (void)close(fd);
-    /* As it was before the sync: what came meanwhile is for the next run. */
-    b->ino = st.st_ino;
-    b->size = st.st_size;
-    b->at = st.st_mtim;
+    through = writes_through(w->fd);
+    if (through && b->through && w->was.st_ino == b->ino) {
+        note_synced(b, w);
+        (void)close(w->fd);
+        w->fd = -1;
+        return 0;
+    }
+    b->through = through;
+    /* What it cannot do is done by block_end, which tells of failures, too. */
+    (void)sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return 0;
+}
+
+/* Waits until it is on the disk. */
+static int
+block_end(const struct stream *t, struct block *b, struct writing *w,
+          struct err *e)
+{
+    int rc = 0;
+
+    if (w->fd < 0)
+        return 0;
+    if (fdatasync(w->fd) < 0)
+        rc = err_set(e, ERR_UNAVAILABLE, "sync %s/%llu.blk: %s", t->path,
+                     (unsigned long long)b->number, strerror(errno));
+    (void)close(w->fd);
+    w->fd = -1;
+    note_synced(b, w);
     return rc;
+}
+
+static int
+block_sync(const struct stream *t, struct block *b, struct err *e)
+{
+    struct writing w;
+
+    if (block_begin(t, b, &w, e) < 0)
+        return -1;
+    return block_end(t, b, &w, e);
 }
 
 /* Whether a change at that time can no longer be followed by another that
@@ -222,8 +282,10 @@ stream_scan(struct stream *t, struct err *e)
     return rc;
 }
 
+/* Begins with the block that is written to; where more has changed, all is
+ * synced at once. */
 static int
-stream_sync(struct stream *t, struct err *e)
+stream_begin(struct stream *t, struct err *e)
 {
     struct stat st;
 
@@ -243,7 +305,21 @@ stream_sync(struct stream *t, struct err *e)
         t->settled = is_settled(&st.st_mtim);
         return stream_scan(t, e);
     }
-    return t->n ? block_sync(t, &t->blocks[t->last], e) : 0;
+    return t->n ? block_begin(t, &t->blocks[t->last], &t->writing, e) : 0;
+}
+
+static int
+stream_end(struct stream *t, struct err *e)
+{
+    return t->n ? block_end(t, &t->blocks[t->last], &t->writing, e) : 0;
+}
+
+static void
+stream_abandon(struct stream *t)
+{
+    if (t->writing.fd >= 0)
+        (void)close(t->writing.fd);
+    t->writing.fd = -1;
 }
 
 /* --- all of them --------------------------------------------------------- */
@@ -260,8 +336,8 @@ add_stream(struct store_sync *s, const char *path, struct err *e)
         return err_set(e, ERR_UNAVAILABLE, "%s: more than %d streams", s->dir,
                        STREAMS_MAX);
     s->streams = mem_resize(s->streams, (s->n + 1) * sizeof *s->streams);
-    s->streams[s->n++] =
-        (struct stream){.path = mem_strdup(path), .fd = -1, .seen = true};
+    s->streams[s->n++] = (struct stream){
+        .path = mem_strdup(path), .fd = -1, .writing.fd = -1, .seen = true};
     return 0;
 }
 
@@ -327,7 +403,12 @@ store_sync_run(struct store_sync *s, struct err *e)
 {
     int rc = find_streams(s, e);
 
+    /* The disk writes all of them while the first is waited for. */
     for (size_t i = 0; rc == 0 && i < s->n; i++)
-        rc = stream_sync(&s->streams[i], e);
+        rc = stream_begin(&s->streams[i], e);
+    for (size_t i = 0; rc == 0 && i < s->n; i++)
+        rc = stream_end(&s->streams[i], e);
+    for (size_t i = 0; i < s->n; i++)
+        stream_abandon(&s->streams[i]);
     return rc;
 }

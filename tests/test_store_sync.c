@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/fs.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -246,6 +248,62 @@ blocks_and_streams_that_are_gone_are_forgotten(void **state)
 }
 
 static void
+one_run_syncs_all_streams(void **state)
+{
+    struct shelf *s = *state;
+
+    append(s, "TASKS", "1.blk");
+    append(s, "RESULTS", "1.blk");
+    append(s, "KV_claims", "1.blk");
+    settle(s);
+    append(s, "RESULTS", "1.blk");
+    append(s, "KV_claims", "1.blk");
+    assert_non_null(strstr(run(s), "RESULTS/1.blk "));
+    assert_non_null(strstr(synced, "KV_claims/1.blk "));
+    assert_null(strstr(synced, "TASKS"));
+    assert_string_equal(run(s), "");
+}
+
+/* As chattr +S does; skips the test where the file system cannot. */
+static void
+write_through(struct shelf *s, const char *stream, const char *file, bool on)
+{
+    int flags = 0, fd;
+    char path[256];
+
+    path_of(s, stream, file, path);
+    fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0) {
+        (void)close(fd);
+        skip();
+    }
+    flags = on ? flags | FS_SYNC_FL : flags & ~FS_SYNC_FL;
+    if (ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0) {
+        (void)close(fd);
+        skip();
+    }
+    (void)close(fd);
+}
+
+static void
+what_is_written_through_is_synced_once(void **state)
+{
+    struct shelf *s = *state;
+
+    append(s, "TASKS_IN", "1.blk");
+    settle(s);
+    append(s, "TASKS_IN", "1.blk"); /* before it was written through */
+    write_through(s, "TASKS_IN", "1.blk", true);
+    assert_string_equal(run(s), "TASKS_IN/1.blk ");
+    append(s, "TASKS_IN", "1.blk");
+    assert_string_equal(run(s), "");
+    write_through(s, "TASKS_IN", "1.blk", false);
+    append(s, "TASKS_IN", "1.blk");
+    assert_string_equal(run(s), "TASKS_IN/1.blk ");
+}
+
+static void
 a_failed_sync_is_told_with_the_file(void **state)
 {
     struct shelf *s = *state;
@@ -270,6 +328,8 @@ main(void)
         T(a_block_that_was_begun_takes_over),
         T(a_block_written_anew_in_place_of_an_old_one_is_synced),
         T(blocks_and_streams_that_are_gone_are_forgotten),
+        T(one_run_syncs_all_streams),
+        T(what_is_written_through_is_synced_once),
         T(a_failed_sync_is_told_with_the_file),
     };
 
