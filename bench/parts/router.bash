@@ -19,7 +19,7 @@ router_mode_rows() {
 router_round() {
 	local mode words n
 	for mode in "${modes[@]}"; do
-		n=$(size 500 20000 "$mode" 2000)
+		n=$(size 500 100000 "$mode" 4000)
 		broker_start router "$mode"
 		provision router
 		broker_words router
