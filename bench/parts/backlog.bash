@@ -3,15 +3,22 @@
 # gets slower, and what every process holds meanwhile.
 # shellcheck disable=SC2034,SC2154 # shared with bench/run
 
-# backlog_size MODE
+# backlog_size: how many tasks
 backlog_size() {
 	if [ -n "${BENCH_BACKLOG-}" ]; then
 		echo $((10#$BENCH_BACKLOG))
 	elif [ -n "$full" ]; then
 		size 500 1000000
 	else
-		size 500 50000 "$1" 10000
+		size 500 100000
 	fi
+}
+
+# backlog_few TASKS: how many of them are few, but fill every window and cache
+backlog_few() {
+	local few=$(($1 / 10))
+	((few >= 50000)) || few=$(($1 > 100000 ? 50000 : $1 / 2))
+	echo "$few"
 }
 
 backlog_rows() {
@@ -20,14 +27,14 @@ backlog_rows() {
 
 backlog_mode_rows() {
 	local process goal
-	section "$(backlog_size "$1") tasks wait, then a worker comes, $2"
+	section "$(backlog_size) tasks wait, then a worker comes, $2"
 	row "backlog-in.$1" /s 'submitted'
 	row "backlog-start.$1" /s 'ended, the first fifth'
 	row "backlog-middle.$1" /s 'ended, the middle fifth'
 	row "backlog-end.$1" /s 'ended, the last fifth' "limit=backlog-start.$1" \
 		goal='>=0.9'
 	for process in broker router reaper noop; do
-		row "backlog-few-$process.$1" MB "peak of $process, a tenth of them waits and ends"
+		row "backlog-few-$process.$1" MB "peak of $process, a few of them wait and end"
 		if [ "$process" != noop ]; then
 			row "backlog-full-$process.$1" MB "peak of $process, until all wait" \
 				"limit=backlog-few-$process.$1" goal='<=1.1'
@@ -51,19 +58,20 @@ backlog_memory() {
 backlog_once() {
 	local mode
 	for mode in "${modes[@]}"; do
-		backlog_mode "$mode" "$(backlog_size "$mode")"
+		backlog_mode "$mode" "$(backlog_size)"
 	done
 }
 
-# A tenth waits and is dealt with first, in the same way: so every process has
+# A few wait and are dealt with first, in the same way: so every process has
 # done all it does before its memory is compared.
 backlog_mode() {
-	local mode=$1 n=$2 words client limit_s=7200
+	local mode=$1 n=$2 few words client limit_s=7200
+	few=$(backlog_few "$n")
 	fleet_start backlog "$mode"
 	broker_words backlog
 	client=("$top/bench/client" "${words[@]}")
-	output "${client[@]}" -n $((n / 10)) -b few submit
-	backlog_drain few $((n / 10))
+	output "${client[@]}" -n "$few" -b few submit
+	backlog_drain few "$few"
 	backlog_quiet
 	backlog_memory few "$mode"
 	stop "${noop_pid[backlog]}"

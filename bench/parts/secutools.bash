@@ -13,7 +13,7 @@ secutools_rows() {
 
 secutools_quick_rows() {
 	row "secutools-quick.$1" /s "over at once, submit to ledger, $2" \
-		limit=curl-multi goal='>=0.7'
+		limit=curl-multi
 	row "secutools-cpu.$1" us "processor time of the worker per job, $2"
 }
 
