@@ -106,6 +106,9 @@ holder_of() {
 		sed 's,.*/\(w.\)\.log$,\1,'
 }
 
+# A worker says that a task runs once it has run for a moment.
+is_held() { [ -n "$(holder_of "$1")" ]; }
+
 # A worker is stopped for longer than its lease and goes on: what it ran to
 # the end meanwhile must not win, what it still runs is to be killed.
 round_stop() {
@@ -118,17 +121,15 @@ round_stop() {
 	second_worker w1 SHUNT_WORKER_LANES=default
 	second_worker w2 SHUNT_WORKER_LANES=default
 	running=$(seconds=300 submit_one "long-1")
-	wait_for 60 effect "start $running 1" ||
-		problems+=("the long task was not started")
-	holder=$(holder_of "$running")
-	if [ -z "$holder" ]; then
+	wait_for 60 is_held "$running" || {
 		settle 5
 		verdict "nobody holds the long task"
 		return
-	fi
+	}
+	holder=$(holder_of "$running")
 	for i in 1 2 3 4 6 7; do
 		id=$(seconds=15 submit_one "short-$i")
-		wait_for 30 effect "start $id 1" ||
+		wait_for 30 is_held "$id" ||
 			problems+=("short task $i was not started")
 		[ "$(holder_of "$id")" != "$holder" ] || stale+=("$id")
 	done
