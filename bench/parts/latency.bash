@@ -20,6 +20,7 @@ latency_open() { need_fleets; }
 latency_round() {
 	local mode words
 	for mode in "${modes[@]}"; do
+		wire_single "$mode"
 		broker_words "fleet-$mode"
 		times "task-%s.$mode" "$top/bench/client" "${words[@]}" \
 			-n "$(size 40 250)" latency
