@@ -2,11 +2,11 @@
 
 #include "lib/loop.h"
 #include "lib/mem.h"
+#include "tests/folder.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -209,21 +209,12 @@ broker_freeze(struct broker *b, bool frozen)
         assert_int_equal(errno, EINTR);
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 void
 broker_stop(struct broker *b)
 {
     if (!b)
         return;
     broker_kill(b);
-    (void)nftw(b->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    (void)folder_remove(b->dir);
     mem_free(b);
 }

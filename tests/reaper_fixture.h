@@ -13,8 +13,8 @@
 #include "lib/topology.h"
 #include "reaper/live.h"
 #include "tests/broker.h"
+#include "tests/folder.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -136,29 +136,6 @@ open_fixture(void **state)
     return 0;
 }
 
-static inline void
-remove_all(const char *dir)
-{
-    DIR *d = opendir(dir);
-    struct dirent *entry;
-    char path[512];
-
-    while (d && (entry = readdir(d))) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (snprintf(path, sizeof path, "%s/%s", dir, entry->d_name) >=
-            (int)sizeof path)
-            continue;
-        if (entry->d_type == DT_DIR)
-            remove_all(path);
-        else
-            (void)unlink(path);
-    }
-    if (d)
-        (void)closedir(d);
-    (void)rmdir(dir);
-}
-
 static inline int
 close_fixture(void **state)
 {
@@ -173,7 +150,7 @@ close_fixture(void **state)
     mem_free(f->bus_conf.url);
     str_free(&f->done);
     str_free(&f->batch);
-    remove_all(f->dir);
+    (void)folder_remove(f->dir);
     mem_free(f);
     return 0;
 }

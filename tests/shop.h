@@ -14,6 +14,7 @@
 #include "lib/subject.h"
 #include "lib/topology.h"
 #include "tests/broker.h"
+#include "tests/folder.h"
 #include "workers/local/local.h"
 #include "workers/worker.h"
 
@@ -24,7 +25,6 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,15 +132,6 @@ setup(void **state)
 }
 
 static inline int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static inline int
 teardown(void **state)
 {
     (void)state;
@@ -150,7 +141,7 @@ teardown(void **state)
     loop_close(loop);
     broker_stop(broker);
     mem_pool_free(seen.pool);
-    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    (void)folder_remove(folder);
     return 0;
 }
 

@@ -8,8 +8,8 @@
 
 #include "lib/str.h"
 #include "reaper/store.h"
+#include "tests/folder.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,27 +43,6 @@ open_fixture(void **state)
     return store_open(&f->store, f->path, true, &e);
 }
 
-static void
-remove_all(const char *dir)
-{
-    DIR *d = opendir(dir);
-    struct dirent *entry;
-    char path[512];
-
-    while (d && (entry = readdir(d))) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        (void)snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
-        if (entry->d_type == DT_DIR)
-            remove_all(path);
-        else
-            (void)unlink(path);
-    }
-    if (d)
-        (void)closedir(d);
-    (void)rmdir(dir);
-}
-
 static inline int
 close_fixture(void **state)
 {
@@ -71,7 +50,7 @@ close_fixture(void **state)
 
     store_close(f->store);
     mem_pool_free(f->pool);
-    remove_all(f->dir);
+    (void)folder_remove(f->dir);
     mem_free(f);
     return 0;
 }

@@ -6,10 +6,10 @@
 
 #include "cli/keeper.h"
 #include "lib/subject.h"
+#include "tests/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -157,22 +157,13 @@ keeper_setup(void **state)
 }
 
 static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *w)
-{
-    (void)st;
-    (void)flag;
-    (void)w;
-    return remove(path);
-}
-
-static int
 keeper_teardown(void **state)
 {
     allow(UINT32_MAX, 0);
     bus_unsubscribe(shop.sub);
     keeper_close(shop.keeper);
     bus_close(shop.bus);
-    (void)nftw(shop.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    (void)folder_remove(shop.dir);
     return teardown(state);
 }
 

@@ -1,5 +1,6 @@
 #include "tests/reaper_fixture.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -182,7 +183,7 @@ a_day(struct fixture *f)
 static void
 lose_everything(struct fixture *f)
 {
-    remove_all(f->dir);
+    (void)folder_remove(f->dir);
     assert_int_equal(mkdir(f->dir, 0700), 0);
 }
 

@@ -5,10 +5,10 @@
 #include "cli/store_sync.h"
 #include "lib/mem.h"
 #include "lib/str.h"
+#include "tests/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <linux/fs.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,22 +137,13 @@ setup(void **state)
 }
 
 static int
-remove_one(const char *path, const struct stat *st, int flag, struct FTW *w)
-{
-    (void)st;
-    (void)flag;
-    (void)w;
-    return remove(path);
-}
-
-static int
 teardown(void **state)
 {
     struct shelf *s = *state;
 
     fail_with = 0;
     store_sync_free(s->sync);
-    (void)nftw(s->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    (void)folder_remove(s->dir);
     mem_free(s);
     return 0;
 }
