@@ -97,6 +97,14 @@ task_id_of_member(const char *message_id, size_t number, char out[TASK_ID_SIZE])
     task_id_from_message(number, 0, message_id, strlen(message_id), out);
 }
 
+const char *
+task_result_id(const struct result *r, char out[RESULT_ID_SIZE])
+{
+    (void)snprintf(out, RESULT_ID_SIZE, "%s:%u%s%.8s", r->task, r->attempt,
+                   *r->nonce ? ":" : "", r->nonce);
+    return out;
+}
+
 /* --- checks ----------------------------------------------------------- */
 
 static int

@@ -295,6 +295,15 @@ void task_id_from_message(uint64_t seq, int64_t stored_at_ms, const void *data,
 void task_id_of_member(const char *message_id, size_t number,
                        char out[TASK_ID_SIZE]);
 
+enum { RESULT_ID_SIZE = TASK_ID_SIZE + 24 };
+
+/*
+ * The Nats-Msg-Id of a result. What its worker says of an attempt and what one
+ * says who closed it, under a nonce of his own, are two messages: else the
+ * broker would drop the second, which may be the one that counts.
+ */
+const char *task_result_id(const struct result *r, char out[RESULT_ID_SIZE]);
+
 /*
  * Checks what the codec cannot see field by field: an id or none, steps or a
  * prompt but not both, a definition of done that parses, tokens that are

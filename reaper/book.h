@@ -21,7 +21,7 @@
 /* What the claim said of a result, or why it is not believed. */
 enum trust {
     TRUST_NONE,    /* no result */
-    TRUST_CLAIM,   /* nonce and attempt are those of the claim */
+    TRUST_CLAIM,   /* the claim has its nonce and its outcome */
     TRUST_AGED,    /* so old that its claim is not kept any more */
     TRUST_STALE,   /* the claim has moved on to a later attempt */
     TRUST_INSIDE,  /* of the router or the ledger itself: there is no claim */

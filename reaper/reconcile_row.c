@@ -153,14 +153,14 @@ static void
 publish_result(struct look *l, const struct result *res)
 {
     bool ours = strcmp(res->backend, "ledger") == 0;
-    char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
+    char subject[SUBJECT_SIZE], id[RESULT_ID_SIZE];
     struct str bytes = {0};
 
     codec_encode(CODEC_RESULT, res, &bytes);
     if (ours)
         (void)snprintf(id, sizeof id, "%s:l", l->id);
     else
-        (void)snprintf(id, sizeof id, "%s:%u", l->id, res->attempt);
+        (void)task_result_id(res, id);
     publish(l, subject_result(subject, res->backend, l->source), id, &bytes);
     str_free(&bytes);
 }

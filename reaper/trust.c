@@ -11,6 +11,7 @@ enum {
     CLAIM_MS = 5000, /* for the broker to answer */
     CLAIM_TRIES = 3, /* a replica may lag behind the claim's writer */
     RETRY_MS = 200,  /* between them */
+    LOOKS = 8,       /* at a claim, one after the other, for its outcome */
 };
 
 /* A message of results whose claims are being asked for. */
@@ -25,6 +26,7 @@ struct check {
     struct question {
         struct check *check;
         struct bytes result; /* in the message */
+        unsigned looks;
     } questions[];
 };
 
@@ -112,13 +114,32 @@ without_claim(struct question *q)
         refuse_or_wait(q, "it has no claim");
 }
 
-/* What the ledger decided itself, as a worker repeats it from the claim. */
+/* Whether the claim holds the outcome that r tells: its worker's, or one of the
+ * ledger's that a worker repeats. */
 static bool
-is_repeated(const struct claim *claim, const struct result *r)
+holds(const struct claim *claim, const struct result *r)
 {
-    return strcmp(r->backend, "ledger") == 0 && claim->result &&
-           claim->result->attempt == r->attempt &&
-           strcmp(claim->result->backend, "ledger") == 0;
+    const struct result *held = claim->result;
+
+    if (!held)
+        return claim->attempt == r->attempt && claim->state == r->state;
+    return held->attempt == r->attempt && held->state == r->state &&
+           strcmp(held->backend, r->backend) == 0;
+}
+
+static void ask_claim(struct question *q, const struct result *r);
+
+/* The result left along with its outcome, and has overtaken it: mostly that is
+ * there when one looks again. If it never comes the lease runs out, and the
+ * claim goes on to another attempt. */
+static void
+await_outcome(struct question *q, const struct result *r)
+{
+    log_debug("result.early", "task=%s looks=%u", r->task, q->looks);
+    if (++q->looks < LOOKS)
+        ask_claim(q, r);
+    else
+        again(q);
 }
 
 static void
@@ -126,8 +147,11 @@ compare(struct question *q, const struct result *r, const struct claim *claim)
 {
     bool same = *r->nonce && strcmp(r->nonce, claim->nonce) == 0;
 
-    if (same && (claim->attempt == r->attempt || is_repeated(claim, r)))
+    if (same && holds(claim, r))
         say(q, TRUST_CLAIM, "");
+    else if (same && claim->attempt == r->attempt &&
+             claim->state == STATE_RUNNING)
+        await_outcome(q, r);
     else if (strcmp(r->backend, "ledger") == 0)
         say(q, TRUST_REFUSED, "a worker speaks for the ledger");
     else if (claim->attempt > r->attempt)
@@ -135,7 +159,9 @@ compare(struct question *q, const struct result *r, const struct claim *claim)
     else if (claim->attempt < r->attempt)
         refuse_or_wait(q, "its attempt was never claimed");
     else
-        say(q, TRUST_REFUSED, "its nonce is not that of the claim");
+        say(q, TRUST_REFUSED,
+            same ? "its claim holds another outcome"
+                 : "its nonce is not that of the claim");
 }
 
 static void
@@ -163,12 +189,23 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
         t->idle(t->ctx);
 }
 
+static void
+ask_claim(struct question *q, const struct result *r)
+{
+    char backend[SUBJECT_TOKEN_MAX + 1], subject[SUBJECT_SIZE];
+
+    (void)subject_token_at(q->check->msg->subject, 1, backend);
+    bus_get_last(q->check->desk->bus, "KV_claims",
+                 subject_claim(subject, backend, r->task), CLAIM_MS, on_claim,
+                 q);
+}
+
 /* What can be said of a result without its claim, or asks for that. */
 static void
 look_at(struct question *q)
 {
     struct trust_desk *t = q->check->desk;
-    char backend[SUBJECT_TOKEN_MAX + 1], subject[SUBJECT_SIZE];
+    char backend[SUBJECT_TOKEN_MAX + 1];
     struct result r;
     struct err bad;
     bool ledger;
@@ -188,9 +225,7 @@ look_at(struct question *q)
     else if (r.final && !state_is_terminal(r.state))
         say(q, TRUST_REFUSED, "final in a state that is none");
     else
-        bus_get_last(t->bus, "KV_claims",
-                     subject_claim(subject, backend, r.task), CLAIM_MS,
-                     on_claim, q);
+        ask_claim(q, &r);
 }
 
 static struct check *

@@ -4,8 +4,10 @@
  *
  * Anybody who may submit can make the broker store a message on results.* (by
  * naming it as reply subject), so that a result counts only with the nonce of
- * the claim, which is told to nobody. The router and the ledger run nothing
- * and have no claim; what they may say is checked by the book.
+ * the claim, which is told to nobody, and once the claim holds that outcome: a
+ * worker sends both at once, and the outcome may yet be refused. The router and
+ * the ledger run nothing and have no claim; what they may say is checked by the
+ * book.
  *
  * Claims are kept for 48 hours. A result that was stored TRUST_AFTER_MS ago
  * and has no claim left is believed unverified: it is read now because the

@@ -94,16 +94,30 @@ life_store_result(struct life *l, const struct result *r, bool forged)
     life_tell_ledger(l, AT_LEDGER_RESULT, 0, l->n_results++);
 }
 
+/* Whether it has seen its id, which task_result_id makes. */
+static bool
+is_known(const struct life *l, const struct result *r)
+{
+    for (int i = 0; i < l->n_results; i++) {
+        const struct life_result *m = &l->results[i];
+
+        if (l->now_ms < m->known_until_ms && m->r.attempt == r->attempt &&
+            strcmp(m->r.task, r->task) == 0 &&
+            strcmp(m->r.nonce, r->nonce) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void
 put_result(struct life *l, const struct life_step *s)
 {
     const struct result *r = &s->wire->result;
-    int64_t *until = &l->result_until_ms[s->task][r->attempt % LIFE_ATTEMPTS];
 
-    if (l->now_ms >= *until) {
-        *until = life_remember_until(l);
+    if (!is_known(l, r)) {
         l->truth[s->task].stored_final |= r->final;
         life_store_result(l, r, false);
+        l->results[l->n_results - 1].known_until_ms = life_remember_until(l);
     }
     answer(l, s, AT_RESULT_ANSWER, (struct life_step){.answer = ANSWER_OK});
 }
@@ -189,6 +203,11 @@ settle(struct life *l, const struct life_step *s)
         m->acked = true;
         if (!l->truth[m->task].stored_final)
             life_violation(l, "%s: acknowledged before its result is stored",
+                           l->ids[m->task]);
+        if (!state_is_terminal(l->kv[m->task].wire.claim.state))
+            life_violation(l,
+                           "%s: acknowledged before its claim holds the "
+                           "outcome",
                            l->ids[m->task]);
     }
 }

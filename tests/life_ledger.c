@@ -8,16 +8,21 @@ enum { CLAIM_TRIES = 3, REDELIVER_MS = 1000 };
 /* Whether the claim speaks for a result, as reaper/trust.c compares them.
  * TRUST_NONE: too early to say. */
 static enum trust
-trust_of(const struct result *r, unsigned delivered, uint64_t revision,
-         const struct claim *c)
+trust_of(const struct life *l, const struct result *r, unsigned delivered,
+         uint64_t revision, const struct wire *wire)
 {
     enum trust wait = delivered < CLAIM_TRIES ? TRUST_NONE : TRUST_REFUSED;
+    const struct claim *c = &wire->claim;
 
     if (revision == 0)
         return wait;
     if (*r->nonce && strcmp(r->nonce, c->nonce) == 0 &&
-        c->attempt == r->attempt)
-        return TRUST_CLAIM;
+        c->attempt == r->attempt) {
+        if (l->conf->wrong == LIFE_HASTY_LEDGER ||
+            (wire->has_result && wire->result.state == r->state))
+            return TRUST_CLAIM;
+        return c->state == STATE_RUNNING ? TRUST_NONE : TRUST_REFUSED;
+    }
     if (c->attempt > r->attempt)
         return TRUST_STALE;
     return c->attempt < r->attempt ? wait : TRUST_REFUSED;
@@ -156,9 +161,9 @@ take_result(struct life *l, const struct life_step *s)
     const struct life_kv *kv = &l->kv[task];
     struct task_state before = l->rows[task].row;
     bool behind = kv->was_revision && life_chance(l, 2); /* a replica */
-    enum trust trust = trust_of(&m->r, ++m->delivered,
+    enum trust trust = trust_of(l, &m->r, ++m->delivered,
                                 behind ? kv->was_revision : kv->revision,
-                                behind ? &kv->was.claim : &kv->wire.claim);
+                                behind ? &kv->was : &kv->wire);
     struct event ev;
 
     if (l->conf->wrong == LIFE_BLIND_LEDGER || l->conf->wrong == LIFE_LAST_WINS)
@@ -239,8 +244,8 @@ replay(struct life *l, struct life_row rows[LIFE_TASKS])
             const struct life_result *m = &l->results[at -= l->n_msgs];
 
             task = task_of(l, m->r.task);
-            trust = trust_of(&m->r, CLAIM_TRIES, l->kv[task].revision,
-                             &l->kv[task].wire.claim);
+            trust = trust_of(l, &m->r, CLAIM_TRIES, l->kv[task].revision,
+                             &l->kv[task].wire);
             ev = outcome(m, at, trust);
         }
         enter(&rows[task], &ev, trust);

@@ -29,7 +29,8 @@ enum life_wrong {
     LIFE_WALL_CLOCK,   /* ... tells a lost lease by its own wall clock */
     LIFE_NO_WATCH,     /* ... or by the broker's alone */
     LIFE_SAME_ATTEMPT, /* ... runs a lost attempt under its old number */
-    LIFE_BLIND_LEDGER, /* the ledger believes every result */
+    LIFE_HASTY_LEDGER, /* the ledger does not wait for the outcome */
+    LIFE_BLIND_LEDGER, /* ... believes every result */
     LIFE_LAST_WINS,    /* ... and takes the last one for the outcome */
 };
 

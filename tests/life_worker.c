@@ -88,7 +88,6 @@ copy(struct life *l, const struct wire *wire)
 static void
 put_result(struct life *l, int worker, struct life_job *j)
 {
-    j->phase = JOB_PUBLISH;
     j->putting = ask(l, worker, j, AT_RESULT,
                      (struct life_step){.wire = copy(l, &j->wire)});
 }
@@ -183,6 +182,13 @@ claimed(struct life *l, int worker, struct life_job *j)
     start(l, worker, j);
 }
 
+/* The claim cannot be another's yet: the result leaves with the outcome. */
+static bool
+is_fresh(const struct life *l, int worker, const struct life_job *j)
+{
+    return mono_ms(l, &l->workers[worker]) - j->confirmed_ms < FENCE_MS;
+}
+
 static void
 run_end(struct life *l, int worker, struct life_job *j)
 {
@@ -205,13 +211,28 @@ run_end(struct life *l, int worker, struct life_job *j)
     life_trace(l, "%s ends %s:%u as %s, claim %s", l->workers[worker].name,
                l->ids[j->task], r->attempt, state_name(end.state),
                state_name(plan.state));
-    j->phase = JOB_SETTLE;
-    if (l->conf->wrong == LIFE_NO_OUTCOME)
+    j->phase = l->conf->wrong == LIFE_NO_OUTCOME ? JOB_PUBLISH : JOB_SETTLE;
+    if (l->conf->wrong == LIFE_NO_OUTCOME) {
         put_result(l, worker, j);
-    else if (j->writing)
+    } else if (j->writing) {
         j->settle_next = true;
-    else if (!j->reading)
+    } else if (!j->reading) {
         write_claim(l, worker, j);
+        if (is_fresh(l, worker, j))
+            put_result(l, worker, j);
+    }
+}
+
+static void
+publish(struct life *l, int worker, struct life_job *j)
+{
+    j->phase = JOB_PUBLISH;
+    if (j->posted && j->wire.result.final)
+        job_done(l, worker, j);
+    else if (j->posted)
+        job_retry(l, worker, j, j->delay_ms);
+    else if (!j->putting)
+        put_result(l, worker, j);
 }
 
 static void
@@ -219,7 +240,7 @@ settled(struct life *l, int worker, struct life_job *j)
 {
     if (l->conf->wrong == LIFE_EARLY_ACK && j->wire.result.final)
         settle(l, worker, j->msg, AT_ACK, 0);
-    put_result(l, worker, j);
+    publish(l, worker, j);
 }
 
 /* --- the claim ------------------------------------------------------------ */
@@ -360,7 +381,7 @@ emit(struct life *l, int worker, struct life_job *j, const struct wire *found)
     j->wire.result.final = true;
     j->again = true;
     l->report->again++;
-    put_result(l, worker, j);
+    publish(l, worker, j);
 }
 
 /* What the worker knows of the age of an entry. */
@@ -572,12 +593,9 @@ on_put(struct life *l, int worker, struct life_job *j,
        const struct life_step *s)
 {
     j->putting = 0;
-    if (s->answer == ANSWER_TIMEOUT)
-        put_result(l, worker, j);
-    else if (j->wire.result.final)
-        job_done(l, worker, j);
-    else
-        job_retry(l, worker, j, j->delay_ms);
+    j->posted = s->answer != ANSWER_TIMEOUT;
+    if (j->phase == JOB_PUBLISH)
+        publish(l, worker, j);
 }
 
 static struct life_job *
@@ -657,7 +675,7 @@ life_worker_restart(struct life *l, int worker)
         j->n = ++l->n_jobs;
         j->msg = -1;
         j->writing = j->reading = j->putting = 0;
-        j->settle_next = false;
+        j->settle_next = j->posted = false;
         j->phase = JOB_SETTLE;
         life_trace(l, "%s has the outcome of %s:%u on disk", w->name,
                    l->ids[j->task], j->wire.claim.attempt);

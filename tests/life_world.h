@@ -92,6 +92,7 @@ struct life_job {
     int64_t sent_ms, confirmed_ms; /* monotonic */
     int64_t unsure_ms; /* the oldest write without an answer; 0: none */
     uint64_t writing, reading, putting; /* the question asked; 0: none */
+    bool posted; /* the result is stored; the outcome perhaps not yet */
     int64_t delay_ms;
     struct result prior;
 };
@@ -129,6 +130,7 @@ struct life_msg {
 struct life_result {
     struct result r;
     int64_t stored_ms;
+    int64_t known_until_ms; /* the broker remembers its id */
     bool forged;
     unsigned delivered;
     bool taken;
@@ -180,7 +182,6 @@ struct life {
     struct life_result results[LIFE_MESSAGES];
     int n_results;
     int64_t routed_until_ms[LIFE_TASKS]; /* ids the broker remembers */
-    int64_t result_until_ms[LIFE_TASKS][LIFE_ATTEMPTS];
     int64_t accepted_ms[LIFE_TASKS];
 };
 

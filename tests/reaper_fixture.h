@@ -390,6 +390,33 @@ fill_result(struct result *r, const char *id, const char *nonce, uint64_t fence)
     r->finished_at_ms = 1700000001000;
 }
 
+/* The outcome of an attempt, in its claim. */
+static inline void
+settle(struct fixture *f, struct result *r)
+{
+    char subject[SUBJECT_SIZE];
+    struct claim c;
+
+    codec_init(CODEC_CLAIM, &c);
+    c.task = r->task;
+    c.attempt = r->attempt;
+    c.worker = r->worker;
+    c.nonce = r->nonce;
+    c.fence = r->fence;
+    c.state = r->final ? r->state : STATE_RETRY_WAIT;
+    c.lease_ms = 30000;
+    c.result = r;
+    (void)publish(f, subject_claim(subject, "local", r->task), CODEC_CLAIM, &c);
+}
+
+/* What the worker says of it: the claim, then the result. */
+static inline void
+end_attempt(struct fixture *f, struct result *r)
+{
+    settle(f, r);
+    (void)publish(f, "results.local.cli", CODEC_RESULT, r);
+}
+
 static inline void
 finish(struct fixture *f, const char *id, enum state state, const char *batch)
 {
@@ -404,7 +431,7 @@ finish(struct fixture *f, const char *id, enum state state, const char *batch)
     r.n_output = 1;
     r.output_bytes = 6;
     r.batch = batch;
-    (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
+    end_attempt(f, &r);
 }
 
 static inline void

@@ -7,6 +7,7 @@
 #include "lib/topology.h"
 #include "tests/broker.h"
 
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,6 +29,8 @@ struct fixture {
     const char *sources[JOBS]; /* "cli" unless set */
     unsigned posted;           /* calls of job_posted */
     bool all_posted;
+    unsigned early, stored; /* calls of job_posted_early */
+    bool all_early;
     unsigned want;
     unsigned messages, heard;
     unsigned members[JOBS]; /* of each message */
@@ -45,6 +48,15 @@ job_posted(struct job *j, const struct err *e)
     assert_null(j->post);
     fixture->posted++;
     fixture->all_posted = fixture->posted == fixture->want;
+}
+
+void
+job_posted_early(struct job *j, bool stored)
+{
+    assert_null(j->post);
+    fixture->early++;
+    fixture->stored += stored;
+    fixture->all_early = fixture->early == fixture->want;
 }
 
 const char *
@@ -151,6 +163,25 @@ until_posted(struct fixture *f, unsigned want)
     assert_true(loop_until(f->loop, &f->all_posted, LONG_MS));
 }
 
+static json_int_t
+stored_messages(struct fixture *f)
+{
+    struct str answer = {0};
+    struct err e = {0};
+    json_int_t n;
+    json_t *o;
+
+    if (bus_call(f->bus, "$JS.API.STREAM.INFO.RESULTS", "", 0, LONG_MS, &answer,
+                 &e) < 0)
+        fail_msg("%s", e.msg);
+    o = json_loads(str_text(&answer), 0, NULL);
+    n = json_integer_value(
+        json_object_get(json_object_get(o, "state"), "messages"));
+    json_decref(o);
+    str_free(&answer);
+    return n;
+}
+
 /* --- tests ---------------------------------------------------------------- */
 
 static void
@@ -238,6 +269,37 @@ a_worker_may_close_with_results_on_their_way(void **state)
     until_posted(f, 1);
 }
 
+/* Sent once: it must not come up when its job has long gone another way. */
+static void
+an_early_message_is_by_itself_and_sent_once(void **state)
+{
+    struct fixture *f = *state;
+
+    post(f, 0, 2);
+    for (unsigned i = 2; i < 5; i++)
+        post_early(&f->jobs[i]);
+    post(f, 5, 6);
+    f->want = 3;
+    until_posted(f, 3);
+    assert_true(loop_until(f->loop, &f->all_early, LONG_MS));
+    assert_int_equal(f->stored, 3);
+    assert_int_equal(f->messages, 3);
+    assert_int_equal(f->members[0], 2);
+    assert_int_equal(f->members[1], 3);
+    assert_int_equal(f->members[2], 1);
+
+    broker_kill(f->broker);
+    f->want = 4;
+    f->all_early = false;
+    post_early(&f->jobs[6]);
+    assert_true(loop_until(f->loop, &f->all_early, LONG_MS));
+    assert_int_equal(f->stored, 3);
+    broker_restart(f->broker);
+    post(f, 7, 8);
+    until_posted(f, 4);
+    assert_int_equal(stored_messages(f), 4);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -248,6 +310,7 @@ main(void)
         TEST(each_source_has_messages_of_its_own),
         TEST(a_message_stays_small),
         TEST(a_job_that_is_gone_is_not_told),
+        TEST(an_early_message_is_by_itself_and_sent_once),
         TEST(a_worker_may_close_with_results_on_their_way),
     };
 

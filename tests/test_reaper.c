@@ -95,6 +95,7 @@ a_repeated_message_changes_nothing(void **state)
     route(f, "t1");
     fence = claim(f, "t1", 1, "secret");
     fill_result(&r, "t1", "secret", fence);
+    settle(f, &r);
     for (int i = 0; i < 3; i++)
         (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
     until_state_is(f, "t1", "succeeded");
@@ -198,6 +199,7 @@ results_of_one_message_are_believed_one_by_one(void **state)
         fence[i] = claim(f, id, 1, "secret");
     }
     fill_result(&r, "t1", "secret", fence[0]);
+    settle(f, &r);
     add_result(&message, &r);
     fill_result(&r, "t2", "guess", fence[1]);
     add_result(&message, &r);
@@ -205,6 +207,7 @@ results_of_one_message_are_believed_one_by_one(void **state)
     fill_result(&r, "t3", "secret", fence[2]);
     r.state = STATE_FAILED;
     r.exit_code = 3;
+    settle(f, &r);
     add_result(&message, &r);
     log = log_to_file(&saved);
     (void)publish_bytes(f, "results.local.cli", NULL, message.data,
@@ -226,6 +229,55 @@ results_of_one_message_are_believed_one_by_one(void **state)
     mem_pool_free(pool);
 }
 
+/* A worker sends both at once. Here the outcome is late, then refused. */
+static void
+a_result_counts_once_its_claim_holds_the_outcome(void **state)
+{
+    struct fixture *f = *state;
+    struct result r[2];
+
+    for (int i = 0; i < 2; i++) {
+        const char *id = i == 0 ? "t1" : "t2";
+        char task[64];
+
+        (void)snprintf(task, sizeof task,
+                       "{\"id\": \"%s\", \"steps\": [\"true\"]}", id);
+        submit(f, task);
+        route(f, id);
+        fill_result(&r[i], id, "secret", claim(f, id, 1, "secret"));
+        (void)publish(f, "results.local.cli", CODEC_RESULT, &r[i]);
+    }
+    finish(f, "t3", STATE_FAILED, ""); /* behind them, and not kept waiting */
+    until_counter(f, "failed", 1);
+    assert_int_equal(counter(f, "attempts"), 1);
+    assert_int_equal(f->n_done, 1);
+    settle(f, &r[0]);
+    until_state_is(f, "t1", "succeeded");
+    /* Taken for lost: the claim has gone on to another attempt. */
+    (void)claim(f, "t2", 2, "another");
+    until_counter(f, "superseded", 1);
+    until_state_is(f, "t2", "routed");
+    assert_int_equal(counter(f, "quarantined"), 0);
+}
+
+/* Nobody's worker says two things of one attempt. */
+static void
+a_result_that_its_claim_contradicts_is_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    struct result r;
+
+    submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"]}");
+    route(f, "t1");
+    fill_result(&r, "t1", "secret", claim(f, "t1", 1, "secret"));
+    r.state = STATE_FAILED;
+    settle(f, &r);
+    r.state = STATE_SUCCEEDED;
+    (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
+    until_counter(f, "quarantined", 1);
+    until_state_is(f, "t1", "routed");
+}
+
 /* A replica may not have seen the claim yet: the others come again, too. */
 static void
 a_message_comes_again_while_a_claim_of_it_is_missing(void **state)
@@ -237,6 +289,7 @@ a_message_comes_again_while_a_claim_of_it_is_missing(void **state)
     submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"]}");
     route(f, "t1");
     fill_result(&r, "t1", "secret", claim(f, "t1", 1, "secret"));
+    settle(f, &r);
     add_result(&message, &r);
     fill_result(&r, "t2", "secret", 77); /* nobody ran that one */
     add_result(&message, &r);
@@ -269,7 +322,7 @@ a_stale_outcome_is_kept_and_not_shown(void **state)
     r.attempt = 2;
     r.state = STATE_FAILED;
     r.exit_code = 1;
-    (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
+    end_attempt(f, &r);
     task = until_state(f, "t1", "failed");
     assert_int_equal(json_array_size(json_object_get(task, "attempt_list")), 2);
     json_decref(task);
@@ -425,7 +478,7 @@ a_cancel_of_a_task_that_runs_is_the_workers(void **state)
     cancel(f, "t1");
     fill_result(&r, "t1", "secret", fence);
     r.state = STATE_CANCELLED;
-    (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
+    end_attempt(f, &r);
     json_decref(until_state(f, "t1", "cancelled"));
     assert_int_equal(counter(f, "attempts"), 1);
 }
@@ -656,6 +709,8 @@ main(void)
         TEST(a_repeated_message_changes_nothing),
         TEST(a_result_that_does_not_know_the_nonce_is_set_aside),
         TEST(results_of_one_message_are_believed_one_by_one),
+        TEST(a_result_counts_once_its_claim_holds_the_outcome),
+        TEST(a_result_that_its_claim_contradicts_is_set_aside),
         TEST(a_message_comes_again_while_a_claim_of_it_is_missing),
         TEST(a_stale_outcome_is_kept_and_not_shown),
         TEST(junk_is_counted_and_harms_nothing),

@@ -376,7 +376,7 @@ an_emptied_store_is_noticed_and_healed_from_the_ledger(void **state)
     fill_result(&r, "t2", "secret", claim(f, "t2", 1, "secret"));
     r.final = false;
     r.state = STATE_FAILED;
-    (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
+    end_attempt(f, &r);
     until_counter(f, "attempts", 2);
     until_state_is(f, "t3", "succeeded");
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++)
@@ -469,7 +469,7 @@ a_planted_message_is_no_outcome_and_rings_an_alarm(void **state)
     assert_int_equal(f->n_done, 0);
     until_alarm(f, "quarantined");
     fill_result(&r, "t1", "secret", fence);
-    (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
+    end_attempt(f, &r);
     until_state_is(f, "t1", "succeeded");
     assert_int_equal(counter(f, "quarantined"), 4);
 }

@@ -103,7 +103,7 @@ fail_once(struct fixture *f, const char *id)
     r.state = STATE_FAILED;
     r.exit_code = 1;
     r.retry_at_ms = 1700000002000;
-    (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
+    end_attempt(f, &r);
     until_counter(f, "retry_wait", 1);
     fence = claim(f, id, 2, "second");
     /* The first worker was not dead after all, and comes back late. */
@@ -112,7 +112,7 @@ fail_once(struct fixture *f, const char *id)
     (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
     fill_result(&r, id, "second", fence);
     r.attempt = 2;
-    (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
+    end_attempt(f, &r);
 }
 
 static void

@@ -434,10 +434,38 @@ a_summary_is_one_line_of_the_right_length(void **state)
     mem_pool_free(pool);
 }
 
+/* The broker drops what it has seen the id of: only the same may have it. */
+static void
+a_result_is_known_by_task_attempt_and_nonce(void **state)
+{
+    char one[RESULT_ID_SIZE], other[RESULT_ID_SIZE];
+    struct result r;
+
+    (void)state;
+    codec_init(CODEC_RESULT, &r);
+    r.task = "t1";
+    r.attempt = 2;
+    assert_string_equal(task_result_id(&r, one), "t1:2");
+    r.nonce = "holderholder";
+    assert_string_equal(task_result_id(&r, one), "t1:2:holderho");
+    r.state = STATE_FAILED;
+    assert_string_equal(task_result_id(&r, other), one);
+    r.nonce = "closercloser";
+    assert_string_not_equal(task_result_id(&r, other), one);
+    r.nonce = "holderholder";
+    r.attempt = 3;
+    assert_string_not_equal(task_result_id(&r, other), one);
+    r.task = "a234567890123456789012345678901234567890";
+    r.attempt = UINT32_MAX;
+    (void)task_result_id(&r, one);
+    assert_true(strstr(one, ":4294967295:holderho") != NULL);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_result_is_known_by_task_attempt_and_nonce),
         cmocka_unit_test(what_a_task_needs_is_checked),
         cmocka_unit_test(a_step_needs_what_its_kind_runs),
         cmocka_unit_test(a_task_has_at_most_a_thousand_steps),

@@ -485,6 +485,30 @@ a_worker_that_is_killed_amid_many_runs_none_twice(void **state)
 }
 
 #ifdef SHUNT_DEBUG
+/* It does not wait to hear that the outcome is stored. */
+static void
+a_result_leaves_along_with_its_outcome(void **state)
+{
+    const struct result *r;
+    struct hand h;
+
+    (void)state;
+    crash_at = "worker.after_outcome";
+    hire(&h, "along", "3s");
+    crash_at = NULL;
+    submit_sh("along", "true");
+    assert_int_equal(wait_end(&h), SIGKILL);
+    r = result("along", 1);
+    assert_int_equal(r->state, STATE_SUCCEEDED);
+    assert_false(r->emitted_again);
+    hire(&h, "along", "3s");
+    submit_sh("along", "true");
+    submit_sh("along-next", "true");
+    (void)result("along-next", 1);
+    assert_null(find_result("along", 2));
+    dismiss(&h);
+}
+
 /* Dies at that point, comes back, and is given a second copy of the task. */
 static void
 die_at(const char *point, size_t number)
@@ -642,6 +666,7 @@ main(void)
             what_a_killed_worker_left_running_is_gone_before_the_next_attempt),
         cmocka_unit_test(a_worker_that_is_killed_amid_many_runs_none_twice),
 #ifdef SHUNT_DEBUG
+        cmocka_unit_test(a_result_leaves_along_with_its_outcome),
         cmocka_unit_test(a_worker_that_dies_anywhere_starts_no_attempt_twice),
 #endif
         cmocka_unit_test(two_workers_of_one_name_do_not_share_a_folder),

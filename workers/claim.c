@@ -441,14 +441,25 @@ claim_note(struct job *j)
         write_claim(j);
 }
 
+/* Whether nobody can have taken the claim for lost, and closed it, so that the
+ * outcome will get in, as far as one can know. */
+static bool
+is_fresh(const struct job *j)
+{
+    return clock_ms() - j->confirmed_ms < j->w->fence_ms;
+}
+
 void
 claim_settle(struct job *j)
 {
     job_phase(j, PHASE_SETTLE);
-    if (j->writing)
+    if (j->writing) {
         j->settle_next = true; /* the revision to expect is not known yet */
-    else if (!j->reading)
+    } else if (!j->reading) {
         write_claim(j);
+        if (j->own && is_fresh(j))
+            post_early(j);
+    }
     /* else what is read is not the outcome, which is written then */
 }
 

@@ -51,7 +51,18 @@ static void
 publish_and_settle(struct job *j)
 {
     job_phase(j, PHASE_PUBLISH);
-    post_result(j);
+    if (j->posted)
+        job_posted(j, NULL);
+    else if (!j->post) /* else it is under way */
+        post_result(j);
+}
+
+void
+job_posted_early(struct job *j, bool stored)
+{
+    j->posted = stored;
+    if (j->phase == PHASE_PUBLISH)
+        publish_and_settle(j);
 }
 
 void
@@ -451,7 +462,7 @@ job_keep_prior(struct job *j, const struct claim *found, uint64_t revision)
         return;
     }
     r.final = false;
-    j->prior_attempt = r.attempt;
+    (void)task_result_id(&r, j->prior_id);
     codec_encode(CODEC_RESULT, &r, &j->prior);
 }
 
@@ -466,16 +477,15 @@ on_prior(void *ctx, const struct bus_stored *stored, const struct err *e)
 void
 job_publish_prior(struct job *j)
 {
-    char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
+    char subject[SUBJECT_SIZE];
     struct bus_publication p = {.subject = job_result_subject(j, subject),
-                                .id = id,
+                                .id = j->prior_id,
                                 .data = j->prior.data,
                                 .len = j->prior.len,
                                 .expect = BUS_ANY_REVISION};
 
     if (j->prior.len == 0)
         return;
-    (void)snprintf(id, sizeof id, "%s:%u", j->task->id, j->prior_attempt);
     bus_publish_until(j->w->bus, &p, on_prior, j->w);
     str_free(&j->prior);
 }

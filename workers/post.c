@@ -1,18 +1,19 @@
 /*
  * post - results on their way to the broker.
  *
- * Many attempts may end in one turn of the loop: their claims are confirmed by
- * one read. Their results, as far as they are of one source, leave as one
- * message at the end of the turn, and are stored, delivered and settled
- * together. None waits for another, and one that comes alone is the message it
- * always was.
+ * Many attempts may end in one turn of the loop. Their results, as far as they
+ * are of one source, leave as one message at the end of the turn, and are
+ * stored, delivered and settled together. None waits for another, and one that
+ * comes alone is the message it always was.
+ *
+ * An early message leaves right behind the outcomes of its jobs, and is sent
+ * once: should they not get into their claims it is not to come up later.
  */
 #include "workers/worker_private.h"
 
 #include "lib/codec.h"
 #include "lib/log.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* A message that is not confirmed yet. */
@@ -20,6 +21,7 @@ struct post {
     struct post *next, *prev;
     struct worker *w;
     struct job *jobs; /* whose results it holds; some may be gone */
+    bool early;
 };
 
 struct outbox {
@@ -29,12 +31,6 @@ struct outbox {
     struct bulk bulk;
     char subject[SUBJECT_SIZE]; /* of that message */
 };
-
-static void
-id_of(const struct result *r, char out[TASK_ID_SIZE + 16])
-{
-    (void)snprintf(out, TASK_ID_SIZE + 16, "%s:%u", r->task, r->attempt);
-}
 
 /* Encodes r into w->scratch, without its output if that is too much. */
 static void
@@ -59,11 +55,11 @@ void
 worker_publish(struct worker *w, const char *subject, const struct result *r,
                bus_stored_fn *fn, void *ctx)
 {
-    char id[TASK_ID_SIZE + 16];
-    struct bus_publication p = {
-        .subject = subject, .id = id, .expect = BUS_ANY_REVISION};
+    char id[RESULT_ID_SIZE];
+    struct bus_publication p = {.subject = subject,
+                                .id = task_result_id(r, id),
+                                .expect = BUS_ANY_REVISION};
 
-    id_of(r, id);
     encode(w, r);
     p.data = w->scratch.data;
     p.len = w->scratch.len;
@@ -94,7 +90,10 @@ on_posted(void *ctx, const struct bus_stored *stored, const struct err *e)
         worker_heard(p->w);
     while ((j = p->jobs)) {
         post_forget(j);
-        job_posted(j, e);
+        if (p->early)
+            job_posted_early(j, stored != NULL);
+        else
+            job_posted(j, e);
     }
     post_free(p);
 }
@@ -110,18 +109,22 @@ send_open(void *ctx)
         return;
     p = bulk_publication(&o->bulk);
     p.subject = o->subject;
-    bus_publish_until(w->bus, &p, on_posted, o->open);
+    if (o->open->early)
+        bus_publish(w->bus, &p, PUT_TIMEOUT_MS, on_posted, o->open);
+    else
+        bus_publish_until(w->bus, &p, on_posted, o->open);
     bulk_reset(&o->bulk);
     o->open = NULL;
 }
 
 static void
-open_post(struct worker *w, const char *subject)
+open_post(struct worker *w, const char *subject, bool early)
 {
     struct outbox *o = w->outbox;
     struct post *p = MEM_NEW(struct post);
 
     p->w = w;
+    p->early = early;
     p->next = o->posts;
     if (p->next)
         p->next->prev = p;
@@ -129,25 +132,38 @@ open_post(struct worker *w, const char *subject)
     (void)str_copy(o->subject, sizeof o->subject, subject);
 }
 
-void
-post_result(struct job *j)
+static void
+post(struct job *j, bool early)
 {
     struct worker *w = j->w;
     struct outbox *o = w->outbox;
-    char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
+    char subject[SUBJECT_SIZE], id[RESULT_ID_SIZE];
 
     (void)job_result_subject(j, subject);
     encode(w, &j->result);
-    if (o->open && (strcmp(subject, o->subject) != 0 ||
-                    !bulk_fits(&o->bulk, w->scratch.len)))
+    if (o->open &&
+        (o->open->early != early || strcmp(subject, o->subject) != 0 ||
+         !bulk_fits(&o->bulk, w->scratch.len)))
         send_open(w);
     if (!o->open)
-        open_post(w, subject);
-    id_of(&j->result, id);
-    bulk_add(&o->bulk, id, w->scratch.data, w->scratch.len);
+        open_post(w, subject, early);
+    bulk_add(&o->bulk, task_result_id(&j->result, id), w->scratch.data,
+             w->scratch.len);
     j->post = o->open;
     j->post_next = o->open->jobs;
     o->open->jobs = j;
+}
+
+void
+post_result(struct job *j)
+{
+    post(j, false);
+}
+
+void
+post_early(struct job *j)
+{
+    post(j, true);
 }
 
 void

@@ -112,6 +112,7 @@ struct job {
     bool known;         /* the ledger was asked about it: it is not over */
     bool own;           /* the outcome is of an attempt of ours */
     bool spooled;       /* and there is a file of it */
+    bool posted;        /* its result is stored, and left before it was */
     struct claim claim; /* as last written, or about to be */
     uint64_t revision;  /* of the claim in the bucket; 0: none */
     char nonce[NONCE_SIZE];
@@ -136,7 +137,7 @@ struct job {
     struct post *post; /* its result is on its way in that; NULL: it is not */
     struct job *post_next; /* another one in the same */
     struct str prior;      /* a result of an earlier attempt, to publish */
-    uint32_t prior_attempt;
+    char prior_id[RESULT_ID_SIZE];
 };
 
 struct worker {
@@ -279,7 +280,8 @@ void claim_begin(struct job *j);
 void claim_renew(struct job *j);
 /* Writes claim.remote, then calls noted. */
 void claim_note(struct job *j);
-/* Writes the outcome in j->claim, then calls job_settled. */
+/* Writes the outcome in j->claim, then calls job_settled. The result leaves
+ * along with it, if the outcome is an attempt's of ours. */
 void claim_settle(struct job *j);
 /* again_ms has come. */
 void claim_again(struct job *j);
@@ -313,6 +315,9 @@ void outbox_close(struct worker *w);
 /* Publishes j->result until it is stored, with others of this turn; calls
  * job_posted. All is encoded at once. */
 void post_result(struct job *j);
+/* The same, once, while the outcome is on its way into the claim: the ledger
+ * believes the result when that is there. Calls job_posted_early. */
+void post_early(struct job *j);
 /* Nothing is to be heard of it any more; it stays on its way. */
 void post_forget(struct job *j);
 /* Publishes r, alone, until it is stored, without its output if that is too
@@ -332,6 +337,8 @@ void job_judge(struct job *j);
 void job_settled(struct job *j);
 /* So does RESULTS, or (e) it never will. */
 void job_posted(struct job *j, const struct err *e);
+/* RESULTS has what left early, or it may not. */
+void job_posted_early(struct job *j, bool stored);
 /* Prepares the outcome of a task that is closed without running. */
 void job_close(struct job *j, const struct claim *found,
                const struct delivery_plan *plan);
