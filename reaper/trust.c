@@ -158,10 +158,10 @@ compare(struct question *q, const struct result *r, const struct claim *claim)
         say(q, TRUST_STALE, "");
     else if (claim->attempt < r->attempt)
         refuse_or_wait(q, "its attempt was never claimed");
-    else
-        say(q, TRUST_REFUSED,
-            same ? "its claim holds another outcome"
-                 : "its nonce is not that of the claim");
+    else if (same)
+        say(q, TRUST_REFUSED, "its claim holds another outcome");
+    else /* or it was closed just now, by another */
+        refuse_or_wait(q, "its nonce is not that of the claim");
 }
 
 static void
