@@ -20,6 +20,7 @@ router_round() {
 	local mode words n
 	for mode in "${modes[@]}"; do
 		n=$(size 500 100000 "$mode" 4000)
+		wire_hop "$mode"
 		broker_start router "$mode"
 		provision router
 		broker_words router

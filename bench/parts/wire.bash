@@ -32,8 +32,16 @@ wire_single() {
 		-n "$(size 40 250)" -p latency
 }
 
-# What a wakened process costs drifts within a round: the part latency, where it
-# is wanted, measures single messages right beside its own.
+# wire_hop MODE: each message once from a stream to another
+wire_hop() {
+	local words
+	broker_words "wire-$1"
+	rate "hop.$1" "$top/bench/pipeline" "${words[@]}" \
+		-n "$(size 2000 80000 "$1" 2400)" hop
+}
+
+# A machine drifts within a round: the parts latency and router, where they are
+# wanted, measure their limits right beside their own.
 wire_round() {
 	local mode words n
 	for mode in "${modes[@]}"; do
@@ -41,9 +49,9 @@ wire_round() {
 		broker_words "wire-$mode"
 		words=("$top/bench/pipeline" "${words[@]}")
 		rate "publish.$mode" "${words[@]}" -n $((n * 2)) publish
-		rate "hop.$mode" "${words[@]}" -n $((n * 2)) hop
 		rate "three.$mode" "${words[@]}" -n "$n" three
 		rate "three-p.$mode" "${words[@]}" -n "$n" -i -p three
+		[ -n "${wanted[router]-}" ] || wire_hop "$mode"
 		[ -n "${wanted[latency]-}" ] || wire_single "$mode"
 	done
 }
