@@ -183,13 +183,25 @@ broker_url(const struct broker *b)
     return b->url;
 }
 
-void
-broker_kill(struct broker *b)
+static void
+end(struct broker *b, int signal)
 {
     if (b->pid == 0)
         return;
-    (void)kill(b->pid, SIGKILL);
+    (void)kill(b->pid, signal);
     reap(b);
+}
+
+void
+broker_kill(struct broker *b)
+{
+    end(b, SIGKILL);
+}
+
+void
+broker_shut_down(struct broker *b)
+{
+    end(b, SIGTERM);
 }
 
 void

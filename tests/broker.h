@@ -17,6 +17,8 @@ struct broker *broker_start_with(const char *more, bool jetstream);
 const char *broker_url(const struct broker *b);
 /* kill -9, the store and the port stay. */
 void broker_kill(struct broker *b);
+/* The same, but it may write first what it knows of its consumers. */
+void broker_shut_down(struct broker *b);
 /* Starts it again on the same port and store. */
 void broker_restart(struct broker *b);
 /* SIGSTOP / SIGCONT. */

@@ -242,7 +242,8 @@ what_is_settled_during_an_outage_is_settled_after_it(void **state)
     bus_consumer_window(r.consumer, 3);
     publish_many(f, "late.a", 3);
     wait_count(f, &r.count, 3);
-    broker_kill(f->broker);
+    /* Killed, it may have forgotten what it delivered, and repeat it. */
+    broker_shut_down(f->broker);
     wait_count(f, &ev.down, 1);
     for (unsigned i = 0; i < 3; i++)
         bus_msg_done(r.held[i]);
