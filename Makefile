@@ -65,7 +65,7 @@ PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
 DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
 ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o bundle.o judge.o fleet.o setup.o) \
 	$(DECIDE_OBJS)
-WORKER_OBJS := $(addprefix $(B)/workers/,worker.o parcel.o job.o claim.o finish.o post.o facts.o \
+WORKER_OBJS := $(addprefix $(B)/workers/,worker.o parcel.o job.o due.o room.o claim.o finish.o post.o facts.o \
 	news.o output.o home.o outcomes.o resend.o sight.o ahead.o)
 LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o \
 	words.o stray.o exists.o changes.o environment.o)

@@ -146,77 +146,13 @@ unready(struct worker *w, struct job *j)
         w->ready_last = prev;
 }
 
-/* --- how many to take ----------------------------------------------------- */
+/* --- phases and ends ------------------------------------------------------ */
 
 static bool
 is_over(enum phase phase)
 {
     return phase == PHASE_OUTPUT || phase == PHASE_SETTLE ||
            phase == PHASE_PUBLISH;
-}
-
-/*
- * Slots that are free, or may soon be. Thousands may be in hand, of which
- * thousands end in a second: they are looked through now and then.
- */
-static unsigned
-brisk_slots(struct worker *w, int64_t now)
-{
-    if (now - w->slow_ms >= SLOW_LOOK_MS) {
-        w->slow_ms = now;
-        w->n_slow = 0;
-        for (const struct job *j = w->jobs; j; j = j->next)
-            if (j->phase == PHASE_RUN && j->began_ms <= now - AHEAD_SHORT_MS)
-                w->n_slow++;
-    }
-    return w->slots - w->n_slow;
-}
-
-/* Those that are over need no slot; so many of them say that the broker is
- * slow, and then it is not asked for more. */
-unsigned
-worker_room(struct worker *w)
-{
-    unsigned most = w->slots + w->ahead.count, taken = w->n_jobs - w->n_over;
-
-    if (taken >= most || w->n_over > 2 * most)
-        return 0;
-    return most - taken;
-}
-
-/* Each lane asks for what there is room for, by what its messages hold; what
- * comes beyond that, from several, is handed back or waits. leaving: a delivery
- * of it is about to be settled. */
-static void
-update_windows(struct worker *w, const struct lane *leaving)
-{
-    unsigned room, unsettled;
-
-    /* Before the pauses are known, a paused lane might be served. */
-    if (w->draining || !w->pauses || !pauses_known(w->pauses))
-        return;
-    room = worker_room(w);
-    room = room > w->n_waiting ? room - (unsigned)w->n_waiting : 0;
-    for (size_t i = 0; i < w->n_lanes; i++) {
-        struct lane *lane = &w->lanes[i];
-
-        if (lane->paused) {
-            bus_consumer_hold(lane->consumer, HELD_MS);
-            continue;
-        }
-        unsettled = bus_consumer_unsettled(lane->consumer);
-        if (lane == leaving && unsettled > 0)
-            unsettled--;
-        bus_consumer_window(lane->consumer,
-                            unsettled +
-                                (room + lane->members - 1) / lane->members);
-    }
-}
-
-void
-worker_windows(struct worker *w)
-{
-    update_windows(w, NULL);
 }
 
 void
@@ -232,7 +168,7 @@ job_phase(struct job *j, enum phase phase)
         w->n_over++;
     else
         w->n_over--;
-    update_windows(w, NULL);
+    worker_windows(w, NULL);
 }
 
 /* Takes a job out whose task is about to be settled, and with it perhaps its
@@ -254,7 +190,7 @@ job_leave(struct job *j)
     unlink_job(w, j);
     if (is_over(j->phase))
         w->n_over--;
-    update_windows(w, j->parcel->open == 1 ? j->lane : NULL);
+    worker_windows(w, j->parcel->open == 1 ? j->lane : NULL);
 }
 
 static void
@@ -325,28 +261,18 @@ job_begin(struct parcel *p, struct mem_pool *pool,
     j->confirmed_ms = clock_ms();
     codec_init(CODEC_CLAIM, &j->claim);
     link_job(j->w, j);
-    update_windows(j->w, NULL);
+    worker_windows(j->w, NULL);
     claim_begin(j);
 }
 
 /* --- running ------------------------------------------------------------- */
 
 static void start_ready(struct worker *w);
-static bool fence_off(struct job *j);
 
 static void
 on_output_done(void *ctx)
 {
     job_judge(ctx);
-}
-
-static void
-count_ahead(struct worker *w)
-{
-    int64_t now = loop_now_ms();
-    unsigned brisk = ahead_open(&w->ahead, now) ? brisk_slots(w, now) : 0;
-
-    (void)ahead_count(&w->ahead, brisk, now);
 }
 
 /* Nothing of the attempt is alive any more. */
@@ -364,7 +290,7 @@ job_ended(struct job *j)
     w->running--;
     w->ran_ms = loop_now_ms();
     ahead_ran(&w->ahead, j->ended_ms - j->began_ms);
-    count_ahead(w);
+    worker_count_ahead(w);
     worker_news(w);
     if (j->cause == CAUSE_LOST) {
         job_drop(j);
@@ -421,10 +347,8 @@ on_changed(void *ctx)
     }
 }
 
-/* What ends before it is told has its end told: two messages and two lines
- * for each of a thousand tasks a second would serve nobody. */
-static void
-tell_started(struct job *j)
+void
+job_tell_started(struct job *j)
 {
     j->tell_ms = INT64_MAX;
     log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
@@ -521,7 +445,7 @@ job_start(struct job *j)
                               .ctx = j};
     struct err e;
 
-    if (fence_off(j))
+    if (job_fence_off(j))
         return; /* the answer to our claim is too old: we were frozen */
     j->wait_ms = INT64_MAX;
     j->began_ms = loop_now_ms();
@@ -642,9 +566,8 @@ job_lost(struct job *j)
     job_drop(j);
 }
 
-/* True if j was given up: no renewal was confirmed for too long. */
-static bool
-fence_off(struct job *j)
+bool
+job_fence_off(struct job *j)
 {
     if (clock_ms() - j->confirmed_ms < j->w->fence_ms ||
         j->cause == CAUSE_LOST ||
@@ -654,124 +577,4 @@ fence_off(struct job *j)
              j->claim.attempt);
     job_cancel(j, CAUSE_LOST, true);
     return true;
-}
-
-/* --- time ---------------------------------------------------------------- */
-
-void
-worker_beat(struct worker *w, int64_t pause_ms)
-{
-    int64_t before = clock_ms() - (w->beat_ms - pause_ms);
-    struct job *j, *next;
-
-    for (j = w->jobs; j; j = next) {
-        next = j->next;
-        if (j->cause == CAUSE_LOST || fence_off(j) || j->sent_ms > before)
-            continue;
-        if (j->phase == PHASE_RUN)
-            CRASH_POINT("worker.mid_run");
-        bus_msg_progress(j->parcel->msg);
-        if (j->phase == PHASE_READY || j->phase == PHASE_RUN ||
-            j->phase == PHASE_OUTPUT)
-            claim_renew(j);
-    }
-}
-
-static int64_t
-least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t
-due_of(const struct job *j)
-{
-    return least(least(j->deadline_ms, j->idle_ms),
-                 least(least(j->kill_ms, least(j->tell_ms, j->wait_ms)),
-                       least(j->again_ms, j->spool_ms)));
-}
-
-/* It was claimed too early: others may have a slot for it. */
-static void
-return_waiting(struct job *j, int64_t now)
-{
-    struct worker *w = j->w;
-
-    log_info("task.returned", "task=%s attempt=%u", j->task->id,
-             j->claim.attempt);
-    ahead_returned(&w->ahead, now);
-    count_ahead(w);
-    job_cancel(j, CAUSE_PREEMPT, false);
-}
-
-/* What is due for j. It may be freed. */
-static void
-job_due(struct job *j, int64_t now)
-{
-    if (j->spool_ms <= now)
-        job_unconfirmed(j);
-    if (j->again_ms <= now) {
-        j->again_ms = INT64_MAX;
-        if (fence_off(j))
-            return;
-        if (j->cause != CAUSE_LOST)
-            claim_again(j);
-    }
-    if (j->kill_ms <= now) {
-        j->kill_ms = INT64_MAX;
-        if (j->phase == PHASE_RUN)
-            j->w->ex->cancel(j->run, true, j->cause == CAUSE_PREEMPT);
-    }
-    if (j->wait_ms <= now) {
-        j->wait_ms = INT64_MAX;
-        if (j->phase == PHASE_READY) {
-            if (!fence_off(j))
-                return_waiting(j, now);
-            return;
-        }
-    }
-    if (j->phase != PHASE_RUN)
-        return;
-    if (j->tell_ms <= now)
-        tell_started(j);
-    if (j->deadline_ms <= now) {
-        job_cancel(j, CAUSE_TIMEOUT, false);
-    } else if (j->idle_ms <= now) {
-        j->idle_ms = sink_last_ms(j->sink) + (int64_t)j->task->idle_timeout_ms;
-        if (j->idle_ms <= now)
-            job_cancel(j, CAUSE_IDLE, false);
-    }
-}
-
-static void
-on_due(void *ctx)
-{
-    struct worker *w = ctx;
-    int64_t now = loop_now_ms(), next_ms;
-    struct job *j, *next;
-
-    w->due_ms = INT64_MAX;
-    w->n_spooled = 0;
-    for (j = w->jobs; j; j = next) {
-        next = j->next;
-        if (due_of(j) <= now)
-            job_due(j, now);
-    }
-    worker_sync_spool(w);
-    next_ms = worker_waiting_due(w, now);
-    for (j = w->jobs; j; j = j->next)
-        next_ms = least(next_ms, due_of(j));
-    worker_due(w, next_ms);
-}
-
-void
-worker_due(struct worker *w, int64_t at_ms)
-{
-    if (at_ms >= w->due_ms)
-        return;
-    w->due_ms = at_ms;
-    if (w->due)
-        loop_timer_again(w->due, at_ms - loop_now_ms(), 0);
-    else
-        w->due = loop_timer_start(w->loop, at_ms - loop_now_ms(), 0, on_due, w);
 }

@@ -345,7 +345,7 @@ worker_on_parcel(void *ctx, struct bus_msg *m)
     } else {
         append_waiting(w, parcel_new(lane, m, &tasks));
         worker_begin_waiting(w);
-        worker_windows(w);
+        worker_windows(w, NULL);
     }
 }
 

@@ -74,7 +74,7 @@ on_pauses(void *ctx)
                      p ? LOG_TEXT(p->reason) : "");
         lane->paused = p != NULL;
     }
-    worker_windows(w);
+    worker_windows(w, NULL);
 }
 
 static void

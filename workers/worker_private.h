@@ -4,7 +4,9 @@
  * worker.c   lanes, drain
  * parcel.c   what arrives: messages of one task or many
  * job.c      slots, running, limits
- * ahead.c    how many tasks to claim beyond the slots
+ * due.c      renewals, and what comes with time
+ * room.c     how many tasks to take
+ * ahead.c    how many of them beyond the slots
  * news.c     heartbeats
  * claim.c    the claim of an attempt: take, renew, settle by compare-and-set
  * finish.c   what an end means
@@ -234,8 +236,6 @@ void worker_roll(struct worker *w);
 
 /* Moves it on. */
 void job_phase(struct job *j, enum phase phase);
-/* How many more tasks may be taken. */
-unsigned worker_room(struct worker *w);
 /* Hands back what is claimed and waits for a slot. */
 void worker_return_ready(struct worker *w);
 /* How the attempt went, as far as it is known. Thousands wait that have none:
@@ -265,13 +265,33 @@ void job_lost(struct job *j);
 void job_done(struct job *j);
 void job_retry(struct job *j, int64_t delay_ms);
 void job_drop(struct job *j);
+/* Gives it up if no renewal was confirmed for too long: true if it did, and j
+ * may be gone. */
+bool job_fence_off(struct job *j);
+/* The run has lasted long enough to be news. What ends before has its end told:
+ * two messages and two lines for each of a thousand tasks a second would serve
+ * nobody. */
+void job_tell_started(struct job *j);
+
+/* --- due.c --- */
+
 /* Renews every claim that would be older than beat_ms when this is called
  * again, in pause_ms; gives up what could not be renewed. */
 void worker_beat(struct worker *w, int64_t pause_ms);
-/* Asks each lane for what it may have, after any of that has changed. */
-void worker_windows(struct worker *w);
 /* Makes sure that due things are looked at no later than at_ms. */
 void worker_due(struct worker *w, int64_t at_ms);
+
+/* --- room.c --- */
+
+/* How many more tasks may be taken. */
+unsigned worker_room(struct worker *w);
+/* Counts anew how many may be claimed beyond the slots. */
+void worker_count_ahead(struct worker *w);
+/* After any of that has changed: each lane asks for what there is room for, by
+ * what its messages hold; what comes beyond that, from several, is handed back
+ * or waits. leaving: a delivery of that lane is about to be settled; or NULL.
+ */
+void worker_windows(struct worker *w, const struct lane *leaving);
 
 /* --- claim.c --- */
 
