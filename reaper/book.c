@@ -410,7 +410,8 @@ enter_result(struct book *b, const struct entry *entry, const struct verdict *v,
     return apply(b, entry, r->task, ev, e);
 }
 
-/* One that is not believed says nothing of the others in its message. */
+/* One that is not believed, or not yet, says nothing of the others in its
+ * message. */
 static int
 enter_results(struct book *b, const struct entry *entry, struct event *ev,
               struct err *e)
@@ -424,11 +425,13 @@ enter_results(struct book *b, const struct entry *entry, struct event *ev,
     if (codec_bulk_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0)
         return set_aside(b, entry, "quarantined", bad.msg, true, e);
     for (size_t i = 0;
-         rc == 0 && i < entry->n_verdicts && codec_bulk_next(&results, &data);
+         rc == 0 && i < entry->verdicts.n && codec_bulk_next(&results, &data);
          i++) {
+        if (entry->verdicts.list[i].trust == TRUST_LATER)
+            continue;
         rc = make_room(b, e);
         if (rc == 0)
-            rc = enter_result(b, entry, &entry->verdicts[i], data, ev, e);
+            rc = enter_result(b, entry, &entry->verdicts.list[i], data, ev, e);
     }
     codec_bulk_close(&results);
     return rc;

@@ -26,6 +26,7 @@ enum trust {
     TRUST_STALE,   /* the claim has moved on to a later attempt */
     TRUST_INSIDE,  /* of the router or the ledger itself: there is no claim */
     TRUST_REFUSED, /* not to be believed, see reason */
+    TRUST_LATER,   /* not known yet */
 };
 
 struct verdict {
@@ -33,13 +34,20 @@ struct verdict {
     const char *reason; /* static; of TRUST_REFUSED */
 };
 
+/* On the results of a message, each. */
+struct verdicts {
+    struct verdict *list;
+    size_t n;
+    int64_t again_ms; /* after so long the message is to come again, for those
+                         that are TRUST_LATER; 0: there is none */
+};
+
 /* A message with what is known of it. */
 struct entry {
     enum event_kind kind;
     const char *stream, *consumer; /* static */
     struct bus_msg *msg;
-    struct verdict *verdicts; /* on each of its results */
-    size_t n_verdicts;
+    struct verdicts verdicts; /* none: it holds no results */
 };
 
 struct book;

@@ -162,7 +162,7 @@ enter(struct queue *q, struct item *item, enum line which)
 static void
 item_free(struct item *item)
 {
-    mem_free(item->entry.verdicts);
+    mem_free(item->entry.verdicts.list);
     mem_free(item);
 }
 
@@ -454,7 +454,10 @@ queue_done(struct queue *q)
 
     while ((item = q->lines[LINE_TAKEN].first) != NULL) {
         leave(q, item);
-        bus_msg_done(item->entry.msg);
+        if (item->entry.verdicts.again_ms)
+            bus_msg_retry(item->entry.msg, item->entry.verdicts.again_ms);
+        else
+            bus_msg_done(item->entry.msg);
         item_free(item);
     }
 }

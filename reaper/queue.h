@@ -56,7 +56,8 @@ int64_t queue_due_ms(const struct queue *q);
  * waited for long enough; all: everything. It stays valid until queue_done.
  */
 const struct entry *queue_take(struct queue *q, int64_t now_ms, bool all);
-/* What was taken is committed: acknowledges it. */
+/* What was taken is committed: acknowledges it, or has it come again where a
+ * result in it is not known yet. */
 void queue_done(struct queue *q);
 
 #endif

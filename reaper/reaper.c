@@ -159,14 +159,13 @@ flush_when_due(struct reaper *r)
 
 static void
 enqueue(struct reaper *r, const struct source *s, struct bus_msg *m,
-        struct verdict *verdicts, size_t n)
+        const struct verdicts *verdicts)
 {
     const struct entry entry = {.kind = s->kind,
                                 .stream = s->stream,
                                 .consumer = s->name,
                                 .msg = m,
-                                .verdicts = verdicts,
-                                .n_verdicts = n};
+                                .verdicts = *verdicts};
 
     queue_add(r->queue, &entry, loop_now_ms());
     flush_when_due(r);
@@ -174,11 +173,11 @@ enqueue(struct reaper *r, const struct source *s, struct bus_msg *m,
 
 /* What the claims say of a message's results is known. */
 static void
-on_trust(void *ctx, struct bus_msg *m, struct verdict *verdicts, size_t n)
+on_trust(void *ctx, struct bus_msg *m, const struct verdicts *verdicts)
 {
     struct reaper *r = ctx;
 
-    enqueue(r, &r->sources[SOURCE_RESULTS], m, verdicts, n);
+    enqueue(r, &r->sources[SOURCE_RESULTS], m, verdicts);
 }
 
 static void
@@ -193,6 +192,7 @@ on_trust_idle(void *ctx)
 static void
 on_message(void *ctx, struct bus_msg *m)
 {
+    static const struct verdicts none;
     struct source *s = ctx;
     struct reaper *r = s->reaper;
     uint64_t position = 0;
@@ -215,7 +215,7 @@ on_message(void *ctx, struct bus_msg *m)
     if (s->kind == EVENT_RESULT)
         trust_ask(r->trust, m);
     else
-        enqueue(r, s, m, NULL, 0);
+        enqueue(r, s, m, &none);
 }
 
 /* --- flush ---------------------------------------------------------------- */
@@ -294,7 +294,7 @@ flush_some(struct reaper *r, bool all)
             give_up(r, &e);
             return false;
         }
-        results += entry->n_verdicts;
+        results += entry->verdicts.n;
         bytes += entry->msg->len;
     }
     r->behind = entry != NULL;

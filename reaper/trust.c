@@ -8,10 +8,11 @@
 #include <string.h>
 
 enum {
-    CLAIM_MS = 5000, /* for the broker to answer */
-    CLAIM_TRIES = 3, /* a replica may lag behind the claim's writer */
-    RETRY_MS = 200,  /* between them */
-    LOOKS = 8,       /* at a claim, one after the other, for its outcome */
+    CLAIM_MS = 5000,      /* for the broker to answer */
+    CLAIM_TRIES = 3,      /* a replica may lag behind the claim's writer */
+    RETRY_MS = 200,       /* between them */
+    RETRY_MOST_MS = 5000, /* between later ones, doubled each time */
+    LOOKS = 8,            /* at a claim, one after the other, for its outcome */
 };
 
 /* A message of results whose claims are being asked for. */
@@ -21,8 +22,8 @@ struct check {
     struct check *next, **at;
     struct verdict *verdicts;
     size_t n;
-    size_t open; /* results without a verdict yet */
-    bool again;  /* a claim could not be read, or may yet be there */
+    size_t open;  /* results without a verdict yet */
+    size_t later; /* of which a claim could not be read, or may yet be there */
     struct question {
         struct check *check;
         struct bytes result; /* in the message */
@@ -50,19 +51,33 @@ check_free(struct check *c)
     mem_free(c);
 }
 
+/* Soon at first; what then is still not there may need a lease to run out. */
+static int64_t
+retry_ms(const struct check *c)
+{
+    int64_t ms = RETRY_MS;
+
+    for (uint64_t n = c->msg->delivered; n > CLAIM_TRIES; n--)
+        if ((ms *= 2) >= RETRY_MOST_MS)
+            return RETRY_MOST_MS;
+    return ms;
+}
+
 /* One of its results was judged: the last takes the message along. */
 static void
 judged(struct check *c)
 {
-    struct verdict *verdicts = c->verdicts;
+    struct verdicts verdicts = {.list = c->verdicts, .n = c->n};
 
     if (--c->open)
         return;
-    if (c->again) {
-        bus_msg_retry(c->msg, RETRY_MS);
+    if (c->later > 0)
+        verdicts.again_ms = retry_ms(c);
+    if (c->later > 0 && c->later == c->n) {
+        bus_msg_retry(c->msg, verdicts.again_ms);
     } else {
         c->verdicts = NULL;
-        c->desk->fn(c->desk->ctx, c->msg, verdicts, c->n);
+        c->desk->fn(c->desk->ctx, c->msg, &verdicts);
     }
     check_free(c);
 }
@@ -78,8 +93,8 @@ say(struct question *q, enum trust trust, const char *reason)
 static void
 again(struct question *q)
 {
-    q->check->again = true;
-    judged(q->check);
+    q->check->later++;
+    say(q, TRUST_LATER, "");
 }
 
 /* A claim that is not there yet may be one that this replica has not seen. */
@@ -248,12 +263,13 @@ check_new(struct trust_desk *t, struct bus_msg *m, size_t n)
 void
 trust_ask(struct trust_desk *t, struct bus_msg *m)
 {
+    static const struct verdicts none;
     struct codec_bulk results;
     struct check *c;
     struct err bad;
 
     if (codec_bulk_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0) {
-        t->fn(t->ctx, m, NULL, 0); /* the book says what is wrong with it */
+        t->fn(t->ctx, m, &none); /* the book says what is wrong with it */
         return;
     }
     c = check_new(t, m, results.count);

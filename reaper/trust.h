@@ -26,12 +26,12 @@ enum { TRUST_AFTER_MS = 47 * 3600 * 1000 };
 
 struct trust_desk;
 
-/* fn gets each message back with a verdict on each of its results, which it
- * owns and frees with mem_free; idle is called when no message is left. One of
- * which a claim could not be read is settled here: it is delivered again.
+/* fn gets each message back with a verdict on each of its results, whose list
+ * it owns and frees with mem_free; idle is called when no message is left. One
+ * of which nothing is known yet is settled here: it is delivered again.
  * after_ms 0: TRUST_AFTER_MS. */
-typedef void trust_fn(void *ctx, struct bus_msg *m, struct verdict *verdicts,
-                      size_t n);
+typedef void trust_fn(void *ctx, struct bus_msg *m,
+                      const struct verdicts *verdicts);
 struct trust_desk *trust_open(struct bus *b, int64_t after_ms, trust_fn *fn,
                               void (*idle)(void *ctx), void *ctx);
 /* Hands back what is in hand. NULL is fine. */

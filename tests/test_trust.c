@@ -172,26 +172,57 @@ a_result_that_its_claim_contradicts_is_set_aside(void **state)
     until_state_is(f, "t1", "routed");
 }
 
-/* A replica may not have seen the claim yet: the others come again, too. */
+/* Publishes a message of those two. */
 static void
-a_message_comes_again_while_a_claim_of_it_is_missing(void **state)
+publish_both(struct fixture *f, const struct result r[2])
 {
-    struct fixture *f = *state;
     struct str message = {0};
-    struct result r;
 
-    fill_result(&r, "t1", "secret", begin(f, "t1"));
-    settle(f, &r);
-    add_result(&message, &r);
-    fill_result(&r, "t2", "secret", 77); /* nobody ran that one */
-    add_result(&message, &r);
+    add_result(&message, &r[0]);
+    add_result(&message, &r[1]);
     (void)publish_bytes(f, "results.local.cli", NULL, message.data,
                         message.len);
+    str_free(&message);
+}
+
+/* The outcome of the second is on its way for as long as it likes. */
+static void
+what_is_known_of_a_message_counts_before_the_rest_is(void **state)
+{
+    struct fixture *f = *state;
+    struct result r[2];
+
+    fill_result(&r[0], "t1", "secret", begin(f, "t1"));
+    fill_result(&r[1], "t2", "secret", begin(f, "t2"));
+    settle(f, &r[0]);
+    publish_both(f, r);
+    until_state_is(f, "t1", "succeeded");
+    until_state_is(f, "t2", "routed");
+    assert_string_equal(f->done_subject, "done.t1");
+    settle(f, &r[1]);
+    until_state_is(f, "t2", "succeeded");
+    assert_string_equal(f->done_subject, "done.t2");
+    assert_int_equal(counter(f, "succeeded"), 2);
+    assert_int_equal(counter(f, "attempts"), 2);
+    assert_int_equal(counter(f, "superseded"), 0);
+    assert_int_equal(counter(f, "quarantined"), 0);
+}
+
+/* A replica may not have seen the claim yet. */
+static void
+a_result_is_set_aside_once_its_claim_has_been_missing_for_a_while(void **state)
+{
+    struct fixture *f = *state;
+    struct result r[2];
+
+    fill_result(&r[0], "t1", "secret", begin(f, "t1"));
+    settle(f, &r[0]);
+    fill_result(&r[1], "t2", "secret", 77); /* nobody ran that one */
+    publish_both(f, r);
     until_counter(f, "quarantined", 1);
     until_state_is(f, "t1", "succeeded");
     assert_int_equal(counter(f, "succeeded"), 1);
     assert_null(show(f, "t2"));
-    str_free(&message);
 }
 
 static void
@@ -229,7 +260,8 @@ main(void)
         TEST(results_of_one_message_are_believed_one_by_one),
         TEST(a_result_counts_once_its_claim_holds_the_outcome),
         TEST(a_result_that_its_claim_contradicts_is_set_aside),
-        TEST(a_message_comes_again_while_a_claim_of_it_is_missing),
+        TEST(what_is_known_of_a_message_counts_before_the_rest_is),
+        TEST(a_result_is_set_aside_once_its_claim_has_been_missing_for_a_while),
         TEST(a_stale_outcome_is_kept_and_not_shown),
     };
 
