@@ -58,7 +58,7 @@ backlog_memory() {
 	done <<<"$processes"
 }
 
-backlog_once() {
+backlog_round() {
 	local mode
 	for mode in "${modes[@]}"; do
 		backlog_mode "$mode" "$(backlog_size)"
