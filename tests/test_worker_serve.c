@@ -123,6 +123,19 @@ on_heartbeat(void *ctx, const struct bus_note *note)
     mem_pool_free(pool);
 }
 
+/* A shop of 3 slots, whose heartbeats are heard from the first on. */
+static struct bus_sub *
+open_heard_shop(struct shop *s, struct pulse *p)
+{
+    struct bus_sub *sub;
+    struct err e;
+
+    assert_int_equal(
+        bus_subscribe(bus, SUBJECT_HEARTBEATS, on_heartbeat, p, &sub, &e), 0);
+    open_shop(s, 3);
+    return sub;
+}
+
 static void
 heartbeats_tell_busy_and_stopped(void **state)
 {
@@ -130,12 +143,9 @@ heartbeats_tell_busy_and_stopped(void **state)
     struct pulse p = {0};
     struct bus_sub *sub;
     struct shop s;
-    struct err e;
 
     (void)state;
-    assert_int_equal(
-        bus_subscribe(bus, SUBJECT_HEARTBEATS, on_heartbeat, &p, &sub, &e), 0);
-    open_shop(&s, 3);
+    sub = open_heard_shop(&s, &p);
     submit_sh("beating", announcing("sleep 1.5", script, sizeof script));
     (void)announced();
     assert_true(loop_until(loop, &p.any_busy, PATIENCE_MS));
@@ -152,12 +162,9 @@ a_roll_call_is_answered(void **state)
     struct pulse p = {0};
     struct bus_sub *sub;
     struct shop s;
-    struct err e;
 
     (void)state;
-    assert_int_equal(
-        bus_subscribe(bus, SUBJECT_HEARTBEATS, on_heartbeat, &p, &sub, &e), 0);
-    open_shop(&s, 3);
+    sub = open_heard_shop(&s, &p);
     assert_true(loop_until(loop, &p.any, PATIENCE_MS));
     p.any = false;
     bus_send(bus, SUBJECT_ROLL, "", 0);

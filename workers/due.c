@@ -49,6 +49,18 @@ return_waiting(struct job *j, int64_t now)
     job_cancel(j, CAUSE_PREEMPT, false);
 }
 
+/* The run has lasted long enough to be news. What ends before has its end told:
+ * two messages and two lines for each of a thousand tasks a second would serve
+ * nobody. */
+static void
+tell_started(struct job *j)
+{
+    j->tell_ms = INT64_MAX;
+    log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
+             j->claim.attempt, (unsigned long long)j->claim.fence);
+    job_tell(j);
+}
+
 /* What is due for j. It may be freed. */
 static void
 job_due(struct job *j, int64_t now)
@@ -78,7 +90,7 @@ job_due(struct job *j, int64_t now)
     if (j->phase != PHASE_RUN)
         return;
     if (j->tell_ms <= now)
-        job_tell_started(j);
+        tell_started(j);
     if (j->deadline_ms <= now) {
         job_cancel(j, CAUSE_TIMEOUT, false);
     } else if (j->idle_ms <= now) {

@@ -348,15 +348,6 @@ on_changed(void *ctx)
 }
 
 void
-job_tell_started(struct job *j)
-{
-    j->tell_ms = INT64_MAX;
-    log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
-             j->claim.attempt, (unsigned long long)j->claim.fence);
-    job_tell(j);
-}
-
-void
 job_tell(struct job *j)
 {
     struct worker *w = j->w;

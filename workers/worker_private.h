@@ -268,10 +268,6 @@ void job_drop(struct job *j);
 /* Gives it up if no renewal was confirmed for too long: true if it did, and j
  * may be gone. */
 bool job_fence_off(struct job *j);
-/* The run has lasted long enough to be news. What ends before has its end told:
- * two messages and two lines for each of a thousand tasks a second would serve
- * nobody. */
-void job_tell_started(struct job *j);
 
 /* --- due.c --- */
 
