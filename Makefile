@@ -67,7 +67,7 @@ ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o bundle.o judge.o fleet.o
 	$(DECIDE_OBJS)
 WORKER_OBJS := $(addprefix $(B)/workers/,worker.o parcel.o job.o due.o room.o claim.o finish.o post.o facts.o \
 	news.o output.o home.o outcomes.o resend.o sight.o ahead.o)
-LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o steps.o \
+LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o pipes.o steps.o \
 	words.o stray.o exists.o changes.o environment.o)
 SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o \
 	secutools.o due.o run.o submit.o follow.o contract.o gate.o hints.o \

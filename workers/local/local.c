@@ -6,6 +6,7 @@
 #include "workers/local/changes.h"
 #include "workers/local/environment.h"
 #include "workers/local/exists.h"
+#include "workers/local/pipes.h"
 #include "workers/local/steps.h"
 
 #include <errno.h>
@@ -20,12 +21,6 @@
 #include <unistd.h>
 
 enum {
-    READ_BYTES = 64 * 1024,
-    READS_AT_ONCE = 8, /* then others have their turn */
-    READS_AT_END = 64, /* a stranger may hold our pipe and write for ever */
-    /* Output of a run is not looked at before it is so old: most short ones
-     * are over by then, and are read once, at their end. */
-    WATCH_MS = 20,
     SPARE_MAX = 64,    /* runs kept for the next ones */
     LOOK_FIRST_MS = 5, /* between looks at what is left of a family */
     LOOK_LAST_MS = 200,
@@ -41,24 +36,13 @@ struct local {
     const char *shell;
     int64_t grace_ms;
     struct environment *environment;
-    struct run *young, *young_last; /* not watched yet, the oldest first */
-    struct loop_timer *watch;       /* until the oldest of them is of age */
-    bool watching;                  /* it is set */
-    struct run *spare;              /* memory for runs, with their pools */
+    struct pipes_reader *reader;
+    struct run *spare; /* memory for runs, with their pools */
     unsigned n_spare;
-    char buf[READ_BYTES];
-};
-
-/* Our end of one of the attempt's two streams. */
-struct end {
-    struct run *run;
-    enum stream stream;
-    int fd, theirs; /* -1: closed */
-    struct loop_fd *watch;
 };
 
 struct run {
-    struct run *next, *prev; /* in young; next: in spare */
+    struct run *next; /* in spare */
     struct local *local;
     struct run_order order;
     struct mem_pool *pool;
@@ -66,14 +50,13 @@ struct run {
     struct proc *proc;      /* of the step that runs; NULL: none */
     const char *const *env; /* of the task */
     const char *workdir;    /* of the task; NULL: ours */
-    struct end ends[2];
+    struct pipes pipes;
     size_t step; /* counted from 0 */
     struct outcome outcome;
     struct changes *changes;  /* of files; NULL: nobody asks */
     struct exists *exists;    /* looks for them; NULL: not, or not yet */
     struct loop_timer *timer; /* of a step's limit, or between looks */
-    int64_t look_ms, kill_ms, began_ms;
-    bool young;       /* its pipes are not watched yet */
+    int64_t look_ms, kill_ms;
     bool exec_simple; /* no shell where none is needed */
     bool starting;    /* within start: changed must not be called */
     bool preparing;   /* git looks before the first step */
@@ -86,161 +69,6 @@ struct run {
     bool hard;
     bool done;
 };
-
-/* --- output --------------------------------------------------------------- */
-
-static void
-end_close(struct end *end)
-{
-    loop_fd_stop(end->watch);
-    end->watch = NULL;
-    if (end->fd >= 0)
-        (void)close(end->fd);
-    end->fd = -1;
-}
-
-static void
-close_theirs(struct run *r)
-{
-    for (int i = 0; i < 2; i++) {
-        if (r->ends[i].theirs >= 0)
-            (void)close(r->ends[i].theirs);
-        r->ends[i].theirs = -1;
-    }
-}
-
-static void
-pause_reading(struct run *r)
-{
-    for (int i = 0; i < 2; i++)
-        if (r->ends[i].watch)
-            loop_fd_pause(r->ends[i].watch);
-}
-
-static void
-on_room(void *ctx)
-{
-    struct run *r = ctx;
-
-    for (int i = 0; i < 2; i++)
-        if (r->ends[i].watch)
-            loop_fd_resume(r->ends[i].watch);
-}
-
-/* Reads what is there, at most reads times; false if the sink is full. */
-static bool
-end_read(struct end *end, int reads)
-{
-    struct local *l = end->run->local;
-    bool room = true;
-    ssize_t n;
-
-    while (end->fd >= 0 && reads-- > 0 && room) {
-        n = read(end->fd, l->buf, sizeof l->buf);
-        if (n > 0)
-            room = sink_write(end->run->order.sink, end->stream, l->buf,
-                              (size_t)n);
-        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-            end_close(end);
-        else
-            break;
-    }
-    return room;
-}
-
-static void
-on_readable(void *ctx)
-{
-    struct end *end = ctx;
-
-    if (!end_read(end, READS_AT_ONCE))
-        pause_reading(end->run);
-}
-
-static int
-open_ends(struct run *r, struct err *e)
-{
-    for (int i = 0; i < 2; i++) {
-        struct end *end = &r->ends[i];
-
-        end->run = r;
-        end->stream = i == 0 ? STREAM_STDOUT : STREAM_STDERR;
-        if (proc_pipe(&end->fd, &end->theirs, e) < 0)
-            return -1;
-    }
-    sink_on_room(r->order.sink, on_room, r);
-    return 0;
-}
-
-static void on_watch(void *ctx);
-
-static void
-set_watch(struct local *l, int64_t now)
-{
-    int64_t delay_ms = l->young->began_ms + WATCH_MS - now;
-
-    if (l->watch)
-        loop_timer_again(l->watch, delay_ms, 0);
-    else
-        l->watch = loop_timer_start(l->loop, delay_ms, 0, on_watch, l);
-    l->watching = true;
-}
-
-static void
-young_add(struct run *r)
-{
-    struct local *l = r->local;
-
-    r->young = true;
-    r->began_ms = loop_now_ms();
-    r->next = NULL;
-    r->prev = l->young_last;
-    if (r->prev)
-        r->prev->next = r;
-    else
-        l->young = r;
-    l->young_last = r;
-    if (!l->watching)
-        set_watch(l, r->began_ms);
-}
-
-static void
-young_remove(struct run *r)
-{
-    struct local *l = r->local;
-
-    if (!r->young)
-        return;
-    r->young = false;
-    if (r->prev)
-        r->prev->next = r->next;
-    else
-        l->young = r->next;
-    if (r->next)
-        r->next->prev = r->prev;
-    else
-        l->young_last = r->prev;
-}
-
-static void
-on_watch(void *ctx)
-{
-    struct local *l = ctx;
-    int64_t now = loop_now_ms();
-    struct run *r;
-
-    l->watching = false;
-    while ((r = l->young) && r->began_ms + WATCH_MS <= now) {
-        young_remove(r);
-        for (int i = 0; i < 2; i++) {
-            struct end *end = &r->ends[i];
-
-            end->watch = loop_fd_start(l->loop, end->fd, on_readable, end);
-        }
-    }
-    if (l->young)
-        set_watch(l, now);
-}
 
 /* --- the end of a task ---------------------------------------------------- */
 
@@ -262,31 +90,13 @@ stop_timer(struct run *r)
     r->timer = NULL;
 }
 
-/* Takes what is still in the pipe, room or not: it is little. */
-static void
-end_drain(struct end *end)
-{
-    struct local *l = end->run->local;
-    ssize_t n = 1;
-
-    for (int i = 0; end->fd >= 0 && i < READS_AT_END && n > 0; i++) {
-        n = read(end->fd, l->buf, sizeof l->buf);
-        if (n > 0)
-            (void)sink_write(end->run->order.sink, end->stream, l->buf,
-                             (size_t)n);
-    }
-    end_close(end);
-}
-
 static bool begin_check(struct run *r);
 
 /* Nothing is alive. May free the run. */
 static void
 finish(struct run *r)
 {
-    young_remove(r);
-    end_drain(&r->ends[0]);
-    end_drain(&r->ends[1]);
+    pipes_drain(&r->pipes);
     stop_timer(r);
     if (begin_check(r)) {
         if (!r->starting)
@@ -329,7 +139,7 @@ static void
 wind_down(struct run *r)
 {
     r->winding = true;
-    close_theirs(r);
+    pipes_close_theirs(&r->pipes);
     r->look_ms = LOOK_FIRST_MS;
     r->kill_ms = loop_now_ms() + r->local->grace_ms;
     leftovers(r);
@@ -499,8 +309,8 @@ start_step(struct run *r, struct err *e)
 {
     const struct step *s = &r->order.task->steps[r->step];
     struct proc_opts o = {.env = r->env,
-                          .out = r->ends[0].theirs,
-                          .err = r->ends[1].theirs,
+                          .out = r->pipes.ends[0].theirs,
+                          .err = r->pipes.ends[1].theirs,
                           .family = r->family};
     const char *shell = r->local->shell;
     struct step_exec x;
@@ -535,7 +345,7 @@ advance(struct run *r, struct err *e)
         r->outcome.failed_step || !start_step(r, e))
         wind_down(r);
     else if (r->step + 1 == r->order.task->n_steps)
-        close_theirs(r); /* only the family holds them now */
+        pipes_close_theirs(&r->pipes); /* only the family holds them now */
 }
 
 static void
@@ -672,7 +482,6 @@ local_free(struct run *r)
 {
     if (!r)
         return;
-    young_remove(r);
     if (r->proc)
         proc_forget(r->proc);
     for (int i = 0; r->family && i < 3; i++)
@@ -682,9 +491,7 @@ local_free(struct run *r)
     stop_timer(r);
     changes_close(r->changes);
     exists_close(r->exists);
-    close_theirs(r);
-    end_close(&r->ends[0]);
-    end_close(&r->ends[1]);
+    pipes_close(&r->pipes);
     run_free(r);
 }
 
@@ -701,9 +508,7 @@ local_start(void *ctx, const struct run_order *order, struct run **out,
                        "task has none");
     r = run_new(l);
     r->order = *order;
-    for (int i = 0; i < 2; i++)
-        r->ends[i].fd = r->ends[i].theirs = -1;
-    if (open_ends(r, e) < 0) {
+    if (pipes_open(&r->pipes, l->reader, order->sink, e) < 0) {
         local_free(r);
         return -1;
     }
@@ -719,7 +524,7 @@ local_start(void *ctx, const struct run_order *order, struct run **out,
     }
     r->starting = false;
     if (!r->done)
-        young_add(r);
+        pipes_watch(&r->pipes);
     *out = r;
     return 0;
 }
@@ -771,6 +576,7 @@ local_open(struct local **out, struct loop *l, const char *shell,
     }
     (void)setrlimit(RLIMIT_CORE, &no_core);
     local->loop = l;
+    local->reader = pipes_reader_new(l);
     local->shell = access(shell, X_OK) == 0 ? shell : "/bin/sh";
     local->grace_ms = grace_ms;
     local->environment = environment_read();
@@ -790,7 +596,7 @@ local_close(struct local *l)
         mem_pool_free(r->pool);
         mem_free(r);
     }
-    loop_timer_stop(l->watch);
+    pipes_reader_free(l->reader);
     proc_set_close(l->set);
     environment_free(l->environment);
     mem_free(l);
