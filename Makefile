@@ -188,11 +188,12 @@ fuzz:
 
 # --- the rest --------------------------------------------------------------
 
-BENCHES := $(addprefix $(B)/bench/,spawn pipeline ledger client beats worker_noop keeper \
+BENCHES := $(addprefix $(B)/bench/,spawn pipeline claims ledger client beats worker_noop keeper \
 	curl_multi)
 
 $(B)/bench/spawn: $(B)/bench/spawn.o $(B)/bench/bench.o
 $(B)/bench/pipeline: $(addprefix $(B)/bench/,pipeline.o wire.o bench.o)
+$(B)/bench/claims: $(addprefix $(B)/bench/,claims.o wire.o bench.o)
 $(B)/bench/ledger: $(B)/bench/ledger.o $(B)/bench/bench.o
 $(B)/bench/ledger: EXTRA_LIBS := $(SQLITE_LIBS)
 $(B)/bench/client: $(B)/bench/client.o $(B)/bench/bench.o $(B)/libshunt.a

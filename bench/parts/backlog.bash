@@ -22,6 +22,10 @@ backlog_few() {
 }
 
 backlog_rows() {
+	section "a bare store of $(backlog_size) claims"
+	row backlog-bare-start /s 'made and set to an outcome, the first fifth'
+	row backlog-bare-end /s 'the last fifth' limit=backlog-bare-start
+	row backlog-bare-kept % 'what the last has of the first'
 	mode_rows backlog_mode_rows
 }
 
@@ -33,6 +37,8 @@ backlog_mode_rows() {
 	row "backlog-middle.$1" /s 'ended, the middle fifth'
 	row "backlog-end.$1" /s 'ended, the last fifth' "limit=backlog-start.$1" \
 		goal='>=0.9'
+	row "backlog-kept.$1" % 'what the last has of the first' \
+		limit=backlog-bare-kept
 	# The broker is the store: it has an entry for each message that it holds.
 	for process in broker router reaper noop; do
 		goal=()
@@ -60,9 +66,25 @@ backlog_memory() {
 
 backlog_round() {
 	local mode
+	backlog_bare "$(backlog_size)"
 	for mode in "${modes[@]}"; do
 		backlog_mode "$mode" "$(backlog_size)"
 	done
+}
+
+# backlog_bare CLAIMS: on a broker that holds nothing else. No store of claims is
+# written through: syncing is a keeper's.
+backlog_bare() {
+	local words first last
+	broker_start backlog-bare kept
+	broker_words backlog-bare
+	output "$top/bench/claims" "${words[@]}" -n "$1" -b "$(backlog_few "$1")"
+	read -r _ first _ last <<<"$out"
+	sample backlog-bare-start "$first"
+	sample backlog-bare-end "$last"
+	sample backlog-bare-kept "$(calc "100 * $last / $first")"
+	stop "${broker_pid[backlog-bare]}"
+	rm -rf "${scratch:?}/backlog-bare"
 }
 
 # A few wait and are dealt with first, in the same way: so every process has
@@ -86,6 +108,7 @@ backlog_mode() {
 	backlog_part start "$n" 0 "$mode"
 	backlog_part middle "$n" 0.4 "$mode"
 	backlog_part end "$n" 0.8 "$mode"
+	sample "backlog-kept.$mode" "$(backlog_kept "$mode")"
 	backlog_memory after "$mode"
 	fleet_stop backlog
 }
@@ -115,4 +138,13 @@ backlog_part() {
 		$2 >= n * (from + 0.2) && !last { last = $1; has = $2 }
 		END { print (has - had) / (last - first > 0.001 ? last - first : 0.001) }
 		' "$scratch/drained")"
+}
+
+# backlog_kept MODE: how much of the first fifth's rate the last has, in this
+# round
+backlog_kept() {
+	awk -F '\t' -v mode="$1" '
+		$1 == "backlog-start." mode { start = $2 }
+		$1 == "backlog-end." mode { end = $2 }
+		END { print (start > 0 ? 100 * end / start : 0) }' "$samples"
 }
