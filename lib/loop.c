@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <uv.h>
 
 struct loop {
@@ -353,6 +354,16 @@ loop_fd_stop(struct loop_fd *f)
         return;
     (void)uv_poll_stop(&f->h);
     uv_close((uv_handle_t *)&f->h, free_handle);
+}
+
+void
+loop_fd_close(struct loop_fd **watch, int *fd)
+{
+    loop_fd_stop(*watch);
+    *watch = NULL;
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
 }
 
 static void

@@ -80,6 +80,9 @@ void loop_fd_resume(struct loop_fd *f);
 /* Also calls fn while fd is writable, or no longer. Not while it is paused. */
 void loop_fd_writable(struct loop_fd *f, bool wanted);
 void loop_fd_stop(struct loop_fd *f); /* NULL is fine */
+/* Stops watching *fd and closes it; either may be none: NULL, -1, as both are
+ * then. */
+void loop_fd_close(struct loop_fd **watch, int *fd);
 
 /* Of a descriptor; LOOP_BROKEN is only told, never asked for. */
 enum { LOOP_READABLE = 1, LOOP_WRITABLE = 2, LOOP_BROKEN = 4 };

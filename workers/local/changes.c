@@ -34,7 +34,7 @@ enum stage {
     STAGE_OVER,
 };
 
-struct pipe_end {
+struct git_output {
     struct changes *c;
     int fd; /* -1: closed */
     struct loop_fd *watch;
@@ -52,7 +52,7 @@ struct changes {
     char before[TREE_SIZE], after[TREE_SIZE];
     enum stage stage;
     struct proc *proc; /* NULL: none runs */
-    struct pipe_end out, err;
+    struct git_output out, err;
     struct str answer, errors;
     char path[PATH_BYTES]; /* of which the first n_path bytes came */
     size_t n_path;
@@ -103,19 +103,9 @@ take_paths(struct changes *c, const char *data, size_t len)
     }
 }
 
-static void
-end_close(struct pipe_end *end)
-{
-    loop_fd_stop(end->watch);
-    end->watch = NULL;
-    if (end->fd >= 0)
-        (void)close(end->fd);
-    end->fd = -1;
-}
-
 /* Reads what is there, times times. */
 static void
-end_read(struct pipe_end *end, int times)
+end_read(struct git_output *end, int times)
 {
     char buf[READ_BYTES];
     ssize_t n;
@@ -125,7 +115,7 @@ end_read(struct pipe_end *end, int times)
         if (n > 0)
             end->take(end->c, buf, (size_t)n);
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-            end_close(end);
+            loop_fd_close(&end->watch, &end->fd);
         else
             return;
     }
@@ -400,13 +390,13 @@ on_end(void *ctx, const struct proc_end *end)
     /* A pipe holds no more than that; who else holds it is not waited for. */
     end_read(&c->out, 4);
     end_read(&c->err, 4);
-    end_close(&c->out);
-    end_close(&c->err);
+    loop_fd_close(&c->out.watch, &c->out.fd);
+    loop_fd_close(&c->err.watch, &c->err.fd);
     stage_ended(c, end);
 }
 
 static int
-open_end(struct pipe_end *end, int *theirs, struct err *e)
+open_end(struct git_output *end, int *theirs, struct err *e)
 {
     if (proc_pipe(&end->fd, theirs, e) < 0) {
         end->fd = *theirs = -1;
@@ -441,8 +431,8 @@ start(struct changes *c)
     if (o.err >= 0)
         (void)close(o.err);
     if (rc < 0) {
-        end_close(&c->out);
-        end_close(&c->err);
+        loop_fd_close(&c->out.watch, &c->out.fd);
+        loop_fd_close(&c->err.watch, &c->err.fd);
         give_up(c, e.msg);
     }
 }
@@ -555,8 +545,8 @@ changes_open(const struct changes_conf *conf)
 
     c->conf = *conf;
     c->pool = mem_pool_new();
-    c->out = (struct pipe_end){.c = c, .fd = -1};
-    c->err = (struct pipe_end){.c = c, .fd = -1, .take = take_errors};
+    c->out = (struct git_output){.c = c, .fd = -1};
+    c->err = (struct git_output){.c = c, .fd = -1, .take = take_errors};
     build_env(c);
     return c;
 }
@@ -597,8 +587,8 @@ changes_close(struct changes *c)
         (void)proc_signal(c->proc, SIGKILL);
         proc_forget(c->proc);
     }
-    end_close(&c->out);
-    end_close(&c->err);
+    loop_fd_close(&c->out.watch, &c->out.fd);
+    loop_fd_close(&c->err.watch, &c->err.fd);
     if (*c->folder)
         (void)nftw(c->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     str_free(&c->answer);

@@ -42,16 +42,6 @@ pipes_reader_free(struct pipes_reader *r)
 /* --- one end -------------------------------------------------------------- */
 
 static void
-end_close(struct pipe_end *end)
-{
-    loop_fd_stop(end->watch);
-    end->watch = NULL;
-    if (end->fd >= 0)
-        (void)close(end->fd);
-    end->fd = -1;
-}
-
-static void
 pause_reading(struct pipes *p)
 {
     for (int i = 0; i < 2; i++)
@@ -82,7 +72,7 @@ end_read(struct pipe_end *end, int reads)
         if (n > 0)
             room = sink_write(end->pipes->sink, end->stream, r->buf, (size_t)n);
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-            end_close(end);
+            loop_fd_close(&end->watch, &end->fd);
         else
             break;
     }
@@ -109,7 +99,7 @@ end_drain(struct pipe_end *end)
         if (n > 0)
             (void)sink_write(end->pipes->sink, end->stream, r->buf, (size_t)n);
     }
-    end_close(end);
+    loop_fd_close(&end->watch, &end->fd);
 }
 
 /* --- the young ------------------------------------------------------------ */
@@ -227,6 +217,6 @@ pipes_close(struct pipes *p)
 {
     young_remove(p);
     pipes_close_theirs(p);
-    end_close(&p->ends[0]);
-    end_close(&p->ends[1]);
+    loop_fd_close(&p->ends[0].watch, &p->ends[0].fd);
+    loop_fd_close(&p->ends[1].watch, &p->ends[1].fd);
 }
