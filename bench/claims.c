@@ -139,17 +139,6 @@ make_stream(void)
         errx(1, "stream: %s", answer);
 }
 
-static void
-read_token(const char *path, char *out, size_t size)
-{
-    FILE *f = fopen(path, "re");
-
-    if (!f || !fgets(out, (int)size, f))
-        err(1, "%s", path);
-    (void)fclose(f);
-    out[strcspn(out, "\r\n")] = '\0';
-}
-
 static double
 per_second(int64_t from_ns, int64_t to_ns)
 {
@@ -168,7 +157,7 @@ main(int argc, char **argv)
         if (opt == 'u')
             address = optarg;
         else if (opt == 't')
-            read_token(optarg, token, sizeof token);
+            wire_read_token(optarg, token, sizeof token);
         else if (opt == 'n')
             count = bench_number(optarg, PARTS, MAX_COUNT);
         else if (opt == 'b')

@@ -365,20 +365,6 @@ measure_latency(void)
 
 /* --- the command line ---------------------------------------------------- */
 
-/* It goes into JSON as it stands. */
-static void
-read_token(const char *path)
-{
-    FILE *f = fopen(path, "re");
-
-    if (!f || !fgets(opts.token, sizeof opts.token, f))
-        err(1, "%s", path);
-    (void)fclose(f);
-    opts.token[strcspn(opts.token, "\r\n")] = '\0';
-    if (strpbrk(opts.token, "\"\\"))
-        errx(1, "%s: quotes and backslashes are no token", path);
-}
-
 static const char *
 read_options(int argc, char **argv)
 {
@@ -390,7 +376,7 @@ read_options(int argc, char **argv)
             opts.address = optarg;
             break;
         case 't':
-            read_token(optarg);
+            wire_read_token(optarg, opts.token, sizeof opts.token);
             break;
         case 'n':
             opts.count = bench_number(optarg, 1, MAX_COUNT);

@@ -194,6 +194,19 @@ wire_sync(struct wire *w)
 /* --- the connection ------------------------------------------------------ */
 
 void
+wire_read_token(const char *path, char *out, size_t size)
+{
+    FILE *f = fopen(path, "re");
+
+    if (!f || !fgets(out, (int)size, f))
+        err(1, "%s", path);
+    (void)fclose(f);
+    out[strcspn(out, "\r\n")] = '\0';
+    if (strpbrk(out, "\"\\"))
+        errx(1, "%s: quotes and backslashes are no token", path);
+}
+
+void
 wire_open(struct wire *w, const char *address, const char *token)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;

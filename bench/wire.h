@@ -44,6 +44,9 @@ struct wire {
     char out[WIRE_OUT];
 };
 
+/* The first line of the file. It goes into JSON as it stands, and must suit. */
+void wire_read_token(const char *path, char *out, size_t size);
+
 /* Connects to "host:port"; an empty token is none. */
 void wire_open(struct wire *w, const char *address, const char *token);
 
