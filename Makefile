@@ -52,31 +52,25 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
 
-LIB := err log mem str crash loop yaml glob pattern lines testcount conf \
-	conf_value bus bus_remote bus_wire bus_dial bus_proto bus_plain \
-	bus_threads bus_answer bus_ask bus_confirm bus_consumer subject topology \
-	codec codec_json codec_pb codec_tables bulk task state dod dod_parse \
-	proc proc_family proc_spawn procfs secret http pauses money remote address
-LIB_OBJS := $(LIB:%=$(B)/lib/%.o) $(B)/gen/shunt.pb-c.o
+# objects FOLDER...: what is built from the folders' sources
+objects = $(patsubst %.c,$(B)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
+
+LIB_OBJS := $(call objects,lib/*) $(B)/gen/shunt.pb-c.o
 
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
 	shunt-reaper shunt-gateway-folder
 
-DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o signals.o policy.o policy_read.o)
-ROUTER_OBJS := $(addprefix $(B)/router/,main.o router.o bundle.o judge.o fleet.o setup.o) \
-	$(DECIDE_OBJS)
-WORKER_OBJS := $(addprefix $(B)/workers/,worker.o parcel.o job.o due.o room.o claim.o finish.o post.o facts.o \
-	news.o output.o home.o outcomes.o resend.o sight.o ahead.o)
-LOCAL_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/local/,main.o local.o pipes.o steps.o \
-	words.o stray.o exists.o changes.o environment.o)
-SECUTOOLS_OBJS := $(WORKER_OBJS) $(addprefix $(B)/workers/secutools/,main.o \
-	secutools.o due.o run.o submit.o follow.o contract.o gate.o hints.o \
-	budget.o lanes.o)
-REAPER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard reaper/*.c))
-FORMATS_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/formats/*.c))
-FOLDER_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard gateways/folder/*.c)) $(FORMATS_OBJS)
-CLI_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard cli/*.c)) $(FORMATS_OBJS) \
-	$(DECIDE_OBJS) $(B)/gateways/folder/place.o
+DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o scoring.o policy.o policy_read.o)
+ROUTER_OBJS := $(call objects,router)
+CORE_OBJS := $(call objects,workers/core)
+LOCAL_OBJS := $(CORE_OBJS) $(call objects,workers/local)
+SECUTOOLS_OBJS := $(CORE_OBJS) $(call objects,workers/secutools)
+REAPER_OBJS := $(call objects,reaper reaper/*)
+FORMATS_OBJS := $(call objects,gateways/formats)
+FOLDER_OBJS := $(call objects,gateways/folder) $(FORMATS_OBJS)
+FLEET_OBJS := $(call objects,fleet)
+CLI_OBJS := $(call objects,cli) $(FLEET_OBJS) $(FORMATS_OBJS) \
+	$(DECIDE_OBJS) $(B)/gateways/folder/folder_layout.o
 
 BINS := $(PROGRAMS:%=$(B)/bin/%)
 
@@ -101,7 +95,7 @@ $(B)/bin/ccl-delegate: $(B)/bin/shunt
 
 $(B)/libshunt.a: $(LIB_OBJS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $(B)/%.o: %.c $(B)/gen/shunt.pb-c.h
 	@mkdir -p $(@D)
@@ -129,13 +123,13 @@ FUZZ_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/fuzz_*.c))
 
 # Everything but the mains, so that a test links whatever it names.
 PARTS := $(filter-out %/main.o,$(ROUTER_OBJS) $(LOCAL_OBJS) $(SECUTOOLS_OBJS) \
-	$(REAPER_OBJS) 	$(FORMATS_OBJS) $(FOLDER_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
-	$(patsubst %.c,$(B)/%.o,$(wildcard tests/life_*.c))
+	$(REAPER_OBJS) $(FORMATS_OBJS) $(FOLDER_OBJS) $(CLI_OBJS)) $(FUZZ_OBJS) $(B)/tests/broker.o \
+	$(patsubst %.c,$(B)/%.o,$(wildcard tests/protocol_sim_*.c))
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
 $(B)/libparts.a: $(sort $(PARTS))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libparts.a $(B)/libshunt.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(CURL_LIBS) $(SQLITE_LIBS) $(HTTPD_LIBS) \
@@ -178,7 +172,7 @@ chaos: debug
 # One program for all parsers; tests/fuzz/run shares out the time. make check
 # runs the seeds without libFuzzer.
 $(B)/fuzz: $(B)/tests/fuzz/main.o $(FUZZ_OBJS) $(DECIDE_OBJS) $(FORMATS_OBJS) \
-	$(B)/router/judge.o $(B)/workers/local/words.o $(B)/libshunt.a
+	$(B)/router/admission.o $(B)/workers/local/simple_command.o $(B)/libshunt.a
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIB_LIBS) -lpthread
 
 fuzz:
@@ -188,7 +182,7 @@ fuzz:
 
 # --- the rest --------------------------------------------------------------
 
-BENCHES := $(addprefix $(B)/bench/,spawn pipeline claims ledger client beats worker_noop keeper \
+BENCHES := $(addprefix $(B)/bench/,spawn pipeline claims ledger client beats worker_noop fsync_server \
 	curl_multi)
 
 $(B)/bench/spawn: $(B)/bench/spawn.o $(B)/bench/bench.o
@@ -198,8 +192,8 @@ $(B)/bench/ledger: $(B)/bench/ledger.o $(B)/bench/bench.o
 $(B)/bench/ledger: EXTRA_LIBS := $(SQLITE_LIBS)
 $(B)/bench/client: $(B)/bench/client.o $(B)/bench/bench.o $(B)/libshunt.a
 $(B)/bench/beats: $(B)/bench/beats.o $(B)/bench/bench.o $(B)/libshunt.a
-$(B)/bench/keeper: $(B)/bench/keeper.o $(B)/cli/keeper.o $(B)/cli/store_sync.o $(B)/libshunt.a
-$(B)/bench/worker_noop: $(B)/bench/worker_noop.o $(WORKER_OBJS) $(B)/libshunt.a
+$(B)/bench/fsync_server: $(B)/bench/fsync_server.o $(B)/fleet/fsync_server.o $(B)/fleet/jetstream_fsync.o $(B)/libshunt.a
+$(B)/bench/worker_noop: $(B)/bench/worker_noop.o $(CORE_OBJS) $(B)/libshunt.a
 
 $(B)/bench/curl_multi: $(B)/bench/curl_multi.o $(B)/bench/bench.o
 $(B)/bench/curl_multi: EXTRA_LIBS := $(CURL_LIBS)

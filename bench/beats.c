@@ -10,10 +10,10 @@
  * Exit     0, 1 something did not work, 2 usage
  */
 #include "bench/bench.h"
-#include "lib/bus.h"
-#include "lib/codec.h"
-#include "lib/log.h"
-#include "lib/subject.h"
+#include "lib/base/log.h"
+#include "lib/bus/bus.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
 
 #include <err.h>
 #include <stdio.h>

@@ -27,11 +27,11 @@
  * Exit     0 every task succeeded, 1 something did not work, 2 usage
  */
 #include "bench/bench.h"
-#include "lib/bulk.h"
-#include "lib/bus.h"
-#include "lib/codec.h"
-#include "lib/log.h"
-#include "lib/subject.h"
+#include "lib/base/log.h"
+#include "lib/bus/bus.h"
+#include "lib/bus/multi_msg.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
 
 #include <err.h>
 #include <stdio.h>

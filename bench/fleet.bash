@@ -2,7 +2,7 @@
 # fleet - brokers and fleets that belong to the benchmark alone.
 #
 # Sourced by bench/run. Brokers are configured as `shunt up` does it
-# (cli/embedded.c), on free ports of 127.0.0.1, and let their counters be read.
+# (fleet/embedded_broker.c), on free ports of 127.0.0.1, and let their counters be read.
 # shellcheck disable=SC2034,SC2154 # shared with bench/run
 
 nats=${SHUNT_NATS_SERVER:-nats-server}
@@ -51,7 +51,7 @@ broker_answers() {
 		grep -q 'Server is ready' "$1/log"
 }
 
-# As cli/embedded.c has it, for the bare limits' brokers, too.
+# As fleet/embedded_broker.c has it, for the bare limits' brokers, too.
 half=$(($(nproc) / 2))
 broker_env=(GOMAXPROCS="${GOMAXPROCS:-$((half > 1 ? half : 1))}"
 	GOGC="${GOGC:-200}" GOMEMLIMIT="${GOMEMLIMIT:-$(awk '/^MemTotal:/ {
@@ -126,11 +126,11 @@ provision() {
 		die "provision: $(tail -n 3 "$scratch/$1/provision.log")"
 }
 
-# keeper_start NAME: as cli/embedded.c and cli/supervise.c do
+# keeper_start NAME: as fleet/embedded_broker.c and fleet/supervisor.c do
 keeper_start() {
 	local streams=$scratch/$1/nats/jetstream/\$G/streams
 	chattr -R +S "$streams"/{TASKS_IN,KV_control}/msgs
-	daemon "$1" "$top/bench/keeper" --keeper-store "$scratch/$1/nats"
+	daemon "$1" "$top/bench/fsync_server" --keeper-store "$scratch/$1/nats"
 	until_true grep -q ready "$scratch/$1/keeper.log" ||
 		die "no keeper: $(tail -n 3 "$scratch/$1/keeper.log")"
 	keeper_pid[$1]=$daemon

@@ -6,7 +6,7 @@
  * Each task is three statements, as in the ledger: a row for its submission,
  * an update when it is routed, an update when it has ended. BATCH of them
  * (default 512) share a transaction. The database is FILE, made anew and left
- * there, with the settings of reaper/store.c: a write-ahead log, and every
+ * there, with the settings of reaper/db/db.c: a write-ahead log, and every
  * commit on the disk. It is the limit the ledger is held against.
  *
  * Writes   "rate <tasks per second>"

@@ -2,8 +2,8 @@
  * worker_noop - a worker whose tasks are over as soon as they start.
  *
  * Everything a worker does, and nothing that a task would: lanes, claims,
- * outcomes and results are workers/worker.c's own. What is left of a task's
- * time is what shunt costs.
+ * outcomes and results are workers/core/worker.c's own. What is left of a
+ * task's time is what shunt costs.
  *
  * Reads    the lanes of backend local that worker.lanes names
  * Writes   as every worker: claims, results, heartbeats, started.*
@@ -11,10 +11,10 @@
  * Signals  TERM and INT drain, a second one kills
  * Exit     0 asked to stop, 1 could not start or was denied by the bus
  */
-#include "lib/conf.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "workers/worker.h"
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "workers/core/worker.h"
 
 /* --- the executor -------------------------------------------------------- */
 

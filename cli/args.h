@@ -9,10 +9,10 @@
 #ifndef CLI_ARGS_H
 #define CLI_ARGS_H
 
-#include "lib/err.h"
-#include "lib/mem.h"
-#include "lib/str.h"
-#include "lib/task.h"
+#include "lib/base/err.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/model/task.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@ enum arg_kind {
     ARG_SWITCH, /* bool: present or not */
     ARG_TEXT,   /* const char * into argv */
     ARG_LIST,   /* struct arg_list: repeated, or separated by commas */
-    ARG_MS,     /* int64_t, a duration as in lib/str */
+    ARG_MS,     /* int64_t, a duration as in lib/base/str */
     ARG_NUMBER, /* int64_t, within [least, most] */
     ARG_TASK,   /* a property of the task: kept for task_args_apply */
 };

@@ -1,10 +1,10 @@
 #include "cli/cli.h"
 
-#include "cli/out.h"
-#include "cli/spool.h"
-#include "lib/codec.h"
-#include "lib/conf.h"
-#include "lib/subject.h"
+#include "cli/output.h"
+#include "lib/base/conf.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
+#include "lib/submit/spool.h"
 
 #include <pwd.h>
 #include <stdarg.h>

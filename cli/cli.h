@@ -11,13 +11,13 @@
 #define CLI_CLI_H
 
 #include "cli/args.h"
-#include "cli/home.h"
-#include "lib/bus.h"
-#include "lib/err.h"
-#include "lib/loop.h"
-#include "lib/mem.h"
-#include "lib/str.h"
-#include "lib/task.h"
+#include "fleet/fleet_dir.h"
+#include "lib/base/err.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
+#include "lib/model/task.h"
 
 #include <jansson.h>
 #include <stdbool.h>

@@ -1,13 +1,13 @@
 /*
  * decide: where a task would run and why, without a broker.
  */
-#include "cli/build.h"
 #include "cli/commands.h"
-#include "cli/judgement.h"
-#include "cli/out.h"
+#include "cli/decision_print.h"
+#include "cli/output.h"
 #include "cli/routing.h"
+#include "cli/task_builder.h"
 #include "gateways/formats/formats.h"
-#include "lib/codec.h"
+#include "lib/model/codec.h"
 
 #include <stdio.h>
 

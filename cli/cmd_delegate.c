@@ -2,14 +2,14 @@
  * delegate: prompts for the AI platform, as seed 3's ccl-delegate. Answers are
  * JSON, for dispatchers that are scripts.
  */
-#include "cli/actions.h"
-#include "cli/build.h"
 #include "cli/commands.h"
 #include "cli/follow.h"
-#include "cli/out.h"
+#include "cli/output.h"
 #include "cli/routing.h"
-#include "lib/codec.h"
-#include "lib/money.h"
+#include "cli/task_builder.h"
+#include "cli/task_ops.h"
+#include "lib/model/codec.h"
+#include "lib/model/money.h"
 
 #include <stdio.h>
 #include <string.h>

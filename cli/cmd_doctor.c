@@ -2,10 +2,10 @@
  * doctor: what is right and wrong with this installation, and the remedies.
  */
 #include "cli/commands.h"
-#include "cli/embedded.h"
-#include "cli/out.h"
-#include "cli/spool.h"
-#include "lib/topology.h"
+#include "cli/output.h"
+#include "fleet/embedded_broker.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/submit/spool.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,11 +1,11 @@
 /*
  * explain: why a task is where it is, from the ledger.
  */
-#include "cli/actions.h"
 #include "cli/commands.h"
-#include "cli/judgement.h"
-#include "cli/out.h"
-#include "lib/codec.h"
+#include "cli/decision_print.h"
+#include "cli/output.h"
+#include "cli/task_ops.h"
+#include "lib/model/codec.h"
 
 #include <string.h>
 

@@ -2,12 +2,12 @@
  * up and down: the fleet of this machine.
  */
 #include "cli/commands.h"
-#include "cli/out.h"
-#include "cli/supervise.h"
+#include "cli/output.h"
+#include "fleet/supervisor.h"
 #include "gateways/folder/folder.h"
-#include "gateways/folder/place.h"
-#include "lib/conf.h"
-#include "lib/secret.h"
+#include "gateways/folder/folder_layout.h"
+#include "lib/base/conf.h"
+#include "lib/os/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
  * help, version and completion: all made from the tables.
  */
 #include "cli/commands.h"
-#include "cli/out.h"
+#include "cli/output.h"
 #include "cli/task_args.h"
 
 #include <stdio.h>

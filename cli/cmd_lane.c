@@ -2,9 +2,9 @@
  * lane: what waits where, and whether a lane takes tasks.
  */
 #include "cli/commands.h"
-#include "cli/out.h"
-#include "lib/pauses.h"
-#include "lib/topology.h"
+#include "cli/output.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/bus/lane_pause.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /*
  * lint: what a file would become, without a broker.
  */
-#include "cli/build.h"
 #include "cli/commands.h"
-#include "cli/out.h"
+#include "cli/output.h"
+#include "cli/task_builder.h"
 #include "gateways/formats/formats.h"
-#include "lib/str.h"
+#include "lib/base/str.h"
 
 #include <stdio.h>
 #include <string.h>

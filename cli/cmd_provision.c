@@ -2,9 +2,9 @@
  * provision - creates or updates the streams and consumers.
  */
 #include "cli/commands.h"
-#include "cli/out.h"
-#include "lib/conf.h"
-#include "lib/topology.h"
+#include "cli/output.h"
+#include "lib/base/conf.h"
+#include "lib/bus/jetstream_setup.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /*
  * rally --each-line: one task per line of stdin, followed to the end.
  */
-#include "cli/build.h"
 #include "cli/commands.h"
-#include "cli/out.h"
+#include "cli/output.h"
 #include "cli/task_args.h"
-#include "lib/codec.h"
-#include "lib/subject.h"
+#include "cli/task_builder.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
 
 #include <inttypes.h>
 #include <stdio.h>

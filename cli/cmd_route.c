@@ -2,9 +2,9 @@
  * route replay: past tasks, judged by another policy.
  */
 #include "cli/commands.h"
-#include "cli/out.h"
+#include "cli/output.h"
 #include "cli/routing.h"
-#include "lib/codec.h"
+#include "lib/model/codec.h"
 
 #include <stdio.h>
 #include <string.h>

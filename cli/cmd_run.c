@@ -1,11 +1,11 @@
 /*
  * run and logs: what a task prints, and how it ends.
  */
-#include "cli/build.h"
 #include "cli/commands.h"
 #include "cli/follow.h"
-#include "cli/out.h"
-#include "lib/state.h"
+#include "cli/output.h"
+#include "cli/task_builder.h"
+#include "lib/model/task_state.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,9 +2,9 @@
  * status and worker: what the fleet looks like now.
  */
 #include "cli/commands.h"
-#include "cli/out.h"
-#include "cli/spool.h"
-#include "lib/subject.h"
+#include "cli/output.h"
+#include "lib/model/subject.h"
+#include "lib/submit/spool.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /*
  * submit: a task that is safe once this ends, broker or not.
  */
-#include "cli/build.h"
 #include "cli/commands.h"
-#include "cli/out.h"
+#include "cli/output.h"
+#include "cli/task_builder.h"
 
 #include <stdio.h>
 

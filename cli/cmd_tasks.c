@@ -1,9 +1,9 @@
 /*
  * ls and show: what the ledger knows of tasks.
  */
-#include "cli/actions.h"
 #include "cli/commands.h"
-#include "cli/out.h"
+#include "cli/output.h"
+#include "cli/task_ops.h"
 
 #include <inttypes.h>
 #include <stdio.h>

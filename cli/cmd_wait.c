@@ -1,11 +1,11 @@
 /*
  * wait, cancel and retry.
  */
-#include "cli/actions.h"
-#include "cli/build.h"
 #include "cli/commands.h"
-#include "cli/out.h"
-#include "lib/codec.h"
+#include "cli/output.h"
+#include "cli/task_builder.h"
+#include "cli/task_ops.h"
+#include "lib/model/codec.h"
 
 #include <stdio.h>
 #include <string.h>

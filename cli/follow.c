@@ -1,9 +1,9 @@
 #include "cli/follow.h"
 
-#include "cli/actions.h"
-#include "cli/out.h"
-#include "lib/codec.h"
-#include "lib/subject.h"
+#include "cli/output.h"
+#include "cli/task_ops.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * Writes   tasks.in, tasks.bulk, $KV.control.cancel.<task>,
  *          ctl.<backend>.<worker>
  * Config   flags, SHUNT_* and NATS_URL, the section bus of config.yaml
- * State    SHUNT_HOME, see cli/home.h
+ * State    SHUNT_HOME, see fleet/fleet_dir.h
  * Names    called as ccl-delegate it is `shunt delegate`
  * Exit     see enum exit_rc in cli/cli.h
  */
@@ -14,7 +14,7 @@
 
 #include "cli/commands.h"
 #include "cli/task_args.h"
-#include "lib/log.h"
+#include "lib/base/log.h"
 
 #include <fcntl.h>
 #include <locale.h>

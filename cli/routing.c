@@ -1,6 +1,6 @@
 #include "cli/routing.h"
 
-#include "lib/conf.h"
+#include "lib/base/conf.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 #include "cli/task_args.h"
 
 #include "cli/cli.h"
-#include "lib/codec.h"
+#include "lib/model/codec.h"
 
 #include <errno.h>
 #include <limits.h>

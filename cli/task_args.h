@@ -8,9 +8,9 @@
 #define CLI_TASK_ARGS_H
 
 #include "cli/args.h"
-#include "lib/err.h"
-#include "lib/mem.h"
-#include "lib/task.h"
+#include "lib/base/err.h"
+#include "lib/base/mem.h"
+#include "lib/model/task.h"
 
 extern const struct arg_opt task_opts[];
 

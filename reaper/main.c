@@ -14,12 +14,12 @@
  * Exit     0 asked to stop, 1 could not start, lost its permissions, or could
  *          not write the database (what was not committed is delivered again)
  */
-#include "lib/bus.h"
-#include "lib/conf.h"
-#include "lib/log.h"
-#include "lib/loop.h"
-#include "lib/mem.h"
-#include "lib/topology.h"
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/bus/bus.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/io/loop.h"
 #include "reaper/reaper.h"
 
 #include <unistd.h>

@@ -18,10 +18,10 @@
 #ifndef REAPER_REAPER_H
 #define REAPER_REAPER_H
 
-#include "lib/bus.h"
-#include "lib/conf.h"
-#include "lib/loop.h"
-#include "reaper/reconcile.h"
+#include "lib/base/conf.h"
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
+#include "reaper/recover/reconcile.h"
 
 struct reaper;
 
@@ -37,7 +37,7 @@ struct reaper_conf {
     char *http_token_file; /* "": none */
     /* Not options: 0 stands for the usual, tests are in more of a hurry. */
     struct reconcile_conf reconcile;
-    int64_t trust_after_ms; /* see reaper/trust.h */
+    int64_t trust_after_ms; /* see reaper/ingest/verify.h */
 };
 
 /* The rows of struct reaper_conf as member F of struct T. */

@@ -1,6 +1,6 @@
 #include "router/decide.h"
 
-#include "lib/str.h"
+#include "lib/base/str.h"
 #include "router/rules.h"
 
 #include <ctype.h>

@@ -9,8 +9,8 @@
 #ifndef ROUTER_DECIDE_H
 #define ROUTER_DECIDE_H
 
-#include "lib/mem.h"
-#include "lib/task.h"
+#include "lib/base/mem.h"
+#include "lib/model/task.h"
 #include "router/policy.h"
 
 /* What the fleet looks like at this moment, from heartbeats. */

@@ -9,12 +9,12 @@
  *          a second one exits at once; HUP reads the policy again
  * Exit     0 asked to stop, 1 could not start or lost its rights on the bus
  */
-#include "lib/bus.h"
-#include "lib/conf.h"
-#include "lib/log.h"
-#include "lib/loop.h"
-#include "lib/mem.h"
-#include "lib/topology.h"
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/bus/bus.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/io/loop.h"
 #include "router/router.h"
 
 #include <signal.h>

@@ -1,7 +1,7 @@
 #include "router/policy_private.h"
 
-#include "lib/str.h"
-#include "lib/subject.h"
+#include "lib/base/str.h"
+#include "lib/model/subject.h"
 #include "policy_default.h"
 
 #include <errno.h>

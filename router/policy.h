@@ -11,8 +11,8 @@
 #ifndef ROUTER_POLICY_H
 #define ROUTER_POLICY_H
 
-#include "lib/err.h"
-#include "lib/mem.h"
+#include "lib/base/err.h"
+#include "lib/base/mem.h"
 
 #include <stdbool.h>
 #include <stddef.h>

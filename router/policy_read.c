@@ -1,8 +1,8 @@
 #include "router/policy_private.h"
 
-#include "lib/str.h"
-#include "lib/subject.h"
-#include "lib/yaml.h"
+#include "lib/base/str.h"
+#include "lib/base/yaml.h"
+#include "lib/model/subject.h"
 
 #include <ctype.h>
 #include <string.h>

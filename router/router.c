@@ -1,14 +1,14 @@
 #include "router/router.h"
 
-#include "lib/codec.h"
-#include "lib/crash.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "lib/str.h"
-#include "router/bundle.h"
-#include "router/fleet.h"
-#include "router/judge.h"
+#include "lib/base/failpoint.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
+#include "router/admission.h"
+#include "router/multi_publisher.h"
 #include "router/setup.h"
+#include "router/worker_registry.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -10,9 +10,9 @@
 #ifndef ROUTER_ROUTER_H
 #define ROUTER_ROUTER_H
 
-#include "lib/bus.h"
-#include "lib/conf.h"
-#include "lib/loop.h"
+#include "lib/base/conf.h"
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
 #include "router/decide.h"
 
 struct router_conf {

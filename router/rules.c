@@ -1,6 +1,6 @@
 #include "router/rules.h"
 
-#include "lib/str.h"
+#include "lib/base/str.h"
 
 #include <inttypes.h>
 #include <string.h>

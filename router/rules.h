@@ -8,7 +8,7 @@
 #define ROUTER_RULES_H
 
 #include "router/decide.h"
-#include "router/signals.h"
+#include "router/scoring.h"
 
 /* Where a rule sends a task. */
 enum target {

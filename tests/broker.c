@@ -1,7 +1,7 @@
 #include "tests/broker.h"
 
-#include "lib/loop.h"
-#include "lib/mem.h"
+#include "lib/base/mem.h"
+#include "lib/io/loop.h"
 #include "tests/folder.h"
 
 #include <arpa/inet.h>

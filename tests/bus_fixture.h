@@ -5,9 +5,9 @@
 #ifndef TESTS_BUS_FIXTURE_H
 #define TESTS_BUS_FIXTURE_H
 
-#include "lib/bus.h"
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/bus/bus.h"
 #include "tests/broker.h"
 
 #include <setjmp.h>

@@ -5,7 +5,7 @@
 #ifndef TESTS_CODEC_FIXTURE_H
 #define TESTS_CODEC_FIXTURE_H
 
-#include "lib/codec_private.h"
+#include "lib/model/codec_private.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,8 +5,8 @@
 #ifndef TESTS_DECIDE_FIXTURE_H
 #define TESTS_DECIDE_FIXTURE_H
 
-#include "lib/codec.h"
-#include "lib/str.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
 #include "router/decide.h"
 
 #include <setjmp.h>

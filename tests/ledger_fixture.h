@@ -5,10 +5,10 @@
 #ifndef TESTS_LEDGER_FIXTURE_H
 #define TESTS_LEDGER_FIXTURE_H
 
-#include "reaper/ask.h"
+#include "reaper/query/query.h"
 
-#include "lib/codec.h"
-#include "reaper/fold.h"
+#include "lib/model/codec.h"
+#include "reaper/ingest/fold.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

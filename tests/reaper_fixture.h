@@ -7,11 +7,11 @@
 
 #include "reaper/reaper.h"
 
-#include "lib/codec.h"
-#include "lib/log.h"
-#include "lib/subject.h"
-#include "lib/topology.h"
-#include "reaper/live.h"
+#include "lib/base/log.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
+#include "reaper/query/presence.h"
 #include "tests/broker.h"
 #include "tests/folder.h"
 

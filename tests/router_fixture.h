@@ -9,11 +9,11 @@
 
 #include "router/router.h"
 
-#include "lib/codec.h"
-#include "lib/log.h"
-#include "lib/str.h"
-#include "lib/subject.h"
-#include "lib/topology.h"
+#include "lib/base/log.h"
+#include "lib/base/str.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
 #include "tests/broker.h"
 
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* Flags and words of the command line, and the task they describe. */
 #include "cli/args.h"
 #include "cli/task_args.h"
-#include "lib/codec.h"
+#include "lib/model/codec.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "lib/conf.h"
+#include "lib/base/conf.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

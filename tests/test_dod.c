@@ -1,4 +1,4 @@
-#include "lib/dod.h"
+#include "lib/model/dod.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

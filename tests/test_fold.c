@@ -1,6 +1,6 @@
-#include "reaper/fold.h"
+#include "reaper/ingest/fold.h"
 
-#include "lib/codec.h"
+#include "lib/model/codec.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

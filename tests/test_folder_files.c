@@ -1,10 +1,10 @@
-#include "gateways/folder/carry.h"
+#include "gateways/folder/claim_file.h"
+#include "gateways/folder/dir_scan.h"
 #include "gateways/folder/files.h"
-#include "gateways/folder/listing.h"
-#include "gateways/folder/outcome.h"
-#include "gateways/folder/take.h"
-#include "lib/codec.h"
-#include "lib/mem.h"
+#include "gateways/folder/outcome_text.h"
+#include "gateways/folder/write_back.h"
+#include "lib/base/mem.h"
+#include "lib/model/codec.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Rallies (DESIGN's YAML). */
 #include "tests/formats_fixture.h"
 
-#include "lib/str.h"
+#include "lib/base/str.h"
 
 static void
 the_printed_rally_becomes_a_batch(void **state)

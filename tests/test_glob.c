@@ -1,4 +1,4 @@
-#include "lib/glob.h"
+#include "lib/base/glob.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

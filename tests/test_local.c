@@ -1,4 +1,4 @@
-#include "tests/shop.h"
+#include "tests/worker_fixture.h"
 
 struct exit_row {
     const char *name, *script;

@@ -1,4 +1,4 @@
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

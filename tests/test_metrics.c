@@ -1,4 +1,4 @@
-#include "reaper/metrics.h"
+#include "reaper/http/metrics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "lib/money.h"
+#include "lib/model/money.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
-#include "workers/output.h"
+#include "workers/core/output.h"
 
-#include "lib/codec.h"
-#include "lib/mem.h"
-#include "lib/subject.h"
-#include "lib/topology.h"
+#include "lib/base/mem.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
 #include "tests/broker.h"
 
 #include <setjmp.h>

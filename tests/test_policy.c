@@ -1,6 +1,6 @@
 #include "router/policy.h"
 
-#include "lib/str.h"
+#include "lib/base/str.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

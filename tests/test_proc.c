@@ -1,7 +1,7 @@
-#include "lib/loop.h"
-#include "lib/mem.h"
-#include "lib/proc.h"
-#include "lib/str.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/io/loop.h"
+#include "lib/os/proc.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
-#include "lib/codec.h"
-#include "reaper/report.h"
-#include "reaper/report_file.h"
+#include "lib/model/codec.h"
+#include "reaper/report/file.h"
+#include "reaper/report/report.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

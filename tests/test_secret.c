@@ -1,4 +1,4 @@
-#include "lib/secret.h"
+#include "lib/os/secret.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

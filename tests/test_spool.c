@@ -1,10 +1,10 @@
 /* The spool: what is in it survives, is sent once it can be, then goes. */
-#include "cli/spool.h"
-#include "lib/codec.h"
-#include "lib/mem.h"
-#include "lib/str.h"
-#include "lib/subject.h"
-#include "lib/topology.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
+#include "lib/submit/spool.h"
 #include "tests/broker.h"
 
 #include <dirent.h>

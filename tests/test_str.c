@@ -1,8 +1,8 @@
 /* The vocabulary every module shares: text, pools, errors, log lines. */
-#include "lib/err.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "lib/str.h"
+#include "lib/base/err.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
 
 #include <setjmp.h>
 #include <stdalign.h>

@@ -1,4 +1,4 @@
-#include "lib/subject.h"
+#include "lib/model/subject.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,9 +1,9 @@
 /* What a task must be, what it is given when it leaves things open, and how it
  * is shown. */
-#include "lib/codec.h"
-#include "lib/str.h"
-#include "lib/subject.h"
-#include "lib/task.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
+#include "lib/model/task.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

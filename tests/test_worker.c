@@ -1,4 +1,4 @@
-#include "tests/shop.h"
+#include "tests/worker_fixture.h"
 
 static void
 a_task_succeeds_and_the_claim_holds_it(void **state)

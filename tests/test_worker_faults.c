@@ -2,10 +2,10 @@
  * What a worker promises when it is frozen, killed, or left by its broker: the
  * real program in a process of its own, with a short lease.
  */
-#include "tests/shop.h"
+#include "tests/worker_fixture.h"
 
-#include "lib/procfs.h"
-#include "workers/outcomes.h"
+#include "lib/os/procfs.h"
+#include "workers/core/result_spool.h"
 
 #include <dirent.h>
 #include <fcntl.h>

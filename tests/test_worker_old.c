@@ -1,5 +1,5 @@
 /* Tasks older than claims are kept: the ledger is asked before they are run. */
-#include "tests/shop.h"
+#include "tests/worker_fixture.h"
 
 /* A ledger, as far as it is asked here. */
 struct ledger {

@@ -1,7 +1,7 @@
 /* How a worker serves its lanes: leaves them, tells of itself, heeds pauses. */
-#include "tests/shop.h"
+#include "tests/worker_fixture.h"
 
-#include "lib/pauses.h"
+#include "lib/bus/lane_pause.h"
 
 /* --- drain ---------------------------------------------------------------- */
 

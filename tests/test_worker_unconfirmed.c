@@ -1,9 +1,9 @@
 /*
  * Outcomes that the broker does not confirm, while it confirms others.
  */
-#include "tests/shop.h"
+#include "tests/worker_fixture.h"
 
-#include "workers/home.h"
+#include "workers/core/state_dir.h"
 
 static bool never;
 

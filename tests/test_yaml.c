@@ -1,6 +1,6 @@
-#include "lib/yaml.h"
+#include "lib/base/yaml.h"
 
-#include "lib/str.h"
+#include "lib/base/str.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 #include "gateways/folder/files.h"
 
-#include "lib/mem.h"
+#include "lib/base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>

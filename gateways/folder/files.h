@@ -7,8 +7,8 @@
 #ifndef GATEWAYS_FOLDER_FILES_H
 #define GATEWAYS_FOLDER_FILES_H
 
-#include "lib/err.h"
-#include "lib/str.h"
+#include "lib/base/err.h"
+#include "lib/base/str.h"
 
 #include <stdbool.h>
 #include <stddef.h>

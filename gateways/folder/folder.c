@@ -2,9 +2,9 @@
 
 #include "gateways/folder/files.h"
 #include "gateways/folder/folder_private.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "lib/subject.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/model/subject.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -13,9 +13,9 @@
 #ifndef GATEWAYS_FOLDER_FOLDER_H
 #define GATEWAYS_FOLDER_FOLDER_H
 
-#include "lib/bus.h"
-#include "lib/conf.h"
-#include "lib/loop.h"
+#include "lib/base/conf.h"
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
 
 struct folder_conf {
     struct bus_conf bus;

@@ -12,13 +12,13 @@
 #ifndef GATEWAYS_FOLDER_FOLDER_PRIVATE_H
 #define GATEWAYS_FOLDER_FOLDER_PRIVATE_H
 
-#include "gateways/folder/carry.h"
-#include "gateways/folder/checkout.h"
+#include "gateways/folder/claim_file.h"
+#include "gateways/folder/dir_scan.h"
 #include "gateways/folder/folder.h"
-#include "gateways/folder/listing.h"
-#include "gateways/folder/place.h"
-#include "gateways/folder/take.h"
-#include "lib/bulk.h"
+#include "gateways/folder/folder_layout.h"
+#include "gateways/folder/git_sync.h"
+#include "gateways/folder/write_back.h"
+#include "lib/bus/multi_msg.h"
 
 #include <jansson.h>
 

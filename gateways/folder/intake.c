@@ -1,9 +1,9 @@
 #include "gateways/folder/folder_private.h"
 
 #include "gateways/folder/files.h"
-#include "lib/crash.h"
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/failpoint.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
 
 #include <inttypes.h>
 #include <string.h>

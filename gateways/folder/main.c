@@ -11,12 +11,12 @@
  * Exit     0 asked to stop, 1 could not start or lost its rights on the bus
  */
 #include "gateways/folder/folder.h"
-#include "lib/bus.h"
-#include "lib/conf.h"
-#include "lib/log.h"
-#include "lib/loop.h"
-#include "lib/mem.h"
-#include "lib/topology.h"
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/bus/bus.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/io/loop.h"
 
 struct program {
     struct folder_conf conf;

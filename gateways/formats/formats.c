@@ -1,7 +1,7 @@
 #include "gateways/formats/formats_private.h"
 
-#include "lib/codec.h"
-#include "lib/str.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
 
 #include <ctype.h>
 #include <stdlib.h>

@@ -7,9 +7,9 @@
 #ifndef GATEWAYS_FORMATS_FORMATS_H
 #define GATEWAYS_FORMATS_FORMATS_H
 
-#include "lib/err.h"
-#include "lib/mem.h"
-#include "lib/task.h"
+#include "lib/base/err.h"
+#include "lib/base/mem.h"
+#include "lib/model/task.h"
 
 #include <stdbool.h>
 #include <stddef.h>

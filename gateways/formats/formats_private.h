@@ -2,7 +2,7 @@
  * formats_private - what the importers share; each has one reader.
  *
  * Whatever the text was, it is read as a tree whose values know their place:
- * lib/yaml makes one of YAML, json_tree.c one of JSON.
+ * lib/base/yaml makes one of YAML, json_tree.c one of JSON.
  *
  * Thread: any.
  */
@@ -10,7 +10,7 @@
 #define GATEWAYS_FORMATS_FORMATS_PRIVATE_H
 
 #include "gateways/formats/formats.h"
-#include "lib/yaml.h"
+#include "lib/base/yaml.h"
 
 #include <jansson.h>
 

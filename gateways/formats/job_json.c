@@ -3,7 +3,7 @@
  */
 #include "gateways/formats/formats_private.h"
 
-#include "lib/dod.h"
+#include "lib/model/dod.h"
 
 #include <string.h>
 

@@ -6,8 +6,8 @@
  */
 #include "gateways/formats/formats_private.h"
 
-#include "lib/glob.h"
-#include "lib/str.h"
+#include "lib/base/glob.h"
+#include "lib/base/str.h"
 
 #include <string.h>
 #include <strings.h>

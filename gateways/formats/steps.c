@@ -4,7 +4,7 @@
  */
 #include "gateways/formats/formats_private.h"
 
-#include "lib/str.h"
+#include "lib/base/str.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  */
 #include "gateways/formats/formats_private.h"
 
-#include "lib/codec.h"
+#include "lib/model/codec.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
  */
 #include "gateways/formats/formats_private.h"
 
-#include "lib/codec.h"
-#include "lib/str.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
 
 #include <ctype.h>
 #include <stdarg.h>

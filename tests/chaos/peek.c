@@ -6,12 +6,12 @@
  *
  * A message that cannot be read is {"seq": n, "bad": true}.
  */
-#include "lib/bus.h"
-#include "lib/codec.h"
-#include "lib/loop.h"
-#include "lib/mem.h"
-#include "lib/str.h"
-#include "lib/subject.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
 
 #include <inttypes.h>
 #include <stdio.h>

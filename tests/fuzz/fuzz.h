@@ -8,11 +8,11 @@
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
 
-#include "lib/codec.h"
-#include "lib/err.h"
-#include "lib/mem.h"
-#include "lib/str.h"
-#include "lib/task.h"
+#include "lib/base/err.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
+#include "lib/model/task.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "lib/bus_private.h"
+#include "lib/bus/bus_private.h"
 #include "tests/fuzz/fuzz.h"
 
 #define CONSUMER "TASKS.local_default"

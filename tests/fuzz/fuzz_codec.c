@@ -1,4 +1,4 @@
-#include "lib/subject.h"
+#include "lib/model/subject.h"
 #include "tests/fuzz/fuzz.h"
 
 /* --- what must hold of every message -------------------------------------- */

@@ -1,5 +1,5 @@
-#include "lib/subject.h"
-#include "router/judge.h"
+#include "lib/model/subject.h"
+#include "router/admission.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char *const lanes_alive[] = {"codespace.default",

@@ -1,13 +1,13 @@
 #include "gateways/formats/formats.h"
-#include "lib/conf_private.h"
-#include "lib/dod.h"
-#include "lib/glob.h"
-#include "lib/lines.h"
-#include "lib/pattern.h"
-#include "lib/subject.h"
-#include "lib/testcount.h"
+#include "lib/base/ansi.h"
+#include "lib/base/conf_private.h"
+#include "lib/base/glob.h"
+#include "lib/base/regex.h"
+#include "lib/model/dod.h"
+#include "lib/model/subject.h"
+#include "lib/model/test_results.h"
 #include "tests/fuzz/fuzz.h"
-#include "workers/local/words.h"
+#include "workers/local/simple_command.h"
 
 #include <wordexp.h>
 

@@ -7,8 +7,8 @@
 #ifndef WORKERS_LOCAL_ENVIRONMENT_H
 #define WORKERS_LOCAL_ENVIRONMENT_H
 
-#include "lib/mem.h"
-#include "workers/executor.h"
+#include "lib/base/mem.h"
+#include "workers/core/executor.h"
 
 #include <stdbool.h>
 

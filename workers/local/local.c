@@ -1,12 +1,12 @@
 #include "workers/local/local.h"
 
-#include "lib/mem.h"
-#include "lib/proc.h"
-#include "lib/str.h"
-#include "workers/local/changes.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/os/proc.h"
+#include "workers/local/capture.h"
 #include "workers/local/environment.h"
-#include "workers/local/exists.h"
-#include "workers/local/pipes.h"
+#include "workers/local/file_checks.h"
+#include "workers/local/git_changes.h"
 #include "workers/local/steps.h"
 
 #include <errno.h>

@@ -19,8 +19,8 @@
 #ifndef WORKERS_LOCAL_LOCAL_H
 #define WORKERS_LOCAL_LOCAL_H
 
-#include "lib/loop.h"
-#include "workers/executor.h"
+#include "lib/io/loop.h"
+#include "workers/core/executor.h"
 
 struct local; /* what the attempts on this machine share */
 

@@ -12,12 +12,12 @@
  *
  * What an earlier life of this worker has left running is killed at start.
  */
-#include "lib/conf.h"
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "workers/core/worker.h"
 #include "workers/local/local.h"
-#include "workers/local/stray.h"
-#include "workers/worker.h"
+#include "workers/local/orphans.h"
 
 enum { STRAYS_MS = 5000 };
 

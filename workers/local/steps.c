@@ -1,6 +1,6 @@
 #include "workers/local/steps.h"
 
-#include "workers/local/words.h"
+#include "workers/local/simple_command.h"
 
 #include <string.h>
 #include <sys/mman.h>

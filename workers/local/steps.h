@@ -6,9 +6,9 @@
 #ifndef WORKERS_LOCAL_STEPS_H
 #define WORKERS_LOCAL_STEPS_H
 
-#include "lib/err.h"
-#include "lib/mem.h"
-#include "lib/task.h"
+#include "lib/base/err.h"
+#include "lib/base/mem.h"
+#include "lib/model/task.h"
 
 #include <stdbool.h>
 

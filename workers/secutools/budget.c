@@ -1,10 +1,10 @@
 #include "workers/secutools/budget.h"
 
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "lib/money.h"
-#include "lib/str.h"
-#include "lib/subject.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/model/money.h"
+#include "lib/model/subject.h"
 
 #include <jansson.h>
 #include <stdio.h>

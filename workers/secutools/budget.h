@@ -11,8 +11,8 @@
 #ifndef WORKERS_SECUTOOLS_BUDGET_H
 #define WORKERS_SECUTOOLS_BUDGET_H
 
-#include "lib/bus.h"
-#include "lib/loop.h"
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
 
 #include <stdbool.h>
 #include <stdint.h>

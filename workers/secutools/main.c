@@ -9,13 +9,13 @@
  *          the platform goes on, and whoever comes next resumes
  * Exit     0 asked to stop, 1 could not start or lost the bus, 78 no key
  */
-#include "lib/conf.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "lib/secret.h"
-#include "lib/str.h"
+#include "lib/base/conf.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/os/secret.h"
+#include "workers/core/worker.h"
 #include "workers/secutools/secutools.h"
-#include "workers/worker.h"
 
 #include <string.h>
 #include <sys/prctl.h>

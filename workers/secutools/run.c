@@ -1,7 +1,7 @@
 #include "workers/secutools/secutools_private.h"
 
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
 
 #include <inttypes.h>
 #include <stdio.h>

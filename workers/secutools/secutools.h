@@ -20,11 +20,11 @@
 #ifndef WORKERS_SECUTOOLS_SECUTOOLS_H
 #define WORKERS_SECUTOOLS_SECUTOOLS_H
 
-#include "lib/bus.h"
-#include "lib/loop.h"
-#include "workers/executor.h"
-#include "workers/secutools/contract.h"
-#include "workers/secutools/gate.h"
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
+#include "workers/core/executor.h"
+#include "workers/secutools/circuit_breaker.h"
+#include "workers/secutools/platform_api.h"
 
 struct secutools;
 

@@ -16,13 +16,13 @@
 #ifndef WORKERS_SECUTOOLS_SECUTOOLS_PRIVATE_H
 #define WORKERS_SECUTOOLS_SECUTOOLS_PRIVATE_H
 
-#include "lib/http.h"
-#include "lib/mem.h"
-#include "lib/str.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/io/http_client.h"
 #include "workers/secutools/budget.h"
-#include "workers/secutools/hints.h"
-#include "workers/secutools/lanes.h"
+#include "workers/secutools/lane_pauser.h"
 #include "workers/secutools/secutools.h"
+#include "workers/secutools/webhook.h"
 
 enum {
     EXIT_FAILED = 1,

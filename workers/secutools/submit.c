@@ -1,10 +1,10 @@
 #include "workers/secutools/secutools_private.h"
 
-#include "lib/crash.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "lib/money.h"
-#include "lib/remote.h"
+#include "lib/base/failpoint.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/model/job_ref.h"
+#include "lib/model/money.h"
 
 #include <stdio.h>
 #include <string.h>

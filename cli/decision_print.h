@@ -1,0 +1,34 @@
+/*
+ * decision_print - a decision for people: seed 1's template, in the reader's
+ * language.
+ *
+ * Thread: any.
+ */
+#ifndef CLI_DECISION_PRINT_H
+#define CLI_DECISION_PRINT_H
+
+#include "lib/base/str.h"
+#include "lib/model/task.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/* Whether the reader wants Japanese: LC_ALL, else LC_MESSAGES, else LANG. */
+bool judgement_in_japanese(void);
+
+/* A decision and what it is about; texts are never NULL. */
+struct judged {
+    const char *task;              /* the command or prompt */
+    const char *agent;             /* "" for none */
+    const struct decision *reason; /* NULL: none is known */
+    const char *refusal;           /* without one: why it was rejected, or "" */
+    const char *state, *waits;     /* "": left out */
+};
+
+/* Prints the template on stdout, fit for a terminal. */
+void judgement_print(const struct judged *j, bool japanese);
+
+/* shunt.decision/1 */
+json_t *judgement_json(const struct decision *d);
+
+#endif

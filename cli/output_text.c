@@ -1,0 +1,325 @@
+#include "cli/output.h"
+
+#include "lib/base/mem.h"
+#include "lib/model/task_state.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <wchar.h>
+
+struct out_table {
+    const char *const *heads;
+    size_t n, rows, cap;
+    char **cells; /* rows * n */
+};
+
+bool
+out_colour(int fd)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    return isatty(fd) && !(no && no[0]) && term && strcmp(term, "dumb") != 0;
+}
+
+unsigned
+out_columns(int fd)
+{
+    struct winsize w;
+
+    if (!isatty(fd))
+        return 0;
+    return ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+}
+
+bool
+out_bytes(int fd, const void *data, size_t len)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    const char *at = data;
+    ssize_t n;
+
+    while (len) {
+        n = write(fd, at, len);
+        if (n < 0 && errno == EAGAIN)
+            (void)poll(&p, 1, -1);
+        else if (n < 0 && errno != EINTR)
+            return false;
+        else if (n > 0) {
+            at += n;
+            len -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+/* Bytes of the first character of text; its columns in *width. */
+static size_t
+character(const char *text, size_t *width)
+{
+    mbstate_t state = {0};
+    wchar_t wide;
+    size_t n = mbrtowc(&wide, text, strlen(text), &state);
+    int columns;
+
+    if (n == 0 || n > 4) {
+        *width = 1;
+        return 1;
+    }
+    columns = wcwidth(wide);
+    *width = columns < 0 ? 0 : (size_t)columns;
+    return n;
+}
+
+size_t
+out_width(const char *text)
+{
+    size_t total = 0, width;
+
+    while (*text) {
+        text += character(text, &width);
+        total += width;
+    }
+    return total;
+}
+
+struct out_table *
+out_table_new(const char *const *heads, size_t n)
+{
+    struct out_table *t = MEM_NEW(struct out_table);
+
+    t->heads = heads;
+    t->n = n;
+    return t;
+}
+
+void
+out_table_row(struct out_table *t, const char *const *cells)
+{
+    struct str text = {0};
+    size_t i;
+
+    if (t->rows == t->cap) {
+        t->cap = t->cap ? t->cap * 2 : 32;
+        t->cells = mem_resize(t->cells, t->cap * t->n * sizeof *t->cells);
+    }
+    for (i = 0; i < t->n; i++) {
+        str_reset(&text);
+        if (cells[i])
+            str_add_printable(&text, cells[i], strlen(cells[i]));
+        else
+            str_addc(&text, '-');
+        t->cells[t->rows * t->n + i] = mem_strdup(str_text(&text));
+    }
+    /* A cell stays one line, whatever a command looks like. */
+    for (i = 0; i < t->n; i++) {
+        char *c = t->cells[t->rows * t->n + i];
+
+        for (; *c; c++)
+            if (*c == '\n' || *c == '\t')
+                *c = ' ';
+    }
+    t->rows++;
+    str_free(&text);
+}
+
+static const char *
+state_colour(const char *state)
+{
+    switch (state_from_name(state)) {
+    case STATE_SUCCEEDED:
+        return "32";
+    case STATE_FAILED:
+    case STATE_TIMED_OUT:
+    case STATE_REJECTED:
+    case STATE_DEAD:
+    case STATE_UNKNOWN:
+    case STATE_LOST:
+        return "31";
+    case STATE_RUNNING:
+        return "36";
+    case STATE_RETRY_WAIT:
+    case STATE_HELD:
+    case STATE_BLOCKED:
+    case STATE_UNVERIFIED:
+    case STATE_NO_OP:
+        return "33";
+    case STATE_CANCELLED:
+    case STATE_PREEMPTED:
+        return "35";
+    case STATE_UNSPECIFIED:
+    case STATE_SUBMITTED:
+    case STATE_ACCEPTED:
+    case STATE_ROUTED:
+    case STATE_COUNT:
+        return "";
+    }
+    return "";
+}
+
+const char *
+out_state(const char *state, bool colour, char *buf, size_t size)
+{
+    const char *code = colour ? state_colour(state) : "";
+
+    if (*code)
+        (void)snprintf(buf, size, "\033[%sm%s\033[0m", code, state);
+    else
+        (void)snprintf(buf, size, "%s", state);
+    return buf;
+}
+
+/* Cuts text to columns in place. */
+static void
+cut(char *text, size_t columns)
+{
+    size_t total = 0, width, n;
+
+    while (*text) {
+        n = character(text, &width);
+        if (total + width > columns) {
+            *text = '\0';
+            return;
+        }
+        total += width;
+        text += n;
+    }
+}
+
+static void
+print_cell(const char *cell, size_t pad, bool last, bool colour)
+{
+    char state[64];
+    size_t i;
+
+    if (colour && state_from_name(cell) != STATE_UNSPECIFIED)
+        (void)fputs(out_state(cell, true, state, sizeof state), stdout);
+    else
+        (void)fputs(cell, stdout);
+    for (i = 0; !last && i < pad + 2; i++)
+        (void)fputc(' ', stdout);
+}
+
+static void
+print_aligned(struct out_table *t, unsigned columns)
+{
+    size_t *widths = mem_zero(t->n, sizeof *widths), i, row, used = 0, w;
+    bool colour = out_colour(STDOUT_FILENO);
+    char *cell;
+
+    for (i = 0; i < t->n; i++) {
+        widths[i] = out_width(t->heads[i]);
+        for (row = 0; row < t->rows; row++) {
+            w = out_width(t->cells[row * t->n + i]);
+            if (w > widths[i])
+                widths[i] = w;
+        }
+        if (i + 1 < t->n)
+            used += widths[i] + 2;
+    }
+    for (i = 0; i < t->n; i++) {
+        if (colour)
+            (void)fputs("\033[1m", stdout);
+        (void)fputs(t->heads[i], stdout);
+        if (colour)
+            (void)fputs("\033[0m", stdout);
+        for (w = out_width(t->heads[i]); i + 1 < t->n && w < widths[i] + 2; w++)
+            (void)fputc(' ', stdout);
+    }
+    (void)fputc('\n', stdout);
+    for (row = 0; row < t->rows; row++) {
+        for (i = 0; i < t->n; i++) {
+            cell = t->cells[row * t->n + i];
+            if (i + 1 == t->n && columns > used + 8)
+                cut(cell, columns - used);
+            print_cell(cell, widths[i] - out_width(cell), i + 1 == t->n,
+                       colour);
+        }
+        (void)fputc('\n', stdout);
+    }
+    mem_free(widths);
+}
+
+void
+out_table_end(struct out_table *t)
+{
+    unsigned columns = out_columns(STDOUT_FILENO);
+    size_t i;
+
+    if (columns) {
+        print_aligned(t, columns);
+    } else {
+        for (i = 0; i < t->rows * t->n; i++)
+            (void)printf("%s%c", t->cells[i], (i + 1) % t->n ? '\t' : '\n');
+    }
+    (void)fflush(stdout);
+    for (i = 0; i < t->rows * t->n; i++)
+        mem_free(t->cells[i]);
+    mem_free(t->cells);
+    mem_free(t);
+}
+
+const char *
+out_ago(int64_t at_ms, int64_t now_ms, char *buf, size_t size)
+{
+    int64_t s = (now_ms - at_ms) / 1000;
+
+    if (!at_ms)
+        (void)snprintf(buf, size, "-");
+    else if (s < 1)
+        (void)snprintf(buf, size, "now");
+    else if (s < 60)
+        (void)snprintf(buf, size, "%llds ago", (long long)s);
+    else if (s < 3600)
+        (void)snprintf(buf, size, "%lldm ago", (long long)s / 60);
+    else if (s < 48 * 3600)
+        (void)snprintf(buf, size, "%lldh ago", (long long)s / 3600);
+    else
+        (void)snprintf(buf, size, "%lldd ago", (long long)s / 86400);
+    return buf;
+}
+
+const char *
+out_size(uint64_t bytes, char *buf, size_t size)
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes / 1024;
+    size_t unit = 0;
+
+    if (bytes < 1024) {
+        (void)snprintf(buf, size, "%u B", (unsigned)bytes);
+        return buf;
+    }
+    for (; value >= 1024 && unit < 3; unit++)
+        value /= 1024;
+    (void)snprintf(buf, size, "%.1f %s", value, units[unit]);
+    return buf;
+}
+
+bool
+out_can_progress(void)
+{
+    const char *term = getenv("TERM");
+
+    return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+}
+
+void
+out_progress(const char *text)
+{
+    unsigned columns = out_columns(STDERR_FILENO);
+    struct str line = {0};
+
+    if (!out_can_progress())
+        return;
+    str_addz(&line, text);
+    if (line.len)
+        cut(line.data, columns > 1 ? columns - 1 : 1);
+    (void)fprintf(stderr, "\r\033[K%s", str_text(&line));
+    (void)fflush(stderr);
+    str_free(&line);
+}

@@ -1,0 +1,318 @@
+#include "cli/task_builder.h"
+
+#include "cli/task_args.h"
+#include "gateways/formats/formats.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    ID_LEN = 16,        /* of ids made by task_new_id */
+    CONNECT_MS = 300,   /* a broker that restarts is worth a moment */
+    PATIENCE_MS = 5000, /* without any confirmation */
+};
+
+int
+build_read(const char *name, size_t cap, struct str *out, struct err *e)
+{
+    bool is_stdin = !strcmp(name, "-");
+    int fd = is_stdin ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
+    char buf[16384];
+    ssize_t n = -1;
+
+    if (fd < 0)
+        return err_set(e, ERR_INVALID, "%s: %s", name, strerror(errno));
+    for (;;) {
+        n = read(fd, buf, sizeof buf);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || out->len + (size_t)n > cap)
+            break;
+        str_add(out, buf, (size_t)n);
+    }
+    if (n < 0)
+        err_set(e, ERR_INVALID, "%s: %s", name, strerror(errno));
+    else if (n > 0)
+        err_set(e, ERR_INVALID, "%s: larger than the %zu bytes allowed", name,
+                cap);
+    if (!is_stdin)
+        (void)close(fd);
+    return n == 0 ? 0 : -1;
+}
+
+/* How long the place is that a message begins with, its colon and blank
+ * included; 0: it begins with none. */
+static size_t
+place_length(const char *name, const char *message)
+{
+    size_t len = strlen(name);
+
+    if (strncmp(message, name, len) != 0 || message[len] != ':')
+        return 0;
+    len += 1 + strspn(message + len + 1, "0123456789:");
+    return message[len] == ' ' ? len + 1 : 0;
+}
+
+void
+build_remark(const char *name, const char *word, const char *message)
+{
+    size_t len = place_length(name, message);
+    struct str line = {0}, safe = {0};
+
+    if (len > 0)
+        str_add(&line, message, len);
+    else
+        str_addf(&line, "%s: ", name);
+    str_addf(&line, "%s: %s\n", word, message + len);
+    str_add_printable(&safe, line.data, line.len);
+    (void)fflush(stdout);
+    (void)fputs(str_text(&safe), stderr);
+    str_free(&safe);
+    str_free(&line);
+}
+
+/* Appends the tasks of one file. prompt: what is in no known format is one. */
+static int
+read_named(struct cli *c, const char *name, bool prompt, struct build *b,
+           struct err *e)
+{
+    /* By that ending text without front matter is told to be a prompt. */
+    const char *as = prompt && !strcmp(name, "-") ? "stdin.md" : name;
+    struct str text = {0};
+    struct import in = {0};
+    struct task *grown;
+    char *path;
+    size_t i;
+    int rc = -1;
+
+    if (build_read(name, FORMATS_MAX_BYTES, &text, e) < 0 ||
+        formats_read(as, str_text(&text), text.len, c->pool, &in, e) < 0)
+        goto out;
+    for (i = 0; i < in.n_warnings && !c->quiet; i++)
+        build_remark(name, "warning", in.warnings[i]);
+    formats_link(&in, c->pool);
+    path = strcmp(name, "-") ? realpath(name, NULL) : NULL;
+    grown = mem_pool_alloc(c->pool, (b->n + in.n_tasks) * sizeof *grown);
+    if (b->n)
+        memcpy(grown, b->tasks, b->n * sizeof *grown);
+    for (i = 0; i < in.n_tasks; i++) {
+        grown[b->n + i] = in.tasks[i];
+        grown[b->n + i].source = "cli";
+        if (path && !in.tasks[i].origin[0])
+            grown[b->n + i].origin = mem_pool_strdup(c->pool, path);
+    }
+    b->tasks = grown;
+    b->n += in.n_tasks;
+    free(path);
+    rc = 0;
+out:
+    str_free(&text);
+    return rc;
+}
+
+static int
+gather(struct cli *c, const struct args *a, struct build *b, struct err *e)
+{
+    size_t i;
+
+    if (a->dashes) {
+        b->tasks = mem_pool_alloc(c->pool, sizeof *b->tasks);
+        b->n = 1;
+        return task_args_new(b->tasks, c->pool, e) < 0
+                   ? -1
+                   : task_args_command(b->tasks, a->command, a->n_command,
+                                       c->pool, e);
+    }
+    b->from_files = true;
+    for (i = 0; i < a->n_words; i++)
+        if (read_named(c, a->words[i], false, b, e) < 0)
+            return -1;
+    return 0;
+}
+
+/* A word that is no file was probably meant as a command. */
+static const char *
+remedy(const struct cli *c, const char *word)
+{
+    return !strcmp(word, "-") || access(word, F_OK) == 0
+               ? "shunt lint FILE"
+               : mem_pool_printf(c->pool, "shunt %s -- %.200s", c->cmd->name,
+                                 word);
+}
+
+int
+build_tasks(struct cli *c, const struct args *a, struct build *out)
+{
+    struct err e = {0};
+    size_t i;
+
+    memset(out, 0, sizeof *out);
+    if (a->dashes && a->n_words)
+        return cli_usage(c,
+                         "%s before --: a command stands after it, a file "
+                         "without it",
+                         a->words[0]);
+    if (!a->dashes && !a->n_words)
+        return cli_usage(c, "a command is wanted, after --");
+    if (gather(c, a, out, &e) < 0)
+        return cli_fail(RC_USAGE, "read the task", NULL, e.msg,
+                        a->dashes ? NULL : remedy(c, a->words[0]));
+    for (i = 0; i < out->n; i++) {
+        if (task_args_apply(a, &out->tasks[i], c->pool, &e) < 0)
+            return cli_usage(c, "%s", e.msg);
+        task_complete(&out->tasks[i], c->pool, str_wall_ms());
+        if (task_check(&out->tasks[i], &e) < 0)
+            return cli_fail(RC_USAGE, "task", out->tasks[i].name, e.msg, NULL);
+    }
+    return RC_OK;
+}
+
+int
+build_prompts(struct cli *c, const struct args *a, size_t from,
+              struct build *out)
+{
+    struct err e = {0};
+    struct str prompt = {0};
+    size_t i;
+
+    memset(out, 0, sizeof *out);
+    if (a->dashes) {
+        out->tasks = mem_pool_alloc(c->pool, sizeof *out->tasks);
+        out->n = 1;
+        for (i = 0; i < a->n_command; i++)
+            str_addf(&prompt, "%s%s", i ? " " : "", a->command[i]);
+        if (task_args_new(out->tasks, c->pool, &e) < 0)
+            return cli_fail(RC_USAGE, "task", NULL, e.msg, NULL);
+        out->tasks->prompt = mem_pool_strdup(c->pool, str_text(&prompt));
+        str_free(&prompt);
+    }
+    out->from_files = !a->dashes;
+    for (i = from; i < a->n_words; i++)
+        if (read_named(c, a->words[i], true, out, &e) < 0)
+            return cli_fail(RC_USAGE, "read the task", NULL, e.msg,
+                            "shunt lint FILE");
+    for (i = 0; i < out->n; i++)
+        if (!*out->tasks[i].prompt)
+            return cli_fail(RC_USAGE, "task", out->tasks[i].name,
+                            "a prompt is wanted: an AI platform runs no "
+                            "commands",
+                            "shunt submit");
+    return RC_OK;
+}
+
+int
+build_resolve(struct cli *c, struct build *b, struct err *e)
+{
+    struct task *t;
+    char id[TASK_ID_SIZE];
+    size_t i, j;
+
+    for (i = 0; i < b->n; i++) {
+        t = &b->tasks[i];
+        for (j = 0; j < t->n_after; j++) {
+            if (strlen(t->after[j]) == ID_LEN)
+                continue;
+            if (cli_connect(c, 1000, e) < 0 ||
+                cli_find(c, t->after[j], id, NULL, e) < 0)
+                return err_wrap(e, "--after %s", t->after[j]);
+            t->after[j] = mem_pool_strdup(c->pool, id);
+        }
+    }
+    return 0;
+}
+
+struct sent {
+    bool done, ok;
+    struct err *e;
+};
+
+static void
+on_sent(void *ctx, const struct err *e)
+{
+    struct sent *s = ctx;
+
+    s->done = true;
+    s->ok = !e;
+    if (e)
+        *s->e = *e;
+}
+
+int
+build_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
+           size_t *known, struct err *e)
+{
+    struct sent s = {.e = e};
+    struct spool_sender *sender;
+
+    err_set(e, ERR_TIMEOUT, "interrupted");
+    sender = spool_send(f, c->bus, c->loop, patience_ms, on_sent, &s);
+    (void)loop_until(c->loop, &s.done, -1);
+    *known = spool_sender_duplicates(sender);
+    spool_sender_free(sender);
+    if (s.done && s.ok)
+        spool_remove(f);
+    return s.done && s.ok ? 0 : -1;
+}
+
+/* --- submitting ------------------------------------------------------------
+ */
+
+/* Makes the tasks durable here. */
+static int
+spool(struct cli *c, const struct build *b, struct spool_file **out,
+      struct err *e)
+{
+    struct home_path dir;
+    size_t i;
+
+    if (home_make(&c->home, e) < 0 ||
+        spool_create(out, cli_spool_dir(c, &dir), b->tasks[0].id, e) < 0)
+        return -1;
+    for (i = 0; i < b->n; i++)
+        if (spool_put(*out, &b->tasks[i], e) < 0)
+            return err_wrap(e, "task %s", b->tasks[i].name);
+    return spool_commit(*out, e);
+}
+
+int
+build_submit(struct cli *c, struct build *b, struct submission *out)
+{
+    struct spool_file *f = NULL;
+    struct err e = {0};
+
+    *out = (struct submission){0};
+    if (build_resolve(c, b, &e) < 0)
+        return cli_fail_err("submit", b->tasks[0].name, &e, "shunt ls");
+    if (spool(c, b, &f, &e) < 0) {
+        spool_close(f);
+        return cli_fail(RC_FAILED, "submit", b->tasks[0].name, e.msg,
+                        "shunt doctor");
+    }
+    cli_remember_last(c, b->tasks[b->n - 1].id);
+    out->spooled = cli_connect(c, CONNECT_MS, &e) < 0 ||
+                   build_send(c, f, PATIENCE_MS, &out->known, &e) < 0;
+    if (out->spooled)
+        (void)str_copy(out->why, sizeof out->why, e.msg);
+    spool_close(f);
+    return RC_OK;
+}
+
+void
+build_say_sent(struct cli *c, const struct build *b, const struct submission *s)
+{
+    if (s->spooled) {
+        cli_say(c,
+                "spooled: %s; the task will be sent when the fleet is up "
+                "(shunt up -d)",
+                s->why);
+        return;
+    }
+    if (s->known)
+        cli_say(c, "%zu of %zu had been submitted before under the same id",
+                s->known, b->n);
+    cli_drain_spool(c);
+}

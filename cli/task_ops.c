@@ -1,0 +1,305 @@
+#include "cli/task_ops.h"
+
+#include "cli/output.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
+#include "lib/submit/spool.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    CANCEL_MS = 5000,
+    PAGE = 200,
+    EACH_MAX = 32,  /* subscribe one by one up to here */
+    POLL_MS = 2000, /* news may be lost */
+    ROUND_MAX = 64, /* questions in one round of polling */
+};
+
+void
+actions_cancel(struct cli *c, const char *id, bus_stored_fn *fn, void *ctx)
+{
+    char subject[SUBJECT_SIZE];
+    struct control msg;
+    struct str data = {0};
+    struct bus_publication p = {.subject = subject_cancel(subject, id),
+                                .expect = BUS_ANY_REVISION};
+
+    codec_init(CODEC_CONTROL, &msg);
+    msg.task = id;
+    msg.verb = "cancel";
+    msg.reason = "asked for by a person";
+    msg.by = cli_user(c->pool);
+    msg.at_ms = str_wall_ms();
+    codec_encode(CODEC_CONTROL, &msg, &data);
+    p.data = data.data;
+    p.len = data.len;
+    bus_publish(c->bus, &p, CANCEL_MS, fn, ctx);
+    str_free(&data);
+}
+
+void
+actions_say_why_waiting(struct cli *c, const char *id)
+{
+    json_t *task = NULL;
+    struct err e = {0};
+    const char *text;
+
+    if (cli_show(c, id, &task, &e) < 0) {
+        cli_say(c, "waiting for %s; %s", id, e.msg);
+        return;
+    }
+    text = cli_text(json_object_get(task, "waits"), "text", "");
+    if (*text)
+        cli_say(c, "%s: %s (shunt explain %s)", id, text, id);
+    json_decref(task);
+}
+
+bool
+actions_spooled(const struct cli *c, const char *selector,
+                char id[TASK_ID_SIZE])
+{
+    char last[TASK_ID_SIZE], rel[96];
+    struct home_path path;
+
+    if (strcmp(selector, "last") == 0 &&
+        home_line(&c->home, "last", last, sizeof last))
+        selector = last;
+    if (!str_copy(id, TASK_ID_SIZE, selector))
+        return false;
+    (void)snprintf(rel, sizeof rel, "spool/%s.task", id);
+    return access(home_path(&c->home, rel, &path), F_OK) == 0;
+}
+
+int
+actions_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
+             struct err *e)
+{
+    json_t *all = json_array(), *reply, *page;
+    int64_t next = 0, want;
+
+    for (;;) {
+        want = limit ? limit - (int64_t)json_array_size(all) : PAGE;
+        (void)json_object_set_new(request, "limit",
+                                  json_integer(want < PAGE ? want : PAGE));
+        if (next)
+            (void)json_object_set_new(request, "before", json_integer(next));
+        reply = NULL;
+        if (cli_ask(c, "list", json_incref(request), &reply, e) < 0)
+            break;
+        page = json_object_get(reply, "tasks");
+        (void)json_array_extend(all, page);
+        next = json_array_size(page) ? cli_int(reply, "next", 0) : 0;
+        json_decref(reply);
+        if (!next || (limit && (int64_t)json_array_size(all) >= limit)) {
+            json_decref(request);
+            *rows = all;
+            return 0;
+        }
+    }
+    json_decref(request);
+    json_decref(all);
+    return -1;
+}
+
+/* --- selectors ----------------------------------------------------------- */
+
+static void
+add_id(json_t *ids, const char *id, const char *state)
+{
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach(ids, i, v)
+    {
+        if (!strcmp(cli_text(v, "id", ""), id))
+            return;
+    }
+    (void)json_array_append_new(
+        ids, json_pack("{s:s, s:s}", "id", id, "state", state));
+}
+
+static int
+add_batch(struct cli *c, const char *batch, json_t *ids, struct err *e)
+{
+    json_t *reply = NULL, *rows = NULL, *v;
+    const char *id;
+    size_t i;
+
+    if (cli_ask(c, "batch", json_pack("{s:s}", "batch", batch), &reply, e) < 0)
+        return -1;
+    id = cli_text(json_object_get(reply, "batch"), "id", batch);
+    if (actions_list(c, json_pack("{s:s}", "batch", id), 0, &rows, e) < 0) {
+        json_decref(reply);
+        return -1;
+    }
+    json_array_foreach(rows, i, v)
+    {
+        (void)json_array_append_new(
+            ids, json_pack("{s:s, s:s}", "id", cli_text(v, "id", ""), "state",
+                           cli_text(v, "state", "")));
+    }
+    json_decref(rows);
+    json_decref(reply);
+    return 0;
+}
+
+int
+actions_resolve(struct cli *c, const char *const *selectors, size_t n,
+                const char *what, json_t **ids)
+{
+    char id[TASK_ID_SIZE];
+    struct home_path dir;
+    struct err e = {0}, batch = {0};
+    enum state state;
+    size_t i;
+
+    *ids = json_array();
+    for (i = 0; i < n; i++) {
+        if (cli_find(c, selectors[i], id, &state, &e) == 0) {
+            add_id(*ids, id, state_name(state));
+        } else if (e.code == ERR_NOT_FOUND &&
+                   add_batch(c, selectors[i], *ids, &batch) == 0) {
+            continue;
+        } else if (e.code == ERR_NOT_FOUND &&
+                   spool_has(cli_spool_dir(c, &dir), selectors[i])) {
+            add_id(*ids, selectors[i], "submitted");
+        } else {
+            json_decref(*ids);
+            *ids = NULL;
+            return cli_fail_err(what, selectors[i], &e,
+                                e.code == ERR_UNAVAILABLE ? "shunt status"
+                                                          : "shunt ls");
+        }
+    }
+    return RC_OK;
+}
+
+/* --- waiting ------------------------------------------------------------- */
+
+struct waiting {
+    struct cli *c;
+    json_t *ids;
+    json_t *index; /* id -> element of ids */
+    size_t open;
+    bool changed, left;
+};
+
+static void
+settle(struct waiting *w, const char *id, enum state state)
+{
+    json_t *v = json_object_get(w->index, id);
+
+    if (!v || state_is_terminal(state_from_name(cli_text(v, "state", ""))))
+        return;
+    (void)json_object_set_new(v, "state", json_string(state_name(state)));
+    if (state_is_terminal(state) && --w->open == 0)
+        w->changed = true;
+}
+
+static void
+on_done(void *ctx, const struct bus_note *note)
+{
+    struct waiting *w = ctx;
+    struct mem_pool *pool;
+    struct result r;
+    struct err e = {0};
+    char id[SUBJECT_TOKEN_MAX + 1];
+
+    if (!subject_token_at(note->subject, 1, id) ||
+        !json_object_get(w->index, id))
+        return;
+    pool = mem_pool_new();
+    if (codec_decode(CODEC_RESULT, note->data, note->len, pool, &r, &e) == 0)
+        settle(w, r.task, r.state);
+    mem_pool_free(pool);
+}
+
+static void
+on_term(void *ctx, int nth)
+{
+    struct waiting *w = ctx;
+
+    (void)nth;
+    w->left = true;
+    loop_stop(w->c->loop, 0);
+}
+
+/* Asks for some of those still open, *at goes round. */
+static void
+poll_some(struct waiting *w, size_t *at, int64_t until)
+{
+    size_t n = json_array_size(w->ids), i, asked = 0;
+    char id[TASK_ID_SIZE];
+    struct err e = {0};
+    enum state state;
+    json_t *v;
+
+    for (i = 0; i < n && asked < ROUND_MAX && w->open && !w->left; i++) {
+        v = json_array_get(w->ids, (*at)++ % n);
+        if (state_is_terminal(state_from_name(cli_text(v, "state", ""))))
+            continue;
+        if (until >= 0 && loop_now_ms() > until)
+            return;
+        asked++;
+        if (cli_find(w->c, cli_text(v, "id", ""), id, &state, &e) == 0)
+            settle(w, id, state);
+        else if (e.code != ERR_NOT_FOUND)
+            return; /* the ledger is away: later */
+    }
+}
+
+static int
+subscribe(struct waiting *w, struct bus_sub **subs, size_t *n_subs)
+{
+    char subject[SUBJECT_SIZE];
+    struct err e = {0};
+    json_t *v;
+    size_t i;
+
+    *n_subs = 0;
+    if (json_array_size(w->ids) > EACH_MAX) {
+        *n_subs = 1;
+        return bus_subscribe(w->c->bus, SUBJECT_DONE_ALL, on_done, w, subs, &e);
+    }
+    json_array_foreach(w->ids, i, v)
+    {
+        if (bus_subscribe(w->c->bus,
+                          subject_done(subject, cli_text(v, "id", "")), on_done,
+                          w, &subs[*n_subs], &e) == 0)
+            (*n_subs)++;
+    }
+    return 0;
+}
+
+bool
+actions_wait(struct cli *c, json_t *ids, int64_t timeout_ms)
+{
+    struct waiting w = {.c = c, .ids = ids, .index = json_object()};
+    int64_t until = timeout_ms < 0 ? -1 : loop_now_ms() + timeout_ms, left;
+    struct bus_sub *subs[EACH_MAX + 1] = {NULL};
+    size_t n_subs, at = 0, i;
+    json_t *v;
+
+    json_array_foreach(ids, i, v)
+    {
+        (void)json_object_set(w.index, cli_text(v, "id", ""), v);
+        w.open += !state_is_terminal(state_from_name(cli_text(v, "state", "")));
+    }
+    loop_on_term(c->loop, on_term, &w);
+    (void)subscribe(&w, subs, &n_subs);
+    while (w.open && !w.left && (until < 0 || loop_now_ms() < until)) {
+        poll_some(&w, &at, until);
+        left = until < 0 ? POLL_MS : until - loop_now_ms();
+        w.changed = !w.open;
+        if (w.open && !w.left && left > 0)
+            (void)loop_until(c->loop, &w.changed,
+                             left < POLL_MS ? left : POLL_MS);
+    }
+    for (i = 0; i < n_subs; i++)
+        bus_unsubscribe(subs[i]);
+    loop_on_term(c->loop, NULL, NULL);
+    json_decref(w.index);
+    return w.open == 0;
+}

@@ -1,0 +1,441 @@
+#include "fleet/embedded_broker.h"
+
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    VERSION_MS = 10000,
+    DYING_MS = 5000,         /* a killed fleet's broker may hold the port */
+    DYING_PINNED_MS = 15000, /* when no other port will do */
+    STORE_DEPTH = 16,
+};
+
+/* --- the program --------------------------------------------------------- */
+
+/* Looks name up in PATH. */
+static bool
+in_path(const char *name, char *out, size_t size)
+{
+    const char *path = getenv("PATH");
+    size_t len;
+    int n;
+
+    for (path = path ? path : "/usr/local/bin:/usr/bin:/bin"; *path;
+         path += len + (path[len] == ':')) {
+        len = strcspn(path, ":");
+        n = snprintf(out, size, "%.*s/%s", (int)len, path, name);
+        if (len && n > 0 && (size_t)n < size && access(out, X_OK) == 0)
+            return true;
+    }
+    /* Debian keeps it where a user's PATH may not look. */
+    n = snprintf(out, size, "/usr/sbin/%s", name);
+    return n > 0 && access(out, X_OK) == 0;
+}
+
+struct capture {
+    bool ended;
+    int code;
+};
+
+static void
+on_end(void *ctx, const struct proc_end *end)
+{
+    struct capture *c = ctx;
+
+    c->ended = true;
+    c->code = end->signalled ? 128 + end->code : end->code;
+}
+
+/* First line of `program --version`. */
+static int
+ask_version(const char *program, struct loop *l, struct proc_set *procs,
+            char *out, size_t size, struct err *e)
+{
+    const char *argv[] = {program, "--version", NULL}, *env[] = {NULL};
+    struct proc_opts o = {
+        .file = program, .argv = argv, .env = env, .in = -1, .err = -1};
+    struct capture c = {0};
+    struct proc *p = NULL;
+    int ours = -1, theirs = -1;
+    ssize_t n;
+
+    if (proc_pipe(&ours, &theirs, e) < 0)
+        return -1;
+    o.out = theirs;
+    if (proc_start(procs, &o, on_end, &c, &p, e) < 0) {
+        (void)close(ours);
+        (void)close(theirs);
+        return -1;
+    }
+    (void)close(theirs);
+    if (!loop_until(l, &c.ended, VERSION_MS)) {
+        proc_forget(p);
+        (void)proc_signal(p, SIGKILL);
+    }
+    n = read(ours, out, size - 1);
+    (void)close(ours);
+    out[n > 0 ? n : 0] = '\0';
+    out[strcspn(out, "\r\n")] = '\0';
+    if (!c.ended || c.code || n <= 0)
+        return err_set(e, ERR_INVALID, "%s --version does not say its version",
+                       program);
+    return 0;
+}
+
+static void
+set_unless_set(struct embedded_env *out, size_t *n, const char *key, long value,
+               const char *unit)
+{
+    if (getenv(key))
+        return;
+    (void)snprintf(out->text[*n], sizeof out->text[*n], "%s=%ld%s", key, value,
+                   unit);
+    out->list[*n] = out->text[*n];
+    ++*n;
+}
+
+/* MiB the broker may have before it collects garbage more often. */
+static long
+memory_limit(void)
+{
+    enum { LEAST = 1024, SHARE = 8, MIB = 1024 * 1024 };
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    long share = pages > 0 && size > 0 ? pages / SHARE / (MIB / size) : 0;
+
+    return share > LEAST ? share : LEAST;
+}
+
+void
+embedded_environment(struct embedded_env *out)
+{
+    cpu_set_t cpus;
+    long half = 0;
+    size_t n = 0;
+
+    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
+        half = CPU_COUNT(&cpus) / 2;
+    *out = (struct embedded_env){0};
+    set_unless_set(out, &n, "GOMAXPROCS", half > 1 ? half : 1, "");
+    set_unless_set(out, &n, "GOGC", 200, "");
+    set_unless_set(out, &n, "GOMEMLIMIT", memory_limit(), "MiB");
+}
+
+int
+embedded_find(struct embedded *b, struct loop *l, struct proc_set *procs,
+              struct err *e)
+{
+    const char *own = getenv("SHUNT_NATS_SERVER"), *v;
+    char line[256];
+
+    if (own && own[0]) {
+        if (!str_copy(b->program, sizeof b->program, own) ||
+            access(own, X_OK) < 0)
+            return err_set(e, ERR_NOT_FOUND, "SHUNT_NATS_SERVER=%s: %s", own,
+                           strerror(errno));
+    } else if (!in_path("nats-server", b->program, sizeof b->program)) {
+        return err_set(e, ERR_NOT_FOUND,
+                       "nats-server is not on PATH (Debian: apt install "
+                       "nats-server), nor named by SHUNT_NATS_SERVER");
+    }
+    if (ask_version(b->program, l, procs, line, sizeof line, e) < 0)
+        return -1;
+    v = line + strcspn(line, "0123456789");
+    if (sscanf(v, "%d.%d.%d", &b->major, &b->minor, &b->patch) != 3)
+        return err_set(e, ERR_INVALID, "%s --version said \"%s\"", b->program,
+                       line);
+    if (b->major < 2 || (b->major == 2 && b->minor < 9))
+        return err_set(e, ERR_INVALID,
+                       "%s is version %d.%d.%d; 2.9 or later is needed",
+                       b->program, b->major, b->minor, b->patch);
+    return 0;
+}
+
+/* --- the port ------------------------------------------------------------ */
+
+/* Binds as the server would; 0 asks for a free one. Returns the port or -1. */
+static int
+try_port(int port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                            .sin_port = htons((uint16_t)port)};
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, got = -1;
+
+    if (fd < 0)
+        return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 1) == 0 &&
+        getsockname(fd, (struct sockaddr *)&a, &len) == 0)
+        got = ntohs(a.sin_port);
+    (void)close(fd);
+    return got;
+}
+
+static bool
+wait_port(int port, int64_t ms, struct loop *l)
+{
+    int64_t until = loop_now_ms() + ms;
+    const bool never = false;
+
+    while (try_port(port) < 0) {
+        if (loop_now_ms() >= until)
+            return false;
+        (void)loop_until(l, &never, 100);
+    }
+    return true;
+}
+
+/* The port at the end of a file's line, an address; 0: there is none. */
+static int
+port_of_last_time(const struct home *h, const char *file)
+{
+    const char *colon;
+    char line[128];
+    uint64_t port = 0;
+
+    if (!home_line(h, file, line, sizeof line))
+        return 0;
+    colon = strrchr(line, ':');
+    if (colon)
+        (void)str_to_u64(colon + 1, 1, 65535, &port);
+    return (int)port;
+}
+
+/* The one of last time if it can be had, else a free one; 0: none is. */
+static int
+any_port(const struct home *h, const char *file, struct loop *l, struct err *e)
+{
+    int port = port_of_last_time(h, file);
+
+    if (port && wait_port(port, DYING_MS, l))
+        return port;
+    port = try_port(0);
+    if (port > 0)
+        return port;
+    err_set(e, ERR_UNAVAILABLE, "no free port on 127.0.0.1: %s",
+            strerror(errno));
+    return 0;
+}
+
+static int
+choose_port(struct embedded *b, const struct home *h, int wanted,
+            struct loop *l, struct err *e)
+{
+    if (wanted && !wait_port(wanted, DYING_PINNED_MS, l))
+        return err_set(e, ERR_UNAVAILABLE,
+                       "port %d is in use by another program", wanted);
+    b->port = wanted ? wanted : any_port(h, "endpoint", l, e);
+    return b->port ? 0 : -1;
+}
+
+int
+embedded_http(const struct home *h, char *address, size_t size, struct loop *l,
+              struct err *e)
+{
+    int port = any_port(h, "http", l, e);
+    char line[64];
+
+    if (!port)
+        return -1;
+    (void)snprintf(address, size, "127.0.0.1:%d", port);
+    (void)snprintf(line, sizeof line, "http://%s\n", address);
+    return home_write(h, "http", line, 0600, e);
+}
+
+/* --- durability ---------------------------------------------------------- */
+
+static int
+set_sync(int fd, bool on)
+{
+    int flags = 0;
+
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+        return -1;
+    if (!!(flags & FS_SYNC_FL) == on)
+        return 0;
+    flags = on ? flags | FS_SYNC_FL : flags & ~FS_SYNC_FL;
+    return ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+/* Sets the flag on a folder and all in it: new files inherit it, those of an
+ * earlier start need it set. Takes over fd. */
+static int
+sync_tree(int fd, bool on, int depth)
+{
+    struct dirent *entry;
+    struct stat st;
+    DIR *d;
+    int child, rc = set_sync(fd, on);
+
+    d = fdopendir(fd);
+    if (!d) {
+        (void)close(fd);
+        return -1;
+    }
+    while (rc == 0 && (entry = readdir(d))) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        child = openat(dirfd(d), entry->d_name,
+                       O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+        if (child < 0)
+            continue;
+        if (fstat(child, &st) == 0 && S_ISDIR(st.st_mode) && depth > 0) {
+            rc = sync_tree(child, on, depth - 1);
+            continue;
+        }
+        rc = S_ISREG(st.st_mode) ? set_sync(child, on) : 0;
+        (void)close(child);
+    }
+    (void)closedir(d);
+    return rc;
+}
+
+static bool
+has_sync_interval(const struct embedded *b)
+{
+    return b->major > 2 || b->minor >= 10;
+}
+
+static void
+say_lossy(struct embedded *b)
+{
+    b->durable = b->confirm = false;
+    (void)snprintf(b->durability, sizeof b->durability,
+                   "a power cut may lose what was accepted in the last "
+                   "minute: nats-server %d.%d on this file system cannot "
+                   "write through",
+                   b->major, b->minor);
+}
+
+/* Chooses how, and clears what an earlier start has set. */
+static void
+choose_durability(struct embedded *b, const struct home *h, bool fast)
+{
+    int fd = open(HOME_PATH_OF(h, "nats"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool can = fd >= 0 && set_sync(fd, true) == 0;
+
+    if (fd >= 0)
+        (void)sync_tree(fd, false, STORE_DEPTH);
+    b->confirm = !fast && can;
+    b->durable = !fast && (can || has_sync_interval(b));
+    if (fast)
+        (void)str_copy(b->durability, sizeof b->durability,
+                       "a power cut may lose what was accepted in the last "
+                       "minutes (--fast)");
+    else if (b->confirm)
+        (void)str_copy(b->durability, sizeof b->durability,
+                       "what is accepted survives a power cut "
+                       "(submissions written through, the rest synced in "
+                       "groups)");
+    else if (b->durable)
+        (void)str_copy(b->durability, sizeof b->durability,
+                       "what is accepted survives a power cut "
+                       "(sync_interval: always)");
+    else
+        say_lossy(b);
+}
+
+int
+embedded_write_through(struct embedded *b, const struct home *h, struct err *e)
+{
+    /* Submissions and cancels: written by people and foreign programs. */
+    static const char *const streams[] = {"TASKS_IN", "KV_control"};
+    char rel[128];
+    int fd;
+
+    for (size_t i = 0; b->confirm && i < sizeof streams / sizeof *streams;
+         i++) {
+        (void)snprintf(rel, sizeof rel, "nats/jetstream/$G/streams/%s/msgs",
+                       streams[i]);
+        fd = open(HOME_PATH_OF(h, rel), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || sync_tree(fd, true, STORE_DEPTH) < 0) {
+            err_set(e, ERR_UNAVAILABLE, "write %s through: %s", rel,
+                    strerror(errno));
+            say_lossy(b);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* --- configuration ------------------------------------------------------- */
+
+static int
+make_token(const struct home *h, char out[64], struct err *e)
+{
+    char token[33], line[40];
+
+    if (home_line(h, "token", out, 64) && strlen(out) >= 32)
+        return 0;
+    str_random(token, sizeof token);
+    (void)snprintf(line, sizeof line, "%s\n", token);
+    (void)str_copy(out, 64, token);
+    return home_write(h, "token", line, 0600, e);
+}
+
+static int
+write_conf(const struct embedded *b, const struct home *h, const char *token,
+           struct err *e)
+{
+    struct str s = {0};
+    int rc;
+
+    str_addf(&s,
+             "# Written by `shunt up` at each start; changes are lost.\n"
+             "server_name: shunt\n"
+             "host: 127.0.0.1\n"
+             "port: %d\n"
+             "max_payload: 1MB\n"
+             "ping_interval: \"10s\"\n"
+             "authorization { token: \"%s\" }\n"
+             "jetstream {\n"
+             "  store_dir: \"%s/nats\"\n"
+             "  max_mem: 64MB\n"
+             "  max_file: 1TB\n", /* what streams may reserve, not use */
+             b->port, token, h->dir);
+    if (b->durable && !b->confirm)
+        str_addz(&s, "  sync_interval: always\n");
+    str_addz(&s, "}\n");
+    rc = home_write(h, "nats-server.conf", str_text(&s), 0600, e);
+    str_free(&s);
+    return rc;
+}
+
+int
+embedded_prepare(struct embedded *b, const struct home *h, int port, bool fast,
+                 struct loop *l, struct err *e)
+{
+    char token[64], line[80];
+
+    if (strpbrk(h->dir, "\"\\\n"))
+        return err_set(e, ERR_INVALID,
+                       "%s: quotes and backslashes in the path are too much "
+                       "for the broker's configuration",
+                       h->dir);
+    if (choose_port(b, h, port, l, e) < 0 || make_token(h, token, e) < 0)
+        return -1;
+    (void)str_copy(b->host, sizeof b->host, "127.0.0.1");
+    (void)snprintf(b->url, sizeof b->url, "nats://127.0.0.1:%d", b->port);
+    (void)snprintf(line, sizeof line, "%s\n", b->url);
+    choose_durability(b, h, fast);
+    if (write_conf(b, h, token, e) < 0)
+        return -1;
+    return home_write(h, "endpoint", line, 0600, e);
+}

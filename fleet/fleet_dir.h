@@ -1,0 +1,74 @@
+/*
+ * fleet_dir - the folder a fleet on one machine lives in, and what lies where.
+ *
+ *   lock              held by the supervisor, its pid inside
+ *   status.json       what the supervisor says of its processes
+ *   endpoint          address of the broker, kept from start to start
+ *   http              address of the ledger's pages, kept likewise
+ *   token             the broker's password, for this user only
+ *   nats-server.conf  written at each start
+ *   nats/             the broker's store
+ *   spool/            submissions the broker has not stored yet
+ *   worker/           the worker's: outcomes the broker has not stored yet
+ *   log/              one file per process
+ *   ledger.db         the reaper's memory
+ *   last              id of the newest task submitted from here
+ *
+ * SHUNT_HOME names it; without that it is $XDG_STATE_HOME/shunt, or
+ * ~/.local/state/shunt.
+ *
+ * Thread: any; nothing is kept between calls.
+ */
+#ifndef FLEET_FLEET_DIR_H
+#define FLEET_FLEET_DIR_H
+
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { HOME_PATH = 4096 };
+
+struct home {
+    char dir[HOME_PATH - 256]; /* absolute; no file in it has a longer name */
+};
+
+struct home_path {
+    char s[HOME_PATH];
+};
+
+/* Finds the place; touches nothing. */
+int home_find(struct home *h, struct err *e);
+
+/* Creates the folder, for this user only, and the folders in it. */
+int home_make(const struct home *h, struct err *e);
+
+/* The path of rel below the home, in buf. */
+const char *home_path(const struct home *h, const char *rel,
+                      struct home_path *buf);
+#define HOME_PATH_OF(h, rel) home_path((h), (rel), &(struct home_path){{0}})
+
+/* Replaces a file at once: a reader sees the old or the new text. */
+int home_write(const struct home *h, const char *rel, const char *text,
+               mode_t mode, struct err *e);
+
+/* The first line of a small file; false if there is none. */
+bool home_line(const struct home *h, const char *rel, char *out, size_t size);
+
+/* Appends a whole file of at most cap bytes. */
+int home_read(const struct home *h, const char *rel, size_t cap,
+              struct str *out, struct err *e);
+
+/*
+ * Takes the supervisor's lock and writes our pid into it; the lock is held
+ * until *fd is closed. ERR_CONFLICT: another has it; its pid is in *holder,
+ * 0 if it has not been written yet.
+ */
+int home_lock(const struct home *h, int *fd, pid_t *holder, struct err *e);
+
+/* Whether a supervisor holds the lock, and its pid (0: not yet written). */
+bool home_locked(const struct home *h, pid_t *holder);
+
+#endif

@@ -1,0 +1,414 @@
+#include "fleet/jetstream_fsync.h"
+
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    STREAMS_MAX = 1024,
+    BLOCKS_MAX = 1 << 20,
+    NAME_SIZE = 64,
+    /* Times of files move in steps: a folder that changed so short ago may
+     * change again without showing it. */
+    STEP_NS = 20000000,
+};
+
+/* A file as it was when it was synced. */
+struct block {
+    uint64_t number;
+    ino_t ino;
+    off_t size;
+    struct timespec at;
+    bool through; /* and what is written to it was on the disk at once */
+    bool seen;    /* by the scan that is under way */
+};
+
+/* A block on its way to the disk. */
+struct writing {
+    int fd; /* -1: there is nothing to write */
+    struct stat was;
+};
+
+struct stream {
+    char *path; /* of msgs */
+    int fd;     /* of msgs, -1: gone */
+    struct timespec at;
+    bool settled; /* at says all: the folder has not changed since */
+    struct block *blocks;
+    size_t n, cap;
+    size_t last;            /* the block that is written to */
+    struct writing writing; /* that one, within a run */
+    bool seen;
+};
+
+struct store_sync {
+    char *dir;
+    struct stream *streams;
+    size_t n;
+};
+
+struct store_sync *
+store_sync_new(const char *dir)
+{
+    struct store_sync *s = MEM_NEW(struct store_sync);
+
+    s->dir = mem_strdup(dir);
+    return s;
+}
+
+static void
+stream_release(struct stream *t)
+{
+    if (t->fd >= 0)
+        (void)close(t->fd);
+    mem_free(t->blocks);
+    mem_free(t->path);
+}
+
+void
+store_sync_free(struct store_sync *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n; i++)
+        stream_release(&s->streams[i]);
+    mem_free(s->streams);
+    mem_free(s->dir);
+    mem_free(s);
+}
+
+/* --- one stream ---------------------------------------------------------- */
+
+static bool
+same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* "12.blk" -> 12 */
+static bool
+block_number(const char *name, uint64_t *out)
+{
+    size_t digits = strspn(name, "0123456789");
+    char text[24];
+
+    if (digits == 0 || digits >= sizeof text ||
+        strcmp(name + digits, ".blk") != 0)
+        return false;
+    memcpy(text, name, digits);
+    text[digits] = '\0';
+    return str_to_u64(text, 0, UINT64_MAX, out);
+}
+
+static struct block *
+block_of(struct stream *t, uint64_t number)
+{
+    for (size_t i = t->n; i > 0; i--)
+        if (t->blocks[i - 1].number == number)
+            return &t->blocks[i - 1];
+    if (t->n == BLOCKS_MAX)
+        return NULL;
+    if (t->n == t->cap) {
+        t->cap = t->cap ? t->cap * 2 : 8;
+        t->blocks = mem_resize(t->blocks, t->cap * sizeof *t->blocks);
+    }
+    t->blocks[t->n] = (struct block){.number = number, .size = -1};
+    return &t->blocks[t->n++];
+}
+
+/* Whether every write to the file waits for the disk (chattr +S). */
+static bool
+writes_through(int fd)
+{
+    int flags = 0;
+
+    return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_SYNC_FL);
+}
+
+static void
+note_synced(struct block *b, const struct writing *w)
+{
+    /* As it was before the sync: what came meanwhile is for the next run. */
+    b->ino = w->was.st_ino;
+    b->size = w->was.st_size;
+    b->at = w->was.st_mtim;
+}
+
+/* Has the kernel begin to write what has changed, and does not wait for it. A
+ * file that vanished was removed by the server, and is no loss. */
+static int
+block_begin(const struct stream *t, struct block *b, struct writing *w,
+            struct err *e)
+{
+    char name[NAME_SIZE];
+    bool through;
+
+    w->fd = -1;
+    (void)snprintf(name, sizeof name, "%llu.blk",
+                   (unsigned long long)b->number);
+    if (fstatat(t->fd, name, &w->was, AT_SYMLINK_NOFOLLOW) < 0 ||
+        (w->was.st_ino == b->ino && w->was.st_size == b->size &&
+         same_time(&w->was.st_mtim, &b->at)))
+        return 0;
+    w->fd = openat(t->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (w->fd < 0)
+        return errno == ENOENT ? 0
+                               : err_set(e, ERR_UNAVAILABLE, "open %s/%s: %s",
+                                         t->path, name, strerror(errno));
+    through = writes_through(w->fd);
+    if (through && b->through && w->was.st_ino == b->ino) {
+        note_synced(b, w);
+        (void)close(w->fd);
+        w->fd = -1;
+        return 0;
+    }
+    b->through = through;
+    /* What it cannot do is done by block_end, which tells of failures, too. */
+    (void)sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return 0;
+}
+
+/* Waits until it is on the disk. */
+static int
+block_end(const struct stream *t, struct block *b, struct writing *w,
+          struct err *e)
+{
+    int rc = 0;
+
+    if (w->fd < 0)
+        return 0;
+    if (fdatasync(w->fd) < 0)
+        rc = err_set(e, ERR_UNAVAILABLE, "sync %s/%llu.blk: %s", t->path,
+                     (unsigned long long)b->number, strerror(errno));
+    (void)close(w->fd);
+    w->fd = -1;
+    note_synced(b, w);
+    return rc;
+}
+
+static int
+block_sync(const struct stream *t, struct block *b, struct err *e)
+{
+    struct writing w;
+
+    if (block_begin(t, b, &w, e) < 0)
+        return -1;
+    return block_end(t, b, &w, e);
+}
+
+/* Whether a change at that time can no longer be followed by another that
+ * looks the same. */
+static bool
+is_settled(const struct timespec *at)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (now.tv_sec - at->tv_sec) * 1000000000LL + now.tv_nsec -
+               at->tv_nsec >
+           STEP_NS;
+}
+
+/* Forgets the blocks that are gone, finds the newest. */
+static void
+forget_unseen(struct stream *t)
+{
+    size_t kept = 0;
+
+    t->last = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (!t->blocks[i].seen)
+            continue;
+        t->blocks[kept] = t->blocks[i];
+        if (t->blocks[kept].number > t->blocks[t->last].number)
+            t->last = kept;
+        kept++;
+    }
+    t->n = kept;
+}
+
+/* Every block, for the folder has changed: one was begun, removed, or written
+ * anew in the place of an old one. */
+static int
+stream_scan(struct stream *t, struct err *e)
+{
+    struct dirent *entry;
+    struct block *b;
+    uint64_t number;
+    DIR *d;
+    int fd = openat(t->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+    d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        if (fd >= 0)
+            (void)close(fd);
+        return err_set(e, ERR_UNAVAILABLE, "read %s: %s", t->path,
+                       strerror(errno));
+    }
+    for (size_t i = 0; i < t->n; i++)
+        t->blocks[i].seen = false;
+    while (rc == 0 && (entry = readdir(d))) {
+        if (!block_number(entry->d_name, &number))
+            continue;
+        b = block_of(t, number);
+        if (!b)
+            rc = err_set(e, ERR_UNAVAILABLE, "%s: more than %d blocks", t->path,
+                         BLOCKS_MAX);
+        else {
+            b->seen = true;
+            rc = block_sync(t, b, e);
+        }
+    }
+    (void)closedir(d);
+    if (rc == 0 && fsync(t->fd) < 0)
+        rc = err_set(e, ERR_UNAVAILABLE, "sync %s: %s", t->path,
+                     strerror(errno));
+    if (rc == 0)
+        forget_unseen(t);
+    else
+        t->settled = false;
+    return rc;
+}
+
+/* Begins with the block that is written to; where more has changed, all is
+ * synced at once. */
+static int
+stream_begin(struct stream *t, struct err *e)
+{
+    struct stat st;
+
+    if (t->fd < 0)
+        t->fd = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (t->fd < 0)
+        return 0; /* the stream is being made or removed */
+    if (fstat(t->fd, &st) < 0 || st.st_nlink == 0) {
+        (void)close(t->fd);
+        t->fd = -1;
+        t->n = 0;
+        t->settled = false;
+        return 0;
+    }
+    if (!t->settled || !same_time(&st.st_mtim, &t->at)) {
+        t->at = st.st_mtim;
+        t->settled = is_settled(&st.st_mtim);
+        return stream_scan(t, e);
+    }
+    return t->n ? block_begin(t, &t->blocks[t->last], &t->writing, e) : 0;
+}
+
+static int
+stream_end(struct stream *t, struct err *e)
+{
+    return t->n ? block_end(t, &t->blocks[t->last], &t->writing, e) : 0;
+}
+
+static void
+stream_abandon(struct stream *t)
+{
+    if (t->writing.fd >= 0)
+        (void)close(t->writing.fd);
+    t->writing.fd = -1;
+}
+
+/* --- all of them --------------------------------------------------------- */
+
+static int
+add_stream(struct store_sync *s, const char *path, struct err *e)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->streams[i].path, path) == 0) {
+            s->streams[i].seen = true;
+            return 0;
+        }
+    if (s->n == STREAMS_MAX)
+        return err_set(e, ERR_UNAVAILABLE, "%s: more than %d streams", s->dir,
+                       STREAMS_MAX);
+    s->streams = mem_resize(s->streams, (s->n + 1) * sizeof *s->streams);
+    s->streams[s->n++] = (struct stream){
+        .path = mem_strdup(path), .fd = -1, .writing.fd = -1, .seen = true};
+    return 0;
+}
+
+/* Calls add for "<dir>/<each folder>/<tail>"; a missing dir has none. */
+static int
+each_folder(struct store_sync *s, const char *dir, const char *tail,
+            int (*add)(struct store_sync *s, const char *path, struct err *e),
+            struct err *e)
+{
+    struct dirent *entry;
+    struct str path = {0};
+    DIR *d = opendir(dir);
+    int rc = 0;
+
+    if (!d)
+        return errno == ENOENT ? 0
+                               : err_set(e, ERR_UNAVAILABLE, "read %s: %s", dir,
+                                         strerror(errno));
+    while (rc == 0 && (entry = readdir(d))) {
+        if (entry->d_name[0] == '.')
+            continue;
+        str_reset(&path);
+        str_addf(&path, "%s/%s/%s", dir, entry->d_name, tail);
+        rc = add(s, str_text(&path), e);
+    }
+    (void)closedir(d);
+    str_free(&path);
+    return rc;
+}
+
+static int
+add_account(struct store_sync *s, const char *path, struct err *e)
+{
+    return each_folder(s, path, "msgs", add_stream, e);
+}
+
+/* Finds new streams, forgets those that are gone. */
+static int
+find_streams(struct store_sync *s, struct err *e)
+{
+    struct str dir = {0};
+    size_t kept = 0;
+    int rc;
+
+    for (size_t i = 0; i < s->n; i++)
+        s->streams[i].seen = false;
+    str_addf(&dir, "%s/jetstream", s->dir);
+    rc = each_folder(s, str_text(&dir), "streams", add_account, e);
+    str_free(&dir);
+    for (size_t i = 0; rc == 0 && i < s->n; i++) {
+        if (s->streams[i].seen)
+            s->streams[kept++] = s->streams[i];
+        else
+            stream_release(&s->streams[i]);
+    }
+    if (rc == 0)
+        s->n = kept;
+    return rc;
+}
+
+int
+store_sync_run(struct store_sync *s, struct err *e)
+{
+    int rc = find_streams(s, e);
+
+    /* The disk writes all of them while the first is waited for. */
+    for (size_t i = 0; rc == 0 && i < s->n; i++)
+        rc = stream_begin(&s->streams[i], e);
+    for (size_t i = 0; rc == 0 && i < s->n; i++)
+        rc = stream_end(&s->streams[i], e);
+    for (size_t i = 0; i < s->n; i++)
+        stream_abandon(&s->streams[i]);
+    return rc;
+}

@@ -1,0 +1,172 @@
+#include "gateways/folder/folder_private.h"
+
+#include "lib/base/mem.h"
+
+#include <string.h>
+
+static size_t
+bucket(const char *id)
+{
+    uint32_t h = 2166136261u;
+
+    for (; *id; id++)
+        h = (h ^ (unsigned char)*id) * 16777619u;
+    return h % BUCKETS;
+}
+
+static void
+link_id(struct folder *f, struct id_link *l, struct claimed *c, const char *id)
+{
+    size_t i = bucket(id);
+
+    (void)str_copy(l->id, sizeof l->id, id);
+    l->claim = c;
+    l->next = f->buckets[i];
+    f->buckets[i] = l;
+}
+
+static void
+unlink_id(struct folder *f, struct id_link *l)
+{
+    struct id_link **at = &f->buckets[bucket(l->id)];
+
+    while (*at && *at != l)
+        at = &(*at)->next;
+    if (*at)
+        *at = l->next;
+}
+
+static struct claimed *
+find_exact(struct folder *f, const char *id)
+{
+    for (struct id_link *l = f->buckets[bucket(id)]; l; l = l->next)
+        if (strcmp(l->id, id) == 0)
+            return l->claim;
+    return NULL;
+}
+
+struct claimed *
+claimed_find(struct folder *f, const char *task)
+{
+    struct claimed *c = find_exact(f, task);
+    char id[TASK_ID_SIZE];
+
+    if (c || strlen(task) <= PLACE_ID_LEN || task[PLACE_ID_LEN] != '-')
+        return c;
+    memcpy(id, task, PLACE_ID_LEN); /* "<claim>-2" */
+    id[PLACE_ID_LEN] = '\0';
+    return find_exact(f, id);
+}
+
+static void
+leave_ring(struct claimed *c)
+{
+    c->prev->next = c->next;
+    c->next->prev = c->prev;
+    c->f->counts[c->phase]--;
+}
+
+static void
+enter_ring(struct claimed *c, enum phase phase)
+{
+    struct claimed *head = &c->f->rings[phase];
+
+    c->phase = phase;
+    c->prev = head->prev;
+    c->next = head;
+    c->prev->next = c;
+    head->prev = c;
+    c->f->counts[phase]++;
+}
+
+struct claimed *
+claimed_new(struct watched *w, const char *id, const char *name, bool waiting)
+{
+    struct claimed *c = MEM_NEW(struct claimed);
+
+    c->f = w->f;
+    c->w = w;
+    c->name = mem_strdup(name);
+    c->waiting = c->fresh = waiting;
+    c->changed_ms = loop_now_ms();
+    (void)str_copy(c->id, sizeof c->id, id);
+    link_id(c->f, &c->link, c, id);
+    enter_ring(c, PHASE_READ);
+    c->f->n_claims++;
+    return c;
+}
+
+void
+claimed_to(struct claimed *c, enum phase phase, int64_t due_ms)
+{
+    leave_ring(c);
+    enter_ring(c, phase);
+    c->due_ms = due_ms;
+}
+
+void
+claimed_unload(struct claimed *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        str_free(&c->parts[i].data);
+    c->f->loaded -= c->loaded;
+    c->loaded = false;
+}
+
+static void
+forget_parts(struct claimed *c)
+{
+    claimed_unload(c);
+    for (size_t i = 0; i < c->n; i++) {
+        bus_forget(c->f->bus, &c->parts[i]);
+        json_decref(c->parts[i].json);
+        if (c->more)
+            unlink_id(c->f, &c->more[i]);
+    }
+    mem_free(c->parts);
+    mem_free(c->more);
+    c->parts = NULL;
+    c->more = NULL;
+    c->n = 0;
+}
+
+void
+claimed_fill(struct claimed *c, struct take *t)
+{
+    bool foreign = false;
+
+    forget_parts(c);
+    c->parts = mem_zero(t->n, sizeof *c->parts);
+    c->n = t->n;
+    for (size_t i = 0; i < t->n; i++) {
+        struct part *p = &c->parts[i];
+
+        p->claim = c;
+        memcpy(p->id, t->tasks[i].id, sizeof p->id);
+        p->data = t->tasks[i].data;
+        t->tasks[i].data = (struct str){0};
+        foreign = foreign || strncmp(p->id, c->id, PLACE_ID_LEN) != 0;
+    }
+    if (foreign) {
+        c->more = mem_zero(c->n, sizeof *c->more);
+        for (size_t i = 0; i < c->n; i++)
+            link_id(c->f, &c->more[i], c, c->parts[i].id);
+    }
+    c->loaded = true;
+    c->f->loaded++;
+}
+
+void
+claimed_free(struct claimed *c, bool settle)
+{
+    struct folder *f = c->f;
+
+    forget_parts(c);
+    returns_forget(c, settle);
+    unlink_id(f, &c->link);
+    leave_ring(c);
+    f->n_claims--;
+    str_free(&c->output);
+    mem_free(c->name);
+    mem_free(c);
+}

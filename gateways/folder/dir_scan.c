@@ -1,0 +1,150 @@
+#include "gateways/folder/dir_scan.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static DIR *
+open_dir(const char *path, struct err *e)
+{
+    DIR *d = opendir(path);
+
+    if (!d)
+        err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
+                "open folder %s: %s", path, strerror(errno));
+    return d;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+    const struct waiting *x = a, *y = b;
+
+    return strcmp(x->name, y->name);
+}
+
+static void
+add(struct listing *l, size_t *cap, const char *name, const struct stat *st,
+    int64_t now_ms)
+{
+    if (l->n == *cap) {
+        *cap = *cap ? *cap * 2 : 64;
+        l->v = mem_resize(l->v, *cap * sizeof *l->v);
+    }
+    l->v[l->n++] = (struct waiting){
+        .name = mem_pool_strdup(l->pool, name),
+        .looks = {.ino = st->st_ino,
+                  .size = st->st_size,
+                  .changed_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 +
+                                st->st_mtim.tv_nsec},
+        .since_ms = now_ms};
+}
+
+/* Whether another program has handed the task to an AI platform (seed 3): the
+ * marker beside the file says so, and the file is that program's. */
+static bool
+is_delegated(const struct place *p, int dir, const char *name)
+{
+    char marker[PLACE_FILE_SIZE + 16];
+    struct stat st;
+
+    place_marker_name(name, marker);
+    return p->style == STYLE_AGENT_QUEUE &&
+           fstatat(dir, marker, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int
+listing_read(const struct place *p, int64_t now_ms, struct listing *out,
+             struct err *e)
+{
+    DIR *d = open_dir(p->waiting, e);
+    struct dirent *entry;
+    struct stat st;
+    size_t cap = 0;
+
+    *out = (struct listing){0};
+    if (!d)
+        return -1;
+    out->pool = mem_pool_new();
+    if (fstat(dirfd(d), &st) == 0)
+        out->dir_ino = st.st_ino;
+    while (out->n < LISTING_MAX && (entry = readdir(d))) {
+        if (!place_takes(p, entry->d_name) ||
+            is_delegated(p, dirfd(d), entry->d_name))
+            continue;
+        if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISREG(st.st_mode))
+            continue;
+        if (strlen(entry->d_name) > PLACE_NAME_MAX)
+            out->long_names++;
+        else
+            add(out, &cap, entry->d_name, &st, now_ms);
+    }
+    (void)closedir(d);
+    if (out->n)
+        qsort(out->v, out->n, sizeof *out->v, by_name);
+    return 0;
+}
+
+void
+listing_release(struct listing *l)
+{
+    mem_pool_free(l->pool);
+    mem_free(l->v);
+    *l = (struct listing){0};
+}
+
+static bool
+alike(const struct looks *a, const struct looks *b)
+{
+    return a->ino == b->ino && a->size == b->size &&
+           a->changed_ns == b->changed_ns;
+}
+
+void
+listing_compare(struct listing *now, const struct listing *before)
+{
+    size_t j = 0;
+
+    for (size_t i = 0; i < now->n; i++) {
+        struct waiting *w = &now->v[i];
+
+        while (j < before->n && strcmp(before->v[j].name, w->name) < 0)
+            j++;
+        if (j < before->n && strcmp(before->v[j].name, w->name) == 0 &&
+            alike(&w->looks, &before->v[j].looks))
+            w->since_ms = before->v[j].since_ms;
+    }
+}
+
+const char **
+listing_claims(const struct place *p, struct mem_pool *pool, struct err *e)
+{
+    DIR *d = open_dir(p->running, e);
+    const char **list = NULL, **out, *name;
+    size_t n = 0, cap = 0;
+    struct dirent *entry;
+    char id[TASK_ID_SIZE];
+
+    if (!d)
+        return NULL;
+    while ((entry = readdir(d))) {
+        if (!place_read_claim(entry->d_name, id, &name))
+            continue;
+        if (n == cap) {
+            cap = cap ? cap * 2 : 64;
+            list = mem_resize(list, cap * sizeof *list);
+        }
+        list[n++] = mem_pool_strdup(pool, entry->d_name);
+    }
+    (void)closedir(d);
+    out = mem_pool_alloc(pool, (n + 1) * sizeof *out);
+    if (n)
+        memcpy(out, list, n * sizeof *out);
+    mem_free(list);
+    return out;
+}

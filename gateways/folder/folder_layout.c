@@ -1,0 +1,431 @@
+#include "gateways/folder/folder_layout.h"
+
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/model/subject.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLAIMED ".claimed-"
+
+struct layout {
+    const char *name;
+    const char *usual; /* last part of a path that needs no style */
+    const char *tail;  /* what lies between the project's folder and it */
+    /* Below the path; "../x" is beside it. */
+    const char *waiting, *running, *done, *failed;
+    const char *suffixes; /* blank-separated */
+};
+
+static const struct layout layouts[] = {
+    [STYLE_JOBS] = {"jobs", "queue", "jobs", "", "../running", "../done",
+                    "../failed", ".json .yaml .yml .md"},
+    [STYLE_CLOUD_QUEUE] = {"cloud-queue", ".cloud-queue", "", "pending",
+                           "running", "completed", "failed", ".json"},
+    [STYLE_AGENT_QUEUE] = {"agent-queue", "agent-queue", "", "", "running",
+                           "done", "failed", ".md"},
+    [STYLE_INBOX] = {"inbox", "inbox", "codex", "", "_running", "_done",
+                     "_failed", ".json"},
+};
+
+enum { N_STYLES = sizeof layouts / sizeof *layouts, LINE_MAX_BYTES = 4096 };
+
+const char *
+place_style_name(enum style s)
+{
+    return layouts[s].name;
+}
+
+/* --- paths ---------------------------------------------------------------- */
+
+static const char *
+base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* path without its last part; "/" stays. */
+static char *
+parent_of(const char *path)
+{
+    char *out = mem_strdup(path), *slash = strrchr(out, '/');
+
+    if (slash)
+        slash[slash == out] = '\0';
+    return out;
+}
+
+static char *
+join(const char *dir, const char *rel)
+{
+    struct str s = {0};
+    char *out;
+
+    str_addz(&s, dir);
+    if (*rel && s.len && s.data[s.len - 1] != '/')
+        str_addc(&s, '/');
+    str_addz(&s, rel);
+    out = mem_strdup(str_text(&s));
+    str_free(&s);
+    return out;
+}
+
+/* An absolute path without "." and without slashes that say nothing; ".." is
+ * kept, since a link may stand before it. */
+static char *
+absolute(const char *text, const char *cwd)
+{
+    const char *home = getenv("HOME");
+    struct str raw = {0}, out = {0};
+    char *path;
+
+    if (*text == '~' && (text[1] == '/' || !text[1]) && home) {
+        str_addz(&raw, home);
+        text++;
+    } else if (*text != '/') {
+        str_addf(&raw, "%s/", cwd);
+    }
+    str_addz(&raw, text);
+    for (const char *p = str_text(&raw); *p;) {
+        size_t len = strcspn(p, "/");
+
+        if (len && !(len == 1 && *p == '.')) {
+            str_addc(&out, '/');
+            str_add(&out, p, len);
+        }
+        p += len + (p[len] == '/');
+    }
+    path = mem_strdup(out.len ? str_text(&out) : "/");
+    str_free(&raw);
+    str_free(&out);
+    return path;
+}
+
+static char *
+place_dir(const char *path, const char *rel)
+{
+    char *parent, *out;
+
+    if (strncmp(rel, "../", 3) != 0)
+        return join(path, rel);
+    parent = parent_of(path);
+    out = join(parent, rel + 3);
+    mem_free(parent);
+    return out;
+}
+
+/* The project's folder: what is left without the parts the style adds. */
+static char *
+root_of(const char *path, enum style style)
+{
+    char *up = parent_of(path), *out;
+
+    if (!*layouts[style].tail ||
+        strcmp(base_name(up), layouts[style].tail) != 0)
+        return up;
+    out = parent_of(up);
+    mem_free(up);
+    return out;
+}
+
+/* --- a line of the configuration ------------------------------------------ */
+
+/* The next word of *at into out; quotes hold blanks together. 0: none left. */
+static int
+next_word(const char **at, char *out, size_t size, struct err *e)
+{
+    const char *p = *at;
+    char quote = '\0';
+    size_t n = 0;
+
+    while (isspace((unsigned char)*p))
+        p++;
+    if (!*p)
+        return 0;
+    for (; *p && (quote || !isspace((unsigned char)*p)); p++) {
+        if (*p == quote) {
+            quote = '\0';
+        } else if (!quote && (*p == '"' || *p == '\'')) {
+            quote = *p;
+        } else if (n + 1 < size) {
+            out[n++] = *p;
+        } else {
+            return err_set(e, ERR_INVALID, "'%.60s...' is too long", *at);
+        }
+    }
+    if (quote)
+        return err_set(e, ERR_INVALID, "'%.60s': a quote is not closed", *at);
+    out[n] = '\0';
+    *at = p;
+    return 1;
+}
+
+static int
+read_style(const char *word, enum style *out, struct err *e)
+{
+    for (size_t i = 0; i < N_STYLES; i++) {
+        if (strcmp(layouts[i].name, word) == 0) {
+            *out = (enum style)i;
+            return 0;
+        }
+    }
+    return err_set(e, ERR_INVALID,
+                   "'%.60s' is no style; write jobs, cloud-queue, agent-queue "
+                   "or inbox",
+                   word);
+}
+
+static int
+read_git(const char *value, struct place *p, struct err *e)
+{
+    p->pull = strcmp(value, "pull") == 0 || strcmp(value, "pull+push") == 0;
+    p->push = strcmp(value, "pull+push") == 0;
+    if (p->pull || strcmp(value, "no") == 0)
+        return 0;
+    return err_set(e, ERR_INVALID, "git=%.60s: write git=pull or git=pull+push",
+                   value);
+}
+
+static void
+replace(char **at, char *value)
+{
+    mem_free(*at);
+    *at = value;
+}
+
+/* One key=value. */
+static int
+read_option(const char *word, const char *cwd, struct place *p, struct err *e)
+{
+    const char *value = strchr(word, '=') + 1;
+    size_t len = (size_t)(value - word) - 1;
+    struct {
+        const char *key;
+        char **dir;
+    } dirs[] = {
+        {"running", &p->running}, {"done", &p->done}, {"failed", &p->failed}};
+
+    if (len == 3 && memcmp(word, "git", 3) == 0)
+        return read_git(value, p, e);
+    if (!*value)
+        return err_set(e, ERR_INVALID, "%.60s: a value is missing", word);
+    if (len == 7 && memcmp(word, "workdir", 7) == 0) {
+        replace(&p->root, absolute(value, cwd));
+        return 0;
+    }
+    if (len == 7 && memcmp(word, "project", 7) == 0) {
+        replace(&p->project, mem_strdup(value));
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
+        if (strlen(dirs[i].key) == len && memcmp(word, dirs[i].key, len) == 0) {
+            replace(dirs[i].dir, absolute(value, p->path));
+            return 0;
+        }
+    }
+    return err_set(e, ERR_INVALID,
+                   "%.60s: unknown; write style=, git=, workdir=, project=, "
+                   "running=, done= or failed=",
+                   word);
+}
+
+static void
+fill(struct place *p)
+{
+    const struct layout *l = &layouts[p->style];
+    char token[SUBJECT_TOKEN_MAX + 1];
+
+    p->waiting = place_dir(p->path, l->waiting);
+    if (!p->running)
+        p->running = place_dir(p->path, l->running);
+    if (!p->done)
+        p->done = place_dir(p->path, l->done);
+    if (!p->failed)
+        p->failed = place_dir(p->path, l->failed);
+    if (!p->root)
+        p->root = root_of(p->path, p->style);
+    if (!p->project) {
+        subject_token_from(base_name(p->root), "folder", token);
+        p->project = mem_strdup(token);
+    }
+}
+
+/* Each has a place of its own, or files would be taken again or overwritten. */
+static int
+check_dirs(const struct place *p, struct err *e)
+{
+    const char *const taken[] = {p->waiting, p->running};
+    const char *const ends[] = {p->done, p->failed};
+
+    if (strcmp(p->waiting, p->running) == 0)
+        return err_set(e, ERR_INVALID,
+                       "running= is the folder where files wait: %s",
+                       p->running);
+    for (size_t i = 0; i < 2; i++)
+        for (size_t j = 0; j < 2; j++)
+            if (strcmp(taken[i], ends[j]) == 0)
+                return err_set(e, ERR_INVALID,
+                               "%s is where files wait or run: done= and "
+                               "failed= must be elsewhere",
+                               ends[j]);
+    return 0;
+}
+
+static int
+read_words(const char *line, const char *cwd, struct place *p, struct err *e)
+{
+    bool styled = false;
+    char word[LINE_MAX_BYTES];
+    int rc = next_word(&line, word, sizeof word, e);
+
+    if (rc == 0 || (rc > 0 && !*word))
+        return err_set(e, ERR_INVALID, "empty; write a path and a style");
+    if (rc < 0)
+        return -1;
+    p->path = absolute(word, cwd);
+    while ((rc = next_word(&line, word, sizeof word, e)) > 0) {
+        if (!strchr(word, '=') || strncmp(word, "style=", 6) == 0) {
+            const char *name = strchr(word, '=') ? word + 6 : word;
+
+            if (styled)
+                return err_set(e, ERR_INVALID, "'%.60s': a second style", name);
+            styled = true;
+            if (read_style(name, &p->style, e) < 0)
+                return -1;
+        } else if (read_option(word, cwd, p, e) < 0) {
+            return -1;
+        }
+    }
+    for (size_t i = 0; rc == 0 && !styled && i < N_STYLES; i++) {
+        if (strcmp(base_name(p->path), layouts[i].usual) == 0) {
+            p->style = (enum style)i;
+            styled = true;
+        }
+    }
+    if (rc == 0 && !styled)
+        return err_set(e, ERR_INVALID,
+                       "%s: no style; write style=jobs, cloud-queue, "
+                       "agent-queue or inbox after the path",
+                       p->path);
+    return rc;
+}
+
+int
+place_parse(const char *line, const char *cwd, struct place *out, struct err *e)
+{
+    *out = (struct place){0};
+    if (read_words(line, cwd, out, e) == 0) {
+        fill(out);
+        if (check_dirs(out, e) == 0)
+            return 0;
+    }
+    place_release(out);
+    return -1;
+}
+
+void
+place_release(struct place *p)
+{
+    char *all[] = {p->path,   p->waiting, p->running, p->done,
+                   p->failed, p->root,    p->project};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        mem_free(all[i]);
+    *p = (struct place){0};
+}
+
+/* --- names ---------------------------------------------------------------- */
+
+static bool
+ends_with(const char *name, const char *suffix, size_t len)
+{
+    size_t n = strlen(name);
+
+    return n > len && strncasecmp(name + n - len, suffix, len) == 0;
+}
+
+static bool
+has_suffix(const char *name, const char *list)
+{
+    for (; *list; list += strspn(list, " ")) {
+        size_t len = strcspn(list, " ");
+
+        if (ends_with(name, list, len))
+            return true;
+        list += len;
+    }
+    return false;
+}
+
+bool
+place_takes(const struct place *p, const char *name)
+{
+    return *name != '.' && strncasecmp(name, "README", 6) != 0 &&
+           has_suffix(name, layouts[p->style].suffixes) &&
+           !ends_with(name, ".result.json", 12);
+}
+
+void
+place_claim_name(const char *id, const char *name, char out[PLACE_FILE_SIZE])
+{
+    (void)snprintf(out, PLACE_FILE_SIZE, CLAIMED "%.*s-%.*s", PLACE_ID_LEN, id,
+                   PLACE_NAME_MAX, name);
+}
+
+bool
+place_read_claim(const char *file, char id[TASK_ID_SIZE], const char **name)
+{
+    const size_t head = sizeof CLAIMED - 1;
+
+    if (strncmp(file, CLAIMED, head) != 0 ||
+        strlen(file) < head + PLACE_ID_LEN + 2 ||
+        file[head + PLACE_ID_LEN] != '-')
+        return false;
+    memcpy(id, file + head, PLACE_ID_LEN);
+    id[PLACE_ID_LEN] = '\0';
+    *name = file + head + PLACE_ID_LEN + 1;
+    return subject_token_ok(id);
+}
+
+/* Where the last suffix begins, or the end. */
+static size_t
+suffix_at(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot && dot != name ? (size_t)(dot - name) : strlen(name);
+}
+
+void
+place_second_name(const char *id, const char *name, char out[PLACE_FILE_SIZE])
+{
+    size_t at = suffix_at(name);
+
+    (void)snprintf(out, PLACE_FILE_SIZE, "%.*s.%.8s%s", (int)at, name, id,
+                   name + at);
+}
+
+void
+place_result_name(const char *name, char out[PLACE_FILE_SIZE])
+{
+    size_t at = ends_with(name, ".json", 5) ? strlen(name) - 5 : strlen(name);
+
+    (void)snprintf(out, PLACE_FILE_SIZE, "%.*s.result.json", (int)at, name);
+}
+
+void
+place_marker_name(const char *name, char out[PLACE_FILE_SIZE + 16])
+{
+    (void)snprintf(out, PLACE_FILE_SIZE + 16, "%s.delegated", name);
+}
+
+void
+place_stem(const char *name, char out[PLACE_FILE_SIZE])
+{
+    (void)snprintf(out, PLACE_FILE_SIZE, "%.*s", (int)suffix_at(name), name);
+}

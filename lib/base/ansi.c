@@ -1,0 +1,95 @@
+#include "lib/base/ansi.h"
+
+#include <string.h>
+
+enum { ESC = 0x1b, BEL = 0x07 };
+
+static void
+tell(struct lines *l, lines_fn *fn, void *ctx)
+{
+    fn(ctx, str_text(&l->line), l->line.len);
+    str_reset(&l->line);
+}
+
+static void
+add(struct lines *l, const char *text, size_t len, lines_fn *fn, void *ctx)
+{
+    while (len > 0) {
+        size_t room = LINES_MAX - l->line.len;
+        size_t take = len < room ? len : room;
+
+        str_add(&l->line, text, take);
+        text += take;
+        len -= take;
+        if (l->line.len == LINES_MAX)
+            tell(l, fn, ctx);
+    }
+}
+
+/* A byte that is part of no text: the end of a line or of an escape. */
+static void
+control(struct lines *l, unsigned char c, lines_fn *fn, void *ctx)
+{
+    switch (l->state) {
+    case LINES_TEXT:
+        if (c == ESC)
+            l->state = LINES_ESCAPE;
+        else if (c == '\r' || !l->after_cr)
+            tell(l, fn, ctx);
+        break;
+    case LINES_ESCAPE:
+        l->state = c == '['   ? LINES_SEQUENCE
+                   : c == ']' ? LINES_STRING
+                              : LINES_TEXT;
+        break;
+    case LINES_SEQUENCE:
+        if (c < 0x20 || c > 0x3f) /* neither parameter nor such */
+            l->state = LINES_TEXT;
+        break;
+    case LINES_STRING:
+        if (c == BEL || c == '\n')
+            l->state = LINES_TEXT;
+        else if (c == ESC)
+            l->state = LINES_ESCAPE; /* ESC \ ends it */
+        break;
+    }
+}
+
+static bool
+is_text(unsigned char c)
+{
+    return c != '\n' && c != '\r' && c != ESC;
+}
+
+void
+lines_add(struct lines *l, const void *data, size_t len, lines_fn *fn,
+          void *ctx)
+{
+    const char *at = data, *end = at + len;
+
+    while (at < end) {
+        const char *from = at;
+
+        while (l->state == LINES_TEXT && at < end &&
+               is_text((unsigned char)*at))
+            at++;
+        if (at > from) {
+            add(l, from, (size_t)(at - from), fn, ctx);
+            l->after_cr = false;
+        }
+        if (at == end)
+            return;
+        control(l, (unsigned char)*at, fn, ctx);
+        l->after_cr = *at == '\r';
+        at++;
+    }
+}
+
+void
+lines_end(struct lines *l, lines_fn *fn, void *ctx)
+{
+    if (l->line.len > 0)
+        tell(l, fn, ctx);
+    str_free(&l->line);
+    *l = (struct lines){.state = LINES_TEXT};
+}

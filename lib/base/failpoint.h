@@ -1,0 +1,26 @@
+/*
+ * failpoint - named places where a debug build (make DEBUG=1) can be made to
+ * die, to prove that nothing is lost there. Other builds contain none of it.
+ *
+ *   SHUNT_CRASH_AT=worker.after_claim     dies there, the first time
+ *   SHUNT_CRASH_AT=worker.after_claim#7   the seventh time
+ *   SHUNT_CRASH_AT=*                      anywhere, with SHUNT_CRASH_RATE
+ *                                         (chances in 10,000, default 10) and
+ *                                         SHUNT_CRASH_SEED
+ *   SHUNT_CRASH_HOW=kill|exit             by SIGKILL (default) or by _exit
+ *   SHUNT_CRASH_ONCE=FILE                 only if FILE can be created: not
+ *                                         again after a restart
+ *
+ * A point is named <process>.<where>; the list stands in docs/reliability.md.
+ */
+#ifndef LIB_BASE_FAILPOINT_H
+#define LIB_BASE_FAILPOINT_H
+
+#ifdef SHUNT_DEBUG
+void crash_point(const char *name);
+#define CRASH_POINT(name) crash_point(name)
+#else
+#define CRASH_POINT(name) ((void)0)
+#endif
+
+#endif

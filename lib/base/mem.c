@@ -1,0 +1,277 @@
+#include "lib/base/mem.h"
+
+#include <link.h>
+#include <malloc.h>
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    BLOCK_SIZE = 4096,      /* of a pool's first block */
+    BLOCK_MOST = 64 * 1024, /* of those that follow, and kept by a reset */
+    LARGE = 1024,           /* has a block of its own if there is no room */
+};
+
+struct block {
+    struct block *next;
+    size_t used, size;
+    bool alone; /* it holds one thing */
+    alignas(max_align_t) unsigned char data[];
+};
+
+struct mem_pool {
+    struct block *first; /* survives a reset */
+    struct block *last;  /* the one with room */
+    size_t bytes;        /* of all blocks */
+};
+
+static void
+die(size_t size)
+{
+    (void)fprintf(stderr, "out of memory: %zu bytes asked\n", size);
+    abort();
+}
+
+void
+mem_setup(void)
+{
+    /* One heap: the bus library's threads would each bring their own. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+}
+
+/* Code and constants are never written to, so their pages can be dropped at any
+ * time. Those that hold relocated data are in writable segments, and are left
+ * alone. */
+static int
+drop_clean(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    (void)size;
+    (void)ctx;
+    if (info->dlpi_addr == 0 || strncmp(info->dlpi_name, "linux-", 6) == 0)
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        uintptr_t from = info->dlpi_addr + p->p_vaddr;
+        uintptr_t to = from + p->p_memsz;
+
+        if (p->p_type != PT_LOAD || (p->p_flags & PF_W))
+            continue;
+        from &= ~(page - 1);
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void
+mem_trim(void)
+{
+    (void)malloc_trim(0);
+    (void)dl_iterate_phdr(drop_clean, NULL);
+}
+
+void *
+mem_alloc(size_t size)
+{
+    void *p = malloc(size ? size : 1);
+
+    if (!p)
+        die(size);
+    return p;
+}
+
+void *
+mem_zero(size_t n, size_t size)
+{
+    void *p = calloc(n ? n : 1, size ? size : 1);
+
+    if (!p)
+        die(n * size);
+    return p;
+}
+
+void *
+mem_resize(void *p, size_t size)
+{
+    p = realloc(p, size ? size : 1);
+    if (!p)
+        die(size);
+    return p;
+}
+
+char *
+mem_strdup(const char *s)
+{
+    size_t size = strlen(s) + 1;
+
+    return memcpy(mem_alloc(size), s, size);
+}
+
+void
+mem_free(void *p)
+{
+    free(p);
+}
+
+static struct block *
+block_new(size_t size)
+{
+    struct block *b = mem_alloc(sizeof *b + size);
+
+    b->next = NULL;
+    b->used = 0;
+    b->size = size;
+    b->alone = false;
+    return b;
+}
+
+struct mem_pool *
+mem_pool_sized(size_t bytes)
+{
+    struct mem_pool *p = mem_alloc(sizeof *p);
+
+    p->first = p->last = block_new(bytes);
+    p->bytes = bytes;
+    return p;
+}
+
+struct mem_pool *
+mem_pool_new(void)
+{
+    return mem_pool_sized(BLOCK_SIZE);
+}
+
+static void
+free_blocks(struct block *b)
+{
+    struct block *next;
+
+    for (; b; b = next) {
+        next = b->next;
+        mem_free(b);
+    }
+}
+
+void
+mem_pool_reset(struct mem_pool *p)
+{
+    size_t size = p->bytes;
+
+    /* What was needed once is needed again: one block has room for it. */
+    if (p->first->next && size <= BLOCK_MOST) {
+        free_blocks(p->first);
+        p->first = block_new(size);
+    } else {
+        free_blocks(p->first->next);
+        size = p->first->size;
+    }
+    p->first->next = NULL;
+    p->first->used = 0;
+    p->last = p->first;
+    p->bytes = size;
+}
+
+size_t
+mem_pool_bytes(const struct mem_pool *p)
+{
+    return p->bytes;
+}
+
+void
+mem_pool_free(struct mem_pool *p)
+{
+    if (!p)
+        return;
+    free_blocks(p->first);
+    mem_free(p);
+}
+
+void
+mem_pool_forget(struct mem_pool *pool, const void *p)
+{
+    struct block **at = &pool->first->next, *b;
+
+    while ((b = *at) && (!b->alone || b->data != p))
+        at = &b->next;
+    if (!b)
+        return;
+    *at = b->next;
+    pool->bytes -= b->size;
+    mem_free(b);
+}
+
+static struct block *
+add_block(struct mem_pool *p, size_t size)
+{
+    struct block *b = block_new(size);
+
+    b->next = p->last->next;
+    p->last->next = b;
+    p->bytes += size;
+    return b;
+}
+
+void *
+mem_pool_alloc(struct mem_pool *p, size_t size)
+{
+    const size_t align = alignof(max_align_t);
+    struct block *b = p->last;
+    void *out;
+
+    if (size > SIZE_MAX / 2)
+        die(size);
+    size = (size + align - 1) / align * align;
+    if (b->size - b->used < size && size >= LARGE) {
+        /* Behind the one with room, which remains that. */
+        b = add_block(p, size);
+        b->alone = true;
+    } else if (b->size - b->used < size) {
+        b = add_block(p, p->bytes < BLOCK_MOST ? p->bytes : BLOCK_MOST);
+        p->last = b;
+    }
+    out = b->data + b->used;
+    b->used += size;
+    return memset(out, 0, size);
+}
+
+char *
+mem_pool_strndup(struct mem_pool *p, const char *s, size_t len)
+{
+    char *out = mem_pool_alloc(p, len + 1);
+
+    memcpy(out, s, len);
+    return out;
+}
+
+char *
+mem_pool_strdup(struct mem_pool *p, const char *s)
+{
+    return mem_pool_strndup(p, s, strlen(s));
+}
+
+char *
+mem_pool_printf(struct mem_pool *p, const char *fmt, ...)
+{
+    va_list ap;
+    char *out;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return mem_pool_strdup(p, "");
+    out = mem_pool_alloc(p, (size_t)n + 1);
+    va_start(ap, fmt);
+    (void)vsnprintf(out, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    return out;
+}

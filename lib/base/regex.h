@@ -1,0 +1,38 @@
+/*
+ * regex - POSIX extended regular expressions over the bytes of one line, in
+ * memory that the pattern alone bounds, and time in proportion to the line.
+ *
+ *   . [a-z] [^a-z] [[:digit:]] \d \D \s \S \w \W   one byte
+ *   ^ $                                            the ends of the line
+ *   a|b (a) a* a+ a? a{3} a{3,} a{3,5}             as in grep -E
+ *   \.                                             the character itself
+ *
+ * The C library's own give memory to whoever writes the pattern (nested
+ * repetitions) or the text (each set of places met is remembered), and these
+ * patterns and texts come from outside. There are no references to groups.
+ *
+ * Thread: any, but one pattern belongs to one thread at a time.
+ */
+#ifndef LIB_BASE_REGEX_H
+#define LIB_BASE_REGEX_H
+
+#include "lib/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    PATTERN_MAX = 256, /* bytes of a pattern */
+    PATTERN_OPS = 512, /* of a pattern with its repetitions written out */
+};
+
+struct pattern;
+
+/* On 0 the caller owns *out. The error says what is wrong, not where. */
+int pattern_new(struct pattern **out, const char *text, struct err *e);
+void pattern_free(struct pattern *p); /* NULL is fine */
+
+/* Whether some part of the line matches. */
+bool pattern_finds(struct pattern *p, const char *line, size_t len);
+
+#endif

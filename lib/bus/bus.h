@@ -1,0 +1,243 @@
+/*
+ * bus - NATS with JetStream: news, requests, durable messages, compare-and-set.
+ *
+ * Speaks the JetStream wire protocol over core NATS (publish with a reply
+ * inbox, $JS.API requests, acks to reply subjects); the library's JetStream
+ * calls are not used (FACTS: they block, and fetching overruns before 3.9).
+ *
+ * Thread: every function is called on the loop thread and every callback
+ * arrives there, never from inside the call that asked for it. What a turn of
+ * the loop sends is written in one go before the loop sleeps, so a program that
+ * blocks instead holds it back. No call blocks while the broker is away or
+ * stuck; connecting again happens on a thread. Under TLS the library reads and
+ * writes on threads of its own, which append to locked queues, no more
+ * (bus_subscribe, bus_consume and their ends may block there, for a connection
+ * attempt).
+ *
+ * Delivery is at least once: a handler may see the same message again.
+ */
+#ifndef LIB_BUS_BUS_H
+#define LIB_BUS_BUS_H
+
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+#include "lib/io/loop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct bus;          /* a connection */
+struct bus_sub;      /* a core subscription */
+struct bus_consumer; /* a bound durable pull consumer */
+
+/* How to reach the broker; strings owned by the configuration. */
+struct bus_conf {
+    char *url;        /* nats://host:port[,...] or tls://; no credentials */
+    char *token_file; /* "" or a file whose first line is the token */
+    char *creds_file; /* "" or a .creds file (JWT and seed) */
+    char *nkey_file;  /* "" or an NKey seed file */
+    char *ca_file;    /* "" or the certificates to trust */
+    char *cert_file;  /* "" or our certificate, with key_file */
+    char *key_file;
+    bool confirm; /* what is stored, or read, counts once a keeper answers on
+                   * sync.store that it is on the disk */
+};
+
+/*
+ * Connects as role ("router"), which names the connection and its inbox
+ * prefix _INBOX.<role>.
+ *
+ * Blocks for at most timeout_ms, trying again while no server answers; 0 tries
+ * once. Call it before loop_run. On 0 the caller owns *out until bus_close. On
+ * -1 *out is untouched and e says ERR_UNAVAILABLE (no server answered),
+ * ERR_DENIED (credentials) or ERR_INVALID (unreadable files); the message
+ * names the address. Once open it reconnects for ever.
+ */
+int bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
+             const char *role, int64_t timeout_ms, struct err *e);
+
+/* Flushes for at most 2 s, waits as long for an attempt to connect (under TLS 5
+ * s more if the broker has stopped reading), closes; pending callbacks are not
+ * called. NULL is fine. Messages not settled must have been settled or dropped
+ * before. */
+void bus_close(struct bus *b);
+
+enum bus_event {
+    BUS_UP,     /* connected again */
+    BUS_DOWN,   /* connection lost, reconnecting */
+    BUS_DENIED, /* a permission is missing, or the broker refuses us for good;
+                 * text says which: a person must act */
+};
+void bus_on_event(struct bus *b,
+                  void (*fn)(void *ctx, enum bus_event event, const char *text),
+                  void *ctx);
+bool bus_is_up(const struct bus *b);
+const char *bus_url(const struct bus *b); /* for messages: no secrets */
+/*
+ * Lets what is to be sent wait for more of the like, for ms from the first on;
+ * 0, as it begins: until the end of the loop's turn. One write of many messages
+ * costs the broker, and all who hear of them, less than many writes. For those
+ * who send a little all the time while nobody waits for it.
+ */
+void bus_gather(struct bus *b, int64_t ms);
+/*
+ * A lower bound of the broker's wall clock now, milliseconds since 1970: the
+ * newest time seen on any delivery, entry or description of a stream, plus the
+ * time passed since. 0 if none was seen. Ages of stored messages are measured
+ * with it, since our own wall clock may say anything.
+ */
+int64_t bus_broker_ms(const struct bus *b);
+/* Most bytes one message may have, as the server says. */
+size_t bus_max_payload(const struct bus *b);
+
+/*
+ * Forgets all callbacks with this ctx: none of them is called any more. For
+ * owners that are freed while answers are outstanding. Does not touch
+ * consumers and subscriptions.
+ */
+void bus_forget(struct bus *b, const void *ctx);
+
+/* --- core NATS: news that may be lost ------------------------------------ */
+
+/* A core message; valid during the callback. */
+struct bus_note {
+    const char *subject;
+    const char *reply; /* "" if no answer is expected */
+    const uint8_t *data;
+    size_t len;
+};
+
+/* Dropped while there is no connection. */
+void bus_send(struct bus *b, const char *subject, const void *data, size_t len);
+
+typedef void bus_note_fn(void *ctx, const struct bus_note *note);
+
+int bus_subscribe(struct bus *b, const char *subject, bus_note_fn *fn,
+                  void *ctx, struct bus_sub **out, struct err *e);
+void bus_unsubscribe(struct bus_sub *s); /* NULL is fine; no callback after */
+
+/* --- requests ------------------------------------------------------------ */
+
+/* Exactly one of note and e is given. ERR_UNAVAILABLE: nobody listens;
+ * ERR_TIMEOUT. */
+typedef void bus_reply_fn(void *ctx, const struct bus_note *note,
+                          const struct err *e);
+
+void bus_request(struct bus *b, const char *subject, const void *data,
+                 size_t len, int64_t timeout_ms, bus_reply_fn *fn, void *ctx);
+
+/* The same for programs that ask one thing at a time: runs the loop until the
+ * answer is appended to *answer. */
+int bus_call(struct bus *b, const char *subject, const void *data, size_t len,
+             int64_t timeout_ms, struct str *answer, struct err *e);
+
+/* --- durable messages ---------------------------------------------------- */
+
+enum { BUS_ANY_REVISION = -1 };
+
+/* Everything is copied by the call that takes it. */
+struct bus_publication {
+    const char *subject;
+    const char *id; /* Nats-Msg-Id; NULL: none */
+    const void *data;
+    size_t len;
+    int64_t expect; /* revision the subject must have, 0: no message yet */
+};
+
+struct bus_stored {
+    uint64_t seq;   /* in its stream; of a KV subject: the revision */
+    bool duplicate; /* the id was known: nothing was stored now */
+};
+
+/* Exactly one of stored and e is given. e: ERR_CONFLICT (expect did not hold),
+ * ERR_UNAVAILABLE (no stream, full, no server), ERR_TIMEOUT (may be stored),
+ * ERR_INVALID (too large). */
+typedef void bus_stored_fn(void *ctx, const struct bus_stored *stored,
+                           const struct err *e);
+
+/* One try. */
+void bus_publish(struct bus *b, const struct bus_publication *p,
+                 int64_t timeout_ms, bus_stored_fn *fn, void *ctx);
+
+/*
+ * Tries with the same id until it is stored: ERR_UNAVAILABLE and ERR_TIMEOUT
+ * are retried for ever (backoff 100 ms to 10 s with jitter) and never given to
+ * fn. Needs an id; expect must be BUS_ANY_REVISION.
+ */
+void bus_publish_until(struct bus *b, const struct bus_publication *p,
+                       bus_stored_fn *fn, void *ctx);
+
+/* --- reading single messages of a stream (KV values, log chunks) --------- */
+
+struct bus_entry {
+    const char *subject;
+    const uint8_t *data;
+    size_t len;
+    uint64_t revision;    /* stream sequence */
+    int64_t stored_at_ms; /* by the broker's clock */
+};
+
+/* entry NULL and e NULL: there is none. */
+typedef void bus_entry_fn(void *ctx, const struct bus_entry *entry,
+                          const struct err *e);
+
+/* The last message on subject. The stream needs allow_direct; without such a
+ * stream the broker says ERR_UNAVAILABLE, or (2.9) keeps silent: ERR_TIMEOUT.
+ */
+void bus_get_last(struct bus *b, const char *stream, const char *subject,
+                  int64_t timeout_ms, bus_entry_fn *fn, void *ctx);
+
+/* The first message on subject whose sequence is at least seq. */
+void bus_get_next(struct bus *b, const char *stream, const char *subject,
+                  uint64_t seq, int64_t timeout_ms, bus_entry_fn *fn,
+                  void *ctx);
+
+/* --- consumers ----------------------------------------------------------- */
+
+/* One delivery. Settle it exactly once, which frees it. */
+struct bus_msg {
+    const char *subject;
+    const uint8_t *data;
+    size_t len;
+    const char *id;       /* Nats-Msg-Id, "" if none */
+    uint64_t seq;         /* in the stream */
+    uint64_t delivered;   /* times, this one included */
+    uint64_t pending;     /* messages behind it for this consumer */
+    int64_t stored_at_ms; /* by the broker's clock */
+};
+
+typedef void bus_msg_fn(void *ctx, struct bus_msg *m);
+
+/* Binds to a durable that exists; nothing is requested before
+ * bus_consumer_window. */
+int bus_consume(struct bus *b, const char *stream, const char *durable,
+                bus_msg_fn *fn, void *ctx, struct bus_consumer **out,
+                struct err *e);
+
+/*
+ * At most n messages are requested or unsettled. Pulls overlap: the next is
+ * sent before the last has run dry. With 0 nothing more is asked for, and what
+ * still arrives is handed back to the broker without a callback.
+ */
+void bus_consumer_window(struct bus_consumer *c, unsigned n);
+/* For a large window: nothing is requested while messages of half that many
+ * bytes are unsettled, and no pull brings more than that, but for a single
+ * message. 0, as at first: any. */
+void bus_consumer_bytes(struct bus_consumer *c, size_t most);
+/* A window of 0 for longer: what still arrives comes again after delay_ms,
+ * or it would go back and forth for as long as a pull lasts. */
+void bus_consumer_hold(struct bus_consumer *c, int64_t delay_ms);
+unsigned bus_consumer_unsettled(const struct bus_consumer *c);
+/* Nothing is requested after this; unsettled messages stay valid. */
+void bus_consumer_close(struct bus_consumer *c); /* NULL is fine */
+
+void bus_msg_done(struct bus_msg *m);                    /* finished with it */
+void bus_msg_retry(struct bus_msg *m, int64_t delay_ms); /* deliver it again */
+void bus_msg_progress(struct bus_msg *m); /* still at it; does not settle */
+/* Forgets its data, which need not be kept until it is settled. Returns it,
+ * perhaps at another place; what m pointed to is gone. */
+struct bus_msg *bus_msg_shed(struct bus_msg *m);
+void bus_msg_drop(struct bus_msg *m); /* settle nothing, free only */
+
+#endif

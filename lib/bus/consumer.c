@@ -1,0 +1,546 @@
+/*
+ * consumer - durable pull consumers.
+ *
+ * A pull asks for a number of messages for 10 s. Several pulls of one consumer
+ * overlap, and the broker serves them in turn, so messages are counted against
+ * their sum: outstanding. A pull that ends unserved says by how much. What is
+ * lost without a word (a broker that died) is corrected when the connection
+ * comes back, or at the latest when every pull must have ended.
+ */
+#include "lib/bus/bus_private.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    PULL_MS = 10000,
+    PULL_OVER_MS = 11000,  /* by now a pull has ended, told or untold */
+    STALL_FIRST_MS = 1000, /* backoff while the broker refuses */
+    STALL_MOST_MS = 10000,
+};
+
+struct bus_consumer {
+    struct bus_consumer *next;
+    struct bus *bus;
+    struct wire_sub *sub;
+    bus_msg_fn *fn;
+    void *ctx;
+    bool closed;
+    char name[96]; /* "<stream>.<durable>" */
+    char pull_subject[128];
+    char inbox[BUS_REPLY_SIZE];
+
+    unsigned window, unsettled;
+    size_t most_bytes, bytes; /* 0: any; of what is unsettled */
+    bool oversized;           /* the next message is more than a pull's bytes */
+    int64_t hold_ms;      /* what is beyond the window comes again after that */
+    unsigned outstanding; /* asked for and not yet come */
+    uint64_t epoch;       /* pulls of an older one count no more */
+    unsigned recent;      /* asked for since the last check */
+    int64_t check_at;     /* 0: nothing is outstanding */
+    int64_t pulled_at;    /* the last pull */
+    int64_t retry_at, stall_ms; /* 0: not stalled */
+};
+
+struct delivery {
+    struct bus_msg m; /* first: what callers have points here */
+    struct bus_consumer *consumer;
+    const char *reply;
+    size_t size; /* of what it takes */
+    char text[]; /* what m and reply point to */
+};
+
+/* --- asking --------------------------------------------------------------- */
+
+static void
+pull(struct bus_consumer *c, unsigned n, int64_t now)
+{
+    char reply[BUS_REPLY_SIZE + 48], body[128], bytes[48] = "";
+
+    if (c->oversized)
+        n = 1;
+    else if (c->most_bytes)
+        (void)snprintf(bytes, sizeof bytes, ",\"max_bytes\":%zu",
+                       c->most_bytes / 2);
+    (void)snprintf(reply, sizeof reply, "%s.%" PRIu64 "-%u", c->inbox, c->epoch,
+                   n);
+    (void)snprintf(body, sizeof body, "{\"batch\":%u,\"expires\":%d000000%s}",
+                   n, PULL_MS, bytes);
+    if (!wire_send(c->bus->wire,
+                   &(struct wire_out){.subject = c->pull_subject,
+                                      .reply = reply,
+                                      .expect = BUS_ANY_REVISION,
+                                      .data = body,
+                                      .len = strlen(body)},
+                   WIRE_ASK))
+        return; /* the broker does not read; the check asks again */
+    c->oversized = false;
+    c->outstanding += n;
+    c->recent += n;
+    c->pulled_at = now;
+}
+
+/*
+ * Asks for what the window has room for: in quarters of it, so that pulls
+ * overlap without becoming many, or for whatever there is room for if nothing
+ * is outstanding, so that a slow handler does not hold up the free places.
+ */
+static void
+top_up(struct bus_consumer *c)
+{
+    unsigned used = c->outstanding + c->unsettled;
+    int64_t now;
+
+    if (c->closed || used >= c->window || !bus_is_up(c->bus) ||
+        (c->most_bytes && c->bytes > c->most_bytes / 2) ||
+        (c->outstanding > 0 && (c->window - used) < c->window / 4))
+        return;
+    now = loop_now_ms();
+    if (c->retry_at > now) {
+        bus_due(c->bus, c->retry_at);
+        return;
+    }
+    c->retry_at = 0;
+    pull(c, c->window - used, now);
+    if (!c->check_at) {
+        c->check_at = now + PULL_OVER_MS;
+        bus_due(c->bus, c->check_at);
+    }
+}
+
+void
+consumer_top_up_all(struct bus *b)
+{
+    for (struct bus_consumer *c = b->consumers; c; c = c->next)
+        top_up(c);
+}
+
+static void
+settled(struct bus_consumer *c)
+{
+    c->unsettled--;
+    c->bus->refill = true;
+    if (c->closed && c->unsettled == 0)
+        mem_free(c);
+}
+
+static void
+forget_pulls(struct bus_consumer *c)
+{
+    c->outstanding = 0;
+    c->recent = 0;
+    c->check_at = 0;
+    c->epoch++;
+}
+
+void
+consumer_up(struct bus *b)
+{
+    for (struct bus_consumer *c = b->consumers; c; c = c->next) {
+        forget_pulls(c);
+        c->retry_at = 0;
+        top_up(c);
+    }
+}
+
+static void
+stall(struct bus_consumer *c, const char *status, const char *text)
+{
+    int64_t now = loop_now_ms();
+
+    if (c->retry_at > now)
+        return; /* several pulls end with one cause */
+    if (c->stall_ms == 0) {
+        c->stall_ms = STALL_FIRST_MS;
+        log_warn("bus.consumer_stalled", "consumer=%s status=%s text=\"%s\"",
+                 c->name, LOG_TEXT(status), LOG_TEXT(text));
+    } else {
+        c->stall_ms *= 2;
+        if (c->stall_ms > STALL_MOST_MS)
+            c->stall_ms = STALL_MOST_MS;
+    }
+    c->retry_at =
+        loop_now_ms() + c->stall_ms + bus_jitter(c->bus, c->stall_ms / 4);
+    bus_due(c->bus, c->retry_at);
+}
+
+/* Corrects what is outstanding by what can still be. */
+static void
+check(struct bus_consumer *c, int64_t now)
+{
+    if (c->outstanding > 0 && now - c->pulled_at >= PULL_OVER_MS) {
+        /* No pull lives that long: nobody took this one. */
+        forget_pulls(c);
+        stall(c, "none", "the broker does not answer pulls");
+        return;
+    }
+    if (c->outstanding > c->recent)
+        c->outstanding = c->recent; /* older ones have ended */
+    c->recent = 0;
+    c->check_at = c->outstanding ? now + PULL_OVER_MS : 0;
+}
+
+int64_t
+consumer_tick(struct bus *b, int64_t now)
+{
+    int64_t next = INT64_MAX;
+
+    for (struct bus_consumer *c = b->consumers; c; c = c->next) {
+        if (c->check_at && c->check_at <= now)
+            check(c, now);
+        top_up(c);
+        if (c->check_at && c->check_at < next)
+            next = c->check_at;
+        if (c->retry_at > now && c->retry_at < next)
+            next = c->retry_at;
+    }
+    return next;
+}
+
+/* --- what comes ----------------------------------------------------------- */
+
+static void
+settle(struct bus *b, const char *reply, const char *word)
+{
+    (void)wire_send(b->wire,
+                    &(struct wire_out){.subject = reply,
+                                       .expect = BUS_ANY_REVISION,
+                                       .data = word,
+                                       .len = strlen(word)},
+                    WIRE_SETTLE);
+}
+
+/* The word that hands a message back for delay_ms. */
+static const char *
+nak(int64_t delay_ms, char *out, size_t size)
+{
+    const int64_t most = INT64_C(30) * 24 * 3600 * 1000;
+
+    if (delay_ms <= 0)
+        return "-NAK";
+    (void)snprintf(out, size, "-NAK {\"delay\": %" PRId64 "}",
+                   (delay_ms < most ? delay_ms : most) * 1000000);
+    return out;
+}
+
+static void
+unstall(struct bus_consumer *c)
+{
+    if (c->stall_ms == 0)
+        return;
+    c->stall_ms = 0;
+    c->retry_at = 0;
+    log_info("bus.consumer_resumed", "consumer=%s", c->name);
+}
+
+unsigned
+bus_read_pull(const char *inbox, uint64_t epoch, const char *reply)
+{
+    size_t len = strlen(inbox);
+    unsigned long long named, n;
+    char *end;
+
+    if (strncmp(reply, inbox, len) != 0 || reply[len] != '.')
+        return 0;
+    named = strtoull(reply + len + 1, &end, 10);
+    if (*end != '-' || named != epoch)
+        return 0;
+    n = strtoull(end + 1, &end, 10);
+    return *end || n > INT32_MAX ? 0 : (unsigned)n;
+}
+
+/* Whether a pull ended because its next message is more than its bytes. */
+static bool
+is_full(const struct wire_msg *m)
+{
+    const char *text = m->header[WIRE_DESCRIPTION];
+
+    return strcmp(m->header[WIRE_STATUS], "409") == 0 &&
+           strncasecmp(text, "Message Size Exceeds", 20) == 0;
+}
+
+/* A pull ended, or the broker says that it is still there. */
+static void
+take_status(struct bus_consumer *c, const struct wire_msg *m)
+{
+    const char *status = m->header[WIRE_STATUS];
+    const char *pending = m->header[WIRE_PENDING];
+    unsigned asked = bus_read_pull(c->inbox, c->epoch, m->subject);
+    unsigned left = asked;
+    uint64_t told;
+
+    if (left == 0 || !*status || strcmp(status, "100") == 0)
+        return;
+    if (*pending && bus_number(pending, &told) && told < left)
+        left = (unsigned)told;
+    c->outstanding -= left < c->outstanding ? left : c->outstanding;
+    if (is_full(m))
+        c->oversized = left == asked;
+    else if (strcmp(status, "408") != 0 && strcmp(status, "404") != 0)
+        stall(c, status, m->header[WIRE_DESCRIPTION]);
+    else if (loop_now_ms() - c->pulled_at < STALL_FIRST_MS)
+        /* Ended as soon as begun: asking again at once would spin. */
+        c->retry_at = loop_now_ms() + STALL_FIRST_MS;
+    else
+        unstall(c);
+}
+
+bool
+bus_read_ack(const char *name, const char *reply, struct bus_msg *out)
+{
+    enum { PREFIX = 8, MOST = 12, COUNTS = 5 };
+    const char *token[MOST + 1];
+    uint64_t v[COUNTS];
+    size_t n = 0, first, len = strlen(name);
+
+    if (!reply || strncmp(reply, "$JS.ACK.", PREFIX) != 0)
+        return false;
+    for (const char *p = reply + PREFIX; p && n <= MOST; n++) {
+        token[n] = p;
+        p = strchr(p, '.');
+        if (p)
+            p++;
+    }
+    if (n != 7 && (n < 9 || n > MOST))
+        return false;
+    first = n == 7 ? 0 : 2;
+    if (strncmp(token[first], name, len) != 0 || token[first][len] != '.')
+        return false;
+    for (size_t i = 0; i < COUNTS; i++) {
+        const char *start = token[first + 2 + i];
+        char text[24];
+        size_t size = strcspn(start, ".");
+
+        if (size >= sizeof text)
+            return false;
+        memcpy(text, start, size);
+        text[size] = '\0';
+        if (!bus_number(text, &v[i]))
+            return false;
+    }
+    out->delivered = v[0];
+    out->seq = v[1];
+    out->stored_at_ms = (int64_t)(v[3] / 1000000);
+    out->pending = v[4];
+    return true;
+}
+
+static const char *
+put(char **at, const void *data, size_t len)
+{
+    const char *start = *at;
+
+    memcpy(*at, data, len);
+    *at += len;
+    return start;
+}
+
+/* A copy of msg that lasts until it is settled; of meta all but the text. */
+static struct delivery *
+keep(struct bus_consumer *c, const struct wire_msg *msg,
+     const struct bus_msg *meta)
+{
+    const char *id = msg->header[WIRE_ID];
+    size_t subject = strlen(msg->subject) + 1, ids = strlen(id) + 1,
+           reply = strlen(msg->reply) + 1;
+    size_t size =
+        sizeof(struct delivery) + subject + ids + reply + msg->len + 1;
+    struct delivery *d = mem_alloc(size);
+    char *at = d->text;
+
+    d->m = *meta;
+    d->consumer = c;
+    d->size = size;
+    d->m.subject = put(&at, msg->subject, subject);
+    d->m.id = put(&at, id, ids);
+    d->reply = put(&at, msg->reply, reply);
+    d->m.data = (const uint8_t *)put(&at, msg->data, msg->len);
+    (void)put(&at, "", 1);
+    d->m.len = msg->len;
+    return d;
+}
+
+static void
+take_delivery(struct bus_consumer *c, const struct wire_msg *msg,
+              const struct bus_msg *meta)
+{
+    struct delivery *d;
+    char word[64];
+
+    if (c->outstanding > 0)
+        c->outstanding--;
+    unstall(c);
+    if (c->unsettled >= c->window) {
+        settle(c->bus, msg->reply, nak(c->hold_ms, word, sizeof word));
+        return;
+    }
+    d = keep(c, msg, meta);
+    c->unsettled++;
+    c->bytes += d->size;
+    bus_heard(c->bus, meta->stored_at_ms);
+    c->fn(c->ctx, &d->m);
+}
+
+static void
+take(void *ctx, const struct wire_msg *m)
+{
+    struct bus_consumer *c = ctx;
+    struct bus_msg meta = {0};
+
+    c->bus->refill = true;
+    if (bus_read_ack(c->name, m->reply, &meta))
+        take_delivery(c, m, &meta);
+    else
+        take_status(c, m); /* or junk, which says nothing */
+}
+
+/* --- what callers do ------------------------------------------------------ */
+
+int
+bus_consume(struct bus *b, const char *stream, const char *durable,
+            bus_msg_fn *fn, void *ctx, struct bus_consumer **out, struct err *e)
+{
+    struct bus_consumer *c = MEM_NEW(struct bus_consumer);
+    char subject[BUS_REPLY_SIZE + 8];
+    int n;
+
+    n = snprintf(c->name, sizeof c->name, "%s.%s", stream, durable);
+    if (n < 0 || (size_t)n >= sizeof c->name ||
+        !bus_text_ok(c->name, sizeof c->name)) {
+        mem_free(c);
+        return err_set(e, ERR_INVALID, "consumer %s of %s: not a name", durable,
+                       stream);
+    }
+    (void)snprintf(c->pull_subject, sizeof c->pull_subject,
+                   "$JS.API.CONSUMER.MSG.NEXT.%s", c->name);
+    (void)snprintf(c->inbox, sizeof c->inbox, "%s.c%u", b->inbox,
+                   ++b->consumer_serial);
+    (void)snprintf(subject, sizeof subject, "%s.*", c->inbox);
+    if (wire_subscribe(b->wire, subject, false, take, c, &c->sub, e) < 0) {
+        mem_free(c);
+        return -1;
+    }
+    c->bus = b;
+    c->fn = fn;
+    c->ctx = ctx;
+    c->next = b->consumers;
+    b->consumers = c;
+    *out = c;
+    return 0;
+}
+
+void
+bus_consumer_window(struct bus_consumer *c, unsigned n)
+{
+    c->window = n;
+    c->hold_ms = 0;
+    c->bus->refill = true;
+}
+
+void
+bus_consumer_bytes(struct bus_consumer *c, size_t most)
+{
+    c->most_bytes = most;
+}
+
+void
+bus_consumer_hold(struct bus_consumer *c, int64_t delay_ms)
+{
+    c->window = 0;
+    c->hold_ms = delay_ms;
+}
+
+unsigned
+bus_consumer_unsettled(const struct bus_consumer *c)
+{
+    return c->unsettled;
+}
+
+void
+bus_consumer_close(struct bus_consumer *c)
+{
+    struct bus_consumer **at;
+
+    if (!c)
+        return;
+    for (at = &c->bus->consumers; *at != c; at = &(*at)->next)
+        ;
+    *at = c->next;
+    wire_unsubscribe(c->sub);
+    c->closed = true;
+    if (c->unsettled == 0)
+        mem_free(c);
+}
+
+static void
+finish(struct bus_msg *m, const char *word)
+{
+    struct delivery *d = (struct delivery *)m;
+    struct bus_consumer *c = d->consumer;
+
+    if (word)
+        settle(c->bus, d->reply, word);
+    c->bytes -= d->size;
+    mem_free(d);
+    settled(c);
+}
+
+void
+bus_msg_done(struct bus_msg *m)
+{
+    finish(m, "+ACK");
+}
+
+void
+bus_msg_retry(struct bus_msg *m, int64_t delay_ms)
+{
+    char word[64];
+
+    finish(m, nak(delay_ms, word, sizeof word));
+}
+
+void
+bus_msg_progress(struct bus_msg *m)
+{
+    struct delivery *d = (struct delivery *)m;
+
+    settle(d->consumer->bus, d->reply, "+WPI");
+}
+
+struct bus_msg *
+bus_msg_shed(struct bus_msg *m)
+{
+    struct delivery *old = (struct delivery *)m, *d;
+    size_t texts = (size_t)((const char *)m->data - old->text);
+    char *at;
+
+    if (m->len == 0)
+        return m;
+    d = mem_alloc(sizeof *d + texts + 1);
+    *d = *old;
+    memcpy(d->text, old->text, texts);
+    at = d->text;
+    d->m.subject = at;
+    d->m.id = at += m->id - m->subject;
+    d->reply = at += old->reply - m->id;
+    at = d->text + texts;
+    *at = '\0';
+    d->m.data = (const uint8_t *)at;
+    d->m.len = 0;
+    d->size -= old->m.len;
+    d->consumer->bytes -= old->m.len;
+    mem_free(old);
+    return &d->m;
+}
+
+void
+bus_msg_drop(struct bus_msg *m)
+{
+    finish(m, NULL);
+}

@@ -1,0 +1,593 @@
+#include "lib/bus/jetstream_setup.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/model/subject.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    API_MS = 10000,
+    STREAM_NOT_FOUND = 10059,
+    CONSUMER_NOT_FOUND = 10014,
+    NOT_ENABLED = 10076,
+    NOT_ENABLED_FOR_ACCOUNT = 10039,
+    NAME_SIZE = 96,
+};
+
+#define MS_NS INT64_C(1000000)
+#define DUPLICATES_MS (INT64_C(10) * 60 * 1000)
+#define HOUR_MS (INT64_C(3600) * 1000)
+
+/* How long messages are kept; positive: so many milliseconds. */
+enum { AGE_EVER = 0, AGE_TASKS = -1, AGE_LOGS = -2 };
+
+struct stream_row {
+    const char *name, *subject;
+    const char *second; /* another subject; NULL: none */
+    int64_t age;
+    bool latest; /* one message per subject: a KV bucket */
+    bool direct; /* single messages are read */
+    bool discard_old;
+};
+
+static const struct stream_row streams[] = {
+    {"TASKS_IN", SUBJECT_TASKS_IN, SUBJECT_TASKS_BULK, AGE_TASKS, false, false,
+     false},
+    {"TASKS", "tasks.*.*", NULL, AGE_TASKS, false, false, false},
+    {"RESULTS", "results.*.*", NULL, AGE_TASKS, false, false, false},
+    {"LOGS", "logs.*", NULL, AGE_LOGS, false, true, true},
+    {"DEAD", "dead.*", NULL, AGE_EVER, false, false, false},
+    {"KV_claims", "$KV.claims.>", NULL, 48 * HOUR_MS, true, true, false},
+    {"KV_control", "$KV.control.>", NULL, 7 * 24 * HOUR_MS, true, true, false},
+};
+
+struct consumer_row {
+    const char *stream, *durable, *filter;
+    int pending; /* unsettled at most, over all who pull */
+};
+
+enum { PENDING_ONE = 1024, PENDING_LEDGER = 8192, PENDING_LANE = 20000 };
+
+static const struct consumer_row consumers[] = {
+    {"TASKS_IN", "router", "", PENDING_ONE},
+    {"TASKS_IN", "ledger", "", PENDING_LEDGER},
+    {"TASKS", "ledger", "", PENDING_LEDGER},
+    {"RESULTS", "reaper", "", PENDING_ONE},
+    {"RESULTS", "gateway_folder", "results.*.folder", PENDING_ONE},
+    {"KV_control", "ledger", SUBJECT_CANCEL_ALL, PENDING_ONE},
+};
+
+static const char *const lanes[] = {
+    "local.default",        "local.claude-code",
+    "codespace.default",    "secutools.auto",
+    "secutools.gpu",        "secutools.gemini",
+    "secutools.claude-api", NULL,
+};
+
+enum {
+    N_STREAMS = sizeof streams / sizeof *streams,
+    N_CONSUMERS = sizeof consumers / sizeof *consumers
+};
+
+const char *const *
+topology_lanes(void)
+{
+    return lanes;
+}
+
+/* --- what there should be ------------------------------------------------- */
+
+static void
+set(json_t *o, const char *key, json_t *value)
+{
+    (void)json_object_set_new(o, key, value);
+}
+
+/* What every installation has alike: topology_verify compares this. */
+static json_t *
+stream_shape(const struct stream_row *r)
+{
+    json_t *o = json_object(), *subjects = json_array();
+
+    (void)json_array_append_new(subjects, json_string(r->subject));
+    if (r->second)
+        (void)json_array_append_new(subjects, json_string(r->second));
+    set(o, "name", json_string(r->name));
+    set(o, "subjects", subjects);
+    set(o, "retention", json_string("limits"));
+    set(o, "storage", json_string("file"));
+    set(o, "discard", json_string(r->discard_old ? "old" : "new"));
+    set(o, "max_msgs", json_integer(-1));
+    set(o, "max_msgs_per_subject", json_integer(r->latest ? 1 : -1));
+    set(o, "allow_direct", json_boolean(r->direct));
+    set(o, "allow_rollup_hdrs", json_boolean(r->latest));
+    set(o, "deny_delete", json_true());
+    return o;
+}
+
+static int64_t
+stream_age_ms(const struct stream_row *r, const struct topology_conf *conf)
+{
+    if (r->age == AGE_TASKS)
+        return conf->max_age_ms;
+    return r->age == AGE_LOGS ? conf->log_retention_ms : r->age;
+}
+
+static json_t *
+stream_config(const struct stream_row *r, const struct topology_conf *conf)
+{
+    json_t *o = stream_shape(r);
+    int64_t age = stream_age_ms(r, conf), window = DUPLICATES_MS;
+
+    if (age > 0 && age < window)
+        window = age; /* the broker refuses more */
+    set(o, "max_age", json_integer(age * MS_NS));
+    set(o, "max_bytes",
+        json_integer(r->age == AGE_LOGS ? conf->log_max_bytes
+                                        : conf->max_bytes));
+    set(o, "duplicate_window", json_integer(window * MS_NS));
+    set(o, "num_replicas", json_integer(conf->replicas));
+    return o;
+}
+
+static json_t *
+consumer_config(const struct consumer_row *r)
+{
+    json_t *o = json_object();
+
+    set(o, "durable_name", json_string(r->durable));
+    set(o, "deliver_policy", json_string("all"));
+    set(o, "ack_policy", json_string("explicit"));
+    set(o, "ack_wait", json_integer(30000 * MS_NS));
+    set(o, "max_deliver", json_integer(-1));
+    set(o, "max_ack_pending", json_integer(r->pending));
+    set(o, "replay_policy", json_string("instant"));
+    if (*r->filter)
+        set(o, "filter_subject", json_string(r->filter));
+    return o;
+}
+
+/* The broker leaves out what is zero. */
+static bool
+is_zero(const json_t *v)
+{
+    return !v || json_is_false(v) || json_is_null(v) ||
+           (json_is_integer(v) && json_integer_value(v) == 0) ||
+           (json_is_string(v) && !*json_string_value(v));
+}
+
+/* The first field of want that found has otherwise; NULL: none. */
+static const char *
+difference(json_t *want, json_t *found)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(want, key, value)
+    {
+        json_t *other = json_object_get(found, key);
+
+        if (!(is_zero(value) && is_zero(other)) && !json_equal(value, other))
+            return key;
+    }
+    return NULL;
+}
+
+static int
+drift(const char *what, const char *key, json_t *want, json_t *found,
+      struct err *e)
+{
+    char *wanted = json_dumps(json_object_get(want, key), JSON_ENCODE_ANY);
+    char *has = json_dumps(json_object_get(found, key), JSON_ENCODE_ANY);
+
+    err_set(e, ERR_INVALID, "%s: %s is %s and must be %s", what, key,
+            has ? LOG_TEXT(has) : "absent", wanted ? wanted : "?");
+    mem_free(wanted);
+    mem_free(has);
+    return -1;
+}
+
+/* --- asking the broker ---------------------------------------------------- */
+
+/* Whether an error object speaks of the broker's state, not of our request. */
+static bool
+passes(int64_t code, int64_t api)
+{
+    static const int64_t scarce[] = {10002, 10023, 10028, 10047};
+
+    for (size_t i = 0; i < sizeof scarce / sizeof *scarce; i++)
+        if (api == scarce[i])
+            return true;
+    return code == 503;
+}
+
+static int
+no_jetstream(const struct bus *b, struct err *e)
+{
+    return err_set(e, ERR_UNAVAILABLE,
+                   "the broker at %s has no JetStream: start nats-server with "
+                   "-js",
+                   bus_url(b));
+}
+
+/*
+ * Calls $JS.API.<subject>; the caller owns *out. An error object of the
+ * broker becomes e, and *api its number.
+ */
+static int
+call(struct bus *b, const char *subject, json_t *body, json_t **out,
+     int64_t *api, struct err *e)
+{
+    char full[SUBJECT_SIZE], *text = body ? json_dumps(body, 0) : NULL;
+    struct str answer = {0};
+    json_t *json = NULL, *error;
+    int rc = -1;
+
+    *api = 0;
+    (void)snprintf(full, sizeof full, "$JS.API.%s", subject);
+    if (bus_call(b, full, text, text ? strlen(text) : 0, API_MS, &answer, e) <
+        0) {
+        if (e->code == ERR_UNAVAILABLE && bus_is_up(b))
+            no_jetstream(b, e);
+        goto out;
+    }
+    json = json_loadb(str_text(&answer), answer.len, 0, NULL);
+    error = json_object_get(json, "error");
+    if (!json_is_object(json)) {
+        err_set(e, ERR_UNAVAILABLE, "%s: the answer is no JSON object", full);
+        goto out;
+    }
+    if (error) {
+        const char *why =
+            json_string_value(json_object_get(error, "description"));
+        int64_t code = json_integer_value(json_object_get(error, "code"));
+
+        *api = json_integer_value(json_object_get(error, "err_code"));
+        err_set(e, passes(code, *api) ? ERR_UNAVAILABLE : ERR_INVALID,
+                "%s (JetStream error %" PRId64 ")",
+                LOG_TEXT(why ? why : "refused"), *api);
+        if (*api == NOT_ENABLED || *api == NOT_ENABLED_FOR_ACCOUNT)
+            no_jetstream(b, e);
+        goto out;
+    }
+    *out = json_incref(json);
+    rc = 0;
+out:
+    json_decref(json);
+    str_free(&answer);
+    mem_free(text);
+    return rc;
+}
+
+/* What info says; *out NULL if the thing does not exist. */
+static int
+info(struct bus *b, const char *subject, json_t **out, struct err *e)
+{
+    json_t *answer = NULL;
+    int64_t api;
+
+    *out = NULL;
+    if (call(b, subject, NULL, &answer, &api, e) < 0)
+        return api == STREAM_NOT_FOUND || api == CONSUMER_NOT_FOUND ? 0 : -1;
+    *out = json_incref(json_object_get(answer, "config"));
+    json_decref(answer);
+    if (!*out)
+        return err_set(e, ERR_UNAVAILABLE, "%s: no config in the answer",
+                       subject);
+    return 0;
+}
+
+struct thing {
+    char what[NAME_SIZE + 16]; /* "stream TASKS" */
+    char name[NAME_SIZE];      /* "TASKS" or "TASKS/router" */
+    char info[SUBJECT_SIZE], create[SUBJECT_SIZE], update[SUBJECT_SIZE];
+    const char *stream; /* a consumer's; NULL: this is a stream */
+    json_t *want;       /* owned */
+};
+
+static void
+stream_thing(struct thing *t, const struct stream_row *r, json_t *want)
+{
+    *t = (struct thing){.want = want};
+    (void)str_copy(t->name, sizeof t->name, r->name);
+    (void)snprintf(t->what, sizeof t->what, "stream %s", r->name);
+    (void)snprintf(t->info, sizeof t->info, "STREAM.INFO.%s", r->name);
+    (void)snprintf(t->create, sizeof t->create, "STREAM.CREATE.%s", r->name);
+    (void)snprintf(t->update, sizeof t->update, "STREAM.UPDATE.%s", r->name);
+}
+
+static void
+consumer_thing(struct thing *t, const struct consumer_row *r)
+{
+    *t = (struct thing){.want = consumer_config(r), .stream = r->stream};
+    (void)snprintf(t->name, sizeof t->name, "%s/%s", r->stream, r->durable);
+    (void)snprintf(t->what, sizeof t->what, "consumer %s/%s", r->stream,
+                   r->durable);
+    (void)snprintf(t->info, sizeof t->info, "CONSUMER.INFO.%s.%s", r->stream,
+                   r->durable);
+    /* Creating a durable that exists updates it. */
+    (void)snprintf(t->create, sizeof t->create, "CONSUMER.DURABLE.CREATE.%s.%s",
+                   r->stream, r->durable);
+    memcpy(t->update, t->create, sizeof t->update);
+}
+
+/* Sends the wanted configuration over what is there. */
+static int
+write_thing(struct bus *b, const struct thing *t, json_t *found, struct err *e)
+{
+    json_t *config = found ? json_deep_copy(found) : json_object();
+    json_t *body = config, *answer = NULL;
+    int64_t api;
+    int rc;
+
+    (void)json_object_update(config, t->want);
+    if (t->stream) {
+        body = json_object();
+        set(body, "stream_name", json_string(t->stream));
+        set(body, "config", config);
+    }
+    rc = call(b, found ? t->update : t->create, body, &answer, &api, e);
+    json_decref(answer);
+    json_decref(body);
+    return rc;
+}
+
+static int
+provision(struct bus *b, const struct thing *t, topology_report_fn *report,
+          void *ctx, struct err *e)
+{
+    json_t *found = NULL;
+    const char *did = "ok", *key;
+    int rc = -1;
+
+    if (info(b, t->info, &found, e) < 0) {
+        err_wrap(e, "%s", t->what);
+        goto out;
+    }
+    key = found ? difference(t->want, found) : NULL;
+    if (!found || key) {
+        did = found ? "updated" : "created";
+        if (write_thing(b, t, found, e) < 0) {
+            struct err why = *e;
+
+            if (key && why.code == ERR_INVALID) {
+                drift(t->what, key, t->want, found, e);
+                err_set(e, ERR_INVALID, "%s, which cannot be changed: %s",
+                        e->msg, why.msg);
+            } else {
+                err_wrap(e, "%s", t->what);
+            }
+            goto out;
+        }
+        json_decref(found);
+        found = NULL;
+        if (info(b, t->info, &found, e) < 0) {
+            err_wrap(e, "%s", t->what);
+            goto out;
+        }
+        /* An old broker ignores fields it does not know. */
+        key = difference(t->want, found);
+        if (key) {
+            drift(t->what, key, t->want, found, e);
+            goto out;
+        }
+    }
+    if (report)
+        report(ctx, did, t->name);
+    rc = 0;
+out:
+    json_decref(found);
+    return rc;
+}
+
+/* --- lanes ---------------------------------------------------------------- */
+
+/* Whether lane is "backend.lane", with its two tokens. */
+static bool
+split_lane(const char *lane, char *backend, char *rest)
+{
+    return subject_token_at(lane, 0, backend) &&
+           subject_token_at(lane, 1, rest) &&
+           strlen(lane) == strlen(backend) + 1 + strlen(rest);
+}
+
+static int
+provision_lane(struct bus *b, const char *lane, topology_report_fn *report,
+               void *ctx, struct err *e)
+{
+    char backend[SUBJECT_TOKEN_MAX + 1], rest[SUBJECT_TOKEN_MAX + 1];
+    char durable[SUBJECT_SIZE], filter[SUBJECT_SIZE];
+    struct consumer_row row = {"TASKS", durable, filter, PENDING_LANE};
+    struct thing t;
+    int rc;
+
+    if (!split_lane(lane, backend, rest))
+        return err_set(e, ERR_INVALID, "lane %s: not of the form backend.lane",
+                       LOG_TEXT(lane));
+    subject_lane_durable(durable, backend, rest);
+    subject_task(filter, backend, rest);
+    consumer_thing(&t, &row);
+    rc = provision(b, &t, report, ctx, e);
+    json_decref(t.want);
+    return rc;
+}
+
+static bool
+built_in(const char *lane)
+{
+    for (const char *const *l = lanes; *l; l++)
+        if (strcmp(*l, lane) == 0)
+            return true;
+    return false;
+}
+
+/* --- the two ways in ------------------------------------------------------ */
+
+int
+topology_provision(struct bus *b, const struct topology_conf *conf,
+                   topology_report_fn *report, void *ctx, struct err *e)
+{
+    struct thing t;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < N_STREAMS; i++) {
+        stream_thing(&t, &streams[i], stream_config(&streams[i], conf));
+        rc = provision(b, &t, report, ctx, e);
+        json_decref(t.want);
+    }
+    for (size_t i = 0; rc == 0 && i < N_CONSUMERS; i++) {
+        consumer_thing(&t, &consumers[i]);
+        rc = provision(b, &t, report, ctx, e);
+        json_decref(t.want);
+    }
+    for (const char *const *l = lanes; rc == 0 && *l; l++)
+        rc = provision_lane(b, *l, report, ctx, e);
+    for (char **l = conf->lanes; rc == 0 && l && *l; l++)
+        if (!built_in(*l))
+            rc = provision_lane(b, *l, report, ctx, e);
+    return rc;
+}
+
+static int
+verify(struct bus *b, const struct thing *t, struct err *e)
+{
+    json_t *found = NULL;
+    const char *key;
+    int rc = 0;
+
+    if (info(b, t->info, &found, e) < 0)
+        return err_wrap(e, "%s", t->what);
+    key = found ? difference(t->want, found) : NULL;
+    if (!found)
+        rc = err_set(e, ERR_NOT_FOUND,
+                     "%s does not exist: run `shunt provision`", t->what);
+    else if (key)
+        rc = drift(t->what, key, t->want, found, e);
+    if (key)
+        err_set(e, e->code, "%s: run `shunt provision`", e->msg);
+    json_decref(found);
+    return rc;
+}
+
+/* The row of a durable; those of lanes are made into *row. */
+static bool
+find_consumer(const char *stream, const char *durable, char *filter,
+              struct consumer_row *row)
+{
+    char backend[SUBJECT_TOKEN_MAX + 1];
+    const char *lane = strchr(durable, '_');
+    size_t len = lane ? (size_t)(lane - durable) : 0;
+
+    for (size_t i = 0; i < N_CONSUMERS; i++) {
+        *row = consumers[i];
+        if (strcmp(row->stream, stream) == 0 &&
+            strcmp(row->durable, durable) == 0)
+            return true;
+    }
+    if (strcmp(stream, "TASKS") != 0 || len == 0 || len > SUBJECT_TOKEN_MAX ||
+        !subject_token_ok(lane + 1))
+        return false;
+    memcpy(backend, durable, len);
+    backend[len] = '\0';
+    *row = (struct consumer_row){"TASKS", durable,
+                                 subject_task(filter, backend, lane + 1),
+                                 PENDING_LANE};
+    return subject_token_ok(backend);
+}
+
+int
+topology_verify(struct bus *b, const char *stream, const char *durable,
+                struct err *e)
+{
+    char filter[SUBJECT_SIZE];
+    struct consumer_row row;
+    struct thing t;
+    size_t i = 0;
+    int rc;
+
+    while (i < N_STREAMS && strcmp(streams[i].name, stream) != 0)
+        i++;
+    if (i == N_STREAMS)
+        return err_set(e, ERR_BUG, "stream %s is not in the table", stream);
+    stream_thing(&t, &streams[i], stream_shape(&streams[i]));
+    rc = verify(b, &t, e);
+    json_decref(t.want);
+    if (rc < 0 || !durable)
+        return rc;
+    if (!find_consumer(stream, durable, filter, &row))
+        return err_set(e, ERR_BUG, "consumer %s/%s is not in the table", stream,
+                       durable);
+    consumer_thing(&t, &row);
+    rc = verify(b, &t, e);
+    json_decref(t.want);
+    return rc;
+}
+
+/* --- a ledger that starts from nothing ------------------------------------ */
+
+static bool
+is_ledgers(const struct consumer_row *r)
+{
+    return strcmp(r->durable, "ledger") == 0 ||
+           strcmp(r->durable, "reaper") == 0;
+}
+
+static int
+reset_consumer(struct bus *b, const struct consumer_row *row, struct err *e)
+{
+    char subject[SUBJECT_SIZE];
+    json_t *answer = NULL;
+    struct thing t;
+    int64_t api;
+    int rc;
+
+    (void)snprintf(subject, sizeof subject, "CONSUMER.DELETE.%s.%s",
+                   row->stream, row->durable);
+    consumer_thing(&t, row);
+    rc = call(b, subject, NULL, &answer, &api, e);
+    json_decref(answer);
+    if (rc == 0 || api == CONSUMER_NOT_FOUND)
+        rc = provision(b, &t, NULL, NULL, e);
+    else
+        err_wrap(e, "%s", t.what);
+    json_decref(t.want);
+    return rc;
+}
+
+int
+topology_reset_ledger(struct bus *b, struct err *e)
+{
+    for (size_t i = 0; i < N_CONSUMERS; i++)
+        if (is_ledgers(&consumers[i]) &&
+            reset_consumer(b, &consumers[i], e) < 0)
+            return -1;
+    return 0;
+}
+
+int
+topology_ledger_used(struct bus *b, bool *out, struct err *e)
+{
+    *out = false;
+    for (size_t i = 0; i < N_CONSUMERS && !*out; i++) {
+        json_t *answer = NULL;
+        struct thing t;
+        int64_t api;
+        int rc;
+
+        if (!is_ledgers(&consumers[i]))
+            continue;
+        consumer_thing(&t, &consumers[i]);
+        json_decref(t.want);
+        rc = call(b, t.info, NULL, &answer, &api, e);
+        if (rc < 0)
+            return err_wrap(e, "%s", t.what);
+        *out = json_integer_value(json_object_get(
+                   json_object_get(answer, "delivered"), "consumer_seq")) > 0;
+        json_decref(answer);
+    }
+    return 0;
+}

@@ -1,0 +1,58 @@
+/*
+ * jetstream_setup - the streams and consumers of shunt in one table.
+ *
+ * Only topology_provision creates or changes anything (`shunt provision`,
+ * which `shunt up` and the Kubernetes init job call). Daemons verify what they
+ * use and refuse to start on drift.
+ *
+ * Blocks: call before loop_run.
+ */
+#ifndef LIB_BUS_JETSTREAM_SETUP_H
+#define LIB_BUS_JETSTREAM_SETUP_H
+
+#include "lib/base/err.h"
+#include "lib/bus/bus.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct topology_conf {
+    int64_t replicas;         /* 1 on one machine, 3 in a cluster */
+    int64_t max_bytes;        /* of each durable stream; -1: none */
+    int64_t max_age_ms;       /* of task and result streams */
+    int64_t log_retention_ms; /* of LOGS */
+    int64_t log_max_bytes;    /* of LOGS */
+    char **lanes;             /* "backend.lane" beside the built-in ones */
+};
+
+/* Called for each stream and consumer; what: "created", "updated", "ok". */
+typedef void topology_report_fn(void *ctx, const char *what, const char *name);
+
+/* Creates what is missing, updates what differs and may be changed. The error
+ * names the object and the difference. report may be NULL. */
+int topology_provision(struct bus *b, const struct topology_conf *conf,
+                       topology_report_fn *report, void *ctx, struct err *e);
+
+/*
+ * Checks that stream exists and is as the table says, and the durable too
+ * unless it is NULL. ERR_NOT_FOUND: not provisioned; ERR_INVALID: drift, with
+ * field, wanted and found value; both name `shunt provision` as the remedy.
+ */
+int topology_verify(struct bus *b, const char *stream, const char *durable,
+                    struct err *e);
+
+/*
+ * Deletes and creates anew the four durables the ledger reads by, so that it
+ * is given everything the streams still hold: for a ledger that lost its
+ * database. Ends after a failure with some of them missing; calling it again
+ * finishes the work.
+ */
+int topology_reset_ledger(struct bus *b, struct err *e);
+
+/* Whether the broker ever delivered anything by one of those durables. */
+int topology_ledger_used(struct bus *b, bool *out, struct err *e);
+
+/* The built-in lanes as "backend.lane", NULL-terminated. */
+const char *const *topology_lanes(void);
+
+#endif

@@ -1,0 +1,328 @@
+#include "lib/bus/lane_pause.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
+
+#include <string.h>
+
+enum {
+    READ_MS = 5000,
+    AGAIN_MS = 1000, /* after a read that failed */
+};
+
+struct pauses {
+    struct bus *bus;
+    struct loop *loop;
+    void (*changed)(void *ctx);
+    void *ctx;
+    struct bus_sub *live;
+    struct loop_timer *again; /* reads once more */
+    struct loop_timer *ends;  /* the next pause that ends by itself */
+    struct loop_timer *keep;  /* NULL: others keep them */
+    int64_t keep_ms;          /* what is older is stored again */
+    struct mem_pool *pool;
+    struct pause *all;
+    size_t n;
+    uint64_t next_seq; /* to read from */
+    bool reading, stale, known;
+};
+
+/* --- the table ------------------------------------------------------------ */
+
+static struct pause *
+row_of(struct pauses *p, const char *backend, const char *lane)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->all[i].backend, backend) == 0 &&
+            strcmp(p->all[i].lane, lane) == 0)
+            return &p->all[i];
+    if (p->n == PAUSES_MAX)
+        return NULL;
+    p->all = mem_resize(p->all, (p->n + 1) * sizeof *p->all);
+    p->all[p->n] = (struct pause){0};
+    (void)str_copy(p->all[p->n].backend, sizeof p->all->backend, backend);
+    (void)str_copy(p->all[p->n].lane, sizeof p->all->lane, lane);
+    return &p->all[p->n++];
+}
+
+static bool
+holds(const struct pause *row, int64_t now_ms)
+{
+    return row->paused && (row->until_ms == 0 || row->until_ms > now_ms);
+}
+
+static void on_end(void *ctx);
+
+/* Sets the timer to the first end there is. */
+static void
+watch_ends(struct pauses *p)
+{
+    int64_t now = str_wall_ms(), first = INT64_MAX;
+
+    for (size_t i = 0; i < p->n; i++)
+        if (holds(&p->all[i], now) && p->all[i].until_ms &&
+            p->all[i].until_ms < first)
+            first = p->all[i].until_ms;
+    if (first == INT64_MAX) {
+        loop_timer_stop(p->ends);
+        p->ends = NULL;
+    } else if (p->ends) {
+        loop_timer_again(p->ends, first - now + 1, 0);
+    } else {
+        p->ends = loop_timer_start(p->loop, first - now + 1, 0, on_end, p);
+    }
+}
+
+static void
+tell(struct pauses *p)
+{
+    watch_ends(p);
+    if (p->known && p->changed)
+        p->changed(p->ctx);
+}
+
+static void
+on_end(void *ctx)
+{
+    tell(ctx);
+}
+
+/* A key's value; revision and stored_ms 0: heard live, newer than what is
+ * known. True if it says something new. */
+static bool
+take(struct pauses *p, const char *subject, const uint8_t *data, size_t len,
+     uint64_t revision, int64_t stored_ms)
+{
+    char backend[SUBJECT_TOKEN_MAX + 1], lane[SUBJECT_TOKEN_MAX + 1];
+    struct lane_state s = {.reason = "", .by = ""};
+    struct pause *row;
+    struct err bad;
+
+    mem_pool_reset(p->pool);
+    if (!subject_token_at(subject, 3, backend) ||
+        !subject_token_at(subject, 4, lane))
+        return false;
+    if (len > 0 &&
+        (codec_decode(CODEC_LANE_STATE, data, len, p->pool, &s, &bad) < 0 ||
+         strcmp(s.backend, backend) != 0 || strcmp(s.lane, lane) != 0)) {
+        log_warn("lane.unreadable", "subject=%s", LOG_TEXT(subject));
+        return false;
+    }
+    row = row_of(p, backend, lane);
+    if (!row || (revision && revision <= row->revision) ||
+        (!revision && s.at_ms < row->at_ms))
+        return false;
+    if (revision) {
+        row->revision = revision;
+        row->stored_ms = stored_ms;
+    }
+    row->paused = len > 0 && s.paused;
+    row->at_ms = s.at_ms;
+    row->until_ms = s.until_at_ms;
+    (void)str_copy(row->reason, sizeof row->reason, s.reason);
+    (void)str_copy(row->by, sizeof row->by, s.by);
+    return true;
+}
+
+/* --- writing -------------------------------------------------------------- */
+
+static void
+store(struct bus *b, const struct pause *p, int64_t expect, bus_stored_fn *fn,
+      void *ctx)
+{
+    struct lane_state s;
+    struct str data = {0};
+    char subject[SUBJECT_SIZE];
+    struct bus_publication pub = {
+        .subject = subject_lane_state(subject, p->backend, p->lane),
+        .expect = expect};
+
+    codec_init(CODEC_LANE_STATE, &s);
+    s.backend = p->backend;
+    s.lane = p->lane;
+    s.paused = p->paused;
+    s.reason = p->reason;
+    s.by = p->by;
+    s.at_ms = p->at_ms;
+    s.until_at_ms = p->until_ms;
+    codec_encode(CODEC_LANE_STATE, &s, &data);
+    pub.data = data.data;
+    pub.len = data.len;
+    bus_publish(b, &pub, READ_MS, fn, ctx);
+    str_free(&data);
+}
+
+void
+pauses_set(struct bus *b, const struct pause *p, bus_stored_fn *fn, void *ctx)
+{
+    store(b, p, BUS_ANY_REVISION, fn, ctx);
+}
+
+static void
+on_kept(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    (void)ctx;
+    (void)stored;
+    /* It has changed, or the next look does better. */
+    if (e)
+        log_debug("lane.keep", "error=\"%s\"", LOG_TEXT(e->msg));
+}
+
+/* All has just been read. */
+static void
+keep_old(struct pauses *p)
+{
+    int64_t now = bus_broker_ms(p->bus);
+
+    for (size_t i = 0; p->keep && i < p->n; i++) {
+        const struct pause *row = &p->all[i];
+
+        if (row->revision && holds(row, str_wall_ms()) &&
+            now - row->stored_ms >= p->keep_ms)
+            store(p->bus, row, (int64_t)row->revision, on_kept, p);
+    }
+}
+
+/* --- reading -------------------------------------------------------------- */
+
+static void read_next(struct pauses *p);
+
+static void
+read_all(void *ctx)
+{
+    struct pauses *p = ctx;
+
+    if (p->reading) {
+        p->stale = true;
+        return;
+    }
+    p->next_seq = 1;
+    p->stale = false;
+    read_next(p);
+}
+
+static void
+on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct pauses *p = ctx;
+
+    p->reading = false;
+    if (e) {
+        log_debug("lane.read", "error=\"%s\"", LOG_TEXT(e->msg));
+        loop_timer_again(p->again, AGAIN_MS, 0);
+        return;
+    }
+    if (entry) {
+        (void)take(p, entry->subject, entry->data, entry->len, entry->revision,
+                   entry->stored_at_ms);
+        p->next_seq = entry->revision + 1;
+        read_next(p);
+        return;
+    }
+    if (p->stale) {
+        read_all(p);
+        return;
+    }
+    p->known = true;
+    keep_old(p);
+    tell(p);
+}
+
+static void
+read_next(struct pauses *p)
+{
+    p->reading = true;
+    bus_get_next(p->bus, "KV_control", SUBJECT_LANES_ALL, p->next_seq, READ_MS,
+                 on_entry, p);
+}
+
+static void
+on_live(void *ctx, const struct bus_note *note)
+{
+    struct pauses *p = ctx;
+
+    if (take(p, note->subject, note->data, note->len, 0, 0))
+        tell(p);
+}
+
+int
+pauses_open(struct pauses **out, struct bus *b, struct loop *l,
+            void (*changed)(void *ctx), void *ctx, struct err *e)
+{
+    struct pauses *p = MEM_NEW(struct pauses);
+
+    p->bus = b;
+    p->loop = l;
+    p->changed = changed;
+    p->ctx = ctx;
+    p->pool = mem_pool_new();
+    if (bus_subscribe(b, SUBJECT_LANES_ALL, on_live, p, &p->live, e) < 0) {
+        pauses_close(p);
+        return -1;
+    }
+    /* From a timer: nobody is called from inside this. */
+    p->again = loop_timer_start(l, 0, 0, read_all, p);
+    *out = p;
+    return 0;
+}
+
+void
+pauses_close(struct pauses *p)
+{
+    if (!p)
+        return;
+    bus_forget(p->bus, p);
+    bus_unsubscribe(p->live);
+    loop_timer_stop(p->again);
+    loop_timer_stop(p->ends);
+    loop_timer_stop(p->keep);
+    mem_pool_free(p->pool);
+    mem_free(p->all);
+    mem_free(p);
+}
+
+bool
+pauses_known(const struct pauses *p)
+{
+    return p->known;
+}
+
+void
+pauses_refresh(struct pauses *p)
+{
+    read_all(p);
+}
+
+void
+pauses_keep(struct pauses *p, int64_t older_ms, int64_t every_ms)
+{
+    p->keep_ms = older_ms;
+    p->keep = loop_timer_start(p->loop, every_ms, every_ms, read_all, p);
+}
+
+/* --- asking --------------------------------------------------------------- */
+
+const struct pause *
+pauses_find(const struct pauses *p, const char *backend, const char *lane,
+            int64_t now_ms)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->all[i].backend, backend) == 0 &&
+            strcmp(p->all[i].lane, lane) == 0)
+            return holds(&p->all[i], now_ms) ? &p->all[i] : NULL;
+    return NULL;
+}
+
+size_t
+pauses_count(const struct pauses *p)
+{
+    return p->n;
+}
+
+const struct pause *
+pauses_at(const struct pauses *p, size_t i)
+{
+    return &p->all[i];
+}

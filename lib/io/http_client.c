@@ -1,0 +1,610 @@
+#include "lib/io/http_client.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    HEADERS_MAX = 32,
+    KEEP_BODY = 64 * 1024, /* a handle's buffer beyond that is given back */
+    SPARE_MAX = 64,        /* handles kept for the next request */
+    LOW_SPEED_S = 30,      /* of silence in the middle of an answer */
+};
+
+/* A handle of the library with what it fills; kept from call to call. */
+struct transfer {
+    struct transfer *next; /* among the spare ones */
+    CURL *easy;
+    struct curl_slist *headers;
+    struct str body;
+    bool too_long;
+    char why[CURL_ERROR_SIZE];
+};
+
+struct http_call {
+    struct http_call *next, *prev; /* those that wait, or those under way */
+    struct http *http;
+    char *method, *url, *bearer;
+    char *secret; /* a whole header, in place of bearer */
+    char *headers[HEADERS_MAX + 1];
+    void *body;
+    size_t len, max_body;
+    int64_t timeout_ms;
+    http_fn *fn;
+    void *ctx;
+    struct transfer *transfer; /* NULL: it waits */
+};
+
+struct queue {
+    struct http_call *first, *last;
+    size_t n;
+};
+
+struct http {
+    struct loop *loop;
+    CURLM *multi;
+    struct http_conf conf;
+    char *ca_file;
+    struct loop_timer *timer; /* the library's */
+    struct loop_timer *turn;  /* starts what waits, out of callers' way */
+    bool turn_due;
+    struct queue waiting, active;
+    struct transfer *spare;
+    size_t n_spare;
+    struct http_call *telling; /* its callback is running */
+};
+
+static unsigned users; /* of the library */
+
+/* --- queues --------------------------------------------------------------- */
+
+static void
+enqueue(struct queue *q, struct http_call *c)
+{
+    c->next = NULL;
+    c->prev = q->last;
+    if (q->last)
+        q->last->next = c;
+    else
+        q->first = c;
+    q->last = c;
+    q->n++;
+}
+
+static void
+dequeue(struct queue *q, struct http_call *c)
+{
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        q->first = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    else
+        q->last = c->prev;
+    q->n--;
+}
+
+static void
+wipe(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    mem_free(secret);
+}
+
+static void
+call_free(struct http_call *c)
+{
+    wipe(c->bearer);
+    wipe(c->secret);
+    for (size_t i = 0; c->headers[i]; i++)
+        mem_free(c->headers[i]);
+    mem_free(c->method);
+    mem_free(c->url);
+    mem_free(c->body);
+    mem_free(c);
+}
+
+/* --- transfers ------------------------------------------------------------ */
+
+static size_t
+on_body(char *data, size_t size, size_t n, void *ctx)
+{
+    struct http_call *c = ctx;
+    struct transfer *t = c->transfer;
+
+    n *= size;
+    if (n > c->max_body - t->body.len) {
+        t->too_long = true;
+        return 0;
+    }
+    str_add(&t->body, data, n);
+    return n;
+}
+
+static struct transfer *
+transfer_new(struct http *h)
+{
+    struct transfer *t = h->spare;
+
+    if (t) {
+        h->spare = t->next;
+        h->n_spare--;
+        return t;
+    }
+    t = MEM_NEW(struct transfer);
+    t->easy = curl_easy_init();
+    if (!t->easy)
+        abort(); /* as mem: a few bytes do not fail */
+    return t;
+}
+
+/* The library's copies; one may hold a secret. */
+static void
+free_headers(struct transfer *t)
+{
+    for (struct curl_slist *h = t->headers; h; h = h->next)
+        explicit_bzero(h->data, strlen(h->data));
+    curl_slist_free_all(t->headers);
+    t->headers = NULL;
+}
+
+static void
+transfer_free(struct transfer *t)
+{
+    curl_easy_cleanup(t->easy);
+    free_headers(t);
+    str_free(&t->body);
+    mem_free(t);
+}
+
+/* Its connection stays with the multi handle. */
+static void
+transfer_release(struct http *h, struct transfer *t)
+{
+    (void)curl_multi_remove_handle(h->multi, t->easy);
+    free_headers(t);
+    if (h->n_spare == SPARE_MAX) {
+        transfer_free(t);
+        return;
+    }
+    curl_easy_reset(t->easy); /* forgets the credentials as well */
+    if (t->body.cap > KEEP_BODY)
+        str_free(&t->body);
+    str_reset(&t->body);
+    t->next = h->spare;
+    h->spare = t;
+    h->n_spare++;
+}
+
+static bool
+set_headers(struct http_call *c, struct transfer *t)
+{
+    struct curl_slist *grown;
+
+    for (size_t i = 0; c->headers[i]; i++) {
+        grown = curl_slist_append(t->headers, c->headers[i]);
+        if (!grown)
+            return false;
+        t->headers = grown;
+    }
+    if (c->secret) {
+        grown = curl_slist_append(t->headers, c->secret);
+        if (!grown)
+            return false;
+        t->headers = grown;
+    }
+    /* Waiting for a "100 Continue" costs a second with servers that have
+     * never heard of it. */
+    grown = curl_slist_append(t->headers, "Expect:");
+    if (grown)
+        t->headers = grown;
+    return grown != NULL;
+}
+
+static bool
+set_up(struct http *h, struct http_call *c, struct transfer *t)
+{
+    CURL *easy = t->easy;
+    bool ok = set_headers(c, t);
+
+#define SET(option, value)                                                     \
+    ok = ok && curl_easy_setopt(easy, option, value) == CURLE_OK
+    SET(CURLOPT_URL, c->url);
+    SET(CURLOPT_PRIVATE, c);
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_PROTOCOLS_STR, "https,http");
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    SET(CURLOPT_PIPEWAIT, 1L); /* share a connection if it can be shared */
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(CURLOPT_ACCEPT_ENCODING, "");
+    SET(CURLOPT_USERAGENT, "shunt/" SHUNT_VERSION);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)h->conf.connect_timeout_ms);
+    SET(CURLOPT_TIMEOUT_MS, (long)c->timeout_ms);
+    SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
+    SET(CURLOPT_LOW_SPEED_TIME, (long)LOW_SPEED_S + c->timeout_ms / 1000);
+    SET(CURLOPT_ERRORBUFFER, t->why);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, c);
+    SET(CURLOPT_HTTPHEADER, t->headers);
+    if (*h->ca_file)
+        SET(CURLOPT_CAINFO, h->ca_file);
+    if (*c->bearer) {
+        SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
+        SET(CURLOPT_XOAUTH2_BEARER, c->bearer);
+    }
+    if (c->len || strcmp(c->method, "POST") == 0) {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->len);
+        SET(CURLOPT_POSTFIELDS, c->body ? c->body : "");
+    } else if (strcmp(c->method, "GET") == 0) {
+        SET(CURLOPT_HTTPGET, 1L);
+    }
+    SET(CURLOPT_CUSTOMREQUEST, c->method);
+#undef SET
+    return ok;
+}
+
+/* --- the end of a call -----------------------------------------------------
+ */
+
+static enum err_code
+code_of(CURLcode rc)
+{
+    switch ((int)rc) { /* the library adds values */
+    case CURLE_OPERATION_TIMEDOUT:
+        return ERR_TIMEOUT;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+        return ERR_DENIED;
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return ERR_INVALID;
+    default:
+        return ERR_UNAVAILABLE;
+    }
+}
+
+/* Takes c out, tells its caller, frees it. The library is not inside a
+ * callback of ours then. */
+static void
+finish(struct http *h, struct http_call *c, CURLcode rc)
+{
+    struct transfer *t = c->transfer;
+    struct http_response r = {.retry_after_ms = -1, .handle = t->easy};
+    curl_off_t after = 0;
+    long status = 0;
+    struct err e;
+
+    h->telling = c;
+    dequeue(&h->active, c);
+    if (rc == CURLE_OK) {
+        (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+        r.status = (int)status;
+        r.body = str_text(&t->body);
+        r.len = t->body.len;
+        /* A date that has passed comes as a negative number. */
+        if (http_header(&r, "Retry-After") &&
+            curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &after) ==
+                CURLE_OK)
+            r.retry_after_ms = after > 0 ? after * 1000 : 0;
+        c->fn(c->ctx, &r, NULL);
+    } else if (t->too_long) {
+        err_set(&e, ERR_INVALID, "%s %s: an answer of more than %zu bytes",
+                c->method, LOG_TEXT(c->url), c->max_body);
+        c->fn(c->ctx, NULL, &e);
+    } else {
+        err_set(&e, code_of(rc), "%s %s: %s", c->method, LOG_TEXT(c->url),
+                LOG_TEXT(*t->why ? t->why : curl_easy_strerror(rc)));
+        c->fn(c->ctx, NULL, &e);
+    }
+    h->telling = NULL;
+    transfer_release(h, t);
+    call_free(c);
+}
+
+/* --- turns ---------------------------------------------------------------- */
+
+/* If something waits that may start: when all connections are busy, the end
+ * of a call comes back here. */
+static void
+turn_soon(struct http *h)
+{
+    if (h->turn_due || !h->waiting.first ||
+        h->active.n >= (size_t)h->conf.max_connections)
+        return;
+    h->turn_due = true;
+    loop_timer_again(h->turn, 0, 0);
+}
+
+/* All that has ended; a lone transfer that timed out is told nowhere else. */
+static void
+collect(struct http *h)
+{
+    struct http_call *c;
+    CURLMsg *m;
+    CURLcode rc;
+    int left;
+
+    while ((m = curl_multi_info_read(h->multi, &left))) {
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        c = NULL;
+        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &c);
+        rc = m->data.result;
+        if (c)
+            finish(h, c, rc);
+    }
+    turn_soon(h);
+}
+
+static void
+start(struct http *h, struct http_call *c)
+{
+    struct transfer *t = transfer_new(h);
+
+    dequeue(&h->waiting, c);
+    enqueue(&h->active, c);
+    c->transfer = t;
+    t->too_long = false;
+    t->why[0] = '\0';
+    if (set_up(h, c, t) && curl_multi_add_handle(h->multi, t->easy) == CURLM_OK)
+        return;
+    finish(h, c, CURLE_FAILED_INIT);
+}
+
+static void
+on_turn(void *ctx)
+{
+    struct http *h = ctx;
+
+    h->turn_due = false;
+    while (h->waiting.first && h->active.n < (size_t)h->conf.max_connections)
+        start(h, h->waiting.first);
+    collect(h);
+}
+
+/* --- the library's wishes --------------------------------------------------
+ */
+
+/* One descriptor that the library watches. */
+struct watch {
+    struct http *http;
+    struct loop_poll *poll;
+    curl_socket_t fd;
+};
+
+static void
+on_ready(void *ctx, int events)
+{
+    struct watch *w = ctx;
+    struct http *h = w->http;
+    int flags = 0, running;
+
+    if (events & LOOP_READABLE)
+        flags |= CURL_CSELECT_IN;
+    if (events & LOOP_WRITABLE)
+        flags |= CURL_CSELECT_OUT;
+    if (events & LOOP_BROKEN)
+        flags |= CURL_CSELECT_ERR;
+    (void)curl_multi_socket_action(h->multi, w->fd, flags, &running);
+    collect(h); /* w may be gone */
+}
+
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
+{
+    struct http *h = ctx;
+    struct watch *w = socket_ctx;
+    int events = 0;
+
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (w) {
+            loop_poll_stop(w->poll);
+            mem_free(w);
+            (void)curl_multi_assign(h->multi, fd, NULL);
+        }
+        return 0;
+    }
+    if (what & CURL_POLL_IN)
+        events |= LOOP_READABLE;
+    if (what & CURL_POLL_OUT)
+        events |= LOOP_WRITABLE;
+    if (w) {
+        loop_poll_change(w->poll, events);
+        return 0;
+    }
+    w = MEM_NEW(struct watch);
+    w->http = h;
+    w->fd = fd;
+    w->poll = loop_poll_start(h->loop, fd, events, on_ready, w);
+    (void)curl_multi_assign(h->multi, fd, w);
+    return 0;
+}
+
+static void
+on_timeout(void *ctx)
+{
+    struct http *h = ctx;
+    int running;
+
+    (void)curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    collect(h);
+}
+
+static int
+on_timer(CURLM *multi, long timeout_ms, void *ctx)
+{
+    struct http *h = ctx;
+
+    (void)multi;
+    /* Far away stands for never: the handle is kept. */
+    loop_timer_again(h->timer, timeout_ms < 0 ? INT32_MAX : timeout_ms, 0);
+    return 0;
+}
+
+/* --- opening and closing ---------------------------------------------------
+ */
+
+int
+http_open(struct http **out, struct loop *l, const struct http_conf *conf,
+          struct err *e)
+{
+    struct http *h;
+    CURLM *multi;
+
+    if (users == 0 && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return err_set(e, ERR_UNAVAILABLE, "libcurl does not start");
+    multi = curl_multi_init();
+    if (!multi) {
+        if (users == 0)
+            curl_global_cleanup();
+        return err_set(e, ERR_UNAVAILABLE, "libcurl does not start");
+    }
+    users++;
+    h = MEM_NEW(struct http);
+    h->loop = l;
+    h->multi = multi;
+    h->conf = *conf;
+    h->ca_file = mem_strdup(conf->ca_file ? conf->ca_file : "");
+    h->timer = loop_timer_start(l, INT32_MAX, 0, on_timeout, h);
+    h->turn = loop_timer_start(l, INT32_MAX, 0, on_turn, h);
+    (void)curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    (void)curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, h);
+    (void)curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    (void)curl_multi_setopt(multi, CURLMOPT_TIMERDATA, h);
+    (void)curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+                            (long)conf->max_connections);
+    (void)curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS,
+                            (long)conf->max_connections);
+    *out = h;
+    return 0;
+}
+
+static void
+drop_all(struct http *h, struct queue *q)
+{
+    struct http_call *c;
+
+    while ((c = q->first)) {
+        dequeue(q, c);
+        if (c->transfer)
+            transfer_release(h, c->transfer);
+        call_free(c);
+    }
+}
+
+void
+http_close(struct http *h)
+{
+    struct transfer *t;
+
+    if (!h)
+        return;
+    drop_all(h, &h->active);
+    drop_all(h, &h->waiting);
+    while ((t = h->spare)) {
+        h->spare = t->next;
+        transfer_free(t);
+    }
+    (void)curl_multi_cleanup(h->multi); /* closes what it watches */
+    loop_timer_stop(h->timer);
+    loop_timer_stop(h->turn);
+    mem_free(h->ca_file);
+    mem_free(h);
+    if (--users == 0)
+        curl_global_cleanup();
+}
+
+/* --- what callers ask ------------------------------------------------------
+ */
+
+static void
+set_secret(struct http_call *c, const struct http_request *q)
+{
+    const char *name = q->secret_header, *secret = q->secret ? q->secret : "";
+    size_t size;
+
+    c->bearer = mem_strdup("");
+    if (!*secret)
+        return;
+    if (!name || strcasecmp(name, "Authorization") == 0) {
+        mem_free(c->bearer);
+        c->bearer = mem_strdup(secret);
+        return;
+    }
+    size = strlen(name) + strlen(secret) + 3;
+    c->secret = mem_alloc(size);
+    (void)snprintf(c->secret, size, "%s: %s", name, secret);
+}
+
+struct http_call *
+http_send(struct http *h, const struct http_request *q, http_fn *fn, void *ctx)
+{
+    struct http_call *c = MEM_NEW(struct http_call);
+
+    c->http = h;
+    c->method = mem_strdup(q->method);
+    c->url = mem_strdup(q->url);
+    set_secret(c, q);
+    for (size_t i = 0; q->headers && q->headers[i] && i < HEADERS_MAX; i++)
+        c->headers[i] = mem_strdup(q->headers[i]);
+    if (q->len) {
+        c->body = mem_alloc(q->len);
+        memcpy(c->body, q->body, q->len);
+    }
+    c->len = q->len;
+    c->max_body = q->max_body;
+    c->timeout_ms = q->timeout_ms;
+    c->fn = fn;
+    c->ctx = ctx;
+    enqueue(&h->waiting, c);
+    turn_soon(h);
+    return c;
+}
+
+void
+http_cancel(struct http_call *c)
+{
+    struct http *h;
+
+    if (!c || c->http->telling == c)
+        return;
+    h = c->http;
+    if (c->transfer) {
+        dequeue(&h->active, c);
+        transfer_release(h, c->transfer);
+        turn_soon(h);
+    } else {
+        dequeue(&h->waiting, c);
+    }
+    call_free(c);
+}
+
+size_t
+http_pending(const struct http *h)
+{
+    return h->waiting.n + h->active.n;
+}
+
+const char *
+http_header(const struct http_response *r, const char *name)
+{
+    struct curl_header *found = NULL;
+
+    if (curl_easy_header(r->handle, name, 0, CURLH_HEADER, -1, &found) !=
+        CURLHE_OK)
+        return NULL;
+    return found->value;
+}

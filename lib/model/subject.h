@@ -1,0 +1,58 @@
+/*
+ * subject - the names on the bus, spelled in one place (DESIGN: proto/
+ * SUBJECTS.md lists them with sender and reader).
+ *
+ * Builders write into a caller's buffer of SUBJECT_SIZE; tokens must have
+ * passed subject_token_ok, else the result is a subject nobody listens to.
+ *
+ * Thread: any.
+ */
+#ifndef LIB_MODEL_SUBJECT_H
+#define LIB_MODEL_SUBJECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { SUBJECT_SIZE = 192, SUBJECT_TOKEN_MAX = 40 };
+
+#define SUBJECT_TASKS_IN "tasks.in"
+#define SUBJECT_TASKS_BULK "tasks.bulk"
+#define SUBJECT_HEARTBEATS "hb.>" /* hb.<backend>.<worker> */
+#define SUBJECT_ROLL "roll"       /* empty: every worker answers with its hb */
+#define SUBJECT_DONE_ALL "done.*" /* done.<task>: final Result */
+#define SUBJECT_STARTED_ALL "started.*" /* started.<task>: Claim */
+#define SUBJECT_CANCEL_ALL "$KV.control.cancel.*"
+#define SUBJECT_LANES_ALL "$KV.control.lane.>" /* lane.<backend>.<lane> */
+#define SUBJECT_ASK "ask.ledger"  /* requests: ask.ledger.<verb>, JSON */
+#define SUBJECT_SYNC "sync.store" /* request: answered once all is on disk */
+
+/* [A-Za-z0-9][A-Za-z0-9_-]{0,39}: what may stand between dots, be a task's id
+ * and name a file. */
+bool subject_token_ok(const char *token);
+
+/* Makes a token of any text: bad characters become '-', long text is cut, ""
+ * becomes fallback. out needs SUBJECT_TOKEN_MAX + 1 bytes. */
+void subject_token_from(const char *text, const char *fallback, char *out);
+
+char *subject_task(char *out, const char *backend, const char *lane);
+char *subject_result(char *out, const char *backend, const char *source);
+char *subject_claim(char *out, const char *backend, const char *task);
+char *subject_logs(char *out, const char *task);
+char *subject_dead(char *out, const char *process);
+char *subject_cancel(char *out, const char *task);
+char *subject_lane_state(char *out, const char *backend, const char *lane);
+char *subject_heartbeat(char *out, const char *backend, const char *worker);
+char *subject_done(char *out, const char *task);
+char *subject_started(char *out, const char *task);
+char *subject_batch(char *out, const char *batch);
+char *subject_ask(char *out, const char *verb);
+char *subject_drain(char *out, const char *backend, const char *worker);
+
+/* Durable consumer of a lane: "<backend>_<lane>". */
+char *subject_lane_durable(char *out, const char *backend, const char *lane);
+
+/* The n-th token of subject (from 0) copied to out (SUBJECT_TOKEN_MAX + 1
+ * bytes); false if it is missing, too long or no token. */
+bool subject_token_at(const char *subject, int n, char *out);
+
+#endif

@@ -1,0 +1,542 @@
+#include "lib/model/task.h"
+
+#include "lib/base/log.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
+#include "lib/model/dod.h"
+#include "lib/model/subject.h"
+
+#include <ctype.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    NEW_ID_LENGTH = 16,
+    TICK_LENGTH = 3, /* of them, a count of ticks that begins again after */
+    TICK_MS = 128,   /* 70 minutes */
+    RETRIES_MAX = 100,
+};
+
+static const uint64_t TIMEOUT_MAX_MS = 30ULL * 86400 * 1000;
+
+/* --- ids -------------------------------------------------------------- */
+
+void
+task_new_id(char out[TASK_ID_SIZE])
+{
+    uint64_t tick = (uint64_t)str_wall_ms() / TICK_MS;
+
+    str_random(out, NEW_ID_LENGTH + 1);
+    for (int i = TICK_LENGTH - 1; i >= 0; i--, tick /= 32)
+        out[i] = STR_BASE32[tick % 32];
+}
+
+/* Two hashes of different construction, 128 bits between them. */
+struct hash {
+    uint64_t a, b;
+};
+
+static void
+hash_add(struct hash *h, const void *data, size_t len)
+{
+    const unsigned char *p = data;
+
+    for (size_t i = 0; i < len; i++) {
+        h->a = (h->a ^ p[i]) * 0x100000001b3U; /* FNV-1a */
+        h->b = (h->b + p[i]) * 0x9e3779b97f4a7c15U;
+        h->b ^= h->b >> 29;
+    }
+}
+
+/* The same bytes whatever the machine. */
+static void
+hash_add_u64(struct hash *h, uint64_t v)
+{
+    unsigned char raw[8];
+
+    for (int i = 0; i < 8; i++)
+        raw[i] = (unsigned char)(v >> 8 * i);
+    hash_add(h, raw, sizeof raw);
+}
+
+/* Spreads each bit over the whole word (MurmurHash3's last step). */
+static uint64_t
+spread(uint64_t v)
+{
+    v = (v ^ v >> 33) * 0xff51afd7ed558ccdU;
+    v = (v ^ v >> 33) * 0xc4ceb9fe1a85ec53U;
+    return v ^ v >> 33;
+}
+
+void
+task_id_from_message(uint64_t seq, int64_t stored_at_ms, const void *data,
+                     size_t len, char out[TASK_ID_SIZE])
+{
+    struct hash h = {0xcbf29ce484222325U, 0x2545f4914f6cdd1dU};
+
+    hash_add_u64(&h, seq);
+    hash_add_u64(&h, (uint64_t)stored_at_ms);
+    hash_add(&h, data, len);
+    h.a = spread(h.a);
+    h.b = spread(h.b ^ h.a);
+    for (int i = 0; i < NEW_ID_LENGTH; i++) {
+        uint64_t *from = i < NEW_ID_LENGTH / 2 ? &h.a : &h.b;
+
+        out[i] = STR_BASE32[*from % 32];
+        *from /= 32;
+    }
+    out[NEW_ID_LENGTH] = '\0';
+}
+
+void
+task_id_of_member(const char *message_id, size_t number, char out[TASK_ID_SIZE])
+{
+    task_id_from_message(number, 0, message_id, strlen(message_id), out);
+}
+
+const char *
+task_result_id(const struct result *r, char out[RESULT_ID_SIZE])
+{
+    (void)snprintf(out, RESULT_ID_SIZE, "%s:%u%s%.8s", r->task, r->attempt,
+                   *r->nonce ? ":" : "", r->nonce);
+    return out;
+}
+
+/* --- checks ----------------------------------------------------------- */
+
+static int
+check_token(const char *field, const char *text, struct err *e)
+{
+    if (*text == '\0' || subject_token_ok(text))
+        return 0;
+    return err_set(e, ERR_INVALID,
+                   "%s: \"%s\" cannot be a name on the bus; use letters, "
+                   "digits, _ and -, at most %d",
+                   field, LOG_TEXT(text), SUBJECT_TOKEN_MAX);
+}
+
+static int
+check_line(const char *field, const char *text, struct err *e)
+{
+    if (!text[strcspn(text, "\n\r\t")])
+        return 0;
+    return err_set(e, ERR_INVALID, "%s: must be a single line", field);
+}
+
+static int
+check_timeout(const char *field, uint64_t ms, struct err *e)
+{
+    if (ms <= TIMEOUT_MAX_MS)
+        return 0;
+    return err_set(e, ERR_INVALID, "%s: longer than 30 days; write 0 for none",
+                   field);
+}
+
+static int
+check_path(const char *field, const char *path, struct err *e)
+{
+    if (*path == '/')
+        return err_set(e, ERR_INVALID,
+                       "%s: \"%s\" is absolute; write a path below the "
+                       "reports folder",
+                       field, LOG_TEXT(path));
+    for (const char *p = path; *p;) {
+        size_t len = strcspn(p, "/");
+
+        if (len == 2 && strncmp(p, "..", 2) == 0)
+            return err_set(e, ERR_INVALID,
+                           "%s: \"%s\" leaves its folder; remove \"..\"", field,
+                           LOG_TEXT(path));
+        p += len + (p[len] == '/');
+    }
+    return 0;
+}
+
+static int
+check_backend(const char *backend, struct err *e)
+{
+    static const char *const known[] = {"", "local", "codespace", "secutools"};
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(backend, known[i]) == 0)
+            return 0;
+    return err_set(e, ERR_INVALID,
+                   "backend: \"%s\" is unknown; write local, codespace or "
+                   "secutools, or leave it out",
+                   LOG_TEXT(backend));
+}
+
+/* What is wrong with a step's text for its kind, or NULL. */
+static const char *
+step_fault(const struct step *s)
+{
+    bool script = *s->script != '\0', argv = s->n_argv > 0;
+
+    switch (s->kind) {
+    case STEP_UNSPECIFIED:
+    case STEP_SHELL:
+    case STEP_PYTHON:
+    case STEP_MAKE:
+        if (argv)
+            return "has argv; set its kind to argv, or write a script";
+        return script ? NULL : "has no script; write what it is to run";
+    case STEP_ARGV:
+        if (script)
+            return "has a script; set its kind to shell, or write argv";
+        return argv && *s->argv[0] ? NULL : "names no program in argv";
+    case STEP_KUBECTL:
+        if (script && argv)
+            return "has both script and argv; keep one";
+        return script || argv ? NULL : "has no arguments; write argv";
+    }
+    return NULL;
+}
+
+static int
+check_steps(const struct task *t, struct err *e)
+{
+    char field[64];
+
+    if (t->n_steps > 0 && *t->prompt)
+        return err_set(e, ERR_INVALID,
+                       "steps: given together with prompt; keep one of them");
+    if (t->n_steps == 0 && !*t->prompt)
+        return err_set(e, ERR_INVALID,
+                       "steps: missing; write what to run, or a prompt");
+    for (size_t i = 0; i < t->n_steps; i++) {
+        const char *fault = step_fault(&t->steps[i]);
+
+        if (fault)
+            return err_set(e, ERR_INVALID, "steps[%zu]: %s", i, fault);
+        (void)snprintf(field, sizeof field, "steps[%zu].timeout_ms", i);
+        if (check_timeout(field, t->steps[i].timeout_ms, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static bool
+env_name_ok(const char *name)
+{
+    if (!isalpha((unsigned char)*name) && *name != '_')
+        return false;
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && *name != '_')
+            return false;
+    return true;
+}
+
+static int
+check_unique(const char *field, const struct key_value *kv, size_t n,
+             struct err *e)
+{
+    for (size_t i = 1; i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(kv[i].key, kv[k].key) == 0)
+                return err_set(e, ERR_INVALID,
+                               "%s: \"%s\" is given twice; keep one", field,
+                               LOG_TEXT(kv[i].key));
+    return 0;
+}
+
+static int
+check_env(const struct task *t, struct err *e)
+{
+    for (size_t i = 0; i < t->n_env; i++) {
+        const char *key = t->env[i].key;
+
+        if (!env_name_ok(key))
+            return err_set(e, ERR_INVALID,
+                           "env: \"%s\" is no variable; use letters, digits "
+                           "and _, not a digit first",
+                           LOG_TEXT(key));
+        if (strncmp(key, "SHUNT_", 6) == 0)
+            return err_set(e, ERR_INVALID,
+                           "env: %s is set by shunt itself; choose a name "
+                           "without SHUNT_",
+                           LOG_TEXT(key));
+    }
+    return check_unique("env", t->env, t->n_env, e);
+}
+
+static int
+check_relations(const struct task *t, struct err *e)
+{
+    for (size_t i = 0; i < t->n_after; i++) {
+        const char *id = t->after[i];
+
+        if (!*id)
+            return err_set(e, ERR_INVALID,
+                           "after[%zu]: empty; write a task's id", i);
+        if (check_token("after", id, e) < 0)
+            return -1;
+        if (strcmp(id, t->id) == 0)
+            return err_set(e, ERR_INVALID,
+                           "after: the task would wait for itself; remove %s",
+                           id);
+    }
+    return t->batch ? check_token("batch.id", t->batch->id, e) : 0;
+}
+
+static int
+check_outputs(const struct task *t, struct err *e)
+{
+    char field[64];
+
+    for (size_t i = 0; i < t->n_outputs; i++) {
+        (void)snprintf(field, sizeof field, "outputs[%zu].path", i);
+        if (check_path(field, t->outputs[i].path, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* A limit that does not parse must not turn into no limit. */
+static int
+check_cost(const struct task *t, struct err *e)
+{
+    const char *s = t->delegation ? t->delegation->max_cost_usd : "";
+    size_t whole = strspn(s, "0123456789");
+    size_t rest = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") + 1 : 0;
+
+    if (!*s || (whole > 0 && rest != 1 && !s[whole + rest]))
+        return 0;
+    return err_set(e, ERR_INVALID,
+                   "delegation.max_cost_usd: \"%s\" is no amount; write 2 or "
+                   "2.50",
+                   LOG_TEXT(s));
+}
+
+int
+task_check(const struct task *t, struct err *e)
+{
+    if (codec_check(CODEC_TASK, t, e) < 0 || check_token("id", t->id, e) < 0 ||
+        check_line("name", t->name, e) < 0 ||
+        check_line("project", t->project, e) < 0 ||
+        check_token("source", t->source, e) < 0 || check_steps(t, e) < 0 ||
+        check_env(t, e) < 0 ||
+        check_unique("tags", t->tags, t->n_tags, e) < 0 ||
+        check_path("report_path", t->report_path, e) < 0 ||
+        check_outputs(t, e) < 0 ||
+        check_timeout("timeout_ms", t->timeout_ms, e) < 0 ||
+        check_timeout("idle_timeout_ms", t->idle_timeout_ms, e) < 0 ||
+        check_backend(t->backend, e) < 0 ||
+        check_token("lane", t->lane, e) < 0 ||
+        check_token("retry_of", t->retry_of, e) < 0 ||
+        check_relations(t, e) < 0 || check_cost(t, e) < 0)
+        return -1;
+    if (t->retries > RETRIES_MAX)
+        return err_set(e, ERR_INVALID, "retries: %u, at most %d", t->retries,
+                       RETRIES_MAX);
+    return dod_check(t->dod, e) < 0 ? err_wrap(e, "dod") : 0;
+}
+
+/* --- what the submitter left open ------------------------------------- */
+
+/* A token from the last part of a path; false if there is none in it. */
+static bool
+token_from_path(const char *path, char out[SUBJECT_TOKEN_MAX + 1])
+{
+    char part[256];
+    size_t len = strlen(path), from;
+
+    while (len > 0 && path[len - 1] == '/')
+        len--;
+    for (from = len; from > 0 && path[from - 1] != '/'; from--)
+        continue;
+    len -= from;
+    if (len > 4 && strncmp(path + from + len - 4, ".git", 4) == 0)
+        len -= 4;
+    if (len >= sizeof part)
+        len = sizeof part - 1;
+    memcpy(part, path + from, len);
+    part[len] = '\0';
+    subject_token_from(part, "", out);
+    return *out != '\0';
+}
+
+static const char *
+project_of(const struct task *t, char out[SUBJECT_TOKEN_MAX + 1])
+{
+    if (token_from_path(t->workdir, out) || token_from_path(t->repo, out))
+        return out;
+    return "task";
+}
+
+/* Behind blanks, comment lines and NAME=value words. */
+static const char *
+skip_preamble(const char *s)
+{
+    for (;;) {
+        size_t word;
+
+        s += strspn(s, " \t\r\n");
+        word = strcspn(s, " \t\r\n");
+        if (*s == '#')
+            s += strcspn(s, "\n");
+        else if (memchr(s, '=', word))
+            s += word;
+        else
+            return s;
+    }
+}
+
+/* The program a command line starts, without its folder and ending. */
+static bool
+word_of_command(const char *s, char out[SUBJECT_TOKEN_MAX + 1])
+{
+    char word[256];
+    size_t len;
+
+    s = skip_preamble(s);
+    if (strncmp(s, "local:", 6) == 0 || strncmp(s, "cloud:", 6) == 0)
+        s = skip_preamble(s + 6);
+    s += strspn(s, "\"'({");
+    len = strcspn(s, " \t\r\n;|&<>(){}\"'");
+    if (len >= sizeof word)
+        len = sizeof word - 1;
+    memcpy(word, s, len);
+    word[len] = '\0';
+    if (!token_from_path(word, out))
+        return false;
+    /* "scrape.py" has become "scrape-py" by now: look at the original. */
+    s = strrchr(word, '/') ? strrchr(word, '/') + 1 : word;
+    len = strcspn(s, ".");
+    if (len > 0 && s[len]) {
+        word[s - word + (ptrdiff_t)len] = '\0';
+        return token_from_path(word, out);
+    }
+    return true;
+}
+
+static const char *
+task_word(const struct task *t, char out[SUBJECT_TOKEN_MAX + 1])
+{
+    const struct step *s = t->steps;
+
+    if (*t->command && word_of_command(t->command, out))
+        return out;
+    if (t->n_steps == 0)
+        return "prompt";
+    switch (s->kind) {
+    case STEP_UNSPECIFIED:
+    case STEP_SHELL:
+        return word_of_command(s->script, out) ? out : "run";
+    case STEP_ARGV:
+        return s->n_argv && word_of_command(s->argv[0], out) ? out : "run";
+    case STEP_PYTHON:
+        return "python";
+    case STEP_MAKE:
+        return "make";
+    case STEP_KUBECTL:
+        return "kubectl";
+    }
+    return "run";
+}
+
+static const char *
+generated_name(const struct task *t, struct mem_pool *pool, int64_t now_ms)
+{
+    char project[SUBJECT_TOKEN_MAX + 1], word[SUBJECT_TOKEN_MAX + 1];
+    char when[32] = "";
+    time_t now = now_ms / 1000;
+    struct tm tm;
+
+    subject_token_from(t->project, "task", project);
+    if (gmtime_r(&now, &tm) &&
+        strftime(when, sizeof when, "%Y%m%d-%H%M", &tm) == 0)
+        when[0] = '\0';
+    return mem_pool_printf(pool, "%s-%s-%s", project, task_word(t, word), when);
+}
+
+static const char *
+submitter_here(struct mem_pool *pool)
+{
+    char host[256] = "", buf[4096];
+    struct passwd pw, *found = NULL;
+
+    if (gethostname(host, sizeof host - 1) < 0)
+        (void)str_copy(host, sizeof host, "localhost");
+    if (getpwuid_r(geteuid(), &pw, buf, sizeof buf, &found) == 0 && found)
+        return mem_pool_printf(pool, "%s@%s", pw.pw_name, host);
+    return mem_pool_printf(pool, "%u@%s", (unsigned)geteuid(), host);
+}
+
+void
+task_complete(struct task *t, struct mem_pool *pool, int64_t now_ms)
+{
+    char text[SUBJECT_TOKEN_MAX + 1], id[TASK_ID_SIZE];
+
+    if (!*t->id) {
+        task_new_id(id);
+        t->id = mem_pool_strdup(pool, id);
+    }
+    if (!*t->source)
+        t->source = "cli";
+    if (!*t->project)
+        t->project = mem_pool_strdup(pool, project_of(t, text));
+    if (!*t->name)
+        t->name = generated_name(t, pool, now_ms);
+    if (!*t->submitter)
+        t->submitter = submitter_here(pool);
+    if (t->submitted_at_ms == 0)
+        t->submitted_at_ms = now_ms;
+}
+
+/* --- for people ------------------------------------------------------- */
+
+/* Adds text as one line, blanks squeezed, until there is more than enough for
+ * size bytes, the character at the cut included. */
+static void
+add_line(struct str *s, const char *text, size_t size)
+{
+    for (; *text && s->len < size + 4; text++) {
+        if (!isspace((unsigned char)*text))
+            str_addc(s, *text);
+        else if (s->len > 0 && s->data[s->len - 1] != ' ')
+            str_addc(s, ' ');
+    }
+}
+
+static void
+add_step(struct str *s, const struct step *step, size_t size)
+{
+    if (step->kind == STEP_KUBECTL)
+        str_addz(s, "kubectl ");
+    else if (step->kind == STEP_MAKE)
+        str_addz(s, "make ");
+    add_line(s, step->script, size);
+    for (size_t i = 0; i < step->n_argv && s->len < size; i++) {
+        struct str word = {0};
+
+        str_add_quoted(&word, step->argv[i]);
+        if (i > 0)
+            str_addc(s, ' ');
+        add_line(s, str_text(&word), size);
+        str_free(&word);
+    }
+}
+
+const char *
+task_summary(const struct task *t, char *out, size_t size)
+{
+    struct str s = {0};
+
+    if (*t->command)
+        add_line(&s, t->command, size);
+    else if (t->n_steps == 0)
+        add_line(&s, t->prompt, size);
+    for (size_t i = 0; !*t->command && i < t->n_steps && s.len < size; i++) {
+        if (i > 0)
+            str_addz(&s, "; ");
+        add_step(&s, &t->steps[i], size);
+    }
+    while (s.len > 0 && s.data[s.len - 1] == ' ')
+        s.data[--s.len] = '\0';
+    (void)str_copy(out, size, str_text(&s));
+    str_free(&s);
+    return out;
+}

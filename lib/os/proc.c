@@ -1,0 +1,284 @@
+#include "lib/os/proc_private.h"
+
+#include "lib/base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* --- the table of children ----------------------------------------------- */
+
+static struct proc **
+bucket(struct proc_set *s, pid_t pid)
+{
+    return &s->buckets[(unsigned)pid & (PROC_BUCKETS - 1)];
+}
+
+struct proc *
+proc_find(struct proc_set *s, pid_t pid)
+{
+    struct proc *p = *bucket(s, pid);
+
+    while (p && p->pid != pid)
+        p = p->next;
+    return p;
+}
+
+void
+proc_unlink(struct proc_set *s, struct proc *p)
+{
+    struct proc **at = bucket(s, p->pid);
+
+    while (*at && *at != p)
+        at = &(*at)->next;
+    if (*at)
+        *at = p->next;
+}
+
+void
+proc_link(struct proc_set *s, struct proc *p)
+{
+    struct proc *old = proc_find(s, p->pid);
+
+    /* The number was free, so nothing is left of the session it named. Who
+     * ended and was kept stays in its family's list, out of the table. */
+    if (old)
+        proc_unlink(s, old);
+    p->next = *bucket(s, p->pid);
+    *bucket(s, p->pid) = p;
+    if (p->family) {
+        p->sibling = p->family->procs;
+        p->family->procs = p;
+        p->family->n_alive++;
+    }
+}
+
+/* --- ends ---------------------------------------------------------------- */
+
+static uint64_t
+cpu_ms(const struct rusage *ru)
+{
+    return (uint64_t)(ru->ru_utime.tv_sec + ru->ru_stime.tv_sec) * 1000 +
+           (uint64_t)(ru->ru_utime.tv_usec + ru->ru_stime.tv_usec) / 1000;
+}
+
+/* Notes the end of p, which is told once all have been waited for. */
+static void
+ended(struct proc_set *s, struct proc *p, int status, const struct rusage *ru)
+{
+    p->end = (struct proc_end){
+        .signalled = WIFSIGNALED(status),
+        .code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+        .max_rss_bytes = (uint64_t)ru->ru_maxrss * 1024,
+        .cpu_ms = cpu_ms(ru)};
+    p->ended = p->untold = true;
+    s->ends++;
+    if (p->family) {
+        p->family->n_alive--;
+        p->family->last_end = s->ends;
+    }
+    *s->untold_end = p;
+    s->untold_end = &p->next_untold;
+}
+
+static void
+tell(struct proc_set *s)
+{
+    while (s->untold) {
+        struct proc *p = s->untold;
+        void (*on_end)(void *, const struct proc_end *) = p->on_end;
+        struct proc_end end = p->end;
+        void *ctx = p->ctx;
+
+        s->untold = p->next_untold;
+        if (!s->untold)
+            s->untold_end = &s->untold;
+        p->next_untold = NULL;
+        p->untold = false;
+        if (!p->family) {
+            proc_unlink(s, p);
+            mem_free(p);
+        }
+        if (on_end)
+            on_end(ctx, &end);
+    }
+}
+
+static void
+on_ends(void *ctx)
+{
+    struct proc_set *s = ctx;
+    struct rusage ru;
+    struct proc *p;
+    int status;
+    pid_t pid;
+
+    while ((pid = wait4(-1, &status, WNOHANG, &ru)) > 0) {
+        p = proc_find(s, pid);
+        if (p && !p->ended)
+            ended(s, p, status, &ru);
+    }
+    tell(s);
+    if (s->swept)
+        proc_sweep(s);
+}
+
+/* The handler of SIGCHLD runs on whatever thread: it holds on to the waker
+ * while it uses it. The loop's own handlers cost ten system calls a signal. */
+static _Atomic(struct loop_waker *) to_wake;
+static atomic_int waking;
+
+static void
+on_sigchld(int signo)
+{
+    int error = errno;
+    struct loop_waker *w;
+
+    (void)signo;
+    (void)atomic_fetch_add(&waking, 1);
+    w = atomic_load(&to_wake);
+    if (w)
+        loop_waker_wake(w);
+    (void)atomic_fetch_sub(&waking, 1);
+    errno = error;
+}
+
+static void
+watch_ends(struct proc_set *s, struct loop *l)
+{
+    struct sigaction action = {.sa_handler = on_sigchld,
+                               .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+
+    s->waker = loop_waker_open(l, on_ends, s);
+    atomic_store(&to_wake, s->waker);
+    (void)sigfillset(&action.sa_mask);
+    (void)sigaction(SIGCHLD, &action, &s->old_action);
+}
+
+static void
+unwatch_ends(struct proc_set *s)
+{
+    (void)sigaction(SIGCHLD, &s->old_action, NULL);
+    atomic_store(&to_wake, NULL);
+    while (atomic_load(&waking) > 0)
+        (void)sched_yield();
+    loop_waker_close(s->waker);
+}
+
+/* Children this process had before, as one that executed another program may:
+ * they are neither ours nor left behind by anybody. */
+static void
+know_inherited(struct proc_set *s)
+{
+    struct procfs_list found = {0};
+
+    proc_push_children(s, &found, getpid(), false);
+    for (size_t i = 0; i < found.n; i++) {
+        struct proc *p = MEM_NEW(struct proc);
+
+        p->set = s;
+        p->pid = found.v[i].pid;
+        proc_link(s, p);
+    }
+    mem_free(found.v);
+}
+
+int
+proc_set_open(struct proc_set **out, struct loop *l, bool adopt, struct err *e)
+{
+    struct proc_set *s;
+    char path[64];
+    void *stack;
+    int null_fd;
+
+    null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd < 0)
+        return err_set(e, ERR_UNAVAILABLE, "open /dev/null: %s",
+                       strerror(errno));
+    stack = mmap(NULL, PROC_STACK_SIZE, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED ||
+        (adopt && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)) {
+        err_set(e, ERR_UNAVAILABLE, "prepare for child processes: %s",
+                strerror(errno));
+        if (stack != MAP_FAILED)
+            (void)munmap(stack, PROC_STACK_SIZE);
+        (void)close(null_fd);
+        return -1;
+    }
+    s = MEM_NEW(struct proc_set);
+    s->stack = stack;
+    s->null_fd = null_fd;
+    s->adopt = adopt;
+    s->untold_end = &s->untold;
+    s->n_reset = -1;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/children",
+                   (int)getpid());
+    s->children_fd = open(path, O_RDONLY | O_CLOEXEC);
+    know_inherited(s);
+    watch_ends(s, l);
+    *out = s;
+    return 0;
+}
+
+void
+proc_set_close(struct proc_set *s)
+{
+    struct proc *p, *next;
+
+    if (!s)
+        return;
+    unwatch_ends(s);
+    for (size_t i = 0; i < PROC_BUCKETS; i++)
+        for (p = s->buckets[i]; p; p = next) {
+            next = p->next;
+            mem_free(p);
+        }
+    (void)close(s->null_fd);
+    if (s->children_fd >= 0)
+        (void)close(s->children_fd);
+    (void)munmap(s->stack, PROC_STACK_SIZE);
+    mem_free(s);
+}
+
+/* --- one child ----------------------------------------------------------- */
+
+pid_t
+proc_pid(const struct proc *p)
+{
+    return p->pid;
+}
+
+bool
+proc_signal(struct proc *p, int signo)
+{
+    return !p->ended && kill(-p->pid, signo) == 0;
+}
+
+void
+proc_forget(struct proc *p)
+{
+    p->on_end = NULL;
+}
+
+int
+proc_pipe(int *ours, int *theirs, struct err *e)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "pipe: %s", strerror(errno));
+    (void)fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    *ours = fds[0];
+    *theirs = fds[1];
+    return 0;
+}

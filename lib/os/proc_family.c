@@ -1,0 +1,228 @@
+#include "lib/os/proc_private.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { SEQ_WHOLE = 2048 }; /* a shorter read of a /proc list was all of it */
+
+uint64_t
+proc_started(pid_t pid)
+{
+    struct procfs_stat st;
+
+    return procfs_stat(pid, &st) ? st.started : 0;
+}
+
+void
+proc_push_children(const struct proc_set *s, struct procfs_list *ns, pid_t pid,
+                   bool ours)
+{
+    procfs_push_children(ns, pid, ours, s->children_fd >= 0);
+}
+
+struct proc_family *
+proc_family_open(struct proc_set *s, const char *mark)
+{
+    struct proc_family *f = MEM_NEW(struct proc_family);
+
+    f->set = s;
+    f->opened = procfs_ticks();
+    (void)str_copy(f->mark, sizeof f->mark, mark);
+    f->prev = s->newest;
+    if (s->newest)
+        s->newest->next = f;
+    else
+        s->oldest = f;
+    s->newest = f;
+    return f;
+}
+
+static bool
+is_kin(const struct proc_family *f, pid_t pid, uint64_t started)
+{
+    for (size_t i = 0; i < f->n_kin; i++)
+        if (f->kin[i].pid == pid && f->kin[i].started == started)
+            return true;
+    return false;
+}
+
+static void
+remember(struct proc_family *f, pid_t pid, uint64_t started)
+{
+    if (is_kin(f, pid, started))
+        return;
+    if (f->n_kin == f->cap_kin) {
+        f->cap_kin = f->cap_kin ? f->cap_kin * 2 : 16;
+        f->kin = mem_resize(f->kin, f->cap_kin * sizeof *f->kin);
+    }
+    f->kin[f->n_kin++] = (struct kin){pid, started};
+}
+
+static bool
+in_session(const struct proc_family *f, const struct procfs_stat *st)
+{
+    const struct proc *leader = proc_find(f->set, st->session);
+
+    if (leader && leader->family == f)
+        return true;
+    leader = proc_find(f->set, st->group);
+    return leader && leader->family == f;
+}
+
+static enum procfs_env
+belongs(const struct proc_family *f, const struct procfs_node *at,
+        const struct procfs_stat *st)
+{
+    if (at->ours || in_session(f, st) || is_kin(f, at->pid, st->started))
+        return PROCFS_ENV_HOLDS;
+    return procfs_env(at->pid, f->mark);
+}
+
+int
+proc_family_signal(struct proc_family *f, int signo)
+{
+    struct proc_set *s = f->set;
+    struct procfs_list todo = {0}, met = {0};
+    struct procfs_stat st;
+    int count, unready = 0;
+
+    proc_push_children(s, &todo, getpid(), false);
+    while (todo.n > 0) {
+        struct procfs_node at = todo.v[--todo.n];
+        const struct proc *own = proc_find(s, at.pid);
+
+        if (own && !own->ended && own->family != f)
+            continue; /* somebody else's, with all below it */
+        if (!procfs_stat(at.pid, &st))
+            continue;
+        switch (belongs(f, &at, &st)) {
+        case PROCFS_ENV_LACKS:
+            break;
+        case PROCFS_ENV_UNREADY:
+            unready += procfs_alive(&st);
+            break;
+        case PROCFS_ENV_HOLDS:
+            at.ours = true;
+            /* Its parent may be gone before the next call, and with it the
+             * only sign that it belongs here. */
+            remember(f, at.pid, st.started);
+            if (procfs_alive(&st))
+                procfs_push(&met, at.pid, true);
+            break;
+        }
+        proc_push_children(s, &todo, at.pid, at.ours);
+    }
+    /* Not before all have been seen: who loses its parent is moved. */
+    for (size_t i = 0; signo && i < met.n; i++)
+        (void)kill(met.v[i].pid, signo);
+    count = (int)met.n + unready;
+    mem_free(met.v);
+    mem_free(todo.v);
+    return count;
+}
+
+/* Whether adopted children exist at all. */
+static bool
+has_adopted(struct proc_set *s)
+{
+    char buf[SEQ_WHOLE * 4], *at = buf, *end;
+    const struct proc *p;
+    ssize_t n;
+    long pid;
+
+    if (s->children_fd < 0)
+        return s->adopt;
+    n = pread(s->children_fd, buf, sizeof buf - 1, 0);
+    if (n < 0 || n >= SEQ_WHOLE)
+        return true; /* perhaps; the caller looks closely then */
+    buf[n] = '\0';
+    for (;; at = end) {
+        pid = strtol(at, &end, 10);
+        if (end == at)
+            return false;
+        p = proc_find(s, (pid_t)pid);
+        if (!p || p->ended)
+            return true;
+    }
+}
+
+bool
+proc_family_gone(struct proc_family *f)
+{
+    struct proc_set *s = f->set;
+
+    if (f->n_alive > 0)
+        return false;
+    /* Who was there at that end and lost its parent came to us before the
+     * child could be waited for; and nobody is born without a parent. */
+    if (s->clean < f->last_end && !has_adopted(s))
+        s->clean = s->ends;
+    return s->clean >= f->last_end;
+}
+
+void
+proc_sweep(struct proc_set *s)
+{
+    uint64_t limit = s->oldest ? s->oldest->opened : UINT64_MAX;
+    struct procfs_list todo = {0};
+    struct procfs_stat st;
+
+    s->swept = s->spared = false;
+    proc_push_children(s, &todo, getpid(), false);
+    while (todo.n > 0) {
+        struct procfs_node at = todo.v[--todo.n];
+        const struct proc *own = proc_find(s, at.pid);
+
+        if ((own && !own->ended) || !procfs_stat(at.pid, &st))
+            continue;
+        if (!at.ours && st.started >= limit) {
+            s->spared = true;
+            continue;
+        }
+        proc_push_children(s, &todo, at.pid, true);
+        if (procfs_alive(&st)) {
+            log_warn("proc.leftover", "pid=%d session=%d", (int)at.pid,
+                     (int)st.session);
+            (void)kill(at.pid, SIGKILL);
+            s->swept = true;
+        }
+    }
+    mem_free(todo.v);
+}
+
+void
+proc_family_close(struct proc_family *f)
+{
+    struct proc_set *s;
+    struct proc *p, *next;
+    bool gone;
+
+    if (!f)
+        return;
+    s = f->set;
+    gone = proc_family_gone(f);
+    for (p = f->procs; p; p = next) {
+        next = p->sibling;
+        p->family = NULL;
+        if (p->ended && !p->untold) {
+            proc_unlink(s, p);
+            mem_free(p);
+        }
+    }
+    if (f->prev)
+        f->prev->next = f->next;
+    else
+        s->oldest = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
+    else
+        s->newest = f->prev;
+    mem_free(f->kin);
+    mem_free(f);
+    if (s->adopt && (!gone || s->spared) && has_adopted(s))
+        proc_sweep(s);
+}

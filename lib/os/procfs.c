@@ -1,0 +1,208 @@
+#include "lib/os/procfs.h"
+
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    ENVIRON_MAX = 8 << 20, /* beyond that an entry is not looked for */
+    EMPTY_LOOKS = 3,       /* until an empty environment is believed */
+};
+
+/* Reads a whole file of /proc; false if it cannot be read or is too long. */
+static bool
+read_file(int dir, const char *path, size_t most, struct str *out)
+{
+    char buf[4096];
+    ssize_t n = -1;
+    int fd;
+
+    str_reset(out);
+    fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    while (out->len <= most && (n = read(fd, buf, sizeof buf)) > 0)
+        str_add(out, buf, (size_t)n);
+    (void)close(fd);
+    return n == 0;
+}
+
+bool
+procfs_stat(pid_t pid, struct procfs_stat *st)
+{
+    char path[64], buf[1024], *p;
+    ssize_t n;
+    int fd;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    n = read(fd, buf, sizeof buf - 1);
+    (void)close(fd);
+    if (n <= 0)
+        return false;
+    buf[n] = '\0';
+    p = strrchr(buf, ')'); /* the name before it may hold anything */
+    return p && sscanf(p + 1,
+                       " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d"
+                       " %*d %*d %*d %d %*d %" SCNu64,
+                       &st->state, &st->parent, &st->group, &st->session,
+                       &st->threads, &st->started) == 6;
+}
+
+bool
+procfs_alive(const struct procfs_stat *st)
+{
+    return (st->state != 'Z' && st->state != 'X') || st->threads > 1;
+}
+
+void
+procfs_push(struct procfs_list *ns, pid_t pid, bool ours)
+{
+    if (ns->n == ns->cap) {
+        ns->cap = ns->cap ? ns->cap * 2 : 64;
+        ns->v = mem_resize(ns->v, ns->cap * sizeof *ns->v);
+    }
+    ns->v[ns->n++] = (struct procfs_node){pid, ours};
+}
+
+static void
+push_list(struct procfs_list *ns, const char *text, bool ours)
+{
+    char *end;
+    long pid;
+
+    for (;; text = end) {
+        pid = strtol(text, &end, 10);
+        if (end == text)
+            return;
+        procfs_push(ns, (pid_t)pid, ours);
+    }
+}
+
+/* The children of pid, of all its threads. */
+static void
+push_children(struct procfs_list *ns, pid_t pid, bool ours)
+{
+    struct str text = {0};
+    struct dirent *d;
+    char path[300];
+    DIR *dir;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    dir = opendir(path);
+    while (dir && (d = readdir(dir)) != NULL) {
+        if (d->d_name[0] == '.')
+            continue;
+        (void)snprintf(path, sizeof path, "%s/children", d->d_name);
+        if (read_file(dirfd(dir), path, SIZE_MAX - 1, &text))
+            push_list(ns, str_text(&text), ours);
+    }
+    if (dir)
+        (void)closedir(dir);
+    str_free(&text);
+}
+
+void
+procfs_push_all(struct procfs_list *ns)
+{
+    struct dirent *d;
+    long pid;
+    DIR *dir;
+
+    dir = opendir("/proc");
+    while (dir && (d = readdir(dir)) != NULL) {
+        pid = strtol(d->d_name, NULL, 10);
+        if (pid > 0)
+            procfs_push(ns, (pid_t)pid, false);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
+/* The same on a kernel without lists of children: asks everybody. */
+static void
+push_children_slowly(struct procfs_list *ns, pid_t pid, bool ours)
+{
+    struct procfs_list all = {0};
+    struct procfs_stat st;
+
+    procfs_push_all(&all);
+    for (size_t i = 0; i < all.n; i++)
+        if (procfs_stat(all.v[i].pid, &st) && st.parent == pid)
+            procfs_push(ns, all.v[i].pid, ours);
+    mem_free(all.v);
+}
+
+void
+procfs_push_children(struct procfs_list *ns, pid_t pid, bool ours, bool lists)
+{
+    if (lists)
+        push_children(ns, pid, ours);
+    else
+        push_children_slowly(ns, pid, ours);
+}
+
+static bool
+has_entry(const struct str *environ_text, const char *entry)
+{
+    const char *text = environ_text->data;
+    size_t len = strlen(entry), size = environ_text->len;
+
+    for (size_t at = 0; at + len <= size;
+         at += strnlen(text + at, size - at) + 1)
+        if (memcmp(text + at, entry, len) == 0 &&
+            (at + len == size || text[at + len] == '\0'))
+            return true;
+    return false;
+}
+
+/* A program that is being executed has no environment until the kernel has
+ * placed it, and no arguments either. Who has arguments and no environment
+ * has none, unless the kernel finished between the two looks. */
+enum procfs_env
+procfs_env(pid_t pid, const char *entry)
+{
+    enum procfs_env found = PROCFS_ENV_LACKS;
+    char env_path[64], args_path[64];
+    struct str text = {0};
+
+    (void)snprintf(env_path, sizeof env_path, "/proc/%d/environ", (int)pid);
+    (void)snprintf(args_path, sizeof args_path, "/proc/%d/cmdline", (int)pid);
+    for (int look = 0; look < EMPTY_LOOKS; look++) {
+        if (!read_file(AT_FDCWD, env_path, ENVIRON_MAX, &text))
+            break;
+        if (text.len > 0) {
+            if (has_entry(&text, entry))
+                found = PROCFS_ENV_HOLDS;
+            break;
+        }
+        if (!read_file(AT_FDCWD, args_path, ENVIRON_MAX, &text))
+            break;
+        if (text.len == 0) {
+            found = PROCFS_ENV_UNREADY;
+            break;
+        }
+    }
+    str_free(&text);
+    return found;
+}
+
+uint64_t
+procfs_ticks(void)
+{
+    uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (uint64_t)ts.tv_sec * hz + (uint64_t)ts.tv_nsec * hz / 1000000000;
+}

@@ -1,0 +1,74 @@
+#include "lib/os/secret.h"
+
+#include "lib/base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+enum { SECRET_MAX = 4096 };
+
+char *
+secret_read(const char *path, const char *first, const char *what,
+            struct err *e)
+{
+    char line[SECRET_MAX], *out = NULL, *start;
+    FILE *f = fopen(path, "re");
+
+    if (!f) {
+        err_set(e, ERR_INVALID, "open %s file %s: %s", what, path,
+                strerror(errno));
+        return NULL;
+    }
+    /* stdio's own copy would outlive us. */
+    (void)setvbuf(f, NULL, _IONBF, 0);
+    while (!out && fgets(line, sizeof line, f)) {
+        start = line + strspn(line, " \t");
+        start[strcspn(start, " \t\r\n")] = '\0';
+        if (*start && (!first || strchr(first, *start)))
+            out = mem_strdup(start);
+    }
+    (void)fclose(f);
+    explicit_bzero(line, sizeof line);
+    if (!out)
+        err_set(e, ERR_INVALID, "%s file %s: no %s in it", what, path, what);
+    return out;
+}
+
+char *
+secret_take(const char *name)
+{
+    char *value = getenv(name), *copy;
+
+    if (!value || !*value)
+        return NULL;
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    copy = mem_strdup(value);
+    /* Where the kernel shows the environment we were started with. */
+    explicit_bzero(value, strlen(value));
+    (void)unsetenv(name);
+    return copy;
+}
+
+/* Writes over what was secret, also where the compiler sees no reader. */
+void
+secret_free(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    mem_free(secret);
+}
+
+bool
+secret_equal(const char *secret, const char *guess)
+{
+    size_t len = strlen(secret), n = strlen(guess);
+    volatile unsigned char differs = len != n || !len;
+
+    for (size_t i = 0; i < n; i++)
+        differs =
+            (unsigned char)(differs | (guess[i] ^ secret[len ? i % len : 0]));
+    return !differs;
+}

@@ -1,0 +1,373 @@
+#include "lib/submit/spool.h"
+
+#include "lib/base/failpoint.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    BUFFER = 256 * 1024, /* written at once */
+    HEAD = 4,            /* bytes of a record's length */
+};
+
+struct spool_file {
+    int fd;
+    char dir[PATH_MAX - 128];
+    char name[96]; /* without ending */
+    bool committed;
+    struct str buffer;
+    const uint8_t *map; /* all of it, once committed or taken */
+    size_t size, count;
+    size_t passed; /* bytes of the map that were given back */
+};
+
+static void
+path_of(const struct spool_file *f, const char *ending, char out[PATH_MAX])
+{
+    (void)snprintf(out, PATH_MAX, "%s/%s%s", f->dir, f->name, ending);
+}
+
+static int
+new_file(struct spool_file **out, const char *dir, const char *name,
+         struct err *e)
+{
+    struct spool_file *f = MEM_NEW(struct spool_file);
+
+    f->fd = -1;
+    if (str_copy(f->dir, sizeof f->dir, dir) &&
+        str_copy(f->name, sizeof f->name, name)) {
+        *out = f;
+        return 0;
+    }
+    mem_free(f);
+    return err_set(e, ERR_INVALID, "spool %s/%s: the path is too long", dir,
+                   name);
+}
+
+int
+spool_create(struct spool_file **out, const char *dir, const char *name,
+             struct err *e)
+{
+    struct spool_file *f;
+    char path[PATH_MAX];
+
+    if (new_file(&f, dir, name, e) < 0)
+        return -1;
+    path_of(f, ".tmp", path);
+    f->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (f->fd < 0) {
+        err_set(e, ERR_UNAVAILABLE, "create %s: %s", path, strerror(errno));
+        spool_close(f);
+        return -1;
+    }
+    /* Locked before it has its final name: no drainer can be faster. */
+    (void)flock(f->fd, LOCK_EX | LOCK_NB);
+    *out = f;
+    return 0;
+}
+
+static int
+write_out(struct spool_file *f, struct err *e)
+{
+    size_t done = 0;
+    ssize_t n;
+
+    while (done < f->buffer.len) {
+        n = write(f->fd, f->buffer.data + done, f->buffer.len - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_set(e, ERR_UNAVAILABLE, "write %s/%s: %s", f->dir,
+                           f->name, strerror(errno));
+        done += (size_t)n;
+    }
+    f->size += done;
+    str_reset(&f->buffer);
+    return 0;
+}
+
+int
+spool_put(struct spool_file *f, const struct task *t, struct err *e)
+{
+    static const uint8_t blank[HEAD];
+    size_t at = f->buffer.len, len;
+    int i;
+
+    str_add(&f->buffer, blank, sizeof blank);
+    codec_encode(CODEC_TASK, t, &f->buffer);
+    len = f->buffer.len - at - HEAD;
+    if (len > TASK_MAX_BYTES) {
+        f->buffer.len = at;
+        return err_set(e, ERR_INVALID,
+                       "the task has %zu bytes, more than the %d allowed", len,
+                       TASK_MAX_BYTES);
+    }
+    for (i = 0; i < HEAD; i++)
+        f->buffer.data[at + (size_t)i] = (char)(uint8_t)(len >> (8 * i));
+    f->count++;
+    return f->buffer.len >= BUFFER ? write_out(f, e) : 0;
+}
+
+static int
+map_file(struct spool_file *f, struct err *e)
+{
+    void *p;
+
+    if (!f->size)
+        return 0;
+    p = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, f->fd, 0);
+    if (p == MAP_FAILED)
+        return err_set(e, ERR_UNAVAILABLE, "map %s/%s: %s", f->dir, f->name,
+                       strerror(errno));
+    f->map = p;
+    return 0;
+}
+
+static int
+sync_folder(const char *dir, struct err *e)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+    if (fd < 0 || fsync(fd) < 0)
+        rc = err_set(e, ERR_UNAVAILABLE, "sync %s: %s", dir, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return rc;
+}
+
+int
+spool_commit(struct spool_file *f, struct err *e)
+{
+    char tmp[PATH_MAX], path[PATH_MAX];
+
+    path_of(f, ".tmp", tmp);
+    path_of(f, ".task", path);
+    if (write_out(f, e) < 0)
+        return -1;
+    CRASH_POINT("submit.before_spool");
+    if (fsync(f->fd) < 0 || rename(tmp, path) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "store %s: %s", path,
+                       strerror(errno));
+    f->committed = true;
+    if (sync_folder(f->dir, e) < 0)
+        return -1;
+    CRASH_POINT("submit.after_spool");
+    return map_file(f, e);
+}
+
+/* Walks all records; false if they do not end where the file ends. */
+static bool
+count_records(struct spool_file *f)
+{
+    const uint8_t *data;
+    size_t at = 0, len;
+
+    f->count = 0;
+    while (spool_next(f, &at, &data, &len)) {
+        f->count++;
+        spool_passed(f, at);
+    }
+    f->passed = 0; /* it will be read again */
+    return at == f->size && f->count;
+}
+
+int
+spool_take(struct spool_file **out, const char *dir, const char *name,
+           struct err *e)
+{
+    struct spool_file *f;
+    char path[PATH_MAX];
+    struct stat st;
+
+    if (new_file(&f, dir, name, e) < 0)
+        return -1;
+    f->committed = true;
+    path_of(f, ".task", path);
+    f->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (f->fd < 0) {
+        err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
+                "open %s: %s", path, strerror(errno));
+        goto fail;
+    }
+    if (flock(f->fd, LOCK_EX | LOCK_NB) < 0) {
+        err_set(e, ERR_CONFLICT, "%s is being sent", path);
+        goto fail;
+    }
+    /* Another sender may have finished and removed it just before. */
+    if (fstat(f->fd, &st) < 0 || st.st_nlink == 0) {
+        err_set(e, ERR_NOT_FOUND, "%s has been sent", path);
+        goto fail;
+    }
+    f->size = (size_t)st.st_size;
+    if (map_file(f, e) < 0)
+        goto fail;
+    if (!count_records(f)) {
+        spool_set_aside(f);
+        err_set(e, ERR_INVALID, "%s is damaged; it is now in %s/corrupt", path,
+                dir);
+        goto fail;
+    }
+    *out = f;
+    return 0;
+fail:
+    spool_close(f);
+    return -1;
+}
+
+void
+spool_passed(struct spool_file *f, size_t at)
+{
+    enum { STRIDE = 1024 * 1024 }; /* a multiple of every page size */
+    size_t to = at / STRIDE * STRIDE;
+
+    if (!f->map || to <= f->passed)
+        return;
+    (void)madvise((void *)(uintptr_t)(f->map + f->passed), to - f->passed,
+                  MADV_DONTNEED);
+    f->passed = to;
+}
+
+bool
+spool_next(const struct spool_file *f, size_t *at, const uint8_t **data,
+           size_t *len)
+{
+    const uint8_t *p;
+    size_t n;
+
+    if (!f->map || *at > f->size || f->size - *at < HEAD)
+        return false;
+    p = f->map + *at;
+    n = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 |
+        (size_t)p[3] << 24;
+    if (!n || n > TASK_MAX_BYTES || n > f->size - *at - HEAD)
+        return false;
+    *data = p + HEAD;
+    *len = n;
+    *at += HEAD + n;
+    return true;
+}
+
+const char *
+spool_name(const struct spool_file *f)
+{
+    return f->name;
+}
+
+size_t
+spool_count(const struct spool_file *f)
+{
+    return f->count;
+}
+
+void
+spool_remove(struct spool_file *f)
+{
+    char path[PATH_MAX];
+
+    path_of(f, ".task", path);
+    (void)unlink(path);
+}
+
+void
+spool_set_aside(struct spool_file *f)
+{
+    char path[PATH_MAX], to[PATH_MAX], suffix[9];
+    int n;
+
+    path_of(f, ".task", path);
+    n = snprintf(to, sizeof to, "%s/corrupt", f->dir);
+    (void)mkdir(to, 0700);
+    /* Never over one that lies there already. */
+    str_random(suffix, sizeof suffix);
+    n = snprintf(to, sizeof to, "%s/corrupt/%s-%s.task", f->dir, f->name,
+                 suffix);
+    if (n > 0 && (size_t)n < sizeof to)
+        (void)rename(path, to);
+}
+
+void
+spool_close(struct spool_file *f)
+{
+    char path[PATH_MAX];
+
+    if (!f)
+        return;
+    if (f->map)
+        (void)munmap((void *)(uintptr_t)f->map, f->size);
+    if (f->fd >= 0 && !f->committed) {
+        path_of(f, ".tmp", path);
+        (void)unlink(path);
+    }
+    if (f->fd >= 0)
+        (void)close(f->fd);
+    str_free(&f->buffer);
+    mem_free(f);
+}
+
+bool
+spool_has(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof path, "%s/%s.task", dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static bool
+ends_with(const char *name, const char *ending)
+{
+    size_t n = strlen(name), m = strlen(ending);
+
+    return n > m && !strcmp(name + n - m, ending);
+}
+
+static size_t
+count_files(const char *dir)
+{
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    size_t n = 0;
+
+    while (d && (entry = readdir(d)))
+        n += ends_with(entry->d_name, ".task");
+    if (d)
+        (void)closedir(d);
+    return n;
+}
+
+void
+spool_look(const char *dir, struct spool_backlog *out)
+{
+    char corrupt[PATH_MAX];
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    struct stat st;
+    int64_t at_ms;
+
+    memset(out, 0, sizeof *out);
+    while (d && (entry = readdir(d))) {
+        if (!ends_with(entry->d_name, ".task") ||
+            fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        out->files++;
+        out->bytes += (uint64_t)st.st_size;
+        at_ms = (int64_t)st.st_mtime * 1000;
+        if (!out->oldest_ms || at_ms < out->oldest_ms)
+            out->oldest_ms = at_ms;
+    }
+    if (d)
+        (void)closedir(d);
+    (void)snprintf(corrupt, sizeof corrupt, "%s/corrupt", dir);
+    out->corrupt = count_files(corrupt);
+}

@@ -1,0 +1,113 @@
+/*
+ * spool - submissions that must not be lost before the broker has them.
+ *
+ * A file <name>.task holds records, each a length (32 bits, little endian)
+ * and an encoded Task. It is written as <name>.tmp, synced, renamed, and the
+ * folder synced: what has its final name is complete and survives a power
+ * cut. Whoever sends a file holds its flock; two senders cannot fight, and a
+ * record sent twice is harmless, since its id stays the same for ever. A file
+ * is removed when the broker has stored every record. What cannot be read
+ * goes to corrupt/ below the spool and is never deleted.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef LIB_SUBMIT_SPOOL_H
+#define LIB_SUBMIT_SPOOL_H
+
+#include "lib/base/err.h"
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
+#include "lib/model/task.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct spool_file; /* one file, locked by us */
+
+/* --- files --------------------------------------------------------------- */
+
+/* Begins a file; name is a token. On 0 the caller owns *out. */
+int spool_create(struct spool_file **out, const char *dir, const char *name,
+                 struct err *e);
+/* Adds a task; buffered. ERR_INVALID: larger than TASK_MAX_BYTES. */
+int spool_put(struct spool_file *f, const struct task *t, struct err *e);
+/* Makes it durable under its final name; what follows may read it. */
+int spool_commit(struct spool_file *f, struct err *e);
+
+/*
+ * Takes an existing file. ERR_CONFLICT: another process sends it; NOT_FOUND:
+ * it is gone; ERR_INVALID: it was unreadable and now lies in corrupt/.
+ */
+int spool_take(struct spool_file **out, const char *dir, const char *name,
+               struct err *e);
+
+/* The record at *at (0 at first), which then moves to the next; false at the
+ * end. The bytes stay valid until the file is closed. */
+bool spool_next(const struct spool_file *f, size_t *at, const uint8_t **data,
+                size_t *len);
+
+/* The records before at are behind the reader: their memory is given back. They
+ * may still be read, at the price of another look at the file. */
+void spool_passed(struct spool_file *f, size_t at);
+
+const char *spool_name(const struct spool_file *f);
+size_t spool_count(const struct spool_file *f); /* records */
+
+void spool_remove(struct spool_file *f);    /* from the disk: all is sent */
+void spool_set_aside(struct spool_file *f); /* to corrupt/ */
+void spool_close(struct spool_file *f); /* unlocks; NULL is fine. A file that
+                                           was not committed vanishes. */
+
+/* Whether a file of that name waits. */
+bool spool_has(const char *dir, const char *name);
+
+struct spool_backlog {
+    size_t files, corrupt;
+    uint64_t bytes;
+    int64_t oldest_ms; /* wall clock; 0: none */
+};
+void spool_look(const char *dir, struct spool_backlog *out);
+
+/* --- sending ------------------------------------------------------------- */
+
+struct spool_sender;
+
+/* e is NULL when every record is stored. Called once, on the loop. */
+typedef void spool_sent_fn(void *ctx, const struct err *e);
+
+/*
+ * Publishes the records of f, several in one message and many in flight. What
+ * the broker did not confirm is tried again, until nothing has been confirmed
+ * for patience_ms. f stays the caller's and must outlive the sender.
+ */
+struct spool_sender *spool_send(struct spool_file *f, struct bus *b,
+                                struct loop *l, int64_t patience_ms,
+                                spool_sent_fn *fn, void *ctx);
+size_t spool_sender_stored(const struct spool_sender *s);
+size_t spool_sender_duplicates(const struct spool_sender *s);
+void spool_sender_free(struct spool_sender *s); /* NULL is fine */
+
+/* --- draining ------------------------------------------------------------ */
+
+struct spool_drain;
+
+struct spool_report {
+    size_t files, tasks; /* sent and removed */
+    size_t corrupt;      /* set aside now */
+    size_t left;         /* held by others, or not confirmed */
+};
+typedef void spool_report_fn(void *ctx, const struct spool_report *r);
+
+/*
+ * Sends every file of the folder, one after the other, and removes it. fn is
+ * called once, on the loop, not before this returns; the caller then frees.
+ * Unfinished temporary files older than a day are removed: their submission
+ * never said that it had succeeded.
+ */
+struct spool_drain *spool_drain_start(const char *dir, struct bus *b,
+                                      struct loop *l, spool_report_fn *fn,
+                                      void *ctx);
+void spool_drain_free(struct spool_drain *d); /* NULL is fine */
+
+#endif

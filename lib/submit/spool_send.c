@@ -1,0 +1,342 @@
+/*
+ * The sending half of the spool: many records in flight, and the drainer.
+ */
+#include "lib/submit/spool.h"
+
+#include "lib/base/failpoint.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/bus/multi_msg.h"
+#include "lib/model/codec.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    IN_FLIGHT = 64,      /* messages */
+    TRY_MS = 5000,       /* one publish */
+    AGAIN_MS = 200,      /* before what failed is tried again */
+    PATIENCE_MS = 10000, /* of a drain, without any confirmation */
+    DRAIN_FILES = 256,   /* taken from one reading of the folder */
+    STALE_S = 24 * 3600,
+};
+
+/* A message of one record or several. */
+struct flight {
+    struct spool_sender *sender;
+    size_t at; /* of its first record */
+    size_t n;
+};
+
+struct spool_sender {
+    struct spool_file *file;
+    struct bus *bus;
+    struct mem_pool *pool;
+    struct loop_timer *timer;
+    spool_sent_fn *fn;
+    void *ctx;
+    int64_t patience_ms, last_ms; /* of the last confirmation */
+    size_t at;                    /* next record not yet published */
+    size_t stored, duplicates;
+    struct bulk bulk;                 /* the message that is being made */
+    size_t again[IN_FLIGHT], n_again; /* messages to try again, by at */
+    struct flight flights[IN_FLIGHT];
+    struct flight *unused[IN_FLIGHT];
+    size_t n_unused;
+    struct err failure;
+    bool failed, finished;
+};
+
+static void pump(void *ctx);
+
+static void
+finish(struct spool_sender *s)
+{
+    s->finished = true;
+    s->fn(s->ctx, s->failed ? &s->failure : NULL);
+}
+
+static void
+on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct flight *f = ctx;
+    struct spool_sender *s = f->sender;
+
+    s->unused[s->n_unused++] = f;
+    if (stored) {
+        CRASH_POINT("submit.after_puback");
+        s->stored += f->n;
+        s->duplicates += stored->duplicate ? f->n : 0;
+        s->last_ms = loop_now_ms();
+    } else if (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT) {
+        s->again[s->n_again++] = f->at;
+        s->failure = *e;
+        if (loop_now_ms() - s->last_ms > s->patience_ms)
+            s->failed = true;
+    } else {
+        s->failure = *e;
+        s->failed = true;
+    }
+    /* Room for a good part at once costs fewer turns of the loop. */
+    if (s->failed || s->n_again || s->n_unused >= IN_FLIGHT / 4 ||
+        s->stored == spool_count(s->file))
+        loop_timer_again(s->timer, s->n_again && !s->failed ? AGAIN_MS : 0, 0);
+}
+
+/* Adds the record at *at to the message and passes it; false: there is none, it
+ * does not fit or is no task. */
+static bool
+add_record(struct spool_sender *s, size_t *at)
+{
+    struct task t;
+    struct err e = {0};
+    const uint8_t *data;
+    size_t next = *at, len;
+
+    if (!spool_next(s->file, &next, &data, &len) || !bulk_fits(&s->bulk, len))
+        return false;
+    mem_pool_reset(s->pool);
+    if (codec_decode(CODEC_TASK, data, len, s->pool, &t, &e) < 0 || !t.id[0]) {
+        s->failed = true;
+        err_set(&s->failure, ERR_INVALID, "%s holds no task: %s",
+                spool_name(s->file), e.msg);
+        return false;
+    }
+    bulk_add(&s->bulk, t.id, data, len);
+    *at = next;
+    return true;
+}
+
+/* Publishes the records from at on that fit in one message, and returns where
+ * the next begin. The same records each time, so that what is tried again is
+ * the same message to the broker. */
+static size_t
+launch(struct spool_sender *s, size_t at)
+{
+    struct bus_publication p;
+    struct flight *f;
+    size_t next = at;
+
+    bulk_reset(&s->bulk);
+    while (add_record(s, &next))
+        ;
+    if (s->failed || s->bulk.n == 0)
+        return at;
+    f = s->unused[--s->n_unused];
+    f->at = at;
+    f->n = s->bulk.n;
+    p = bulk_publication(&s->bulk);
+    bus_publish(s->bus, &p, TRY_MS, on_stored, f);
+    return next;
+}
+
+/* Publishes while there is room; ends when all is stored or all has failed. */
+static void
+pump(void *ctx)
+{
+    struct spool_sender *s = ctx;
+    size_t n = s->n_again, next;
+
+    if (s->finished)
+        return;
+    while (n-- && s->n_unused && !s->failed)
+        (void)launch(s, s->again[--s->n_again]);
+    while (s->n_unused && !s->n_again && !s->failed &&
+           (next = launch(s, s->at)) != s->at)
+        s->at = next;
+    spool_passed(s->file, s->at);
+    if (s->stored == spool_count(s->file) ||
+        (s->failed && s->n_unused == IN_FLIGHT))
+        finish(s);
+}
+
+struct spool_sender *
+spool_send(struct spool_file *f, struct bus *b, struct loop *l,
+           int64_t patience_ms, spool_sent_fn *fn, void *ctx)
+{
+    struct spool_sender *s = MEM_NEW(struct spool_sender);
+    size_t i;
+
+    s->file = f;
+    s->bus = b;
+    s->bulk.type = CODEC_TASKS;
+    s->fn = fn;
+    s->ctx = ctx;
+    s->pool = mem_pool_new();
+    s->patience_ms = patience_ms;
+    s->last_ms = loop_now_ms();
+    for (i = 0; i < IN_FLIGHT; i++) {
+        s->flights[i].sender = s;
+        s->unused[s->n_unused++] = &s->flights[i];
+    }
+    s->timer = loop_timer_start(l, 0, 0, pump, s);
+    return s;
+}
+
+size_t
+spool_sender_stored(const struct spool_sender *s)
+{
+    return s->stored;
+}
+
+size_t
+spool_sender_duplicates(const struct spool_sender *s)
+{
+    return s->duplicates;
+}
+
+void
+spool_sender_free(struct spool_sender *s)
+{
+    size_t i;
+
+    if (!s)
+        return;
+    if (s->n_unused < IN_FLIGHT)
+        for (i = 0; i < IN_FLIGHT; i++)
+            bus_forget(s->bus, &s->flights[i]);
+    loop_timer_stop(s->timer);
+    mem_pool_free(s->pool);
+    bulk_free(&s->bulk);
+    mem_free(s);
+}
+
+/* --- draining ------------------------------------------------------------ */
+
+struct spool_drain {
+    char dir[PATH_MAX - 128];
+    struct bus *bus;
+    struct loop *loop;
+    struct loop_timer *timer;
+    spool_report_fn *fn;
+    void *ctx;
+    char (*names)[96];
+    size_t n, i;
+    struct spool_file *file;
+    struct spool_sender *sender;
+    bool ended, sent; /* the sender has called back, and how */
+    struct err failure;
+    struct spool_report report;
+};
+
+static void
+list_files(struct spool_drain *d)
+{
+    DIR *dir = opendir(d->dir);
+    struct dirent *entry;
+    struct stat st;
+    int64_t now_s = str_wall_ms() / 1000;
+    size_t len;
+
+    d->names = mem_zero(DRAIN_FILES, sizeof *d->names);
+    while (dir && d->n < DRAIN_FILES && (entry = readdir(dir))) {
+        len = strlen(entry->d_name);
+        if (len > 4 && !strcmp(entry->d_name + len - 4, ".tmp") &&
+            fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 &&
+            now_s - st.st_mtime > STALE_S)
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+        if (len <= 5 || len - 5 >= sizeof *d->names ||
+            strcmp(entry->d_name + len - 5, ".task") != 0)
+            continue;
+        memcpy(d->names[d->n], entry->d_name, len - 5);
+        d->n++;
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
+static void
+on_sent(void *ctx, const struct err *e)
+{
+    struct spool_drain *d = ctx;
+
+    d->ended = true;
+    d->sent = !e;
+    if (e)
+        d->failure = *e;
+    /* Not freed here: the sender is still on the stack. */
+    loop_timer_again(d->timer, 0, 0);
+}
+
+/* Settles the file that was being sent. */
+static void
+close_sent(struct spool_drain *d)
+{
+    if (d->sent) {
+        d->report.files++;
+        d->report.tasks += spool_count(d->file);
+        spool_remove(d->file);
+    } else if (d->failure.code == ERR_INVALID) {
+        d->report.corrupt++;
+        spool_set_aside(d->file);
+    } else {
+        d->report.left++;
+    }
+    spool_sender_free(d->sender);
+    spool_close(d->file);
+    d->sender = NULL;
+    d->file = NULL;
+}
+
+static void
+drain_step(void *ctx)
+{
+    struct spool_drain *d = ctx;
+    struct err e = {0};
+
+    if (d->sender) {
+        if (!d->ended)
+            return;
+        close_sent(d);
+        if (!d->sent && d->failure.code != ERR_INVALID) {
+            /* The broker is away: the others would fare no better. */
+            d->report.left += d->n - d->i;
+            d->i = d->n;
+        }
+    }
+    while (d->i < d->n) {
+        if (spool_take(&d->file, d->dir, d->names[d->i++], &e) == 0) {
+            d->ended = false;
+            d->sender =
+                spool_send(d->file, d->bus, d->loop, PATIENCE_MS, on_sent, d);
+            return;
+        }
+        if (e.code == ERR_INVALID)
+            d->report.corrupt++;
+        else if (e.code != ERR_NOT_FOUND)
+            d->report.left++;
+    }
+    d->fn(d->ctx, &d->report);
+}
+
+struct spool_drain *
+spool_drain_start(const char *dir, struct bus *b, struct loop *l,
+                  spool_report_fn *fn, void *ctx)
+{
+    struct spool_drain *d = MEM_NEW(struct spool_drain);
+
+    (void)str_copy(d->dir, sizeof d->dir, dir);
+    d->bus = b;
+    d->loop = l;
+    d->fn = fn;
+    d->ctx = ctx;
+    list_files(d);
+    d->timer = loop_timer_start(l, 0, 0, drain_step, d);
+    return d;
+}
+
+void
+spool_drain_free(struct spool_drain *d)
+{
+    if (!d)
+        return;
+    spool_sender_free(d->sender);
+    spool_close(d->file);
+    loop_timer_stop(d->timer);
+    mem_free(d->names);
+    mem_free(d);
+}

@@ -1,0 +1,268 @@
+#include "reaper/http/metrics.h"
+
+#include "lib/model/task_state.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void
+family(struct str *out, const char *name, const char *type, const char *help)
+{
+    str_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* A label's value: names from outside may hold anything. */
+static void
+add_value(struct str *out, const char *text, size_t len)
+{
+    struct str clean = {0};
+
+    str_add_utf8(&clean, text, len);
+    for (size_t i = 0; i < clean.len; i++) {
+        char c = clean.data[i];
+
+        if (c == '\n') {
+            str_addz(out, "\\n");
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            str_addc(out, '\\');
+        str_addc(out, c);
+    }
+    str_free(&clean);
+}
+
+/* first: of a sample's labels. */
+static void
+label(struct str *out, bool first, const char *key, const char *text,
+      size_t len)
+{
+    str_addf(out, "%s%s=\"", first ? "{" : ",", key);
+    add_value(out, text, len);
+    str_addc(out, '"');
+}
+
+static int64_t
+number(const json_t *o, const char *key)
+{
+    return (int64_t)json_integer_value(json_object_get(o, key));
+}
+
+static const char *
+text(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s ? s : "";
+}
+
+static void
+single(struct str *out, const char *name, const char *type, const char *help,
+       int64_t value)
+{
+    family(out, name, type, help);
+    str_addf(out, "%s %" PRId64 "\n", name, value);
+}
+
+/* One sample with one label. */
+static void
+labelled(struct str *out, const char *name, const char *key, const char *value,
+         int64_t n)
+{
+    str_addz(out, name);
+    label(out, true, key, value, strlen(value));
+    str_addf(out, "} %" PRId64 "\n", n);
+}
+
+/* --- tasks ---------------------------------------------------------------- */
+
+/* States a task can be in; the others are those of attempts. */
+static bool
+is_of_tasks(enum state s)
+{
+    return s != STATE_UNSPECIFIED && s < STATE_LOST;
+}
+
+static void
+add_tasks(struct str *out, const json_t *counters)
+{
+    family(out, "shunt_tasks", "gauge", "Tasks by state.");
+    for (int s = 0; s < STATE_COUNT; s++)
+        if (is_of_tasks((enum state)s))
+            labelled(out, "shunt_tasks", "state", state_name((enum state)s),
+                     number(counters, state_name((enum state)s)));
+    single(out, "shunt_tasks_accepted_total", "counter",
+           "Tasks the ledger has accepted.", number(counters, "tasks"));
+    single(out, "shunt_attempts_total", "counter",
+           "Attempts of tasks that have ended.", number(counters, "attempts"));
+    single(out, "shunt_results_superseded_total", "counter",
+           "Final results of tasks that were over already.",
+           number(counters, "superseded"));
+    single(out, "shunt_quarantined_total", "counter",
+           "Messages that were not believed or not understood.",
+           number(counters, "quarantined"));
+}
+
+/* --- lanes ---------------------------------------------------------------- */
+
+/* The labels of a lane, "backend.lane". */
+static void
+lane_labels(struct str *out, const char *scope)
+{
+    size_t len = strcspn(scope, ".");
+    const char *lane = scope + len + (scope[len] == '.');
+
+    label(out, true, "backend", scope, len);
+    label(out, false, "lane", lane, strlen(lane));
+}
+
+static void
+lane_sample(struct str *out, const char *name, const char *scope, int64_t n)
+{
+    str_addz(out, name);
+    lane_labels(out, scope);
+    str_addf(out, "} %" PRId64 "\n", n);
+}
+
+static void
+add_lane_states(struct str *out, json_t *lanes)
+{
+    const char *scope;
+    json_t *lane;
+
+    family(out, "shunt_lane_tasks", "gauge", "Tasks of a lane by state.");
+    json_object_foreach(lanes, scope, lane)
+    {
+        for (int s = 0; s < STATE_COUNT; s++) {
+            const char *state = state_name((enum state)s);
+
+            if (!is_of_tasks((enum state)s) || !number(lane, state))
+                continue;
+            str_addz(out, "shunt_lane_tasks");
+            lane_labels(out, scope);
+            label(out, false, "state", state, strlen(state));
+            str_addf(out, "} %" PRId64 "\n", number(lane, state));
+        }
+    }
+}
+
+static void
+add_lanes(struct str *out, json_t *lanes)
+{
+    const char *scope;
+    json_t *lane;
+
+    add_lane_states(out, lanes);
+    family(out, "shunt_lane_waiting_tasks", "gauge",
+           "Tasks of a lane that nobody runs yet: what to scale by.");
+    json_object_foreach(lanes, scope, lane)
+    {
+        lane_sample(out, "shunt_lane_waiting_tasks", scope,
+                    number(lane, "routed") + number(lane, "retry_wait"));
+    }
+    family(out, "shunt_lane_workers", "gauge",
+           "Workers alive that take tasks from a lane.");
+    json_object_foreach(lanes, scope, lane)
+    {
+        lane_sample(out, "shunt_lane_workers", scope, number(lane, "workers"));
+    }
+}
+
+/* --- workers -------------------------------------------------------------- */
+
+static void
+add_worker_family(struct str *out, const json_t *workers, const char *name,
+                  const char *help, const char *key, bool is_ms)
+{
+    const json_t *w;
+    size_t i;
+
+    family(out, name, "gauge", help);
+    json_array_foreach(workers, i, w)
+    {
+        const char *backend = text(w, "backend"), *worker = text(w, "worker");
+
+        str_addz(out, name);
+        label(out, true, "backend", backend, strlen(backend));
+        label(out, false, "worker", worker, strlen(worker));
+        if (is_ms)
+            str_addf(out, "} %" PRId64 ".%03" PRId64 "\n",
+                     number(w, key) / 1000, number(w, key) % 1000);
+        else
+            str_addf(out, "} %" PRId64 "\n", number(w, key));
+    }
+}
+
+static void
+add_workers(struct str *out, const json_t *workers)
+{
+    single(out, "shunt_workers", "gauge", "Workers alive.",
+           (int64_t)json_array_size(workers));
+    add_worker_family(out, workers, "shunt_worker_slots",
+                      "Tasks a worker may run at once.", "slots", false);
+    add_worker_family(out, workers, "shunt_worker_running_tasks",
+                      "Tasks a worker runs.", "running", false);
+    add_worker_family(out, workers, "shunt_worker_memory_free_bytes",
+                      "Memory free on a worker's machine.", "memory_free_bytes",
+                      false);
+    add_worker_family(out, workers, "shunt_worker_heartbeat_age_seconds",
+                      "Time since a worker was last heard.", "age_ms", true);
+}
+
+/* --- costs ---------------------------------------------------------------- */
+
+static void
+add_costs(struct str *out, const json_t *costs)
+{
+    const json_t *row;
+    size_t i;
+
+    family(out, "shunt_cost_today_usd", "gauge",
+           "What attempts cost that ended today, UTC.");
+    json_array_foreach(json_object_get(costs, "costs"), i, row)
+    {
+        const char *provider = text(row, "provider"), *team = text(row, "team");
+
+        str_addz(out, "shunt_cost_today_usd");
+        label(out, true, "provider", provider, strlen(provider));
+        label(out, false, "team", team, strlen(team));
+        str_addf(out, "} %s\n", text(row, "cost_usd"));
+    }
+}
+
+/* --- the rest ------------------------------------------------------------- */
+
+void
+metrics_text(const json_t *status, const json_t *costs,
+             const struct metrics_facts *f, struct str *out)
+{
+    json_t *lag = json_object_get(status, "lag"), *v;
+    const char *consumer;
+    size_t i;
+
+    family(out, "shunt_info", "gauge", "The ledger's version.");
+    labelled(out, "shunt_info", "version", f->version, 1);
+    single(out, "shunt_ready", "gauge",
+           "Whether the ledger has broker and database.", f->ready);
+    single(out, "shunt_bus_up", "gauge", "Whether the broker is connected.",
+           f->bus_up);
+    add_tasks(out, json_object_get(status, "counters"));
+    single(out, "shunt_stale_tasks", "gauge",
+           "Tasks that ran and were not heard of since; delegated ones aside.",
+           number(status, "stale"));
+    add_lanes(out, json_object_get(status, "lanes"));
+    add_workers(out, json_object_get(status, "workers"));
+    add_costs(out, costs);
+    family(out, "shunt_ledger_lag_messages", "gauge",
+           "Messages the ledger has not folded yet.");
+    json_object_foreach(lag, consumer, v)
+    {
+        labelled(out, "shunt_ledger_lag_messages", "consumer", consumer,
+                 number(lag, consumer));
+    }
+    family(out, "shunt_alarm", "gauge", "What a person must see to: 1 each.");
+    json_array_foreach(json_object_get(status, "alarms"), i, v)
+    {
+        labelled(out, "shunt_alarm", "name", text(v, "name"), 1);
+    }
+}

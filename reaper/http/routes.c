@@ -1,0 +1,466 @@
+#include "reaper/http/routes.h"
+
+#include "lib/base/log.h"
+#include "lib/io/loop.h"
+#include "lib/model/codec.h"
+#include "lib/os/secret.h"
+#include "reaper/http/metrics.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define JSON_TYPE "application/json; charset=utf-8"
+
+enum {
+    HTTP_OK = 200,
+    HTTP_BAD_REQUEST = 400,
+    HTTP_UNAUTHORIZED = 401,
+    HTTP_FORBIDDEN = 403,
+    HTTP_NOT_FOUND = 404,
+    HTTP_METHOD_NOT_ALLOWED = 405,
+    HTTP_CONFLICT = 409,
+    HTTP_TOO_LARGE = 413,
+    HTTP_URI_TOO_LONG = 414,
+    HTTP_UNAVAILABLE = 503,
+};
+
+/* A page that is shown again while it is fresh. */
+struct kept {
+    struct site_page page; /* body empty: none yet */
+    int64_t until_ms;
+};
+
+enum { N_KEPT = 4 };
+
+struct site {
+    struct site_parts p;
+    struct ask *ask;
+    char *token; /* NULL: none is wanted */
+    struct kept kept[N_KEPT];
+};
+
+/* --- pages ---------------------------------------------------------------- */
+
+/* Takes over value. */
+static void
+json_page(struct site_page *out, unsigned status, json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT);
+
+    out->status = status;
+    out->type = JSON_TYPE;
+    if (text)
+        str_addz(&out->body, text);
+    str_addc(&out->body, '\n');
+    free(text);
+    json_decref(value);
+}
+
+static void
+error_page(struct site_page *out, unsigned status, const char *code,
+           const char *message)
+{
+    json_page(out, status, ask_error(code, message));
+}
+
+static unsigned
+status_of(const json_t *answer)
+{
+    static const struct {
+        const char *code;
+        unsigned status;
+    } codes[] = {
+        {"not-found", HTTP_NOT_FOUND},
+        {"ambiguous", HTTP_CONFLICT},
+        {"invalid", HTTP_BAD_REQUEST},
+    };
+    const json_t *error = json_object_get(answer, "error");
+    const char *code = json_string_value(json_object_get(error, "code"));
+
+    for (size_t i = 0; code && i < sizeof codes / sizeof *codes; i++)
+        if (strcmp(code, codes[i].code) == 0)
+            return codes[i].status;
+    return error ? HTTP_UNAVAILABLE : HTTP_OK;
+}
+
+/* The ledger's answer as a page. Takes over request. */
+static void
+ask_page(struct site *s, const char *verb, json_t *request,
+         struct site_page *out)
+{
+    json_t *answer = ask_answer(s->ask, verb, request);
+
+    json_page(out, status_of(answer), answer);
+    json_decref(request);
+}
+
+/* --- health --------------------------------------------------------------- */
+
+static struct site_health
+health_of(const struct site *s)
+{
+    struct site_health h = {0};
+
+    s->p.health(s->p.ctx, &h);
+    return h;
+}
+
+static bool
+is_ready(const struct site_health *h)
+{
+    return h->bus_up && h->database_ok && !h->rebuilding;
+}
+
+static void
+on_healthz(struct site *s, const struct site_request *r, struct site_page *out)
+{
+    (void)s;
+    (void)r;
+    json_page(out, HTTP_OK, json_pack("{s:s}", "status", "ok"));
+}
+
+static void
+on_readyz(struct site *s, const struct site_request *r, struct site_page *out)
+{
+    struct site_health h = health_of(s);
+    bool ready = is_ready(&h);
+
+    (void)r;
+    json_page(out, ready ? HTTP_OK : HTTP_UNAVAILABLE,
+              json_pack("{s:s, s:b, s:b, s:b}", "status",
+                        ready ? "ready" : "not ready", "bus", h.bus_up,
+                        "database", h.database_ok, "rebuilding", h.rebuilding));
+}
+
+/* --- tasks ---------------------------------------------------------------- */
+
+/* A whole number of the query; false if it is none. Absent: nothing is set. */
+static bool
+set_number(const json_t *query, const char *key, uint64_t most, json_t *request)
+{
+    const char *text = json_string_value(json_object_get(query, key));
+    uint64_t n;
+
+    if (!text)
+        return true;
+    if (!str_to_u64(text, 0, most, &n))
+        return false;
+    (void)json_object_set_new(request, key, json_integer((json_int_t)n));
+    return true;
+}
+
+/* "running,failed" as a list. */
+static json_t *
+split(const char *text)
+{
+    json_t *list = json_array();
+
+    for (size_t len; *text; text += len + (text[len] == ',')) {
+        len = strcspn(text, ",");
+        if (len)
+            (void)json_array_append_new(list, json_stringn(text, len));
+    }
+    return list;
+}
+
+/* The first parameter that is none of ours; NULL: all are. */
+static const char *
+unknown_parameter(const json_t *query)
+{
+    static const char *const known[] = {"limit", "before", "state", "batch"};
+    const char *key;
+    json_t *v;
+
+    json_object_foreach((json_t *)query, key, v)
+    {
+        bool found = false;
+
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            found = found || strcmp(key, known[i]) == 0;
+        if (!found)
+            return key;
+    }
+    return NULL;
+}
+
+static void
+on_tasks(struct site *s, const struct site_request *r, struct site_page *out)
+{
+    const char *states = json_string_value(json_object_get(r->query, "state"));
+    json_t *batch = json_object_get(r->query, "batch");
+    const char *unknown = unknown_parameter(r->query);
+    json_t *request = json_object();
+    struct str why = {0};
+
+    if (unknown) {
+        str_addf(&why, "no such parameter: %s", LOG_TEXT(unknown));
+    } else if (!set_number(r->query, "limit", STORE_PAGE_MAX, request) ||
+               !set_number(r->query, "before", INT64_MAX, request)) {
+        str_addf(&why, "limit is 0 to %d, before is next of the page before",
+                 STORE_PAGE_MAX);
+    } else {
+        if (states)
+            (void)json_object_set_new(request, "states", split(states));
+        if (batch)
+            (void)json_object_set(request, "batch", batch);
+        ask_page(s, "list", request, out);
+        return;
+    }
+    json_decref(request);
+    error_page(out, HTTP_BAD_REQUEST, "invalid", str_text(&why));
+    str_free(&why);
+}
+
+#define TASK_PREFIX "/api/v1/tasks/"
+
+static void
+on_task(struct site *s, const struct site_request *r, struct site_page *out)
+{
+    const char *selector = r->path + sizeof TASK_PREFIX - 1;
+
+    ask_page(s, "show", json_pack("{s:s}", "task", selector), out);
+}
+
+/* --- the whole ------------------------------------------------------------ */
+
+static void
+on_workers(struct site *s, const struct site_request *r, struct site_page *out)
+{
+    (void)r;
+    ask_page(s, "workers", json_object(), out);
+}
+
+static void
+on_delegated(struct site *s, const struct site_request *r,
+             struct site_page *out)
+{
+    (void)r;
+    ask_page(s, "delegated", json_object(), out);
+}
+
+static void
+on_watchdog(struct site *s, const struct site_request *r, struct site_page *out)
+{
+    (void)r;
+    ask_page(s, "watchdog", json_object(), out);
+}
+
+static void
+on_metrics(struct site *s, const struct site_request *r, struct site_page *out)
+{
+    struct site_health h = health_of(s);
+    struct metrics_facts facts = {
+        .ready = is_ready(&h), .bus_up = h.bus_up, .version = SHUNT_VERSION};
+    json_t *nothing = json_object();
+    json_t *status = ask_answer(s->ask, "status", nothing);
+    json_t *costs = ask_answer(s->ask, "costs", nothing);
+
+    (void)r;
+    out->status = status_of(status);
+    out->type = METRICS_TYPE;
+    if (out->status == HTTP_OK)
+        metrics_text(status, costs, &facts, &out->body);
+    else
+        json_page(out, out->status, json_incref(status));
+    json_decref(costs);
+    json_decref(status);
+    json_decref(nothing);
+}
+
+/* --- routes --------------------------------------------------------------- */
+
+struct route {
+    const char *path;
+    bool prefix; /* the path begins so and goes on */
+    bool open;   /* for probes, which carry no token */
+    int kept;    /* its place among the pages kept; -1: none */
+    void (*answer)(struct site *s, const struct site_request *r,
+                   struct site_page *out);
+};
+
+static const struct route routes[] = {
+    {"/healthz", false, true, -1, on_healthz},
+    {"/readyz", false, true, -1, on_readyz},
+    {"/metrics", false, false, 0, on_metrics},
+    {"/api/v1/tasks", false, false, -1, on_tasks},
+    {TASK_PREFIX, true, false, -1, on_task},
+    {"/api/v1/workers", false, false, 1, on_workers},
+    {"/api/delegated/status", false, false, 2, on_delegated},
+    {"/watchdog/status", false, false, 3, on_watchdog},
+};
+
+static const struct route *
+find_route(const char *path)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        const struct route *r = &routes[i];
+        size_t len = strlen(r->path);
+
+        if (r->prefix ? strncmp(path, r->path, len) == 0 && path[len]
+                      : strcmp(path, r->path) == 0)
+            return r;
+    }
+    return NULL;
+}
+
+static void
+copy_page(const struct site_page *from, struct site_page *to)
+{
+    *to = *from;
+    to->body = (struct str){0};
+    str_add(&to->body, from->body.data, from->body.len);
+}
+
+static void
+show(struct site *s, const struct route *route, const struct site_request *r,
+     struct site_page *out)
+{
+    struct kept *k = route->kept < 0 ? NULL : &s->kept[route->kept];
+    int64_t now_ms = loop_now_ms();
+
+    if (k && k->page.body.len && now_ms < k->until_ms) {
+        copy_page(&k->page, out);
+        return;
+    }
+    route->answer(s, r, out);
+    if (!k)
+        return;
+    str_free(&k->page.body);
+    copy_page(out, &k->page);
+    k->until_ms = now_ms + SITE_FRESH_MS;
+}
+
+/* --- who may ask ---------------------------------------------------------- */
+
+bool
+site_host_is_ours(const char *host)
+{
+    char name[INET6_ADDRSTRLEN] = "";
+    const char *rest;
+    struct in6_addr six;
+    struct in_addr four;
+    bool literal = host[0] == '[';
+    size_t len;
+
+    host += literal;
+    len = strcspn(host, literal ? "]" : ":");
+    rest = host + len;
+    if (literal && *rest++ != ']')
+        return false;
+    if (*rest == ':')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    if (*rest || len >= sizeof name)
+        return false;
+    memcpy(name, host, len);
+    if (literal)
+        return inet_pton(AF_INET6, name, &six) == 1;
+    return strcasecmp(name, "localhost") == 0 ||
+           inet_pton(AF_INET, name, &four) == 1;
+}
+
+static bool
+has_token(const struct site *s, const char *authorization)
+{
+    static const char scheme[] = "Bearer ";
+
+    if (!authorization ||
+        strncasecmp(authorization, scheme, sizeof scheme - 1) != 0)
+        return false;
+    authorization += sizeof scheme - 1;
+    return secret_equal(s->token, authorization + strspn(authorization, " "));
+}
+
+/* With a token a foreign page gets nothing, under whatever name it comes: the
+ * browser does not know it. Whoever needs none is reached by address only. */
+static bool
+is_refused_host(const struct site *s, const struct site_request *r,
+                struct site_page *out)
+{
+    if (r->n_hosts != 1 || !r->host) {
+        error_page(out, HTTP_BAD_REQUEST, "invalid",
+                   "exactly one Host header is wanted");
+        return true;
+    }
+    if (s->token || site_host_is_ours(r->host))
+        return false;
+    error_page(out, HTTP_FORBIDDEN, "denied",
+               "Host is neither an address nor localhost");
+    return true;
+}
+
+static bool
+is_refused(const struct site *s, const struct site_request *r,
+           const struct route *route, struct site_page *out)
+{
+    if (r->uri_len > SITE_URI_MAX) {
+        error_page(out, HTTP_URI_TOO_LONG, "invalid", "the URL is too long");
+    } else if (strcmp(r->method, "GET") != 0 &&
+               strcmp(r->method, "HEAD") != 0) {
+        error_page(out, HTTP_METHOD_NOT_ALLOWED, "invalid",
+                   "nothing is changed here: GET and HEAD only");
+        out->header = "Allow";
+        out->value = "GET, HEAD";
+    } else if (r->has_body) {
+        error_page(out, HTTP_TOO_LARGE, "invalid", "no body is expected");
+    } else if (is_refused_host(s, r, out)) {
+        return true;
+    } else if (s->token && !(route && route->open) &&
+               !has_token(s, r->authorization)) {
+        error_page(out, HTTP_UNAUTHORIZED, "denied",
+                   "a token is wanted: Authorization: Bearer TOKEN");
+        out->header = "WWW-Authenticate";
+        out->value = "Bearer";
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void
+site_answer(struct site *s, const struct site_request *r, struct site_page *out)
+{
+    const struct route *route = find_route(r->path);
+
+    *out = (struct site_page){0};
+    if (is_refused(s, r, route, out))
+        return;
+    if (route)
+        show(s, route, r, out);
+    else
+        error_page(out, HTTP_NOT_FOUND, "not-found", "there is no such page");
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+int
+site_open(struct site **out, const struct site_parts *parts, struct err *e)
+{
+    struct site *s = MEM_NEW(struct site);
+
+    s->p = *parts;
+    s->p.ask.bus = NULL;    /* the bus has an ask of its own */
+    s->p.ask.dues = NULL;   /* looking writes no report */
+    s->p.ask.settle = NULL; /* and commits nothing */
+    s->p.ask.max_bytes = SITE_PAGE_MAX;
+    s->token = parts->token ? mem_strdup(parts->token) : NULL;
+    if (ask_open(&s->ask, &s->p.ask, e) < 0) {
+        site_close(s);
+        return -1;
+    }
+    *out = s;
+    return 0;
+}
+
+void
+site_close(struct site *s)
+{
+    if (!s)
+        return;
+    for (int i = 0; i < N_KEPT; i++)
+        str_free(&s->kept[i].page.body);
+    ask_close(s->ask);
+    secret_free(s->token);
+    mem_free(s);
+}

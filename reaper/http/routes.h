@@ -1,0 +1,74 @@
+/*
+ * routes - what the ledger answers over HTTP: a request in, a page out. Knows
+ * no sockets and no HTTP library; reaper/http/server brings those.
+ *
+ * Nothing here changes anything. An answer is the database as it was last
+ * committed, with what runs laid over it, has at most SITE_PAGE_MAX bytes, and
+ * those that look at everything are made at most once in SITE_FRESH_MS,
+ * however often they are asked for.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef REAPER_HTTP_ROUTES_H
+#define REAPER_HTTP_ROUTES_H
+
+#include "reaper/query/query.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    SITE_PAGE_MAX = 256 * 1024, /* bytes of an answer from the ledger */
+    SITE_URI_MAX = 2048,        /* bytes of a request's target */
+    SITE_FRESH_MS = 1000,
+};
+
+struct site;
+
+/* What readiness is made of. */
+struct site_health {
+    bool bus_up, database_ok, rebuilding;
+};
+
+struct site_parts {
+    struct ask_parts ask; /* bus, dues, settle and max_bytes are not used */
+    const char *token;    /* wanted of every request; NULL: none */
+    void *ctx;
+    void (*health)(void *ctx, struct site_health *out);
+};
+
+/* parts is copied, the token too. On 0 the caller owns *out. */
+int site_open(struct site **out, const struct site_parts *parts, struct err *e);
+void site_close(struct site *s); /* NULL is fine */
+
+/* A request as it came; text is never NULL unless it says so. */
+struct site_request {
+    const char *method;
+    const char *path;          /* decoded, without the query */
+    size_t uri_len;            /* of the target as sent */
+    bool has_body;             /* it announces one */
+    unsigned n_hosts;          /* Host headers */
+    const char *host;          /* the first; NULL: none */
+    const char *authorization; /* NULL: none */
+    const json_t *query;       /* parameter -> text; NULL: none */
+};
+
+struct site_page {
+    unsigned status;
+    const char *type; /* static */
+    struct str body;
+    const char *header, *value; /* one more header, static; NULL: none */
+};
+
+/* Always fills *out; the caller frees body. */
+void site_answer(struct site *s, const struct site_request *r,
+                 struct site_page *out);
+
+/*
+ * Whether a Host header names this machine by something that no foreign name
+ * server can point here: an address, or localhost. A page from elsewhere whose
+ * name was made to resolve to us (DNS rebinding) carries its own name.
+ */
+bool site_host_is_ours(const char *host);
+
+#endif

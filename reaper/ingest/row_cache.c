@@ -1,0 +1,274 @@
+#include "reaper/ingest/row_cache.h"
+
+#include "lib/base/str.h"
+#include "lib/model/subject.h"
+
+#include <string.h>
+
+enum {
+    BUCKETS = 1024,
+    FULL_BYTES = 2 * 1024 * 1024, /* in the pool */
+    FULL_BATCHES = 64,
+};
+
+struct sheet_batch {
+    struct sheet_batch *next;
+    struct batch_state batch;
+};
+
+struct sheet {
+    struct store *store;
+    struct mem_pool *pool;
+    struct sheet_row *first, **last;
+    struct sheet_row *buckets[BUCKETS];
+    struct sheet_batch *batches;
+    size_t n_batches;
+    struct sheet_news news;
+    size_t cap_batches; /* of news.batches */
+};
+
+struct sheet *
+sheet_new(struct store *store)
+{
+    struct sheet *s = MEM_NEW(struct sheet);
+
+    s->store = store;
+    s->pool = mem_pool_new();
+    s->last = &s->first;
+    return s;
+}
+
+void
+sheet_free(struct sheet *s)
+{
+    if (!s)
+        return;
+    mem_pool_free(s->pool);
+    mem_free(s->news.batches);
+    mem_free(s);
+}
+
+struct mem_pool *
+sheet_pool(struct sheet *s)
+{
+    return s->pool;
+}
+
+bool
+sheet_is_full(const struct sheet *s)
+{
+    return s->n_batches >= FULL_BATCHES || mem_pool_bytes(s->pool) > FULL_BYTES;
+}
+
+const struct sheet_news *
+sheet_news(const struct sheet *s)
+{
+    return &s->news;
+}
+
+static void
+forget_rows(struct sheet *s)
+{
+    if (s->first)
+        memset(s->buckets, 0, sizeof s->buckets);
+    s->first = NULL;
+    s->last = &s->first;
+    s->batches = NULL;
+    s->n_batches = 0;
+    mem_pool_reset(s->pool);
+}
+
+void
+sheet_begin(struct sheet *s)
+{
+    forget_rows(s);
+    s->news.due = s->news.parked = false;
+    s->news.n_batches = 0;
+}
+
+/* --- rows ----------------------------------------------------------------- */
+
+static uint32_t
+hash_of(const char *id)
+{
+    uint32_t h = 2166136261u; /* FNV-1a */
+
+    for (; *id; id++)
+        h = (h ^ (unsigned char)*id) * 16777619u;
+    return h;
+}
+
+int
+sheet_row(struct sheet *s, const char *id, struct sheet_row **out,
+          struct err *e)
+{
+    struct sheet_row **bucket = &s->buckets[hash_of(id) % BUCKETS], *r;
+    int rc;
+
+    for (r = *bucket; r; r = r->chained)
+        if (strcmp(r->row.id, id) == 0) {
+            *out = r;
+            return 0;
+        }
+    r = mem_pool_alloc(s->pool, sizeof *r);
+    rc = store_task(s->store, id, s->pool, &r->row, e);
+    if (rc < 0)
+        return -1;
+    if (rc == 0)
+        fold_init(&r->row, mem_pool_strdup(s->pool, id));
+    r->before = r->row;
+    r->chained = *bucket;
+    *bucket = r;
+    *s->last = r;
+    s->last = &r->next;
+    *out = r;
+    return 0;
+}
+
+int
+sheet_attempt(struct sheet *s, struct sheet_row *row, uint32_t attempt,
+              uint64_t fence, struct sheet_attempt **out, struct err *e)
+{
+    struct sheet_attempt *a = row->attempts;
+
+    while (a && (a->attempt.attempt != attempt || a->attempt.fence != fence))
+        a = a->next;
+    if (!a) {
+        struct attempt found = {0};
+
+        /* Beyond the highest number seen there is nothing to look for. */
+        if (attempt <= row->before.attempts &&
+            store_attempt(s->store, row->before.n, attempt, fence, s->pool,
+                          &found, e) < 0)
+            return -1;
+        a = mem_pool_alloc(s->pool, sizeof *a);
+        a->attempt = found;
+        a->attempt.attempt = attempt;
+        a->attempt.fence = fence;
+        a->next = row->attempts;
+        row->attempts = a;
+    }
+    *out = a;
+    return 0;
+}
+
+/* --- writing -------------------------------------------------------------- */
+
+static void
+tell_of_batch(struct sheet *s, const char *id)
+{
+    struct sheet_news *n = &s->news;
+
+    for (size_t i = n->n_batches; i > 0; i--)
+        if (strcmp(n->batches[i - 1], id) == 0)
+            return;
+    if (n->n_batches == s->cap_batches) {
+        s->cap_batches = s->cap_batches ? s->cap_batches * 2 : 8;
+        n->batches =
+            mem_resize(n->batches, s->cap_batches * sizeof *n->batches);
+    }
+    (void)str_copy(n->batches[n->n_batches++], TASK_ID_SIZE, id);
+}
+
+static int
+find_batch(struct sheet *s, const char *id, struct batch_state **out,
+           struct err *e)
+{
+    struct sheet_batch *b = s->batches;
+    int rc;
+
+    while (b && strcmp(b->batch.b.id, id) != 0)
+        b = b->next;
+    if (!b) {
+        b = mem_pool_alloc(s->pool, sizeof *b);
+        rc = store_batch(s->store, id, s->pool, &b->batch, e);
+        if (rc < 0)
+            return -1;
+        if (rc == 0)
+            fold_batch_init(&b->batch, id);
+        b->next = s->batches;
+        s->batches = b;
+        s->n_batches++;
+    }
+    *out = &b->batch;
+    return 0;
+}
+
+static int
+add_to_batch(struct sheet *s, const char *id, const struct sheet_row *r,
+             struct err *e)
+{
+    struct batch_state *batch;
+
+    if (!subject_token_ok(id))
+        return 0;
+    if (find_batch(s, id, &batch, e) < 0)
+        return -1;
+    fold_batch(batch, &r->before, &r->row);
+    if (batch->report_due)
+        s->news.due = true;
+    if (state_is_terminal(r->row.state))
+        tell_of_batch(s, id);
+    return 0;
+}
+
+/* What of the row is to be written: what the events that changed it touch, if
+ * they touched no more than that. */
+static enum store_part
+part_of(const struct sheet_row *r)
+{
+    enum { ROUTED = 1u << EVENT_ROUTED, RESULT = 1u << EVENT_RESULT };
+    const struct task_state *before = &r->before, *after = &r->row;
+
+    if (after->task_from != before->task_from ||
+        strcmp(after->batch, before->batch) != 0)
+        return STORE_WHOLE;
+    if (r->changed_by == ROUTED)
+        return STORE_ROUTING;
+    if (r->changed_by == (ROUTED | RESULT))
+        return STORE_RUN;
+    /* A result may say where it ran before that was decided. */
+    if (r->changed_by == RESULT &&
+        strcmp(after->backend, before->backend) == 0 &&
+        strcmp(after->lane, before->lane) == 0)
+        return STORE_OUTCOME;
+    return STORE_WHOLE;
+}
+
+static int
+write_row(struct sheet *s, struct sheet_row *r, struct err *e)
+{
+    const struct task_state *before = &r->before, *after = &r->row;
+
+    if (store_put_task(s->store, &r->row, part_of(r), e) < 0)
+        return -1;
+    for (struct sheet_attempt *a = r->attempts; a; a = a->next)
+        if (a->changed &&
+            store_put_attempt(s->store, after->n, &a->attempt, e) < 0)
+            return -1;
+    fold_counts(before, after, store_count, s->store);
+    if (*before->batch && strcmp(before->batch, after->batch) != 0 &&
+        add_to_batch(s, before->batch, r, e) < 0)
+        return -1;
+    if (*after->batch && add_to_batch(s, after->batch, r, e) < 0)
+        return -1;
+    if (after->report_due)
+        s->news.due = true;
+    if (after->state == STATE_BLOCKED || state_is_terminal(after->state) ||
+        after->cancel_at_ms)
+        s->news.parked = true;
+    return 0;
+}
+
+int
+sheet_write(struct sheet *s, struct err *e)
+{
+    for (struct sheet_row *r = s->first; r; r = r->next)
+        if (r->changed_by && write_row(s, r, e) < 0)
+            return -1;
+    for (struct sheet_batch *b = s->batches; b; b = b->next)
+        if (store_put_batch(s->store, &b->batch, e) < 0)
+            return -1;
+    forget_rows(s);
+    return 0;
+}

@@ -1,0 +1,116 @@
+#include "reaper/query/query_private.h"
+
+#include "lib/model/codec.h"
+#include "reaper/report/report.h"
+
+#include <string.h>
+
+enum { PROMPT_MOST = 200 };
+
+/* The submission as far as a decision reads it: steps and command, hints,
+ * pins; of a prompt the beginning. */
+static json_t *
+judged_part(const struct task *t, struct mem_pool *pool)
+{
+    struct task s = *t;
+
+    ask_strip(&s);
+    s.dod = s.report_path = "";
+    s.batch = NULL;
+    s.prompt = mem_pool_strndup(
+        pool, s.prompt, str_utf8_cut(s.prompt, strlen(s.prompt), PROMPT_MOST));
+    return codec_to_json(CODEC_TASK, &s);
+}
+
+/* NULL: it was never decided, or its submission is not known. */
+static json_t *
+decided(struct ask *a, const struct task_state *row)
+{
+    struct report_task t;
+    json_t *o;
+
+    report_task_fill(row, NULL, 0, a->pool, &t);
+    if (!t.decision || !t.task)
+        return NULL;
+    o = json_object();
+    report_set_text(o, "id", row->id);
+    report_set_text(o, "name", row->name);
+    report_set_time(o, "decided_at", t.decision->decided_at_ms);
+    ask_set(o, "decision", codec_to_json(CODEC_DECISION, t.decision));
+    ask_set(o, "task", judged_part(t.task, a->pool));
+    return o;
+}
+
+struct page {
+    json_t *tasks;
+    size_t room;
+    int64_t since_ms;
+    int64_t seen; /* the last row looked at */
+    bool recent;  /* one of them is not too old */
+};
+
+/* 1: looked at, 0: it belongs to the next page, -1: error. */
+static int
+add_row(struct ask *a, struct page *p, int64_t n, struct err *e)
+{
+    struct task_state row;
+    json_t *o;
+    size_t size;
+
+    mem_pool_reset(a->pool);
+    if (store_task_at(a->p.store, n, a->pool, &row, e) <= 0)
+        return -1;
+    if ((row.accepted_at_ms ? row.accepted_at_ms : row.routed_at_ms) <
+        p->since_ms)
+        return 1;
+    p->recent = true;
+    o = decided(a, &row);
+    if (!o)
+        return 1;
+    size = ask_size(o) + 1;
+    if (size > p->room && json_array_size(p->tasks) > 0) {
+        json_decref(o);
+        return 0;
+    }
+    if (size > p->room) { /* longer than any answer */
+        (void)json_object_del(o, "task");
+        size = ask_size(o) + 1;
+    }
+    p->room -= size < p->room ? size : p->room;
+    (void)json_array_append_new(p->tasks, o);
+    return 1;
+}
+
+json_t *
+ask_decisions(struct ask *a, const json_t *request)
+{
+    struct store_query q = {
+        .batch = "",
+        .before = json_integer_value(json_object_get(request, "before")),
+        .limit = STORE_PAGE_MAX};
+    struct page p = {
+        .tasks = json_array(),
+        .room = ask_room(a),
+        .since_ms = json_integer_value(json_object_get(request, "since_ms"))};
+    int64_t ns[STORE_PAGE_MAX];
+    struct err e = {0};
+    int n = store_list(a->p.store, &q, ns, &e), rc = n < 0 ? -1 : 1;
+    bool more = n == STORE_PAGE_MAX;
+    json_t *o;
+
+    for (int i = 0; i < n && rc > 0; i++) {
+        rc = add_row(a, &p, ns[i], &e);
+        if (rc > 0)
+            p.seen = ns[i];
+    }
+    if (rc < 0) {
+        json_decref(p.tasks);
+        return ask_failure(&e);
+    }
+    o = json_object();
+    ask_set(o, "tasks", p.tasks);
+    /* Rows stand in order of first sight: a whole page of older ones ends. */
+    ask_set(o, "next",
+            json_integer(rc == 0 || (more && p.recent) ? p.seen : 0));
+    return o;
+}

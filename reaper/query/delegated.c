@@ -1,0 +1,148 @@
+#include "reaper/query/query_private.h"
+
+#include "reaper/report/report.h"
+
+#include <string.h>
+
+enum { ACTIVE_MAX = 200 }; /* jobs in an answer */
+
+/* Adds the work of a lane, as its counters tell, to the sums in out. */
+static void
+add_delegation(json_t *out, const json_t *lane)
+{
+    json_int_t failed = 0;
+
+    for (int s = 1; s < STATE_COUNT; s++)
+        if (state_is_terminal((enum state)s) && s != STATE_SUCCEEDED &&
+            s != STATE_CANCELLED)
+            failed += ask_count(lane, state_name((enum state)s));
+    const struct {
+        const char *name;
+        json_int_t n;
+    } sums[] = {
+        {"submitted", ask_count(lane, "tasks")},
+        {"waiting", ask_count(lane, "routed") + ask_count(lane, "retry_wait")},
+        {"running", ask_count(lane, "running")},
+        {"succeeded", ask_count(lane, "succeeded")},
+        {"failed", failed},
+        {"cancelled", ask_count(lane, "cancelled")},
+    };
+
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+        ask_set(out, sums[i].name,
+                json_integer(ask_count(out, sums[i].name) + sums[i].n));
+}
+
+/* Jobs that are not over, oldest first on each lane. */
+struct active {
+    struct ask *ask;
+    json_t *list;
+    size_t room;
+    bool more; /* than the list holds */
+};
+
+static json_t *
+job_json(const struct ask *a, const struct task_state *row)
+{
+    const struct live_task *t = ask_live(a, row);
+    json_t *o = ask_row(a, row);
+
+    report_set_text(o, "provider", row->lane);
+    report_set_time(o, "since", t ? t->started_at_ms : row->routed_at_ms);
+    return o;
+}
+
+/* False when the list is full. */
+static bool
+add_job(struct active *l, int64_t n, struct err *e)
+{
+    struct task_state row;
+    json_t *o;
+    size_t size;
+
+    mem_pool_reset(l->ask->pool);
+    if (store_task_at(l->ask->p.store, n, l->ask->pool, &row, e) <= 0)
+        return true; /* over since */
+    o = job_json(l->ask, &row);
+    size = ask_size(o) + 1;
+    if (size > l->room || json_array_size(l->list) >= ACTIVE_MAX) {
+        json_decref(o);
+        l->more = true;
+        return false;
+    }
+    l->room -= size;
+    (void)json_array_append_new(l->list, o);
+    return true;
+}
+
+static int
+add_active(struct active *l, struct err *e)
+{
+    struct store_lane at = {.backend = ASK_DELEGATED, .lane = ""}, next;
+    int64_t ns[ACTIVE_MAX + 1];
+    int rc, n;
+
+    while ((rc = store_next_lane(l->ask->p.store, &at, &next, e)) > 0 &&
+           strcmp(next.backend, ASK_DELEGATED) == 0) {
+        n = store_on_lane(l->ask->p.store, &next, NULL, INT64_MAX,
+                          ACTIVE_MAX + 1, ns, e);
+        if (n < 0)
+            return -1;
+        for (int i = 0; i < n; i++)
+            if (!add_job(l, ns[i], e))
+                return 0;
+        at = next;
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+json_t *
+ask_delegation(json_t *lanes, json_t *providers)
+{
+    json_t *all = json_object(), *sums, *lane;
+    const size_t prefix = sizeof ASK_DELEGATED;
+    const char *name;
+
+    add_delegation(all, NULL);
+    json_object_foreach(lanes, name, lane)
+    {
+        if (strncmp(name, ASK_DELEGATED ".", prefix) != 0)
+            continue;
+        add_delegation(all, lane);
+        sums = json_object();
+        add_delegation(sums, lane);
+        ask_set(sums, "workers", json_integer(ask_count(lane, "workers")));
+        if (providers)
+            ask_set(providers, name + prefix, json_incref(sums));
+        json_decref(sums);
+    }
+    return all;
+}
+
+json_t *
+ask_delegated(struct ask *a)
+{
+    json_t *status = ask_status(a), *o, *providers;
+    struct active l = {.ask = a};
+    struct err e = {0};
+
+    if (json_object_get(status, "error"))
+        return status;
+    o = json_object();
+    providers = json_object();
+    ask_set(o, "counters",
+            ask_delegation(json_object_get(status, "lanes"), providers));
+    ask_set(o, "providers", providers);
+    ask_set(o, "costs_today", ask_costs(a, NULL));
+    json_decref(status);
+    l.list = json_array();
+    l.room = ask_room(a) > ask_size(o) ? ask_room(a) - ask_size(o) : 0;
+    if (add_active(&l, &e) < 0) {
+        json_decref(l.list);
+        json_decref(o);
+        return ask_failure(&e);
+    }
+    ask_set(o, "active", l.list);
+    ask_set(o, "active_cut", json_boolean(l.more));
+    return o;
+}

@@ -1,0 +1,156 @@
+#include "reaper/query/disk_monitor.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/bus/stream_info.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+enum { DISK_MS = 30000, LETTERS_MS = 30000 };
+
+struct health {
+    struct bus *bus;
+    struct alarms *alarms;
+    struct loop_timer *timer;
+    char *folder;
+    int64_t asked_ms; /* for dead letters; 0: never */
+};
+
+bool
+health_is_low(uint64_t free_bytes, uint64_t total_bytes)
+{
+    const uint64_t least = UINT64_C(1) << 30;
+    uint64_t part = total_bytes / 20;
+
+    return free_bytes < (part > least ? part : least);
+}
+
+/* --- disk ----------------------------------------------------------------- */
+
+static void
+on_disk(void *ctx)
+{
+    struct health *h = ctx;
+    struct statvfs v;
+    uint64_t left, total;
+
+    if (statvfs(h->folder, &v) < 0) {
+        log_debug("health.disk", "folder=%s error=\"%s\"", h->folder,
+                  strerror(errno));
+        return;
+    }
+    left = (uint64_t)v.f_bavail * v.f_frsize;
+    total = (uint64_t)v.f_blocks * v.f_frsize;
+    if (!health_is_low(left, total)) {
+        if (alarm_clear(h->alarms, "disk_low"))
+            log_info("reaper.disk_ok",
+                     "folder=%s free_mib=%" PRIu64 " text=\"there is room "
+                     "again\"",
+                     h->folder, left >> 20);
+        return;
+    }
+    if (alarm_raise(h->alarms, "disk_low",
+                    "%" PRIu64 " MiB are free where the ledger is (%.120s): "
+                    "make room",
+                    left >> 20, h->folder))
+        log_warn("reaper.disk_low",
+                 "folder=%s free_mib=%" PRIu64 " of_mib=%" PRIu64, h->folder,
+                 left >> 20, total >> 20);
+}
+
+/* --- dead letters --------------------------------------------------------- */
+
+static void
+on_letters(void *ctx, const struct bus_note *note, const struct err *e)
+{
+    struct health *h = ctx;
+    struct info_stream info;
+    struct err bad;
+
+    if (e || info_read_stream(note, &info, &bad) < 0)
+        return;
+    if (info.messages)
+        (void)alarm_raise(h->alarms, "dead_letters",
+                          "%" PRIu64 " messages could not be understood or "
+                          "were given up: they are kept in the stream DEAD",
+                          info.messages);
+    else
+        (void)alarm_clear(h->alarms, "dead_letters");
+}
+
+static void
+ask_letters(struct health *h)
+{
+    int64_t now_ms = loop_now_ms();
+
+    if (!h->bus || (h->asked_ms && now_ms - h->asked_ms < LETTERS_MS))
+        return;
+    h->asked_ms = now_ms;
+    info_ask(h->bus, "DEAD", NULL, on_letters, h);
+}
+
+json_t *
+health_alarms(struct health *h, int64_t quarantined)
+{
+    json_t *list = json_array();
+
+    ask_letters(h);
+    if (quarantined > 0)
+        (void)alarm_raise(h->alarms, "quarantined",
+                          "%" PRId64 " messages on results.* were not "
+                          "believed: see the table quarantine of the ledger",
+                          quarantined);
+    for (size_t i = 0; i < h->alarms->n; i++) {
+        json_t *o = json_object();
+        struct str clean = {0};
+
+        str_add_utf8(&clean, h->alarms->list[i].text,
+                     strlen(h->alarms->list[i].text));
+        (void)json_object_set_new(o, "name",
+                                  json_string(h->alarms->list[i].name));
+        (void)json_object_set_new(o, "text",
+                                  json_stringn(str_text(&clean), clean.len));
+        (void)json_array_append_new(list, o);
+        str_free(&clean);
+    }
+    return list;
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+struct health *
+health_open(struct bus *b, struct loop *l, struct alarms *alarms,
+            const char *database)
+{
+    struct health *h = MEM_NEW(struct health);
+    char *slash;
+
+    h->bus = b;
+    h->alarms = alarms;
+    h->folder = mem_strdup(database);
+    slash = strrchr(h->folder, '/');
+    if (slash)
+        slash[slash == h->folder] = '\0';
+    else
+        (void)str_copy(h->folder, strlen(h->folder) + 1, ".");
+    h->timer = loop_timer_start(l, 0, DISK_MS, on_disk, h);
+    ask_letters(h);
+    return h;
+}
+
+void
+health_close(struct health *h)
+{
+    if (!h)
+        return;
+    if (h->bus)
+        bus_forget(h->bus, h);
+    loop_timer_stop(h->timer);
+    mem_free(h->folder);
+    mem_free(h);
+}

@@ -1,0 +1,104 @@
+#include "reaper/recover/rebuild.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/bus/stream_info.h"
+
+enum { LOOK_MS = 200 }; /* between looks at how far it is */
+
+enum stage { STAGE_TASKS, STAGE_ALL, STAGE_OVER };
+
+struct rebuild {
+    struct rebuild_parts parts;
+    struct loop_timer *timer;
+    enum stage stage;
+    unsigned asked; /* consumers that were asked how far they are */
+    bool behind;    /* one of them has something left */
+};
+
+static void
+step(struct rebuild *r)
+{
+    if (r->behind) {
+        loop_timer_again(r->timer, LOOK_MS, 0);
+    } else if (r->stage == STAGE_TASKS) {
+        r->stage = STAGE_ALL;
+        r->parts.tasks_read(r->parts.ctx);
+        loop_timer_again(r->timer, LOOK_MS, 0);
+    } else {
+        r->stage = STAGE_OVER;
+        r->parts.over(r->parts.ctx);
+        log_info("reaper.rebuilt", "text=\"everything the streams hold is in "
+                                   "the ledger again\"");
+    }
+}
+
+static void
+on_info(void *ctx, const struct bus_note *note, const struct err *e)
+{
+    struct rebuild *r = ctx;
+    struct info_consumer info;
+    struct err bad;
+
+    if (e || info_read_consumer(note, &info, &bad) < 0 || info.pending ||
+        info.ack_pending)
+        r->behind = true;
+    if (--r->asked == 0)
+        step(r);
+}
+
+static void
+on_look(void *ctx)
+{
+    struct rebuild *r = ctx;
+    unsigned n = r->stage == STAGE_TASKS ? 1 : r->parts.n;
+
+    r->behind = false;
+    r->asked = n;
+    for (unsigned i = 0; i < n; i++)
+        info_ask(r->parts.bus, r->parts.consumers[i].stream,
+                 r->parts.consumers[i].durable, on_info, r);
+}
+
+int
+rebuild_begin(struct rebuild **out, const struct rebuild_parts *parts,
+              struct err *e)
+{
+    struct rebuild *r;
+    bool is_new, used;
+
+    *out = NULL;
+    if (store_is_new(parts->store, &is_new, e) < 0)
+        return -1;
+    if (!is_new)
+        return 0;
+    if (topology_ledger_used(parts->bus, &used, e) < 0)
+        return -1;
+    if (!used)
+        return 0;
+    log_warn("reaper.rebuild", "text=\"the database is new and the ledger is "
+                               "not: reading all streams again\"");
+    if (topology_reset_ledger(parts->bus, e) < 0)
+        return -1;
+    *out = r = MEM_NEW(struct rebuild);
+    r->parts = *parts;
+    r->timer = loop_timer_start(parts->loop, LOOK_MS, 0, on_look, r);
+    return 0;
+}
+
+bool
+rebuild_runs(const struct rebuild *r)
+{
+    return r && r->stage != STAGE_OVER;
+}
+
+void
+rebuild_close(struct rebuild *r)
+{
+    if (!r)
+        return;
+    bus_forget(r->parts.bus, r);
+    loop_timer_stop(r->timer);
+    mem_free(r);
+}

@@ -1,0 +1,623 @@
+#include "reaper/recover/reconcile_private.h"
+
+#include "lib/base/failpoint.h"
+#include "lib/base/log.h"
+#include "lib/model/subject.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    FIRST_MS = 10 * 1000,
+    EVERY_MS = 60 * 1000,
+    QUIET_MS = 60 * 1000, /* twice the ack wait */
+    WAKE_MS = 1000,       /* after a reconnect */
+    SLICE_ROWS = 100,
+    SLICE_GAP_MS = 100, /* between slices, for others to get their turn */
+    CATCH_UP_MS = 1000, /* between looks at how far the ledger is */
+    CATCH_UP_TRIES = 30,
+    LATER_MS = 500,              /* beyond the time a claim asked for */
+    DEEP_EVERY = 60,             /* passes between counts of all rows */
+    ALARM_MS = 24 * 3600 * 1000, /* how long a lost store is shown */
+};
+
+static const struct {
+    const char *name, *durable, *position;
+} streams[N_STREAMS] = {
+    [AT_TASKS_IN] = {"TASKS_IN", "ledger", "TASKS_IN.ledger"},
+    [AT_TASKS] = {"TASKS", "ledger", "TASKS.ledger"},
+    [AT_RESULTS] = {"RESULTS", "reaper", "RESULTS.reaper"},
+    [AT_CLAIMS] = {"KV_claims", "", ""},
+};
+
+static void slice(struct reconcile *r);
+
+int64_t
+reconcile_now_ms(const struct reconcile *r)
+{
+    int64_t ms = bus_broker_ms(r->p.bus);
+
+    return ms ? ms : str_wall_ms();
+}
+
+static void
+give_up(struct reconcile *r, const struct err *e)
+{
+    store_rollback(r->p.store);
+    log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
+    loop_stop(r->p.loop, 1);
+}
+
+/* --- the end of a pass ---------------------------------------------------- */
+
+static void
+check_sums(struct reconcile *r)
+{
+    char what[200];
+    struct err e;
+    bool ok;
+
+    if (store_check(r->p.store, r->passes % DEEP_EVERY == 1, &ok, what,
+                    sizeof what, &e) < 0)
+        give_up(r, &e);
+    else if (ok)
+        (void)alarm_clear(r->p.alarms, "sums");
+    else if (alarm_raise(r->p.alarms, "sums", "%s", what))
+        log_error("reaper.sums", "error=\"%s\"", what);
+}
+
+static void
+end_pass(struct reconcile *r)
+{
+    int64_t next_ms = r->p.conf.every_ms;
+
+    if (r->again_ms && r->again_ms + LATER_MS < next_ms)
+        next_ms = r->again_ms + LATER_MS;
+    r->phase = IDLE;
+    loop_timer_again(r->timer, next_ms, 0);
+}
+
+/* Every row was seen once since the round began. */
+static int
+end_round(struct reconcile *r, struct err *e)
+{
+    bool clean = r->lost_seen == 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < r->n_lanes; i++)
+        clean = clean && r->lanes[i].known; /* rows there were not seen */
+    r->at_lane = (struct store_lane){"", ""};
+    r->at_place = (struct store_place){0};
+    r->at_unrouted = 0;
+    r->lanes_done = false;
+    r->lost_seen = 0;
+    for (int i = 0; clean && i < N_STREAMS && rc == 0; i++) {
+        struct store_stream *row = &r->streams[i].row;
+
+        if (!row->sweep)
+            continue;
+        row->sweep = false;
+        rc = store_put_stream(r->p.store, streams[i].name, row, e);
+        log_info("reaper.store_healed", "stream=%s", streams[i].name);
+    }
+    return rc;
+}
+
+/* --- rows ----------------------------------------------------------------- */
+
+static bool
+is_quiet(const struct reconcile *r, const struct task_state *row)
+{
+    return reconcile_now_ms(r) - mend_moved_ms(row) >= r->p.conf.quiet_ms;
+}
+
+/* Whether a message stored then is not in the stream any more because the
+ * stream is not the one it was. */
+static bool
+is_lost(const struct reconcile *r, int stream, int64_t stored_at_ms)
+{
+    const struct store_stream *row = &r->streams[stream].row;
+
+    return row->sweep && stored_at_ms < row->lost_at_ms;
+}
+
+static void
+see_routed(struct reconcile *r, const struct lane_facts *lane,
+           const struct task_state *row)
+{
+    const struct live_task *runs = live_find(r->p.live, row->id);
+    bool lost = is_lost(r, AT_TASKS, row->routed_at_ms);
+    bool gone = lost || row->routed_seq <= lane->info.ack_floor ||
+                row->routed_seq < r->streams[AT_TASKS].info.first_seq;
+
+    if (lost) {
+        r->lost_seen++;
+    } else if (runs || !is_quiet(r, row) ||
+               (!gone && row->routed_seq > lane->info.delivered)) {
+        return;
+    }
+    reconcile_routed(r, row, gone, lost && runs ? runs->attempt : 0);
+}
+
+static void
+see_unrouted(struct reconcile *r, const struct task_state *row)
+{
+    bool lost = is_lost(r, AT_TASKS_IN, row->in_at_ms);
+
+    if (lost)
+        r->lost_seen++;
+    else if (!is_quiet(r, row) ||
+             (row->in_seq > r->router.ack_floor &&
+              row->in_seq >= r->streams[AT_TASKS_IN].info.first_seq))
+        return;
+    reconcile_unrouted(r, row);
+}
+
+/* Looks at the rows of one query; lane NULL: those that are not routed. */
+static int
+see_rows(struct reconcile *r, const struct lane_facts *lane, const int64_t *ns,
+         int n, struct err *e)
+{
+    for (int i = 0; i < n; i++) {
+        struct task_state row;
+
+        mem_pool_reset(r->pool);
+        if (store_task_at(r->p.store, ns[i], r->pool, &row, e) <= 0)
+            return -1;
+        if (lane) {
+            r->at_place = (struct store_place){row.routed_seq, ns[i]};
+            see_routed(r, lane, &row);
+        } else {
+            r->at_unrouted = row.n;
+            see_unrouted(r, &row);
+        }
+    }
+    return n;
+}
+
+static const struct lane_facts *
+lane_at(const struct reconcile *r)
+{
+    for (size_t i = 0; i < r->n_lanes; i++)
+        if (strcmp(r->lanes[i].lane.backend, r->at_lane.backend) == 0 &&
+            strcmp(r->lanes[i].lane.lane, r->at_lane.lane) == 0)
+            return &r->lanes[i];
+    return NULL;
+}
+
+/* The lane to go on with; NULL: all were seen. */
+static const struct lane_facts *
+next_lane(struct reconcile *r)
+{
+    const struct lane_facts *at = lane_at(r);
+
+    if (at && at->known)
+        return at;
+    for (size_t i = 0; i < r->n_lanes; i++) {
+        const struct lane_facts *l = &r->lanes[i];
+        int order = strcmp(l->lane.backend, r->at_lane.backend);
+
+        if (order == 0)
+            order = strcmp(l->lane.lane, r->at_lane.lane);
+        if (order <= 0 || !l->known)
+            continue;
+        r->at_lane = l->lane;
+        r->at_place = (struct store_place){0};
+        return l;
+    }
+    return NULL;
+}
+
+/* Skips to behind the lane that was seen to its end. */
+static void
+leave_lane(struct reconcile *r)
+{
+    size_t n = strlen(r->at_lane.lane);
+
+    r->at_place = (struct store_place){0};
+    /* No token ends so: this sorts behind the lane and before all others. */
+    if (n + 1 < sizeof r->at_lane.lane)
+        memcpy(r->at_lane.lane + n, "\x01", 2);
+}
+
+/* Up to SLICE_ROWS rows; 1: there are more, 0: the round is complete, -1. */
+static int
+see_slice(struct reconcile *r, struct err *e)
+{
+    int64_t ns[SLICE_ROWS];
+    unsigned room = SLICE_ROWS;
+    const struct lane_facts *lane;
+    int n;
+
+    while (!r->lanes_done && room) {
+        lane = next_lane(r);
+        if (!lane) {
+            r->lanes_done = true;
+            break;
+        }
+        /* What was never handed out waits on its lane, unless that is lost. */
+        n = store_on_lane(r->p.store, &lane->lane, &r->at_place,
+                          r->streams[AT_TASKS].row.sweep ? INT64_MAX
+                                                         : lane->info.delivered,
+                          room, ns, e);
+        if (n < 0 || see_rows(r, lane, ns, n, e) < 0)
+            return -1;
+        if ((unsigned)n < room)
+            leave_lane(r);
+        room -= (unsigned)n;
+    }
+    if (!room)
+        return 1;
+    n = store_unrouted(r->p.store, r->at_unrouted, room, ns, e);
+    if (n < 0 || see_rows(r, NULL, ns, n, e) < 0)
+        return -1;
+    return (unsigned)n == room;
+}
+
+static void
+slice(struct reconcile *r)
+{
+    struct err e;
+    int rc;
+
+    if (r->n_looks > LOOKS_MAX - SLICE_ROWS) {
+        loop_timer_again(r->timer, SLICE_GAP_MS, 0);
+        return;
+    }
+    r->budget -= SLICE_ROWS < r->budget ? SLICE_ROWS : r->budget;
+    rc = see_slice(r, &e);
+    if (rc == 0) {
+        r->budget = 0;
+        r->acted = false;
+        rc = end_round(r, &e);
+    }
+    if (rc < 0) {
+        give_up(r, &e);
+        return;
+    }
+    if (r->n_asking == 0)
+        reconcile_asked(r);
+}
+
+void
+reconcile_asked(struct reconcile *r)
+{
+    struct err e;
+
+    if (r->phase != ROWS)
+        return;
+    if (reconcile_carry_out(r, &e) < 0) {
+        give_up(r, &e);
+        return;
+    }
+    if (!r->budget && r->acted) {
+        /* Where there is something to mend there may be a lot. */
+        r->budget = RECONCILE_ROWS;
+        r->acted = false;
+    }
+    if (r->budget)
+        loop_timer_again(r->timer, SLICE_GAP_MS, 0);
+    else
+        end_pass(r);
+}
+
+/* --- streams -------------------------------------------------------------- */
+
+static int
+note_stream(struct reconcile *r, int i, struct err *e)
+{
+    struct stream_facts *f = &r->streams[i];
+    struct store_stream *row = &f->row;
+    bool made_anew, shrank;
+
+    if (store_stream(r->p.store, streams[i].name, row, e) < 0)
+        return -1;
+    made_anew = *row->created && strcmp(row->created, f->info.created) != 0;
+    shrank = f->info.last_seq < f->position;
+    if (*row->created && !made_anew && !shrank)
+        return 0;
+    (void)str_copy(row->created, sizeof row->created, f->info.created);
+    if (made_anew || shrank) {
+        row->lost_at_ms =
+            made_anew ? f->info.created_at_ms : reconcile_now_ms(r);
+        row->sweep = true;
+        r->at_lane = (struct store_lane){"", ""};
+        r->at_place = (struct store_place){0};
+        r->at_unrouted = 0;
+        r->lanes_done = false;
+        r->lost_seen = 1; /* this round began before */
+        log_error("reaper.store_lost",
+                  "stream=%s last_seq=%" PRIu64 " ours=%" PRIu64
+                  " text=\"the broker's store is not the one it was: every "
+                  "open task is driven again from the ledger\"",
+                  streams[i].name, f->info.last_seq, f->position);
+        if (*streams[i].position &&
+            store_position_set(r->p.store, streams[i].position,
+                               f->info.last_seq, e) < 0)
+            return -1;
+    }
+    return store_put_stream(r->p.store, streams[i].name, row, e);
+}
+
+static void
+show_lost(struct reconcile *r)
+{
+    char at[32];
+
+    for (int i = 0; i < N_STREAMS; i++) {
+        int64_t ms = r->streams[i].row.lost_at_ms;
+
+        if (!ms || reconcile_now_ms(r) - ms > ALARM_MS)
+            continue;
+        (void)alarm_raise(r->p.alarms, "store_lost",
+                          "the broker lost its store at %s; open tasks %s "
+                          "from the ledger",
+                          str_time(ms, at, sizeof at),
+                          r->streams[i].row.sweep ? "are being driven again"
+                                                  : "were driven again");
+        return;
+    }
+    (void)alarm_clear(r->p.alarms, "store_lost");
+}
+
+static int
+note_streams(struct reconcile *r, struct err *e)
+{
+    if (store_begin(r->p.store, e) < 0)
+        return -1;
+    for (int i = 0; i < N_STREAMS; i++)
+        if (note_stream(r, i, e) < 0)
+            return -1;
+    if (store_commit(r->p.store, e) < 0)
+        return -1;
+    show_lost(r);
+    return 0;
+}
+
+/* --- asking --------------------------------------------------------------- */
+
+static void on_info(void *ctx, const struct bus_note *note,
+                    const struct err *e);
+
+static void
+inquire(struct reconcile *r, enum asked what, size_t i, const char *stream,
+        const char *durable)
+{
+    struct inquiry *q = &r->inquiries[r->n_inquiries++];
+
+    q->r = r;
+    q->what = what;
+    q->i = i;
+    r->waits++;
+    info_ask(r->p.bus, stream, durable, on_info, q);
+}
+
+static void
+ask_streams(struct reconcile *r)
+{
+    struct err e;
+
+    r->phase = STREAMS;
+    for (size_t i = 0; i < N_STREAMS; i++) {
+        if (*streams[i].position &&
+            store_position_get(r->p.store, streams[i].position,
+                               &r->streams[i].position, &e) < 0) {
+            give_up(r, &e);
+            return;
+        }
+        inquire(r, ASKED_STREAM, i, streams[i].name, NULL);
+    }
+}
+
+static void
+ask_own(struct reconcile *r)
+{
+    r->phase = CATCH_UP;
+    r->n_inquiries = 0;
+    for (size_t i = 0; i < N_OWN; i++)
+        inquire(r, ASKED_OWN, i, streams[i].name, streams[i].durable);
+}
+
+static bool
+is_caught_up(const struct reconcile *r)
+{
+    for (int i = 0; i < N_OWN; i++) {
+        const struct info_consumer *own = &r->own[i];
+
+        if (own->ack_floor < r->streams[i].info.last_seq &&
+            (own->pending || own->ack_pending))
+            return false;
+    }
+    return true;
+}
+
+static void
+see_all(struct reconcile *r)
+{
+    r->phase = ROWS;
+    r->budget = RECONCILE_ROWS;
+    r->acted = false;
+    check_sums(r);
+    slice(r);
+}
+
+/* All answers to what was asked in this phase are here. */
+static void
+go_on(struct reconcile *r)
+{
+    struct err e;
+
+    r->n_inquiries = 0;
+    if (r->failed) {
+        end_pass(r);
+        return;
+    }
+    switch (r->phase) {
+    case IDLE:
+    case ROWS:
+        return;
+    case LANES:
+        ask_streams(r);
+        return;
+    case STREAMS:
+        if (note_streams(r, &e) < 0)
+            give_up(r, &e);
+        else
+            ask_own(r);
+        return;
+    case CATCH_UP:
+        if (is_caught_up(r))
+            see_all(r);
+        else if (++r->tries < CATCH_UP_TRIES)
+            loop_timer_again(r->timer, CATCH_UP_MS, 0);
+        else
+            end_pass(r); /* busy: there will be a better time */
+        return;
+    }
+}
+
+static int
+take_info(struct inquiry *q, const struct bus_note *note, struct err *e)
+{
+    struct reconcile *r = q->r;
+    int rc = -1;
+
+    switch (q->what) {
+    case ASKED_LANE:
+        rc = info_read_consumer(note, &r->lanes[q->i].info, e);
+        r->lanes[q->i].known = rc == 0;
+        /* Nobody serves it; a lane may be set up later. */
+        return e->code == ERR_NOT_FOUND ? 0 : rc;
+    case ASKED_ROUTER:
+        return info_read_consumer(note, &r->router, e);
+    case ASKED_STREAM:
+        return info_read_stream(note, &r->streams[q->i].info, e);
+    case ASKED_OWN:
+        return info_read_consumer(note, &r->own[q->i], e);
+    }
+    return rc;
+}
+
+static void
+on_info(void *ctx, const struct bus_note *note, const struct err *failed)
+{
+    struct inquiry *q = ctx;
+    struct reconcile *r = q->r;
+    struct err e = {0};
+
+    if (failed || take_info(q, note, &e) < 0) {
+        log_debug("reconcile.info", "error=\"%s\"",
+                  LOG_TEXT(failed ? failed->msg : e.msg));
+        r->failed = true;
+    }
+    if (--r->waits == 0)
+        go_on(r);
+}
+
+static int
+find_lanes(struct reconcile *r, struct err *e)
+{
+    struct store_lane at = {"", ""};
+    int rc;
+
+    r->n_lanes = 0;
+    while (r->n_lanes < LANES_MAX &&
+           (rc = store_next_lane(r->p.store, &at, &at, e)) != 0) {
+        if (rc < 0)
+            return -1;
+        if (subject_token_ok(at.backend) && subject_token_ok(at.lane))
+            r->lanes[r->n_lanes++] = (struct lane_facts){.lane = at};
+    }
+    return 0;
+}
+
+static void
+begin_pass(struct reconcile *r)
+{
+    char durable[SUBJECT_SIZE];
+    struct err e;
+
+    r->passes++;
+    r->failed = false;
+    r->tries = 0;
+    r->again_ms = 0;
+    r->n_inquiries = 0;
+    if (!bus_is_up(r->p.bus)) {
+        end_pass(r);
+        return;
+    }
+    if (find_lanes(r, &e) < 0) {
+        give_up(r, &e);
+        return;
+    }
+    r->phase = LANES;
+    for (size_t i = 0; i < r->n_lanes; i++)
+        inquire(r, ASKED_LANE, i, "TASKS",
+                subject_lane_durable(durable, r->lanes[i].lane.backend,
+                                     r->lanes[i].lane.lane));
+    inquire(r, ASKED_ROUTER, 0, "TASKS_IN", "router");
+}
+
+static void
+on_timer(void *ctx)
+{
+    struct reconcile *r = ctx;
+
+    switch (r->phase) {
+    case IDLE:
+        begin_pass(r);
+        return;
+    case CATCH_UP:
+        ask_own(r);
+        return;
+    case ROWS:
+        slice(r);
+        return;
+    case LANES:
+    case STREAMS:
+        return; /* answers come, or their time runs out */
+    }
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+void
+reconcile_wake(struct reconcile *r)
+{
+    if (r->phase == IDLE)
+        loop_timer_again(
+            r->timer,
+            WAKE_MS < r->p.conf.every_ms ? WAKE_MS : r->p.conf.every_ms, 0);
+}
+
+struct reconcile *
+reconcile_open(const struct reconcile_parts *parts)
+{
+    struct reconcile *r = MEM_NEW(struct reconcile);
+    struct reconcile_conf *conf = &r->p.conf;
+
+    r->p = *parts;
+    if (!conf->first_ms)
+        conf->first_ms = FIRST_MS;
+    if (!conf->every_ms)
+        conf->every_ms = EVERY_MS;
+    if (!conf->quiet_ms)
+        conf->quiet_ms = QUIET_MS;
+    r->pool = mem_pool_new();
+    r->timer = loop_timer_start(parts->loop, conf->first_ms, 0, on_timer, r);
+    return r;
+}
+
+void
+reconcile_close(struct reconcile *r)
+{
+    if (!r)
+        return;
+    reconcile_drop_looks(r);
+    for (size_t i = 0; i < r->n_inquiries; i++)
+        bus_forget(r->p.bus, &r->inquiries[i]);
+    loop_timer_stop(r->timer);
+    mem_pool_free(r->pool);
+    mem_free(r);
+}

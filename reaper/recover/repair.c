@@ -1,0 +1,123 @@
+#include "reaper/recover/repair.h"
+
+#include "lib/model/codec.h"
+
+#include <string.h>
+
+void
+mend_plan(const struct mend_facts *f, struct mend_plan *out)
+{
+    *out = (struct mend_plan){.what = MEND_NOTHING};
+    if (!f->claim) {
+        out->restore = f->started > 0;
+        out->what = f->gone ? MEND_DRIVE : MEND_NOTHING;
+        return;
+    }
+    if (state_is_terminal(f->claim->state)) {
+        out->what = MEND_EMIT;
+        return;
+    }
+    if (!f->gone)
+        return;
+    state_on_delivery(f->task, f->claim, &f->sight, f->now_ms, &out->delivery);
+    switch (out->delivery.what) {
+    case DELIVERY_START:
+        out->what = MEND_DRIVE;
+        break;
+    case DELIVERY_EMIT:
+        out->what = MEND_EMIT;
+        break;
+    case DELIVERY_WAIT:
+        out->what = MEND_LATER;
+        out->again_ms = out->delivery.delay_ms;
+        break;
+    case DELIVERY_CLOSE:
+        out->what = MEND_CLOSE;
+        break;
+    }
+}
+
+static int64_t
+later_of(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+int64_t
+mend_moved_ms(const struct task_state *s)
+{
+    int64_t ms = later_of(s->in_at_ms, s->routed_at_ms);
+
+    if (!s->has_result)
+        return ms;
+    return later_of(ms, later_of(s->finished_at_ms, s->retry_at_ms));
+}
+
+void
+mend_claim(const struct task_state *s, const struct attempt *attempts, size_t n,
+           uint32_t runs, const char *nonce, struct mem_pool *pool,
+           struct claim *out)
+{
+    codec_init(CODEC_CLAIM, out);
+    out->task = s->id;
+    out->nonce = nonce;
+    out->worker = s->worker;
+    out->attempt = runs > s->attempts ? runs : s->attempts;
+    /* What ran and was not heard of again is lost; the rest was handed back
+     * as far as the next attempt is concerned. */
+    out->state = runs > s->attempts ? STATE_LOST : STATE_PREEMPTED;
+    for (size_t i = 0; i < n; i++) {
+        struct result r;
+        struct err bad;
+
+        if (codec_decode(CODEC_RESULT, attempts[i].result.data,
+                         attempts[i].result.len, pool, &r, &bad) < 0 ||
+            r.attempt == 0)
+            continue;
+        if (r.state == STATE_LOST)
+            out->lost++;
+        else if (r.state == STATE_FAILED || r.state == STATE_TIMED_OUT)
+            out->failed++;
+    }
+}
+
+static void
+from_claim(const struct task_state *s, const struct claim *c, uint64_t revision,
+           struct result *out)
+{
+    codec_init(CODEC_RESULT, out);
+    out->task = s->id;
+    out->attempt = c->attempt;
+    out->fence = c->fence ? c->fence : revision;
+    out->nonce = c->nonce;
+    out->backend = s->backend;
+    out->lane = s->lane;
+    out->worker = c->worker;
+    out->batch = s->batch;
+    out->state = c->state;
+    out->exit_code = c->exit_code;
+    out->reason = c->reason;
+    out->started_at_ms = c->started_at_ms;
+    out->finished_at_ms = c->finished_at_ms;
+}
+
+void
+mend_result(const struct task_state *s, const struct claim *c,
+            uint64_t revision, struct output_part *part, struct result *out)
+{
+    if (c->result)
+        *out = *c->result;
+    else
+        from_claim(s, c, revision, out);
+    out->final = true;
+    if (strcmp(out->backend, "ledger") == 0)
+        return; /* the original, word for word */
+    out->emitted_again = true;
+    if (c->tail.len == 0)
+        return;
+    *part = (struct output_part){STREAM_STDOUT, c->tail};
+    out->output = part;
+    out->n_output = 1;
+    if (out->log_chunks == 0 && out->output_bytes > c->tail.len)
+        out->dropped_bytes = out->output_bytes - c->tail.len;
+}

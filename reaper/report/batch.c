@@ -1,0 +1,175 @@
+#include "reaper/report/report.h"
+
+#include "lib/model/codec.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Outside text in a table: one line, nothing that ends a cell. */
+static void
+add_cell(struct str *out, const char *text)
+{
+    struct str clean = {0};
+
+    str_add_printable(&clean, text, strlen(text));
+    for (size_t i = 0; i < clean.len; i++) {
+        char c = clean.data[i];
+
+        if (c == '\n' || c == '\t')
+            c = ' ';
+        if (strchr("\\|<>`*_[]#~", c))
+            str_addc(out, '\\');
+        str_addc(out, c);
+    }
+    str_free(&clean);
+}
+
+/* A command in a table, as code: only what ends the cell or the code span must
+ * not stand in it. */
+static void
+add_code_cell(struct str *out, const char *text)
+{
+    struct str clean = {0};
+
+    if (!*text || strchr(text, '`')) {
+        add_cell(out, text);
+        return;
+    }
+    str_add_printable(&clean, text, strlen(text));
+    str_addc(out, '`');
+    for (size_t i = 0; i < clean.len; i++) {
+        char c = clean.data[i];
+
+        if (c == '|')
+            str_addc(out, '\\');
+        str_addc(out, c == '\n' || c == '\t' ? ' ' : c);
+    }
+    str_addc(out, '`');
+    str_free(&clean);
+}
+
+static void
+add_rows(const struct task_state *const *rows, size_t n, struct str *out)
+{
+    char text[64];
+
+    str_addz(out, "| # | task | state | exit code | duration | command | "
+                  "reason |\n|---|---|---|---|---|---|---|\n");
+    for (size_t i = 0; i < n; i++) {
+        const struct task_state *r = rows[i];
+        bool ran = r->started_at_ms && r->finished_at_ms >= r->started_at_ms;
+
+        str_addf(out, "| %" PRIu32 " | %s | %s | ", r->batch_index, r->id,
+                 state_name(r->state));
+        if (fold_has_exit_code(r))
+            str_addf(out, "%" PRId32, r->exit_code);
+        str_addf(
+            out, " | %s | ",
+            ran ? str_duration((uint64_t)(r->finished_at_ms - r->started_at_ms),
+                               text, sizeof text)
+                : "");
+        add_code_cell(out, r->command);
+        str_addz(out, " | ");
+        add_cell(out, r->reason);
+        str_addz(out, " |\n");
+    }
+    str_addc(out, '\n');
+}
+
+static void
+batch_markdown(const struct report_batch *in, struct str *out)
+{
+    const struct batch *b = in->batch;
+    uint32_t lost = b->failed + b->cancelled;
+    char text[64];
+
+    str_addz(out, "# ");
+    add_cell(out, *b->name ? b->name : b->id);
+    str_addf(out,
+             ": %" PRIu32 " of %" PRIu32 " succeeded\n\n| | |\n|---|---|\n"
+             "| Batch | %s |\n| Tasks | %" PRIu32 " |\n| Succeeded | %" PRIu32
+             " |\n| Failed | %" PRIu32 " |\n| Cancelled | %" PRIu32 " |\n",
+             b->succeeded, b->size, b->id, b->size, b->succeeded, b->failed,
+             b->cancelled);
+    str_addf(out, "| Submitted | %s |\n",
+             str_time(b->first_at_ms, text, sizeof text));
+    str_addf(out, "| Finished | %s |\n",
+             str_time(b->last_at_ms, text, sizeof text));
+    if (b->first_at_ms && b->last_at_ms >= b->first_at_ms)
+        str_addf(out, "| Duration | %s |\n",
+                 str_duration((uint64_t)(b->last_at_ms - b->first_at_ms), text,
+                              sizeof text));
+    str_addc(out, '\n');
+    if (in->n_failed) {
+        str_addz(out, "## Did not succeed\n\n");
+        add_rows(in->failed, in->n_failed, out);
+        if (in->n_failed < lost)
+            str_addf(out, "The first %zu of %" PRIu32 ".\n\n", in->n_failed,
+                     lost);
+    }
+    str_addz(out, "## Tasks\n\n");
+    add_rows(in->members, in->n_members, out);
+    if (in->n_members < b->accepted)
+        str_addf(out, "The first %zu of %" PRIu32 ".\n", in->n_members,
+                 b->accepted);
+}
+
+static json_t *
+rows_json(const struct task_state *const *rows, size_t n)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < n; i++) {
+        json_t *o = report_row_json(rows[i]);
+
+        (void)json_object_set_new(o, "index",
+                                  json_integer(rows[i]->batch_index));
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static void
+batch_json(const struct report_batch *in, struct str *out)
+{
+    const struct batch *b = in->batch;
+    json_t *o = codec_schema("report");
+    char *text;
+
+    (void)json_object_set_new(o, "kind", json_string("batch"));
+    report_set_text(o, "id", b->id);
+    report_set_text(o, "name", b->name);
+    (void)json_object_set_new(o, "size", json_integer(b->size));
+    (void)json_object_set_new(o, "succeeded", json_integer(b->succeeded));
+    (void)json_object_set_new(o, "failed", json_integer(b->failed));
+    (void)json_object_set_new(o, "cancelled", json_integer(b->cancelled));
+    report_set_time(o, "submitted_at", b->first_at_ms);
+    report_set_time(o, "finished_at", b->last_at_ms);
+    (void)json_object_set_new(o, "failed_tasks",
+                              rows_json(in->failed, in->n_failed));
+    (void)json_object_set_new(o, "tasks",
+                              rows_json(in->members, in->n_members));
+    text = json_dumps(o, JSON_INDENT(2));
+    if (text) {
+        str_addz(out, text);
+        str_addc(out, '\n');
+    }
+    free(text);
+    json_decref(o);
+}
+
+void
+report_batch(const struct report_batch *b, enum report_format format,
+             struct str *out)
+{
+    switch (format) {
+    case REPORT_JSON:
+        batch_json(b, out);
+        return;
+    case REPORT_MARKDOWN:
+    case REPORT_TEXT:
+        batch_markdown(b, out);
+        return;
+    }
+}

@@ -1,0 +1,234 @@
+#include "router/scoring.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+/* --- words --------------------------------------------------------------- */
+
+/* One word of a command, reduced to what a keyword is compared with. */
+struct word {
+    char text[POLICY_WORD_SIZE]; /* lower case; "" if nothing is left of it */
+    bool option;                 /* began with '-' */
+    bool first;                  /* of a command */
+};
+
+/* Where the reader stands: shell text, read just well enough for words. */
+struct reader {
+    const char *at;
+    const struct policy *policy;
+    char quote;        /* the quote we are inside, 0 outside */
+    bool command_next; /* the next word names a program */
+    bool light;        /* ... and that one weighs nothing */
+};
+
+static bool
+ends_word(char c)
+{
+    return c == '\0' || strchr(" \t\r\n;|&()<>{}\"'`$,", c);
+}
+
+/* Passes over what separates words, noting where a command begins. */
+static void
+skip_gap(struct reader *r)
+{
+    for (; *r->at && ends_word(*r->at); r->at++) {
+        char c = *r->at;
+
+        if (c == '"' || c == '\'') {
+            if (!r->quote)
+                r->quote = c;
+            else if (r->quote == c)
+                r->quote = 0;
+        } else if (!r->quote && strchr("\n;|&(`", c)) {
+            r->command_next = true;
+            r->light = false;
+        }
+    }
+}
+
+/* A folder, a device or an address: `make -C build/`, /dev, https://x/test. */
+static bool
+names_place(const char *raw, size_t len)
+{
+    return len == 0 || raw[len - 1] == '/' || memmem(raw, len, "://", 3) ||
+           (*raw == '/' && !memchr(raw + 1, '/', len - 1));
+}
+
+/*
+ * Reduces raw text to the word a keyword means: the last part of a path, up to
+ * its suffix, and of a compound its first part, in lower case: scripts/
+ * train_model.py is "train", docker-compose "docker", --watch "watch", and
+ * /dev/null, latest or server.log are nothing we look for.
+ */
+static void
+reduce(const struct policy *p, const char *raw, size_t len, struct word *out)
+{
+    const char *dot;
+    size_t n = 0;
+
+    *out = (struct word){0};
+    while (len && *raw == '-') {
+        out->option = true;
+        raw++;
+        len--;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (raw[i] == '=') {
+            if (!out->option)
+                return; /* NAME=value sets a variable */
+            len = i;
+        }
+    }
+    if (names_place(raw, len))
+        return;
+    for (size_t i = len; i > 0; i--) {
+        if (raw[i - 1] == '/') {
+            raw += i;
+            len -= i;
+            break;
+        }
+    }
+    if (len >= POLICY_WORD_SIZE)
+        return;
+    for (; n < len; n++)
+        out->text[n] = (char)tolower((unsigned char)raw[n]);
+    dot = strrchr(out->text, '.');
+    if (dot && word_set_has(&p->data_suffixes, dot + 1))
+        out->text[0] = '\0';
+    else
+        out->text[strcspn(out->text, ".:-_")] = '\0';
+}
+
+/* The next word; false at the end. */
+static bool
+next_word(struct reader *r, struct word *out)
+{
+    const char *start;
+
+    for (;;) {
+        skip_gap(r);
+        start = r->at;
+        if (!*start)
+            return false;
+        while (!ends_word(*r->at))
+            r->at += r->at[0] == '\\' && r->at[1] ? 2 : 1;
+        if (*start == '#' && !r->quote) { /* a comment, to the line's end */
+            r->at = start + strcspn(start, "\n");
+            continue;
+        }
+        reduce(r->policy, start, (size_t)(r->at - start), out);
+        if (r->command_next && *out->text && !out->option) {
+            out->first = true;
+            r->command_next = false;
+            r->light = word_set_has(&r->policy->light_programs, out->text);
+        }
+        if (!r->light)
+            return true;
+    }
+}
+
+/* --- scoring -------------------------------------------------------------- */
+
+/* For each row the first keyword of the command that is one of its words. */
+static void
+find_keywords(const char *text, const struct policy *p,
+              const struct keyword **found)
+{
+    struct reader r = {.at = text, .policy = p, .command_next = true};
+    struct word word;
+    char last[POLICY_WORD_SIZE] = "";
+
+    while (next_word(&r, &word)) {
+        const struct keyword *k;
+        const char *before = word.first ? "" : last;
+        size_t at = 0;
+
+        while ((k = policy_keyword(p, before, word.text, &at)))
+            if (!found[k->row])
+                found[k->row] = k;
+        if (!word.option) /* `npm --silent run build` is npm run */
+            memcpy(last, word.text, sizeof last);
+    }
+}
+
+/*
+ * Seed 1 counts `npm run build` as 3 (build 2, npm 1) and `local: npm run
+ * build` as -8 (prefix -10, build 2): beside a prefix the rows that only tip a
+ * balance are not asked.
+ */
+static bool
+is_hidden(const struct policy *p, const struct signal_row *row,
+          enum prefix prefix)
+{
+    int32_t weight = row->points < 0 ? -row->points : row->points;
+
+    return prefix != PREFIX_NONE && weight < p->prefix_hides_below;
+}
+
+/* What of the row matched, NULL if it does not apply. */
+static const char *
+match_row(const struct policy *p, const struct signal_row *row,
+          const struct keyword *found, enum prefix prefix, const char *data,
+          const struct facts *f, struct mem_pool *pool)
+{
+    switch (row->kind) {
+    case SIGNAL_WORDS:
+        return found && !is_hidden(p, row, prefix) ? found->text : NULL;
+    case SIGNAL_PREFIX:
+        if (row->prefix != prefix)
+            return NULL;
+        return prefix == PREFIX_CLOUD ? "cloud:" : "local:";
+    case SIGNAL_RUNNING_LOCAL:
+        if (!f->known || f->running_local < row->running_local)
+            return NULL;
+        return mem_pool_printf(pool, "%u running here", f->running_local);
+    case SIGNAL_DATA:
+        for (size_t i = 0; i < row->n_data; i++)
+            if (strcmp(row->data[i], data) == 0)
+                return row->data[i];
+        return NULL;
+    }
+    return NULL;
+}
+
+void
+signals_score(const char *text, enum prefix prefix, const char *data,
+              const struct facts *f, const struct policy *p,
+              struct mem_pool *pool, struct score *out)
+{
+    const struct keyword *found[POLICY_ROWS_MAX] = {0};
+
+    *out = (struct score){
+        .hits = mem_pool_alloc(pool, p->n_rows * sizeof *out->hits)};
+    find_keywords(text, p, found);
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const struct signal_row *row = &p->rows[i];
+        const char *match = match_row(p, row, found[i], prefix, data, f, pool);
+
+        if (!match)
+            continue;
+        out->hits[out->n_hits++] =
+            (struct signal_hit){row->name, row->points, match};
+        out->points += row->points;
+    }
+}
+
+enum prefix
+signals_prefix(const char *text, size_t *len)
+{
+    static const size_t prefix_len = sizeof "cloud:" - 1;
+    size_t blank = strspn(text, " \t\r\n");
+    enum prefix found;
+
+    *len = 0;
+    if (strncasecmp(text + blank, "cloud:", prefix_len) == 0)
+        found = PREFIX_CLOUD;
+    else if (strncasecmp(text + blank, "local:", prefix_len) == 0)
+        found = PREFIX_LOCAL;
+    else
+        return PREFIX_NONE;
+    *len = blank + prefix_len;
+    *len += strspn(text + *len, " \t\r\n");
+    return found;
+}

@@ -1,0 +1,31 @@
+/*
+ * scoring - what a command's words, and what is known beside them, say about
+ * its weight. Private to decide.
+ *
+ * Thread: any.
+ */
+#ifndef ROUTER_SCORING_H
+#define ROUTER_SCORING_H
+
+#include "lib/base/mem.h"
+#include "lib/model/task.h"
+#include "router/decide.h"
+
+struct score {
+    int32_t points;
+    struct signal_hit *hits; /* in the order of the policy's rows */
+    size_t n_hits;
+};
+
+/*
+ * Adds up the rows of the policy that apply. text is the command without its
+ * prefix, data the stated amount. All of *out lives in pool or in the policy.
+ */
+void signals_score(const char *text, enum prefix prefix, const char *data,
+                   const struct facts *f, const struct policy *p,
+                   struct mem_pool *pool, struct score *out);
+
+/* The prefix text begins with; *len: its bytes, blanks after it included. */
+enum prefix signals_prefix(const char *text, size_t *len);
+
+#endif

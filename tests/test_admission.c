@@ -1,0 +1,445 @@
+#include "router/admission.h"
+
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
+#include "router/router.h"
+#include "router/setup.h"
+#include "router/worker_registry.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { NOW_MS = 1700000000 };
+
+struct holder {
+    struct router_conf conf;
+};
+
+static const struct conf_opt options[] = {ROUTER_CONF(struct holder, conf),
+                                          CONF_END};
+
+/* --- judge ---------------------------------------------------------------- */
+
+static struct mem_pool *pool;
+static char extra_lane[] = "local.gpu";
+static char *extra_lanes[] = {extra_lane, NULL};
+
+static int
+new_pool(void **state)
+{
+    (void)state;
+    pool = mem_pool_new();
+    return 0;
+}
+
+static int
+free_pool(void **state)
+{
+    (void)state;
+    mem_pool_free(pool);
+    return 0;
+}
+
+static struct judgement
+judge_arrival(const struct arrival *a)
+{
+    struct rules_of_house rules = {policy_default(), extra_lanes};
+    struct facts facts = {.known = true, .codespace_configured = true};
+    struct judgement j;
+
+    judge(a, &rules, &facts, NOW_MS, pool, &j);
+    return j;
+}
+
+static struct judgement
+judge_text(const char *text)
+{
+    struct arrival a = {.data = text,
+                        .len = strlen(text),
+                        .id = "",
+                        .seq = 7,
+                        .delivered = 1,
+                        .stored_at_ms = NOW_MS - 5};
+
+    return judge_arrival(&a);
+}
+
+static void
+a_good_task_is_completed_and_routed(void **state)
+{
+    struct judgement j =
+        judge_text("{\"id\": \"t1\", \"steps\": [\"cloud: ls\"]}");
+
+    (void)state;
+    assert_int_equal(j.verdict, VERDICT_ROUTE);
+    assert_string_equal(j.id, "t1");
+    assert_string_equal(j.source, "cli");
+    assert_string_equal(j.decision.backend, "codespace");
+    assert_int_equal(j.decision.decided_at_ms, NOW_MS);
+    assert_int_equal(j.task.submitted_at_ms, NOW_MS - 5);
+    assert_true(*j.task.name);
+    assert_string_equal(j.task.steps[0].script, "ls");
+}
+
+static void
+a_task_without_an_id_gets_one_that_every_reader_derives(void **state)
+{
+    static const char text[] = "{\"steps\": [\"ls\"]}";
+    struct arrival a = {.data = text,
+                        .len = sizeof text - 1,
+                        .id = "",
+                        .seq = 7,
+                        .delivered = 1,
+                        .stored_at_ms = NOW_MS - 5};
+    char derived[TASK_ID_SIZE];
+
+    (void)state;
+    task_id_from_message(7, NOW_MS - 5, text, sizeof text - 1, derived);
+    assert_string_equal(judge_arrival(&a).id, derived);
+    a.id = "given";
+    assert_string_equal(judge_arrival(&a).id, "given");
+    a.id = "no token";
+    assert_string_equal(judge_arrival(&a).id, derived);
+}
+
+static void
+what_waits_is_left_to_the_ledger(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        judge_text("{\"steps\": [\"ls\"], \"hold\": true}").verdict,
+        VERDICT_LEAVE);
+    assert_int_equal(
+        judge_text("{\"steps\": [\"ls\"], \"after\": [\"x\"]}").verdict,
+        VERDICT_LEAVE);
+    /* also a time that has passed: the ledger parked it all the same */
+    assert_int_equal(
+        judge_text("{\"steps\": [\"ls\"], \"not_before_ms\": 1}").verdict,
+        VERDICT_LEAVE);
+    assert_int_equal(
+        judge_text("{\"steps\": [\"ls\"], \"not_before_ms\": 0}").verdict,
+        VERDICT_ROUTE);
+}
+
+static void
+a_lane_must_exist(void **state)
+{
+    struct judgement j =
+        judge_text("{\"steps\": [\"ls\"], \"lane\": \"nowhere\"}");
+
+    (void)state;
+    assert_int_equal(j.verdict, VERDICT_REJECT);
+    assert_non_null(strstr(j.reason, "there is no lane local.nowhere; there "
+                                     "are local.default, "));
+    assert_non_null(strstr(j.reason, ", local.gpu"));
+    j = judge_text("{\"steps\": [\"ls\"], \"backend\": \"local\", \"lane\": "
+                   "\"gpu\"}");
+    assert_int_equal(j.verdict, VERDICT_ROUTE);
+}
+
+static void
+a_bad_message_is_dead_and_its_id_is_read_if_it_can_be(void **state)
+{
+    static const unsigned char garbage[] = {0xff, 0x00, '{', 0x80};
+    struct arrival a = {
+        .data = garbage, .len = sizeof garbage, .id = "", .delivered = 1};
+    struct judgement j =
+        judge_text("{\"id\": \"t2\", \"source\": \"github\", \"steps\": 3}");
+
+    (void)state;
+    assert_int_equal(j.verdict, VERDICT_DEAD);
+    assert_string_equal(j.id, "t2");
+    assert_string_equal(j.source, "github");
+    assert_non_null(strstr(j.reason, "steps"));
+
+    j = judge_text("{\"id\": \"../x\", \"source\": \"a.b\"}");
+    assert_int_equal(j.verdict, VERDICT_DEAD);
+    assert_string_equal(j.id, "");
+    assert_string_equal(j.source, "cli");
+
+    j = judge_arrival(&a);
+    assert_int_equal(j.verdict, VERDICT_DEAD);
+    assert_string_equal(j.id, "");
+    a.id = "from-header";
+    assert_string_equal(judge_arrival(&a).id, "from-header");
+    a.len = 0;
+    assert_int_equal(judge_arrival(&a).verdict, VERDICT_DEAD);
+}
+
+static void
+the_twenty_first_delivery_is_dead_before_it_is_parsed(void **state)
+{
+    static const char text[] = "{\"id\": \"t3\", \"steps\": [\"ls\"]}";
+    struct arrival a = {.data = text,
+                        .len = sizeof text - 1,
+                        .id = "hdr",
+                        .delivered = JUDGE_DELIVERIES_MAX};
+
+    (void)state;
+    assert_int_equal(judge_arrival(&a).verdict, VERDICT_ROUTE);
+    a.delivered++;
+    assert_int_equal(judge_arrival(&a).verdict, VERDICT_DEAD);
+    assert_string_equal(judge_arrival(&a).id, "hdr");
+}
+
+/* --- fleet ---------------------------------------------------------------- */
+
+static const char *default_lane[] = {"default"};
+
+static bool
+serves(const struct facts *f, const char *lane)
+{
+    for (size_t i = 0; i < f->n_lanes; i++)
+        if (strcmp(f->lanes[i], lane) == 0)
+            return true;
+    return false;
+}
+
+static void
+hear(struct fleet *f, const char *backend, const char *worker, uint32_t running,
+     int64_t now_ms)
+{
+    struct heartbeat hb = {.backend = backend,
+                           .worker = worker,
+                           .lanes = default_lane,
+                           .n_lanes = 1,
+                           .running_count = running};
+
+    fleet_hear(f, &hb, now_ms);
+}
+
+static void
+hear_brisk(struct fleet *f, const char *worker, bool brisk, bool draining)
+{
+    struct heartbeat hb = {.backend = "local",
+                           .worker = worker,
+                           .lanes = default_lane,
+                           .n_lanes = 1,
+                           .draining = draining,
+                           .brisk = brisk};
+
+    fleet_hear(f, &hb, 1000);
+}
+
+static void
+a_lane_is_brisk_when_all_its_workers_are(void **state)
+{
+    struct fleet *f = fleet_new();
+
+    (void)state;
+    assert_false(fleet_is_brisk(f, "local", "default", 1000));
+    hear_brisk(f, "a", true, false);
+    assert_true(fleet_is_brisk(f, "local", "default", 1000));
+    assert_false(fleet_is_brisk(f, "local", "other", 1000));
+    assert_false(fleet_is_brisk(f, "codespace", "default", 1000));
+    hear_brisk(f, "b", false, false);
+    assert_false(fleet_is_brisk(f, "local", "default", 1000));
+    hear_brisk(f, "b", false, true); /* it takes nothing new */
+    assert_true(fleet_is_brisk(f, "local", "default", 1000));
+    hear_brisk(f, "a", false, false);
+    assert_false(fleet_is_brisk(f, "local", "default", 1000));
+    hear_brisk(f, "a", true, false);
+    assert_false(
+        fleet_is_brisk(f, "local", "default", 1000 + FLEET_SILENT_MS + 1001));
+    fleet_free(f);
+}
+
+static void
+running_tasks_of_local_workers_add_up_until_they_fall_silent(void **state)
+{
+    struct fleet *f = fleet_new();
+    struct facts facts;
+
+    (void)state;
+    fleet_facts(f, 1000, &facts);
+    assert_true(facts.known);
+    assert_int_equal(facts.running_local, 0);
+    hear(f, "local", "a", 2, 1000);
+    hear(f, "local", "b", 3, 9000);
+    hear(f, "codespace", "a", 5, 1000);
+    fleet_facts(f, 9000, &facts);
+    assert_int_equal(facts.running_local, 5);
+    assert_true(serves(&facts, "codespace.default"));
+    assert_int_equal(facts.n_lanes, 2);
+    hear(f, "local", "a", 1, 2000);
+    fleet_facts(f, 9000, &facts);
+    assert_int_equal(facts.running_local, 4);
+    fleet_facts(f, 31001, &facts);
+    assert_false(serves(&facts, "codespace.default"));
+    assert_int_equal(facts.running_local, 4);
+    fleet_facts(f, 32001, &facts);
+    assert_int_equal(facts.running_local, 3);
+    fleet_facts(f, 99000, &facts);
+    assert_int_equal(fleet_size(f), 0);
+    fleet_free(f);
+}
+
+static void
+a_worker_that_stops_or_drains_is_not_available(void **state)
+{
+    struct heartbeat hb = {.backend = "secutools",
+                           .worker = "w",
+                           .lanes = default_lane,
+                           .n_lanes = 1};
+    struct fleet *f = fleet_new();
+    struct facts facts;
+
+    (void)state;
+    fleet_hear(f, &hb, 0);
+    fleet_facts(f, 0, &facts);
+    assert_true(serves(&facts, "secutools.default"));
+    hb.draining = true;
+    fleet_hear(f, &hb, 0);
+    fleet_facts(f, 0, &facts);
+    assert_int_equal(facts.n_lanes, 0);
+    hb.stopped = true;
+    fleet_hear(f, &hb, 0);
+    assert_int_equal(fleet_size(f), 0);
+    fleet_hear(f, &hb, 0); /* unknown by now */
+    assert_int_equal(fleet_size(f), 0);
+    fleet_free(f);
+}
+
+static void
+the_facts_name_the_lanes_and_the_memory_of_open_workers(void **state)
+{
+    static const char *lanes[] = {"gpu", "no token", "auto", "gpu"};
+    struct heartbeat hb = {.backend = "local",
+                           .worker = "a",
+                           .lanes = lanes,
+                           .n_lanes = 4,
+                           .memory_free_bytes = 1000};
+    struct fleet *f = fleet_new();
+    struct facts facts;
+
+    (void)state;
+    fleet_hear(f, &hb, 0);
+    hear(f, "local", "b", 0, 0);
+    fleet_facts(f, 0, &facts);
+    assert_int_equal(facts.n_lanes, 3);
+    assert_true(serves(&facts, "local.gpu") && serves(&facts, "local.auto") &&
+                serves(&facts, "local.default"));
+    assert_true(facts.local_free_bytes == 1000);
+    hb.n_lanes = 1; /* what it says last counts */
+    hb.memory_free_bytes = 900;
+    fleet_hear(f, &hb, 0);
+    fleet_facts(f, 0, &facts);
+    assert_int_equal(facts.n_lanes, 2);
+    assert_true(facts.local_free_bytes == 900);
+    hb.backend = "codespace"; /* memory elsewhere is not ours */
+    hb.memory_free_bytes = 5000;
+    fleet_hear(f, &hb, 0);
+    hb.backend = "local";
+    hb.draining = true;
+    fleet_hear(f, &hb, 0);
+    fleet_facts(f, 0, &facts);
+    assert_true(facts.local_free_bytes == 0);
+    assert_false(serves(&facts, "local.gpu"));
+    fleet_free(f);
+}
+
+static void
+the_fleet_is_bounded_and_sums_do_not_overflow(void **state)
+{
+    struct fleet *f = fleet_new();
+    struct facts facts;
+    char name[16];
+
+    (void)state;
+    for (int i = 0; i < FLEET_MAX + 10; i++) {
+        (void)snprintf(name, sizeof name, "w%d", i);
+        hear(f, "local", name, UINT32_MAX, 0);
+    }
+    assert_int_equal(fleet_size(f), FLEET_MAX);
+    fleet_facts(f, 0, &facts);
+    assert_int_equal(facts.running_local, UINT32_MAX);
+    hear(f, "local", "late", 1, FLEET_SILENT_MS + 1); /* the silent make room */
+    assert_int_equal(fleet_size(f), 1);
+    hear(f, "local", "no token", 1, 0);
+    hear(f, "", "", 1, 0);
+    assert_int_equal(fleet_size(f), 1);
+    fleet_free(f);
+}
+
+/* --- setup ---------------------------------------------------------------- */
+
+/* Loads a configuration from one word like "--router-policy=x". */
+static void
+configure(struct holder *h, const char *word)
+{
+    char *argv[] = {(char *)"test", (char *)"--config=/dev/null", (char *)word};
+    struct err e = {0};
+
+    *h = (struct holder){0};
+    if (conf_load(h, options, "", word ? 3 : 2, argv, &e) < 0)
+        fail_msg("%s", e.msg);
+}
+
+static void
+without_a_file_the_shipped_policy_is_in_force(void **state)
+{
+    struct holder h;
+    struct policy p;
+    struct err e = {0};
+
+    (void)state;
+    configure(&h, NULL);
+    assert_int_equal(setup_check(&h.conf, &e), 0);
+    assert_int_equal(setup_policy(&h.conf, pool, &p, &e), 0);
+    assert_string_equal(p.version, policy_default()->version);
+    conf_free(&h, options);
+}
+
+static void
+a_configuration_that_makes_no_sense_is_refused(void **state)
+{
+    static const char *const words[] = {
+        "--router-backends=gke", "--bus-lanes=local", "--bus-lanes=local.a.b",
+        "--router-policy=/nowhere/policy.yaml", "--router-policy=Makefile"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        struct holder h;
+        struct policy p;
+        struct err e = {0};
+
+        configure(&h, words[i]);
+        if (setup_check(&h.conf, &e) == 0 &&
+            setup_policy(&h.conf, pool, &p, &e) == 0)
+            fail_msg("accepted: %s", words[i]);
+        assert_true(*e.msg);
+        conf_free(&h, options);
+    }
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, new_pool, free_pool)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lane_is_brisk_when_all_its_workers_are),
+        TEST(a_good_task_is_completed_and_routed),
+        TEST(a_task_without_an_id_gets_one_that_every_reader_derives),
+        TEST(what_waits_is_left_to_the_ledger),
+        TEST(a_lane_must_exist),
+        TEST(a_bad_message_is_dead_and_its_id_is_read_if_it_can_be),
+        TEST(the_twenty_first_delivery_is_dead_before_it_is_parsed),
+        TEST(running_tasks_of_local_workers_add_up_until_they_fall_silent),
+        TEST(a_worker_that_stops_or_drains_is_not_available),
+        TEST(the_fleet_is_bounded_and_sums_do_not_overflow),
+        TEST(the_facts_name_the_lanes_and_the_memory_of_open_workers),
+        TEST(without_a_file_the_shipped_policy_is_in_force),
+        TEST(a_configuration_that_makes_no_sense_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

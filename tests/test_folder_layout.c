@@ -1,0 +1,199 @@
+#include "gateways/folder/folder_layout.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct row {
+    const char *line;
+    enum style style;
+    const char *waiting, *running, *done, *failed, *root;
+};
+
+static const struct row rows[] = {
+    {"jobs/queue", STYLE_JOBS, "/p/jobs/queue", "/p/jobs/running",
+     "/p/jobs/done", "/p/jobs/failed", "/p"},
+    {"/q/./x//inboxes/ jobs", STYLE_JOBS, "/q/x/inboxes", "/q/x/running",
+     "/q/x/done", "/q/x/failed", "/q/x"},
+    {".cloud-queue", STYLE_CLOUD_QUEUE, "/p/.cloud-queue/pending",
+     "/p/.cloud-queue/running", "/p/.cloud-queue/completed",
+     "/p/.cloud-queue/failed", "/p"},
+    {"~/agent-queue workdir=~/work", STYLE_AGENT_QUEUE, "/home/u/agent-queue",
+     "/home/u/agent-queue/running", "/home/u/agent-queue/done",
+     "/home/u/agent-queue/failed", "/home/u/work"},
+    {"codex/inbox style=inbox failed=_done", STYLE_INBOX, "/p/codex/inbox",
+     "/p/codex/inbox/_running", "/p/codex/inbox/_done", "/p/codex/inbox/_done",
+     "/p"},
+    {"'my jobs/queue' running=/r done=\"/d d\" git=pull", STYLE_JOBS,
+     "/p/my jobs/queue", "/r", "/d d", "/p/my jobs/failed", "/p/my jobs"},
+};
+
+static void
+a_line_gives_every_folder(void **state)
+{
+    const struct row *r = *state;
+    struct place p;
+    struct err e;
+
+    (void)setenv("HOME", "/home/u", 1);
+    if (place_parse(r->line, "/p", &p, &e) < 0)
+        fail_msg("%s", e.msg);
+    assert_int_equal(p.style, r->style);
+    assert_string_equal(p.waiting, r->waiting);
+    assert_string_equal(p.running, r->running);
+    assert_string_equal(p.done, r->done);
+    assert_string_equal(p.failed, r->failed);
+    assert_string_equal(p.root, r->root);
+    place_release(&p);
+}
+
+static void
+git_is_pulled_and_pushed_only_where_it_says_so(void **state)
+{
+    struct place p;
+    struct err e;
+
+    (void)state;
+    assert_int_equal(place_parse("jobs/queue", "/p", &p, &e), 0);
+    assert_false(p.pull || p.push);
+    place_release(&p);
+    assert_int_equal(place_parse("jobs/queue git=pull", "/p", &p, &e), 0);
+    assert_true(p.pull && !p.push);
+    place_release(&p);
+    assert_int_equal(place_parse("jobs/queue git=pull+push", "/p", &p, &e), 0);
+    assert_true(p.pull && p.push);
+    place_release(&p);
+}
+
+static void
+mistakes_name_the_word_and_the_remedy(void **state)
+{
+    static const struct {
+        const char *line, *want;
+    } bad[] = {
+        {"", "empty; write a path and a style"},
+        {"/q/x", "/q/x: no style; write style=jobs, cloud-queue, agent-queue "
+                 "or inbox after the path"},
+        {"/q style=job", "'job' is no style; write jobs, cloud-queue, "
+                         "agent-queue or inbox"},
+        {"/q jobs style=inbox", "'inbox': a second style"},
+        {"/q jobs stile=jobs",
+         "stile=jobs: unknown; write style=, git=, workdir=, project=, "
+         "running=, done= or failed="},
+        {"/q jobs git=push", "git=push: write git=pull or git=pull+push"},
+        {"/q jobs workdir=", "workdir=: a value is missing"},
+        {"'/q jobs", "''/q jobs': a quote is not closed"},
+        {"/q jobs running=.", "running= is the folder where files wait: /q"},
+        {"/q jobs done=.", "/q is where files wait or run: done= and failed= "
+                           "must be elsewhere"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct place p;
+        struct err e = {0};
+
+        assert_int_equal(place_parse(bad[i].line, "/p", &p, &e), -1);
+        assert_int_equal(e.code, ERR_INVALID);
+        assert_string_equal(e.msg, bad[i].want);
+    }
+}
+
+static void
+only_files_that_are_work_are_taken(void **state)
+{
+    static const struct {
+        const char *line, *name;
+        bool taken;
+    } names[] = {
+        {"jobs/queue", "a.json", true},
+        {"jobs/queue", "a.YAML", true},
+        {"jobs/queue", "a.md", true},
+        {"jobs/queue", ".a.json", false},
+        {"jobs/queue", "a.json.tmp", false},
+        {"jobs/queue", "a.json~", false},
+        {"jobs/queue", "README.md", false},
+        {"jobs/queue", "a.result.json", false},
+        {"jobs/queue", ".json", false},
+        {"agent-queue", "a.md", true},
+        {"agent-queue", "a.json", false},
+        {"agent-queue", "a.md.delegated", false},
+        {"codex/inbox", "a.json", true},
+        {"codex/inbox", "a.md", false},
+        {".cloud-queue", "a.json", true},
+        {".cloud-queue", "a.txt", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct place p;
+        struct err e;
+
+        assert_int_equal(place_parse(names[i].line, "/p", &p, &e), 0);
+        if (place_takes(&p, names[i].name) != names[i].taken)
+            fail_msg("%s in %s", names[i].name, names[i].line);
+        place_release(&p);
+    }
+}
+
+static void
+a_claimed_file_tells_its_id_and_its_name(void **state)
+{
+    char file[PLACE_FILE_SIZE], id[TASK_ID_SIZE];
+    const char *name;
+
+    (void)state;
+    place_claim_name("0123456789abcdef", "a-b.json", file);
+    assert_string_equal(file, ".claimed-0123456789abcdef-a-b.json");
+    assert_true(place_read_claim(file, id, &name));
+    assert_string_equal(id, "0123456789abcdef");
+    assert_string_equal(name, "a-b.json");
+    assert_false(place_read_claim("a-b.json", id, &name));
+    assert_false(place_read_claim(".claimed-0123456789abcdef-", id, &name));
+    assert_false(place_read_claim(".claimed-0123456789abcdefx", id, &name));
+    assert_false(place_read_claim(".claimed-0123456789 bcdef-x", id, &name));
+}
+
+static void
+names_of_what_stands_beside_a_file(void **state)
+{
+    char out[PLACE_FILE_SIZE];
+
+    (void)state;
+    place_second_name("0123456789abcdef", "a.b.json", out);
+    assert_string_equal(out, "a.b.01234567.json");
+    place_second_name("0123456789abcdef", "a", out);
+    assert_string_equal(out, "a.01234567");
+    place_result_name("a.b.json", out);
+    assert_string_equal(out, "a.b.result.json");
+    place_result_name("a.md", out);
+    assert_string_equal(out, "a.md.result.json");
+    place_stem("a.b.json", out);
+    assert_string_equal(out, "a.b");
+}
+
+enum { N_ROWS = sizeof rows / sizeof *rows };
+
+int
+main(void)
+{
+    static struct CMUnitTest tests[N_ROWS + 5] = {
+        cmocka_unit_test(git_is_pulled_and_pushed_only_where_it_says_so),
+        cmocka_unit_test(mistakes_name_the_word_and_the_remedy),
+        cmocka_unit_test(only_files_that_are_work_are_taken),
+        cmocka_unit_test(a_claimed_file_tells_its_id_and_its_name),
+        cmocka_unit_test(names_of_what_stands_beside_a_file),
+    };
+
+    for (size_t i = 0; i < N_ROWS; i++)
+        tests[5 + i] =
+            (struct CMUnitTest){.name = rows[i].line,
+                                .test_func = a_line_gives_every_folder,
+                                .initial_state = (void *)(uintptr_t)&rows[i]};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,56 @@
+/*
+ * output - takes what an attempt prints to where it belongs: small output into
+ * the result, the rest in chunks to logs.<task>, head and tail kept beyond the
+ * cap, memory bounded throughout.
+ *
+ * Chunks leave at 32 KiB or 100 ms after their first byte. While too many are
+ * unacknowledged sink_write says "full" and the executor stops reading.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef WORKERS_CORE_OUTPUT_H
+#define WORKERS_CORE_OUTPUT_H
+
+#include "lib/bus/bus.h"
+#include "lib/model/task.h"
+
+struct sink;
+
+struct sink_conf {
+    int64_t head_bytes; /* streamed as it comes */
+    int64_t tail_bytes; /* beyond that, the last so many are kept */
+};
+
+struct sink *sink_open(struct bus *b, struct loop *l,
+                       const struct sink_conf *conf, const char *task,
+                       uint32_t attempt, uint64_t fence);
+
+/* Takes all of data. Returns false if the writer should pause until
+ * on_room. */
+bool sink_write(struct sink *s, enum stream stream, const void *data,
+                size_t len);
+void sink_on_room(struct sink *s, void (*fn)(void *ctx), void *ctx);
+
+/* Calls fn with all that is written from now on, before any of it is cut. */
+void sink_tap(struct sink *s,
+              void (*fn)(void *ctx, enum stream stream, const void *data,
+                         size_t len),
+              void *ctx);
+
+/* Monotonic time of the last byte, for the no-output watchdog. */
+int64_t sink_last_ms(const struct sink *s);
+
+/*
+ * No more output. Calls done once every chunk is stored (or the sink never
+ * sent any: at once, before returning).
+ */
+void sink_finish(struct sink *s, void (*done)(void *ctx), void *ctx);
+
+/* Fills output, output_bytes, dropped_bytes and log_chunks of r; memory from
+ * pool. The whole output if it fits TASK_INLINE_OUTPUT, else its last
+ * TASK_TAIL_BYTES. */
+void sink_result(struct sink *s, struct mem_pool *pool, struct result *r);
+
+void sink_close(struct sink *s); /* NULL is fine */
+
+#endif

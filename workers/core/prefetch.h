@@ -1,0 +1,54 @@
+/*
+ * prefetch - how many tasks to claim beyond the slots.
+ *
+ * A slot that asks for its next task only when it is free waits for two round
+ * trips to the broker: nothing to a task of minutes, most of the time to one
+ * of milliseconds. So as many are claimed ahead as slots are likely to become
+ * free meanwhile, by how long runs and claims have lately taken, and none
+ * while tasks are long: others may have a slot for them. Whoever claimed one
+ * too many hands it back, and claims none ahead for a while.
+ *
+ * Pure: time arrives as an argument, monotonic.
+ */
+#ifndef WORKERS_CORE_PREFETCH_H
+#define WORKERS_CORE_PREFETCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    AHEAD_SHORT_MS = 200, /* nothing is claimed ahead of longer runs */
+    AHEAD_MOST = 4,       /* per slot */
+    AHEAD_WAIT_MS = 1000, /* a claim that waits longer is handed back */
+    AHEAD_BAR_MS = 5000,  /* none after that, doubled each time soon after */
+    AHEAD_BAR_MOST_MS = 300000,
+    AHEAD_BRISK_MS = 10, /* then several tasks may come in one message */
+};
+
+struct ahead {
+    int64_t run_us, trip_us; /* moving means */
+    int64_t barred_ms;       /* until then none */
+    int64_t bar_ms;          /* how long the last bar was */
+    unsigned count;          /* as last told */
+    bool brisk;              /* as last told */
+};
+
+void ahead_init(struct ahead *a);
+/* A run has ended, a claim was confirmed, each after so long. */
+void ahead_ran(struct ahead *a, int64_t ms);
+void ahead_claimed(struct ahead *a, int64_t ms);
+/* A claim that waited for too long is handed back. */
+void ahead_returned(struct ahead *a, int64_t now_ms);
+/* False: the count is 0, whatever the slots do. */
+bool ahead_open(const struct ahead *a, int64_t now_ms);
+/* Whether runs are so short that it matters little who of several workers has
+ * the next ones. True once they take less than AHEAD_BRISK_MS, until they take
+ * twice as long. */
+bool ahead_is_brisk(struct ahead *a, int64_t now_ms);
+/*
+ * How many to claim beyond the slots now. brisk: slots that are free, or whose
+ * run is younger than AHEAD_SHORT_MS: the others are not counted on.
+ */
+unsigned ahead_count(struct ahead *a, unsigned brisk, int64_t now_ms);
+
+#endif

@@ -1,0 +1,208 @@
+/*
+ * result_publisher - results on their way to the broker.
+ *
+ * Many attempts may end in one turn of the loop. Their results, as far as they
+ * are of one source, leave as one message at the end of the turn, and are
+ * stored, delivered and settled together. None waits for another, and one that
+ * comes alone is the message it always was.
+ *
+ * An early message leaves right behind the outcomes of its jobs, and is sent
+ * once: should they not get into their claims it is not to come up later.
+ */
+#include "workers/core/worker_private.h"
+
+#include "lib/base/log.h"
+#include "lib/model/codec.h"
+
+#include <string.h>
+
+/* A message that is not confirmed yet. */
+struct post {
+    struct post *next, *prev;
+    struct worker *w;
+    struct job *jobs; /* whose results it holds; some may be gone */
+    bool early;
+};
+
+struct outbox {
+    struct loop_hook *hook;
+    struct post *posts;
+    struct post *open; /* the message that is being made; NULL: none */
+    struct bulk bulk;
+    char subject[SUBJECT_SIZE]; /* of that message */
+};
+
+/* Encodes r into w->scratch, without its output if that is too much. */
+static void
+encode(struct worker *w, const struct result *r)
+{
+    struct result small = *r;
+
+    str_reset(&w->scratch);
+    codec_encode(CODEC_RESULT, r, &w->scratch);
+    if (w->scratch.len <= bus_max_payload(w->bus))
+        return;
+    log_warn("result.cut", "task=%s bytes=%zu", r->task, w->scratch.len);
+    small.output = NULL;
+    small.n_output = 0;
+    if (r->log_chunks == 0)
+        small.dropped_bytes = r->output_bytes;
+    str_reset(&w->scratch);
+    codec_encode(CODEC_RESULT, &small, &w->scratch);
+}
+
+void
+worker_publish(struct worker *w, const char *subject, const struct result *r,
+               bus_stored_fn *fn, void *ctx)
+{
+    char id[RESULT_ID_SIZE];
+    struct bus_publication p = {.subject = subject,
+                                .id = task_result_id(r, id),
+                                .expect = BUS_ANY_REVISION};
+
+    encode(w, r);
+    p.data = w->scratch.data;
+    p.len = w->scratch.len;
+    bus_publish_until(w->bus, &p, fn, ctx);
+}
+
+/* --- messages ------------------------------------------------------------- */
+
+static void
+post_free(struct post *p)
+{
+    if (p->prev)
+        p->prev->next = p->next;
+    else
+        p->w->outbox->posts = p->next;
+    if (p->next)
+        p->next->prev = p->prev;
+    mem_free(p);
+}
+
+static void
+on_posted(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct post *p = ctx;
+    struct job *j;
+
+    if (stored)
+        worker_heard(p->w);
+    while ((j = p->jobs)) {
+        post_forget(j);
+        if (p->early)
+            job_posted_early(j, stored != NULL);
+        else
+            job_posted(j, e);
+    }
+    post_free(p);
+}
+
+static void
+send_open(void *ctx)
+{
+    struct worker *w = ctx;
+    struct outbox *o = w->outbox;
+    struct bus_publication p;
+
+    if (!o->open)
+        return;
+    p = bulk_publication(&o->bulk);
+    p.subject = o->subject;
+    if (o->open->early)
+        bus_publish(w->bus, &p, PUT_TIMEOUT_MS, on_posted, o->open);
+    else
+        bus_publish_until(w->bus, &p, on_posted, o->open);
+    bulk_reset(&o->bulk);
+    o->open = NULL;
+}
+
+static void
+open_post(struct worker *w, const char *subject, bool early)
+{
+    struct outbox *o = w->outbox;
+    struct post *p = MEM_NEW(struct post);
+
+    p->w = w;
+    p->early = early;
+    p->next = o->posts;
+    if (p->next)
+        p->next->prev = p;
+    o->posts = o->open = p;
+    (void)str_copy(o->subject, sizeof o->subject, subject);
+}
+
+static void
+post(struct job *j, bool early)
+{
+    struct worker *w = j->w;
+    struct outbox *o = w->outbox;
+    char subject[SUBJECT_SIZE], id[RESULT_ID_SIZE];
+
+    (void)job_result_subject(j, subject);
+    encode(w, &j->result);
+    if (o->open &&
+        (o->open->early != early || strcmp(subject, o->subject) != 0 ||
+         !bulk_fits(&o->bulk, w->scratch.len)))
+        send_open(w);
+    if (!o->open)
+        open_post(w, subject, early);
+    bulk_add(&o->bulk, task_result_id(&j->result, id), w->scratch.data,
+             w->scratch.len);
+    j->post = o->open;
+    j->post_next = o->open->jobs;
+    o->open->jobs = j;
+}
+
+void
+post_result(struct job *j)
+{
+    post(j, false);
+}
+
+void
+post_early(struct job *j)
+{
+    post(j, true);
+}
+
+void
+post_forget(struct job *j)
+{
+    struct job **at;
+
+    if (!j->post)
+        return;
+    at = &j->post->jobs;
+    while (*at != j)
+        at = &(*at)->post_next;
+    *at = j->post_next;
+    j->post = NULL;
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+void
+outbox_open(struct worker *w)
+{
+    w->outbox = MEM_NEW(struct outbox);
+    w->outbox->bulk.type = CODEC_RESULTS;
+    w->outbox->hook = loop_hook_start(w->loop, send_open, w);
+}
+
+void
+outbox_close(struct worker *w)
+{
+    struct outbox *o = w->outbox;
+
+    if (!o)
+        return;
+    loop_hook_stop(o->hook);
+    while (o->posts) {
+        bus_forget(w->bus, o->posts);
+        post_free(o->posts);
+    }
+    bulk_free(&o->bulk);
+    mem_free(o);
+    w->outbox = NULL;
+}

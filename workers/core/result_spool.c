@@ -1,0 +1,280 @@
+#include "workers/core/result_spool.h"
+
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/model/codec.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_MAX = 4 << 20, HEAD = 4 };
+
+static const char magic[] = "shunt-outcome-1\n";
+
+char *
+outcome_name(char out[OUTCOME_NAME_SIZE], const char *task, uint32_t attempt)
+{
+    (void)snprintf(out, OUTCOME_NAME_SIZE, "%.40s-%u", task, attempt);
+    return out;
+}
+
+static const char *
+path_of(char out[PATH_MAX], const char *dir, const char *below,
+        const char *name, const char *ending)
+{
+    (void)snprintf(out, PATH_MAX, "%s/%s%s%s", dir, below, name, ending);
+    return out;
+}
+
+/* --- writing ------------------------------------------------------------- */
+
+/* Puts the length of what was added since at before it. */
+static void
+close_part(struct str *s, size_t at)
+{
+    size_t len = s->len - at - HEAD;
+
+    for (size_t i = 0; i < HEAD; i++)
+        s->data[at + i] = (char)(uint8_t)(len >> (8 * i));
+}
+
+static size_t
+open_part(struct str *s)
+{
+    static const uint8_t blank[HEAD];
+    size_t at = s->len;
+
+    str_add(s, blank, sizeof blank);
+    return at;
+}
+
+static void
+encode(const struct outcome_record *r, struct str *out)
+{
+    size_t at;
+
+    str_addz(out, magic);
+    at = open_part(out);
+    str_addz(out, r->subject);
+    close_part(out, at);
+    at = open_part(out);
+    codec_encode(CODEC_CLAIM, &r->claim, out);
+    close_part(out, at);
+    at = open_part(out);
+    codec_encode(CODEC_RESULT, &r->result, out);
+    close_part(out, at);
+}
+
+static int
+write_all(const char *path, const struct str *s, struct err *e)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    size_t done = 0;
+    ssize_t n;
+    int rc = -1;
+
+    if (fd < 0)
+        return err_set(e, ERR_UNAVAILABLE, "create %s: %s", path,
+                       strerror(errno));
+    while (done < s->len) {
+        n = write(fd, s->data + done, s->len - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        done += (size_t)n;
+    }
+    if (done == s->len && fsync(fd) == 0)
+        rc = 0;
+    else
+        err_set(e, ERR_UNAVAILABLE, "write %s: %s", path, strerror(errno));
+    (void)close(fd);
+    return rc;
+}
+
+int
+outcomes_put(const char *dir, const struct outcome_record *r, struct err *e)
+{
+    char name[OUTCOME_NAME_SIZE], tmp[PATH_MAX], path[PATH_MAX];
+    struct str bytes = {0};
+    int rc;
+
+    (void)outcome_name(name, r->result.task, r->result.attempt);
+    (void)path_of(tmp, dir, "", name, ".tmp");
+    encode(r, &bytes);
+    rc = write_all(tmp, &bytes, e);
+    str_free(&bytes);
+    if (rc == 0 && rename(tmp, path_of(path, dir, "", name, "")) < 0)
+        rc = err_set(e, ERR_UNAVAILABLE, "rename %s: %s", tmp, strerror(errno));
+    if (rc < 0)
+        (void)unlink(tmp);
+    return rc;
+}
+
+int
+outcomes_sync(const char *dir, struct err *e)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = 0;
+
+    if (fd < 0 || fsync(fd) < 0)
+        rc = err_set(e, ERR_UNAVAILABLE, "sync %s: %s", dir, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return rc;
+}
+
+/* --- reading ------------------------------------------------------------- */
+
+/* The next part of data, which *at moves over. */
+static bool
+next_part(const struct str *s, size_t *at, const char **part, size_t *len)
+{
+    *len = 0;
+    if (s->len - *at < HEAD)
+        return false;
+    for (size_t i = 0; i < HEAD; i++)
+        *len |= (size_t)(uint8_t)s->data[*at + i] << (8 * i);
+    *at += HEAD;
+    if (*len > s->len - *at)
+        return false;
+    *part = s->data + *at;
+    *at += *len;
+    return true;
+}
+
+static int
+decode(const struct str *s, struct mem_pool *pool, struct outcome_record *out,
+       struct err *e)
+{
+    const char *subject, *claim, *result;
+    size_t at = sizeof magic - 1, n_subject, n_claim, n_result;
+
+    if (s->len < at || memcmp(s->data, magic, at) != 0 ||
+        !next_part(s, &at, &subject, &n_subject) ||
+        !next_part(s, &at, &claim, &n_claim) ||
+        !next_part(s, &at, &result, &n_result) || at != s->len)
+        return err_set(e, ERR_INVALID, "not an outcome, or cut short");
+    out->subject = mem_pool_strndup(pool, subject, n_subject);
+    if (codec_decode(CODEC_CLAIM, claim, n_claim, pool, &out->claim, e) < 0)
+        return err_wrap(e, "claim");
+    if (codec_decode(CODEC_RESULT, result, n_result, pool, &out->result, e) < 0)
+        return err_wrap(e, "result");
+    if (strncmp(out->subject, "results.", 8) != 0 ||
+        strcmp(out->claim.nonce, out->result.nonce) != 0 ||
+        out->claim.attempt != out->result.attempt)
+        return err_set(e, ERR_INVALID, "its parts do not belong together");
+    return 0;
+}
+
+int
+outcomes_load(const char *dir, const char *name, struct mem_pool *pool,
+              struct outcome_record *out, struct err *e)
+{
+    char path[PATH_MAX], buf[16384];
+    struct str bytes = {0};
+    ssize_t n = 0;
+    int rc, fd = open(path_of(path, dir, "", name, ""), O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return err_set(e, ERR_UNAVAILABLE, "open %s: %s", path,
+                       strerror(errno));
+    while (bytes.len <= FILE_MAX && (n = read(fd, buf, sizeof buf)) > 0)
+        str_add(&bytes, buf, (size_t)n);
+    (void)close(fd);
+    if (n < 0)
+        rc = err_set(e, ERR_UNAVAILABLE, "read: %s", strerror(errno));
+    else
+        rc = decode(&bytes, pool, out, e);
+    str_free(&bytes);
+    return rc < 0 ? err_wrap(e, "%s", path) : 0;
+}
+
+static bool
+is_outcome(const struct dirent *d)
+{
+    return d->d_name[0] != '.' && !strchr(d->d_name, '.') &&
+           strcmp(d->d_name, "superseded") != 0 &&
+           strlen(d->d_name) < OUTCOME_NAME_SIZE;
+}
+
+const char **
+outcomes_list(const char *dir, struct mem_pool *pool)
+{
+    const char **names = NULL, **out;
+    size_t n = 0, cap = 0;
+    struct dirent *d;
+    DIR *open_dir = opendir(dir);
+
+    while (open_dir && (d = readdir(open_dir)) != NULL) {
+        if (!is_outcome(d))
+            continue;
+        if (n == cap) {
+            cap = cap ? cap * 2 : 16;
+            names = mem_resize(names, cap * sizeof *names);
+        }
+        names[n++] = mem_pool_strdup(pool, d->d_name);
+    }
+    if (open_dir)
+        (void)closedir(open_dir);
+    out = mem_pool_alloc(pool, (n + 1) * sizeof *out);
+    if (n)
+        memcpy(out, names, n * sizeof *out);
+    mem_free(names);
+    return out;
+}
+
+/* --- the end of a file --------------------------------------------------- */
+
+void
+outcomes_remove(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+
+    (void)unlink(path_of(path, dir, "", name, ""));
+}
+
+/* Removes the oldest of superseded/ if there are too many. */
+static void
+forget_oldest(const char *dir)
+{
+    char path[PATH_MAX], oldest[PATH_MAX];
+    struct timespec least = {0};
+    struct dirent *d;
+    struct stat st;
+    size_t n = 0;
+    DIR *aside = opendir(path_of(path, dir, "superseded", "", ""));
+
+    while (aside && (d = readdir(aside)) != NULL) {
+        if (d->d_name[0] == '.' ||
+            fstatat(dirfd(aside), d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (n++ == 0 || st.st_ctim.tv_sec < least.tv_sec ||
+            (st.st_ctim.tv_sec == least.tv_sec &&
+             st.st_ctim.tv_nsec < least.tv_nsec)) {
+            least = st.st_ctim;
+            (void)path_of(oldest, dir, "superseded/", d->d_name, "");
+        }
+    }
+    if (aside)
+        (void)closedir(aside);
+    if (n > OUTCOMES_KEPT)
+        (void)unlink(oldest);
+}
+
+void
+outcomes_set_aside(const char *dir, const char *name)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+
+    (void)rename(path_of(from, dir, "", name, ""),
+                 path_of(to, dir, "superseded/", name, ""));
+    forget_oldest(dir);
+}

@@ -1,0 +1,65 @@
+#include "workers/core/worker_private.h"
+
+/*
+ * Slots that are free, or may soon be. Thousands may be in hand, of which
+ * thousands end in a second: they are looked through now and then.
+ */
+static unsigned
+brisk_slots(struct worker *w, int64_t now)
+{
+    if (now - w->slow_ms >= SLOW_LOOK_MS) {
+        w->slow_ms = now;
+        w->n_slow = 0;
+        for (const struct job *j = w->jobs; j; j = j->next)
+            if (j->phase == PHASE_RUN && j->began_ms <= now - AHEAD_SHORT_MS)
+                w->n_slow++;
+    }
+    return w->slots - w->n_slow;
+}
+
+void
+worker_count_ahead(struct worker *w)
+{
+    int64_t now = loop_now_ms();
+    unsigned brisk = ahead_open(&w->ahead, now) ? brisk_slots(w, now) : 0;
+
+    (void)ahead_count(&w->ahead, brisk, now);
+}
+
+/* Those that are over need no slot; so many of them say that the broker is
+ * slow, and then it is not asked for more. */
+unsigned
+worker_room(struct worker *w)
+{
+    unsigned most = w->slots + w->ahead.count, taken = w->n_jobs - w->n_over;
+
+    if (taken >= most || w->n_over > 2 * most)
+        return 0;
+    return most - taken;
+}
+
+void
+worker_windows(struct worker *w, const struct lane *leaving)
+{
+    unsigned room, unsettled;
+
+    /* Before the pauses are known, a paused lane might be served. */
+    if (w->draining || !w->pauses || !pauses_known(w->pauses))
+        return;
+    room = worker_room(w);
+    room = room > w->n_waiting ? room - (unsigned)w->n_waiting : 0;
+    for (size_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+
+        if (lane->paused) {
+            bus_consumer_hold(lane->consumer, HELD_MS);
+            continue;
+        }
+        unsettled = bus_consumer_unsettled(lane->consumer);
+        if (lane == leaving && unsettled > 0)
+            unsettled--;
+        bus_consumer_window(lane->consumer,
+                            unsettled +
+                                (room + lane->members - 1) / lane->members);
+    }
+}

@@ -1,0 +1,37 @@
+/*
+ * state_dir - the folder in which one worker keeps what must survive it, and
+ * the proof that it is the only worker of its name on this machine.
+ *
+ *   lock                 held while the worker lives, its pid inside
+ *   outcomes/            see workers/core/result_spool.h
+ *
+ * worker.state_dir names it; without that it is $XDG_STATE_HOME (or
+ * ~/.local/state) /shunt/worker-<name>.
+ *
+ * Thread: any; before loop_run.
+ */
+#ifndef WORKERS_CORE_STATE_DIR_H
+#define WORKERS_CORE_STATE_DIR_H
+
+#include "lib/base/err.h"
+
+struct worker_home;
+
+/*
+ * name: as configured, "" for the host's. Creates the folders, takes the lock.
+ * On 0 the caller owns *out. ERR_CONFLICT: another worker has it; the message
+ * says which process and what to do.
+ */
+int worker_home_open(struct worker_home **out, const char *name,
+                     const char *state_dir, struct err *e);
+void worker_home_close(struct worker_home *h); /* unlocks; NULL is fine */
+
+/* The worker's name as a token. */
+const char *worker_home_name(const struct worker_home *h);
+/* "SHUNT_WORKER=<name>@<hash>": in the environment of every program a worker
+ * of this home starts, in this life and in any other. */
+const char *worker_home_mark(const struct worker_home *h);
+/* The folder of unconfirmed outcomes. */
+const char *worker_home_outcomes(const struct worker_home *h);
+
+#endif

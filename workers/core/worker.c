@@ -1,0 +1,344 @@
+#include "workers/core/worker_private.h"
+
+#include "lib/base/failpoint.h"
+#include "lib/base/log.h"
+#include "lib/bus/jetstream_setup.h"
+#include "lib/model/codec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    LAST_RESORT_MS = 10000, /* after the grace: stop without them */
+    KILLED_MS = 5000,       /* the same after a second TERM */
+    CROWD = 256,            /* jobs; the claims of more are renewed in parts */
+    CROWD_PARTS = 16,
+};
+
+/* --- news ---------------------------------------------------------------- */
+
+static void
+on_cancel(void *ctx, const struct bus_note *note)
+{
+    struct worker *w = ctx;
+    char task[SUBJECT_TOKEN_MAX + 1];
+    struct control c;
+    struct job *j;
+    struct err e;
+
+    /* $KV.control.cancel.<task>; a deleted key has no content. */
+    if (note->len == 0 || !subject_token_at(note->subject, 3, task))
+        return;
+    j = job_find(w, task);
+    mem_pool_reset(w->scratch_pool);
+    if (!j || codec_decode(CODEC_CONTROL, note->data, note->len,
+                           w->scratch_pool, &c, &e) < 0)
+        return;
+    if (j->cause == CAUSE_NONE)
+        j->why = mem_pool_printf(j->pool, "cancelled%s%.60s%s%.160s",
+                                 *c.by ? " by " : "", c.by,
+                                 *c.reason ? ": " : "", c.reason);
+    log_info("task.cancel", "task=%s", task);
+    job_cancel(j, CAUSE_CANCEL, false);
+}
+
+static void
+on_drain(void *ctx, const struct bus_note *note)
+{
+    (void)note;
+    worker_drain(ctx, 1);
+}
+
+static void
+on_roll_call(void *ctx, const struct bus_note *note)
+{
+    (void)note;
+    worker_roll(ctx);
+}
+
+static void
+on_pauses(void *ctx)
+{
+    struct worker *w = ctx;
+
+    for (size_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+        const struct pause *p =
+            pauses_find(w->pauses, w->ex->name, lane->name, str_wall_ms());
+
+        if (lane->paused != (p != NULL))
+            log_info("worker.lane", "lane=%s paused=%s reason=\"%s\"",
+                     lane->name, p ? "yes" : "no",
+                     p ? LOG_TEXT(p->reason) : "");
+        lane->paused = p != NULL;
+    }
+    worker_windows(w, NULL);
+}
+
+static void
+on_bus(void *ctx, enum bus_event event, const char *text)
+{
+    struct worker *w = ctx;
+
+    switch (event) {
+    case BUS_UP:
+        log_info("bus.up", "url=%s", bus_url(w->bus));
+        pauses_refresh(w->pauses);
+        resend_start(w);
+        return;
+    case BUS_DOWN:
+        log_warn("bus.down", "url=%s", bus_url(w->bus));
+        return;
+    case BUS_DENIED:
+        log_error("bus.denied", "error=\"%s\"", LOG_TEXT(text));
+        loop_stop(w->loop, 1);
+        return;
+    }
+}
+
+/* --- drain --------------------------------------------------------------- */
+
+static void
+stop(struct worker *w)
+{
+    if (w->stopped)
+        return;
+    w->stopped = true;
+    worker_heartbeat(w);
+    log_info("worker.stopped", "worker=%s left=%u", w->name, w->n_jobs);
+    loop_stop(w->loop, 0);
+}
+
+void
+worker_check_drained(struct worker *w)
+{
+    if (w->draining && !w->parcels)
+        stop(w);
+}
+
+static void
+hand_back(struct worker *w, bool hard)
+{
+    struct job *j, *next;
+
+    w->handing_back = true;
+    for (j = w->jobs; j; j = next) {
+        next = j->next;
+        if (j->phase == PHASE_CLAIM && j->claim.attempt == 0 && !j->reading)
+            job_retry(j, 0);
+        else
+            job_cancel(j, CAUSE_PREEMPT, hard);
+    }
+    for (j = w->jobs; j; j = j->next)
+        job_spool(j); /* we may not be there when it is confirmed */
+    worker_sync_spool(w);
+    worker_check_drained(w);
+}
+
+static void
+on_last_resort(void *ctx)
+{
+    stop(ctx);
+}
+
+static void
+set_drain_timer(struct worker *w, int64_t delay_ms, loop_fn *fn)
+{
+    loop_timer_stop(w->drain_timer);
+    w->drain_timer = loop_timer_start(w->loop, delay_ms, 0, fn, w);
+}
+
+static void
+on_drain_timeout(void *ctx)
+{
+    struct worker *w = ctx;
+
+    log_info("worker.hand_back", "worker=%s running=%u", w->name, w->running);
+    set_drain_timer(w, w->conf->grace_ms + LAST_RESORT_MS, on_last_resort);
+    hand_back(w, false);
+}
+
+void
+worker_drain(void *worker, int nth)
+{
+    struct worker *w = worker;
+
+    if (nth > 1) {
+        w->draining = true;
+        set_drain_timer(w, KILLED_MS, on_last_resort);
+        hand_back(w, true);
+        return;
+    }
+    if (w->draining)
+        return;
+    w->draining = true;
+    log_info("worker.draining", "worker=%s running=%u", w->name, w->running);
+    for (size_t i = 0; i < w->n_lanes; i++)
+        bus_consumer_window(w->lanes[i].consumer, 0);
+    worker_send_on_waiting(w);
+    worker_return_ready(w);
+    worker_heartbeat(w);
+    set_drain_timer(w, w->conf->drain_timeout_ms, on_drain_timeout);
+    worker_check_drained(w);
+}
+
+/* --- open and close ------------------------------------------------------ */
+
+static void
+name_worker(struct worker *w)
+{
+    if (gethostname(w->host, sizeof w->host - 1) < 0)
+        w->host[0] = '\0';
+    (void)str_copy(w->name, sizeof w->name, worker_home_name(w->home));
+    w->slots = (unsigned)w->conf->slots;
+    if (w->slots == 0) {
+        long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+        w->slots = n > 0 ? (unsigned)n : 1;
+    }
+}
+
+static int
+open_lane(struct worker *w, const char *name, struct err *e)
+{
+    struct lane *lane = &w->lanes[w->n_lanes];
+    char durable[SUBJECT_SIZE];
+
+    if (!subject_token_ok(name))
+        return err_set(e, ERR_INVALID, "lane \"%s\" is no valid name", name);
+    lane->worker = w;
+    lane->members = 1;
+    (void)str_copy(lane->name, sizeof lane->name, name);
+    (void)subject_lane_durable(durable, w->ex->name, name);
+    if (topology_verify(w->bus, "TASKS", durable, e) < 0 ||
+        bus_consume(w->bus, "TASKS", durable, worker_on_parcel, lane,
+                    &lane->consumer, e) < 0)
+        return err_wrap(e, "lane %s", name);
+    w->n_lanes++;
+    return 0;
+}
+
+static int
+open_bus(struct worker *w, struct err *e)
+{
+    static const char *const streams[] = {"RESULTS", "KV_claims", "KV_control",
+                                          "LOGS", "DEAD"};
+    char subject[SUBJECT_SIZE];
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof streams / sizeof *streams; i++)
+        if (topology_verify(w->bus, streams[i], NULL, e) < 0)
+            return -1;
+    while (w->conf->lanes[n])
+        n++;
+    if (n == 0)
+        return err_set(e, ERR_INVALID, "a worker needs a lane");
+    w->lanes = mem_zero(n, sizeof *w->lanes);
+    for (size_t i = 0; i < n; i++)
+        if (open_lane(w, w->conf->lanes[i], e) < 0)
+            return -1;
+    if (bus_subscribe(w->bus, SUBJECT_CANCEL_ALL, on_cancel, w, &w->cancels,
+                      e) < 0)
+        return -1;
+    if (bus_subscribe(w->bus, subject_drain(subject, w->ex->name, w->name),
+                      on_drain, w, &w->drains, e) < 0)
+        return -1;
+    if (bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->rolls, e) < 0)
+        return -1;
+    return pauses_open(&w->pauses, w->bus, w->loop, on_pauses, w, e);
+}
+
+/* Many claims are renewed in parts, each when it is its time: all at once they
+ * would hold up whatever else the broker has to do. */
+static void
+on_beat(void *ctx)
+{
+    struct worker *w = ctx;
+    int64_t now = loop_now_ms();
+    int64_t pause_ms =
+        w->n_jobs > CROWD ? w->beat_ms / CROWD_PARTS : w->beat_ms;
+
+    worker_beat(w, pause_ms);
+    if (now - w->beat_at_ms >= w->beat_ms - pause_ms / 2) {
+        w->beat_at_ms = now;
+        worker_heartbeat(w);
+    }
+    loop_timer_again(w->beat, pause_ms, 0);
+}
+
+int
+worker_open(struct worker **out, struct bus *b, struct loop *l,
+            const struct worker_conf *conf, const struct worker_home *home,
+            const struct executor *ex, void *ex_ctx, struct err *e)
+{
+    struct worker *w = MEM_NEW(struct worker);
+
+    w->bus = b;
+    w->loop = l;
+    w->conf = conf;
+    w->home = home;
+    w->sights = sights_new();
+    w->ex = ex;
+    w->ex_ctx = ex_ctx;
+    srandom((unsigned)getpid() ^ (unsigned)clock_ms()); /* for jitter */
+    w->due_ms = INT64_MAX;
+    ahead_init(&w->ahead);
+    w->fence_ms = conf->lease_ms * 2 / 3;
+    w->beat_ms = conf->lease_ms / 3;
+    if (w->beat_ms > BEAT_MOST_MS)
+        w->beat_ms = BEAT_MOST_MS;
+    w->started_at_ms = str_wall_ms();
+    w->scratch_pool = mem_pool_new();
+    outbox_open(w);
+    w->begin = loop_hook_start(l, worker_begin_waiting, w);
+    name_worker(w);
+    if (open_bus(w, e) < 0) {
+        worker_close(w);
+        return -1;
+    }
+    bus_on_event(b, on_bus, w);
+    w->beat = loop_timer_start(l, w->beat_ms, 0, on_beat, w);
+    resend_start(w);
+    worker_heartbeat(w); /* it takes tasks once on_pauses was called */
+    log_info("worker.ready", "worker=%s backend=%s slots=%u lanes=%zu", w->name,
+             ex->name, w->slots, w->n_lanes);
+    *out = w;
+    return 0;
+}
+
+void
+worker_close(struct worker *w)
+{
+    if (!w)
+        return;
+    w->draining = w->stopped = true; /* nothing starts or stops any more */
+    w->ready = w->ready_last = NULL;
+    for (size_t i = 0; i < w->n_lanes; i++)
+        bus_consumer_close(w->lanes[i].consumer);
+    bus_unsubscribe(w->cancels);
+    bus_unsubscribe(w->drains);
+    bus_unsubscribe(w->rolls);
+    pauses_close(w->pauses);
+    w->pauses = NULL;
+    for (struct job *j = w->jobs; j; j = j->next)
+        job_spool(j);
+    worker_sync_spool(w);
+    worker_drop_parcels(w);
+    loop_hook_stop(w->begin);
+    worker_free_spare(w);
+    outbox_close(w);
+    resend_free(w);
+    bus_forget(w->bus, w);
+    loop_timer_stop(w->beat);
+    loop_timer_stop(w->due);
+    loop_timer_stop(w->news);
+    loop_timer_stop(w->roll);
+    loop_timer_stop(w->drain_timer);
+    str_free(&w->scratch);
+    mem_pool_free(w->scratch_pool);
+    sights_free(w->sights);
+    mem_free(w->lanes);
+    mem_free(w);
+}

@@ -1,0 +1,83 @@
+/*
+ * worker - the loop every worker shares: pull while a slot is free, claim, run
+ * through an executor, heartbeat, enforce limits, settle.
+ *
+ * The order is the promise (DESIGN section 4): a claim is confirmed before
+ * anything runs, the claim holds the outcome before the result is published,
+ * the result is stored before the task is acknowledged. An outcome that the
+ * broker does not confirm within a second is written to disk, and sent from
+ * there by the next life if this one does not get to it.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef WORKERS_CORE_WORKER_H
+#define WORKERS_CORE_WORKER_H
+
+#include "lib/base/conf.h"
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
+#include "workers/core/executor.h"
+#include "workers/core/state_dir.h"
+
+struct worker;
+
+struct worker_conf {
+    struct bus_conf bus;
+    int64_t connect_timeout_ms;
+    char *name;               /* "" is the host's name */
+    char *state_dir;          /* "": see workers/core/state_dir.h */
+    char **lanes;             /* of the executor's backend */
+    int64_t slots;            /* tasks at once; 0: one per processor */
+    int64_t lease_ms;         /* silence after which a claim is lost */
+    int64_t timeout_ms;       /* of an attempt that states none; 0: none */
+    int64_t grace_ms;         /* between TERM and KILL */
+    int64_t drain_timeout_ms; /* after TERM, before tasks are handed back */
+    int64_t output_head, output_tail;
+    int64_t old_after_ms; /* when the ledger is asked about a task that has no
+                           * claim; 0: shortly before claims expire */
+};
+
+/* The rows of struct worker_conf as member F of struct T. */
+#define WORKER_CONF(T, F)                                                      \
+    CONF_BUS(T, F.bus),                                                        \
+        CONF_MS(T, F.connect_timeout_ms, "bus.connect_timeout", "60s", 0,      \
+                3600000, "how long to wait for the broker at start"),          \
+        CONF_STR(T, F.name, "worker.name", "",                                 \
+                 "name on the bus; the host's name if empty"),                 \
+        CONF_STR(T, F.state_dir, "worker.state_dir", "",                       \
+                 "keeps outcomes the broker has not confirmed; "               \
+                 "$XDG_STATE_HOME/shunt/worker-NAME if empty"),                \
+        CONF_INT(T, F.slots, "worker.slots", "0", 0, 10000,                    \
+                 "tasks at once; 0: one per processor"),                       \
+        CONF_MS(T, F.lease_ms, "worker.lease", "30s", 1500, 600000,            \
+                "silence after which a worker counts as lost"),                \
+        CONF_MS(T, F.timeout_ms, "worker.timeout", "0", 0, 2592000000,         \
+                "limit of an attempt that states none; 0: none"),              \
+        CONF_MS(T, F.grace_ms, "worker.grace", "10s", 0, 3600000,              \
+                "between TERM and KILL"),                                      \
+        CONF_MS(T, F.drain_timeout_ms, "worker.drain_timeout", "30s", 0,       \
+                86400000, "after TERM, before tasks are handed back"),         \
+        CONF_BYTES(T, F.output_head, "worker.output_head", "8M", 65536,        \
+                   1073741824, "output streamed as it comes"),                 \
+        CONF_BYTES(T, F.output_tail, "worker.output_tail", "1M", 65536,        \
+                   67108864, "output kept from the end beyond that")
+
+/*
+ * Binds to the lanes and starts pulling; sends what an earlier life has left
+ * in the home. On 0 the caller owns *out. Home, executor and its ctx must
+ * outlive the worker.
+ */
+int worker_open(struct worker **out, struct bus *b, struct loop *l,
+                const struct worker_conf *conf, const struct worker_home *home,
+                const struct executor *ex, void *ex_ctx, struct err *e);
+
+/*
+ * For loop_on_term: the first call takes nothing new, lets running tasks
+ * finish for drain_timeout_ms, then hands them back, and stops the loop; the
+ * second kills them at once.
+ */
+void worker_drain(void *worker, int nth);
+
+void worker_close(struct worker *w); /* NULL is fine */
+
+#endif

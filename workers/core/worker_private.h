@@ -1,0 +1,368 @@
+/*
+ * worker_private - what the parts of the worker share.
+ *
+ * worker.c   lanes, drain
+ * parcel.c   what arrives: messages of one task or many
+ * job.c      slots, running, limits
+ * due.c      renewals, and what comes with time
+ * room.c     how many tasks to take
+ * ahead.c    how many of them beyond the slots
+ * news.c     heartbeats
+ * claim.c    the claim of an attempt: take, renew, settle by compare-and-set
+ * finish.c   what an end means
+ * post.c     results on their way to the broker
+ * resend.c   outcomes the broker has not confirmed: to disk, and from there
+ *
+ * A job is one task of a delivery and moves through the phases in order. Each
+ * function named job_* or claim_* may free the job: callers do not touch it
+ * afterwards.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef WORKERS_CORE_WORKER_PRIVATE_H
+#define WORKERS_CORE_WORKER_PRIVATE_H
+
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/bus/lane_pause.h"
+#include "lib/bus/multi_msg.h"
+#include "lib/model/subject.h"
+#include "workers/core/claim_watch.h"
+#include "workers/core/prefetch.h"
+#include "workers/core/result_spool.h"
+#include "workers/core/worker.h"
+
+enum {
+    POOL_BYTES = 2048,    /* of a job at first */
+    BEAT_MOST_MS = 10000, /* between heartbeats: a third of the ack wait */
+    PUT_TIMEOUT_MS = 5000,
+    AGAIN_MS = 500,        /* before a write that failed is tried again */
+    HELD_MS = 1000,        /* what comes from a paused lane comes again then */
+    UNCONFIRMED_MS = 1000, /* an outcome for so long: it goes to disk */
+    UNCONFIRMED_MOST_MS = 10000, /* while the broker confirms others */
+    SPOOL_BURST = 32, /* outcomes to disk, then the broker is listened to */
+    TELL_MS = 50,     /* a run is news once it has lasted so long */
+    SLOW_LOOK_MS = 5, /* between looks for slots that are busy for long */
+    JOB_BUCKETS = 256,
+    SPARE_MOST = 64, /* jobs and pools kept for the next ones */
+    NONCE_SIZE = 25,
+    INTENT_SIZE = 256,
+};
+
+enum phase {
+    PHASE_CLAIM,   /* the claim is being read or written */
+    PHASE_READY,   /* claimed, waits for a slot */
+    PHASE_RUN,     /* the executor has it */
+    PHASE_OUTPUT,  /* ended, the last of its output is being stored */
+    PHASE_SETTLE,  /* the claim is being set to its outcome */
+    PHASE_PUBLISH, /* the result is being stored */
+};
+
+/* Why we ended an attempt ourselves. */
+enum cause {
+    CAUSE_NONE,
+    CAUSE_TIMEOUT,
+    CAUSE_IDLE,
+    CAUSE_CANCEL,
+    CAUSE_PREEMPT, /* handed back */
+    CAUSE_START,   /* the executor could not start it, now */
+    CAUSE_LOST,    /* the claim is no longer ours: say nothing */
+};
+
+struct lane {
+    struct worker *worker;
+    char name[SUBJECT_TOKEN_MAX + 1];
+    struct bus_consumer *consumer;
+    unsigned members; /* tasks in the last message */
+    bool paused;      /* it takes nothing new; what it has goes on */
+};
+
+/* A message in hand, of one task or many. */
+struct parcel {
+    struct parcel *next, *prev;
+    struct parcel *waiting_next; /* of those with tasks that have not begun */
+    struct lane *lane;
+    struct bus_msg *msg;
+    struct codec_bulk tasks; /* those that have not begun */
+    bool many;
+    bool left;        /* not to be settled: the broker delivers it again */
+    int64_t again_ms; /* after so long it is to come again; -1: it is not */
+    int64_t wait_ms;  /* then those that have not begun are sent on */
+    size_t open;      /* jobs and errands, and one more until all have begun */
+};
+
+struct job {
+    struct job *next, *prev; /* all jobs of the worker; next: spare ones */
+    struct job *hash_next;   /* in its bucket, by task */
+    struct job *ready_next;  /* of those that wait for a slot */
+    struct worker *w;
+    struct lane *lane;
+    struct parcel *parcel;
+    struct mem_pool *pool;
+    struct routed_task routed;
+    const struct task *task;
+    enum phase phase;
+    enum cause cause;
+    bool ran;           /* the executor has started it */
+    bool writing;       /* a claim is on its way to the bucket */
+    bool reading;       /* or from it */
+    bool settle_next;   /* the outcome waits for the renewal on its way */
+    bool closing;       /* the claim being written is another attempt's */
+    bool inherited;     /* claim.remote is an earlier attempt's */
+    bool note_due;      /* claim.remote is to be written */
+    bool note_sent;     /* it is in what was written last */
+    bool known;         /* the ledger was asked about it: it is not over */
+    bool own;           /* the outcome is of an attempt of ours */
+    bool spooled;       /* and there is a file of it */
+    bool posted;        /* its result is stored, and left before it was */
+    struct claim claim; /* as last written, or about to be */
+    uint64_t revision;  /* of the claim in the bucket; 0: none */
+    char nonce[NONCE_SIZE];
+    char mark[16 + NONCE_SIZE];
+    const char *why;      /* reason of a cancel or a failed start */
+    int64_t sent_ms;      /* when the write on its way left, clock_ms */
+    int64_t unsure_ms;    /* the oldest write without an answer; 0: none */
+    int64_t confirmed_ms; /* when the last write that arrived left */
+    /* When each is due; INT64_MAX: never. */
+    int64_t deadline_ms, idle_ms, kill_ms, again_ms, spool_ms, tell_ms;
+    int64_t wait_ms;            /* for a slot, at the longest */
+    int64_t delay_ms;           /* of the next delivery, if not final */
+    int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
+    void (*noted)(void *ctx);   /* of run_order.note; NULL: none waits */
+    void *noted_ctx;
+    struct run *run;
+    struct sink *sink;
+    struct facts *facts; /* of its definition of done; NULL: none needed */
+    enum run_status stage;
+    struct outcome *outcome; /* see job_outcome */
+    struct result result;
+    struct post *post; /* its result is on its way in that; NULL: it is not */
+    struct job *post_next; /* another one in the same */
+    struct str prior;      /* a result of an earlier attempt, to publish */
+    char prior_id[RESULT_ID_SIZE];
+};
+
+struct worker {
+    struct bus *bus;
+    struct loop *loop;
+    const struct worker_conf *conf;
+    const struct worker_home *home;
+    const struct executor *ex;
+    void *ex_ctx;
+    char name[SUBJECT_TOKEN_MAX + 1];
+    char host[256];
+    struct lane *lanes;
+    size_t n_lanes;
+    unsigned slots, running;
+    struct ahead ahead;
+    unsigned n_slow;  /* slots busy for longer than what is claimed ahead of */
+    int64_t slow_ms;  /* when they were counted */
+    int64_t beat_ms;  /* between heartbeats, and renewals of claims */
+    int64_t fence_ms; /* without a renewal: the attempt is killed */
+    unsigned n_jobs;
+    unsigned n_over;  /* of them, those whose run has ended */
+    struct job *jobs; /* newest first */
+    struct job *buckets[JOB_BUCKETS];
+    struct job *ready, *ready_last;
+    struct job *spare;
+    struct mem_pool *pools[SPARE_MOST];
+    unsigned n_spare, n_pools;
+    struct outcome polled; /* what the executor said last */
+    struct str scratch;
+    struct mem_pool *scratch_pool;
+    struct parcel *parcels;
+    struct parcel *waiting, *waiting_last; /* first come, first begun */
+    size_t n_waiting;                      /* tasks in them */
+    struct errand *errands;
+    struct loop_hook *begin;
+    struct sights *sights;
+    struct outbox *outbox;
+    struct resend *resend;
+    int64_t heard_ms;   /* when the broker last confirmed anything */
+    unsigned n_spooled; /* outcomes, in this look at what is due */
+    bool unsynced;      /* outcomes were written, their names are not safe */
+    bool spool_failing; /* said so already */
+    struct bus_sub *cancels, *drains, *rolls;
+    struct pauses *pauses;
+    struct loop_timer *beat, *due, *news, *roll, *drain_timer;
+    int64_t due_ms;     /* when due fires; INT64_MAX: never */
+    int64_t beat_at_ms; /* the last heartbeat of the timer */
+    int64_t started_at_ms, last_news_ms;
+    int64_t ran_ms;   /* when a run last ended */
+    int64_t brisk_ms; /* when brisk_told last changed */
+    bool busy_told, brisk_told, draining, handing_back, stopped;
+};
+
+/*
+ * What leases are measured with: CLOCK_BOOTTIME, which counts what
+ * CLOCK_MONOTONIC counts and the time of a suspend as well. So what is fresh
+ * by this clock is fresh by both.
+ */
+int64_t clock_ms(void);
+
+/* --- worker.c --- */
+
+/* A message has gone: stops the worker if it drains and that was the last. */
+void worker_check_drained(struct worker *w);
+
+/* --- parcel.c --- */
+
+/* A message of a lane, which is ctx. */
+void worker_on_parcel(void *ctx, struct bus_msg *m);
+/* Begins tasks that wait, while there is room. */
+void worker_begin_waiting(void *worker);
+/* Sends on all that have not begun, for others to take. */
+void worker_send_on_waiting(struct worker *w);
+/* The same for those whose time has come; says when the next's will. */
+int64_t worker_waiting_due(struct worker *w, int64_t now_ms);
+/* Publishes one task of many to its lane again, by itself. */
+void parcel_send_on(struct parcel *p, const struct routed_task *routed);
+/* One of its tasks is settled; with the last, so is the message. May free it.
+ */
+void parcel_release(struct parcel *p);
+/* Drops all jobs and messages, settling nothing. */
+void worker_drop_parcels(struct worker *w);
+
+/* --- news.c --- */
+
+void worker_heartbeat(struct worker *w);
+/* Tells that the worker became busy or idle, or its runs short or long; each
+ * once a second at most. */
+void worker_news(struct worker *w);
+/* Answers a roll call, soon. */
+void worker_roll(struct worker *w);
+
+/* --- job.c --- */
+
+/* Moves it on. */
+void job_phase(struct job *j, enum phase phase);
+/* Hands back what is claimed and waits for a slot. */
+void worker_return_ready(struct worker *w);
+/* How the attempt went, as far as it is known. Thousands wait that have none:
+ * it is made when it is first asked for. */
+struct outcome *job_outcome(struct job *j);
+/* NULL if the task is not in hand. */
+struct job *job_find(struct worker *w, const char *task);
+/* Pools for messages, of a size that the C library would otherwise search a
+ * place for each time. */
+struct mem_pool *worker_pool_take(struct worker *w);
+void worker_pool_give(struct worker *w, struct mem_pool *pool);
+void worker_free_spare(struct worker *w);
+/* Takes over one task of p, and the pool that routed was decoded into. */
+void job_begin(struct parcel *p, struct mem_pool *pool,
+               const struct routed_task *routed);
+/* Ends it for that cause: politely first, the grace runs from then. */
+void job_cancel(struct job *j, enum cause cause, bool hard);
+/* Its claim has changed in what others go by: tells them, if they know that it
+ * runs. */
+void job_tell(struct job *j);
+/* Its slot's turn: the claim is confirmed. */
+void job_claimed(struct job *j);
+/* The claim is somebody else's: kill it, say nothing. */
+void job_lost(struct job *j);
+/* Each frees the job. It is over; it is to be delivered again, of many at once;
+ * nothing is said of it. */
+void job_done(struct job *j);
+void job_retry(struct job *j, int64_t delay_ms);
+void job_drop(struct job *j);
+/* Gives it up if no renewal was confirmed for too long: true if it did, and j
+ * may be gone. */
+bool job_fence_off(struct job *j);
+
+/* --- due.c --- */
+
+/* Renews every claim that would be older than beat_ms when this is called
+ * again, in pause_ms; gives up what could not be renewed. */
+void worker_beat(struct worker *w, int64_t pause_ms);
+/* Makes sure that due things are looked at no later than at_ms. */
+void worker_due(struct worker *w, int64_t at_ms);
+
+/* --- room.c --- */
+
+/* How many more tasks may be taken. */
+unsigned worker_room(struct worker *w);
+/* Counts anew how many may be claimed beyond the slots. */
+void worker_count_ahead(struct worker *w);
+/* After any of that has changed: each lane asks for what there is room for, by
+ * what its messages hold; what comes beyond that, from several, is handed back
+ * or waits. leaving: a delivery of that lane is about to be settled; or NULL.
+ */
+void worker_windows(struct worker *w, const struct lane *leaving);
+
+/* --- claim.c --- */
+
+void claim_begin(struct job *j);
+/* Writes the claim as it stands, to prolong the lease. */
+void claim_renew(struct job *j);
+/* Writes claim.remote, then calls noted. */
+void claim_note(struct job *j);
+/* Writes the outcome in j->claim, then calls job_settled. The result leaves
+ * along with it, if the outcome is an attempt's of ours. */
+void claim_settle(struct job *j);
+/* again_ms has come. */
+void claim_again(struct job *j);
+
+/* --- resend.c --- */
+
+/* The outcome of the run that has ended is to be confirmed from now on: soon,
+ * or it goes to disk. */
+void job_expect(struct job *j);
+/* Writes the outcome to disk, if it has one of its own that is not there. */
+void job_spool(struct job *j);
+/* It has not been confirmed in time: writes it now, or says when. */
+void job_unconfirmed(struct job *j);
+/* The broker has confirmed something. */
+void worker_heard(struct worker *w);
+/* The result is stored: the file is no longer needed. */
+void job_unspool(struct job *j);
+/* The claim has moved on: the file is set aside. */
+void job_superseded(struct job *j);
+/* Makes the names of what was written durable, at once for many. */
+void worker_sync_spool(struct worker *w);
+/* Sends what lies on disk and belongs to no job in hand; at start, and each
+ * time the broker is back. */
+void resend_start(struct worker *w);
+void resend_free(struct worker *w);
+
+/* --- post.c --- */
+
+void outbox_open(struct worker *w);
+void outbox_close(struct worker *w);
+/* Publishes j->result until it is stored, with others of this turn; calls
+ * job_posted. All is encoded at once. */
+void post_result(struct job *j);
+/* The same, once, while the outcome is on its way into the claim: the ledger
+ * believes the result when that is there. Calls job_posted_early. */
+void post_early(struct job *j);
+/* Nothing is to be heard of it any more; it stays on its way. */
+void post_forget(struct job *j);
+/* Publishes r, alone, until it is stored, without its output if that is too
+ * much. */
+void worker_publish(struct worker *w, const char *subject,
+                    const struct result *r, bus_stored_fn *fn, void *ctx);
+
+/* --- finish.c --- */
+
+/* Fills j->result and j->claim with the outcome of the attempt that is over. */
+void job_weigh(struct job *j);
+/* Where results of that task go; out has SUBJECT_SIZE. */
+const char *job_result_subject(const struct job *j, char *out);
+/* The attempt is over, with all its output stored: judges it. */
+void job_judge(struct job *j);
+/* The claim holds the outcome. */
+void job_settled(struct job *j);
+/* So does RESULTS, or (e) it never will. */
+void job_posted(struct job *j, const struct err *e);
+/* RESULTS has what left early, or it may not. */
+void job_posted_early(struct job *j, bool stored);
+/* Prepares the outcome of a task that is closed without running. */
+void job_close(struct job *j, const struct claim *found,
+               const struct delivery_plan *plan);
+/* Publishes the stored outcome once more. */
+void job_emit(struct job *j, const struct claim *found);
+/* Keeps the outcome of the attempt before ours, which may not be known yet. */
+void job_keep_prior(struct job *j, const struct claim *found,
+                    uint64_t revision);
+void job_publish_prior(struct job *j);
+
+#endif

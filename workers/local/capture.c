@@ -1,0 +1,222 @@
+#include "workers/local/capture.h"
+
+#include "lib/base/mem.h"
+#include "lib/os/proc.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum {
+    READ_BYTES = 64 * 1024,
+    READS_AT_ONCE = 8, /* then others have their turn */
+    READS_AT_END = 64, /* a stranger may hold our pipe and write for ever */
+    WATCH_MS = 20,     /* pipes are not looked at before they are so old */
+};
+
+struct pipes_reader {
+    struct loop *loop;
+    struct pipes *young, *young_last; /* not watched yet, the oldest first */
+    struct loop_timer *watch;         /* until the oldest of them is of age */
+    bool watching;                    /* it is set */
+    char buf[READ_BYTES];
+};
+
+struct pipes_reader *
+pipes_reader_new(struct loop *l)
+{
+    struct pipes_reader *r = MEM_NEW(struct pipes_reader);
+
+    r->loop = l;
+    return r;
+}
+
+void
+pipes_reader_free(struct pipes_reader *r)
+{
+    if (!r)
+        return;
+    loop_timer_stop(r->watch);
+    mem_free(r);
+}
+
+/* --- one end -------------------------------------------------------------- */
+
+static void
+pause_reading(struct pipes *p)
+{
+    for (int i = 0; i < 2; i++)
+        if (p->ends[i].watch)
+            loop_fd_pause(p->ends[i].watch);
+}
+
+static void
+on_room(void *ctx)
+{
+    struct pipes *p = ctx;
+
+    for (int i = 0; i < 2; i++)
+        if (p->ends[i].watch)
+            loop_fd_resume(p->ends[i].watch);
+}
+
+/* Reads what is there, at most reads times; false if the sink is full. */
+static bool
+end_read(struct pipe_end *end, int reads)
+{
+    struct pipes_reader *r = end->pipes->reader;
+    bool room = true;
+    ssize_t n;
+
+    while (end->fd >= 0 && reads-- > 0 && room) {
+        n = read(end->fd, r->buf, sizeof r->buf);
+        if (n > 0)
+            room = sink_write(end->pipes->sink, end->stream, r->buf, (size_t)n);
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            loop_fd_close(&end->watch, &end->fd);
+        else
+            break;
+    }
+    return room;
+}
+
+static void
+on_readable(void *ctx)
+{
+    struct pipe_end *end = ctx;
+
+    if (!end_read(end, READS_AT_ONCE))
+        pause_reading(end->pipes);
+}
+
+static void
+end_drain(struct pipe_end *end)
+{
+    struct pipes_reader *r = end->pipes->reader;
+    ssize_t n = 1;
+
+    for (int i = 0; end->fd >= 0 && i < READS_AT_END && n > 0; i++) {
+        n = read(end->fd, r->buf, sizeof r->buf);
+        if (n > 0)
+            (void)sink_write(end->pipes->sink, end->stream, r->buf, (size_t)n);
+    }
+    loop_fd_close(&end->watch, &end->fd);
+}
+
+/* --- the young ------------------------------------------------------------ */
+
+static void on_watch(void *ctx);
+
+static void
+set_watch(struct pipes_reader *r, int64_t now)
+{
+    int64_t delay_ms = r->young->began_ms + WATCH_MS - now;
+
+    if (r->watch)
+        loop_timer_again(r->watch, delay_ms, 0);
+    else
+        r->watch = loop_timer_start(r->loop, delay_ms, 0, on_watch, r);
+    r->watching = true;
+}
+
+static void
+young_remove(struct pipes *p)
+{
+    struct pipes_reader *r = p->reader;
+
+    if (!p->young)
+        return;
+    p->young = false;
+    if (p->prev)
+        p->prev->next = p->next;
+    else
+        r->young = p->next;
+    if (p->next)
+        p->next->prev = p->prev;
+    else
+        r->young_last = p->prev;
+}
+
+static void
+on_watch(void *ctx)
+{
+    struct pipes_reader *r = ctx;
+    int64_t now = loop_now_ms();
+    struct pipes *p;
+
+    r->watching = false;
+    while ((p = r->young) && p->began_ms + WATCH_MS <= now) {
+        young_remove(p);
+        for (int i = 0; i < 2; i++) {
+            struct pipe_end *end = &p->ends[i];
+
+            end->watch = loop_fd_start(r->loop, end->fd, on_readable, end);
+        }
+    }
+    if (r->young)
+        set_watch(r, now);
+}
+
+/* --- both of an attempt --------------------------------------------------- */
+
+int
+pipes_open(struct pipes *p, struct pipes_reader *r, struct sink *sink,
+           struct err *e)
+{
+    *p = (struct pipes){.reader = r, .sink = sink};
+    for (int i = 0; i < 2; i++)
+        p->ends[i] =
+            (struct pipe_end){.pipes = p,
+                              .stream = i == 0 ? STREAM_STDOUT : STREAM_STDERR,
+                              .fd = -1,
+                              .theirs = -1};
+    for (int i = 0; i < 2; i++)
+        if (proc_pipe(&p->ends[i].fd, &p->ends[i].theirs, e) < 0)
+            return -1;
+    sink_on_room(sink, on_room, p);
+    return 0;
+}
+
+void
+pipes_watch(struct pipes *p)
+{
+    struct pipes_reader *r = p->reader;
+
+    p->young = true;
+    p->began_ms = loop_now_ms();
+    p->next = NULL;
+    p->prev = r->young_last;
+    if (p->prev)
+        p->prev->next = p;
+    else
+        r->young = p;
+    r->young_last = p;
+    if (!r->watching)
+        set_watch(r, p->began_ms);
+}
+
+void
+pipes_close_theirs(struct pipes *p)
+{
+    for (int i = 0; i < 2; i++) {
+        if (p->ends[i].theirs >= 0)
+            (void)close(p->ends[i].theirs);
+        p->ends[i].theirs = -1;
+    }
+}
+
+void
+pipes_drain(struct pipes *p)
+{
+    young_remove(p);
+    end_drain(&p->ends[0]);
+    end_drain(&p->ends[1]);
+}
+
+void
+pipes_close(struct pipes *p)
+{
+    young_remove(p);
+    pipes_close_theirs(p);
+    loop_fd_close(&p->ends[0].watch, &p->ends[0].fd);
+    loop_fd_close(&p->ends[1].watch, &p->ends[1].fd);
+}

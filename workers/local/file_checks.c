@@ -1,0 +1,275 @@
+#include "workers/local/file_checks.h"
+
+#include "lib/base/glob.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    DEPTH_MAX = 64,           /* of folders */
+    ENTRIES_MAX = 500 * 1000, /* looked at in all */
+    ENTRIES_AT_ONCE = 2000,   /* then others have their turn */
+};
+
+/* A folder that is being read. */
+struct level {
+    DIR *dir;
+    size_t path_len; /* of its own path, with the slash behind it */
+};
+
+struct exists {
+    struct facts *facts;
+    loop_fn *done;
+    void *ctx;
+    struct loop_timer *timer;
+    int workdir; /* descriptor; -1: there is none */
+    struct level levels[DEPTH_MAX];
+    size_t n_levels;
+    struct str path;          /* of what is looked at */
+    bool open[DOD_CALLS_MAX]; /* patterns not yet found */
+    size_t n_open, n_entries;
+    bool cut; /* not everything was looked at */
+};
+
+/* --- one path ------------------------------------------------------------- */
+
+/* Where the kernel has no openat2: good enough while nothing runs. */
+static bool
+real_path_below(int workdir, const char *path)
+{
+    char link[64], base[PATH_MAX], full[PATH_MAX], *found;
+    struct str name = {0};
+    ssize_t n;
+
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", workdir);
+    n = readlink(link, base, sizeof base - 1);
+    if (n <= 0)
+        return false;
+    base[n] = '\0';
+    str_addf(&name, "%s/%s", base, path);
+    found = realpath(name.data, full);
+    str_free(&name);
+    return found && strncmp(full, base, (size_t)n) == 0 &&
+           (full[n] == '/' || !full[n] || n == 1);
+}
+
+static bool
+is_below(int workdir, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    long fd = syscall(SYS_openat2, workdir, path, &how, sizeof how);
+
+    if (fd < 0)
+        return (errno == ENOSYS || errno == EPERM) &&
+               real_path_below(workdir, path);
+    (void)close((int)fd);
+    return true;
+}
+
+/* --- patterns ------------------------------------------------------------- */
+
+/* Whether something below the folder may be meant: the text before the first
+ * wildcard leads to it, or is within it. */
+static bool
+may_be_below(const char *pattern, const char *folder, size_t len)
+{
+    size_t plain = strcspn(pattern, "*?[\\");
+
+    if (!strchr(pattern, '/'))
+        return true; /* meant in every folder */
+    while (strncmp(pattern, "./", 2) == 0) {
+        pattern += 2;
+        plain = strcspn(pattern, "*?[\\");
+    }
+    return memcmp(pattern, folder, plain < len ? plain : len) == 0;
+}
+
+static bool
+is_wanted(const struct exists *x, const char *folder, size_t len)
+{
+    const struct dod_needs *needs = facts_needs(x->facts);
+
+    for (size_t i = 0; i < needs->n_calls; i++)
+        if (x->open[i] && may_be_below(needs->calls[i].arg, folder, len))
+            return true;
+    return false;
+}
+
+/* Takes over fd, -1: it could not be opened. */
+static void
+enter(struct exists *x, int fd)
+{
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!dir) {
+        if (fd >= 0)
+            (void)close(fd);
+        x->cut = true;
+        return;
+    }
+    x->levels[x->n_levels++] = (struct level){dir, x->path.len};
+}
+
+static void
+check(struct exists *x)
+{
+    const struct dod_needs *needs = facts_needs(x->facts);
+
+    for (size_t i = 0; i < needs->n_calls; i++)
+        if (x->open[i] && glob_match(needs->calls[i].arg, x->path.data)) {
+            facts_exists(x->facts, i, true);
+            x->open[i] = false;
+            x->n_open--;
+        }
+}
+
+/* A folder whose path the path is, its slash included. */
+static void
+look_into(struct exists *x, const struct level *above, const char *name)
+{
+    int fd;
+
+    if (x->n_levels == DEPTH_MAX) {
+        x->cut = true;
+        return;
+    }
+    fd = openat(dirfd(above->dir), name,
+                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 || (errno != ENOTDIR && errno != ELOOP))
+        enter(x, fd);
+}
+
+/* An entry of the folder at hand. */
+static void
+look_at(struct exists *x, const struct dirent *entry)
+{
+    const struct level *at = &x->levels[x->n_levels - 1];
+
+    x->path.len = at->path_len;
+    str_addz(&x->path, entry->d_name);
+    check(x);
+    if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)
+        return;
+    str_addc(&x->path, '/');
+    if (strcmp(entry->d_name, ".git") != 0 &&
+        is_wanted(x, x->path.data, x->path.len))
+        look_into(x, at, entry->d_name);
+}
+
+/* The next entry of the folder at hand, or back to the one above it. */
+static void
+step(struct exists *x)
+{
+    const struct dirent *entry = readdir(x->levels[x->n_levels - 1].dir);
+
+    if (!entry) {
+        (void)closedir(x->levels[--x->n_levels].dir);
+        return;
+    }
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+        return;
+    if (++x->n_entries > ENTRIES_MAX) {
+        x->cut = true;
+        return;
+    }
+    look_at(x, entry);
+}
+
+static bool
+is_over(const struct exists *x)
+{
+    return x->n_levels == 0 || x->n_open == 0 || x->n_entries > ENTRIES_MAX;
+}
+
+static void
+end(struct exists *x)
+{
+    const struct dod_needs *needs = facts_needs(x->facts);
+
+    loop_timer_stop(x->timer);
+    x->timer = NULL;
+    for (size_t i = 0; i < needs->n_calls; i++)
+        if (x->open[i] && !x->cut)
+            facts_exists(x->facts, i, false);
+    if (x->cut)
+        facts_files_failed(x->facts, "not all folders could be looked at");
+    x->done(x->ctx);
+}
+
+static void
+on_turn(void *ctx)
+{
+    struct exists *x = ctx;
+
+    for (int i = 0; i < ENTRIES_AT_ONCE && !is_over(x); i++)
+        step(x);
+    if (is_over(x))
+        end(x);
+    else
+        loop_timer_again(x->timer, 0, 0);
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+static void
+begin(struct exists *x)
+{
+    const struct dod_needs *needs = facts_needs(x->facts);
+
+    for (size_t i = 0; i < needs->n_calls; i++) {
+        const struct dod_call *call = &needs->calls[i];
+
+        if (call->fn != DOD_FILE_EXISTS)
+            continue;
+        x->open[i] = strpbrk(call->arg, "*?[\\") != NULL;
+        x->n_open += x->open[i];
+        if (!x->open[i])
+            facts_exists(x->facts, i, is_below(x->workdir, call->arg));
+    }
+    if (x->n_open > 0)
+        enter(x, openat(x->workdir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+struct exists *
+exists_open(struct loop *l, struct facts *f, const char *workdir, loop_fn *done,
+            void *ctx)
+{
+    struct exists *x = MEM_NEW(struct exists);
+
+    x->facts = f;
+    x->done = done;
+    x->ctx = ctx;
+    x->workdir =
+        open(workdir ? workdir : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (x->workdir >= 0)
+        begin(x);
+    else
+        x->cut = true;
+    x->timer = loop_timer_start(l, 0, 0, on_turn, x);
+    return x;
+}
+
+void
+exists_close(struct exists *x)
+{
+    if (!x)
+        return;
+    loop_timer_stop(x->timer);
+    while (x->n_levels > 0)
+        (void)closedir(x->levels[--x->n_levels].dir);
+    if (x->workdir >= 0)
+        (void)close(x->workdir);
+    str_free(&x->path);
+    mem_free(x);
+}

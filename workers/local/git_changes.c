@@ -1,0 +1,598 @@
+#include "workers/local/git_changes.h"
+
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    LOOK_MS = 60000, /* before, and again after */
+    ANSWER_MAX = 16 * 1024,
+    ERRORS_MAX = 1024, /* of what git says on stderr */
+    PATH_BYTES = 4096,
+    INDEX_MAX = 512 * 1024 * 1024,
+    ARGS_MAX = 24,
+    TREE_SIZE = 65, /* a name of SHA-256 and its NUL */
+    READ_BYTES = 64 * 1024,
+};
+
+/* What is asked of git, in this order before and again after. */
+enum stage {
+    STAGE_ASK,   /* where things are */
+    STAGE_ADD,   /* the files into our index */
+    STAGE_CLEAN, /* their contents are not needed, only their names */
+    STAGE_TREE,  /* the index as a tree */
+    STAGE_DIFF,  /* the two trees; only after */
+    STAGE_OVER,
+};
+
+struct git_output {
+    struct changes *c;
+    int fd; /* -1: closed */
+    struct loop_fd *watch;
+    void (*take)(struct changes *c, const char *data, size_t len);
+};
+
+struct changes {
+    struct changes_conf conf;
+    struct mem_pool *pool;
+    const char **env;
+    size_t n_env;     /* without what the stage adds */
+    char folder[64];  /* "": none yet */
+    char *index_path; /* of the repository */
+    char *objects;
+    char before[TREE_SIZE], after[TREE_SIZE];
+    enum stage stage;
+    struct proc *proc; /* NULL: none runs */
+    struct git_output out, err;
+    struct str answer, errors;
+    char path[PATH_BYTES]; /* of which the first n_path bytes came */
+    size_t n_path;
+    struct loop_timer *timer;
+    struct facts *facts; /* NULL: before */
+    loop_fn *done;
+    void *ctx;
+    char why[128]; /* nothing is known; "": not so */
+};
+
+static void advance(struct changes *c);
+
+/* --- what git says -------------------------------------------------------- */
+
+static void
+keep(struct str *s, size_t most, const char *data, size_t len)
+{
+    size_t room = most - s->len;
+
+    str_add(s, data, len < room ? len : room);
+}
+
+static void
+take_answer(struct changes *c, const char *data, size_t len)
+{
+    keep(&c->answer, ANSWER_MAX, data, len);
+}
+
+static void
+take_errors(struct changes *c, const char *data, size_t len)
+{
+    keep(&c->errors, ERRORS_MAX, data, len);
+}
+
+/* Paths with a NUL behind each. */
+static void
+take_paths(struct changes *c, const char *data, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (data[i]) {
+            if (c->n_path < sizeof c->path - 1)
+                c->path[c->n_path++] = data[i];
+            continue;
+        }
+        c->path[c->n_path] = '\0';
+        facts_changed(c->facts, c->path);
+        c->n_path = 0;
+    }
+}
+
+/* Reads what is there, times times. */
+static void
+end_read(struct git_output *end, int times)
+{
+    char buf[READ_BYTES];
+    ssize_t n;
+
+    while (end->fd >= 0 && times-- > 0) {
+        n = read(end->fd, buf, sizeof buf);
+        if (n > 0)
+            end->take(end->c, buf, (size_t)n);
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            loop_fd_close(&end->watch, &end->fd);
+        else
+            return;
+    }
+}
+
+static void
+on_readable(void *ctx)
+{
+    end_read(ctx, 1);
+}
+
+/* --- the end of a look ---------------------------------------------------- */
+
+static void
+stop_timer(struct changes *c)
+{
+    loop_timer_stop(c->timer);
+    c->timer = NULL;
+}
+
+static void
+on_over(void *ctx)
+{
+    struct changes *c = ctx;
+
+    stop_timer(c);
+    if (c->facts)
+        facts_changes_done(c->facts, *c->why ? c->why : NULL);
+    c->done(c->ctx);
+}
+
+/* Tells it from the loop. */
+static void
+over(struct changes *c)
+{
+    c->stage = STAGE_OVER;
+    stop_timer(c);
+    c->timer = loop_timer_start(c->conf.loop, 0, 0, on_over, c);
+}
+
+static void
+give_up(struct changes *c, const char *why)
+{
+    if (!*c->why)
+        (void)str_copy(c->why, sizeof c->why, why);
+    over(c);
+}
+
+/* The first line of what git complains about. */
+static void
+give_up_as_said(struct changes *c)
+{
+    const char *text = str_text(&c->errors);
+    struct str line = {0};
+
+    if (strstr(text, "not a git repository")) {
+        give_up(c, "not a git repository");
+        return;
+    }
+    if (strncmp(text, "fatal: ", 7) == 0)
+        text += 7;
+    str_addz(&line, "git: ");
+    str_add_printable(&line, text, strcspn(text, "\n"));
+    give_up(c, *text ? line.data : "git failed");
+    str_free(&line);
+}
+
+/* --- files of our own ----------------------------------------------------- */
+
+static char *
+in_folder(struct changes *c, const char *name)
+{
+    return mem_pool_printf(c->pool, "%s/%s", c->folder, name);
+}
+
+static int
+write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "we");
+    int rc = f && fputs(text, f) >= 0 ? 0 : -1;
+
+    if (f && fclose(f) != 0)
+        rc = -1;
+    return rc;
+}
+
+/* A folder for objects that finds the repository's own as well. */
+static int
+make_objects(struct changes *c, const char *name)
+{
+    char *path = in_folder(c, name);
+    char *info = mem_pool_printf(c->pool, "%s/info", path);
+
+    if ((mkdir(path, 0700) < 0 && errno != EEXIST) ||
+        (mkdir(info, 0700) < 0 && errno != EEXIST))
+        return -1;
+    return write_file(mem_pool_printf(c->pool, "%s/alternates", info),
+                      mem_pool_printf(c->pool, "%s\n", c->objects));
+}
+
+static int
+copy_bytes(int from, int to)
+{
+    char buf[READ_BYTES];
+    int64_t total = 0;
+    ssize_t n;
+
+    while ((n = read(from, buf, sizeof buf)) > 0) {
+        total += n;
+        if (total > INDEX_MAX || write(to, buf, (size_t)n) != n)
+            return -1;
+    }
+    return n < 0 ? -1 : 0;
+}
+
+/* As old as the original: what was modified no earlier than the index was
+ * written may have changed since within one tick, and git looks at it again. */
+static int
+copy_age(int from, int to)
+{
+    struct timespec times[2];
+    struct stat st;
+
+    if (fstat(from, &st) < 0)
+        return -1;
+    times[0] = times[1] = st.st_mtim;
+    return futimens(to, times);
+}
+
+/* The repository's index, for what it knows about files that did not change;
+ * there may be none yet. */
+static int
+copy_index(struct changes *c)
+{
+    char *path = in_folder(c, "index");
+    int from = open(c->index_path, O_RDONLY | O_CLOEXEC), to = -1, rc = -1;
+
+    (void)unlink(path);
+    if (from < 0)
+        return errno == ENOENT ? 0 : -1;
+    to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (to >= 0)
+        rc = copy_bytes(from, to) < 0 || copy_age(from, to) < 0 ? -1 : 0;
+    if (to >= 0)
+        (void)close(to);
+    (void)close(from);
+    return rc;
+}
+
+static int
+prepare_folder(struct changes *c)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    if (!*c->folder) {
+        (void)snprintf(c->folder, sizeof c->folder, "%.40s/shunt-look-XXXXXX",
+                       tmp && *tmp && strlen(tmp) <= 40 ? tmp : "/tmp");
+        if (!mkdtemp(c->folder)) {
+            c->folder[0] = '\0';
+            return -1;
+        }
+    }
+    return make_objects(c, "blobs") < 0 || make_objects(c, "trees") < 0
+               ? -1
+               : copy_index(c);
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    (void)remove(path);
+    return 0;
+}
+
+/* --- one command ---------------------------------------------------------- */
+
+static const char *const git[] = {
+    "git",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.splitIndex=false",
+    "-c",
+    "core.safecrlf=false",
+    "-c",
+    "core.looseCompression=0",
+    "-c",
+    "advice.addEmbeddedRepo=false",
+    NULL,
+};
+
+static const char **
+argv_of(struct changes *c, const char *const *head, const char *const *tail)
+{
+    const char **argv = mem_pool_alloc(c->pool, ARGS_MAX * sizeof *argv);
+    size_t n = 0;
+
+    for (; *head; head++)
+        argv[n++] = *head;
+    for (; *tail && n < ARGS_MAX - 1; tail++)
+        argv[n++] = *tail;
+    return argv;
+}
+
+static const char **
+argv_of_stage(struct changes *c)
+{
+    static const char *const ask[] = {"rev-parse",
+                                      "--path-format=absolute",
+                                      "--is-inside-work-tree",
+                                      "--git-path",
+                                      "index",
+                                      "--git-path",
+                                      "objects",
+                                      NULL};
+    static const char *const files[] = {"add", "-A", "--", ".", NULL};
+    static const char *const tree[] = {"write-tree", "--missing-ok", NULL};
+    static const char *const none[] = {NULL};
+    const char *const clean[] = {"rm", "-rf", "--", in_folder(c, "blobs"),
+                                 NULL};
+    const char *const diff[] = {
+        "diff-tree",     "-r",         "-z",      "--name-only", "--no-renames",
+        "--no-ext-diff", "--relative", c->before, c->after,      NULL};
+
+    switch (c->stage) {
+    case STAGE_ASK:
+        return argv_of(c, git, ask);
+    case STAGE_ADD:
+        return argv_of(c, git, files);
+    case STAGE_CLEAN:
+        return argv_of(c, clean, none);
+    case STAGE_TREE:
+        return argv_of(c, git, tree);
+    case STAGE_DIFF:
+        return argv_of(c, git, diff);
+    case STAGE_OVER:
+        break;
+    }
+    return NULL;
+}
+
+/* Behind what all stages have. */
+static const char *const *
+env_of_stage(struct changes *c)
+{
+    const char *objects = c->stage == STAGE_ADD ? "blobs" : "trees";
+    size_t n = c->n_env;
+
+    if (c->stage != STAGE_ASK) {
+        c->env[n++] =
+            mem_pool_printf(c->pool, "GIT_INDEX_FILE=%s/index", c->folder);
+        c->env[n++] = mem_pool_printf(c->pool, "GIT_OBJECT_DIRECTORY=%s/%s",
+                                      c->folder, objects);
+    }
+    c->env[n] = NULL;
+    return c->env;
+}
+
+static void stage_ended(struct changes *c, const struct proc_end *end);
+
+static void
+on_end(void *ctx, const struct proc_end *end)
+{
+    struct changes *c = ctx;
+
+    c->proc = NULL;
+    /* A pipe holds no more than that; who else holds it is not waited for. */
+    end_read(&c->out, 4);
+    end_read(&c->err, 4);
+    loop_fd_close(&c->out.watch, &c->out.fd);
+    loop_fd_close(&c->err.watch, &c->err.fd);
+    stage_ended(c, end);
+}
+
+static int
+open_end(struct git_output *end, int *theirs, struct err *e)
+{
+    if (proc_pipe(&end->fd, theirs, e) < 0) {
+        end->fd = *theirs = -1;
+        return -1;
+    }
+    end->watch = loop_fd_start(end->c->conf.loop, end->fd, on_readable, end);
+    return 0;
+}
+
+static void
+start(struct changes *c)
+{
+    struct proc_opts o = {.env = env_of_stage(c),
+                          .workdir = c->conf.workdir,
+                          .in = -1,
+                          .out = -1,
+                          .err = -1,
+                          .family = c->conf.family};
+    struct err e;
+    int rc = -1;
+
+    str_reset(&c->answer);
+    str_reset(&c->errors);
+    c->out.take = c->stage == STAGE_DIFF ? take_paths : take_answer;
+    o.argv = argv_of_stage(c);
+    o.file = o.argv[0];
+    if (open_end(&c->out, &o.out, &e) == 0 &&
+        open_end(&c->err, &o.err, &e) == 0)
+        rc = proc_start(c->conf.set, &o, on_end, c, &c->proc, &e);
+    if (o.out >= 0)
+        (void)close(o.out);
+    if (o.err >= 0)
+        (void)close(o.err);
+    if (rc < 0) {
+        loop_fd_close(&c->out.watch, &c->out.fd);
+        loop_fd_close(&c->err.watch, &c->err.fd);
+        give_up(c, e.msg);
+    }
+}
+
+/* --- the row of commands -------------------------------------------------- */
+
+/* "true", the index, the objects, each on a line of its own. */
+static bool
+read_places(struct changes *c)
+{
+    char *at = mem_pool_strdup(c->pool, str_text(&c->answer));
+    char *inside = strsep(&at, "\n");
+
+    c->index_path = strsep(&at, "\n");
+    c->objects = strsep(&at, "\n");
+    return at && c->index_path[0] == '/' && c->objects[0] == '/' &&
+           strcmp(inside, "true") == 0;
+}
+
+static bool
+read_tree(struct changes *c)
+{
+    const char *name = str_text(&c->answer);
+    size_t len = strcspn(name, "\n");
+    char *out = c->facts ? c->after : c->before;
+
+    if (len < 40 || len >= TREE_SIZE || strspn(name, "0123456789abcdef") < len)
+        return false;
+    memcpy(out, name, len);
+    out[len] = '\0';
+    return true;
+}
+
+static void
+stage_ended(struct changes *c, const struct proc_end *end)
+{
+    if (*c->why) { /* the time was over, or it was cancelled */
+        over(c);
+    } else if (end->signalled) {
+        give_up(c, "git was killed");
+    } else if (end->code != 0) {
+        give_up_as_said(c);
+    } else if (c->stage == STAGE_ASK && !read_places(c)) {
+        give_up(c, "not in a work tree of git");
+    } else if (c->stage == STAGE_TREE && !read_tree(c)) {
+        give_up(c, "git gave no name of a tree");
+    } else {
+        c->stage++;
+        advance(c);
+    }
+}
+
+static void
+advance(struct changes *c)
+{
+    if (c->stage == STAGE_ADD && prepare_folder(c) < 0) {
+        give_up(c, "no room for a copy of the index");
+        return;
+    }
+    if (c->stage == STAGE_DIFF &&
+        (!c->facts || strcmp(c->before, c->after) == 0))
+        c->stage = STAGE_OVER;
+    if (c->stage == STAGE_OVER)
+        over(c);
+    else
+        start(c);
+}
+
+static void
+on_late(void *ctx)
+{
+    struct changes *c = ctx;
+
+    (void)str_copy(c->why, sizeof c->why, "git took longer than a minute");
+    if (c->proc)
+        (void)proc_signal(c->proc, SIGKILL);
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+/* What must not reach git, or is said otherwise. */
+static bool
+is_hidden(const char *entry)
+{
+    return strncmp(entry, "GIT_", 4) == 0 || strncmp(entry, "LC_ALL=", 7) == 0;
+}
+
+static void
+build_env(struct changes *c)
+{
+    static const char *const own[] = {"LC_ALL=C", "GIT_OPTIONAL_LOCKS=0",
+                                      "GIT_TERMINAL_PROMPT=0",
+                                      "GIT_NO_LAZY_FETCH=1"};
+    size_t n = 0;
+
+    while (c->conf.env[n])
+        n++;
+    c->env = mem_pool_alloc(c->pool, (n + 8) * sizeof *c->env);
+    for (size_t i = 0; i < n; i++)
+        if (!is_hidden(c->conf.env[i]))
+            c->env[c->n_env++] = c->conf.env[i];
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        c->env[c->n_env++] = own[i];
+}
+
+struct changes *
+changes_open(const struct changes_conf *conf)
+{
+    struct changes *c = MEM_NEW(struct changes);
+
+    c->conf = *conf;
+    c->pool = mem_pool_new();
+    c->out = (struct git_output){.c = c, .fd = -1};
+    c->err = (struct git_output){.c = c, .fd = -1, .take = take_errors};
+    build_env(c);
+    return c;
+}
+
+static void
+look(struct changes *c, enum stage from, loop_fn *done, void *ctx)
+{
+    c->done = done;
+    c->ctx = ctx;
+    c->stage = from;
+    c->timer = loop_timer_start(c->conf.loop, LOOK_MS, 0, on_late, c);
+    if (*c->why)
+        over(c);
+    else
+        advance(c);
+}
+
+void
+changes_before(struct changes *c, loop_fn *done, void *ctx)
+{
+    look(c, STAGE_ASK, done, ctx);
+}
+
+void
+changes_after(struct changes *c, struct facts *f, loop_fn *done, void *ctx)
+{
+    c->facts = f;
+    look(c, STAGE_ADD, done, ctx);
+}
+
+void
+changes_close(struct changes *c)
+{
+    if (!c)
+        return;
+    stop_timer(c);
+    if (c->proc) {
+        (void)proc_signal(c->proc, SIGKILL);
+        proc_forget(c->proc);
+    }
+    loop_fd_close(&c->out.watch, &c->out.fd);
+    loop_fd_close(&c->err.watch, &c->err.fd);
+    if (*c->folder)
+        (void)nftw(c->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    str_free(&c->answer);
+    str_free(&c->errors);
+    mem_pool_free(c->pool);
+    mem_free(c);
+}

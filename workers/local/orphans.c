@@ -1,0 +1,107 @@
+#include "workers/local/orphans.h"
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/io/loop.h"
+#include "lib/os/procfs.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+enum {
+    LOOK_MS = 20,
+    UNREADY_LOOKS = 100, /* a millisecond each, at a program being executed */
+};
+
+static bool
+holds(const struct procfs_list *l, pid_t pid)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->v[i].pid == pid)
+            return true;
+    return false;
+}
+
+/* We and whoever started us, up to the first process. */
+static void
+push_ancestors(struct procfs_list *l)
+{
+    struct procfs_stat st;
+
+    for (pid_t pid = getpid(); pid > 0 && !holds(l, pid);) {
+        procfs_push(l, pid, false);
+        pid = procfs_stat(pid, &st) ? st.parent : 0;
+    }
+}
+
+static bool
+carries(pid_t pid, const char *mark)
+{
+    enum procfs_env found = procfs_env(pid, mark);
+
+    for (int i = 0; found == PROCFS_ENV_UNREADY && i < UNREADY_LOOKS; i++) {
+        (void)poll(NULL, 0, 1);
+        found = procfs_env(pid, mark);
+    }
+    return found == PROCFS_ENV_HOLDS;
+}
+
+/* The sessions of what carries the mark. */
+static void
+find_sessions(const struct procfs_list *all, const struct procfs_list *spared,
+              const char *mark, struct procfs_list *out)
+{
+    pid_t own = getsid(0);
+    struct procfs_stat st;
+
+    for (size_t i = 0; i < all->n; i++)
+        if (!holds(spared, all->v[i].pid) && carries(all->v[i].pid, mark) &&
+            procfs_stat(all->v[i].pid, &st) && procfs_alive(&st) &&
+            st.session != own && !holds(out, st.session))
+            procfs_push(out, st.session, false);
+}
+
+/* Kills all there is now; returns how many. */
+static int
+kill_once(const char *mark, bool tell)
+{
+    struct procfs_list all = {0}, spared = {0}, sessions = {0};
+    struct procfs_stat st;
+    int n = 0;
+
+    push_ancestors(&spared);
+    procfs_push_all(&all);
+    find_sessions(&all, &spared, mark, &sessions);
+    for (size_t i = 0; sessions.n > 0 && i < all.n; i++) {
+        pid_t pid = all.v[i].pid;
+
+        if (holds(&spared, pid) || !procfs_stat(pid, &st) ||
+            !procfs_alive(&st) || !holds(&sessions, st.session))
+            continue;
+        n++;
+        if (tell)
+            log_warn("worker.stray", "pid=%d session=%d", (int)pid,
+                     (int)st.session);
+        (void)kill(pid, SIGKILL);
+    }
+    mem_free(all.v);
+    mem_free(spared.v);
+    mem_free(sessions.v);
+    return n;
+}
+
+int
+stray_kill(const char *mark, int64_t patience_ms)
+{
+    int64_t until = loop_now_ms() + patience_ms;
+    bool tell = true;
+    int n;
+
+    while ((n = kill_once(mark, tell)) > 0 && loop_now_ms() < until) {
+        tell = false;
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+    return n;
+}

@@ -1,0 +1,118 @@
+#include "workers/local/simple_command.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORDS_MAX = 1024, SIMPLE_MAX = 8192 };
+
+#define BARE                                                                   \
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"
+
+/*
+ * What a shell does itself, sorted. echo, true, false, kill and pwd are left
+ * out: the programs of that name do the same. test is not: bash knows more.
+ */
+static const char *const builtins[] = {
+    ".",         "alias",    "bg",       "bind",    "break",   "builtin",
+    "caller",    "case",     "cd",       "command", "compgen", "complete",
+    "compopt",   "continue", "coproc",   "declare", "dirs",    "disown",
+    "do",        "done",     "elif",     "else",    "enable",  "esac",
+    "eval",      "exec",     "exit",     "export",  "fc",      "fg",
+    "fi",        "for",      "function", "getopts", "hash",    "help",
+    "history",   "if",       "in",       "jobs",    "let",     "local",
+    "logout",    "mapfile",  "popd",     "printf",  "pushd",   "read",
+    "readarray", "readonly", "return",   "select",  "set",     "shift",
+    "shopt",     "source",   "suspend",  "test",    "then",    "time",
+    "times",     "trap",     "type",     "typeset", "ulimit",  "umask",
+    "unalias",   "unset",    "until",    "wait",    "while",
+};
+
+static int
+compare(const void *key, const void *item)
+{
+    return strcmp(key, *(const char *const *)item);
+}
+
+static bool
+is_builtin(const char *word)
+{
+    return *word == ':' ||
+           bsearch(word, builtins, sizeof builtins / sizeof *builtins,
+                   sizeof *builtins, compare) != NULL;
+}
+
+/* Appends the quoted text at *text to *out and steps over it. */
+static bool
+quoted(const char **text, char **out)
+{
+    const char *from = *text + 1, *end = strchr(from, **text);
+    size_t len;
+
+    if (!end)
+        return false;
+    len = (size_t)(end - from);
+    /* Even where a shell takes some of these as they are: when in doubt. */
+    if (strcspn(from, "$`\\!\n") < len)
+        return false;
+    memcpy(*out, from, len);
+    *out += len;
+    *text = end + 1;
+    return true;
+}
+
+static bool
+word(const char **text, char **out)
+{
+    while (**text && **text != ' ' && **text != '\t') {
+        if (**text == '\'' || **text == '"') {
+            if (!quoted(text, out))
+                return false;
+        } else if (strchr(BARE, **text)) {
+            *(*out)++ = *(*text)++;
+        } else {
+            return false;
+        }
+    }
+    *(*out)++ = '\0';
+    return true;
+}
+
+const char **
+words_plain(const char *text, struct mem_pool *pool)
+{
+    size_t len = strlen(text), n = 0;
+    const char **words;
+    char *copy, *out;
+
+    while (len > 0 && strchr(" \t\n", text[len - 1]))
+        len--;
+    if (len > SIMPLE_MAX)
+        return NULL;
+    text = mem_pool_strndup(pool, text, len);
+    out = copy = mem_pool_alloc(pool, len + 2);
+    words = mem_pool_alloc(pool, (len / 2 + 2) * sizeof *words);
+    for (;;) {
+        text += strspn(text, " \t");
+        if (!*text)
+            break;
+        if (n == WORDS_MAX)
+            return NULL;
+        words[n++] = out;
+        if (!word(&text, &out))
+            return NULL;
+    }
+    words[n] = NULL;
+    return words;
+}
+
+const char **
+words_simple(const char *script, struct mem_pool *pool)
+{
+    const char **words = words_plain(script, pool);
+
+    if (!words || !words[0] || !*words[0] || strchr(words[0], '=') ||
+        is_builtin(words[0]))
+        return NULL;
+    return words;
+}

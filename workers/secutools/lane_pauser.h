@@ -1,0 +1,30 @@
+/*
+ * lane_pauser - pauses a lane for what the platform said of one of its jobs.
+ *
+ * A pause holds here from the moment it is made until its key in the bucket is
+ * stored: that is what the worker heeds from then on, and what a resume ends.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef WORKERS_SECUTOOLS_LANE_PAUSER_H
+#define WORKERS_SECUTOOLS_LANE_PAUSER_H
+
+#include "lib/bus/bus.h"
+
+#include <stdint.h>
+
+struct lanes;
+
+/* name: the worker's. Close it before the bus. */
+struct lanes *lanes_open(struct bus *b, const char *backend, const char *name);
+void lanes_close(struct lanes *l); /* NULL is fine */
+
+/* Why a lane is being paused, or NULL. Valid until the next turn of the
+ * loop. */
+const char *lanes_held(const struct lanes *l, const char *lane);
+
+/* Pauses a lane for everybody; for_ms 0: until a person resumes it. */
+void lanes_pause(struct lanes *l, const char *lane, int64_t for_ms,
+                 const char *reason);
+
+#endif

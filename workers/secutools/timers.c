@@ -1,0 +1,122 @@
+#include "workers/secutools/secutools_private.h"
+
+#include "lib/base/mem.h"
+
+/* A heap by due_ms; each knows its place, counted from 1. */
+static void
+put_at(struct secutools *s, struct run *r, size_t at)
+{
+    s->due[at - 1] = r;
+    r->place = (uint32_t)at;
+}
+
+static void
+sift_up(struct secutools *s, struct run *r, size_t at)
+{
+    while (at > 1 && s->due[at / 2 - 1]->due_ms > r->due_ms) {
+        put_at(s, s->due[at / 2 - 1], at);
+        at /= 2;
+    }
+    put_at(s, r, at);
+}
+
+static void
+sift_down(struct secutools *s, struct run *r, size_t at)
+{
+    size_t child;
+
+    while ((child = at * 2) <= s->n_due) {
+        if (child < s->n_due &&
+            s->due[child]->due_ms < s->due[child - 1]->due_ms)
+            child++;
+        if (s->due[child - 1]->due_ms >= r->due_ms)
+            break;
+        put_at(s, s->due[child - 1], at);
+        at = child;
+    }
+    put_at(s, r, at);
+}
+
+void
+due_cancel(struct run *r)
+{
+    struct secutools *s = r->s;
+    size_t at = r->place;
+    struct run *last;
+
+    if (!at)
+        return;
+    r->place = 0;
+    last = s->due[--s->n_due];
+    if (last == r)
+        return;
+    if (at > 1 && s->due[at / 2 - 1]->due_ms > last->due_ms)
+        sift_up(s, last, at);
+    else
+        sift_down(s, last, at);
+}
+
+/* Requests that wait for a connection cost memory: as many as there are
+ * connections keep these busy, the others wait here. */
+static bool
+is_full(const struct secutools *s)
+{
+    return http_pending(s->http) >= 2 * (size_t)s->conf->max_connections;
+}
+
+static void on_timer(void *ctx);
+
+void
+due_turn(struct secutools *s)
+{
+    int64_t now = loop_now_ms(), at;
+
+    if (!s->n_due || (s->due[0]->due_ms != AT_ONCE && is_full(s)))
+        return; /* or else the end of a call comes back here */
+    at = s->due[0]->due_ms > now ? s->due[0]->due_ms : now;
+    if (at >= s->timer_ms)
+        return;
+    s->timer_ms = at;
+    if (s->timer)
+        loop_timer_again(s->timer, at - now, 0);
+    else
+        s->timer = loop_timer_start(s->loop, at - now, 0, on_timer, s);
+}
+
+void
+due_at(struct run *r, int64_t due_ms)
+{
+    struct secutools *s = r->s;
+
+    due_cancel(r);
+    r->due_ms = due_ms;
+    if (s->n_due == s->cap_due) {
+        s->cap_due = s->cap_due ? s->cap_due * 2 : 64;
+        s->due = mem_resize(s->due, s->cap_due * sizeof(*s->due));
+    }
+    sift_up(s, r, ++s->n_due);
+    due_turn(s);
+}
+
+void
+due_in(struct run *r, int64_t delay_ms)
+{
+    due_at(r, loop_now_ms() + delay_ms);
+}
+
+static void
+on_timer(void *ctx)
+{
+    struct secutools *s = ctx;
+    int64_t now = loop_now_ms();
+
+    s->timer_ms = INT64_MAX;
+    while (s->n_due && s->due[0]->due_ms <= now &&
+           (s->due[0]->due_ms == AT_ONCE || !is_full(s))) {
+        struct run *r = s->due[0];
+
+        due_cancel(r);
+        run_act(r);
+    }
+    due_turn(s);
+}
