@@ -61,8 +61,8 @@ beat(int worker)
     h.n_load = 3;
     str_reset(&beats.bytes);
     codec_encode(CODEC_HEARTBEAT, &h, &beats.bytes);
-    bus_send(beats.bus, subject_heartbeat(subject, h.backend, name),
-             beats.bytes.data, beats.bytes.len);
+    bus_publish_core(beats.bus, subject_heartbeat(subject, h.backend, name),
+                     beats.bytes.data, beats.bytes.len);
 }
 
 /* Says what is due by now. */

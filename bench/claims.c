@@ -42,7 +42,7 @@ enum { SID_PUBACK = 1, SID_API };
 
 static struct wire wire = {.name = "claims", .fd = -1};
 static char answer[1024]; /* to an API request; "": not yet */
-static struct slot {
+static struct claim_slot {
     int number; /* of the claim */
     bool made;
 } slots[WINDOW];
@@ -71,7 +71,7 @@ put_revision(int slot, uint64_t expected, int size)
 static void
 begin(int slot)
 {
-    slots[slot] = (struct slot){.number = ++begun};
+    slots[slot] = (struct claim_slot){.number = ++begun};
     put_revision(slot, 0, CLAIM_SIZE);
 }
 

@@ -124,7 +124,7 @@ await(const struct progress *p, void (*look)(void))
 static struct {
     struct mem_pool *pool;
     struct str bytes;
-    struct bulk bulk; /* the message that is being made */
+    struct multi_msg bulk; /* the message that is being made */
     int sent;
     struct progress stored;
 } submission = {.bulk.type = CODEC_TASKS, .stored.what = "are stored"};
@@ -150,9 +150,9 @@ flush(void)
 
     if (submission.bulk.n == 0)
         return;
-    p = bulk_publication(&submission.bulk);
+    p = multi_msg_publication(&submission.bulk);
     bus_publish_until(bus, &p, on_stored, (void *)(intptr_t)submission.bulk.n);
-    bulk_reset(&submission.bulk);
+    multi_msg_reset(&submission.bulk);
 }
 
 /* Hands in task i of the batch, by the next flush; its id is left in id. */
@@ -189,9 +189,10 @@ submit(int i, char id[TASK_ID_SIZE], bool batched)
     task_complete(&t, submission.pool, str_wall_ms());
     str_reset(&submission.bytes);
     codec_encode(CODEC_TASK, &t, &submission.bytes);
-    if (!bulk_fits(&submission.bulk, submission.bytes.len))
+    if (!multi_msg_fits(&submission.bulk, submission.bytes.len))
         flush();
-    bulk_add(&submission.bulk, id, submission.bytes.data, submission.bytes.len);
+    multi_msg_add(&submission.bulk, id, submission.bytes.data,
+                  submission.bytes.len);
     submission.sent++;
 }
 
@@ -526,7 +527,7 @@ main(int argc, char **argv)
     modes[i].fn();
     mem_pool_free(submission.pool);
     str_free(&submission.bytes);
-    bulk_free(&submission.bulk);
+    multi_msg_free(&submission.bulk);
     bus_unsubscribe(news);
     bus_close(bus);
     loop_close(loop);

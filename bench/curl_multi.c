@@ -34,28 +34,28 @@ enum {
     LOOKS_MAX = 16, /* the later ones wait like the last */
 };
 
-enum step { STEP_SUBMIT, STEP_LOOK, STEP_RESULT };
+enum curl_step { STEP_SUBMIT, STEP_LOOK, STEP_RESULT };
 
-struct job {
-    struct job *next; /* among those that wait for the same look */
+struct curl_job {
+    struct curl_job *next; /* among those that wait for the same look */
     char id[ID_SIZE];
     int looks;
     int64_t due_ns;
 };
 
 /* Those that wait for a certain look come in the order they are due. */
-struct line {
-    struct job *first, *last;
+struct fake_line {
+    struct curl_job *first, *last;
     int64_t pause_ns;
 };
 
 /* A handle, and the request it makes. */
-struct slot {
-    struct slot *next; /* of those that are free */
+struct curl_slot {
+    struct curl_slot *next; /* of those that are free */
     CURL *easy;
     struct curl_slist *headers;
-    enum step step;
-    struct job *job;
+    enum curl_step step;
+    struct curl_job *job;
     char body[BODY_SIZE];
     size_t len;
 };
@@ -67,15 +67,15 @@ static struct {
 
 static CURLM *multi;
 static char request[BODY_SIZE];
-static struct job *jobs;
-static struct line lines[LOOKS_MAX];
-static struct slot *idle;
+static struct curl_job *jobs;
+static struct fake_line lines[LOOKS_MAX];
+static struct curl_slot *idle;
 static int begun, ended;
 
 static size_t
 on_body(char *data, size_t size, size_t n, void *ctx)
 {
-    struct slot *s = ctx;
+    struct curl_slot *s = ctx;
 
     n *= size;
     if (n >= BODY_SIZE - s->len)
@@ -109,7 +109,7 @@ member(const char *body, const char *name, char *out, size_t size)
 }
 
 static void
-set_headers(struct slot *s)
+set_headers(struct curl_slot *s)
 {
     char line[256];
 
@@ -127,7 +127,7 @@ set_headers(struct slot *s)
 }
 
 static void
-send_request(struct slot *s)
+send_request(struct curl_slot *s)
 {
     static const char *const paths[] = {"", "/", "/"};
     char url[512];
@@ -147,9 +147,9 @@ send_request(struct slot *s)
 }
 
 static void
-begin(struct job *j, enum step step)
+begin(struct curl_job *j, enum curl_step step)
 {
-    struct slot *s = idle;
+    struct curl_slot *s = idle;
 
     idle = s->next;
     s->job = j;
@@ -158,9 +158,10 @@ begin(struct job *j, enum step step)
 }
 
 static void
-wait_for_look(struct job *j)
+wait_for_look(struct curl_job *j)
 {
-    struct line *l = &lines[j->looks < LOOKS_MAX ? j->looks : LOOKS_MAX - 1];
+    struct fake_line *l =
+        &lines[j->looks < LOOKS_MAX ? j->looks : LOOKS_MAX - 1];
 
     j->looks++;
     j->due_ns = bench_now_ns() + l->pause_ns;
@@ -180,10 +181,10 @@ begin_due(void)
     int64_t now = bench_now_ns(), next = now + (int64_t)POLL_MS * 1000000;
 
     for (int i = 0; i < LOOKS_MAX; i++) {
-        struct line *l = &lines[i];
+        struct fake_line *l = &lines[i];
 
         while (idle && l->first && l->first->due_ns <= now) {
-            struct job *j = l->first;
+            struct curl_job *j = l->first;
 
             l->first = j->next;
             begin(j, STEP_LOOK);
@@ -197,7 +198,7 @@ begin_due(void)
 }
 
 static void
-on_answer(struct slot *s, CURLcode rc)
+on_answer(struct curl_slot *s, CURLcode rc)
 {
     char status[ID_SIZE];
     long code = 0;
@@ -238,7 +239,7 @@ collect(void)
     int left;
 
     while ((m = curl_multi_info_read(multi, &left))) {
-        struct slot *s = NULL;
+        struct curl_slot *s = NULL;
         CURLcode rc = m->data.result;
 
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &s);
@@ -298,7 +299,7 @@ read_options(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    struct slot *slots;
+    struct curl_slot *slots;
     int64_t start_ns;
 
     read_options(argc, argv);
@@ -314,7 +315,7 @@ main(int argc, char **argv)
                                    : lines[i - 1].pause_ns * 3 / 2;
     start_ns = bench_now_ns();
     for (int i = 0; i < opts.connections; i++) {
-        struct slot *s = &slots[i];
+        struct curl_slot *s = &slots[i];
 
         s->easy = curl_easy_init();
         if (!s->easy)

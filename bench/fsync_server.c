@@ -30,7 +30,7 @@ main(int argc, char **argv)
     struct keeper_conf conf = {0};
     struct loop *loop = NULL;
     struct bus *bus = NULL;
-    struct keeper *keeper = NULL;
+    struct fsync_server *keeper = NULL;
     struct err e = {0};
     int rc = 1;
 
@@ -40,7 +40,7 @@ main(int argc, char **argv)
             0 ||
         loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf.bus, "supervisor", 5000, &e) < 0 ||
-        keeper_open(&keeper, bus, loop, conf.store, &e) < 0) {
+        fsync_server_open(&keeper, bus, loop, conf.store, &e) < 0) {
         log_error("keeper.start", "error=\"%s\"", e.msg);
     } else {
         (void)puts("ready");
@@ -48,7 +48,7 @@ main(int argc, char **argv)
         loop_on_term(loop, NULL, NULL);
         rc = loop_run(loop);
     }
-    keeper_close(keeper);
+    fsync_server_close(keeper);
     bus_close(bus);
     loop_close(loop);
     conf_free(&conf, options);

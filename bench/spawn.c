@@ -40,14 +40,14 @@ enum {
 /* What a slot waits for; each is an entry of its own for poll. */
 enum { FD_OUT, FD_ERR, FD_PID, FD_COUNT };
 
-struct slot {
+struct spawn_slot {
     int fd[FD_COUNT]; /* -1: at its end */
     int open;         /* how many are not; 0: the slot is free */
     int64_t began_ns;
 };
 
 static void
-start(struct slot *s, char **argv)
+start(struct spawn_slot *s, char **argv)
 {
     posix_spawn_file_actions_t actions;
     int out[2], errs[2], rc;
@@ -110,7 +110,7 @@ advance(int fd, int what)
 /* Waits for any slot to move; writes how long the runs took that came to their
  * end and returns how many those are. */
 static int
-turn(struct slot *slots, int count, int64_t *took_ns)
+turn(struct spawn_slot *slots, int count, int64_t *took_ns)
 {
     static struct pollfd fds[MAX_SLOTS * FD_COUNT];
     int i, j, n, over = 0;
@@ -141,7 +141,7 @@ turn(struct slot *slots, int count, int64_t *took_ns)
 int
 main(int argc, char **argv)
 {
-    static struct slot slots[MAX_SLOTS];
+    static struct spawn_slot slots[MAX_SLOTS];
     int count = 2000, width = 8, started = 0, over = 0, opt, i, j;
     bool times = false;
     int64_t begin, *took_ns;

@@ -18,15 +18,14 @@
 
 /* --- the executor -------------------------------------------------------- */
 
-struct run {
+struct noop_run {
     bool over; /* always: nothing is ever running */
 };
 
-static struct run done = {.over = true};
+static struct noop_run done = {.over = true};
 
 static int
-noop_start(void *ctx, const struct run_order *order, struct run **out,
-           struct err *e)
+noop_start(void *ctx, const struct run_order *order, void **out, struct err *e)
 {
     (void)ctx;
     (void)order;
@@ -36,23 +35,27 @@ noop_start(void *ctx, const struct run_order *order, struct run **out,
 }
 
 static enum run_status
-noop_poll(struct run *r, struct outcome *out)
+noop_poll(void *run, struct outcome *out)
 {
+    struct noop_run *r = run;
+
     *out = (struct outcome){.exit_code = 0};
     return r->over ? RUN_DONE : RUN_BUSY;
 }
 
 static void
-noop_cancel(struct run *r, bool hard, bool leave)
+noop_cancel(void *run, bool hard, bool leave)
 {
+    struct noop_run *r = run;
     (void)leave;
     (void)r;
     (void)hard;
 }
 
 static void
-noop_free(struct run *r)
+noop_free(void *run)
 {
+    struct noop_run *r = run;
     (void)r;
 }
 
@@ -64,13 +67,13 @@ static const struct executor noop = {.name = "local",
 
 /* --- the program --------------------------------------------------------- */
 
-struct main_conf {
+struct noop_main_conf {
     struct worker_conf worker;
 };
 
 static const struct conf_opt options[] = {
-    WORKER_CONF(struct main_conf, worker),
-    CONF_LIST(struct main_conf, worker.lanes, "worker.lanes", "default",
+    WORKER_CONF(struct noop_main_conf, worker),
+    CONF_LIST(struct noop_main_conf, worker.lanes, "worker.lanes", "default",
               "lanes to take tasks from"),
     CONF_END,
 };
@@ -78,10 +81,10 @@ static const struct conf_opt options[] = {
 int
 main(int argc, char **argv)
 {
-    struct main_conf conf = {0};
+    struct noop_main_conf conf = {0};
     struct loop *loop = NULL;
     struct bus *bus = NULL;
-    struct worker_home *home = NULL;
+    struct state_dir *home = NULL;
     struct worker *worker = NULL;
     struct err e = {0};
     int rc = 1;
@@ -90,7 +93,7 @@ main(int argc, char **argv)
     log_open("worker-noop");
     if (conf_load(&conf, options, "worker_noop - ends every task at once", argc,
                   argv, &e) < 0 ||
-        worker_home_open(&home, conf.worker.name, conf.worker.state_dir, &e) <
+        state_dir_open(&home, conf.worker.name, conf.worker.state_dir, &e) <
             0 ||
         loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf.worker.bus, "worker-local",
@@ -106,7 +109,7 @@ main(int argc, char **argv)
     worker_close(worker);
     bus_close(bus);
     loop_close(loop); /* runs the last close callbacks */
-    worker_home_close(home);
+    state_dir_close(home);
     conf_free(&conf, options);
     return rc;
 }

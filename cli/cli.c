@@ -132,16 +132,16 @@ static void
 use_endpoint(struct cli *c, bool explicit_url)
 {
     char url[256];
-    struct home_path token;
+    struct fleet_dir_path token;
 
-    if (!home_line(&c->home, "endpoint", url, sizeof url))
+    if (!fleet_dir_line(&c->home, "endpoint", url, sizeof url))
         return;
     if (explicit_url && strcmp(url, c->conf.bus.url) != 0)
         return;
     set_text(&c->conf.bus.url, url);
     if (!c->conf.bus.token_file[0] && !c->conf.bus.creds_file[0] &&
         !c->conf.bus.nkey_file[0] &&
-        access(home_path(&c->home, "token", &token), R_OK) == 0)
+        access(fleet_dir_path(&c->home, "token", &token), R_OK) == 0)
         set_text(&c->conf.bus.token_file, token.s);
 }
 
@@ -223,15 +223,15 @@ cli_need_broker(struct cli *c, int64_t patience_ms)
         return RC_OK;
     return cli_fail_err("connect to the broker",
                         c->conf.bus.url ? c->conf.bus.url : NULL, &e,
-                        e.code == ERR_DENIED          ? "shunt doctor"
-                        : home_locked(&c->home, &pid) ? "shunt status"
-                                                      : "shunt up -d");
+                        e.code == ERR_DENIED               ? "shunt doctor"
+                        : fleet_dir_locked(&c->home, &pid) ? "shunt status"
+                                                           : "shunt up -d");
 }
 
 const char *
-cli_spool_dir(const struct cli *c, struct home_path *buf)
+cli_spool_dir(const struct cli *c, struct fleet_dir_path *buf)
 {
-    return home_path(&c->home, "spool", buf);
+    return fleet_dir_path(&c->home, "spool", buf);
 }
 
 struct drained {
@@ -254,7 +254,7 @@ cli_drain_spool(struct cli *c)
     struct spool_backlog backlog;
     struct drained d = {0};
     struct spool_drain *drain;
-    struct home_path dir;
+    struct fleet_dir_path dir;
 
     spool_look(cli_spool_dir(c, &dir), &backlog);
     if (!backlog.files || !c->bus)
@@ -362,7 +362,7 @@ cli_remember_last(const struct cli *c, const char *id)
     char line[TASK_ID_SIZE + 1];
 
     (void)snprintf(line, sizeof line, "%s\n", id);
-    (void)home_write(&c->home, "last", line, 0600, &e);
+    (void)fleet_dir_write(&c->home, "last", line, 0600, &e);
 }
 
 /* Asks, and asks again for a while if the task is one that was submitted from
@@ -376,7 +376,7 @@ ask_fresh(struct cli *c, const char *verb, const char *selector, json_t **reply,
     bool ours;
     int rc;
 
-    (void)home_line(&c->home, "last", last, sizeof last);
+    (void)fleet_dir_line(&c->home, "last", last, sizeof last);
     ours = strlen(selector) == 16 || !strcmp(selector, last);
     for (;;) {
         rc = cli_ask(c, verb, json_pack("{s:s}", "task", selector), reply, e);
@@ -396,7 +396,7 @@ settle_last(struct cli *c, const char *selector)
     struct err e = {0};
 
     if (strcmp(selector, "last") != 0 ||
-        !home_line(&c->home, "last", last, sizeof last))
+        !fleet_dir_line(&c->home, "last", last, sizeof last))
         return;
     if (ask_fresh(c, "find", last, &reply, &e) == 0)
         json_decref(reply);

@@ -48,7 +48,7 @@ struct cli {
     const struct command *cmd;
     bool json, quiet;
     const char *nats, *config; /* --nats, --config; NULL: not given */
-    struct home home;
+    struct fleet_dir home;
     struct mem_pool *pool; /* lives as long as the process */
     struct cli_conf conf;
     bool conf_loaded;
@@ -120,7 +120,7 @@ int cli_need_broker(struct cli *c, int64_t patience_ms);
  * did. */
 void cli_drain_spool(struct cli *c);
 
-const char *cli_spool_dir(const struct cli *c, struct home_path *buf);
+const char *cli_spool_dir(const struct cli *c, struct fleet_dir_path *buf);
 
 /* Runs the loop for ms, or until a signal stops it. */
 void cli_pause(struct cli *c, int64_t ms);

@@ -30,7 +30,7 @@ static void
 print_text(const struct task *t, const struct decision *d)
 {
     char summary[SUMMARY_MAX];
-    struct judged j = {
+    struct decided j = {
         .task = task_summary(t, summary, sizeof summary),
         .agent = t->hints ? t->hints->agent : "",
         .reason = d,
@@ -39,20 +39,20 @@ print_text(const struct task *t, const struct decision *d)
         .waits = "",
     };
 
-    judgement_print(&j, judgement_in_japanese());
+    decision_print(&j, decision_in_japanese());
 }
 
 int
 cmd_decide(struct cli *c, const struct args *a)
 {
-    struct facts facts = {0};
+    struct routing_facts facts = {0};
     struct policy policy;
     struct decision d;
-    struct build b;
+    struct task_builder b;
     bool rejected = false;
     json_t *list;
     size_t i;
-    int rc = build_tasks(c, a, &b);
+    int rc = task_builder_tasks(c, a, &b);
 
     if (rc)
         return rc;
@@ -67,7 +67,7 @@ cmd_decide(struct cli *c, const struct args *a)
         decide(&b.tasks[i], &facts, &policy, c->pool, &d);
         rejected = rejected || d.rejected;
         if (c->json)
-            (void)json_array_append_new(list, judgement_json(&d));
+            (void)json_array_append_new(list, decision_json(&d));
         else
             print_text(&b.tasks[i], &d);
     }

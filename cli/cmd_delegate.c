@@ -66,9 +66,9 @@ put_flags(struct cli *c, struct task *t, bool allow)
 
 /* Completes the task and decides about it. */
 static int
-judge(struct cli *c, struct task *t, struct decision *d)
+admit(struct cli *c, struct task *t, struct decision *d)
 {
-    struct facts facts = {0};
+    struct routing_facts facts = {0};
     struct policy policy;
     struct err e = {0};
     int rc;
@@ -109,7 +109,7 @@ run_decide(struct cli *c, const struct args *a)
     static const char *stand_in[] = {"x"};
     struct args empty = *a;
     struct decision d;
-    struct build b;
+    struct task_builder b;
     json_t *list = json_array();
     size_t i;
     int rc;
@@ -119,10 +119,10 @@ run_decide(struct cli *c, const struct args *a)
         empty.command = (char **)(uintptr_t)stand_in;
         empty.n_command = 1;
     }
-    rc = build_prompts(c, &empty, 1, &b);
+    rc = task_builder_prompts(c, &empty, 1, &b);
     for (i = 0; i < b.n && !rc; i++) {
         put_flags(c, &b.tasks[i], flags.allow);
-        rc = judge(c, &b.tasks[i], &d);
+        rc = admit(c, &b.tasks[i], &d);
         if (!rc)
             (void)json_array_append_new(
                 list, out_with_schema("delegate", decision_json(&d)));
@@ -219,7 +219,7 @@ wait_for(struct cli *c, json_t **task)
     int rc;
 
     (void)str_copy(id, sizeof id, cli_text(*task, "id", ""));
-    (void)actions_wait(c, ids, flags.timeout_ms);
+    (void)task_ops_wait(c, ids, flags.timeout_ms);
     json_decref(ids);
     json_decref(*task);
     *task = NULL;
@@ -271,14 +271,14 @@ result_of(struct cli *c, const char *selector, bool wait)
 
 /* Refuses what its own words keep here, before anything is sent. */
 static int
-may_delegate(struct cli *c, struct build *b)
+may_delegate(struct cli *c, struct task_builder *b)
 {
     struct decision d;
     int rc;
 
     for (size_t i = 0; i < b->n; i++) {
         put_flags(c, &b->tasks[i], true);
-        rc = judge(c, &b->tasks[i], &d);
+        rc = admit(c, &b->tasks[i], &d);
         if (rc)
             return rc;
         if (!is_delegated(&d))
@@ -292,16 +292,16 @@ static int
 run_submit(struct cli *c, const struct args *a)
 {
     struct submission sent;
-    struct build b;
+    struct task_builder b;
     int rc;
 
     if (a->dashes == (a->n_words > 1))
         return cli_usage(c, "submit: a prompt is wanted after --, or a file");
-    rc = build_prompts(c, a, 1, &b);
+    rc = task_builder_prompts(c, a, 1, &b);
     if (!rc)
         rc = may_delegate(c, &b);
     if (!rc)
-        rc = build_submit(c, &b, &sent);
+        rc = task_builder_submit(c, &b, &sent);
     if (rc)
         return rc;
     for (size_t i = 0; i < b.n; i++) {
@@ -315,7 +315,7 @@ run_submit(struct cli *c, const struct args *a)
             (void)printf("%s\n", b.tasks[i].id);
     }
     (void)fflush(stdout);
-    build_say_sent(c, &b, &sent);
+    task_builder_say_sent(c, &b, &sent);
     for (size_t i = 0; i < b.n && flags.wait; i++) {
         int one = result_of(c, b.tasks[i].id, true);
 
@@ -339,7 +339,7 @@ list_active(struct cli *c, json_t **out, struct err *e)
     size_t i;
 
     *out = json_array();
-    if (actions_list(c, request, 0, &rows, e) < 0)
+    if (task_ops_list(c, request, 0, &rows, e) < 0)
         return -1;
     json_array_foreach(rows, i, row)
     {

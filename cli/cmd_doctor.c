@@ -23,7 +23,7 @@ enum {
     DISK_FAIL_MB = 256,
 };
 
-enum verdict { OK, WARN, FAIL };
+enum doctor_verdict { OK, WARN, FAIL };
 
 struct doctor {
     struct cli *c;
@@ -33,14 +33,14 @@ struct doctor {
 
 static const char *const verdicts[] = {"ok", "warn", "fail"};
 
-static void report(struct doctor *d, enum verdict v, const char *check,
+static void report(struct doctor *d, enum doctor_verdict v, const char *check,
                    const char *remedy, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
 /* One line: verdict, what was looked at, what was seen, what to do. */
 static void
-report(struct doctor *d, enum verdict v, const char *check, const char *remedy,
-       const char *fmt, ...)
+report(struct doctor *d, enum doctor_verdict v, const char *check,
+       const char *remedy, const char *fmt, ...)
 {
     static const char *const colours[] = {"32", "33", "31"};
     bool colour = out_colour(STDOUT_FILENO);
@@ -73,7 +73,7 @@ check_programs(struct doctor *d)
     static const char *const names[] = {"shunt-router", "shunt-worker-local",
                                         "shunt-worker-secutools",
                                         "shunt-reaper", "shunt-gateway-folder"};
-    char self[HOME_PATH - 64], path[HOME_PATH], *slash;
+    char self[FLEET_DIR_PATH - 64], path[FLEET_DIR_PATH], *slash;
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     size_t i, missing = 0;
 
@@ -97,13 +97,13 @@ check_programs(struct doctor *d)
 static void
 check_broker_program(struct doctor *d)
 {
-    struct embedded b = {0};
+    struct embedded_broker b = {0};
     struct proc_set *procs = NULL;
     struct err e = {0};
 
     if (cli_loop(d->c, &e) < 0 ||
         proc_set_open(&procs, d->c->loop, false, &e) < 0 ||
-        embedded_find(&b, d->c->loop, procs, &e) < 0) {
+        embedded_broker_find(&b, d->c->loop, procs, &e) < 0) {
         report(d, d->c->nats ? WARN : FAIL, "nats-server",
                "apt install nats-server, or set SHUNT_NATS_SERVER", "%s",
                e.msg);
@@ -121,7 +121,7 @@ check_broker_program(struct doctor *d)
 static void
 check_home(struct doctor *d)
 {
-    struct home_path path;
+    struct fleet_dir_path path;
     struct stat st;
     const char *dir = d->c->home.dir;
 
@@ -143,7 +143,7 @@ check_home(struct doctor *d)
                "%s: %s", dir, strerror(errno));
     else
         report(d, OK, "home", NULL, "%s, for this user only", dir);
-    if (stat(home_path(&d->c->home, "token", &path), &st) == 0 &&
+    if (stat(fleet_dir_path(&d->c->home, "token", &path), &st) == 0 &&
         (st.st_mode & 0077))
         report(d, FAIL, "token", "chmod 600 the file",
                "%s can be read by others", path.s);
@@ -153,7 +153,7 @@ static void
 check_disk(struct doctor *d)
 {
     struct statvfs v;
-    char size[32], dir[HOME_PATH], *slash;
+    char size[32], dir[FLEET_DIR_PATH], *slash;
     uint64_t free_bytes;
 
     /* The nearest folder that exists: the home may not yet. */
@@ -189,11 +189,11 @@ check_durability(struct doctor *d)
                "does not tell (sync_interval: always survives a power cut)");
         return;
     }
-    if (!home_locked(&d->c->home, &pid)) {
+    if (!fleet_dir_locked(&d->c->home, &pid)) {
         report(d, WARN, "fleet", "shunt up -d", "none runs on this machine");
         return;
     }
-    if (home_read(&d->c->home, "status.json", 1 << 20, &text, &e) == 0)
+    if (fleet_dir_read(&d->c->home, "status.json", 1 << 20, &text, &e) == 0)
         v = json_loads(str_text(&text), 0, NULL);
     report(d, OK, "fleet", NULL, "%s, supervisor pid %d",
            cli_text(v, "state", "starting"), (int)pid);
@@ -210,7 +210,7 @@ static void
 check_spool(struct doctor *d)
 {
     struct spool_backlog b;
-    struct home_path dir;
+    struct fleet_dir_path dir;
     char age[32];
 
     spool_look(cli_spool_dir(d->c, &dir), &b);
@@ -234,7 +234,8 @@ check_broker(struct doctor *d)
 
     if (cli_connect(c, CONNECT_MS, &e) < 0) {
         report(d, FAIL, "broker",
-               home_locked(&c->home, &pid) ? "shunt status" : "shunt up -d",
+               fleet_dir_locked(&c->home, &pid) ? "shunt status"
+                                                : "shunt up -d",
                "%s", e.msg);
         return false;
     }
@@ -260,7 +261,7 @@ check_topology(struct doctor *d)
     size_t i;
 
     for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (topology_verify(d->c->bus, rows[i].stream, rows[i].durable, &e) <
+        if (jetstream_verify(d->c->bus, rows[i].stream, rows[i].durable, &e) <
             0) {
             report(d, FAIL, "streams", "shunt provision", "%s", e.msg);
             return;

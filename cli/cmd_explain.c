@@ -59,7 +59,7 @@ print_text(struct cli *c, const json_t *row, struct err *e)
 {
     const json_t *d = json_object_get(row, "decision");
     struct decision decision;
-    struct judged j = {
+    struct decided j = {
         .task = cli_text(row, "command", ""),
         .agent = agent_of(row),
         .refusal = refusal_of(row),
@@ -73,7 +73,7 @@ print_text(struct cli *c, const json_t *row, struct err *e)
             return err_wrap(e, "the stored decision");
         j.reason = &decision;
     }
-    judgement_print(&j, judgement_in_japanese());
+    decision_print(&j, decision_in_japanese());
     return 0;
 }
 
@@ -84,7 +84,7 @@ spooled(struct cli *c, const char *selector)
 {
     char id[TASK_ID_SIZE];
 
-    if (!actions_spooled(c, selector, id))
+    if (!task_ops_spooled(c, selector, id))
         return NULL;
     return json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "state", "submitted",
                      "waits", "for", "broker", "text",

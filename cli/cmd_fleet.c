@@ -45,8 +45,8 @@ const struct arg_opt up_opts[] = {
 
 static struct watched_folders {
     struct folder_conf conf;
-    char project[HOME_PATH]; /* "": nothing of it is watched */
-    json_t *list;            /* the folders, for people */
+    char project[FLEET_DIR_PATH]; /* "": nothing of it is watched */
+    json_t *list;                 /* the folders, for people */
 } watched;
 
 static char *key; /* of the AI platform; NULL: nothing is delegated */
@@ -63,7 +63,7 @@ add_usual(const char *dir)
     bool found = false;
 
     for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++) {
-        struct home_path path;
+        struct fleet_dir_path path;
         struct stat st;
 
         (void)snprintf(path.s, sizeof path.s, "%s/%s", dir, usual[i]);
@@ -79,7 +79,7 @@ add_usual(const char *dir)
 static bool
 git_root(char *dir)
 {
-    struct home_path path;
+    struct fleet_dir_path path;
     char *slash;
 
     for (;;) {
@@ -101,8 +101,8 @@ git_root(char *dir)
 static int
 find_folders(struct err *e)
 {
-    char dir[HOME_PATH - 64];
-    struct place p;
+    char dir[FLEET_DIR_PATH - 64];
+    struct folder_layout p;
 
     watched.list = json_array();
     if (conf_load(&watched.conf, folder_opts, "", 0, NULL, e) < 0)
@@ -110,10 +110,10 @@ find_folders(struct err *e)
     if (!getcwd(dir, sizeof dir))
         return err_set(e, ERR_INVALID, "working folder: %s", strerror(errno));
     for (char **line = watched.conf.folders; line && *line; line++) {
-        if (place_parse(*line, dir, &p, e) < 0)
+        if (folder_layout_parse(*line, dir, &p, e) < 0)
             return err_wrap(e, "folder.folders: '%.200s'", *line);
         (void)json_array_append_new(watched.list, json_string(p.path));
-        place_release(&p);
+        folder_layout_release(&p);
     }
     if (*watched.conf.project)
         (void)add_usual(watched.conf.project);
@@ -182,7 +182,7 @@ already_running(struct cli *c, pid_t pid)
     struct err e = {0};
     json_t *v;
 
-    if (home_read(&c->home, "status.json", 65536, &text, &e) == 0) {
+    if (fleet_dir_read(&c->home, "status.json", 65536, &text, &e) == 0) {
         v = json_loads(str_text(&text), 0, NULL);
         (void)str_copy(since, sizeof since, cli_text(v, "started_at", ""));
         json_decref(v);
@@ -213,18 +213,18 @@ find_http(const char **out, struct err *e)
 static int
 run_here(struct cli *c, int *news, struct err *e)
 {
-    struct supervise_conf conf = {.fast = up.fast,
-                                  .slots = up.slots,
-                                  .port = (int)up.port,
-                                  .secutools_key = key,
-                                  .project = watched.project,
-                                  .folders = json_array_size(watched.list) > 0,
-                                  .ready = on_ready,
-                                  .ctx = news};
+    struct supervisor_conf conf = {.fast = up.fast,
+                                   .slots = up.slots,
+                                   .port = (int)up.port,
+                                   .secutools_key = key,
+                                   .project = watched.project,
+                                   .folders = json_array_size(watched.list) > 0,
+                                   .ready = on_ready,
+                                   .ctx = news};
 
     if (provision_conf(&conf.topology, e) < 0 || find_http(&conf.http, e) < 0)
         return -1;
-    return supervise(&c->home, &conf, e);
+    return supervisor_run(&c->home, &conf, e);
 }
 
 static int
@@ -233,7 +233,7 @@ start_failed(struct cli *c, const struct err *e)
     pid_t pid;
 
     if (e->code == ERR_CONFLICT) {
-        (void)home_locked(&c->home, &pid);
+        (void)fleet_dir_locked(&c->home, &pid);
         return already_running(c, pid);
     }
     return cli_fail(e->code == ERR_INVALID ? RC_USAGE : RC_FAILED,
@@ -244,13 +244,13 @@ start_failed(struct cli *c, const struct err *e)
 static void
 detached(struct cli *c, int fd)
 {
-    struct home_path path;
+    struct fleet_dir_path path;
     struct err e = {0};
     int null, log, news = fd;
 
     (void)setsid();
-    if (home_make(&c->home, &e) == 0) {
-        log = open(home_path(&c->home, "log/supervisor.log", &path),
+    if (fleet_dir_make(&c->home, &e) == 0) {
+        log = open(fleet_dir_path(&c->home, "log/supervisor.log", &path),
                    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         null = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (null >= 0)
@@ -370,7 +370,7 @@ cmd_up(struct cli *c, const struct args *a)
     /* Said here already, so that a mistake in a file is seen at once. */
     if (cli_find_broker(c, &e) < 0 || find_folders(&e) < 0)
         return cli_fail_err("configuration", NULL, &e, NULL);
-    if (home_locked(&c->home, &pid) && pid)
+    if (fleet_dir_locked(&c->home, &pid) && pid)
         return already_running(c, pid);
     key = secret_take("SECUTOOLS_API_KEY");
     if (up.detach) {
@@ -408,7 +408,7 @@ cmd_down(struct cli *c, const struct args *a)
 
     if (a->n_words || a->dashes)
         return cli_usage(c, "no arguments are taken");
-    while (home_locked(&c->home, &pid)) {
+    while (fleet_dir_locked(&c->home, &pid)) {
         if (!first)
             first = pid;
         /* Another one that was started meanwhile is not ours to stop. */

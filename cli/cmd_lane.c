@@ -61,16 +61,16 @@ add_counts(json_t *rows, const json_t *lanes)
 }
 
 static void
-add_pauses(json_t *rows, const struct pauses *p)
+add_pauses(json_t *rows, const struct lane_pauses *p)
 {
     int64_t now = str_wall_ms();
     char lane[LANE_SIZE], time[32];
 
-    for (size_t i = 0; i < pauses_count(p); i++) {
-        const struct pause *at = pauses_at(p, i);
+    for (size_t i = 0; i < lane_pauses_count(p); i++) {
+        const struct lane_pause *at = lane_pauses_at(p, i);
         json_t *row;
 
-        if (!pauses_find(p, at->backend, at->lane, now))
+        if (!lane_pauses_find(p, at->backend, at->lane, now))
             continue;
         (void)snprintf(lane, sizeof lane, "%s.%s", at->backend, at->lane);
         row = row_of(rows, lane);
@@ -137,15 +137,15 @@ on_known(void *ctx)
 
 /* Reads what the bucket says of all lanes. */
 static int
-read_pauses(struct cli *c, struct pauses **out, struct err *e)
+read_pauses(struct cli *c, struct lane_pauses **out, struct err *e)
 {
     bool known = false;
 
-    if (pauses_open(out, c->bus, c->loop, on_known, &known, e) < 0)
+    if (lane_pauses_open(out, c->bus, c->loop, on_known, &known, e) < 0)
         return -1;
     if (loop_until(c->loop, &known, READ_MS))
         return 0;
-    pauses_close(*out);
+    lane_pauses_close(*out);
     return err_set(e, ERR_UNAVAILABLE,
                    "the broker does not say which lanes are paused");
 }
@@ -154,11 +154,11 @@ static int
 lane_ls(struct cli *c)
 {
     json_t *reply = NULL, *rows = json_object();
-    struct pauses *pauses;
+    struct lane_pauses *pauses;
     struct err e = {0};
     int rc = RC_OK;
 
-    for (const char *const *lane = topology_lanes(); *lane; lane++)
+    for (const char *const *lane = jetstream_lanes(); *lane; lane++)
         (void)row_of(rows, *lane);
     if (cli_ask(c, "status", json_object(), &reply, &e) < 0 ||
         read_pauses(c, &pauses, &e) < 0) {
@@ -167,7 +167,7 @@ lane_ls(struct cli *c)
     }
     add_counts(rows, json_object_get(reply, "lanes"));
     add_pauses(rows, pauses);
-    pauses_close(pauses);
+    lane_pauses_close(pauses);
     if (c->json)
         print_json(rows);
     else
@@ -198,7 +198,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 
 /* "backend.lane" into its two tokens. */
 static bool
-split(const char *text, struct pause *out)
+split(const char *text, struct lane_pause *out)
 {
     return subject_token_at(text, 0, out->backend) &&
            subject_token_at(text, 1, out->lane) &&
@@ -206,7 +206,7 @@ split(const char *text, struct pause *out)
 }
 
 static int
-say_set(struct cli *c, const char *lane, const struct pause *p)
+say_set(struct cli *c, const char *lane, const struct lane_pause *p)
 {
     char until[32] = "";
     json_t *v;
@@ -235,7 +235,7 @@ static int
 lane_set(struct cli *c, const char *lane, bool paused)
 {
     const char *what = paused ? "pause lane" : "resume lane";
-    struct pause p = {.paused = paused, .at_ms = str_wall_ms()};
+    struct lane_pause p = {.paused = paused, .at_ms = str_wall_ms()};
     struct stored s = {0};
 
     if (!split(lane, &p))
@@ -249,7 +249,7 @@ lane_set(struct cli *c, const char *lane, bool paused)
                        pause_opts.reason ? pause_opts.reason
                                          : "paused by a person");
     (void)str_copy(p.by, sizeof p.by, cli_user(c->pool));
-    pauses_set(c->bus, &p, on_stored, &s);
+    lane_pauses_set(c->bus, &p, on_stored, &s);
     if (!loop_until(c->loop, &s.done, 2 * READ_MS)) {
         bus_forget(c->bus, &s);
         return cli_fail(RC_UNREACHABLE, what, lane, "interrupted", NULL);

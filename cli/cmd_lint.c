@@ -72,7 +72,7 @@ add_error(const char *name, const struct err *e, json_t *o)
         out_with_schema("error",
                         json_pack("{s:s, s:s}", "code", err_code_name(e->code),
                                   "message", e->msg)));
-    build_remark(name, "error", e->msg);
+    task_builder_remark(name, "error", e->msg);
 }
 
 /* Checks one file; returns whether it is valid and adds what was found. */
@@ -84,13 +84,13 @@ lint_file(struct cli *c, const char *name, json_t *list)
     struct str text = {0};
     struct err e = {0};
     bool ok =
-        build_read(name, FORMATS_MAX_BYTES, &text, &e) == 0 &&
+        task_builder_read(name, FORMATS_MAX_BYTES, &text, &e) == 0 &&
         formats_read(name, str_text(&text), text.len, c->pool, &in, &e) == 0;
 
     for (size_t i = 0; i < in.n_warnings; i++) {
         (void)json_array_append_new(warnings, json_string(in.warnings[i]));
         if (!c->quiet)
-            build_remark(name, "warning", in.warnings[i]);
+            task_builder_remark(name, "warning", in.warnings[i]);
     }
     (void)json_object_set_new(o, "ok", json_boolean(ok));
     (void)json_object_set_new(o, "warnings", warnings);

@@ -12,28 +12,28 @@
 const struct arg_opt provision_opts[] = {ARG_END};
 
 static const struct conf_opt opts[] = {
-    CONF_INT(struct topology_conf, replicas, "bus.replicas", "1", 1, 5,
+    CONF_INT(struct jetstream_conf, replicas, "bus.replicas", "1", 1, 5,
              "copies of each stream"),
-    CONF_BYTES(struct topology_conf, max_bytes, "bus.max_bytes", "2G", -1,
+    CONF_BYTES(struct jetstream_conf, max_bytes, "bus.max_bytes", "2G", -1,
                INT64_MAX, "largest size of each durable stream; -1: none"),
-    CONF_MS(struct topology_conf, max_age_ms, "bus.max_age", "30d", 3600000,
+    CONF_MS(struct jetstream_conf, max_age_ms, "bus.max_age", "30d", 3600000,
             INT64_MAX / 1000000, "how long tasks and results are kept"),
-    CONF_MS(struct topology_conf, log_retention_ms, "bus.log_retention", "7d",
+    CONF_MS(struct jetstream_conf, log_retention_ms, "bus.log_retention", "7d",
             60000, INT64_MAX / 1000000, "how long output is kept"),
-    CONF_BYTES(struct topology_conf, log_max_bytes, "bus.log_max_bytes", "2G",
+    CONF_BYTES(struct jetstream_conf, log_max_bytes, "bus.log_max_bytes", "2G",
                -1, INT64_MAX, "largest size of all output together"),
-    CONF_LIST(struct topology_conf, lanes, "bus.lanes", "",
+    CONF_LIST(struct jetstream_conf, lanes, "bus.lanes", "",
               "further lanes, as backend.lane"),
     CONF_END};
 
 /* The rest of the section, read by cli_find_broker. */
 struct all {
-    struct topology_conf topology;
+    struct jetstream_conf topology;
     struct bus_conf bus;
 };
 
 int
-provision_conf(struct topology_conf *out, struct err *e)
+provision_conf(struct jetstream_conf *out, struct err *e)
 {
     static struct all all;
     static const struct conf_opt bus[] = {CONF_BUS(struct all, bus), CONF_END};
@@ -52,7 +52,7 @@ provision_conf(struct topology_conf *out, struct err *e)
     return 0;
 }
 
-struct report {
+struct provision_report {
     const struct cli *c;
     json_t *list;
     size_t changed;
@@ -61,7 +61,7 @@ struct report {
 static void
 on_object(void *ctx, const char *what, const char *name)
 {
-    struct report *r = ctx;
+    struct provision_report *r = ctx;
 
     r->changed += strcmp(what, "ok") != 0;
     (void)json_array_append_new(
@@ -73,8 +73,8 @@ on_object(void *ctx, const char *what, const char *name)
 int
 cmd_provision(struct cli *c, const struct args *a)
 {
-    struct report r = {.c = c};
-    struct topology_conf conf;
+    struct provision_report r = {.c = c};
+    struct jetstream_conf conf;
     struct err e = {0};
     int rc;
 
@@ -86,7 +86,7 @@ cmd_provision(struct cli *c, const struct args *a)
     if (provision_conf(&conf, &e) < 0)
         return cli_fail_err("configuration", NULL, &e, NULL);
     r.list = json_array();
-    if (topology_provision(c->bus, &conf, on_object, &r, &e) < 0) {
+    if (jetstream_provision(c->bus, &conf, on_object, &r, &e) < 0) {
         json_decref(r.list);
         return cli_fail_err("provision", bus_url(c->bus), &e, "shunt doctor");
     }

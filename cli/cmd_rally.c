@@ -20,7 +20,7 @@ enum {
     REDRAW_MS = 100,
     POLL_MS = 1000,
     REPORT_MS = 1500, /* for the report to be written */
-    LINES_MAX = 1000000,
+    ANSI_MAX = 1000000,
     NAMED_MAX = 20, /* failing tasks named at the end */
 };
 static const size_t INPUT_MAX = (size_t)256 * 1024 * 1024;
@@ -38,7 +38,7 @@ const struct arg_opt rally_opts[] = {
     ARG_END,
 };
 
-struct rally {
+struct rally_run {
     struct cli *c;
     struct task base; /* what all tasks share */
     struct batch_ref ref;
@@ -104,10 +104,10 @@ count_lines(const struct str *input, size_t *count, struct err *e)
         return err_set(e, ERR_INVALID, "line %zu is not UTF-8", bad);
     if (!*count)
         return err_set(e, ERR_INVALID, "stdin has no lines");
-    return *count <= LINES_MAX
+    return *count <= ANSI_MAX
                ? 0
                : err_set(e, ERR_INVALID, "%zu lines, at most %d are taken",
-                         *count, LINES_MAX);
+                         *count, ANSI_MAX);
 }
 
 /* The command with each {} replaced, or the line appended. */
@@ -132,7 +132,8 @@ substitute(const char *command, const char *line, struct str *out)
 
 /* The flags, the name and the batch that all tasks share. */
 static int
-make_base(struct rally *r, const struct args *a, size_t count, struct err *e)
+make_base(struct rally_run *r, const struct args *a, size_t count,
+          struct err *e)
 {
     char *word = mem_pool_strdup(r->c->pool, flags.each_line);
 
@@ -153,7 +154,7 @@ make_base(struct rally *r, const struct args *a, size_t count, struct err *e)
 }
 
 static int
-put_tasks(struct rally *r, struct str *input, struct spool_file *f,
+put_tasks(struct rally_run *r, struct str *input, struct spool_file *f,
           struct err *e)
 {
     struct task t = r->base;
@@ -188,15 +189,15 @@ put_tasks(struct rally *r, struct str *input, struct spool_file *f,
 
 /* Reads stdin into a durable spool file. */
 static int
-prepare(struct rally *r, const struct args *a, struct spool_file **f,
+prepare(struct rally_run *r, const struct args *a, struct spool_file **f,
         struct err *e)
 {
     struct str input = {0};
-    struct home_path dir;
+    struct fleet_dir_path dir;
     size_t count = 0;
     int rc = -1;
 
-    if (build_read("-", INPUT_MAX, &input, e) < 0)
+    if (task_builder_read("-", INPUT_MAX, &input, e) < 0)
         goto out;
     str_addz(&input, ""); /* data is there, even of nothing */
     if (!input.len) {
@@ -204,7 +205,7 @@ prepare(struct rally *r, const struct args *a, struct spool_file **f,
         goto out;
     }
     if (count_lines(&input, &count, e) < 0 || make_base(r, a, count, e) < 0 ||
-        home_make(&r->c->home, e) < 0 ||
+        fleet_dir_make(&r->c->home, e) < 0 ||
         spool_create(f, cli_spool_dir(r->c, &dir), r->id, e) < 0 ||
         put_tasks(r, &input, *f, e) < 0 || spool_commit(*f, e) < 0)
         goto out;
@@ -223,7 +224,7 @@ ended(const struct batch *b)
 }
 
 static void
-take_counts(struct rally *r, const struct batch *b)
+take_counts(struct rally_run *r, const struct batch *b)
 {
     struct batch *s = &r->seen;
 
@@ -240,7 +241,7 @@ take_counts(struct rally *r, const struct batch *b)
 static void
 on_news(void *ctx, const struct bus_note *note)
 {
-    struct rally *r = ctx;
+    struct rally_run *r = ctx;
     struct mem_pool *pool = mem_pool_new();
     struct batch b;
     struct err e = {0};
@@ -254,7 +255,7 @@ on_news(void *ctx, const struct bus_note *note)
 static void
 on_answer(void *ctx, const struct bus_note *note, const struct err *e)
 {
-    struct rally *r = ctx;
+    struct rally_run *r = ctx;
     struct mem_pool *pool;
     struct err bad = {0};
     struct batch b;
@@ -275,7 +276,7 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *e)
 static void
 poll_ledger(void *ctx)
 {
-    struct rally *r = ctx;
+    struct rally_run *r = ctx;
     char subject[SUBJECT_SIZE], *text;
     json_t *v;
 
@@ -293,7 +294,7 @@ poll_ledger(void *ctx)
 static void
 draw(void *ctx)
 {
-    struct rally *r = ctx;
+    struct rally_run *r = ctx;
     uint32_t done = ended(&r->seen), size = r->seen.size;
     int64_t took = loop_now_ms() - r->began_ms;
     double rate = took > 0 ? done * 1000.0 / (double)took : 0;
@@ -323,7 +324,7 @@ draw(void *ctx)
 static void
 on_sent(void *ctx, const struct err *e)
 {
-    struct rally *r = ctx;
+    struct rally_run *r = ctx;
 
     r->sent = true;
     if (e) {
@@ -337,7 +338,7 @@ on_sent(void *ctx, const struct err *e)
 static void
 on_term(void *ctx, int nth)
 {
-    struct rally *r = ctx;
+    struct rally_run *r = ctx;
 
     if (nth > 1)
         return;
@@ -351,7 +352,7 @@ on_term(void *ctx, int nth)
 }
 
 static void
-stop_following(struct rally *r)
+stop_following(struct rally_run *r)
 {
     out_progress("");
     loop_timer_stop(r->redraw);
@@ -449,7 +450,7 @@ ask_batch(struct cli *c, const char *selector, json_t **reply)
 }
 
 static int
-summary(struct rally *r)
+summary(struct rally_run *r)
 {
     int64_t took = loop_now_ms() - r->began_ms;
     int64_t until = loop_now_ms() + REPORT_MS;
@@ -474,7 +475,7 @@ summary(struct rally *r)
 /* --- the command --------------------------------------------------------- */
 
 static int
-follow(struct rally *r, struct spool_file *f)
+follow(struct rally_run *r, struct spool_file *f)
 {
     const int64_t forever = -1;
     char subject[SUBJECT_SIZE];
@@ -501,13 +502,13 @@ follow(struct rally *r, struct spool_file *f)
 }
 
 static int
-send_only(struct rally *r, struct spool_file *f)
+send_only(struct rally_run *r, struct spool_file *f)
 {
     struct err e = {0};
     size_t known = 0;
 
     if (cli_connect(r->c, CONNECT_MS, &e) < 0 ||
-        build_send(r->c, f, PATIENCE_MS, &known, &e) < 0)
+        task_builder_send(r->c, f, PATIENCE_MS, &known, &e) < 0)
         cli_say(r->c,
                 "spooled: %s; the tasks will be sent when the fleet is "
                 "up (shunt up -d)",
@@ -539,7 +540,7 @@ rally_status(struct cli *c, const char *selector)
 int
 cmd_rally(struct cli *c, const struct args *a)
 {
-    struct rally r = {.c = c};
+    struct rally_run r = {.c = c};
     struct spool_file *f = NULL;
     struct err e = {0};
     int rc;

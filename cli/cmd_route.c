@@ -39,12 +39,12 @@ struct replay {
  * counted, and which backend was missing. Whatever the decision does not tell
  * is taken to have been there.
  */
-static struct facts
+static struct routing_facts
 facts_then(const struct decision *was)
 {
-    struct facts f = {.known = true,
-                      .codespace_configured = true,
-                      .secutools_configured = true};
+    struct routing_facts f = {.known = true,
+                              .codespace_configured = true,
+                              .secutools_configured = true};
 
     for (size_t i = 0; i < was->n_signals; i++) {
         unsigned running;
@@ -143,7 +143,7 @@ judge_row(struct replay *r, const json_t *row)
 {
     const json_t *task = json_object_get(row, "task");
     struct decision was, now;
-    struct facts facts;
+    struct routing_facts facts;
     struct task t;
     struct err e = {0};
 

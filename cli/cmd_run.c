@@ -51,16 +51,16 @@ static int
 send_task(struct cli *c, const struct task *t)
 {
     struct spool_file *f = NULL;
-    struct home_path dir;
+    struct fleet_dir_path dir;
     struct err e = {0};
     size_t known = 0;
     int rc = RC_OK;
 
-    if (home_make(&c->home, &e) < 0 ||
+    if (fleet_dir_make(&c->home, &e) < 0 ||
         spool_create(&f, cli_spool_dir(c, &dir), t->id, &e) < 0 ||
         spool_put(f, t, &e) < 0 || spool_commit(f, &e) < 0) {
         rc = cli_fail(RC_OUR_SIDE, "submit", t->name, e.msg, "shunt doctor");
-    } else if (build_send(c, f, PATIENCE_MS, &known, &e) < 0) {
+    } else if (task_builder_send(c, f, PATIENCE_MS, &known, &e) < 0) {
         cli_say(c, "%s is spooled and will be sent when the broker is back",
                 t->id);
         rc = cli_fail(RC_UNREACHABLE, "submit", t->id, e.msg, "shunt status");
@@ -76,19 +76,19 @@ cmd_run(struct cli *c, const struct args *a)
 {
     struct follow *f = NULL;
     struct follow_end end;
-    struct build b;
+    struct task_builder b;
     struct err e = {0};
     int rc;
 
     if (!a->dashes)
         return cli_usage(c, "a command is wanted, after --");
-    rc = build_tasks(c, a, &b);
+    rc = task_builder_tasks(c, a, &b);
     if (rc)
         return rc;
     rc = cli_need_broker(c, CONNECT_MS);
     if (rc)
         return rc;
-    if (build_resolve(c, &b, &e) < 0)
+    if (task_builder_resolve(c, &b, &e) < 0)
         return cli_fail_err("run", b.tasks[0].name, &e, "shunt ls");
     if (follow_open(&f, c, b.tasks[0].id, &e) < 0)
         return cli_fail_err("run", b.tasks[0].id, &e, "shunt status");

@@ -28,7 +28,7 @@ read_supervisor(const struct cli *c, pid_t pid)
     struct err e = {0};
     json_t *v = NULL;
 
-    if (home_read(&c->home, "status.json", 1 << 20, &text, &e) == 0)
+    if (fleet_dir_read(&c->home, "status.json", 1 << 20, &text, &e) == 0)
         v = json_loads(str_text(&text), 0, NULL);
     str_free(&text);
     /* A file of an earlier supervisor says nothing of this one. */
@@ -86,7 +86,7 @@ static void
 add_spool(const struct cli *c, json_t *all)
 {
     struct spool_backlog backlog;
-    struct home_path dir;
+    struct fleet_dir_path dir;
 
     spool_look(cli_spool_dir(c, &dir), &backlog);
     (void)json_object_set_new(all, "spool",
@@ -300,7 +300,7 @@ cmd_status(struct cli *c, const struct args *a)
     if (a->n_words || a->dashes)
         return cli_usage(c, "no arguments are taken");
     c->ask_patience_ms = LOOK_MS;
-    local = !c->nats && home_locked(&c->home, &pid);
+    local = !c->nats && fleet_dir_locked(&c->home, &pid);
     all = local ? with_supervisor(read_supervisor(c, pid), str_wall_ms())
                 : json_pack("{s:n, s:[]}", "supervisor", "processes");
     add_spool(c, all);
@@ -325,7 +325,7 @@ cmd_status(struct cli *c, const struct args *a)
 /* --- worker -------------------------------------------------------------- */
 
 static int
-ask_workers(struct cli *c, json_t **workers, struct err *e)
+query_workers(struct cli *c, json_t **workers, struct err *e)
 {
     json_t *reply = NULL, *list;
 
@@ -358,7 +358,7 @@ worker_ls(struct cli *c)
     json_t *workers = NULL, *list, *w;
     size_t i;
 
-    if (ask_workers(c, &workers, &e) < 0)
+    if (query_workers(c, &workers, &e) < 0)
         return cli_fail_err("list workers", NULL, &e, "shunt status");
     if (c->json) {
         list = json_array();
@@ -388,7 +388,7 @@ worker_drain(struct cli *c, const char *name)
     if (!subject_token_ok(name))
         return cli_fail(RC_USAGE, "drain worker", name, "this is no name",
                         "shunt worker ls");
-    if (ask_workers(c, &workers, &e) < 0)
+    if (query_workers(c, &workers, &e) < 0)
         return cli_fail_err("drain worker", name, &e, "shunt status");
     /* After its own start the ledger hears of workers within ten seconds. */
     for (until += HEAR_MS;
@@ -396,7 +396,7 @@ worker_drain(struct cli *c, const char *name)
         json_decref(workers);
         workers = NULL;
         cli_pause(c, 500);
-        if (ask_workers(c, &workers, &e) < 0)
+        if (query_workers(c, &workers, &e) < 0)
             return cli_fail_err("drain worker", name, &e, "shunt status");
     }
     until = loop_now_ms() + DRAIN_MS;
@@ -410,9 +410,9 @@ worker_drain(struct cli *c, const char *name)
     do {
         json_decref(workers);
         workers = NULL;
-        bus_send(c->bus, subject, "", 0);
+        bus_publish_core(c->bus, subject, "", 0);
         cli_pause(c, 200);
-        if (ask_workers(c, &workers, &e) < 0)
+        if (query_workers(c, &workers, &e) < 0)
             return cli_fail_err("drain worker", name, &e, "shunt status");
         w = find_worker(workers, name);
         seen = !w || strcmp(worker_state(w), "alive") != 0;

@@ -17,7 +17,7 @@ to_json(const struct task *t, bool spooled)
 }
 
 static void
-print_ids(const struct cli *c, const struct build *b, bool spooled)
+print_ids(const struct cli *c, const struct task_builder *b, bool spooled)
 {
     json_t *list;
     size_t i;
@@ -42,14 +42,14 @@ int
 cmd_submit(struct cli *c, const struct args *a)
 {
     struct submission sent;
-    struct build b;
-    int rc = build_tasks(c, a, &b);
+    struct task_builder b;
+    int rc = task_builder_tasks(c, a, &b);
 
     if (!rc)
-        rc = build_submit(c, &b, &sent);
+        rc = task_builder_submit(c, &b, &sent);
     if (rc)
         return rc;
     print_ids(c, &b, sent.spooled);
-    build_say_sent(c, &b, &sent);
+    task_builder_say_sent(c, &b, &sent);
     return RC_OK;
 }

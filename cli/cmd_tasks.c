@@ -179,7 +179,7 @@ cmd_ls(struct cli *c, const struct args *a)
             json_string(
                 cli_text(json_object_get(reply, "batch"), "id", ls.batch)));
     json_decref(reply);
-    if (actions_list(c, request, ls.limit, &rows, &e) < 0)
+    if (task_ops_list(c, request, ls.limit, &rows, &e) < 0)
         return cli_fail_err("list tasks", NULL, &e, "shunt status");
     if (c->json)
         print_json_rows(rows);
@@ -350,7 +350,7 @@ show_spooled(struct cli *c, const char *selector)
 {
     char id[TASK_ID_SIZE];
 
-    if (!actions_spooled(c, selector, id))
+    if (!task_ops_spooled(c, selector, id))
         return false;
     if (c->json)
         out_json(out_with_schema("task",

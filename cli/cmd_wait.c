@@ -76,7 +76,7 @@ begin(struct cli *c, const struct args *a, const char *verb, json_t **ids)
     if (rc)
         return rc;
     cli_drain_spool(c);
-    return actions_resolve(c, a->words, a->n_words, verb, ids);
+    return task_ops_resolve(c, a->words, a->n_words, verb, ids);
 }
 
 int
@@ -89,7 +89,7 @@ cmd_wait(struct cli *c, const struct args *a)
     rc = begin(c, a, "wait", &ids);
     if (rc)
         return rc;
-    (void)actions_wait(c, ids, wait_for.timeout_ms);
+    (void)task_ops_wait(c, ids, wait_for.timeout_ms);
     json_array_foreach(ids, i, v)
     {
         open += !state_is_terminal(state_of(v));
@@ -141,7 +141,7 @@ cmd_cancel(struct cli *c, const struct args *a)
             continue;
         }
         s.left++;
-        actions_cancel(c, cli_text(v, "id", ""), on_cancelled, &s);
+        task_ops_cancel(c, cli_text(v, "id", ""), on_cancelled, &s);
     }
     s.done = !s.left;
     while (!s.done)
@@ -150,7 +150,7 @@ cmd_cancel(struct cli *c, const struct args *a)
         json_decref(ids);
         return cli_fail_err("cancel", a->words[0], &s.e, "shunt status");
     }
-    (void)actions_wait(c, ids, cancel.timeout_ms);
+    (void)task_ops_wait(c, ids, cancel.timeout_ms);
     json_array_foreach(ids, i, v)
     {
         open += !state_is_terminal(state_of(v));
@@ -202,7 +202,7 @@ int
 cmd_retry(struct cli *c, const struct args *a)
 {
     struct spool_file *f = NULL;
-    struct home_path dir;
+    struct fleet_dir_path dir;
     struct task *tasks;
     struct err e = {0};
     json_t *list;
@@ -220,7 +220,7 @@ cmd_retry(struct cli *c, const struct args *a)
             return cli_fail_err("retry", a->words[i], &e,
                                 e.code == ERR_UNAVAILABLE ? "shunt status"
                                                           : "shunt ls");
-    if (home_make(&c->home, &e) < 0 ||
+    if (fleet_dir_make(&c->home, &e) < 0 ||
         spool_create(&f, cli_spool_dir(c, &dir), tasks[0].id, &e) < 0)
         goto failed;
     for (i = 0; i < a->n_words; i++)
@@ -228,7 +228,7 @@ cmd_retry(struct cli *c, const struct args *a)
             goto failed;
     if (spool_commit(f, &e) < 0)
         goto failed;
-    if (build_send(c, f, PATIENCE_MS, &known, &e) < 0)
+    if (task_builder_send(c, f, PATIENCE_MS, &known, &e) < 0)
         cli_say(c, "spooled: %s; will be sent when the broker is back", e.msg);
     spool_close(f);
     cli_remember_last(c, tasks[a->n_words - 1].id);

@@ -39,8 +39,8 @@ extern const struct arg_opt lane_opts[], delegate_opts[];
 
 /* What `provision` and `up` create, from configuration and environment. The
  * result stays valid for the life of the process. */
-struct topology_conf;
-int provision_conf(struct topology_conf *out, struct err *e);
+struct jetstream_conf;
+int provision_conf(struct jetstream_conf *out, struct err *e);
 
 /* Prints the help of one command, or the overview. */
 void help_command(const struct command *cmd);

@@ -9,13 +9,13 @@
 #include <string.h>
 
 /* The words of the template. */
-struct words {
+struct decision_words {
     const char *title, *task, *agent, *none, *verdict, *run, *local, *rejected;
     const char *reason, *place, *cost, *lost, *policy, *state, *waits;
     const char *undecided;
 };
 
-static const struct words english = {
+static const struct decision_words english = {
     .title = "Routing decision",
     .task = "Task",
     .agent = "Agent",
@@ -33,7 +33,7 @@ static const struct words english = {
     .waits = "Waits",
     .undecided = "not decided yet",
 };
-static const struct words japanese_words = {
+static const struct decision_words japanese_words = {
     .title = "ルーティング判定",
     .task = "タスク",
     .agent = "担当エージェント",
@@ -53,7 +53,7 @@ static const struct words japanese_words = {
 };
 
 bool
-judgement_in_japanese(void)
+decision_in_japanese(void)
 {
     static const char *const names[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
 
@@ -98,7 +98,8 @@ add_in_quotes(const char *text, struct str *s)
 }
 
 static void
-add_verdict(const struct judged *j, const struct words *w, struct str *s)
+add_verdict(const struct decided *j, const struct decision_words *w,
+            struct str *s)
 {
     const struct decision *d = j->reason;
     bool local = strcmp(d->backend, "local") == 0;
@@ -122,7 +123,8 @@ add_verdict(const struct judged *j, const struct words *w, struct str *s)
 
 /* What the template has no line for. */
 static void
-add_rest(const struct decision *d, const struct words *w, struct str *s)
+add_rest(const struct decision *d, const struct decision_words *w,
+         struct str *s)
 {
     if (!d->rejected)
         str_addf(s, "%s: %s.%s\n", w->place, d->backend, d->lane);
@@ -135,7 +137,8 @@ add_rest(const struct decision *d, const struct words *w, struct str *s)
 }
 
 static void
-add_decision(const struct judged *j, const struct words *w, struct str *s)
+add_decision(const struct decided *j, const struct decision_words *w,
+             struct str *s)
 {
     const struct decision *d = j->reason;
 
@@ -148,9 +151,9 @@ add_decision(const struct judged *j, const struct words *w, struct str *s)
 }
 
 void
-judgement_print(const struct judged *j, bool japanese)
+decision_print(const struct decided *j, bool japanese)
 {
-    const struct words *w = japanese ? &japanese_words : &english;
+    const struct decision_words *w = japanese ? &japanese_words : &english;
     struct str s = {0}, safe = {0};
 
     str_addf(&s, "## %s\n\n%s: %s\n%s: %s\n\n", w->title, w->task, j->task,
@@ -173,7 +176,7 @@ judgement_print(const struct judged *j, bool japanese)
 }
 
 json_t *
-judgement_json(const struct decision *d)
+decision_json(const struct decision *d)
 {
     json_t *o = codec_to_json(CODEC_DECISION, d);
 

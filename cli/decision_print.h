@@ -14,10 +14,10 @@
 #include <stdbool.h>
 
 /* Whether the reader wants Japanese: LC_ALL, else LC_MESSAGES, else LANG. */
-bool judgement_in_japanese(void);
+bool decision_in_japanese(void);
 
 /* A decision and what it is about; texts are never NULL. */
-struct judged {
+struct decided {
     const char *task;              /* the command or prompt */
     const char *agent;             /* "" for none */
     const struct decision *reason; /* NULL: none is known */
@@ -26,9 +26,9 @@ struct judged {
 };
 
 /* Prints the template on stdout, fit for a terminal. */
-void judgement_print(const struct judged *j, bool japanese);
+void decision_print(const struct decided *j, bool japanese);
 
 /* shunt.decision/1 */
-json_t *judgement_json(const struct decision *d);
+json_t *decision_json(const struct decision *d);
 
 #endif

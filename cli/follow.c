@@ -18,7 +18,7 @@ enum {
     HELD_MAX = 512, /* chunks that came before their turn */
 };
 
-struct held {
+struct held_chunk {
     uint32_t seq;
     struct str raw;
 };
@@ -32,7 +32,7 @@ struct follow {
     struct result result;
     bool over, running, wake, left, cancels, lonely, closed;
     uint32_t attempt, next; /* the chunk to print next */
-    struct held held[HELD_MAX];
+    struct held_chunk held[HELD_MAX];
     size_t n_held;
     uint64_t dropped; /* said so far */
     int64_t opened_ms, news_ms, polled_ms;
@@ -399,7 +399,7 @@ on_term(void *ctx, int nth)
 
     if (nth == 1 && f->cancels) {
         cli_say(f->c, "cancelling %s; ^C again leaves it alone", f->id);
-        actions_cancel(f->c, f->id, on_cancelled, f);
+        task_ops_cancel(f->c, f->id, on_cancelled, f);
         return;
     }
     f->left = true;
@@ -423,7 +423,7 @@ tick(struct follow *f)
         (void)catch_up(f, 0, &e);
     if (!f->running && !f->lonely && now - f->opened_ms > LONELY_MS) {
         f->lonely = true;
-        actions_say_why_waiting(f->c, f->id);
+        task_ops_say_why_waiting(f->c, f->id);
     }
     if (now - f->news_ms > QUIET_MS && now - f->polled_ms > POLL_MS)
         poll_ledger(f);

@@ -52,7 +52,7 @@ takes_work(const json_t *worker)
 }
 
 static void
-add_lanes(const json_t *worker, const char **lanes, struct facts *f,
+add_lanes(const json_t *worker, const char **lanes, struct routing_facts *f,
           struct mem_pool *pool)
 {
     const json_t *lane;
@@ -68,7 +68,7 @@ add_lanes(const json_t *worker, const char **lanes, struct facts *f,
 }
 
 static void
-add_worker(const json_t *worker, const char **lanes, struct facts *f,
+add_worker(const json_t *worker, const char **lanes, struct routing_facts *f,
            struct mem_pool *pool)
 {
     bool local = strcmp(cli_text(worker, "backend", ""), "local") == 0;
@@ -87,7 +87,7 @@ add_worker(const json_t *worker, const char **lanes, struct facts *f,
 }
 
 static void
-add_configured(char **backends, struct facts *f)
+add_configured(char **backends, struct routing_facts *f)
 {
     for (; backends && *backends; backends++) {
         if (strcmp(*backends, "codespace") == 0)
@@ -98,7 +98,7 @@ add_configured(char **backends, struct facts *f)
 }
 
 int
-routing_facts(struct cli *c, struct facts *out)
+routing_facts(struct cli *c, struct routing_facts *out)
 {
     const char **lanes = mem_pool_alloc(c->pool, LANES_MAX * sizeof *lanes);
     struct router_section section = {0};
@@ -114,7 +114,7 @@ routing_facts(struct cli *c, struct facts *out)
         conf_free(&section, options);
         return cli_fail_err("read the fleet's state", NULL, &e, "shunt status");
     }
-    *out = (struct facts){.known = true, .lanes = lanes};
+    *out = (struct routing_facts){.known = true, .lanes = lanes};
     add_configured(section.backends, out);
     json_array_foreach(json_object_get(reply, "workers"), i, worker)
     {

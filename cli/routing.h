@@ -19,6 +19,6 @@ int routing_policy(struct cli *c, const char *given, struct policy *out);
 
 /* The facts of the running fleet, as the router would see them; live in
  * c->pool. RC_OK, or it was said what is wrong. */
-int routing_facts(struct cli *c, struct facts *out);
+int routing_facts(struct cli *c, struct routing_facts *out);
 
 #endif

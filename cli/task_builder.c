@@ -17,7 +17,7 @@ enum {
 };
 
 int
-build_read(const char *name, size_t cap, struct str *out, struct err *e)
+task_builder_read(const char *name, size_t cap, struct str *out, struct err *e)
 {
     bool is_stdin = !strcmp(name, "-");
     int fd = is_stdin ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
@@ -58,7 +58,7 @@ place_length(const char *name, const char *message)
 }
 
 void
-build_remark(const char *name, const char *word, const char *message)
+task_builder_remark(const char *name, const char *word, const char *message)
 {
     size_t len = place_length(name, message);
     struct str line = {0}, safe = {0};
@@ -77,7 +77,7 @@ build_remark(const char *name, const char *word, const char *message)
 
 /* Appends the tasks of one file. prompt: what is in no known format is one. */
 static int
-read_named(struct cli *c, const char *name, bool prompt, struct build *b,
+read_named(struct cli *c, const char *name, bool prompt, struct task_builder *b,
            struct err *e)
 {
     /* By that ending text without front matter is told to be a prompt. */
@@ -89,11 +89,11 @@ read_named(struct cli *c, const char *name, bool prompt, struct build *b,
     size_t i;
     int rc = -1;
 
-    if (build_read(name, FORMATS_MAX_BYTES, &text, e) < 0 ||
+    if (task_builder_read(name, FORMATS_MAX_BYTES, &text, e) < 0 ||
         formats_read(as, str_text(&text), text.len, c->pool, &in, e) < 0)
         goto out;
     for (i = 0; i < in.n_warnings && !c->quiet; i++)
-        build_remark(name, "warning", in.warnings[i]);
+        task_builder_remark(name, "warning", in.warnings[i]);
     formats_link(&in, c->pool);
     path = strcmp(name, "-") ? realpath(name, NULL) : NULL;
     grown = mem_pool_alloc(c->pool, (b->n + in.n_tasks) * sizeof *grown);
@@ -115,7 +115,8 @@ out:
 }
 
 static int
-gather(struct cli *c, const struct args *a, struct build *b, struct err *e)
+gather(struct cli *c, const struct args *a, struct task_builder *b,
+       struct err *e)
 {
     size_t i;
 
@@ -145,7 +146,8 @@ remedy(const struct cli *c, const char *word)
 }
 
 int
-build_tasks(struct cli *c, const struct args *a, struct build *out)
+task_builder_tasks(struct cli *c, const struct args *a,
+                   struct task_builder *out)
 {
     struct err e = {0};
     size_t i;
@@ -172,8 +174,8 @@ build_tasks(struct cli *c, const struct args *a, struct build *out)
 }
 
 int
-build_prompts(struct cli *c, const struct args *a, size_t from,
-              struct build *out)
+task_builder_prompts(struct cli *c, const struct args *a, size_t from,
+                     struct task_builder *out)
 {
     struct err e = {0};
     struct str prompt = {0};
@@ -205,7 +207,7 @@ build_prompts(struct cli *c, const struct args *a, size_t from,
 }
 
 int
-build_resolve(struct cli *c, struct build *b, struct err *e)
+task_builder_resolve(struct cli *c, struct task_builder *b, struct err *e)
 {
     struct task *t;
     char id[TASK_ID_SIZE];
@@ -242,8 +244,8 @@ on_sent(void *ctx, const struct err *e)
 }
 
 int
-build_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
-           size_t *known, struct err *e)
+task_builder_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
+                  size_t *known, struct err *e)
 {
     struct sent s = {.e = e};
     struct spool_sender *sender;
@@ -263,13 +265,13 @@ build_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
 
 /* Makes the tasks durable here. */
 static int
-spool(struct cli *c, const struct build *b, struct spool_file **out,
+spool(struct cli *c, const struct task_builder *b, struct spool_file **out,
       struct err *e)
 {
-    struct home_path dir;
+    struct fleet_dir_path dir;
     size_t i;
 
-    if (home_make(&c->home, e) < 0 ||
+    if (fleet_dir_make(&c->home, e) < 0 ||
         spool_create(out, cli_spool_dir(c, &dir), b->tasks[0].id, e) < 0)
         return -1;
     for (i = 0; i < b->n; i++)
@@ -279,13 +281,14 @@ spool(struct cli *c, const struct build *b, struct spool_file **out,
 }
 
 int
-build_submit(struct cli *c, struct build *b, struct submission *out)
+task_builder_submit(struct cli *c, struct task_builder *b,
+                    struct submission *out)
 {
     struct spool_file *f = NULL;
     struct err e = {0};
 
     *out = (struct submission){0};
-    if (build_resolve(c, b, &e) < 0)
+    if (task_builder_resolve(c, b, &e) < 0)
         return cli_fail_err("submit", b->tasks[0].name, &e, "shunt ls");
     if (spool(c, b, &f, &e) < 0) {
         spool_close(f);
@@ -294,7 +297,7 @@ build_submit(struct cli *c, struct build *b, struct submission *out)
     }
     cli_remember_last(c, b->tasks[b->n - 1].id);
     out->spooled = cli_connect(c, CONNECT_MS, &e) < 0 ||
-                   build_send(c, f, PATIENCE_MS, &out->known, &e) < 0;
+                   task_builder_send(c, f, PATIENCE_MS, &out->known, &e) < 0;
     if (out->spooled)
         (void)str_copy(out->why, sizeof out->why, e.msg);
     spool_close(f);
@@ -302,7 +305,8 @@ build_submit(struct cli *c, struct build *b, struct submission *out)
 }
 
 void
-build_say_sent(struct cli *c, const struct build *b, const struct submission *s)
+task_builder_say_sent(struct cli *c, const struct task_builder *b,
+                      const struct submission *s)
 {
     if (s->spooled) {
         cli_say(c,

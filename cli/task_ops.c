@@ -18,7 +18,7 @@ enum {
 };
 
 void
-actions_cancel(struct cli *c, const char *id, bus_stored_fn *fn, void *ctx)
+task_ops_cancel(struct cli *c, const char *id, bus_stored_fn *fn, void *ctx)
 {
     char subject[SUBJECT_SIZE];
     struct control msg;
@@ -40,7 +40,7 @@ actions_cancel(struct cli *c, const char *id, bus_stored_fn *fn, void *ctx)
 }
 
 void
-actions_say_why_waiting(struct cli *c, const char *id)
+task_ops_say_why_waiting(struct cli *c, const char *id)
 {
     json_t *task = NULL;
     struct err e = {0};
@@ -57,24 +57,24 @@ actions_say_why_waiting(struct cli *c, const char *id)
 }
 
 bool
-actions_spooled(const struct cli *c, const char *selector,
-                char id[TASK_ID_SIZE])
+task_ops_spooled(const struct cli *c, const char *selector,
+                 char id[TASK_ID_SIZE])
 {
     char last[TASK_ID_SIZE], rel[96];
-    struct home_path path;
+    struct fleet_dir_path path;
 
     if (strcmp(selector, "last") == 0 &&
-        home_line(&c->home, "last", last, sizeof last))
+        fleet_dir_line(&c->home, "last", last, sizeof last))
         selector = last;
     if (!str_copy(id, TASK_ID_SIZE, selector))
         return false;
     (void)snprintf(rel, sizeof rel, "spool/%s.task", id);
-    return access(home_path(&c->home, rel, &path), F_OK) == 0;
+    return access(fleet_dir_path(&c->home, rel, &path), F_OK) == 0;
 }
 
 int
-actions_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
-             struct err *e)
+task_ops_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
+              struct err *e)
 {
     json_t *all = json_array(), *reply, *page;
     int64_t next = 0, want;
@@ -130,7 +130,7 @@ add_batch(struct cli *c, const char *batch, json_t *ids, struct err *e)
     if (cli_ask(c, "batch", json_pack("{s:s}", "batch", batch), &reply, e) < 0)
         return -1;
     id = cli_text(json_object_get(reply, "batch"), "id", batch);
-    if (actions_list(c, json_pack("{s:s}", "batch", id), 0, &rows, e) < 0) {
+    if (task_ops_list(c, json_pack("{s:s}", "batch", id), 0, &rows, e) < 0) {
         json_decref(reply);
         return -1;
     }
@@ -146,11 +146,11 @@ add_batch(struct cli *c, const char *batch, json_t *ids, struct err *e)
 }
 
 int
-actions_resolve(struct cli *c, const char *const *selectors, size_t n,
-                const char *what, json_t **ids)
+task_ops_resolve(struct cli *c, const char *const *selectors, size_t n,
+                 const char *what, json_t **ids)
 {
     char id[TASK_ID_SIZE];
-    struct home_path dir;
+    struct fleet_dir_path dir;
     struct err e = {0}, batch = {0};
     enum state state;
     size_t i;
@@ -178,7 +178,7 @@ actions_resolve(struct cli *c, const char *const *selectors, size_t n,
 
 /* --- waiting ------------------------------------------------------------- */
 
-struct waiting {
+struct wait_list {
     struct cli *c;
     json_t *ids;
     json_t *index; /* id -> element of ids */
@@ -187,7 +187,7 @@ struct waiting {
 };
 
 static void
-settle(struct waiting *w, const char *id, enum state state)
+settle(struct wait_list *w, const char *id, enum state state)
 {
     json_t *v = json_object_get(w->index, id);
 
@@ -201,7 +201,7 @@ settle(struct waiting *w, const char *id, enum state state)
 static void
 on_done(void *ctx, const struct bus_note *note)
 {
-    struct waiting *w = ctx;
+    struct wait_list *w = ctx;
     struct mem_pool *pool;
     struct result r;
     struct err e = {0};
@@ -219,7 +219,7 @@ on_done(void *ctx, const struct bus_note *note)
 static void
 on_term(void *ctx, int nth)
 {
-    struct waiting *w = ctx;
+    struct wait_list *w = ctx;
 
     (void)nth;
     w->left = true;
@@ -228,7 +228,7 @@ on_term(void *ctx, int nth)
 
 /* Asks for some of those still open, *at goes round. */
 static void
-poll_some(struct waiting *w, size_t *at, int64_t until)
+poll_some(struct wait_list *w, size_t *at, int64_t until)
 {
     size_t n = json_array_size(w->ids), i, asked = 0;
     char id[TASK_ID_SIZE];
@@ -251,7 +251,7 @@ poll_some(struct waiting *w, size_t *at, int64_t until)
 }
 
 static int
-subscribe(struct waiting *w, struct bus_sub **subs, size_t *n_subs)
+subscribe(struct wait_list *w, struct bus_sub **subs, size_t *n_subs)
 {
     char subject[SUBJECT_SIZE];
     struct err e = {0};
@@ -274,9 +274,9 @@ subscribe(struct waiting *w, struct bus_sub **subs, size_t *n_subs)
 }
 
 bool
-actions_wait(struct cli *c, json_t *ids, int64_t timeout_ms)
+task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms)
 {
-    struct waiting w = {.c = c, .ids = ids, .index = json_object()};
+    struct wait_list w = {.c = c, .ids = ids, .index = json_object()};
     int64_t until = timeout_ms < 0 ? -1 : loop_now_ms() + timeout_ms, left;
     struct bus_sub *subs[EACH_MAX + 1] = {NULL};
     size_t n_subs, at = 0, i;

@@ -9,33 +9,33 @@
 #include "cli/cli.h"
 
 /* Publishes a durable cancel; fn as bus_publish calls it. */
-void actions_cancel(struct cli *c, const char *id, bus_stored_fn *fn,
-                    void *ctx);
+void task_ops_cancel(struct cli *c, const char *id, bus_stored_fn *fn,
+                     void *ctx);
 
 /* One line on stderr about a task that has not started: no worker on its
  * lane, held, waiting for others. Nothing if there is nothing to say. */
-void actions_say_why_waiting(struct cli *c, const char *id);
+void task_ops_say_why_waiting(struct cli *c, const char *id);
 
 /* Whether the task a selector names by its id (or last) waits in our own
  * spool, which no ledger knows of; its id. */
-bool actions_spooled(const struct cli *c, const char *selector,
-                     char id[TASK_ID_SIZE]);
+bool task_ops_spooled(const struct cli *c, const char *selector,
+                      char id[TASK_ID_SIZE]);
 
 /*
  * The tasks behind selectors, batches included. On RC_OK the caller owns
  * *ids, an array of {id, state}; else it was said what is wrong.
  */
-int actions_resolve(struct cli *c, const char *const *selectors, size_t n,
-                    const char *what, json_t **ids);
+int task_ops_resolve(struct cli *c, const char *const *selectors, size_t n,
+                     const char *what, json_t **ids);
 
 /* All rows of ask.ledger.list for that request (taken over), limit 0: all. */
-int actions_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
-                 struct err *e);
+int task_ops_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
+                  struct err *e);
 
 /*
  * Waits until every task of ids is terminal; members "state" are brought up
  * to date. False at the timeout (< 0: none) or when interrupted.
  */
-bool actions_wait(struct cli *c, json_t *ids, int64_t timeout_ms);
+bool task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms);
 
 #endif

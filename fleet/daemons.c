@@ -27,7 +27,7 @@ enum {
 };
 
 struct child {
-    struct children *all;
+    struct daemons *all;
     char name[32];
     char *file;
     char *argv[ARGS];
@@ -43,8 +43,8 @@ struct child {
     bool termed;
 };
 
-struct children {
-    const struct home *home;
+struct daemons {
+    const struct fleet_dir *home;
     struct loop *loop;
     struct proc_set *procs;
     void (*changed)(void *ctx);
@@ -59,13 +59,13 @@ struct children {
 
 extern char **environ;
 
-static void stop_next(struct children *c);
+static void stop_next(struct daemons *c);
 
-struct children *
-children_new(const struct home *h, struct loop *l, struct proc_set *procs,
-             void (*changed)(void *ctx), void *ctx)
+struct daemons *
+daemons_new(const struct fleet_dir *h, struct loop *l, struct proc_set *procs,
+            void (*changed)(void *ctx), void *ctx)
 {
-    struct children *c = MEM_NEW(struct children);
+    struct daemons *c = MEM_NEW(struct daemons);
 
     c->home = h;
     c->loop = l;
@@ -85,7 +85,7 @@ free_env(char **env)
 }
 
 void
-children_free(struct children *c)
+daemons_free(struct daemons *c)
 {
     size_t i, j;
 
@@ -107,7 +107,7 @@ children_free(struct children *c)
 }
 
 static struct child *
-find(const struct children *c, const char *name)
+find(const struct daemons *c, const char *name)
 {
     size_t i;
 
@@ -148,7 +148,7 @@ is_replaced(const char *entry)
 }
 
 static void
-add_env(struct children *c, size_t *n, const char *key, const char *value)
+add_env(struct daemons *c, size_t *n, const char *key, const char *value)
 {
     struct str s = {0};
 
@@ -160,9 +160,9 @@ add_env(struct children *c, size_t *n, const char *key, const char *value)
 }
 
 void
-children_environment(struct children *c, const struct children_facts *f)
+daemons_environment(struct daemons *c, const struct daemons_facts *f)
 {
-    struct home_path path;
+    struct fleet_dir_path path;
     char text[32];
     size_t n = 0, i;
 
@@ -177,12 +177,13 @@ children_environment(struct children *c, const struct children_facts *f)
     }
     add_env(c, &n, "SHUNT_HOME", c->home->dir);
     add_env(c, &n, "SHUNT_BUS_URL", f->url);
-    add_env(c, &n, "SHUNT_BUS_TOKEN_FILE", home_path(c->home, "token", &path));
+    add_env(c, &n, "SHUNT_BUS_TOKEN_FILE",
+            fleet_dir_path(c->home, "token", &path));
     add_env(c, &n, "SHUNT_BUS_CONFIRM", f->confirm ? "true" : "false");
     add_env(c, &n, "SHUNT_WORKER_STATE_DIR",
-            home_path(c->home, "worker", &path));
+            fleet_dir_path(c->home, "worker", &path));
     add_env(c, &n, "SHUNT_REAPER_DATABASE",
-            home_path(c->home, "ledger.db", &path));
+            fleet_dir_path(c->home, "ledger.db", &path));
     add_env(c, &n, "SHUNT_REAPER_REPORT_ROOT", c->home->dir);
     add_env(c, &n, "SHUNT_REAPER_REPORT_IN_WORKDIR", "true");
     if (*f->project)
@@ -192,11 +193,11 @@ children_environment(struct children *c, const struct children_facts *f)
         add_env(c, &n, "SHUNT_WORKER_SLOTS", text);
     }
     if (f->fast)
-        children_set(c, "SHUNT_REAPER_SYNC", "false");
+        daemons_set(c, "SHUNT_REAPER_SYNC", "false");
 }
 
 void
-children_set(struct children *c, const char *key, const char *value)
+daemons_set(struct daemons *c, const char *key, const char *value)
 {
     size_t len = strlen(key), n = 0;
     struct str s = {0};
@@ -229,7 +230,7 @@ is_named(const char *const *extra, const char *entry)
 
 /* The environment of all with extra over it. */
 static char **
-own_env(const struct children *c, const char *const *extra)
+own_env(const struct daemons *c, const char *const *extra)
 {
     size_t n = 0, more = 0, i;
     char **env;
@@ -249,7 +250,7 @@ own_env(const struct children *c, const char *const *extra)
 }
 
 const char *const *
-children_env(const struct children *c)
+daemons_env(const struct daemons *c)
 {
     return (const char *const *)c->env;
 }
@@ -278,7 +279,7 @@ static void
 on_end(void *ctx, const struct proc_end *end)
 {
     struct child *ch = ctx;
-    struct children *c = ch->all;
+    struct daemons *c = ch->all;
     int64_t lived = loop_now_ms() - ch->born_ms;
 
     ch->proc = NULL;
@@ -310,18 +311,18 @@ on_end(void *ctx, const struct proc_end *end)
 }
 
 static void
-log_path(const struct child *ch, const char *ending, struct home_path *out)
+log_path(const struct child *ch, const char *ending, struct fleet_dir_path *out)
 {
     char rel[64];
 
     (void)snprintf(rel, sizeof rel, "log/%s.log%s", ch->name, ending);
-    (void)home_path(ch->all->home, rel, out);
+    (void)fleet_dir_path(ch->all->home, rel, out);
 }
 
 static int
 open_log(struct child *ch, struct err *e)
 {
-    struct home_path path;
+    struct fleet_dir_path path;
 
     if (ch->log >= 0)
         return 0;
@@ -356,9 +357,9 @@ start(struct child *ch, struct err *e)
 }
 
 int
-children_start(struct children *c, const char *name, const char *file,
-               const char *const *argv, const struct child_opts *opts,
-               struct err *e)
+daemons_start(struct daemons *c, const char *name, const char *file,
+              const char *const *argv, const struct child_opts *opts,
+              struct err *e)
 {
     struct child *ch = &c->v[c->n];
     size_t i;
@@ -405,7 +406,7 @@ kill_after(struct child *ch, int64_t ms)
 
 /* TERM to the last one that is alive, or the end. */
 static void
-stop_next(struct children *c)
+stop_next(struct daemons *c)
 {
     struct child *ch;
     size_t i;
@@ -427,7 +428,7 @@ stop_next(struct children *c)
 }
 
 void
-children_stop(struct children *c, void (*fn)(void *ctx), void *ctx)
+daemons_stop(struct daemons *c, void (*fn)(void *ctx), void *ctx)
 {
     size_t i;
 
@@ -442,7 +443,7 @@ children_stop(struct children *c, void (*fn)(void *ctx), void *ctx)
 }
 
 void
-children_kill(struct children *c, const char *name)
+daemons_kill(struct daemons *c, const char *name)
 {
     struct child *ch = find(c, name);
 
@@ -451,7 +452,7 @@ children_kill(struct children *c, const char *name)
 }
 
 void
-children_kill_all(struct children *c)
+daemons_kill_all(struct daemons *c)
 {
     struct child *ch;
     size_t i;
@@ -474,7 +475,7 @@ children_kill_all(struct children *c)
 /* --- questions ----------------------------------------------------------- */
 
 bool
-children_alive(const struct children *c)
+daemons_alive(const struct daemons *c)
 {
     size_t i;
 
@@ -485,7 +486,7 @@ children_alive(const struct children *c)
 }
 
 int
-children_deaths(const struct children *c, const char *name)
+daemons_deaths(const struct daemons *c, const char *name)
 {
     const struct child *ch = find(c, name);
 
@@ -493,7 +494,7 @@ children_deaths(const struct children *c, const char *name)
 }
 
 int64_t
-children_age_ms(const struct children *c, const char *name)
+daemons_age_ms(const struct daemons *c, const char *name)
 {
     const struct child *ch = find(c, name);
 
@@ -501,10 +502,10 @@ children_age_ms(const struct children *c, const char *name)
 }
 
 int
-children_last_words(const struct children *c, const char *name, struct err *e)
+daemons_last_words(const struct daemons *c, const char *name, struct err *e)
 {
     const struct child *ch = find(c, name);
-    struct home_path path;
+    struct fleet_dir_path path;
     char tail[1024] = "", *line = tail, *nl;
     struct stat st;
     ssize_t n = 0;
@@ -530,7 +531,7 @@ children_last_words(const struct children *c, const char *name, struct err *e)
 }
 
 json_t *
-children_to_json(const struct children *c)
+daemons_to_json(const struct daemons *c)
 {
     json_t *all = json_array(), *v;
     const struct child *ch;
@@ -565,7 +566,7 @@ children_to_json(const struct children *c)
 static void
 rotate(struct child *ch)
 {
-    struct home_path path, old;
+    struct fleet_dir_path path, old;
     char buf[65536];
     off_t at = 0;
     ssize_t n;
@@ -586,7 +587,7 @@ rotate(struct child *ch)
 }
 
 void
-children_rotate(struct children *c)
+daemons_rotate(struct daemons *c)
 {
     struct stat st;
     size_t i;

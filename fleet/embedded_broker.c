@@ -48,7 +48,7 @@ in_path(const char *name, char *out, size_t size)
     return n > 0 && access(out, X_OK) == 0;
 }
 
-struct capture {
+struct captured_output {
     bool ended;
     int code;
 };
@@ -56,7 +56,7 @@ struct capture {
 static void
 on_end(void *ctx, const struct proc_end *end)
 {
-    struct capture *c = ctx;
+    struct captured_output *c = ctx;
 
     c->ended = true;
     c->code = end->signalled ? 128 + end->code : end->code;
@@ -70,7 +70,7 @@ ask_version(const char *program, struct loop *l, struct proc_set *procs,
     const char *argv[] = {program, "--version", NULL}, *env[] = {NULL};
     struct proc_opts o = {
         .file = program, .argv = argv, .env = env, .in = -1, .err = -1};
-    struct capture c = {0};
+    struct captured_output c = {0};
     struct proc *p = NULL;
     int ours = -1, theirs = -1;
     ssize_t n;
@@ -99,8 +99,8 @@ ask_version(const char *program, struct loop *l, struct proc_set *procs,
 }
 
 static void
-set_unless_set(struct embedded_env *out, size_t *n, const char *key, long value,
-               const char *unit)
+set_unless_set(struct embedded_broker_env *out, size_t *n, const char *key,
+               long value, const char *unit)
 {
     if (getenv(key))
         return;
@@ -122,7 +122,7 @@ memory_limit(void)
 }
 
 void
-embedded_environment(struct embedded_env *out)
+embedded_broker_environment(struct embedded_broker_env *out)
 {
     cpu_set_t cpus;
     long half = 0;
@@ -130,15 +130,15 @@ embedded_environment(struct embedded_env *out)
 
     if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
         half = CPU_COUNT(&cpus) / 2;
-    *out = (struct embedded_env){0};
+    *out = (struct embedded_broker_env){0};
     set_unless_set(out, &n, "GOMAXPROCS", half > 1 ? half : 1, "");
     set_unless_set(out, &n, "GOGC", 200, "");
     set_unless_set(out, &n, "GOMEMLIMIT", memory_limit(), "MiB");
 }
 
 int
-embedded_find(struct embedded *b, struct loop *l, struct proc_set *procs,
-              struct err *e)
+embedded_broker_find(struct embedded_broker *b, struct loop *l,
+                     struct proc_set *procs, struct err *e)
 {
     const char *own = getenv("SHUNT_NATS_SERVER"), *v;
     char line[256];
@@ -204,13 +204,13 @@ wait_port(int port, int64_t ms, struct loop *l)
 
 /* The port at the end of a file's line, an address; 0: there is none. */
 static int
-port_of_last_time(const struct home *h, const char *file)
+port_of_last_time(const struct fleet_dir *h, const char *file)
 {
     const char *colon;
     char line[128];
     uint64_t port = 0;
 
-    if (!home_line(h, file, line, sizeof line))
+    if (!fleet_dir_line(h, file, line, sizeof line))
         return 0;
     colon = strrchr(line, ':');
     if (colon)
@@ -220,7 +220,8 @@ port_of_last_time(const struct home *h, const char *file)
 
 /* The one of last time if it can be had, else a free one; 0: none is. */
 static int
-any_port(const struct home *h, const char *file, struct loop *l, struct err *e)
+any_port(const struct fleet_dir *h, const char *file, struct loop *l,
+         struct err *e)
 {
     int port = port_of_last_time(h, file);
 
@@ -235,7 +236,7 @@ any_port(const struct home *h, const char *file, struct loop *l, struct err *e)
 }
 
 static int
-choose_port(struct embedded *b, const struct home *h, int wanted,
+choose_port(struct embedded_broker *b, const struct fleet_dir *h, int wanted,
             struct loop *l, struct err *e)
 {
     if (wanted && !wait_port(wanted, DYING_PINNED_MS, l))
@@ -246,8 +247,8 @@ choose_port(struct embedded *b, const struct home *h, int wanted,
 }
 
 int
-embedded_http(const struct home *h, char *address, size_t size, struct loop *l,
-              struct err *e)
+embedded_broker_http(const struct fleet_dir *h, char *address, size_t size,
+                     struct loop *l, struct err *e)
 {
     int port = any_port(h, "http", l, e);
     char line[64];
@@ -256,7 +257,7 @@ embedded_http(const struct home *h, char *address, size_t size, struct loop *l,
         return -1;
     (void)snprintf(address, size, "127.0.0.1:%d", port);
     (void)snprintf(line, sizeof line, "http://%s\n", address);
-    return home_write(h, "http", line, 0600, e);
+    return fleet_dir_write(h, "http", line, 0600, e);
 }
 
 /* --- durability ---------------------------------------------------------- */
@@ -308,13 +309,13 @@ sync_tree(int fd, bool on, int depth)
 }
 
 static bool
-has_sync_interval(const struct embedded *b)
+has_sync_interval(const struct embedded_broker *b)
 {
     return b->major > 2 || b->minor >= 10;
 }
 
 static void
-say_lossy(struct embedded *b)
+say_lossy(struct embedded_broker *b)
 {
     b->durable = b->confirm = false;
     (void)snprintf(b->durability, sizeof b->durability,
@@ -326,9 +327,11 @@ say_lossy(struct embedded *b)
 
 /* Chooses how, and clears what an earlier start has set. */
 static void
-choose_durability(struct embedded *b, const struct home *h, bool fast)
+choose_durability(struct embedded_broker *b, const struct fleet_dir *h,
+                  bool fast)
 {
-    int fd = open(HOME_PATH_OF(h, "nats"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd =
+        open(FLEET_DIR_PATH_OF(h, "nats"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool can = fd >= 0 && set_sync(fd, true) == 0;
 
     if (fd >= 0)
@@ -353,7 +356,8 @@ choose_durability(struct embedded *b, const struct home *h, bool fast)
 }
 
 int
-embedded_write_through(struct embedded *b, const struct home *h, struct err *e)
+embedded_broker_write_through(struct embedded_broker *b,
+                              const struct fleet_dir *h, struct err *e)
 {
     /* Submissions and cancels: written by people and foreign programs. */
     static const char *const streams[] = {"TASKS_IN", "KV_control"};
@@ -364,7 +368,8 @@ embedded_write_through(struct embedded *b, const struct home *h, struct err *e)
          i++) {
         (void)snprintf(rel, sizeof rel, "nats/jetstream/$G/streams/%s/msgs",
                        streams[i]);
-        fd = open(HOME_PATH_OF(h, rel), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        fd =
+            open(FLEET_DIR_PATH_OF(h, rel), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0 || sync_tree(fd, true, STORE_DEPTH) < 0) {
             err_set(e, ERR_UNAVAILABLE, "write %s through: %s", rel,
                     strerror(errno));
@@ -378,21 +383,21 @@ embedded_write_through(struct embedded *b, const struct home *h, struct err *e)
 /* --- configuration ------------------------------------------------------- */
 
 static int
-make_token(const struct home *h, char out[64], struct err *e)
+make_token(const struct fleet_dir *h, char out[64], struct err *e)
 {
     char token[33], line[40];
 
-    if (home_line(h, "token", out, 64) && strlen(out) >= 32)
+    if (fleet_dir_line(h, "token", out, 64) && strlen(out) >= 32)
         return 0;
     str_random(token, sizeof token);
     (void)snprintf(line, sizeof line, "%s\n", token);
     (void)str_copy(out, 64, token);
-    return home_write(h, "token", line, 0600, e);
+    return fleet_dir_write(h, "token", line, 0600, e);
 }
 
 static int
-write_conf(const struct embedded *b, const struct home *h, const char *token,
-           struct err *e)
+write_conf(const struct embedded_broker *b, const struct fleet_dir *h,
+           const char *token, struct err *e)
 {
     struct str s = {0};
     int rc;
@@ -413,14 +418,14 @@ write_conf(const struct embedded *b, const struct home *h, const char *token,
     if (b->durable && !b->confirm)
         str_addz(&s, "  sync_interval: always\n");
     str_addz(&s, "}\n");
-    rc = home_write(h, "nats-server.conf", str_text(&s), 0600, e);
+    rc = fleet_dir_write(h, "nats-server.conf", str_text(&s), 0600, e);
     str_free(&s);
     return rc;
 }
 
 int
-embedded_prepare(struct embedded *b, const struct home *h, int port, bool fast,
-                 struct loop *l, struct err *e)
+embedded_broker_prepare(struct embedded_broker *b, const struct fleet_dir *h,
+                        int port, bool fast, struct loop *l, struct err *e)
 {
     char token[64], line[80];
 
@@ -437,5 +442,5 @@ embedded_prepare(struct embedded *b, const struct home *h, int port, bool fast,
     choose_durability(b, h, fast);
     if (write_conf(b, h, token, e) < 0)
         return -1;
-    return home_write(h, "endpoint", line, 0600, e);
+    return fleet_dir_write(h, "endpoint", line, 0600, e);
 }

@@ -3,8 +3,8 @@
  * program, which port, which configuration, and whether what it acknowledges
  * survives a power cut.
  *
- * Thread: the loop thread. embedded_find runs the loop for a moment: call it
- * before loop_run.
+ * Thread: the loop thread. embedded_broker_find runs the loop for a moment:
+ * call it before loop_run.
  */
 #ifndef FLEET_EMBEDDED_BROKER_H
 #define FLEET_EMBEDDED_BROKER_H
@@ -17,19 +17,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct embedded {
-    char program[HOME_PATH]; /* nats-server, absolute */
+struct embedded_broker {
+    char program[FLEET_DIR_PATH]; /* nats-server, absolute */
     int major, minor, patch;
     int port;
     char url[64];
     char host[64];        /* it listens on */
     bool durable;         /* confirmed means on the disk */
     bool confirm;         /* by a keeper; what it does not serve is written
-                           * through: embedded_write_through */
+                           * through: embedded_broker_write_through */
     char durability[192]; /* how, or why not; one sentence */
 };
 
-enum { EMBEDDED_ENV = 3 };
+enum { EMBEDDED_BROKER_ENV = 3 };
 
 /*
  * How late the broker's timers may be. A thread of its Go runtime looks every
@@ -37,13 +37,13 @@ enum { EMBEDDED_ENV = 3 };
  * thousand looks a second out of ten thousand, and nothing that nats-server
  * does is timed as finely.
  */
-enum { EMBEDDED_TIMER_SLACK_NS = 1000000 };
+enum { EMBEDDED_BROKER_TIMER_SLACK_NS = 1000000 };
 
 /* What the broker is to find in its environment, besides what is there; the
- * caller's, to be handed to children_start. */
-struct embedded_env {
-    char text[EMBEDDED_ENV][48];
-    const char *list[EMBEDDED_ENV + 1];
+ * caller's, to be handed to daemons_start. */
+struct embedded_broker_env {
+    char text[EMBEDDED_BROKER_ENV][48];
+    const char *list[EMBEDDED_BROKER_ENV + 1];
 };
 
 /*
@@ -54,26 +54,27 @@ struct embedded_env {
  * heap touches, and a heap held below what is in use would be collected all the
  * time. What the user has set himself stays.
  */
-void embedded_environment(struct embedded_env *out);
+void embedded_broker_environment(struct embedded_broker_env *out);
 
 /* Finds nats-server (SHUNT_NATS_SERVER, else PATH) and asks its version. */
-int embedded_find(struct embedded *b, struct loop *l, struct proc_set *procs,
-                  struct err *e);
+int embedded_broker_find(struct embedded_broker *b, struct loop *l,
+                         struct proc_set *procs, struct err *e);
 
 /*
  * Chooses the port (wanted, else the one of last time, else a free one; waits
  * a moment for a broker that is still dying), makes the token if there is
  * none, sets the store's durability and writes configuration and endpoint.
  */
-int embedded_prepare(struct embedded *b, const struct home *h, int port,
-                     bool fast, struct loop *l, struct err *e);
+int embedded_broker_prepare(struct embedded_broker *b,
+                            const struct fleet_dir *h, int port, bool fast,
+                            struct loop *l, struct err *e);
 
 /*
  * An address on loopback for the ledger's HTTP side, written to the home's
  * file http: the one of last time if it can be had, else a free one.
  */
-int embedded_http(const struct home *h, char *address, size_t size,
-                  struct loop *l, struct err *e);
+int embedded_broker_http(const struct fleet_dir *h, char *address, size_t size,
+                         struct loop *l, struct err *e);
 
 /*
  * With confirm: has the streams that others than the fleet's daemons write to
@@ -81,7 +82,7 @@ int embedded_http(const struct home *h, char *address, size_t size,
  * acknowledgement is enough for them. Call whenever the streams may have been
  * made anew. On -1 durable is false and durability says so.
  */
-int embedded_write_through(struct embedded *b, const struct home *h,
-                           struct err *e);
+int embedded_broker_write_through(struct embedded_broker *b,
+                                  const struct fleet_dir *h, struct err *e);
 
 #endif

@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 int
-home_find(struct home *h, struct err *e)
+fleet_dir_find(struct fleet_dir *h, struct err *e)
 {
     const char *own = getenv("SHUNT_HOME"), *state = getenv("XDG_STATE_HOME");
     const char *user = getenv("HOME");
-    char cwd[HOME_PATH];
+    char cwd[FLEET_DIR_PATH];
     int n;
 
     if (own && own[0] == '/')
@@ -36,7 +36,8 @@ home_find(struct home *h, struct err *e)
 }
 
 const char *
-home_path(const struct home *h, const char *rel, struct home_path *buf)
+fleet_dir_path(const struct fleet_dir *h, const char *rel,
+               struct fleet_dir_path *buf)
 {
     /* cppcheck-suppress ctuuninitvar */
     (void)snprintf(buf->s, sizeof buf->s, "%s/%s", h->dir, rel);
@@ -47,7 +48,7 @@ home_path(const struct home *h, const char *rel, struct home_path *buf)
 static int
 make_path(const char *path, struct err *e)
 {
-    char part[HOME_PATH];
+    char part[FLEET_DIR_PATH];
     char *slash;
 
     (void)str_copy(part, sizeof part, path);
@@ -65,7 +66,7 @@ make_path(const char *path, struct err *e)
 }
 
 int
-home_make(const struct home *h, struct err *e)
+fleet_dir_make(const struct fleet_dir *h, struct err *e)
 {
     static const char *const dirs[] = {"log", "nats", "spool", "spool/corrupt"};
     struct stat st;
@@ -80,21 +81,21 @@ home_make(const struct home *h, struct err *e)
     if ((st.st_mode & 0077) && chmod(h->dir, 0700) < 0)
         return err_set(e, ERR_DENIED, "chmod %s: %s", h->dir, strerror(errno));
     for (i = 0; i < sizeof dirs / sizeof dirs[0]; i++)
-        if (make_path(HOME_PATH_OF(h, dirs[i]), e) < 0)
+        if (make_path(FLEET_DIR_PATH_OF(h, dirs[i]), e) < 0)
             return -1;
     return 0;
 }
 
 int
-home_write(const struct home *h, const char *rel, const char *text, mode_t mode,
-           struct err *e)
+fleet_dir_write(const struct fleet_dir *h, const char *rel, const char *text,
+                mode_t mode, struct err *e)
 {
-    struct home_path path, tmp;
+    struct fleet_dir_path path, tmp;
     size_t len = strlen(text), done = 0;
     ssize_t n;
     int fd;
 
-    (void)home_path(h, rel, &path);
+    (void)fleet_dir_path(h, rel, &path);
     (void)snprintf(tmp.s, sizeof tmp.s, "%s/%s.tmp-%d", h->dir, rel,
                    (int)getpid());
     fd = open(tmp.s, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
@@ -121,16 +122,16 @@ home_write(const struct home *h, const char *rel, const char *text, mode_t mode,
 }
 
 int
-home_read(const struct home *h, const char *rel, size_t cap, struct str *out,
-          struct err *e)
+fleet_dir_read(const struct fleet_dir *h, const char *rel, size_t cap,
+               struct str *out, struct err *e)
 {
-    struct home_path path;
+    struct fleet_dir_path path;
     char buf[8192];
     size_t total = 0;
     ssize_t n;
     int fd;
 
-    (void)home_path(h, rel, &path);
+    (void)fleet_dir_path(h, rel, &path);
     fd = open(path.s, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
@@ -151,13 +152,14 @@ home_read(const struct home *h, const char *rel, size_t cap, struct str *out,
 }
 
 bool
-home_line(const struct home *h, const char *rel, char *out, size_t size)
+fleet_dir_line(const struct fleet_dir *h, const char *rel, char *out,
+               size_t size)
 {
     struct str text = {0};
     struct err e = {0};
     bool ok = false;
 
-    if (home_read(h, rel, 65536, &text, &e) == 0 && text.len) {
+    if (fleet_dir_read(h, rel, 65536, &text, &e) == 0 && text.len) {
         text.data[strcspn(text.data, "\r\n")] = '\0';
         ok = text.data[0] && str_copy(out, size, text.data);
     }
@@ -178,18 +180,18 @@ read_holder(int fd)
 }
 
 int
-home_lock(const struct home *h, int *fd, pid_t *holder, struct err *e)
+fleet_dir_lock(const struct fleet_dir *h, int *fd, pid_t *holder, struct err *e)
 {
-    struct home_path path;
+    struct fleet_dir_path path;
     char text[32];
     int f, n;
 
-    (void)home_path(h, "lock", &path);
+    (void)fleet_dir_path(h, "lock", &path);
     f = open(path.s, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (f < 0)
         return err_set(e, ERR_UNAVAILABLE, "open %s: %s", path.s,
                        strerror(errno));
-    /* home_locked takes the lock for a moment to look: not a holder. */
+    /* fleet_dir_locked takes the lock for a moment to look: not a holder. */
     for (n = 0; flock(f, LOCK_EX | LOCK_NB) < 0 && n < 10; n++)
         (void)poll(NULL, 0, 20);
     if (n == 10) {
@@ -208,14 +210,14 @@ home_lock(const struct home *h, int *fd, pid_t *holder, struct err *e)
 }
 
 bool
-home_locked(const struct home *h, pid_t *holder)
+fleet_dir_locked(const struct fleet_dir *h, pid_t *holder)
 {
-    struct home_path path;
+    struct fleet_dir_path path;
     bool locked = false;
     int fd;
 
     *holder = 0;
-    fd = open(home_path(h, "lock", &path), O_RDONLY | O_CLOEXEC);
+    fd = open(fleet_dir_path(h, "lock", &path), O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     if (flock(fd, LOCK_SH | LOCK_NB) < 0) {

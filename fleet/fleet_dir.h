@@ -29,46 +29,50 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-enum { HOME_PATH = 4096 };
+enum { FLEET_DIR_PATH = 4096 };
 
-struct home {
-    char dir[HOME_PATH - 256]; /* absolute; no file in it has a longer name */
+struct fleet_dir {
+    char dir[FLEET_DIR_PATH -
+             256]; /* absolute; no file in it has a longer name */
 };
 
-struct home_path {
-    char s[HOME_PATH];
+struct fleet_dir_path {
+    char s[FLEET_DIR_PATH];
 };
 
 /* Finds the place; touches nothing. */
-int home_find(struct home *h, struct err *e);
+int fleet_dir_find(struct fleet_dir *h, struct err *e);
 
 /* Creates the folder, for this user only, and the folders in it. */
-int home_make(const struct home *h, struct err *e);
+int fleet_dir_make(const struct fleet_dir *h, struct err *e);
 
 /* The path of rel below the home, in buf. */
-const char *home_path(const struct home *h, const char *rel,
-                      struct home_path *buf);
-#define HOME_PATH_OF(h, rel) home_path((h), (rel), &(struct home_path){{0}})
+const char *fleet_dir_path(const struct fleet_dir *h, const char *rel,
+                           struct fleet_dir_path *buf);
+#define FLEET_DIR_PATH_OF(h, rel)                                              \
+    fleet_dir_path((h), (rel), &(struct fleet_dir_path){{0}})
 
 /* Replaces a file at once: a reader sees the old or the new text. */
-int home_write(const struct home *h, const char *rel, const char *text,
-               mode_t mode, struct err *e);
+int fleet_dir_write(const struct fleet_dir *h, const char *rel,
+                    const char *text, mode_t mode, struct err *e);
 
 /* The first line of a small file; false if there is none. */
-bool home_line(const struct home *h, const char *rel, char *out, size_t size);
+bool fleet_dir_line(const struct fleet_dir *h, const char *rel, char *out,
+                    size_t size);
 
 /* Appends a whole file of at most cap bytes. */
-int home_read(const struct home *h, const char *rel, size_t cap,
-              struct str *out, struct err *e);
+int fleet_dir_read(const struct fleet_dir *h, const char *rel, size_t cap,
+                   struct str *out, struct err *e);
 
 /*
  * Takes the supervisor's lock and writes our pid into it; the lock is held
  * until *fd is closed. ERR_CONFLICT: another has it; its pid is in *holder,
  * 0 if it has not been written yet.
  */
-int home_lock(const struct home *h, int *fd, pid_t *holder, struct err *e);
+int fleet_dir_lock(const struct fleet_dir *h, int *fd, pid_t *holder,
+                   struct err *e);
 
 /* Whether a supervisor holds the lock, and its pid (0: not yet written). */
-bool home_locked(const struct home *h, pid_t *holder);
+bool fleet_dir_locked(const struct fleet_dir *h, pid_t *holder);
 
 #endif

@@ -16,16 +16,17 @@ enum {
     REPLY_SIZE = 160,
 };
 
-struct reply {
+struct pending_reply {
     char subject[REPLY_SIZE];
 };
 
-struct keeper {
+struct fsync_server {
     struct bus *bus;
     struct bus_sub *requests;
     struct loop_waker *waker;
-    struct loop_timer *next;        /* begins the next run */
-    struct reply *waiting, *served; /* those of the next run, of this one */
+    struct loop_timer *next; /* begins the next run */
+    struct pending_reply *waiting,
+        *served; /* those of the next run, of this one */
     size_t n_waiting, n_served;
     bool failed; /* for good */
 
@@ -36,14 +37,14 @@ struct keeper {
     struct err result;
 
     pthread_t thread;
-    bool running;             /* the thread exists */
-    struct store_sync *store; /* the thread's */
+    bool running;                  /* the thread exists */
+    struct jetstream_fsync *store; /* the thread's */
 };
 
 static void *
 sync_loop(void *ctx)
 {
-    struct keeper *k = ctx;
+    struct fsync_server *k = ctx;
     struct err e;
 
     (void)pthread_mutex_lock(&k->mutex);
@@ -55,7 +56,7 @@ sync_loop(void *ctx)
         k->asked = false;
         (void)pthread_mutex_unlock(&k->mutex);
         e = (struct err){0};
-        (void)store_sync_run(k->store, &e);
+        (void)jetstream_fsync_run(k->store, &e);
         (void)pthread_mutex_lock(&k->mutex);
         k->result = e;
         k->done = true;
@@ -67,9 +68,9 @@ sync_loop(void *ctx)
 
 /* Begins a run for those that wait, unless one is under way. */
 static void
-begin(struct keeper *k)
+begin(struct fsync_server *k)
 {
-    struct reply *swap = k->served;
+    struct pending_reply *swap = k->served;
 
     if (k->n_served || k->n_waiting == 0 || k->failed)
         return;
@@ -86,7 +87,7 @@ begin(struct keeper *k)
 static void
 on_done(void *ctx)
 {
-    struct keeper *k = ctx;
+    struct fsync_server *k = ctx;
     struct err result;
     bool done;
 
@@ -106,7 +107,8 @@ on_done(void *ctx)
                   LOG_TEXT(result.msg));
     }
     for (size_t i = 0; i < k->n_served; i++)
-        bus_send(k->bus, k->served[i].subject, result.msg, strlen(result.msg));
+        bus_publish_core(k->bus, k->served[i].subject, result.msg,
+                         strlen(result.msg));
     k->n_served = 0;
     /* Once the answers are sent: the thread would take the processor first. */
     if (k->n_waiting)
@@ -122,7 +124,7 @@ on_next(void *ctx)
 static void
 on_request(void *ctx, const struct bus_note *note)
 {
-    struct keeper *k = ctx;
+    struct fsync_server *k = ctx;
 
     if (k->n_waiting == WAITING_MAX ||
         !str_copy(k->waiting[k->n_waiting].subject, REPLY_SIZE, note->reply) ||
@@ -134,7 +136,7 @@ on_request(void *ctx, const struct bus_note *note)
 
 /* Signals are the main thread's. */
 static int
-start_thread(struct keeper *k, struct err *e)
+start_thread(struct fsync_server *k, struct err *e)
 {
     sigset_t all, old;
     int rc;
@@ -150,22 +152,22 @@ start_thread(struct keeper *k, struct err *e)
 }
 
 int
-keeper_open(struct keeper **out, struct bus *b, struct loop *l,
-            const char *store, struct err *e)
+fsync_server_open(struct fsync_server **out, struct bus *b, struct loop *l,
+                  const char *store, struct err *e)
 {
-    struct keeper *k = MEM_NEW(struct keeper);
+    struct fsync_server *k = MEM_NEW(struct fsync_server);
 
     k->bus = b;
     k->waiting = mem_zero(WAITING_MAX, sizeof *k->waiting);
     k->served = mem_zero(WAITING_MAX, sizeof *k->served);
-    k->store = store_sync_new(store);
+    k->store = jetstream_fsync_new(store);
     (void)pthread_mutex_init(&k->mutex, NULL);
     (void)pthread_cond_init(&k->cond, NULL);
     k->waker = loop_waker_open(l, on_done, k);
     k->next = loop_timer_start(l, 0, 0, on_next, k);
     if (start_thread(k, e) < 0 ||
         bus_subscribe(b, SUBJECT_SYNC, on_request, k, &k->requests, e) < 0) {
-        keeper_close(k);
+        fsync_server_close(k);
         return -1;
     }
     *out = k;
@@ -173,7 +175,7 @@ keeper_open(struct keeper **out, struct bus *b, struct loop *l,
 }
 
 void
-keeper_close(struct keeper *k)
+fsync_server_close(struct fsync_server *k)
 {
     if (!k)
         return;
@@ -187,7 +189,7 @@ keeper_close(struct keeper *k)
     }
     loop_timer_stop(k->next);
     loop_waker_close(k->waker);
-    store_sync_free(k->store);
+    jetstream_fsync_free(k->store);
     (void)pthread_mutex_destroy(&k->mutex);
     (void)pthread_cond_destroy(&k->cond);
     mem_free(k->waiting);

@@ -18,12 +18,12 @@
 #include "lib/bus/bus.h"
 #include "lib/io/loop.h"
 
-struct keeper;
+struct fsync_server;
 
-/* store: the broker's store_dir. On 0 the caller owns *out until keeper_close,
- * which must come before the bus and the loop end. */
-int keeper_open(struct keeper **out, struct bus *b, struct loop *l,
-                const char *store, struct err *e);
-void keeper_close(struct keeper *k); /* NULL is fine */
+/* store: the broker's store_dir. On 0 the caller owns *out until
+ * fsync_server_close, which must come before the bus and the loop end. */
+int fsync_server_open(struct fsync_server **out, struct bus *b, struct loop *l,
+                      const char *store, struct err *e);
+void fsync_server_close(struct fsync_server *k); /* NULL is fine */
 
 #endif

@@ -26,7 +26,7 @@ enum {
 };
 
 /* A file as it was when it was synced. */
-struct block {
+struct jetstream_block {
     uint64_t number;
     ino_t ino;
     off_t size;
@@ -36,40 +36,40 @@ struct block {
 };
 
 /* A block on its way to the disk. */
-struct writing {
+struct jetstream_write {
     int fd; /* -1: there is nothing to write */
     struct stat was;
 };
 
-struct stream {
+struct jetstream_dir {
     char *path; /* of msgs */
     int fd;     /* of msgs, -1: gone */
     struct timespec at;
     bool settled; /* at says all: the folder has not changed since */
-    struct block *blocks;
+    struct jetstream_block *blocks;
     size_t n, cap;
-    size_t last;            /* the block that is written to */
-    struct writing writing; /* that one, within a run */
+    size_t last;                    /* the block that is written to */
+    struct jetstream_write writing; /* that one, within a run */
     bool seen;
 };
 
-struct store_sync {
+struct jetstream_fsync {
     char *dir;
-    struct stream *streams;
+    struct jetstream_dir *streams;
     size_t n;
 };
 
-struct store_sync *
-store_sync_new(const char *dir)
+struct jetstream_fsync *
+jetstream_fsync_new(const char *dir)
 {
-    struct store_sync *s = MEM_NEW(struct store_sync);
+    struct jetstream_fsync *s = MEM_NEW(struct jetstream_fsync);
 
     s->dir = mem_strdup(dir);
     return s;
 }
 
 static void
-stream_release(struct stream *t)
+stream_release(struct jetstream_dir *t)
 {
     if (t->fd >= 0)
         (void)close(t->fd);
@@ -78,7 +78,7 @@ stream_release(struct stream *t)
 }
 
 void
-store_sync_free(struct store_sync *s)
+jetstream_fsync_free(struct jetstream_fsync *s)
 {
     if (!s)
         return;
@@ -112,8 +112,8 @@ block_number(const char *name, uint64_t *out)
     return str_to_u64(text, 0, UINT64_MAX, out);
 }
 
-static struct block *
-block_of(struct stream *t, uint64_t number)
+static struct jetstream_block *
+block_of(struct jetstream_dir *t, uint64_t number)
 {
     for (size_t i = t->n; i > 0; i--)
         if (t->blocks[i - 1].number == number)
@@ -124,7 +124,7 @@ block_of(struct stream *t, uint64_t number)
         t->cap = t->cap ? t->cap * 2 : 8;
         t->blocks = mem_resize(t->blocks, t->cap * sizeof *t->blocks);
     }
-    t->blocks[t->n] = (struct block){.number = number, .size = -1};
+    t->blocks[t->n] = (struct jetstream_block){.number = number, .size = -1};
     return &t->blocks[t->n++];
 }
 
@@ -138,7 +138,7 @@ writes_through(int fd)
 }
 
 static void
-note_synced(struct block *b, const struct writing *w)
+note_synced(struct jetstream_block *b, const struct jetstream_write *w)
 {
     /* As it was before the sync: what came meanwhile is for the next run. */
     b->ino = w->was.st_ino;
@@ -149,8 +149,8 @@ note_synced(struct block *b, const struct writing *w)
 /* Has the kernel begin to write what has changed, and does not wait for it. A
  * file that vanished was removed by the server, and is no loss. */
 static int
-block_begin(const struct stream *t, struct block *b, struct writing *w,
-            struct err *e)
+block_begin(const struct jetstream_dir *t, struct jetstream_block *b,
+            struct jetstream_write *w, struct err *e)
 {
     char name[NAME_SIZE];
     bool through;
@@ -182,8 +182,8 @@ block_begin(const struct stream *t, struct block *b, struct writing *w,
 
 /* Waits until it is on the disk. */
 static int
-block_end(const struct stream *t, struct block *b, struct writing *w,
-          struct err *e)
+block_end(const struct jetstream_dir *t, struct jetstream_block *b,
+          struct jetstream_write *w, struct err *e)
 {
     int rc = 0;
 
@@ -199,9 +199,10 @@ block_end(const struct stream *t, struct block *b, struct writing *w,
 }
 
 static int
-block_sync(const struct stream *t, struct block *b, struct err *e)
+block_sync(const struct jetstream_dir *t, struct jetstream_block *b,
+           struct err *e)
 {
-    struct writing w;
+    struct jetstream_write w;
 
     if (block_begin(t, b, &w, e) < 0)
         return -1;
@@ -223,7 +224,7 @@ is_settled(const struct timespec *at)
 
 /* Forgets the blocks that are gone, finds the newest. */
 static void
-forget_unseen(struct stream *t)
+forget_unseen(struct jetstream_dir *t)
 {
     size_t kept = 0;
 
@@ -242,10 +243,10 @@ forget_unseen(struct stream *t)
 /* Every block, for the folder has changed: one was begun, removed, or written
  * anew in the place of an old one. */
 static int
-stream_scan(struct stream *t, struct err *e)
+stream_scan(struct jetstream_dir *t, struct err *e)
 {
     struct dirent *entry;
-    struct block *b;
+    struct jetstream_block *b;
     uint64_t number;
     DIR *d;
     int fd = openat(t->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
@@ -285,7 +286,7 @@ stream_scan(struct stream *t, struct err *e)
 /* Begins with the block that is written to; where more has changed, all is
  * synced at once. */
 static int
-stream_begin(struct stream *t, struct err *e)
+stream_begin(struct jetstream_dir *t, struct err *e)
 {
     struct stat st;
 
@@ -309,13 +310,13 @@ stream_begin(struct stream *t, struct err *e)
 }
 
 static int
-stream_end(struct stream *t, struct err *e)
+stream_end(struct jetstream_dir *t, struct err *e)
 {
     return t->n ? block_end(t, &t->blocks[t->last], &t->writing, e) : 0;
 }
 
 static void
-stream_abandon(struct stream *t)
+stream_abandon(struct jetstream_dir *t)
 {
     if (t->writing.fd >= 0)
         (void)close(t->writing.fd);
@@ -325,7 +326,7 @@ stream_abandon(struct stream *t)
 /* --- all of them --------------------------------------------------------- */
 
 static int
-add_stream(struct store_sync *s, const char *path, struct err *e)
+add_stream(struct jetstream_fsync *s, const char *path, struct err *e)
 {
     for (size_t i = 0; i < s->n; i++)
         if (strcmp(s->streams[i].path, path) == 0) {
@@ -336,15 +337,16 @@ add_stream(struct store_sync *s, const char *path, struct err *e)
         return err_set(e, ERR_UNAVAILABLE, "%s: more than %d streams", s->dir,
                        STREAMS_MAX);
     s->streams = mem_resize(s->streams, (s->n + 1) * sizeof *s->streams);
-    s->streams[s->n++] = (struct stream){
+    s->streams[s->n++] = (struct jetstream_dir){
         .path = mem_strdup(path), .fd = -1, .writing.fd = -1, .seen = true};
     return 0;
 }
 
 /* Calls add for "<dir>/<each folder>/<tail>"; a missing dir has none. */
 static int
-each_folder(struct store_sync *s, const char *dir, const char *tail,
-            int (*add)(struct store_sync *s, const char *path, struct err *e),
+each_folder(struct jetstream_fsync *s, const char *dir, const char *tail,
+            int (*add)(struct jetstream_fsync *s, const char *path,
+                       struct err *e),
             struct err *e)
 {
     struct dirent *entry;
@@ -369,14 +371,14 @@ each_folder(struct store_sync *s, const char *dir, const char *tail,
 }
 
 static int
-add_account(struct store_sync *s, const char *path, struct err *e)
+add_account(struct jetstream_fsync *s, const char *path, struct err *e)
 {
     return each_folder(s, path, "msgs", add_stream, e);
 }
 
 /* Finds new streams, forgets those that are gone. */
 static int
-find_streams(struct store_sync *s, struct err *e)
+find_streams(struct jetstream_fsync *s, struct err *e)
 {
     struct str dir = {0};
     size_t kept = 0;
@@ -399,7 +401,7 @@ find_streams(struct store_sync *s, struct err *e)
 }
 
 int
-store_sync_run(struct store_sync *s, struct err *e)
+jetstream_fsync_run(struct jetstream_fsync *s, struct err *e)
 {
     int rc = find_streams(s, e);
 

@@ -17,11 +17,11 @@
 
 #include "lib/base/err.h"
 
-struct store_sync;
+struct jetstream_fsync;
 
 /* dir is copied; it need not exist yet. */
-struct store_sync *store_sync_new(const char *dir);
-void store_sync_free(struct store_sync *s); /* NULL is fine */
+struct jetstream_fsync *jetstream_fsync_new(const char *dir);
+void jetstream_fsync_free(struct jetstream_fsync *s); /* NULL is fine */
 
 /*
  * Returns once everything written below dir before the call is on the disk.
@@ -29,6 +29,6 @@ void store_sync_free(struct store_sync *s); /* NULL is fine */
  * the kernel forgets what it could not write: nobody may rely on a later run
  * that succeeds.
  */
-int store_sync_run(struct store_sync *s, struct err *e);
+int jetstream_fsync_run(struct jetstream_fsync *s, struct err *e);
 
 #endif

@@ -33,15 +33,15 @@ enum {
 };
 
 struct supervisor {
-    const struct home *home;
-    const struct supervise_conf *conf;
+    const struct fleet_dir *home;
+    const struct supervisor_conf *conf;
     struct loop *loop;
     struct proc_set *procs;
-    struct children *children;
+    struct daemons *children;
     struct bus *bus;
-    struct embedded broker;
+    struct embedded_broker broker;
     char http[128]; /* address of the ledger's pages; "": there are none */
-    struct keeper *keeper; /* NULL: nothing is to be confirmed */
+    struct fsync_server *keeper; /* NULL: nothing is to be confirmed */
     struct loop_timer *probe, *drain_timer, *rotate, *ask;
     struct proc *provision; /* NULL: not running */
     int provisioned;        /* deaths of the broker it has seen */
@@ -76,12 +76,12 @@ write_status(void *ctx)
         s->stopping ? "stopping"
         : s->ready  ? "up"
                     : "starting",
-        "processes", children_to_json(s->children));
+        "processes", daemons_to_json(s->children));
     if (v && s->http[0])
         (void)json_object_set_new(v, "http",
                                   json_sprintf("http://%s", s->http));
     text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
-    if (text && home_write(s->home, "status.json", text, 0600, &e) < 0)
+    if (text && fleet_dir_write(s->home, "status.json", text, 0600, &e) < 0)
         log_warn("status.write", "error=\"%s\"", LOG_TEXT(e.msg));
     free(text);
     json_decref(v);
@@ -94,8 +94,8 @@ write_status(void *ctx)
 static void
 sync_store(struct supervisor *s)
 {
-    struct home_path path;
-    int fd = open(home_path(s->home, "nats", &path),
+    struct fleet_dir_path path;
+    int fd = open(fleet_dir_path(s->home, "nats", &path),
                   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0)
@@ -110,7 +110,7 @@ secure_store(struct supervisor *s)
 {
     struct err e = {0};
 
-    if (embedded_write_through(&s->broker, s->home, &e) < 0) {
+    if (embedded_broker_write_through(&s->broker, s->home, &e) < 0) {
         log_warn("broker.durability", "error=\"%s\"", LOG_TEXT(e.msg));
         write_status(s);
     }
@@ -143,11 +143,11 @@ static void
 provision_again(struct supervisor *s)
 {
     static const char self[] = "/proc/self/exe";
-    int deaths = children_deaths(s->children, "broker");
+    int deaths = daemons_deaths(s->children, "broker");
     const char *argv[] = {"shunt", "provision", "--quiet", NULL};
     struct proc_opts o = {.file = self,
                           .argv = argv,
-                          .env = children_env(s->children),
+                          .env = daemons_env(s->children),
                           .in = -1,
                           .out = -1,
                           .err = STDERR_FILENO};
@@ -172,14 +172,14 @@ on_probe(void *ctx, const struct bus_note *note, const struct err *e)
         return;
     }
     /* While the broker is down or starting there is nothing to kill. */
-    if (!children_age_ms(s->children, "broker") ||
-        children_age_ms(s->children, "broker") < PROBE_MS)
+    if (!daemons_age_ms(s->children, "broker") ||
+        daemons_age_ms(s->children, "broker") < PROBE_MS)
         s->misses = 0;
     else if (++s->misses >= MISSES) {
         s->misses = 0;
         log_warn("broker.hangs", "answer=none probes=%d action=restart",
                  MISSES);
-        children_kill(s->children, "broker");
+        daemons_kill(s->children, "broker");
     }
 }
 
@@ -218,11 +218,11 @@ drain(void *ctx)
 {
     struct supervisor *s = ctx;
     struct spool_backlog backlog;
-    struct home_path dir;
+    struct fleet_dir_path dir;
 
     spool_drain_free(s->drain);
     s->drain = NULL;
-    spool_look(home_path(s->home, "spool", &dir), &backlog);
+    spool_look(fleet_dir_path(s->home, "spool", &dir), &backlog);
     if (backlog.files && bus_is_up(s->bus) && !s->stopping)
         s->drain = spool_drain_start(dir.s, s->bus, s->loop, on_drained, s);
     else
@@ -234,7 +234,7 @@ rotate(void *ctx)
 {
     struct supervisor *s = ctx;
 
-    children_rotate(s->children);
+    daemons_rotate(s->children);
 }
 
 /* --- stopping ------------------------------------------------------------ */
@@ -254,7 +254,7 @@ begin_stop(struct supervisor *s)
     if (!s->children || s->stop_begun)
         return;
     s->stop_begun = true;
-    children_stop(s->children, on_all_ended, s);
+    daemons_stop(s->children, on_all_ended, s);
     write_status(s);
 }
 
@@ -269,16 +269,16 @@ on_term(void *ctx, int nth)
         loop_stop(s->loop, 0); /* ends a wait at start, and loop_run */
     } else if (s->children) {
         log_warn("fleet.killing", "signals=%d", nth);
-        children_kill_all(s->children);
+        daemons_kill_all(s->children);
     }
 }
 
-/* Waits for the end of what children_stop began. */
+/* Waits for the end of what daemons_stop began. */
 static void
 finish(struct supervisor *s)
 {
     begin_stop(s);
-    while (children_alive(s->children))
+    while (daemons_alive(s->children))
         (void)loop_run(s->loop);
 }
 
@@ -287,11 +287,12 @@ finish(struct supervisor *s)
 static int
 start_broker(struct supervisor *s, struct err *e)
 {
-    struct home_path conf, token;
+    struct fleet_dir_path conf, token;
     const char *argv[] = {s->broker.program, "-c",
-                          home_path(s->home, "nats-server.conf", &conf), NULL};
+                          fleet_dir_path(s->home, "nats-server.conf", &conf),
+                          NULL};
     char none[] = "";
-    struct embedded_env env;
+    struct embedded_broker_env env;
     struct bus_conf bus = {.url = s->broker.url,
                            .creds_file = none,
                            .nkey_file = none,
@@ -301,14 +302,14 @@ start_broker(struct supervisor *s, struct err *e)
     int64_t until = loop_now_ms() + ANSWER_MS;
     const bool never = false;
 
-    embedded_environment(&env);
-    if (children_start(
-            s->children, "broker", s->broker.program, argv,
-            &(struct child_opts){.env = env.list,
-                                 .timer_slack_ns = EMBEDDED_TIMER_SLACK_NS},
-            e) < 0)
+    embedded_broker_environment(&env);
+    if (daemons_start(s->children, "broker", s->broker.program, argv,
+                      &(struct child_opts){.env = env.list,
+                                           .timer_slack_ns =
+                                               EMBEDDED_BROKER_TIMER_SLACK_NS},
+                      e) < 0)
         return -1;
-    (void)home_path(s->home, "token", &token);
+    (void)fleet_dir_path(s->home, "token", &token);
     bus.token_file = token.s;
     while (bus_open(&s->bus, s->loop, &bus, "supervisor", 0, e) < 0) {
         if (e->code == ERR_DENIED || e->code == ERR_INVALID)
@@ -317,8 +318,8 @@ start_broker(struct supervisor *s, struct err *e)
         if (s->stopping)
             return err_set(e, ERR_UNAVAILABLE, "interrupted");
         if (loop_now_ms() > until ||
-            children_deaths(s->children, "broker") >= EARLY_DEATHS) {
-            (void)children_last_words(s->children, "broker", e);
+            daemons_deaths(s->children, "broker") >= EARLY_DEATHS) {
+            (void)daemons_last_words(s->children, "broker", e);
             return -1;
         }
     }
@@ -379,7 +380,7 @@ static int
 start_daemon(struct supervisor *s, const char *name, const char *const *extra,
              struct err *e)
 {
-    char file[HOME_PATH], self[HOME_PATH - 64], *slash;
+    char file[FLEET_DIR_PATH], self[FLEET_DIR_PATH - 64], *slash;
     const char *argv[] = {file, NULL};
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 
@@ -391,8 +392,8 @@ start_daemon(struct supervisor *s, const char *name, const char *const *extra,
     if (slash)
         *slash = '\0';
     (void)snprintf(file, sizeof file, "%s/shunt-%s", self, name);
-    return children_start(s->children, name, file, argv,
-                          &(struct child_opts){.env = extra}, e);
+    return daemons_start(s->children, name, file, argv,
+                         &(struct child_opts){.env = extra}, e);
 }
 
 /*
@@ -403,7 +404,7 @@ start_daemon(struct supervisor *s, const char *name, const char *const *extra,
 static int
 start_delegation(struct supervisor *s, struct err *e)
 {
-    struct home_path path;
+    struct fleet_dir_path path;
     struct str dir = {0};
     const char *extra[] = {NULL, NULL, "SHUNT_WORKER_SLOTS",
                            "SHUNT_WORKER_LANES=auto,gpu,gemini,claude-api",
@@ -414,7 +415,7 @@ start_delegation(struct supervisor *s, struct err *e)
 
     (void)snprintf(entry, size, "SECUTOOLS_API_KEY=%s", s->conf->secutools_key);
     str_addf(&dir, "SHUNT_WORKER_STATE_DIR=%s",
-             home_path(s->home, "worker-secutools", &path));
+             fleet_dir_path(s->home, "worker-secutools", &path));
     extra[0] = entry;
     extra[1] = str_text(&dir);
     rc = start_daemon(s, "worker-secutools", extra, e);
@@ -437,8 +438,8 @@ wait_ready(struct supervisor *s, const bool *ready, const char *what,
         if (s->stopping)
             return err_set(e, ERR_UNAVAILABLE, "interrupted");
         for (i = 0; i < sizeof names / sizeof names[0]; i++)
-            if (children_deaths(s->children, names[i]) >= EARLY_DEATHS)
-                return children_last_words(s->children, names[i], e);
+            if (daemons_deaths(s->children, names[i]) >= EARLY_DEATHS)
+                return daemons_last_words(s->children, names[i], e);
         if (loop_now_ms() > until) {
             log_warn("fleet.slow", "silent=%s", what);
             break;
@@ -481,29 +482,29 @@ choose_http(struct supervisor *s, struct err *e)
         (void)str_copy(s->http, sizeof s->http, s->conf->http);
         return 0;
     }
-    if (embedded_http(s->home, s->http, sizeof s->http, s->loop, e) < 0)
+    if (embedded_broker_http(s->home, s->http, sizeof s->http, s->loop, e) < 0)
         return -1;
-    children_set(s->children, "SHUNT_REAPER_HTTP", s->http);
+    daemons_set(s->children, "SHUNT_REAPER_HTTP", s->http);
     return 0;
 }
 
 static int
 start(struct supervisor *s, struct err *e)
 {
-    struct home_path store;
+    struct fleet_dir_path store;
 
     if (proc_set_open(&s->procs, s->loop, false, e) < 0 ||
-        embedded_find(&s->broker, s->loop, s->procs, e) < 0 ||
-        embedded_prepare(&s->broker, s->home, s->conf->port, s->conf->fast,
-                         s->loop, e) < 0)
+        embedded_broker_find(&s->broker, s->loop, s->procs, e) < 0 ||
+        embedded_broker_prepare(&s->broker, s->home, s->conf->port,
+                                s->conf->fast, s->loop, e) < 0)
         return -1;
-    s->children = children_new(s->home, s->loop, s->procs, write_status, s);
-    children_environment(s->children,
-                         &(struct children_facts){.url = s->broker.url,
-                                                  .confirm = s->broker.confirm,
-                                                  .fast = s->conf->fast,
-                                                  .slots = s->conf->slots,
-                                                  .project = s->conf->project});
+    s->children = daemons_new(s->home, s->loop, s->procs, write_status, s);
+    daemons_environment(s->children,
+                        &(struct daemons_facts){.url = s->broker.url,
+                                                .confirm = s->broker.confirm,
+                                                .fast = s->conf->fast,
+                                                .slots = s->conf->slots,
+                                                .project = s->conf->project});
     if (choose_http(s, e) < 0)
         return -1;
     if (start_broker(s, e) < 0 || wait_jetstream(s, e) < 0)
@@ -511,12 +512,12 @@ start(struct supervisor *s, struct err *e)
     log_info("broker.up", "url=%s version=%d.%d.%d durable=%s", s->broker.url,
              s->broker.major, s->broker.minor, s->broker.patch,
              s->broker.durable ? "yes" : "no");
-    if (topology_provision(s->bus, &s->conf->topology, NULL, NULL, e) < 0)
+    if (jetstream_provision(s->bus, &s->conf->topology, NULL, NULL, e) < 0)
         return err_wrap(e, "provision");
     secure_store(s);
     if (s->broker.confirm &&
-        keeper_open(&s->keeper, s->bus, s->loop,
-                    home_path(s->home, "nats", &store), e) < 0)
+        fsync_server_open(&s->keeper, s->bus, s->loop,
+                          fleet_dir_path(s->home, "nats", &store), e) < 0)
         return err_wrap(e, "keep the store");
     return start_daemons(s, e);
 }
@@ -528,7 +529,7 @@ run(struct supervisor *s)
     log_info("fleet.up", "url=%s", s->broker.url);
     if (s->conf->ready)
         s->conf->ready(s->conf->ctx, s->broker.url, s->broker.durability);
-    s->provisioned = children_deaths(s->children, "broker");
+    s->provisioned = daemons_deaths(s->children, "broker");
     bus_on_event(s->bus, on_bus, s);
     s->probe = loop_timer_start(s->loop, PROBE_MS, PROBE_MS, probe, s);
     s->rotate = loop_timer_start(s->loop, ROTATE_MS, ROTATE_MS, rotate, s);
@@ -537,8 +538,8 @@ run(struct supervisor *s)
 }
 
 int
-supervise(const struct home *h, const struct supervise_conf *conf,
-          struct err *e)
+supervisor_run(const struct fleet_dir *h, const struct supervisor_conf *conf,
+               struct err *e)
 {
     struct supervisor s = {.home = h, .conf = conf, .lock = -1};
     pid_t holder = 0;
@@ -547,8 +548,8 @@ supervise(const struct home *h, const struct supervise_conf *conf,
     log_level_set(LOG_INFO); /* a command says less */
     log_open("supervisor");
     s.started_ms = str_wall_ms();
-    if (home_make(h, e) < 0 || home_lock(h, &s.lock, &holder, e) < 0 ||
-        loop_open(&s.loop, e) < 0)
+    if (fleet_dir_make(h, e) < 0 ||
+        fleet_dir_lock(h, &s.lock, &holder, e) < 0 || loop_open(&s.loop, e) < 0)
         goto out;
     loop_on_term(s.loop, on_term, &s);
     if (start(&s, e) == 0) {
@@ -568,13 +569,13 @@ out:
     bus_unsubscribe(s.heartbeats);
     if (s.provision)
         proc_forget(s.provision);
-    keeper_close(s.keeper);
+    fsync_server_close(s.keeper);
     bus_close(s.bus);
-    children_free(s.children);
+    daemons_free(s.children);
     proc_set_close(s.procs);
     loop_close(s.loop);
     if (s.lock >= 0) {
-        (void)unlink(HOME_PATH_OF(h, "status.json"));
+        (void)unlink(FLEET_DIR_PATH_OF(h, "status.json"));
         (void)close(s.lock);
     }
     return rc;

@@ -22,13 +22,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct supervise_conf {
+struct supervisor_conf {
     bool fast;
     int64_t slots; /* of the worker; 0: its default */
     int port;      /* of the broker; 0: the one of last time, or a free one */
     const char *secutools_key; /* of the AI platform; NULL: none is asked */
     bool clean_bus; /* other credentials are configured: keep them away */
-    struct topology_conf topology;
+    struct jetstream_conf topology;
     const char *http; /* the ledger's address as configured; "": a free one */
     /* The project whose jobs/queue and .cloud-queue are watched, "": none; and
      * whether a gateway for folders is wanted at all. */
@@ -45,7 +45,7 @@ struct supervise_conf {
  * nothing is left running and e says what failed; ERR_CONFLICT: another
  * supervisor runs here.
  */
-int supervise(const struct home *h, const struct supervise_conf *conf,
-              struct err *e);
+int supervisor_run(const struct fleet_dir *h,
+                   const struct supervisor_conf *conf, struct err *e);
 
 #endif

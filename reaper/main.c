@@ -24,28 +24,28 @@
 
 #include <unistd.h>
 
-struct program {
+struct reaper_program {
     struct reaper_conf conf;
 };
 
-static const struct conf_opt options[] = {REAPER_CONF(struct program, conf),
-                                          CONF_END};
+static const struct conf_opt options[] = {
+    REAPER_CONF(struct reaper_program, conf), CONF_END};
 
 static int
 verify(struct bus *b, struct err *e)
 {
-    if (topology_verify(b, "TASKS_IN", "ledger", e) < 0 ||
-        topology_verify(b, "TASKS", "ledger", e) < 0 ||
-        topology_verify(b, "RESULTS", "reaper", e) < 0 ||
-        topology_verify(b, "KV_control", "ledger", e) < 0)
+    if (jetstream_verify(b, "TASKS_IN", "ledger", e) < 0 ||
+        jetstream_verify(b, "TASKS", "ledger", e) < 0 ||
+        jetstream_verify(b, "RESULTS", "reaper", e) < 0 ||
+        jetstream_verify(b, "KV_control", "ledger", e) < 0)
         return -1;
-    return topology_verify(b, "KV_claims", NULL, e);
+    return jetstream_verify(b, "KV_claims", NULL, e);
 }
 
 int
 main(int argc, char **argv)
 {
-    struct program program = {0};
+    struct reaper_program program = {0};
     struct reaper_conf *conf = &program.conf;
     struct loop *loop = NULL;
     struct bus *bus = NULL;

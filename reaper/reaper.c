@@ -44,7 +44,7 @@ enum {
 };
 
 /* A durable consumer. */
-struct source {
+struct reaper_source {
     struct reaper *reaper;
     const char *stream, *durable, *name; /* name: in the database */
     enum event_kind kind;
@@ -57,21 +57,21 @@ struct source {
 struct reaper {
     struct bus *bus;
     struct loop *loop;
-    struct store *store;
-    struct book *book;
-    struct live *live;
-    struct pauses *pauses;
-    struct park *park;
-    struct dues *dues;
+    struct db *store;
+    struct ingest *book;
+    struct presence *live;
+    struct lane_pauses *pauses;
+    struct dependencies *park;
+    struct report_writer *dues;
     struct alarms alarms;
-    struct health *health;
+    struct disk_monitor *health;
     struct reconcile *reconcile;
     struct ask *ask;
-    struct web *web; /* NULL: not wanted */
+    struct http_server *web; /* NULL: not wanted */
     struct mem_pool *pool;
-    struct source sources[N_SOURCES];
-    struct trust_desk *trust;
-    struct queue *queue; /* what is to be folded */
+    struct reaper_source sources[N_SOURCES];
+    struct verifier *trust;
+    struct coalesce *queue; /* what is to be folded */
     struct loop_timer *flush;
     int64_t flush_at; /* 0: the timer does not run */
     int64_t paced_at; /* the next commit of results, at the earliest */
@@ -85,7 +85,7 @@ struct reaper {
     bool failed; /* the database does not work any more */
 };
 
-static const struct source sources[N_SOURCES] = {
+static const struct reaper_source sources[N_SOURCES] = {
     {.stream = "TASKS_IN",
      .durable = "ledger",
      .name = "TASKS_IN.ledger",
@@ -142,24 +142,24 @@ pace(struct reaper *r, size_t results)
 {
     r->paced_at = results > 1 ? loop_now_ms() + SPACE_MS : 0;
     if (results > 1)
-        queue_loaded(r->queue, loop_now_ms());
+        coalesce_loaded(r->queue, loop_now_ms());
 }
 
 /* Sees to it that what is in the queue is folded when it is due. */
 static void
 flush_when_due(struct reaper *r)
 {
-    int64_t due_ms = queue_due_ms(r->queue), now_ms = loop_now_ms();
+    int64_t due_ms = coalesce_due_ms(r->queue), now_ms = loop_now_ms();
 
-    if (queue_has_ready(r->queue))
+    if (coalesce_has_ready(r->queue))
         flush_within(r, pace_ms(r));
     if (due_ms != INT64_MAX)
         flush_within(r, due_ms > now_ms ? due_ms - now_ms : 0);
 }
 
 static void
-enqueue(struct reaper *r, const struct source *s, struct bus_msg *m,
-        const struct verdicts *verdicts)
+enqueue(struct reaper *r, const struct reaper_source *s, struct bus_msg *m,
+        const struct result_verdicts *verdicts)
 {
     const struct entry entry = {.kind = s->kind,
                                 .stream = s->stream,
@@ -167,13 +167,13 @@ enqueue(struct reaper *r, const struct source *s, struct bus_msg *m,
                                 .msg = m,
                                 .verdicts = *verdicts};
 
-    queue_add(r->queue, &entry, loop_now_ms());
+    coalesce_add(r->queue, &entry, loop_now_ms());
     flush_when_due(r);
 }
 
 /* What the claims say of a message's results is known. */
 static void
-on_trust(void *ctx, struct bus_msg *m, const struct verdicts *verdicts)
+on_trust(void *ctx, struct bus_msg *m, const struct result_verdicts *verdicts)
 {
     struct reaper *r = ctx;
 
@@ -192,20 +192,19 @@ on_trust_idle(void *ctx)
 static void
 on_message(void *ctx, struct bus_msg *m)
 {
-    static const struct verdicts none;
-    struct source *s = ctx;
+    static const struct result_verdicts none;
+    struct reaper_source *s = ctx;
     struct reaper *r = s->reaper;
     uint64_t position = 0;
     struct err e;
 
-    CRASH_POINT("reaper.after_fetch");
+    FAILPOINT("reaper.after_fetch");
     if (r->failed) {
         bus_msg_retry(m, 0); /* the next process need not wait for it */
         return;
     }
     if (!s->seen && m->seq > 1 && m->delivered == 1 &&
-        store_position_get(r->store, s->name, &position, &e) == 0 &&
-        position == 0)
+        db_position_get(r->store, s->name, &position, &e) == 0 && position == 0)
         log_warn("reaper.history",
                  "stream=%s seq=%" PRIu64 " text=\"the database is new and "
                  "messages before this one are not in it\"",
@@ -213,7 +212,7 @@ on_message(void *ctx, struct bus_msg *m)
     s->seen = true;
     s->pending = m->pending;
     if (s->kind == EVENT_RESULT)
-        trust_ask(r->trust, m);
+        verify_results(r->trust, m);
     else
         enqueue(r, s, m, &none);
 }
@@ -229,10 +228,11 @@ send_batch(struct reaper *r, const char *id)
     struct err e;
 
     mem_pool_reset(r->pool);
-    if (store_batch(r->store, id, r->pool, &b, &e) <= 0)
+    if (db_batch(r->store, id, r->pool, &b, &e) <= 0)
         return;
     codec_encode(CODEC_BATCH, &b.b, &bytes);
-    bus_send(r->bus, subject_batch(subject, id), str_text(&bytes), bytes.len);
+    bus_publish_core(r->bus, subject_batch(subject, id), str_text(&bytes),
+                     bytes.len);
     str_free(&bytes);
 }
 
@@ -241,22 +241,22 @@ send_batch(struct reaper *r, const char *id)
 static void
 tell(struct reaper *r)
 {
-    const struct book_news *news = book_news(r->book);
+    const struct ingest_news *news = ingest_news(r->book);
     char subject[SUBJECT_SIZE];
 
     for (size_t i = 0; i < news->n_ends; i++) {
-        const struct book_end *end = &news->ends[i];
+        const struct ingest_end *end = &news->ends[i];
 
-        live_over(r->live, end->id);
-        bus_send(r->bus, subject_done(subject, end->id), end->result.data,
-                 end->result.len);
+        presence_task_ended(r->live, end->id);
+        bus_publish_core(r->bus, subject_done(subject, end->id),
+                         end->result.data, end->result.len);
     }
     for (size_t i = 0; i < news->n_batches; i++)
         send_batch(r, news->batches[i]);
     if (news->due)
-        dues_wake(r->dues);
+        report_writer_wake(r->dues);
     if (news->parked && r->park)
-        park_wake(r->park);
+        dependencies_wake(r->park);
 }
 
 /* Nothing was acknowledged, so nothing is lost: a new process folds it. */
@@ -264,7 +264,7 @@ static void
 give_up(struct reaper *r, const struct err *e)
 {
     log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
-    store_rollback(r->store);
+    db_rollback(r->store);
     r->failed = true;
     for (int i = 0; i < N_SOURCES; i++)
         bus_consumer_window(r->sources[i].consumer, 0);
@@ -281,16 +281,16 @@ flush_some(struct reaper *r, bool all)
     const struct entry *entry = NULL;
     struct err e;
 
-    if (book_begin(r->book, &e) < 0) {
+    if (ingest_begin(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
     for (n = 0; n < FLUSH_MOST && results < RESULTS_MOST && bytes < FLUSH_BYTES;
          n++) {
-        entry = queue_take(r->queue, now_ms, all);
+        entry = coalesce_take(r->queue, now_ms, all);
         if (!entry)
             break;
-        if (book_enter(r->book, entry, &e) < 0) {
+        if (ingest_enter(r->book, entry, &e) < 0) {
             give_up(r, &e);
             return false;
         }
@@ -298,23 +298,23 @@ flush_some(struct reaper *r, bool all)
         bytes += entry->msg->len;
     }
     r->behind = entry != NULL;
-    CRASH_POINT("reaper.mid_transaction");
-    if (book_commit(r->book, &e) < 0) {
+    FAILPOINT("reaper.mid_transaction");
+    if (ingest_commit(r->book, &e) < 0) {
         give_up(r, &e);
         return false;
     }
-    CRASH_POINT("reaper.after_commit");
+    FAILPOINT("reaper.after_commit");
     pace(r, results);
     tell(r);
-    queue_done(r->queue);
-    CRASH_POINT("reaper.after_ack");
+    coalesce_done(r->queue);
+    FAILPOINT("reaper.after_ack");
     return true;
 }
 
 static void
 finish_drain(struct reaper *r)
 {
-    if (r->draining && trust_is_idle(r->trust) && queue_is_empty(r->queue))
+    if (r->draining && verify_is_idle(r->trust) && coalesce_is_empty(r->queue))
         loop_stop(r->loop, 0);
 }
 
@@ -328,9 +328,9 @@ on_flush(void *ctx)
     r->flush_at = 0;
     if (r->failed)
         return;
-    if (!queue_is_empty(r->queue) && !flush_some(r, all))
+    if (!coalesce_is_empty(r->queue) && !flush_some(r, all))
         return;
-    if (!queue_is_empty(r->queue) && (all || r->behind))
+    if (!coalesce_is_empty(r->queue) && (all || r->behind))
         flush_within(r, 0);
     else
         r->looked_at = false;
@@ -345,8 +345,8 @@ on_quiet(void *ctx)
     struct reaper *r = ctx;
 
     if (!r->failed)
-        store_quiet(r->store);
-    queue_trim(r->queue);
+        db_quiet(r->store);
+    coalesce_trim(r->queue);
     mem_trim();
 }
 
@@ -356,7 +356,7 @@ settle(void *ctx)
 {
     struct reaper *r = ctx;
 
-    while (!queue_is_empty(r->queue) && !r->failed && flush_some(r, true))
+    while (!coalesce_is_empty(r->queue) && !r->failed && flush_some(r, true))
         ;
     loop_timer_again(r->trim, TRIM_MS, 0); /* answers need memory too */
 }
@@ -365,7 +365,7 @@ static uint64_t
 lag(void *ctx, int i, const char **name)
 {
     struct reaper *r = ctx;
-    struct source *s;
+    struct reaper_source *s;
     uint64_t pending;
 
     *name = NULL;
@@ -382,13 +382,13 @@ lag(void *ctx, int i, const char **name)
 /* --- HTTP ----------------------------------------------------------------- */
 
 static void
-health_of(void *ctx, struct site_health *out)
+health_of(void *ctx, struct http_routes_health *out)
 {
     const struct reaper *r = ctx;
 
-    *out = (struct site_health){.bus_up = bus_is_up(r->bus),
-                                .database_ok = !r->failed,
-                                .rebuilding = rebuild_runs(r->rebuild)};
+    *out = (struct http_routes_health){.bus_up = bus_is_up(r->bus),
+                                       .database_ok = !r->failed,
+                                       .rebuilding = rebuild_runs(r->rebuild)};
 }
 
 /* What answering has touched is given back once nobody asks. */
@@ -398,15 +398,15 @@ on_used(void *ctx)
     struct reaper *r = ctx;
 
     r->looked_at = true; /* the next look sees what is held */
-    flush_within(r, QUEUE_SOON_MS);
+    flush_within(r, COALESCE_SOON_MS);
     loop_timer_again(r->trim, TRIM_MS, 0);
 }
 
 static int
 start_web(struct reaper *r, const struct reaper_conf *conf,
-          const struct ask_parts *ask, struct err *e)
+          const struct query_parts *ask, struct err *e)
 {
-    struct web_parts parts = {
+    struct http_server_parts parts = {
         .loop = r->loop,
         .alarms = &r->alarms,
         .address = conf->http,
@@ -417,7 +417,7 @@ start_web(struct reaper *r, const struct reaper_conf *conf,
 
     if (!conf->http || !*conf->http || strcmp(conf->http, "off") == 0)
         return 0;
-    return web_open(&r->web, &parts, e);
+    return http_server_open(&r->web, &parts, e);
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -430,7 +430,7 @@ on_event(void *ctx, enum bus_event event, const char *text)
     switch (event) {
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(r->bus));
-        pauses_refresh(r->pauses);
+        lane_pauses_refresh(r->pauses);
         reconcile_wake(r->reconcile);
         break;
     case BUS_DOWN:
@@ -449,10 +449,10 @@ static void
 on_pauses(void *ctx)
 {
     struct reaper *r = ctx;
-    const struct pause *p, *held = NULL;
+    const struct lane_pause *p, *held = NULL;
 
-    for (size_t i = 0; i < pauses_count(r->pauses); i++) {
-        p = pauses_at(r->pauses, i);
+    for (size_t i = 0; i < lane_pauses_count(r->pauses); i++) {
+        p = lane_pauses_at(r->pauses, i);
         if (p->paused && p->until_ms == 0 && !strchr(p->by, '@'))
             held = p;
     }
@@ -500,10 +500,10 @@ open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
         else
             (void)snprintf(root, strlen(root) + 1, ".");
     }
-    if (store_open(&r->store, path, conf->sync, e) == 0 &&
-        dues_open(&r->dues, r->loop, r->store, root, conf->report_in_workdir,
-                  e) == 0) {
-        r->health = health_open(r->bus, r->loop, &r->alarms, path);
+    if (db_open(&r->store, path, conf->sync, e) == 0 &&
+        report_writer_open(&r->dues, r->loop, r->store, root,
+                           conf->report_in_workdir, e) == 0) {
+        r->health = disk_monitor_open(r->bus, r->loop, &r->alarms, path);
         log_info("reaper.open", "database=%s reports=%s", path, root);
         rc = 0;
     }
@@ -533,7 +533,7 @@ on_rebuilt(void *ctx)
 {
     struct reaper *r = ctx;
 
-    r->park = park_open(r->bus, r->loop, r->store);
+    r->park = dependencies_open(r->bus, r->loop, r->store);
 }
 
 static int
@@ -558,7 +558,7 @@ static int
 open_sources(struct reaper *r, struct err *e)
 {
     for (int i = 0; i < N_SOURCES; i++) {
-        struct source *s = &r->sources[i];
+        struct reaper_source *s = &r->sources[i];
 
         *s = sources[i];
         s->reaper = r;
@@ -579,36 +579,36 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
             const struct reaper_conf *conf, struct err *e)
 {
     struct reaper *r = MEM_NEW(struct reaper);
-    struct ask_parts parts;
+    struct query_parts parts;
 
     r->bus = b;
     r->loop = l;
     r->pool = mem_pool_new();
-    r->queue = queue_new();
+    r->queue = coalesce_new();
     r->flush = loop_timer_start(l, 0, 0, on_flush, r);
     r->trim = loop_timer_start(l, TRIM_MS, 0, on_quiet, r);
     if (open_files(r, conf, e) < 0)
         goto fail;
-    r->book = book_new(r->store);
-    r->trust = trust_open(b, conf->trust_after_ms, on_trust, on_trust_idle, r);
-    if (live_open(&r->live, b, e) < 0 ||
-        pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
+    r->book = ingest_new(r->store);
+    r->trust = verify_open(b, conf->trust_after_ms, on_trust, on_trust_idle, r);
+    if (presence_open(&r->live, b, e) < 0 ||
+        lane_pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
         goto fail;
-    pauses_keep(r->pauses, PAUSE_OLD_MS, PAUSE_LOOK_MS);
-    parts = (struct ask_parts){.bus = b,
-                               .store = r->store,
-                               .live = r->live,
-                               .pauses = r->pauses,
-                               .dues = r->dues,
-                               .health = r->health,
-                               .ctx = r,
-                               .settle = settle,
-                               .lag = lag};
+    lane_pauses_keep(r->pauses, PAUSE_OLD_MS, PAUSE_LOOK_MS);
+    parts = (struct query_parts){.bus = b,
+                                 .store = r->store,
+                                 .live = r->live,
+                                 .pauses = r->pauses,
+                                 .dues = r->dues,
+                                 .health = r->health,
+                                 .ctx = r,
+                                 .settle = settle,
+                                 .lag = lag};
     /* A mistake in the configuration is said before anything is begun. */
     if (start_web(r, conf, &parts, e) < 0 || begin_rebuild(r, e) < 0)
         goto fail;
     if (!r->rebuild)
-        r->park = park_open(b, l, r->store);
+        r->park = dependencies_open(b, l, r->store);
     r->reconcile =
         reconcile_open(&(struct reconcile_parts){.bus = b,
                                                  .loop = l,
@@ -616,7 +616,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
                                                  .live = r->live,
                                                  .alarms = &r->alarms,
                                                  .conf = conf->reconcile});
-    if (ask_open(&r->ask, &parts, e) < 0 || open_sources(r, e) < 0)
+    if (query_open(&r->ask, &parts, e) < 0 || open_sources(r, e) < 0)
         goto fail;
     bus_on_event(b, on_event, r);
     *out = r;
@@ -657,7 +657,7 @@ write_dues(struct reaper *r)
 {
     int64_t until_ms = loop_now_ms() + STOP_REPORTS_MS;
 
-    while (r->dues && dues_write(r->dues) && loop_now_ms() < until_ms)
+    while (r->dues && report_writer_write(r->dues) && loop_now_ms() < until_ms)
         ;
 }
 
@@ -670,25 +670,25 @@ reaper_close(struct reaper *r)
     bus_forget(r->bus, r);
     /* Hands back what is still in hand, so that the next ledger need not wait.
      */
-    trust_close(r->trust);
-    queue_free(r->queue);
+    verify_close(r->trust);
+    coalesce_free(r->queue);
     loop_timer_stop(r->flush);
     loop_timer_stop(r->trim);
     loop_timer_stop(r->deadline);
     rebuild_close(r->rebuild);
     for (int i = 0; i < N_SOURCES; i++)
         bus_consumer_close(r->sources[i].consumer);
-    web_close(r->web);
-    ask_close(r->ask);
+    http_server_close(r->web);
+    query_close(r->ask);
     reconcile_close(r->reconcile);
-    health_close(r->health);
-    park_close(r->park);
-    pauses_close(r->pauses);
-    live_close(r->live);
+    disk_monitor_close(r->health);
+    dependencies_close(r->park);
+    lane_pauses_close(r->pauses);
+    presence_close(r->live);
     write_dues(r);
-    dues_close(r->dues);
-    book_free(r->book);
-    store_close(r->store);
+    report_writer_close(r->dues);
+    ingest_free(r->book);
+    db_close(r->store);
     mem_pool_free(r->pool);
     mem_free(r);
 }

@@ -23,7 +23,7 @@ take_token(const json_t *json, const char *key, char *out, size_t size)
  * hears of it: from JSON, else the id it was published with.
  */
 static void
-glean(const struct arrival *a, struct judgement *out)
+glean(const struct inbound *a, struct admission *out)
 {
     struct err e;
     json_t *json = NULL;
@@ -43,7 +43,7 @@ glean(const struct arrival *a, struct judgement *out)
 
 /* The ledger derives the same id from the same message. */
 static void
-give_id(const struct arrival *a, struct mem_pool *pool, struct task *t)
+give_id(const struct inbound *a, struct mem_pool *pool, struct task *t)
 {
     char id[TASK_ID_SIZE];
 
@@ -88,7 +88,7 @@ is_lane(const char *place, const char *backend, const char *lane)
 static bool
 lane_exists(char **lanes, const char *backend, const char *lane)
 {
-    for (const char *const *p = topology_lanes(); *p; p++)
+    for (const char *const *p = jetstream_lanes(); *p; p++)
         if (is_lane(*p, backend, lane))
             return true;
     for (char **p = lanes; p && *p; p++)
@@ -104,8 +104,8 @@ no_such_lane(char **lanes, const struct decision *d, struct mem_pool *pool)
     const char *copy;
 
     str_addf(&text, "there is no lane %s.%s; there are", d->backend, d->lane);
-    for (const char *const *p = topology_lanes(); *p; p++)
-        str_addf(&text, "%s %s", p == topology_lanes() ? "" : ",", *p);
+    for (const char *const *p = jetstream_lanes(); *p; p++)
+        str_addf(&text, "%s %s", p == jetstream_lanes() ? "" : ",", *p);
     for (char **p = lanes; p && *p; p++)
         str_addf(&text, ", %s", *p);
     copy = mem_pool_strndup(pool, str_text(&text), text.len);
@@ -114,7 +114,8 @@ no_such_lane(char **lanes, const struct decision *d, struct mem_pool *pool)
 }
 
 static void
-settle(struct judgement *out, enum verdict verdict, const char *reason)
+settle(struct admission *out, enum admission_verdict verdict,
+       const char *reason)
 {
     out->verdict = verdict;
     out->reason = reason;
@@ -124,8 +125,8 @@ settle(struct judgement *out, enum verdict verdict, const char *reason)
 
 /* A task that was read: where it goes, or why it does not. */
 static void
-judge_task(const struct rules_of_house *rules, const struct facts *f,
-           int64_t now_ms, struct mem_pool *pool, struct judgement *out)
+judge_task(const struct router_rules *rules, const struct routing_facts *f,
+           int64_t now_ms, struct mem_pool *pool, struct admission *out)
 {
     struct task *t = &out->task;
     struct decision *d = &out->decision;
@@ -135,43 +136,43 @@ judge_task(const struct rules_of_house *rules, const struct facts *f,
     if (t->batch)
         (void)str_copy(out->batch, sizeof out->batch, t->batch->id);
     if (must_wait(t)) {
-        settle(out, VERDICT_LEAVE, "");
+        settle(out, ADMIT_LEAVE, "");
         return;
     }
     decide(t, f, rules->policy, pool, d);
     d->decided_at_ms = now_ms;
     if (d->rejected)
-        settle(out, VERDICT_REJECT, d->reason);
+        settle(out, ADMIT_REJECT, d->reason);
     else if (!lane_exists(rules->lanes, d->backend, d->lane))
-        settle(out, VERDICT_REJECT, no_such_lane(rules->lanes, d, pool));
+        settle(out, ADMIT_REJECT, no_such_lane(rules->lanes, d, pool));
     else
-        settle(out, VERDICT_ROUTE, "");
+        settle(out, ADMIT_ROUTE, "");
 }
 
 bool
-judge_is_poison(uint64_t delivered)
+admission_is_poison(uint64_t delivered)
 {
-    return delivered > JUDGE_DELIVERIES_MAX;
+    return delivered > ADMISSION_DELIVERIES_MAX;
 }
 
 void
-judge(const struct arrival *a, const struct rules_of_house *rules,
-      const struct facts *f, int64_t now_ms, struct mem_pool *pool,
-      struct judgement *out)
+admit(const struct inbound *a, const struct router_rules *rules,
+      const struct routing_facts *f, int64_t now_ms, struct mem_pool *pool,
+      struct admission *out)
 {
     struct err e = {0};
 
-    *out = (struct judgement){.source = "cli"}; /* as task_complete has it */
-    if (judge_is_poison(a->delivered)) {
+    *out = (struct admission){.source = "cli"}; /* as task_complete has it */
+    if (admission_is_poison(a->delivered)) {
         if (subject_token_ok(a->id))
             (void)str_copy(out->id, sizeof out->id, a->id);
-        settle(out, VERDICT_DEAD,
-               mem_pool_printf(pool, JUDGE_POISON, a->delivered));
+        settle(out, ADMIT_DEAD,
+               mem_pool_printf(pool, ADMISSION_POISON, a->delivered));
         return;
     }
     if (codec_decode_task_in(a->data, a->len, pool, &out->task, &e) < 0) {
         glean(a, out);
-        settle(out, VERDICT_DEAD, mem_pool_strdup(pool, e.msg));
+        settle(out, ADMIT_DEAD, mem_pool_strdup(pool, e.msg));
         return;
     }
     give_id(a, pool, &out->task);
@@ -180,7 +181,8 @@ judge(const struct arrival *a, const struct rules_of_house *rules,
 }
 
 void
-judge_rejection(const struct judgement *j, int64_t now_ms, struct result *out)
+admission_rejection(const struct admission *j, int64_t now_ms,
+                    struct result *out)
 {
     codec_init(CODEC_RESULT, out);
     out->task = j->id;

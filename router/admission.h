@@ -17,14 +17,14 @@
 
 enum {
     /* Deliveries after which a message counts as what kills its router. */
-    JUDGE_DELIVERIES_MAX = 20,
+    ADMISSION_DELIVERIES_MAX = 20,
 };
 
 /* Of what was delivered too often, for printf with a uint64_t. */
-#define JUDGE_POISON "delivered %" PRIu64 " times and never settled"
+#define ADMISSION_POISON "delivered %" PRIu64 " times and never settled"
 
 /* A message as it arrived, or one task of many; nothing of it is trusted. */
-struct arrival {
+struct inbound {
     const void *data;
     size_t len;
     const char *id;     /* Nats-Msg-Id, "" if none or one for many */
@@ -37,20 +37,20 @@ struct arrival {
     char *message_id; /* TASK_ID_SIZE; "" until one of them needed it */
 };
 
-struct rules_of_house {
+struct router_rules {
     const struct policy *policy;
     char **lanes; /* "backend.lane" beside the built-in ones; may be NULL */
 };
 
-enum verdict {
-    VERDICT_ROUTE,  /* publish task and decision */
-    VERDICT_LEAVE,  /* the ledger holds it and sends it again when due */
-    VERDICT_REJECT, /* understood, but no place will take it */
-    VERDICT_DEAD,   /* not understood */
+enum admission_verdict {
+    ADMIT_ROUTE,  /* publish task and decision */
+    ADMIT_LEAVE,  /* the ledger holds it and sends it again when due */
+    ADMIT_REJECT, /* understood, but no place will take it */
+    ADMIT_DEAD,   /* not understood */
 };
 
-struct judgement {
-    enum verdict verdict;
+struct admission {
+    enum admission_verdict verdict;
     char id[TASK_ID_SIZE]; /* "" if none could be read */
     char source[SUBJECT_TOKEN_MAX + 1];
     char batch[SUBJECT_TOKEN_MAX + 1];
@@ -61,15 +61,15 @@ struct judgement {
 
 /* Whether what was delivered so often must not be parsed: that may be what
  * kills us. */
-bool judge_is_poison(uint64_t delivered);
+bool admission_is_poison(uint64_t delivered);
 
 /* Strings of *out live in pool, in a or are static. now_ms: wall clock. */
-void judge(const struct arrival *a, const struct rules_of_house *rules,
-           const struct facts *f, int64_t now_ms, struct mem_pool *pool,
-           struct judgement *out);
+void admit(const struct inbound *a, const struct router_rules *rules,
+           const struct routing_facts *f, int64_t now_ms, struct mem_pool *pool,
+           struct admission *out);
 
 /* Fills *out with the outcome of a task that never runs. */
-void judge_rejection(const struct judgement *j, int64_t now_ms,
-                     struct result *out);
+void admission_rejection(const struct admission *j, int64_t now_ms,
+                         struct result *out);
 
 #endif

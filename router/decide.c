@@ -16,8 +16,8 @@ static enum prefix
 step_prefix(const struct step *s, size_t *len)
 {
     if (s->n_argv)
-        return signals_prefix(s->argv[0], len);
-    return signals_prefix(s->script, len);
+        return scoring_prefix(s->argv[0], len);
+    return scoring_prefix(s->script, len);
 }
 
 static void
@@ -36,7 +36,7 @@ strip_step(struct step *s, size_t len)
 
 /* Takes the prefix off the command and the first step, wherever it stands. */
 static void
-strip_prefix(struct task *t, struct question *q)
+strip_prefix(struct task *t, struct decide_input *q)
 {
     struct step *first = t->n_steps ? &t->steps[0] : NULL;
     enum prefix of_step = PREFIX_NONE;
@@ -44,7 +44,7 @@ strip_prefix(struct task *t, struct question *q)
 
     if (first)
         of_step = step_prefix(first, &step_len);
-    q->prefix = signals_prefix(t->command, &len);
+    q->prefix = scoring_prefix(t->command, &len);
     t->command += len;
     if (q->prefix == PREFIX_NONE)
         q->prefix = of_step;
@@ -98,17 +98,17 @@ trimmed_lower(const char *text, struct mem_pool *pool)
 }
 
 static void
-ask(struct question *q, struct task *t, const struct facts *f,
+ask(struct decide_input *q, struct task *t, const struct routing_facts *f,
     const struct policy *p, struct mem_pool *pool)
 {
     static const struct hints none = {.agent = "", .data = ""};
 
-    *q = (struct question){.task = t,
-                           .hints = t->hints ? t->hints : &none,
-                           .facts = f,
-                           .policy = p,
-                           .pool = pool,
-                           .preferred = ""};
+    *q = (struct decide_input){.task = t,
+                               .hints = t->hints ? t->hints : &none,
+                               .facts = f,
+                               .policy = p,
+                               .pool = pool,
+                               .preferred = ""};
     q->is_ai = *t->prompt && !t->n_steps;
     q->affinity = policy_affinity(p, q->hints->agent);
     q->executor = policy_executor(p, t->executor);
@@ -117,7 +117,7 @@ ask(struct question *q, struct task *t, const struct facts *f,
     if (q->is_ai)
         return;
     strip_prefix(t, q);
-    signals_score(command_text(t, pool), q->prefix, q->hints->data, f, p, pool,
+    scoring_score(command_text(t, pool), q->prefix, q->hints->data, f, p, pool,
                   &q->score);
 }
 
@@ -133,17 +133,17 @@ add_lost(struct decision *d, struct mem_pool *pool, const char *text)
 
 /* The rules that held as well but stood lower, and pointed elsewhere. */
 static void
-list_lost(const struct rule *winner, const struct question *q,
+list_lost(const struct rule *winner, const struct decide_input *q,
           struct decision *d)
 {
-    struct place won = place_of(winner->target, q);
+    struct destination won = destination_of(winner->target, q);
 
     for (const struct rule *r = winner + 1; r->name; r++) {
-        struct place p;
+        struct destination p;
 
         if (r->target == TARGET_REJECT || !r->holds(q))
             continue;
-        p = place_of(r->target, q);
+        p = destination_of(r->target, q);
         if (strcmp(p.backend, won.backend) == 0 &&
             strcmp(p.lane, won.lane) == 0)
             continue;
@@ -162,7 +162,7 @@ list_lost(const struct rule *winner, const struct question *q,
 }
 
 static void
-copy_signals(const struct question *q, struct decision *d)
+copy_signals(const struct decide_input *q, struct decision *d)
 {
     d->scored = true;
     d->score = q->score.points;
@@ -171,7 +171,7 @@ copy_signals(const struct question *q, struct decision *d)
 }
 
 static bool
-has_worker(const struct facts *f, const char *backend, const char *lane)
+has_worker(const struct routing_facts *f, const char *backend, const char *lane)
 {
     size_t len = strlen(backend);
 
@@ -184,7 +184,7 @@ has_worker(const struct facts *f, const char *backend, const char *lane)
 
 /* Here a task can always wait for a worker; there is nowhere else to go. */
 static bool
-is_available(const struct decision *d, const struct facts *f)
+is_available(const struct decision *d, const struct routing_facts *f)
 {
     if (!f->known || strcmp(d->backend, "local") == 0)
         return true;
@@ -204,7 +204,7 @@ reject(struct decision *d)
 /* A wanted lane without a worker, of a backend without configuration: what
  * happens then is policy, and is always said. */
 static void
-settle_unavailable(const struct rule *winner, const struct question *q,
+settle_unavailable(const struct rule *winner, const struct decide_input *q,
                    struct decision *d)
 {
     bool chosen =
@@ -244,7 +244,7 @@ settle_unavailable(const struct rule *winner, const struct question *q,
 /* What the stated runtime costs at the policy's price; "" if that is not
  * known. Nothing is decided by it. */
 static const char *
-cost_of(const struct question *q, const struct decision *d)
+cost_of(const struct decide_input *q, const struct decision *d)
 {
     uint64_t price = policy_price(q->policy, d->backend, d->lane), cents;
     uint64_t ms = q->hints->runtime_ms;
@@ -257,17 +257,17 @@ cost_of(const struct question *q, const struct decision *d)
 }
 
 void
-decide(struct task *t, const struct facts *f, const struct policy *p,
+decide(struct task *t, const struct routing_facts *f, const struct policy *p,
        struct mem_pool *pool, struct decision *out)
 {
     const struct rule *winner = rules;
-    struct question q;
-    struct place place;
+    struct decide_input q;
+    struct destination place;
 
     ask(&q, t, f, p, pool);
     while (!winner->holds(&q))
         winner++;
-    place = place_of(winner->target, &q);
+    place = destination_of(winner->target, &q);
     *out = (struct decision){.backend = place.backend,
                              .lane = place.lane,
                              .rule = winner->name,

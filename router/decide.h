@@ -14,7 +14,7 @@
 #include "router/policy.h"
 
 /* What the fleet looks like at this moment, from heartbeats. */
-struct facts {
+struct routing_facts {
     bool known; /* false: judged by policy alone, nothing below is asked */
     uint32_t running_local;    /* tasks running on local workers now */
     uint64_t local_free_bytes; /* memory the local worker that has most of it
@@ -30,7 +30,8 @@ struct facts {
  * "cloud:" prefix is stripped from the task's command and first step (with
  * memory from pool). decided_at_ms is left 0.
  */
-void decide(struct task *t, const struct facts *f, const struct policy *p,
-            struct mem_pool *pool, struct decision *out);
+void decide(struct task *t, const struct routing_facts *f,
+            const struct policy *p, struct mem_pool *pool,
+            struct decision *out);
 
 #endif

@@ -19,27 +19,27 @@
 
 #include <signal.h>
 
-struct program {
+struct router_program {
     struct router_conf conf;
 };
 
-static const struct conf_opt options[] = {ROUTER_CONF(struct program, conf),
-                                          CONF_END};
+static const struct conf_opt options[] = {
+    ROUTER_CONF(struct router_program, conf), CONF_END};
 
 static int
 verify(struct bus *b, struct err *e)
 {
-    if (topology_verify(b, "TASKS_IN", "router", e) < 0 ||
-        topology_verify(b, "TASKS", NULL, e) < 0 ||
-        topology_verify(b, "RESULTS", NULL, e) < 0)
+    if (jetstream_verify(b, "TASKS_IN", "router", e) < 0 ||
+        jetstream_verify(b, "TASKS", NULL, e) < 0 ||
+        jetstream_verify(b, "RESULTS", NULL, e) < 0)
         return -1;
-    return topology_verify(b, "DEAD", NULL, e);
+    return jetstream_verify(b, "DEAD", NULL, e);
 }
 
 int
 main(int argc, char **argv)
 {
-    struct program program = {0};
+    struct router_program program = {0};
     struct router_conf *conf = &program.conf;
     struct loop *loop = NULL;
     struct bus *bus = NULL;

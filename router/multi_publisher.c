@@ -6,26 +6,27 @@
 
 #include <string.h>
 
-struct bundle {
-    struct bundle *prev, *next;
-    struct bundles *of;
+struct multi_publisher_msg {
+    struct multi_publisher_msg *prev, *next;
+    struct multi_publisher *of;
     size_t n;
-    void *tasks[BULK_ROUTED_MOST]; /* what each was added with */
+    void *tasks[MULTI_MSG_ROUTED_MOST]; /* what each was added with */
 };
 
-struct bundles {
+struct multi_publisher {
     struct bus *bus;
     bus_stored_fn *fn;
-    struct bundle *first; /* with that which is being made */
-    struct bundle *open;  /* the one that is being made; NULL: none */
-    struct bulk bulk;     /* its message */
+    struct multi_publisher_msg *first; /* with that which is being made */
+    struct multi_publisher_msg
+        *open;             /* the one that is being made; NULL: none */
+    struct multi_msg bulk; /* its message */
     char subject[SUBJECT_SIZE];
 };
 
-struct bundles *
-bundles_new(struct bus *b, bus_stored_fn *fn)
+struct multi_publisher *
+multi_publisher_new(struct bus *b, bus_stored_fn *fn)
 {
-    struct bundles *s = MEM_NEW(struct bundles);
+    struct multi_publisher *s = MEM_NEW(struct multi_publisher);
 
     s->bus = b;
     s->fn = fn;
@@ -34,7 +35,7 @@ bundles_new(struct bus *b, bus_stored_fn *fn)
 }
 
 static void
-bundle_free(struct bundle *n)
+bundle_free(struct multi_publisher_msg *n)
 {
     *(n->prev ? &n->prev->next : &n->of->first) = n->next;
     if (n->next)
@@ -43,7 +44,7 @@ bundle_free(struct bundle *n)
 }
 
 void
-bundles_free(struct bundles *s)
+multi_publisher_free(struct multi_publisher *s)
 {
     if (!s)
         return;
@@ -51,14 +52,14 @@ bundles_free(struct bundles *s)
         bus_forget(s->bus, s->first);
         bundle_free(s->first);
     }
-    bulk_free(&s->bulk);
+    multi_msg_free(&s->bulk);
     mem_free(s);
 }
 
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct bundle *n = ctx;
+    struct multi_publisher_msg *n = ctx;
 
     for (size_t i = 0; i < n->n; i++)
         n->of->fn(n->tasks[i], stored, e);
@@ -66,23 +67,23 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 void
-bundles_close(struct bundles *s)
+multi_publisher_flush(struct multi_publisher *s)
 {
     struct bus_publication p;
 
     if (!s->open)
         return;
-    p = bulk_publication(&s->bulk);
+    p = multi_msg_publication(&s->bulk);
     p.subject = s->subject;
     bus_publish_until(s->bus, &p, on_stored, s->open);
-    bulk_reset(&s->bulk);
+    multi_msg_reset(&s->bulk);
     s->open = NULL;
 }
 
-static struct bundle *
-bundle_new(struct bundles *s)
+static struct multi_publisher_msg *
+bundle_new(struct multi_publisher *s)
 {
-    struct bundle *n = MEM_NEW(struct bundle);
+    struct multi_publisher_msg *n = MEM_NEW(struct multi_publisher_msg);
 
     n->of = s;
     n->next = s->first;
@@ -93,21 +94,22 @@ bundle_new(struct bundles *s)
 }
 
 void
-bundles_add(struct bundles *s, const char *subject, const char *id,
-            const struct str *routed, void *ctx)
+multi_publisher_add(struct multi_publisher *s, const char *subject,
+                    const char *id, const struct str *routed, void *ctx)
 {
-    if (strcmp(subject, s->subject) != 0 || !bulk_fits(&s->bulk, routed->len))
-        bundles_close(s);
+    if (strcmp(subject, s->subject) != 0 ||
+        !multi_msg_fits(&s->bulk, routed->len))
+        multi_publisher_flush(s);
     if (!s->open) {
         s->open = bundle_new(s);
         (void)str_copy(s->subject, sizeof s->subject, subject);
     }
-    bulk_add(&s->bulk, id, routed->data, routed->len);
+    multi_msg_add(&s->bulk, id, routed->data, routed->len);
     s->open->tasks[s->open->n++] = ctx;
 }
 
 size_t
-bundles_open(const struct bundles *s)
+multi_publisher_pending(const struct multi_publisher *s)
 {
     return s->bulk.n;
 }

@@ -15,19 +15,19 @@
 
 #include <stddef.h>
 
-struct bundles;
+struct multi_publisher;
 
 /* fn is called for each task, with what it was added with. */
-struct bundles *bundles_new(struct bus *b, bus_stored_fn *fn);
+struct multi_publisher *multi_publisher_new(struct bus *b, bus_stored_fn *fn);
 /* Those on their way stay so, and nothing is heard of them. NULL is fine. */
-void bundles_free(struct bundles *s);
+void multi_publisher_free(struct multi_publisher *s);
 
 /* Takes a copy of the encoded routed task. id: the Nats-Msg-Id of it alone. */
-void bundles_add(struct bundles *s, const char *subject, const char *id,
-                 const struct str *routed, void *ctx);
+void multi_publisher_add(struct multi_publisher *s, const char *subject,
+                         const char *id, const struct str *routed, void *ctx);
 /* The one that is being made leaves, if there is one. */
-void bundles_close(struct bundles *s);
+void multi_publisher_flush(struct multi_publisher *s);
 /* How many tasks are in it. */
-size_t bundles_open(const struct bundles *s);
+size_t multi_publisher_pending(const struct multi_publisher *s);
 
 #endif

@@ -16,7 +16,7 @@ enum {
 };
 
 /* A policy while it is read. */
-struct reader {
+struct policy_reader {
     const char *name; /* of the file */
     struct mem_pool *pool;
     struct policy *p;
@@ -28,7 +28,7 @@ struct reader {
 /* One key of a map: how its value is read into the struct at `to`. */
 struct key {
     const char *name;
-    int (*read)(struct reader *r, const struct key *k,
+    int (*read)(struct policy_reader *r, const struct key *k,
                 const struct yaml_node *n, void *to, struct err *e);
     size_t offset;
     uint64_t least, most;
@@ -39,7 +39,7 @@ struct key {
 
 /* "a, b, c" */
 static const char *
-names_of(const struct reader *r, const struct key *keys, size_t n)
+names_of(const struct policy_reader *r, const struct key *keys, size_t n)
 {
     const char *text = keys[0].name;
 
@@ -49,8 +49,8 @@ names_of(const struct reader *r, const struct key *keys, size_t n)
 }
 
 static int
-expect(const struct reader *r, const struct yaml_node *n, enum yaml_kind kind,
-       const char *what, const char *wanted, struct err *e)
+expect(const struct policy_reader *r, const struct yaml_node *n,
+       enum yaml_kind kind, const char *what, const char *wanted, struct err *e)
 {
     if (n->kind == kind && !yaml_is_null(n))
         return 0;
@@ -60,7 +60,7 @@ expect(const struct reader *r, const struct yaml_node *n, enum yaml_kind kind,
 
 /* Reads the map n, of which what is the name, key by key into *to. */
 static int
-read_map(struct reader *r, const struct yaml_node *n, const char *what,
+read_map(struct policy_reader *r, const struct yaml_node *n, const char *what,
          const struct key *keys, size_t n_keys, void *to, struct err *e)
 {
     if (expect(r, n, YAML_MAP, what, "a map", e) < 0)
@@ -88,7 +88,7 @@ read_map(struct reader *r, const struct yaml_node *n, const char *what,
 /* --- single values -------------------------------------------------------- */
 
 static int
-bad_value(const struct reader *r, const struct key *k,
+bad_value(const struct policy_reader *r, const struct key *k,
           const struct yaml_node *n, const char *wanted, struct err *e)
 {
     if (n->kind != YAML_SCALAR || yaml_is_null(n))
@@ -107,8 +107,8 @@ is_off(const struct yaml_node *n)
 }
 
 static int
-read_bool(struct reader *r, const struct key *k, const struct yaml_node *n,
-          void *to, struct err *e)
+read_bool(struct policy_reader *r, const struct key *k,
+          const struct yaml_node *n, void *to, struct err *e)
 {
     bool on = n->kind == YAML_SCALAR && strcasecmp(n->text, "true") == 0;
 
@@ -119,7 +119,7 @@ read_bool(struct reader *r, const struct key *k, const struct yaml_node *n,
 }
 
 static int
-read_ms(struct reader *r, const struct key *k, const struct yaml_node *n,
+read_ms(struct policy_reader *r, const struct key *k, const struct yaml_node *n,
         void *to, struct err *e)
 {
     uint64_t ms = 0;
@@ -134,8 +134,8 @@ read_ms(struct reader *r, const struct key *k, const struct yaml_node *n,
 }
 
 static int
-read_size(struct reader *r, const struct key *k, const struct yaml_node *n,
-          void *to, struct err *e)
+read_size(struct policy_reader *r, const struct key *k,
+          const struct yaml_node *n, void *to, struct err *e)
 {
     uint64_t bytes = 0;
 
@@ -149,8 +149,8 @@ read_size(struct reader *r, const struct key *k, const struct yaml_node *n,
 }
 
 static int
-read_count(struct reader *r, const struct key *k, const struct yaml_node *n,
-           void *to, struct err *e)
+read_count(struct policy_reader *r, const struct key *k,
+           const struct yaml_node *n, void *to, struct err *e)
 {
     uint64_t count = 0;
 
@@ -166,8 +166,8 @@ read_count(struct reader *r, const struct key *k, const struct yaml_node *n,
 
 /* Points, with a sign if they are taken off. */
 static int
-read_points(struct reader *r, const struct key *k, const struct yaml_node *n,
-            void *to, struct err *e)
+read_points(struct policy_reader *r, const struct key *k,
+            const struct yaml_node *n, void *to, struct err *e)
 {
     const char *text = n->text;
     bool minus = *text == '-';
@@ -199,8 +199,8 @@ is_line(const char *text, size_t most)
 
 /* A line of text for people. */
 static int
-read_line(struct reader *r, const struct key *k, const struct yaml_node *n,
-          void *to, struct err *e)
+read_line(struct policy_reader *r, const struct key *k,
+          const struct yaml_node *n, void *to, struct err *e)
 {
     if (n->kind != YAML_SCALAR || yaml_is_null(n) ||
         !is_line(n->text, (size_t)k->most))
@@ -210,7 +210,7 @@ read_line(struct reader *r, const struct key *k, const struct yaml_node *n,
 }
 
 static int
-read_unavailable(struct reader *r, const struct key *k,
+read_unavailable(struct policy_reader *r, const struct key *k,
                  const struct yaml_node *n, void *to, struct err *e)
 {
     static const char *const words[] = {[UNAVAILABLE_LOCAL] = "local",
@@ -230,7 +230,7 @@ read_unavailable(struct reader *r, const struct key *k,
 
 /* Reads a list of texts that ok accepts; what is the word for one of them. */
 static int
-read_texts(struct reader *r, const struct yaml_node *n, const char *what,
+read_texts(struct policy_reader *r, const struct yaml_node *n, const char *what,
            bool (*ok)(const char *text), const char *wanted, const char ***out,
            size_t *n_out, struct err *e)
 {
@@ -254,8 +254,8 @@ read_texts(struct reader *r, const struct yaml_node *n, const char *what,
 
 /* Refuses what a list holds twice. */
 static int
-refuse_twice(struct reader *r, const struct yaml_node *list, const char *what,
-             struct word_set *set, struct err *e)
+refuse_twice(struct policy_reader *r, const struct yaml_node *list,
+             const char *what, struct word_set *set, struct err *e)
 {
     for (const struct yaml_node *v = list->first; v; v = v->next)
         if (!word_set_add(set, v->text))
@@ -286,8 +286,8 @@ is_word(const char *text)
 }
 
 static int
-read_set(struct reader *r, const struct key *k, const struct yaml_node *n,
-         void *to, struct err *e)
+read_set(struct policy_reader *r, const struct key *k,
+         const struct yaml_node *n, void *to, struct err *e)
 {
     struct word_set *set = to;
     const char **list;
@@ -312,8 +312,8 @@ is_provider(const char *text)
 }
 
 static int
-read_providers(struct reader *r, const struct key *k, const struct yaml_node *n,
-               void *to, struct err *e)
+read_providers(struct policy_reader *r, const struct key *k,
+               const struct yaml_node *n, void *to, struct err *e)
 {
     struct policy *p = to;
     struct word_set set;
@@ -337,8 +337,8 @@ is_agent(const char *text)
 /* One of the three lists; names are unique across all of them, as they are
  * compared: without case. */
 static int
-read_agents(struct reader *r, const struct key *k, const struct yaml_node *n,
-            void *to, struct err *e)
+read_agents(struct policy_reader *r, const struct key *k,
+            const struct yaml_node *n, void *to, struct err *e)
 {
     struct policy *p = to;
     struct agent_row *all;
@@ -367,8 +367,8 @@ read_agents(struct reader *r, const struct key *k, const struct yaml_node *n,
 }
 
 static int
-read_affinity(struct reader *r, const struct key *k, const struct yaml_node *n,
-              void *to, struct err *e)
+read_affinity(struct policy_reader *r, const struct key *k,
+              const struct yaml_node *n, void *to, struct err *e)
 {
     static const struct key keys[] = {
         {"cloud", read_agents, 0, AFFINITY_CLOUD, 0, true},
@@ -380,8 +380,8 @@ read_affinity(struct reader *r, const struct key *k, const struct yaml_node *n,
 }
 
 static int
-read_executors(struct reader *r, const struct key *k, const struct yaml_node *n,
-               void *to, struct err *e)
+read_executors(struct policy_reader *r, const struct key *k,
+               const struct yaml_node *n, void *to, struct err *e)
 {
     struct policy *p = to;
     struct executor_lane *list;
@@ -443,8 +443,8 @@ to_usd_micros(const char *text, uint64_t *out)
 }
 
 static int
-read_prices(struct reader *r, const struct key *k, const struct yaml_node *n,
-            void *to, struct err *e)
+read_prices(struct policy_reader *r, const struct key *k,
+            const struct yaml_node *n, void *to, struct err *e)
 {
     struct policy *p = to;
     struct price *list;
@@ -479,8 +479,8 @@ read_prices(struct reader *r, const struct key *k, const struct yaml_node *n,
 #define FIELD(f) offsetof(struct policy, f)
 
 static int
-read_force(struct reader *r, const struct key *k, const struct yaml_node *n,
-           void *to, struct err *e)
+read_force(struct policy_reader *r, const struct key *k,
+           const struct yaml_node *n, void *to, struct err *e)
 {
     static const struct key keys[] = {
         {"runtime_over", read_ms, FIELD(cloud_runtime_ms), 1, DAY_MS, false},
@@ -497,8 +497,8 @@ read_force(struct reader *r, const struct key *k, const struct yaml_node *n,
 }
 
 static int
-read_allow(struct reader *r, const struct key *k, const struct yaml_node *n,
-           void *to, struct err *e)
+read_allow(struct policy_reader *r, const struct key *k,
+           const struct yaml_node *n, void *to, struct err *e)
 {
     static const struct key keys[] = {
         {"runtime_up_to", read_ms, FIELD(local_runtime_ms), 1, DAY_MS, false},
@@ -512,7 +512,7 @@ read_allow(struct reader *r, const struct key *k, const struct yaml_node *n,
 /* --- signals -------------------------------------------------------------- */
 
 static void
-add_keyword(struct reader *r, const struct keyword *k)
+add_keyword(struct policy_reader *r, const struct keyword *k)
 {
     struct policy *p = r->p;
 
@@ -530,7 +530,7 @@ add_keyword(struct reader *r, const struct keyword *k)
 
 /* "docker", or "npm run". */
 static bool
-read_keyword(struct reader *r, const char *text, struct keyword *out)
+read_keyword(struct policy_reader *r, const char *text, struct keyword *out)
 {
     const char *blank = strchr(text, ' ');
 
@@ -544,8 +544,8 @@ read_keyword(struct reader *r, const char *text, struct keyword *out)
 }
 
 static int
-read_words(struct reader *r, const struct key *k, const struct yaml_node *n,
-           void *to, struct err *e)
+read_words(struct policy_reader *r, const struct key *k,
+           const struct yaml_node *n, void *to, struct err *e)
 {
     struct signal_row *row = to;
 
@@ -567,8 +567,8 @@ read_words(struct reader *r, const struct key *k, const struct yaml_node *n,
 }
 
 static int
-read_prefix(struct reader *r, const struct key *k, const struct yaml_node *n,
-            void *to, struct err *e)
+read_prefix(struct policy_reader *r, const struct key *k,
+            const struct yaml_node *n, void *to, struct err *e)
 {
     struct signal_row *row = to;
 
@@ -583,8 +583,8 @@ read_prefix(struct reader *r, const struct key *k, const struct yaml_node *n,
 }
 
 static int
-read_running(struct reader *r, const struct key *k, const struct yaml_node *n,
-             void *to, struct err *e)
+read_running(struct policy_reader *r, const struct key *k,
+             const struct yaml_node *n, void *to, struct err *e)
 {
     struct signal_row *row = to;
     uint64_t least = 0;
@@ -605,8 +605,8 @@ is_amount(const char *text)
 }
 
 static int
-read_data(struct reader *r, const struct key *k, const struct yaml_node *n,
-          void *to, struct err *e)
+read_data(struct policy_reader *r, const struct key *k,
+          const struct yaml_node *n, void *to, struct err *e)
 {
     struct signal_row *row = to;
     struct word_set set;
@@ -622,8 +622,8 @@ read_data(struct reader *r, const struct key *k, const struct yaml_node *n,
 #define OF_ROW(f) offsetof(struct signal_row, f)
 
 static int
-read_row(struct reader *r, const struct yaml_node *n, struct signal_row *row,
-         struct err *e)
+read_row(struct policy_reader *r, const struct yaml_node *n,
+         struct signal_row *row, struct err *e)
 {
     static const struct key keys[] = {
         {"name", read_line, OF_ROW(name), 0, NAME_MOST, true},
@@ -650,8 +650,8 @@ read_row(struct reader *r, const struct yaml_node *n, struct signal_row *row,
 }
 
 static int
-read_signals(struct reader *r, const struct key *k, const struct yaml_node *n,
-             void *to, struct err *e)
+read_signals(struct policy_reader *r, const struct key *k,
+             const struct yaml_node *n, void *to, struct err *e)
 {
     struct policy *p = to;
     struct signal_row *rows;
@@ -673,7 +673,7 @@ read_signals(struct reader *r, const struct key *k, const struct yaml_node *n,
 
 /* Words that two rows claim, or one row twice. */
 static int
-check_words(const struct reader *r, struct err *e)
+check_words(const struct policy_reader *r, struct err *e)
 {
     const struct policy *p = r->p;
     struct word_set seen;
@@ -691,7 +691,8 @@ check_words(const struct reader *r, struct err *e)
 /* --- the whole ------------------------------------------------------------ */
 
 static int
-check_whole(const struct reader *r, const struct yaml_node *root, struct err *e)
+check_whole(const struct policy_reader *r, const struct yaml_node *root,
+            struct err *e)
 {
     const struct policy *p = r->p;
 
@@ -725,7 +726,7 @@ policy_read(const char *name, const char *text, size_t len,
          true},
         {"prices", read_prices, 0, 0, 0, false},
     };
-    struct reader r = {.name = name, .pool = pool, .p = out};
+    struct policy_reader r = {.name = name, .pool = pool, .p = out};
     const struct yaml_node *root;
 
     if (yaml_parse(name, text, len, pool, &root, e) < 0 ||

@@ -27,26 +27,26 @@ enum {
 
 /* A message in hand, of one task or many. It is settled when all that follows
  * from each of them has been stored. */
-struct parcel {
-    struct parcel *prev, *next;
+struct inbound_msg {
+    struct inbound_msg *prev, *next;
     struct bus_msg *msg;
     struct codec_bulk tasks; /* of a message of many, once it is looked at */
     bool many, looked_at;
-    char id[TASK_ID_SIZE]; /* of one of many, see struct arrival */
+    char id[TASK_ID_SIZE]; /* of one of many, see struct inbound */
     size_t open;           /* jobs, and one more until all are begun */
 };
 
 /* A task, or what should be one, whose consequences are on their way to the
  * broker. */
-struct job {
-    struct job *prev, *next;
+struct routing {
+    struct routing *prev, *next;
     struct router *router;
-    struct parcel *of;
+    struct inbound_msg *of;
     struct bytes data;
     size_t number;        /* in a message of many, from 1; else 0 */
     unsigned waits;       /* publications not yet stored */
     bool routed;          /* the one waited for is the routed task */
-    struct judgement who; /* id, source and batch; no task */
+    struct admission who; /* id, source and batch; no task */
 };
 
 struct router {
@@ -54,21 +54,21 @@ struct router {
     struct loop *loop;
     const struct router_conf *conf;
     struct policy policy;
-    struct rules_of_house rules;
+    struct router_rules rules;
     struct mem_pool *kept; /* the policy's strings */
     struct mem_pool *pool; /* of the message at hand */
     struct str buf;        /* what is about to be published */
-    struct fleet *fleet;
+    struct worker_registry *fleet;
     bool has_codespace, has_secutools; /* by configuration */
     struct bus_consumer *consumer;
     struct bus_sub *heartbeats;
     struct loop_timer *progress, *deadline;
-    struct loop_timer *roll; /* runs until the workers have been heard */
-    struct parcel parcels;   /* head of the ring of those in hand */
-    struct parcel *at;       /* the first that has tasks left to begin */
-    struct job jobs;         /* head of the ring of jobs */
+    struct loop_timer *roll;    /* runs until the workers have been heard */
+    struct inbound_msg parcels; /* head of the ring of those in hand */
+    struct inbound_msg *at;     /* the first that has tasks left to begin */
+    struct routing jobs;        /* head of the ring of jobs */
     size_t n_jobs;
-    struct bundles *bundles;
+    struct multi_publisher *bundles;
     bool beginning; /* jobs are being begun */
     bool worked;    /* since the last look at the time */
     bool trimmed;   /* since it worked */
@@ -77,10 +77,10 @@ struct router {
 
 /* --- parcels and jobs ------------------------------------------------- */
 
-static struct parcel *
+static struct inbound_msg *
 parcel_new(struct router *r, struct bus_msg *m)
 {
-    struct parcel *d = MEM_NEW(struct parcel);
+    struct inbound_msg *d = MEM_NEW(struct inbound_msg);
 
     d->msg = m;
     d->many = strcmp(m->subject, SUBJECT_TASKS_BULK) == 0;
@@ -93,7 +93,7 @@ parcel_new(struct router *r, struct bus_msg *m)
 }
 
 static void
-parcel_free(struct parcel *d)
+parcel_free(struct inbound_msg *d)
 {
     d->prev->next = d->next;
     d->next->prev = d->prev;
@@ -104,12 +104,12 @@ parcel_free(struct parcel *d)
 
 /* Everything it stands for is stored: only now may the broker forget it. */
 static void
-parcel_release(struct router *r, struct parcel *d)
+parcel_release(struct router *r, struct inbound_msg *d)
 {
     if (--d->open > 0)
         return;
     bus_msg_done(d->msg);
-    CRASH_POINT("router.after_ack");
+    FAILPOINT("router.after_ack");
     parcel_free(d);
     if (r->draining && r->parcels.next == &r->parcels)
         loop_stop(r->loop, 0);
@@ -118,17 +118,17 @@ parcel_release(struct router *r, struct parcel *d)
 static bool
 in_hand(const struct router *r, uint64_t seq)
 {
-    for (const struct parcel *d = r->parcels.next; d != &r->parcels;
+    for (const struct inbound_msg *d = r->parcels.next; d != &r->parcels;
          d = d->next)
         if (d->msg->seq == seq)
             return true;
     return false;
 }
 
-static struct job *
-job_new(struct router *r, struct parcel *d)
+static struct routing *
+job_new(struct router *r, struct inbound_msg *d)
 {
-    struct job *j = MEM_NEW(struct job);
+    struct routing *j = MEM_NEW(struct routing);
 
     j->router = r;
     j->of = d;
@@ -142,7 +142,7 @@ job_new(struct router *r, struct parcel *d)
 }
 
 static void
-job_free(struct job *j)
+job_free(struct routing *j)
 {
     j->prev->next = j->next;
     j->next->prev = j->prev;
@@ -153,10 +153,10 @@ job_free(struct job *j)
 static void begin_jobs(struct router *r);
 
 static void
-job_done(struct job *j)
+job_done(struct routing *j)
 {
     struct router *r = j->router;
-    struct parcel *d = j->of;
+    struct inbound_msg *d = j->of;
 
     job_free(j);
     parcel_release(r, d);
@@ -170,7 +170,7 @@ static void on_stored(void *ctx, const struct bus_stored *stored,
 
 /* Publishes r->buf until it is stored; the job waits for it. */
 static void
-publish(struct job *j, const char *subject, const char *id)
+publish(struct routing *j, const char *subject, const char *id)
 {
     struct router *r = j->router;
     struct bus_publication p = {.subject = subject,
@@ -184,13 +184,13 @@ publish(struct job *j, const char *subject, const char *id)
 }
 
 static void
-publish_rejection(struct job *j, const char *reason)
+publish_rejection(struct routing *j, const char *reason)
 {
     char subject[SUBJECT_SIZE], id[ID_SIZE];
     struct result result;
 
     j->who.reason = reason;
-    judge_rejection(&j->who, str_wall_ms(), &result);
+    admission_rejection(&j->who, str_wall_ms(), &result);
     str_reset(&j->router->buf);
     codec_encode(CODEC_RESULT, &result, &j->router->buf);
     (void)snprintf(id, sizeof id, "%s:0", j->who.id);
@@ -198,7 +198,7 @@ publish_rejection(struct job *j, const char *reason)
 }
 
 static void
-publish_dead_letter(struct job *j, const char *reason)
+publish_dead_letter(struct routing *j, const char *reason)
 {
     const struct bus_msg *m = j->of->msg;
     struct router *r = j->router;
@@ -231,13 +231,13 @@ publish_dead_letter(struct job *j, const char *reason)
 /* Refuses the task for good, and tells whoever waits for it. A message that
  * could not be understood is kept as a dead letter as well. */
 static void
-refuse(struct job *j, enum verdict verdict, const char *reason)
+refuse(struct routing *j, enum admission_verdict verdict, const char *reason)
 {
-    log_warn(verdict == VERDICT_DEAD ? "router.dead_letter" : "router.rejected",
+    log_warn(verdict == ADMIT_DEAD ? "router.dead_letter" : "router.rejected",
              "task=%s seq=%" PRIu64 " reason=\"%s\"", j->who.id,
              j->of->msg->seq, LOG_TEXT(reason));
     j->waits++; /* held until both are under way */
-    if (verdict == VERDICT_DEAD)
+    if (verdict == ADMIT_DEAD)
         publish_dead_letter(j, reason);
     if (*j->who.id)
         publish_rejection(j, reason);
@@ -248,15 +248,15 @@ refuse(struct job *j, enum verdict verdict, const char *reason)
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct job *j = ctx;
+    struct routing *j = ctx;
 
     (void)stored; /* a duplicate is as good: it is there */
-    CRASH_POINT("router.after_publish");
+    FAILPOINT("router.after_publish");
     j->waits--;
     if (e && j->routed) {
         /* Only what trying again cannot help comes here: too large. */
         j->routed = false;
-        refuse(j, VERDICT_DEAD, e->msg);
+        refuse(j, ADMIT_DEAD, e->msg);
         return;
     }
     if (e)
@@ -273,14 +273,15 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
  * if it comes again, they are the same messages as before.
  */
 static bool
-may_bundle(const struct job *j, const struct decision *d)
+may_bundle(const struct routing *j, const struct decision *d)
 {
     return j->of->many &&
-           fleet_is_brisk(j->router->fleet, d->backend, d->lane, loop_now_ms());
+           worker_registry_has_short_runs(j->router->fleet, d->backend, d->lane,
+                                          loop_now_ms());
 }
 
 static void
-route(struct job *j, struct judgement *verdict)
+route(struct routing *j, struct admission *verdict)
 {
     struct router *r = j->router;
     const struct decision *d = &verdict->decision;
@@ -298,7 +299,7 @@ route(struct job *j, struct judgement *verdict)
     j->routed = true;
     if (may_bundle(j, d)) {
         j->waits++;
-        bundles_add(r->bundles, subject, id, &r->buf, j);
+        multi_publisher_add(r->bundles, subject, id, &r->buf, j);
     } else {
         publish(j, subject, id);
     }
@@ -307,29 +308,29 @@ route(struct job *j, struct judgement *verdict)
 /* --- intake -------------------------------------------------------------- */
 
 static void
-gather_facts(struct router *r, struct facts *out)
+gather_facts(struct router *r, struct routing_facts *out)
 {
-    fleet_facts(r->fleet, loop_now_ms(), out);
+    worker_registry_facts(r->fleet, loop_now_ms(), out);
     out->codespace_configured = r->has_codespace;
     out->secutools_configured = r->has_secutools;
 }
 
 static void
-carry_out(struct job *j, struct judgement *verdict)
+carry_out(struct routing *j, struct admission *verdict)
 {
     memcpy(j->who.id, verdict->id, sizeof j->who.id);
     memcpy(j->who.source, verdict->source, sizeof j->who.source);
     memcpy(j->who.batch, verdict->batch, sizeof j->who.batch);
     switch (verdict->verdict) {
-    case VERDICT_ROUTE:
+    case ADMIT_ROUTE:
         route(j, verdict);
         break;
-    case VERDICT_LEAVE:
+    case ADMIT_LEAVE:
         log_debug("router.left", "task=%s", verdict->id);
         job_done(j);
         break;
-    case VERDICT_REJECT:
-    case VERDICT_DEAD:
+    case ADMIT_REJECT:
+    case ADMIT_DEAD:
         refuse(j, verdict->verdict, verdict->reason);
         break;
     }
@@ -338,24 +339,24 @@ carry_out(struct job *j, struct judgement *verdict)
 /* Whether it goes elsewhere, or nowhere, for want of a worker that only was
  * not heard yet. */
 static bool
-is_premature(const struct router *r, const struct judgement *verdict)
+is_premature(const struct router *r, const struct admission *verdict)
 {
     return r->roll && verdict->decision.wanted && *verdict->decision.wanted;
 }
 
 /* false: not yet. */
 static bool
-begin_job(struct router *r, struct parcel *d, const struct facts *facts,
-          struct bytes data, size_t number)
+begin_job(struct router *r, struct inbound_msg *d,
+          const struct routing_facts *facts, struct bytes data, size_t number)
 {
-    struct arrival a = {.data = data.data,
+    struct inbound a = {.data = data.data,
                         .len = data.len,
                         .id = d->msg->id,
                         .seq = d->msg->seq,
                         .delivered = d->msg->delivered,
                         .stored_at_ms = d->msg->stored_at_ms};
-    struct judgement verdict;
-    struct job *j;
+    struct admission verdict;
+    struct routing *j;
 
     if (number) {
         a.id = "";
@@ -364,7 +365,7 @@ begin_job(struct router *r, struct parcel *d, const struct facts *facts,
         a.message_id = d->id;
     }
     mem_pool_reset(r->pool);
-    judge(&a, &r->rules, facts, str_wall_ms(), r->pool, &verdict);
+    admit(&a, &r->rules, facts, str_wall_ms(), r->pool, &verdict);
     if (is_premature(r, &verdict))
         return false;
     j = job_new(r, d);
@@ -377,22 +378,22 @@ begin_job(struct router *r, struct parcel *d, const struct facts *facts,
 /* The message of many as a whole is not understood: the tasks in it have no
  * names, so that there is nobody to tell. */
 static void
-refuse_whole(struct router *r, struct parcel *d, const char *reason)
+refuse_whole(struct router *r, struct inbound_msg *d, const char *reason)
 {
-    struct job *j = job_new(r, d);
+    struct routing *j = job_new(r, d);
 
     j->data = (struct bytes){d->msg->data, d->msg->len};
-    refuse(j, VERDICT_DEAD, reason);
+    refuse(j, ADMIT_DEAD, reason);
 }
 
 /* Takes a message of many apart; false: it is none. */
 static bool
-look_into(struct router *r, struct parcel *d)
+look_into(struct router *r, struct inbound_msg *d)
 {
     struct err e = {0};
 
-    if (judge_is_poison(d->msg->delivered))
-        err_set(&e, ERR_INVALID, JUDGE_POISON, d->msg->delivered);
+    if (admission_is_poison(d->msg->delivered))
+        err_set(&e, ERR_INVALID, ADMISSION_POISON, d->msg->delivered);
     else if (codec_bulk_open(&d->tasks, CODEC_TASKS, d->msg->data, d->msg->len,
                              &e) == 0)
         d->looked_at = true;
@@ -405,7 +406,8 @@ enum begun { BEGUN_MORE, BEGUN_LAST, BEGUN_LATER };
 
 /* Begins the next task of d, and says whether there are more. */
 static enum begun
-begin_next(struct router *r, struct parcel *d, const struct facts *facts)
+begin_next(struct router *r, struct inbound_msg *d,
+           const struct routing_facts *facts)
 {
     struct bytes data = {d->msg->data, d->msg->len};
     struct codec_bulk before;
@@ -429,14 +431,14 @@ begin_next(struct router *r, struct parcel *d, const struct facts *facts)
 static void
 begin_jobs(struct router *r)
 {
-    struct facts facts;
+    struct routing_facts facts;
 
     if (r->beginning || r->at == &r->parcels)
         return;
     r->beginning = true;
     gather_facts(r, &facts);
     while (r->at != &r->parcels && r->n_jobs < (size_t)r->conf->window) {
-        struct parcel *d = r->at;
+        struct inbound_msg *d = r->at;
 
         enum begun begun = begin_next(r, d, &facts);
 
@@ -444,15 +446,15 @@ begin_jobs(struct router *r)
             break;
         if (begun == BEGUN_MORE)
             continue;
-        bundles_close(r->bundles);
+        multi_publisher_flush(r->bundles);
         r->at = d->next;
         parcel_release(r, d);
     }
     /* With the window full, those that are stored next make room for others of
      * the same bundle, if there are any. */
     if (r->n_jobs < (size_t)r->conf->window ||
-        r->n_jobs == bundles_open(r->bundles))
-        bundles_close(r->bundles);
+        r->n_jobs == multi_publisher_pending(r->bundles))
+        multi_publisher_flush(r->bundles);
     r->beginning = false;
 }
 
@@ -460,9 +462,9 @@ static void
 on_message(void *ctx, struct bus_msg *m)
 {
     struct router *r = ctx;
-    struct parcel *d;
+    struct inbound_msg *d;
 
-    CRASH_POINT("router.after_fetch");
+    FAILPOINT("router.after_fetch");
     r->worked = true;
     if (m->delivered > 1 && in_hand(r, m->seq)) {
         /* Settling this one would settle the other, before it is stored. */
@@ -500,7 +502,7 @@ on_heartbeat(void *ctx, const struct bus_note *note)
         log_debug("router.heartbeat", "subject=%s error=\"%s\"",
                   LOG_TEXT(note->subject), LOG_TEXT(e.msg));
     else if (speaks_of_itself(note, &hb))
-        fleet_hear(r->fleet, &hb, loop_now_ms());
+        worker_registry_hear(r->fleet, &hb, loop_now_ms());
     if (r->roll)
         begin_jobs(r);
 }
@@ -520,7 +522,7 @@ on_progress(void *ctx)
 {
     struct router *r = ctx;
 
-    for (struct parcel *d = r->parcels.next; d != &r->parcels; d = d->next)
+    for (struct inbound_msg *d = r->parcels.next; d != &r->parcels; d = d->next)
         bus_msg_progress(d->msg);
     /* What a backlog needed is given back when it is over. */
     if (r->worked) {
@@ -574,13 +576,13 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     r->conf = conf;
     r->parcels.prev = r->parcels.next = r->at = &r->parcels;
     r->jobs.prev = r->jobs.next = &r->jobs;
-    r->bundles = bundles_new(b, on_stored);
+    r->bundles = multi_publisher_new(b, on_stored);
     r->kept = mem_pool_new();
     r->pool = mem_pool_new();
-    r->fleet = fleet_new();
+    r->fleet = worker_registry_new();
     r->has_codespace = is_listed(conf->backends, "codespace");
     r->has_secutools = is_listed(conf->backends, "secutools");
-    r->rules = (struct rules_of_house){&r->policy, conf->lanes};
+    r->rules = (struct router_rules){&r->policy, conf->lanes};
     if (setup_check(conf, e) < 0 ||
         setup_policy(conf, r->kept, &r->policy, e) < 0 ||
         bus_subscribe(b, SUBJECT_HEARTBEATS, on_heartbeat, r, &r->heartbeats,
@@ -590,7 +592,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
         router_close(r);
         return -1;
     }
-    bus_send(b, SUBJECT_ROLL, "", 0);
+    bus_publish_core(b, SUBJECT_ROLL, "", 0);
     r->roll = loop_timer_start(l, ROLL_MS, 0, on_roll_over, r);
     r->progress = loop_timer_start(l, PROGRESS_MS, PROGRESS_MS, on_progress, r);
     bus_on_event(b, on_event, r);
@@ -659,7 +661,7 @@ router_close(struct router *r)
         bus_forget(r->bus, r->jobs.next);
         job_free(r->jobs.next);
     }
-    bundles_free(r->bundles);
+    multi_publisher_free(r->bundles);
     while (r->parcels.next != &r->parcels) {
         /* To another router now rather than after the ack wait; what was on
          * its way already is the same message to the broker. */
@@ -668,7 +670,7 @@ router_close(struct router *r)
     }
     bus_consumer_close(r->consumer);
     bus_unsubscribe(r->heartbeats);
-    fleet_free(r->fleet);
+    worker_registry_free(r->fleet);
     str_free(&r->buf);
     mem_pool_free(r->pool);
     mem_pool_free(r->kept);

@@ -8,11 +8,11 @@
 /* --- 1. what the submitter pinned ---------------------------------------- */
 
 /* The place a pin means: each may be given alone. */
-static struct place
-pinned_place(const struct question *q)
+static struct destination
+pinned_place(const struct decide_input *q)
 {
     const struct task *t = q->task;
-    struct place p = {t->backend, t->lane};
+    struct destination p = {t->backend, t->lane};
 
     if (!*p.backend)
         p.backend = policy_is_provider(q->policy, t->lane) ||
@@ -30,26 +30,26 @@ pinned_place(const struct question *q)
 }
 
 static bool
-is_pinned(const struct question *q)
+is_pinned(const struct decide_input *q)
 {
     return *q->task->backend || *q->task->lane;
 }
 
 static bool
-has_nothing_to_run(const struct question *q)
+has_nothing_to_run(const struct decide_input *q)
 {
     return q->nothing_left;
 }
 
 static bool
-pins_unknown_backend(const struct question *q)
+pins_unknown_backend(const struct decide_input *q)
 {
     return *q->task->backend &&
            !policy_is_backend(q->task->backend, strlen(q->task->backend));
 }
 
 static bool
-pins_what_cannot_run_it(const struct question *q)
+pins_what_cannot_run_it(const struct decide_input *q)
 {
     const char *backend = pinned_place(q).backend;
 
@@ -58,26 +58,26 @@ pins_what_cannot_run_it(const struct question *q)
 }
 
 static bool
-names_executor(const struct question *q)
+names_executor(const struct decide_input *q)
 {
     return q->executor;
 }
 
 static bool
-names_unknown_executor(const struct question *q)
+names_unknown_executor(const struct decide_input *q)
 {
     return *q->task->executor && !q->executor;
 }
 
 static const char *
-why_nothing(const struct question *q)
+why_nothing(const struct decide_input *q)
 {
     (void)q;
     return "nothing is left to run after the prefix";
 }
 
 static const char *
-why_unknown_backend(const struct question *q)
+why_unknown_backend(const struct decide_input *q)
 {
     return mem_pool_printf(q->pool,
                            "backend '%s' is unknown; known are local, "
@@ -86,7 +86,7 @@ why_unknown_backend(const struct question *q)
 }
 
 static const char *
-why_cannot_run(const struct question *q)
+why_cannot_run(const struct decide_input *q)
 {
     return q->is_ai ? "backend codespace runs steps; a prompt goes to local "
                       "(lane claude-code) or secutools"
@@ -95,16 +95,16 @@ why_cannot_run(const struct question *q)
 }
 
 static const char *
-why_pinned(const struct question *q)
+why_pinned(const struct decide_input *q)
 {
-    struct place p = pinned_place(q);
+    struct destination p = pinned_place(q);
 
     return mem_pool_printf(q->pool, "the submitter asked for %s.%s", p.backend,
                            p.lane);
 }
 
 static const char *
-why_unknown_executor(const struct question *q)
+why_unknown_executor(const struct decide_input *q)
 {
     struct str known = {0};
     const char *why;
@@ -119,7 +119,7 @@ why_unknown_executor(const struct question *q)
 }
 
 static const char *
-why_executor(const struct question *q)
+why_executor(const struct decide_input *q)
 {
     return mem_pool_printf(q->pool, "executor %s means %s.%s",
                            q->task->executor, q->executor->backend,
@@ -129,74 +129,74 @@ why_executor(const struct question *q)
 /* --- 2. AI tasks: seed 3's Decide, rule by rule -------------------------- */
 
 static bool
-needs_claude_code(const struct question *q)
+needs_claude_code(const struct decide_input *q)
 {
     return q->is_ai && q->task->delegation &&
            q->task->delegation->needs_claude_code;
 }
 
 static bool
-prefers_claude_code(const struct question *q)
+prefers_claude_code(const struct decide_input *q)
 {
     return q->is_ai && strcmp(q->preferred, "claude-code") == 0;
 }
 
 static bool
-must_not_delegate(const struct question *q)
+must_not_delegate(const struct decide_input *q)
 {
     return q->is_ai &&
            !(q->task->delegation && q->task->delegation->allow_delegation);
 }
 
 static bool
-prefers_provider(const struct question *q)
+prefers_provider(const struct decide_input *q)
 {
     return q->is_ai && policy_is_provider(q->policy, q->preferred);
 }
 
 static bool
-prefers_auto(const struct question *q)
+prefers_auto(const struct decide_input *q)
 {
     return q->is_ai && (!*q->preferred || strcmp(q->preferred, "auto") == 0);
 }
 
 /* A typo must not send real work to a platform that costs money. */
 static bool
-prefers_something_else(const struct question *q)
+prefers_something_else(const struct decide_input *q)
 {
     return q->is_ai && !prefers_claude_code(q) && !prefers_provider(q) &&
            !prefers_auto(q);
 }
 
 static const char *
-why_needs_claude(const struct question *q)
+why_needs_claude(const struct decide_input *q)
 {
     (void)q;
     return "needs_claude_code=true";
 }
 
 static const char *
-why_prefers(const struct question *q)
+why_prefers(const struct decide_input *q)
 {
     return mem_pool_printf(q->pool, "preferred_ai=%s", q->preferred);
 }
 
 static const char *
-why_not_delegated(const struct question *q)
+why_not_delegated(const struct decide_input *q)
 {
     (void)q;
     return "allow_delegation=false (default)";
 }
 
 static const char *
-why_auto(const struct question *q)
+why_auto(const struct decide_input *q)
 {
     (void)q;
     return "preferred_ai=auto (smart_triage)";
 }
 
 static const char *
-why_fail_safe(const struct question *q)
+why_fail_safe(const struct decide_input *q)
 {
     return mem_pool_printf(q->pool, "unknown preferred_ai=%s → fail-safe",
                            q->preferred);
@@ -205,57 +205,57 @@ why_fail_safe(const struct question *q)
 /* --- 3. shell tasks: seed 1 ---------------------------------------------- */
 
 static bool
-agent_is_local(const struct question *q)
+agent_is_local(const struct decide_input *q)
 {
     return !q->is_ai && q->affinity == AFFINITY_LOCAL;
 }
 
 static bool
-agent_is_cloud(const struct question *q)
+agent_is_cloud(const struct decide_input *q)
 {
     return !q->is_ai && q->affinity == AFFINITY_CLOUD;
 }
 
 static bool
-says_local(const struct question *q)
+says_local(const struct decide_input *q)
 {
     return !q->is_ai && q->prefix == PREFIX_LOCAL;
 }
 
 static bool
-says_cloud(const struct question *q)
+says_cloud(const struct decide_input *q)
 {
     return !q->is_ai && q->prefix == PREFIX_CLOUD;
 }
 
 static bool
-runs_long(const struct question *q)
+runs_long(const struct decide_input *q)
 {
     return !q->is_ai && q->policy->cloud_runtime_ms &&
            q->hints->runtime_ms > q->policy->cloud_runtime_ms;
 }
 
 static bool
-logs_heavily(const struct question *q)
+logs_heavily(const struct decide_input *q)
 {
     return !q->is_ai && q->policy->cloud_heavy_log && q->hints->heavy_log;
 }
 
 static bool
-calls_models(const struct question *q)
+calls_models(const struct decide_input *q)
 {
     return !q->is_ai && q->policy->cloud_llm && q->hints->llm;
 }
 
 static bool
-runs_parallel(const struct question *q)
+runs_parallel(const struct decide_input *q)
 {
     return !q->is_ai && q->policy->cloud_parallel &&
            q->hints->parallel >= q->policy->cloud_parallel;
 }
 
 static bool
-outgrows_memory(const struct question *q)
+outgrows_memory(const struct decide_input *q)
 {
     return !q->is_ai && q->policy->cloud_memory_bytes &&
            q->hints->memory_bytes > q->policy->cloud_memory_bytes;
@@ -264,7 +264,7 @@ outgrows_memory(const struct question *q)
 /* More than any local worker that says how much it has: here it would swap,
  * or be killed. */
 static bool
-outgrows_free_memory(const struct question *q)
+outgrows_free_memory(const struct decide_input *q)
 {
     return !q->is_ai && q->policy->cloud_memory_free && q->facts->known &&
            q->facts->local_free_bytes &&
@@ -272,7 +272,7 @@ outgrows_free_memory(const struct question *q)
 }
 
 static bool
-memory_is_unknown(const struct question *q)
+memory_is_unknown(const struct decide_input *q)
 {
     return !q->is_ai && q->policy->cloud_memory_unknown &&
            q->hints->memory_unknown;
@@ -280,7 +280,7 @@ memory_is_unknown(const struct question *q)
 
 /* A runtime that is not stated is not short. */
 static bool
-is_short(const struct question *q)
+is_short(const struct decide_input *q)
 {
     return q->hints->runtime_ms > 0 &&
            q->hints->runtime_ms <= q->policy->local_runtime_ms;
@@ -289,7 +289,7 @@ is_short(const struct question *q)
 /* All the exceptions the policy has: short, and in a UI, and a light check. A
  * policy that has none does not keep everything here. */
 static bool
-is_light_ui_work(const struct question *q)
+is_light_ui_work(const struct decide_input *q)
 {
     const struct policy *p = q->policy;
 
@@ -302,26 +302,26 @@ is_light_ui_work(const struct question *q)
 
 /* Between the two limits: in doubt a task goes to the cloud. */
 static bool
-runtime_is_in_doubt(const struct question *q)
+runtime_is_in_doubt(const struct decide_input *q)
 {
     return !q->is_ai && q->policy->local_runtime_ms &&
            q->hints->runtime_ms > q->policy->local_runtime_ms && !runs_long(q);
 }
 
 static bool
-score_is_high(const struct question *q)
+score_is_high(const struct decide_input *q)
 {
     return !q->is_ai && q->score.points >= q->policy->threshold;
 }
 
 static bool
-score_is_low(const struct question *q)
+score_is_low(const struct decide_input *q)
 {
     return !q->is_ai && !score_is_high(q);
 }
 
 static const char *
-why_agent(const struct question *q)
+why_agent(const struct decide_input *q)
 {
     return mem_pool_printf(q->pool, "agent %s works %s", q->task->hints->agent,
                            q->affinity == AFFINITY_LOCAL ? "locally"
@@ -329,14 +329,15 @@ why_agent(const struct question *q)
 }
 
 static const char *
-why_prefix(const struct question *q)
+why_prefix(const struct decide_input *q)
 {
     return q->prefix == PREFIX_LOCAL ? "the prefix local: keeps it here"
                                      : "the prefix cloud: sends it away";
 }
 
 static const char *
-compare_runtime(const struct question *q, const char *words, uint64_t limit_ms)
+compare_runtime(const struct decide_input *q, const char *words,
+                uint64_t limit_ms)
 {
     char runtime[32], limit[32];
 
@@ -347,41 +348,41 @@ compare_runtime(const struct question *q, const char *words, uint64_t limit_ms)
 }
 
 static const char *
-why_long(const struct question *q)
+why_long(const struct decide_input *q)
 {
     return compare_runtime(q, "is over", q->policy->cloud_runtime_ms);
 }
 
 static const char *
-why_doubt(const struct question *q)
+why_doubt(const struct decide_input *q)
 {
     return compare_runtime(q, "leaves doubt: it is over",
                            q->policy->local_runtime_ms);
 }
 
 static const char *
-why_logs(const struct question *q)
+why_logs(const struct decide_input *q)
 {
     (void)q;
     return "it prints a great deal";
 }
 
 static const char *
-why_models(const struct question *q)
+why_models(const struct decide_input *q)
 {
     (void)q;
     return "it calls language models or embeddings";
 }
 
 static const char *
-why_parallel(const struct question *q)
+why_parallel(const struct decide_input *q)
 {
     return mem_pool_printf(q->pool, "it runs %" PRIu32 " jobs at once",
                            q->hints->parallel);
 }
 
 static const char *
-why_memory(const struct question *q)
+why_memory(const struct decide_input *q)
 {
     return mem_pool_printf(
         q->pool, "stated memory %" PRIu64 " MiB is over %" PRIu64 " MiB",
@@ -390,7 +391,7 @@ why_memory(const struct question *q)
 }
 
 static const char *
-why_memory_free(const struct question *q)
+why_memory_free(const struct decide_input *q)
 {
     return mem_pool_printf(q->pool,
                            "stated memory %" PRIu64
@@ -401,21 +402,21 @@ why_memory_free(const struct question *q)
 }
 
 static const char *
-why_memory_unknown(const struct question *q)
+why_memory_unknown(const struct decide_input *q)
 {
     (void)q;
     return "its memory is stated to be unknown";
 }
 
 static const char *
-why_light(const struct question *q)
+why_light(const struct decide_input *q)
 {
     (void)q;
     return "every exception of allow_local holds";
 }
 
 static const char *
-why_score(const struct question *q)
+why_score(const struct decide_input *q)
 {
     return mem_pool_printf(
         q->pool, "score %" PRId32 " %s the threshold %" PRId32, q->score.points,
@@ -470,8 +471,8 @@ const struct rule rules[] = {
 };
 _Static_assert(sizeof rules / sizeof *rules <= RULES_MAX, "room for them");
 
-struct place
-place_of(enum target target, const struct question *q)
+struct destination
+destination_of(enum target target, const struct decide_input *q)
 {
     switch (target) {
     case TARGET_REJECT:
@@ -479,17 +480,17 @@ place_of(enum target target, const struct question *q)
     case TARGET_PIN:
         return pinned_place(q);
     case TARGET_EXECUTOR:
-        return (struct place){q->executor->backend, q->executor->lane};
+        return (struct destination){q->executor->backend, q->executor->lane};
     case TARGET_CLAUDE:
-        return (struct place){"local", "claude-code"};
+        return (struct destination){"local", "claude-code"};
     case TARGET_PROVIDER:
-        return (struct place){"secutools", q->preferred};
+        return (struct destination){"secutools", q->preferred};
     case TARGET_AUTO:
-        return (struct place){"secutools", "auto"};
+        return (struct destination){"secutools", "auto"};
     case TARGET_LOCAL:
-        return (struct place){"local", "default"};
+        return (struct destination){"local", "default"};
     case TARGET_CLOUD:
-        return (struct place){"codespace", "default"};
+        return (struct destination){"codespace", "default"};
     }
-    return (struct place){"", ""};
+    return (struct destination){"", ""};
 }

@@ -22,15 +22,15 @@ enum target {
     TARGET_CLOUD, /* codespace */
 };
 
-struct place {
+struct destination {
     const char *backend, *lane;
 };
 
 /* Everything the rules look at, worked out once. */
-struct question {
+struct decide_input {
     const struct task *task;
     const struct hints *hints; /* never NULL */
-    const struct facts *facts;
+    const struct routing_facts *facts;
     const struct policy *policy;
     struct mem_pool *pool;
     bool is_ai;            /* a prompt instead of steps */
@@ -44,10 +44,10 @@ struct question {
 
 struct rule {
     const char *name;
-    bool (*holds)(const struct question *q);
+    bool (*holds)(const struct decide_input *q);
     enum target target;
     bool scored; /* the score took part */
-    const char *(*why)(const struct question *q);
+    const char *(*why)(const struct decide_input *q);
 };
 
 enum { RULES_MAX = 32 };
@@ -57,6 +57,7 @@ enum { RULES_MAX = 32 };
 extern const struct rule rules[];
 
 /* Where a rule of that target sends the task; "" for TARGET_REJECT. */
-struct place place_of(enum target target, const struct question *q);
+struct destination destination_of(enum target target,
+                                  const struct decide_input *q);
 
 #endif

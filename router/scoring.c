@@ -14,7 +14,7 @@ struct word {
 };
 
 /* Where the reader stands: shell text, read just well enough for words. */
-struct reader {
+struct word_reader {
     const char *at;
     const struct policy *policy;
     char quote;        /* the quote we are inside, 0 outside */
@@ -30,7 +30,7 @@ ends_word(char c)
 
 /* Passes over what separates words, noting where a command begins. */
 static void
-skip_gap(struct reader *r)
+skip_gap(struct word_reader *r)
 {
     for (; *r->at && ends_word(*r->at); r->at++) {
         char c = *r->at;
@@ -102,7 +102,7 @@ reduce(const struct policy *p, const char *raw, size_t len, struct word *out)
 
 /* The next word; false at the end. */
 static bool
-next_word(struct reader *r, struct word *out)
+next_word(struct word_reader *r, struct word *out)
 {
     const char *start;
 
@@ -135,7 +135,7 @@ static void
 find_keywords(const char *text, const struct policy *p,
               const struct keyword **found)
 {
-    struct reader r = {.at = text, .policy = p, .command_next = true};
+    struct word_reader r = {.at = text, .policy = p, .command_next = true};
     struct word word;
     char last[POLICY_WORD_SIZE] = "";
 
@@ -170,7 +170,7 @@ is_hidden(const struct policy *p, const struct signal_row *row,
 static const char *
 match_row(const struct policy *p, const struct signal_row *row,
           const struct keyword *found, enum prefix prefix, const char *data,
-          const struct facts *f, struct mem_pool *pool)
+          const struct routing_facts *f, struct mem_pool *pool)
 {
     switch (row->kind) {
     case SIGNAL_WORDS:
@@ -193,8 +193,8 @@ match_row(const struct policy *p, const struct signal_row *row,
 }
 
 void
-signals_score(const char *text, enum prefix prefix, const char *data,
-              const struct facts *f, const struct policy *p,
+scoring_score(const char *text, enum prefix prefix, const char *data,
+              const struct routing_facts *f, const struct policy *p,
               struct mem_pool *pool, struct score *out)
 {
     const struct keyword *found[POLICY_ROWS_MAX] = {0};
@@ -215,7 +215,7 @@ signals_score(const char *text, enum prefix prefix, const char *data,
 }
 
 enum prefix
-signals_prefix(const char *text, size_t *len)
+scoring_prefix(const char *text, size_t *len)
 {
     static const size_t prefix_len = sizeof "cloud:" - 1;
     size_t blank = strspn(text, " \t\r\n");

@@ -21,11 +21,11 @@ struct score {
  * Adds up the rows of the policy that apply. text is the command without its
  * prefix, data the stated amount. All of *out lives in pool or in the policy.
  */
-void signals_score(const char *text, enum prefix prefix, const char *data,
-                   const struct facts *f, const struct policy *p,
+void scoring_score(const char *text, enum prefix prefix, const char *data,
+                   const struct routing_facts *f, const struct policy *p,
                    struct mem_pool *pool, struct score *out);
 
 /* The prefix text begins with; *len: its bytes, blanks after it included. */
-enum prefix signals_prefix(const char *text, size_t *len);
+enum prefix scoring_prefix(const char *text, size_t *len);
 
 #endif

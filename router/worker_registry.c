@@ -13,39 +13,39 @@ enum {
     LANES_MAX = 64, /* of one worker, and in all; further ones not seen */
 };
 
-struct member {
+struct registered_worker {
     uint64_t hash;        /* of name, to find it without comparing texts */
     char name[NAME_SIZE]; /* "backend.worker" */
     int64_t heard_ms;
     uint32_t running;
     uint64_t free_bytes; /* memory of its machine; 0: not said */
     bool draining;       /* takes nothing new */
-    bool brisk;          /* its runs are short */
+    bool short_runs;     /* its runs are short */
     struct str lanes;    /* names with a NUL behind each, an empty one ends */
 };
 
-struct fleet {
-    struct member *members;
+struct worker_registry {
+    struct registered_worker *members;
     size_t n, cap;
     bool stale; /* counted must be worked out anew */
     int64_t counted_ms;
-    struct facts counted;
+    struct routing_facts counted;
     const char *lanes[LANES_MAX]; /* of counted; into lane_names */
     char lane_names[LANES_MAX][NAME_SIZE];
-    bool brisk[LANES_MAX]; /* of lanes: with all their workers */
+    bool short_runs[LANES_MAX]; /* of lanes: with all their workers */
 };
 
-struct fleet *
-fleet_new(void)
+struct worker_registry *
+worker_registry_new(void)
 {
-    struct fleet *f = MEM_NEW(struct fleet);
+    struct worker_registry *f = MEM_NEW(struct worker_registry);
 
     f->stale = true;
     return f;
 }
 
 void
-fleet_free(struct fleet *f)
+worker_registry_free(struct worker_registry *f)
 {
     if (!f)
         return;
@@ -56,7 +56,7 @@ fleet_free(struct fleet *f)
 }
 
 size_t
-fleet_size(const struct fleet *f)
+worker_registry_size(const struct worker_registry *f)
 {
     return f->n;
 }
@@ -71,8 +71,8 @@ hash_of(const char *name)
     return h;
 }
 
-static struct member *
-find(struct fleet *f, const char *name, uint64_t hash)
+static struct registered_worker *
+find(struct worker_registry *f, const char *name, uint64_t hash)
 {
     for (size_t i = 0; i < f->n; i++)
         if (f->members[i].hash == hash && strcmp(f->members[i].name, name) == 0)
@@ -81,43 +81,43 @@ find(struct fleet *f, const char *name, uint64_t hash)
 }
 
 static void
-forget(struct fleet *f, struct member *m)
+forget(struct worker_registry *f, struct registered_worker *m)
 {
     str_free(&m->lanes);
     *m = f->members[--f->n];
 }
 
 static void
-forget_silent(struct fleet *f, int64_t now_ms)
+forget_silent(struct worker_registry *f, int64_t now_ms)
 {
     for (size_t i = f->n; i > 0; i--)
-        if (now_ms - f->members[i - 1].heard_ms > FLEET_SILENT_MS)
+        if (now_ms - f->members[i - 1].heard_ms > WORKER_REGISTRY_SILENT_MS)
             forget(f, &f->members[i - 1]);
 }
 
 /* Room for one more; NULL if even after forgetting the silent there is none. */
-static struct member *
-add(struct fleet *f, const char *name, uint64_t hash, int64_t now_ms)
+static struct registered_worker *
+add(struct worker_registry *f, const char *name, uint64_t hash, int64_t now_ms)
 {
-    struct member *m;
+    struct registered_worker *m;
 
-    if (f->n == FLEET_MAX)
+    if (f->n == WORKER_REGISTRY_MAX)
         forget_silent(f, now_ms);
-    if (f->n == FLEET_MAX)
+    if (f->n == WORKER_REGISTRY_MAX)
         return NULL;
     if (f->n == f->cap) {
         f->cap = f->cap ? 2 * f->cap : 8;
         f->members = mem_resize(f->members, f->cap * sizeof *f->members);
     }
     m = &f->members[f->n++];
-    *m = (struct member){.hash = hash};
+    *m = (struct registered_worker){.hash = hash};
     (void)snprintf(m->name, sizeof m->name, "%s", name);
     return m;
 }
 
 /* The lanes a heartbeat names, as a member keeps them. */
 static void
-keep_lanes(struct member *m, const struct heartbeat *hb)
+keep_lanes(struct registered_worker *m, const struct heartbeat *hb)
 {
     str_reset(&m->lanes);
     for (size_t i = 0; i < hb->n_lanes && i < LANES_MAX; i++)
@@ -126,10 +126,11 @@ keep_lanes(struct member *m, const struct heartbeat *hb)
 }
 
 void
-fleet_hear(struct fleet *f, const struct heartbeat *hb, int64_t now_ms)
+worker_registry_hear(struct worker_registry *f, const struct heartbeat *hb,
+                     int64_t now_ms)
 {
     char name[NAME_SIZE];
-    struct member *m;
+    struct registered_worker *m;
     uint64_t hash;
 
     if (!subject_token_ok(hb->backend) || !subject_token_ok(hb->worker))
@@ -152,11 +153,11 @@ fleet_hear(struct fleet *f, const struct heartbeat *hb, int64_t now_ms)
     m->free_bytes = hb->memory_free_bytes;
     keep_lanes(m, hb);
     m->draining = hb->draining;
-    m->brisk = hb->brisk;
+    m->short_runs = hb->brisk;
 }
 
 static bool
-is_of(const struct member *m, const char *backend)
+is_of(const struct registered_worker *m, const char *backend)
 {
     size_t len = strlen(backend);
 
@@ -165,7 +166,7 @@ is_of(const struct member *m, const char *backend)
 
 /* The number of "backend.lane"; that of lanes known if it is none of them. */
 static size_t
-find_lane(const struct fleet *f, const char *name)
+find_lane(const struct worker_registry *f, const char *name)
 {
     size_t i = 0;
 
@@ -176,7 +177,7 @@ find_lane(const struct fleet *f, const char *name)
 
 /* One of its workers takes something new. */
 static void
-add_lane(struct fleet *f, const char *name, bool brisk)
+add_lane(struct worker_registry *f, const char *name, bool short_runs)
 {
     size_t i = find_lane(f, name);
 
@@ -185,15 +186,15 @@ add_lane(struct fleet *f, const char *name, bool brisk)
     if (i == f->counted.n_lanes) {
         (void)str_copy(f->lane_names[i], NAME_SIZE, name);
         f->lanes[i] = f->lane_names[i];
-        f->brisk[i] = brisk;
+        f->short_runs[i] = short_runs;
         f->counted.n_lanes++;
     }
-    f->brisk[i] = f->brisk[i] && brisk;
+    f->short_runs[i] = f->short_runs[i] && short_runs;
 }
 
 /* What a worker that takes something new adds to the facts. */
 static void
-count_open(struct fleet *f, const struct member *m)
+count_open(struct worker_registry *f, const struct registered_worker *m)
 {
     size_t backend_len = strcspn(m->name, ".");
     char name[NAME_SIZE];
@@ -204,21 +205,21 @@ count_open(struct fleet *f, const struct member *m)
          lane += strlen(lane) + 1) {
         (void)snprintf(name, sizeof name, "%.*s.%s", (int)backend_len, m->name,
                        lane);
-        add_lane(f, name, m->brisk);
+        add_lane(f, name, m->short_runs);
     }
 }
 
 static void
-count(struct fleet *f, int64_t now_ms)
+count(struct worker_registry *f, int64_t now_ms)
 {
     uint64_t running = 0;
 
     f->stale = false;
     f->counted_ms = now_ms;
-    f->counted = (struct facts){.known = true, .lanes = f->lanes};
+    f->counted = (struct routing_facts){.known = true, .lanes = f->lanes};
     forget_silent(f, now_ms);
     for (size_t i = 0; i < f->n; i++) {
-        const struct member *m = &f->members[i];
+        const struct registered_worker *m = &f->members[i];
 
         if (is_of(m, "local"))
             running += m->running;
@@ -231,22 +232,23 @@ count(struct fleet *f, int64_t now_ms)
 
 /* Asked for every task: who fell silent is looked for once a second. */
 static void
-count_if_due(struct fleet *f, int64_t now_ms)
+count_if_due(struct worker_registry *f, int64_t now_ms)
 {
     if (f->stale || now_ms - f->counted_ms >= COUNT_EVERY_MS)
         count(f, now_ms);
 }
 
 void
-fleet_facts(struct fleet *f, int64_t now_ms, struct facts *out)
+worker_registry_facts(struct worker_registry *f, int64_t now_ms,
+                      struct routing_facts *out)
 {
     count_if_due(f, now_ms);
     *out = f->counted;
 }
 
 bool
-fleet_is_brisk(struct fleet *f, const char *backend, const char *lane,
-               int64_t now_ms)
+worker_registry_has_short_runs(struct worker_registry *f, const char *backend,
+                               const char *lane, int64_t now_ms)
 {
     char name[NAME_SIZE];
     size_t i;
@@ -254,5 +256,5 @@ fleet_is_brisk(struct fleet *f, const char *backend, const char *lane,
     count_if_due(f, now_ms);
     (void)snprintf(name, sizeof name, "%s.%s", backend, lane);
     i = find_lane(f, name);
-    return i < f->counted.n_lanes && f->brisk[i];
+    return i < f->counted.n_lanes && f->short_runs[i];
 }

@@ -2,8 +2,9 @@
  * worker_registry - which workers live, as their heartbeats say. Pure: time
  * arrives as an argument.
  *
- * Heartbeats are not settled messages: a worker not heard for FLEET_SILENT_MS
- * is forgotten. What one says of itself is believed only about itself.
+ * Heartbeats are not settled messages: a worker not heard for
+ * WORKER_REGISTRY_SILENT_MS is forgotten. What one says of itself is believed
+ * only about itself.
  *
  * Thread: the loop thread.
  */
@@ -14,27 +15,31 @@
 #include "router/decide.h"
 
 enum {
-    FLEET_SILENT_MS = 30000,
-    FLEET_MAX = 4096, /* workers; further ones are not counted */
+    WORKER_REGISTRY_SILENT_MS = 30000,
+    WORKER_REGISTRY_MAX = 4096, /* workers; further ones are not counted */
 };
 
-struct fleet;
+struct worker_registry;
 
-struct fleet *fleet_new(void);
-void fleet_free(struct fleet *f); /* NULL is fine */
+struct worker_registry *worker_registry_new(void);
+void worker_registry_free(struct worker_registry *f); /* NULL is fine */
 
 /* now_ms: any monotonic clock, the same for all calls. */
-void fleet_hear(struct fleet *f, const struct heartbeat *hb, int64_t now_ms);
+void worker_registry_hear(struct worker_registry *f, const struct heartbeat *hb,
+                          int64_t now_ms);
 
 /* The facts at now_ms, valid until the next call. What configuration knows is
  * added by the caller. */
-void fleet_facts(struct fleet *f, int64_t now_ms, struct facts *out);
+void worker_registry_facts(struct worker_registry *f, int64_t now_ms,
+                           struct routing_facts *out);
 
 /* Whether every worker that takes tasks of that lane has said that its runs are
  * short; false if there is none. */
-bool fleet_is_brisk(struct fleet *f, const char *backend, const char *lane,
-                    int64_t now_ms);
+bool worker_registry_has_short_runs(struct worker_registry *f,
+                                    const char *backend, const char *lane,
+                                    int64_t now_ms);
 
-size_t fleet_size(const struct fleet *f); /* workers remembered */
+size_t
+worker_registry_size(const struct worker_registry *f); /* workers remembered */
 
 #endif

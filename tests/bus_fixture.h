@@ -21,7 +21,7 @@
 
 enum { WAIT_MS = 20000 };
 
-struct fixture {
+struct bus_fixture {
     struct broker *broker;
     struct loop *loop;
     struct bus *bus;
@@ -38,7 +38,7 @@ conf_of(const struct broker *b)
 static inline int
 group_setup(void **state)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct bus_fixture *f = MEM_NEW(struct bus_fixture);
 
     f->broker = broker_start();
     *state = f;
@@ -48,7 +48,7 @@ group_setup(void **state)
 static inline int
 group_teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
 
     broker_stop(f->broker);
     mem_free(f);
@@ -58,7 +58,7 @@ group_teardown(void **state)
 static inline int
 setup(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct bus_conf conf = conf_of(f->broker);
     struct err e = {0};
 
@@ -71,7 +71,7 @@ setup(void **state)
 static inline int
 teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
 
     bus_close(f->bus);
     f->bus = NULL;
@@ -87,7 +87,7 @@ stop(void *ctx)
 }
 
 static inline void
-run_for(struct fixture *f, int64_t ms)
+run_for(struct bus_fixture *f, int64_t ms)
 {
     struct loop_timer *t = loop_timer_start(f->loop, ms, 0, stop, f->loop);
 
@@ -97,7 +97,7 @@ run_for(struct fixture *f, int64_t ms)
 
 /* Runs the loop until *n is at least want. */
 static inline void
-wait_count(struct fixture *f, const unsigned *n, unsigned want)
+wait_count(struct bus_fixture *f, const unsigned *n, unsigned want)
 {
     int64_t give_up = loop_now_ms() + WAIT_MS;
 
@@ -110,7 +110,7 @@ wait_count(struct fixture *f, const unsigned *n, unsigned want)
 
 /* --- asking and waiting --------------------------------------------------- */
 
-struct result {
+struct bus_result {
     bool done;
     enum err_code code; /* ERR_NONE: it went well */
     char msg[512];
@@ -122,7 +122,7 @@ struct result {
 };
 
 static inline void
-take_error(struct result *r, const struct err *e)
+take_error(struct bus_result *r, const struct err *e)
 {
     assert_false(r->done);
     r->done = true;
@@ -135,7 +135,7 @@ take_error(struct result *r, const struct err *e)
 static inline void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct result *r = ctx;
+    struct bus_result *r = ctx;
 
     assert_true((stored != NULL) != (e != NULL));
     take_error(r, e);
@@ -148,7 +148,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 static inline void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct result *r = ctx;
+    struct bus_result *r = ctx;
 
     take_error(r, e);
     r->absent = !entry && !e;
@@ -165,7 +165,7 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 static inline void
 on_reply(void *ctx, const struct bus_note *note, const struct err *e)
 {
-    struct result *r = ctx;
+    struct bus_result *r = ctx;
 
     assert_true((note != NULL) != (e != NULL));
     take_error(r, e);
@@ -174,14 +174,14 @@ on_reply(void *ctx, const struct bus_note *note, const struct err *e)
 }
 
 static inline void
-finish(struct fixture *f, struct result *r)
+finish(struct bus_fixture *f, struct bus_result *r)
 {
     if (!loop_until(f->loop, &r->done, WAIT_MS))
         fail_msg("no answer");
 }
 
-static inline struct result
-publish(struct fixture *f, const char *subject, const char *id,
+static inline struct bus_result
+publish(struct bus_fixture *f, const char *subject, const char *id,
         const char *data, int64_t expect)
 {
     struct bus_publication p = {.subject = subject,
@@ -189,7 +189,7 @@ publish(struct fixture *f, const char *subject, const char *id,
                                 .data = data,
                                 .len = strlen(data),
                                 .expect = expect};
-    struct result r = {0};
+    struct bus_result r = {0};
 
     bus_publish(f->bus, &p, 5000, on_stored, &r);
     assert_false(r.done); /* never from inside the call */
@@ -197,21 +197,21 @@ publish(struct fixture *f, const char *subject, const char *id,
     return r;
 }
 
-static inline struct result
-get_last(struct fixture *f, const char *stream, const char *subject)
+static inline struct bus_result
+get_last(struct bus_fixture *f, const char *stream, const char *subject)
 {
-    struct result r = {0};
+    struct bus_result r = {0};
 
     bus_get_last(f->bus, stream, subject, 5000, on_entry, &r);
     finish(f, &r);
     return r;
 }
 
-static inline struct result
-get_next(struct fixture *f, const char *stream, const char *subject,
+static inline struct bus_result
+get_next(struct bus_fixture *f, const char *stream, const char *subject,
          uint64_t seq)
 {
-    struct result r = {0};
+    struct bus_result r = {0};
 
     bus_get_next(f->bus, stream, subject, seq, 5000, on_entry, &r);
     finish(f, &r);
@@ -219,7 +219,7 @@ get_next(struct fixture *f, const char *stream, const char *subject,
 }
 
 static inline void
-api(struct fixture *f, const char *subject, const char *body)
+api(struct bus_fixture *f, const char *subject, const char *body)
 {
     struct str answer = {0};
     char full[128];
@@ -235,7 +235,7 @@ api(struct fixture *f, const char *subject, const char *body)
 
 /* A stream of that name for name.>, with a durable "c". */
 static inline void
-make_stream(struct fixture *f, const char *name)
+make_stream(struct bus_fixture *f, const char *name)
 {
     char subject[64], body[512];
 
@@ -249,7 +249,7 @@ make_stream(struct fixture *f, const char *name)
 }
 
 static inline void
-make_durable(struct fixture *f, const char *name)
+make_durable(struct bus_fixture *f, const char *name)
 {
     char subject[64], body[512];
 
@@ -264,7 +264,7 @@ make_durable(struct fixture *f, const char *name)
 }
 
 static inline void
-make(struct fixture *f, const char *name)
+make(struct bus_fixture *f, const char *name)
 {
     make_stream(f, name);
     make_durable(f, name);
@@ -290,7 +290,7 @@ on_note(void *ctx, const struct bus_note *note)
         memcpy(l->data, note->data, note->len);
     (void)str_copy(l->reply, sizeof l->reply, note->reply);
     if (l->answer_on)
-        bus_send(l->answer_on, note->reply, "pong", 4);
+        bus_publish_core(l->answer_on, note->reply, "pong", 4);
 }
 
 /* --- readers of a stream ---------------------------------------------------
@@ -332,7 +332,8 @@ on_msg(void *ctx, struct bus_msg *m)
 }
 
 static inline void
-consume(struct fixture *f, struct bus *b, const char *stream, struct reader *r)
+consume(struct bus_fixture *f, struct bus *b, const char *stream,
+        struct reader *r)
 {
     struct err e;
 
@@ -342,9 +343,9 @@ consume(struct fixture *f, struct bus *b, const char *stream, struct reader *r)
 }
 
 static inline void
-publish_many(struct fixture *f, const char *subject, unsigned n)
+publish_many(struct bus_fixture *f, const char *subject, unsigned n)
 {
-    struct result *r = mem_zero(n, sizeof *r);
+    struct bus_result *r = mem_zero(n, sizeof *r);
     struct bus_publication p = {
         .subject = subject, .data = "x", .len = 1, .expect = BUS_ANY_REVISION};
 

@@ -33,7 +33,7 @@ union any_message {
 };
 
 /* A message of any type and another, and a pool for what they point to. */
-struct fixture {
+struct codec_fixture {
     struct mem_pool *pool;
     union any_message msg, msg2;
 };
@@ -43,7 +43,7 @@ static struct err e;
 static inline int
 setup(void **state)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct codec_fixture *f = MEM_NEW(struct codec_fixture);
 
     f->pool = mem_pool_new();
     memset(&e, 0, sizeof e);
@@ -54,7 +54,7 @@ setup(void **state)
 static inline int
 teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     mem_pool_free(f->pool);
     mem_free(f);

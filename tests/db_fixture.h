@@ -22,16 +22,16 @@
 
 #include <cmocka.h>
 
-struct fixture {
+struct db_fixture {
     char dir[64], path[96];
-    struct store *store;
+    struct db *store;
     struct mem_pool *pool;
 };
 
 static inline int
 open_fixture(void **state)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct db_fixture *f = MEM_NEW(struct db_fixture);
     struct err e;
 
     (void)snprintf(f->dir, sizeof f->dir, "/tmp/shunt-store-XXXXXX");
@@ -40,15 +40,15 @@ open_fixture(void **state)
     (void)snprintf(f->path, sizeof f->path, "%s/deep/er/ledger.db", f->dir);
     f->pool = mem_pool_new();
     *state = f;
-    return store_open(&f->store, f->path, true, &e);
+    return db_open(&f->store, f->path, true, &e);
 }
 
 static inline int
 close_fixture(void **state)
 {
-    struct fixture *f = *state;
+    struct db_fixture *f = *state;
 
-    store_close(f->store);
+    db_close(f->store);
     mem_pool_free(f->pool);
     (void)folder_remove(f->dir);
     mem_free(f);
@@ -56,35 +56,35 @@ close_fixture(void **state)
 }
 
 static inline void
-reopen(struct fixture *f)
+reopen(struct db_fixture *f)
 {
     struct err e = {0};
 
-    store_close(f->store);
+    db_close(f->store);
     f->store = NULL;
-    if (store_open(&f->store, f->path, true, &e) < 0)
+    if (db_open(&f->store, f->path, true, &e) < 0)
         print_error("%s\n", e.msg);
     assert_non_null(f->store);
 }
 
 static inline void
-begin(struct fixture *f)
+begin(struct db_fixture *f)
 {
     struct err e;
 
-    assert_int_equal(store_begin(f->store, &e), 0);
+    assert_int_equal(db_begin(f->store, &e), 0);
 }
 
 static inline void
-commit(struct fixture *f)
+commit(struct db_fixture *f)
 {
     struct err e;
 
-    assert_int_equal(store_commit(f->store, &e), 0);
+    assert_int_equal(db_commit(f->store, &e), 0);
 }
 
 static inline int64_t
-put(struct fixture *f, const char *id, const char *name, enum state state)
+put(struct db_fixture *f, const char *id, const char *name, enum state state)
 {
     struct task_state row;
     struct err e;
@@ -92,7 +92,7 @@ put(struct fixture *f, const char *id, const char *name, enum state state)
     fold_init(&row, id);
     row.name = name;
     row.state = state;
-    assert_int_equal(store_put_task(f->store, &row, STORE_WHOLE, &e), 0);
+    assert_int_equal(db_put_task(f->store, &row, DB_WHOLE, &e), 0);
     assert_true(row.n > 0);
     return row.n;
 }

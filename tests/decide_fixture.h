@@ -24,17 +24,17 @@
 static struct mem_pool *pool;
 
 /* A task of one shell step, or a prompt, with every text "". */
-struct sample {
+struct decide_sample {
     struct task task;
     struct step step;
     struct hints hints;
     struct delegation delegation;
 };
 
-static inline struct sample *
+static inline struct decide_sample *
 blank(void)
 {
-    struct sample *s = mem_pool_alloc(pool, sizeof *s);
+    struct decide_sample *s = mem_pool_alloc(pool, sizeof *s);
 
     codec_init(CODEC_TASK, &s->task);
     s->step = (struct step){.name = "", .script = "", .workdir = ""};
@@ -44,10 +44,10 @@ blank(void)
     return s;
 }
 
-static inline struct sample *
+static inline struct decide_sample *
 shell(const char *command)
 {
-    struct sample *s = blank();
+    struct decide_sample *s = blank();
 
     s->step.kind = STEP_SHELL;
     s->step.script = command;
@@ -58,10 +58,10 @@ shell(const char *command)
     return s;
 }
 
-static inline struct sample *
+static inline struct decide_sample *
 prompt(const char *preferred, bool allow, bool needs)
 {
-    struct sample *s = blank();
+    struct decide_sample *s = blank();
 
     s->task.prompt = "explain";
     s->task.delegation = &s->delegation;
@@ -71,13 +71,13 @@ prompt(const char *preferred, bool allow, bool needs)
     return s;
 }
 
-static const struct facts unknown_facts = {0};
-static const struct facts bare_fleet = {.known = true};
-static const struct facts full_fleet = {
+static const struct routing_facts unknown_facts = {0};
+static const struct routing_facts bare_fleet = {.known = true};
+static const struct routing_facts full_fleet = {
     .known = true, .codespace_configured = true, .secutools_configured = true};
 
 static inline struct decision
-judge(struct sample *s)
+admit(struct decide_sample *s)
 {
     struct decision d;
 

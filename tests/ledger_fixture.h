@@ -24,10 +24,10 @@
 enum { SMALL_BYTES = 8192 };
 
 /* A ledger of its own, without a broker. */
-struct ledger {
+struct ledger_ledger {
     char dir[64];
-    struct store *store;
-    struct live *live;
+    struct db *store;
+    struct presence *live;
     struct ask *ask;
     struct mem_pool *pool;
 };
@@ -35,7 +35,7 @@ struct ledger {
 static inline int
 open_ledger(void **state)
 {
-    struct ledger *l = MEM_NEW(struct ledger);
+    struct ledger_ledger *l = MEM_NEW(struct ledger_ledger);
     char path[96];
     struct err e = {0};
 
@@ -43,13 +43,13 @@ open_ledger(void **state)
     assert_non_null(mkdtemp(l->dir));
     (void)snprintf(path, sizeof path, "%s/ledger.db", l->dir);
     l->pool = mem_pool_new();
-    if (store_open(&l->store, path, true, &e) < 0 ||
-        live_open(&l->live, NULL, &e) < 0 ||
-        ask_open(&l->ask,
-                 &(struct ask_parts){.store = l->store,
-                                     .live = l->live,
-                                     .max_bytes = SMALL_BYTES},
-                 &e) < 0)
+    if (db_open(&l->store, path, true, &e) < 0 ||
+        presence_open(&l->live, NULL, &e) < 0 ||
+        query_open(&l->ask,
+                   &(struct query_parts){.store = l->store,
+                                         .live = l->live,
+                                         .max_bytes = SMALL_BYTES},
+                   &e) < 0)
         fail_msg("%s", e.msg);
     *state = l;
     return 0;
@@ -60,12 +60,12 @@ close_ledger(void **state)
 {
     static const char *const files[] = {"ledger.db", "ledger.db-wal",
                                         "ledger.db-shm", "ledger.db.lock"};
-    struct ledger *l = *state;
+    struct ledger_ledger *l = *state;
     char path[128];
 
-    ask_close(l->ask);
-    live_close(l->live);
-    store_close(l->store);
+    query_close(l->ask);
+    presence_close(l->live);
+    db_close(l->store);
     mem_pool_free(l->pool);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", l->dir, files[i]);
@@ -77,7 +77,7 @@ close_ledger(void **state)
 }
 
 static inline struct bytes
-encoded(struct ledger *l, enum codec_type type, const void *msg)
+encoded(struct ledger_ledger *l, enum codec_type type, const void *msg)
 {
     struct str s = {0};
     struct bytes b;

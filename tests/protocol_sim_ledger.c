@@ -7,11 +7,12 @@ enum { CLAIM_TRIES = 3, REDELIVER_MS = 1000 };
 
 /* Whether the claim speaks for a result, as reaper/ingest/verify.c compares
  * them. TRUST_NONE: too early to say. */
-static enum trust
+static enum verification
 trust_of(const struct life *l, const struct result *r, unsigned delivered,
-         uint64_t revision, const struct wire *wire)
+         uint64_t revision, const struct sim_wire *wire)
 {
-    enum trust wait = delivered < CLAIM_TRIES ? TRUST_NONE : TRUST_REFUSED;
+    enum verification wait =
+        delivered < CLAIM_TRIES ? TRUST_NONE : TRUST_REFUSED;
     const struct claim *c = &wire->claim;
 
     if (revision == 0)
@@ -28,10 +29,10 @@ trust_of(const struct life *l, const struct result *r, unsigned delivered,
     return wait;
 }
 
-static struct attempt *
+static struct attempt_row *
 attempt_of(struct life_row *row, const struct result *r)
 {
-    struct attempt *a = row->attempts;
+    struct attempt_row *a = row->attempts;
 
     while (a < row->attempts + row->n_attempts &&
            (a->attempt != r->attempt || a->fence != r->fence))
@@ -41,9 +42,9 @@ attempt_of(struct life_row *row, const struct result *r)
 
 /* Folds ev into the row as reaper/ingest/ingest.c does. */
 static void
-enter(struct life_row *row, const struct event *ev, enum trust trust)
+enter(struct life_row *row, const struct event *ev, enum verification trust)
 {
-    struct attempt *at, a = {0};
+    struct attempt_row *at, a = {0};
 
     if (ev->kind != EVENT_RESULT) {
         (void)fold(&row->row, NULL, ev);
@@ -84,7 +85,7 @@ submission(const struct life *l, int task, enum event_kind kind,
 }
 
 static struct event
-outcome(const struct life_result *m, int n, enum trust trust)
+outcome(const struct life_result *m, int n, enum verification trust)
 {
     return (struct event){.kind = EVENT_RESULT,
                           .seq = (uint64_t)n + 1,
@@ -161,9 +162,9 @@ take_result(struct life *l, const struct life_step *s)
     const struct life_kv *kv = &l->kv[task];
     struct task_state before = l->rows[task].row;
     bool behind = kv->was_revision && life_chance(l, 2); /* a replica */
-    enum trust trust = trust_of(l, &m->r, ++m->delivered,
-                                behind ? kv->was_revision : kv->revision,
-                                behind ? &kv->was : &kv->wire);
+    enum verification trust = trust_of(l, &m->r, ++m->delivered,
+                                       behind ? kv->was_revision : kv->revision,
+                                       behind ? &kv->was : &kv->wire);
     struct event ev;
 
     if (l->conf->wrong == LIFE_BLIND_LEDGER || l->conf->wrong == LIFE_LAST_WINS)
@@ -229,7 +230,7 @@ replay(struct life *l, struct life_row rows[LIFE_TASKS])
     }
     for (int i = 0; i < n; i++) {
         int at = order[i], task;
-        enum trust trust = TRUST_NONE;
+        enum verification trust = TRUST_NONE;
         struct event ev;
 
         if (at < l->n_tasks) {

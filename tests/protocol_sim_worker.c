@@ -76,10 +76,10 @@ ask(struct life *l, int worker, const struct life_job *j, enum life_kind kind,
     return s.ask;
 }
 
-static struct wire *
-copy(struct life *l, const struct wire *wire)
+static struct sim_wire *
+copy(struct life *l, const struct sim_wire *wire)
 {
-    struct wire *out = mem_pool_alloc(l->pool, sizeof *out);
+    struct sim_wire *out = mem_pool_alloc(l->pool, sizeof *out);
 
     *out = *wire;
     return out;
@@ -165,7 +165,7 @@ start(struct life *l, int worker, struct life_job *j)
 static void
 claimed(struct life *l, int worker, struct life_job *j)
 {
-    struct wire prior = {.result = j->prior};
+    struct sim_wire prior = {.result = j->prior};
 
     if (mono_ms(l, &l->workers[worker]) - j->confirmed_ms >= BEAT_MS &&
         l->conf->wrong != LIFE_STALE_START) {
@@ -331,7 +331,7 @@ take(struct life *l, int worker, struct life_job *j,
 
 static void
 keep_prior(struct life *l, int worker, struct life_job *j,
-           const struct wire *found, uint64_t revision)
+           const struct sim_wire *found, uint64_t revision)
 {
     struct life_job was = {.task = j->task, .wire = *found};
 
@@ -354,7 +354,7 @@ keep_prior(struct life *l, int worker, struct life_job *j,
 
 static void
 close_claim(struct life *l, int worker, struct life_job *j,
-            const struct wire *found, const struct delivery_plan *plan)
+            const struct sim_wire *found, const struct delivery_plan *plan)
 {
     j->closing = true;
     j->wire = *found;
@@ -374,7 +374,8 @@ close_claim(struct life *l, int worker, struct life_job *j,
 }
 
 static void
-emit(struct life *l, int worker, struct life_job *j, const struct wire *found)
+emit(struct life *l, int worker, struct life_job *j,
+     const struct sim_wire *found)
 {
     j->wire = *found;
     j->wire.result.emitted_again = true;

@@ -28,7 +28,7 @@ enum {
 };
 
 /* A claim or a result as it travels: strings outlive the run. */
-struct wire {
+struct sim_wire {
     struct claim claim;
     struct result result;
     bool has_result;
@@ -61,7 +61,7 @@ enum life_kind {
     AT_RECONCILE,
 };
 
-enum answer { ANSWER_OK, ANSWER_CONFLICT, ANSWER_TIMEOUT };
+enum protocol_sim_world_answer { ANSWER_OK, ANSWER_CONFLICT, ANSWER_TIMEOUT };
 
 /* Something that will happen at a time, to a worker if it has one. */
 struct life_step {
@@ -74,20 +74,20 @@ struct life_step {
     uint64_t job, ask; /* whose answer this is */
     uint64_t revision; /* expected, or found */
     int64_t value;     /* delay, time stored */
-    enum answer answer;
-    struct wire *wire;
+    enum protocol_sim_world_answer answer;
+    struct sim_wire *wire;
 };
 
-enum job_phase { JOB_CLAIM, JOB_RUN, JOB_SETTLE, JOB_PUBLISH };
+enum sim_phase { JOB_CLAIM, JOB_RUN, JOB_SETTLE, JOB_PUBLISH };
 
 struct life_job {
     bool used;
     uint64_t n;
     int task, msg; /* msg -1: no delivery of its own */
-    enum job_phase phase;
+    enum sim_phase phase;
     bool closing, again, settle_next, has_prior;
-    struct wire wire;  /* the claim as last written, or about to be */
-    const char *nonce; /* "" before it wrote one */
+    struct sim_wire wire; /* the claim as last written, or about to be */
+    const char *nonce;    /* "" before it wrote one */
     uint64_t revision;
     int64_t sent_ms, confirmed_ms; /* monotonic */
     int64_t unsure_ms; /* the oldest write without an answer; 0: none */
@@ -141,7 +141,7 @@ struct life_kv {
     uint64_t revision, was_revision; /* 0: none; was: before the last write */
     int64_t stored_ms;               /* by the broker's clock */
     int64_t written_ms;              /* truly */
-    struct wire wire, was;
+    struct sim_wire wire, was;
 };
 
 /* What truly happened to a task, for the promises. */
@@ -155,7 +155,7 @@ struct life_truth {
 
 struct life_row {
     struct task_state row;
-    struct attempt attempts[2 * LIFE_ATTEMPTS];
+    struct attempt_row attempts[2 * LIFE_ATTEMPTS];
     size_t n_attempts;
 };
 

@@ -29,7 +29,7 @@
 
 enum { LONG_MS = 20000, CALL_MS = 5000 };
 
-struct fixture {
+struct reaper_fixture {
     char dir[64], root[96], database[96];
     struct broker *broker;
     struct loop *loop;
@@ -48,7 +48,7 @@ struct fixture {
 static inline void
 on_done(void *ctx, const struct bus_note *note)
 {
-    struct fixture *f = ctx;
+    struct reaper_fixture *f = ctx;
 
     str_reset(&f->done);
     str_add(&f->done, note->data, note->len);
@@ -59,28 +59,28 @@ on_done(void *ctx, const struct bus_note *note)
 static inline void
 on_batch(void *ctx, const struct bus_note *note)
 {
-    struct fixture *f = ctx;
+    struct reaper_fixture *f = ctx;
 
     str_reset(&f->batch);
     str_add(&f->batch, note->data, note->len);
 }
 
 static inline void
-provision(struct fixture *f)
+provision(struct reaper_fixture *f)
 {
-    struct topology_conf conf = {.replicas = 1,
-                                 .max_bytes = 64 * 1024 * 1024,
-                                 .max_age_ms = 3600000,
-                                 .log_retention_ms = 3600000,
-                                 .log_max_bytes = 64 * 1024 * 1024};
+    struct jetstream_conf conf = {.replicas = 1,
+                                  .max_bytes = 64 * 1024 * 1024,
+                                  .max_age_ms = 3600000,
+                                  .log_retention_ms = 3600000,
+                                  .log_max_bytes = 64 * 1024 * 1024};
     struct err e = {0};
 
-    if (topology_provision(f->bus, &conf, NULL, NULL, &e) < 0)
+    if (jetstream_provision(f->bus, &conf, NULL, NULL, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
 static inline void
-start(struct fixture *f)
+start(struct reaper_fixture *f)
 {
     struct err e = {0};
 
@@ -91,7 +91,7 @@ start(struct fixture *f)
 }
 
 static inline void
-stop(struct fixture *f)
+stop(struct reaper_fixture *f)
 {
     reaper_close(f->reaper);
     f->reaper = NULL;
@@ -103,7 +103,7 @@ static inline int
 open_fixture(void **state)
 {
     static char empty[1];
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct reaper_fixture *f = MEM_NEW(struct reaper_fixture);
     struct err e = {0};
 
     *state = f;
@@ -139,7 +139,7 @@ open_fixture(void **state)
 static inline int
 close_fixture(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
 
     stop(f);
     bus_unsubscribe(f->done_sub);
@@ -176,7 +176,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 static inline uint64_t
-publish_bytes(struct fixture *f, const char *subject, const char *id,
+publish_bytes(struct reaper_fixture *f, const char *subject, const char *id,
               const void *data, size_t len)
 {
     struct reply r = {0};
@@ -195,7 +195,7 @@ publish_bytes(struct fixture *f, const char *subject, const char *id,
 }
 
 static inline uint64_t
-publish(struct fixture *f, const char *subject, enum codec_type type,
+publish(struct reaper_fixture *f, const char *subject, enum codec_type type,
         const void *msg)
 {
     struct str bytes = {0};
@@ -208,7 +208,7 @@ publish(struct fixture *f, const char *subject, enum codec_type type,
 }
 
 static inline json_t *
-question(struct fixture *f, const char *verb, const char *request)
+question(struct reaper_fixture *f, const char *verb, const char *request)
 {
     int64_t deadline = loop_now_ms() + LONG_MS;
     char subject[SUBJECT_SIZE];
@@ -229,7 +229,7 @@ question(struct fixture *f, const char *verb, const char *request)
 
 /* The task of `show`; the caller owns it. NULL if there is none. */
 static inline json_t *
-show(struct fixture *f, const char *id)
+show(struct reaper_fixture *f, const char *id)
 {
     char request[128];
     json_t *o, *task;
@@ -251,7 +251,7 @@ text_of(const json_t *o, const char *key)
 
 /* Asks until the task is in that state; returns its `show`. */
 static inline json_t *
-until_state(struct fixture *f, const char *id, const char *state)
+until_state(struct reaper_fixture *f, const char *id, const char *state)
 {
     int64_t deadline = loop_now_ms() + LONG_MS;
     json_t *task = NULL;
@@ -268,13 +268,13 @@ until_state(struct fixture *f, const char *id, const char *state)
 }
 
 static inline void
-until_state_is(struct fixture *f, const char *id, const char *state)
+until_state_is(struct reaper_fixture *f, const char *id, const char *state)
 {
     json_decref(until_state(f, id, state));
 }
 
 static inline int64_t
-counter(struct fixture *f, const char *name)
+counter(struct reaper_fixture *f, const char *name)
 {
     json_t *o = question(f, "status", "{}");
     int64_t n = json_integer_value(
@@ -285,7 +285,7 @@ counter(struct fixture *f, const char *name)
 }
 
 static inline void
-until_counter(struct fixture *f, const char *name, int64_t want)
+until_counter(struct reaper_fixture *f, const char *name, int64_t want)
 {
     int64_t deadline = loop_now_ms() + LONG_MS, got = 0;
 
@@ -297,7 +297,7 @@ until_counter(struct fixture *f, const char *name, int64_t want)
 /* --- the other processes, by hand ----------------------------------------- */
 
 static inline void
-submit(struct fixture *f, const char *json)
+submit(struct reaper_fixture *f, const char *json)
 {
     (void)publish_bytes(f, SUBJECT_TASKS_IN, NULL, json, strlen(json));
 }
@@ -328,7 +328,7 @@ add_routed(struct str *out, const char *id)
 }
 
 static inline void
-route(struct fixture *f, const char *id)
+route(struct reaper_fixture *f, const char *id)
 {
     struct str bytes = {0};
 
@@ -339,7 +339,7 @@ route(struct fixture *f, const char *id)
 
 /* The same of several, as one message. */
 static inline void
-route_together(struct fixture *f, const char *const *ids, size_t n)
+route_together(struct reaper_fixture *f, const char *const *ids, size_t n)
 {
     struct str message = {0}, bytes = {0};
 
@@ -358,7 +358,8 @@ route_together(struct fixture *f, const char *const *ids, size_t n)
 }
 
 static inline uint64_t
-claim(struct fixture *f, const char *id, uint32_t attempt, const char *nonce)
+claim(struct reaper_fixture *f, const char *id, uint32_t attempt,
+      const char *nonce)
 {
     char subject[SUBJECT_SIZE];
     struct claim c;
@@ -392,7 +393,7 @@ fill_result(struct result *r, const char *id, const char *nonce, uint64_t fence)
 
 /* The outcome of an attempt, in its claim. */
 static inline void
-settle(struct fixture *f, struct result *r)
+settle(struct reaper_fixture *f, struct result *r)
 {
     char subject[SUBJECT_SIZE];
     struct claim c;
@@ -411,14 +412,15 @@ settle(struct fixture *f, struct result *r)
 
 /* What the worker says of it: the claim, then the result. */
 static inline void
-end_attempt(struct fixture *f, struct result *r)
+end_attempt(struct reaper_fixture *f, struct result *r)
 {
     settle(f, r);
     (void)publish(f, "results.local.cli", CODEC_RESULT, r);
 }
 
 static inline void
-finish(struct fixture *f, const char *id, enum state state, const char *batch)
+finish(struct reaper_fixture *f, const char *id, enum state state,
+       const char *batch)
 {
     struct output_part part = {STREAM_STDOUT, {(const uint8_t *)"hello\n", 6}};
     uint64_t fence = claim(f, id, 1, "secret");
@@ -435,7 +437,7 @@ finish(struct fixture *f, const char *id, enum state state, const char *batch)
 }
 
 static inline void
-cancel(struct fixture *f, const char *id)
+cancel(struct reaper_fixture *f, const char *id)
 {
     char subject[SUBJECT_SIZE];
     struct control c;
@@ -465,7 +467,7 @@ slurp(const char *path)
 
 /* Runs the loop until the file is there and returns its text. */
 static inline struct str
-until_file(struct fixture *f, const char *path)
+until_file(struct reaper_fixture *f, const char *path)
 {
     int64_t deadline = loop_now_ms() + LONG_MS;
     bool never = false;

@@ -28,15 +28,15 @@
 
 enum { WAIT_MS = 20000 };
 
-struct holder {
+struct router_holder {
     struct router_conf conf;
 };
 
-static const struct conf_opt options[] = {ROUTER_CONF(struct holder, conf),
-                                          CONF_END};
+static const struct conf_opt options[] = {
+    ROUTER_CONF(struct router_holder, conf), CONF_END};
 
 /* What went past on a subject. */
-struct seen {
+struct router_seen {
     char subject[64], id[TASK_ID_SIZE], text[512], policy[32];
     char of[32];    /* of a dead letter: where its message stood */
     size_t members; /* of the message it came in */
@@ -44,14 +44,14 @@ struct seen {
     uint64_t payload_bytes;
 };
 
-struct fixture {
+struct router_fixture {
     struct broker *broker;
     struct loop *loop;
     struct bus *bus, *router_bus;
     struct router *router;
-    struct holder h;
+    struct router_holder h;
     struct bus_sub *subs[3];
-    struct seen seen[512];
+    struct router_seen seen[512];
     size_t n_seen;
     size_t want; /* news waited for */
     bool reached;
@@ -59,10 +59,10 @@ struct fixture {
 };
 
 static inline void
-note_seen(struct fixture *f, const struct bus_note *note, const char *id,
+note_seen(struct router_fixture *f, const struct bus_note *note, const char *id,
           const char *text)
 {
-    struct seen *s = &f->seen[f->n_seen];
+    struct router_seen *s = &f->seen[f->n_seen];
 
     assert_true(f->n_seen < sizeof f->seen / sizeof *f->seen);
     (void)str_copy(s->subject, sizeof s->subject, note->subject);
@@ -76,7 +76,7 @@ static inline void
 on_task(void *ctx, const struct bus_note *note)
 {
     struct mem_pool *p = mem_pool_new();
-    struct fixture *f = ctx;
+    struct router_fixture *f = ctx;
     struct codec_bulk tasks;
     struct routed_task rt;
     struct bytes data;
@@ -117,7 +117,7 @@ static inline void
 on_dead(void *ctx, const struct bus_note *note)
 {
     struct mem_pool *p = mem_pool_new();
-    struct fixture *f = ctx;
+    struct router_fixture *f = ctx;
     struct dead_letter d;
     struct err e = {0};
 
@@ -134,7 +134,7 @@ on_dead(void *ctx, const struct bus_note *note)
 static inline void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct fixture *f = ctx;
+    struct router_fixture *f = ctx;
 
     if (e)
         fail_msg("%s", e->msg);
@@ -143,7 +143,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 static inline void
-submit(struct fixture *f, const char *id, const void *data, size_t len)
+submit(struct router_fixture *f, const char *id, const void *data, size_t len)
 {
     struct bus_publication p = {.subject = SUBJECT_TASKS_IN,
                                 .id = id,
@@ -158,13 +158,13 @@ submit(struct fixture *f, const char *id, const void *data, size_t len)
 }
 
 static inline void
-submit_text(struct fixture *f, const char *id, const char *text)
+submit_text(struct router_fixture *f, const char *id, const char *text)
 {
     submit(f, id, text, strlen(text));
 }
 
 static inline void
-submit_bulk(struct fixture *f, const void *data, size_t len)
+submit_bulk(struct router_fixture *f, const void *data, size_t len)
 {
     struct bus_publication p = {.subject = SUBJECT_TASKS_BULK,
                                 .data = data,
@@ -176,7 +176,7 @@ submit_bulk(struct fixture *f, const void *data, size_t len)
 
 /* Waits until n messages in all went past. */
 static inline void
-await(struct fixture *f, size_t n)
+await(struct router_fixture *f, size_t n)
 {
     f->want = n;
     f->reached = f->n_seen >= n;
@@ -184,8 +184,8 @@ await(struct fixture *f, size_t n)
         fail_msg("%zu of %zu messages came", f->n_seen, n);
 }
 
-static inline const struct seen *
-find_seen(const struct fixture *f, const char *subject, const char *id)
+static inline const struct router_seen *
+find_seen(const struct router_fixture *f, const char *subject, const char *id)
 {
     for (size_t i = 0; i < f->n_seen; i++)
         if (strcmp(f->seen[i].subject, subject) == 0 &&
@@ -197,7 +197,7 @@ find_seen(const struct fixture *f, const char *subject, const char *id)
 /* Has the broker deliver again after two seconds instead of thirty, so that a
  * test need not wait for what a kill took with it. */
 static inline void
-hasten(struct fixture *f)
+hasten(struct router_fixture *f)
 {
     static const char config[] =
         "{\"stream_name\": \"TASKS_IN\", \"config\": {\"durable_name\": "
@@ -217,7 +217,7 @@ hasten(struct fixture *f)
 
 /* Waits until n of our submissions are on tasks.in. */
 static inline void
-await_stored(struct fixture *f, size_t n)
+await_stored(struct router_fixture *f, size_t n)
 {
     bool never = false;
     int64_t until = loop_now_ms() + WAIT_MS;
@@ -229,7 +229,7 @@ await_stored(struct fixture *f, size_t n)
 
 /* Waits until the broker holds nothing of TASKS_IN against the router. */
 static inline void
-await_settled(struct fixture *f)
+await_settled(struct router_fixture *f)
 {
     int64_t until = loop_now_ms() + WAIT_MS;
     json_int_t open = -1;
@@ -253,7 +253,7 @@ await_settled(struct fixture *f)
 }
 
 static inline struct bus *
-connect_as(struct fixture *f, const char *role)
+connect_as(struct router_fixture *f, const char *role)
 {
     struct bus *b = NULL;
     struct err e = {0};
@@ -264,7 +264,7 @@ connect_as(struct fixture *f, const char *role)
 }
 
 static inline void
-start_router(struct fixture *f)
+start_router(struct router_fixture *f)
 {
     struct err e = {0};
 
@@ -274,7 +274,7 @@ start_router(struct fixture *f)
 }
 
 static inline void
-stop_router(struct fixture *f)
+stop_router(struct router_fixture *f)
 {
     router_close(f->router);
     bus_close(f->router_bus);
@@ -285,13 +285,13 @@ stop_router(struct fixture *f)
 static inline int
 setup(void **state)
 {
-    static const struct topology_conf top = {.replicas = 1,
-                                             .max_bytes = 64 << 20,
-                                             .max_age_ms = 3600000,
-                                             .log_retention_ms = 3600000,
-                                             .log_max_bytes = 64 << 20};
+    static const struct jetstream_conf top = {.replicas = 1,
+                                              .max_bytes = 64 << 20,
+                                              .max_age_ms = 3600000,
+                                              .log_retention_ms = 3600000,
+                                              .log_max_bytes = 64 << 20};
     char *argv[] = {(char *)"test", (char *)"--config=/dev/null"};
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct router_fixture *f = MEM_NEW(struct router_fixture);
     struct err e = {0};
     char *url;
 
@@ -304,7 +304,7 @@ setup(void **state)
     f->h.conf.bus.url = url;
     assert_int_equal(loop_open(&f->loop, &e), 0);
     f->bus = connect_as(f, "test");
-    if (topology_provision(f->bus, &top, NULL, NULL, &e) < 0)
+    if (jetstream_provision(f->bus, &top, NULL, NULL, &e) < 0)
         fail_msg("%s", e.msg);
     assert_int_equal(
         bus_subscribe(f->bus, "tasks.*.*", on_task, f, &f->subs[0], &e), 0);
@@ -321,7 +321,7 @@ setup(void **state)
 static inline int
 teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     stop_router(f);
     for (int i = 0; i < 3; i++)
@@ -336,8 +336,8 @@ teardown(void **state)
 }
 
 static inline void
-send_beat(struct fixture *f, const char *subject, const char *backend,
-          const char *worker, bool brisk)
+send_beat(struct router_fixture *f, const char *subject, const char *backend,
+          const char *worker, bool short_runs)
 {
     const char *lanes[] = {"default"};
     struct heartbeat hb;
@@ -348,21 +348,21 @@ send_beat(struct fixture *f, const char *subject, const char *backend,
     hb.backend = backend;
     hb.lanes = lanes;
     hb.n_lanes = 1;
-    hb.brisk = brisk;
+    hb.brisk = short_runs;
     codec_encode(CODEC_HEARTBEAT, &hb, &data);
-    bus_send(f->bus, subject, data.data, data.len);
+    bus_publish_core(f->bus, subject, data.data, data.len);
     str_free(&data);
 }
 
 /* Sends a heartbeat for subject's worker that claims to be backend's. */
 static inline void
-beat(struct fixture *f, const char *subject, const char *backend)
+beat(struct router_fixture *f, const char *subject, const char *backend)
 {
     send_beat(f, subject, backend, "w1", false);
 }
 
 static inline void
-submit_many(struct fixture *f, const char *prefix, int n)
+submit_many(struct router_fixture *f, const char *prefix, int n)
 {
     char id[32], text[128];
 
@@ -376,7 +376,7 @@ submit_many(struct fixture *f, const char *prefix, int n)
 
 /* Each of n tasks was seen on its lane. */
 static inline void
-expect_all(struct fixture *f, const char *prefix, int n)
+expect_all(struct router_fixture *f, const char *prefix, int n)
 {
     char id[32];
 
@@ -389,7 +389,7 @@ expect_all(struct fixture *f, const char *prefix, int n)
 
 /* Messages of a stream, as the broker counts them. */
 static inline json_int_t
-messages_of(struct fixture *f, const char *stream)
+messages_of(struct router_fixture *f, const char *stream)
 {
     struct str answer = {0};
     struct err e = {0};
@@ -411,7 +411,7 @@ messages_of(struct fixture *f, const char *stream)
 static inline void
 first_term(void *ctx)
 {
-    struct fixture *f = ctx;
+    struct router_fixture *f = ctx;
 
     router_drain(f->router, 1);
 }
@@ -419,14 +419,14 @@ first_term(void *ctx)
 static inline void
 second_term(void *ctx)
 {
-    struct fixture *f = ctx;
+    struct router_fixture *f = ctx;
 
     router_drain(f->router, 2);
 }
 
 /* Runs the loop with a signal that has just come. */
 static inline int
-run_with(struct fixture *f, loop_fn *term)
+run_with(struct router_fixture *f, loop_fn *term)
 {
     struct loop_timer *t = loop_timer_start(f->loop, 0, 0, term, f);
     int rc = loop_run(f->loop);

@@ -48,21 +48,21 @@ free_pool(void **state)
     return 0;
 }
 
-static struct judgement
-judge_arrival(const struct arrival *a)
+static struct admission
+judge_arrival(const struct inbound *a)
 {
-    struct rules_of_house rules = {policy_default(), extra_lanes};
-    struct facts facts = {.known = true, .codespace_configured = true};
-    struct judgement j;
+    struct router_rules rules = {policy_default(), extra_lanes};
+    struct routing_facts facts = {.known = true, .codespace_configured = true};
+    struct admission j;
 
-    judge(a, &rules, &facts, NOW_MS, pool, &j);
+    admit(a, &rules, &facts, NOW_MS, pool, &j);
     return j;
 }
 
-static struct judgement
+static struct admission
 judge_text(const char *text)
 {
-    struct arrival a = {.data = text,
+    struct inbound a = {.data = text,
                         .len = strlen(text),
                         .id = "",
                         .seq = 7,
@@ -75,11 +75,11 @@ judge_text(const char *text)
 static void
 a_good_task_is_completed_and_routed(void **state)
 {
-    struct judgement j =
+    struct admission j =
         judge_text("{\"id\": \"t1\", \"steps\": [\"cloud: ls\"]}");
 
     (void)state;
-    assert_int_equal(j.verdict, VERDICT_ROUTE);
+    assert_int_equal(j.verdict, ADMIT_ROUTE);
     assert_string_equal(j.id, "t1");
     assert_string_equal(j.source, "cli");
     assert_string_equal(j.decision.backend, "codespace");
@@ -93,7 +93,7 @@ static void
 a_task_without_an_id_gets_one_that_every_reader_derives(void **state)
 {
     static const char text[] = "{\"steps\": [\"ls\"]}";
-    struct arrival a = {.data = text,
+    struct inbound a = {.data = text,
                         .len = sizeof text - 1,
                         .id = "",
                         .seq = 7,
@@ -116,77 +116,77 @@ what_waits_is_left_to_the_ledger(void **state)
     (void)state;
     assert_int_equal(
         judge_text("{\"steps\": [\"ls\"], \"hold\": true}").verdict,
-        VERDICT_LEAVE);
+        ADMIT_LEAVE);
     assert_int_equal(
         judge_text("{\"steps\": [\"ls\"], \"after\": [\"x\"]}").verdict,
-        VERDICT_LEAVE);
+        ADMIT_LEAVE);
     /* also a time that has passed: the ledger parked it all the same */
     assert_int_equal(
         judge_text("{\"steps\": [\"ls\"], \"not_before_ms\": 1}").verdict,
-        VERDICT_LEAVE);
+        ADMIT_LEAVE);
     assert_int_equal(
         judge_text("{\"steps\": [\"ls\"], \"not_before_ms\": 0}").verdict,
-        VERDICT_ROUTE);
+        ADMIT_ROUTE);
 }
 
 static void
 a_lane_must_exist(void **state)
 {
-    struct judgement j =
+    struct admission j =
         judge_text("{\"steps\": [\"ls\"], \"lane\": \"nowhere\"}");
 
     (void)state;
-    assert_int_equal(j.verdict, VERDICT_REJECT);
+    assert_int_equal(j.verdict, ADMIT_REJECT);
     assert_non_null(strstr(j.reason, "there is no lane local.nowhere; there "
                                      "are local.default, "));
     assert_non_null(strstr(j.reason, ", local.gpu"));
     j = judge_text("{\"steps\": [\"ls\"], \"backend\": \"local\", \"lane\": "
                    "\"gpu\"}");
-    assert_int_equal(j.verdict, VERDICT_ROUTE);
+    assert_int_equal(j.verdict, ADMIT_ROUTE);
 }
 
 static void
 a_bad_message_is_dead_and_its_id_is_read_if_it_can_be(void **state)
 {
     static const unsigned char garbage[] = {0xff, 0x00, '{', 0x80};
-    struct arrival a = {
+    struct inbound a = {
         .data = garbage, .len = sizeof garbage, .id = "", .delivered = 1};
-    struct judgement j =
+    struct admission j =
         judge_text("{\"id\": \"t2\", \"source\": \"github\", \"steps\": 3}");
 
     (void)state;
-    assert_int_equal(j.verdict, VERDICT_DEAD);
+    assert_int_equal(j.verdict, ADMIT_DEAD);
     assert_string_equal(j.id, "t2");
     assert_string_equal(j.source, "github");
     assert_non_null(strstr(j.reason, "steps"));
 
     j = judge_text("{\"id\": \"../x\", \"source\": \"a.b\"}");
-    assert_int_equal(j.verdict, VERDICT_DEAD);
+    assert_int_equal(j.verdict, ADMIT_DEAD);
     assert_string_equal(j.id, "");
     assert_string_equal(j.source, "cli");
 
     j = judge_arrival(&a);
-    assert_int_equal(j.verdict, VERDICT_DEAD);
+    assert_int_equal(j.verdict, ADMIT_DEAD);
     assert_string_equal(j.id, "");
     a.id = "from-header";
     assert_string_equal(judge_arrival(&a).id, "from-header");
     a.len = 0;
-    assert_int_equal(judge_arrival(&a).verdict, VERDICT_DEAD);
+    assert_int_equal(judge_arrival(&a).verdict, ADMIT_DEAD);
 }
 
 static void
 the_twenty_first_delivery_is_dead_before_it_is_parsed(void **state)
 {
     static const char text[] = "{\"id\": \"t3\", \"steps\": [\"ls\"]}";
-    struct arrival a = {.data = text,
+    struct inbound a = {.data = text,
                         .len = sizeof text - 1,
                         .id = "hdr",
-                        .delivered = JUDGE_DELIVERIES_MAX};
+                        .delivered = ADMISSION_DELIVERIES_MAX};
 
     (void)state;
-    assert_int_equal(judge_arrival(&a).verdict, VERDICT_ROUTE);
+    assert_int_equal(judge_arrival(&a).verdict, ADMIT_ROUTE);
     a.delivered++;
-    assert_int_equal(judge_arrival(&a).verdict, VERDICT_DEAD);
+    assert_int_equal(judge_arrival(&a).verdict, ADMIT_DEAD);
     assert_string_equal(judge_arrival(&a).id, "hdr");
 }
 
@@ -195,7 +195,7 @@ the_twenty_first_delivery_is_dead_before_it_is_parsed(void **state)
 static const char *default_lane[] = {"default"};
 
 static bool
-serves(const struct facts *f, const char *lane)
+serves(const struct routing_facts *f, const char *lane)
 {
     for (size_t i = 0; i < f->n_lanes; i++)
         if (strcmp(f->lanes[i], lane) == 0)
@@ -204,8 +204,8 @@ serves(const struct facts *f, const char *lane)
 }
 
 static void
-hear(struct fleet *f, const char *backend, const char *worker, uint32_t running,
-     int64_t now_ms)
+hear(struct worker_registry *f, const char *backend, const char *worker,
+     uint32_t running, int64_t now_ms)
 {
     struct heartbeat hb = {.backend = backend,
                            .worker = worker,
@@ -213,73 +213,75 @@ hear(struct fleet *f, const char *backend, const char *worker, uint32_t running,
                            .n_lanes = 1,
                            .running_count = running};
 
-    fleet_hear(f, &hb, now_ms);
+    worker_registry_hear(f, &hb, now_ms);
 }
 
 static void
-hear_brisk(struct fleet *f, const char *worker, bool brisk, bool draining)
+hear_brisk(struct worker_registry *f, const char *worker, bool short_runs,
+           bool draining)
 {
     struct heartbeat hb = {.backend = "local",
                            .worker = worker,
                            .lanes = default_lane,
                            .n_lanes = 1,
                            .draining = draining,
-                           .brisk = brisk};
+                           .brisk = short_runs};
 
-    fleet_hear(f, &hb, 1000);
+    worker_registry_hear(f, &hb, 1000);
 }
 
 static void
 a_lane_is_brisk_when_all_its_workers_are(void **state)
 {
-    struct fleet *f = fleet_new();
+    struct worker_registry *f = worker_registry_new();
 
     (void)state;
-    assert_false(fleet_is_brisk(f, "local", "default", 1000));
+    assert_false(worker_registry_has_short_runs(f, "local", "default", 1000));
     hear_brisk(f, "a", true, false);
-    assert_true(fleet_is_brisk(f, "local", "default", 1000));
-    assert_false(fleet_is_brisk(f, "local", "other", 1000));
-    assert_false(fleet_is_brisk(f, "codespace", "default", 1000));
-    hear_brisk(f, "b", false, false);
-    assert_false(fleet_is_brisk(f, "local", "default", 1000));
-    hear_brisk(f, "b", false, true); /* it takes nothing new */
-    assert_true(fleet_is_brisk(f, "local", "default", 1000));
-    hear_brisk(f, "a", false, false);
-    assert_false(fleet_is_brisk(f, "local", "default", 1000));
-    hear_brisk(f, "a", true, false);
+    assert_true(worker_registry_has_short_runs(f, "local", "default", 1000));
+    assert_false(worker_registry_has_short_runs(f, "local", "other", 1000));
     assert_false(
-        fleet_is_brisk(f, "local", "default", 1000 + FLEET_SILENT_MS + 1001));
-    fleet_free(f);
+        worker_registry_has_short_runs(f, "codespace", "default", 1000));
+    hear_brisk(f, "b", false, false);
+    assert_false(worker_registry_has_short_runs(f, "local", "default", 1000));
+    hear_brisk(f, "b", false, true); /* it takes nothing new */
+    assert_true(worker_registry_has_short_runs(f, "local", "default", 1000));
+    hear_brisk(f, "a", false, false);
+    assert_false(worker_registry_has_short_runs(f, "local", "default", 1000));
+    hear_brisk(f, "a", true, false);
+    assert_false(worker_registry_has_short_runs(
+        f, "local", "default", 1000 + WORKER_REGISTRY_SILENT_MS + 1001));
+    worker_registry_free(f);
 }
 
 static void
 running_tasks_of_local_workers_add_up_until_they_fall_silent(void **state)
 {
-    struct fleet *f = fleet_new();
-    struct facts facts;
+    struct worker_registry *f = worker_registry_new();
+    struct routing_facts facts;
 
     (void)state;
-    fleet_facts(f, 1000, &facts);
+    worker_registry_facts(f, 1000, &facts);
     assert_true(facts.known);
     assert_int_equal(facts.running_local, 0);
     hear(f, "local", "a", 2, 1000);
     hear(f, "local", "b", 3, 9000);
     hear(f, "codespace", "a", 5, 1000);
-    fleet_facts(f, 9000, &facts);
+    worker_registry_facts(f, 9000, &facts);
     assert_int_equal(facts.running_local, 5);
     assert_true(serves(&facts, "codespace.default"));
     assert_int_equal(facts.n_lanes, 2);
     hear(f, "local", "a", 1, 2000);
-    fleet_facts(f, 9000, &facts);
+    worker_registry_facts(f, 9000, &facts);
     assert_int_equal(facts.running_local, 4);
-    fleet_facts(f, 31001, &facts);
+    worker_registry_facts(f, 31001, &facts);
     assert_false(serves(&facts, "codespace.default"));
     assert_int_equal(facts.running_local, 4);
-    fleet_facts(f, 32001, &facts);
+    worker_registry_facts(f, 32001, &facts);
     assert_int_equal(facts.running_local, 3);
-    fleet_facts(f, 99000, &facts);
-    assert_int_equal(fleet_size(f), 0);
-    fleet_free(f);
+    worker_registry_facts(f, 99000, &facts);
+    assert_int_equal(worker_registry_size(f), 0);
+    worker_registry_free(f);
 }
 
 static void
@@ -289,23 +291,23 @@ a_worker_that_stops_or_drains_is_not_available(void **state)
                            .worker = "w",
                            .lanes = default_lane,
                            .n_lanes = 1};
-    struct fleet *f = fleet_new();
-    struct facts facts;
+    struct worker_registry *f = worker_registry_new();
+    struct routing_facts facts;
 
     (void)state;
-    fleet_hear(f, &hb, 0);
-    fleet_facts(f, 0, &facts);
+    worker_registry_hear(f, &hb, 0);
+    worker_registry_facts(f, 0, &facts);
     assert_true(serves(&facts, "secutools.default"));
     hb.draining = true;
-    fleet_hear(f, &hb, 0);
-    fleet_facts(f, 0, &facts);
+    worker_registry_hear(f, &hb, 0);
+    worker_registry_facts(f, 0, &facts);
     assert_int_equal(facts.n_lanes, 0);
     hb.stopped = true;
-    fleet_hear(f, &hb, 0);
-    assert_int_equal(fleet_size(f), 0);
-    fleet_hear(f, &hb, 0); /* unknown by now */
-    assert_int_equal(fleet_size(f), 0);
-    fleet_free(f);
+    worker_registry_hear(f, &hb, 0);
+    assert_int_equal(worker_registry_size(f), 0);
+    worker_registry_hear(f, &hb, 0); /* unknown by now */
+    assert_int_equal(worker_registry_size(f), 0);
+    worker_registry_free(f);
 }
 
 static void
@@ -317,56 +319,57 @@ the_facts_name_the_lanes_and_the_memory_of_open_workers(void **state)
                            .lanes = lanes,
                            .n_lanes = 4,
                            .memory_free_bytes = 1000};
-    struct fleet *f = fleet_new();
-    struct facts facts;
+    struct worker_registry *f = worker_registry_new();
+    struct routing_facts facts;
 
     (void)state;
-    fleet_hear(f, &hb, 0);
+    worker_registry_hear(f, &hb, 0);
     hear(f, "local", "b", 0, 0);
-    fleet_facts(f, 0, &facts);
+    worker_registry_facts(f, 0, &facts);
     assert_int_equal(facts.n_lanes, 3);
     assert_true(serves(&facts, "local.gpu") && serves(&facts, "local.auto") &&
                 serves(&facts, "local.default"));
     assert_true(facts.local_free_bytes == 1000);
     hb.n_lanes = 1; /* what it says last counts */
     hb.memory_free_bytes = 900;
-    fleet_hear(f, &hb, 0);
-    fleet_facts(f, 0, &facts);
+    worker_registry_hear(f, &hb, 0);
+    worker_registry_facts(f, 0, &facts);
     assert_int_equal(facts.n_lanes, 2);
     assert_true(facts.local_free_bytes == 900);
     hb.backend = "codespace"; /* memory elsewhere is not ours */
     hb.memory_free_bytes = 5000;
-    fleet_hear(f, &hb, 0);
+    worker_registry_hear(f, &hb, 0);
     hb.backend = "local";
     hb.draining = true;
-    fleet_hear(f, &hb, 0);
-    fleet_facts(f, 0, &facts);
+    worker_registry_hear(f, &hb, 0);
+    worker_registry_facts(f, 0, &facts);
     assert_true(facts.local_free_bytes == 0);
     assert_false(serves(&facts, "local.gpu"));
-    fleet_free(f);
+    worker_registry_free(f);
 }
 
 static void
 the_fleet_is_bounded_and_sums_do_not_overflow(void **state)
 {
-    struct fleet *f = fleet_new();
-    struct facts facts;
+    struct worker_registry *f = worker_registry_new();
+    struct routing_facts facts;
     char name[16];
 
     (void)state;
-    for (int i = 0; i < FLEET_MAX + 10; i++) {
+    for (int i = 0; i < WORKER_REGISTRY_MAX + 10; i++) {
         (void)snprintf(name, sizeof name, "w%d", i);
         hear(f, "local", name, UINT32_MAX, 0);
     }
-    assert_int_equal(fleet_size(f), FLEET_MAX);
-    fleet_facts(f, 0, &facts);
+    assert_int_equal(worker_registry_size(f), WORKER_REGISTRY_MAX);
+    worker_registry_facts(f, 0, &facts);
     assert_int_equal(facts.running_local, UINT32_MAX);
-    hear(f, "local", "late", 1, FLEET_SILENT_MS + 1); /* the silent make room */
-    assert_int_equal(fleet_size(f), 1);
+    hear(f, "local", "late", 1,
+         WORKER_REGISTRY_SILENT_MS + 1); /* the silent make room */
+    assert_int_equal(worker_registry_size(f), 1);
     hear(f, "local", "no token", 1, 0);
     hear(f, "", "", 1, 0);
-    assert_int_equal(fleet_size(f), 1);
-    fleet_free(f);
+    assert_int_equal(worker_registry_size(f), 1);
+    worker_registry_free(f);
 }
 
 /* --- setup ---------------------------------------------------------------- */

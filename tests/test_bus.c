@@ -9,8 +9,8 @@
 static void
 a_published_message_gets_the_next_sequence(void **state)
 {
-    struct fixture *f = *state;
-    struct result r;
+    struct bus_fixture *f = *state;
+    struct bus_result r;
 
     make(f, "seq");
     r = publish(f, "seq.a", NULL, "one", BUS_ANY_REVISION);
@@ -24,8 +24,8 @@ a_published_message_gets_the_next_sequence(void **state)
 static void
 the_same_id_is_stored_once(void **state)
 {
-    struct fixture *f = *state;
-    struct result r;
+    struct bus_fixture *f = *state;
+    struct bus_result r;
 
     make(f, "dup");
     assert_false(publish(f, "dup.a", "id1", "x", BUS_ANY_REVISION).duplicate);
@@ -38,8 +38,8 @@ the_same_id_is_stored_once(void **state)
 static void
 a_revision_that_does_not_hold_is_a_conflict(void **state)
 {
-    struct fixture *f = *state;
-    struct result r;
+    struct bus_fixture *f = *state;
+    struct bus_result r;
 
     make(f, "cas");
     r = publish(f, "cas.k", NULL, "v1", 0);
@@ -55,7 +55,7 @@ a_revision_that_does_not_hold_is_a_conflict(void **state)
 static void
 publishing_where_no_stream_listens_is_unavailable(void **state)
 {
-    struct result r =
+    struct bus_result r =
         publish(*state, "nowhere.at.all", NULL, "x", BUS_ANY_REVISION);
 
     assert_int_equal(r.code, ERR_UNAVAILABLE);
@@ -65,7 +65,7 @@ publishing_where_no_stream_listens_is_unavailable(void **state)
 static void
 a_message_larger_than_the_broker_allows_is_invalid(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     size_t max = bus_max_payload(f->bus);
     char *data = mem_zero(1, max + 1);
     struct bus_publication p = {.subject = "big.x",
@@ -74,7 +74,7 @@ a_message_larger_than_the_broker_allows_is_invalid(void **state)
                                 .data = data,
                                 .len = max + 1,
                                 .expect = BUS_ANY_REVISION};
-    struct result r = {0}, fits = {0};
+    struct bus_result r = {0}, fits = {0};
 
     make(f, "big");
     bus_publish(f->bus, &p, 5000, on_stored, &r);
@@ -96,17 +96,17 @@ what_is_gathered_leaves_in_its_time_or_when_it_is_let_go(void **state)
                                 .data = "x",
                                 .len = 1,
                                 .expect = BUS_ANY_REVISION};
-    struct fixture *f = *state;
-    struct result held = {0}, timed = {0};
+    struct bus_fixture *f = *state;
+    struct bus_result held = {0}, timed = {0};
 
     make(f, "gather");
-    bus_gather(f->bus, LONG_MS);
+    bus_cork(f->bus, LONG_MS);
     bus_publish(f->bus, &p, LONG_MS, on_stored, &held);
     assert_false(loop_until(f->loop, &held.done, NEVER_MS));
-    bus_gather(f->bus, 0);
+    bus_cork(f->bus, 0);
     finish(f, &held);
     assert_int_equal(held.code, ERR_NONE);
-    bus_gather(f->bus, 50);
+    bus_cork(f->bus, 50);
     bus_publish(f->bus, &p, LONG_MS, on_stored, &timed);
     finish(f, &timed);
     assert_int_equal(timed.code, ERR_NONE);
@@ -115,7 +115,7 @@ what_is_gathered_leaves_in_its_time_or_when_it_is_let_go(void **state)
 static void
 text_that_would_break_the_protocol_is_invalid(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
 
     make(f, "inj");
     assert_int_equal(publish(f, "inj.a b", NULL, "x", BUS_ANY_REVISION).code,
@@ -131,7 +131,7 @@ text_that_would_break_the_protocol_is_invalid(void **state)
 static void
 a_stream_that_is_full_is_unavailable(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
 
     api(f, "STREAM.CREATE.full",
         "{\"name\":\"full\",\"subjects\":[\"full.>\"],\"storage\":\"file\","
@@ -148,8 +148,8 @@ a_stream_that_is_full_is_unavailable(void **state)
 static void
 the_last_message_of_a_subject_is_read_or_absent(void **state)
 {
-    struct fixture *f = *state;
-    struct result r;
+    struct bus_fixture *f = *state;
+    struct bus_result r;
     int64_t now = str_wall_ms();
 
     make(f, "kv");
@@ -171,8 +171,8 @@ the_last_message_of_a_subject_is_read_or_absent(void **state)
 static void
 the_brokers_clock_is_known_from_what_it_stored(void **state)
 {
-    struct fixture *f = *state;
-    struct result old, new;
+    struct bus_fixture *f = *state;
+    struct bus_result old, new;
     int64_t then;
 
     assert_int_equal(bus_broker_ms(f->bus), 0);
@@ -193,7 +193,7 @@ the_brokers_clock_is_known_from_what_it_stored(void **state)
 static void
 a_description_of_a_stream_tells_the_brokers_clock(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     int64_t now = str_wall_ms();
 
     make(f, "told");
@@ -241,9 +241,9 @@ no_signal_lands_on_a_thread_of_the_library(void **state)
 static void
 messages_of_a_subject_are_walked_through_in_order(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     uint64_t seq = 0;
-    struct result r;
+    struct bus_result r;
     char want[16];
 
     make(f, "walk");
@@ -265,8 +265,8 @@ messages_of_a_subject_are_walked_through_in_order(void **state)
 static void
 reading_a_stream_that_does_not_exist_is_no_absence(void **state)
 {
-    struct fixture *f = *state;
-    struct result last = {0}, next = {0};
+    struct bus_fixture *f = *state;
+    struct bus_result last = {0}, next = {0};
 
     bus_get_last(f->bus, "missing", "missing.a", 300, on_entry, &last);
     bus_get_next(f->bus, "missing", "missing.a", 1, 300, on_entry, &next);
@@ -283,20 +283,20 @@ reading_a_stream_that_does_not_exist_is_no_absence(void **state)
 static void
 news_reaches_subscribers_until_they_leave(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct listener a = {0}, b = {0};
     struct bus_sub *sa, *sb;
     struct err e;
 
     assert_int_equal(bus_subscribe(f->bus, "hb.>", on_note, &a, &sa, &e), 0);
     assert_int_equal(bus_subscribe(f->bus, "hb.x", on_note, &b, &sb, &e), 0);
-    bus_send(f->bus, "hb.x", "beat", 4);
+    bus_publish_core(f->bus, "hb.x", "beat", 4);
     wait_count(f, &a.count, 1);
     wait_count(f, &b.count, 1);
     assert_string_equal(a.data, "beat");
     assert_string_equal(a.reply, "");
     bus_unsubscribe(sb);
-    bus_send(f->bus, "hb.x", "two", 3);
+    bus_publish_core(f->bus, "hb.x", "two", 3);
     wait_count(f, &a.count, 2);
     assert_int_equal(b.count, 1);
     bus_unsubscribe(sa);
@@ -305,7 +305,7 @@ news_reaches_subscribers_until_they_leave(void **state)
 static void
 a_request_is_answered(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct listener l = {.answer_on = f->bus};
     struct str answer = {0};
     struct bus_sub *s;
@@ -324,7 +324,7 @@ a_request_is_answered(void **state)
 static void
 a_request_to_nobody_is_unavailable_at_once(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     int64_t before = loop_now_ms();
     struct str answer = {0};
     struct err e;
@@ -339,7 +339,7 @@ a_request_to_nobody_is_unavailable_at_once(void **state)
 static void
 a_request_without_an_answer_times_out(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct listener l = {0};
     int64_t before = loop_now_ms();
     struct str answer = {0};
@@ -370,9 +370,9 @@ junk_sent_to_our_inbox_is_ignored(void **state)
         "%s",
         "99999999999999999999999-1",
     };
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct listener l = {0};
-    struct result r = {0};
+    struct bus_result r = {0};
     char prefix[128], subject[256];
     struct bus_sub *s;
     struct err e;
@@ -384,12 +384,13 @@ junk_sent_to_our_inbox_is_ignored(void **state)
     *strrchr(prefix, '.') = '\0';
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
         (void)snprintf(subject, sizeof subject, "%s.%s", prefix, tails[i]);
-        bus_send(f->bus, subject, "{\"stream\":\"x\",\"seq\":1}", 22);
+        bus_publish_core(f->bus, subject, "{\"stream\":\"x\",\"seq\":1}", 22);
     }
     run_for(f, 100);
     assert_false(r.done);
-    bus_send(f->bus, l.reply, "real", 4);
-    bus_send(f->bus, l.reply, "late", 4); /* take_error refuses a second */
+    bus_publish_core(f->bus, l.reply, "real", 4);
+    bus_publish_core(f->bus, l.reply, "late",
+                     4); /* take_error refuses a second */
     finish(f, &r);
     assert_string_equal(r.data, "real");
     run_for(f, 50);
@@ -410,7 +411,7 @@ an_answer_that_is_no_acknowledgement_leaves_the_outcome_open(void **state)
         "{\"stream\":\"s\",\"seq\":\"1\"}",
         "{\"stream\":\"s\",\"seq\":1}{",
     };
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct bus_publication p = {
         .subject = "fake.ack", .data = "x", .len = 1, .expect = -1};
     struct listener l = {0};
@@ -419,11 +420,11 @@ an_answer_that_is_no_acknowledgement_leaves_the_outcome_open(void **state)
 
     assert_int_equal(bus_subscribe(f->bus, "fake.ack", on_note, &l, &s, &e), 0);
     for (unsigned i = 0; i < sizeof answers / sizeof *answers; i++) {
-        struct result r = {0};
+        struct bus_result r = {0};
 
         bus_publish(f->bus, &p, 5000, on_stored, &r);
         wait_count(f, &l.count, i + 1);
-        bus_send(f->bus, l.reply, answers[i], strlen(answers[i]));
+        bus_publish_core(f->bus, l.reply, answers[i], strlen(answers[i]));
         finish(f, &r);
         assert_int_equal(r.code, ERR_TIMEOUT);
     }
@@ -433,8 +434,8 @@ an_answer_that_is_no_acknowledgement_leaves_the_outcome_open(void **state)
 static void
 what_is_forgotten_is_not_called(void **state)
 {
-    struct fixture *f = *state;
-    struct result r = {0}, stays = {0};
+    struct bus_fixture *f = *state;
+    struct bus_result r = {0}, stays = {0};
     struct bus_publication p = {.subject = "forget.a",
                                 .id = "f1",
                                 .data = "x",
@@ -448,7 +449,7 @@ what_is_forgotten_is_not_called(void **state)
     bus_get_last(f->bus, "forget", "forget.a", 5000, on_entry, &r);
     bus_forget(f->bus, &r);
     do { /* stored all the same; a read may overtake it at the broker */
-        stays = (struct result){0};
+        stays = (struct bus_result){0};
         bus_get_last(f->bus, "forget", "forget.a", 5000, on_entry, &stays);
         finish(f, &stays);
     } while (stays.absent);
@@ -541,7 +542,7 @@ a_missing_permission_is_told(void **state)
         true);
     char url[64];
     struct bus_conf conf = {.url = url};
-    struct fixture f = {0};
+    struct bus_fixture f = {0};
     struct events ev = {0};
     struct err e;
 
@@ -552,10 +553,10 @@ a_missing_permission_is_told(void **state)
         fail_msg("%s", e.msg);
     assert_null(strstr(bus_url(f.bus), "u:p"));
     bus_on_event(f.bus, on_event, &ev);
-    bus_send(f.bus, "allowed.x", "", 0);
+    bus_publish_core(f.bus, "allowed.x", "", 0);
     run_for(&f, 100);
     assert_int_equal(ev.denied, 0);
-    bus_send(f.bus, "forbidden.x", "", 0);
+    bus_publish_core(f.bus, "forbidden.x", "", 0);
     wait_count(&f, &ev.denied, 1);
     assert_non_null(strstr(ev.text, "forbidden.x"));
     bus_close(f.bus);

@@ -110,7 +110,7 @@ survive(const char *text, size_t len, bool hang_up)
 {
     struct fake fake = {.say = text, .len = len, .hang_up = hang_up};
     struct bus_conf conf = {.url = fake.url};
-    struct fixture f = {0};
+    struct bus_fixture f = {0};
     struct events ev = {0};
     struct listener l = {0};
     struct bus_sub *s;
@@ -182,7 +182,7 @@ a_line_without_end_is_not_read_for_ever(void **state)
  */
 
 static void
-until_down(struct fixture *f, struct events *ev)
+until_down(struct bus_fixture *f, struct events *ev)
 {
     int64_t give_up = loop_now_ms() + 2 * (int64_t)WAIT_MS;
 
@@ -194,10 +194,10 @@ until_down(struct fixture *f, struct events *ev)
 static void
 a_frozen_broker_is_given_up_and_taken_up_again(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct bus_publication p = {
         .subject = "frozen.a", .id = "f", .data = "x", .len = 1, .expect = -1};
-    struct result asked = {0}, until = {0};
+    struct bus_result asked = {0}, until = {0};
     struct reader r = {.hold = true};
     struct events ev = {0};
 
@@ -230,7 +230,7 @@ a_frozen_broker_is_given_up_and_taken_up_again(void **state)
 static void
 what_is_settled_during_an_outage_is_settled_after_it(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {.hold = true};
     struct str answer = {0};
     struct events ev = {0};
@@ -263,7 +263,7 @@ what_is_settled_during_an_outage_is_settled_after_it(void **state)
 static void
 closing_does_not_wait_for_a_broker_that_is_away(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct events ev = {0};
     int64_t before;
 
@@ -281,10 +281,10 @@ closing_does_not_wait_for_a_broker_that_is_away(void **state)
 static void
 closing_while_answers_are_awaited_tells_nobody(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct bus_publication p = {
         .subject = "close.a", .id = "c", .data = "x", .len = 1, .expect = -1};
-    struct result r[4];
+    struct bus_result r[4];
     struct listener deaf = {0};
     struct reader reader = {0};
     struct bus_sub *s;
@@ -320,7 +320,7 @@ closing_while_answers_are_awaited_tells_nobody(void **state)
 static void
 a_burst_of_publications_is_stored_whole(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {0};
 
     make(f, "burst");
@@ -337,7 +337,7 @@ a_burst_of_publications_is_stored_whole(void **state)
 static void
 a_burst_of_news_reaches_who_reads_in_time(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     static const char text[60] = "news";
     struct listener l = {0};
     struct bus_sub *s;
@@ -345,7 +345,7 @@ a_burst_of_news_reaches_who_reads_in_time(void **state)
 
     assert_int_equal(bus_subscribe(f->bus, "news", on_note, &l, &s, &e), 0);
     for (int i = 0; i < 50000; i++)
-        bus_send(f->bus, "news", text, sizeof text);
+        bus_publish_core(f->bus, "news", text, sizeof text);
     wait_count(f, &l.count, 50000);
     assert_string_equal(l.data, "news");
     bus_unsubscribe(s);
@@ -354,13 +354,13 @@ a_burst_of_news_reaches_who_reads_in_time(void **state)
 static void
 large_messages_come_whole(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     size_t len = bus_max_payload(f->bus);
     char *data = mem_alloc(len);
     struct bus_publication p = {
         .subject = "large.a", .data = data, .len = len, .expect = -1};
     struct str answer = {0};
-    struct result r;
+    struct bus_result r;
     struct err e;
 
     api(f, "STREAM.CREATE.large",
@@ -450,10 +450,10 @@ under_tls_everything_works_likewise(void **state)
     struct bus_conf conf = {.url = s.url, .ca_file = s.ca};
     struct bus_publication p = {
         .subject = "tls.b", .id = "b", .data = "x", .len = 1, .expect = -1};
-    struct result until = {0};
+    struct bus_result until = {0};
     struct events ev = {0};
     struct reader r = {0};
-    struct fixture f = {0};
+    struct bus_fixture f = {0};
     struct err e;
 
     (void)state;
@@ -527,7 +527,7 @@ a_token_that_is_withdrawn_is_told_once_and_tried_on(void **state)
 {
     char path[] = "/tmp/shunt-token-XXXXXX";
     struct bus_conf conf = {.token_file = path};
-    struct fixture f = {0};
+    struct bus_fixture f = {0};
     struct events ev = {0};
     struct broker *b;
     struct err e;

@@ -3,7 +3,7 @@
 static void
 a_consumer_hands_over_what_was_published(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {0};
 
     make(f, "one");
@@ -22,7 +22,7 @@ a_consumer_hands_over_what_was_published(void **state)
 static void
 pulls_overlap_and_nothing_comes_twice_or_out_of_order(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {0};
 
     make(f, "many");
@@ -42,7 +42,7 @@ pulls_overlap_and_nothing_comes_twice_or_out_of_order(void **state)
 static void
 no_more_than_the_window_is_unsettled(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {.hold = true};
 
     make(f, "win");
@@ -87,7 +87,7 @@ static void
 a_window_may_have_a_limit_of_bytes(void **state)
 {
     enum { MOST = 64 * 1024, SIZE = 10 * 1024, N = 60 };
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct pile p = {0};
     char *text = mem_zero(1, 2 * MOST + 1);
     unsigned done = 0, most = 0;
@@ -123,7 +123,7 @@ a_window_may_have_a_limit_of_bytes(void **state)
 static void
 a_message_can_do_without_its_data(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {.hold = true};
     struct bus_msg *m;
     uint64_t seq;
@@ -151,7 +151,7 @@ a_message_can_do_without_its_data(void **state)
 static void
 a_message_to_retry_comes_again_after_the_delay(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {.hold = true};
     int64_t before;
 
@@ -176,7 +176,7 @@ a_message_to_retry_comes_again_after_the_delay(void **state)
 static void
 with_window_zero_what_still_arrives_is_handed_back(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct bus_conf conf = conf_of(f->broker);
     struct reader idle = {.hold = true}, busy = {.hold = true};
     struct bus *other;
@@ -203,7 +203,7 @@ with_window_zero_what_still_arrives_is_handed_back(void **state)
 static void
 a_consumer_that_is_deleted_is_taken_up_again_when_it_returns(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {0};
 
     make(f, "del");
@@ -221,7 +221,7 @@ a_consumer_that_is_deleted_is_taken_up_again_when_it_returns(void **state)
 static void
 a_consumer_that_is_gone_is_not_asked_in_a_loop(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct listener spy = {0};
     struct reader r = {0};
     struct bus_sub *s;
@@ -245,11 +245,11 @@ a_consumer_that_is_gone_is_not_asked_in_a_loop(void **state)
 static void
 a_consumer_takes_deliveries_only_from_its_own(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {0};
     struct listener l = {0};
     char inbox[256], *dot;
-    struct result ask = {0};
+    struct bus_result ask = {0};
     struct bus_sub *s;
     struct err e;
 
@@ -263,7 +263,7 @@ a_consumer_takes_deliveries_only_from_its_own(void **state)
     (void)str_copy(inbox, sizeof inbox, l.reply);
     dot = strrchr(inbox, '.');
     (void)snprintf(dot, 32, ".c1.0-4");
-    bus_send(f->bus, inbox, "junk without a reply subject", 28);
+    bus_publish_core(f->bus, inbox, "junk without a reply subject", 28);
     run_for(f, 100);
     assert_int_equal(r.count, 0);
     (void)publish(f, "own.a", NULL, "true", BUS_ANY_REVISION);
@@ -280,10 +280,10 @@ a_consumer_takes_deliveries_only_from_its_own(void **state)
 static void
 consumers_and_publications_survive_a_killed_broker(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct reader r = {0};
     struct events ev = {0};
-    struct result now = {0}, until[20];
+    struct bus_result now = {0}, until[20];
     struct bus_publication p = {
         .subject = "kill.a", .data = "x", .len = 1, .expect = BUS_ANY_REVISION};
     char id[16];
@@ -307,7 +307,7 @@ consumers_and_publications_survive_a_killed_broker(void **state)
         p.id = id;
         bus_publish_until(f->bus, &p, on_stored, &until[i]);
     }
-    bus_send(f->bus, "hb.x", "dropped", 7);
+    bus_publish_core(f->bus, "hb.x", "dropped", 7);
     run_for(f, 300);
     assert_false(until[0].done);
 
@@ -328,10 +328,10 @@ consumers_and_publications_survive_a_killed_broker(void **state)
 static void
 what_was_under_way_when_the_broker_died_is_of_unknown_outcome(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct listener l = {0};
     struct events ev = {0};
-    struct result r = {0};
+    struct bus_result r = {0};
     struct bus_sub *s;
     struct err e;
     int64_t before = loop_now_ms();
@@ -347,7 +347,7 @@ what_was_under_way_when_the_broker_died_is_of_unknown_outcome(void **state)
     assert_true(loop_now_ms() - before < 10000);
     broker_restart(f->broker);
     wait_count(f, &ev.up, 1);
-    bus_send(f->bus, "ask.dying", "", 0); /* the subscription is back */
+    bus_publish_core(f->bus, "ask.dying", "", 0); /* the subscription is back */
     wait_count(f, &l.count, 2);
     bus_unsubscribe(s);
 }
@@ -357,8 +357,8 @@ a_frozen_broker_does_not_hold_up_the_loop(void **state)
 {
     enum { N = 200 };
     static char block[256 * 1024];
-    struct fixture *f = *state;
-    struct result *r = mem_zero(N, sizeof *r);
+    struct bus_fixture *f = *state;
+    struct bus_result *r = mem_zero(N, sizeof *r);
     struct bus_publication p = {.subject = "ice.a",
                                 .data = block,
                                 .len = sizeof block,

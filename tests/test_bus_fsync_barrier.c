@@ -23,11 +23,11 @@ on_question(void *ctx, const struct bus_note *note)
     d->asked++;
     (void)str_copy(d->reply, sizeof d->reply, note->reply);
     if (!d->silent)
-        bus_send(d->bus, note->reply, d->answer, strlen(d->answer));
+        bus_publish_core(d->bus, note->reply, d->answer, strlen(d->answer));
 }
 
 static void
-open_desk(struct fixture *f, struct desk *d)
+open_desk(struct bus_fixture *f, struct desk *d)
 {
     struct bus_conf conf = conf_of(f->broker);
     struct err e;
@@ -48,17 +48,17 @@ close_desk(struct desk *d)
 }
 
 static void
-release(struct fixture *f, struct desk *d)
+release(struct bus_fixture *f, struct desk *d)
 {
     d->silent = false;
-    bus_send(d->bus, d->reply, "", 0);
+    bus_publish_core(d->bus, d->reply, "", 0);
     (void)f;
 }
 
 static int
 confirm_setup(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct bus_conf conf = conf_of(f->broker);
     struct err e = {0};
 
@@ -69,8 +69,8 @@ confirm_setup(void **state)
 }
 
 static void
-begin_publish(struct fixture *f, const char *subject, int64_t timeout_ms,
-              struct result *r)
+begin_publish(struct bus_fixture *f, const char *subject, int64_t timeout_ms,
+              struct bus_result *r)
 {
     struct bus_publication p = {
         .subject = subject, .data = "x", .len = 1, .expect = BUS_ANY_REVISION};
@@ -81,9 +81,9 @@ begin_publish(struct fixture *f, const char *subject, int64_t timeout_ms,
 static void
 a_publication_is_told_only_after_the_keeper_has_answered(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct desk d = {.silent = true};
-    struct result r = {0};
+    struct bus_result r = {0};
 
     make_stream(f, "held");
     open_desk(f, &d);
@@ -101,9 +101,9 @@ a_publication_is_told_only_after_the_keeper_has_answered(void **state)
 static void
 many_publications_share_a_question(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct desk d = {.silent = true};
-    struct result first = {0}, more[200] = {{0}};
+    struct bus_result first = {0}, more[200] = {{0}};
 
     make_stream(f, "shared");
     open_desk(f, &d);
@@ -123,9 +123,9 @@ many_publications_share_a_question(void **state)
 static void
 a_keeper_that_refuses_is_asked_again(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct desk d = {.answer = "sync: input/output error"};
-    struct result r = {0};
+    struct bus_result r = {0};
 
     make_stream(f, "refused");
     open_desk(f, &d);
@@ -141,8 +141,8 @@ a_keeper_that_refuses_is_asked_again(void **state)
 static void
 without_a_keeper_nothing_counts_as_stored(void **state)
 {
-    struct fixture *f = *state;
-    struct result r = {0};
+    struct bus_fixture *f = *state;
+    struct bus_result r = {0};
 
     make_stream(f, "alone");
     begin_publish(f, "alone.a", 400, &r);
@@ -153,11 +153,11 @@ without_a_keeper_nothing_counts_as_stored(void **state)
 static void
 what_is_refused_is_told_at_once(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct desk d = {.silent = true};
     struct bus_publication p = {
         .subject = "cas.a", .data = "x", .len = 1, .expect = 7};
-    struct result r = {0};
+    struct bus_result r = {0};
 
     make_stream(f, "cas");
     open_desk(f, &d);
@@ -171,9 +171,9 @@ what_is_refused_is_told_at_once(void **state)
 static void
 what_is_read_waits_likewise(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct desk d = {0};
-    struct result stored = {0}, r = {0};
+    struct bus_result stored = {0}, r = {0};
 
     make_stream(f, "read");
     open_desk(f, &d);
@@ -193,9 +193,9 @@ what_is_read_waits_likewise(void **state)
 static void
 whoever_forgets_is_not_called(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct desk d = {.silent = true};
-    struct result r = {0}, entry = {0};
+    struct bus_result r = {0}, entry = {0};
 
     make_stream(f, "forget");
     open_desk(f, &d);
@@ -215,9 +215,9 @@ whoever_forgets_is_not_called(void **state)
 static void
 a_broken_connection_leaves_it_open_whether_it_is_stored(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct desk d = {.silent = true};
-    struct result r = {0};
+    struct bus_result r = {0};
 
     make_stream(f, "broken");
     open_desk(f, &d);

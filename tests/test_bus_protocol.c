@@ -17,14 +17,14 @@
 
 static char in[1024];
 
-static enum proto_kind
-read_text(const char *text, struct proto_op *op, size_t *used)
+static enum protocol_kind
+read_text(const char *text, struct protocol_op *op, size_t *used)
 {
     size_t len = strlen(text);
 
     assert_true(len < sizeof in);
     memcpy(in, text, len + 1);
-    return proto_read(in, len, op, used);
+    return protocol_read(in, len, op, used);
 }
 
 static void
@@ -32,43 +32,43 @@ each_operation_is_told_from_the_others(void **state)
 {
     static const struct {
         const char *text;
-        enum proto_kind kind;
+        enum protocol_kind kind;
     } rows[] = {
-        {"", PROTO_MORE},
-        {"PIN", PROTO_MORE},
-        {"PING\r", PROTO_MORE},
-        {"PING\r\n", PROTO_PING},
-        {"PONG\r\nPING\r\n", PROTO_PONG},
-        {"+OK\r\n", PROTO_OK},
-        {"INFO {}\r\n", PROTO_INFO},
-        {"-ERR 'x'\r\n", PROTO_ERR},
-        {"MSG a 1 2\r\n", PROTO_MORE},
-        {"MSG a 1 2\r\nhi\r", PROTO_MORE},
-        {"MSG a 1 2\r\nhi\r\n", PROTO_MSG},
-        {"MSG a 1 r 2\r\nhi\r\n", PROTO_MSG},
-        {"MSG a 1 0\r\n\r\n", PROTO_MSG},
-        {"HMSG a 1 0 2\r\nhi\r\n", PROTO_MSG},
-        {"HMSG a 1 r 2 2\r\nhi\r\n", PROTO_MSG},
-        {"\r\n", PROTO_JUNK},
-        {"PINGS\r\n", PROTO_JUNK},
-        {"MSG\r\n", PROTO_JUNK},
-        {"MSG a 1\r\n", PROTO_JUNK},
-        {"MSG a 1 r r 2\r\nhi\r\n", PROTO_JUNK},
-        {"MSG a x 2\r\nhi\r\n", PROTO_JUNK},
-        {"MSG a 1 -2\r\nhi\r\n", PROTO_JUNK},
-        {"MSG a 1 2\r\nhi!\r\n", PROTO_JUNK},
-        {"MSG a 1 134217729\r\n", PROTO_JUNK}, /* beyond all limits, */
-        {"MSG a 1 134217728\r\n", PROTO_MORE}, /* within */
-        {"MSG a 1 99999999999999999999\r\n", PROTO_JUNK},
-        {"HMSG a 1 3 2\r\nhi\r\n", PROTO_JUNK},
-        {"HMSG a 1 2\r\nhi\r\n", PROTO_JUNK},
-        {"HMSG a 1 r q 2 2\r\nhi\r\n", PROTO_JUNK},
-        {"GET / HTTP/1.1\r\n", PROTO_JUNK},
+        {"", PROTOCOL_MORE},
+        {"PIN", PROTOCOL_MORE},
+        {"PING\r", PROTOCOL_MORE},
+        {"PING\r\n", PROTOCOL_PING},
+        {"PONG\r\nPING\r\n", PROTOCOL_PONG},
+        {"+OK\r\n", PROTOCOL_OK},
+        {"INFO {}\r\n", PROTOCOL_INFO},
+        {"-ERR 'x'\r\n", PROTOCOL_ERR},
+        {"MSG a 1 2\r\n", PROTOCOL_MORE},
+        {"MSG a 1 2\r\nhi\r", PROTOCOL_MORE},
+        {"MSG a 1 2\r\nhi\r\n", PROTOCOL_MSG},
+        {"MSG a 1 r 2\r\nhi\r\n", PROTOCOL_MSG},
+        {"MSG a 1 0\r\n\r\n", PROTOCOL_MSG},
+        {"HMSG a 1 0 2\r\nhi\r\n", PROTOCOL_MSG},
+        {"HMSG a 1 r 2 2\r\nhi\r\n", PROTOCOL_MSG},
+        {"\r\n", PROTOCOL_JUNK},
+        {"PINGS\r\n", PROTOCOL_JUNK},
+        {"MSG\r\n", PROTOCOL_JUNK},
+        {"MSG a 1\r\n", PROTOCOL_JUNK},
+        {"MSG a 1 r r 2\r\nhi\r\n", PROTOCOL_JUNK},
+        {"MSG a x 2\r\nhi\r\n", PROTOCOL_JUNK},
+        {"MSG a 1 -2\r\nhi\r\n", PROTOCOL_JUNK},
+        {"MSG a 1 2\r\nhi!\r\n", PROTOCOL_JUNK},
+        {"MSG a 1 134217729\r\n", PROTOCOL_JUNK}, /* beyond all limits, */
+        {"MSG a 1 134217728\r\n", PROTOCOL_MORE}, /* within */
+        {"MSG a 1 99999999999999999999\r\n", PROTOCOL_JUNK},
+        {"HMSG a 1 3 2\r\nhi\r\n", PROTOCOL_JUNK},
+        {"HMSG a 1 2\r\nhi\r\n", PROTOCOL_JUNK},
+        {"HMSG a 1 r q 2 2\r\nhi\r\n", PROTOCOL_JUNK},
+        {"GET / HTTP/1.1\r\n", PROTOCOL_JUNK},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct proto_op op;
+        struct protocol_op op;
         size_t used;
 
         if (read_text(rows[i].text, &op, &used) != rows[i].kind)
@@ -81,48 +81,48 @@ a_line_that_does_not_end_is_junk_at_last(void **state)
 {
     const size_t most = 256 * 1024;
     char *line = mem_zero(1, most);
-    struct proto_op op;
+    struct protocol_op op;
     size_t used;
 
     (void)state;
     memset(line, 'I', most);
-    assert_int_equal(proto_read(line, most - 1, &op, &used), PROTO_MORE);
-    assert_int_equal(proto_read(line, most, &op, &used), PROTO_JUNK);
+    assert_int_equal(protocol_read(line, most - 1, &op, &used), PROTOCOL_MORE);
+    assert_int_equal(protocol_read(line, most, &op, &used), PROTOCOL_JUNK);
     mem_free(line);
 }
 
 static void
 a_message_is_taken_apart(void **state)
 {
-    struct proto_op op;
+    struct protocol_op op;
     size_t used;
 
     (void)state;
     assert_int_equal(
         read_text("MSG a.b  12\t_INBOX.x 5\r\nhe\r\no\r\nPING\r\n", &op, &used),
-        PROTO_MSG);
+        PROTOCOL_MSG);
     assert_int_equal(used, 31);
     assert_int_equal(op.sid, 12);
     assert_string_equal(op.msg.subject, "a.b");
     assert_string_equal(op.msg.reply, "_INBOX.x");
     assert_int_equal(op.msg.len, 5);
     assert_memory_equal(op.msg.data, "he\r\no", 5);
-    assert_string_equal(op.msg.header[WIRE_ID], "");
-    assert_int_equal(read_text("MSG a 1 0\r\n\r\n", &op, &used), PROTO_MSG);
+    assert_string_equal(op.msg.header[CONN_ID], "");
+    assert_int_equal(read_text("MSG a 1 0\r\n\r\n", &op, &used), PROTOCOL_MSG);
     assert_string_equal(op.msg.reply, "");
     assert_non_null(op.msg.data);
     assert_int_equal(op.msg.len, 0);
 }
 
 static void
-read_block(const char *block, const char *data, struct proto_op *op)
+read_block(const char *block, const char *data, struct protocol_op *op)
 {
     char text[512];
     size_t used, head = strlen(block);
 
     (void)snprintf(text, sizeof text, "HMSG a 1 %zu %zu\r\n%s%s\r\n", head,
                    head + strlen(data), block, data);
-    assert_int_equal(read_text(text, op, &used), PROTO_MSG);
+    assert_int_equal(read_text(text, op, &used), PROTOCOL_MSG);
     assert_int_equal(used, strlen(text));
     assert_int_equal(op->msg.len, strlen(data));
     assert_memory_equal(op->msg.data, data, strlen(data));
@@ -131,24 +131,24 @@ read_block(const char *block, const char *data, struct proto_op *op)
 static void
 the_headers_we_know_are_read(void **state)
 {
-    struct proto_op op;
+    struct protocol_op op;
 
     (void)state;
     read_block("NATS/1.0\r\nOther: x\r\nNATS-msg-id:  the id\r\n"
                "Nats-Msg-Id: second\r\nNats-Sequence:7\r\n\r\n",
                "body", &op);
-    assert_string_equal(op.msg.header[WIRE_ID], "the id");
-    assert_string_equal(op.msg.header[WIRE_SEQUENCE], "7");
-    assert_string_equal(op.msg.header[WIRE_STATUS], "");
+    assert_string_equal(op.msg.header[CONN_ID], "the id");
+    assert_string_equal(op.msg.header[CONN_SEQUENCE], "7");
+    assert_string_equal(op.msg.header[CONN_STATUS], "");
     read_block("NATS/1.0 408 Request Timeout\r\n"
                "Nats-Pending-Messages: 3\r\n\r\n",
                "", &op);
-    assert_string_equal(op.msg.header[WIRE_STATUS], "408");
-    assert_string_equal(op.msg.header[WIRE_DESCRIPTION], "Request Timeout");
-    assert_string_equal(op.msg.header[WIRE_PENDING], "3");
+    assert_string_equal(op.msg.header[CONN_STATUS], "408");
+    assert_string_equal(op.msg.header[CONN_DESCRIPTION], "Request Timeout");
+    assert_string_equal(op.msg.header[CONN_PENDING], "3");
     read_block("NATS/1.0 503\r\n\r\n", "", &op);
-    assert_string_equal(op.msg.header[WIRE_STATUS], "503");
-    assert_string_equal(op.msg.header[WIRE_DESCRIPTION], "");
+    assert_string_equal(op.msg.header[CONN_STATUS], "503");
+    assert_string_equal(op.msg.header[CONN_DESCRIPTION], "");
 }
 
 static void
@@ -161,12 +161,12 @@ headers_that_are_wrong_are_no_headers(void **state)
                                          "NATS/1.0\r\n:\r\n",
                                          "NATS/1.0\r\nno colon\r\n\r\n",
                                          "NATS/1.0\r\nNats-Msg-Id: cut"};
-    struct proto_op op;
+    struct protocol_op op;
 
     (void)state;
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
         read_block(blocks[i], "body", &op);
-        for (int h = 0; h < WIRE_HEADERS; h++)
+        for (int h = 0; h < CONN_HEADERS; h++)
             assert_string_equal(op.msg.header[h], "");
     }
 }
@@ -178,7 +178,7 @@ static void
 what_is_put_is_what_travels(void **state)
 {
     static const struct {
-        struct wire_out o;
+        struct conn_out o;
         const char *text;
     } rows[] = {
         {{.subject = "a", .expect = -1}, "PUB a 0\r\n\r\n"},
@@ -198,7 +198,7 @@ what_is_put_is_what_travels(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct str out = {0};
 
-        proto_put(&out, &rows[i].o);
+        protocol_put(&out, &rows[i].o);
         assert_string_equal(str_text(&out), rows[i].text);
         str_free(&out);
     }

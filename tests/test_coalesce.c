@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { NOW = 1000000, MESSAGES = 4 * QUEUE_HELD_MOST };
+enum { NOW = 1000000, MESSAGES = 4 * COALESCE_HELD_MOST };
 
 /* A message of the test's own making. */
 struct made {
@@ -24,8 +24,8 @@ struct made {
     int64_t again_ms; /* after which it is to come again */
 };
 
-struct fixture {
-    struct queue *q;
+struct coalesce_fixture {
+    struct coalesce *q;
     struct made *made[MESSAGES];
     size_t n;
 };
@@ -56,9 +56,9 @@ bus_msg_retry(struct bus_msg *m, int64_t delay_ms)
 static int
 setup(void **state)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct coalesce_fixture *f = MEM_NEW(struct coalesce_fixture);
 
-    f->q = queue_new();
+    f->q = coalesce_new();
     *state = f;
     return 0;
 }
@@ -67,9 +67,9 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
 
-    queue_free(f->q);
+    coalesce_free(f->q);
     for (size_t i = 0; i < f->n; i++) {
         assert_true(f->made[i]->done || f->made[i]->again);
         str_free(&f->made[i]->bytes);
@@ -80,7 +80,7 @@ teardown(void **state)
 }
 
 static struct made *
-make(struct fixture *f, const char *subject)
+make(struct coalesce_fixture *f, const char *subject)
 {
     struct made *m = MEM_NEW(struct made);
 
@@ -91,18 +91,19 @@ make(struct fixture *f, const char *subject)
 }
 
 static void
-add(struct fixture *f, struct made *m, enum event_kind kind, int64_t at_ms)
+add(struct coalesce_fixture *f, struct made *m, enum event_kind kind,
+    int64_t at_ms)
 {
     struct entry entry = {.kind = kind, .stream = "S", .msg = &m->m};
 
     m->m.data = (const uint8_t *)str_text(&m->bytes);
     m->m.len = m->bytes.len;
     if (kind == EVENT_RESULT) {
-        entry.verdicts.list = MEM_NEW(struct verdict);
+        entry.verdicts.list = MEM_NEW(struct result_verdict);
         entry.verdicts.n = 1;
         entry.verdicts.again_ms = m->later_ms;
     }
-    queue_add(f->q, &entry, at_ms);
+    coalesce_add(f->q, &entry, at_ms);
 }
 
 static void
@@ -119,7 +120,7 @@ encode_task(struct str *out, const char *id)
 }
 
 static struct made *
-submit(struct fixture *f, const char *id, int64_t at_ms)
+submit(struct coalesce_fixture *f, const char *id, int64_t at_ms)
 {
     struct made *m = make(f, SUBJECT_TASKS_IN);
 
@@ -149,7 +150,7 @@ encode_routed(struct str *out, const char *id)
 }
 
 static struct made *
-route(struct fixture *f, const char *id, int64_t at_ms)
+route(struct coalesce_fixture *f, const char *id, int64_t at_ms)
 {
     struct made *m = make(f, "tasks.local.default");
 
@@ -169,7 +170,7 @@ encode_result(struct str *out, const char *id)
 }
 
 static struct made *
-finish(struct fixture *f, const char *id, int64_t at_ms)
+finish(struct coalesce_fixture *f, const char *id, int64_t at_ms)
 {
     struct made *m = make(f, "results.local.cli");
 
@@ -180,9 +181,9 @@ finish(struct fixture *f, const char *id, int64_t at_ms)
 
 /* The next message is that one; NULL: there is none for now. */
 static void
-expect(struct fixture *f, const struct made *m, int64_t now_ms)
+expect(struct coalesce_fixture *f, const struct made *m, int64_t now_ms)
 {
-    const struct entry *entry = queue_take(f->q, now_ms, false);
+    const struct entry *entry = coalesce_take(f->q, now_ms, false);
 
     if (!m)
         assert_null(entry);
@@ -195,47 +196,47 @@ expect(struct fixture *f, const struct made *m, int64_t now_ms)
 static void
 a_result_waits_for_nothing_and_the_others_a_little(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     struct made *in, *out;
 
     in = submit(f, "t1", NOW);
-    assert_false(queue_has_ready(f->q));
-    assert_int_equal(queue_due_ms(f->q), NOW + QUEUE_SOON_MS);
-    expect(f, NULL, NOW + QUEUE_SOON_MS - 1);
+    assert_false(coalesce_has_ready(f->q));
+    assert_int_equal(coalesce_due_ms(f->q), NOW + COALESCE_SOON_MS);
+    expect(f, NULL, NOW + COALESCE_SOON_MS - 1);
     out = finish(f, "t2", NOW);
-    assert_true(queue_has_ready(f->q));
+    assert_true(coalesce_has_ready(f->q));
     expect(f, out, NOW); /* of another task: the first goes on waiting */
     expect(f, NULL, NOW);
-    expect(f, in, NOW + QUEUE_SOON_MS);
-    expect(f, NULL, NOW + QUEUE_SOON_MS);
+    expect(f, in, NOW + COALESCE_SOON_MS);
+    expect(f, NULL, NOW + COALESCE_SOON_MS);
     assert_false(in->done || out->done);
-    queue_done(f->q);
+    coalesce_done(f->q);
     assert_true(in->done && out->done);
-    assert_true(queue_is_empty(f->q));
-    assert_true(queue_due_ms(f->q) == INT64_MAX);
+    assert_true(coalesce_is_empty(f->q));
+    assert_true(coalesce_due_ms(f->q) == INT64_MAX);
 }
 
 /* What is known of it is committed all the same. */
 static void
 a_message_with_a_result_that_is_not_known_yet_comes_again(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     struct made *m = make(f, "results.local.cli");
 
     m->later_ms = 200;
     encode_result(&m->bytes, "t1");
     add(f, m, EVENT_RESULT, NOW);
     expect(f, m, NOW);
-    queue_done(f->q);
+    coalesce_done(f->q);
     assert_true(m->again && !m->done);
     assert_int_equal(m->again_ms, 200);
-    assert_true(queue_is_empty(f->q));
+    assert_true(coalesce_is_empty(f->q));
 }
 
 static void
 a_result_takes_along_what_is_there_of_its_task(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     struct made *in, *routed, *out, *other;
 
     other = submit(f, "t2", NOW);
@@ -244,22 +245,22 @@ a_result_takes_along_what_is_there_of_its_task(void **state)
     out = finish(f, "t1", NOW + 3);
     /* Those two in any order, before their result. */
     for (int i = 0; i < 2; i++) {
-        const struct entry *entry = queue_take(f->q, NOW + 3, false);
+        const struct entry *entry = coalesce_take(f->q, NOW + 3, false);
 
         assert_non_null(entry);
         assert_true(entry->msg == &in->m || entry->msg == &routed->m);
     }
     expect(f, out, NOW + 3);
     expect(f, NULL, NOW + 3);
-    queue_done(f->q);
+    coalesce_done(f->q);
     assert_true(in->done && routed->done && out->done && !other->done);
-    assert_int_equal(queue_due_ms(f->q), NOW + QUEUE_SOON_MS);
+    assert_int_equal(coalesce_due_ms(f->q), NOW + COALESCE_SOON_MS);
 }
 
 static void
 so_does_a_cancel(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     struct made *in = submit(f, "t1", NOW), *cancel;
 
     (void)submit(f, "t2", NOW);
@@ -275,65 +276,65 @@ so_does_a_cancel(void **state)
 static void
 what_comes_is_held_until_its_result_or_for_so_long(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     struct made *in[3], *out;
 
-    queue_loaded(f->q, NOW);
+    coalesce_loaded(f->q, NOW);
     in[0] = submit(f, "t0", NOW);
     in[1] = submit(f, "t1", NOW);
     in[2] = route(f, "t2", NOW);
-    for (int64_t now = NOW; now < NOW + QUEUE_HOLD_MS; now += 100) {
-        queue_loaded(f->q, now); /* results of others go on coming */
+    for (int64_t now = NOW; now < NOW + COALESCE_HOLD_MS; now += 100) {
+        coalesce_loaded(f->q, now); /* results of others go on coming */
         expect(f, NULL, now);
     }
-    out = finish(f, "t1", NOW + QUEUE_HOLD_MS - 1);
-    expect(f, in[1], NOW + QUEUE_HOLD_MS - 1);
-    expect(f, out, NOW + QUEUE_HOLD_MS - 1);
-    expect(f, NULL, NOW + QUEUE_HOLD_MS - 1);
-    expect(f, in[0], NOW + QUEUE_HOLD_MS);
-    expect(f, in[2], NOW + QUEUE_HOLD_MS);
+    out = finish(f, "t1", NOW + COALESCE_HOLD_MS - 1);
+    expect(f, in[1], NOW + COALESCE_HOLD_MS - 1);
+    expect(f, out, NOW + COALESCE_HOLD_MS - 1);
+    expect(f, NULL, NOW + COALESCE_HOLD_MS - 1);
+    expect(f, in[0], NOW + COALESCE_HOLD_MS);
+    expect(f, in[2], NOW + COALESCE_HOLD_MS);
 }
 
 static void
 what_is_held_goes_when_no_more_results_come(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     struct made *in;
 
-    queue_loaded(f->q, NOW);
+    coalesce_loaded(f->q, NOW);
     in = submit(f, "t1", NOW + 400);
-    assert_int_equal(queue_due_ms(f->q), NOW + QUEUE_LOAD_MS);
-    expect(f, NULL, NOW + QUEUE_LOAD_MS - 1);
-    expect(f, in, NOW + QUEUE_LOAD_MS);
+    assert_int_equal(coalesce_due_ms(f->q), NOW + COALESCE_LOAD_MS);
+    expect(f, NULL, NOW + COALESCE_LOAD_MS - 1);
+    expect(f, in, NOW + COALESCE_LOAD_MS);
     /* And the next one is not held. */
-    in = submit(f, "t2", NOW + QUEUE_LOAD_MS);
-    expect(f, in, NOW + QUEUE_LOAD_MS + QUEUE_SOON_MS);
+    in = submit(f, "t2", NOW + COALESCE_LOAD_MS);
+    expect(f, in, NOW + COALESCE_LOAD_MS + COALESCE_SOON_MS);
 }
 
 static void
 what_its_result_has_overtaken_is_not_held(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     struct made *in, *out;
 
-    queue_loaded(f->q, NOW);
+    coalesce_loaded(f->q, NOW);
     out = finish(f, "t1", NOW);
     expect(f, out, NOW);
     in = submit(f, "t1", NOW);
     (void)submit(f, "t2", NOW);
-    queue_loaded(f->q, NOW + QUEUE_SOON_MS);
-    expect(f, in, NOW + QUEUE_SOON_MS);
-    expect(f, NULL, NOW + QUEUE_SOON_MS);
+    coalesce_loaded(f->q, NOW + COALESCE_SOON_MS);
+    expect(f, in, NOW + COALESCE_SOON_MS);
+    expect(f, NULL, NOW + COALESCE_SOON_MS);
 }
 
 static void
 a_message_of_many_goes_with_the_first_of_them(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     struct made *in = make(f, SUBJECT_TASKS_BULK), *other, *routed[2], *out;
     struct str bytes = {0};
 
-    queue_loaded(f->q, NOW);
+    coalesce_loaded(f->q, NOW);
     for (int i = 0; i < 6; i++) {
         char id[] = {'t', (char)('0' + i), '\0'};
 
@@ -366,26 +367,26 @@ a_message_of_many_goes_with_the_first_of_them(void **state)
     str_free(&bytes);
     add(f, out, EVENT_RESULT, NOW);
     for (int i = 0; i < 2; i++) {
-        const struct entry *entry = queue_take(f->q, NOW, false);
+        const struct entry *entry = coalesce_take(f->q, NOW, false);
 
         assert_non_null(entry);
         assert_true(entry->msg == &in->m || entry->msg == &routed[0]->m);
     }
     expect(f, out, NOW);
     expect(f, NULL, NOW);
-    queue_done(f->q);
+    coalesce_done(f->q);
     assert_false(other->done || routed[1]->done);
 }
 
 static void
 what_waits_for_something_is_not_held(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     const char *after[] = {"t0"};
     struct made *gated[3], *json, *junk;
     struct task t;
 
-    queue_loaded(f->q, NOW);
+    coalesce_loaded(f->q, NOW);
     for (int i = 0; i < 3; i++) {
         codec_init(CODEC_TASK, &t);
         t.id = "t1";
@@ -406,14 +407,14 @@ what_waits_for_something_is_not_held(void **state)
     str_addz(&junk->bytes, "\xff\xff");
     add(f, junk, EVENT_ROUTED, NOW);
     add(f, make(f, SUBJECT_TASKS_BULK), EVENT_ACCEPTED, NOW); /* empty */
-    expect(f, NULL, NOW + QUEUE_SOON_MS - 1);
+    expect(f, NULL, NOW + COALESCE_SOON_MS - 1);
     for (int i = 0; i < 3; i++) /* with the first, the others of its name */
-        assert_non_null(queue_take(f->q, NOW + QUEUE_SOON_MS, false));
-    expect(f, json, NOW + QUEUE_SOON_MS);
-    expect(f, junk, NOW + QUEUE_SOON_MS);
-    assert_non_null(queue_take(f->q, NOW + QUEUE_SOON_MS, false));
-    expect(f, NULL, NOW + QUEUE_SOON_MS);
-    queue_done(f->q);
+        assert_non_null(coalesce_take(f->q, NOW + COALESCE_SOON_MS, false));
+    expect(f, json, NOW + COALESCE_SOON_MS);
+    expect(f, junk, NOW + COALESCE_SOON_MS);
+    assert_non_null(coalesce_take(f->q, NOW + COALESCE_SOON_MS, false));
+    expect(f, NULL, NOW + COALESCE_SOON_MS);
+    coalesce_done(f->q);
     assert_true(gated[0]->done && gated[1]->done && gated[2]->done);
 }
 
@@ -422,39 +423,39 @@ what_waits_for_something_is_not_held(void **state)
 static void
 beyond_its_bounds_a_submission_waits_for_its_decision_alone(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     struct made *in, *routed, *out;
     char id[24];
 
-    queue_loaded(f->q, NOW);
-    for (size_t i = 0; i < QUEUE_HELD_MOST; i++) {
+    coalesce_loaded(f->q, NOW);
+    for (size_t i = 0; i < COALESCE_HELD_MOST; i++) {
         (void)snprintf(id, sizeof id, "held%zu", i);
         (void)submit(f, id, NOW);
     }
     in = submit(f, "passes", NOW);
     routed = route(f, "passes", NOW + 10);
-    queue_loaded(f->q, NOW + 10);
-    expect(f, NULL, NOW + QUEUE_PAIR_MS - 1);
-    expect(f, in, NOW + QUEUE_PAIR_MS);
-    expect(f, routed, NOW + QUEUE_PAIR_MS);
-    expect(f, NULL, NOW + QUEUE_PAIR_MS);
+    coalesce_loaded(f->q, NOW + 10);
+    expect(f, NULL, NOW + COALESCE_PAIR_MS - 1);
+    expect(f, in, NOW + COALESCE_PAIR_MS);
+    expect(f, routed, NOW + COALESCE_PAIR_MS);
+    expect(f, NULL, NOW + COALESCE_PAIR_MS);
     /* Those that were first are still there for their results. */
-    out = finish(f, "held0", NOW + QUEUE_PAIR_MS);
-    expect(f, f->made[0], NOW + QUEUE_PAIR_MS);
-    expect(f, out, NOW + QUEUE_PAIR_MS);
+    out = finish(f, "held0", NOW + COALESCE_PAIR_MS);
+    expect(f, f->made[0], NOW + COALESCE_PAIR_MS);
+    expect(f, out, NOW + COALESCE_PAIR_MS);
 }
 
 static void
 no_more_than_so_many_bytes_are_held(void **state)
 {
-    struct fixture *f = *state;
-    size_t large = QUEUE_HELD_BYTES / 4;
+    struct coalesce_fixture *f = *state;
+    size_t large = COALESCE_HELD_BYTES / 4;
     struct str script = {0};
     struct made *in[5];
 
     for (size_t i = 0; i < large; i++)
         str_addz(&script, "x");
-    queue_loaded(f->q, NOW);
+    coalesce_loaded(f->q, NOW);
     for (int i = 0; i < 5; i++) {
         char id[] = {'t', (char)('0' + i), '\0'};
         struct step step = {
@@ -470,31 +471,31 @@ no_more_than_so_many_bytes_are_held(void **state)
         add(f, in[i], EVENT_ACCEPTED, NOW);
     }
     str_free(&script);
-    queue_loaded(f->q, NOW + QUEUE_PAIR_MS);
+    coalesce_loaded(f->q, NOW + COALESCE_PAIR_MS);
     expect(f, in[3],
-           NOW + QUEUE_PAIR_MS); /* three are what there is room for */
-    expect(f, in[4], NOW + QUEUE_PAIR_MS);
-    expect(f, NULL, NOW + QUEUE_PAIR_MS);
+           NOW + COALESCE_PAIR_MS); /* three are what there is room for */
+    expect(f, in[4], NOW + COALESCE_PAIR_MS);
+    expect(f, NULL, NOW + COALESCE_PAIR_MS);
 }
 
 static void
 all_is_taken_when_somebody_asks(void **state)
 {
-    struct fixture *f = *state;
+    struct coalesce_fixture *f = *state;
     size_t n = 0;
 
     (void)submit(f, "t0", NOW);
-    queue_loaded(f->q, NOW);
+    coalesce_loaded(f->q, NOW);
     (void)submit(f, "t1", NOW);
     (void)route(f, "t2", NOW);
     (void)finish(f, "t3", NOW);
-    while (queue_take(f->q, NOW, true))
+    while (coalesce_take(f->q, NOW, true))
         n++;
     assert_int_equal(n, 4);
-    assert_false(queue_is_empty(f->q)); /* it may yet fail */
-    queue_done(f->q);
-    assert_true(queue_is_empty(f->q));
-    queue_trim(f->q);
+    assert_false(coalesce_is_empty(f->q)); /* it may yet fail */
+    coalesce_done(f->q);
+    assert_true(coalesce_is_empty(f->q));
+    coalesce_trim(f->q);
     (void)submit(f, "t4", NOW);
 }
 

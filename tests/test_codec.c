@@ -95,7 +95,7 @@ every_table_matches_its_descriptor(void **state)
 static void
 a_full_message_survives_protobuf(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     for (int i = 0; i < CODEC_TYPES; i++) {
         enum codec_type type = (enum codec_type)i;
@@ -114,7 +114,7 @@ a_full_message_survives_protobuf(void **state)
 static void
 an_empty_message_is_valid_in_both_forms(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct task *t = &f->msg.task;
     struct str out = {0};
     json_t *json;
@@ -138,7 +138,7 @@ an_empty_message_is_valid_in_both_forms(void **state)
 static void
 a_struct_built_by_hand_may_leave_text_null(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct task t = {.id = "a"}, back;
     struct str out = {0};
     json_t *json = codec_to_json(CODEC_TASK, &t);
@@ -156,7 +156,8 @@ a_struct_built_by_hand_may_leave_text_null(void **state)
 /* --- what protobuf may not bring -------------------------------------- */
 
 static int
-decode(struct fixture *f, enum codec_type type, const void *data, size_t len)
+decode(struct codec_fixture *f, enum codec_type type, const void *data,
+       size_t len)
 {
     return codec_decode(type, data, len, f->pool, &f->msg, &e);
 }
@@ -164,7 +165,7 @@ decode(struct fixture *f, enum codec_type type, const void *data, size_t len)
 static void
 refusal_leaves_a_zeroed_message(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct task *t = &f->msg.task, zero;
 
     memset(&zero, 0, sizeof zero);
@@ -237,7 +238,7 @@ a_glimpse_tells_whose_message_it_is(void **state)
 static void
 text_must_be_text(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     assert_int_equal(decode(f, CODEC_TASK,
                             "\x12\x03"
@@ -268,7 +269,7 @@ text_must_be_text(void **state)
 static void
 an_enum_must_have_a_meaning(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     assert_int_equal(decode(f, CODEC_TASK, "\x4a\x02\x10\x05", 4), 0);
     assert_int_equal(decode(f, CODEC_TASK, "\x4a\x02\x10\x06", 4), -1);
@@ -284,7 +285,7 @@ an_enum_must_have_a_meaning(void **state)
 static void
 a_number_must_fit_json_and_sqlite(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     /* timeout_ms (18): 2^63 - 1, then 2^63 */
     assert_int_equal(decode(f, CODEC_TASK,
@@ -300,7 +301,7 @@ a_number_must_fit_json_and_sqlite(void **state)
 static void
 a_load_must_be_finite(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     const char nan[] = "\x0a\x01w\x12\x01"
                        "b\x7a\x08\0\0\0\0\0\0\xf8\x7f";
 
@@ -311,7 +312,7 @@ a_load_must_be_finite(void **state)
 static void
 names_on_the_bus_must_be_tokens(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     assert_int_equal(decode(f, CODEC_RESULT, "", 0), -1);
     assert_error("task: missing");
@@ -341,7 +342,7 @@ names_on_the_bus_must_be_tokens(void **state)
 static void
 a_key_must_not_be_empty(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     assert_int_equal(decode(f, CODEC_TASK, "\x72\x03\x12\x01x", 5), -1);
     assert_error("env[0].key: missing");
@@ -350,7 +351,7 @@ a_key_must_not_be_empty(void **state)
 static void
 garbage_is_no_message(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     assert_int_equal(decode(f, CODEC_TASK, "\xff\xff\xff", 3), -1);
     assert_error("no such protobuf message");
@@ -361,7 +362,7 @@ garbage_is_no_message(void **state)
 static void
 fields_from_the_future_are_skipped(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct task *t = &f->msg.task;
 
     /* 1000: varint 5; 1001: "xyz" */
@@ -376,7 +377,7 @@ fields_from_the_future_are_skipped(void **state)
 static void
 a_task_at_its_limit_fits_and_a_byte_more_does_not(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     char *data = mem_pool_alloc(f->pool, TASK_MAX_BYTES + 1);
 
     /* An unknown field of the right length: 4 bytes of tag and length. */
@@ -389,7 +390,7 @@ a_task_at_its_limit_fits_and_a_byte_more_does_not(void **state)
 static void
 long_text_is_refused_with_a_remedy(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct step steps[3];
     struct task t;
     char *script = mem_pool_alloc(f->pool, 262146);
@@ -418,7 +419,7 @@ long_text_is_refused_with_a_remedy(void **state)
 static void
 a_task_too_big_in_all_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     char *script = mem_pool_alloc(f->pool, 262145);
     struct step steps[2];
     struct str out = {0};
@@ -445,7 +446,7 @@ a_task_too_big_in_all_is_refused(void **state)
 static void
 lists_end_where_their_limit_is(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     char *data = repeat(f->pool, "\x4a\x00", 2, 1001);
 
     assert_int_equal(decode(f, CODEC_TASK, data, 2 * 1000), 0);
@@ -456,7 +457,7 @@ lists_end_where_their_limit_is(void **state)
 static void
 small_bytes_cannot_fill_the_memory(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     /* Empty submessages, the worst there is: 100 times their size. */
     assert_int_equal(
@@ -486,7 +487,7 @@ small_bytes_cannot_fill_the_memory(void **state)
 static void
 what_the_checks_pass_fits_the_memory(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct step *steps = mem_pool_alloc(f->pool, 10 * sizeof *steps);
     const char **argv = mem_pool_alloc(f->pool, 4096 * sizeof *argv);
     struct output_part *parts;
@@ -528,7 +529,7 @@ what_the_checks_pass_fits_the_memory(void **state)
 static void
 a_reason_full_of_odd_bytes_still_arrives(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct result r, *back = &f->msg.result;
     struct str out = {0};
     char *reason = mem_pool_alloc(f->pool, 10000);
@@ -548,7 +549,7 @@ a_reason_full_of_odd_bytes_still_arrives(void **state)
 static void
 bytes_may_be_anything(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct claim c, *back = &f->msg.claim;
     struct str out = {0};
 
@@ -567,7 +568,7 @@ bytes_may_be_anything(void **state)
 static void
 mutated_bytes_are_refused_or_written_again(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     uint64_t seed = 20260216;
     int accepted = 0;
 
@@ -623,7 +624,7 @@ pack_again(enum codec_type type, const struct str *bytes, struct str *out,
 static void
 the_library_packs_the_same_bytes(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct str out = {0}, again = {0};
     bool ok;
 
@@ -646,7 +647,7 @@ the_library_packs_the_same_bytes(void **state)
 static void
 what_the_library_refuses_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct str out = {0}, again = {0};
     uint64_t seed = 20260301;
     int taken = 0;

@@ -7,7 +7,7 @@
 /* --- JSON ------------------------------------------------------------- */
 
 static int
-from_text(struct fixture *f, enum codec_type type, const char *text,
+from_text(struct codec_fixture *f, enum codec_type type, const char *text,
           codec_unknown_fn *unknown, void *ctx)
 {
     json_t *json = codec_parse_json("test", text, strlen(text), &e);
@@ -22,7 +22,7 @@ from_text(struct fixture *f, enum codec_type type, const char *text,
 static void
 json_reads_as_people_write_it(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct task *t = &f->msg.task;
 
     assert_int_equal(
@@ -137,7 +137,7 @@ wrong_json_is_refused_by_its_path(void **state)
         {"{\"hints\": []}", "hints: is an array; write an object"},
         {"{\"name\": \"a\\u0001\"}", "name: control character 0x01"},
     };
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_equal(from_text(f, CODEC_TASK, rows[i].text, NULL, NULL),
@@ -161,7 +161,7 @@ base64_is_read_strictly(void **state)
         {"A", -1},    {"AA=", -1},  {"A===", -1}, {"====", -1},
         {"A=A=", -1}, {"AP-_", -1}, {"AP8 ", -1}, {"AP8=AP8=", -1},
     };
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[100];
@@ -184,7 +184,7 @@ note(void *ctx, const char *path)
 static void
 unknown_keys_are_reported_with_their_path(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct str seen = {0};
 
     assert_int_equal(from_text(f, CODEC_TASK,
@@ -262,7 +262,7 @@ nesting_ends_at_its_limit(void **state)
 static void
 json_cannot_fill_the_memory(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     char *text = repeat(f->pool, "[],", 3, 110000);
     char *big = mem_pool_alloc(f->pool, CODEC_MAX_JSON_BYTES + 1);
 
@@ -276,7 +276,7 @@ json_cannot_fill_the_memory(void **state)
 static void
 a_full_message_survives_json(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
 
     for (int i = 0; i < CODEC_TYPES; i++) {
         enum codec_type type = (enum codec_type)i;
@@ -300,7 +300,7 @@ a_full_message_survives_json(void **state)
 /* --- tasks.in --------------------------------------------------------- */
 
 static int
-task_in(struct fixture *f, const char *text)
+task_in(struct codec_fixture *f, const char *text)
 {
     return codec_decode_task_in(text, strlen(text), f->pool, &f->msg.task, &e);
 }
@@ -308,7 +308,7 @@ task_in(struct fixture *f, const char *text)
 static void
 tasks_arrive_as_json_or_protobuf(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct task *t = &f->msg.task;
 
     assert_int_equal(task_in(f, "{\"id\": \"a\", \"steps\": [\"make\"]}"), 0);
@@ -325,7 +325,7 @@ tasks_arrive_as_json_or_protobuf(void **state)
 static void
 a_refused_task_keeps_its_names(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct task *t = &f->msg.task;
 
     assert_int_equal(task_in(f, "{\"id\": \"a\", \"source\": \"github\","
@@ -366,7 +366,7 @@ bulk_in(struct codec_bulk *b, const char *text)
 
 /* The next member as a task; its result of codec_decode_task_in. */
 static int
-member_in(struct fixture *f, struct codec_bulk *b)
+member_in(struct codec_fixture *f, struct codec_bulk *b)
 {
     struct bytes member;
 
@@ -378,7 +378,7 @@ member_in(struct fixture *f, struct codec_bulk *b)
 static void
 results_come_alone_or_many(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct str alone = {0}, message = {0};
     struct codec_bulk b;
     struct bytes member;
@@ -432,7 +432,7 @@ results_come_alone_or_many(void **state)
 static void
 many_tasks_arrive_as_protobuf(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct str message = {0};
     struct codec_bulk b;
     struct bytes member;
@@ -466,7 +466,7 @@ many_tasks_arrive_as_protobuf(void **state)
 static void
 many_tasks_arrive_as_json(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct codec_bulk b;
     struct bytes member;
 
@@ -526,7 +526,7 @@ messages_without_tasks_are_refused(void **state)
 static void
 a_message_holds_so_many_tasks_and_bytes(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     struct str message = {0};
     struct codec_bulk b;
     char *big = repeat(f->pool, "x", 1, CODEC_MAX_BYTES);
@@ -561,7 +561,7 @@ a_message_holds_so_many_tasks_and_bytes(void **state)
 static void
 mutated_json_is_refused_or_written_again(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     uint64_t seed = 7;
     int accepted = 0;
 
@@ -601,7 +601,7 @@ mutated_json_is_refused_or_written_again(void **state)
 static void
 mutated_submissions_never_break_the_reader(void **state)
 {
-    struct fixture *f = *state;
+    struct codec_fixture *f = *state;
     uint64_t seed = 99;
 
     for (int i = 0; i < 5000; i++) {

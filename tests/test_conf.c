@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-struct sample {
+struct conf_sample {
     char *url;
     int64_t threshold, wait_ms, memory;
     bool eager;
@@ -21,16 +21,16 @@ struct sample {
 };
 
 static const struct conf_opt opts[] = {
-    CONF_STR_ENV(struct sample, url, "bus.url", "nats://default:4222",
+    CONF_STR_ENV(struct conf_sample, url, "bus.url", "nats://default:4222",
                  "NATS_URL", "address of the broker"),
-    CONF_INT(struct sample, threshold, "router.threshold", "2", 1, 100,
+    CONF_INT(struct conf_sample, threshold, "router.threshold", "2", 1, 100,
              "score of the cloud"),
-    CONF_MS(struct sample, wait_ms, "router.max_wait", "30s", 1000, 600000,
+    CONF_MS(struct conf_sample, wait_ms, "router.max_wait", "30s", 1000, 600000,
             "how long to wait"),
-    CONF_BYTES(struct sample, memory, "router.memory", "8G", -1, 1LL << 40,
+    CONF_BYTES(struct conf_sample, memory, "router.memory", "8G", -1, 1LL << 40,
                "how much"),
-    CONF_BOOL(struct sample, eager, "router.eager", "no", "at once"),
-    CONF_LIST(struct sample, lanes, "router.lanes", "a,b", "which"),
+    CONF_BOOL(struct conf_sample, eager, "router.eager", "no", "at once"),
+    CONF_LIST(struct conf_sample, lanes, "router.lanes", "a,b", "which"),
     CONF_END};
 
 static char dir[] = "/tmp/shunt-conf-XXXXXX";
@@ -48,7 +48,7 @@ write_file(const char *path, const char *text)
 
 /* Loads text as the file of --config, with further words on the line. */
 static int
-load(struct sample *s, const char *text, const char *const *words,
+load(struct conf_sample *s, const char *text, const char *const *words,
      struct err *e)
 {
     char *argv[16] = {(char *)"prog", (char *)"--config", conf_path};
@@ -57,14 +57,14 @@ load(struct sample *s, const char *text, const char *const *words,
     write_file(conf_path, text);
     for (; words && *words; words++)
         argv[argc++] = (char *)*words;
-    *s = (struct sample){0};
+    *s = (struct conf_sample){0};
     return conf_load(s, opts, "prog - a test", argc, argv, e);
 }
 
 static void
 expect_error(const char *text, const char *want)
 {
-    struct sample s;
+    struct conf_sample s;
     struct err e = {0};
     char full[512];
 
@@ -79,7 +79,7 @@ expect_error(const char *text, const char *want)
 static void
 what_nobody_sets_has_its_default(void **state)
 {
-    struct sample s;
+    struct conf_sample s;
     struct err e = {0};
 
     (void)state;
@@ -99,7 +99,7 @@ what_nobody_sets_has_its_default(void **state)
 static void
 a_file_sets_every_type(void **state)
 {
-    struct sample s;
+    struct conf_sample s;
     struct err e = {0};
 
     (void)state;
@@ -128,7 +128,7 @@ a_file_sets_every_type(void **state)
 static void
 a_key_without_a_value_keeps_its_default(void **state)
 {
-    struct sample s;
+    struct conf_sample s;
     struct err e = {0};
 
     (void)state;
@@ -141,7 +141,7 @@ a_key_without_a_value_keeps_its_default(void **state)
 static void
 sections_of_other_programs_are_skipped(void **state)
 {
-    struct sample s;
+    struct conf_sample s;
     struct err e = {0};
 
     (void)state;
@@ -199,7 +199,7 @@ mistakes_in_a_file_carry_file_and_line(void **state)
 static void
 ranges_end_where_the_row_says(void **state)
 {
-    struct sample s;
+    struct conf_sample s;
     struct err e = {0};
 
     (void)state;
@@ -217,7 +217,7 @@ a_flag_beats_the_environment_beats_the_file(void **state)
 {
     const char *const words[] = {"--router-threshold=9", "--router-eager",
                                  "--bus-url", "nats://flag:1", NULL};
-    struct sample s;
+    struct conf_sample s;
     struct err e = {0};
 
     (void)state;
@@ -267,7 +267,7 @@ static void
 expect_flag_error(const char *first, const char *want)
 {
     const char *const words[] = {first, NULL};
-    struct sample s;
+    struct conf_sample s;
     struct err e = {0};
 
     assert_int_equal(load(&s, "", words, &e), -1);
@@ -296,7 +296,7 @@ static void
 a_named_file_must_exist(void **state)
 {
     char *argv[] = {(char *)"prog", (char *)"--config=/nowhere/x.yaml"};
-    struct sample s = {0};
+    struct conf_sample s = {0};
     struct err e = {0};
 
     (void)state;
@@ -311,7 +311,7 @@ static void
 the_project_beats_the_user_and_is_found_from_below(void **state)
 {
     char path[128], below[128];
-    struct sample s = {0};
+    struct conf_sample s = {0};
     struct err e = {0};
 
     (void)state;
@@ -347,7 +347,7 @@ the_project_beats_the_user_and_is_found_from_below(void **state)
 static void
 one_value_can_be_set_by_key(void **state)
 {
-    struct sample s = {0};
+    struct conf_sample s = {0};
     struct err e = {0};
 
     (void)state;
@@ -376,7 +376,7 @@ output_of(const char *word, char *out, size_t size)
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        struct sample s = {0};
+        struct conf_sample s = {0};
         struct err e = {0};
 
         (void)dup2(fds[1], STDOUT_FILENO);

@@ -24,11 +24,11 @@ the_affinity_table_is_complete(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (size_t j = 0; j < 16 && rows[i].agents[j]; j++) {
-            struct sample *s = shell("true");
+            struct decide_sample *s = shell("true");
             struct decision d;
 
             s->hints.agent = rows[i].agents[j];
-            d = judge(s);
+            d = admit(s);
             assert_string_equal(d.affinity, rows[i].affinity);
             assert_string_equal(d.backend, rows[i].backend);
         }
@@ -151,7 +151,7 @@ static void
 hint_case(void **state)
 {
     const struct hint_row *r = *state;
-    struct sample *s;
+    struct decide_sample *s;
     struct decision d;
 
     pool = mem_pool_new();
@@ -161,7 +161,7 @@ hint_case(void **state)
         s->hints.agent = "";
     if (!s->hints.data)
         s->hints.data = "";
-    d = judge(s);
+    d = admit(s);
     assert_string_equal(d.rule, r->rule);
     assert_string_equal(d.backend, r->backend);
     mem_pool_free(pool);
@@ -212,7 +212,7 @@ ai_tasks_follow_seed_3_word_for_word(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct decision d =
-            judge(prompt(rows[i].preferred, rows[i].allow, rows[i].needs));
+            admit(prompt(rows[i].preferred, rows[i].allow, rows[i].needs));
 
         assert_string_equal(d.backend, rows[i].backend);
         assert_string_equal(d.lane, rows[i].lane);
@@ -224,13 +224,13 @@ ai_tasks_follow_seed_3_word_for_word(void **state)
 static void
 a_prompt_without_front_matter_stays_here(void **state)
 {
-    struct sample *s = prompt("", false, false);
+    struct decide_sample *s = prompt("", false, false);
     struct decision d;
 
     (void)state;
     s->task.delegation = NULL;
     s->task.prompt = "cloud: build everything";
-    d = judge(s);
+    d = admit(s);
     assert_string_equal(d.lane, "claude-code");
     assert_string_equal(d.rule, "delegation-not-allowed");
     assert_string_equal(s->task.prompt, "cloud: build everything");
@@ -256,13 +256,13 @@ pins_and_executors_come_first(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct sample *s = shell("cloud: make");
+        struct decide_sample *s = shell("cloud: make");
         struct decision d;
 
         s->task.backend = rows[i].backend;
         s->task.lane = rows[i].lane;
         s->task.executor = rows[i].executor;
-        d = judge(s);
+        d = admit(s);
         assert_string_equal(d.backend, rows[i].to_backend);
         assert_string_equal(d.lane, rows[i].to_lane);
         assert_string_equal(d.rule, rows[i].rule);
@@ -274,26 +274,26 @@ pins_and_executors_come_first(void **state)
 static void
 a_pinned_prompt_finds_the_lane_of_its_backend(void **state)
 {
-    struct sample *s = prompt("gemini", false, false);
+    struct decide_sample *s = prompt("gemini", false, false);
     struct decision d;
 
     (void)state;
     s->task.backend = "secutools";
-    d = judge(s);
+    d = admit(s);
     assert_string_equal(d.lane, "gemini");
     s->task.backend = "local";
-    d = judge(s);
+    d = admit(s);
     assert_string_equal(d.lane, "claude-code");
     s->task.backend = "";
     s->task.lane = "gpu";
-    d = judge(s);
+    d = admit(s);
     assert_string_equal(d.backend, "secutools");
 }
 
 static void
-expect_rejected(struct sample *s, const char *reason)
+expect_rejected(struct decide_sample *s, const char *reason)
 {
-    struct decision d = judge(s);
+    struct decision d = admit(s);
 
     assert_true(d.rejected);
     assert_string_equal(d.backend, "");
@@ -304,7 +304,7 @@ expect_rejected(struct sample *s, const char *reason)
 static void
 what_no_place_takes_is_rejected_with_the_list(void **state)
 {
-    struct sample *s = shell("true");
+    struct decide_sample *s = shell("true");
 
     (void)state;
     s->task.executor = "codex-9";
@@ -333,24 +333,24 @@ a_prefix_is_taken_off_command_and_first_step(void **state)
 {
     const char *split[] = {"local:", "npm", "run", "build"};
     const char *joined[] = {"cloud:make", "all"};
-    struct sample *s = shell("cloud:  ruff check .");
+    struct decide_sample *s = shell("cloud:  ruff check .");
 
     (void)state;
-    (void)judge(s);
+    (void)admit(s);
     assert_string_equal(s->task.command, "ruff check .");
     assert_string_equal(s->step.script, "ruff check .");
 
     s = shell("");
     s->step.argv = split;
     s->step.n_argv = 4;
-    assert_int_equal(judge(s).score, -8);
+    assert_int_equal(admit(s).score, -8);
     assert_int_equal(s->step.n_argv, 3);
     assert_string_equal(s->step.argv[0], "npm");
 
     s = shell("");
     s->step.argv = joined;
     s->step.n_argv = 2;
-    assert_string_equal(judge(s).backend, "codespace");
+    assert_string_equal(admit(s).backend, "codespace");
     assert_string_equal(s->step.argv[0], "make");
     assert_int_equal(s->step.n_argv, 2);
 }
@@ -363,13 +363,13 @@ steps_are_read_where_no_command_is_given(void **state)
         {.name = "2",
          .script = "uv run pytest tests/smoke/test_foo.py",
          .workdir = ""}};
-    struct sample *s = shell("");
+    struct decide_sample *s = shell("");
     struct decision d;
 
     (void)state;
     s->task.steps = steps;
     s->task.n_steps = 2;
-    d = judge(s);
+    d = admit(s);
     assert_int_equal(d.score, 2);
     assert_string_equal(d.backend, "codespace");
 }
@@ -377,7 +377,8 @@ steps_are_read_where_no_command_is_given(void **state)
 /* --- facts ---------------------------------------------------------------- */
 
 static struct decision
-decide_in(struct sample *s, const struct facts *f, enum when_unavailable then)
+decide_in(struct decide_sample *s, const struct routing_facts *f,
+          enum when_unavailable then)
 {
     struct policy p = *policy_default();
     struct decision d;
@@ -390,7 +391,7 @@ decide_in(struct sample *s, const struct facts *f, enum when_unavailable then)
 static void
 what_runs_already_weighs_two(void **state)
 {
-    struct facts f = full_fleet;
+    struct routing_facts f = full_fleet;
     struct decision d = decide_in(shell("true"), &f, UNAVAILABLE_LOCAL);
 
     (void)state;
@@ -408,7 +409,7 @@ static void
 a_lane_is_there_if_a_worker_serves_it(void **state)
 {
     static const char *const lanes[] = {"secutools.auto", "codespace.default"};
-    struct facts f = {.known = true, .lanes = lanes, .n_lanes = 2};
+    struct routing_facts f = {.known = true, .lanes = lanes, .n_lanes = 2};
     struct decision d = decide_in(shell("make build"), &f, UNAVAILABLE_LOCAL);
 
     (void)state;
@@ -430,8 +431,8 @@ a_lane_is_there_if_a_worker_serves_it(void **state)
 static void
 what_no_local_worker_has_free_goes_away(void **state)
 {
-    struct facts f = full_fleet;
-    struct sample *s = shell("true");
+    struct routing_facts f = full_fleet;
+    struct decide_sample *s = shell("true");
     struct decision d;
 
     (void)state;
@@ -491,7 +492,7 @@ a_missing_backend_is_said_never_silent(void **state)
 static void
 what_the_submitter_pinned_waits_for_its_worker(void **state)
 {
-    struct sample *s = shell("true");
+    struct decide_sample *s = shell("true");
     struct decision d;
 
     (void)state;
@@ -523,19 +524,19 @@ a_stated_runtime_has_a_price_where_the_policy_knows_one(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct sample *s = shell("true");
+        struct decide_sample *s = shell("true");
 
         s->task.backend = rows[i].backend;
         s->hints.runtime_ms = rows[i].runtime_ms;
-        assert_string_equal(judge(s).cost_usd, rows[i].cost);
+        assert_string_equal(admit(s).cost_usd, rows[i].cost);
     }
 }
 
 static void
 the_same_task_is_always_decided_the_same(void **state)
 {
-    struct decision a = judge(shell("cd x && uv run pytest"));
-    struct decision b = judge(shell("cd x && uv run pytest"));
+    struct decision a = admit(shell("cd x && uv run pytest"));
+    struct decision b = admit(shell("cd x && uv run pytest"));
 
     (void)state;
     assert_string_equal(signals_text(&a), signals_text(&b));

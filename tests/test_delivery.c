@@ -13,7 +13,7 @@ static struct {
     size_t n;
     size_t n_dead;
     char dead_payload[512];
-    bool brisk; /* as the worker said last */
+    bool short_runs; /* as the worker said last */
 } went;
 
 static struct bus_sub *subs[3];
@@ -70,7 +70,7 @@ on_beat(void *ctx, const struct bus_note *note)
     (void)ctx;
     assert_int_equal(
         codec_decode(CODEC_HEARTBEAT, note->data, note->len, pool, &hb, &e), 0);
-    went.brisk = hb.brisk;
+    went.short_runs = hb.brisk;
     mem_pool_free(pool);
 }
 
@@ -370,14 +370,14 @@ a_worker_that_stops_leaves_the_rest_to_others(void **state)
 /* --- what the worker says of itself --------------------------------------- */
 
 static void
-await_brisk(bool brisk)
+await_brisk(bool short_runs)
 {
     int64_t until = loop_now_ms() + PATIENCE_MS;
     bool never = false;
 
-    while (went.brisk != brisk && loop_now_ms() < until)
+    while (went.short_runs != short_runs && loop_now_ms() < until)
         (void)loop_until(loop, &never, 5);
-    assert_int_equal(went.brisk, brisk);
+    assert_int_equal(went.short_runs, short_runs);
 }
 
 static void
@@ -390,7 +390,7 @@ short_runs_are_told_and_a_long_one_ends_that(void **state)
     (void)state;
     open_shop(&s, 2);
     /* As many as it takes: how long a run of true takes is the machine's. */
-    for (unsigned i = 0; !went.brisk && i < RESULTS_MAX / 2; i++) {
+    for (unsigned i = 0; !went.short_runs && i < RESULTS_MAX / 2; i++) {
         (void)snprintf(id, sizeof id, "short%u", i);
         order(&o, id, "true");
         o.steps[0].kind = STEP_ARGV;

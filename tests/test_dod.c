@@ -28,7 +28,7 @@ facts(int exit_code)
 }
 
 static enum dod_verdict
-judge(const char *text, const struct dod_facts *f, char *part, size_t size)
+admit(const char *text, const struct dod_facts *f, char *part, size_t size)
 {
     struct mem_pool *pool = mem_pool_new();
     const struct dod *d;
@@ -47,14 +47,14 @@ judge(const char *text, const struct dod_facts *f, char *part, size_t size)
 
 /* --- what is always known ------------------------------------------------- */
 
-struct row {
+struct dod_row {
     const char *text;
     int exit_code;
     int64_t duration_ms, output_bytes;
     bool done;
 };
 
-static const struct row rows[] = {
+static const struct dod_row rows[] = {
     {"", 0, 0, 0, true},
     {"", 1, 0, 0, false},
     {"  ", 0, 0, 0, true},
@@ -97,12 +97,12 @@ expressions_judge_the_facts(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const struct row *r = &rows[i];
+        const struct dod_row *r = &rows[i];
         struct dod_facts f = facts(r->exit_code);
 
         f.duration_ms = r->duration_ms;
         f.output_bytes = r->output_bytes;
-        if ((judge(r->text, &f, NULL, 0) == DOD_DONE) != r->done)
+        if ((admit(r->text, &f, NULL, 0) == DOD_DONE) != r->done)
             fail_msg("%s: not %d", r->text, r->done);
     }
 }
@@ -192,7 +192,7 @@ what_is_unknown_is_neither_true_nor_false(void **state)
         f.tests_failed = verdicts[i].failed;
         f.no_changes = "no git";
         f.no_files = "no folder";
-        v = judge(verdicts[i].text, &f, part, sizeof part);
+        v = admit(verdicts[i].text, &f, part, sizeof part);
         if (v != verdicts[i].want)
             fail_msg("%s: %d instead of %d (%s)", verdicts[i].text, (int)v,
                      (int)verdicts[i].want, part);

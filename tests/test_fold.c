@@ -111,9 +111,9 @@ add_cancel(struct script *s)
 
 /* --- every interleaving --------------------------------------------------- */
 
-struct ledger {
+struct fold_ledger {
     struct task_state row;
-    struct attempt attempts[EVENTS_MAX];
+    struct attempt_row attempts[EVENTS_MAX];
     size_t n;
     int64_t counts[64];
     char names[64][64];
@@ -123,7 +123,7 @@ struct ledger {
 static void
 count(void *ctx, const char *scope, const char *name, int64_t delta)
 {
-    struct ledger *l = ctx;
+    struct fold_ledger *l = ctx;
     char key[64];
     size_t i = 0;
 
@@ -137,7 +137,7 @@ count(void *ctx, const char *scope, const char *name, int64_t delta)
 }
 
 static int64_t
-counted(const struct ledger *l, const char *key)
+counted(const struct fold_ledger *l, const char *key)
 {
     for (size_t i = 0; i < l->n_counts; i++)
         if (strcmp(l->names[i], key) == 0)
@@ -146,10 +146,10 @@ counted(const struct ledger *l, const char *key)
 }
 
 static bool
-enter(struct ledger *l, const struct event *ev)
+enter(struct fold_ledger *l, const struct event *ev)
 {
     struct task_state before = l->row;
-    struct attempt none = {0}, *a = &none;
+    struct attempt_row none = {0}, *a = &none;
     bool changed;
 
     if (ev->kind == EVENT_RESULT) {
@@ -161,7 +161,7 @@ enter(struct ledger *l, const struct event *ev)
         a = &l->attempts[i];
         a->changed = false;
         if (i == l->n)
-            *a = (struct attempt){0};
+            *a = (struct attempt_row){0};
         changed = fold(&l->row, a, ev);
         if (i == l->n && a->changed)
             l->n++;
@@ -182,7 +182,7 @@ same_text(const char *a, const char *b)
 }
 
 static void
-assert_same(const struct ledger *a, const struct ledger *b)
+assert_same(const struct fold_ledger *a, const struct fold_ledger *b)
 {
     const struct task_state *x = &a->row, *y = &b->row;
 
@@ -229,7 +229,8 @@ assert_same(const struct ledger *a, const struct ledger *b)
 }
 
 static void
-run(const struct script *s, const size_t *order, size_t n, struct ledger *out)
+run(const struct script *s, const size_t *order, size_t n,
+    struct fold_ledger *out)
 {
     memset(out, 0, sizeof *out);
     fold_init(&out->row, "t1");
@@ -242,9 +243,9 @@ run(const struct script *s, const size_t *order, size_t n, struct ledger *out)
 
 static void
 permute(const struct script *s, size_t *order, size_t at,
-        const struct ledger *want)
+        const struct fold_ledger *want)
 {
-    struct ledger got;
+    struct fold_ledger got;
 
     if (at == s->n) {
         run(s, order, s->n, &got);
@@ -263,11 +264,11 @@ permute(const struct script *s, size_t *order, size_t at,
 }
 
 /* Checks every order of the script and returns what all of them give. */
-static struct ledger
+static struct fold_ledger
 every_order(const struct script *s)
 {
     size_t order[EVENTS_MAX];
-    struct ledger want;
+    struct fold_ledger want;
 
     for (size_t i = 0; i < s->n; i++)
         order[i] = i;
@@ -282,7 +283,7 @@ static void
 a_task_that_ran_ends_the_same_in_every_order(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -307,7 +308,7 @@ static void
 retries_end_with_the_last_attempt_in_every_order(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -327,7 +328,7 @@ static void
 an_open_task_stands_where_its_latest_attempt_left_it(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -346,7 +347,7 @@ static void
 a_stale_outcome_is_superseded_in_every_order(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -365,7 +366,7 @@ static void
 the_original_outranks_its_repetition_in_every_order(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -384,7 +385,7 @@ static void
 a_blocked_task_that_was_let_go_ends_the_same_in_every_order(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -410,7 +411,7 @@ static void
 a_held_task_is_cancelled_in_every_order(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -431,7 +432,7 @@ static void
 a_cancel_between_attempts_ends_the_task_in_every_order(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -449,7 +450,7 @@ static void
 a_task_driven_again_keeps_its_newest_decision(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -467,7 +468,7 @@ static void
 a_rejection_needs_no_task(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);
@@ -483,7 +484,7 @@ static void
 a_namesake_that_was_rejected_does_not_end_a_routed_task(void **unused)
 {
     struct script s;
-    struct ledger l = {0};
+    struct fold_ledger l = {0};
 
     (void)unused;
     begin(&s);
@@ -501,7 +502,7 @@ static void
 a_late_outcome_cannot_reopen_or_replace_a_terminal_task(void **unused)
 {
     struct script s;
-    struct ledger l = {0};
+    struct fold_ledger l = {0};
 
     (void)unused;
     begin(&s);
@@ -524,7 +525,7 @@ static void
 a_member_of_a_batch_has_no_report_of_its_own_unless_it_asks(void **unused)
 {
     struct script s;
-    struct ledger l;
+    struct fold_ledger l;
 
     (void)unused;
     begin(&s);

@@ -21,7 +21,7 @@
 #define JOB "{\"id\": \"x\", \"script\": [\"true\"]}"
 
 static char top[64];
-static struct place place;
+static struct folder_layout place;
 
 /* --- a folder of one's own ------------------------------------------------ */
 
@@ -30,8 +30,8 @@ use(const char *line)
 {
     struct err e;
 
-    place_release(&place);
-    if (place_parse(line, top, &place, &e) < 0 ||
+    folder_layout_release(&place);
+    if (folder_layout_parse(line, top, &place, &e) < 0 ||
         files_make_dir(place.waiting, &e) < 0 ||
         files_make_dir(place.running, &e) < 0)
         fail_msg("%s", e.msg);
@@ -85,7 +85,7 @@ teardown(void **state)
     pid_t pid;
 
     (void)state;
-    place_release(&place);
+    folder_layout_release(&place);
     (void)snprintf(line, sizeof line, "%s", top);
     pid = fork();
     if (pid == 0) {
@@ -140,19 +140,19 @@ names_are_sorted_and_what_changes_starts_anew(void **state)
     put(place.waiting, "a.json", "1");
     put(place.waiting, "c.txt", "1");
     assert_int_equal(symlink("a.json", FILES_PATH(place.waiting, "l.json")), 0);
-    assert_int_equal(listing_read(&place, 1000, &first, &e), 0);
+    assert_int_equal(dir_scan_read(&place, 1000, &first, &e), 0);
     assert_int_equal(first.n, 2);
     assert_string_equal(first.v[0].name, "a.json");
     put(place.waiting, "b.json", "12");
     put(place.waiting, "aa.json", "1");
-    assert_int_equal(listing_read(&place, 2000, &second, &e), 0);
-    listing_compare(&second, &first);
+    assert_int_equal(dir_scan_read(&place, 2000, &second, &e), 0);
+    dir_scan_compare(&second, &first);
     assert_int_equal(second.n, 3);
     assert_int_equal(second.v[0].since_ms, 1000); /* a: as it was */
     assert_int_equal(second.v[1].since_ms, 2000); /* aa: new */
     assert_int_equal(second.v[2].since_ms, 2000); /* b: has grown */
-    listing_release(&first);
-    listing_release(&second);
+    dir_scan_release(&first);
+    dir_scan_release(&second);
 }
 
 static void
@@ -163,7 +163,7 @@ a_folder_that_is_not_there_is_said(void **state)
 
     (void)state;
     (void)rmdir(place.waiting);
-    assert_int_equal(listing_read(&place, 0, &l, &e), -1);
+    assert_int_equal(dir_scan_read(&place, 0, &l, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
 }
 
@@ -178,10 +178,10 @@ a_delegated_file_belongs_to_another_program(void **state)
     put(place.waiting, "a.md", "1");
     put(place.waiting, "b.md", "1");
     put(place.waiting, "b.md.delegated", "{}");
-    assert_int_equal(listing_read(&place, 0, &l, &e), 0);
+    assert_int_equal(dir_scan_read(&place, 0, &l, &e), 0);
     assert_int_equal(l.n, 1);
     assert_string_equal(l.v[0].name, "a.md");
-    listing_release(&l);
+    dir_scan_release(&l);
 }
 
 static void
@@ -195,7 +195,7 @@ claimed_files_are_found_again(void **state)
     put(place.running, ".claimed-" ID "-a.json", JOB);
     put(place.running, "a.json", JOB);
     put(place.running, ".other", JOB);
-    names = listing_claims(&place, pool, &e);
+    names = dir_scan_claims(&place, pool, &e);
     assert_non_null(names);
     assert_string_equal(names[0], ".claimed-" ID "-a.json");
     assert_null(names[1]);
@@ -206,10 +206,10 @@ claimed_files_are_found_again(void **state)
  */
 
 /* What two looks have seen. */
-static struct take
+static struct claim_file
 seen(const char *id, const char *name)
 {
-    struct take t = {.place = &place, .claim = true};
+    struct claim_file t = {.place = &place, .claim = true};
     struct stat st;
 
     (void)str_copy(t.id, sizeof t.id, id);
@@ -227,7 +227,7 @@ static void
 a_taken_file_is_claimed_shown_and_read(void **state)
 {
     struct mem_pool *pool = mem_pool_new();
-    struct take t;
+    struct claim_file t;
     struct task task;
     struct err e;
     char want[160];
@@ -235,8 +235,8 @@ a_taken_file_is_claimed_shown_and_read(void **state)
     (void)state;
     put(place.waiting, "a.json", JOB);
     t = seen(ID, "a.json");
-    take_file(&t);
-    assert_int_equal(t.state, TAKE_READY);
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_READY);
     assert_int_equal(t.n, 1);
     assert_string_equal(t.tasks[0].id, ID);
     assert_false(there(place.waiting, "a.json"));
@@ -251,82 +251,82 @@ a_taken_file_is_claimed_shown_and_read(void **state)
     assert_string_equal(task.workdir, top);
     (void)snprintf(want, sizeof want, "%s/a.json", place.waiting);
     assert_string_equal(task.origin, want);
-    take_release(&t);
+    claim_file_release(&t);
     mem_pool_free(pool);
 }
 
 static void
 one_of_two_takers_gets_it(void **state)
 {
-    struct take one, two;
+    struct claim_file one, two;
 
     (void)state;
     put(place.waiting, "a.json", JOB);
     one = seen(ID, "a.json");
     two = seen("fedcba9876543210", "a.json");
-    take_file(&one);
-    take_file(&two);
-    assert_int_equal(one.state, TAKE_READY);
-    assert_int_equal(two.state, TAKE_GONE);
-    take_release(&one);
+    claim_file_read(&one);
+    claim_file_read(&two);
+    assert_int_equal(one.state, CLAIM_FILE_READY);
+    assert_int_equal(two.state, CLAIM_FILE_GONE);
+    claim_file_release(&one);
 }
 
 static void
 a_claimed_file_is_read_again_under_its_id(void **state)
 {
-    struct take t;
+    struct claim_file t;
 
     (void)state;
     put(place.running, ".claimed-" ID "-a.json", JOB);
     t = seen(ID, "a.json");
     t.claim = false;
-    take_file(&t); /* the first look */
-    assert_int_equal(t.state, TAKE_YOUNG);
-    take_file(&t);
-    assert_int_equal(t.state, TAKE_READY);
+    claim_file_read(&t); /* the first look */
+    assert_int_equal(t.state, CLAIM_FILE_YOUNG);
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_READY);
     assert_string_equal(t.tasks[0].id, ID);
-    take_release(&t);
+    claim_file_release(&t);
 }
 
 static void
 a_second_file_of_a_name_waits(void **state)
 {
-    struct take one, two;
+    struct claim_file one, two;
 
     (void)state;
     put(place.waiting, "a.json", JOB);
     one = seen(ID, "a.json");
-    take_file(&one);
+    claim_file_read(&one);
     put(place.waiting, "a.json", JOB);
     two = seen("fedcba9876543210", "a.json");
-    take_file(&two);
-    assert_int_equal(two.state, TAKE_BUSY);
+    claim_file_read(&two);
+    assert_int_equal(two.state, CLAIM_FILE_BUSY);
     (void)unlink(FILES_PATH(place.running, "a.json"));
     two.claim = false;
-    take_file(&two);
-    assert_int_equal(two.state, TAKE_READY);
-    take_release(&one);
-    take_release(&two);
+    claim_file_read(&two);
+    assert_int_equal(two.state, CLAIM_FILE_READY);
+    claim_file_release(&one);
+    claim_file_release(&two);
 }
 
 static void
 a_file_that_grew_or_may_yet_grow_is_looked_at_again(void **state)
 {
-    struct take t;
+    struct claim_file t;
 
     (void)state;
     put(place.waiting, "a.json", "{\"script\": [");
     t = seen(ID, "a.json");
     t.looks.size--;
     t.patient = true;
-    take_file(&t);
-    assert_int_equal(t.state, TAKE_YOUNG); /* it grew */
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_YOUNG); /* it grew */
     t.claim = false;
-    take_file(&t);
-    assert_int_equal(t.state, TAKE_YOUNG); /* cannot be read yet */
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_YOUNG); /* cannot be read yet */
     t.patient = false;
-    take_file(&t);
-    assert_int_equal(t.state, TAKE_BAD);
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_BAD);
     assert_non_null(strstr(t.why, "/jobs/queue/a.json:1:"));
 }
 
@@ -334,7 +334,7 @@ static void
 what_no_task_is_is_bad_with_the_reason(void **state)
 {
     char *big = mem_alloc((1 << 20) + 3);
-    struct take t;
+    struct claim_file t;
 
     (void)state;
     memset(big, ' ', (1 << 20) + 2);
@@ -342,13 +342,13 @@ what_no_task_is_is_bad_with_the_reason(void **state)
     put(place.waiting, "big.json", big);
     mem_free(big);
     t = seen(ID, "big.json");
-    take_file(&t);
-    assert_int_equal(t.state, TAKE_BAD);
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_BAD);
     put(place.waiting, "esc.json",
         "{\"script\": [\"true\"], \"report_path\": \"../x\"}");
     t = seen(ID, "esc.json");
-    take_file(&t);
-    assert_int_equal(t.state, TAKE_BAD);
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_BAD);
     assert_non_null(strstr(t.why, "report_path"));
 }
 
@@ -368,10 +368,10 @@ static const char answer[] =
     "\"score\": 7}, \"output\": [{\"stream\": \"stdout\", \"data\": "
     "\"aGk=\"}], \"output_bytes\": 2}}";
 
-static struct outcome
+static struct task_outcome
 read_answer(const char *text)
 {
-    struct outcome o;
+    struct task_outcome o;
     struct err e;
 
     if (outcome_read(text, strlen(text), &o, &e) < 0)
@@ -382,7 +382,7 @@ read_answer(const char *text)
 static void
 the_ledgers_answer_becomes_a_footer(void **state)
 {
-    struct outcome o = read_answer(answer);
+    struct task_outcome o = read_answer(answer);
     struct str footer = {0};
 
     (void)state;
@@ -415,7 +415,7 @@ what_is_open_unknown_or_no_answer_is_no_outcome(void **state)
         {"{}", ERR_UNAVAILABLE},
         {"x", ERR_UNAVAILABLE},
     };
-    struct outcome o = read_answer(open);
+    struct task_outcome o = read_answer(open);
 
     (void)state;
     assert_false(o.terminal);
@@ -459,11 +459,11 @@ a_file_of_several_tasks_succeeds_if_all_did(void **state)
 /* --- carrying
  * -------------------------------------------------------------------- */
 
-static struct carry
+static struct write_back
 ended(const char *name, const char *state)
 {
     json_t *list[] = {task_json(ID, state)};
-    struct carry c = {.place = &place};
+    struct write_back c = {.place = &place};
 
     (void)str_copy(c.id, sizeof c.id, ID);
     (void)str_copy(c.name, sizeof c.name, name);
@@ -473,20 +473,20 @@ ended(const char *name, const char *state)
 }
 
 static void
-carry_one(struct carry *c)
+carry_one(struct write_back *c)
 {
-    struct carry *list[] = {c};
+    struct write_back *list[] = {c};
 
-    carry_files(list, 1);
-    carry_release(c);
+    write_back_files(list, 1);
+    write_back_release(c);
 }
 
 static void
 claimed(const char *name, const char *text)
 {
-    char file[PLACE_FILE_SIZE];
+    char file[FOLDER_LAYOUT_FILE_SIZE];
 
-    place_claim_name(ID, name, file);
+    folder_layout_claim_name(ID, name, file);
     put(place.running, file, text);
     (void)unlink(FILES_PATH(place.running, name));
     assert_int_equal(
@@ -497,7 +497,7 @@ claimed(const char *name, const char *text)
 static void
 a_job_moves_with_its_result_beside_it(void **state)
 {
-    struct carry c;
+    struct write_back c;
 
     (void)state;
     claimed("a.json", JOB);
@@ -519,7 +519,7 @@ a_job_moves_with_its_result_beside_it(void **state)
 static void
 a_name_that_is_taken_is_not_overwritten(void **state)
 {
-    struct carry c;
+    struct write_back c;
 
     (void)state;
     put(place.done, "a.json", "of last week");
@@ -537,7 +537,7 @@ a_name_that_is_taken_is_not_overwritten(void **state)
 static void
 a_crash_between_text_and_file_leaves_one_text(void **state)
 {
-    struct carry c;
+    struct write_back c;
     char first[2048];
 
     (void)state;
@@ -559,7 +559,7 @@ a_crash_between_text_and_file_leaves_one_text(void **state)
 static void
 markdown_keeps_its_text_and_gets_a_footer(void **state)
 {
-    struct carry c;
+    struct write_back c;
 
     (void)state;
     use("agent-queue");
@@ -574,7 +574,7 @@ markdown_keeps_its_text_and_gets_a_footer(void **state)
 static void
 an_inbox_gets_a_run_log(void **state)
 {
-    struct carry c;
+    struct write_back c;
     char dir[160];
 
     (void)state;
@@ -594,7 +594,7 @@ an_inbox_gets_a_run_log(void **state)
 static void
 what_cannot_be_read_is_set_aside_with_the_reason(void **state)
 {
-    struct carry c;
+    struct write_back c;
 
     (void)state;
     claimed("a.json", "{");

@@ -9,13 +9,13 @@
 
 #include <cmocka.h>
 
-struct row {
+struct folder_layout_row {
     const char *line;
     enum style style;
     const char *waiting, *running, *done, *failed, *root;
 };
 
-static const struct row rows[] = {
+static const struct folder_layout_row rows[] = {
     {"jobs/queue", STYLE_JOBS, "/p/jobs/queue", "/p/jobs/running",
      "/p/jobs/done", "/p/jobs/failed", "/p"},
     {"/q/./x//inboxes/ jobs", STYLE_JOBS, "/q/x/inboxes", "/q/x/running",
@@ -36,12 +36,12 @@ static const struct row rows[] = {
 static void
 a_line_gives_every_folder(void **state)
 {
-    const struct row *r = *state;
-    struct place p;
+    const struct folder_layout_row *r = *state;
+    struct folder_layout p;
     struct err e;
 
     (void)setenv("HOME", "/home/u", 1);
-    if (place_parse(r->line, "/p", &p, &e) < 0)
+    if (folder_layout_parse(r->line, "/p", &p, &e) < 0)
         fail_msg("%s", e.msg);
     assert_int_equal(p.style, r->style);
     assert_string_equal(p.waiting, r->waiting);
@@ -49,25 +49,27 @@ a_line_gives_every_folder(void **state)
     assert_string_equal(p.done, r->done);
     assert_string_equal(p.failed, r->failed);
     assert_string_equal(p.root, r->root);
-    place_release(&p);
+    folder_layout_release(&p);
 }
 
 static void
 git_is_pulled_and_pushed_only_where_it_says_so(void **state)
 {
-    struct place p;
+    struct folder_layout p;
     struct err e;
 
     (void)state;
-    assert_int_equal(place_parse("jobs/queue", "/p", &p, &e), 0);
+    assert_int_equal(folder_layout_parse("jobs/queue", "/p", &p, &e), 0);
     assert_false(p.pull || p.push);
-    place_release(&p);
-    assert_int_equal(place_parse("jobs/queue git=pull", "/p", &p, &e), 0);
+    folder_layout_release(&p);
+    assert_int_equal(folder_layout_parse("jobs/queue git=pull", "/p", &p, &e),
+                     0);
     assert_true(p.pull && !p.push);
-    place_release(&p);
-    assert_int_equal(place_parse("jobs/queue git=pull+push", "/p", &p, &e), 0);
+    folder_layout_release(&p);
+    assert_int_equal(
+        folder_layout_parse("jobs/queue git=pull+push", "/p", &p, &e), 0);
     assert_true(p.pull && p.push);
-    place_release(&p);
+    folder_layout_release(&p);
 }
 
 static void
@@ -95,10 +97,10 @@ mistakes_name_the_word_and_the_remedy(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct place p;
+        struct folder_layout p;
         struct err e = {0};
 
-        assert_int_equal(place_parse(bad[i].line, "/p", &p, &e), -1);
+        assert_int_equal(folder_layout_parse(bad[i].line, "/p", &p, &e), -1);
         assert_int_equal(e.code, ERR_INVALID);
         assert_string_equal(e.msg, bad[i].want);
     }
@@ -131,49 +133,52 @@ only_files_that_are_work_are_taken(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct place p;
+        struct folder_layout p;
         struct err e;
 
-        assert_int_equal(place_parse(names[i].line, "/p", &p, &e), 0);
-        if (place_takes(&p, names[i].name) != names[i].taken)
+        assert_int_equal(folder_layout_parse(names[i].line, "/p", &p, &e), 0);
+        if (folder_layout_takes(&p, names[i].name) != names[i].taken)
             fail_msg("%s in %s", names[i].name, names[i].line);
-        place_release(&p);
+        folder_layout_release(&p);
     }
 }
 
 static void
 a_claimed_file_tells_its_id_and_its_name(void **state)
 {
-    char file[PLACE_FILE_SIZE], id[TASK_ID_SIZE];
+    char file[FOLDER_LAYOUT_FILE_SIZE], id[TASK_ID_SIZE];
     const char *name;
 
     (void)state;
-    place_claim_name("0123456789abcdef", "a-b.json", file);
+    folder_layout_claim_name("0123456789abcdef", "a-b.json", file);
     assert_string_equal(file, ".claimed-0123456789abcdef-a-b.json");
-    assert_true(place_read_claim(file, id, &name));
+    assert_true(folder_layout_read_claim(file, id, &name));
     assert_string_equal(id, "0123456789abcdef");
     assert_string_equal(name, "a-b.json");
-    assert_false(place_read_claim("a-b.json", id, &name));
-    assert_false(place_read_claim(".claimed-0123456789abcdef-", id, &name));
-    assert_false(place_read_claim(".claimed-0123456789abcdefx", id, &name));
-    assert_false(place_read_claim(".claimed-0123456789 bcdef-x", id, &name));
+    assert_false(folder_layout_read_claim("a-b.json", id, &name));
+    assert_false(
+        folder_layout_read_claim(".claimed-0123456789abcdef-", id, &name));
+    assert_false(
+        folder_layout_read_claim(".claimed-0123456789abcdefx", id, &name));
+    assert_false(
+        folder_layout_read_claim(".claimed-0123456789 bcdef-x", id, &name));
 }
 
 static void
 names_of_what_stands_beside_a_file(void **state)
 {
-    char out[PLACE_FILE_SIZE];
+    char out[FOLDER_LAYOUT_FILE_SIZE];
 
     (void)state;
-    place_second_name("0123456789abcdef", "a.b.json", out);
+    folder_layout_second_name("0123456789abcdef", "a.b.json", out);
     assert_string_equal(out, "a.b.01234567.json");
-    place_second_name("0123456789abcdef", "a", out);
+    folder_layout_second_name("0123456789abcdef", "a", out);
     assert_string_equal(out, "a.01234567");
-    place_result_name("a.b.json", out);
+    folder_layout_result_name("a.b.json", out);
     assert_string_equal(out, "a.b.result.json");
-    place_result_name("a.md", out);
+    folder_layout_result_name("a.md", out);
     assert_string_equal(out, "a.md.result.json");
-    place_stem("a.b.json", out);
+    folder_layout_stem("a.b.json", out);
     assert_string_equal(out, "a.b");
 }
 

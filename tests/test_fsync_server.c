@@ -62,7 +62,7 @@ begun(void)
 }
 
 static void
-wait_begun(struct fixture *f, unsigned n)
+wait_begun(struct bus_fixture *f, unsigned n)
 {
     int64_t give_up = loop_now_ms() + WAIT_MS;
 
@@ -77,7 +77,7 @@ wait_begun(struct fixture *f, unsigned n)
 static struct {
     char dir[64], block[160];
     struct bus *bus; /* the keeper's */
-    struct keeper *keeper;
+    struct fsync_server *keeper;
     struct bus_sub *sub;
     struct listener heard; /* of what is sent after the requests */
 } shop;
@@ -114,15 +114,15 @@ make_store(void)
 }
 
 static void
-ask(struct fixture *f, struct result *r)
+ask(struct bus_fixture *f, struct bus_result *r)
 {
-    *r = (struct result){.done = false};
+    *r = (struct bus_result){.done = false};
     bus_request(f->bus, SUBJECT_SYNC, "", 0, WAIT_MS, on_reply, r);
 }
 
 /* Until the keeper has all that was sent so far. */
 static void
-wait_arrived(struct fixture *f)
+wait_arrived(struct bus_fixture *f)
 {
     static unsigned number;
     int64_t give_up = loop_now_ms() + WAIT_MS;
@@ -131,7 +131,7 @@ wait_arrived(struct fixture *f)
     (void)snprintf(word, sizeof word, "%u", ++number);
     while (strcmp(shop.heard.data, word) != 0) {
         assert_true(loop_now_ms() < give_up);
-        bus_send(f->bus, "arrived", word, strlen(word));
+        bus_publish_core(f->bus, "arrived", word, strlen(word));
         run_for(f, 5);
     }
 }
@@ -139,7 +139,7 @@ wait_arrived(struct fixture *f)
 static int
 keeper_setup(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct bus_conf conf = conf_of(f->broker);
     struct err e = {0};
 
@@ -148,7 +148,7 @@ keeper_setup(void **state)
     disk.begun = 0;
     allow(UINT32_MAX, 0);
     if (bus_open(&shop.bus, f->loop, &conf, "keeper", 10000, &e) < 0 ||
-        keeper_open(&shop.keeper, shop.bus, f->loop, shop.dir, &e) < 0 ||
+        fsync_server_open(&shop.keeper, shop.bus, f->loop, shop.dir, &e) < 0 ||
         bus_subscribe(shop.bus, "arrived", on_note, &shop.heard, &shop.sub,
                       &e) < 0)
         fail_msg("%s", e.msg);
@@ -161,7 +161,7 @@ keeper_teardown(void **state)
 {
     allow(UINT32_MAX, 0);
     bus_unsubscribe(shop.sub);
-    keeper_close(shop.keeper);
+    fsync_server_close(shop.keeper);
     bus_close(shop.bus);
     (void)folder_remove(shop.dir);
     return teardown(state);
@@ -172,8 +172,8 @@ keeper_teardown(void **state)
 static void
 nothing_is_confirmed_before_it_is_on_the_disk(void **state)
 {
-    struct fixture *f = *state;
-    struct result r;
+    struct bus_fixture *f = *state;
+    struct bus_result r;
 
     allow(0, 0);
     ask(f, &r);
@@ -188,8 +188,8 @@ nothing_is_confirmed_before_it_is_on_the_disk(void **state)
 static void
 what_comes_while_the_disk_is_busy_shares_the_next_sync(void **state)
 {
-    struct fixture *f = *state;
-    struct result first, next[3];
+    struct bus_fixture *f = *state;
+    struct bus_result first, next[3];
 
     allow(0, 0);
     ask(f, &first);
@@ -212,8 +212,8 @@ what_comes_while_the_disk_is_busy_shares_the_next_sync(void **state)
 static void
 after_a_failed_sync_nothing_is_confirmed(void **state)
 {
-    struct fixture *f = *state;
-    struct result r;
+    struct bus_fixture *f = *state;
+    struct bus_result r;
 
     allow(UINT32_MAX, EIO);
     ask(f, &r);
@@ -222,7 +222,7 @@ after_a_failed_sync_nothing_is_confirmed(void **state)
     assert_non_null(strstr(r.data, strerror(EIO)));
     allow(UINT32_MAX, 0);
     append();
-    r = (struct result){.done = false};
+    r = (struct bus_result){.done = false};
     bus_request(f->bus, SUBJECT_SYNC, "", 0, 200, on_reply, &r);
     finish(f, &r);
     assert_int_equal(r.code, ERR_TIMEOUT);

@@ -7,7 +7,7 @@
 
 enum { WAIT_MS = 20000 };
 
-struct fixture {
+struct http_client_fixture {
     struct fake_server server;
     struct loop *loop;
     struct http *http;
@@ -27,7 +27,7 @@ struct answer {
 static int
 group_setup(void **state)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct http_client_fixture *f = MEM_NEW(struct http_client_fixture);
 
     fake_start(&f->server, "secutools");
     *state = f;
@@ -37,7 +37,7 @@ group_setup(void **state)
 static int
 group_teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
 
     fake_stop(&f->server);
     mem_free(f);
@@ -49,7 +49,7 @@ setup(void **state)
 {
     static const struct http_conf conf = {
         .max_connections = 4, .connect_timeout_ms = 5000, .ca_file = ""};
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
     struct err e;
 
     assert_int_equal(loop_open(&f->loop, &e), 0);
@@ -60,7 +60,7 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
 
     http_close(f->http);
     loop_close(f->loop);
@@ -91,7 +91,7 @@ on_answer(void *ctx, const struct http_response *r, const struct err *e)
 
 /* A request with the stand-in's key; the answer comes to a. */
 static struct http_call *
-send_to(struct fixture *f, const char *method, const char *path,
+send_to(struct http_client_fixture *f, const char *method, const char *path,
         const char *key, const char *body, struct answer *a)
 {
     char url[256], header[128];
@@ -112,8 +112,8 @@ send_to(struct fixture *f, const char *method, const char *path,
 }
 
 static struct answer
-ask(struct fixture *f, const char *method, const char *path, const char *key,
-    const char *body)
+ask(struct http_client_fixture *f, const char *method, const char *path,
+    const char *key, const char *body)
 {
     struct answer a = {0};
 
@@ -183,7 +183,7 @@ a_connection_that_breaks_is_told(void **state)
 static void
 nobody_there_is_told(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
     struct http_request q = {.method = "GET",
                              .url = "http://127.0.0.1:1/",
                              .timeout_ms = 5000,
@@ -203,7 +203,7 @@ nobody_there_is_told(void **state)
 static void
 an_answer_that_takes_too_long_is_given_up(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
     char url[128];
     const char *headers[] = {"Idempotency-Key: slow:0", NULL};
     struct http_request q = {.method = "POST",
@@ -230,7 +230,7 @@ an_answer_that_takes_too_long_is_given_up(void **state)
 static void
 an_answer_that_is_too_long_is_an_error(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
     struct answer a =
         ask(f, "POST", "/v1/jobs", "big:0", "{\"prompt\":\"[size=200000]\"}");
     char path[64];
@@ -247,7 +247,7 @@ an_answer_that_is_too_long_is_an_error(void **state)
 static void
 many_requests_share_few_connections(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
     struct answer *all = mem_zero(2000, sizeof *all);
 
     for (int i = 0; i < 2000; i++)
@@ -266,7 +266,7 @@ many_requests_share_few_connections(void **state)
 static void
 what_waits_for_a_connection_costs_no_time(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
     struct answer all[8] = {{0}};
     char key[16];
     clock_t begin;
@@ -286,7 +286,7 @@ what_waits_for_a_connection_costs_no_time(void **state)
 static void
 a_token_may_have_a_header_of_its_own(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
     char url[128];
     struct http_request q = {.method = "GET",
                              .url = url,
@@ -311,7 +311,7 @@ a_token_may_have_a_header_of_its_own(void **state)
 static void
 a_cancelled_request_is_not_told(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
     struct answer gone[8] = {{0}}, a = {0};
     struct http_call *calls[8];
 
@@ -331,7 +331,7 @@ a_cancelled_request_is_not_told(void **state)
 static void
 closing_drops_what_is_under_way(void **state)
 {
-    struct fixture *f = *state;
+    struct http_client_fixture *f = *state;
     struct answer gone[8] = {{0}};
 
     for (int i = 0; i < 8; i++)

@@ -6,50 +6,50 @@
 
 /* --- asking --------------------------------------------------------------- */
 
-static struct site_health health;
+static struct http_routes_health health;
 
 static void
-health_of(void *ctx, struct site_health *out)
+health_of(void *ctx, struct http_routes_health *out)
 {
     (void)ctx;
     *out = health;
 }
 
-static struct site *
-open_site(struct ledger *l, const char *token)
+static struct http_routes *
+open_site(struct ledger_ledger *l, const char *token)
 {
-    struct site_parts parts = {
+    struct http_routes_parts parts = {
         .ask = {.store = l->store, .live = l->live},
         .token = token,
         .health = health_of,
     };
-    struct site *s = NULL;
+    struct http_routes *s = NULL;
     struct err e = {0};
 
-    health = (struct site_health){true, true, false};
-    assert_int_equal(site_open(&s, &parts, &e), 0);
+    health = (struct http_routes_health){true, true, false};
+    assert_int_equal(http_routes_open(&s, &parts, &e), 0);
     return s;
 }
 
 /* A request without faults for path. */
-static struct site_request
+static struct http_routes_request
 to(const char *path)
 {
-    return (struct site_request){.method = "GET",
-                                 .path = path,
-                                 .uri_len = strlen(path),
-                                 .n_hosts = 1,
-                                 .host = "127.0.0.1:80"};
+    return (struct http_routes_request){.method = "GET",
+                                        .path = path,
+                                        .uri_len = strlen(path),
+                                        .n_hosts = 1,
+                                        .host = "127.0.0.1:80"};
 }
 
 /* The status; the JSON, if it is wanted, is the caller's. */
 static unsigned
-ask(struct site *s, const struct site_request *r, json_t **body)
+ask(struct http_routes *s, const struct http_routes_request *r, json_t **body)
 {
-    struct site_page page;
+    struct http_routes_page page;
     json_t *o;
 
-    site_answer(s, r, &page);
+    http_routes_answer(s, r, &page);
     assert_non_null(page.type);
     assert_true(page.body.len > 0);
     if (strncmp(page.type, "application/json", 16) == 0) {
@@ -66,15 +66,15 @@ ask(struct site *s, const struct site_request *r, json_t **body)
 }
 
 static unsigned
-status_of(struct site *s, const char *path)
+status_of(struct http_routes *s, const char *path)
 {
-    struct site_request r = to(path);
+    struct http_routes_request r = to(path);
 
     return ask(s, &r, NULL);
 }
 
 static void
-add(struct ledger *l, const char *id, const char *name)
+add(struct ledger_ledger *l, const char *id, const char *name)
 {
     struct task_state row;
     struct err e = {0};
@@ -82,9 +82,9 @@ add(struct ledger *l, const char *id, const char *name)
     fold_init(&row, id);
     row.state = STATE_SUCCEEDED;
     row.name = name;
-    if (store_begin(l->store, &e) < 0 ||
-        store_put_task(l->store, &row, STORE_WHOLE, &e) < 0 ||
-        store_commit(l->store, &e) < 0)
+    if (db_begin(l->store, &e) < 0 ||
+        db_put_task(l->store, &row, DB_WHOLE, &e) < 0 ||
+        db_commit(l->store, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
@@ -100,21 +100,21 @@ every_page_is_there_and_no_other(void **state)
     static const char *const none[] = {
         "/",         "",         "/healthz/",      "/api/v1/tasks/",
         "/metricsx", "/api/v1/", "/api/v1/tasks2", "*"};
-    struct site *s = open_site(*state, NULL);
+    struct http_routes *s = open_site(*state, NULL);
 
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
         assert_int_equal(status_of(s, pages[i]), 200);
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         assert_int_equal(status_of(s, none[i]), 404);
-    site_close(s);
+    http_routes_close(s);
 }
 
 static void
 readiness_needs_broker_and_database(void **state)
 {
-    static const struct site_health bad[] = {
+    static const struct http_routes_health bad[] = {
         {false, true, false}, {true, false, false}, {true, true, true}};
-    struct site *s = open_site(*state, NULL);
+    struct http_routes *s = open_site(*state, NULL);
 
     assert_int_equal(status_of(s, "/readyz"), 200);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -122,16 +122,16 @@ readiness_needs_broker_and_database(void **state)
         assert_int_equal(status_of(s, "/readyz"), 503);
         assert_int_equal(status_of(s, "/healthz"), 200);
     }
-    site_close(s);
+    http_routes_close(s);
 }
 
 static void
 a_task_is_found_by_id_prefix_and_name(void **state)
 {
-    struct ledger *l = *state;
-    struct site *s = open_site(l, NULL);
+    struct ledger_ledger *l = *state;
+    struct http_routes *s = open_site(l, NULL);
     json_t *o = NULL;
-    struct site_request r = to("/api/v1/tasks/my/job");
+    struct http_routes_request r = to("/api/v1/tasks/my/job");
 
     add(l, "abc1", "first");
     add(l, "abc2", "my/job");
@@ -144,14 +144,15 @@ a_task_is_found_by_id_prefix_and_name(void **state)
     assert_int_equal(status_of(s, "/api/v1/tasks/abc"), 409);
     assert_int_equal(status_of(s, "/api/v1/tasks/xyz"), 404);
     assert_int_equal(status_of(s, "/api/v1/tasks/\xff"), 400);
-    site_close(s);
+    http_routes_close(s);
 }
 
 static size_t
-page_of(struct site *s, const char *limit, const char *before, json_int_t *next)
+page_of(struct http_routes *s, const char *limit, const char *before,
+        json_int_t *next)
 {
     json_t *query = json_pack("{s:s, s:s}", "limit", limit, "before", before);
-    struct site_request r = to("/api/v1/tasks");
+    struct http_routes_request r = to("/api/v1/tasks");
     json_t *o = NULL;
     size_t n;
 
@@ -167,8 +168,8 @@ page_of(struct site *s, const char *limit, const char *before, json_int_t *next)
 static void
 the_list_comes_in_pages(void **state)
 {
-    struct ledger *l = *state;
-    struct site *s = open_site(l, NULL);
+    struct ledger_ledger *l = *state;
+    struct http_routes *s = open_site(l, NULL);
     json_int_t next = 0;
     char id[16], text[32];
 
@@ -181,7 +182,7 @@ the_list_comes_in_pages(void **state)
     (void)snprintf(text, sizeof text, "%lld", (long long)next);
     assert_int_equal(page_of(s, "3", text, &next), 2);
     assert_int_equal(next, 0);
-    site_close(s);
+    http_routes_close(s);
 }
 
 static void
@@ -191,8 +192,8 @@ bad_parameters_are_refused(void **state)
         {"limit", "-1"},  {"limit", "201"},        {"limit", "x"},
         {"before", "-1"}, {"state", "no-such"},    {"nonsense", "1"},
         {"limit", ""},    {"state", "running,bad"}};
-    struct site_request r = to("/api/v1/tasks");
-    struct site *s = open_site(*state, NULL);
+    struct http_routes_request r = to("/api/v1/tasks");
+    struct http_routes *s = open_site(*state, NULL);
     json_t *query;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -209,28 +210,28 @@ bad_parameters_are_refused(void **state)
     r.query = query;
     assert_int_equal(ask(s, &r, NULL), 404);
     json_decref(query);
-    site_close(s);
+    http_routes_close(s);
 }
 
 static void
 what_looks_at_everything_is_made_once_a_second(void **state)
 {
-    struct ledger *l = *state;
-    struct site *s = open_site(l, NULL);
-    struct site_request r = to("/metrics");
-    struct site_page first, second;
+    struct ledger_ledger *l = *state;
+    struct http_routes *s = open_site(l, NULL);
+    struct http_routes_request r = to("/metrics");
+    struct http_routes_page first, second;
 
-    site_answer(s, &r, &first);
-    if (store_begin(l->store, &(struct err){0}) < 0)
+    http_routes_answer(s, &r, &first);
+    if (db_begin(l->store, &(struct err){0}) < 0)
         fail();
-    store_count(l->store, "", "tasks", 1);
-    assert_int_equal(store_commit(l->store, &(struct err){0}), 0);
-    site_answer(s, &r, &second);
+    db_count(l->store, "", "tasks", 1);
+    assert_int_equal(db_commit(l->store, &(struct err){0}), 0);
+    http_routes_answer(s, &r, &second);
     assert_string_equal(first.body.data, second.body.data);
     assert_string_equal(first.type, second.type);
     str_free(&first.body);
     str_free(&second.body);
-    site_close(s);
+    http_routes_close(s);
 }
 
 /* --- who may ask ---------------------------------------------------------- */
@@ -240,8 +241,8 @@ only_get_and_head_without_a_body(void **state)
 {
     static const char *const methods[] = {"POST",    "PUT",   "DELETE",
                                           "OPTIONS", "PATCH", "get"};
-    struct site *s = open_site(*state, NULL);
-    struct site_request r = to("/healthz");
+    struct http_routes *s = open_site(*state, NULL);
+    struct http_routes_request r = to("/healthz");
 
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         r.method = methods[i];
@@ -252,11 +253,11 @@ only_get_and_head_without_a_body(void **state)
     r.has_body = true;
     assert_int_equal(ask(s, &r, NULL), 413);
     r.has_body = false;
-    r.uri_len = SITE_URI_MAX;
+    r.uri_len = HTTP_ROUTES_URI_MAX;
     assert_int_equal(ask(s, &r, NULL), 200);
-    r.uri_len = SITE_URI_MAX + 1;
+    r.uri_len = HTTP_ROUTES_URI_MAX + 1;
     assert_int_equal(ask(s, &r, NULL), 414);
-    site_close(s);
+    http_routes_close(s);
 }
 
 static void
@@ -279,8 +280,8 @@ a_foreign_name_for_us_is_refused(void **state)
                                           "[fe80::1]@evil.example",
                                           "0x7f000001",
                                           "localhost."};
-    struct site *s = open_site(*state, NULL);
-    struct site_request r = to("/healthz");
+    struct http_routes *s = open_site(*state, NULL);
+    struct http_routes_request r = to("/healthz");
 
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         r.host = ours[i];
@@ -298,7 +299,7 @@ a_foreign_name_for_us_is_refused(void **state)
     r.host = "127.0.0.1";
     r.n_hosts = 2;
     assert_int_equal(ask(s, &r, NULL), 400);
-    site_close(s);
+    http_routes_close(s);
 }
 
 static void
@@ -314,8 +315,8 @@ with_a_token_only_probes_go_without(void **state)
                                         "Bearer " TOKEN "x",
                                         "Bearer orrect-horse-battery",
                                         "Bearer " TOKEN " "};
-    struct site *s = open_site(*state, TOKEN);
-    struct site_request r = to("/metrics");
+    struct http_routes *s = open_site(*state, TOKEN);
+    struct http_routes_request r = to("/metrics");
 
     r.host = "shunt.example"; /* any name: it is behind a proxy */
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -333,7 +334,7 @@ with_a_token_only_probes_go_without(void **state)
     assert_int_equal(ask(s, &r, NULL), 200);
     r.path = "/readyz";
     assert_int_equal(ask(s, &r, NULL), 200);
-    site_close(s);
+    http_routes_close(s);
 }
 
 int

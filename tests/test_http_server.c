@@ -12,24 +12,24 @@
 enum { LONG_MS = 20000 };
 
 struct served {
-    struct ledger *ledger;
+    struct ledger_ledger *ledger;
     struct loop *loop;
     struct alarms alarms;
-    struct web *web;
+    struct http_server *web;
 };
 
 static void
-health_of(void *ctx, struct site_health *out)
+health_of(void *ctx, struct http_routes_health *out)
 {
     (void)ctx;
-    *out = (struct site_health){true, true, false};
+    *out = (struct http_routes_health){true, true, false};
 }
 
 static int
 serve(struct served *s, const char *address, const char *token_file,
       int64_t request_ms, struct err *e)
 {
-    struct web_parts parts = {
+    struct http_server_parts parts = {
         .loop = s->loop,
         .alarms = &s->alarms,
         .address = address,
@@ -38,7 +38,7 @@ serve(struct served *s, const char *address, const char *token_file,
                  .health = health_of},
         .request_ms = request_ms};
 
-    return web_open(&s->web, &parts, e);
+    return http_server_open(&s->web, &parts, e);
 }
 
 static int
@@ -62,7 +62,7 @@ close_served(void **state)
     struct served *s = *state;
     void *ledger = s->ledger;
 
-    web_close(s->web);
+    http_server_close(s->web);
     loop_close(s->loop);
     (void)close_ledger(&ledger);
     mem_free(s);
@@ -101,7 +101,8 @@ static struct client
 connect_to(struct served *s)
 {
     struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons((uint16_t)web_port(s->web)),
+                            .sin_port =
+                                htons((uint16_t)http_server_port(s->web)),
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct client c = {.fd = socket(AF_INET, SOCK_STREAM, 0)};
 
@@ -168,7 +169,7 @@ open_web(struct served *s, int64_t request_ms)
 
     if (serve(s, "127.0.0.1:0", "", request_ms, &e) < 0)
         fail_msg("%s", e.msg);
-    assert_true(web_port(s->web) > 0);
+    assert_true(http_server_port(s->web) > 0);
 }
 
 static void
@@ -279,7 +280,7 @@ no_bytes_that_come_do_harm(void **state)
 static void
 clients_that_say_nothing_hold_up_nobody(void **state)
 {
-    enum { SILENT = WEB_CONNECTIONS_MAX - 1 };
+    enum { SILENT = HTTP_SERVER_CONNECTIONS_MAX - 1 };
     struct served *s = *state;
     struct client silent[SILENT];
 
@@ -295,10 +296,10 @@ static void
 a_client_beyond_the_limit_waits_for_its_turn(void **state)
 {
     struct served *s = *state;
-    struct client silent[WEB_CONNECTIONS_MAX], c;
+    struct client silent[HTTP_SERVER_CONNECTIONS_MAX], c;
 
     open_web(s, 500);
-    for (int i = 0; i < WEB_CONNECTIONS_MAX; i++) {
+    for (int i = 0; i < HTTP_SERVER_CONNECTIONS_MAX; i++) {
         silent[i] = connect_to(s);
         say(&silent[i], "GET /");
     }
@@ -307,7 +308,7 @@ a_client_beyond_the_limit_waits_for_its_turn(void **state)
     until(s, &c, &c.answered);
     assert_int_equal(status_of(&c), 200);
     leave(&c);
-    for (int i = 0; i < WEB_CONNECTIONS_MAX; i++)
+    for (int i = 0; i < HTTP_SERVER_CONNECTIONS_MAX; i++)
         leave(&silent[i]);
 }
 
@@ -356,7 +357,7 @@ an_address_is_read_strictly(void **state)
         assert_int_equal(e.code, ERR_INVALID);
     }
     assert_int_equal(serve(s, "localhost:0", "", 0, &e), 0);
-    web_close(s->web);
+    http_server_close(s->web);
     s->web = NULL;
 }
 
@@ -401,12 +402,13 @@ an_address_in_use_is_an_alarm_and_no_end(void **state)
 
     log_level_set(LOG_ERROR);
     open_web(s, 0);
-    (void)snprintf(address, sizeof address, "127.0.0.1:%d", web_port(s->web));
+    (void)snprintf(address, sizeof address, "127.0.0.1:%d",
+                   http_server_port(s->web));
     assert_int_equal(serve(&other, address, "", 0, &e), 0);
-    assert_int_equal(web_port(other.web), 0);
+    assert_int_equal(http_server_port(other.web), 0);
     assert_int_equal(other.alarms.n, 1);
     assert_string_equal(other.alarms.list[0].name, "http_down");
-    web_close(other.web);
+    http_server_close(other.web);
 }
 
 #undef TEST

@@ -66,7 +66,7 @@ fsync(int fd)
 
 struct shelf {
     char dir[64];
-    struct store_sync *sync;
+    struct jetstream_fsync *sync;
 };
 
 static void
@@ -109,7 +109,7 @@ run(struct shelf *s)
     struct err e;
 
     synced[0] = '\0';
-    if (store_sync_run(s->sync, &e) < 0)
+    if (jetstream_fsync_run(s->sync, &e) < 0)
         fail_msg("%s", e.msg);
     return synced;
 }
@@ -131,7 +131,7 @@ setup(void **state)
 
     (void)str_copy(s->dir, sizeof s->dir, "/tmp/test_store_sync-XXXXXX");
     assert_non_null(mkdtemp(s->dir));
-    s->sync = store_sync_new(s->dir);
+    s->sync = jetstream_fsync_new(s->dir);
     *state = s;
     return 0;
 }
@@ -142,7 +142,7 @@ teardown(void **state)
     struct shelf *s = *state;
 
     fail_with = 0;
-    store_sync_free(s->sync);
+    jetstream_fsync_free(s->sync);
     (void)folder_remove(s->dir);
     mem_free(s);
     return 0;
@@ -302,7 +302,7 @@ a_failed_sync_is_told_with_the_file(void **state)
 
     append(s, "TASKS", "1.blk");
     fail_with = EIO;
-    assert_int_equal(store_sync_run(s->sync, &e), -1);
+    assert_int_equal(jetstream_fsync_run(s->sync, &e), -1);
     assert_non_null(strstr(e.msg, "TASKS/msgs/1.blk"));
     assert_non_null(strstr(e.msg, strerror(EIO)));
 }

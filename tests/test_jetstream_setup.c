@@ -11,14 +11,14 @@
 
 #include <cmocka.h>
 
-struct fixture {
+struct jetstream_setup_fixture {
     struct broker *broker;
     struct loop *loop;
     struct bus *bus;
 };
 
 static void
-open_with(struct fixture *f, struct broker *broker)
+open_with(struct jetstream_setup_fixture *f, struct broker *broker)
 {
     struct bus_conf conf = {.url = (char *)broker_url(broker)};
     struct err e;
@@ -32,7 +32,7 @@ open_with(struct fixture *f, struct broker *broker)
 static int
 setup(void **state)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct jetstream_setup_fixture *f = MEM_NEW(struct jetstream_setup_fixture);
 
     open_with(f, broker_start());
     *state = f;
@@ -42,7 +42,7 @@ setup(void **state)
 static int
 setup_without_jetstream(void **state)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct jetstream_setup_fixture *f = MEM_NEW(struct jetstream_setup_fixture);
 
     open_with(f, broker_start_with("", false));
     *state = f;
@@ -52,7 +52,7 @@ setup_without_jetstream(void **state)
 static int
 teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
 
     bus_close(f->bus);
     loop_close(f->loop);
@@ -61,7 +61,7 @@ teardown(void **state)
     return 0;
 }
 
-static const struct topology_conf usual = {
+static const struct jetstream_conf usual = {
     .replicas = 1,
     .max_bytes = 1 << 30,
     .max_age_ms = INT64_C(30) * 24 * 3600 * 1000,
@@ -69,14 +69,14 @@ static const struct topology_conf usual = {
     .log_max_bytes = 256 << 20,
 };
 
-struct report {
+struct setup_report {
     unsigned created, updated, ok;
 };
 
 static void
 on_report(void *ctx, const char *what, const char *name)
 {
-    struct report *r = ctx;
+    struct setup_report *r = ctx;
 
     assert_true(*name != '\0');
     if (strcmp(what, "created") == 0)
@@ -89,29 +89,30 @@ on_report(void *ctx, const char *what, const char *name)
         fail_msg("what is %s", what);
 }
 
-static struct report
-provision(struct fixture *f, const struct topology_conf *conf)
+static struct setup_report
+provision(struct jetstream_setup_fixture *f, const struct jetstream_conf *conf)
 {
-    struct report r = {0};
+    struct setup_report r = {0};
     struct err e;
 
-    if (topology_provision(f->bus, conf, on_report, &r, &e) < 0)
+    if (jetstream_provision(f->bus, conf, on_report, &r, &e) < 0)
         fail_msg("%s", e.msg);
     return r;
 }
 
 static void
-verify(struct fixture *f, const char *stream, const char *durable)
+verify(struct jetstream_setup_fixture *f, const char *stream,
+       const char *durable)
 {
     struct err e;
 
-    if (topology_verify(f->bus, stream, durable, &e) < 0)
+    if (jetstream_verify(f->bus, stream, durable, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
 /* The broker's answer; fails the test if it is an error. */
 static void
-api(struct fixture *f, const char *subject, const char *body)
+api(struct jetstream_setup_fixture *f, const char *subject, const char *body)
 {
     struct str answer = {0};
     char full[128];
@@ -125,7 +126,7 @@ api(struct fixture *f, const char *subject, const char *body)
     str_free(&answer);
 }
 
-struct result {
+struct jetstream_setup_result {
     bool done;
     enum err_code code;
     uint64_t seq;
@@ -134,19 +135,19 @@ struct result {
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct result *r = ctx;
+    struct jetstream_setup_result *r = ctx;
 
     r->done = true;
     r->code = e ? e->code : ERR_NONE;
     r->seq = stored ? stored->seq : 0;
 }
 
-static struct result
-publish(struct fixture *f, const char *subject, int64_t expect)
+static struct jetstream_setup_result
+publish(struct jetstream_setup_fixture *f, const char *subject, int64_t expect)
 {
     struct bus_publication p = {
         .subject = subject, .data = "x", .len = 1, .expect = expect};
-    struct result r = {0};
+    struct jetstream_setup_result r = {0};
 
     bus_publish(f->bus, &p, 5000, on_stored, &r);
     assert_true(loop_until(f->loop, &r.done, 10000));
@@ -156,8 +157,8 @@ publish(struct fixture *f, const char *subject, int64_t expect)
 static void
 provisioning_twice_changes_nothing(void **state)
 {
-    struct report first = provision(*state, &usual);
-    struct report second = provision(*state, &usual);
+    struct setup_report first = provision(*state, &usual);
+    struct setup_report second = provision(*state, &usual);
 
     assert_int_equal(first.created, 7 + 6 + 7);
     assert_int_equal(first.updated + first.ok, 0);
@@ -168,7 +169,7 @@ provisioning_twice_changes_nothing(void **state)
 static void
 every_stream_and_consumer_passes_its_own_check(void **state)
 {
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
 
     (void)provision(f, &usual);
     verify(f, "TASKS_IN", "router");
@@ -189,9 +190,9 @@ every_stream_and_consumer_passes_its_own_check(void **state)
 static void
 changed_limits_are_brought_up_to_date(void **state)
 {
-    struct fixture *f = *state;
-    struct topology_conf conf = usual;
-    struct report r;
+    struct jetstream_setup_fixture *f = *state;
+    struct jetstream_conf conf = usual;
+    struct setup_report r;
 
     (void)provision(f, &usual);
     conf.log_max_bytes *= 2;
@@ -205,16 +206,16 @@ changed_limits_are_brought_up_to_date(void **state)
 static void
 lanes_of_the_configuration_get_a_consumer(void **state)
 {
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
     char mine[] = "local.big_mem", built_in[] = "local.default";
     char *lanes[] = {mine, built_in, NULL};
-    struct topology_conf conf = usual;
+    struct jetstream_conf conf = usual;
     struct err e;
 
     conf.lanes = lanes;
     assert_int_equal(provision(f, &conf).created, 7 + 6 + 8);
     verify(f, "TASKS", "local_big_mem");
-    assert_int_equal(topology_verify(f->bus, "TASKS", "local_other", &e), -1);
+    assert_int_equal(jetstream_verify(f->bus, "TASKS", "local_other", &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
 }
 
@@ -223,15 +224,16 @@ a_lane_that_is_no_lane_is_refused(void **state)
 {
     static const char *const bad[] = {"local",   "local.",    ".x", "a.b.c",
                                       "local.*", "local.a b", ""};
-    struct fixture *f = *state;
-    struct topology_conf conf = usual;
+    struct jetstream_setup_fixture *f = *state;
+    struct jetstream_conf conf = usual;
     char *lanes[] = {NULL, NULL};
     struct err e;
 
     conf.lanes = lanes;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         lanes[0] = mem_strdup(bad[i]);
-        assert_int_equal(topology_provision(f->bus, &conf, NULL, NULL, &e), -1);
+        assert_int_equal(jetstream_provision(f->bus, &conf, NULL, NULL, &e),
+                         -1);
         assert_int_equal(e.code, ERR_INVALID);
         mem_free(lanes[0]);
     }
@@ -240,10 +242,10 @@ a_lane_that_is_no_lane_is_refused(void **state)
 static void
 a_broker_that_is_not_provisioned_is_named_as_such(void **state)
 {
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
     struct err e;
 
-    assert_int_equal(topology_verify(f->bus, "TASKS", NULL, &e), -1);
+    assert_int_equal(jetstream_verify(f->bus, "TASKS", NULL, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_non_null(strstr(e.msg, "TASKS"));
     assert_non_null(strstr(e.msg, "shunt provision"));
@@ -252,12 +254,12 @@ a_broker_that_is_not_provisioned_is_named_as_such(void **state)
 static void
 a_missing_durable_is_named_as_such(void **state)
 {
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
     struct err e;
 
     (void)provision(f, &usual);
     api(f, "CONSUMER.DELETE.TASKS_IN.router", "");
-    assert_int_equal(topology_verify(f->bus, "TASKS_IN", "router", &e), -1);
+    assert_int_equal(jetstream_verify(f->bus, "TASKS_IN", "router", &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_non_null(strstr(e.msg, "TASKS_IN/router"));
     assert_int_equal(provision(f, &usual).created, 1);
@@ -267,7 +269,7 @@ a_missing_durable_is_named_as_such(void **state)
 static void
 drift_is_told_with_field_and_both_values_and_mended(void **state)
 {
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
     struct err e;
 
     (void)provision(f, &usual);
@@ -275,7 +277,7 @@ drift_is_told_with_field_and_both_values_and_mended(void **state)
         "{\"name\":\"TASKS\",\"subjects\":[\"tasks.*.*\"],\"storage\":\"file\","
         "\"retention\":\"limits\",\"discard\":\"old\",\"deny_delete\":true,"
         "\"num_replicas\":1,\"max_msgs\":-1,\"max_msgs_per_subject\":-1}");
-    assert_int_equal(topology_verify(f->bus, "TASKS", NULL, &e), -1);
+    assert_int_equal(jetstream_verify(f->bus, "TASKS", NULL, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     assert_non_null(strstr(e.msg, "discard"));
     assert_non_null(strstr(e.msg, "old"));
@@ -289,7 +291,7 @@ drift_is_told_with_field_and_both_values_and_mended(void **state)
         "\"ack_policy\":\"explicit\",\"deliver_policy\":\"all\","
         "\"replay_policy\":\"instant\",\"ack_wait\":30000000000,"
         "\"max_ack_pending\":5,\"max_deliver\":-1}}");
-    assert_int_equal(topology_verify(f->bus, "RESULTS", "reaper", &e), -1);
+    assert_int_equal(jetstream_verify(f->bus, "RESULTS", "reaper", &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     assert_non_null(strstr(e.msg, "max_ack_pending"));
     assert_int_equal(provision(f, &usual).updated, 1);
@@ -300,7 +302,7 @@ drift_is_told_with_field_and_both_values_and_mended(void **state)
 static void
 a_stream_is_given_the_subject_it_does_not_have(void **state)
 {
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
     struct err e;
 
     (void)provision(f, &usual);
@@ -310,7 +312,7 @@ a_stream_is_given_the_subject_it_does_not_have(void **state)
         "delete\":true,\"num_replicas\":1,\"max_msgs\":-1,\"max_msgs_per_"
         "subject\":-1}");
     assert_int_equal(publish(f, "tasks.in", BUS_ANY_REVISION).seq, 1);
-    assert_int_equal(topology_verify(f->bus, "TASKS_IN", NULL, &e), -1);
+    assert_int_equal(jetstream_verify(f->bus, "TASKS_IN", NULL, &e), -1);
     assert_non_null(strstr(e.msg, "tasks.bulk"));
     assert_int_equal(provision(f, &usual).updated, 1);
     verify(f, "TASKS_IN", "router");
@@ -320,13 +322,13 @@ a_stream_is_given_the_subject_it_does_not_have(void **state)
 static void
 what_cannot_be_changed_is_refused_with_the_difference(void **state)
 {
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
     struct err e;
 
     api(f, "STREAM.CREATE.TASKS",
         "{\"name\":\"TASKS\",\"subjects\":[\"tasks.*.*\"],\"storage\":"
         "\"memory\",\"retention\":\"limits\",\"num_replicas\":1}");
-    assert_int_equal(topology_provision(f->bus, &usual, NULL, NULL, &e), -1);
+    assert_int_equal(jetstream_provision(f->bus, &usual, NULL, NULL, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     assert_non_null(strstr(e.msg, "stream TASKS"));
     assert_non_null(strstr(e.msg, "storage"));
@@ -336,13 +338,13 @@ what_cannot_be_changed_is_refused_with_the_difference(void **state)
 static void
 a_broker_without_jetstream_is_unavailable(void **state)
 {
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
     struct err e;
 
-    assert_int_equal(topology_provision(f->bus, &usual, NULL, NULL, &e), -1);
+    assert_int_equal(jetstream_provision(f->bus, &usual, NULL, NULL, &e), -1);
     assert_int_equal(e.code, ERR_UNAVAILABLE);
     assert_non_null(strstr(e.msg, "JetStream"));
-    assert_int_equal(topology_verify(f->bus, "TASKS", NULL, &e), -1);
+    assert_int_equal(jetstream_verify(f->bus, "TASKS", NULL, &e), -1);
     assert_int_equal(e.code, ERR_UNAVAILABLE);
 }
 
@@ -351,7 +353,7 @@ a_broker_without_jetstream_is_unavailable(void **state)
 static void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct result *r = ctx;
+    struct jetstream_setup_result *r = ctx;
 
     r->done = true;
     r->code = e ? e->code : ERR_NONE;
@@ -371,7 +373,7 @@ every_subject_we_use_has_its_stream(void **state)
         "$KV.claims.local.t1",
         "$KV.control.cancel.t1",
     };
-    struct fixture *f = *state;
+    struct jetstream_setup_fixture *f = *state;
 
     (void)provision(f, &usual);
     for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++)
@@ -382,8 +384,8 @@ every_subject_we_use_has_its_stream(void **state)
 static void
 a_claim_is_taken_by_one_and_renewed_by_revision(void **state)
 {
-    struct fixture *f = *state;
-    struct result r, read = {0};
+    struct jetstream_setup_fixture *f = *state;
+    struct jetstream_setup_result r, read = {0};
 
     (void)provision(f, &usual);
     r = publish(f, "$KV.claims.local.t1", 0);
@@ -400,8 +402,8 @@ a_claim_is_taken_by_one_and_renewed_by_revision(void **state)
 static void
 log_chunks_of_a_task_are_read_in_order(void **state)
 {
-    struct fixture *f = *state;
-    struct result r = {0};
+    struct jetstream_setup_fixture *f = *state;
+    struct jetstream_setup_result r = {0};
 
     (void)provision(f, &usual);
     (void)publish(f, "logs.t1", BUS_ANY_REVISION);

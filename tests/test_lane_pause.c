@@ -3,7 +3,7 @@
 #include "lib/bus/lane_pause.h"
 
 struct watcher {
-    struct pauses *pauses;
+    struct lane_pauses *pauses;
     unsigned changes;
 };
 
@@ -17,7 +17,7 @@ on_change(void *ctx)
 
 /* The bucket as topology makes it, emptied for each test. */
 static void
-make_bucket(struct fixture *f)
+make_bucket(struct bus_fixture *f)
 {
     struct str answer = {0};
     struct err e;
@@ -33,45 +33,45 @@ make_bucket(struct fixture *f)
 }
 
 static void
-set(struct fixture *f, const char *lane, bool paused, const char *reason,
+set(struct bus_fixture *f, const char *lane, bool paused, const char *reason,
     int64_t until_ms)
 {
-    struct pause p = {.paused = paused,
-                      .at_ms = str_wall_ms(),
-                      .until_ms = until_ms,
-                      .backend = "secutools",
-                      .by = "me@here"};
-    struct result r = {0};
+    struct lane_pause p = {.paused = paused,
+                           .at_ms = str_wall_ms(),
+                           .until_ms = until_ms,
+                           .backend = "secutools",
+                           .by = "me@here"};
+    struct bus_result r = {0};
 
     (void)str_copy(p.lane, sizeof p.lane, lane);
     (void)str_copy(p.reason, sizeof p.reason, reason);
-    pauses_set(f->bus, &p, on_stored, &r);
+    lane_pauses_set(f->bus, &p, on_stored, &r);
     finish(f, &r);
     assert_int_equal(r.code, ERR_NONE);
 }
 
 static void
-watch(struct fixture *f, struct watcher *w)
+watch(struct bus_fixture *f, struct watcher *w)
 {
     struct err e;
 
-    assert_int_equal(pauses_open(&w->pauses, f->bus, f->loop, on_change, w, &e),
-                     0);
-    assert_false(pauses_known(w->pauses));
+    assert_int_equal(
+        lane_pauses_open(&w->pauses, f->bus, f->loop, on_change, w, &e), 0);
+    assert_false(lane_pauses_known(w->pauses));
     wait_count(f, &w->changes, 1);
-    assert_true(pauses_known(w->pauses));
+    assert_true(lane_pauses_known(w->pauses));
 }
 
-static const struct pause *
+static const struct lane_pause *
 find(struct watcher *w, const char *lane)
 {
-    return pauses_find(w->pauses, "secutools", lane, str_wall_ms());
+    return lane_pauses_find(w->pauses, "secutools", lane, str_wall_ms());
 }
 
 static void
 pauses_of_before_are_read_at_the_start(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct watcher w = {0};
 
     make_bucket(f);
@@ -88,25 +88,25 @@ pauses_of_before_are_read_at_the_start(void **state)
     assert_null(find(&w, "auto"));
     assert_non_null(find(&w, "gemini"));
     assert_null(find(&w, "claude-api"));
-    pauses_close(w.pauses);
+    lane_pauses_close(w.pauses);
 }
 
 static void
 an_empty_bucket_is_known_as_well(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct watcher w = {0};
 
     make_bucket(f);
     watch(f, &w);
-    assert_int_equal(pauses_count(w.pauses), 0);
-    pauses_close(w.pauses);
+    assert_int_equal(lane_pauses_count(w.pauses), 0);
+    lane_pauses_close(w.pauses);
 }
 
 static void
 pauses_are_heard_live(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct watcher w = {0};
 
     make_bucket(f);
@@ -117,13 +117,13 @@ pauses_are_heard_live(void **state)
     set(f, "gpu", false, "", 0);
     wait_count(f, &w.changes, 3);
     assert_null(find(&w, "gpu"));
-    pauses_close(w.pauses);
+    lane_pauses_close(w.pauses);
 }
 
 static void
 a_pause_with_an_end_ends_by_itself(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct watcher w = {0};
 
     make_bucket(f);
@@ -133,14 +133,14 @@ a_pause_with_an_end_ends_by_itself(void **state)
     assert_non_null(find(&w, "gpu"));
     wait_count(f, &w.changes, 3); /* told when it is over */
     assert_null(find(&w, "gpu"));
-    assert_int_equal(pauses_count(w.pauses), 1);
-    pauses_close(w.pauses);
+    assert_int_equal(lane_pauses_count(w.pauses), 1);
+    lane_pauses_close(w.pauses);
 }
 
 static void
 what_was_missed_is_read_again(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct watcher w = {0};
     struct events ev = {0};
 
@@ -151,16 +151,16 @@ what_was_missed_is_read_again(void **state)
     broker_restart(f->broker);
     wait_count(f, &ev.up, 1);
     set(f, "gpu", true, "written since", 0);
-    pauses_refresh(w.pauses);
+    lane_pauses_refresh(w.pauses);
     wait_count(f, &w.changes, 2);
     assert_non_null(find(&w, "gpu"));
-    pauses_close(w.pauses);
+    lane_pauses_close(w.pauses);
 }
 
 static void
 what_cannot_be_read_changes_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct watcher w = {0};
 
     make_bucket(f);
@@ -171,11 +171,11 @@ what_cannot_be_read_changes_nothing(void **state)
     watch(f, &w);
     assert_non_null(find(&w, "gpu"));
     assert_null(find(&w, "auto"));
-    pauses_close(w.pauses);
+    lane_pauses_close(w.pauses);
 }
 
 static uint64_t
-revision_of(struct fixture *f, const char *subject)
+revision_of(struct bus_fixture *f, const char *subject)
 {
     return get_last(f, "KV_control", subject).seq;
 }
@@ -185,7 +185,7 @@ what_holds_is_stored_again_before_it_is_forgotten(void **state)
 {
     static const char gpu[] = "$KV.control.lane.secutools.gpu";
     static const char over[] = "$KV.control.lane.secutools.auto";
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct watcher w = {0};
     uint64_t first, ended;
 
@@ -195,7 +195,7 @@ what_holds_is_stored_again_before_it_is_forgotten(void **state)
     first = revision_of(f, gpu);
     ended = revision_of(f, over);
     watch(f, &w);
-    pauses_keep(w.pauses, 0, 10);
+    lane_pauses_keep(w.pauses, 0, 10);
     while (revision_of(f, gpu) == first)
         ;
     assert_string_equal(find(&w, "gpu")->reason, "until somebody looks");
@@ -209,14 +209,14 @@ what_holds_is_stored_again_before_it_is_forgotten(void **state)
     wait_count(f, &w.changes, w.changes + 3); /* read three times more */
     assert_int_equal(revision_of(f, gpu), first);
     assert_null(find(&w, "gpu"));
-    pauses_close(w.pauses);
+    lane_pauses_close(w.pauses);
 }
 
 static void
 what_is_young_is_left_alone(void **state)
 {
     static const char gpu[] = "$KV.control.lane.secutools.gpu";
-    struct fixture *f = *state;
+    struct bus_fixture *f = *state;
     struct watcher w = {0};
     uint64_t first;
 
@@ -224,10 +224,10 @@ what_is_young_is_left_alone(void **state)
     set(f, "gpu", true, "just now", 0);
     first = revision_of(f, gpu);
     watch(f, &w);
-    pauses_keep(w.pauses, 3600000, 10);
+    lane_pauses_keep(w.pauses, 3600000, 10);
     wait_count(f, &w.changes, w.changes + 3);
     assert_int_equal(revision_of(f, gpu), first);
-    pauses_close(w.pauses);
+    lane_pauses_close(w.pauses);
 }
 
 int

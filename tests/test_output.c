@@ -26,12 +26,12 @@ static unsigned tasks; /* each test has a task of its own */
 static int
 setup(void **state)
 {
-    struct topology_conf tc = {.replicas = 1,
-                               .max_bytes = -1,
-                               .max_age_ms = 3600000,
-                               .log_retention_ms = 3600000,
-                               .log_max_bytes = -1,
-                               .lanes = (char *[]){NULL}};
+    struct jetstream_conf tc = {.replicas = 1,
+                                .max_bytes = -1,
+                                .max_age_ms = 3600000,
+                                .log_retention_ms = 3600000,
+                                .log_max_bytes = -1,
+                                .lanes = (char *[]){NULL}};
     char none[] = "";
     struct bus_conf bc = {none, none, none, none, none, none, none, false};
     struct err e;
@@ -41,7 +41,7 @@ setup(void **state)
     bc.url = (char *)(uintptr_t)broker_url(broker);
     if (loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &bc, "test", PATIENCE_MS, &e) < 0 ||
-        topology_provision(bus, &tc, NULL, NULL, &e) < 0)
+        jetstream_provision(bus, &tc, NULL, NULL, &e) < 0)
         fail_msg("%s", e.msg);
     return 0;
 }
@@ -118,7 +118,7 @@ joined(const struct output_part *parts, size_t n)
 }
 
 /* All chunks of a task as a reader of logs.<task> puts them together. */
-struct reader {
+struct output_reader {
     uint64_t from;
     struct str text;
     uint32_t chunks;
@@ -129,7 +129,7 @@ struct reader {
 static void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct reader *r = ctx;
+    struct output_reader *r = ctx;
     struct mem_pool *pool = mem_pool_new();
     struct log_chunk c;
     struct err bad;
@@ -158,11 +158,11 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 }
 
 static void
-read_log(const struct trial *t, struct reader *r)
+read_log(const struct trial *t, struct output_reader *r)
 {
     char subject[SUBJECT_SIZE];
 
-    *r = (struct reader){.from = 1};
+    *r = (struct output_reader){.from = 1};
     while (!r->over) {
         r->answered = false;
         bus_get_next(bus, "LOGS", subject_logs(subject, t->task), r->from,
@@ -186,7 +186,7 @@ static void
 quick_small_output_rides_in_the_result_alone(void **state)
 {
     struct trial t;
-    struct reader r;
+    struct output_reader r;
     char *text;
 
     (void)state;
@@ -228,7 +228,7 @@ static void
 slow_small_output_is_in_the_log_and_whole_in_the_result(void **state)
 {
     struct trial t;
-    struct reader r = {0};
+    struct output_reader r = {0};
     char *text;
     int64_t until = loop_now_ms() + PATIENCE_MS;
 
@@ -259,7 +259,7 @@ output_of_just_the_limit_is_inline_and_a_byte_more_is_not(void **state)
 {
     char *data = sample(TASK_INLINE_OUTPUT + 1);
     struct trial t;
-    struct reader r;
+    struct output_reader r;
 
     (void)state;
     begin(&t, 65536, 65536);
@@ -290,7 +290,7 @@ long_output_is_whole_in_the_log_and_ends_the_result(void **state)
     const size_t len = 300 * KB + 17;
     char *data = sample(len), *at = data;
     struct trial t;
-    struct reader r;
+    struct output_reader r;
     size_t total = 0;
 
     (void)state;
@@ -328,7 +328,7 @@ beyond_the_head_only_the_tail_is_kept(void **state)
     const size_t head = 64 * KB, tail = 70 * KB, len = 400 * KB + 5;
     char *data = sample(len), *at = data;
     struct trial t;
-    struct reader r;
+    struct output_reader r;
 
     (void)state;
     begin(&t, (int64_t)head, (int64_t)tail);
@@ -373,7 +373,7 @@ streams_that_alternate_byte_by_byte_stay_in_order(void **state)
 {
     const size_t len = 20000;
     struct trial t;
-    struct reader r;
+    struct output_reader r;
 
     (void)state;
     begin(&t, 1024 * KB, 65536);

@@ -11,10 +11,10 @@
 
 static char *none[] = {NULL};
 
-static struct contract_conf
+static struct platform_api_conf
 defaults(void)
 {
-    return (struct contract_conf){
+    return (struct platform_api_conf){
         .url = (char *)"https://ai.example/base/",
         .submit_path = (char *)"/v1/jobs",
         .job_path = (char *)"/v1/jobs/{id}",
@@ -31,20 +31,20 @@ defaults(void)
     };
 }
 
-struct fixture {
-    struct contract_conf conf;
-    struct contract *c;
+struct platform_api_fixture {
+    struct platform_api_conf conf;
+    struct platform_api *c;
     struct mem_pool *pool;
 };
 
 static int
 setup(void **state)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct platform_api_fixture *f = MEM_NEW(struct platform_api_fixture);
     struct err e;
 
     f->conf = defaults();
-    assert_int_equal(contract_open(&f->c, &f->conf, &e), 0);
+    assert_int_equal(platform_api_open(&f->c, &f->conf, &e), 0);
     f->pool = mem_pool_new();
     *state = f;
     return 0;
@@ -53,19 +53,19 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct platform_api_fixture *f = *state;
 
-    contract_close(f->c);
+    platform_api_close(f->c);
     mem_pool_free(f->pool);
     mem_free(f);
     return 0;
 }
 
 static int
-read_job(struct fixture *f, const char *body, struct job_view *out,
+read_job(struct platform_api_fixture *f, const char *body, struct job_view *out,
          struct err *e)
 {
-    return contract_read_job(f->c, body, strlen(body), f->pool, out, e);
+    return platform_api_read_job(f->c, body, strlen(body), f->pool, out, e);
 }
 
 /* --- the configuration ------------------------------------------------------
@@ -80,44 +80,46 @@ a_bad_configuration_is_refused_with_key_and_remedy(void **state)
         size_t offset;
         const char *value, *key;
     } rows[] = {
-        {offsetof(struct contract_conf, url), "ai.example", "secutools.url"},
-        {offsetof(struct contract_conf, url), "https://me:pw@ai.example",
+        {offsetof(struct platform_api_conf, url), "ai.example",
+         "secutools.url"},
+        {offsetof(struct platform_api_conf, url), "https://me:pw@ai.example",
          "no credentials"},
-        {offsetof(struct contract_conf, job_path), "/v1/jobs", "job_path"},
-        {offsetof(struct contract_conf, submit_path), "v1/jobs", "submit_path"},
+        {offsetof(struct platform_api_conf, job_path), "/v1/jobs", "job_path"},
+        {offsetof(struct platform_api_conf, submit_path), "v1/jobs",
+         "submit_path"},
     };
-    struct contract_conf conf;
-    struct contract *c;
+    struct platform_api_conf conf;
+    struct platform_api *c;
     struct err e;
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         conf = defaults();
         *(char **)((char *)&conf + rows[i].offset) = (char *)rows[i].value;
-        assert_int_equal(contract_open(&c, &conf, &e), -1);
+        assert_int_equal(platform_api_open(&c, &conf, &e), -1);
         assert_non_null(strstr(e.msg, rows[i].key));
         assert_null(strstr(e.msg, "pw@"));
     }
     conf = defaults();
     conf.fields = bad_field;
-    assert_int_equal(contract_open(&c, &conf, &e), -1);
+    assert_int_equal(platform_api_open(&c, &conf, &e), -1);
     assert_non_null(strstr(e.msg, "state=status"));
     conf = defaults();
     conf.status_words = bad_word;
-    assert_int_equal(contract_open(&c, &conf, &e), -1);
+    assert_int_equal(platform_api_open(&c, &conf, &e), -1);
     assert_non_null(strstr(e.msg, "ready=finished"));
 }
 
 static void
 addresses_hold_an_escaped_id(void **state)
 {
-    struct fixture *f = *state;
+    struct platform_api_fixture *f = *state;
     struct str s = {0};
 
-    contract_url(f->c, CALL_SUBMIT, NULL, &s);
+    platform_api_url(f->c, CALL_SUBMIT, NULL, &s);
     assert_string_equal(str_text(&s), "https://ai.example/base/v1/jobs");
     str_reset(&s);
-    contract_url(f->c, CALL_RESULT, "a/../b?c#d", &s);
+    platform_api_url(f->c, CALL_RESULT, "a/../b?c#d", &s);
     assert_string_equal(str_text(&s), "https://ai.example/base/v1/jobs/"
                                       "a%2F%2E%2E%2Fb%3Fc%23d/result");
     str_free(&s);
@@ -126,11 +128,11 @@ addresses_hold_an_escaped_id(void **state)
 static void
 the_key_is_the_same_until_an_attempt_has_failed(void **state)
 {
-    char a[CONTRACT_KEY_SIZE], b[CONTRACT_KEY_SIZE];
+    char a[PLATFORM_API_KEY_SIZE], b[PLATFORM_API_KEY_SIZE];
 
     (void)state;
-    contract_key("5kq3", 0, a);
-    contract_key("5kq3", 1, b);
+    platform_api_key("5kq3", 0, a);
+    platform_api_key("5kq3", 1, b);
     assert_string_equal(a, "5kq3:0");
     assert_string_equal(b, "5kq3:1");
 }
@@ -138,7 +140,7 @@ the_key_is_the_same_until_an_attempt_has_failed(void **state)
 static void
 a_request_says_what_the_task_says(void **state)
 {
-    struct fixture *f = *state;
+    struct platform_api_fixture *f = *state;
     struct delegation d = {
         .preferred_ai = "", .complexity_hint = "high", .max_cost_usd = "0.50"};
     struct task t = {.id = "5kq3",
@@ -155,7 +157,7 @@ a_request_says_what_the_task_says(void **state)
     struct str s = {0};
     json_t *o;
 
-    contract_request(f->c, &t, "gpu", "5kq3:0", &s);
+    platform_api_request(f->c, &t, "gpu", "5kq3:0", &s);
     o = json_loads(str_text(&s), 0, NULL);
     assert_non_null(o);
 #define TEXT(key) json_string_value(json_object_get(o, key))
@@ -193,8 +195,8 @@ a_platform_may_call_the_fields_otherwise(void **state)
                      .origin = "",
                      .prompt = "hi",
                      .delegation = &d};
-    struct contract_conf conf = defaults();
-    struct contract *c;
+    struct platform_api_conf conf = defaults();
+    struct platform_api *c;
     struct str s = {0};
     struct err e;
     json_t *o;
@@ -202,8 +204,8 @@ a_platform_may_call_the_fields_otherwise(void **state)
     (void)state;
     conf.request_fields = renamed;
     conf.callback_url = (char *)"https://hooks.example/shunt";
-    assert_int_equal(contract_open(&c, &conf, &e), 0);
-    contract_request(c, &t, "gpu", "5kq3:0", &s);
+    assert_int_equal(platform_api_open(&c, &conf, &e), 0);
+    platform_api_request(c, &t, "gpu", "5kq3:0", &s);
     o = json_loads(str_text(&s), 0, NULL);
     assert_string_equal(json_string_value(json_object_get(o, "input")), "hi");
     assert_null(json_object_get(o, "prompt"));
@@ -212,13 +214,13 @@ a_platform_may_call_the_fields_otherwise(void **state)
                         "https://hooks.example/shunt/5kq3:0");
     json_decref(o);
     str_free(&s);
-    contract_close(c);
+    platform_api_close(c);
     conf.request_fields = wrong;
-    assert_int_equal(contract_open(&c, &conf, &e), -1);
+    assert_int_equal(platform_api_open(&c, &conf, &e), -1);
     assert_non_null(strstr(e.msg, "prmpt=x"));
     conf = defaults();
     conf.auth_header = bad_header;
-    assert_int_equal(contract_open(&c, &conf, &e), -1);
+    assert_int_equal(platform_api_open(&c, &conf, &e), -1);
     assert_non_null(strstr(e.msg, "secutools.auth_header"));
 }
 
@@ -228,7 +230,7 @@ a_platform_may_call_the_fields_otherwise(void **state)
 static void
 a_job_is_read_whole(void **state)
 {
-    struct fixture *f = *state;
+    struct platform_api_fixture *f = *state;
     struct job_view v;
     struct err e;
 
@@ -267,7 +269,7 @@ words_for_a_status(void **state)
         {"expired", JOB_FAILED},      {"canceled", JOB_CANCELLED},
         {"daydreaming", JOB_RUNNING},
     };
-    struct fixture *f = *state;
+    struct platform_api_fixture *f = *state;
     struct job_view v;
     struct err e;
     char body[128];
@@ -286,9 +288,9 @@ fields_and_words_can_be_others(void **state)
     char *fields[] = {(char *)"id=data.uuid", (char *)"status=data.state",
                       (char *)"cost=price", NULL};
     char *words[] = {(char *)"ready=succeeded", (char *)"done=failed", NULL};
-    struct fixture *f = *state;
-    struct contract_conf conf = defaults();
-    struct contract *c;
+    struct platform_api_fixture *f = *state;
+    struct platform_api_conf conf = defaults();
+    struct platform_api *c;
     struct job_view v;
     struct err e;
     static const char body[] = "{\"data\":{\"uuid\":77,\"state\":\"READY\"},"
@@ -297,22 +299,22 @@ fields_and_words_can_be_others(void **state)
 
     conf.fields = fields;
     conf.status_words = words;
-    assert_int_equal(contract_open(&c, &conf, &e), 0);
+    assert_int_equal(platform_api_open(&c, &conf, &e), 0);
     assert_int_equal(
-        contract_read_job(c, body, sizeof body - 1, f->pool, &v, &e), 0);
+        platform_api_read_job(c, body, sizeof body - 1, f->pool, &v, &e), 0);
     assert_string_equal(v.id, "77");
     assert_int_equal(v.status, JOB_SUCCEEDED);
     assert_string_equal(v.cost_usd, "0.250000");
     assert_int_equal(
-        contract_read_job(c, done, sizeof done - 1, f->pool, &v, &e), 0);
+        platform_api_read_job(c, done, sizeof done - 1, f->pool, &v, &e), 0);
     assert_int_equal(v.status, JOB_FAILED);
-    contract_close(c);
+    platform_api_close(c);
 }
 
 static void
 money_of_another_currency_is_not_taken_for_dollars(void **state)
 {
-    struct fixture *f = *state;
+    struct platform_api_fixture *f = *state;
     struct job_view v;
     struct err e;
 
@@ -347,42 +349,43 @@ nonsense_is_an_error(void **state)
         "{\"id\":\"j\",\"id\":\"k\",\"status\":\"done\"}",
         "{\"id\":\"j\\u0000k\",\"status\":\"done\"}",
     };
-    struct fixture *f = *state;
+    struct platform_api_fixture *f = *state;
     struct job_view v;
     struct err e;
-    char long_id[CONTRACT_ID_MAX + 64];
+    char long_id[PLATFORM_API_ID_MAX + 64];
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (read_job(f, rows[i], &v, &e) == 0)
             fail_msg("%s", rows[i]);
     (void)snprintf(long_id, sizeof long_id,
-                   "{\"id\":\"%0*d\",\"status\":\"done\"}", CONTRACT_ID_MAX, 1);
+                   "{\"id\":\"%0*d\",\"status\":\"done\"}", PLATFORM_API_ID_MAX,
+                   1);
     assert_int_equal(read_job(f, long_id, &v, &e), 0);
     (void)snprintf(long_id, sizeof long_id,
-                   "{\"id\":\"%0*d\",\"status\":\"done\"}", CONTRACT_ID_MAX + 1,
-                   1);
+                   "{\"id\":\"%0*d\",\"status\":\"done\"}",
+                   PLATFORM_API_ID_MAX + 1, 1);
     assert_int_equal(read_job(f, long_id, &v, &e), -1);
 }
 
 static void
 a_result_is_text_or_the_json_it_is(void **state)
 {
-    struct fixture *f = *state;
+    struct platform_api_fixture *f = *state;
     struct bytes out;
     struct err e;
     static const char text[] = "{\"output\":\"hello\"}";
     static const char object[] = "{\"output\":{\"a\":1}}";
 
-    assert_int_equal(
-        contract_read_result(f->c, text, sizeof text - 1, f->pool, &out, &e),
-        0);
+    assert_int_equal(platform_api_read_result(f->c, text, sizeof text - 1,
+                                              f->pool, &out, &e),
+                     0);
     assert_int_equal(out.len, 5);
     assert_memory_equal(out.data, "hello", 5);
-    assert_int_equal(contract_read_result(f->c, object, sizeof object - 1,
-                                          f->pool, &out, &e),
+    assert_int_equal(platform_api_read_result(f->c, object, sizeof object - 1,
+                                              f->pool, &out, &e),
                      0);
     assert_string_equal((const char *)out.data, "{\n  \"a\": 1\n}");
-    assert_int_equal(contract_read_result(f->c, "{}", 2, f->pool, &out, &e),
+    assert_int_equal(platform_api_read_result(f->c, "{}", 2, f->pool, &out, &e),
                      -1);
     assert_non_null(strstr(e.msg, "output"));
 }
@@ -401,11 +404,12 @@ errors_are_told_in_a_line(void **state)
         {"<html>", "HTTP 402"},
         {"", "HTTP 402"},
     };
-    struct fixture *f = *state;
+    struct platform_api_fixture *f = *state;
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        assert_string_equal(contract_read_error(402, rows[i].body,
-                                                strlen(rows[i].body), f->pool),
+        assert_string_equal(platform_api_read_error(402, rows[i].body,
+                                                    strlen(rows[i].body),
+                                                    f->pool),
                             rows[i].want);
 }
 

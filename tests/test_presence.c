@@ -17,11 +17,11 @@ a_full_heartbeat_says_what_does_not_run_any_more(void **unused)
     struct heartbeat h;
     int64_t now_ms = loop_now_ms();
     struct claim c;
-    struct live *l;
+    struct presence *l;
     struct err e;
 
     (void)unused;
-    assert_int_equal(live_open(&l, NULL, &e), 0);
+    assert_int_equal(presence_open(&l, NULL, &e), 0);
     codec_init(CODEC_HEARTBEAT, &h);
     h.worker = "w";
     h.backend = "local";
@@ -31,23 +31,23 @@ a_full_heartbeat_says_what_does_not_run_any_more(void **unused)
     c.task = "t2";
     c.worker = "w";
     c.attempt = 1;
-    live_on_started(l, &c, "local", now_ms);
-    assert_non_null(live_find(l, "t2"));
-    assert_null(live_find(l, "t2")->remote);
+    presence_on_started(l, &c, "local", now_ms);
+    assert_non_null(presence_find(l, "t2"));
+    assert_null(presence_find(l, "t2")->remote);
     c.remote = "key t2:0";
-    live_on_started(l, &c, "local", now_ms);
-    assert_string_equal(live_find(l, "t2")->remote, "key t2:0");
-    live_on_heartbeat(l, &h, "", 0, now_ms + 1);
-    assert_non_null(live_find(l, "t1"));
-    assert_string_equal(live_find(l, "t1")->remote, "key t1:0 id job-7");
-    assert_null(live_find(l, "t2"));
-    live_over(l, "t1");
-    assert_null(live_find(l, "t1"));
-    live_close(l);
+    presence_on_started(l, &c, "local", now_ms);
+    assert_string_equal(presence_find(l, "t2")->remote, "key t2:0");
+    presence_on_heartbeat(l, &h, "", 0, now_ms + 1);
+    assert_non_null(presence_find(l, "t1"));
+    assert_string_equal(presence_find(l, "t1")->remote, "key t1:0 id job-7");
+    assert_null(presence_find(l, "t2"));
+    presence_task_ended(l, "t1");
+    assert_null(presence_find(l, "t1"));
+    presence_close(l);
 }
 
 static void
-count_task(void *ctx, const struct live_task *t)
+count_task(void *ctx, const struct presence_task *t)
 {
     unsigned *n = ctx;
 
@@ -61,31 +61,31 @@ a_task_whose_worker_fell_silent_does_not_run_but_is_remembered(void **unused)
     int64_t now_ms = loop_now_ms();
     unsigned silent = 0, running = 0;
     struct claim c;
-    struct live *l;
+    struct presence *l;
     struct err e;
 
     (void)unused;
-    assert_int_equal(live_open(&l, NULL, &e), 0);
+    assert_int_equal(presence_open(&l, NULL, &e), 0);
     codec_init(CODEC_CLAIM, &c);
     c.task = "t1";
     c.worker = "w";
     c.attempt = 1;
-    live_on_started(l, &c, "local", now_ms - 60000);
+    presence_on_started(l, &c, "local", now_ms - 60000);
     c.task = "t2";
-    live_on_started(l, &c, "local", now_ms);
-    assert_null(live_find(l, "t1"));
-    live_each_silent(l, count_task, &silent);
-    live_each_task(l, count_task, &running);
+    presence_on_started(l, &c, "local", now_ms);
+    assert_null(presence_find(l, "t1"));
+    presence_each_silent(l, count_task, &silent);
+    presence_each_task(l, count_task, &running);
     assert_int_equal(silent, 1);
     assert_int_equal(running, 1);
     c.task = "t1";
     c.attempt = 2;
-    live_on_started(l, &c, "local", now_ms);
-    assert_non_null(live_find(l, "t1"));
+    presence_on_started(l, &c, "local", now_ms);
+    assert_non_null(presence_find(l, "t1"));
     silent = 0;
-    live_each_silent(l, count_task, &silent);
+    presence_each_silent(l, count_task, &silent);
     assert_int_equal(silent, 0);
-    live_close(l);
+    presence_close(l);
 }
 
 int

@@ -5,7 +5,7 @@
 static void
 a_task_is_followed_from_submission_to_report(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
     struct result r;
     struct str report;
@@ -45,7 +45,7 @@ static void
 routed_tasks_of_one_message_are_a_row_each(void **state)
 {
     static const char *const ids[] = {"t1", "t2", NULL, "t3"};
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
 
     for (int i = 1; i <= 3; i++) {
         char text[64];
@@ -70,7 +70,7 @@ routed_tasks_of_one_message_are_a_row_each(void **state)
 static void
 an_outcome_may_come_before_the_task(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     json_t *task;
 
     finish(f, "t1", STATE_FAILED, "");
@@ -86,7 +86,7 @@ an_outcome_may_come_before_the_task(void **state)
 static void
 a_repeated_message_changes_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r;
     uint64_t fence;
 
@@ -109,7 +109,7 @@ a_repeated_message_changes_nothing(void **state)
 static void
 junk_is_counted_and_harms_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     uint8_t noise[300];
 
     for (size_t i = 0; i < sizeof noise; i++)
@@ -141,7 +141,7 @@ a_bad_question_gets_an_answer(void **state)
         {"batch", "{\"batch\": \"none\"}"},
         {"find", "not json"},
         {"dance", "{}"}};
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         json_t *o = question(f, bad[i][0], bad[i][1]);
@@ -155,7 +155,7 @@ a_bad_question_gets_an_answer(void **state)
 static void
 a_blocked_task_goes_on_when_the_other_succeeded(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
 
     submit(f, "{\"id\": \"t2\", \"steps\": [\"true\"], \"after\": [\"t1\"]}");
     until_state_is(f, "t2", "blocked");
@@ -170,7 +170,7 @@ a_blocked_task_goes_on_when_the_other_succeeded(void **state)
 static void
 a_blocked_task_is_cancelled_when_the_other_did_not_succeed(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     json_t *task;
 
     submit(f, "{\"id\": \"t2\", \"steps\": [\"true\"], \"after\": [\"t1\"]}");
@@ -185,7 +185,7 @@ a_blocked_task_is_cancelled_when_the_other_did_not_succeed(void **state)
 static void
 a_task_waits_for_its_time(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     char text[200];
     int64_t at_ms = str_wall_ms() + 1500;
 
@@ -202,7 +202,7 @@ a_task_waits_for_its_time(void **state)
 static void
 a_cancel_of_a_held_task_is_carried_out_at_once(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     json_t *task;
 
     submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"], \"hold\": true}");
@@ -227,7 +227,7 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 static void
 a_cancel_before_anybody_claimed_takes_the_claim(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     char subject[SUBJECT_SIZE];
     struct reply r = {0};
 
@@ -245,7 +245,7 @@ a_cancel_before_anybody_claimed_takes_the_claim(void **state)
 static void
 a_cancel_of_a_task_that_runs_is_the_workers(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r;
     uint64_t fence;
 
@@ -263,7 +263,7 @@ a_cancel_of_a_task_that_runs_is_the_workers(void **state)
 static void
 a_batch_is_told_of_and_reported_when_all_are_over(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
     char path[200], text[256], id[16];
     struct batch b;
@@ -309,7 +309,7 @@ a_batch_is_told_of_and_reported_when_all_are_over(void **state)
 static void
 a_report_path_is_below_the_root_and_names_may_clash(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     char path[200];
     struct str report;
 
@@ -338,7 +338,7 @@ a_report_path_is_below_the_root_and_names_may_clash(void **state)
 static void
 a_report_that_could_not_be_written_is_written_after_a_restart(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     char path[200];
     struct str report;
     FILE *file;
@@ -364,7 +364,7 @@ a_report_that_could_not_be_written_is_written_after_a_restart(void **state)
 static void
 a_second_reaper_on_one_database_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct reaper *other = NULL;
     struct err e = {0};
 
@@ -375,7 +375,7 @@ a_second_reaper_on_one_database_is_refused(void **state)
 
 /* Runs the loop until both connections are, or neither is. */
 static void
-until_up(struct fixture *f, bool up)
+until_up(struct reaper_fixture *f, bool up)
 {
     for (int64_t deadline = loop_now_ms() + LONG_MS;
          (bus_is_up(f->bus) != up || bus_is_up(f->reaper_bus) != up) &&
@@ -389,7 +389,7 @@ until_up(struct fixture *f, bool up)
 static void
 it_goes_on_where_it_was_when_the_broker_comes_back(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
 
     submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"]}");
     until_state_is(f, "t1", "accepted");
@@ -407,7 +407,7 @@ it_goes_on_where_it_was_when_the_broker_comes_back(void **state)
 static void
 what_runs_is_laid_over_the_answers(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     char subject[SUBJECT_SIZE];
     struct str bytes = {0};
     struct claim c;
@@ -425,7 +425,8 @@ what_runs_is_laid_over_the_answers(void **state)
     c.state = STATE_RUNNING;
     c.started_at_ms = 1700000000000;
     codec_encode(CODEC_CLAIM, &c, &bytes);
-    bus_send(f->bus, subject_started(subject, "t1"), bytes.data, bytes.len);
+    bus_publish_core(f->bus, subject_started(subject, "t1"), bytes.data,
+                     bytes.len);
     str_free(&bytes);
     o = until_state(f, "t1", "running");
     assert_string_equal(text_of(o, "worker"), "w");
@@ -453,7 +454,7 @@ many_in_one_message_are_a_row_each_and_a_bad_one_is_set_aside(void **state)
         "{\"id\": \"m2\", \"lane\": \"a b\", \"steps\": [\"true\"]}, "
         "{\"name\": \"anonymous\", \"steps\": [\"true\"]}, "
         "{\"id\": \"m4\", \"steps\": [\"true\"]}]}";
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
 
     (void)publish_bytes(f, SUBJECT_TASKS_BULK, "bulk1", json, strlen(json));
     until_state_is(f, "m4", "accepted");
@@ -466,7 +467,7 @@ many_in_one_message_are_a_row_each_and_a_bad_one_is_set_aside(void **state)
 static void
 a_message_of_many_that_is_none_is_set_aside(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
 
     (void)publish_bytes(f, SUBJECT_TASKS_BULK, NULL, "\xff", 1);
     (void)publish_bytes(f, SUBJECT_TASKS_BULK, NULL, "", 0);

@@ -51,7 +51,7 @@ lag_of(const json_t *status)
 
 /* Counters as text, once nothing is left to be folded. */
 static char *
-settled_counters(struct fixture *f)
+settled_counters(struct reaper_fixture *f)
 {
     int64_t deadline = loop_now_ms() + LONG_MS;
 
@@ -77,7 +77,7 @@ settled_counters(struct fixture *f)
 
 /* All reports, once so many files of the name are there. */
 static struct str
-settled_reports(struct fixture *f, const char *last)
+settled_reports(struct reaper_fixture *f, const char *last)
 {
     struct str text = {0};
     char path[200];
@@ -93,7 +93,7 @@ settled_reports(struct fixture *f, const char *last)
 /* --- a fleet's day -------------------------------------------------------- */
 
 static void
-fail_once(struct fixture *f, const char *id)
+fail_once(struct reaper_fixture *f, const char *id)
 {
     uint64_t fence = claim(f, id, 1, "first");
     struct result r;
@@ -116,7 +116,7 @@ fail_once(struct fixture *f, const char *id)
 }
 
 static void
-reject(struct fixture *f, const char *id)
+reject(struct reaper_fixture *f, const char *id)
 {
     struct result r;
 
@@ -131,7 +131,7 @@ reject(struct fixture *f, const char *id)
 }
 
 static void
-forge(struct fixture *f, const char *id)
+forge(struct reaper_fixture *f, const char *id)
 {
     struct result r;
 
@@ -140,7 +140,7 @@ forge(struct fixture *f, const char *id)
 }
 
 static void
-a_day(struct fixture *f)
+a_day(struct reaper_fixture *f)
 {
     submit(f, "{\"id\": \"t1\", \"name\": \"one\", \"steps\": [\"true\"]}");
     submit(f, "{\"id\": \"t2\", \"name\": \"two\", \"steps\": [\"true\"], "
@@ -181,7 +181,7 @@ a_day(struct fixture *f)
 
 /* The database goes, and the reports with it. */
 static void
-lose_everything(struct fixture *f)
+lose_everything(struct reaper_fixture *f)
 {
     (void)folder_remove(f->dir);
     assert_int_equal(mkdir(f->dir, 0700), 0);
@@ -190,7 +190,7 @@ lose_everything(struct fixture *f)
 static void
 a_ledger_that_lost_its_database_reads_all_again(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     char *counters, *again;
     struct str reports, after;
 
@@ -219,7 +219,7 @@ a_ledger_that_lost_its_database_reads_all_again(void **state)
 }
 
 static void
-purge_claims(struct fixture *f)
+purge_claims(struct reaper_fixture *f)
 {
     struct str answer = {0};
     struct err e = {0};
@@ -234,7 +234,7 @@ purge_claims(struct fixture *f)
 static void
 old_results_are_believed_when_their_claims_are_not_kept_any_more(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
 
     submit(f, "{\"id\": \"t1\", \"name\": \"one\", \"steps\": [\"true\"]}");
     route(f, "t1");
@@ -258,7 +258,7 @@ old_results_are_believed_when_their_claims_are_not_kept_any_more(void **state)
 
 /* The program itself; most: bytes beyond which files cannot grow, or 0. */
 static pid_t
-run_program(struct fixture *f, rlim_t most, const char *crash_at)
+run_program(struct reaper_fixture *f, rlim_t most, const char *crash_at)
 {
     const char *bin = getenv("SHUNT_BIN");
     struct rlimit limit = {most, most};
@@ -297,7 +297,7 @@ static void
 a_full_disk_ends_the_process_and_costs_nothing(void **state)
 {
     enum { N = 150 };
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     char text[4096], fill[3000];
     int64_t deadline = loop_now_ms() + LONG_MS;
     bool never = false;
@@ -342,7 +342,7 @@ it_may_die_at_every_point_and_nothing_is_lost_or_counted_twice(void **state)
         "reaper.after_report", "reaper.after_ack",
     };
     enum { N = sizeof points / sizeof *points };
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     int64_t deadline;
     bool never = false;
     char id[16], text[200];

@@ -9,7 +9,7 @@
 
 /* Starts the reaper anew, in a hurry to reconcile. */
 static void
-hurry(struct fixture *f)
+hurry(struct reaper_fixture *f)
 {
     stop(f);
     f->conf.reconcile =
@@ -18,7 +18,7 @@ hurry(struct fixture *f)
 }
 
 struct taken {
-    struct fixture *f;
+    struct reaper_fixture *f;
     bool done;
     uint64_t seq;
     char id[64];
@@ -41,7 +41,7 @@ on_taken(void *ctx, struct bus_msg *m)
 /* Takes the next message of a durable and acknowledges it, as one does who
  * then forgets all about it. */
 static void
-take(struct fixture *f, const char *stream, const char *durable,
+take(struct reaper_fixture *f, const char *stream, const char *durable,
      struct taken *out)
 {
     struct bus_consumer *c = NULL;
@@ -60,7 +60,8 @@ take(struct fixture *f, const char *stream, const char *durable,
 }
 
 static void
-take_routed(struct fixture *f, struct mem_pool *pool, struct routed_task *out)
+take_routed(struct reaper_fixture *f, struct mem_pool *pool,
+            struct routed_task *out)
 {
     struct taken t;
     struct err e;
@@ -73,7 +74,7 @@ take_routed(struct fixture *f, struct mem_pool *pool, struct routed_task *out)
 }
 
 static void
-forget_one(struct fixture *f)
+forget_one(struct reaper_fixture *f)
 {
     struct taken t;
 
@@ -82,7 +83,7 @@ forget_one(struct fixture *f)
 }
 
 static json_t *
-ask_stream(struct fixture *f, const char *verb, const char *stream)
+ask_stream(struct reaper_fixture *f, const char *verb, const char *stream)
 {
     char subject[SUBJECT_SIZE];
     struct str answer = {0};
@@ -99,7 +100,7 @@ ask_stream(struct fixture *f, const char *verb, const char *stream)
 }
 
 static int64_t
-messages_in(struct fixture *f, const char *stream)
+messages_in(struct reaper_fixture *f, const char *stream)
 {
     json_t *o = ask_stream(f, "INFO", stream);
     int64_t n = json_integer_value(
@@ -111,7 +112,7 @@ messages_in(struct fixture *f, const char *stream)
 
 /* The text of an alarm, until it is raised. */
 static void
-until_alarm(struct fixture *f, const char *name)
+until_alarm(struct reaper_fixture *f, const char *name)
 {
     int64_t deadline = loop_now_ms() + LONG_MS;
     bool found = false;
@@ -151,7 +152,7 @@ on_claim_read(void *ctx, const struct bus_entry *entry, const struct err *e)
 }
 
 static bool
-read_claim(struct fixture *f, const char *id, struct mem_pool *pool,
+read_claim(struct reaper_fixture *f, const char *id, struct mem_pool *pool,
            struct claim *out)
 {
     struct claim_reply r = {.pool = pool};
@@ -166,7 +167,7 @@ read_claim(struct fixture *f, const char *id, struct mem_pool *pool,
 
 /* A claim as its worker left it, state and all. */
 static void
-leave_claim(struct fixture *f, const char *id, enum state state,
+leave_claim(struct reaper_fixture *f, const char *id, enum state state,
             uint32_t lease_ms, struct result *r)
 {
     char subject[SUBJECT_SIZE];
@@ -190,7 +191,7 @@ leave_claim(struct fixture *f, const char *id, enum state state,
 static void
 an_outcome_in_the_claim_is_told_by_the_ledger(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r;
     json_t *task;
 
@@ -216,7 +217,7 @@ an_outcome_in_the_claim_is_told_by_the_ledger(void **state)
 static void
 a_task_whose_message_is_gone_is_driven_again(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
     struct routed_task routed;
 
@@ -240,7 +241,7 @@ static void
 all_tasks_of_a_message_that_is_gone_are_driven_again(void **state)
 {
     static const char *const ids[] = {"t1", "t2", "t3"};
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
     struct routed_task routed;
     struct taken t;
@@ -273,7 +274,7 @@ all_tasks_of_a_message_that_is_gone_are_driven_again(void **state)
 static void
 what_the_router_changed_is_driven_as_it_was_routed(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
     struct routed_task routed;
 
@@ -292,7 +293,7 @@ what_the_router_changed_is_driven_as_it_was_routed(void **state)
 static void
 a_task_that_waits_on_its_lane_is_left_alone(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     int64_t until;
 
     hurry(f);
@@ -309,7 +310,7 @@ a_task_that_waits_on_its_lane_is_left_alone(void **state)
 static void
 a_task_the_router_forgot_goes_to_it_again(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct taken t;
 
     hurry(f);
@@ -327,7 +328,7 @@ a_task_the_router_forgot_goes_to_it_again(void **state)
 static void
 a_lost_task_that_must_not_run_again_ends_unknown(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
     struct claim c;
     json_t *task;
@@ -355,7 +356,7 @@ an_emptied_store_is_noticed_and_healed_from_the_ledger(void **state)
 {
     static const char *const streams[] = {"TASKS_IN", "TASKS", "RESULTS",
                                           "KV_claims"};
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
     struct routed_task routed;
     struct result r;
@@ -406,7 +407,7 @@ an_emptied_store_is_noticed_and_healed_from_the_ledger(void **state)
 
 /* Publishes as any client can: with a reply subject of its choice. */
 static void
-plant(struct fixture *f, const char *subject, const char *reply,
+plant(struct reaper_fixture *f, const char *subject, const char *reply,
       const char *payload)
 {
     const char *port = strrchr(broker_url(f->broker), ':');
@@ -442,7 +443,7 @@ plant(struct fixture *f, const char *subject, const char *reply,
 static void
 a_planted_message_is_no_outcome_and_rings_an_alarm(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r;
     uint64_t fence;
 
@@ -477,7 +478,7 @@ a_planted_message_is_no_outcome_and_rings_an_alarm(void **state)
 static void
 who_waits_is_told_why(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     json_t *o;
 
     submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"], \"hold\": true}");
@@ -501,7 +502,7 @@ who_waits_is_told_why(void **state)
 static void
 dead_letters_ring_an_alarm(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
 
     (void)publish_bytes(f, "dead.router", NULL, "x", 1);
     stop(f);
@@ -515,10 +516,10 @@ a_small_disk_is_low_below_a_gibibyte_a_large_one_below_a_twentieth(void **state)
     const uint64_t gib = UINT64_C(1) << 30;
 
     (void)state;
-    assert_true(health_is_low(gib - 1, 10 * gib));
-    assert_false(health_is_low(gib, 10 * gib));
-    assert_true(health_is_low(5 * gib - 1, 100 * gib));
-    assert_false(health_is_low(5 * gib, 100 * gib));
+    assert_true(disk_monitor_is_low(gib - 1, 10 * gib));
+    assert_false(disk_monitor_is_low(gib, 10 * gib));
+    assert_true(disk_monitor_is_low(5 * gib - 1, 100 * gib));
+    assert_false(disk_monitor_is_low(5 * gib, 100 * gib));
 }
 
 /* --- without a broker ----------------------------------------------------- */
@@ -533,38 +534,38 @@ only_what_no_delivery_will_heal_is_mended(void **unused)
         int64_t age_ms, unchanged_ms;
         uint32_t started;
         enum retry_policy retry;
-        enum mend mend;
+        enum repair mend;
         bool restore;
     } rows[] = {
-        {"waits", STATE_UNSPECIFIED, false, 0, 0, 0, RETRY_SAFE, MEND_NOTHING,
+        {"waits", STATE_UNSPECIFIED, false, 0, 0, 0, RETRY_SAFE, REPAIR_NOTHING,
          false},
-        {"gone", STATE_UNSPECIFIED, true, 0, 0, 0, RETRY_SAFE, MEND_DRIVE,
-         false},
+        {"gone", STATE_UNSPECIFIED, true, 0, 0, 0, RETRY_SAFE,
+         REPAIR_REDISPATCH, false},
         {"claim aged out", STATE_UNSPECIFIED, false, 0, 0, 2, RETRY_SAFE,
-         MEND_NOTHING, true},
-        {"all gone", STATE_UNSPECIFIED, true, 0, 0, 2, RETRY_SAFE, MEND_DRIVE,
-         true},
-        {"runs", STATE_RUNNING, true, 5000, 60000, 0, RETRY_SAFE, MEND_LATER,
+         REPAIR_NOTHING, true},
+        {"all gone", STATE_UNSPECIFIED, true, 0, 0, 2, RETRY_SAFE,
+         REPAIR_REDISPATCH, true},
+        {"runs", STATE_RUNNING, true, 5000, 60000, 0, RETRY_SAFE, REPAIR_LATER,
          false},
         {"silent, as far as one clock says", STATE_RUNNING, true, 90000, 0, 0,
-         RETRY_SAFE, MEND_LATER, false},
-        {"lost", STATE_RUNNING, true, 90000, 12000, 0, RETRY_SAFE, MEND_DRIVE,
-         false},
+         RETRY_SAFE, REPAIR_LATER, false},
+        {"lost", STATE_RUNNING, true, 90000, 12000, 0, RETRY_SAFE,
+         REPAIR_REDISPATCH, false},
         {"lost, to be delivered", STATE_RUNNING, false, 90000, 12000, 0,
-         RETRY_SAFE, MEND_NOTHING, false},
+         RETRY_SAFE, REPAIR_NOTHING, false},
         {"lost for good", STATE_RUNNING, true, 90000, 12000, 0, RETRY_NEVER,
-         MEND_CLOSE, false},
-        {"handed back", STATE_PREEMPTED, true, 0, 0, 0, RETRY_SAFE, MEND_DRIVE,
-         false},
-        {"over", STATE_FAILED, false, 0, 0, 0, RETRY_SAFE, MEND_EMIT, false},
+         REPAIR_CLOSE, false},
+        {"handed back", STATE_PREEMPTED, true, 0, 0, 0, RETRY_SAFE,
+         REPAIR_REDISPATCH, false},
+        {"over", STATE_FAILED, false, 0, 0, 0, RETRY_SAFE, REPAIR_EMIT, false},
     };
 
     (void)unused;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct task task;
         struct claim c;
-        struct mend_plan plan;
-        struct mend_facts facts = {
+        struct repair_plan plan;
+        struct repair_facts facts = {
             .task = &task,
             .sight = {rows[i].age_ms, rows[i].unchanged_ms},
             .now_ms = 1700000000000,
@@ -579,7 +580,7 @@ only_what_no_delivery_will_heal_is_mended(void **unused)
         c.state = rows[i].state;
         if (rows[i].state != STATE_UNSPECIFIED)
             facts.claim = &c;
-        mend_plan(&facts, &plan);
+        repair_plan(&facts, &plan);
         if (plan.what != rows[i].mend || plan.restore != rows[i].restore)
             fail_msg("%s: %d, restore %d", rows[i].what, plan.what,
                      plan.restore);

@@ -73,15 +73,14 @@ patterns_are_found_where_they_stand(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct pattern *p = NULL;
+        struct regex *p = NULL;
         struct err e;
 
-        if (pattern_new(&p, rows[i].pattern, &e) < 0)
+        if (regex_new(&p, rows[i].pattern, &e) < 0)
             fail_msg("%s: %s", rows[i].pattern, e.msg);
-        if (pattern_finds(p, rows[i].line, strlen(rows[i].line)) !=
-            rows[i].found)
+        if (regex_finds(p, rows[i].line, strlen(rows[i].line)) != rows[i].found)
             fail_msg("%s in %s", rows[i].pattern, rows[i].line);
-        pattern_free(p);
+        regex_free(p);
     }
 }
 
@@ -117,29 +116,29 @@ static const struct {
 static void
 what_is_no_pattern_is_refused_with_the_reason(void **state)
 {
-    char deep[PATTERN_MAX + 2];
+    char deep[REGEX_MAX + 2];
 
     (void)state;
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
-        struct pattern *p = NULL;
+        struct regex *p = NULL;
         struct err e = {0};
 
-        assert_int_equal(pattern_new(&p, errors[i].pattern, &e), -1);
+        assert_int_equal(regex_new(&p, errors[i].pattern, &e), -1);
         assert_null(p);
         if (!strstr(e.msg, errors[i].what))
             fail_msg("%s: %s", errors[i].pattern, e.msg);
     }
     for (int fill = 'a'; fill >= '('; fill -= 'a' - '(') {
-        struct pattern *p = NULL;
+        struct regex *p = NULL;
         struct err e = {0};
 
         memset(deep, fill, sizeof deep);
-        deep[PATTERN_MAX] = '\0';
-        assert_int_equal(pattern_new(&p, deep, &e), fill == 'a' ? 0 : -1);
-        pattern_free(p);
-        deep[PATTERN_MAX] = (char)fill;
-        deep[PATTERN_MAX + 1] = '\0';
-        assert_int_equal(pattern_new(&p, deep, &e), -1);
+        deep[REGEX_MAX] = '\0';
+        assert_int_equal(regex_new(&p, deep, &e), fill == 'a' ? 0 : -1);
+        regex_free(p);
+        deep[REGEX_MAX] = (char)fill;
+        deep[REGEX_MAX + 1] = '\0';
+        assert_int_equal(regex_new(&p, deep, &e), -1);
         assert_non_null(strstr(e.msg, "longer"));
     }
 }
@@ -183,7 +182,7 @@ the_c_library_finds_the_same(void **state)
     (void)state;
     for (int i = 0; i < 60000; i++) {
         char pattern[64], line[32];
-        struct pattern *p = NULL;
+        struct regex *p = NULL;
         regex_t re;
         struct err e;
 
@@ -195,20 +194,20 @@ the_c_library_finds_the_same(void **state)
             strstr(pattern, "$*") || strstr(pattern, "$+") ||
             strstr(pattern, "$?") || strstr(pattern, "${"))
             continue;
-        if (pattern_new(&p, pattern, &e) < 0)
+        if (regex_new(&p, pattern, &e) < 0)
             continue;
         if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB) != 0) {
-            pattern_free(p);
+            regex_free(p);
             continue;
         }
         for (int k = 0; k < 8; k++) {
             random_text(&seed, letters, 4, 8, line, sizeof line);
             compared++;
-            if (pattern_finds(p, line, strlen(line)) !=
+            if (regex_finds(p, line, strlen(line)) !=
                 (regexec(&re, line, 0, NULL, 0) == 0))
                 fail_msg("%s in %s", pattern, line);
         }
-        pattern_free(p);
+        regex_free(p);
         regfree(&re);
     }
     assert_true(compared > 50000);
@@ -228,13 +227,13 @@ hard_patterns_cost_no_more_than_others(void **state)
     for (size_t i = 0; i < LEN; i++)
         line[i] = pick(&seed, 2) ? 'a' : 'b';
     for (size_t i = 0; i < sizeof hard / sizeof *hard; i++) {
-        struct pattern *p = NULL;
+        struct regex *p = NULL;
         struct err e;
 
-        if (pattern_new(&p, hard[i], &e) < 0)
+        if (regex_new(&p, hard[i], &e) < 0)
             fail_msg("%s: %s", hard[i], e.msg);
-        assert_false(pattern_finds(p, line, LEN));
-        pattern_free(p);
+        assert_false(regex_finds(p, line, LEN));
+        regex_free(p);
     }
     mem_free(line);
 }

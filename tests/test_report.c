@@ -16,7 +16,7 @@
 
 /* --- what is reported ----------------------------------------------------- */
 
-struct sample {
+struct report_sample {
     struct task_state row;
     struct task task;
     struct step steps[2];
@@ -27,7 +27,7 @@ struct sample {
 };
 
 static void
-make(struct sample *s, const char *output)
+make(struct report_sample *s, const char *output)
 {
     memset(s, 0, sizeof *s);
     fold_init(&s->row, "abc123");
@@ -80,7 +80,7 @@ make(struct sample *s, const char *output)
 static char *
 render(const char *output, enum report_format format)
 {
-    struct sample s;
+    struct report_sample s;
     struct str out = {0};
 
     make(&s, output);
@@ -148,7 +148,7 @@ controls_and_broken_bytes_are_escaped(void **unused)
 static void
 a_table_cell_holds_whatever_text_it_gets(void **unused)
 {
-    struct sample s;
+    struct report_sample s;
     struct str out = {0};
 
     (void)unused;
@@ -196,7 +196,7 @@ plain_text_is_a_head_and_the_output(void **unused)
 static void
 a_cut_output_says_where_the_rest_is(void **unused)
 {
-    struct sample s;
+    struct report_sample s;
     struct str out = {0};
 
     (void)unused;
@@ -230,7 +230,7 @@ a_task_of_which_only_the_outcome_is_known_is_reported(void **unused)
 static void
 the_timeline_is_in_order_of_time(void **unused)
 {
-    struct sample s;
+    struct report_sample s;
     json_t *list;
     const char *last = "";
 
@@ -306,14 +306,14 @@ the_extension_chooses_the_format(void **unused)
 
 /* --- files ---------------------------------------------------------------- */
 
-struct place {
+struct report_place {
     char dir[64], root[80], outside[80];
 };
 
 static int
 place_open(void **state)
 {
-    struct place *p = MEM_NEW(struct place);
+    struct report_place *p = MEM_NEW(struct report_place);
 
     (void)snprintf(p->dir, sizeof p->dir, "/tmp/shunt-report-XXXXXX");
     if (!mkdtemp(p->dir))
@@ -327,7 +327,7 @@ place_open(void **state)
 static int
 place_close(void **state)
 {
-    struct place *p = *state;
+    struct report_place *p = *state;
     char path[200];
     static const char *const files[] = {
         "root/a/b/c.txt", "root/link", "outside/x", "outside/f", "root/f",
@@ -343,7 +343,7 @@ place_close(void **state)
 }
 
 static void
-assert_content(const struct place *p, const char *path, const char *want)
+assert_content(const struct report_place *p, const char *path, const char *want)
 {
     char full[200], got[64] = "";
     FILE *f;
@@ -359,7 +359,7 @@ assert_content(const struct place *p, const char *path, const char *want)
 static void
 a_file_is_written_with_its_folders_and_replaced_whole(void **state)
 {
-    struct place *p = *state;
+    struct report_place *p = *state;
     struct err e = {0};
 
     assert_int_equal(report_file_put(p->root, "a/b/c.txt", "first", 5, &e), 0);
@@ -373,7 +373,7 @@ no_path_leads_out_of_the_root(void **state)
 {
     static const char *const bad[] = {
         "../outside/x", "a/../../outside/x", "/tmp/x", "..", ".", "", "a/"};
-    struct place *p = *state;
+    struct report_place *p = *state;
     char path[200];
     struct err e = {0};
 
@@ -388,7 +388,7 @@ no_path_leads_out_of_the_root(void **state)
 static void
 no_link_is_followed(void **state)
 {
-    struct place *p = *state;
+    struct report_place *p = *state;
     char link[200], target[200];
     struct err e = {0};
 
@@ -409,7 +409,7 @@ no_link_is_followed(void **state)
 static void
 a_folder_in_the_way_is_an_error_that_names_the_path(void **state)
 {
-    struct place *p = *state;
+    struct report_place *p = *state;
     struct err e = {0};
 
     assert_int_equal(report_file_put(p->root, "a/b/c.txt", "x", 1, &e), 0);

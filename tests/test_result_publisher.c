@@ -18,13 +18,13 @@
 
 enum { LONG_MS = 20000, JOBS = 100, LARGE = 10 * 1024 };
 
-struct fixture {
+struct result_publisher_fixture {
     struct broker *broker;
     struct loop *loop;
     struct bus *bus;
     struct bus_sub *results;
     struct worker w;
-    struct job jobs[JOBS];
+    struct attempt jobs[JOBS];
     char ids[JOBS][TASK_ID_SIZE];
     const char *sources[JOBS]; /* "cli" unless set */
     unsigned posted;           /* calls of job_posted */
@@ -37,12 +37,12 @@ struct fixture {
     char subjects[JOBS][SUBJECT_SIZE];
 };
 
-static struct fixture *fixture;
+static struct result_publisher_fixture *fixture;
 
 /* --- what post.c asks of the rest of the worker --------------------------- */
 
 void
-job_posted(struct job *j, const struct err *e)
+job_posted(struct attempt *j, const struct err *e)
 {
     assert_null(e);
     assert_null(j->post);
@@ -51,7 +51,7 @@ job_posted(struct job *j, const struct err *e)
 }
 
 void
-job_posted_early(struct job *j, bool stored)
+job_posted_early(struct attempt *j, bool stored)
 {
     assert_null(j->post);
     fixture->early++;
@@ -60,7 +60,7 @@ job_posted_early(struct job *j, bool stored)
 }
 
 const char *
-job_result_subject(const struct job *j, char *out)
+job_result_subject(const struct attempt *j, char *out)
 {
     const char *source = fixture->sources[j - fixture->jobs];
 
@@ -79,7 +79,7 @@ worker_heard(struct worker *w)
 static void
 on_results(void *ctx, const struct bus_note *note)
 {
-    struct fixture *f = ctx;
+    struct result_publisher_fixture *f = ctx;
     struct codec_bulk b;
     struct err e;
 
@@ -95,12 +95,13 @@ on_results(void *ctx, const struct bus_note *note)
 static int
 setup(void **state)
 {
-    struct topology_conf conf = {.replicas = 1,
-                                 .max_bytes = -1,
-                                 .max_age_ms = 3600000,
-                                 .log_retention_ms = 3600000,
-                                 .log_max_bytes = -1};
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct jetstream_conf conf = {.replicas = 1,
+                                  .max_bytes = -1,
+                                  .max_age_ms = 3600000,
+                                  .log_retention_ms = 3600000,
+                                  .log_max_bytes = -1};
+    struct result_publisher_fixture *f =
+        MEM_NEW(struct result_publisher_fixture);
     struct bus_conf bus_conf;
     struct err e = {0};
 
@@ -111,14 +112,14 @@ setup(void **state)
         (struct bus_conf){.url = (char *)(uintptr_t)broker_url(f->broker)};
     if (loop_open(&f->loop, &e) < 0 ||
         bus_open(&f->bus, f->loop, &bus_conf, "test", LONG_MS, &e) < 0 ||
-        topology_provision(f->bus, &conf, NULL, NULL, &e) < 0 ||
+        jetstream_provision(f->bus, &conf, NULL, NULL, &e) < 0 ||
         bus_subscribe(f->bus, "results.>", on_results, f, &f->results, &e) < 0)
         fail_msg("%s", e.msg);
     f->w.bus = f->bus;
     f->w.loop = f->loop;
-    outbox_open(&f->w);
+    result_publisher_open(&f->w);
     for (unsigned i = 0; i < JOBS; i++) {
-        struct job *j = &f->jobs[i];
+        struct attempt *j = &f->jobs[i];
 
         (void)snprintf(f->ids[i], sizeof f->ids[i], "t%u", i);
         j->w = &f->w;
@@ -135,9 +136,9 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-    struct fixture *f = *state;
+    struct result_publisher_fixture *f = *state;
 
-    outbox_close(&f->w);
+    result_publisher_close(&f->w);
     bus_unsubscribe(f->results);
     bus_close(f->bus);
     loop_close(f->loop);
@@ -149,14 +150,14 @@ teardown(void **state)
 
 /* Posts the results of the jobs from..to-1 in one turn. */
 static void
-post(struct fixture *f, unsigned from, unsigned to)
+post(struct result_publisher_fixture *f, unsigned from, unsigned to)
 {
     for (unsigned i = from; i < to; i++)
-        post_result(&f->jobs[i]);
+        result_publisher_publish(&f->jobs[i]);
 }
 
 static void
-until_posted(struct fixture *f, unsigned want)
+until_posted(struct result_publisher_fixture *f, unsigned want)
 {
     f->want = want;
     f->all_posted = f->posted == want;
@@ -164,7 +165,7 @@ until_posted(struct fixture *f, unsigned want)
 }
 
 static json_int_t
-stored_messages(struct fixture *f)
+stored_messages(struct result_publisher_fixture *f)
 {
     struct str answer = {0};
     struct err e = {0};
@@ -187,7 +188,7 @@ stored_messages(struct fixture *f)
 static void
 results_of_one_turn_are_one_message(void **state)
 {
-    struct fixture *f = *state;
+    struct result_publisher_fixture *f = *state;
 
     post(f, 0, 3);
     until_posted(f, 3);
@@ -204,7 +205,7 @@ results_of_one_turn_are_one_message(void **state)
 static void
 each_source_has_messages_of_its_own(void **state)
 {
-    struct fixture *f = *state;
+    struct result_publisher_fixture *f = *state;
 
     f->sources[2] = f->sources[3] = "folder";
     post(f, 0, 4);
@@ -221,7 +222,7 @@ a_message_stays_small(void **state)
 {
     static uint8_t large[LARGE];
     struct output_part part = {STREAM_STDOUT, {large, sizeof large}};
-    struct fixture *f = *state;
+    struct result_publisher_fixture *f = *state;
     unsigned n = 0;
 
     post(f, 0, JOBS);
@@ -246,11 +247,11 @@ a_message_stays_small(void **state)
 static void
 a_job_that_is_gone_is_not_told(void **state)
 {
-    struct fixture *f = *state;
+    struct result_publisher_fixture *f = *state;
 
     post(f, 0, 3);
-    post_forget(&f->jobs[1]);
-    post_forget(&f->jobs[1]); /* also without a post */
+    result_publisher_forget(&f->jobs[1]);
+    result_publisher_forget(&f->jobs[1]); /* also without a post */
     memset(&f->jobs[1], 0xa5, sizeof f->jobs[1]);
     until_posted(f, 2);
     assert_int_equal(f->members[0], 3); /* its result is on its way all the
@@ -260,11 +261,11 @@ a_job_that_is_gone_is_not_told(void **state)
 static void
 a_worker_may_close_with_results_on_their_way(void **state)
 {
-    struct fixture *f = *state;
+    struct result_publisher_fixture *f = *state;
 
     post(f, 0, 3);
-    outbox_close(&f->w);
-    outbox_open(&f->w);
+    result_publisher_close(&f->w);
+    result_publisher_open(&f->w);
     post(f, 3, 4);
     until_posted(f, 1);
 }
@@ -273,11 +274,11 @@ a_worker_may_close_with_results_on_their_way(void **state)
 static void
 an_early_message_is_by_itself_and_sent_once(void **state)
 {
-    struct fixture *f = *state;
+    struct result_publisher_fixture *f = *state;
 
     post(f, 0, 2);
     for (unsigned i = 2; i < 5; i++)
-        post_early(&f->jobs[i]);
+        result_publisher_publish_early(&f->jobs[i]);
     post(f, 5, 6);
     f->want = 3;
     until_posted(f, 3);
@@ -291,7 +292,7 @@ an_early_message_is_by_itself_and_sent_once(void **state)
     broker_kill(f->broker);
     f->want = 4;
     f->all_early = false;
-    post_early(&f->jobs[6]);
+    result_publisher_publish_early(&f->jobs[6]);
     assert_true(loop_until(f->loop, &f->all_early, LONG_MS));
     assert_int_equal(f->stored, 3);
     broker_restart(f->broker);

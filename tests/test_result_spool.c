@@ -40,7 +40,7 @@ teardown(void **state)
 }
 
 static void
-fill(struct outcome_record *r, struct output_part *part, const char *task,
+fill(struct spooled_result *r, struct output_part *part, const char *task,
      uint32_t attempt)
 {
     *part =
@@ -60,12 +60,12 @@ fill(struct outcome_record *r, struct output_part *part, const char *task,
 static void
 put(const char *task, uint32_t attempt)
 {
-    struct outcome_record r;
+    struct spooled_result r;
     struct output_part part;
     struct err e;
 
     fill(&r, &part, task, attempt);
-    if (outcomes_put(dir, &r, &e) < 0)
+    if (result_spool_put(dir, &r, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
@@ -90,25 +90,25 @@ static void
 an_outcome_comes_back_as_it_was_put(void **state)
 {
     struct mem_pool *pool = mem_pool_new();
-    struct outcome_record r;
+    struct spooled_result r;
     const char **names;
     struct err e;
 
     (void)state;
     put("whole", 2);
-    assert_int_equal(outcomes_sync(dir, &e), 0);
-    names = outcomes_list(dir, pool);
+    assert_int_equal(result_spool_sync(dir, &e), 0);
+    names = result_spool_list(dir, pool);
     assert_string_equal(names[0], "whole-2");
     assert_null(names[1]);
-    assert_int_equal(outcomes_load(dir, names[0], pool, &r, &e), 0);
+    assert_int_equal(result_spool_load(dir, names[0], pool, &r, &e), 0);
     assert_string_equal(r.subject, "results.local.cli");
     assert_string_equal(r.claim.nonce, "nonce");
     assert_int_equal(r.claim.state, STATE_FAILED);
     assert_int_equal(r.result.exit_code, 3);
     assert_int_equal(r.result.n_output, 1);
     assert_memory_equal(r.result.output[0].data.data, "said\0so", 7);
-    outcomes_remove(dir, names[0]);
-    assert_null(*outcomes_list(dir, pool));
+    result_spool_remove(dir, names[0]);
+    assert_null(*result_spool_list(dir, pool));
     mem_pool_free(pool);
 }
 
@@ -116,7 +116,7 @@ static void
 what_was_cut_short_at_any_byte_is_no_outcome(void **state)
 {
     struct mem_pool *pool = mem_pool_new();
-    struct outcome_record r;
+    struct spooled_result r;
     char path[100];
     struct stat st;
     struct err e;
@@ -127,11 +127,11 @@ what_was_cut_short_at_any_byte_is_no_outcome(void **state)
     assert_int_equal(stat(path, &st), 0);
     while (st.st_size-- > 0) {
         assert_int_equal(truncate(path, st.st_size), 0);
-        assert_int_equal(outcomes_load(dir, "cut-1", pool, &r, &e), -1);
+        assert_int_equal(result_spool_load(dir, "cut-1", pool, &r, &e), -1);
         assert_int_equal(e.code, ERR_INVALID);
         mem_pool_reset(pool);
     }
-    outcomes_remove(dir, "cut-1");
+    result_spool_remove(dir, "cut-1");
     mem_pool_free(pool);
 }
 
@@ -139,17 +139,17 @@ static void
 a_claim_and_a_result_of_different_attempts_are_no_outcome(void **state)
 {
     struct mem_pool *pool = mem_pool_new();
-    struct outcome_record r;
+    struct spooled_result r;
     struct output_part part;
     struct err e;
 
     (void)state;
     fill(&r, &part, "odd", 1);
     r.claim.nonce = "another";
-    assert_int_equal(outcomes_put(dir, &r, &e), 0);
-    assert_int_equal(outcomes_load(dir, "odd-1", pool, &r, &e), -1);
+    assert_int_equal(result_spool_put(dir, &r, &e), 0);
+    assert_int_equal(result_spool_load(dir, "odd-1", pool, &r, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
-    outcomes_remove(dir, "odd-1");
+    result_spool_remove(dir, "odd-1");
     mem_pool_free(pool);
 }
 
@@ -165,7 +165,7 @@ an_unfinished_file_is_not_listed(void **state)
     f = fopen(path, "we");
     assert_non_null(f);
     (void)fclose(f);
-    assert_null(*outcomes_list(dir, pool));
+    assert_null(*result_spool_list(dir, pool));
     (void)unlink(path);
     mem_pool_free(pool);
 }
@@ -173,29 +173,29 @@ an_unfinished_file_is_not_listed(void **state)
 static void
 what_is_set_aside_stays_bounded(void **state)
 {
-    char name[OUTCOME_NAME_SIZE];
+    char name[RESULT_SPOOL_NAME_SIZE];
 
     (void)state;
-    for (uint32_t i = 1; i <= OUTCOMES_KEPT + 5; i++) {
+    for (uint32_t i = 1; i <= RESULT_SPOOL_KEPT + 5; i++) {
         put("aside", i);
-        outcomes_set_aside(dir, outcome_name(name, "aside", i));
+        result_spool_set_aside(dir, result_spool_name(name, "aside", i));
     }
-    assert_int_equal(count("superseded"), OUTCOMES_KEPT);
+    assert_int_equal(count("superseded"), RESULT_SPOOL_KEPT);
     assert_int_equal(count(""), 1); /* superseded itself */
 }
 
 static void
 a_folder_that_is_gone_is_an_error_that_may_pass(void **state)
 {
-    struct outcome_record r;
+    struct spooled_result r;
     struct output_part part;
     struct err e;
 
     (void)state;
     fill(&r, &part, "nowhere", 1);
-    assert_int_equal(outcomes_put("/nonexistent/outcomes", &r, &e), -1);
+    assert_int_equal(result_spool_put("/nonexistent/outcomes", &r, &e), -1);
     assert_int_equal(e.code, ERR_UNAVAILABLE);
-    assert_int_equal(outcomes_sync("/nonexistent/outcomes", &e), -1);
+    assert_int_equal(result_spool_sync("/nonexistent/outcomes", &e), -1);
 }
 
 /* --- sights -------------------------------------------------------------- */
@@ -203,33 +203,34 @@ a_folder_that_is_gone_is_an_error_that_may_pass(void **state)
 static void
 a_claim_is_unchanged_since_its_revision_was_first_seen(void **state)
 {
-    struct sights *s = sights_new();
+    struct claim_watch *s = claim_watch_new();
 
     (void)state;
-    assert_int_equal(sights_unchanged_ms(s, "a", 7, 1000), 0);
-    assert_int_equal(sights_unchanged_ms(s, "b", 7, 2000), 0);
-    assert_int_equal(sights_unchanged_ms(s, "a", 7, 5000), 4000);
-    assert_int_equal(sights_unchanged_ms(s, "a", 8, 6000), 0); /* renewed */
-    assert_int_equal(sights_unchanged_ms(s, "a", 8, 6500), 500);
-    assert_int_equal(sights_unchanged_ms(s, "b", 7, 6500), 4500);
-    sights_free(s);
+    assert_int_equal(claim_watch_unchanged_ms(s, "a", 7, 1000), 0);
+    assert_int_equal(claim_watch_unchanged_ms(s, "b", 7, 2000), 0);
+    assert_int_equal(claim_watch_unchanged_ms(s, "a", 7, 5000), 4000);
+    assert_int_equal(claim_watch_unchanged_ms(s, "a", 8, 6000),
+                     0); /* renewed */
+    assert_int_equal(claim_watch_unchanged_ms(s, "a", 8, 6500), 500);
+    assert_int_equal(claim_watch_unchanged_ms(s, "b", 7, 6500), 4500);
+    claim_watch_free(s);
 }
 
 static void
 the_oldest_sight_makes_room_for_the_newest(void **state)
 {
-    struct sights *s = sights_new();
+    struct claim_watch *s = claim_watch_new();
     char task[TASK_ID_SIZE];
 
     (void)state;
-    for (int i = 0; i <= SIGHTS_MAX; i++) {
+    for (int i = 0; i <= CLAIM_WATCH_MAX; i++) {
         (void)snprintf(task, sizeof task, "t%d", i);
-        assert_int_equal(sights_unchanged_ms(s, task, 1, 0), 0);
+        assert_int_equal(claim_watch_unchanged_ms(s, task, 1, 0), 0);
     }
-    assert_int_equal(sights_unchanged_ms(s, "t1", 1, 100), 100);
-    assert_int_equal(sights_unchanged_ms(s, task, 1, 100), 100);
-    assert_int_equal(sights_unchanged_ms(s, "t0", 1, 100), 0); /* anew */
-    sights_free(s);
+    assert_int_equal(claim_watch_unchanged_ms(s, "t1", 1, 100), 100);
+    assert_int_equal(claim_watch_unchanged_ms(s, task, 1, 100), 100);
+    assert_int_equal(claim_watch_unchanged_ms(s, "t0", 1, 100), 0); /* anew */
+    claim_watch_free(s);
 }
 
 int

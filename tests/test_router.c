@@ -4,8 +4,8 @@
 static void
 a_task_goes_to_its_lane_and_is_settled(void **state)
 {
-    struct fixture *f = *state;
-    const struct seen *s;
+    struct router_fixture *f = *state;
+    const struct router_seen *s;
     struct str proto = {0};
     struct step step = {
         .name = "", .kind = STEP_SHELL, .script = "ls", .workdir = ""};
@@ -31,7 +31,7 @@ a_task_goes_to_its_lane_and_is_settled(void **state)
 static void
 a_bad_message_leaves_a_dead_letter_and_a_rejection(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     submit_text(f, "t1",
                 "{\"id\": \"t1\", \"source\": \"github\", \"steps\": 1}");
@@ -45,7 +45,7 @@ static void
 a_large_bad_message_is_cut_but_its_size_is_kept(void **state)
 {
     enum { SIZE = 900 * 1024 };
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
     char *data = malloc(SIZE);
 
     assert_non_null(data);
@@ -64,7 +64,7 @@ a_large_bad_message_is_cut_but_its_size_is_kept(void **state)
 static void
 a_rejected_decision_is_a_result_and_no_dead_letter(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     submit_text(f, "t1",
                 "{\"id\": \"t1\", \"steps\": [\"ls\"], \"executor\": \"x\"}");
@@ -81,7 +81,7 @@ a_rejected_decision_is_a_result_and_no_dead_letter(void **state)
 static void
 a_held_task_is_settled_and_goes_nowhere(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     submit_text(f, "t1",
                 "{\"id\": \"t1\", \"steps\": [\"ls\"], \"hold\": true}");
@@ -95,14 +95,14 @@ a_held_task_is_settled_and_goes_nowhere(void **state)
 static void
 heartbeats_say_where_the_cloud_is(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
     char text[128], id[32];
     size_t n = 0;
 
     submit_text(f, "a0", "{\"id\": \"a0\", \"steps\": [\"make build\"]}");
     await(f, ++n);
     assert_string_equal(f->seen[0].subject, "tasks.local.default");
-    bus_send(f->bus, "hb.codespace.w1", "\xff\xff", 2);
+    bus_publish_core(f->bus, "hb.codespace.w1", "\xff\xff", 2);
     beat(f, "hb.local.w1", "codespace"); /* speaks of another: no effect */
     submit_text(f, "a1", "{\"id\": \"a1\", \"steps\": [\"make build\"]}");
     await(f, ++n);
@@ -135,7 +135,7 @@ a_router_that_starts_asks_who_is_there(void **state)
         "{\"tasks\": [{\"id\": \"b1\", \"steps\": [\"ls\"]},"
         " {\"id\": \"b2\", \"steps\": [\"make build\"]},"
         " {\"id\": \"b3\", \"steps\": [\"make build\"]}]}";
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
     struct bus_sub *rolls;
     struct err e = {0};
 
@@ -159,7 +159,7 @@ a_router_that_starts_asks_who_is_there(void **state)
 static void
 a_broker_that_is_killed_costs_no_task(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     hasten(f);
     submit_many(f, "k", 100);
@@ -174,7 +174,7 @@ a_broker_that_is_killed_costs_no_task(void **state)
 static void
 a_router_that_is_cut_off_leaves_its_tasks_to_the_next(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     hasten(f);
     submit_many(f, "m", 100);
@@ -192,7 +192,7 @@ a_router_that_is_cut_off_leaves_its_tasks_to_the_next(void **state)
 static void
 term_finishes_what_is_in_hand_and_takes_nothing_new(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     hasten(f);
     submit_many(f, "d", 50);
@@ -209,7 +209,7 @@ term_finishes_what_is_in_hand_and_takes_nothing_new(void **state)
 static void
 term_with_the_broker_away_does_not_wait_for_ever(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     f->h.conf.drain_timeout_ms = 100;
     hasten(f);
@@ -226,7 +226,7 @@ term_with_the_broker_away_does_not_wait_for_ever(void **state)
 static void
 a_second_term_stops_at_once(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     submit_many(f, "d", 50);
     await(f, 1);

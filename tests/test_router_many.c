@@ -3,7 +3,7 @@
 
 /* n tasks <prefix>0, <prefix>1 ... in one message. */
 static void
-submit_many_as_one(struct fixture *f, const char *prefix, size_t n)
+submit_many_as_one(struct router_fixture *f, const char *prefix, size_t n)
 {
     struct str message = {0};
     char text[96];
@@ -26,9 +26,9 @@ many_in_one_message_are_judged_one_by_one(void **state)
         "{\"id\": \"b1\", \"steps\": [\"true\"]}", bad,
         "{\"name\": \"anonymous\", \"steps\": [\"true\"]}",
         "{\"id\": \"b4\", \"steps\": [\"true\"]}"};
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
     struct str message = {0};
-    const struct seen *dead, *rejected;
+    const struct router_seen *dead, *rejected;
     size_t tasks = 0;
 
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
@@ -56,7 +56,7 @@ many_may_come_as_json(void **state)
     static const char json[] =
         "{\"tasks\": [{\"id\": \"j1\", \"steps\": [\"true\"]}, "
         "{\"id\": \"j2\", \"steps\": [\"true\"]}]}";
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     submit_bulk(f, json, strlen(json));
     await(f, 2);
@@ -68,7 +68,7 @@ many_may_come_as_json(void **state)
 static void
 a_message_of_many_that_is_none_leaves_one_dead_letter(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     submit_bulk(f, "", 0);
     submit_bulk(f, "\xff\xff", 2);
@@ -85,7 +85,7 @@ a_message_of_many_that_is_none_leaves_one_dead_letter(void **state)
 static void
 a_message_of_more_than_the_window_goes_through_in_its_order(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
     char id[24];
 
     stop_router(f);
@@ -105,7 +105,7 @@ a_message_of_more_than_the_window_goes_through_in_its_order(void **state)
 static void
 a_message_of_many_survives_its_router_and_its_broker(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     hasten(f);
     stop_router(f);
@@ -125,7 +125,7 @@ a_message_of_many_survives_its_router_and_its_broker(void **state)
 static void
 term_finishes_a_message_of_many(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
 
     stop_router(f);
     f->h.conf.window = 16;
@@ -143,9 +143,9 @@ term_finishes_a_message_of_many(void **state)
 
 /* How many members the message had that this task came in. */
 static size_t
-members_with(const struct fixture *f, const char *prefix, size_t i)
+members_with(const struct router_fixture *f, const char *prefix, size_t i)
 {
-    const struct seen *s;
+    const struct router_seen *s;
     char id[24];
 
     (void)snprintf(id, sizeof id, "%s%zu", prefix, i);
@@ -157,7 +157,8 @@ members_with(const struct fixture *f, const char *prefix, size_t i)
 /* A local worker says so, until the router goes by it: news and tasks are not
  * ordered among each other. */
 static void
-until_brisk(struct fixture *f, const char *worker, bool brisk, bool together)
+until_brisk(struct router_fixture *f, const char *worker, bool short_runs,
+            bool together)
 {
     char subject[64], prefix[24];
     size_t at;
@@ -166,7 +167,7 @@ until_brisk(struct fixture *f, const char *worker, bool brisk, bool together)
     do {
         at = f->n_seen;
         assert_true(at < 100);
-        send_beat(f, subject, "local", worker, brisk);
+        send_beat(f, subject, "local", worker, short_runs);
         (void)snprintf(prefix, sizeof prefix, "probe%zu-", at);
         submit_many_as_one(f, prefix, 2);
         await(f, at + 2);
@@ -176,7 +177,7 @@ until_brisk(struct fixture *f, const char *worker, bool brisk, bool together)
 static void
 tasks_of_one_message_leave_together_where_all_runs_are_short(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
     size_t at;
 
     until_brisk(f, "a", true, true);
@@ -207,7 +208,7 @@ tasks_of_one_message_leave_together_where_all_runs_are_short(void **state)
 static void
 what_goes_elsewhere_does_not_part_them(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
     struct str message = {0};
     char text[128];
     size_t at;
@@ -225,7 +226,7 @@ what_goes_elsewhere_does_not_part_them(void **state)
     str_free(&message);
     await(f, at + 32);
     for (size_t i = 0; i < 32; i++) {
-        const struct seen *s = &f->seen[at + i];
+        const struct router_seen *s = &f->seen[at + i];
 
         if (strcmp(s->subject, "tasks.local.default") == 0)
             assert_int_equal(s->members, 16);
@@ -238,7 +239,7 @@ what_goes_elsewhere_does_not_part_them(void **state)
 /* What was settled might come again after a kill, and leave in other company.
  */
 static void
-purge_submissions(struct fixture *f)
+purge_submissions(struct router_fixture *f)
 {
     struct str answer = {0};
     struct err e = {0};
@@ -253,7 +254,7 @@ purge_submissions(struct fixture *f)
 static void
 a_full_window_does_not_part_them_and_a_killed_broker_has_them_once(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
     json_int_t before;
     size_t at;
 
@@ -278,7 +279,7 @@ a_full_window_does_not_part_them_and_a_killed_broker_has_them_once(void **state)
 static void
 a_router_that_is_cut_off_leaves_its_bundles_to_the_next(void **state)
 {
-    struct fixture *f = *state;
+    struct router_fixture *f = *state;
     size_t at;
 
     hasten(f);

@@ -12,17 +12,17 @@
 
 #include <cmocka.h>
 
-struct fixture {
+struct row_cache_fixture {
     char dir[64], path[96];
-    struct store *store;
-    struct sheet *sheet;
+    struct db *store;
+    struct row_cache *sheet;
     struct mem_pool *pool;
 };
 
 static int
 open_fixture(void **state)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
+    struct row_cache_fixture *f = MEM_NEW(struct row_cache_fixture);
     struct err e;
 
     (void)snprintf(f->dir, sizeof f->dir, "/tmp/shunt-sheet-XXXXXX");
@@ -31,9 +31,9 @@ open_fixture(void **state)
     (void)snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
     f->pool = mem_pool_new();
     *state = f;
-    if (store_open(&f->store, f->path, true, &e) < 0)
+    if (db_open(&f->store, f->path, true, &e) < 0)
         return -1;
-    f->sheet = sheet_new(f->store);
+    f->sheet = row_cache_new(f->store);
     return 0;
 }
 
@@ -41,11 +41,11 @@ static int
 close_fixture(void **state)
 {
     static const char *const endings[] = {"", ".lock", "-wal", "-shm"};
-    struct fixture *f = *state;
+    struct row_cache_fixture *f = *state;
     char path[128];
 
-    sheet_free(f->sheet);
-    store_close(f->store);
+    row_cache_free(f->sheet);
+    db_close(f->store);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         (void)snprintf(path, sizeof path, "%s%s", f->path, endings[i]);
         (void)unlink(path);
@@ -57,39 +57,39 @@ close_fixture(void **state)
 }
 
 static void
-begin(struct fixture *f)
+begin(struct row_cache_fixture *f)
 {
     struct err e;
 
-    assert_int_equal(store_begin(f->store, &e), 0);
-    sheet_begin(f->sheet);
+    assert_int_equal(db_begin(f->store, &e), 0);
+    row_cache_begin(f->sheet);
 }
 
 static void
-commit(struct fixture *f)
+commit(struct row_cache_fixture *f)
 {
     struct err e;
 
-    assert_int_equal(sheet_write(f->sheet, &e), 0);
-    assert_int_equal(store_commit(f->store, &e), 0);
+    assert_int_equal(row_cache_write(f->sheet, &e), 0);
+    assert_int_equal(db_commit(f->store, &e), 0);
 }
 
-static struct sheet_row *
-row_of(struct fixture *f, const char *id)
+static struct cached_row *
+row_of(struct row_cache_fixture *f, const char *id)
 {
-    struct sheet_row *r = NULL;
+    struct cached_row *r = NULL;
     struct err e;
 
-    assert_int_equal(sheet_row(f->sheet, id, &r, &e), 0);
+    assert_int_equal(row_cache_row(f->sheet, id, &r, &e), 0);
     return r;
 }
 
 /* Takes a row from where it is to an end. */
 static void
-end(struct fixture *f, const char *id, uint64_t fence)
+end(struct row_cache_fixture *f, const char *id, uint64_t fence)
 {
-    struct sheet_row *r = row_of(f, id);
-    struct sheet_attempt *a;
+    struct cached_row *r = row_of(f, id);
+    struct cached_attempt *a;
     struct err e;
 
     r->row.batch = "b1";
@@ -97,7 +97,7 @@ end(struct fixture *f, const char *id, uint64_t fence)
     r->row.task_from = TASK_FROM_ACCEPTED;
     r->row.attempts = r->row.finals = 1;
     r->changed_by |= 1u << EVENT_RESULT;
-    assert_int_equal(sheet_attempt(f->sheet, r, 1, fence, &a, &e), 0);
+    assert_int_equal(row_cache_attempt(f->sheet, r, 1, fence, &a, &e), 0);
     assert_false(a->attempt.known);
     a->changed = a->attempt.known = true;
 }
@@ -112,10 +112,10 @@ add(void *ctx, const char *scope, const char *name, int64_t value)
 static void
 rows_are_written_once_in_the_order_of_first_sight(void **state)
 {
-    struct fixture *f = *state;
+    struct row_cache_fixture *f = *state;
     struct task_state got;
     struct batch_state b;
-    struct attempt a;
+    struct attempt_row a;
     int64_t n, tasks = 0;
     struct err e;
 
@@ -125,36 +125,38 @@ rows_are_written_once_in_the_order_of_first_sight(void **state)
     end(f, "t1", 6);
     assert_ptr_equal(row_of(f, "t1"), row_of(f, "t1"));
     (void)row_of(f, "untouched");
-    assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 0);
+    assert_int_equal(db_task(f->store, "t1", f->pool, &got, &e), 0);
     commit(f);
-    assert_true(sheet_news(f->sheet)->parked);
-    assert_int_equal(sheet_news(f->sheet)->n_batches, 1);
-    assert_int_equal(store_task(f->store, "untouched", f->pool, &got, &e), 0);
-    assert_int_equal(store_task(f->store, "t1", f->pool, &got, &e), 1);
+    assert_true(row_cache_news(f->sheet)->parked);
+    assert_int_equal(row_cache_news(f->sheet)->n_batches, 1);
+    assert_int_equal(db_task(f->store, "untouched", f->pool, &got, &e), 0);
+    assert_int_equal(db_task(f->store, "t1", f->pool, &got, &e), 1);
     assert_int_equal(got.n, 1);
     n = got.n;
-    assert_int_equal(store_attempt(f->store, n, 1, 6, f->pool, &a, &e), 0);
+    assert_int_equal(db_attempt(f->store, n, 1, 6, f->pool, &a, &e), 0);
     assert_true(a.known);
-    assert_int_equal(store_batch(f->store, "b1", f->pool, &b, &e), 1);
+    assert_int_equal(db_batch(f->store, "b1", f->pool, &b, &e), 1);
     assert_int_equal(b.b.succeeded, 2);
-    assert_int_equal(store_counters(f->store, add, &tasks, &e), 0);
+    assert_int_equal(db_counters(f->store, add, &tasks, &e), 0);
     assert_int_equal(tasks, 2);
 }
 
 static void
 a_recorded_attempt_is_found_again(void **state)
 {
-    struct fixture *f = *state;
-    struct sheet_attempt *a;
+    struct row_cache_fixture *f = *state;
+    struct cached_attempt *a;
     struct err e;
 
     begin(f);
     end(f, "t1", 6);
     commit(f);
     begin(f);
-    assert_int_equal(sheet_attempt(f->sheet, row_of(f, "t1"), 1, 6, &a, &e), 0);
+    assert_int_equal(row_cache_attempt(f->sheet, row_of(f, "t1"), 1, 6, &a, &e),
+                     0);
     assert_true(a->attempt.known);
-    assert_int_equal(sheet_attempt(f->sheet, row_of(f, "t1"), 2, 7, &a, &e), 0);
+    assert_int_equal(row_cache_attempt(f->sheet, row_of(f, "t1"), 2, 7, &a, &e),
+                     0);
     assert_false(a->attempt.known);
     commit(f);
 }
@@ -164,25 +166,25 @@ a_recorded_attempt_is_found_again(void **state)
 static void
 a_full_sheet_may_be_written_in_between(void **state)
 {
-    struct fixture *f = *state;
+    struct row_cache_fixture *f = *state;
     struct batch_state b;
     int64_t tasks = 0;
     struct err e;
 
     begin(f);
     end(f, "t1", 1);
-    assert_false(sheet_is_full(f->sheet));
-    (void)mem_pool_alloc(sheet_pool(f->sheet), 3 * 1024 * 1024);
-    assert_true(sheet_is_full(f->sheet));
-    assert_int_equal(sheet_write(f->sheet, &e), 0);
-    assert_false(sheet_is_full(f->sheet));
+    assert_false(row_cache_is_full(f->sheet));
+    (void)mem_pool_alloc(row_cache_pool(f->sheet), 3 * 1024 * 1024);
+    assert_true(row_cache_is_full(f->sheet));
+    assert_int_equal(row_cache_write(f->sheet, &e), 0);
+    assert_false(row_cache_is_full(f->sheet));
     assert_int_equal(row_of(f, "t1")->row.state, STATE_SUCCEEDED);
     end(f, "t2", 2);
     commit(f);
-    assert_int_equal(sheet_news(f->sheet)->n_batches, 1);
-    assert_int_equal(store_batch(f->store, "b1", f->pool, &b, &e), 1);
+    assert_int_equal(row_cache_news(f->sheet)->n_batches, 1);
+    assert_int_equal(db_batch(f->store, "b1", f->pool, &b, &e), 1);
     assert_int_equal(b.b.accepted, 2);
-    assert_int_equal(store_counters(f->store, add, &tasks, &e), 0);
+    assert_int_equal(db_counters(f->store, add, &tasks, &e), 0);
     assert_int_equal(tasks, 2);
 }
 

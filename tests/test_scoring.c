@@ -123,13 +123,13 @@ static const struct golden words[] = {
 static void
 check_golden(const struct golden *g)
 {
-    struct sample *s = shell(*g->command ? g->command : "true");
+    struct decide_sample *s = shell(*g->command ? g->command : "true");
     struct decision d;
     size_t total = 0;
 
     if (!*g->command)
         s->task.command = "";
-    d = judge(s);
+    d = admit(s);
     if (d.score != g->score || strcmp(d.backend, g->backend) != 0 ||
         strcmp(d.rule, g->rule) != 0 || !d.scored)
         fail_msg("%s: score %d [%s] %s by %s", g->command, d.score,
@@ -174,12 +174,12 @@ keywords_match_words_and_each_row_counts_once(void **state)
 static void
 a_ceo_task_is_local_without_a_score(void **state)
 {
-    struct sample *s = shell("npm run build");
+    struct decide_sample *s = shell("npm run build");
     struct decision d;
 
     (void)state;
     s->hints.agent = "CEO";
-    d = judge(s);
+    d = admit(s);
     assert_string_equal(d.backend, "local");
     assert_string_equal(d.rule, "affinity-local");
     assert_string_equal(d.affinity, "local");

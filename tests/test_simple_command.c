@@ -11,12 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct row {
+struct simple_command_row {
     const char *script;
     const char *words; /* joined by '|'; NULL: needs a shell */
 };
 
-static const struct row rows[] = {
+static const struct simple_command_row rows[] = {
     {"true", "true"},
     {"  make -j4\ttest \n", "make|-j4|test"},
     {"echo 'a  b' \"c d\"e''", "echo|a  b|c de"},
@@ -66,9 +66,9 @@ static const struct row rows[] = {
 static void
 test_row(void **state)
 {
-    const struct row *row = *state;
+    const struct simple_command_row *row = *state;
     struct mem_pool *pool = mem_pool_new();
-    const char **words = words_simple(row->script, pool);
+    const char **words = simple_command_simple(row->script, pool);
     struct str got = {0};
 
     if (!row->words) {
@@ -89,14 +89,14 @@ static void
 arguments_may_be_words_a_shell_would_act_on(void **state)
 {
     struct mem_pool *pool = mem_pool_new();
-    const char **words = words_plain("A=1 test", pool);
+    const char **words = simple_command_plain("A=1 test", pool);
 
     (void)state;
     assert_non_null(words);
     assert_string_equal(words[0], "A=1");
     assert_string_equal(words[1], "test");
     assert_null(words[2]);
-    words = words_plain("", pool);
+    words = simple_command_plain("", pool);
     assert_non_null(words);
     assert_null(words[0]);
     mem_pool_free(pool);
@@ -111,10 +111,10 @@ a_script_too_long_is_left_to_the_shell(void **state)
     (void)state;
     memset(text, 'x', sizeof text);
     text[8192] = '\0';
-    assert_non_null(words_simple(text, pool));
+    assert_non_null(simple_command_simple(text, pool));
     text[8192] = 'x';
     text[8193] = '\0';
-    assert_null(words_simple(text, pool));
+    assert_null(simple_command_simple(text, pool));
     mem_pool_free(pool);
 }
 

@@ -22,7 +22,7 @@
 
 enum { DEADLINE_MS = 20000 };
 
-struct place {
+struct spool_place {
     char dir[64];
     struct mem_pool *pool;
     struct loop *loop;
@@ -45,7 +45,7 @@ task_init(struct task *t, struct step *s, const char *id, const char *script)
 static int
 setup(void **state)
 {
-    struct place *p = MEM_NEW(struct place);
+    struct spool_place *p = MEM_NEW(struct spool_place);
     struct err e = {0};
 
     (void)str_copy(p->dir, sizeof p->dir, "/tmp/test-spool-XXXXXX");
@@ -79,7 +79,7 @@ remove_tree(const char *dir)
 static int
 teardown(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
 
     bus_close(p->bus);
     loop_close(p->loop);
@@ -92,7 +92,7 @@ teardown(void **state)
 
 /* A committed file with n tasks: <name>0, <name>1, ... */
 static struct spool_file *
-store(struct place *p, const char *name, int n)
+store(struct spool_place *p, const char *name, int n)
 {
     struct spool_file *f = NULL;
     struct err e = {0};
@@ -112,7 +112,8 @@ store(struct place *p, const char *name, int n)
 }
 
 static void
-write_file(struct place *p, const char *name, const void *data, size_t len)
+write_file(struct spool_place *p, const char *name, const void *data,
+           size_t len)
 {
     char path[256];
     int fd;
@@ -127,7 +128,7 @@ write_file(struct place *p, const char *name, const void *data, size_t len)
 static void
 records_come_back_in_order(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = store(p, "a", 3);
     const uint8_t *data;
     size_t at = 0, len, n = 0;
@@ -151,7 +152,7 @@ records_come_back_in_order(void **state)
 static void
 many_records_pass_through_the_buffer(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = store(p, "many", 20000);
     struct err e = {0};
 
@@ -164,7 +165,7 @@ many_records_pass_through_the_buffer(void **state)
 static void
 what_was_not_committed_leaves_nothing(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = NULL;
     struct spool_backlog b;
     struct err e = {0};
@@ -185,7 +186,7 @@ what_was_not_committed_leaves_nothing(void **state)
 static void
 the_same_name_is_not_written_twice_at_once(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = NULL, *g = NULL;
     struct err e = {0};
 
@@ -197,7 +198,7 @@ the_same_name_is_not_written_twice_at_once(void **state)
 static void
 only_one_sender_has_a_file(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = store(p, "a", 1), *g = NULL;
     struct err e = {0};
 
@@ -211,7 +212,7 @@ only_one_sender_has_a_file(void **state)
 static void
 a_file_that_is_gone_is_not_found(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = store(p, "a", 1);
     struct err e = {0};
 
@@ -236,7 +237,7 @@ a_damaged_file_is_set_aside(void **state)
         {"huge", 8, {255, 255, 255, 255, 1, 2, 3, 4}},
         {"zero", 4, {0, 0, 0, 0}},
     };
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_backlog b;
     struct spool_file *f = NULL;
     struct err e = {0};
@@ -257,7 +258,7 @@ a_damaged_file_is_set_aside(void **state)
 static void
 a_task_beyond_the_limit_is_refused(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = NULL;
     struct err e = {0};
     struct task t;
@@ -281,13 +282,13 @@ a_task_beyond_the_limit_is_refused(void **state)
 /* --- with a broker -------------------------------------------------------- */
 
 static void
-open_broker(struct place *p)
+open_broker(struct spool_place *p)
 {
-    const struct topology_conf conf = {.replicas = 1,
-                                       .max_bytes = 64 << 20,
-                                       .max_age_ms = 3600000,
-                                       .log_retention_ms = 3600000,
-                                       .log_max_bytes = 64 << 20};
+    const struct jetstream_conf conf = {.replicas = 1,
+                                        .max_bytes = 64 << 20,
+                                        .max_age_ms = 3600000,
+                                        .log_retention_ms = 3600000,
+                                        .log_max_bytes = 64 << 20};
     char none[] = "", url[128];
     struct bus_conf bus = {.url = url,
                            .token_file = none,
@@ -301,11 +302,11 @@ open_broker(struct place *p)
     p->broker = broker_start();
     (void)str_copy(url, sizeof url, broker_url(p->broker));
     assert_int_equal(bus_open(&p->bus, p->loop, &bus, "test", 5000, &e), 0);
-    assert_int_equal(topology_provision(p->bus, &conf, NULL, NULL, &e), 0);
+    assert_int_equal(jetstream_provision(p->bus, &conf, NULL, NULL, &e), 0);
 }
 
 static int64_t
-messages_stored(struct place *p)
+messages_stored(struct spool_place *p)
 {
     struct str answer = {0};
     struct err e = {0};
@@ -349,7 +350,7 @@ on_message(void *ctx, struct bus_msg *m)
 
 /* The tasks in the messages that the broker holds. Once in a test. */
 static int64_t
-stored(struct place *p)
+stored(struct spool_place *p)
 {
     struct bus_consumer *consumer;
     struct count c = {0};
@@ -366,7 +367,7 @@ stored(struct place *p)
     return c.tasks;
 }
 
-struct outcome {
+struct sent_outcome {
     bool done;
     struct spool_report report;
     struct err e;
@@ -375,7 +376,7 @@ struct outcome {
 static void
 on_report(void *ctx, const struct spool_report *r)
 {
-    struct outcome *o = ctx;
+    struct sent_outcome *o = ctx;
 
     o->report = *r;
     o->done = true;
@@ -384,7 +385,7 @@ on_report(void *ctx, const struct spool_report *r)
 static void
 on_sent(void *ctx, const struct err *e)
 {
-    struct outcome *o = ctx;
+    struct sent_outcome *o = ctx;
 
     if (e)
         o->e = *e;
@@ -392,9 +393,9 @@ on_sent(void *ctx, const struct err *e)
 }
 
 static struct spool_report
-drain(struct place *p)
+drain(struct spool_place *p)
 {
-    struct outcome o = {0};
+    struct sent_outcome o = {0};
     struct spool_drain *d =
         spool_drain_start(p->dir, p->bus, p->loop, on_report, &o);
 
@@ -406,7 +407,7 @@ drain(struct place *p)
 static void
 a_drain_sends_everything_and_removes_it(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_report r;
 
     open_broker(p);
@@ -425,7 +426,7 @@ a_drain_sends_everything_and_removes_it(void **state)
 static void
 a_file_in_other_hands_is_left_alone(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = store(p, "a", 1);
     struct spool_report r;
 
@@ -441,10 +442,10 @@ a_file_in_other_hands_is_left_alone(void **state)
 static void
 what_is_sent_twice_is_stored_once(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = store(p, "a", 5);
     struct spool_sender *s;
-    struct outcome o = {0};
+    struct sent_outcome o = {0};
 
     open_broker(p);
     s = spool_send(f, p->bus, p->loop, 5000, on_sent, &o);
@@ -461,10 +462,10 @@ what_is_sent_twice_is_stored_once(void **state)
 static void
 a_sender_gives_up_when_its_patience_ends(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = store(p, "a", 2);
     struct spool_sender *s;
-    struct outcome o = {0};
+    struct sent_outcome o = {0};
 
     open_broker(p);
     broker_kill(p->broker);
@@ -479,10 +480,10 @@ a_sender_gives_up_when_its_patience_ends(void **state)
 static void
 a_sender_survives_a_broker_that_restarts(void **state)
 {
-    struct place *p = *state;
+    struct spool_place *p = *state;
     struct spool_file *f = store(p, "a", 3000);
     struct spool_sender *s;
-    struct outcome o = {0};
+    struct sent_outcome o = {0};
 
     open_broker(p);
     broker_kill(p->broker);

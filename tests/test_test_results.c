@@ -11,13 +11,13 @@
 
 #include <cmocka.h>
 
-struct row {
+struct test_results_row {
     const char *name, *text;
     bool seen;
     unsigned passed, failed, skipped;
 };
 
-static const struct row rows[] = {
+static const struct test_results_row rows[] = {
     {"nothing", "", false, 0, 0, 0},
     {"talk about tests",
      "all tests passed\n3 errors in 2 files\nok\nok, 5 files\nFAIL\n"
@@ -191,25 +191,25 @@ static const struct row rows[] = {
 static void
 on_line(void *ctx, const char *line, size_t len)
 {
-    testcount_line(ctx, line, len);
+    test_results_line(ctx, line, len);
 }
 
 static void
 test_row(void **state)
 {
-    const struct row *r = *state;
+    const struct test_results_row *r = *state;
 
     for (size_t piece = 1; piece < 100; piece += 33) {
-        struct testcount t = {0};
-        struct lines l = {.state = LINES_TEXT};
+        struct test_results t = {0};
+        struct ansi l = {.state = ANSI_TEXT};
         struct testcounts c;
         size_t len = strlen(r->text);
 
         for (size_t at = 0; at < len; at += piece)
-            lines_add(&l, r->text + at, len - at < piece ? len - at : piece,
-                      on_line, &t);
-        lines_end(&l, on_line, &t);
-        c = testcount_now(&t);
+            ansi_add(&l, r->text + at, len - at < piece ? len - at : piece,
+                     on_line, &t);
+        ansi_end(&l, on_line, &t);
+        c = test_results_now(&t);
         if (c.seen != r->seen || c.passed != r->passed ||
             c.skipped != r->skipped || c.failed != r->failed)
             fail_msg("%s: %d, %u passed, %u failed, %u skipped", r->name,
@@ -255,12 +255,12 @@ lines_end_in_many_ways_and_lose_their_colours(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct lines l = {.state = LINES_TEXT};
+        struct ansi l = {.state = ANSI_TEXT};
         struct seen s = {0};
 
         for (const char *c = cases[i].bytes; *c; c++)
-            lines_add(&l, c, 1, on_seen, &s);
-        lines_end(&l, on_seen, &s);
+            ansi_add(&l, c, 1, on_seen, &s);
+        ansi_end(&l, on_seen, &s);
         assert_string_equal(s.text, cases[i].want);
     }
 }
@@ -268,17 +268,17 @@ lines_end_in_many_ways_and_lose_their_colours(void **state)
 static void
 a_line_without_end_comes_in_pieces(void **state)
 {
-    struct lines l = {.state = LINES_TEXT};
+    struct ansi l = {.state = ANSI_TEXT};
     struct seen s = {0};
     char block[1000];
 
     (void)state;
     memset(block, 'x', sizeof block);
     for (int i = 0; i < 200; i++)
-        lines_add(&l, block, sizeof block, on_seen, &s);
-    lines_end(&l, on_seen, &s);
-    assert_int_equal(s.longest, LINES_MAX);
-    assert_int_equal(s.n, 200000 / LINES_MAX + 1);
+        ansi_add(&l, block, sizeof block, on_seen, &s);
+    ansi_end(&l, on_seen, &s);
+    assert_int_equal(s.longest, ANSI_MAX);
+    assert_int_equal(s.n, 200000 / ANSI_MAX + 1);
 }
 
 int

@@ -3,7 +3,7 @@
 
 /* A task that runs; its fence. */
 static uint64_t
-begin(struct fixture *f, const char *id)
+begin(struct reaper_fixture *f, const char *id)
 {
     char task[64];
 
@@ -17,7 +17,7 @@ begin(struct fixture *f, const char *id)
 static void
 a_result_that_does_not_know_the_nonce_is_set_aside(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r;
     uint64_t fence;
 
@@ -85,7 +85,7 @@ logged(FILE *log, int saved, const char *event)
 static void
 results_of_one_message_are_believed_one_by_one(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
     int saved;
     FILE *log;
@@ -134,7 +134,7 @@ results_of_one_message_are_believed_one_by_one(void **state)
 static void
 a_result_counts_once_its_claim_holds_the_outcome(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r[2];
 
     for (int i = 0; i < 2; i++) {
@@ -160,7 +160,7 @@ a_result_counts_once_its_claim_holds_the_outcome(void **state)
 static void
 a_result_that_its_claim_contradicts_is_set_aside(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r;
 
     fill_result(&r, "t1", "secret", begin(f, "t1"));
@@ -174,7 +174,7 @@ a_result_that_its_claim_contradicts_is_set_aside(void **state)
 
 /* Publishes a message of those two. */
 static void
-publish_both(struct fixture *f, const struct result r[2])
+publish_both(struct reaper_fixture *f, const struct result r[2])
 {
     struct str message = {0};
 
@@ -189,7 +189,7 @@ publish_both(struct fixture *f, const struct result r[2])
 static void
 what_is_known_of_a_message_counts_before_the_rest_is(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r[2];
 
     fill_result(&r[0], "t1", "secret", begin(f, "t1"));
@@ -212,7 +212,7 @@ what_is_known_of_a_message_counts_before_the_rest_is(void **state)
 static void
 a_result_is_set_aside_once_its_claim_has_been_missing_for_a_while(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r[2];
 
     fill_result(&r[0], "t1", "secret", begin(f, "t1"));
@@ -228,7 +228,7 @@ a_result_is_set_aside_once_its_claim_has_been_missing_for_a_while(void **state)
 static void
 a_stale_outcome_is_kept_and_not_shown(void **state)
 {
-    struct fixture *f = *state;
+    struct reaper_fixture *f = *state;
     struct result r;
     uint64_t old, fence;
     json_t *task;

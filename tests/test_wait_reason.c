@@ -11,16 +11,16 @@
 
 enum { NOW_MS = 1700000000 };
 
-struct row {
+struct wait_reason_row {
     const char *name; /* a sentence */
-    struct why_facts facts;
-    enum wait wait;
+    struct wait_facts facts;
+    enum wait_for wait;
     const char *text;
 };
 
 #define ON(B, L) .backend = B, .lane = L
 
-static const struct row rows[] = {
+static const struct wait_reason_row rows[] = {
     {"a held task waits for a person",
      {.state = STATE_HELD},
      WAIT_PERSON,
@@ -159,16 +159,17 @@ static const struct row rows[] = {
 static void
 one_row(void **state)
 {
-    const struct row *r = *state;
-    struct why_facts f = r->facts;
+    const struct wait_reason_row *r = *state;
+    struct wait_facts f = r->facts;
     struct str text = {0};
 
     f.now_ms = NOW_MS;
     if (!f.pause_reason)
         f.pause_reason = "";
-    assert_int_equal(why(&f, &text), r->wait);
+    assert_int_equal(wait_reason(&f, &text), r->wait);
     assert_string_equal(str_text(&text), r->text);
-    assert_int_equal(*why_name(r->wait) == '\0', r->wait == WAIT_NOTHING);
+    assert_int_equal(*wait_reason_name(r->wait) == '\0',
+                     r->wait == WAIT_NOTHING);
     str_free(&text);
 }
 

@@ -583,7 +583,7 @@ two_workers_of_one_name_do_not_share_a_folder(void **state)
 
 /* --- stopping ------------------------------------------------------------ */
 
-struct words {
+struct reason_words {
     bool draining, stopped;
 };
 
@@ -591,7 +591,7 @@ static void
 on_heartbeat(void *ctx, const struct bus_note *note)
 {
     struct mem_pool *pool = mem_pool_new();
-    struct words *w = ctx;
+    struct reason_words *w = ctx;
     struct heartbeat h;
     struct err e;
 
@@ -608,7 +608,7 @@ static void
 a_worker_drained_over_the_bus_says_stopping_and_stopped(void **state)
 {
     char subject[SUBJECT_SIZE], hb[SUBJECT_SIZE];
-    struct words w = {0};
+    struct reason_words w = {0};
     struct bus_sub *sub;
     struct hand h;
     struct err e;
@@ -621,7 +621,7 @@ a_worker_drained_over_the_bus_says_stopping_and_stopped(void **state)
     hire(&h, "drained", "30s");
     submit_waiting("drained");
     (void)announced();
-    bus_send(bus, subject_drain(subject, "local", "drained"), "", 0);
+    bus_publish_core(bus, subject_drain(subject, "local", "drained"), "", 0);
     assert_true(loop_until(loop, &w.draining, PATIENCE_MS));
     assert_false(w.stopped);
     touch("go-drained");

@@ -17,7 +17,7 @@ on_question(void *ctx, const struct bus_note *note)
     l->asked++;
     (void)snprintf(l->question, sizeof l->question, "%.*s", (int)note->len,
                    (const char *)note->data);
-    bus_send(bus, note->reply, answer, strlen(answer));
+    bus_publish_core(bus, note->reply, answer, strlen(answer));
 }
 
 /* Opens a shop for which every message is an old one. */

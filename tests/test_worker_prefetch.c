@@ -8,93 +8,93 @@ enum { SLOTS = 8 };
 /* --- how many ------------------------------------------------------------ */
 
 static void
-run(struct ahead *a, int64_t ms, int times)
+run(struct prefetch *a, int64_t ms, int times)
 {
     while (times-- > 0)
-        ahead_ran(a, ms);
+        prefetch_ran(a, ms);
 }
 
 static void
 nothing_is_claimed_ahead_of_what_is_not_known_to_be_short(void **state)
 {
-    struct ahead a;
+    struct prefetch a;
 
     (void)state;
-    ahead_init(&a);
-    assert_int_equal(ahead_count(&a, SLOTS, 1), 0);
+    prefetch_init(&a);
+    assert_int_equal(prefetch_count(&a, SLOTS, 1), 0);
     run(&a, 3, 5);
-    assert_int_equal(ahead_count(&a, SLOTS, 1), 0);
+    assert_int_equal(prefetch_count(&a, SLOTS, 1), 0);
     run(&a, 3, 200);
-    assert_int_equal(ahead_count(&a, SLOTS, 1), 6); /* 8 x 2 x 1 / 3 */
-    run(&a, AHEAD_SHORT_MS + 10, 60);
-    assert_int_equal(ahead_count(&a, SLOTS, 1), 0);
+    assert_int_equal(prefetch_count(&a, SLOTS, 1), 6); /* 8 x 2 x 1 / 3 */
+    run(&a, PREFETCH_SHORT_MS + 10, 60);
+    assert_int_equal(prefetch_count(&a, SLOTS, 1), 0);
 }
 
 static void
 only_so_many_are_claimed_ahead_of_each_slot(void **state)
 {
-    struct ahead a;
+    struct prefetch a;
 
     (void)state;
-    ahead_init(&a);
+    prefetch_init(&a);
     run(&a, 1, 60);
     for (int i = 0; i < 60; i++)
-        ahead_claimed(&a, 500);
-    assert_int_equal(ahead_count(&a, SLOTS, 1), AHEAD_MOST * SLOTS);
-    assert_int_equal(ahead_count(&a, 1, 1), AHEAD_MOST);
+        prefetch_claimed(&a, 500);
+    assert_int_equal(prefetch_count(&a, SLOTS, 1), PREFETCH_MOST * SLOTS);
+    assert_int_equal(prefetch_count(&a, 1, 1), PREFETCH_MOST);
 }
 
 static void
 short_runs_are_brisk_and_longer_ones_end_that(void **state)
 {
-    struct ahead a;
+    struct prefetch a;
 
     (void)state;
-    ahead_init(&a);
-    assert_false(ahead_is_brisk(&a, 1));
+    prefetch_init(&a);
+    assert_false(prefetch_runs_are_short(&a, 1));
     run(&a, 15, 200);
-    assert_false(ahead_is_brisk(&a, 1));
+    assert_false(prefetch_runs_are_short(&a, 1));
     run(&a, 5, 200);
-    assert_true(ahead_is_brisk(&a, 1));
+    assert_true(prefetch_runs_are_short(&a, 1));
     run(&a, 15, 200); /* not at every wavering */
-    assert_true(ahead_is_brisk(&a, 1));
+    assert_true(prefetch_runs_are_short(&a, 1));
     run(&a, 25, 200);
-    assert_false(ahead_is_brisk(&a, 1));
+    assert_false(prefetch_runs_are_short(&a, 1));
     run(&a, 5, 200);
-    assert_true(ahead_is_brisk(&a, 1));
+    assert_true(prefetch_runs_are_short(&a, 1));
     run(&a, 60000, 1);
-    assert_false(ahead_is_brisk(&a, 1));
+    assert_false(prefetch_runs_are_short(&a, 1));
     run(&a, 5, 200);
-    assert_true(ahead_is_brisk(&a, 1));
-    ahead_returned(&a, 1); /* one waited for too long */
-    assert_false(ahead_is_brisk(&a, 2));
+    assert_true(prefetch_runs_are_short(&a, 1));
+    prefetch_returned(&a, 1); /* one waited for too long */
+    assert_false(prefetch_runs_are_short(&a, 2));
 }
 
 static void
 slots_with_long_runs_are_not_counted_on(void **state)
 {
-    struct ahead a;
+    struct prefetch a;
 
     (void)state;
-    ahead_init(&a);
+    prefetch_init(&a);
     run(&a, 2, 200);
-    assert_int_equal(ahead_count(&a, SLOTS, 1), 8);
-    assert_int_equal(ahead_count(&a, 2, 1), 2);
-    assert_int_equal(ahead_count(&a, 0, 1), 0);
+    assert_int_equal(prefetch_count(&a, SLOTS, 1), 8);
+    assert_int_equal(prefetch_count(&a, 2, 1), 2);
+    assert_int_equal(prefetch_count(&a, 0, 1), 0);
 }
 
 static void
 one_long_run_forbids_it_for_a_while(void **state)
 {
-    struct ahead a;
+    struct prefetch a;
     int n = 0;
 
     (void)state;
-    ahead_init(&a);
+    prefetch_init(&a);
     run(&a, 2, 200);
     run(&a, 600000, 1);
-    assert_int_equal(ahead_count(&a, SLOTS, 1), 0);
-    while (ahead_count(&a, SLOTS, 1) == 0 && n++ < 100)
+    assert_int_equal(prefetch_count(&a, SLOTS, 1), 0);
+    while (prefetch_count(&a, SLOTS, 1) == 0 && n++ < 100)
         run(&a, 2, 1);
     assert_in_range(n, 5, 20);
 }
@@ -102,24 +102,24 @@ one_long_run_forbids_it_for_a_while(void **state)
 static void
 who_hands_one_back_claims_none_ahead_for_longer_each_time(void **state)
 {
-    struct ahead a;
-    int64_t now = 1000, bar = AHEAD_BAR_MS;
+    struct prefetch a;
+    int64_t now = 1000, bar = PREFETCH_BAR_MS;
 
     (void)state;
-    ahead_init(&a);
+    prefetch_init(&a);
     run(&a, 2, 200);
     for (int i = 0; i < 10; i++) {
-        ahead_returned(&a, now);
-        ahead_returned(&a, now + 1); /* of the same jam */
-        assert_int_equal(ahead_count(&a, SLOTS, now + bar - 1), 0);
+        prefetch_returned(&a, now);
+        prefetch_returned(&a, now + 1); /* of the same jam */
+        assert_int_equal(prefetch_count(&a, SLOTS, now + bar - 1), 0);
         now += bar;
-        assert_int_equal(ahead_count(&a, SLOTS, now), SLOTS);
-        bar = bar * 2 < AHEAD_BAR_MOST_MS ? bar * 2 : AHEAD_BAR_MOST_MS;
+        assert_int_equal(prefetch_count(&a, SLOTS, now), SLOTS);
+        bar = bar * 2 < PREFETCH_BAR_MOST_MS ? bar * 2 : PREFETCH_BAR_MOST_MS;
     }
     /* Long after the last one it is short again. */
-    now += AHEAD_BAR_MOST_MS + 1;
-    ahead_returned(&a, now);
-    assert_int_equal(ahead_count(&a, SLOTS, now + AHEAD_BAR_MS), SLOTS);
+    now += PREFETCH_BAR_MOST_MS + 1;
+    prefetch_returned(&a, now);
+    assert_int_equal(prefetch_count(&a, SLOTS, now + PREFETCH_BAR_MS), SLOTS);
 }
 
 /* --- those that wait ----------------------------------------------------- */

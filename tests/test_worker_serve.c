@@ -167,7 +167,7 @@ a_roll_call_is_answered(void **state)
     sub = open_heard_shop(&s, &p);
     assert_true(loop_until(loop, &p.any, PATIENCE_MS));
     p.any = false;
-    bus_send(bus, SUBJECT_ROLL, "", 0);
+    bus_publish_core(bus, SUBJECT_ROLL, "", 0);
     /* Before its next by itself, which comes each 10 s. */
     assert_true(loop_until(loop, &p.any, 5000));
     bus_unsubscribe(sub);
@@ -179,16 +179,16 @@ a_roll_call_is_answered(void **state)
 static void
 pause_lane(const char *lane, bool paused, int64_t for_ms)
 {
-    struct pause p = {.backend = "local",
-                      .paused = paused,
-                      .at_ms = str_wall_ms(),
-                      .until_ms = for_ms ? str_wall_ms() + for_ms : 0};
+    struct lane_pause p = {.backend = "local",
+                           .paused = paused,
+                           .at_ms = str_wall_ms(),
+                           .until_ms = for_ms ? str_wall_ms() + for_ms : 0};
     int64_t until = loop_now_ms() + PATIENCE_MS;
     uint64_t seq = 0;
     bool never = false;
 
     (void)str_copy(p.lane, sizeof p.lane, lane);
-    pauses_set(bus, &p, on_stored, &seq);
+    lane_pauses_set(bus, &p, on_stored, &seq);
     while (seq == 0 && loop_now_ms() < until)
         (void)loop_until(loop, &never, 5);
     assert_true(seq > 0);

@@ -12,7 +12,7 @@ is_on_disk(const struct shop *s, const char *name)
 {
     char path[4200];
 
-    (void)snprintf(path, sizeof path, "%s/%s", worker_home_outcomes(s->home),
+    (void)snprintf(path, sizeof path, "%s/%s", state_dir_results(s->home),
                    name);
     return access(path, F_OK) == 0;
 }

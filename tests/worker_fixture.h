@@ -95,15 +95,15 @@ bus_conf(void)
 static inline void
 provision(void)
 {
-    struct topology_conf tc = {.replicas = 1,
-                               .max_bytes = -1,
-                               .max_age_ms = 3600000,
-                               .log_retention_ms = 3600000,
-                               .log_max_bytes = -1,
-                               .lanes = (char *[]){NULL}};
+    struct jetstream_conf tc = {.replicas = 1,
+                                .max_bytes = -1,
+                                .max_age_ms = 3600000,
+                                .log_retention_ms = 3600000,
+                                .log_max_bytes = -1,
+                                .lanes = (char *[]){NULL}};
     struct err e;
 
-    if (topology_provision(bus, &tc, NULL, NULL, &e) < 0)
+    if (jetstream_provision(bus, &tc, NULL, NULL, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
@@ -149,7 +149,7 @@ teardown(void **state)
 
 struct shop {
     struct worker_conf conf;
-    struct worker_home *home;
+    struct state_dir *home;
     struct bus *bus;
     struct worker *worker;
 };
@@ -172,7 +172,7 @@ open_shop_in(struct shop *s, char *name, char *dir, int64_t slots)
                                 .drain_timeout_ms = 60000,
                                 .output_head = 65536,
                                 .output_tail = 65536}};
-    if (worker_home_open(&s->home, name, dir, &e) < 0 ||
+    if (state_dir_open(&s->home, name, dir, &e) < 0 ||
         bus_open(&s->bus, loop, &s->conf.bus, "worker-local", PATIENCE_MS, &e) <
             0 ||
         worker_open(&s->worker, s->bus, loop, &s->conf, s->home,
@@ -194,7 +194,7 @@ close_shop(struct shop *s)
 {
     worker_close(s->worker);
     bus_close(s->bus);
-    worker_home_close(s->home);
+    state_dir_close(s->home);
 }
 
 static inline void

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static void
-says(struct take *t, enum take_state state, const char *why)
+says(struct claim_file *t, enum claim_file_state state, const char *why)
 {
     t->state = state;
     (void)str_copy(t->why, sizeof t->why, why);
@@ -22,26 +22,26 @@ says(struct take *t, enum take_state state, const char *why)
 
 /* From here on the file is ours, under that id. */
 static bool
-claim(struct take *t)
+claim(struct claim_file *t)
 {
-    char file[PLACE_FILE_SIZE];
+    char file[FOLDER_LAYOUT_FILE_SIZE];
     struct err e = {0};
 
-    place_claim_name(t->id, t->name, file);
+    folder_layout_claim_name(t->id, t->name, file);
     if (files_make_dir(t->place->running, &e) < 0) {
-        says(t, TAKE_LATER, e.msg);
+        says(t, CLAIM_FILE_LATER, e.msg);
         return false;
     }
     /* The name is new: nothing can be overwritten. */
     if (rename(FILES_PATH(t->place->waiting, t->name),
                FILES_PATH(t->place->running, file)) == 0) {
-        CRASH_POINT("folder.after_claim");
+        FAILPOINT("folder.after_claim");
         return true;
     }
     if (errno == ENOENT)
-        says(t, TAKE_GONE, "");
+        says(t, CLAIM_FILE_GONE, "");
     else
-        says(t, TAKE_LATER, strerror(errno));
+        says(t, CLAIM_FILE_LATER, strerror(errno));
     return false;
 }
 
@@ -50,7 +50,7 @@ claim(struct take *t)
  * That name is exclusive too: of files that share it only one is in work.
  */
 static bool
-show(struct take *t, const char *file)
+show(struct claim_file *t, const char *file)
 {
     struct files_path visible;
 
@@ -58,7 +58,7 @@ show(struct take *t, const char *file)
     if (link(file, visible.s) == 0 || errno != EEXIST ||
         files_same(file, visible.s))
         return true; /* shown, or this file system has no links */
-    says(t, TAKE_BUSY, "");
+    says(t, CLAIM_FILE_BUSY, "");
     return false;
 }
 
@@ -76,7 +76,7 @@ nth(const struct import *in, const char *text)
  * All ids come from the claim's: read again, the file is the same batch.
  */
 static void
-link_batch(const struct take *t, struct import *in, struct mem_pool *pool)
+link_batch(const struct claim_file *t, struct import *in, struct mem_pool *pool)
 {
     const char *batch = mem_pool_strdup(pool, t->id);
 
@@ -102,10 +102,10 @@ link_batch(const struct take *t, struct import *in, struct mem_pool *pool)
 
 /* Fills in what the file left open. */
 static void
-complete(const struct take *t, struct task *task, size_t i, size_t n,
+complete(const struct claim_file *t, struct task *task, size_t i, size_t n,
          struct mem_pool *pool)
 {
-    const struct place *p = t->place;
+    const struct folder_layout *p = t->place;
 
     if (!*task->id && n == 1)
         task->id = t->id;
@@ -122,7 +122,8 @@ complete(const struct take *t, struct task *task, size_t i, size_t n,
 }
 
 static int
-encode(struct take *t, struct import *in, struct mem_pool *pool, struct err *e)
+encode(struct claim_file *t, struct import *in, struct mem_pool *pool,
+       struct err *e)
 {
     link_batch(t, in, pool);
     t->tasks = mem_zero(in->n_tasks, sizeof *t->tasks);
@@ -151,14 +152,14 @@ may_be_delegated(const struct task *t)
 
 /* Says so before the task is submitted, unless it has been said already. */
 static int
-mark(struct take *t, struct err *e)
+mark(struct claim_file *t, struct err *e)
 {
-    char marker[PLACE_FILE_SIZE + 16];
+    char marker[FOLDER_LAYOUT_FILE_SIZE + 16];
     struct str text = {0};
     json_t *o;
     int rc;
 
-    place_marker_name(t->name, marker);
+    folder_layout_sidecar_name(t->name, marker);
     t->marked = true;
     if (files_exist(FILES_PATH(t->place->running, marker)))
         return 0;
@@ -172,7 +173,7 @@ mark(struct take *t, struct err *e)
 
 /* Errors speak of the file by the name it was given. */
 static int
-parse(struct take *t, const struct str *text, struct err *e)
+parse(struct claim_file *t, const struct str *text, struct err *e)
 {
     struct mem_pool *pool = mem_pool_new();
     struct import in = {0};
@@ -194,7 +195,7 @@ parse(struct take *t, const struct str *text, struct err *e)
 }
 
 static bool
-changed(struct take *t, const struct stat *st)
+changed(struct claim_file *t, const struct stat *st)
 {
     struct looks now = {.ino = st->st_ino,
                         .size = st->st_size,
@@ -208,44 +209,44 @@ changed(struct take *t, const struct stat *st)
 }
 
 static void
-read_claimed(struct take *t)
+read_claimed(struct claim_file *t)
 {
-    char claimed[PLACE_FILE_SIZE];
+    char claimed[FOLDER_LAYOUT_FILE_SIZE];
     struct files_path path;
     struct str text = {0};
     struct stat st;
     struct err e = {0};
 
-    place_claim_name(t->id, t->name, claimed);
+    folder_layout_claim_name(t->id, t->name, claimed);
     (void)files_path(t->place->running, claimed, &path);
     if (!show(t, path.s))
         return;
     if (files_read(path.s, FORMATS_MAX_BYTES + 1, &text, &st, &e) < 0)
         says(t,
-             e.code == ERR_NOT_FOUND ? TAKE_GONE
-             : e.code == ERR_INVALID ? TAKE_BAD
-                                     : TAKE_LATER,
+             e.code == ERR_NOT_FOUND ? CLAIM_FILE_GONE
+             : e.code == ERR_INVALID ? CLAIM_FILE_BAD
+                                     : CLAIM_FILE_LATER,
              e.msg);
     else if (changed(t, &st) || (size_t)st.st_size != text.len)
-        says(t, TAKE_YOUNG, "");
+        says(t, CLAIM_FILE_YOUNG, "");
     else if (parse(t, &text, &e) < 0)
-        says(t, t->patient ? TAKE_YOUNG : TAKE_BAD, e.msg);
+        says(t, t->patient ? CLAIM_FILE_YOUNG : CLAIM_FILE_BAD, e.msg);
     else
-        t->state = TAKE_READY;
+        t->state = CLAIM_FILE_READY;
     str_free(&text);
 }
 
 void
-take_file(struct take *t)
+claim_file_read(struct claim_file *t)
 {
     if (!t->claim || claim(t))
         read_claimed(t);
-    if (t->state != TAKE_READY)
-        take_release(t);
+    if (t->state != CLAIM_FILE_READY)
+        claim_file_release(t);
 }
 
 void
-take_release(struct take *t)
+claim_file_release(struct claim_file *t)
 {
     for (size_t i = 0; i < t->n; i++)
         str_free(&t->tasks[i].data);

@@ -15,7 +15,8 @@ bucket(const char *id)
 }
 
 static void
-link_id(struct folder *f, struct id_link *l, struct claimed *c, const char *id)
+link_id(struct folder *f, struct id_link *l, struct claimed_file *c,
+        const char *id)
 {
     size_t i = bucket(id);
 
@@ -36,7 +37,7 @@ unlink_id(struct folder *f, struct id_link *l)
         *at = l->next;
 }
 
-static struct claimed *
+static struct claimed_file *
 find_exact(struct folder *f, const char *id)
 {
     for (struct id_link *l = f->buckets[bucket(id)]; l; l = l->next)
@@ -45,21 +46,22 @@ find_exact(struct folder *f, const char *id)
     return NULL;
 }
 
-struct claimed *
-claimed_find(struct folder *f, const char *task)
+struct claimed_file *
+claimed_file_find(struct folder *f, const char *task)
 {
-    struct claimed *c = find_exact(f, task);
+    struct claimed_file *c = find_exact(f, task);
     char id[TASK_ID_SIZE];
 
-    if (c || strlen(task) <= PLACE_ID_LEN || task[PLACE_ID_LEN] != '-')
+    if (c || strlen(task) <= FOLDER_LAYOUT_ID_LEN ||
+        task[FOLDER_LAYOUT_ID_LEN] != '-')
         return c;
-    memcpy(id, task, PLACE_ID_LEN); /* "<claim>-2" */
-    id[PLACE_ID_LEN] = '\0';
+    memcpy(id, task, FOLDER_LAYOUT_ID_LEN); /* "<claim>-2" */
+    id[FOLDER_LAYOUT_ID_LEN] = '\0';
     return find_exact(f, id);
 }
 
 static void
-leave_ring(struct claimed *c)
+leave_ring(struct claimed_file *c)
 {
     c->prev->next = c->next;
     c->next->prev = c->prev;
@@ -67,9 +69,9 @@ leave_ring(struct claimed *c)
 }
 
 static void
-enter_ring(struct claimed *c, enum phase phase)
+enter_ring(struct claimed_file *c, enum file_phase phase)
 {
-    struct claimed *head = &c->f->rings[phase];
+    struct claimed_file *head = &c->f->rings[phase];
 
     c->phase = phase;
     c->prev = head->prev;
@@ -79,10 +81,11 @@ enter_ring(struct claimed *c, enum phase phase)
     c->f->counts[phase]++;
 }
 
-struct claimed *
-claimed_new(struct watched *w, const char *id, const char *name, bool waiting)
+struct claimed_file *
+claimed_file_new(struct watched_folder *w, const char *id, const char *name,
+                 bool waiting)
 {
-    struct claimed *c = MEM_NEW(struct claimed);
+    struct claimed_file *c = MEM_NEW(struct claimed_file);
 
     c->f = w->f;
     c->w = w;
@@ -97,7 +100,7 @@ claimed_new(struct watched *w, const char *id, const char *name, bool waiting)
 }
 
 void
-claimed_to(struct claimed *c, enum phase phase, int64_t due_ms)
+claimed_file_to(struct claimed_file *c, enum file_phase phase, int64_t due_ms)
 {
     leave_ring(c);
     enter_ring(c, phase);
@@ -105,7 +108,7 @@ claimed_to(struct claimed *c, enum phase phase, int64_t due_ms)
 }
 
 void
-claimed_unload(struct claimed *c)
+claimed_file_unload(struct claimed_file *c)
 {
     for (size_t i = 0; i < c->n; i++)
         str_free(&c->parts[i].data);
@@ -114,9 +117,9 @@ claimed_unload(struct claimed *c)
 }
 
 static void
-forget_parts(struct claimed *c)
+forget_parts(struct claimed_file *c)
 {
-    claimed_unload(c);
+    claimed_file_unload(c);
     for (size_t i = 0; i < c->n; i++) {
         bus_forget(c->f->bus, &c->parts[i]);
         json_decref(c->parts[i].json);
@@ -131,7 +134,7 @@ forget_parts(struct claimed *c)
 }
 
 void
-claimed_fill(struct claimed *c, struct take *t)
+claimed_file_fill(struct claimed_file *c, struct claim_file *t)
 {
     bool foreign = false;
 
@@ -139,13 +142,13 @@ claimed_fill(struct claimed *c, struct take *t)
     c->parts = mem_zero(t->n, sizeof *c->parts);
     c->n = t->n;
     for (size_t i = 0; i < t->n; i++) {
-        struct part *p = &c->parts[i];
+        struct file_task *p = &c->parts[i];
 
         p->claim = c;
         memcpy(p->id, t->tasks[i].id, sizeof p->id);
         p->data = t->tasks[i].data;
         t->tasks[i].data = (struct str){0};
-        foreign = foreign || strncmp(p->id, c->id, PLACE_ID_LEN) != 0;
+        foreign = foreign || strncmp(p->id, c->id, FOLDER_LAYOUT_ID_LEN) != 0;
     }
     if (foreign) {
         c->more = mem_zero(c->n, sizeof *c->more);
@@ -157,12 +160,12 @@ claimed_fill(struct claimed *c, struct take *t)
 }
 
 void
-claimed_free(struct claimed *c, bool settle)
+claimed_file_free(struct claimed_file *c, bool settle)
 {
     struct folder *f = c->f;
 
     forget_parts(c);
-    returns_forget(c, settle);
+    outcomes_forget(c, settle);
     unlink_id(f, &c->link);
     leave_ring(c);
     f->n_claims--;

@@ -22,7 +22,7 @@ open_dir(const char *path, struct err *e)
 static int
 by_name(const void *a, const void *b)
 {
-    const struct waiting *x = a, *y = b;
+    const struct waiting_file *x = a, *y = b;
 
     return strcmp(x->name, y->name);
 }
@@ -35,7 +35,7 @@ add(struct listing *l, size_t *cap, const char *name, const struct stat *st,
         *cap = *cap ? *cap * 2 : 64;
         l->v = mem_resize(l->v, *cap * sizeof *l->v);
     }
-    l->v[l->n++] = (struct waiting){
+    l->v[l->n++] = (struct waiting_file){
         .name = mem_pool_strdup(l->pool, name),
         .looks = {.ino = st->st_ino,
                   .size = st->st_size,
@@ -47,19 +47,19 @@ add(struct listing *l, size_t *cap, const char *name, const struct stat *st,
 /* Whether another program has handed the task to an AI platform (seed 3): the
  * marker beside the file says so, and the file is that program's. */
 static bool
-is_delegated(const struct place *p, int dir, const char *name)
+is_delegated(const struct folder_layout *p, int dir, const char *name)
 {
-    char marker[PLACE_FILE_SIZE + 16];
+    char marker[FOLDER_LAYOUT_FILE_SIZE + 16];
     struct stat st;
 
-    place_marker_name(name, marker);
+    folder_layout_sidecar_name(name, marker);
     return p->style == STYLE_AGENT_QUEUE &&
            fstatat(dir, marker, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int
-listing_read(const struct place *p, int64_t now_ms, struct listing *out,
-             struct err *e)
+dir_scan_read(const struct folder_layout *p, int64_t now_ms,
+              struct listing *out, struct err *e)
 {
     DIR *d = open_dir(p->waiting, e);
     struct dirent *entry;
@@ -72,14 +72,14 @@ listing_read(const struct place *p, int64_t now_ms, struct listing *out,
     out->pool = mem_pool_new();
     if (fstat(dirfd(d), &st) == 0)
         out->dir_ino = st.st_ino;
-    while (out->n < LISTING_MAX && (entry = readdir(d))) {
-        if (!place_takes(p, entry->d_name) ||
+    while (out->n < DIR_SCAN_MAX && (entry = readdir(d))) {
+        if (!folder_layout_takes(p, entry->d_name) ||
             is_delegated(p, dirfd(d), entry->d_name))
             continue;
         if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(st.st_mode))
             continue;
-        if (strlen(entry->d_name) > PLACE_NAME_MAX)
+        if (strlen(entry->d_name) > FOLDER_LAYOUT_NAME_MAX)
             out->long_names++;
         else
             add(out, &cap, entry->d_name, &st, now_ms);
@@ -91,7 +91,7 @@ listing_read(const struct place *p, int64_t now_ms, struct listing *out,
 }
 
 void
-listing_release(struct listing *l)
+dir_scan_release(struct listing *l)
 {
     mem_pool_free(l->pool);
     mem_free(l->v);
@@ -106,12 +106,12 @@ alike(const struct looks *a, const struct looks *b)
 }
 
 void
-listing_compare(struct listing *now, const struct listing *before)
+dir_scan_compare(struct listing *now, const struct listing *before)
 {
     size_t j = 0;
 
     for (size_t i = 0; i < now->n; i++) {
-        struct waiting *w = &now->v[i];
+        struct waiting_file *w = &now->v[i];
 
         while (j < before->n && strcmp(before->v[j].name, w->name) < 0)
             j++;
@@ -122,7 +122,8 @@ listing_compare(struct listing *now, const struct listing *before)
 }
 
 const char **
-listing_claims(const struct place *p, struct mem_pool *pool, struct err *e)
+dir_scan_claims(const struct folder_layout *p, struct mem_pool *pool,
+                struct err *e)
 {
     DIR *d = open_dir(p->running, e);
     const char **list = NULL, **out, *name;
@@ -133,7 +134,7 @@ listing_claims(const struct place *p, struct mem_pool *pool, struct err *e)
     if (!d)
         return NULL;
     while ((entry = readdir(d))) {
-        if (!place_read_claim(entry->d_name, id, &name))
+        if (!folder_layout_read_claim(entry->d_name, id, &name))
             continue;
         if (n == cap) {
             cap = cap ? cap * 2 : 64;

@@ -41,8 +41,8 @@ folder_job_done(struct folder *f)
 /* --- looking at a folder
  * ------------------------------------------------------ */
 
-struct look {
-    struct watched *w;
+struct folder_look {
+    struct watched_folder *w;
     struct listing listing;
     int64_t took_ms;
     struct err e;
@@ -52,20 +52,20 @@ struct look {
 static void
 look(void *ctx)
 {
-    struct look *l = ctx;
-    const struct place *p = &l->w->place;
+    struct folder_look *l = ctx;
+    const struct folder_layout *p = &l->w->place;
     int64_t from = loop_now_ms();
     struct err e;
 
     if (files_exist(p->path) && !files_exist(p->waiting))
         (void)files_make_dir(p->waiting, &e); /* listing says what is wrong */
-    l->rc = listing_read(p, loop_now_ms(), &l->listing, &l->e);
+    l->rc = dir_scan_read(p, loop_now_ms(), &l->listing, &l->e);
     l->took_ms = loop_now_ms() - from;
 }
 
 /* Looking at very many files must not become all we do. */
 static int64_t
-pause_of(const struct watched *w, int64_t wanted_ms)
+pause_of(const struct watched_folder *w, int64_t wanted_ms)
 {
     int64_t least = w->look_ms * LOOK_SHARE;
 
@@ -77,7 +77,7 @@ pause_of(const struct watched *w, int64_t wanted_ms)
 static void
 on_change(void *ctx)
 {
-    struct watched *w = ctx;
+    struct watched_folder *w = ctx;
 
     if (w->next < w->listing.n)
         w->changed = true;
@@ -86,7 +86,7 @@ on_change(void *ctx)
 }
 
 void
-folder_taken(struct watched *w)
+folder_taken(struct watched_folder *w)
 {
     if (w->changed)
         folder_look_soon(w, pause_of(w, HINT_MS));
@@ -95,7 +95,7 @@ folder_taken(struct watched *w)
 
 /* The watch is on the folder itself: one that was made anew needs its own. */
 static void
-watch(struct watched *w, uint64_t ino)
+watch(struct watched_folder *w, uint64_t ino)
 {
     struct err e = {0};
 
@@ -116,7 +116,7 @@ watch(struct watched *w, uint64_t ino)
 }
 
 static void
-say_missing(struct watched *w, const struct err *e)
+say_missing(struct watched_folder *w, const struct err *e)
 {
     if (!w->missing)
         log_warn("folder.missing", "error=\"%s\"", LOG_TEXT(e->msg));
@@ -124,7 +124,7 @@ say_missing(struct watched *w, const struct err *e)
 }
 
 static bool
-unsettled(const struct watched *w, int64_t now_ms)
+unsettled(const struct watched_folder *w, int64_t now_ms)
 {
     for (size_t i = 0; i < w->listing.n; i++)
         if (now_ms - w->listing.v[i].since_ms < w->f->conf->settle_ms)
@@ -133,15 +133,15 @@ unsettled(const struct watched *w, int64_t now_ms)
 }
 
 static void
-take_listing(struct watched *w, struct listing *now)
+take_listing(struct watched_folder *w, struct listing *now)
 {
     if (now->long_names)
         log_warn("folder.long_names",
                  "folder=\"%s\" files=%zu text=\"names of more than %d bytes "
                  "are left alone\"",
-                 w->place.waiting, now->long_names, PLACE_NAME_MAX);
-    listing_compare(now, &w->listing);
-    listing_release(&w->listing);
+                 w->place.waiting, now->long_names, FOLDER_LAYOUT_NAME_MAX);
+    dir_scan_compare(now, &w->listing);
+    dir_scan_release(&w->listing);
     w->listing = *now;
     w->next = 0;
     w->missing = false;
@@ -150,14 +150,14 @@ take_listing(struct watched *w, struct listing *now)
 static void
 on_looked(void *ctx)
 {
-    struct look *l = ctx;
-    struct watched *w = l->w;
+    struct folder_look *l = ctx;
+    struct watched_folder *w = l->w;
     struct folder *f = w->f;
     int64_t now = loop_now_ms(), delay = f->conf->rescan_ms;
 
     w->looking = false;
     if (!folder_job_done(f)) {
-        listing_release(&l->listing);
+        dir_scan_release(&l->listing);
         mem_free(l);
         return;
     }
@@ -186,8 +186,8 @@ on_looked(void *ctx)
 static void
 on_look(void *ctx)
 {
-    struct watched *w = ctx;
-    struct look *l;
+    struct watched_folder *w = ctx;
+    struct folder_look *l;
 
     w->look_at_ms = 0;
     if (w->f->draining)
@@ -197,13 +197,13 @@ on_look(void *ctx)
         return;
     }
     w->looking = true;
-    l = MEM_NEW(struct look);
+    l = MEM_NEW(struct folder_look);
     l->w = w;
     folder_job(w->f, look, on_looked, l);
 }
 
 void
-folder_look_soon(struct watched *w, int64_t delay_ms)
+folder_look_soon(struct watched_folder *w, int64_t delay_ms)
 {
     int64_t at = loop_now_ms() + delay_ms;
 
@@ -217,7 +217,7 @@ folder_look_soon(struct watched *w, int64_t delay_ms)
  * --------------------------------------------- */
 
 struct sweep {
-    struct watched *w;
+    struct watched_folder *w;
     struct mem_pool *pool;
     const char **names; /* NULL: could not look */
 };
@@ -228,14 +228,14 @@ sweep(void *ctx)
     struct sweep *s = ctx;
     struct err e;
 
-    s->names = listing_claims(&s->w->place, s->pool, &e);
+    s->names = dir_scan_claims(&s->w->place, s->pool, &e);
 }
 
 static void
 on_swept(void *ctx)
 {
     struct sweep *s = ctx;
-    struct watched *w = s->w;
+    struct watched_folder *w = s->w;
     size_t found = 0;
 
     w->sweeping = false;
@@ -244,9 +244,10 @@ on_swept(void *ctx)
             char id[TASK_ID_SIZE];
             const char *name;
 
-            if (!place_read_claim(*p, id, &name) || claimed_find(w->f, id))
+            if (!folder_layout_read_claim(*p, id, &name) ||
+                claimed_file_find(w->f, id))
                 continue;
-            (void)claimed_new(w, id, name, false);
+            (void)claimed_file_new(w, id, name, false);
             found++;
         }
         if (found)
@@ -259,7 +260,7 @@ on_swept(void *ctx)
 }
 
 void
-folder_sweep(struct watched *w)
+folder_sweep(struct watched_folder *w)
 {
     struct sweep *s;
     int64_t now = loop_now_ms();
@@ -299,7 +300,7 @@ folder_work(struct folder *f)
         return;
     intake_flush(f);
     intake_work(f, now);
-    returns_work(f, now);
+    outcomes_work(f, now);
     for (size_t i = 0; i < f->n; i++) {
         again = again || f->v[i].sweep_again;
         if (f->v[i].sweep_again && now - f->v[i].swept_ms >= SWEEP_MS)
@@ -355,18 +356,18 @@ is_watched(const struct folder *f, const char *waiting)
 static int
 add_line(struct folder *f, const char *line, const char *cwd, struct err *e)
 {
-    struct place p;
+    struct folder_layout p;
 
-    if (place_parse(line, cwd, &p, e) < 0)
+    if (folder_layout_parse(line, cwd, &p, e) < 0)
         return err_wrap(e, "folder.folders: '%.200s'", line);
     if (is_watched(f, p.waiting)) {
         err_set(e, ERR_INVALID, "folder.folders: '%.200s': %s is listed twice",
                 line, p.waiting);
-        place_release(&p);
+        folder_layout_release(&p);
         return -1;
     }
     f->v = mem_resize(f->v, (f->n + 1) * sizeof *f->v);
-    f->v[f->n++] = (struct watched){.f = f, .place = p};
+    f->v[f->n++] = (struct watched_folder){.f = f, .place = p};
     return 0;
 }
 
@@ -378,15 +379,15 @@ add_project(struct folder *f, const char *project, struct err *e)
 
     for (size_t i = 0; *project && i < sizeof usual / sizeof *usual; i++) {
         struct files_path path;
-        struct place p;
+        struct folder_layout p;
         bool known;
 
         if (!files_exist(files_path(project, usual[i], &path)))
             continue;
-        if (place_parse(usual[i], project, &p, e) < 0)
+        if (folder_layout_parse(usual[i], project, &p, e) < 0)
             return -1;
         known = is_watched(f, p.waiting);
-        place_release(&p);
+        folder_layout_release(&p);
         if (!known && add_line(f, usual[i], project, e) < 0)
             return -1;
     }
@@ -414,13 +415,13 @@ add_places(struct folder *f, struct err *e)
 
 /* Files in work that came out of the checkout. */
 static void
-each_busy(void *ctx, struct checkout *k,
-          void (*add)(struct checkout *k, const char *dir, const char *name))
+each_busy(void *ctx, struct git_sync *k,
+          void (*add)(struct git_sync *k, const char *dir, const char *name))
 {
     struct folder *f = ctx;
 
     for (size_t i = 0; i < N_PHASES; i++)
-        for (const struct claimed *c = f->rings[i].next; c != &f->rings[i];
+        for (const struct claimed_file *c = f->rings[i].next; c != &f->rings[i];
              c = c->next)
             if (c->w->checkout == k)
                 add(k, c->w->place.waiting, c->name);
@@ -428,25 +429,25 @@ each_busy(void *ctx, struct checkout *k,
 
 /* The checkout a folder lies in, one for all folders in it. */
 static int
-join_checkout(struct folder *f, struct watched *w, struct err *e)
+join_checkout(struct folder *f, struct watched_folder *w, struct err *e)
 {
-    struct checkout *k = NULL;
-    char *top = checkout_find(w->place.path);
+    struct git_sync *k = NULL;
+    char *top = git_sync_find(w->place.path);
 
     for (size_t i = 0; top && i < f->n_checkouts; i++)
-        if (strcmp(checkout_top(f->checkouts[i]), top) == 0)
+        if (strcmp(git_sync_top(f->checkouts[i]), top) == 0)
             k = f->checkouts[i];
     mem_free(top);
     if (!k) {
         if (!f->procs && proc_set_open(&f->procs, f->loop, false, e) < 0)
             return -1;
-        if (checkout_open(&k, f->loop, f->procs, w->place.path, e) < 0)
+        if (git_sync_open(&k, f->loop, f->procs, w->place.path, e) < 0)
             return -1;
         f->checkouts = mem_resize(f->checkouts,
                                   (f->n_checkouts + 1) * sizeof *f->checkouts);
         f->checkouts[f->n_checkouts++] = k;
     }
-    checkout_add(k, &w->place);
+    git_sync_add(k, &w->place);
     w->checkout = k;
     return 0;
 }
@@ -464,17 +465,17 @@ static void
 begin(struct folder *f)
 {
     for (size_t i = 0; i < f->n; i++) {
-        struct watched *w = &f->v[i];
+        struct watched_folder *w = &f->v[i];
 
         log_info("folder.watching", "folder=\"%s\" style=%s workdir=\"%s\"",
-                 w->place.waiting, place_style_name(w->place.style),
+                 w->place.waiting, folder_layout_style_name(w->place.style),
                  w->place.root);
         w->look = loop_timer_start(f->loop, 0, 0, on_look, w);
         w->look_at_ms = loop_now_ms();
         folder_sweep(w); /* what was in work when we were last here */
     }
     for (size_t i = 0; i < f->n_checkouts; i++)
-        checkout_start(f->checkouts[i], f->conf->git_interval_ms, each_busy, f);
+        git_sync_start(f->checkouts[i], f->conf->git_interval_ms, each_busy, f);
 }
 
 int
@@ -491,9 +492,9 @@ folder_open(struct folder **out, struct bus *b, struct loop *l,
     for (size_t i = 0; i < N_PHASES; i++)
         f->rings[i].prev = f->rings[i].next = &f->rings[i];
     if (add_places(f, e) < 0 || join_checkouts(f, e) < 0 ||
-        bus_subscribe(b, SUBJECT_STARTED_ALL, marker_on_started, f, &f->started,
-                      e) < 0 ||
-        bus_consume(b, "RESULTS", "gateway_folder", returns_on_result, f,
+        bus_subscribe(b, SUBJECT_STARTED_ALL, sidecar_on_started, f,
+                      &f->started, e) < 0 ||
+        bus_consume(b, "RESULTS", "gateway_folder", outcomes_on_result, f,
                     &f->results, e) < 0) {
         folder_close(f);
         return -1;
@@ -533,12 +534,12 @@ folder_drain(void *folder, int nth)
 }
 
 static void
-close_watched(struct watched *w)
+close_watched(struct watched_folder *w)
 {
     loop_watch_stop(w->watch);
     loop_timer_stop(w->look);
-    listing_release(&w->listing);
-    place_release(&w->place);
+    dir_scan_release(&w->listing);
+    folder_layout_release(&w->place);
 }
 
 void
@@ -552,16 +553,16 @@ folder_close(struct folder *f)
     bus_on_event(f->bus, NULL, NULL);
     for (size_t i = 0; i < N_PHASES; i++)
         while (f->rings[i].next != &f->rings[i])
-            claimed_free(f->rings[i].next, false);
+            claimed_file_free(f->rings[i].next, false);
     bus_unsubscribe(f->started);
     bus_consumer_close(f->results);
     loop_timer_stop(f->tick);
     loop_timer_stop(f->deadline);
     for (size_t i = 0; i < f->n_checkouts; i++)
-        checkout_close(f->checkouts[i]);
+        git_sync_close(f->checkouts[i]);
     mem_free(f->checkouts);
     proc_set_close(f->procs);
-    bulk_free(&f->bulk);
+    multi_msg_free(&f->bulk);
     for (size_t i = 0; i < f->n; i++)
         close_watched(&f->v[i]);
     mem_free(f->v);

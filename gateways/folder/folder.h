@@ -20,7 +20,7 @@
 struct folder_conf {
     struct bus_conf bus;
     int64_t connect_timeout_ms;
-    char **folders; /* lines as place_parse reads them */
+    char **folders; /* lines as folder_layout_parse reads them */
     char *project;  /* whose usual folders are watched; "": none */
     int64_t settle_ms, rescan_ms, patience_ms, repair_ms, window;
     int64_t git_interval_ms, drain_timeout_ms;

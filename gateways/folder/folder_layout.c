@@ -34,7 +34,7 @@ static const struct layout layouts[] = {
 enum { N_STYLES = sizeof layouts / sizeof *layouts, LINE_MAX_BYTES = 4096 };
 
 const char *
-place_style_name(enum style s)
+folder_layout_style_name(enum style s)
 {
     return layouts[s].name;
 }
@@ -181,7 +181,7 @@ read_style(const char *word, enum style *out, struct err *e)
 }
 
 static int
-read_git(const char *value, struct place *p, struct err *e)
+read_git(const char *value, struct folder_layout *p, struct err *e)
 {
     p->pull = strcmp(value, "pull") == 0 || strcmp(value, "pull+push") == 0;
     p->push = strcmp(value, "pull+push") == 0;
@@ -200,7 +200,8 @@ replace(char **at, char *value)
 
 /* One key=value. */
 static int
-read_option(const char *word, const char *cwd, struct place *p, struct err *e)
+read_option(const char *word, const char *cwd, struct folder_layout *p,
+            struct err *e)
 {
     const char *value = strchr(word, '=') + 1;
     size_t len = (size_t)(value - word) - 1;
@@ -235,7 +236,7 @@ read_option(const char *word, const char *cwd, struct place *p, struct err *e)
 }
 
 static void
-fill(struct place *p)
+fill(struct folder_layout *p)
 {
     const struct layout *l = &layouts[p->style];
     char token[SUBJECT_TOKEN_MAX + 1];
@@ -257,7 +258,7 @@ fill(struct place *p)
 
 /* Each has a place of its own, or files would be taken again or overwritten. */
 static int
-check_dirs(const struct place *p, struct err *e)
+check_dirs(const struct folder_layout *p, struct err *e)
 {
     const char *const taken[] = {p->waiting, p->running};
     const char *const ends[] = {p->done, p->failed};
@@ -277,7 +278,8 @@ check_dirs(const struct place *p, struct err *e)
 }
 
 static int
-read_words(const char *line, const char *cwd, struct place *p, struct err *e)
+read_words(const char *line, const char *cwd, struct folder_layout *p,
+           struct err *e)
 {
     bool styled = false;
     char word[LINE_MAX_BYTES];
@@ -316,27 +318,28 @@ read_words(const char *line, const char *cwd, struct place *p, struct err *e)
 }
 
 int
-place_parse(const char *line, const char *cwd, struct place *out, struct err *e)
+folder_layout_parse(const char *line, const char *cwd,
+                    struct folder_layout *out, struct err *e)
 {
-    *out = (struct place){0};
+    *out = (struct folder_layout){0};
     if (read_words(line, cwd, out, e) == 0) {
         fill(out);
         if (check_dirs(out, e) == 0)
             return 0;
     }
-    place_release(out);
+    folder_layout_release(out);
     return -1;
 }
 
 void
-place_release(struct place *p)
+folder_layout_release(struct folder_layout *p)
 {
     char *all[] = {p->path,   p->waiting, p->running, p->done,
                    p->failed, p->root,    p->project};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         mem_free(all[i]);
-    *p = (struct place){0};
+    *p = (struct folder_layout){0};
 }
 
 /* --- names ---------------------------------------------------------------- */
@@ -363,7 +366,7 @@ has_suffix(const char *name, const char *list)
 }
 
 bool
-place_takes(const struct place *p, const char *name)
+folder_layout_takes(const struct folder_layout *p, const char *name)
 {
     return *name != '.' && strncasecmp(name, "README", 6) != 0 &&
            has_suffix(name, layouts[p->style].suffixes) &&
@@ -371,24 +374,26 @@ place_takes(const struct place *p, const char *name)
 }
 
 void
-place_claim_name(const char *id, const char *name, char out[PLACE_FILE_SIZE])
+folder_layout_claim_name(const char *id, const char *name,
+                         char out[FOLDER_LAYOUT_FILE_SIZE])
 {
-    (void)snprintf(out, PLACE_FILE_SIZE, CLAIMED "%.*s-%.*s", PLACE_ID_LEN, id,
-                   PLACE_NAME_MAX, name);
+    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE, CLAIMED "%.*s-%.*s",
+                   FOLDER_LAYOUT_ID_LEN, id, FOLDER_LAYOUT_NAME_MAX, name);
 }
 
 bool
-place_read_claim(const char *file, char id[TASK_ID_SIZE], const char **name)
+folder_layout_read_claim(const char *file, char id[TASK_ID_SIZE],
+                         const char **name)
 {
     const size_t head = sizeof CLAIMED - 1;
 
     if (strncmp(file, CLAIMED, head) != 0 ||
-        strlen(file) < head + PLACE_ID_LEN + 2 ||
-        file[head + PLACE_ID_LEN] != '-')
+        strlen(file) < head + FOLDER_LAYOUT_ID_LEN + 2 ||
+        file[head + FOLDER_LAYOUT_ID_LEN] != '-')
         return false;
-    memcpy(id, file + head, PLACE_ID_LEN);
-    id[PLACE_ID_LEN] = '\0';
-    *name = file + head + PLACE_ID_LEN + 1;
+    memcpy(id, file + head, FOLDER_LAYOUT_ID_LEN);
+    id[FOLDER_LAYOUT_ID_LEN] = '\0';
+    *name = file + head + FOLDER_LAYOUT_ID_LEN + 1;
     return subject_token_ok(id);
 }
 
@@ -402,30 +407,34 @@ suffix_at(const char *name)
 }
 
 void
-place_second_name(const char *id, const char *name, char out[PLACE_FILE_SIZE])
+folder_layout_second_name(const char *id, const char *name,
+                          char out[FOLDER_LAYOUT_FILE_SIZE])
 {
     size_t at = suffix_at(name);
 
-    (void)snprintf(out, PLACE_FILE_SIZE, "%.*s.%.8s%s", (int)at, name, id,
-                   name + at);
+    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE, "%.*s.%.8s%s", (int)at, name,
+                   id, name + at);
 }
 
 void
-place_result_name(const char *name, char out[PLACE_FILE_SIZE])
+folder_layout_result_name(const char *name, char out[FOLDER_LAYOUT_FILE_SIZE])
 {
     size_t at = ends_with(name, ".json", 5) ? strlen(name) - 5 : strlen(name);
 
-    (void)snprintf(out, PLACE_FILE_SIZE, "%.*s.result.json", (int)at, name);
+    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE, "%.*s.result.json", (int)at,
+                   name);
 }
 
 void
-place_marker_name(const char *name, char out[PLACE_FILE_SIZE + 16])
+folder_layout_sidecar_name(const char *name,
+                           char out[FOLDER_LAYOUT_FILE_SIZE + 16])
 {
-    (void)snprintf(out, PLACE_FILE_SIZE + 16, "%s.delegated", name);
+    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE + 16, "%s.delegated", name);
 }
 
 void
-place_stem(const char *name, char out[PLACE_FILE_SIZE])
+folder_layout_stem(const char *name, char out[FOLDER_LAYOUT_FILE_SIZE])
 {
-    (void)snprintf(out, PLACE_FILE_SIZE, "%.*s", (int)suffix_at(name), name);
+    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE, "%.*s", (int)suffix_at(name),
+                   name);
 }

@@ -1,7 +1,7 @@
 /*
  * folder_layout - a folder that is watched: where its files wait, where they
- * go, and how a file in work is called. Pure but for place_parse, which looks
- * up the home folder.
+ * go, and how a file in work is called. Pure but for folder_layout_parse, which
+ * looks up the home folder.
  *
  * A file is claimed by renaming it to `.claimed-<id>-<name>` in the folder of
  * running files. Who has the name has the work, and the task's id stands in
@@ -19,9 +19,10 @@
 #include <stddef.h>
 
 enum {
-    PLACE_ID_LEN = 16,    /* of ids made by task_new_id */
-    PLACE_NAME_MAX = 200, /* bytes; what is put around it must fit as well */
-    PLACE_FILE_SIZE = 256,
+    FOLDER_LAYOUT_ID_LEN = 16, /* of ids made by task_new_id */
+    FOLDER_LAYOUT_NAME_MAX =
+        200, /* bytes; what is put around it must fit as well */
+    FOLDER_LAYOUT_FILE_SIZE = 256,
 };
 
 enum style {
@@ -32,7 +33,7 @@ enum style {
 };
 
 /* All strings owned, all paths absolute. */
-struct place {
+struct folder_layout {
     enum style style;
     char *path; /* as configured */
     char *waiting, *running, *done, *failed;
@@ -46,31 +47,33 @@ struct place {
  * a relative PATH begins at. On -1 e names the word and the remedy; *out needs
  * no release.
  */
-int place_parse(const char *line, const char *cwd, struct place *out,
-                struct err *e);
-void place_release(struct place *p);
+int folder_layout_parse(const char *line, const char *cwd,
+                        struct folder_layout *out, struct err *e);
+void folder_layout_release(struct folder_layout *p);
 
-const char *place_style_name(enum style s);
+const char *folder_layout_style_name(enum style s);
 
 /* Whether a file of that name is work: not hidden, not temporary, of a kind
  * the style reads. */
-bool place_takes(const struct place *p, const char *name);
+bool folder_layout_takes(const struct folder_layout *p, const char *name);
 
 /* The name of a claimed file. */
-void place_claim_name(const char *id, const char *name,
-                      char out[PLACE_FILE_SIZE]);
+void folder_layout_claim_name(const char *id, const char *name,
+                              char out[FOLDER_LAYOUT_FILE_SIZE]);
 /* The reverse; *name points into file. False: it is no claimed file. */
-bool place_read_claim(const char *file, char id[TASK_ID_SIZE],
-                      const char **name);
+bool folder_layout_read_claim(const char *file, char id[TASK_ID_SIZE],
+                              const char **name);
 
 /* Another name where name is taken: "job.<8 of id>.json". */
-void place_second_name(const char *id, const char *name,
-                       char out[PLACE_FILE_SIZE]);
+void folder_layout_second_name(const char *id, const char *name,
+                               char out[FOLDER_LAYOUT_FILE_SIZE]);
 /* "job.result.json" of "job.json", "job.md.result.json" of "job.md". */
-void place_result_name(const char *name, char out[PLACE_FILE_SIZE]);
+void folder_layout_result_name(const char *name,
+                               char out[FOLDER_LAYOUT_FILE_SIZE]);
 /* name without its last suffix. */
 /* "x.md" -> "x.md.delegated" */
-void place_marker_name(const char *name, char out[PLACE_FILE_SIZE + 16]);
-void place_stem(const char *name, char out[PLACE_FILE_SIZE]);
+void folder_layout_sidecar_name(const char *name,
+                                char out[FOLDER_LAYOUT_FILE_SIZE + 16]);
+void folder_layout_stem(const char *name, char out[FOLDER_LAYOUT_FILE_SIZE]);
 
 #endif

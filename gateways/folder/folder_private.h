@@ -31,7 +31,7 @@ enum {
     BUCKETS = 8192,
 };
 
-enum phase {
+enum file_phase {
     PHASE_READ,    /* its text is wanted, at due_ms */
     PHASE_READING, /* a thread has it */
     PHASE_PUBLISH, /* its tasks are on their way to the broker */
@@ -44,9 +44,9 @@ enum phase {
 };
 
 /* One task of a file. */
-struct part {
-    struct claimed *claim;
-    struct part *next; /* in its message */
+struct file_task {
+    struct claimed_file *claim;
+    struct file_task *next; /* in its message */
     char id[TASK_ID_SIZE];
     bool stored;  /* by the broker, or known to the ledger */
     json_t *json; /* how it ended; NULL: it has not */
@@ -62,7 +62,7 @@ struct hint {
 
 struct id_link {
     struct id_link *next; /* in its bucket */
-    struct claimed *claim;
+    struct claimed_file *claim;
     char id[TASK_ID_SIZE];
 };
 
@@ -75,16 +75,16 @@ enum marked {
 };
 
 /* A file in work. */
-struct claimed {
-    struct claimed *prev, *next; /* ring of its phase */
+struct claimed_file {
+    struct claimed_file *prev, *next; /* ring of its phase */
     struct folder *f;
-    struct watched *w;
-    enum phase phase;
+    struct watched_folder *w;
+    enum file_phase phase;
     char id[TASK_ID_SIZE];
     char *name;
     struct id_link link;  /* by its own id */
     struct id_link *more; /* by ids the file gave its tasks; n of them */
-    struct part *parts;
+    struct file_task *parts;
     size_t n, waits; /* parts; publications not yet stored */
     struct looks looks;
     int64_t changed_ms; /* its text last changed, or it was taken */
@@ -101,9 +101,9 @@ struct claimed {
 };
 
 /* A folder, and what is known of it. */
-struct watched {
+struct watched_folder {
     struct folder *f;
-    struct place place;
+    struct folder_layout place;
     struct listing listing;
     size_t next; /* of the listing, not yet taken */
     struct loop_watch *watch;
@@ -115,47 +115,48 @@ struct watched {
     bool changed; /* since the last look, while its files were being taken */
     int64_t swept_ms;
     bool missing;              /* said so already */
-    struct checkout *checkout; /* shared with others in it; NULL: none */
+    struct git_sync *checkout; /* shared with others in it; NULL: none */
 };
 
 struct folder {
     struct bus *bus;
     struct loop *loop;
     const struct folder_conf *conf;
-    struct watched *v;
+    struct watched_folder *v;
     size_t n;
     struct bus_consumer *results;
     struct bus_sub *started;
     struct loop_timer *tick, *deadline;
-    struct claimed rings[N_PHASES]; /* heads */
+    struct claimed_file rings[N_PHASES]; /* heads */
     size_t counts[N_PHASES];
     struct id_link *buckets[BUCKETS];
     size_t n_claims, loaded;
-    struct bulk bulk; /* the message that is being made, of bulk_parts */
-    struct part *bulk_parts;
+    struct multi_msg bulk; /* the message that is being made, of bulk_parts */
+    struct file_task *bulk_parts;
     int64_t open_seen_ms; /* the last look at all open ones */
     unsigned taking, carrying, asking;
     unsigned jobs; /* on other threads */
     bool idle;     /* none */
     bool draining, closing;
     struct proc_set *procs; /* for git; NULL: no checkout */
-    struct checkout **checkouts;
+    struct git_sync **checkouts;
     size_t n_checkouts;
 };
 
 /* --- claimed.c -------------------------------------------------------------
  */
 
-struct claimed *claimed_new(struct watched *w, const char *id, const char *name,
-                            bool waiting);
-void claimed_to(struct claimed *c, enum phase phase, int64_t due_ms);
+struct claimed_file *claimed_file_new(struct watched_folder *w, const char *id,
+                                      const char *name, bool waiting);
+void claimed_file_to(struct claimed_file *c, enum file_phase phase,
+                     int64_t due_ms);
 /* The first claim a task's id belongs to; NULL: none of ours. */
-struct claimed *claimed_find(struct folder *f, const char *task);
+struct claimed_file *claimed_file_find(struct folder *f, const char *task);
 /* Takes over what a read file says. */
-void claimed_fill(struct claimed *c, struct take *t);
-void claimed_unload(struct claimed *c); /* forgets the text */
+void claimed_file_fill(struct claimed_file *c, struct claim_file *t);
+void claimed_file_unload(struct claimed_file *c); /* forgets the text */
 /* settle: what was heard about it may be forgotten by the broker. */
-void claimed_free(struct claimed *c, bool settle);
+void claimed_file_free(struct claimed_file *c, bool settle);
 
 /* --- folder.c ------------------------------------------------------------- */
 
@@ -164,25 +165,25 @@ void folder_work(struct folder *f);
 void folder_job(struct folder *f, loop_fn *work, loop_fn *done, void *ctx);
 /* Every done of a job begins with this; false: forget its results. */
 bool folder_job_done(struct folder *f);
-void folder_look_soon(struct watched *w, int64_t delay_ms);
+void folder_look_soon(struct watched_folder *w, int64_t delay_ms);
 /* All that was seen is taken: looks again if something has changed. */
-void folder_taken(struct watched *w);
-void folder_sweep(struct watched *w);
+void folder_taken(struct watched_folder *w);
+void folder_sweep(struct watched_folder *w);
 
 /* --- intake.c ------------------------------------------------------------- */
 
 void intake_work(struct folder *f, int64_t now_ms);
 /* The tasks of a claim leave with those of others, by intake_flush at the
  * latest. */
-void intake_publish(struct claimed *c);
+void intake_publish(struct claimed_file *c);
 void intake_flush(struct folder *f);
 
 /* --- returns.c ------------------------------------------------------------ */
 
-void returns_on_result(void *folder, struct bus_msg *m);
+void outcomes_on_result(void *folder, struct bus_msg *m);
 /* c is done with, or (settle false) we stop: so are its hints. */
-void returns_forget(struct claimed *c, bool settle);
-void returns_work(struct folder *f, int64_t now_ms);
+void outcomes_forget(struct claimed_file *c, bool settle);
+void outcomes_work(struct folder *f, int64_t now_ms);
 
 /* --- marker.c --------------------------------------------------------------
  */
@@ -193,8 +194,8 @@ void returns_work(struct folder *f, int64_t now_ms);
  * the job. For people and their scripts; what counts is the claim.
  */
 /* A bus_note_fn for started.*, ctx a folder. */
-void marker_on_started(void *folder, const struct bus_note *note);
+void sidecar_on_started(void *folder, const struct bus_note *note);
 /* The ledger has said what outcome_away holds. */
-void marker_on_away(struct claimed *c, const json_t *away);
+void sidecar_on_delegated(struct claimed_file *c, const json_t *away);
 
 #endif

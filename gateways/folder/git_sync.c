@@ -41,23 +41,23 @@ static const char *const step_names[] = {"fetch",  "merge", "add",  "diff",
                                          "commit", "ahead", "push", "log",
                                          "reset",  "none"};
 
-struct words {
+struct git_words {
     char **v; /* NULL-terminated */
     size_t n;
 };
 
-struct checkout {
+struct git_sync {
     struct loop *loop;
     struct proc_set *procs;
     char *top;
-    const struct place **places; /* whose outcomes are pushed */
+    const struct folder_layout **places; /* whose outcomes are pushed */
     size_t n;
-    checkout_busy_fn *busy;
+    git_sync_busy_fn *busy;
     void *ctx;
     int64_t interval_ms;
     struct loop_timer *next, *limit;
     enum git_step step;
-    struct words paths; /* of this round */
+    struct git_words paths; /* of this round */
     size_t n_busy;
     unsigned tries;
     struct proc *proc;
@@ -70,12 +70,12 @@ struct checkout {
 
 extern char **environ;
 
-static void start(struct checkout *k, enum git_step step);
+static void start(struct git_sync *k, enum git_step step);
 
 /* --- words ---------------------------------------------------------------- */
 
 static void
-add_word(struct words *w, const char *head, const char *text)
+add_word(struct git_words *w, const char *head, const char *text)
 {
     struct str s = {0};
 
@@ -87,12 +87,12 @@ add_word(struct words *w, const char *head, const char *text)
 }
 
 static void
-free_words(struct words *w)
+free_words(struct git_words *w)
 {
     for (size_t i = 0; i < w->n; i++)
         mem_free(w->v[i]);
     mem_free(w->v);
-    *w = (struct words){0};
+    *w = (struct git_words){0};
 }
 
 /* --- what is committed ------------------------------------------------------
@@ -100,7 +100,7 @@ free_words(struct words *w)
 
 /* dir must exist, or git takes the word for a mistake. */
 static void
-add_dir(struct checkout *k, const char *dir, bool make)
+add_dir(struct git_sync *k, const char *dir, bool make)
 {
     struct err e;
 
@@ -111,7 +111,7 @@ add_dir(struct checkout *k, const char *dir, bool make)
 }
 
 static void
-add_busy(struct checkout *k, const char *dir, const char *name)
+add_busy(struct git_sync *k, const char *dir, const char *name)
 {
     struct files_path path;
     size_t len = strlen(k->top);
@@ -125,13 +125,13 @@ add_busy(struct checkout *k, const char *dir, const char *name)
 /* The folders of outcomes, and those where files wait without what is in
  * work: a file may be committed as gone only together with its outcome. */
 static void
-gather_paths(struct checkout *k)
+gather_paths(struct git_sync *k)
 {
     free_words(&k->paths);
     k->n_busy = 0;
     k->busy(k->ctx, k, add_busy);
     for (size_t i = 0; i < k->n; i++) {
-        const struct place *p = k->places[i];
+        const struct folder_layout *p = k->places[i];
 
         add_dir(k, p->done, false);
         add_dir(k, p->failed, false);
@@ -142,7 +142,7 @@ gather_paths(struct checkout *k)
 }
 
 static void
-build(struct checkout *k, enum git_step step, struct words *w)
+build(struct git_sync *k, enum git_step step, struct git_words *w)
 {
     static const char *const argv[][8] = {
         [STEP_FETCH] = {"fetch", "--quiet"},
@@ -170,7 +170,7 @@ build(struct checkout *k, enum git_step step, struct words *w)
 
 /* Ours, with a name to know our commits by and nobody to ask. */
 static void
-build_env(struct words *w)
+build_env(struct git_words *w)
 {
     bool ssh = getenv("GIT_SSH_COMMAND") != NULL;
 
@@ -194,7 +194,7 @@ build_env(struct words *w)
  */
 
 static void
-rest(struct checkout *k)
+rest(struct git_sync *k)
 {
     k->step = STEP_NONE;
     k->tries = 0;
@@ -204,7 +204,7 @@ rest(struct checkout *k)
 
 /* Said once, until it is well again. */
 static void
-give_up(struct checkout *k, const char *why)
+give_up(struct git_sync *k, const char *why)
 {
     if (!k->alarmed)
         log_error("folder.git",
@@ -217,7 +217,7 @@ give_up(struct checkout *k, const char *why)
 
 /* The network is away, or a command hung: the next round tries again. */
 static void
-try_later(struct checkout *k, const char *why)
+try_later(struct git_sync *k, const char *why)
 {
     log_warn("folder.git", "checkout=\"%s\" step=%s error=\"%s\"", k->top,
              step_names[k->step], LOG_TEXT(why));
@@ -225,7 +225,7 @@ try_later(struct checkout *k, const char *why)
 }
 
 static void
-well(struct checkout *k)
+well(struct git_sync *k)
 {
     if (k->alarmed)
         log_info("folder.git", "checkout=\"%s\" text=\"well again\"", k->top);
@@ -235,7 +235,7 @@ well(struct checkout *k)
 
 /* Whether each line of names, at least one, is ours. */
 static bool
-all_ours(const struct checkout *k)
+all_ours(const struct git_sync *k)
 {
     const char *p = str_text(&k->out);
 
@@ -249,7 +249,7 @@ all_ours(const struct checkout *k)
 
 /* What follows a command that ended with that status. */
 static void
-follow(struct checkout *k, int code)
+follow(struct git_sync *k, int code)
 {
     switch (k->step) {
     case STEP_FETCH:
@@ -328,7 +328,7 @@ follow(struct checkout *k, int code)
  * --------------------------------------------------------------- */
 
 static void
-clean_up(struct checkout *k)
+clean_up(struct git_sync *k)
 {
     loop_timer_stop(k->limit);
     loop_fd_stop(k->fd);
@@ -342,7 +342,7 @@ clean_up(struct checkout *k)
 /* It has ended, and all it said is read. What it left running in the
  * background (a maintenance) may keep the pipe open: not waited for. */
 static void
-on_all(struct checkout *k)
+on_all(struct git_sync *k)
 {
     int code = k->end.signalled ? 128 + k->end.code : k->end.code;
 
@@ -354,7 +354,7 @@ on_all(struct checkout *k)
 }
 
 static bool
-drain(struct checkout *k)
+drain(struct git_sync *k)
 {
     char buf[1024];
     ssize_t n;
@@ -369,7 +369,7 @@ drain(struct checkout *k)
 static void
 on_output(void *ctx)
 {
-    struct checkout *k = ctx;
+    struct git_sync *k = ctx;
 
     if (drain(k))
         loop_fd_pause(k->fd); /* until it has ended */
@@ -378,7 +378,7 @@ on_output(void *ctx)
 static void
 on_end(void *ctx, const struct proc_end *end)
 {
-    struct checkout *k = ctx;
+    struct git_sync *k = ctx;
 
     k->proc = NULL;
     k->end = *end;
@@ -389,7 +389,7 @@ on_end(void *ctx, const struct proc_end *end)
 static void
 on_limit(void *ctx)
 {
-    struct checkout *k = ctx;
+    struct git_sync *k = ctx;
 
     /* On TERM git removes its locks. */
     if (k->proc)
@@ -399,9 +399,9 @@ on_limit(void *ctx)
 }
 
 static void
-start(struct checkout *k, enum git_step step)
+start(struct git_sync *k, enum git_step step)
 {
-    struct words argv = {0}, env = {0};
+    struct git_words argv = {0}, env = {0};
     struct proc_opts o = {.file = "git",
                           .workdir = k->top,
                           .in = -1,
@@ -436,7 +436,7 @@ start(struct checkout *k, enum git_step step)
 static void
 on_next(void *ctx)
 {
-    struct checkout *k = ctx;
+    struct git_sync *k = ctx;
 
     if (k->step == STEP_NONE)
         start(k, STEP_FETCH);
@@ -446,7 +446,7 @@ on_next(void *ctx)
  * ------------------------------------------------------------------------ */
 
 char *
-checkout_find(const char *path)
+git_sync_find(const char *path)
 {
     char *dir = mem_strdup(path), *slash;
 
@@ -463,16 +463,16 @@ checkout_find(const char *path)
 }
 
 int
-checkout_open(struct checkout **out, struct loop *l, struct proc_set *procs,
+git_sync_open(struct git_sync **out, struct loop *l, struct proc_set *procs,
               const char *path, struct err *e)
 {
-    char *top = checkout_find(path);
-    struct checkout *k;
+    char *top = git_sync_find(path);
+    struct git_sync *k;
 
     if (!top)
         return err_set(e, ERR_INVALID, "git=: %s lies in no git checkout",
                        path);
-    k = MEM_NEW(struct checkout);
+    k = MEM_NEW(struct git_sync);
     k->loop = l;
     k->procs = procs;
     k->top = top;
@@ -483,13 +483,13 @@ checkout_open(struct checkout **out, struct loop *l, struct proc_set *procs,
 }
 
 const char *
-checkout_top(const struct checkout *k)
+git_sync_top(const struct git_sync *k)
 {
     return k->top;
 }
 
 void
-checkout_add(struct checkout *k, const struct place *p)
+git_sync_add(struct git_sync *k, const struct folder_layout *p)
 {
     if (!p->push)
         return;
@@ -498,7 +498,7 @@ checkout_add(struct checkout *k, const struct place *p)
 }
 
 void
-checkout_start(struct checkout *k, int64_t interval_ms, checkout_busy_fn *busy,
+git_sync_start(struct git_sync *k, int64_t interval_ms, git_sync_busy_fn *busy,
                void *ctx)
 {
     k->busy = busy;
@@ -508,7 +508,7 @@ checkout_start(struct checkout *k, int64_t interval_ms, checkout_busy_fn *busy,
 }
 
 void
-checkout_close(struct checkout *k)
+git_sync_close(struct git_sync *k)
 {
     if (!k)
         return;

@@ -18,35 +18,35 @@
 
 #include <stdint.h>
 
-struct checkout;
+struct git_sync;
 
 /* Calls add for each file in work: its path where it waited. What is in work
  * is not committed as gone. */
-typedef void checkout_busy_fn(void *ctx, struct checkout *k,
-                              void (*add)(struct checkout *k, const char *dir,
+typedef void git_sync_busy_fn(void *ctx, struct git_sync *k,
+                              void (*add)(struct git_sync *k, const char *dir,
                                           const char *name));
 
 /*
- * The checkout path lies in; nothing runs before checkout_start. ERR_INVALID:
+ * The checkout path lies in; nothing runs before git_sync_start. ERR_INVALID:
  * it lies in none.
  */
-int checkout_open(struct checkout **out, struct loop *l, struct proc_set *procs,
+int git_sync_open(struct git_sync **out, struct loop *l, struct proc_set *procs,
                   const char *path, struct err *e);
 
 /* Its top folder. */
-const char *checkout_top(const struct checkout *k);
+const char *git_sync_top(const struct git_sync *k);
 
 /* The place's outcomes are committed and pushed, if it says so. The place must
  * outlive the checkout. */
-void checkout_add(struct checkout *k, const struct place *p);
+void git_sync_add(struct git_sync *k, const struct folder_layout *p);
 
-void checkout_start(struct checkout *k, int64_t interval_ms,
-                    checkout_busy_fn *busy, void *ctx);
+void git_sync_start(struct git_sync *k, int64_t interval_ms,
+                    git_sync_busy_fn *busy, void *ctx);
 
 /* What git is doing it finishes by itself. NULL is fine. */
-void checkout_close(struct checkout *k);
+void git_sync_close(struct git_sync *k);
 
 /* The top folder of the checkout path lies in, owned by the caller; NULL. */
-char *checkout_find(const char *path);
+char *git_sync_find(const char *path);
 
 #endif

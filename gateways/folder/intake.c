@@ -14,11 +14,11 @@ enum {
 };
 
 /* Files of one folder on their way to another thread and back. */
-struct load {
+struct load_job {
     struct folder *f;
-    const struct place *place;
-    struct claimed *claims[TAKE_BATCH];
-    struct take takes[TAKE_BATCH];
+    const struct folder_layout *place;
+    struct claimed_file *claims[TAKE_BATCH];
+    struct claim_file takes[TAKE_BATCH];
     size_t n;
     bool claims_any;
     struct err e;
@@ -28,24 +28,24 @@ struct load {
 /* --- publishing ----------------------------------------------------------- */
 
 static void
-be_open(struct claimed *c)
+be_open(struct claimed_file *c)
 {
-    claimed_unload(c);
+    claimed_file_unload(c);
     c->stored_ms = loop_now_ms();
     /* Its result may have been faster than the word that it is stored. */
     c->delay_ms = c->hints ? 0 : c->f->conf->repair_ms;
-    claimed_to(c, c->hints ? PHASE_SOON : PHASE_OPEN,
-               c->stored_ms + c->delay_ms);
+    claimed_file_to(c, c->hints ? PHASE_SOON : PHASE_OPEN,
+                    c->stored_ms + c->delay_ms);
     log_info("folder.submitted", "task=%s file=\"%s/%s\" tasks=%zu", c->id,
              c->w->place.path, LOG_TEXT(c->name), c->n);
 }
 
 static void
-part_stored(struct part *p, const struct err *e)
+part_stored(struct file_task *p, const struct err *e)
 {
-    struct claimed *c = p->claim;
+    struct claimed_file *c = p->claim;
 
-    CRASH_POINT("folder.after_pub");
+    FAILPOINT("folder.after_pub");
     if (e && !c->bad) {
         /* Only what trying again cannot help comes here: too large. */
         c->bad = true;
@@ -55,8 +55,8 @@ part_stored(struct part *p, const struct err *e)
     if (--c->waits)
         return;
     if (c->bad) {
-        claimed_unload(c);
-        claimed_to(c, PHASE_CARRY, 0);
+        claimed_file_unload(c);
+        claimed_file_to(c, PHASE_CARRY, 0);
     } else {
         be_open(c);
     }
@@ -65,7 +65,7 @@ part_stored(struct part *p, const struct err *e)
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct part *p = ctx, *next;
+    struct file_task *p = ctx, *next;
     struct folder *f = p->claim->f;
 
     (void)stored; /* a duplicate is as good */
@@ -83,26 +83,26 @@ intake_flush(struct folder *f)
 
     if (f->bulk.n == 0)
         return;
-    p = bulk_publication(&f->bulk);
+    p = multi_msg_publication(&f->bulk);
     bus_publish_until(f->bus, &p, on_stored, f->bulk_parts);
-    bulk_reset(&f->bulk);
+    multi_msg_reset(&f->bulk);
     f->bulk_parts = NULL;
 }
 
 static void
-publish_part(struct folder *f, struct part *p)
+publish_part(struct folder *f, struct file_task *p)
 {
-    if (!bulk_fits(&f->bulk, p->data.len))
+    if (!multi_msg_fits(&f->bulk, p->data.len))
         intake_flush(f);
-    bulk_add(&f->bulk, p->id, p->data.data, p->data.len);
+    multi_msg_add(&f->bulk, p->id, p->data.data, p->data.len);
     p->next = f->bulk_parts;
     f->bulk_parts = p;
 }
 
 void
-intake_publish(struct claimed *c)
+intake_publish(struct claimed_file *c)
 {
-    claimed_to(c, PHASE_PUBLISH, 0);
+    claimed_file_to(c, PHASE_PUBLISH, 0);
     for (size_t i = 0; i < c->n; i++) {
         if (c->parts[i].stored)
             continue;
@@ -117,14 +117,14 @@ intake_publish(struct claimed *c)
  */
 
 static void
-say_error(const struct claimed *c, const char *what, const char *why)
+say_error(const struct claimed_file *c, const char *what, const char *why)
 {
     log_warn(what, "task=%s file=\"%s/%s\" error=\"%s\"", c->id,
              c->w->place.path, LOG_TEXT(c->name), LOG_TEXT(why));
 }
 
 static void
-take_back(struct claimed *c, struct take *t)
+take_back(struct claimed_file *c, struct claim_file *t)
 {
     int64_t now = loop_now_ms();
 
@@ -133,42 +133,43 @@ take_back(struct claimed *c, struct take *t)
         c->changed_ms = now;
     c->looks = t->looks;
     switch (t->state) {
-    case TAKE_READY:
+    case CLAIM_FILE_READY:
         c->waiting = false;
         if (t->marked && c->marked == MARKED_NOT)
             c->marked = MARKED_INTENT;
-        claimed_fill(c, t);
+        claimed_file_fill(c, t);
         if (c->fresh) {
             intake_publish(c);
         } else {
             c->delay_ms = 0;
-            claimed_to(c, PHASE_SOON, now); /* asks before it says it again */
+            claimed_file_to(c, PHASE_SOON,
+                            now); /* asks before it says it again */
         }
         break;
-    case TAKE_YOUNG:
+    case CLAIM_FILE_YOUNG:
         c->waiting = false;
-        claimed_to(c, PHASE_READ, now + c->f->conf->settle_ms);
+        claimed_file_to(c, PHASE_READ, now + c->f->conf->settle_ms);
         break;
-    case TAKE_BUSY:
+    case CLAIM_FILE_BUSY:
         c->waiting = false;
-        claimed_to(c, PHASE_READ, now + BUSY_MS);
+        claimed_file_to(c, PHASE_READ, now + BUSY_MS);
         break;
-    case TAKE_BAD:
+    case CLAIM_FILE_BAD:
         c->waiting = false;
         c->bad = true;
         (void)str_copy(c->why, sizeof c->why, t->why);
         say_error(c, "folder.unreadable", t->why);
-        claimed_to(c, PHASE_CARRY, now);
+        claimed_file_to(c, PHASE_CARRY, now);
         break;
-    case TAKE_LATER:
+    case CLAIM_FILE_LATER:
         say_error(c, "folder.refused", t->why);
         if (c->waiting) /* still where it was: the next look finds it */
-            claimed_free(c, true);
+            claimed_file_free(c, true);
         else
-            claimed_to(c, PHASE_READ, now + REFUSED_MS);
+            claimed_file_to(c, PHASE_READ, now + REFUSED_MS);
         break;
-    case TAKE_GONE:
-        claimed_free(c, true);
+    case CLAIM_FILE_GONE:
+        claimed_file_free(c, true);
         break;
     }
 }
@@ -176,10 +177,10 @@ take_back(struct claimed *c, struct take *t)
 static void
 take_all(void *ctx)
 {
-    struct load *b = ctx;
+    struct load_job *b = ctx;
 
     for (size_t i = 0; i < b->n; i++)
-        take_file(&b->takes[i]);
+        claim_file_read(&b->takes[i]);
     /* The ids are what keeps a power cut from doubling a task. */
     if (b->claims_any)
         b->synced = files_sync(b->place->running, &b->e);
@@ -188,7 +189,7 @@ take_all(void *ctx)
 static void
 on_taken(void *ctx)
 {
-    struct load *b = ctx;
+    struct load_job *b = ctx;
     struct folder *f = b->f;
 
     f->taking--;
@@ -199,7 +200,7 @@ on_taken(void *ctx)
             take_back(b->claims[i], &b->takes[i]);
     }
     for (size_t i = 0; i < b->n; i++)
-        take_release(&b->takes[i]);
+        claim_file_release(&b->takes[i]);
     mem_free(b);
     if (!f->closing)
         folder_work(f);
@@ -209,9 +210,9 @@ on_taken(void *ctx)
  */
 
 static void
-add(struct load *b, struct claimed *c, int64_t now_ms)
+add(struct load_job *b, struct claimed_file *c, int64_t now_ms)
 {
-    struct take *t = &b->takes[b->n];
+    struct claim_file *t = &b->takes[b->n];
 
     t->place = b->place;
     memcpy(t->id, c->id, sizeof t->id);
@@ -221,15 +222,15 @@ add(struct load *b, struct claimed *c, int64_t now_ms)
     t->patient = now_ms - c->changed_ms < c->f->conf->patience_ms;
     b->claims_any = b->claims_any || t->claim;
     b->claims[b->n++] = c;
-    claimed_to(c, PHASE_READING, 0);
+    claimed_file_to(c, PHASE_READING, 0);
 }
 
 /* Claimed files whose text is wanted, of the folder of the first. */
 static void
-add_claimed(struct load *b, int64_t now_ms)
+add_claimed(struct load_job *b, int64_t now_ms)
 {
     struct folder *f = b->f;
-    struct claimed *c = f->rings[PHASE_READ].next, *next;
+    struct claimed_file *c = f->rings[PHASE_READ].next, *next;
 
     for (; c != &f->rings[PHASE_READ] && b->n < TAKE_BATCH; c = next) {
         next = c->next;
@@ -242,7 +243,7 @@ add_claimed(struct load *b, int64_t now_ms)
 
 /* Files that wait, in order of their names. */
 static void
-add_waiting(struct load *b, struct watched *w, int64_t now_ms)
+add_waiting(struct load_job *b, struct watched_folder *w, int64_t now_ms)
 {
     struct folder *f = b->f;
     char id[TASK_ID_SIZE];
@@ -250,13 +251,13 @@ add_waiting(struct load *b, struct watched *w, int64_t now_ms)
     for (; w->next < w->listing.n && b->n < TAKE_BATCH &&
            f->n_claims < (size_t)f->conf->window;
          w->next++) {
-        const struct waiting *v = &w->listing.v[w->next];
-        struct claimed *c;
+        const struct waiting_file *v = &w->listing.v[w->next];
+        struct claimed_file *c;
 
         if (now_ms - v->since_ms < f->conf->settle_ms)
             continue; /* the next look says more */
         task_new_id(id);
-        c = claimed_new(w, id, v->name, true);
+        c = claimed_file_new(w, id, v->name, true);
         c->looks = v->looks;
         c->changed_ms = v->since_ms;
         b->place = &w->place;
@@ -267,7 +268,7 @@ add_waiting(struct load *b, struct watched *w, int64_t now_ms)
 }
 
 static void
-start(struct load *b)
+start(struct load_job *b)
 {
     b->f->taking++;
     folder_job(b->f, take_all, on_taken, b);
@@ -277,12 +278,12 @@ start(struct load *b)
 void
 intake_work(struct folder *f, int64_t now_ms)
 {
-    struct load *b;
+    struct load_job *b;
 
     if (f->taking || f->draining || f->loaded >= LOADED_MAX ||
         !bus_is_up(f->bus))
         return;
-    b = MEM_NEW(struct load);
+    b = MEM_NEW(struct load_job);
     b->f = f;
     add_claimed(b, now_ms);
     for (size_t i = 0; i < f->n && b->n == 0; i++)

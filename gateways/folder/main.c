@@ -18,25 +18,25 @@
 #include "lib/bus/jetstream_setup.h"
 #include "lib/io/loop.h"
 
-struct program {
+struct gateway_program {
     struct folder_conf conf;
 };
 
-static const struct conf_opt options[] = {FOLDER_CONF(struct program, conf),
-                                          CONF_END};
+static const struct conf_opt options[] = {
+    FOLDER_CONF(struct gateway_program, conf), CONF_END};
 
 static int
 verify(struct bus *b, struct err *e)
 {
-    if (topology_verify(b, "TASKS_IN", NULL, e) < 0)
+    if (jetstream_verify(b, "TASKS_IN", NULL, e) < 0)
         return -1;
-    return topology_verify(b, "RESULTS", "gateway_folder", e);
+    return jetstream_verify(b, "RESULTS", "gateway_folder", e);
 }
 
 int
 main(int argc, char **argv)
 {
-    struct program program = {0};
+    struct gateway_program program = {0};
     struct folder_conf *conf = &program.conf;
     struct loop *loop = NULL;
     struct bus *bus = NULL;

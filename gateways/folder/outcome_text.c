@@ -106,7 +106,7 @@ result_of(const json_t *task)
 }
 
 static void
-read_output(const json_t *task, struct outcome *out)
+read_output(const json_t *task, struct task_outcome *out)
 {
     struct mem_pool *pool = mem_pool_new();
     struct result r;
@@ -169,7 +169,8 @@ away_of(const json_t *task)
 }
 
 int
-outcome_read(const void *data, size_t len, struct outcome *out, struct err *e)
+outcome_read(const void *data, size_t len, struct task_outcome *out,
+             struct err *e)
 {
     json_t *answer = codec_parse_json("the ledger's answer", data, len, e);
     const json_t *task = json_object_get(answer, "task");
@@ -178,7 +179,7 @@ outcome_read(const void *data, size_t len, struct outcome *out, struct err *e)
     const char *code = json_string_value(json_object_get(error, "code"));
     int rc = -1;
 
-    *out = (struct outcome){0};
+    *out = (struct task_outcome){0};
     if (!answer) {
         e->code = ERR_UNAVAILABLE;
     } else if (state) {
@@ -200,12 +201,12 @@ outcome_read(const void *data, size_t len, struct outcome *out, struct err *e)
 }
 
 void
-outcome_release(struct outcome *o)
+outcome_release(struct task_outcome *o)
 {
     json_decref(o->json);
     json_decref(o->away);
     str_free(&o->output);
-    *o = (struct outcome){0};
+    *o = (struct task_outcome){0};
 }
 
 /* --- of a file ------------------------------------------------------------ */

@@ -15,7 +15,7 @@
 #include <stddef.h>
 
 /* What the ledger knows of one task. */
-struct outcome {
+struct task_outcome {
     bool terminal;
     /* task state exit_code attempts backend lane provider cost_usd worker
      * queue_ms duration_ms decision{rule reason score} reason submitted_at
@@ -30,9 +30,9 @@ struct outcome {
 
 /* Reads an answer to ask.ledger.show. ERR_NOT_FOUND: it knows no such task;
  * ERR_UNAVAILABLE: it could not say. On -1 *out is empty. */
-int outcome_read(const void *data, size_t len, struct outcome *out,
+int outcome_read(const void *data, size_t len, struct task_outcome *out,
                  struct err *e);
-void outcome_release(struct outcome *o);
+void outcome_release(struct task_outcome *o);
 
 /* What a marker says. key: of the submission, "" before there is one; id: of
  * the job at the platform, since and worker: "" while not known. The caller

@@ -60,7 +60,7 @@ hint_free(struct hint **at)
 }
 
 void
-returns_forget(struct claimed *c, bool settle)
+outcomes_forget(struct claimed_file *c, bool settle)
 {
     while (c->hints) {
         if (!settle)
@@ -70,7 +70,7 @@ returns_forget(struct claimed *c, bool settle)
 }
 
 static bool
-has_hint(const struct claimed *c, uint64_t seq)
+has_hint(const struct claimed_file *c, uint64_t seq)
 {
     for (const struct hint *h = c->hints; h; h = h->next)
         if (h->heard->msg->seq == seq)
@@ -80,7 +80,7 @@ has_hint(const struct claimed *c, uint64_t seq)
 
 /* The ledger is asked soon, and the message is kept until it is carried. */
 static void
-note(struct claimed *c, struct heard *m)
+note(struct claimed_file *c, struct heard *m)
 {
     struct hint *h;
     int64_t now = loop_now_ms();
@@ -93,7 +93,7 @@ note(struct claimed *c, struct heard *m)
     m->hints++;
     if (c->phase == PHASE_OPEN || c->phase == PHASE_SOON) {
         c->delay_ms = SOON_MS;
-        claimed_to(c, PHASE_SOON, now + SOON_MS);
+        claimed_file_to(c, PHASE_SOON, now + SOON_MS);
     }
 }
 
@@ -116,7 +116,7 @@ static void
 take_result(struct folder *f, struct heard *m, const struct bytes *data,
             struct mem_pool *pool, struct tally *t)
 {
-    struct claimed *c;
+    struct claimed_file *c;
     struct result r;
     struct err e;
 
@@ -124,7 +124,7 @@ take_result(struct folder *f, struct heard *m, const struct bytes *data,
     if (codec_decode(CODEC_RESULT, data->data, data->len, pool, &r, &e) < 0 ||
         !r.final)
         return;
-    c = claimed_find(f, r.task);
+    c = claimed_file_find(f, r.task);
     if (!c)
         t->strangers = true;
     else if (has_hint(c, m->msg->seq))
@@ -134,7 +134,7 @@ take_result(struct folder *f, struct heard *m, const struct bytes *data,
 }
 
 void
-returns_on_result(void *folder, struct bus_msg *msg)
+outcomes_on_result(void *folder, struct bus_msg *msg)
 {
     struct folder *f = folder;
     struct mem_pool *pool = mem_pool_new();
@@ -172,7 +172,7 @@ returns_on_result(void *folder, struct bus_msg *msg)
 
 /* What waited too long is heard of again. */
 static void
-let_go_hints(struct claimed *c, int64_t now_ms)
+let_go_hints(struct claimed_file *c, int64_t now_ms)
 {
     for (struct hint **at = &c->hints; *at;) {
         if (now_ms - (*at)->since_ms < HINT_MS) {
@@ -188,7 +188,7 @@ let_go_hints(struct claimed *c, int64_t now_ms)
 
 /* The next question comes later each time; soon, if there is a hint. */
 static void
-ask_later(struct claimed *c)
+ask_later(struct claimed_file *c)
 {
     int64_t most = c->hints ? SOON_MAX_MS : REPAIR_MAX_MS;
     int64_t least = c->hints ? SOON_MS : c->f->conf->repair_ms;
@@ -198,14 +198,14 @@ ask_later(struct claimed *c)
         c->delay_ms = most;
     if (c->delay_ms < least)
         c->delay_ms = least;
-    claimed_to(c, c->hints ? PHASE_SOON : PHASE_OPEN,
-               loop_now_ms() + c->delay_ms);
+    claimed_file_to(c, c->hints ? PHASE_SOON : PHASE_OPEN,
+                    loop_now_ms() + c->delay_ms);
 }
 
 /* The broker may have it though the ledger has not read it yet; if it was
  * lost on the way, saying it again is the remedy, and else does no harm. */
 static void
-unknown(struct claimed *c)
+unknown(struct claimed_file *c)
 {
     if (c->loaded) {
         intake_publish(c);
@@ -217,13 +217,13 @@ unknown(struct claimed *c)
                  "submitted again\"",
                  c->id);
         c->fresh = true;
-        claimed_to(c, PHASE_READ, loop_now_ms());
+        claimed_file_to(c, PHASE_READ, loop_now_ms());
     }
 }
 
 /* The part to ask about; NULL: all have ended. */
-static struct part *
-open_part(struct claimed *c)
+static struct file_task *
+open_part(struct claimed_file *c)
 {
     for (size_t i = 0; i < c->n; i++)
         if (!c->parts[i].json)
@@ -232,9 +232,9 @@ open_part(struct claimed *c)
 }
 
 static void
-ended(struct part *p, struct outcome *o)
+ended(struct file_task *p, struct task_outcome *o)
 {
-    struct claimed *c = p->claim;
+    struct claimed_file *c = p->claim;
 
     p->json = json_incref(o->json);
     if (o->cut)
@@ -245,20 +245,20 @@ ended(struct part *p, struct outcome *o)
     if (c->output.len + o->output.len <= OUTPUT_MAX)
         str_add(&c->output, str_text(&o->output), o->output.len);
     if (!open_part(c)) {
-        claimed_unload(c);
-        claimed_to(c, PHASE_CARRY, loop_now_ms());
+        claimed_file_unload(c);
+        claimed_file_to(c, PHASE_CARRY, loop_now_ms());
     } else {
-        claimed_to(c, PHASE_SOON, loop_now_ms()); /* the next one */
+        claimed_file_to(c, PHASE_SOON, loop_now_ms()); /* the next one */
     }
 }
 
 static void
 on_answer(void *ctx, const struct bus_note *note, const struct err *failed)
 {
-    struct part *p = ctx;
-    struct claimed *c = p->claim;
+    struct file_task *p = ctx;
+    struct claimed_file *c = p->claim;
     struct folder *f = c->f;
-    struct outcome o = {0};
+    struct task_outcome o = {0};
     struct err e = {0};
 
     f->asking--;
@@ -279,8 +279,8 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *failed)
             if (!c->stored_ms)
                 c->stored_ms = loop_now_ms();
             if (o.away)
-                marker_on_away(c, o.away);
-            claimed_unload(c);
+                sidecar_on_delegated(c, o.away);
+            claimed_file_unload(c);
             ask_later(c);
         }
     }
@@ -289,14 +289,14 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *failed)
 }
 
 static void
-ask(struct claimed *c)
+ask(struct claimed_file *c)
 {
-    struct part *p = open_part(c);
+    struct file_task *p = open_part(c);
     char subject[SUBJECT_SIZE], question[TASK_ID_SIZE + 32];
     int n;
 
     n = snprintf(question, sizeof question, "{\"task\": \"%s\"}", p->id);
-    claimed_to(c, PHASE_ASKED, 0);
+    claimed_file_to(c, PHASE_ASKED, 0);
     c->f->asking++;
     bus_request(c->f->bus, subject_ask(subject, "show"), question, (size_t)n,
                 ASK_MS, on_answer, p);
@@ -305,33 +305,33 @@ ask(struct claimed *c)
 /* --- carrying it back ------------------------------------------------------
  */
 
-struct load {
+struct reload_job {
     struct folder *f;
-    struct claimed *claims[CARRY_BATCH];
-    struct carry carries[CARRY_BATCH];
+    struct claimed_file *claims[CARRY_BATCH];
+    struct write_back carries[CARRY_BATCH];
     size_t n;
 };
 
 static void
 carry_all(void *ctx)
 {
-    struct load *l = ctx;
-    struct carry *list[CARRY_BATCH];
+    struct reload_job *l = ctx;
+    struct write_back *list[CARRY_BATCH];
 
     for (size_t i = 0; i < l->n; i++)
         list[i] = &l->carries[i];
-    carry_files(list, l->n);
+    write_back_files(list, l->n);
 }
 
 static void
-carried(struct claimed *c, struct carry *k)
+carried(struct claimed_file *c, struct write_back *k)
 {
     if (k->gone || k->ok) {
         if (k->ok)
             log_info("folder.carried", "task=%s file=\"%s\"", c->id,
                      LOG_TEXT(k->at));
-        CRASH_POINT("folder.after_move");
-        claimed_free(c, true);
+        FAILPOINT("folder.after_move");
+        claimed_file_free(c, true);
         return;
     }
     log_error("folder.stuck", "task=%s error=\"%s\" text=\"tried again\"",
@@ -339,13 +339,13 @@ carried(struct claimed *c, struct carry *k)
     c->delay_ms = c->delay_ms < 1000 ? 1000 : c->delay_ms * 2;
     if (c->delay_ms > SETTLED_MS)
         c->delay_ms = SETTLED_MS;
-    claimed_to(c, PHASE_CARRY, loop_now_ms() + c->delay_ms);
+    claimed_file_to(c, PHASE_CARRY, loop_now_ms() + c->delay_ms);
 }
 
 static void
 on_carried(void *ctx)
 {
-    struct load *l = ctx;
+    struct reload_job *l = ctx;
     struct folder *f = l->f;
     bool wanted = folder_job_done(f);
 
@@ -353,7 +353,7 @@ on_carried(void *ctx)
     for (size_t i = 0; i < l->n; i++) {
         if (wanted)
             carried(l->claims[i], &l->carries[i]);
-        carry_release(&l->carries[i]);
+        write_back_release(&l->carries[i]);
     }
     mem_free(l);
     if (wanted)
@@ -361,9 +361,9 @@ on_carried(void *ctx)
 }
 
 static void
-add(struct load *l, struct claimed *c)
+add(struct reload_job *l, struct claimed_file *c)
 {
-    struct carry *k = &l->carries[l->n];
+    struct write_back *k = &l->carries[l->n];
 
     k->place = &c->w->place;
     memcpy(k->id, c->id, sizeof k->id);
@@ -380,21 +380,21 @@ add(struct load *l, struct claimed *c)
         str_add(&k->output, str_text(&c->output), c->output.len);
     }
     l->claims[l->n++] = c;
-    claimed_to(c, PHASE_CARRYING, 0);
+    claimed_file_to(c, PHASE_CARRYING, 0);
 }
 
 static void
 carry(struct folder *f, int64_t now_ms)
 {
-    struct claimed *head = &f->rings[PHASE_CARRY], *c = head->next, *next;
-    struct load *l = NULL;
+    struct claimed_file *head = &f->rings[PHASE_CARRY], *c = head->next, *next;
+    struct reload_job *l = NULL;
 
     for (; c != head && f->carrying < CARRY_JOBS; c = next) {
         next = c->next;
         if (c->due_ms > now_ms)
             continue;
         if (!l)
-            l = MEM_NEW(struct load);
+            l = MEM_NEW(struct reload_job);
         l->f = f;
         add(l, c);
         if (l->n == CARRY_BATCH) {
@@ -410,9 +410,9 @@ carry(struct folder *f, int64_t now_ms)
 }
 
 static void
-ask_due(struct folder *f, enum phase phase, int64_t now_ms)
+ask_due(struct folder *f, enum file_phase phase, int64_t now_ms)
 {
-    struct claimed *head = &f->rings[phase], *c = head->next, *next;
+    struct claimed_file *head = &f->rings[phase], *c = head->next, *next;
 
     for (; c != head && f->asking < ASKS_MAX; c = next) {
         next = c->next;
@@ -423,7 +423,7 @@ ask_due(struct folder *f, enum phase phase, int64_t now_ms)
 }
 
 void
-returns_work(struct folder *f, int64_t now_ms)
+outcomes_work(struct folder *f, int64_t now_ms)
 {
     if (!f->draining) {
         ask_due(f, PHASE_SOON, now_ms);

@@ -11,18 +11,18 @@
 #include <unistd.h>
 
 /* One file on its way. */
-struct trip {
-    struct carry *c;
+struct move {
+    struct write_back *c;
     struct files_path claimed; /* where it is */
     const char *dir;           /* where it goes */
-    char final[PLACE_FILE_SIZE];
+    char final[FOLDER_LAYOUT_FILE_SIZE];
 };
 
 /* --- the name it will have ------------------------------------------------ */
 
 /* Whether dir/name is what an earlier try made of this very file. */
 static bool
-is_ours(const struct trip *t, const char *name)
+is_ours(const struct move *t, const char *name)
 {
     struct str text = {0};
     struct stat st;
@@ -38,12 +38,12 @@ is_ours(const struct trip *t, const char *name)
 
 /* Its own name, unless an earlier file of that name is there. */
 static void
-choose_name(struct trip *t)
+choose_name(struct move *t)
 {
     const char *name = t->c->name;
 
     if (files_exist(FILES_PATH(t->dir, name)) && !is_ours(t, name))
-        place_second_name(t->c->id, name, t->final);
+        folder_layout_second_name(t->c->id, name, t->final);
     else
         (void)str_copy(t->final, sizeof t->final, name);
 }
@@ -55,24 +55,24 @@ choose_name(struct trip *t)
  * itself: a crash in between leaves a claimed file, which is found again.
  */
 static void
-hide(const struct trip *t)
+hide(const struct move *t)
 {
     struct files_path visible;
-    char marker[PLACE_FILE_SIZE + 16];
+    char marker[FOLDER_LAYOUT_FILE_SIZE + 16];
 
     (void)files_path(t->c->place->running, t->c->name, &visible);
     if (!files_same(visible.s, t->claimed.s))
         return;
-    place_marker_name(t->c->name, marker);
+    folder_layout_sidecar_name(t->c->name, marker);
     (void)unlink(FILES_PATH(t->c->place->running, marker));
     (void)unlink(visible.s);
 }
 
 /* The file goes as it is; report, if any, stands beside it already. */
 static int
-move(struct trip *t, const char *report, struct err *e)
+move(struct move *t, const char *report, struct err *e)
 {
-    CRASH_POINT("folder.after_report");
+    FAILPOINT("folder.after_report");
     hide(t);
     if (files_move(t->claimed.s, FILES_PATH(t->dir, t->final), e) == 0)
         return 0;
@@ -84,31 +84,31 @@ move(struct trip *t, const char *report, struct err *e)
 
 /* A new text takes its place. */
 static int
-rewrite(struct trip *t, const struct str *text, struct err *e)
+rewrite(struct move *t, const struct str *text, struct err *e)
 {
     if (files_put(t->dir, t->final, str_text(text), text->len, e) < 0)
         return -1;
-    CRASH_POINT("folder.after_report");
+    FAILPOINT("folder.after_report");
     hide(t);
     (void)unlink(t->claimed.s);
     return 0;
 }
 
 static int
-put_beside(struct trip *t, const char *name, const struct str *text,
+put_beside(struct move *t, const char *name, const struct str *text,
            struct err *e)
 {
     return files_put(t->dir, name, str_text(text), text->len, e);
 }
 
 static int
-to_jobs(struct trip *t, struct err *e)
+to_jobs(struct move *t, struct err *e)
 {
-    char name[PLACE_FILE_SIZE];
+    char name[FOLDER_LAYOUT_FILE_SIZE];
     struct str text = {0};
     int rc;
 
-    place_result_name(t->final, name);
+    folder_layout_result_name(t->final, name);
     outcome_json(t->c->result, &text);
     rc = put_beside(t, name, &text, e);
     str_free(&text);
@@ -116,14 +116,14 @@ to_jobs(struct trip *t, struct err *e)
 }
 
 static int
-to_inbox(struct trip *t, struct err *e)
+to_inbox(struct move *t, struct err *e)
 {
-    char stem[PLACE_FILE_SIZE];
+    char stem[FOLDER_LAYOUT_FILE_SIZE];
     struct files_path dir;
     struct str text = {0};
     int rc;
 
-    place_stem(t->final, stem);
+    folder_layout_stem(t->final, stem);
     (void)snprintf(dir.s, sizeof dir.s, "%s/reports/codex_runs/%s",
                    t->c->place->root, stem);
     outcome_run_log(t->c->result, &t->c->output, &text);
@@ -138,7 +138,7 @@ to_inbox(struct trip *t, struct err *e)
 
 /* The file's own text with the outcome in it. */
 static int
-to_rewritten(struct trip *t, struct err *e)
+to_rewritten(struct move *t, struct err *e)
 {
     struct str original = {0}, text = {0};
     struct stat st;
@@ -162,9 +162,9 @@ to_rewritten(struct trip *t, struct err *e)
 
 /* Beside the file that could not be read stands why. */
 static int
-to_quarantine(struct trip *t, struct err *e)
+to_quarantine(struct move *t, struct err *e)
 {
-    char name[PLACE_FILE_SIZE + 8];
+    char name[FOLDER_LAYOUT_FILE_SIZE + 8];
     struct str text = {0};
     int rc;
 
@@ -176,7 +176,7 @@ to_quarantine(struct trip *t, struct err *e)
 }
 
 static int
-go(struct trip *t, struct err *e)
+go(struct move *t, struct err *e)
 {
     if (!t->c->result)
         return to_quarantine(t, e);
@@ -193,14 +193,14 @@ go(struct trip *t, struct err *e)
 }
 
 static void
-carry_file(struct carry *c)
+carry_file(struct write_back *c)
 {
-    char claimed[PLACE_FILE_SIZE];
-    struct trip t = {.c = c};
+    char claimed[FOLDER_LAYOUT_FILE_SIZE];
+    struct move t = {.c = c};
 
     t.dir = c->result && outcome_succeeded(c->result) ? c->place->done
                                                       : c->place->failed;
-    place_claim_name(c->id, c->name, claimed);
+    folder_layout_claim_name(c->id, c->name, claimed);
     (void)files_path(c->place->running, claimed, &t.claimed);
     if (!files_exist(t.claimed.s)) {
         c->gone = true;
@@ -219,7 +219,7 @@ carry_file(struct carry *c)
 }
 
 void
-carry_files(struct carry **list, size_t n)
+write_back_files(struct write_back **list, size_t n)
 {
     const char *synced[3] = {NULL};
 
@@ -227,7 +227,7 @@ carry_files(struct carry **list, size_t n)
         carry_file(list[i]);
     /* Folders are synced once for all that went the same way. */
     for (size_t i = 0; i < n; i++) {
-        const struct place *p = list[i]->place;
+        const struct folder_layout *p = list[i]->place;
         const char *dirs[] = {p->done, p->failed, p->running};
 
         for (size_t j = 0; list[i]->ok && j < 3; j++) {
@@ -240,7 +240,7 @@ carry_files(struct carry **list, size_t n)
 }
 
 void
-carry_release(struct carry *c)
+write_back_release(struct write_back *c)
 {
     json_decref(c->result);
     str_free(&c->output);

@@ -16,11 +16,11 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-struct carry {
+struct write_back {
     /* in */
-    const struct place *place;
+    const struct folder_layout *place;
     char id[TASK_ID_SIZE];
-    char name[PLACE_FILE_SIZE];
+    char name[FOLDER_LAYOUT_FILE_SIZE];
     json_t *result;    /* owned; NULL: the file could not be read */
     struct str output; /* owned */
     char why[512];     /* without a result */
@@ -32,7 +32,7 @@ struct carry {
 };
 
 /* Does it for each of the n; what ended well is durable when this returns. */
-void carry_files(struct carry **list, size_t n);
-void carry_release(struct carry *c);
+void write_back_files(struct write_back **list, size_t n);
+void write_back_release(struct write_back *c);
 
 #endif

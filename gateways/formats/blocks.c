@@ -22,7 +22,7 @@ struct line {
 enum fence_kind { FENCE_BRIEF, FENCE_YAML, FENCE_OTHER };
 
 struct scan {
-    const struct source *s;
+    const struct import_text *s;
     size_t at, number; /* of the next line */
     bool marked;       /* collect codex-brief fences, else the others */
     struct block *blocks;
@@ -32,7 +32,7 @@ struct scan {
 static bool
 next_line(struct scan *x, struct line *l)
 {
-    const struct source *s = x->s;
+    const struct import_text *s = x->s;
     const char *end;
 
     if (x->at >= s->len)
@@ -248,7 +248,7 @@ scan(struct scan *x, struct err *e)
 }
 
 int
-blocks_find(const struct source *s, struct block **out, size_t *n,
+blocks_find(const struct import_text *s, struct block **out, size_t *n,
             struct err *e)
 {
     struct scan x = {.s = s, .marked = true};

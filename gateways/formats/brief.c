@@ -12,8 +12,8 @@
 
 /* The number of an issue: 774, "774" or "#774". */
 static int
-read_link(const struct source *s, const struct yaml_node *map, int64_t *out,
-          struct err *e)
+read_link(const struct import_text *s, const struct yaml_node *map,
+          int64_t *out, struct err *e)
 {
     const struct yaml_node *v = formats_get(map, "link_issue");
     uint64_t number;
@@ -35,7 +35,7 @@ read_link(const struct source *s, const struct yaml_node *map, int64_t *out,
 }
 
 static int
-check_type(const struct source *s, const struct yaml_node *map,
+check_type(const struct import_text *s, const struct yaml_node *map,
            const struct output *o, struct err *e)
 {
     const struct yaml_node *at = yaml_get(map, "type");
@@ -53,8 +53,8 @@ check_type(const struct source *s, const struct yaml_node *map,
 }
 
 static int
-read_output(struct source *s, const struct yaml_node *map, struct output *o,
-            struct err *e)
+read_output(struct import_text *s, const struct yaml_node *map,
+            struct output *o, struct err *e)
 {
     static const char *const known[] = {"type",  "title",      "commit_message",
                                         "files", "link_issue", "path",
@@ -79,8 +79,8 @@ read_output(struct source *s, const struct yaml_node *map, struct output *o,
 }
 
 static int
-read_outputs(struct source *s, const struct yaml_node *root, struct task *t,
-             struct err *e)
+read_outputs(struct import_text *s, const struct yaml_node *root,
+             struct task *t, struct err *e)
 {
     const struct yaml_node *list = formats_get(root, "outputs");
     size_t i = 0;
@@ -103,7 +103,7 @@ read_outputs(struct source *s, const struct yaml_node *root, struct task *t,
 /* --- the brief ------------------------------------------------------------ */
 
 static int
-check_repo(const struct source *s, const struct yaml_node *root,
+check_repo(const struct import_text *s, const struct yaml_node *root,
            const struct task *t, struct err *e)
 {
     const char *slash = strchr(t->repo, '/');
@@ -117,7 +117,7 @@ check_repo(const struct source *s, const struct yaml_node *root,
 }
 
 static int
-read_brief(struct source *s, const struct yaml_node *root, struct task *t,
+read_brief(struct import_text *s, const struct yaml_node *root, struct task *t,
            struct err *e)
 {
     static const char *const known[] = {"executor", "context_header", "repo",
@@ -153,7 +153,7 @@ read_brief(struct source *s, const struct yaml_node *root, struct task *t,
 }
 
 int
-formats_read_briefs(struct source *s, const struct block *blocks, size_t n,
+formats_read_briefs(struct import_text *s, const struct block *blocks, size_t n,
                     struct err *e)
 {
     struct task *tasks = formats_tasks(s, "codex-brief", n);

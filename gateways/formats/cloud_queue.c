@@ -8,7 +8,7 @@
 
 /* What it runs, if it says so: command, script or steps. */
 static int
-read_work(struct source *s, const struct yaml_node *data, struct task *t,
+read_work(struct import_text *s, const struct yaml_node *data, struct task *t,
           struct err *e)
 {
     static const char *const keys[] = {"command", "script", "steps"};
@@ -32,7 +32,7 @@ read_work(struct source *s, const struct yaml_node *data, struct task *t,
 
 /* What it asks, of the issue's title and description if there is no prompt. */
 static int
-read_prompt(struct source *s, const struct yaml_node *data, struct task *t,
+read_prompt(struct import_text *s, const struct yaml_node *data, struct task *t,
             struct err *e)
 {
     const char *prompt, *title, *description;
@@ -57,7 +57,7 @@ read_prompt(struct source *s, const struct yaml_node *data, struct task *t,
 /* A wish, as if `cloud:` had been typed: a pin would wait for ever where there
  * is no cloud, a wish falls back and says so. */
 static void
-wish(struct source *s, struct task *t, const char *place)
+wish(struct import_text *s, struct task *t, const char *place)
 {
     struct step *first = &t->steps[0];
 
@@ -70,7 +70,7 @@ wish(struct source *s, struct task *t, const char *place)
 }
 
 static int
-read_mode(struct source *s, const struct yaml_node *root, struct task *t,
+read_mode(struct import_text *s, const struct yaml_node *root, struct task *t,
           struct err *e)
 {
     const struct yaml_node *at = yaml_get(root, "execution_mode");
@@ -99,7 +99,7 @@ read_mode(struct source *s, const struct yaml_node *root, struct task *t,
 }
 
 static int
-check_status(struct source *s, const struct yaml_node *root, struct err *e)
+check_status(struct import_text *s, const struct yaml_node *root, struct err *e)
 {
     const char *status;
 
@@ -115,7 +115,7 @@ check_status(struct source *s, const struct yaml_node *root, struct err *e)
 
 /* The tags people look for an issue by. */
 static int
-read_tags(struct source *s, const struct yaml_node *root,
+read_tags(struct import_text *s, const struct yaml_node *root,
           const struct yaml_node *data, struct task *t, struct err *e)
 {
     const char *at, *identifier, *url;
@@ -134,7 +134,7 @@ read_tags(struct source *s, const struct yaml_node *root,
 }
 
 int
-formats_read_cloud_queue(struct source *s, const struct yaml_node *root,
+formats_read_cloud_queue(struct import_text *s, const struct yaml_node *root,
                          struct err *e)
 {
     static const char *const known[] = {

@@ -31,7 +31,7 @@ is_file(const char *text)
 /* A step that fails unless the file is there. The words of a pattern are safe
  * for a shell: is_file lets nothing else through. */
 static struct step
-evidence_step(const struct source *s, const char *file)
+evidence_step(const struct import_text *s, const char *file)
 {
     static const char *const ls[] = {"ls", "-d", "--"};
     enum { N = sizeof ls / sizeof *ls };
@@ -53,8 +53,8 @@ evidence_step(const struct source *s, const char *file)
 }
 
 static int
-read_evidence(struct source *s, const struct yaml_node *map, struct task *t,
-              struct err *e)
+read_evidence(struct import_text *s, const struct yaml_node *map,
+              struct task *t, struct err *e)
 {
     const char **evidence;
     struct step *steps;
@@ -83,8 +83,8 @@ read_evidence(struct source *s, const struct yaml_node *map, struct task *t,
 
 /* Nothing runs by itself after a failure: a person decides. */
 static int
-read_rollback(struct source *s, const struct yaml_node *map, struct task *t,
-              struct err *e)
+read_rollback(struct import_text *s, const struct yaml_node *map,
+              struct task *t, struct err *e)
 {
     const char **commands;
     size_t n;
@@ -103,7 +103,7 @@ read_rollback(struct source *s, const struct yaml_node *map, struct task *t,
 /* --- the contract --------------------------------------------------------- */
 
 static int
-read_entry(struct source *s, const struct yaml_node *map, struct task *t,
+read_entry(struct import_text *s, const struct yaml_node *map, struct task *t,
            struct err *e)
 {
     static const char *const known[] = {"id", "commands", "evidence",
@@ -127,7 +127,7 @@ read_entry(struct source *s, const struct yaml_node *map, struct task *t,
 }
 
 static int
-check_names(const struct source *s, const struct yaml_node *list,
+check_names(const struct import_text *s, const struct yaml_node *list,
             const struct task *tasks, struct err *e)
 {
     size_t i = 0;
@@ -143,8 +143,8 @@ check_names(const struct source *s, const struct yaml_node *list,
 
 /* The lists, and how many tasks they make. */
 static int
-count_tasks(const struct source *s, const struct yaml_node *root, size_t *out,
-            struct err *e)
+count_tasks(const struct import_text *s, const struct yaml_node *root,
+            size_t *out, struct err *e)
 {
     const struct yaml_node *list = formats_get(root, "tasks");
     const struct yaml_node *acceptance = formats_get(root, "acceptance");
@@ -164,8 +164,8 @@ count_tasks(const struct source *s, const struct yaml_node *root, size_t *out,
 }
 
 static int
-read_tasks(struct source *s, const struct yaml_node *root, struct task *tasks,
-           size_t n, struct err *e)
+read_tasks(struct import_text *s, const struct yaml_node *root,
+           struct task *tasks, size_t n, struct err *e)
 {
     const struct yaml_node *list = yaml_get(root, "tasks");
     size_t i = 0;
@@ -183,7 +183,7 @@ read_tasks(struct source *s, const struct yaml_node *root, struct task *tasks,
 }
 
 int
-formats_read_contract(struct source *s, const struct yaml_node *root,
+formats_read_contract(struct import_text *s, const struct yaml_node *root,
                       struct err *e)
 {
     static const char *const known[] = {"work_branch", "tasks",   "acceptance",

@@ -41,7 +41,8 @@ is_job(const struct yaml_node *root)
 /* In this order: each by the keys only it has. */
 static const struct {
     bool (*is)(const struct yaml_node *root);
-    int (*read)(struct source *s, const struct yaml_node *root, struct err *e);
+    int (*read)(struct import_text *s, const struct yaml_node *root,
+                struct err *e);
 } objects[] = {
     {has_task_data, formats_read_cloud_queue},
     {is_contract, formats_read_contract},
@@ -50,8 +51,8 @@ static const struct {
 };
 
 static int
-read_object(struct source *s, const json_t *json, const struct yaml_node *root,
-            struct err *e)
+read_object(struct import_text *s, const json_t *json,
+            const struct yaml_node *root, struct err *e)
 {
     if (root->kind != YAML_MAP)
         return formats_fail(s, root, e, "expected a JSON object");
@@ -68,7 +69,7 @@ read_object(struct source *s, const json_t *json, const struct yaml_node *root,
 }
 
 static int
-read_json(struct source *s, struct err *e)
+read_json(struct import_text *s, struct err *e)
 {
     json_t *json = codec_parse_json(s->name, s->text, s->len, e);
     int rc;
@@ -103,7 +104,7 @@ is_mark(const char *line, size_t len, const char *mark)
 
 /* Whether the text begins with ---; out->body is NULL if nothing ends it. */
 static bool
-find_matter(const struct source *s, struct matter *out)
+find_matter(const struct import_text *s, struct matter *out)
 {
     size_t at = 0;
 
@@ -160,7 +161,7 @@ is_named_markdown(const char *name)
 }
 
 static int
-parse_matter(struct source *s, const struct matter *m,
+parse_matter(struct import_text *s, const struct matter *m,
              const struct yaml_node **meta, struct err *e)
 {
     static const struct yaml_node top = {.line = 1, .column = 1, .text = ""};
@@ -183,7 +184,7 @@ parse_matter(struct source *s, const struct matter *m,
 
 /* A document: a prompt, or one that holds briefs. */
 static int
-read_document(struct source *s, struct err *e)
+read_document(struct import_text *s, struct err *e)
 {
     static const struct yaml_node top = {.line = 1, .column = 1, .text = ""};
     const struct yaml_node *meta = NULL;
@@ -214,7 +215,7 @@ read_document(struct source *s, struct err *e)
 /* YAML of its own is told by its first key; a name in .yaml helps where that
  * is another one. */
 static int
-read_text(struct source *s, struct err *e)
+read_text(struct import_text *s, struct err *e)
 {
     struct block all = {s->text, s->len, 1};
     bool named = ends_with(s->name, ".yaml") || ends_with(s->name, ".yml");
@@ -237,7 +238,7 @@ read_text(struct source *s, struct err *e)
 
 /* Past a BOM: places count from behind it. */
 static void
-skip_bom(struct source *s)
+skip_bom(struct import_text *s)
 {
     if (s->len >= 3 && memcmp(s->text, "\xef\xbb\xbf", 3) == 0) {
         s->text += 3;
@@ -246,7 +247,7 @@ skip_bom(struct source *s)
 }
 
 static int
-check_text(const struct source *s, struct err *e)
+check_text(const struct import_text *s, struct err *e)
 {
     struct yaml_node at = {.line = 1, .column = 1};
     size_t blank = 0;
@@ -271,7 +272,7 @@ int
 formats_read(const char *name, const void *data, size_t len,
              struct mem_pool *pool, struct import *out, struct err *e)
 {
-    struct source s = {.name = name, .len = len, .pool = pool, .out = out};
+    struct import_text s = {.name = name, .len = len, .pool = pool, .out = out};
     size_t first;
     int rc;
 

@@ -15,7 +15,7 @@ static const char APPLY_ROOT[] = "infra/k8s/overlays/dev/";
 
 /* What is known of one file. */
 struct inbox {
-    struct source *s;
+    struct import_text *s;
     struct task *t;
     const char *kind, *scope;
     bool approved;
@@ -299,7 +299,7 @@ read_request(struct inbox *x, const struct yaml_node *root, struct err *e)
 }
 
 int
-formats_read_inbox(struct source *s, const struct yaml_node *root,
+formats_read_inbox(struct import_text *s, const struct yaml_node *root,
                    struct err *e)
 {
     static const char *const known[] = {

@@ -8,7 +8,8 @@
 #include <string.h>
 
 static int
-check_kind(const struct source *s, const struct yaml_node *root, struct err *e)
+check_kind(const struct import_text *s, const struct yaml_node *root,
+           struct err *e)
 {
     const char *kind;
 
@@ -22,7 +23,7 @@ check_kind(const struct source *s, const struct yaml_node *root, struct err *e)
 }
 
 static int
-check_dod(const struct source *s, const struct yaml_node *root,
+check_dod(const struct import_text *s, const struct yaml_node *root,
           const struct task *t, struct err *e)
 {
     if (dod_check(t->dod, e) == 0)
@@ -31,7 +32,7 @@ check_dod(const struct source *s, const struct yaml_node *root,
 }
 
 int
-formats_read_job_json(struct source *s, const struct yaml_node *root,
+formats_read_job_json(struct import_text *s, const struct yaml_node *root,
                       struct err *e)
 {
     static const char *const known[] = {

@@ -9,14 +9,14 @@
 
 #include <string.h>
 
-struct walk {
-    const struct source *s;
+struct json_walk {
+    const struct import_text *s;
     const char *text;
     size_t len, at, line, column; /* column: from 1, counts characters */
 };
 
 static void
-step(struct walk *w)
+step(struct json_walk *w)
 {
     if (w->text[w->at] == '\n') {
         w->line++;
@@ -29,14 +29,14 @@ step(struct walk *w)
 
 /* Over blanks and the punctuation between values. */
 static void
-skip_to_value(struct walk *w)
+skip_to_value(struct json_walk *w)
 {
     while (w->at < w->len && strchr(" \t\r\n,:", w->text[w->at]))
         step(w);
 }
 
 static void
-skip_string(struct walk *w)
+skip_string(struct json_walk *w)
 {
     for (step(w); w->at < w->len && w->text[w->at] != '"'; step(w))
         if (w->text[w->at] == '\\' && w->at + 1 < w->len)
@@ -46,7 +46,7 @@ skip_string(struct walk *w)
 }
 
 static struct yaml_node *
-node_new(struct walk *w, enum yaml_kind kind)
+node_new(struct json_walk *w, enum yaml_kind kind)
 {
     struct yaml_node *n = mem_pool_alloc(w->s->pool, sizeof *n);
 
@@ -59,7 +59,7 @@ node_new(struct walk *w, enum yaml_kind kind)
 }
 
 static struct yaml_node *
-string_node(struct walk *w, const char *value)
+string_node(struct json_walk *w, const char *value)
 {
     struct yaml_node *n = node_new(w, YAML_SCALAR);
 
@@ -71,7 +71,7 @@ string_node(struct walk *w, const char *value)
 
 /* A number, true, false or null, as it is written. */
 static struct yaml_node *
-word_node(struct walk *w)
+word_node(struct json_walk *w)
 {
     struct yaml_node *n = node_new(w, YAML_SCALAR);
     size_t from = w->at;
@@ -82,11 +82,11 @@ word_node(struct walk *w)
     return n;
 }
 
-static struct yaml_node *value_node(struct walk *w, const json_t *v);
+static struct yaml_node *value_node(struct json_walk *w, const json_t *v);
 
 /* Over the bracket that ends a list or an object. */
 static void
-skip_end(struct walk *w)
+skip_end(struct json_walk *w)
 {
     skip_to_value(w);
     if (w->at < w->len)
@@ -94,7 +94,7 @@ skip_end(struct walk *w)
 }
 
 static struct yaml_node *
-object_node(struct walk *w, const json_t *object)
+object_node(struct json_walk *w, const json_t *object)
 {
     struct yaml_node *n = node_new(w, YAML_MAP), **end = &n->first;
     const char *key;
@@ -115,7 +115,7 @@ object_node(struct walk *w, const json_t *object)
 }
 
 static struct yaml_node *
-list_node(struct walk *w, const json_t *list)
+list_node(struct json_walk *w, const json_t *list)
 {
     struct yaml_node *n = node_new(w, YAML_LIST), **end = &n->first;
 
@@ -129,7 +129,7 @@ list_node(struct walk *w, const json_t *list)
 }
 
 static struct yaml_node *
-value_node(struct walk *w, const json_t *v)
+value_node(struct json_walk *w, const json_t *v)
 {
     switch (json_typeof(v)) {
     case JSON_OBJECT:
@@ -149,9 +149,9 @@ value_node(struct walk *w, const json_t *v)
 }
 
 const struct yaml_node *
-formats_json_tree(const struct source *s, const json_t *json)
+formats_json_tree(const struct import_text *s, const json_t *json)
 {
-    struct walk w = {
+    struct json_walk w = {
         .s = s, .text = s->text, .len = s->len, .line = 1, .column = 1};
 
     return value_node(&w, json);

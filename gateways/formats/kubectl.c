@@ -92,7 +92,7 @@ kubectl_drop_name(const char ***argv, size_t *n)
 }
 
 int
-kubectl_words(const struct source *s, const struct yaml_node *at,
+kubectl_words(const struct import_text *s, const struct yaml_node *at,
               const char *text, const char ***out, size_t *n, struct err *e)
 {
     const char **argv = mem_pool_alloc(s->pool, (WORDS_MAX + 1) * sizeof *argv);
@@ -227,7 +227,7 @@ find_verb(const char *const *argv, size_t n, const char **bad)
 }
 
 int
-kubectl_only_reads(const struct source *s, const struct yaml_node *at,
+kubectl_only_reads(const struct import_text *s, const struct yaml_node *at,
                    const char *const *argv, size_t n, struct err *e)
 {
     const char *bad, *fault;

@@ -20,7 +20,7 @@ is_one_of(const char *word, const char *const *words)
 
 /* Words the router does not know do no harm, but were meant to do something. */
 static void
-warn_words(struct source *s, const struct yaml_node *meta,
+warn_words(struct import_text *s, const struct yaml_node *meta,
            const struct delegation *d)
 {
     static const char *const providers[] = {
@@ -41,7 +41,7 @@ warn_words(struct source *s, const struct yaml_node *meta,
 }
 
 static int
-read_meta(struct source *s, const struct yaml_node *meta, struct task *t,
+read_meta(struct import_text *s, const struct yaml_node *meta, struct task *t,
           struct err *e)
 {
     static const char *const known[] = {"preferred_ai",      "allow_delegation",
@@ -67,7 +67,7 @@ read_meta(struct source *s, const struct yaml_node *meta, struct task *t,
 
 /* The text with LF, without blank lines around it. */
 static const char *
-prompt_of(const struct source *s, const char *body, size_t len)
+prompt_of(const struct import_text *s, const char *body, size_t len)
 {
     struct str text = {0};
     const char *out;
@@ -90,7 +90,7 @@ prompt_of(const struct source *s, const char *body, size_t len)
 }
 
 int
-formats_read_markdown(struct source *s, const struct yaml_node *meta,
+formats_read_markdown(struct import_text *s, const struct yaml_node *meta,
                       const char *body, size_t len, struct err *e)
 {
     static const struct yaml_node top = {.line = 1, .column = 1, .text = ""};

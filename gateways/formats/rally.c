@@ -15,8 +15,8 @@
 /* What comparing every pair of globs may cost, in products of lengths. */
 static const size_t COMPARE_MAX = 20 * 1000 * 1000;
 
-struct rally {
-    struct source *s;
+struct rally_import {
+    struct import_text *s;
     const struct yaml_node *root, *branches;
     const char *name;
     struct task *tasks;
@@ -26,7 +26,7 @@ struct rally {
 /* --- limits --------------------------------------------------------------- */
 
 static int
-read_limit(const struct source *s, const struct yaml_node *limits,
+read_limit(const struct import_text *s, const struct yaml_node *limits,
            const char *key, uint64_t *out, struct err *e)
 {
     const struct yaml_node *v = formats_get(limits, key);
@@ -40,7 +40,7 @@ read_limit(const struct source *s, const struct yaml_node *limits,
 }
 
 static int
-check_limit(const struct rally *r, const struct yaml_node *limits,
+check_limit(const struct rally_import *r, const struct yaml_node *limits,
             const char *key, uint64_t n, const struct yaml_node *at,
             struct err *e)
 {
@@ -58,7 +58,7 @@ check_limit(const struct rally *r, const struct yaml_node *limits,
 
 /* The tasks of the branches stand behind that of prepare. */
 static int
-check_limits(struct rally *r, struct err *e)
+check_limits(struct rally_import *r, struct err *e)
 {
     static const char *const known[] = {"branches", "steps_per_branch",
                                         "total_steps", "max_fails", NULL};
@@ -93,7 +93,7 @@ check_limits(struct rally *r, struct err *e)
 /* --- who writes what ------------------------------------------------------ */
 
 static int
-compare_globs(const struct source *s, const struct yaml_node *mine,
+compare_globs(const struct import_text *s, const struct yaml_node *mine,
               const struct yaml_node *a, const struct yaml_node *theirs,
               const struct yaml_node *b, size_t *cost, struct err *e)
 {
@@ -131,7 +131,7 @@ next_glob(const struct yaml_node *branch, const struct yaml_node *v)
 }
 
 static int
-compare_branches(const struct source *s, const struct yaml_node *x,
+compare_branches(const struct import_text *s, const struct yaml_node *x,
                  const struct yaml_node *y, size_t *cost, struct err *e)
 {
     for (const struct yaml_node *a = first_glob(x); a; a = next_glob(x, a))
@@ -142,7 +142,7 @@ compare_branches(const struct source *s, const struct yaml_node *x,
 }
 
 static int
-check_ownership(struct rally *r, struct err *e)
+check_ownership(struct rally_import *r, struct err *e)
 {
     size_t cost = 0;
 
@@ -155,7 +155,7 @@ check_ownership(struct rally *r, struct err *e)
 }
 
 static int
-read_globs(const struct source *s, const struct yaml_node *branch,
+read_globs(const struct import_text *s, const struct yaml_node *branch,
            const char *key, const char ***out, size_t *n, struct err *e)
 {
     const struct yaml_node *list = formats_get(branch, key), *v;
@@ -174,7 +174,8 @@ read_globs(const struct source *s, const struct yaml_node *branch,
 
 /* prepare and verify: commands, or steps as a branch has them. */
 static int
-read_side(struct rally *r, const char *key, struct task *t, struct err *e)
+read_side(struct rally_import *r, const char *key, struct task *t,
+          struct err *e)
 {
     const struct yaml_node *v = formats_get(r->root, key);
 
@@ -184,7 +185,7 @@ read_side(struct rally *r, const char *key, struct task *t, struct err *e)
 }
 
 static int
-read_work(struct rally *r, const struct yaml_node *b, struct task *t,
+read_work(struct rally_import *r, const struct yaml_node *b, struct task *t,
           struct err *e)
 {
     const struct yaml_node *steps = formats_get(b, "steps");
@@ -204,7 +205,7 @@ read_work(struct rally *r, const struct yaml_node *b, struct task *t,
 }
 
 static int
-read_branch(struct rally *r, const struct yaml_node *b, struct task *t,
+read_branch(struct rally_import *r, const struct yaml_node *b, struct task *t,
             struct err *e)
 {
     static const char *const known[] = {
@@ -245,7 +246,7 @@ read_branch(struct rally *r, const struct yaml_node *b, struct task *t,
 
 /* prepare, then all branches, then verify. */
 static void
-chain(struct rally *r)
+chain(struct rally_import *r)
 {
     size_t n = r->s->out->n_tasks, first = r->has_prepare;
     size_t last = n - r->has_verify;
@@ -259,7 +260,7 @@ chain(struct rally *r)
 }
 
 static int
-read_tasks(struct rally *r, struct err *e)
+read_tasks(struct rally_import *r, struct err *e)
 {
     size_t n = r->s->out->n_tasks, i = r->has_prepare;
     const char *repo, *workdir, *base;
@@ -288,7 +289,7 @@ read_tasks(struct rally *r, struct err *e)
 
 /* Nothing is merged: the branches work in one folder, each on its files. */
 static int
-check_merge(struct rally *r, struct err *e)
+check_merge(struct rally_import *r, struct err *e)
 {
     const struct yaml_node *at = yaml_get(r->root, "merge");
     const char *merge;
@@ -308,12 +309,12 @@ check_merge(struct rally *r, struct err *e)
 }
 
 static int
-read_rally(struct rally *r, struct err *e)
+read_rally(struct rally_import *r, struct err *e)
 {
     static const char *const known[] = {
         "rally",  "prepare", "branches", "merge",  "verify",
         "limits", "repo",    "workdir",  "branch", NULL};
-    struct source *s = r->s;
+    struct import_text *s = r->s;
 
     if (r->root->kind != YAML_MAP)
         return formats_fail(s, r->root, e, "a rally is written key: value");
@@ -345,9 +346,9 @@ read_rally(struct rally *r, struct err *e)
 }
 
 int
-formats_read_rally(struct source *s, struct err *e)
+formats_read_rally(struct import_text *s, struct err *e)
 {
-    struct rally r = {.s = s};
+    struct rally_import r = {.s = s};
 
     if (yaml_parse(s->name, s->text, s->len, s->pool, &r.root, e) < 0)
         return -1;

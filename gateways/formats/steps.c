@@ -17,8 +17,9 @@ is_blank(const char *text)
 /* --- one step ------------------------------------------------------------- */
 
 static int
-read_script(const struct source *s, const struct yaml_node *v, const char *key,
-            enum step_kind kind, struct step *out, struct err *e)
+read_script(const struct import_text *s, const struct yaml_node *v,
+            const char *key, enum step_kind kind, struct step *out,
+            struct err *e)
 {
     if (v->kind != YAML_SCALAR || (s->json && !v->quoted) ||
         (yaml_is_null(v) && *v->text))
@@ -33,8 +34,8 @@ read_script(const struct source *s, const struct yaml_node *v, const char *key,
 
 /* make: targets as text, or as a list that needs no shell at all. */
 static int
-read_make(const struct source *s, const struct yaml_node *map, const char *key,
-          struct step *out, struct err *e)
+read_make(const struct import_text *s, const struct yaml_node *map,
+          const char *key, struct step *out, struct err *e)
 {
     const struct yaml_node *v = yaml_get(map, key);
     const char **words, **argv;
@@ -56,7 +57,7 @@ read_make(const struct source *s, const struct yaml_node *map, const char *key,
 
 /* Arguments, never a line for a shell. */
 static int
-read_kubectl(const struct source *s, const struct yaml_node *map,
+read_kubectl(const struct import_text *s, const struct yaml_node *map,
              const char *key, struct step *out, struct err *e)
 {
     const struct yaml_node *v = yaml_get(map, key);
@@ -90,7 +91,7 @@ enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* Which of kinds a step has; it must be one. */
 static int
-find_kind(const struct source *s, const struct yaml_node *map, bool free,
+find_kind(const struct import_text *s, const struct yaml_node *map, bool free,
           size_t *out, struct err *e)
 {
     size_t found = N_KINDS;
@@ -113,7 +114,7 @@ find_kind(const struct source *s, const struct yaml_node *map, bool free,
 }
 
 static int
-read_kind(const struct source *s, const struct yaml_node *map, size_t i,
+read_kind(const struct import_text *s, const struct yaml_node *map, size_t i,
           struct step *out, struct err *e)
 {
     const char *key = kinds[i].key;
@@ -126,7 +127,7 @@ read_kind(const struct source *s, const struct yaml_node *map, size_t i,
 }
 
 static void
-warn_unknown(struct source *s, const struct yaml_node *map, bool free)
+warn_unknown(struct import_text *s, const struct yaml_node *map, bool free)
 {
     const char *known[N_KINDS + 4] = {"name", "workdir", "timeout"};
     size_t n = 3;
@@ -138,7 +139,7 @@ warn_unknown(struct source *s, const struct yaml_node *map, bool free)
 }
 
 static int
-read_step(struct source *s, const struct yaml_node *v, bool free,
+read_step(struct import_text *s, const struct yaml_node *v, bool free,
           struct step *out, struct err *e)
 {
     size_t kind = 0;
@@ -163,7 +164,7 @@ read_step(struct source *s, const struct yaml_node *v, bool free,
 
 /* Steps named by their numbers; n is at least 1. */
 static int
-new_steps(struct source *s, const struct yaml_node *list, const char *key,
+new_steps(struct import_text *s, const struct yaml_node *list, const char *key,
           size_t n, struct task *t, struct err *e)
 {
     if (n == 0)
@@ -183,7 +184,7 @@ new_steps(struct source *s, const struct yaml_node *list, const char *key,
 }
 
 int
-formats_steps(struct source *s, const struct yaml_node *list, bool free,
+formats_steps(struct import_text *s, const struct yaml_node *list, bool free,
               struct task *t, struct err *e)
 {
     size_t i = 0;
@@ -200,7 +201,7 @@ formats_steps(struct source *s, const struct yaml_node *list, bool free,
 }
 
 int
-formats_commands(struct source *s, const struct yaml_node *list,
+formats_commands(struct import_text *s, const struct yaml_node *list,
                  const char *key, struct task *t, struct err *e)
 {
     bool one = list->kind == YAML_SCALAR;

@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-struct reading {
-    struct source *s;
+struct task_reading {
+    struct import_text *s;
     const struct yaml_node *root;
 };
 
@@ -16,7 +16,7 @@ struct reading {
 static void
 on_unknown(void *ctx, const char *path)
 {
-    struct reading *r = ctx;
+    struct task_reading *r = ctx;
 
     /* Before the key is looked for: a text may have a hundred thousand. */
     if (r->s->out->n_warnings < FORMATS_WARNINGS_MAX)
@@ -25,11 +25,11 @@ on_unknown(void *ctx, const char *path)
 }
 
 int
-formats_read_task_json(struct source *s, const json_t *json,
+formats_read_task_json(struct import_text *s, const json_t *json,
                        const struct yaml_node *root, struct err *e)
 {
     struct task *t = formats_tasks(s, "task.json", 1);
-    struct reading r = {s, root};
+    struct task_reading r = {s, root};
     const char *origin = t->origin;
 
     if (codec_from_json(CODEC_TASK, json, s->pool, t, on_unknown, &r, e) < 0)

@@ -17,8 +17,8 @@ enum { SHORT_BYTES = 60 };
 /* --- messages ------------------------------------------------------------- */
 
 int
-formats_fail(const struct source *s, const struct yaml_node *at, struct err *e,
-             const char *fmt, ...)
+formats_fail(const struct import_text *s, const struct yaml_node *at,
+             struct err *e, const char *fmt, ...)
 {
     char text[sizeof e->msg];
     va_list ap;
@@ -30,7 +30,8 @@ formats_fail(const struct source *s, const struct yaml_node *at, struct err *e,
 }
 
 void
-formats_warn(struct source *s, const struct yaml_node *at, const char *fmt, ...)
+formats_warn(struct import_text *s, const struct yaml_node *at, const char *fmt,
+             ...)
 {
     struct import *out = s->out;
     char text[512];
@@ -49,7 +50,7 @@ formats_warn(struct source *s, const struct yaml_node *at, const char *fmt, ...)
 }
 
 const char *
-formats_short(const struct source *s, const char *text)
+formats_short(const struct import_text *s, const char *text)
 {
     size_t len = strlen(text);
 
@@ -60,7 +61,7 @@ formats_short(const struct source *s, const char *text)
 }
 
 const char *
-formats_kind(const struct source *s, const struct yaml_node *n)
+formats_kind(const struct import_text *s, const struct yaml_node *n)
 {
     if (n->kind == YAML_MAP && s->json)
         return "an object";
@@ -85,14 +86,14 @@ formats_get(const struct yaml_node *map, const char *key)
 
 /* Whether it is text; "null" in a list is not. */
 static bool
-is_text(const struct source *s, const struct yaml_node *v)
+is_text(const struct import_text *s, const struct yaml_node *v)
 {
     return v->kind == YAML_SCALAR && (v->quoted || !s->json) &&
            !yaml_is_null(v);
 }
 
 int
-formats_text(const struct source *s, const struct yaml_node *map,
+formats_text(const struct import_text *s, const struct yaml_node *map,
              const char *key, const char **out, struct err *e)
 {
     const struct yaml_node *v = formats_get(map, key);
@@ -114,7 +115,7 @@ is_blank(const char *text)
 }
 
 int
-formats_need(const struct source *s, const struct yaml_node *map,
+formats_need(const struct import_text *s, const struct yaml_node *map,
              const char *key, const char *remedy, const char **out,
              struct err *e)
 {
@@ -129,7 +130,7 @@ formats_need(const struct source *s, const struct yaml_node *map,
 }
 
 int
-formats_flag(const struct source *s, const struct yaml_node *map,
+formats_flag(const struct import_text *s, const struct yaml_node *map,
              const char *key, bool *out, struct err *e)
 {
     static const char *const words[] = {"false", "true", "no",
@@ -153,8 +154,8 @@ formats_flag(const struct source *s, const struct yaml_node *map,
 }
 
 int
-formats_ms(const struct source *s, const struct yaml_node *map, const char *key,
-           uint64_t *out, struct err *e)
+formats_ms(const struct import_text *s, const struct yaml_node *map,
+           const char *key, uint64_t *out, struct err *e)
 {
     const struct yaml_node *v = formats_get(map, key);
 
@@ -168,7 +169,7 @@ formats_ms(const struct source *s, const struct yaml_node *map, const char *key,
 }
 
 int
-formats_texts(const struct source *s, const struct yaml_node *map,
+formats_texts(const struct import_text *s, const struct yaml_node *map,
               const char *key, const char ***out, size_t *n, struct err *e)
 {
     const struct yaml_node *list = formats_get(map, key), *v;
@@ -198,7 +199,7 @@ formats_texts(const struct source *s, const struct yaml_node *map,
 /* --- what nobody reads ---------------------------------------------------- */
 
 void
-formats_tag(struct source *s, struct task *t, const char *key,
+formats_tag(struct import_text *s, struct task *t, const char *key,
             const char *value)
 {
     if (!*key || t->n_tags == FORMATS_TAGS_MAX)
@@ -212,7 +213,7 @@ formats_tag(struct source *s, struct task *t, const char *key,
 }
 
 void
-formats_unknown(struct source *s, const struct yaml_node *map,
+formats_unknown(struct import_text *s, const struct yaml_node *map,
                 const char *const *known, struct task *t)
 {
     for (const struct yaml_node *v = map->first; v; v = v->next) {
@@ -234,7 +235,7 @@ formats_unknown(struct source *s, const struct yaml_node *map,
 /* --- tasks ---------------------------------------------------------------- */
 
 struct task *
-formats_tasks(struct source *s, const char *format, size_t n)
+formats_tasks(struct import_text *s, const char *format, size_t n)
 {
     struct task *tasks = mem_pool_alloc(s->pool, n * sizeof *tasks);
     const char *origin =
@@ -252,7 +253,7 @@ formats_tasks(struct source *s, const char *format, size_t n)
 }
 
 const char *
-formats_base_name(const struct source *s)
+formats_base_name(const struct import_text *s)
 {
     static const char *const endings[] = {".delegated", ".md",   ".markdown",
                                           ".json",      ".yaml", ".yml"};
@@ -314,21 +315,21 @@ formats_key_at(const struct yaml_node *map, const char *path)
 }
 
 int
-formats_place(const struct source *s, const struct yaml_node *map,
+formats_place(const struct import_text *s, const struct yaml_node *map,
               struct err *e)
 {
     return formats_fail(s, follow(map, e->msg), e, "%s", e->msg);
 }
 
 int
-formats_check(const struct source *s, const struct yaml_node *map,
+formats_check(const struct import_text *s, const struct yaml_node *map,
               const struct task *t, struct err *e)
 {
     return task_check(t, e) < 0 ? formats_place(s, map, e) : 0;
 }
 
 void
-formats_batch(struct source *s, const char *name)
+formats_batch(struct import_text *s, const char *name)
 {
     struct import *out = s->out;
     struct batch_ref *refs =
@@ -346,7 +347,7 @@ formats_batch(struct source *s, const char *name)
 }
 
 void
-formats_after(struct source *s, size_t i, size_t j)
+formats_after(struct import_text *s, size_t i, size_t j)
 {
     struct task *t = &s->out->tasks[i];
     const char **after;

@@ -5,52 +5,52 @@
 enum { ESC = 0x1b, BEL = 0x07 };
 
 static void
-tell(struct lines *l, lines_fn *fn, void *ctx)
+tell(struct ansi *l, ansi_fn *fn, void *ctx)
 {
     fn(ctx, str_text(&l->line), l->line.len);
     str_reset(&l->line);
 }
 
 static void
-add(struct lines *l, const char *text, size_t len, lines_fn *fn, void *ctx)
+add(struct ansi *l, const char *text, size_t len, ansi_fn *fn, void *ctx)
 {
     while (len > 0) {
-        size_t room = LINES_MAX - l->line.len;
+        size_t room = ANSI_MAX - l->line.len;
         size_t take = len < room ? len : room;
 
         str_add(&l->line, text, take);
         text += take;
         len -= take;
-        if (l->line.len == LINES_MAX)
+        if (l->line.len == ANSI_MAX)
             tell(l, fn, ctx);
     }
 }
 
 /* A byte that is part of no text: the end of a line or of an escape. */
 static void
-control(struct lines *l, unsigned char c, lines_fn *fn, void *ctx)
+control(struct ansi *l, unsigned char c, ansi_fn *fn, void *ctx)
 {
     switch (l->state) {
-    case LINES_TEXT:
+    case ANSI_TEXT:
         if (c == ESC)
-            l->state = LINES_ESCAPE;
+            l->state = ANSI_ESCAPE;
         else if (c == '\r' || !l->after_cr)
             tell(l, fn, ctx);
         break;
-    case LINES_ESCAPE:
-        l->state = c == '['   ? LINES_SEQUENCE
-                   : c == ']' ? LINES_STRING
-                              : LINES_TEXT;
+    case ANSI_ESCAPE:
+        l->state = c == '['   ? ANSI_SEQUENCE
+                   : c == ']' ? ANSI_STRING
+                              : ANSI_TEXT;
         break;
-    case LINES_SEQUENCE:
+    case ANSI_SEQUENCE:
         if (c < 0x20 || c > 0x3f) /* neither parameter nor such */
-            l->state = LINES_TEXT;
+            l->state = ANSI_TEXT;
         break;
-    case LINES_STRING:
+    case ANSI_STRING:
         if (c == BEL || c == '\n')
-            l->state = LINES_TEXT;
+            l->state = ANSI_TEXT;
         else if (c == ESC)
-            l->state = LINES_ESCAPE; /* ESC \ ends it */
+            l->state = ANSI_ESCAPE; /* ESC \ ends it */
         break;
     }
 }
@@ -62,16 +62,14 @@ is_text(unsigned char c)
 }
 
 void
-lines_add(struct lines *l, const void *data, size_t len, lines_fn *fn,
-          void *ctx)
+ansi_add(struct ansi *l, const void *data, size_t len, ansi_fn *fn, void *ctx)
 {
     const char *at = data, *end = at + len;
 
     while (at < end) {
         const char *from = at;
 
-        while (l->state == LINES_TEXT && at < end &&
-               is_text((unsigned char)*at))
+        while (l->state == ANSI_TEXT && at < end && is_text((unsigned char)*at))
             at++;
         if (at > from) {
             add(l, from, (size_t)(at - from), fn, ctx);
@@ -86,10 +84,10 @@ lines_add(struct lines *l, const void *data, size_t len, lines_fn *fn,
 }
 
 void
-lines_end(struct lines *l, lines_fn *fn, void *ctx)
+ansi_end(struct ansi *l, ansi_fn *fn, void *ctx)
 {
     if (l->line.len > 0)
         tell(l, fn, ctx);
     str_free(&l->line);
-    *l = (struct lines){.state = LINES_TEXT};
+    *l = (struct ansi){.state = ANSI_TEXT};
 }

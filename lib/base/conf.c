@@ -18,7 +18,7 @@ enum { FILE_MAX = YAML_MAX_BYTES };
 /* --- files --------------------------------------------------------------- */
 
 /* A file being read. */
-struct reader {
+struct conf_reader {
     const char *path;
     char where[PATH_MAX + 32]; /* "path:line" of what is read */
     void *out;
@@ -26,14 +26,14 @@ struct reader {
 };
 
 static const char *
-place(struct reader *r, const struct yaml_node *n)
+place(struct conf_reader *r, const struct yaml_node *n)
 {
     (void)snprintf(r->where, sizeof r->where, "%s:%zu", r->path, n->line);
     return r->where;
 }
 
 static int
-check_scalar(struct reader *r, const struct yaml_node *n, struct err *e)
+check_scalar(struct conf_reader *r, const struct yaml_node *n, struct err *e)
 {
     if (n->kind == YAML_SCALAR)
         return 0;
@@ -42,7 +42,7 @@ check_scalar(struct reader *r, const struct yaml_node *n, struct err *e)
 }
 
 static int
-read_list(struct reader *r, const struct conf_opt *o,
+read_list(struct conf_reader *r, const struct conf_opt *o,
           const struct yaml_node *list, struct err *e)
 {
     char **items;
@@ -64,7 +64,7 @@ read_list(struct reader *r, const struct conf_opt *o,
 }
 
 static int
-read_value(struct reader *r, const struct conf_opt *o,
+read_value(struct conf_reader *r, const struct conf_opt *o,
            const struct yaml_node *v, struct err *e)
 {
     if (v->kind == YAML_LIST)
@@ -78,7 +78,7 @@ read_value(struct reader *r, const struct conf_opt *o,
 }
 
 static int
-read_key(struct reader *r, const char *section, const struct yaml_node *v,
+read_key(struct conf_reader *r, const char *section, const struct yaml_node *v,
          struct err *e)
 {
     const struct conf_opt *o;
@@ -94,7 +94,8 @@ read_key(struct reader *r, const char *section, const struct yaml_node *v,
 }
 
 static int
-read_section(struct reader *r, const struct yaml_node *section, struct err *e)
+read_section(struct conf_reader *r, const struct yaml_node *section,
+             struct err *e)
 {
     const char *name = section->key->text;
 
@@ -112,7 +113,8 @@ read_section(struct reader *r, const struct yaml_node *section, struct err *e)
 }
 
 static int
-read_document(struct reader *r, const struct yaml_node *root, struct err *e)
+read_document(struct conf_reader *r, const struct yaml_node *root,
+              struct err *e)
 {
     if (yaml_is_null(root))
         return 0; /* nothing but comments */
@@ -159,7 +161,7 @@ int
 conf_load_text(void *out, const struct conf_opt *opts, const char *path,
                const void *text, size_t len, struct err *e)
 {
-    struct reader r = {.path = path, .out = out, .opts = opts};
+    struct conf_reader r = {.path = path, .out = out, .opts = opts};
     struct mem_pool *pool = mem_pool_new();
     const struct yaml_node *root;
     int rc = -1;

@@ -64,7 +64,7 @@ is_due(const char *name)
 }
 
 void
-crash_point(const char *name)
+failpoint_hit(const char *name)
 {
     const char *once = getenv("SHUNT_CRASH_ONCE");
     const char *how = getenv("SHUNT_CRASH_HOW");

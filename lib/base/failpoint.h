@@ -17,10 +17,10 @@
 #define LIB_BASE_FAILPOINT_H
 
 #ifdef SHUNT_DEBUG
-void crash_point(const char *name);
-#define CRASH_POINT(name) crash_point(name)
+void failpoint_hit(const char *name);
+#define FAILPOINT(name) failpoint_hit(name)
 #else
-#define CRASH_POINT(name) ((void)0)
+#define FAILPOINT(name) ((void)0)
 #endif
 
 #endif

@@ -11,14 +11,14 @@
  * are the places between them. Two patterns have a path in common if both
  * automata can be walked to their ends by the same bytes.
  */
-struct part {
+struct glob_part {
     uint8_t set[32]; /* bytes it takes, a bit for each */
     bool loop;       /* takes any number of them, also none */
     size_t skip;     /* takes nothing: go on here, or so many parts on */
 };
 
 struct glob {
-    struct part *parts;
+    struct glob_part *parts;
     size_t n;
 };
 
@@ -27,7 +27,8 @@ struct glob {
 static struct glob
 glob_new(size_t len)
 {
-    return (struct glob){.parts = mem_zero(2 * len + 8, sizeof(struct part))};
+    return (struct glob){.parts =
+                             mem_zero(2 * len + 8, sizeof(struct glob_part))};
 }
 
 /* --- sets of bytes -------------------------------------------------------- */
@@ -55,12 +56,12 @@ set_names(uint8_t set[32])
 
 /* --- reading a pattern ---------------------------------------------------- */
 
-static struct part *
+static struct glob_part *
 add_part(struct glob *g)
 {
-    struct part *p = &g->parts[g->n++];
+    struct glob_part *p = &g->parts[g->n++];
 
-    *p = (struct part){0};
+    *p = (struct glob_part){0};
     return p;
 }
 
@@ -73,7 +74,7 @@ add_byte(struct glob *g, char c)
 static void
 add_anything(struct glob *g)
 {
-    struct part *p = add_part(g);
+    struct glob_part *p = add_part(g);
 
     set_range(p->set, 1, 255);
     p->loop = true;
@@ -99,7 +100,7 @@ add_folders(struct glob *g)
 static void
 add_rest_of_character(struct glob *g)
 {
-    struct part *p = add_part(g);
+    struct glob_part *p = add_part(g);
 
     set_range(p->set, 0x80, 0xbf);
     p->loop = true;
@@ -148,7 +149,7 @@ read_set(const char *p, struct glob *g)
 {
     uint8_t set[32] = {0};
     bool negated = *p == '!' || *p == '^';
-    struct part *part = add_part(g);
+    struct glob_part *part = add_part(g);
 
     p += negated;
     for (bool first = true; first || *p != ']'; first = false) {
@@ -191,7 +192,7 @@ read_element(const char *p, bool at_start, struct glob *g)
         return p + 2;
     }
     if (*p == '*') {
-        struct part *part = add_part(g);
+        struct glob_part *part = add_part(g);
 
         set_names(part->set);
         part->loop = true;
@@ -271,7 +272,7 @@ glob_check(const char *pattern, struct err *e)
 /* --- both at once --------------------------------------------------------- */
 
 /* A walk over pairs of places, each entered once. */
-struct walk {
+struct glob_walk {
     const struct glob *a, *b;
     uint32_t *from;      /* pair it was entered from, plus 1; 0: not yet */
     unsigned char *byte; /* by which; 0: by none */
@@ -280,7 +281,8 @@ struct walk {
 };
 
 static void
-enter(struct walk *w, size_t i, size_t j, uint32_t from, unsigned char byte)
+enter(struct glob_walk *w, size_t i, size_t j, uint32_t from,
+      unsigned char byte)
 {
     size_t pair = i * (w->b->n + 1) + j;
 
@@ -293,7 +295,7 @@ enter(struct walk *w, size_t i, size_t j, uint32_t from, unsigned char byte)
 
 /* A byte that both parts take, one that reads well if there is one; 0: none. */
 static unsigned char
-common_byte(const struct part *a, const struct part *b)
+common_byte(const struct glob_part *a, const struct glob_part *b)
 {
     static const char nice[] = "xabcdefghijklmnopqrstuvwyz0123456789._-/";
     unsigned char both[32], any = 0;
@@ -314,11 +316,11 @@ common_byte(const struct part *a, const struct part *b)
 }
 
 static void
-leave(struct walk *w, uint32_t pair)
+leave(struct glob_walk *w, uint32_t pair)
 {
     size_t i = pair / (w->b->n + 1), j = pair % (w->b->n + 1);
-    const struct part *a = i < w->a->n ? &w->a->parts[i] : NULL;
-    const struct part *b = j < w->b->n ? &w->b->parts[j] : NULL;
+    const struct glob_part *a = i < w->a->n ? &w->a->parts[i] : NULL;
+    const struct glob_part *b = j < w->b->n ? &w->b->parts[j] : NULL;
     unsigned char byte;
 
     if (a && (a->loop || a->skip))
@@ -338,7 +340,7 @@ leave(struct walk *w, uint32_t pair)
 
 /* The bytes on the way to a pair. */
 static void
-write_way(const struct walk *w, uint32_t pair, char *out, size_t size)
+write_way(const struct glob_walk *w, uint32_t pair, char *out, size_t size)
 {
     struct str back = {0}, way = {0};
 
@@ -358,11 +360,11 @@ static bool
 overlap(const struct glob *a, const struct glob *b, char *example, size_t size)
 {
     size_t pairs = (a->n + 1) * (b->n + 1);
-    struct walk w = {.a = a,
-                     .b = b,
-                     .from = mem_zero(pairs, sizeof *w.from),
-                     .byte = mem_zero(pairs, 1),
-                     .queue = mem_alloc(pairs * sizeof *w.queue)};
+    struct glob_walk w = {.a = a,
+                          .b = b,
+                          .from = mem_zero(pairs, sizeof *w.from),
+                          .byte = mem_zero(pairs, 1),
+                          .queue = mem_alloc(pairs * sizeof *w.queue)};
     bool found = false;
 
     enter(&w, 0, 0, 0, 0);

@@ -18,17 +18,17 @@ enum {
     LARGE = 1024,           /* has a block of its own if there is no room */
 };
 
-struct block {
-    struct block *next;
+struct mem_block {
+    struct mem_block *next;
     size_t used, size;
     bool alone; /* it holds one thing */
     alignas(max_align_t) unsigned char data[];
 };
 
 struct mem_pool {
-    struct block *first; /* survives a reset */
-    struct block *last;  /* the one with room */
-    size_t bytes;        /* of all blocks */
+    struct mem_block *first; /* survives a reset */
+    struct mem_block *last;  /* the one with room */
+    size_t bytes;            /* of all blocks */
 };
 
 static void
@@ -121,10 +121,10 @@ mem_free(void *p)
     free(p);
 }
 
-static struct block *
+static struct mem_block *
 block_new(size_t size)
 {
-    struct block *b = mem_alloc(sizeof *b + size);
+    struct mem_block *b = mem_alloc(sizeof *b + size);
 
     b->next = NULL;
     b->used = 0;
@@ -150,9 +150,9 @@ mem_pool_new(void)
 }
 
 static void
-free_blocks(struct block *b)
+free_blocks(struct mem_block *b)
 {
-    struct block *next;
+    struct mem_block *next;
 
     for (; b; b = next) {
         next = b->next;
@@ -197,7 +197,7 @@ mem_pool_free(struct mem_pool *p)
 void
 mem_pool_forget(struct mem_pool *pool, const void *p)
 {
-    struct block **at = &pool->first->next, *b;
+    struct mem_block **at = &pool->first->next, *b;
 
     while ((b = *at) && (!b->alone || b->data != p))
         at = &b->next;
@@ -208,10 +208,10 @@ mem_pool_forget(struct mem_pool *pool, const void *p)
     mem_free(b);
 }
 
-static struct block *
+static struct mem_block *
 add_block(struct mem_pool *p, size_t size)
 {
-    struct block *b = block_new(size);
+    struct mem_block *b = block_new(size);
 
     b->next = p->last->next;
     p->last->next = b;
@@ -223,7 +223,7 @@ void *
 mem_pool_alloc(struct mem_pool *p, size_t size)
 {
     const size_t align = alignof(max_align_t);
-    struct block *b = p->last;
+    struct mem_block *b = p->last;
     void *out;
 
     if (size > SIZE_MAX / 2)

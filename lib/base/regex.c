@@ -7,10 +7,10 @@
 #include <string.h>
 
 enum {
-    NODES_MAX = 2 * PATTERN_MAX + 8,
+    NODES_MAX = 2 * REGEX_MAX + 8,
     DEPTH_MAX = 32,
     REPEAT_MAX = 255,
-    VISITS_MAX = 8 * PATTERN_OPS, /* of nodes while they are written out */
+    VISITS_MAX = 8 * REGEX_OPS, /* of nodes while they are written out */
     UNBOUNDED = -1,
 };
 
@@ -42,25 +42,25 @@ struct op {
 
 /* Places, each at most once. */
 struct places {
-    uint16_t v[PATTERN_OPS];
+    uint16_t v[REGEX_OPS];
     size_t n;
 };
 
-struct pattern {
-    struct op ops[PATTERN_OPS];
+struct regex {
+    struct op ops[REGEX_OPS];
     size_t n_ops;
     bool starts[256]; /* bytes that something can begin with, off the ends */
     struct places places[2], *now, *next;
-    uint16_t stack[2 * PATTERN_OPS];
-    uint32_t seen[PATTERN_OPS], turn;
+    uint16_t stack[2 * REGEX_OPS];
+    uint32_t seen[REGEX_OPS], turn;
 };
 
-struct reader {
+struct regex_reader {
     const char *at;
     struct node *nodes;
     size_t n_nodes;
     int depth;
-    struct pattern *p;
+    struct regex *p;
     size_t visits;
     const char *fault;
 };
@@ -113,10 +113,10 @@ set_class(uint8_t set[32], const char *name, size_t len)
 
 /* --- reading -------------------------------------------------------------- */
 
-static int read_or(struct reader *r);
+static int read_or(struct regex_reader *r);
 
 static int
-fault(struct reader *r, const char *what)
+fault(struct regex_reader *r, const char *what)
 {
     r->fault = what;
     return -1;
@@ -124,7 +124,7 @@ fault(struct reader *r, const char *what)
 
 /* Its index; -1: too many. */
 static int
-add_node(struct reader *r, enum node_kind kind, int a, int b)
+add_node(struct regex_reader *r, enum node_kind kind, int a, int b)
 {
     if (r->n_nodes == NODES_MAX)
         return fault(r, "too long a pattern");
@@ -134,7 +134,7 @@ add_node(struct reader *r, enum node_kind kind, int a, int b)
 
 /* [:name:] at the reader. */
 static int
-read_class(struct reader *r, uint8_t set[32])
+read_class(struct regex_reader *r, uint8_t set[32])
 {
     const char *name = r->at + 2, *end = strstr(name, ":]");
 
@@ -147,7 +147,7 @@ read_class(struct reader *r, uint8_t set[32])
 
 /* [...] behind its bracket. */
 static int
-read_set(struct reader *r)
+read_set(struct regex_reader *r)
 {
     int n = add_node(r, NODE_SET, 0, 0);
     uint8_t *set = n < 0 ? NULL : r->nodes[n].set;
@@ -185,7 +185,7 @@ read_set(struct reader *r)
 
 /* \x behind its backslash. */
 static int
-read_escape(struct reader *r)
+read_escape(struct regex_reader *r)
 {
     static const char letters[] = "dws";
     static const char *const names[] = {"digit", "word", "space"};
@@ -213,7 +213,7 @@ read_escape(struct reader *r)
 }
 
 static int
-read_group(struct reader *r)
+read_group(struct regex_reader *r)
 {
     int n;
 
@@ -230,7 +230,7 @@ read_group(struct reader *r)
 }
 
 static int
-read_atom(struct reader *r)
+read_atom(struct regex_reader *r)
 {
     unsigned char c = (unsigned char)*r->at;
     int n;
@@ -262,7 +262,7 @@ read_atom(struct reader *r)
 
 /* A number of at most REPEAT_MAX; -1: there is none. */
 static int
-read_number(struct reader *r)
+read_number(struct regex_reader *r)
 {
     int n = 0;
 
@@ -276,7 +276,7 @@ read_number(struct reader *r)
 
 /* {m}, {m,} or {m,n} behind its brace. */
 static int
-read_interval(struct reader *r, int *least, int *most)
+read_interval(struct regex_reader *r, int *least, int *most)
 {
     *least = *most = read_number(r);
     if (*least >= 0 && *r->at == ',') {
@@ -294,7 +294,7 @@ read_interval(struct reader *r, int *least, int *most)
 }
 
 static int
-read_repeat(struct reader *r)
+read_repeat(struct regex_reader *r)
 {
     int n = read_atom(r);
 
@@ -314,7 +314,7 @@ read_repeat(struct reader *r)
 }
 
 static int
-read_cat(struct reader *r)
+read_cat(struct regex_reader *r)
 {
     int n = -1, right;
 
@@ -332,7 +332,7 @@ read_cat(struct reader *r)
 }
 
 static int
-read_or(struct reader *r)
+read_or(struct regex_reader *r)
 {
     int n = read_cat(r), right;
 
@@ -349,21 +349,21 @@ read_or(struct reader *r)
 /* The machine is built from its end: each part is told where to go on, and
  * says where it begins. -1: no room. */
 static int
-add_op(struct reader *r, enum op_kind kind, int to, int other)
+add_op(struct regex_reader *r, enum op_kind kind, int to, int other)
 {
-    struct pattern *p = r->p;
+    struct regex *p = r->p;
 
-    if (p->n_ops == PATTERN_OPS)
+    if (p->n_ops == REGEX_OPS)
         return fault(r, "too many repetitions");
     p->ops[p->n_ops] =
         (struct op){.kind = kind, .to = (uint16_t)to, .other = (uint16_t)other};
     return (int)p->n_ops++;
 }
 
-static int write_node(struct reader *r, int n, int to);
+static int write_node(struct regex_reader *r, int n, int to);
 
 static int
-write_repeat(struct reader *r, const struct node *n, int to)
+write_repeat(struct regex_reader *r, const struct node *n, int to)
 {
     int at = to, end = to, body;
 
@@ -389,7 +389,7 @@ write_repeat(struct reader *r, const struct node *n, int to)
 }
 
 static int
-write_node(struct reader *r, int index, int to)
+write_node(struct regex_reader *r, int index, int to)
 {
     const struct node *n = &r->nodes[index];
     int a, b;
@@ -425,8 +425,7 @@ write_node(struct reader *r, int index, int to)
 
 /* Adds a place and all that it leads to without a byte; true: found. */
 static bool
-enter(struct pattern *p, struct places *to, uint16_t place, bool begin,
-      bool end)
+enter(struct regex *p, struct places *to, uint16_t place, bool begin, bool end)
 {
     size_t n = 0;
 
@@ -463,7 +462,7 @@ enter(struct pattern *p, struct places *to, uint16_t place, bool begin,
 
 /* A turn in which nothing was seen yet. */
 static void
-new_turn(struct pattern *p)
+new_turn(struct regex *p)
 {
     if (++p->turn == 0) {
         memset(p->seen, 0, sizeof p->seen);
@@ -472,13 +471,13 @@ new_turn(struct pattern *p)
 }
 
 static uint16_t
-first_place(const struct pattern *p)
+first_place(const struct regex *p)
 {
     return (uint16_t)(p->n_ops - 1);
 }
 
 static void
-find_starts(struct pattern *p)
+find_starts(struct regex *p)
 {
     bool anywhere;
 
@@ -497,7 +496,7 @@ find_starts(struct pattern *p)
 
 /* From at on nothing is begun: where the next match may begin; len: nowhere. */
 static size_t
-skip(const struct pattern *p, const char *line, size_t at, size_t len)
+skip(const struct regex *p, const char *line, size_t at, size_t len)
 {
     while (at < len && !p->starts[(unsigned char)line[at]])
         at++;
@@ -506,7 +505,7 @@ skip(const struct pattern *p, const char *line, size_t at, size_t len)
 
 /* Moves on by the byte c, behind which the line ends or not; true: found. */
 static bool
-step(struct pattern *p, unsigned char c, bool end)
+step(struct regex *p, unsigned char c, bool end)
 {
     struct places *now = p->now;
 
@@ -524,7 +523,7 @@ step(struct pattern *p, unsigned char c, bool end)
 }
 
 bool
-pattern_finds(struct pattern *p, const char *line, size_t len)
+regex_finds(struct regex *p, const char *line, size_t len)
 {
     size_t at = 0;
 
@@ -552,11 +551,11 @@ pattern_finds(struct pattern *p, const char *line, size_t len)
 /* --- life ----------------------------------------------------------------- */
 
 static int
-compile(struct reader *r, const char *text)
+compile(struct regex_reader *r, const char *text)
 {
     int top, found, first;
 
-    if (strnlen(text, PATTERN_MAX + 1) > PATTERN_MAX)
+    if (strnlen(text, REGEX_MAX + 1) > REGEX_MAX)
         return fault(r, "a pattern longer than 256 bytes");
     if (!*text)
         return fault(r, "an empty pattern matches everything");
@@ -573,15 +572,15 @@ compile(struct reader *r, const char *text)
 }
 
 int
-pattern_new(struct pattern **out, const char *text, struct err *e)
+regex_new(struct regex **out, const char *text, struct err *e)
 {
-    struct reader r = {.p = MEM_NEW(struct pattern),
-                       .nodes = mem_zero(NODES_MAX, sizeof(struct node))};
+    struct regex_reader r = {.p = MEM_NEW(struct regex),
+                             .nodes = mem_zero(NODES_MAX, sizeof(struct node))};
     int rc = compile(&r, text);
 
     mem_free(r.nodes);
     if (rc < 0) {
-        pattern_free(r.p);
+        regex_free(r.p);
         return err_set(e, ERR_INVALID, "%s", r.fault);
     }
     find_starts(r.p);
@@ -590,7 +589,7 @@ pattern_new(struct pattern **out, const char *text, struct err *e)
 }
 
 void
-pattern_free(struct pattern *p)
+regex_free(struct regex *p)
 {
     mem_free(p);
 }

@@ -22,17 +22,17 @@
 #include <stddef.h>
 
 enum {
-    PATTERN_MAX = 256, /* bytes of a pattern */
-    PATTERN_OPS = 512, /* of a pattern with its repetitions written out */
+    REGEX_MAX = 256, /* bytes of a pattern */
+    REGEX_OPS = 512, /* of a pattern with its repetitions written out */
 };
 
-struct pattern;
+struct regex;
 
 /* On 0 the caller owns *out. The error says what is wrong, not where. */
-int pattern_new(struct pattern **out, const char *text, struct err *e);
-void pattern_free(struct pattern *p); /* NULL is fine */
+int regex_new(struct regex **out, const char *text, struct err *e);
+void regex_free(struct regex *p); /* NULL is fine */
 
 /* Whether some part of the line matches. */
-bool pattern_finds(struct pattern *p, const char *line, size_t len);
+bool regex_finds(struct regex *p, const char *line, size_t len);
 
 #endif

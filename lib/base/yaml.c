@@ -7,7 +7,7 @@
 #include <yaml.h>
 
 /* A text being read: the event at hand. */
-struct reader {
+struct yaml_reader {
     yaml_parser_t parser;
     yaml_event_t event;
     bool have; /* event is to be deleted */
@@ -20,7 +20,7 @@ struct reader {
 /* --- errors --------------------------------------------------------------- */
 
 static int
-fail_at(const struct reader *r, yaml_mark_t mark, struct err *e,
+fail_at(const struct yaml_reader *r, yaml_mark_t mark, struct err *e,
         const char *text)
 {
     return err_set(e, ERR_INVALID, "%s:%zu:%zu: %s", r->name,
@@ -56,7 +56,7 @@ remedy_of(const char *problem)
 
 /* A byte that cannot be read has no mark, only an offset. */
 static yaml_mark_t
-mark_of_offset(const struct reader *r, size_t offset)
+mark_of_offset(const struct yaml_reader *r, size_t offset)
 {
     yaml_mark_t mark = {0};
 
@@ -71,7 +71,7 @@ mark_of_offset(const struct reader *r, size_t offset)
 }
 
 static int
-parser_error(const struct reader *r, struct err *e)
+parser_error(const struct yaml_reader *r, struct err *e)
 {
     const yaml_parser_t *p = &r->parser;
     const char *problem = p->problem ? p->problem : "no YAML";
@@ -132,7 +132,7 @@ refused(const yaml_event_t *ev)
 }
 
 static int
-next_event(struct reader *r, struct err *e)
+next_event(struct yaml_reader *r, struct err *e)
 {
     const char *fault;
 
@@ -148,7 +148,7 @@ next_event(struct reader *r, struct err *e)
 /* --- the tree ------------------------------------------------------------- */
 
 static struct yaml_node *
-node_new(struct reader *r, enum yaml_kind kind)
+node_new(struct yaml_reader *r, enum yaml_kind kind)
 {
     struct yaml_node *n = mem_pool_alloc(r->pool, sizeof *n);
 
@@ -160,7 +160,7 @@ node_new(struct reader *r, enum yaml_kind kind)
 }
 
 static struct yaml_node *
-scalar_new(struct reader *r)
+scalar_new(struct yaml_reader *r)
 {
     struct yaml_node *n = node_new(r, YAML_SCALAR);
 
@@ -188,7 +188,8 @@ compare_keys(const void *a, const void *b)
 
 /* Sorted, because a map may have a hundred thousand keys. */
 static int
-check_keys(const struct reader *r, const struct yaml_node *map, struct err *e)
+check_keys(const struct yaml_reader *r, const struct yaml_node *map,
+           struct err *e)
 {
     const struct yaml_node **keys, *twice = NULL;
     size_t n = 0;
@@ -208,12 +209,12 @@ check_keys(const struct reader *r, const struct yaml_node *map, struct err *e)
                  : 0;
 }
 
-static int read_node(struct reader *r, unsigned depth, struct yaml_node **out,
-                     struct err *e);
+static int read_node(struct yaml_reader *r, unsigned depth,
+                     struct yaml_node **out, struct err *e);
 
 /* The key at hand, then its value. */
 static int
-read_pair(struct reader *r, unsigned depth, struct yaml_node **out,
+read_pair(struct yaml_reader *r, unsigned depth, struct yaml_node **out,
           struct err *e)
 {
     struct yaml_node *key;
@@ -229,7 +230,7 @@ read_pair(struct reader *r, unsigned depth, struct yaml_node **out,
 }
 
 static int
-read_children(struct reader *r, unsigned depth, struct yaml_node *parent,
+read_children(struct yaml_reader *r, unsigned depth, struct yaml_node *parent,
               struct err *e)
 {
     struct yaml_node **end = &parent->first;
@@ -255,7 +256,7 @@ read_children(struct reader *r, unsigned depth, struct yaml_node *parent,
 
 /* The value that begins with the event at hand. */
 static int
-read_node(struct reader *r, unsigned depth, struct yaml_node **out,
+read_node(struct yaml_reader *r, unsigned depth, struct yaml_node **out,
           struct err *e)
 {
     if (++r->n_nodes > YAML_MAX_NODES)
@@ -273,7 +274,7 @@ read_node(struct reader *r, unsigned depth, struct yaml_node **out,
 }
 
 static int
-read_document(struct reader *r, struct yaml_node **out, struct err *e)
+read_document(struct yaml_reader *r, struct yaml_node **out, struct err *e)
 {
     do {
         if (next_event(r, e) < 0)
@@ -302,7 +303,7 @@ yaml_parse_part(const char *name, const char *text, size_t len, size_t line,
                 struct mem_pool *pool, const struct yaml_node **root,
                 struct err *e)
 {
-    struct reader r = {
+    struct yaml_reader r = {
         .name = name, .text = text, .len = len, .line = line, .pool = pool};
     struct yaml_node *tree = NULL;
     int rc;

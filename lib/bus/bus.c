@@ -12,7 +12,7 @@
 struct bus_sub {
     struct bus_sub *next;
     struct bus *bus;
-    struct wire_sub *sub;
+    struct conn_sub *sub;
     bus_note_fn *fn;
     void *ctx;
 };
@@ -57,10 +57,10 @@ on_timer(void *ctx)
     int64_t now = loop_now_ms(), asks, pulls;
 
     b->timer_at = 0;
-    asks = ask_tick(b, now);
+    asks = requests_tick(b, now);
     pulls = consumer_tick(b, now);
     bus_due(b, asks < pulls ? asks : pulls);
-    bus_due(b, confirm_tick(b, now));
+    bus_due(b, barrier_tick(b, now));
 }
 
 void
@@ -89,7 +89,7 @@ bus_broker_ms(const struct bus *b)
 }
 
 void
-bus_heard(struct bus *b, int64_t stored_at_ms)
+bus_note_broker_time(struct bus *b, int64_t stored_at_ms)
 {
     if (stored_at_ms <= bus_broker_ms(b))
         return; /* an older message, or the clock was set back */
@@ -100,7 +100,7 @@ bus_heard(struct bus *b, int64_t stored_at_ms)
 /* --- dispatch ------------------------------------------------------------- */
 
 static void
-on_note(void *ctx, const struct wire_msg *m)
+on_note(void *ctx, const struct conn_msg *m)
 {
     const struct bus_sub *s = ctx;
     struct bus_note note = {
@@ -128,7 +128,7 @@ on_down(void *ctx, uint64_t epoch)
     struct bus *b = ctx;
 
     b->up = false;
-    ask_lost(b, epoch);
+    requests_connection_lost(b, epoch);
     tell(b, BUS_DOWN, bus_url(b));
 }
 
@@ -138,7 +138,7 @@ on_up(void *ctx)
     struct bus *b = ctx;
 
     b->up = true;
-    ask_up(b);
+    requests_on_up(b);
     consumer_up(b);
     tell(b, BUS_UP, bus_url(b));
 }
@@ -149,7 +149,7 @@ on_denied(void *ctx, const char *text)
     tell(ctx, BUS_DENIED, text);
 }
 
-static const struct wire_events events = {
+static const struct conn_events events = {
     .up = on_up,
     .down = on_down,
     .denied = on_denied,
@@ -161,21 +161,21 @@ gathers(struct bus *b)
 {
     int64_t now;
 
-    if (!b->gather_ms)
+    if (!b->cork_ms)
         return false;
     now = loop_now_ms();
-    if (!b->gather_at)
-        b->gather_at = now + b->gather_ms;
-    if (now >= b->gather_at)
+    if (!b->cork_at)
+        b->cork_at = now + b->cork_ms;
+    if (now >= b->cork_at)
         return false;
-    bus_due(b, b->gather_at);
+    bus_due(b, b->cork_at);
     return true;
 }
 
 void
-bus_gather(struct bus *b, int64_t ms)
+bus_cork(struct bus *b, int64_t ms)
 {
-    b->gather_ms = ms;
+    b->cork_ms = ms;
 }
 
 /* What a turn has settled is asked for again in one go, and all that it has
@@ -187,12 +187,12 @@ on_turn(void *ctx)
 
     if (gathers(b))
         return;
-    b->gather_at = 0;
+    b->cork_at = 0;
     if (b->refill)
         consumer_top_up_all(b);
     b->refill = false;
-    confirm_flush(b);
-    wire_turn(b->wire);
+    barrier_flush(b);
+    conn_turn(b->wire);
 }
 
 /* --- opening and closing -------------------------------------------------- */
@@ -205,7 +205,8 @@ subscribe_answers(struct bus *b, const char *name, struct err *e)
     str_random(unique, sizeof unique);
     (void)snprintf(b->inbox, sizeof b->inbox, "_INBOX.%s.%s", name, unique);
     (void)snprintf(subject, sizeof subject, "%s.*", b->inbox);
-    return wire_subscribe(b->wire, subject, false, ask_take, b, &b->answers, e);
+    return conn_subscribe(b->wire, subject, false, requests_on_reply, b,
+                          &b->answers, e);
 }
 
 int
@@ -221,8 +222,8 @@ bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
     b->loop = loop;
     b->up = true;
     if (conf->confirm)
-        b->confirm = confirm_new();
-    if (wire_open(&b->wire, loop, conf, name, timeout_ms, &events, b, e) < 0 ||
+        b->confirm = barrier_new();
+    if (conn_open(&b->wire, loop, conf, name, timeout_ms, &events, b, e) < 0 ||
         subscribe_answers(b, name, e) < 0) {
         bus_close(b);
         return -1;
@@ -240,10 +241,10 @@ bus_close(struct bus *b)
     if (!b)
         return;
     loop_hook_stop(b->turn);
-    wire_unsubscribe(b->answers);
-    wire_close(b->wire);
-    ask_free_all(b);
-    confirm_free(b->confirm);
+    conn_unsubscribe(b->answers);
+    conn_close(b->wire);
+    requests_free_all(b);
+    barrier_free(b->confirm);
     loop_timer_stop(b->timer);
     mem_free(b);
 }
@@ -260,7 +261,7 @@ bus_on_event(struct bus *b,
 bool
 bus_is_up(const struct bus *b)
 {
-    return b->up && wire_up(b->wire);
+    return b->up && conn_up(b->wire);
 }
 
 const char *
@@ -272,7 +273,7 @@ bus_url(const struct bus *b)
 size_t
 bus_max_payload(const struct bus *b)
 {
-    size_t max = wire_max_payload(b->wire);
+    size_t max = conn_max_payload(b->wire);
 
     /* The broker counts our headers too. */
     return max > BUS_HEADER_ROOM ? max - BUS_HEADER_ROOM : 0;
@@ -281,17 +282,18 @@ bus_max_payload(const struct bus *b)
 /* --- core NATS ------------------------------------------------------------ */
 
 void
-bus_send(struct bus *b, const char *subject, const void *data, size_t len)
+bus_publish_core(struct bus *b, const char *subject, const void *data,
+                 size_t len)
 {
     if (!bus_is_up(b) || len > bus_max_payload(b) ||
         !bus_text_ok(subject, BUS_SUBJECT_MAX))
         return;
-    (void)wire_send(b->wire,
-                    &(struct wire_out){.subject = subject,
+    (void)conn_send(b->wire,
+                    &(struct conn_out){.subject = subject,
                                        .expect = BUS_ANY_REVISION,
                                        .data = data,
                                        .len = len},
-                    WIRE_NEWS);
+                    CONN_NEWS);
 }
 
 int
@@ -303,7 +305,7 @@ bus_subscribe(struct bus *b, const char *subject, bus_note_fn *fn, void *ctx,
     if (!bus_text_ok(subject, BUS_SUBJECT_MAX))
         return err_set(e, ERR_INVALID, "subscribe: not a subject");
     s = MEM_NEW(struct bus_sub);
-    if (wire_subscribe(b->wire, subject, true, on_note, s, &s->sub, e) < 0) {
+    if (conn_subscribe(b->wire, subject, true, on_note, s, &s->sub, e) < 0) {
         mem_free(s);
         return -1;
     }
@@ -326,6 +328,6 @@ bus_unsubscribe(struct bus_sub *s)
     for (at = &s->bus->subs; *at != s; at = &(*at)->next)
         ;
     *at = s->next;
-    wire_unsubscribe(s->sub);
+    conn_unsubscribe(s->sub);
     mem_free(s);
 }

@@ -80,7 +80,7 @@ const char *bus_url(const struct bus *b); /* for messages: no secrets */
  * costs the broker, and all who hear of them, less than many writes. For those
  * who send a little all the time while nobody waits for it.
  */
-void bus_gather(struct bus *b, int64_t ms);
+void bus_cork(struct bus *b, int64_t ms);
 /*
  * A lower bound of the broker's wall clock now, milliseconds since 1970: the
  * newest time seen on any delivery, entry or description of a stream, plus the
@@ -109,7 +109,8 @@ struct bus_note {
 };
 
 /* Dropped while there is no connection. */
-void bus_send(struct bus *b, const char *subject, const void *data, size_t len);
+void bus_publish_core(struct bus *b, const char *subject, const void *data,
+                      size_t len);
 
 typedef void bus_note_fn(void *ctx, const struct bus_note *note);
 

@@ -33,44 +33,44 @@ enum {
 /* --- bus_remote: who is there --------------------------------------------- */
 
 /* What must live as long as the connection. */
-struct wire_remote {
+struct endpoint {
     char *url; /* of all servers, without credentials */
     char *seed, *public_key;
 };
 
-/* On -1 *out may be partly filled: wire_remote_free it either way. */
-int wire_options(natsOptions *opts, const struct bus_conf *conf,
-                 struct wire_remote *out, struct err *e);
-void wire_remote_free(struct wire_remote *r); /* overwrites the secrets */
+/* On -1 *out may be partly filled: endpoint_free it either way. */
+int endpoint_options(natsOptions *opts, const struct bus_conf *conf,
+                     struct endpoint *out, struct err *e);
+void endpoint_free(struct endpoint *r); /* overwrites the secrets */
 
 /* --- bus_proto: the text that travels --------------------------------------
  */
 
 /* The headers we read; nothing else of a header block is kept. */
-enum wire_header {
-    WIRE_STATUS, /* of the first line: "404" */
-    WIRE_DESCRIPTION,
-    WIRE_ID,      /* Nats-Msg-Id */
-    WIRE_SUBJECT, /* Nats-Subject */
-    WIRE_SEQUENCE,
-    WIRE_TIME_STAMP,
-    WIRE_PENDING, /* Nats-Pending-Messages */
-    WIRE_HEADERS,
+enum conn_header {
+    CONN_STATUS, /* of the first line: "404" */
+    CONN_DESCRIPTION,
+    CONN_ID,      /* Nats-Msg-Id */
+    CONN_SUBJECT, /* Nats-Subject */
+    CONN_SEQUENCE,
+    CONN_TIME_STAMP,
+    CONN_PENDING, /* Nats-Pending-Messages */
+    CONN_HEADERS,
 };
 
 /* A message that came; valid during the callback. Text is "", not NULL. */
-struct wire_msg {
+struct conn_msg {
     const char *subject, *reply;
     const uint8_t *data;
     size_t len;
-    const char *header[WIRE_HEADERS];
+    const char *header[CONN_HEADERS];
 };
 
 /* The name of a header as it travels; NULL for what the first line holds. */
-const char *proto_header_name(unsigned header);
+const char *protocol_header_name(unsigned header);
 
 /* A message to send. */
-struct wire_out {
+struct conn_out {
     const char *subject;
     const char *reply; /* NULL: none */
     const char *id;    /* NULL: none */
@@ -79,146 +79,147 @@ struct wire_out {
     size_t len;
 };
 
-enum proto_kind {
-    PROTO_MORE, /* not all of it is there */
-    PROTO_MSG,
-    PROTO_PING,
-    PROTO_PONG,
-    PROTO_OK,
-    PROTO_INFO,
-    PROTO_ERR,
-    PROTO_JUNK, /* nothing after this can be understood */
+enum protocol_kind {
+    PROTOCOL_MORE, /* not all of it is there */
+    PROTOCOL_MSG,
+    PROTOCOL_PING,
+    PROTOCOL_PONG,
+    PROTOCOL_OK,
+    PROTOCOL_INFO,
+    PROTOCOL_ERR,
+    PROTOCOL_JUNK, /* nothing after this can be understood */
 };
 
-struct proto_op {
-    int64_t sid; /* of PROTO_MSG, as msg is */
-    struct wire_msg msg;
-    const char *text; /* of PROTO_INFO and PROTO_ERR */
+struct protocol_op {
+    int64_t sid; /* of PROTOCOL_MSG, as msg is */
+    struct conn_msg msg;
+    const char *text; /* of PROTOCOL_INFO and PROTOCOL_ERR */
 };
 
 /*
  * Reads the operation that in begins with. *used is what it takes up; op
  * points into in, which is written to once all of it is there.
  */
-enum proto_kind proto_read(char *in, size_t len, struct proto_op *op,
-                           size_t *used);
+enum protocol_kind protocol_read(char *in, size_t len, struct protocol_op *op,
+                                 size_t *used);
 /* Appends o as it travels; subject and id must be bus_text_ok. */
-void proto_put(struct str *out, const struct wire_out *o);
+void protocol_put(struct str *out, const struct conn_out *o);
 
 /* --- bus_wire: the connection ----------------------------------------------
  */
 
-struct wire;
-struct wire_ops;
+struct conn;
+struct conn_ops;
 
 /* What a connection tells; all of it on the loop thread. */
-struct wire_events {
+struct conn_events {
     void (*up)(void *ctx);
     void (*down)(void *ctx, uint64_t epoch); /* connections lost so far */
     void (*denied)(void *ctx, const char *text);
 };
 
-typedef void wire_msg_fn(void *ctx, const struct wire_msg *m);
+typedef void conn_msg_fn(void *ctx, const struct conn_msg *m);
 
-struct wire_sub {
-    struct wire_sub *next;
-    struct wire *wire;
+struct conn_sub {
+    struct conn_sub *next;
+    struct conn *wire;
     int64_t sid;
     char *subject;
-    wire_msg_fn *fn;
+    conn_msg_fn *fn;
     void *ctx;
     natsSubscription *lib; /* of bus_threads */
 };
 
 /* What both kinds of connection have; the first member of either. */
-struct wire {
-    const struct wire_ops *ops;
+struct conn {
+    const struct conn_ops *ops;
     struct loop *loop;
-    const struct wire_events *on;
+    const struct conn_events *on;
     void *ctx;
     char *url;
-    struct wire_sub *subs;
+    struct conn_sub *subs;
     atomic_bool up;
     atomic_uint_fast64_t epoch;
     atomic_size_t max_payload;
 };
 
-enum wire_sort {
-    WIRE_NEWS,   /* dropped while there is no connection */
-    WIRE_ASK,    /* refused likewise: whoever asks is told */
-    WIRE_SETTLE, /* kept for the next connection, up to a limit */
+enum conn_policy {
+    CONN_NEWS,   /* dropped while there is no connection */
+    CONN_ASK,    /* refused likewise: whoever asks is told */
+    CONN_SETTLE, /* kept for the next connection, up to a limit */
 };
 
-struct wire_ops {
-    bool (*send)(struct wire *w, const struct wire_out *o, enum wire_sort sort);
-    int (*subscribe)(struct wire *w, struct wire_sub *s, bool bounded,
+struct conn_ops {
+    bool (*send)(struct conn *w, const struct conn_out *o,
+                 enum conn_policy sort);
+    int (*subscribe)(struct conn *w, struct conn_sub *s, bool bounded,
                      struct err *e);
-    void (*unsubscribe)(struct wire *w, struct wire_sub *s);
-    void (*turn)(struct wire *w);
-    void (*close)(struct wire *w);
+    void (*unsubscribe)(struct conn *w, struct conn_sub *s);
+    void (*turn)(struct conn *w);
+    void (*close)(struct conn *w);
 };
 
-int wire_open(struct wire **out, struct loop *loop, const struct bus_conf *conf,
+int conn_open(struct conn **out, struct loop *loop, const struct bus_conf *conf,
               const char *role, int64_t timeout_ms,
-              const struct wire_events *on, void *ctx, struct err *e);
-void wire_close(struct wire *w); /* NULL is fine; calls nothing back */
+              const struct conn_events *on, void *ctx, struct err *e);
+void conn_close(struct conn *w); /* NULL is fine; calls nothing back */
 
-bool wire_up(const struct wire *w);
-uint64_t wire_epoch(const struct wire *w); /* connections lost so far */
-size_t wire_max_payload(const struct wire *w);
+bool conn_up(const struct conn *w);
+uint64_t conn_epoch(const struct conn *w); /* connections lost so far */
+size_t conn_max_payload(const struct conn *w);
 
 /* bounded: what is not taken in time may be dropped, for news. */
-int wire_subscribe(struct wire *w, const char *subject, bool bounded,
-                   wire_msg_fn *fn, void *ctx, struct wire_sub **out,
+int conn_subscribe(struct conn *w, const char *subject, bool bounded,
+                   conn_msg_fn *fn, void *ctx, struct conn_sub **out,
                    struct err *e);
-void wire_unsubscribe(struct wire_sub *s); /* NULL is fine */
+void conn_unsubscribe(struct conn_sub *s); /* NULL is fine */
 
 /* Appends a message; never blocks. False if too much waits already, or if
  * there is no connection and sort says so. */
-bool wire_send(struct wire *w, const struct wire_out *o, enum wire_sort sort);
+bool conn_send(struct conn *w, const struct conn_out *o, enum conn_policy sort);
 
 /* Before the loop sleeps: writes what was appended in this turn. */
-void wire_turn(struct wire *w);
+void conn_turn(struct conn *w);
 
 /* --- bus_wire: for the two kinds -------------------------------------------
  */
 
 enum {
-    WIRE_CONNECT_MS = 2000,      /* of one attempt */
-    WIRE_PING_MS = 5000,         /* two of them missed: the peer is gone */
-    WIRE_RECONNECT_MS = 250,     /* and as much jitter */
-    WIRE_KEPT_BYTES = 4 << 20,   /* for the next connection */
-    WIRE_QUEUE_BYTES = 64 << 20, /* waiting to be written */
-    WIRE_CLOSE_MS = 2000,
+    CONN_CONNECT_MS = 2000,      /* of one attempt */
+    CONN_PING_MS = 5000,         /* two of them missed: the peer is gone */
+    CONN_RECONNECT_MS = 250,     /* and as much jitter */
+    CONN_KEPT_BYTES = 4 << 20,   /* for the next connection */
+    CONN_QUEUE_BYTES = 64 << 20, /* waiting to be written */
+    CONN_CLOSE_MS = 2000,
 };
 
 /* 1: the broker wants TLS, connect by threads; else as bus_open. */
-int plain_open(struct wire **out, struct loop *loop,
-               const struct bus_conf *conf, const char *role,
-               int64_t timeout_ms, const struct wire_events *on, void *ctx,
-               struct err *e);
-int threads_open(struct wire **out, struct loop *loop,
-                 const struct bus_conf *conf, const char *role,
-                 int64_t timeout_ms, const struct wire_events *on, void *ctx,
-                 struct err *e);
+int conn_tcp_open(struct conn **out, struct loop *loop,
+                  const struct bus_conf *conf, const char *role,
+                  int64_t timeout_ms, const struct conn_events *on, void *ctx,
+                  struct err *e);
+int conn_tls_open(struct conn **out, struct loop *loop,
+                  const struct bus_conf *conf, const char *role,
+                  int64_t timeout_ms, const struct conn_events *on, void *ctx,
+                  struct err *e);
 
-void wire_init(struct wire *w, const struct wire_ops *ops, struct loop *loop,
-               const struct wire_events *on, void *ctx);
-void wire_release(struct wire *w);
+void conn_init(struct conn *w, const struct conn_ops *ops, struct loop *loop,
+               const struct conn_events *on, void *ctx);
+void conn_release(struct conn *w);
 /* The one that messages with sid belong to; NULL: there is none any more. */
-struct wire_sub *wire_find(const struct wire *w, int64_t sid);
-void wire_connected(struct wire *w, natsConnection *nc);
+struct conn_sub *conn_find(const struct conn *w, int64_t sid);
+void conn_connected(struct conn *w, natsConnection *nc);
 
 /* The library lives as long as somebody uses it. */
-void wire_join(void);
-void wire_leave(bool wait); /* wait: for its threads, if it ends now */
+void conn_join(void);
+void conn_leave(bool wait); /* wait: for its threads, if it ends now */
 
 /* Says what a connection that did not come about means. */
-int wire_refused(const struct wire_remote *r, natsStatus s, struct err *e);
+int conn_refused(const struct endpoint *r, natsStatus s, struct err *e);
 /* Calls attempt until it returns 0, what it says is final or timeout_ms have
  * passed. */
-int wire_insist(int (*attempt)(void *ctx, struct err *e), void *ctx,
-                const struct wire_remote *r, int64_t timeout_ms, struct err *e);
+int conn_insist(int (*attempt)(void *ctx, struct err *e), void *ctx,
+                const struct endpoint *r, int64_t timeout_ms, struct err *e);
 
 /*
  * Threads inherit what is blocked when they are created. A signal that landed
@@ -226,55 +227,56 @@ int wire_insist(int (*attempt)(void *ctx, struct err *e), void *ctx,
  * end of the connection; the main thread is there to be interrupted. Blocked
  * only around each call, so that TERM ends a long wait for the broker.
  */
-void wire_block_signals(sigset_t *old);
-void wire_restore_signals(const sigset_t *old);
+void conn_block_signals(sigset_t *old);
+void conn_restore_signals(const sigset_t *old);
 /* A thread with all signals blocked; nobody joins it. */
-int wire_thread(void *(*fn)(void *ctx), void *ctx, struct err *e);
+int conn_thread(void *(*fn)(void *ctx), void *ctx, struct err *e);
 
 /* --- bus_dial: connecting --------------------------------------------------
  */
 
-struct dial;
+struct connector;
 
-/* waker is woken, from another thread, when dial_take has something. */
-int dial_open(struct dial **out, const struct bus_conf *conf, const char *role,
-              struct loop_waker *waker, struct err *e);
+/* waker is woken, from another thread, when connector_take has something. */
+int connector_open(struct connector **out, const struct bus_conf *conf,
+                   const char *role, struct loop_waker *waker, struct err *e);
 /* False if it still connects and ends by itself later. */
-bool dial_close(struct dial *d); /* NULL is fine */
-const struct wire_remote *dial_remote(const struct dial *d);
+bool connector_close(struct connector *d); /* NULL is fine */
+const struct endpoint *connector_endpoint(const struct connector *d);
 
 /* What a connection is: the library's, and a copy of its socket for us alone.
  */
-struct dialled {
+struct connected {
     natsConnection *nc;
     int fd, library_fd;
 };
 
 /* Tries for timeout_ms, blocking. *tls: the broker speaks nothing else. */
-int dial_now(struct dial *d, int64_t timeout_ms, struct dialled *out, bool *tls,
-             struct err *e);
+int connector_connect(struct connector *d, int64_t timeout_ms,
+                      struct connected *out, bool *tls, struct err *e);
 /* Tries on a thread until it succeeds. False if there is no thread to be had;
  * nothing if one is at it. */
-bool dial_start(struct dial *d);
+bool connector_start(struct connector *d);
 /* True if it has succeeded, once. *denied is set, to text that is valid until
- * the next call, once per dial_start if the broker refuses us. */
-bool dial_take(struct dial *d, struct dialled *out, const char **denied);
-void dialled_close(struct dialled *c);
+ * the next call, once per connector_start if the broker refuses us. */
+bool connector_take(struct connector *d, struct connected *out,
+                    const char **denied);
+void connected_close(struct connected *c);
 
 /* --- bus: dispatch -------------------------------------------------------- */
 
-struct ask;
-struct until;
+struct bus_request;
+struct retried_publish;
 
 struct bus {
     struct loop *loop;
     struct loop_hook *turn;
-    struct wire *wire;
-    bool up;                      /* as the events delivered so far say */
-    int64_t gather_ms, gather_at; /* see bus_gather; 0: nothing waits */
-    bool refill;                  /* a consumer may have room for more */
+    struct conn *wire;
+    bool up;                  /* as the events delivered so far say */
+    int64_t cork_ms, cork_at; /* see bus_cork; 0: nothing waits */
+    bool refill;              /* a consumer may have room for more */
     char inbox[BUS_INBOX_SIZE];
-    struct wire_sub *answers; /* inbox.* */
+    struct conn_sub *answers; /* inbox.* */
 
     void (*on_event)(void *ctx, enum bus_event event, const char *text);
     void *event_ctx;
@@ -285,22 +287,22 @@ struct bus {
     struct loop_timer *timer;
     int64_t timer_at; /* when it fires; 0: it does not run */
 
-    struct ask *asks;
+    struct bus_request *asks;
     unsigned n_asks, free_ask; /* size of the table, first free + 1 */
     uint64_t ask_serial;
-    struct until *untils;
+    struct retried_publish *untils;
     uint64_t random;
 
     struct bus_sub *subs;
     struct bus_consumer *consumers;
     unsigned consumer_serial;
-    struct confirm *confirm; /* NULL: the broker's word is enough */
+    struct fsync_barrier *confirm; /* NULL: the broker's word is enough */
 };
 
 /* Makes the timer fire at at_ms or before. */
 void bus_due(struct bus *b, int64_t at_ms);
 /* The broker stored something at that time of its clock. */
-void bus_heard(struct bus *b, int64_t stored_at_ms);
+void bus_note_broker_time(struct bus *b, int64_t stored_at_ms);
 /* A number below n, for jitter. */
 int64_t bus_jitter(struct bus *b, int64_t n);
 /* No empty text, blanks or controls: nothing that breaks the protocol. */
@@ -317,7 +319,7 @@ int bus_read_stored(const void *data, size_t len, struct bus_stored *out,
 int64_t bus_read_time(const char *text);
 /* Of a read of one message. 0: *out is filled, and borrows from m; 1: there is
  * none; -1: e says why not. */
-int bus_read_entry(const struct wire_msg *m, struct bus_entry *out,
+int bus_read_entry(const struct conn_msg *m, struct bus_entry *out,
                    struct err *e);
 
 /* --- bus_ask -------------------------------------------------------------- */
@@ -326,27 +328,29 @@ int bus_read_entry(const struct wire_msg *m, struct bus_entry *out,
 bool bus_read_slot(const char *inbox, const char *subject, uint64_t *index,
                    uint64_t *serial);
 
-void ask_take(void *ctx, const struct wire_msg *m); /* an answer, or junk */
-void ask_lost(struct bus *b, uint64_t epoch);       /* the connection broke */
-void ask_up(struct bus *b);
+void requests_on_reply(void *ctx,
+                       const struct conn_msg *m); /* an answer, or junk */
+void requests_connection_lost(struct bus *b,
+                              uint64_t epoch); /* the connection broke */
+void requests_on_up(struct bus *b);
 /* Ends what is overdue; returns when to come again, INT64_MAX: never. */
-int64_t ask_tick(struct bus *b, int64_t now);
-void ask_free_all(struct bus *b);
+int64_t requests_tick(struct bus *b, int64_t now);
+void requests_free_all(struct bus *b);
 
 /* Answers an ask that was held. Nothing if it has ended meanwhile. */
-void ask_confirmed(struct bus *b, unsigned index, uint64_t serial);
+void requests_confirmed(struct bus *b, unsigned index, uint64_t serial);
 
 /* --- bus_confirm ---------------------------------------------------------- */
 
-struct confirm *confirm_new(void);
-void confirm_free(struct confirm *c); /* NULL is fine */
+struct fsync_barrier *barrier_new(void);
+void barrier_free(struct fsync_barrier *c); /* NULL is fine */
 /* That ask is answered once the disk has what the broker has by then. */
-void confirm_hold(struct bus *b, unsigned index, uint64_t serial);
+void barrier_hold(struct bus *b, unsigned index, uint64_t serial);
 /* The end of a turn: asks the keeper for all that is held, unless a question
  * is under way. */
-void confirm_flush(struct bus *b);
+void barrier_flush(struct bus *b);
 /* Asks again what was not answered; returns when to come again. */
-int64_t confirm_tick(struct bus *b, int64_t now);
+int64_t barrier_tick(struct bus *b, int64_t now);
 
 /* --- bus_consumer --------------------------------------------------------- */
 

@@ -23,7 +23,7 @@ static unsigned users; /* of the library */
  */
 
 void
-wire_block_signals(sigset_t *old)
+conn_block_signals(sigset_t *old)
 {
     sigset_t all;
 
@@ -32,13 +32,13 @@ wire_block_signals(sigset_t *old)
 }
 
 void
-wire_restore_signals(const sigset_t *old)
+conn_restore_signals(const sigset_t *old)
 {
     (void)pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 
 int
-wire_thread(void *(*fn)(void *ctx), void *ctx, struct err *e)
+conn_thread(void *(*fn)(void *ctx), void *ctx, struct err *e)
 {
     pthread_attr_t attr;
     pthread_t thread;
@@ -48,9 +48,9 @@ wire_thread(void *(*fn)(void *ctx), void *ctx, struct err *e)
     (void)pthread_attr_init(&attr);
     (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
     (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    wire_block_signals(&old);
+    conn_block_signals(&old);
     rc = pthread_create(&thread, &attr, fn, ctx);
-    wire_restore_signals(&old);
+    conn_restore_signals(&old);
     (void)pthread_attr_destroy(&attr);
     if (rc)
         return err_set(e, ERR_UNAVAILABLE, "start a thread: %s", strerror(rc));
@@ -58,24 +58,24 @@ wire_thread(void *(*fn)(void *ctx), void *ctx, struct err *e)
 }
 
 void
-wire_join(void)
+conn_join(void)
 {
     sigset_t old;
 
     (void)pthread_mutex_lock(&gate);
     if (users++ == 0) {
-        wire_block_signals(&old);
+        conn_block_signals(&old);
         (void)nats_Open(-1);
         /* One thread delivers for all subscriptions: order holds across them,
          * and it costs one stack. */
         (void)nats_SetMessageDeliveryPoolSize(1);
-        wire_restore_signals(&old);
+        conn_restore_signals(&old);
     }
     (void)pthread_mutex_unlock(&gate);
 }
 
 void
-wire_leave(bool wait)
+conn_leave(bool wait)
 {
     bool last;
 
@@ -83,14 +83,14 @@ wire_leave(bool wait)
     last = --users == 0;
     (void)pthread_mutex_unlock(&gate);
     if (last && wait)
-        (void)nats_CloseAndWait(WIRE_CLOSE_MS);
+        (void)nats_CloseAndWait(CONN_CLOSE_MS);
 }
 
 /* --- connecting ------------------------------------------------------------
  */
 
 int
-wire_refused(const struct wire_remote *r, natsStatus s, struct err *e)
+conn_refused(const struct endpoint *r, natsStatus s, struct err *e)
 {
     const char *text = nats_GetLastError(NULL);
 
@@ -114,8 +114,8 @@ wire_refused(const struct wire_remote *r, natsStatus s, struct err *e)
 }
 
 int
-wire_insist(int (*attempt)(void *ctx, struct err *e), void *ctx,
-            const struct wire_remote *r, int64_t timeout_ms, struct err *e)
+conn_insist(int (*attempt)(void *ctx, struct err *e), void *ctx,
+            const struct endpoint *r, int64_t timeout_ms, struct err *e)
 {
     int64_t give_up = loop_now_ms() + timeout_ms, wait_ms = 50;
     int refused = 0;
@@ -143,16 +143,16 @@ wants_tls(const struct bus_conf *conf)
 }
 
 int
-wire_open(struct wire **out, struct loop *loop, const struct bus_conf *conf,
-          const char *role, int64_t timeout_ms, const struct wire_events *on,
+conn_open(struct conn **out, struct loop *loop, const struct bus_conf *conf,
+          const char *role, int64_t timeout_ms, const struct conn_events *on,
           void *ctx, struct err *e)
 {
     int rc = 1;
 
     if (!wants_tls(conf))
-        rc = plain_open(out, loop, conf, role, timeout_ms, on, ctx, e);
+        rc = conn_tcp_open(out, loop, conf, role, timeout_ms, on, ctx, e);
     if (rc > 0)
-        rc = threads_open(out, loop, conf, role, timeout_ms, on, ctx, e);
+        rc = conn_tls_open(out, loop, conf, role, timeout_ms, on, ctx, e);
     return rc;
 }
 
@@ -160,8 +160,8 @@ wire_open(struct wire **out, struct loop *loop, const struct bus_conf *conf,
  */
 
 void
-wire_init(struct wire *w, const struct wire_ops *ops, struct loop *loop,
-          const struct wire_events *on, void *ctx)
+conn_init(struct conn *w, const struct conn_ops *ops, struct loop *loop,
+          const struct conn_events *on, void *ctx)
 {
     w->ops = ops;
     w->loop = loop;
@@ -170,17 +170,17 @@ wire_init(struct wire *w, const struct wire_ops *ops, struct loop *loop,
 }
 
 static void
-free_sub(struct wire_sub *s)
+free_sub(struct conn_sub *s)
 {
     mem_free(s->subject);
     mem_free(s);
 }
 
 void
-wire_release(struct wire *w)
+conn_release(struct conn *w)
 {
     while (w->subs) {
-        struct wire_sub *s = w->subs;
+        struct conn_sub *s = w->subs;
 
         w->subs = s->next;
         free_sub(s);
@@ -189,14 +189,14 @@ wire_release(struct wire *w)
 }
 
 void
-wire_close(struct wire *w)
+conn_close(struct conn *w)
 {
     if (w)
         w->ops->close(w);
 }
 
 void
-wire_connected(struct wire *w, natsConnection *nc)
+conn_connected(struct conn *w, natsConnection *nc)
 {
     int64_t max = natsConnection_GetMaxPayload(nc);
 
@@ -205,27 +205,27 @@ wire_connected(struct wire *w, natsConnection *nc)
 }
 
 bool
-wire_up(const struct wire *w)
+conn_up(const struct conn *w)
 {
     return atomic_load(&w->up);
 }
 
 uint64_t
-wire_epoch(const struct wire *w)
+conn_epoch(const struct conn *w)
 {
     return atomic_load(&w->epoch);
 }
 
 size_t
-wire_max_payload(const struct wire *w)
+conn_max_payload(const struct conn *w)
 {
     return atomic_load(&w->max_payload);
 }
 
-struct wire_sub *
-wire_find(const struct wire *w, int64_t sid)
+struct conn_sub *
+conn_find(const struct conn *w, int64_t sid)
 {
-    struct wire_sub *s = w->subs;
+    struct conn_sub *s = w->subs;
 
     while (s && s->sid != sid)
         s = s->next;
@@ -233,10 +233,10 @@ wire_find(const struct wire *w, int64_t sid)
 }
 
 int
-wire_subscribe(struct wire *w, const char *subject, bool bounded,
-               wire_msg_fn *fn, void *ctx, struct wire_sub **out, struct err *e)
+conn_subscribe(struct conn *w, const char *subject, bool bounded,
+               conn_msg_fn *fn, void *ctx, struct conn_sub **out, struct err *e)
 {
-    struct wire_sub *s = MEM_NEW(struct wire_sub), **at = &w->subs;
+    struct conn_sub *s = MEM_NEW(struct conn_sub), **at = &w->subs;
 
     s->wire = w;
     s->subject = mem_strdup(subject);
@@ -255,9 +255,9 @@ wire_subscribe(struct wire *w, const char *subject, bool bounded,
 }
 
 void
-wire_unsubscribe(struct wire_sub *s)
+conn_unsubscribe(struct conn_sub *s)
 {
-    struct wire_sub **at;
+    struct conn_sub **at;
 
     if (!s)
         return;
@@ -269,13 +269,13 @@ wire_unsubscribe(struct wire_sub *s)
 }
 
 bool
-wire_send(struct wire *w, const struct wire_out *o, enum wire_sort sort)
+conn_send(struct conn *w, const struct conn_out *o, enum conn_policy sort)
 {
     return w->ops->send(w, o, sort);
 }
 
 void
-wire_turn(struct wire *w)
+conn_turn(struct conn *w)
 {
     w->ops->turn(w);
 }

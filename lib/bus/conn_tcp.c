@@ -28,12 +28,12 @@ enum {
     PINGS_MOST = 2,
 };
 
-struct plain {
-    struct wire w; /* first: what others have points here */
-    struct dial *dial;
+struct conn_tcp {
+    struct conn w; /* first: what others have points here */
+    struct connector *dial;
     struct loop_waker *waker; /* the dial's */
     struct loop_timer *timer;
-    struct dialled link; /* nc NULL: there is no connection */
+    struct connected link; /* nc NULL: there is no connection */
     struct loop_fd *poll;
     int64_t last_sid;
 
@@ -53,7 +53,7 @@ struct plain {
  */
 
 static void
-clear_out(struct plain *p)
+clear_out(struct conn_tcp *p)
 {
     p->written = 0;
     if (p->out.cap > KEEP_BYTES)
@@ -64,7 +64,7 @@ clear_out(struct plain *p)
 
 /* What a peer that reads slowly has read is not kept for ever. */
 static void
-compact(struct plain *p)
+compact(struct conn_tcp *p)
 {
     if (p->written < KEEP_BYTES || p->written < p->out.len / 2)
         return;
@@ -74,14 +74,14 @@ compact(struct plain *p)
 }
 
 static void
-set_stuck(struct plain *p, bool stuck)
+set_stuck(struct conn_tcp *p, bool stuck)
 {
     p->stuck = stuck;
     loop_fd_writable(p->poll, stuck);
 }
 
 static void
-write_out(struct plain *p)
+write_out(struct conn_tcp *p)
 {
     while (p->written < p->out.len && !p->broken) {
         ssize_t n = send(p->link.fd, p->out.data + p->written,
@@ -104,28 +104,28 @@ write_out(struct plain *p)
 }
 
 static void
-plain_turn(struct wire *w)
+plain_turn(struct conn *w)
 {
-    struct plain *p = (struct plain *)w;
+    struct conn_tcp *p = (struct conn_tcp *)w;
 
     if (p->link.nc && p->out.len && !p->stuck)
         write_out(p);
 }
 
 static bool
-plain_send(struct wire *w, const struct wire_out *o, enum wire_sort sort)
+plain_send(struct conn *w, const struct conn_out *o, enum conn_policy sort)
 {
-    struct plain *p = (struct plain *)w;
+    struct conn_tcp *p = (struct conn_tcp *)w;
 
     if (!p->link.nc) {
-        if (sort != WIRE_SETTLE || p->kept.len >= WIRE_KEPT_BYTES)
+        if (sort != CONN_SETTLE || p->kept.len >= CONN_KEPT_BYTES)
             return false;
-        proto_put(&p->kept, o);
+        protocol_put(&p->kept, o);
         return true;
     }
-    if (p->out.len - p->written + o->len > WIRE_QUEUE_BYTES)
+    if (p->out.len - p->written + o->len > CONN_QUEUE_BYTES)
         return false;
-    proto_put(&p->out, o);
+    protocol_put(&p->out, o);
     if (p->out.len >= WRITE_BYTES && !p->stuck)
         write_out(p);
     return true;
@@ -135,15 +135,15 @@ plain_send(struct wire *w, const struct wire_out *o, enum wire_sort sort)
  */
 
 static void
-put_sub(struct plain *p, const struct wire_sub *s)
+put_sub(struct conn_tcp *p, const struct conn_sub *s)
 {
     str_addf(&p->out, "SUB %s %lld\r\n", s->subject, (long long)s->sid);
 }
 
 static int
-plain_subscribe(struct wire *w, struct wire_sub *s, bool bounded, struct err *e)
+plain_subscribe(struct conn *w, struct conn_sub *s, bool bounded, struct err *e)
 {
-    struct plain *p = (struct plain *)w;
+    struct conn_tcp *p = (struct conn_tcp *)w;
 
     (void)bounded; /* what is not read waits with the broker, which is */
     (void)e;
@@ -154,9 +154,9 @@ plain_subscribe(struct wire *w, struct wire_sub *s, bool bounded, struct err *e)
 }
 
 static void
-plain_unsubscribe(struct wire *w, struct wire_sub *s)
+plain_unsubscribe(struct conn *w, struct conn_sub *s)
 {
-    struct plain *p = (struct plain *)w;
+    struct conn_tcp *p = (struct conn_tcp *)w;
 
     if (p->link.nc)
         str_addf(&p->out, "UNSUB %lld\r\n", (long long)s->sid);
@@ -169,32 +169,32 @@ static void on_fd(void *ctx);
 static void on_tick(void *ctx);
 
 static void
-put_ping(struct plain *p)
+put_ping(struct conn_tcp *p)
 {
     str_addz(&p->out, "PING\r\n");
     p->pings++;
 }
 
 static void
-take_link(struct plain *p)
+take_link(struct conn_tcp *p)
 {
-    wire_connected(&p->w, p->link.nc);
+    conn_connected(&p->w, p->link.nc);
     p->poll = loop_fd_start(p->w.loop, p->link.fd, on_fd, p);
     p->pings = 1; /* the one that checked the connection */
-    loop_timer_again(p->timer, WIRE_PING_MS, WIRE_PING_MS);
-    for (const struct wire_sub *s = p->w.subs; s; s = s->next)
+    loop_timer_again(p->timer, CONN_PING_MS, CONN_PING_MS);
+    for (const struct conn_sub *s = p->w.subs; s; s = s->next)
         put_sub(p, s);
     str_add(&p->out, p->kept.data, p->kept.len);
     str_free(&p->kept);
 }
 
 static void
-drop_link(struct plain *p)
+drop_link(struct conn_tcp *p)
 {
     atomic_store(&p->w.up, false);
     loop_fd_stop(p->poll);
     p->poll = NULL;
-    dialled_close(&p->link);
+    connected_close(&p->link);
     clear_out(p);
     p->stuck = false;
     p->broken = false;
@@ -202,27 +202,27 @@ drop_link(struct plain *p)
 }
 
 static void
-lost(struct plain *p, const char *why)
+lost(struct conn_tcp *p, const char *why)
 {
     uint64_t epoch = atomic_fetch_add(&p->w.epoch, 1) + 1;
 
     log_debug("bus.lost", "url=%s why=\"%s\"", p->w.url, LOG_TEXT(why));
     drop_link(p);
-    (void)dial_start(p->dial); /* the timer tries again */
+    (void)connector_start(p->dial); /* the timer tries again */
     p->w.on->down(p->w.ctx, epoch);
 }
 
 static void
 on_waker(void *ctx)
 {
-    struct plain *p = ctx;
-    struct dialled link;
+    struct conn_tcp *p = ctx;
+    struct connected link;
     const char *denied;
     bool made;
 
     if (p->broken)
         lost(p, "the broker has closed the connection");
-    made = dial_take(p->dial, &link, &denied);
+    made = connector_take(p->dial, &link, &denied);
     if (denied)
         p->w.on->denied(p->w.ctx, denied);
     if (!made)
@@ -235,10 +235,10 @@ on_waker(void *ctx)
 static void
 on_tick(void *ctx)
 {
-    struct plain *p = ctx;
+    struct conn_tcp *p = ctx;
 
     if (!p->link.nc)
-        (void)dial_start(p->dial);
+        (void)connector_start(p->dial);
     else if (p->pings >= PINGS_MOST)
         lost(p, "the broker does not answer");
     else
@@ -250,7 +250,7 @@ on_tick(void *ctx)
 
 /* A server may change what it allows while it runs. */
 static void
-take_info(struct plain *p, const char *text)
+take_info(struct conn_tcp *p, const char *text)
 {
     json_t *json = json_loads(text, 0, NULL);
     json_int_t max = json_integer_value(json_object_get(json, "max_payload"));
@@ -261,7 +261,7 @@ take_info(struct plain *p, const char *text)
 }
 
 static void
-take_error(struct plain *p, const char *text)
+take_error(struct conn_tcp *p, const char *text)
 {
     if (p->closing)
         return;
@@ -272,9 +272,9 @@ take_error(struct plain *p, const char *text)
 }
 
 static void
-take_msg(struct plain *p, const struct proto_op *op)
+take_msg(struct conn_tcp *p, const struct protocol_op *op)
 {
-    const struct wire_sub *s = wire_find(&p->w, op->sid);
+    const struct conn_sub *s = conn_find(&p->w, op->sid);
 
     if (s && !p->closing)
         s->fn(s->ctx, &op->msg);
@@ -282,34 +282,34 @@ take_msg(struct plain *p, const struct proto_op *op)
 
 /* Takes all that is there; false if it cannot be understood. */
 static bool
-take_all(struct plain *p)
+take_all(struct conn_tcp *p)
 {
     size_t at = 0, used = 0;
-    enum proto_kind kind;
-    struct proto_op op;
+    enum protocol_kind kind;
+    struct protocol_op op;
 
     do {
-        kind = proto_read(p->in + at, p->n_in - at, &op, &used);
+        kind = protocol_read(p->in + at, p->n_in - at, &op, &used);
         switch (kind) {
-        case PROTO_MORE:
-        case PROTO_JUNK:
+        case PROTOCOL_MORE:
+        case PROTOCOL_JUNK:
             used = 0;
             break;
-        case PROTO_MSG:
+        case PROTOCOL_MSG:
             take_msg(p, &op);
             break;
-        case PROTO_PING:
+        case PROTOCOL_PING:
             str_addz(&p->out, "PONG\r\n");
             break;
-        case PROTO_PONG:
+        case PROTOCOL_PONG:
             p->pings -= p->pings > 0;
             break;
-        case PROTO_OK:
+        case PROTOCOL_OK:
             break;
-        case PROTO_INFO:
+        case PROTOCOL_INFO:
             take_info(p, op.text);
             break;
-        case PROTO_ERR:
+        case PROTOCOL_ERR:
             take_error(p, op.text);
             break;
         }
@@ -318,11 +318,11 @@ take_all(struct plain *p)
     p->n_in -= at;
     if (at && p->n_in)
         memmove(p->in, p->in + at, p->n_in);
-    return kind != PROTO_JUNK;
+    return kind != PROTOCOL_JUNK;
 }
 
 static void
-fit_in(struct plain *p)
+fit_in(struct conn_tcp *p)
 {
     size_t cap = p->cap_in;
 
@@ -337,7 +337,7 @@ fit_in(struct plain *p)
 
 /* True if more may be there; NULL in *why unless the connection is over. */
 static bool
-read_some(struct plain *p, const char **why)
+read_some(struct conn_tcp *p, const char **why)
 {
     size_t room;
     ssize_t n;
@@ -363,7 +363,7 @@ read_some(struct plain *p, const char **why)
 static void
 on_fd(void *ctx)
 {
-    struct plain *p = ctx;
+    struct conn_tcp *p = ctx;
     const char *why = NULL;
 
     if (p->stuck)
@@ -379,9 +379,9 @@ on_fd(void *ctx)
 
 /* Writes what waits and reads until the broker has answered to it. */
 static void
-flush(struct plain *p)
+flush(struct conn_tcp *p)
 {
-    int64_t give_up = loop_now_ms() + WIRE_CLOSE_MS, left;
+    int64_t give_up = loop_now_ms() + CONN_CLOSE_MS, left;
     const char *why = NULL;
 
     p->closing = true;
@@ -399,26 +399,26 @@ flush(struct plain *p)
 }
 
 static void
-plain_close(struct wire *w)
+plain_close(struct conn *w)
 {
-    struct plain *p = (struct plain *)w;
+    struct conn_tcp *p = (struct conn_tcp *)w;
     bool ended;
 
     if (p->link.nc) {
         flush(p);
         drop_link(p);
     }
-    ended = dial_close(p->dial);
-    wire_leave(ended);
+    ended = connector_close(p->dial);
+    conn_leave(ended);
     loop_timer_stop(p->timer);
     loop_waker_close(p->waker);
     str_free(&p->out);
     str_free(&p->kept);
     mem_free(p->in);
-    wire_release(w);
+    conn_release(w);
 }
 
-static const struct wire_ops plain_ops = {
+static const struct conn_ops plain_ops = {
     .send = plain_send,
     .subscribe = plain_subscribe,
     .unsubscribe = plain_unsubscribe,
@@ -427,24 +427,24 @@ static const struct wire_ops plain_ops = {
 };
 
 int
-plain_open(struct wire **out, struct loop *loop, const struct bus_conf *conf,
-           const char *role, int64_t timeout_ms, const struct wire_events *on,
-           void *ctx, struct err *e)
+conn_tcp_open(struct conn **out, struct loop *loop, const struct bus_conf *conf,
+              const char *role, int64_t timeout_ms,
+              const struct conn_events *on, void *ctx, struct err *e)
 {
-    struct plain *p = MEM_NEW(struct plain);
+    struct conn_tcp *p = MEM_NEW(struct conn_tcp);
     bool tls = false;
 
-    wire_init(&p->w, &plain_ops, loop, on, ctx);
-    wire_join();
+    conn_init(&p->w, &plain_ops, loop, on, ctx);
+    conn_join();
     p->link.fd = -1;
     p->waker = loop_waker_open(loop, on_waker, p);
-    p->timer = loop_timer_start(loop, WIRE_PING_MS, WIRE_PING_MS, on_tick, p);
-    if (dial_open(&p->dial, conf, role, p->waker, e) < 0 ||
-        dial_now(p->dial, timeout_ms, &p->link, &tls, e) < 0) {
+    p->timer = loop_timer_start(loop, CONN_PING_MS, CONN_PING_MS, on_tick, p);
+    if (connector_open(&p->dial, conf, role, p->waker, e) < 0 ||
+        connector_connect(p->dial, timeout_ms, &p->link, &tls, e) < 0) {
         plain_close(&p->w);
         return tls ? 1 : -1;
     }
-    p->w.url = dial_remote(p->dial)->url;
+    p->w.url = connector_endpoint(p->dial)->url;
     take_link(p);
     *out = &p->w;
     return 0;

@@ -38,7 +38,7 @@ struct out {
 enum kind { ITEM_MSG, ITEM_UP, ITEM_DOWN, ITEM_DENIED };
 
 /* Something that happened on a library thread. */
-struct item {
+struct tls_event {
     enum kind kind;
     int64_t sid;    /* ITEM_MSG: the subscription it came by */
     natsMsg *msg;   /* ITEM_MSG: owned by whoever took the item */
@@ -46,21 +46,21 @@ struct item {
     char *text;     /* ITEM_DENIED: owned likewise */
 };
 
-struct threads {
-    struct wire w;        /* first: what others have points here */
-    struct threads *next; /* in all */
+struct conn_tls {
+    struct conn w;         /* first: what others have points here */
+    struct conn_tls *next; /* in all */
     uintptr_t id;
     natsConnection *nc;
-    struct wire_remote remote;
+    struct endpoint remote;
     struct loop_waker *waker;
 
     /* Below gate. */
-    struct item *in;
+    struct tls_event *in;
     size_t n_in, cap_in;
     bool overflowed; /* said so already */
 
     /* The loop's. */
-    struct item *taken;
+    struct tls_event *taken;
     size_t cap_taken;
 
     /* Below mutex. */
@@ -74,14 +74,14 @@ struct threads {
 
 /* Guards the list of open connections and what they have received. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static struct threads *all;
+static struct conn_tls *all;
 static uintptr_t last_id;
 
 /* Below gate. */
-static struct threads *
+static struct conn_tls *
 find(void *closure)
 {
-    struct threads *w = all;
+    struct conn_tls *w = all;
 
     while (w && w->id != (uintptr_t)closure)
         w = w->next;
@@ -90,7 +90,7 @@ find(void *closure)
 
 /* Below gate. */
 static void
-push(struct threads *w, struct item item)
+push(struct conn_tls *w, struct tls_event item)
 {
     if (w->n_in == w->cap_in) {
         w->cap_in = w->cap_in ? w->cap_in * 2 : 16;
@@ -105,13 +105,13 @@ static void
 on_msg(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
     int64_t sid = natsSubscription_GetID(sub);
-    struct threads *w;
+    struct conn_tls *w;
 
     (void)nc;
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
     if (w)
-        push(w, (struct item){.kind = ITEM_MSG, .sid = sid, .msg = msg});
+        push(w, (struct tls_event){.kind = ITEM_MSG, .sid = sid, .msg = msg});
     (void)pthread_mutex_unlock(&gate);
     if (!w)
         natsMsg_Destroy(msg);
@@ -121,7 +121,7 @@ static void
 on_news(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
     bool drop, first = false;
-    struct threads *w;
+    struct conn_tls *w;
 
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
@@ -144,13 +144,13 @@ on_news(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 static void
 on_connected(natsConnection *nc, void *closure)
 {
-    struct threads *w;
+    struct conn_tls *w;
 
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
     if (w) {
-        wire_connected(&w->w, nc);
-        push(w, (struct item){.kind = ITEM_UP});
+        conn_connected(&w->w, nc);
+        push(w, (struct tls_event){.kind = ITEM_UP});
     }
     (void)pthread_mutex_unlock(&gate);
 }
@@ -158,15 +158,16 @@ on_connected(natsConnection *nc, void *closure)
 static void
 on_disconnected(natsConnection *nc, void *closure)
 {
-    struct threads *w;
+    struct conn_tls *w;
 
     (void)nc;
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
     if (w) {
         atomic_store(&w->w.up, false);
-        push(w, (struct item){.kind = ITEM_DOWN,
-                              .epoch = atomic_fetch_add(&w->w.epoch, 1) + 1});
+        push(w,
+             (struct tls_event){.kind = ITEM_DOWN,
+                                .epoch = atomic_fetch_add(&w->w.epoch, 1) + 1});
     }
     (void)pthread_mutex_unlock(&gate);
 }
@@ -174,12 +175,13 @@ on_disconnected(natsConnection *nc, void *closure)
 static void
 push_denied(void *closure, const char *text)
 {
-    struct threads *w;
+    struct conn_tls *w;
 
     (void)pthread_mutex_lock(&gate);
     w = find(closure);
     if (w)
-        push(w, (struct item){.kind = ITEM_DENIED, .text = mem_strdup(text)});
+        push(w,
+             (struct tls_event){.kind = ITEM_DENIED, .text = mem_strdup(text)});
     (void)pthread_mutex_unlock(&gate);
 }
 
@@ -220,7 +222,7 @@ on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure)
  * batch gathers; a peer further away than a millisecond is not waited for.
  */
 static void
-flush(struct threads *w, int64_t timeout_ms)
+flush(struct conn_tls *w, int64_t timeout_ms)
 {
     if (atomic_load(&w->w.up))
         (void)natsConnection_FlushTimeout(w->nc, timeout_ms);
@@ -229,7 +231,7 @@ flush(struct threads *w, int64_t timeout_ms)
 static void *
 write_out(void *ctx)
 {
-    struct threads *w = ctx;
+    struct conn_tls *w = ctx;
     struct out *batch = NULL, *swap;
     size_t n, cap = 0, swap_cap;
     bool stopping;
@@ -256,7 +258,7 @@ write_out(void *ctx)
                 (void)natsConnection_PublishMsg(w->nc, batch[i].msg);
             natsMsg_Destroy(batch[i].msg);
         }
-        flush(w, stopping ? WIRE_CLOSE_MS : FLUSH_MS);
+        flush(w, stopping ? CONN_CLOSE_MS : FLUSH_MS);
         if (cap > 4096) { /* a burst does not keep its memory */
             mem_free(batch);
             batch = NULL;
@@ -273,7 +275,7 @@ write_out(void *ctx)
 
 /* Never NULL. */
 static natsMsg *
-message(const struct wire_out *o)
+message(const struct conn_out *o)
 {
     natsMsg *m = NULL;
     char revision[24];
@@ -292,21 +294,21 @@ message(const struct wire_out *o)
 }
 
 static bool
-threads_send(struct wire *wire, const struct wire_out *o, enum wire_sort sort)
+threads_send(struct conn *wire, const struct conn_out *o, enum conn_policy sort)
 {
-    struct threads *w = (struct threads *)wire;
+    struct conn_tls *w = (struct conn_tls *)wire;
     size_t size = o->len + 256;
     bool fits;
 
     (void)pthread_mutex_lock(&w->mutex);
-    fits = w->out_bytes + size <= WIRE_QUEUE_BYTES;
+    fits = w->out_bytes + size <= CONN_QUEUE_BYTES;
     if (fits) {
         if (w->n_out == w->cap_out) {
             w->cap_out = w->cap_out ? w->cap_out * 2 : 16;
             w->out = mem_resize(w->out, w->cap_out * sizeof *w->out);
         }
         w->out[w->n_out++] =
-            (struct out){.msg = message(o), .news = sort == WIRE_NEWS};
+            (struct out){.msg = message(o), .news = sort == CONN_NEWS};
         w->out_bytes += size;
         if (w->n_out == 1)
             (void)pthread_cond_signal(&w->cond);
@@ -319,9 +321,9 @@ threads_send(struct wire *wire, const struct wire_out *o, enum wire_sort sort)
 
 /* Everything that happened since, in order; valid until the next call. */
 static size_t
-take_items(struct threads *w, struct item **items)
+take_items(struct conn_tls *w, struct tls_event **items)
 {
-    struct item *swap = w->taken;
+    struct tls_event *swap = w->taken;
     size_t swap_cap = w->cap_taken, n;
 
     if (swap_cap > 4096) { /* a burst does not keep its memory */
@@ -343,22 +345,22 @@ take_items(struct threads *w, struct item **items)
 }
 
 static void
-take_msg(struct threads *w, int64_t sid, natsMsg *m)
+take_msg(struct conn_tls *w, int64_t sid, natsMsg *m)
 {
-    const struct wire_sub *s = wire_find(&w->w, sid);
+    const struct conn_sub *s = conn_find(&w->w, sid);
     const char *reply = natsMsg_GetReply(m), *data = natsMsg_GetData(m);
-    struct wire_msg msg = {
+    struct conn_msg msg = {
         .subject = natsMsg_GetSubject(m),
         .reply = reply ? reply : "",
         .data = (const uint8_t *)(data ? data : ""),
         .len = (size_t)natsMsg_GetDataLength(m),
     };
 
-    for (unsigned h = 0; h < WIRE_HEADERS; h++) {
-        const char *name = proto_header_name(h), *value = NULL;
+    for (unsigned h = 0; h < CONN_HEADERS; h++) {
+        const char *name = protocol_header_name(h), *value = NULL;
 
         if (!name)
-            name = h == WIRE_STATUS ? "Status" : "Description";
+            name = h == CONN_STATUS ? "Status" : "Description";
         if (natsMsgHeader_Get(m, name, &value) != NATS_OK || !value)
             value = "";
         msg.header[h] = value;
@@ -371,8 +373,8 @@ take_msg(struct threads *w, int64_t sid, natsMsg *m)
 static void
 on_waker(void *ctx)
 {
-    struct threads *w = ctx;
-    struct item *items;
+    struct conn_tls *w = ctx;
+    struct tls_event *items;
     size_t n = take_items(w, &items);
 
     for (size_t i = 0; i < n; i++) {
@@ -397,17 +399,17 @@ on_waker(void *ctx)
 }
 
 static int
-threads_subscribe(struct wire *wire, struct wire_sub *sub, bool bounded,
+threads_subscribe(struct conn *wire, struct conn_sub *sub, bool bounded,
                   struct err *e)
 {
-    struct threads *w = (struct threads *)wire;
+    struct conn_tls *w = (struct conn_tls *)wire;
     natsStatus s;
     sigset_t old;
 
-    wire_block_signals(&old);
+    conn_block_signals(&old);
     s = natsConnection_Subscribe(&sub->lib, w->nc, sub->subject,
                                  bounded ? on_news : on_msg, (void *)w->id);
-    wire_restore_signals(&old);
+    conn_restore_signals(&old);
     if (s != NATS_OK)
         return err_set(
             e, s == NATS_INVALID_SUBJECT ? ERR_INVALID : ERR_UNAVAILABLE,
@@ -419,7 +421,7 @@ threads_subscribe(struct wire *wire, struct wire_sub *sub, bool bounded,
 }
 
 static void
-threads_unsubscribe(struct wire *w, struct wire_sub *s)
+threads_unsubscribe(struct conn *w, struct conn_sub *s)
 {
     (void)w;
     (void)natsSubscription_Unsubscribe(s->lib);
@@ -428,7 +430,7 @@ threads_unsubscribe(struct wire *w, struct wire_sub *s)
 
 /* The writing thread need not be told that a turn has ended. */
 static void
-threads_turn(struct wire *w)
+threads_turn(struct conn *w)
 {
     (void)w;
 }
@@ -436,20 +438,20 @@ threads_turn(struct wire *w)
 /* --- opening ------------------------------------------------------------- */
 
 static int
-set_behaviour(struct threads *w, natsOptions *opts, const char *name,
+set_behaviour(struct conn_tls *w, natsOptions *opts, const char *name,
               struct err *e)
 {
     void *closure = (void *)w->id;
 
     if (natsOptions_SetName(opts, name) != NATS_OK ||
-        natsOptions_SetTimeout(opts, WIRE_CONNECT_MS) != NATS_OK ||
-        natsOptions_SetPingInterval(opts, WIRE_PING_MS) != NATS_OK ||
+        natsOptions_SetTimeout(opts, CONN_CONNECT_MS) != NATS_OK ||
+        natsOptions_SetPingInterval(opts, CONN_PING_MS) != NATS_OK ||
         natsOptions_SetMaxPingsOut(opts, 2) != NATS_OK ||
         natsOptions_SetMaxReconnect(opts, -1) != NATS_OK ||
-        natsOptions_SetReconnectWait(opts, WIRE_RECONNECT_MS) != NATS_OK ||
-        natsOptions_SetReconnectJitter(opts, WIRE_RECONNECT_MS,
-                                       WIRE_RECONNECT_MS) != NATS_OK ||
-        natsOptions_SetReconnectBufSize(opts, WIRE_KEPT_BYTES) != NATS_OK ||
+        natsOptions_SetReconnectWait(opts, CONN_RECONNECT_MS) != NATS_OK ||
+        natsOptions_SetReconnectJitter(opts, CONN_RECONNECT_MS,
+                                       CONN_RECONNECT_MS) != NATS_OK ||
+        natsOptions_SetReconnectBufSize(opts, CONN_KEPT_BYTES) != NATS_OK ||
         natsOptions_SetWriteDeadline(opts, WRITE_MS) != NATS_OK ||
         natsOptions_UseGlobalMessageDelivery(opts, true) != NATS_OK ||
         natsOptions_SetErrorHandler(opts, on_error, closure) != NATS_OK ||
@@ -463,7 +465,7 @@ set_behaviour(struct threads *w, natsOptions *opts, const char *name,
 }
 
 struct opening {
-    struct threads *w;
+    struct conn_tls *w;
     natsOptions *opts;
 };
 
@@ -474,17 +476,17 @@ attempt(void *ctx, struct err *e)
     sigset_t old;
     natsStatus s;
 
-    wire_block_signals(&old);
+    conn_block_signals(&old);
     s = natsConnection_Connect(&o->w->nc, o->opts);
-    wire_restore_signals(&old);
+    conn_restore_signals(&old);
     if (s == NATS_OK)
         return 0;
     o->w->nc = NULL;
-    return wire_refused(&o->w->remote, s, e);
+    return conn_refused(&o->w->remote, s, e);
 }
 
 static int
-connect_as(struct threads *w, const struct bus_conf *conf, const char *name,
+connect_as(struct conn_tls *w, const struct bus_conf *conf, const char *name,
            int64_t timeout_ms, struct err *e)
 {
     struct opening o = {.w = w};
@@ -492,30 +494,30 @@ connect_as(struct threads *w, const struct bus_conf *conf, const char *name,
 
     if (natsOptions_Create(&o.opts) != NATS_OK)
         return err_set(e, ERR_UNAVAILABLE, "no memory");
-    if (wire_options(o.opts, conf, &w->remote, e) == 0 &&
+    if (endpoint_options(o.opts, conf, &w->remote, e) == 0 &&
         set_behaviour(w, o.opts, name, e) == 0 &&
-        wire_insist(attempt, &o, &w->remote, timeout_ms, e) == 0)
+        conn_insist(attempt, &o, &w->remote, timeout_ms, e) == 0)
         rc = 0;
     natsOptions_Destroy(o.opts);
     return rc;
 }
 
 static void
-join(struct threads *w)
+join(struct conn_tls *w)
 {
     (void)pthread_mutex_lock(&gate);
     w->id = ++last_id;
     w->next = all;
     all = w;
     (void)pthread_mutex_unlock(&gate);
-    wire_join();
+    conn_join();
 }
 
 /* From here on no callback finds us. */
 static void
-leave(struct threads *w)
+leave(struct conn_tls *w)
 {
-    struct threads **at = &all;
+    struct conn_tls **at = &all;
 
     (void)pthread_mutex_lock(&gate);
     while (*at != w)
@@ -525,7 +527,7 @@ leave(struct threads *w)
 }
 
 static void
-stop_writer(struct threads *w)
+stop_writer(struct conn_tls *w)
 {
     (void)pthread_mutex_lock(&w->mutex);
     w->stopping = true;
@@ -536,7 +538,7 @@ stop_writer(struct threads *w)
 }
 
 static void
-free_items(struct item *items, size_t n)
+free_items(struct tls_event *items, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         natsMsg_Destroy(items[i].msg);
@@ -546,29 +548,29 @@ free_items(struct item *items, size_t n)
 }
 
 static void
-threads_close(struct wire *wire)
+threads_close(struct conn *wire)
 {
-    struct threads *w = (struct threads *)wire;
+    struct conn_tls *w = (struct conn_tls *)wire;
 
     stop_writer(w);
     leave(w);
-    for (struct wire_sub *s = wire->subs; s; s = s->next)
+    for (struct conn_sub *s = wire->subs; s; s = s->next)
         natsSubscription_Destroy(s->lib);
     /* Nothing arrives from here on. The library's messages must be gone
      * before the library is: its last close takes their memory's owner. */
     free_items(w->in, w->n_in);
     natsConnection_Destroy(w->nc);
-    wire_leave(true);
+    conn_leave(true);
     loop_waker_close(w->waker);
     mem_free(w->taken);
     mem_free(w->out);
-    wire_remote_free(&w->remote);
+    endpoint_free(&w->remote);
     (void)pthread_mutex_destroy(&w->mutex);
     (void)pthread_cond_destroy(&w->cond);
-    wire_release(wire);
+    conn_release(wire);
 }
 
-static const struct wire_ops threads_ops = {
+static const struct conn_ops threads_ops = {
     .send = threads_send,
     .subscribe = threads_subscribe,
     .unsubscribe = threads_unsubscribe,
@@ -577,23 +579,23 @@ static const struct wire_ops threads_ops = {
 };
 
 int
-threads_open(struct wire **out, struct loop *loop, const struct bus_conf *conf,
-             const char *role, int64_t timeout_ms, const struct wire_events *on,
-             void *ctx, struct err *e)
+conn_tls_open(struct conn **out, struct loop *loop, const struct bus_conf *conf,
+              const char *role, int64_t timeout_ms,
+              const struct conn_events *on, void *ctx, struct err *e)
 {
-    struct threads *w = MEM_NEW(struct threads);
+    struct conn_tls *w = MEM_NEW(struct conn_tls);
 
-    wire_init(&w->w, &threads_ops, loop, on, ctx);
+    conn_init(&w->w, &threads_ops, loop, on, ctx);
     w->waker = loop_waker_open(loop, on_waker, w);
     (void)pthread_mutex_init(&w->mutex, NULL);
     (void)pthread_cond_init(&w->cond, NULL);
     join(w);
     if (connect_as(w, conf, role, timeout_ms, e) < 0)
         goto out;
-    wire_connected(&w->w, w->nc);
+    conn_connected(&w->w, w->nc);
     w->w.url = w->remote.url;
     w->writing = true;
-    if (wire_thread(write_out, w, e) < 0) {
+    if (conn_thread(write_out, w, e) < 0) {
         w->writing = false;
         goto out;
     }

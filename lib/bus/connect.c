@@ -8,7 +8,7 @@
  *
  * A connection that is lost is made again on a thread, since names are looked
  * up and servers waited for. The thread and its owner each hold a share of
- * struct dial, because a look-up may outlast the owner.
+ * struct connector, because a look-up may outlast the owner.
  */
 #include "lib/bus/bus_private.h"
 
@@ -27,14 +27,14 @@
 
 enum {
     REFUSALS = 2,     /* in a row, until a person must act; of a key more */
-    KEY_REFUSALS = 5, /* see wire_insist */
+    KEY_REFUSALS = 5, /* see conn_insist */
     REFUSED_MS = 5000,
     TEXT_SIZE = 256,
 };
 
-struct dial {
+struct connector {
     natsOptions *opts;
-    struct wire_remote remote;
+    struct endpoint remote;
     int fd, library_fd; /* of the attempt under way: attach writes them */
     bool tls;
 
@@ -43,7 +43,7 @@ struct dial {
     unsigned shares;
     bool running, stopping;
     struct loop_waker *waker; /* not once stopping */
-    struct dialled made;      /* nc NULL: none */
+    struct connected made;    /* nc NULL: none */
     bool refused;             /* text is there to be taken */
     char text[TEXT_SIZE], told[TEXT_SIZE];
 };
@@ -55,7 +55,7 @@ struct dial {
 static natsStatus
 attach(void **user, void *loop, natsConnection *nc, natsSock fd)
 {
-    struct dial *d = loop;
+    struct connector *d = loop;
 
     (void)nc;
     *user = NULL;
@@ -99,11 +99,11 @@ close_both(natsConnection *nc, int fd, int library_fd)
 }
 
 void
-dialled_close(struct dialled *c)
+connected_close(struct connected *c)
 {
     if (c->nc)
         close_both(c->nc, c->fd, c->library_fd);
-    *c = (struct dialled){.fd = -1};
+    *c = (struct connected){.fd = -1};
 }
 
 /*
@@ -112,7 +112,7 @@ dialled_close(struct dialled *c)
  * with a control character; the answer is left for the reader.
  */
 static natsStatus
-check_plain(struct dial *d)
+check_plain(struct connector *d)
 {
     struct pollfd p = {.fd = d->fd, .events = POLLIN};
     char first;
@@ -120,7 +120,7 @@ check_plain(struct dial *d)
     if (fcntl(d->fd, F_SETFL, O_NONBLOCK) < 0 ||
         send(d->fd, "PING\r\n", 6, MSG_NOSIGNAL) != 6)
         return NATS_IO_ERROR;
-    if (poll(&p, 1, WIRE_CONNECT_MS) != 1)
+    if (poll(&p, 1, CONN_CONNECT_MS) != 1)
         return NATS_TIMEOUT;
     if (recv(d->fd, &first, 1, MSG_PEEK) != 1)
         return NATS_CONNECTION_CLOSED;
@@ -129,23 +129,23 @@ check_plain(struct dial *d)
 }
 
 static int
-attempt(struct dial *d, struct dialled *out, struct err *e)
+attempt(struct connector *d, struct connected *out, struct err *e)
 {
     natsConnection *nc = NULL;
     sigset_t old;
     natsStatus s;
 
     d->fd = d->library_fd = -1;
-    wire_block_signals(&old);
+    conn_block_signals(&old);
     s = natsConnection_Connect(&nc, d->opts);
-    wire_restore_signals(&old);
+    conn_restore_signals(&old);
     if (s == NATS_OK)
         s = check_plain(d);
     if (s == NATS_OK) {
-        *out = (struct dialled){nc, d->fd, d->library_fd};
+        *out = (struct connected){nc, d->fd, d->library_fd};
         return 0;
     }
-    wire_refused(&d->remote, s, e);
+    conn_refused(&d->remote, s, e);
     close_both(nc, d->fd, d->library_fd);
     return -1;
 }
@@ -154,8 +154,8 @@ attempt(struct dial *d, struct dialled *out, struct err *e)
  */
 
 struct now {
-    struct dial *dial;
-    struct dialled *out;
+    struct connector *dial;
+    struct connected *out;
 };
 
 static int
@@ -167,11 +167,11 @@ attempt_now(void *ctx, struct err *e)
 }
 
 int
-dial_now(struct dial *d, int64_t timeout_ms, struct dialled *out, bool *tls,
-         struct err *e)
+connector_connect(struct connector *d, int64_t timeout_ms,
+                  struct connected *out, bool *tls, struct err *e)
 {
     struct now n = {.dial = d, .out = out};
-    int rc = wire_insist(attempt_now, &n, &d->remote, timeout_ms, e);
+    int rc = conn_insist(attempt_now, &n, &d->remote, timeout_ms, e);
 
     *tls = d->tls;
     return rc;
@@ -181,7 +181,7 @@ dial_now(struct dial *d, int64_t timeout_ms, struct dialled *out, bool *tls,
  */
 
 static void
-drop_share(struct dial *d)
+drop_share(struct connector *d)
 {
     bool last;
 
@@ -190,9 +190,9 @@ drop_share(struct dial *d)
     (void)pthread_mutex_unlock(&d->mutex);
     if (!last)
         return;
-    dialled_close(&d->made);
+    connected_close(&d->made);
     natsOptions_Destroy(d->opts);
-    wire_remote_free(&d->remote);
+    endpoint_free(&d->remote);
     (void)pthread_mutex_destroy(&d->mutex);
     (void)pthread_cond_destroy(&d->cond);
     mem_free(d);
@@ -200,7 +200,7 @@ drop_share(struct dial *d)
 
 /* Below mutex: waits, or until we are to stop. */
 static void
-pause_for(struct dial *d, int64_t ms)
+pause_for(struct connector *d, int64_t ms)
 {
     struct timespec at;
 
@@ -225,16 +225,16 @@ jitter(void)
     str_random(text, sizeof text);
     for (const char *p = text; *p; p++)
         sum = sum * 31 + (unsigned char)*p;
-    return (int64_t)(sum % WIRE_RECONNECT_MS);
+    return (int64_t)(sum % CONN_RECONNECT_MS);
 }
 
 /* Below mutex, except while it connects. */
 static void
-redial(struct dial *d)
+redial(struct connector *d)
 {
     int64_t wait_ms = 0;
     unsigned refusals = 0;
-    struct dialled made = {.fd = -1};
+    struct connected made = {.fd = -1};
     struct err e;
 
     while (!d->stopping && !d->made.nc) {
@@ -246,7 +246,7 @@ redial(struct dial *d)
         (void)attempt(d, &made, &e);
         (void)pthread_mutex_lock(&d->mutex);
         d->made = made;
-        wait_ms = WIRE_RECONNECT_MS;
+        wait_ms = CONN_RECONNECT_MS;
         refusals = e.code == ERR_DENIED ? refusals + 1 : 0;
         if (refusals >= (d->remote.seed ? KEY_REFUSALS : REFUSALS))
             wait_ms = REFUSED_MS;
@@ -262,7 +262,7 @@ redial(struct dial *d)
 static void *
 run(void *ctx)
 {
-    struct dial *d = ctx;
+    struct connector *d = ctx;
 
     (void)pthread_mutex_lock(&d->mutex);
     redial(d);
@@ -275,7 +275,7 @@ run(void *ctx)
 }
 
 bool
-dial_start(struct dial *d)
+connector_start(struct connector *d)
 {
     struct err e;
     bool ok = true;
@@ -283,7 +283,7 @@ dial_start(struct dial *d)
     (void)pthread_mutex_lock(&d->mutex);
     if (!d->running && !d->made.nc) {
         d->refused = false;
-        ok = wire_thread(run, d, &e) == 0;
+        ok = conn_thread(run, d, &e) == 0;
         d->running = ok;
         d->shares += ok;
     }
@@ -292,7 +292,7 @@ dial_start(struct dial *d)
 }
 
 bool
-dial_take(struct dial *d, struct dialled *out, const char **denied)
+connector_take(struct connector *d, struct connected *out, const char **denied)
 {
     bool made;
 
@@ -301,7 +301,7 @@ dial_take(struct dial *d, struct dialled *out, const char **denied)
     made = d->made.nc != NULL;
     if (made) {
         *out = d->made;
-        d->made = (struct dialled){.fd = -1};
+        d->made = (struct connected){.fd = -1};
     }
     if (d->refused) {
         (void)str_copy(d->told, sizeof d->told, d->text);
@@ -316,10 +316,10 @@ dial_take(struct dial *d, struct dialled *out, const char **denied)
  */
 
 static int
-set_behaviour(struct dial *d, const char *name, struct err *e)
+set_behaviour(struct connector *d, const char *name, struct err *e)
 {
     if (natsOptions_SetName(d->opts, name) != NATS_OK ||
-        natsOptions_SetTimeout(d->opts, WIRE_CONNECT_MS) != NATS_OK ||
+        natsOptions_SetTimeout(d->opts, CONN_CONNECT_MS) != NATS_OK ||
         natsOptions_SetAllowReconnect(d->opts, false) != NATS_OK ||
         natsOptions_SetPingInterval(d->opts, 0) != NATS_OK ||
         natsOptions_SetEventLoop(d->opts, d, attach, want, want, detach) !=
@@ -330,10 +330,10 @@ set_behaviour(struct dial *d, const char *name, struct err *e)
 }
 
 int
-dial_open(struct dial **out, const struct bus_conf *conf, const char *role,
-          struct loop_waker *waker, struct err *e)
+connector_open(struct connector **out, const struct bus_conf *conf,
+               const char *role, struct loop_waker *waker, struct err *e)
 {
-    struct dial *d = MEM_NEW(struct dial);
+    struct connector *d = MEM_NEW(struct connector);
     pthread_condattr_t attr;
 
     (void)pthread_mutex_init(&d->mutex, NULL);
@@ -348,7 +348,7 @@ dial_open(struct dial **out, const struct bus_conf *conf, const char *role,
         err_set(e, ERR_UNAVAILABLE, "no memory");
         goto out;
     }
-    if (wire_options(d->opts, conf, &d->remote, e) < 0 ||
+    if (endpoint_options(d->opts, conf, &d->remote, e) < 0 ||
         set_behaviour(d, role, e) < 0)
         goto out;
     *out = d;
@@ -358,14 +358,14 @@ out:
     return -1;
 }
 
-const struct wire_remote *
-dial_remote(const struct dial *d)
+const struct endpoint *
+connector_endpoint(const struct connector *d)
 {
     return &d->remote;
 }
 
 bool
-dial_close(struct dial *d)
+connector_close(struct connector *d)
 {
     struct timespec at;
     bool ended;
@@ -373,7 +373,7 @@ dial_close(struct dial *d)
     if (!d)
         return true;
     (void)clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += WIRE_CLOSE_MS / 1000;
+    at.tv_sec += CONN_CLOSE_MS / 1000;
     (void)pthread_mutex_lock(&d->mutex);
     d->stopping = true;
     (void)pthread_cond_broadcast(&d->cond);

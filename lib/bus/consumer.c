@@ -28,7 +28,7 @@ enum {
 struct bus_consumer {
     struct bus_consumer *next;
     struct bus *bus;
-    struct wire_sub *sub;
+    struct conn_sub *sub;
     bus_msg_fn *fn;
     void *ctx;
     bool closed;
@@ -48,7 +48,7 @@ struct bus_consumer {
     int64_t retry_at, stall_ms; /* 0: not stalled */
 };
 
-struct delivery {
+struct pending_ack {
     struct bus_msg m; /* first: what callers have points here */
     struct bus_consumer *consumer;
     const char *reply;
@@ -72,13 +72,13 @@ pull(struct bus_consumer *c, unsigned n, int64_t now)
                    n);
     (void)snprintf(body, sizeof body, "{\"batch\":%u,\"expires\":%d000000%s}",
                    n, PULL_MS, bytes);
-    if (!wire_send(c->bus->wire,
-                   &(struct wire_out){.subject = c->pull_subject,
+    if (!conn_send(c->bus->wire,
+                   &(struct conn_out){.subject = c->pull_subject,
                                       .reply = reply,
                                       .expect = BUS_ANY_REVISION,
                                       .data = body,
                                       .len = strlen(body)},
-                   WIRE_ASK))
+                   CONN_ASK))
         return; /* the broker does not read; the check asks again */
     c->oversized = false;
     c->outstanding += n;
@@ -208,12 +208,12 @@ consumer_tick(struct bus *b, int64_t now)
 static void
 settle(struct bus *b, const char *reply, const char *word)
 {
-    (void)wire_send(b->wire,
-                    &(struct wire_out){.subject = reply,
+    (void)conn_send(b->wire,
+                    &(struct conn_out){.subject = reply,
                                        .expect = BUS_ANY_REVISION,
                                        .data = word,
                                        .len = strlen(word)},
-                    WIRE_SETTLE);
+                    CONN_SETTLE);
 }
 
 /* The word that hands a message back for delay_ms. */
@@ -257,20 +257,20 @@ bus_read_pull(const char *inbox, uint64_t epoch, const char *reply)
 
 /* Whether a pull ended because its next message is more than its bytes. */
 static bool
-is_full(const struct wire_msg *m)
+is_full(const struct conn_msg *m)
 {
-    const char *text = m->header[WIRE_DESCRIPTION];
+    const char *text = m->header[CONN_DESCRIPTION];
 
-    return strcmp(m->header[WIRE_STATUS], "409") == 0 &&
+    return strcmp(m->header[CONN_STATUS], "409") == 0 &&
            strncasecmp(text, "Message Size Exceeds", 20) == 0;
 }
 
 /* A pull ended, or the broker says that it is still there. */
 static void
-take_status(struct bus_consumer *c, const struct wire_msg *m)
+take_status(struct bus_consumer *c, const struct conn_msg *m)
 {
-    const char *status = m->header[WIRE_STATUS];
-    const char *pending = m->header[WIRE_PENDING];
+    const char *status = m->header[CONN_STATUS];
+    const char *pending = m->header[CONN_PENDING];
     unsigned asked = bus_read_pull(c->inbox, c->epoch, m->subject);
     unsigned left = asked;
     uint64_t told;
@@ -283,7 +283,7 @@ take_status(struct bus_consumer *c, const struct wire_msg *m)
     if (is_full(m))
         c->oversized = left == asked;
     else if (strcmp(status, "408") != 0 && strcmp(status, "404") != 0)
-        stall(c, status, m->header[WIRE_DESCRIPTION]);
+        stall(c, status, m->header[CONN_DESCRIPTION]);
     else if (loop_now_ms() - c->pulled_at < STALL_FIRST_MS)
         /* Ended as soon as begun: asking again at once would spin. */
         c->retry_at = loop_now_ms() + STALL_FIRST_MS;
@@ -342,16 +342,16 @@ put(char **at, const void *data, size_t len)
 }
 
 /* A copy of msg that lasts until it is settled; of meta all but the text. */
-static struct delivery *
-keep(struct bus_consumer *c, const struct wire_msg *msg,
+static struct pending_ack *
+keep(struct bus_consumer *c, const struct conn_msg *msg,
      const struct bus_msg *meta)
 {
-    const char *id = msg->header[WIRE_ID];
+    const char *id = msg->header[CONN_ID];
     size_t subject = strlen(msg->subject) + 1, ids = strlen(id) + 1,
            reply = strlen(msg->reply) + 1;
     size_t size =
-        sizeof(struct delivery) + subject + ids + reply + msg->len + 1;
-    struct delivery *d = mem_alloc(size);
+        sizeof(struct pending_ack) + subject + ids + reply + msg->len + 1;
+    struct pending_ack *d = mem_alloc(size);
     char *at = d->text;
 
     d->m = *meta;
@@ -367,10 +367,10 @@ keep(struct bus_consumer *c, const struct wire_msg *msg,
 }
 
 static void
-take_delivery(struct bus_consumer *c, const struct wire_msg *msg,
+take_delivery(struct bus_consumer *c, const struct conn_msg *msg,
               const struct bus_msg *meta)
 {
-    struct delivery *d;
+    struct pending_ack *d;
     char word[64];
 
     if (c->outstanding > 0)
@@ -383,12 +383,12 @@ take_delivery(struct bus_consumer *c, const struct wire_msg *msg,
     d = keep(c, msg, meta);
     c->unsettled++;
     c->bytes += d->size;
-    bus_heard(c->bus, meta->stored_at_ms);
+    bus_note_broker_time(c->bus, meta->stored_at_ms);
     c->fn(c->ctx, &d->m);
 }
 
 static void
-take(void *ctx, const struct wire_msg *m)
+take(void *ctx, const struct conn_msg *m)
 {
     struct bus_consumer *c = ctx;
     struct bus_msg meta = {0};
@@ -422,7 +422,7 @@ bus_consume(struct bus *b, const char *stream, const char *durable,
     (void)snprintf(c->inbox, sizeof c->inbox, "%s.c%u", b->inbox,
                    ++b->consumer_serial);
     (void)snprintf(subject, sizeof subject, "%s.*", c->inbox);
-    if (wire_subscribe(b->wire, subject, false, take, c, &c->sub, e) < 0) {
+    if (conn_subscribe(b->wire, subject, false, take, c, &c->sub, e) < 0) {
         mem_free(c);
         return -1;
     }
@@ -472,7 +472,7 @@ bus_consumer_close(struct bus_consumer *c)
     for (at = &c->bus->consumers; *at != c; at = &(*at)->next)
         ;
     *at = c->next;
-    wire_unsubscribe(c->sub);
+    conn_unsubscribe(c->sub);
     c->closed = true;
     if (c->unsettled == 0)
         mem_free(c);
@@ -481,7 +481,7 @@ bus_consumer_close(struct bus_consumer *c)
 static void
 finish(struct bus_msg *m, const char *word)
 {
-    struct delivery *d = (struct delivery *)m;
+    struct pending_ack *d = (struct pending_ack *)m;
     struct bus_consumer *c = d->consumer;
 
     if (word)
@@ -508,7 +508,7 @@ bus_msg_retry(struct bus_msg *m, int64_t delay_ms)
 void
 bus_msg_progress(struct bus_msg *m)
 {
-    struct delivery *d = (struct delivery *)m;
+    struct pending_ack *d = (struct pending_ack *)m;
 
     settle(d->consumer->bus, d->reply, "+WPI");
 }
@@ -516,7 +516,7 @@ bus_msg_progress(struct bus_msg *m)
 struct bus_msg *
 bus_msg_shed(struct bus_msg *m)
 {
-    struct delivery *old = (struct delivery *)m, *d;
+    struct pending_ack *old = (struct pending_ack *)m, *d;
     size_t texts = (size_t)((const char *)m->data - old->text);
     char *at;
 

@@ -22,7 +22,7 @@ sign(char **custom, unsigned char **signature, int *len, const char *nonce,
 }
 
 static int
-set_nkey(natsOptions *opts, struct wire_remote *out, const char *path,
+set_nkey(natsOptions *opts, struct endpoint *out, const char *path,
          struct err *e)
 {
     out->seed = secret_read(path, "S", "NKey seed", e);
@@ -43,7 +43,7 @@ given(const char *text)
 }
 
 static int
-set_credentials(natsOptions *opts, struct wire_remote *out,
+set_credentials(natsOptions *opts, struct endpoint *out,
                 const struct bus_conf *conf, struct err *e)
 {
     natsStatus s;
@@ -114,7 +114,7 @@ add_address(struct str *shown, const char *address)
 }
 
 static int
-set_servers(natsOptions *opts, struct wire_remote *out, const char *url,
+set_servers(natsOptions *opts, struct endpoint *out, const char *url,
             struct err *e)
 {
     const char *servers[SERVERS_MAX];
@@ -139,8 +139,8 @@ set_servers(natsOptions *opts, struct wire_remote *out, const char *url,
 }
 
 int
-wire_options(natsOptions *opts, const struct bus_conf *conf,
-             struct wire_remote *out, struct err *e)
+endpoint_options(natsOptions *opts, const struct bus_conf *conf,
+                 struct endpoint *out, struct err *e)
 {
     if (set_servers(opts, out, conf->url, e) < 0 ||
         set_credentials(opts, out, conf, e) < 0)
@@ -149,7 +149,7 @@ wire_options(natsOptions *opts, const struct bus_conf *conf,
 }
 
 void
-wire_remote_free(struct wire_remote *r)
+endpoint_free(struct endpoint *r)
 {
     mem_free(r->url);
     secret_free(r->seed);

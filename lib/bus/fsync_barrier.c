@@ -17,32 +17,32 @@ enum {
 };
 
 /* An ask, by slot and serial: it may end before it is confirmed. */
-struct held {
+struct held_request {
     unsigned index;
     uint64_t serial;
 };
 
-struct batch {
-    struct held *asks;
+struct barrier_batch {
+    struct held_request *asks;
     size_t n, cap;
 };
 
-struct confirm {
-    struct batch waiting; /* for the next question */
-    struct batch asked;   /* by the one under way */
+struct fsync_barrier {
+    struct barrier_batch waiting; /* for the next question */
+    struct barrier_batch asked;   /* by the one under way */
     bool asking;
     bool warned;
     int64_t again_ms; /* 0: none is due */
 };
 
-struct confirm *
-confirm_new(void)
+struct fsync_barrier *
+barrier_new(void)
 {
-    return MEM_NEW(struct confirm);
+    return MEM_NEW(struct fsync_barrier);
 }
 
 void
-confirm_free(struct confirm *c)
+barrier_free(struct fsync_barrier *c)
 {
     if (!c)
         return;
@@ -52,7 +52,7 @@ confirm_free(struct confirm *c)
 }
 
 static void
-add(struct batch *b, struct held h)
+add(struct barrier_batch *b, struct held_request h)
 {
     if (b->n == b->cap) {
         b->cap = b->cap ? b->cap * 2 : 64;
@@ -62,22 +62,22 @@ add(struct batch *b, struct held h)
 }
 
 void
-confirm_hold(struct bus *b, unsigned index, uint64_t serial)
+barrier_hold(struct bus *b, unsigned index, uint64_t serial)
 {
     if (b->confirm)
-        add(&b->confirm->waiting, (struct held){index, serial});
+        add(&b->confirm->waiting, (struct held_request){index, serial});
 }
 
 static void
 answered(struct bus *b)
 {
-    struct confirm *c = b->confirm;
-    struct batch done = c->asked;
+    struct fsync_barrier *c = b->confirm;
+    struct barrier_batch done = c->asked;
 
     c->warned = false;
-    c->asked = (struct batch){0};
+    c->asked = (struct barrier_batch){0};
     for (size_t i = 0; i < done.n; i++)
-        ask_confirmed(b, done.asks[i].index, done.asks[i].serial);
+        requests_confirmed(b, done.asks[i].index, done.asks[i].serial);
     mem_free(done.asks);
 }
 
@@ -86,7 +86,7 @@ answered(struct bus *b)
 static void
 unanswered(struct bus *b, const char *why)
 {
-    struct confirm *c = b->confirm;
+    struct fsync_barrier *c = b->confirm;
 
     for (size_t i = 0; i < c->asked.n; i++)
         add(&c->waiting, c->asked.asks[i]);
@@ -115,15 +115,15 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *e)
         unanswered(b, why);
     } else {
         answered(b);
-        confirm_flush(b);
+        barrier_flush(b);
     }
 }
 
 void
-confirm_flush(struct bus *b)
+barrier_flush(struct bus *b)
 {
-    struct confirm *c = b->confirm;
-    struct batch swap;
+    struct fsync_barrier *c = b->confirm;
+    struct barrier_batch swap;
 
     if (!c || c->asking || c->again_ms || c->waiting.n == 0)
         return;
@@ -135,15 +135,15 @@ confirm_flush(struct bus *b)
 }
 
 int64_t
-confirm_tick(struct bus *b, int64_t now)
+barrier_tick(struct bus *b, int64_t now)
 {
-    struct confirm *c = b->confirm;
+    struct fsync_barrier *c = b->confirm;
 
     if (!c || c->again_ms == 0)
         return INT64_MAX;
     if (c->again_ms > now)
         return c->again_ms;
     c->again_ms = 0;
-    confirm_flush(b);
+    barrier_flush(b);
     return INT64_MAX;
 }

@@ -74,7 +74,7 @@ enum {
 };
 
 const char *const *
-topology_lanes(void)
+jetstream_lanes(void)
 {
     return lanes;
 }
@@ -87,7 +87,7 @@ set(json_t *o, const char *key, json_t *value)
     (void)json_object_set_new(o, key, value);
 }
 
-/* What every installation has alike: topology_verify compares this. */
+/* What every installation has alike: jetstream_verify compares this. */
 static json_t *
 stream_shape(const struct stream_row *r)
 {
@@ -110,7 +110,7 @@ stream_shape(const struct stream_row *r)
 }
 
 static int64_t
-stream_age_ms(const struct stream_row *r, const struct topology_conf *conf)
+stream_age_ms(const struct stream_row *r, const struct jetstream_conf *conf)
 {
     if (r->age == AGE_TASKS)
         return conf->max_age_ms;
@@ -118,7 +118,7 @@ stream_age_ms(const struct stream_row *r, const struct topology_conf *conf)
 }
 
 static json_t *
-stream_config(const struct stream_row *r, const struct topology_conf *conf)
+stream_config(const struct stream_row *r, const struct jetstream_conf *conf)
 {
     json_t *o = stream_shape(r);
     int64_t age = stream_age_ms(r, conf), window = DUPLICATES_MS;
@@ -337,7 +337,7 @@ write_thing(struct bus *b, const struct thing *t, json_t *found, struct err *e)
 }
 
 static int
-provision(struct bus *b, const struct thing *t, topology_report_fn *report,
+provision(struct bus *b, const struct thing *t, jetstream_report_fn *report,
           void *ctx, struct err *e)
 {
     json_t *found = NULL;
@@ -396,7 +396,7 @@ split_lane(const char *lane, char *backend, char *rest)
 }
 
 static int
-provision_lane(struct bus *b, const char *lane, topology_report_fn *report,
+provision_lane(struct bus *b, const char *lane, jetstream_report_fn *report,
                void *ctx, struct err *e)
 {
     char backend[SUBJECT_TOKEN_MAX + 1], rest[SUBJECT_TOKEN_MAX + 1];
@@ -428,8 +428,8 @@ built_in(const char *lane)
 /* --- the two ways in ------------------------------------------------------ */
 
 int
-topology_provision(struct bus *b, const struct topology_conf *conf,
-                   topology_report_fn *report, void *ctx, struct err *e)
+jetstream_provision(struct bus *b, const struct jetstream_conf *conf,
+                    jetstream_report_fn *report, void *ctx, struct err *e)
 {
     struct thing t;
     int rc = 0;
@@ -500,8 +500,8 @@ find_consumer(const char *stream, const char *durable, char *filter,
 }
 
 int
-topology_verify(struct bus *b, const char *stream, const char *durable,
-                struct err *e)
+jetstream_verify(struct bus *b, const char *stream, const char *durable,
+                 struct err *e)
 {
     char filter[SUBJECT_SIZE];
     struct consumer_row row;
@@ -559,7 +559,7 @@ reset_consumer(struct bus *b, const struct consumer_row *row, struct err *e)
 }
 
 int
-topology_reset_ledger(struct bus *b, struct err *e)
+jetstream_reset_ledger(struct bus *b, struct err *e)
 {
     for (size_t i = 0; i < N_CONSUMERS; i++)
         if (is_ledgers(&consumers[i]) &&
@@ -569,7 +569,7 @@ topology_reset_ledger(struct bus *b, struct err *e)
 }
 
 int
-topology_ledger_used(struct bus *b, bool *out, struct err *e)
+jetstream_ledger_used(struct bus *b, bool *out, struct err *e)
 {
     *out = false;
     for (size_t i = 0; i < N_CONSUMERS && !*out; i++) {

@@ -1,7 +1,7 @@
 /*
  * jetstream_setup - the streams and consumers of shunt in one table.
  *
- * Only topology_provision creates or changes anything (`shunt provision`,
+ * Only jetstream_provision creates or changes anything (`shunt provision`,
  * which `shunt up` and the Kubernetes init job call). Daemons verify what they
  * use and refuse to start on drift.
  *
@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct topology_conf {
+struct jetstream_conf {
     int64_t replicas;         /* 1 on one machine, 3 in a cluster */
     int64_t max_bytes;        /* of each durable stream; -1: none */
     int64_t max_age_ms;       /* of task and result streams */
@@ -26,20 +26,20 @@ struct topology_conf {
 };
 
 /* Called for each stream and consumer; what: "created", "updated", "ok". */
-typedef void topology_report_fn(void *ctx, const char *what, const char *name);
+typedef void jetstream_report_fn(void *ctx, const char *what, const char *name);
 
 /* Creates what is missing, updates what differs and may be changed. The error
  * names the object and the difference. report may be NULL. */
-int topology_provision(struct bus *b, const struct topology_conf *conf,
-                       topology_report_fn *report, void *ctx, struct err *e);
+int jetstream_provision(struct bus *b, const struct jetstream_conf *conf,
+                        jetstream_report_fn *report, void *ctx, struct err *e);
 
 /*
  * Checks that stream exists and is as the table says, and the durable too
  * unless it is NULL. ERR_NOT_FOUND: not provisioned; ERR_INVALID: drift, with
  * field, wanted and found value; both name `shunt provision` as the remedy.
  */
-int topology_verify(struct bus *b, const char *stream, const char *durable,
-                    struct err *e);
+int jetstream_verify(struct bus *b, const char *stream, const char *durable,
+                     struct err *e);
 
 /*
  * Deletes and creates anew the four durables the ledger reads by, so that it
@@ -47,12 +47,12 @@ int topology_verify(struct bus *b, const char *stream, const char *durable,
  * database. Ends after a failure with some of them missing; calling it again
  * finishes the work.
  */
-int topology_reset_ledger(struct bus *b, struct err *e);
+int jetstream_reset_ledger(struct bus *b, struct err *e);
 
 /* Whether the broker ever delivered anything by one of those durables. */
-int topology_ledger_used(struct bus *b, bool *out, struct err *e);
+int jetstream_ledger_used(struct bus *b, bool *out, struct err *e);
 
 /* The built-in lanes as "backend.lane", NULL-terminated. */
-const char *const *topology_lanes(void);
+const char *const *jetstream_lanes(void);
 
 #endif

@@ -12,7 +12,7 @@ enum {
     AGAIN_MS = 1000, /* after a read that failed */
 };
 
-struct pauses {
+struct lane_pauses {
     struct bus *bus;
     struct loop *loop;
     void (*changed)(void *ctx);
@@ -23,7 +23,7 @@ struct pauses {
     struct loop_timer *keep;  /* NULL: others keep them */
     int64_t keep_ms;          /* what is older is stored again */
     struct mem_pool *pool;
-    struct pause *all;
+    struct lane_pause *all;
     size_t n;
     uint64_t next_seq; /* to read from */
     bool reading, stale, known;
@@ -31,24 +31,24 @@ struct pauses {
 
 /* --- the table ------------------------------------------------------------ */
 
-static struct pause *
-row_of(struct pauses *p, const char *backend, const char *lane)
+static struct lane_pause *
+row_of(struct lane_pauses *p, const char *backend, const char *lane)
 {
     for (size_t i = 0; i < p->n; i++)
         if (strcmp(p->all[i].backend, backend) == 0 &&
             strcmp(p->all[i].lane, lane) == 0)
             return &p->all[i];
-    if (p->n == PAUSES_MAX)
+    if (p->n == LANE_PAUSES_MAX)
         return NULL;
     p->all = mem_resize(p->all, (p->n + 1) * sizeof *p->all);
-    p->all[p->n] = (struct pause){0};
+    p->all[p->n] = (struct lane_pause){0};
     (void)str_copy(p->all[p->n].backend, sizeof p->all->backend, backend);
     (void)str_copy(p->all[p->n].lane, sizeof p->all->lane, lane);
     return &p->all[p->n++];
 }
 
 static bool
-holds(const struct pause *row, int64_t now_ms)
+holds(const struct lane_pause *row, int64_t now_ms)
 {
     return row->paused && (row->until_ms == 0 || row->until_ms > now_ms);
 }
@@ -57,7 +57,7 @@ static void on_end(void *ctx);
 
 /* Sets the timer to the first end there is. */
 static void
-watch_ends(struct pauses *p)
+watch_ends(struct lane_pauses *p)
 {
     int64_t now = str_wall_ms(), first = INT64_MAX;
 
@@ -76,7 +76,7 @@ watch_ends(struct pauses *p)
 }
 
 static void
-tell(struct pauses *p)
+tell(struct lane_pauses *p)
 {
     watch_ends(p);
     if (p->known && p->changed)
@@ -92,12 +92,12 @@ on_end(void *ctx)
 /* A key's value; revision and stored_ms 0: heard live, newer than what is
  * known. True if it says something new. */
 static bool
-take(struct pauses *p, const char *subject, const uint8_t *data, size_t len,
-     uint64_t revision, int64_t stored_ms)
+take(struct lane_pauses *p, const char *subject, const uint8_t *data,
+     size_t len, uint64_t revision, int64_t stored_ms)
 {
     char backend[SUBJECT_TOKEN_MAX + 1], lane[SUBJECT_TOKEN_MAX + 1];
     struct lane_state s = {.reason = "", .by = ""};
-    struct pause *row;
+    struct lane_pause *row;
     struct err bad;
 
     mem_pool_reset(p->pool);
@@ -129,8 +129,8 @@ take(struct pauses *p, const char *subject, const uint8_t *data, size_t len,
 /* --- writing -------------------------------------------------------------- */
 
 static void
-store(struct bus *b, const struct pause *p, int64_t expect, bus_stored_fn *fn,
-      void *ctx)
+store(struct bus *b, const struct lane_pause *p, int64_t expect,
+      bus_stored_fn *fn, void *ctx)
 {
     struct lane_state s;
     struct str data = {0};
@@ -155,7 +155,8 @@ store(struct bus *b, const struct pause *p, int64_t expect, bus_stored_fn *fn,
 }
 
 void
-pauses_set(struct bus *b, const struct pause *p, bus_stored_fn *fn, void *ctx)
+lane_pauses_set(struct bus *b, const struct lane_pause *p, bus_stored_fn *fn,
+                void *ctx)
 {
     store(b, p, BUS_ANY_REVISION, fn, ctx);
 }
@@ -172,12 +173,12 @@ on_kept(void *ctx, const struct bus_stored *stored, const struct err *e)
 
 /* All has just been read. */
 static void
-keep_old(struct pauses *p)
+keep_old(struct lane_pauses *p)
 {
     int64_t now = bus_broker_ms(p->bus);
 
     for (size_t i = 0; p->keep && i < p->n; i++) {
-        const struct pause *row = &p->all[i];
+        const struct lane_pause *row = &p->all[i];
 
         if (row->revision && holds(row, str_wall_ms()) &&
             now - row->stored_ms >= p->keep_ms)
@@ -187,12 +188,12 @@ keep_old(struct pauses *p)
 
 /* --- reading -------------------------------------------------------------- */
 
-static void read_next(struct pauses *p);
+static void read_next(struct lane_pauses *p);
 
 static void
 read_all(void *ctx)
 {
-    struct pauses *p = ctx;
+    struct lane_pauses *p = ctx;
 
     if (p->reading) {
         p->stale = true;
@@ -206,7 +207,7 @@ read_all(void *ctx)
 static void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct pauses *p = ctx;
+    struct lane_pauses *p = ctx;
 
     p->reading = false;
     if (e) {
@@ -231,7 +232,7 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 }
 
 static void
-read_next(struct pauses *p)
+read_next(struct lane_pauses *p)
 {
     p->reading = true;
     bus_get_next(p->bus, "KV_control", SUBJECT_LANES_ALL, p->next_seq, READ_MS,
@@ -241,17 +242,17 @@ read_next(struct pauses *p)
 static void
 on_live(void *ctx, const struct bus_note *note)
 {
-    struct pauses *p = ctx;
+    struct lane_pauses *p = ctx;
 
     if (take(p, note->subject, note->data, note->len, 0, 0))
         tell(p);
 }
 
 int
-pauses_open(struct pauses **out, struct bus *b, struct loop *l,
-            void (*changed)(void *ctx), void *ctx, struct err *e)
+lane_pauses_open(struct lane_pauses **out, struct bus *b, struct loop *l,
+                 void (*changed)(void *ctx), void *ctx, struct err *e)
 {
-    struct pauses *p = MEM_NEW(struct pauses);
+    struct lane_pauses *p = MEM_NEW(struct lane_pauses);
 
     p->bus = b;
     p->loop = l;
@@ -259,7 +260,7 @@ pauses_open(struct pauses **out, struct bus *b, struct loop *l,
     p->ctx = ctx;
     p->pool = mem_pool_new();
     if (bus_subscribe(b, SUBJECT_LANES_ALL, on_live, p, &p->live, e) < 0) {
-        pauses_close(p);
+        lane_pauses_close(p);
         return -1;
     }
     /* From a timer: nobody is called from inside this. */
@@ -269,7 +270,7 @@ pauses_open(struct pauses **out, struct bus *b, struct loop *l,
 }
 
 void
-pauses_close(struct pauses *p)
+lane_pauses_close(struct lane_pauses *p)
 {
     if (!p)
         return;
@@ -284,19 +285,19 @@ pauses_close(struct pauses *p)
 }
 
 bool
-pauses_known(const struct pauses *p)
+lane_pauses_known(const struct lane_pauses *p)
 {
     return p->known;
 }
 
 void
-pauses_refresh(struct pauses *p)
+lane_pauses_refresh(struct lane_pauses *p)
 {
     read_all(p);
 }
 
 void
-pauses_keep(struct pauses *p, int64_t older_ms, int64_t every_ms)
+lane_pauses_keep(struct lane_pauses *p, int64_t older_ms, int64_t every_ms)
 {
     p->keep_ms = older_ms;
     p->keep = loop_timer_start(p->loop, every_ms, every_ms, read_all, p);
@@ -304,9 +305,9 @@ pauses_keep(struct pauses *p, int64_t older_ms, int64_t every_ms)
 
 /* --- asking --------------------------------------------------------------- */
 
-const struct pause *
-pauses_find(const struct pauses *p, const char *backend, const char *lane,
-            int64_t now_ms)
+const struct lane_pause *
+lane_pauses_find(const struct lane_pauses *p, const char *backend,
+                 const char *lane, int64_t now_ms)
 {
     for (size_t i = 0; i < p->n; i++)
         if (strcmp(p->all[i].backend, backend) == 0 &&
@@ -316,13 +317,13 @@ pauses_find(const struct pauses *p, const char *backend, const char *lane,
 }
 
 size_t
-pauses_count(const struct pauses *p)
+lane_pauses_count(const struct lane_pauses *p)
 {
     return p->n;
 }
 
-const struct pause *
-pauses_at(const struct pauses *p, size_t i)
+const struct lane_pause *
+lane_pauses_at(const struct lane_pauses *p, size_t i)
 {
     return &p->all[i];
 }

@@ -8,16 +8,17 @@
 enum { MEMBERS_MOST = 64, BYTES_MOST = 16 * 1024 };
 
 bool
-bulk_fits(const struct bulk *b, size_t len)
+multi_msg_fits(const struct multi_msg *b, size_t len)
 {
     size_t most =
-        b->type == CODEC_ROUTED_TASKS ? BULK_ROUTED_MOST : MEMBERS_MOST;
+        b->type == CODEC_ROUTED_TASKS ? MULTI_MSG_ROUTED_MOST : MEMBERS_MOST;
 
     return b->n == 0 || (b->n < most && b->data.len + len <= BYTES_MOST);
 }
 
 void
-bulk_add(struct bulk *b, const char *id, const void *member, size_t len)
+multi_msg_add(struct multi_msg *b, const char *id, const void *member,
+              size_t len)
 {
     codec_bulk_add(b->type, &b->data, member, len);
     if (b->n++ == 0)
@@ -26,7 +27,7 @@ bulk_add(struct bulk *b, const char *id, const void *member, size_t len)
 }
 
 struct bus_publication
-bulk_publication(struct bulk *b)
+multi_msg_publication(struct multi_msg *b)
 {
     struct bus_publication p = {.expect = BUS_ANY_REVISION};
     bool tasks = b->type == CODEC_TASKS;
@@ -49,7 +50,7 @@ bulk_publication(struct bulk *b)
 }
 
 void
-bulk_reset(struct bulk *b)
+multi_msg_reset(struct multi_msg *b)
 {
     str_reset(&b->data);
     str_reset(&b->ids);
@@ -57,7 +58,7 @@ bulk_reset(struct bulk *b)
 }
 
 void
-bulk_free(struct bulk *b)
+multi_msg_free(struct multi_msg *b)
 {
     str_free(&b->data);
     str_free(&b->ids);

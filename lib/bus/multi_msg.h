@@ -24,11 +24,11 @@
 #include <stdbool.h>
 
 /* Routed tasks are for one worker, and others may have slots. */
-enum { BULK_ROUTED_MOST = 16 };
+enum { MULTI_MSG_ROUTED_MOST = 16 };
 
 /* Begins with its type alone: CODEC_TASKS, CODEC_ROUTED_TASKS or CODEC_RESULTS.
  */
-struct bulk {
+struct multi_msg {
     enum codec_type type;
     struct str data;
     struct str ids; /* of its members, one after the other */
@@ -39,16 +39,17 @@ struct bulk {
 
 /* Whether another member of len encoded bytes fits. An empty message takes any.
  */
-bool bulk_fits(const struct bulk *b, size_t len);
+bool multi_msg_fits(const struct multi_msg *b, size_t len);
 
 /* All is copied. id: the Nats-Msg-Id of the member alone. */
-void bulk_add(struct bulk *b, const char *id, const void *member, size_t len);
+void multi_msg_add(struct multi_msg *b, const char *id, const void *member,
+                   size_t len);
 
 /* What to publish; valid until *b changes. b must not be empty. The subject
  * is the caller's to set, but for that of tasks. */
-struct bus_publication bulk_publication(struct bulk *b);
+struct bus_publication multi_msg_publication(struct multi_msg *b);
 
-void bulk_reset(struct bulk *b); /* empty again */
-void bulk_free(struct bulk *b);
+void multi_msg_reset(struct multi_msg *b); /* empty again */
+void multi_msg_free(struct multi_msg *b);
 
 #endif

@@ -28,16 +28,16 @@ enum {
 /* --- reading ---------------------------------------------------------------
  */
 
-static const char *const header_names[WIRE_HEADERS] = {
-    [WIRE_ID] = "Nats-Msg-Id",
-    [WIRE_SUBJECT] = "Nats-Subject",
-    [WIRE_SEQUENCE] = "Nats-Sequence",
-    [WIRE_TIME_STAMP] = "Nats-Time-Stamp",
-    [WIRE_PENDING] = "Nats-Pending-Messages",
+static const char *const header_names[CONN_HEADERS] = {
+    [CONN_ID] = "Nats-Msg-Id",
+    [CONN_SUBJECT] = "Nats-Subject",
+    [CONN_SEQUENCE] = "Nats-Sequence",
+    [CONN_TIME_STAMP] = "Nats-Time-Stamp",
+    [CONN_PENDING] = "Nats-Pending-Messages",
 };
 
 const char *
-proto_header_name(unsigned header)
+protocol_header_name(unsigned header)
 {
     return header_names[header];
 }
@@ -92,19 +92,19 @@ number(const struct token *t, int64_t *out)
 
 /* "<status> <description>", either of which may be absent. */
 static void
-read_status(struct wire_msg *m, char *at)
+read_status(struct conn_msg *m, char *at)
 {
     at += strspn(at, " \t");
-    m->header[WIRE_STATUS] = at;
+    m->header[CONN_STATUS] = at;
     at += strcspn(at, " \t");
     if (!*at)
         return;
     *at++ = '\0';
-    m->header[WIRE_DESCRIPTION] = at + strspn(at, " \t");
+    m->header[CONN_DESCRIPTION] = at + strspn(at, " \t");
 }
 
 static void
-read_header(struct wire_msg *m, char *line)
+read_header(struct conn_msg *m, char *line)
 {
     char *value = strchr(line, ':');
 
@@ -112,7 +112,7 @@ read_header(struct wire_msg *m, char *line)
         return;
     *value++ = '\0';
     value += strspn(value, " \t");
-    for (int h = 0; h < WIRE_HEADERS; h++)
+    for (int h = 0; h < CONN_HEADERS; h++)
         if (header_names[h] && strcasecmp(line, header_names[h]) == 0) {
             if (!*m->header[h])
                 m->header[h] = value;
@@ -122,7 +122,7 @@ read_header(struct wire_msg *m, char *line)
 
 /* Writes NULs into the block, which begins with "NATS/1.0". */
 static void
-read_headers(struct wire_msg *m, char *at, size_t len)
+read_headers(struct conn_msg *m, char *at, size_t len)
 {
     static const char version[] = "NATS/1.0";
     char *end = at + len, *eol;
@@ -147,9 +147,9 @@ read_headers(struct wire_msg *m, char *at, size_t len)
 }
 
 /* The line is "MSG " or "HMSG " and what follows, from at to end. */
-static enum proto_kind
+static enum protocol_kind
 read_msg(char *in, size_t len, char *at, char *end, char *body, bool headers,
-         struct proto_op *op, size_t *used)
+         struct protocol_op *op, size_t *used)
 {
     struct token t[TOKENS];
     size_t n = split(at, end, t), least = headers ? 4 : 3, need;
@@ -158,12 +158,12 @@ read_msg(char *in, size_t len, char *at, char *end, char *body, bool headers,
     if ((n != least && n != least + 1) || !number(&t[1], &op->sid) ||
         !number(&t[n - 1], &size) || size > MESSAGE_MOST ||
         (headers && (!number(&t[n - 2], &head) || head > size)))
-        return PROTO_JUNK;
+        return PROTOCOL_JUNK;
     need = (size_t)(body - in) + (size_t)size + 2;
     if (len < need)
-        return PROTO_MORE;
+        return PROTOCOL_MORE;
     if (in[need - 2] != '\r' || in[need - 1] != '\n')
-        return PROTO_JUNK;
+        return PROTOCOL_JUNK;
     t[0].at[t[0].len] = '\0';
     t[2].at[t[2].len] = '\0';
     in[need - 2] = '\0'; /* ends headers and text that do not end */
@@ -171,12 +171,12 @@ read_msg(char *in, size_t len, char *at, char *end, char *body, bool headers,
     op->msg.reply = n > least ? t[2].at : "";
     op->msg.data = (const uint8_t *)body + head;
     op->msg.len = (size_t)(size - head);
-    for (int h = 0; h < WIRE_HEADERS; h++)
+    for (int h = 0; h < CONN_HEADERS; h++)
         op->msg.header[h] = "";
     if (head)
         read_headers(&op->msg, body, (size_t)head);
     *used = need;
-    return PROTO_MSG;
+    return PROTOCOL_MSG;
 }
 
 static bool
@@ -187,8 +187,8 @@ begins(const char *line, size_t len, const char *word)
     return len >= n && memcmp(line, word, n) == 0;
 }
 
-enum proto_kind
-proto_read(char *in, size_t len, struct proto_op *op, size_t *used)
+enum protocol_kind
+protocol_read(char *in, size_t len, struct protocol_op *op, size_t *used)
 {
     char *eol =
         len ? memchr(in, '\n', len < LINE_MOST ? len : LINE_MOST) : NULL;
@@ -196,7 +196,7 @@ proto_read(char *in, size_t len, struct proto_op *op, size_t *used)
     size_t n;
 
     if (!eol)
-        return len < LINE_MOST ? PROTO_MORE : PROTO_JUNK;
+        return len < LINE_MOST ? PROTOCOL_MORE : PROTOCOL_JUNK;
     if (end > in && end[-1] == '\r')
         end--;
     n = (size_t)(end - in);
@@ -206,21 +206,21 @@ proto_read(char *in, size_t len, struct proto_op *op, size_t *used)
     if (begins(in, n, "HMSG "))
         return read_msg(in, len, in + 5, end, eol + 1, true, op, used);
     if (n == 4 && begins(in, n, "PING"))
-        return PROTO_PING;
+        return PROTOCOL_PING;
     if (n == 4 && begins(in, n, "PONG"))
-        return PROTO_PONG;
+        return PROTOCOL_PONG;
     if (begins(in, n, "+OK"))
-        return PROTO_OK;
+        return PROTOCOL_OK;
     *end = '\0';
     if (begins(in, n, "INFO ")) {
         op->text = in + 5;
-        return PROTO_INFO;
+        return PROTOCOL_INFO;
     }
     if (begins(in, n, "-ERR")) {
         op->text = in + 4 + strspn(in + 4, " \t");
-        return PROTO_ERR;
+        return PROTOCOL_ERR;
     }
-    return PROTO_JUNK;
+    return PROTOCOL_JUNK;
 }
 
 /* --- writing ---------------------------------------------------------------
@@ -239,7 +239,7 @@ put_number(struct str *out, uint64_t v)
 
 /* Our headers as they travel; their length, 0 if there are none. */
 static size_t
-put_headers(char *head, size_t size, const struct wire_out *o)
+put_headers(char *head, size_t size, const struct conn_out *o)
 {
     char revision[80] = "";
     int n;
@@ -257,7 +257,7 @@ put_headers(char *head, size_t size, const struct wire_out *o)
 }
 
 void
-proto_put(struct str *out, const struct wire_out *o)
+protocol_put(struct str *out, const struct conn_out *o)
 {
     char headers[BUS_HEADER_ROOM];
     size_t head = put_headers(headers, sizeof headers, o);

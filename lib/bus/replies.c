@@ -136,20 +136,20 @@ bus_read_time(const char *text)
 }
 
 int
-bus_read_entry(const struct wire_msg *m, struct bus_entry *out, struct err *e)
+bus_read_entry(const struct conn_msg *m, struct bus_entry *out, struct err *e)
 {
-    const char *status = m->header[WIRE_STATUS];
+    const char *status = m->header[CONN_STATUS];
 
     if (strcmp(status, "404") == 0)
         return 1;
     if (*status)
         return err_set(e, ERR_INVALID, "the broker answers %s %s",
-                       LOG_TEXT(status), LOG_TEXT(m->header[WIRE_DESCRIPTION]));
-    out->subject = m->header[WIRE_SUBJECT];
+                       LOG_TEXT(status), LOG_TEXT(m->header[CONN_DESCRIPTION]));
+    out->subject = m->header[CONN_SUBJECT];
     out->data = m->data;
     out->len = m->len;
-    out->stored_at_ms = bus_read_time(m->header[WIRE_TIME_STAMP]);
-    if (!*out->subject || !bus_number(m->header[WIRE_SEQUENCE], &out->revision))
+    out->stored_at_ms = bus_read_time(m->header[CONN_TIME_STAMP]);
+    if (!*out->subject || !bus_number(m->header[CONN_SEQUENCE], &out->revision))
         return err_set(e, ERR_TIMEOUT, "the answer is no stored message");
     return 0;
 }

@@ -25,7 +25,7 @@ enum {
 
 enum ask_kind { ASK_REPLY, ASK_STORED, ASK_ENTRY };
 
-struct ask {
+struct bus_request {
     uint64_t serial; /* 0: the slot is free */
     enum ask_kind kind;
     union {
@@ -38,7 +38,7 @@ struct ask {
     uint64_t epoch; /* of the connection it was sent by */
     bool held;      /* answered, but perhaps not on the disk yet */
     struct bus_stored stored;
-    struct wire_msg *entry; /* ASK_ENTRY, held: a copy of the answer */
+    struct conn_msg *entry; /* ASK_ENTRY, held: a copy of the answer */
     enum err_code fail;     /* ERR_NONE, or what to report at the deadline */
     const char *why;
     unsigned next_free; /* index + 1 */
@@ -46,8 +46,8 @@ struct ask {
 };
 
 /* A publication that is tried until it is stored. */
-struct until {
-    struct until *next, *prev;
+struct retried_publish {
+    struct retried_publish *next, *prev;
     struct bus *bus;
     struct bus_publication p; /* pointers lead into text */
     bus_stored_fn *fn;
@@ -66,18 +66,18 @@ grow(struct bus *b)
 
     b->asks = mem_resize(b->asks, n * sizeof *b->asks);
     for (unsigned i = n; i-- > b->n_asks;) {
-        b->asks[i] = (struct ask){.next_free = b->free_ask};
+        b->asks[i] = (struct bus_request){.next_free = b->free_ask};
         b->free_ask = i + 1;
     }
     b->n_asks = n;
 }
 
 /* A slot that waits for an answer to what is sent on subject. */
-static struct ask *
+static struct bus_request *
 ask_new(struct bus *b, enum ask_kind kind, const char *subject,
         int64_t timeout_ms, void *ctx)
 {
-    struct ask *a;
+    struct bus_request *a;
 
     if (!b->free_ask)
         grow(b);
@@ -88,7 +88,7 @@ ask_new(struct bus *b, enum ask_kind kind, const char *subject,
     a->ctx = ctx;
     a->timeout_ms = timeout_ms;
     a->deadline = loop_now_ms() + timeout_ms;
-    a->epoch = wire_epoch(b->wire);
+    a->epoch = conn_epoch(b->wire);
     a->fail = ERR_NONE;
     a->held = false;
     a->entry = NULL;
@@ -97,7 +97,7 @@ ask_new(struct bus *b, enum ask_kind kind, const char *subject,
 }
 
 static void
-ask_free(struct bus *b, struct ask *a)
+ask_free(struct bus *b, struct bus_request *a)
 {
     mem_free(a->entry);
     a->entry = NULL;
@@ -108,7 +108,7 @@ ask_free(struct bus *b, struct ask *a)
 }
 
 static void
-call_failed(const struct ask *a, const struct err *e)
+call_failed(const struct bus_request *a, const struct err *e)
 {
     switch (a->kind) {
     case ASK_REPLY:
@@ -128,9 +128,10 @@ call_failed(const struct ask *a, const struct err *e)
 
 /* Ends slot with an error; the table may move meanwhile. */
 static void
-ask_fail(struct bus *b, struct ask *slot, enum err_code code, const char *why)
+ask_fail(struct bus *b, struct bus_request *slot, enum err_code code,
+         const char *why)
 {
-    struct ask a = *slot;
+    struct bus_request a = *slot;
     struct err e;
 
     ask_free(b, slot);
@@ -141,7 +142,8 @@ ask_fail(struct bus *b, struct ask *slot, enum err_code code, const char *why)
 /* Failures known at once are told later all the same: a caller need not
  * expect its callback inside its own call. */
 static void
-ask_fail_soon(struct bus *b, struct ask *a, enum err_code code, const char *why)
+ask_fail_soon(struct bus *b, struct bus_request *a, enum err_code code,
+              const char *why)
 {
     a->fail = code;
     a->why = why;
@@ -151,8 +153,8 @@ ask_fail_soon(struct bus *b, struct ask *a, enum err_code code, const char *why)
 
 /* Sends what a waits for; headers as in p, which may be NULL. */
 static void
-ask_send(struct bus *b, struct ask *a, const char *subject, const void *data,
-         size_t len, const struct bus_publication *p)
+ask_send(struct bus *b, struct bus_request *a, const char *subject,
+         const void *data, size_t len, const struct bus_publication *p)
 {
     char reply[BUS_REPLY_SIZE];
 
@@ -171,14 +173,14 @@ ask_send(struct bus *b, struct ask *a, const char *subject, const void *data,
     }
     (void)snprintf(reply, sizeof reply, "%s.%x-%" PRIx64, b->inbox,
                    (unsigned)(a - b->asks), a->serial);
-    if (wire_send(b->wire,
-                  &(struct wire_out){.subject = subject,
+    if (conn_send(b->wire,
+                  &(struct conn_out){.subject = subject,
                                      .reply = reply,
                                      .id = p ? p->id : NULL,
                                      .expect = p ? p->expect : BUS_ANY_REVISION,
                                      .data = data,
                                      .len = len},
-                  WIRE_ASK))
+                  CONN_ASK))
         bus_due(b, a->deadline);
     else
         ask_fail_soon(b, a, ERR_UNAVAILABLE, "the broker does not read");
@@ -198,14 +200,14 @@ append(char **at, const char *text)
 }
 
 /* In one piece, to be freed as such. */
-static struct wire_msg *
-copy_msg(const struct wire_msg *m)
+static struct conn_msg *
+copy_msg(const struct conn_msg *m)
 {
     size_t size = sizeof *m + m->len + strlen(m->subject) + 1;
-    struct wire_msg *copy;
+    struct conn_msg *copy;
     char *at;
 
-    for (int i = 0; i < WIRE_HEADERS; i++)
+    for (int i = 0; i < CONN_HEADERS; i++)
         size += strlen(m->header[i]) + 1;
     copy = mem_alloc(size);
     *copy = *m;
@@ -216,23 +218,23 @@ copy_msg(const struct wire_msg *m)
     at += m->len;
     copy->reply = "";
     copy->subject = append(&at, m->subject);
-    for (int i = 0; i < WIRE_HEADERS; i++)
+    for (int i = 0; i < CONN_HEADERS; i++)
         copy->header[i] = append(&at, m->header[i]);
     return copy;
 }
 
 static void
-hold(struct bus *b, struct ask *slot)
+hold(struct bus *b, struct bus_request *slot)
 {
     slot->held = true;
-    confirm_hold(b, (unsigned)(slot - b->asks), slot->serial);
+    barrier_hold(b, (unsigned)(slot - b->asks), slot->serial);
 }
 
 static void
-answer_stored(struct bus *b, struct ask *slot, const struct wire_msg *m)
+answer_stored(struct bus *b, struct bus_request *slot, const struct conn_msg *m)
 {
     struct bus_stored stored = {0};
-    struct ask a = *slot;
+    struct bus_request a = *slot;
     struct err e;
 
     if (bus_read_stored(m->data, m->len, &stored, &e) < 0) {
@@ -250,7 +252,8 @@ answer_stored(struct bus *b, struct ask *slot, const struct wire_msg *m)
 }
 
 static void
-answer_entry(struct bus *b, const struct ask *a, const struct wire_msg *m)
+answer_entry(struct bus *b, const struct bus_request *a,
+             const struct conn_msg *m)
 {
     struct bus_entry entry = {0};
     struct err e;
@@ -262,14 +265,14 @@ answer_entry(struct bus *b, const struct ask *a, const struct wire_msg *m)
     if (rc < 0)
         err_wrap(&e, "%s", a->subject);
     else if (rc == 0)
-        bus_heard(b, entry.stored_at_ms);
+        bus_note_broker_time(b, entry.stored_at_ms);
     a->fn.entry(a->ctx, rc == 0 ? &entry : NULL, rc < 0 ? &e : NULL);
 }
 
 void
-ask_confirmed(struct bus *b, unsigned index, uint64_t serial)
+requests_confirmed(struct bus *b, unsigned index, uint64_t serial)
 {
-    struct ask *slot, a;
+    struct bus_request *slot, a;
 
     if (index >= b->n_asks || b->asks[index].serial != serial)
         return;
@@ -288,7 +291,7 @@ static void
 hear_text(struct bus *b, json_t *text)
 {
     if (json_is_string(text))
-        bus_heard(b, bus_read_time(json_string_value(text)));
+        bus_note_broker_time(b, bus_read_time(json_string_value(text)));
 }
 
 /*
@@ -297,7 +300,7 @@ hear_text(struct bus *b, json_t *text)
  * knows how old a claim is without waiting for news.
  */
 static void
-hear_info(struct bus *b, const struct ask *a, const struct wire_msg *m)
+hear_info(struct bus *b, const struct bus_request *a, const struct conn_msg *m)
 {
     static const char info[] = "$JS.API.STREAM.INFO.";
     size_t len = m->len;
@@ -312,7 +315,8 @@ hear_info(struct bus *b, const struct ask *a, const struct wire_msg *m)
 }
 
 static void
-answer_reply(struct bus *b, const struct ask *a, const struct wire_msg *m)
+answer_reply(struct bus *b, const struct bus_request *a,
+             const struct conn_msg *m)
 {
     struct bus_note note = {
         .subject = m->subject,
@@ -343,7 +347,7 @@ bus_read_slot(const char *inbox, const char *subject, uint64_t *index,
 }
 
 /* The slot that waits for an answer on subject, or NULL. */
-static struct ask *
+static struct bus_request *
 find(struct bus *b, const char *subject)
 {
     uint64_t index, serial;
@@ -355,14 +359,14 @@ find(struct bus *b, const char *subject)
 }
 
 void
-ask_take(void *ctx, const struct wire_msg *m)
+requests_on_reply(void *ctx, const struct conn_msg *m)
 {
     struct bus *b = ctx;
-    struct ask *slot = find(b, m->subject), a;
+    struct bus_request *slot = find(b, m->subject), a;
 
     if (!slot || slot->held)
         return;
-    if (m->len == 0 && strcmp(m->header[WIRE_STATUS], "503") == 0) {
+    if (m->len == 0 && strcmp(m->header[CONN_STATUS], "503") == 0) {
         ask_fail(b, slot, ERR_UNAVAILABLE, "nobody answers there");
         return;
     }
@@ -388,7 +392,7 @@ ask_take(void *ctx, const struct wire_msg *m)
 }
 
 void
-ask_lost(struct bus *b, uint64_t epoch)
+requests_connection_lost(struct bus *b, uint64_t epoch)
 {
     for (unsigned i = 0; i < b->n_asks; i++)
         if (b->asks[i].serial && b->asks[i].epoch < epoch &&
@@ -403,7 +407,7 @@ void
 bus_request(struct bus *b, const char *subject, const void *data, size_t len,
             int64_t timeout_ms, bus_reply_fn *fn, void *ctx)
 {
-    struct ask *a = ask_new(b, ASK_REPLY, subject, timeout_ms, ctx);
+    struct bus_request *a = ask_new(b, ASK_REPLY, subject, timeout_ms, ctx);
 
     a->fn.reply = fn;
     ask_send(b, a, subject, data, len, NULL);
@@ -446,7 +450,7 @@ void
 bus_publish(struct bus *b, const struct bus_publication *p, int64_t timeout_ms,
             bus_stored_fn *fn, void *ctx)
 {
-    struct ask *a = ask_new(b, ASK_STORED, p->subject, timeout_ms, ctx);
+    struct bus_request *a = ask_new(b, ASK_STORED, p->subject, timeout_ms, ctx);
 
     a->fn.stored = fn;
     ask_send(b, a, p->subject, p->data, p->len, p);
@@ -456,7 +460,7 @@ void
 bus_get_last(struct bus *b, const char *stream, const char *subject,
              int64_t timeout_ms, bus_entry_fn *fn, void *ctx)
 {
-    struct ask *a = ask_new(b, ASK_ENTRY, subject, timeout_ms, ctx);
+    struct bus_request *a = ask_new(b, ASK_ENTRY, subject, timeout_ms, ctx);
     char api[BUS_SUBJECT_MAX + 1];
 
     a->fn.entry = fn;
@@ -470,7 +474,7 @@ void
 bus_get_next(struct bus *b, const char *stream, const char *subject,
              uint64_t seq, int64_t timeout_ms, bus_entry_fn *fn, void *ctx)
 {
-    struct ask *a = ask_new(b, ASK_ENTRY, subject, timeout_ms, ctx);
+    struct bus_request *a = ask_new(b, ASK_ENTRY, subject, timeout_ms, ctx);
     char api[BUS_SUBJECT_MAX + 1], body[BUS_SUBJECT_MAX + 64];
 
     a->fn.entry = fn;
@@ -488,7 +492,7 @@ bus_get_next(struct bus *b, const char *stream, const char *subject,
 /* --- until it is stored --------------------------------------------------- */
 
 static void
-until_free(struct until *u)
+until_free(struct retried_publish *u)
 {
     if (u->prev)
         u->prev->next = u->next;
@@ -502,7 +506,7 @@ until_free(struct until *u)
 static void
 on_until(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct until *u = ctx;
+    struct retried_publish *u = ctx;
 
     if (e && (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT)) {
         u->due =
@@ -519,7 +523,7 @@ on_until(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 static void
-until_try(struct until *u)
+until_try(struct retried_publish *u)
 {
     u->due = INT64_MAX;
     bus_publish(u->bus, &u->p, UNTIL_TRY_MS, on_until, u);
@@ -530,9 +534,9 @@ bus_publish_until(struct bus *b, const struct bus_publication *p,
                   bus_stored_fn *fn, void *ctx)
 {
     size_t subject = strlen(p->subject) + 1, id = strlen(p->id) + 1;
-    struct until *u = mem_alloc(sizeof *u + subject + id + p->len);
+    struct retried_publish *u = mem_alloc(sizeof *u + subject + id + p->len);
 
-    *u = (struct until){
+    *u = (struct retried_publish){
         .next = b->untils,
         .bus = b,
         .p = {.subject = u->text,
@@ -555,12 +559,12 @@ bus_publish_until(struct bus *b, const struct bus_publication *p,
 }
 
 void
-ask_up(struct bus *b)
+requests_on_up(struct bus *b)
 {
     int64_t now = loop_now_ms();
 
     /* Soon, but not everybody in the same millisecond. */
-    for (struct until *u = b->untils; u; u = u->next)
+    for (struct retried_publish *u = b->untils; u; u = u->next)
         if (u->due != INT64_MAX) {
             u->due = now + bus_jitter(b, UNTIL_FIRST_MS);
             u->wait_ms = UNTIL_FIRST_MS;
@@ -573,7 +577,7 @@ tick_untils(struct bus *b, int64_t now)
 {
     int64_t next = INT64_MAX;
 
-    for (struct until *u = b->untils; u; u = u->next) {
+    for (struct retried_publish *u = b->untils; u; u = u->next) {
         if (u->due <= now)
             until_try(u);
         else if (u->due < next)
@@ -583,12 +587,12 @@ tick_untils(struct bus *b, int64_t now)
 }
 
 int64_t
-ask_tick(struct bus *b, int64_t now)
+requests_tick(struct bus *b, int64_t now)
 {
     int64_t next;
 
     for (unsigned i = 0; i < b->n_asks; i++) {
-        struct ask *a = &b->asks[i];
+        struct bus_request *a = &b->asks[i];
         char why[64];
 
         if (!a->serial || a->deadline > now)
@@ -614,7 +618,7 @@ bus_forget(struct bus *b, const void *ctx)
         if (b->asks[i].serial && b->asks[i].ctx == ctx)
             ask_free(b, &b->asks[i]);
     /* What was promised to be stored still is; only nobody is told. */
-    for (struct until *u = b->untils; u; u = u->next)
+    for (struct retried_publish *u = b->untils; u; u = u->next)
         if (u->ctx == ctx)
             u->fn = NULL;
     if (b->event_ctx == ctx)
@@ -622,7 +626,7 @@ bus_forget(struct bus *b, const void *ctx)
 }
 
 void
-ask_free_all(struct bus *b)
+requests_free_all(struct bus *b)
 {
     while (b->untils)
         until_free(b->untils);

@@ -59,8 +59,8 @@ read_time(const char *text)
 }
 
 int
-info_read_stream(const struct bus_note *note, struct info_stream *out,
-                 struct err *e)
+stream_info_read_stream(const struct bus_note *note,
+                        struct stream_info_stream *out, struct err *e)
 {
     json_t *o = read_answer(note, e);
     const char *created;
@@ -68,7 +68,7 @@ info_read_stream(const struct bus_note *note, struct info_stream *out,
     if (!o)
         return -1;
     created = json_string_value(json_object_get(o, "created"));
-    *out = (struct info_stream){
+    *out = (struct stream_info_stream){
         .first_seq = number(o, "state", "first_seq"),
         .last_seq = number(o, "state", "last_seq"),
         .messages = number(o, "state", "messages"),
@@ -80,14 +80,14 @@ info_read_stream(const struct bus_note *note, struct info_stream *out,
 }
 
 int
-info_read_consumer(const struct bus_note *note, struct info_consumer *out,
-                   struct err *e)
+stream_info_read_consumer(const struct bus_note *note,
+                          struct stream_info_consumer *out, struct err *e)
 {
     json_t *o = read_answer(note, e);
 
     if (!o)
         return -1;
-    *out = (struct info_consumer){
+    *out = (struct stream_info_consumer){
         .delivered = number(o, "delivered", "stream_seq"),
         .ack_floor = number(o, "ack_floor", "stream_seq"),
         .pending = number(o, NULL, "num_pending"),
@@ -98,8 +98,8 @@ info_read_consumer(const struct bus_note *note, struct info_consumer *out,
 }
 
 void
-info_ask(struct bus *b, const char *stream, const char *durable,
-         bus_reply_fn *fn, void *ctx)
+stream_info_ask(struct bus *b, const char *stream, const char *durable,
+                bus_reply_fn *fn, void *ctx)
 {
     char subject[SUBJECT_SIZE];
 

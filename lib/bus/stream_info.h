@@ -10,26 +10,26 @@
 
 #include <stdint.h>
 
-struct info_stream {
+struct stream_info_stream {
     char created[40];      /* as the broker writes it */
     int64_t created_at_ms; /* the same */
     uint64_t first_seq, last_seq, messages;
 };
 
-struct info_consumer {
+struct stream_info_consumer {
     uint64_t delivered; /* the highest sequence handed out */
     uint64_t ack_floor; /* everything up to it is settled */
     uint64_t pending, ack_pending;
 };
 
 /* Reads an answer; ERR_NOT_FOUND: there is no such thing. */
-int info_read_stream(const struct bus_note *note, struct info_stream *out,
-                     struct err *e);
-int info_read_consumer(const struct bus_note *note, struct info_consumer *out,
-                       struct err *e);
+int stream_info_read_stream(const struct bus_note *note,
+                            struct stream_info_stream *out, struct err *e);
+int stream_info_read_consumer(const struct bus_note *note,
+                              struct stream_info_consumer *out, struct err *e);
 
 /* Ask; fn gets the answer as it came. durable NULL: the stream itself. */
-void info_ask(struct bus *b, const char *stream, const char *durable,
-              bus_reply_fn *fn, void *ctx);
+void stream_info_ask(struct bus *b, const char *stream, const char *durable,
+                     bus_reply_fn *fn, void *ctx);
 
 #endif

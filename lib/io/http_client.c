@@ -42,7 +42,7 @@ struct http_call {
     struct transfer *transfer; /* NULL: it waits */
 };
 
-struct queue {
+struct transfer_queue {
     struct http_call *first, *last;
     size_t n;
 };
@@ -55,7 +55,7 @@ struct http {
     struct loop_timer *timer; /* the library's */
     struct loop_timer *turn;  /* starts what waits, out of callers' way */
     bool turn_due;
-    struct queue waiting, active;
+    struct transfer_queue waiting, active;
     struct transfer *spare;
     size_t n_spare;
     struct http_call *telling; /* its callback is running */
@@ -66,7 +66,7 @@ static unsigned users; /* of the library */
 /* --- queues --------------------------------------------------------------- */
 
 static void
-enqueue(struct queue *q, struct http_call *c)
+enqueue(struct transfer_queue *q, struct http_call *c)
 {
     c->next = NULL;
     c->prev = q->last;
@@ -79,7 +79,7 @@ enqueue(struct queue *q, struct http_call *c)
 }
 
 static void
-dequeue(struct queue *q, struct http_call *c)
+dequeue(struct transfer_queue *q, struct http_call *c)
 {
     if (c->prev)
         c->prev->next = c->next;
@@ -493,7 +493,7 @@ http_open(struct http **out, struct loop *l, const struct http_conf *conf,
 }
 
 static void
-drop_all(struct http *h, struct queue *q)
+drop_all(struct http *h, struct transfer_queue *q)
 {
     struct http_call *c;
 

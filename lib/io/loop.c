@@ -61,7 +61,7 @@ struct loop_watch {
     void *ctx;
 };
 
-struct job {
+struct loop_job {
     uv_work_t req;
     loop_fn *work, *done;
     void *ctx;
@@ -117,7 +117,7 @@ free_handle(uv_handle_t *h)
 }
 
 /* What loop_until waits for. */
-struct wait {
+struct loop_wait {
     uv_prepare_t h; /* first: freed with it */
     const bool *done;
     bool late;
@@ -126,7 +126,7 @@ struct wait {
 static void
 mark_late(void *ctx)
 {
-    struct wait *w = ctx;
+    struct loop_wait *w = ctx;
 
     w->late = true;
 }
@@ -136,7 +136,7 @@ mark_late(void *ctx)
 static void
 before_sleep(uv_prepare_t *h)
 {
-    struct wait *w = (struct wait *)h;
+    struct loop_wait *w = (struct loop_wait *)h;
 
     if (*w->done || w->late)
         uv_stop(h->loop);
@@ -145,7 +145,7 @@ before_sleep(uv_prepare_t *h)
 bool
 loop_until(struct loop *l, const bool *done, int64_t timeout_ms)
 {
-    struct wait *w = MEM_NEW(struct wait);
+    struct loop_wait *w = MEM_NEW(struct loop_wait);
     struct loop_timer *timer = NULL;
 
     (void)uv_prepare_init(&l->uv, &w->h);
@@ -448,7 +448,7 @@ loop_hook_stop(struct loop_hook *k)
 static void
 do_work(uv_work_t *req)
 {
-    struct job *j = req->data;
+    struct loop_job *j = req->data;
 
     j->work(j->ctx);
 }
@@ -456,7 +456,7 @@ do_work(uv_work_t *req)
 static void
 after_work(uv_work_t *req, int status)
 {
-    struct job *j = req->data;
+    struct loop_job *j = req->data;
 
     (void)status; /* nothing is ever cancelled */
     j->done(j->ctx);
@@ -466,7 +466,7 @@ after_work(uv_work_t *req, int status)
 void
 loop_work(struct loop *l, loop_fn *work, loop_fn *done, void *ctx)
 {
-    struct job *j = MEM_NEW(struct job);
+    struct loop_job *j = MEM_NEW(struct loop_job);
 
     j->req.data = j;
     j->work = work;

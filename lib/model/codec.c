@@ -103,7 +103,7 @@ codec_init(enum codec_type type, void *msg)
 
 /* --- checks ----------------------------------------------------------- */
 
-struct check {
+struct codec_check {
     size_t elements; /* of all lists so far */
     size_t bytes;    /* at least what the encoded form takes */
     struct err *e;
@@ -136,7 +136,7 @@ codec_clean_length(const char *s, size_t len)
 }
 
 static int
-check_text(struct check *c, const struct codec_path *at,
+check_text(struct codec_check *c, const struct codec_path *at,
            const struct codec_row *row, const char *s)
 {
     size_t len = strlen(s), clean;
@@ -170,7 +170,7 @@ check_text(struct check *c, const struct codec_path *at,
 }
 
 static int
-check_enum(struct check *c, const struct codec_path *at,
+check_enum(struct codec_check *c, const struct codec_path *at,
            const struct codec_row *row, const void *field)
 {
     uint32_t v;
@@ -186,7 +186,7 @@ check_enum(struct check *c, const struct codec_path *at,
 
 /* Beyond this, JSON and SQLite could not hold the number. */
 static int
-check_u64(struct check *c, const struct codec_path *at, const void *field)
+check_u64(struct codec_check *c, const struct codec_path *at, const void *field)
 {
     uint64_t v;
 
@@ -198,7 +198,8 @@ check_u64(struct check *c, const struct codec_path *at, const void *field)
 }
 
 static int
-check_double(struct check *c, const struct codec_path *at, const void *field)
+check_double(struct codec_check *c, const struct codec_path *at,
+             const void *field)
 {
     double v;
 
@@ -207,7 +208,7 @@ check_double(struct check *c, const struct codec_path *at, const void *field)
 }
 
 static int
-check_bytes(struct check *c, const struct codec_path *at,
+check_bytes(struct codec_check *c, const struct codec_path *at,
             const struct codec_row *row, const void *field)
 {
     struct bytes b;
@@ -219,12 +220,12 @@ check_bytes(struct check *c, const struct codec_path *at,
     return codec_fail(at, c->e, "longer than %zu bytes; shorten it", row->most);
 }
 
-static int check_message(struct check *c, const struct codec_path *at,
+static int check_message(struct codec_check *c, const struct codec_path *at,
                          const struct codec_table *t, const void *msg);
 
 /* One value. Of a message, field points to the message itself. */
 static int
-check_value(struct check *c, const struct codec_path *at,
+check_value(struct codec_check *c, const struct codec_path *at,
             const struct codec_row *row, const void *field)
 {
     c->bytes += FIELD_COST;
@@ -261,8 +262,8 @@ codec_element_size(const struct codec_row *row)
 }
 
 static int
-check_list(struct check *c, struct codec_path *at, const struct codec_row *row,
-           const char *msg)
+check_list(struct codec_check *c, struct codec_path *at,
+           const struct codec_row *row, const char *msg)
 {
     const char *items = codec_load_ptr(msg + row->offset);
     size_t n = codec_load_count(msg + row->n_offset);
@@ -285,7 +286,7 @@ check_list(struct check *c, struct codec_path *at, const struct codec_row *row,
 }
 
 static int
-check_message(struct check *c, const struct codec_path *up,
+check_message(struct codec_check *c, const struct codec_path *up,
               const struct codec_table *t, const void *msg)
 {
     for (size_t i = 0; i < t->n_rows; i++) {
@@ -312,7 +313,7 @@ int
 codec_table_check(const struct codec_table *t, const void *msg, struct err *e)
 {
     struct codec_path root = {NULL, NULL, CODEC_NO_INDEX};
-    struct check c = {.e = e};
+    struct codec_check c = {.e = e};
 
     return check_message(&c, &root, t, msg);
 }
@@ -322,7 +323,7 @@ codec_check(enum codec_type type, const void *msg, struct err *e)
 {
     const struct codec_table *t = codec_table(type);
     struct codec_path root = {NULL, NULL, CODEC_NO_INDEX};
-    struct check c = {.e = e};
+    struct codec_check c = {.e = e};
     size_t size;
 
     if (check_message(&c, &root, t, msg) < 0)
@@ -354,12 +355,13 @@ codec_decode(enum codec_type type, const void *data, size_t len,
 /* --- JSON text -------------------------------------------------------- */
 
 /* Where in a text. */
-struct place {
+struct codec_place {
     size_t line, column; /* from 1; the column counts characters */
 };
 
 static int
-text_fail(const char *what, struct place p, struct err *e, const char *why)
+text_fail(const char *what, struct codec_place p, struct err *e,
+          const char *why)
 {
     return err_set(e, ERR_INVALID, "%s:%zu:%zu: %s", what, p.line, p.column,
                    why);
@@ -372,7 +374,7 @@ text_fail(const char *what, struct place p, struct err *e, const char *why)
 static int
 scan_json(const char *what, const char *text, size_t len, struct err *e)
 {
-    struct place p = {1, 0};
+    struct codec_place p = {1, 0};
     size_t depth = 0, values = 0;
     bool quoted = false;
 
@@ -384,7 +386,7 @@ scan_json(const char *what, const char *text, size_t len, struct err *e)
         if (c == '\0')
             return text_fail(what, p, e, "a NUL byte; save the text as UTF-8");
         if (c == '\n')
-            p = (struct place){p.line + 1, 0};
+            p = (struct codec_place){p.line + 1, 0};
         if (quoted) {
             if (c == '\\')
                 i++, p.column++; /* whatever follows does not end it */
@@ -414,7 +416,7 @@ static int
 twice_fail(const char *what, const char *text, const json_error_t *error,
            struct err *e)
 {
-    struct place p = {(size_t)error->line, (size_t)error->column};
+    struct codec_place p = {(size_t)error->line, (size_t)error->column};
     size_t end = (size_t)error->position, from = end - 1;
     struct str key = {0};
 

@@ -227,7 +227,7 @@ codec_schema(const char *name)
 
 /* --- JSON to plain struct --------------------------------------------- */
 
-struct reader {
+struct json_reader {
     struct mem_pool *pool;
     bool by_hand; /* durations and sizes may be text */
     codec_unknown_fn *unknown;
@@ -235,7 +235,8 @@ struct reader {
     struct err *e;
 };
 
-static int read_message(const struct reader *r, const struct codec_path *at,
+static int read_message(const struct json_reader *r,
+                        const struct codec_path *at,
                         const struct codec_table *t, const json_t *json,
                         void *msg);
 
@@ -263,14 +264,14 @@ type_name(const json_t *json)
 }
 
 static int
-wrong_type(const struct reader *r, const struct codec_path *at,
+wrong_type(const struct json_reader *r, const struct codec_path *at,
            const json_t *json, const char *wanted)
 {
     return codec_fail(at, r->e, "is %s; write %s", type_name(json), wanted);
 }
 
 static int
-read_text(const struct reader *r, const struct codec_path *at,
+read_text(const struct json_reader *r, const struct codec_path *at,
           const json_t *json, void *field)
 {
     const char *s = json_string_value(json);
@@ -296,7 +297,7 @@ ends_with(const char *s, const char *end)
 /* Durations and sizes as people write them. A duration needs its unit: a bare
  * number would be seconds in text and milliseconds without the quotes. */
 static int
-read_quantity(const struct reader *r, const struct codec_path *at,
+read_quantity(const struct json_reader *r, const struct codec_path *at,
               const struct codec_row *row, const char *text, uint64_t *v)
 {
     bool unit = *text && strspn(text, "0123456789.") < strlen(text);
@@ -317,7 +318,7 @@ read_quantity(const struct reader *r, const struct codec_path *at,
 }
 
 static int
-read_integer(const struct reader *r, const struct codec_path *at,
+read_integer(const struct json_reader *r, const struct codec_path *at,
              const struct codec_row *row, const json_t *json, int64_t least,
              int64_t most, int64_t *v)
 {
@@ -349,7 +350,7 @@ read_integer(const struct reader *r, const struct codec_path *at,
 }
 
 static int
-read_number(const struct reader *r, const struct codec_path *at,
+read_number(const struct json_reader *r, const struct codec_path *at,
             const struct codec_row *row, const json_t *json, void *field)
 {
     int64_t v = 0;
@@ -379,7 +380,7 @@ read_number(const struct reader *r, const struct codec_path *at,
 }
 
 static int
-read_enum(const struct reader *r, const struct codec_path *at,
+read_enum(const struct json_reader *r, const struct codec_path *at,
           const struct codec_row *row, const json_t *json, void *field)
 {
     const struct codec_words *w = row->words;
@@ -405,7 +406,7 @@ read_enum(const struct reader *r, const struct codec_path *at,
 }
 
 static int
-read_bytes(const struct reader *r, const struct codec_path *at,
+read_bytes(const struct json_reader *r, const struct codec_path *at,
            const json_t *json, void *field)
 {
     struct bytes b;
@@ -421,7 +422,7 @@ read_bytes(const struct reader *r, const struct codec_path *at,
 
 /* One value; of a message, field is the plain struct to fill. */
 static int
-read_value(const struct reader *r, const struct codec_path *at,
+read_value(const struct json_reader *r, const struct codec_path *at,
            const struct codec_row *row, const json_t *json, void *field)
 {
     double real;
@@ -457,7 +458,7 @@ read_value(const struct reader *r, const struct codec_path *at,
 }
 
 static int
-read_pairs(const struct reader *r, const struct codec_path *up,
+read_pairs(const struct json_reader *r, const struct codec_path *up,
            const struct codec_row *row, const json_t *json, char *msg)
 {
     size_t n = 0;
@@ -484,7 +485,7 @@ read_pairs(const struct reader *r, const struct codec_path *up,
 }
 
 static int
-read_list(const struct reader *r, struct codec_path *at,
+read_list(const struct json_reader *r, struct codec_path *at,
           const struct codec_row *row, const json_t *json, char *msg)
 {
     size_t n = json_array_size(json), size = codec_element_size(row);
@@ -510,7 +511,7 @@ read_list(const struct reader *r, struct codec_path *at,
 }
 
 static int
-read_field(const struct reader *r, const struct codec_path *up,
+read_field(const struct json_reader *r, const struct codec_path *up,
            const struct codec_row *row, const json_t *json, char *msg)
 {
     struct codec_path at = {up, row->name, CODEC_NO_INDEX};
@@ -536,7 +537,7 @@ find_row(const struct codec_table *t, const char *name)
 }
 
 static void
-report_unknown(const struct reader *r, const struct codec_path *up,
+report_unknown(const struct json_reader *r, const struct codec_path *up,
                const struct codec_table *t, const json_t *json)
 {
     const char *key;
@@ -556,7 +557,7 @@ report_unknown(const struct reader *r, const struct codec_path *up,
 }
 
 static int
-read_message(const struct reader *r, const struct codec_path *at,
+read_message(const struct json_reader *r, const struct codec_path *at,
              const struct codec_table *t, const json_t *json, void *msg)
 {
     codec_table_init(t, msg);
@@ -582,7 +583,7 @@ codec_table_from_json(const struct codec_table *t, bool by_hand,
                       const json_t *json, struct mem_pool *pool, void *msg,
                       codec_unknown_fn *unknown, void *ctx, struct err *e)
 {
-    struct reader r = {pool, by_hand, unknown, ctx, e};
+    struct json_reader r = {pool, by_hand, unknown, ctx, e};
     struct codec_path root = {NULL, NULL, CODEC_NO_INDEX};
 
     return read_message(&r, &root, t, json, msg);

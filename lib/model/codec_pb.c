@@ -248,7 +248,7 @@ codec_table_encoded(const struct codec_table *t, const void *msg)
 
 /* --- protobuf to plain struct ----------------------------------------- */
 
-struct reading {
+struct pb_reading {
     struct mem_pool *pool;
     size_t left; /* bytes that may still be taken from it */
     bool spent;  /* it was not enough */
@@ -335,7 +335,7 @@ length(struct span s)
 
 /* NULL: more than a message may fill. */
 static void *
-take(struct reading *r, size_t size)
+take(struct pb_reading *r, size_t size)
 {
     enum { COST = 16 }; /* of the smallest piece */
 
@@ -349,15 +349,15 @@ take(struct reading *r, size_t size)
 
 /* Not a message of ours; -1. */
 static int
-bad(struct reading *r)
+bad(struct pb_reading *r)
 {
     r->bad = true;
     return -1;
 }
 
 static int
-text_from_wire(struct reading *r, const struct codec_path *at, struct span data,
-               void *to)
+text_from_wire(struct pb_reading *r, const struct codec_path *at,
+               struct span data, void *to)
 {
     size_t len = length(data);
     const uint8_t *nul = len ? memchr(data.at, '\0', len) : NULL;
@@ -377,7 +377,7 @@ text_from_wire(struct reading *r, const struct codec_path *at, struct span data,
 }
 
 static int
-bytes_from_wire(struct reading *r, struct span data, void *to)
+bytes_from_wire(struct pb_reading *r, struct span data, void *to)
 {
     struct bytes b = {.len = length(data)};
     uint8_t *copy = NULL;
@@ -393,7 +393,7 @@ bytes_from_wire(struct reading *r, struct span data, void *to)
     return 0;
 }
 
-static int from_wire(struct reading *r, const struct codec_path *up,
+static int from_wire(struct pb_reading *r, const struct codec_path *up,
                      const struct codec_table *t, struct span in, void *msg);
 
 static unsigned
@@ -420,7 +420,7 @@ wire_of(const struct codec_row *row)
 
 /* One value; of a message, to is the plain struct to fill. */
 static int
-value_from_wire(struct reading *r, const struct codec_path *at,
+value_from_wire(struct pb_reading *r, const struct codec_path *at,
                 const struct codec_row *row, const struct field *f, void *to)
 {
     uint32_t v32 = (uint32_t)f->number;
@@ -471,7 +471,7 @@ elements(const struct codec_row *row, const struct field *f)
  * being the first of them and rest what follows it.
  */
 static int
-make_room(struct reading *r, const struct codec_row *row,
+make_room(struct pb_reading *r, const struct codec_row *row,
           const struct field *first, struct span rest, char *msg)
 {
     size_t had = codec_load_count(msg + row->n_offset);
@@ -492,7 +492,7 @@ make_room(struct reading *r, const struct codec_row *row,
 }
 
 static int
-list_from_wire(struct reading *r, struct codec_path *at,
+list_from_wire(struct pb_reading *r, struct codec_path *at,
                const struct codec_row *row, const struct field *f, char *msg)
 {
     size_t n = codec_load_count(msg + row->n_offset);
@@ -518,7 +518,7 @@ list_from_wire(struct reading *r, struct codec_path *at,
 
 /* A message that comes in several parts is all of them. */
 static int
-one_from_wire(struct reading *r, const struct codec_path *at,
+one_from_wire(struct pb_reading *r, const struct codec_path *at,
               const struct codec_row *row, const struct field *f, char *msg)
 {
     void *sub;
@@ -554,7 +554,7 @@ find_row(const struct codec_table *t, size_t next, uint32_t id)
 
 /* Adds the fields of one part to *msg. On -1 *msg has what was read before. */
 static int
-from_wire(struct reading *r, const struct codec_path *up,
+from_wire(struct pb_reading *r, const struct codec_path *up,
           const struct codec_table *t, struct span in, void *msg)
 {
     uint64_t seen = 0; /* lists that have their room */
@@ -593,7 +593,7 @@ int
 codec_table_read(const struct codec_table *t, const void *data, size_t len,
                  struct mem_pool *pool, void *msg, struct err *e)
 {
-    struct reading r = {
+    struct pb_reading r = {
         .pool = pool, .left = CODEC_POOL_BYTES + 2 * len, .e = e};
     struct codec_path root = {NULL, NULL, CODEC_NO_INDEX};
     struct span in = {data, data};

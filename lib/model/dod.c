@@ -102,7 +102,7 @@ opposite(enum truth t)
 }
 
 /* How one looks at an expression. */
-struct view {
+struct dod_view {
     const struct dod *d;
     const struct dod_facts *facts;
     /* What compares the number of files changed counts as it should be: is
@@ -112,7 +112,7 @@ struct view {
 
 /* wanted: what n must be for the whole to be true. */
 static enum truth
-eval(const struct view *v, const struct dod_node *n, enum truth wanted)
+eval(const struct dod_view *v, const struct dod_node *n, enum truth wanted)
 {
     enum truth a, b;
 
@@ -160,7 +160,7 @@ why_unknown(const struct dod *d, const struct dod_value *v,
 
 /* "tests.failed is 3", if it is no literal; *n counts them. */
 static void
-add_value(struct str *s, const struct view *w, const struct dod_value *v,
+add_value(struct str *s, const struct dod_view *w, const struct dod_value *v,
           unsigned *n)
 {
     int64_t value = value_of(v, w->facts);
@@ -181,7 +181,7 @@ add_value(struct str *s, const struct view *w, const struct dod_value *v,
 }
 
 static void
-add_values(struct str *s, const struct view *w, const struct dod_node *n,
+add_values(struct str *s, const struct dod_view *w, const struct dod_node *n,
            unsigned *count)
 {
     if (n->a)
@@ -204,7 +204,7 @@ mentions_exit_code(const struct dod_node *n)
 
 /* The conditions of n that are as bad as the whole. */
 static void
-add_part(struct str *s, const struct view *w, const struct dod_node *n,
+add_part(struct str *s, const struct dod_view *w, const struct dod_node *n,
          enum truth bad)
 {
     unsigned count = 0;
@@ -231,7 +231,7 @@ add_part(struct str *s, const struct view *w, const struct dod_node *n,
 }
 
 static const char *
-part_text(const struct view *w, enum truth bad, struct mem_pool *pool)
+part_text(const struct dod_view *w, enum truth bad, struct mem_pool *pool)
 {
     struct str s = {0};
     const char *out;
@@ -249,7 +249,7 @@ enum dod_verdict
 dod_judge(const struct dod *d, const struct dod_facts *f, struct mem_pool *pool,
           const char **part)
 {
-    const struct view plain = {d, f, false}, forgiving = {d, f, true};
+    const struct dod_view plain = {d, f, false}, forgiving = {d, f, true};
     enum truth t = YES;
 
     *part = "";

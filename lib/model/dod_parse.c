@@ -267,7 +267,7 @@ leaves_workdir(const char *path)
 static bool
 check_arg(struct parser *p, enum dod_fn fn, const char *arg, size_t at)
 {
-    struct pattern *pattern = NULL;
+    struct regex *pattern = NULL;
     struct err e = {0};
     int rc = 0;
 
@@ -287,8 +287,8 @@ check_arg(struct parser *p, enum dod_fn fn, const char *arg, size_t at)
         rc = glob_check(arg, &e);
         break;
     case DOD_LOG_MATCHES:
-        rc = pattern_new(&pattern, arg, &e);
-        pattern_free(pattern);
+        rc = regex_new(&pattern, arg, &e);
+        regex_free(pattern);
         break;
     case DOD_LOG_CONTAINS:
         break;

@@ -3,15 +3,15 @@
 #include <stdio.h>
 
 bool
-remote_read(const char *note, struct remote *out)
+job_ref_read(const char *note, struct job_ref *out)
 {
-    *out = (struct remote){0};
+    *out = (struct job_ref){0};
     return sscanf(note, "key %63s id %200s", out->key, out->id) >= 1;
 }
 
 void
-remote_write(const struct remote *r, char out[REMOTE_NOTE_SIZE])
+job_ref_write(const struct job_ref *r, char out[JOB_REF_NOTE_SIZE])
 {
-    (void)snprintf(out, REMOTE_NOTE_SIZE, *r->id ? "key %s id %s" : "key %s",
+    (void)snprintf(out, JOB_REF_NOTE_SIZE, *r->id ? "key %s id %s" : "key %s",
                    r->key, r->id);
 }

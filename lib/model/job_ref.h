@@ -11,17 +11,17 @@
 #include <stdbool.h>
 
 enum {
-    REMOTE_KEY_SIZE = 64,
-    REMOTE_ID_SIZE = 201,
-    REMOTE_NOTE_SIZE = REMOTE_KEY_SIZE + REMOTE_ID_SIZE + 8,
+    JOB_REF_KEY_SIZE = 64,
+    JOB_REF_ID_SIZE = 201,
+    JOB_REF_NOTE_SIZE = JOB_REF_KEY_SIZE + JOB_REF_ID_SIZE + 8,
 };
 
-struct remote {
-    char key[REMOTE_KEY_SIZE], id[REMOTE_ID_SIZE]; /* id "": not known yet */
+struct job_ref {
+    char key[JOB_REF_KEY_SIZE], id[JOB_REF_ID_SIZE]; /* id "": not known yet */
 };
 
 /* False, and both are "", if it is no such note. */
-bool remote_read(const char *note, struct remote *out);
-void remote_write(const struct remote *r, char out[REMOTE_NOTE_SIZE]);
+bool job_ref_read(const char *note, struct job_ref *out);
+void job_ref_write(const struct job_ref *r, char out[JOB_REF_NOTE_SIZE]);
 
 #endif

@@ -60,7 +60,7 @@ enum {
  * worker fell silent is resumed, and not counted as lost, if its claim notes
  * work that goes on elsewhere (claim.remote).
  */
-enum delivery {
+enum delivery_action {
     DELIVERY_START, /* write *next over what was found, then run it */
     DELIVERY_EMIT,  /* it is over: publish the claim's result again */
     DELIVERY_WAIT,  /* somebody has it: hand it back for delay_ms */
@@ -68,7 +68,7 @@ enum delivery {
 };
 
 struct delivery_plan {
-    enum delivery what;
+    enum delivery_action what;
     int64_t delay_ms;
     uint32_t attempt; /* of the claim to write, START and CLOSE */
     uint32_t lost, failed;

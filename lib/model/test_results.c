@@ -146,7 +146,7 @@ take_seconds(struct text *x)
 
 /* === 3 failed, 2 passed, 1 skipped in 0.12s === */
 static bool
-read_pytest(struct testcount *t, struct text x)
+read_pytest(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
 
@@ -168,7 +168,7 @@ read_pytest(struct testcount *t, struct text x)
 
 /* Tests:       1 failed, 2 skipped, 3 passed, 6 total */
 static bool
-read_jest(struct testcount *t, struct text x)
+read_jest(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
 
@@ -184,7 +184,7 @@ read_jest(struct testcount *t, struct text x)
 
 /*  Tests  1 failed | 3 passed (4) */
 static bool
-read_vitest(struct testcount *t, struct text x)
+read_vitest(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
     uint64_t total;
@@ -203,7 +203,7 @@ read_vitest(struct testcount *t, struct text x)
 
 /*   3 passing (12ms); mocha */
 static bool
-read_mocha(struct testcount *t, struct text x)
+read_mocha(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
     uint64_t n;
@@ -227,7 +227,7 @@ read_mocha(struct testcount *t, struct text x)
 
 /* i pass 3; node --test, whose i is a sign of its own */
 static bool
-read_node(struct testcount *t, struct text x)
+read_node(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
     struct text word;
@@ -252,7 +252,7 @@ read_node(struct testcount *t, struct text x)
 
 /* test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; ... */
 static bool
-read_cargo(struct testcount *t, struct text x)
+read_cargo(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
 
@@ -267,7 +267,7 @@ read_cargo(struct testcount *t, struct text x)
 
 /* 95% tests passed, 1 tests failed out of 20 */
 static bool
-read_ctest(struct testcount *t, struct text x)
+read_ctest(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
     uint64_t percent, total;
@@ -283,7 +283,7 @@ read_ctest(struct testcount *t, struct text x)
 
 /* [  PASSED  ] 5 tests. */
 static bool
-read_gtest(struct testcount *t, struct text x)
+read_gtest(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
     uint64_t *to, n;
@@ -320,7 +320,7 @@ number_behind(const struct text *x, const char *key)
 
 /* Ran 5 tests in 0.001s, and after an empty line OK or FAILED (failures=1) */
 static bool
-read_unittest(struct testcount *t, struct text x)
+read_unittest(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
     uint64_t n, not_passed;
@@ -350,7 +350,7 @@ read_unittest(struct testcount *t, struct text x)
 /* What a document amounts to; nothing without both a plan and a test or a
  * version: "ok" is said by many, and 1..9 is a range elsewhere. */
 static struct testcounts
-tap_counts(const struct testcount_tap *d)
+tap_counts(const struct test_results_tap *d)
 {
     struct testcounts c = d->counts;
 
@@ -365,13 +365,13 @@ tap_counts(const struct testcount_tap *d)
 }
 
 static void
-tap_close(struct testcount *t)
+tap_close(struct test_results *t)
 {
     struct testcounts c = tap_counts(&t->tap);
 
     if (c.seen)
         add(&t->counts, &c);
-    t->tap = (struct testcount_tap){0};
+    t->tap = (struct test_results_tap){0};
 }
 
 static bool
@@ -387,9 +387,9 @@ take_any_case(struct text *x, const char *word)
 
 /* ok 1 - name # SKIP reason */
 static void
-tap_test(struct testcount *t, bool ok, struct text x)
+tap_test(struct test_results *t, bool ok, struct text x)
 {
-    struct testcount_tap *d = &t->tap;
+    struct test_results_tap *d = &t->tap;
     const char *hash;
     bool skip = false, todo = false;
 
@@ -413,9 +413,9 @@ tap_test(struct testcount *t, bool ok, struct text x)
 }
 
 static bool
-tap_plan(struct testcount *t, struct text x)
+tap_plan(struct test_results *t, struct text x)
 {
-    struct testcount_tap *d = &t->tap;
+    struct test_results_tap *d = &t->tap;
     uint64_t n;
 
     if (!take(&x, "1..") || !take_number(&x, &n))
@@ -432,7 +432,7 @@ tap_plan(struct testcount *t, struct text x)
 }
 
 static bool
-read_tap(struct testcount *t, struct text x)
+read_tap(struct test_results *t, struct text x)
 {
     bool ok = take(&x, "ok");
 
@@ -458,7 +458,7 @@ read_tap(struct testcount *t, struct text x)
 
 /*     --- FAIL: TestX/part (0.00s) */
 static bool
-read_go_test(struct testcount *t, struct text x)
+read_go_test(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
 
@@ -480,7 +480,7 @@ read_go_test(struct testcount *t, struct text x)
 /* ok<tab>package, FAIL<tab>package: without -v a package that passed names no
  * test, and one that does not build has none. */
 static bool
-read_go_package(struct testcount *t, struct text x)
+read_go_package(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
 
@@ -498,7 +498,7 @@ read_go_package(struct testcount *t, struct text x)
 /* {"Action":"pass","Package":"p","Test":"TestX"}; those of several packages
  * are mixed. */
 static bool
-read_go_json(struct testcount *t, struct text x)
+read_go_json(struct test_results *t, struct text x)
 {
     struct testcounts c = {0};
     bool test;
@@ -520,9 +520,9 @@ read_go_json(struct testcount *t, struct text x)
 /* --- all ------------------------------------------------------------------ */
 
 void
-testcount_line(struct testcount *t, const char *line, size_t len)
+test_results_line(struct test_results *t, const char *line, size_t len)
 {
-    static bool (*const readers[])(struct testcount *, struct text) = {
+    static bool (*const readers[])(struct test_results *, struct text) = {
         read_go_package, read_tap,    read_go_test,  read_go_json, read_pytest,
         read_jest,       read_vitest, read_cargo,    read_ctest,   read_gtest,
         read_node,       read_mocha,  read_unittest,
@@ -537,7 +537,7 @@ testcount_line(struct testcount *t, const char *line, size_t len)
 }
 
 struct testcounts
-testcount_now(const struct testcount *t)
+test_results_now(const struct test_results *t)
 {
     struct testcounts c = t->counts, tap = tap_counts(&t->tap);
 

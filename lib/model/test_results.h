@@ -26,23 +26,23 @@ struct testcounts {
 };
 
 /* One TAP document. */
-struct testcount_tap {
+struct test_results_tap {
     bool seen, planned, trailing, bailed;
     uint64_t plan, tests;
     struct testcounts counts;
 };
 
 /* Zero-initialized has seen nothing. */
-struct testcount {
+struct test_results {
     struct testcounts counts;
-    struct testcount_tap tap;
+    struct test_results_tap tap;
     uint64_t go_tests, go_failed; /* of the package at hand; of all in JSON */
     uint64_t unittest;            /* tests of a run whose verdict comes, + 1 */
 };
 
-void testcount_line(struct testcount *t, const char *line, size_t len);
+void test_results_line(struct test_results *t, const char *line, size_t len);
 
 /* What was counted so far, as if nothing else came. */
-struct testcounts testcount_now(const struct testcount *t);
+struct testcounts test_results_now(const struct test_results *t);
 
 #endif

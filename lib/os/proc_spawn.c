@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum stage { STAGE_SETUP, STAGE_WORKDIR, STAGE_EXEC };
+enum spawn_stage { STAGE_SETUP, STAGE_WORKDIR, STAGE_EXEC };
 
 /* Shared with the child, which runs in our memory until it executes. */
 struct spawn {
@@ -22,8 +22,8 @@ struct spawn {
     const char *path; /* of the program */
     int fds[3];
     pid_t parent;
-    enum stage stage; /* the child's last step */
-    int error;        /* and its errno, if it failed */
+    enum spawn_stage stage; /* the child's last step */
+    int error;              /* and its errno, if it failed */
 };
 
 static void

@@ -155,14 +155,14 @@ spool_commit(struct spool_file *f, struct err *e)
     path_of(f, ".task", path);
     if (write_out(f, e) < 0)
         return -1;
-    CRASH_POINT("submit.before_spool");
+    FAILPOINT("submit.before_spool");
     if (fsync(f->fd) < 0 || rename(tmp, path) < 0)
         return err_set(e, ERR_UNAVAILABLE, "store %s: %s", path,
                        strerror(errno));
     f->committed = true;
     if (sync_folder(f->dir, e) < 0)
         return -1;
-    CRASH_POINT("submit.after_spool");
+    FAILPOINT("submit.after_spool");
     return map_file(f, e);
 }
 

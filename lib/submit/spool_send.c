@@ -42,7 +42,7 @@ struct spool_sender {
     int64_t patience_ms, last_ms; /* of the last confirmation */
     size_t at;                    /* next record not yet published */
     size_t stored, duplicates;
-    struct bulk bulk;                 /* the message that is being made */
+    struct multi_msg bulk;            /* the message that is being made */
     size_t again[IN_FLIGHT], n_again; /* messages to try again, by at */
     struct flight flights[IN_FLIGHT];
     struct flight *unused[IN_FLIGHT];
@@ -68,7 +68,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 
     s->unused[s->n_unused++] = f;
     if (stored) {
-        CRASH_POINT("submit.after_puback");
+        FAILPOINT("submit.after_puback");
         s->stored += f->n;
         s->duplicates += stored->duplicate ? f->n : 0;
         s->last_ms = loop_now_ms();
@@ -97,7 +97,8 @@ add_record(struct spool_sender *s, size_t *at)
     const uint8_t *data;
     size_t next = *at, len;
 
-    if (!spool_next(s->file, &next, &data, &len) || !bulk_fits(&s->bulk, len))
+    if (!spool_next(s->file, &next, &data, &len) ||
+        !multi_msg_fits(&s->bulk, len))
         return false;
     mem_pool_reset(s->pool);
     if (codec_decode(CODEC_TASK, data, len, s->pool, &t, &e) < 0 || !t.id[0]) {
@@ -106,7 +107,7 @@ add_record(struct spool_sender *s, size_t *at)
                 spool_name(s->file), e.msg);
         return false;
     }
-    bulk_add(&s->bulk, t.id, data, len);
+    multi_msg_add(&s->bulk, t.id, data, len);
     *at = next;
     return true;
 }
@@ -121,7 +122,7 @@ launch(struct spool_sender *s, size_t at)
     struct flight *f;
     size_t next = at;
 
-    bulk_reset(&s->bulk);
+    multi_msg_reset(&s->bulk);
     while (add_record(s, &next))
         ;
     if (s->failed || s->bulk.n == 0)
@@ -129,7 +130,7 @@ launch(struct spool_sender *s, size_t at)
     f = s->unused[--s->n_unused];
     f->at = at;
     f->n = s->bulk.n;
-    p = bulk_publication(&s->bulk);
+    p = multi_msg_publication(&s->bulk);
     bus_publish(s->bus, &p, TRY_MS, on_stored, f);
     return next;
 }
@@ -201,7 +202,7 @@ spool_sender_free(struct spool_sender *s)
             bus_forget(s->bus, &s->flights[i]);
     loop_timer_stop(s->timer);
     mem_pool_free(s->pool);
-    bulk_free(&s->bulk);
+    multi_msg_free(&s->bulk);
     mem_free(s);
 }
 

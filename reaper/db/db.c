@@ -282,21 +282,21 @@ _Static_assert(STATE_SUBMITTED == 1 && STATE_BLOCKED == 4 &&
 /* --- small helpers -------------------------------------------------------- */
 
 int
-store_fail(struct store *s, const char *what, struct err *e)
+db_fail(struct db *s, const char *what, struct err *e)
 {
     return err_set(e, ERR_UNAVAILABLE, "ledger database: %s: %s", what,
                    sqlite3_errmsg(s->db));
 }
 
 void
-store_done(struct store *s, enum statement which)
+db_done(struct db *s, enum statement which)
 {
     (void)sqlite3_reset(s->q[which]);
     (void)sqlite3_clear_bindings(s->q[which]);
 }
 
 int
-store_step(struct store *s, enum statement which, struct err *e)
+db_step(struct db *s, enum statement which, struct err *e)
 {
     int rc = sqlite3_step(s->q[which]);
 
@@ -304,7 +304,7 @@ store_step(struct store *s, enum statement which, struct err *e)
         return 1;
     if (rc == SQLITE_DONE)
         return 0;
-    store_fail(s, sqlite3_sql(s->q[which]), e);
+    db_fail(s, sqlite3_sql(s->q[which]), e);
     /* The statement's text is long, and the reason matters more. */
     err_set(e, ERR_UNAVAILABLE, "ledger database: %s (%.40s...)",
             sqlite3_errmsg(s->db), sqlite3_sql(s->q[which]));
@@ -312,30 +312,30 @@ store_step(struct store *s, enum statement which, struct err *e)
 }
 
 int
-store_run(struct store *s, enum statement which, struct err *e)
+db_run(struct db *s, enum statement which, struct err *e)
 {
-    int rc = store_step(s, which, e);
+    int rc = db_step(s, which, e);
 
-    store_done(s, which);
+    db_done(s, which);
     return rc < 0 ? -1 : 0;
 }
 
 /* Binding fails only for want of memory or a wrong index; the step that
  * follows then meets NULL where the schema or the reader does not mind. */
 void
-store_bind_int(struct store *s, enum statement which, int at, int64_t v)
+db_bind_int(struct db *s, enum statement which, int at, int64_t v)
 {
     (void)sqlite3_bind_int64(s->q[which], at, v);
 }
 
 void
-store_bind_text(struct store *s, enum statement which, int at, const char *v)
+db_bind_text(struct db *s, enum statement which, int at, const char *v)
 {
     (void)sqlite3_bind_text(s->q[which], at, v, -1, SQLITE_STATIC);
 }
 
 const char *
-store_text(sqlite3_stmt *q, int at, struct mem_pool *pool)
+db_text(sqlite3_stmt *q, int at, struct mem_pool *pool)
 {
     const char *text = (const char *)sqlite3_column_text(q, at);
     int len = sqlite3_column_bytes(q, at);
@@ -364,7 +364,7 @@ make_parents(const char *path, struct err *e)
 }
 
 static int
-take_lock(struct store *s, const char *path, struct err *e)
+take_lock(struct db *s, const char *path, struct err *e)
 {
     char name[4096];
 
@@ -382,15 +382,15 @@ take_lock(struct store *s, const char *path, struct err *e)
 }
 
 static int
-exec(struct store *s, const char *text, struct err *e)
+exec(struct db *s, const char *text, struct err *e)
 {
     if (sqlite3_exec(s->db, text, NULL, NULL, NULL) != SQLITE_OK)
-        return store_fail(s, "set up", e);
+        return db_fail(s, "set up", e);
     return 0;
 }
 
 static int
-read_version(struct store *s, int *out, struct err *e)
+read_version(struct db *s, int *out, struct err *e)
 {
     sqlite3_stmt *q = NULL;
     int rc = sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &q, NULL);
@@ -405,7 +405,7 @@ read_version(struct store *s, int *out, struct err *e)
 }
 
 static int
-migrate(struct store *s, struct err *e)
+migrate(struct db *s, struct err *e)
 {
     char pragma[64];
     int version = 0;
@@ -428,19 +428,19 @@ migrate(struct store *s, struct err *e)
 }
 
 static int
-prepare(struct store *s, struct err *e)
+prepare(struct db *s, struct err *e)
 {
     for (int i = 0; i < Q_COUNT_OF; i++)
         if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
                                &s->q[i], NULL) != SQLITE_OK)
-            return store_fail(s, sql[i], e);
+            return db_fail(s, sql[i], e);
     return 0;
 }
 
 int
-store_open(struct store **out, const char *path, bool sync, struct err *e)
+db_open(struct db **out, const char *path, bool sync, struct err *e)
 {
-    struct store *s = MEM_NEW(struct store);
+    struct db *s = MEM_NEW(struct db);
     mode_t mask;
     int rc;
 
@@ -478,12 +478,12 @@ store_open(struct store **out, const char *path, bool sync, struct err *e)
     *out = s;
     return 0;
 fail:
-    store_close(s);
+    db_close(s);
     return -1;
 }
 
 void
-store_close(struct store *s)
+db_close(struct db *s)
 {
     if (!s)
         return;
@@ -499,17 +499,17 @@ store_close(struct store *s)
 /* --- transactions --------------------------------------------------------- */
 
 int
-store_begin(struct store *s, struct err *e)
+db_begin(struct db *s, struct err *e)
 {
     s->n_counts = 0;
-    return store_run(s, Q_BEGIN, e);
+    return db_run(s, Q_BEGIN, e);
 }
 
 void
-store_count(void *store, const char *scope, const char *name, int64_t delta)
+db_count(void *store, const char *scope, const char *name, int64_t delta)
 {
-    struct store *s = store;
-    struct store_delta *d;
+    struct db *s = store;
+    struct db_delta *d;
 
     for (size_t i = 0; i < s->n_counts; i++) {
         d = &s->counts[i];
@@ -529,33 +529,33 @@ store_count(void *store, const char *scope, const char *name, int64_t delta)
 }
 
 int
-store_commit(struct store *s, struct err *e)
+db_commit(struct db *s, struct err *e)
 {
     for (size_t i = 0; i < s->n_counts; i++) {
         if (!s->counts[i].delta)
             continue;
-        store_bind_text(s, Q_COUNT, 1, s->counts[i].scope);
-        store_bind_text(s, Q_COUNT, 2, s->counts[i].name);
-        store_bind_int(s, Q_COUNT, 3, s->counts[i].delta);
-        if (store_run(s, Q_COUNT, e) < 0)
+        db_bind_text(s, Q_COUNT, 1, s->counts[i].scope);
+        db_bind_text(s, Q_COUNT, 2, s->counts[i].name);
+        db_bind_int(s, Q_COUNT, 3, s->counts[i].delta);
+        if (db_run(s, Q_COUNT, e) < 0)
             return -1;
     }
     s->n_counts = 0;
-    return store_run(s, Q_COMMIT, e);
+    return db_run(s, Q_COMMIT, e);
 }
 
 void
-store_rollback(struct store *s)
+db_rollback(struct db *s)
 {
     struct err e;
 
     s->n_counts = 0;
     if (!sqlite3_get_autocommit(s->db))
-        (void)store_run(s, Q_ROLLBACK, &e);
+        (void)db_run(s, Q_ROLLBACK, &e);
 }
 
 void
-store_quiet(struct store *s)
+db_quiet(struct db *s)
 {
     /* A failure here is met again, and told, by the next commit. */
     (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE,

@@ -4,7 +4,7 @@
  *   store.c        the file, its statements, transactions
  *   store_rows.c   tasks, attempts, batches: one row at a time
  *   store_query.c  questions across rows
- *   store_open.c   what reconciling asks: open rows, streams, sums
+ *   db_open.c   what reconciling asks: open rows, streams, sums
  */
 #ifndef REAPER_DB_DB_PRIVATE_H
 #define REAPER_DB_DB_PRIVATE_H
@@ -75,36 +75,35 @@ enum statement {
     Q_COUNT_OF,
 };
 
-struct store_delta {
+struct db_delta {
     char scope[2 * TASK_ID_SIZE], name[24];
     int64_t delta;
 };
 
-struct store {
+struct db {
     sqlite3 *db;
     int lock;
     sqlite3_stmt *q[Q_COUNT_OF];
-    struct store_delta *counts; /* of the open transaction */
+    struct db_delta *counts; /* of the open transaction */
     size_t n_counts, cap_counts;
-    struct store_watched *watched; /* the caller's */
+    struct db_watched *watched; /* the caller's */
     size_t n_watched;
 };
 
 /* Says what SQLite says; returns -1. */
-int store_fail(struct store *s, const char *what, struct err *e);
+int db_fail(struct db *s, const char *what, struct err *e);
 /* 1: a row, 0: done, -1: error. */
-int store_step(struct store *s, enum statement which, struct err *e);
+int db_step(struct db *s, enum statement which, struct err *e);
 /* Runs to the end and resets. */
-int store_run(struct store *s, enum statement which, struct err *e);
-void store_done(struct store *s, enum statement which);
+int db_run(struct db *s, enum statement which, struct err *e);
+void db_done(struct db *s, enum statement which);
 
 /* Collects the first column of a bound statement, appending to n; -1: error. */
-int store_collect(struct store *s, enum statement which, int64_t *out, int n,
-                  int most, struct err *e);
+int db_collect(struct db *s, enum statement which, int64_t *out, int n,
+               int most, struct err *e);
 
-void store_bind_int(struct store *s, enum statement which, int at, int64_t v);
-void store_bind_text(struct store *s, enum statement which, int at,
-                     const char *v);
-const char *store_text(sqlite3_stmt *q, int at, struct mem_pool *pool);
+void db_bind_int(struct db *s, enum statement which, int at, int64_t v);
+void db_bind_text(struct db *s, enum statement which, int at, const char *v);
+const char *db_text(sqlite3_stmt *q, int at, struct mem_pool *pool);
 
 #endif

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static void
-bind_bytes(struct store *s, enum statement which, int at, struct bytes v)
+bind_bytes(struct db *s, enum statement which, int at, struct bytes v)
 {
     if (v.len)
         (void)sqlite3_bind_blob64(s->q[which], at, v.data, v.len,
@@ -39,7 +39,7 @@ load_task(sqlite3_stmt *q, struct mem_pool *pool, struct task_state *out)
     int i = 0;
 
 #define INT(T) ((T)sqlite3_column_int64(q, i++))
-#define TEXT() store_text(q, i++, pool)
+#define TEXT() db_text(q, i++, pool)
     out->n = INT(int64_t);
     out->id = TEXT();
     out->state = INT(enum state);
@@ -95,12 +95,12 @@ load_task(sqlite3_stmt *q, struct mem_pool *pool, struct task_state *out)
 }
 
 /* The macros bind what stands in the order of the statement's parameters. */
-#define INT(V) store_bind_int(s, which, i++, (int64_t)(V))
-#define TEXT(V) store_bind_text(s, which, i++, (V))
+#define INT(V) db_bind_int(s, which, i++, (int64_t)(V))
+#define TEXT(V) db_bind_text(s, which, i++, (V))
 #define BYTES(V) bind_bytes(s, which, i++, (V))
 
 static void
-bind_task(struct store *s, enum statement which, const struct task_state *r)
+bind_task(struct db *s, enum statement which, const struct task_state *r)
 {
     int i = 1;
 
@@ -161,7 +161,7 @@ bind_task(struct store *s, enum statement which, const struct task_state *r)
 
 /* Each of these binds the parameters from i on, and returns the next one. */
 static int
-bind_state(struct store *s, enum statement which, const struct task_state *r)
+bind_state(struct db *s, enum statement which, const struct task_state *r)
 {
     int i = 1;
 
@@ -171,7 +171,7 @@ bind_state(struct store *s, enum statement which, const struct task_state *r)
 }
 
 static int
-bind_decision(struct store *s, enum statement which, int i,
+bind_decision(struct db *s, enum statement which, int i,
               const struct task_state *r)
 {
     INT(r->routed);
@@ -187,7 +187,7 @@ bind_decision(struct store *s, enum statement which, int i,
 }
 
 static int
-bind_result(struct store *s, enum statement which, int i,
+bind_result(struct db *s, enum statement which, int i,
             const struct task_state *r)
 {
     INT(r->has_result);
@@ -208,13 +208,13 @@ bind_result(struct store *s, enum statement which, int i,
 }
 
 static void
-bind_routing(struct store *s, enum statement which, const struct task_state *r)
+bind_routing(struct db *s, enum statement which, const struct task_state *r)
 {
     (void)bind_decision(s, which, bind_state(s, which, r), r);
 }
 
 static void
-bind_outcome(struct store *s, enum statement which, const struct task_state *r)
+bind_outcome(struct db *s, enum statement which, const struct task_state *r)
 {
     int i = bind_result(s, which, bind_state(s, which, r), r);
 
@@ -222,7 +222,7 @@ bind_outcome(struct store *s, enum statement which, const struct task_state *r)
 }
 
 static void
-bind_run(struct store *s, enum statement which, const struct task_state *r)
+bind_run(struct db *s, enum statement which, const struct task_state *r)
 {
     int i = bind_decision(s, which, bind_state(s, which, r), r);
 
@@ -234,42 +234,42 @@ bind_run(struct store *s, enum statement which, const struct task_state *r)
 #undef BYTES
 
 static int
-read_task(struct store *s, enum statement which, struct mem_pool *pool,
+read_task(struct db *s, enum statement which, struct mem_pool *pool,
           struct task_state *out, struct err *e)
 {
-    int rc = store_step(s, which, e);
+    int rc = db_step(s, which, e);
 
     if (rc > 0)
         load_task(s->q[which], pool, out);
-    store_done(s, which);
+    db_done(s, which);
     return rc;
 }
 
 int
-store_task(struct store *s, const char *id, struct mem_pool *pool,
-           struct task_state *out, struct err *e)
+db_task(struct db *s, const char *id, struct mem_pool *pool,
+        struct task_state *out, struct err *e)
 {
-    store_bind_text(s, Q_TASK, 1, id);
+    db_bind_text(s, Q_TASK, 1, id);
     return read_task(s, Q_TASK, pool, out, e);
 }
 
 int
-store_task_at(struct store *s, int64_t n, struct mem_pool *pool,
-              struct task_state *out, struct err *e)
+db_task_at(struct db *s, int64_t n, struct mem_pool *pool,
+           struct task_state *out, struct err *e)
 {
-    store_bind_int(s, Q_TASK_AT, 1, n);
+    db_bind_int(s, Q_TASK_AT, 1, n);
     return read_task(s, Q_TASK_AT, pool, out, e);
 }
 
 void
-store_watch(struct store *s, struct store_watched *v, size_t n)
+db_watch(struct db *s, struct db_watched *v, size_t n)
 {
     s->watched = v;
     s->n_watched = n;
 }
 
 static void
-tell_watched(struct store *s, const char *id, bool batch)
+tell_watched(struct db *s, const char *id, bool batch)
 {
     for (size_t i = 0; i < s->n_watched; i++)
         if (s->watched[i].batch == batch && strcmp(s->watched[i].id, id) == 0)
@@ -277,52 +277,52 @@ tell_watched(struct store *s, const char *id, bool batch)
 }
 
 int
-store_put_task(struct store *s, struct task_state *row, enum store_part part,
-               struct err *e)
+db_put_task(struct db *s, struct task_state *row, enum db_part part,
+            struct err *e)
 {
     static const struct {
         enum statement which;
-        void (*bind)(struct store *s, enum statement which,
+        void (*bind)(struct db *s, enum statement which,
                      const struct task_state *row);
     } puts[] = {
-        [STORE_WHOLE] = {Q_TASK_PUT, bind_task},
-        [STORE_ROUTING] = {Q_TASK_ROUTED, bind_routing},
-        [STORE_OUTCOME] = {Q_TASK_ENDED, bind_outcome},
-        [STORE_RUN] = {Q_TASK_RUN, bind_run},
+        [DB_WHOLE] = {Q_TASK_PUT, bind_task},
+        [DB_ROUTING] = {Q_TASK_ROUTED, bind_routing},
+        [DB_OUTCOME] = {Q_TASK_ENDED, bind_outcome},
+        [DB_RUN] = {Q_TASK_RUN, bind_run},
     };
 
     if (row->n) {
         tell_watched(s, row->id, false);
         puts[part].bind(s, puts[part].which, row);
-        return store_run(s, puts[part].which, e);
+        return db_run(s, puts[part].which, e);
     }
     bind_task(s, Q_TASK_ADD, row);
-    if (store_run(s, Q_TASK_ADD, e) < 0)
+    if (db_run(s, Q_TASK_ADD, e) < 0)
         return -1;
     row->n = sqlite3_last_insert_rowid(s->db);
     return 0;
 }
 
 int
-store_state(struct store *s, const char *id, enum state *out, struct err *e)
+db_state(struct db *s, const char *id, enum state *out, struct err *e)
 {
     int rc;
 
     *out = STATE_UNSPECIFIED;
-    store_bind_text(s, Q_TASK_STATE, 1, id);
-    rc = store_step(s, Q_TASK_STATE, e);
+    db_bind_text(s, Q_TASK_STATE, 1, id);
+    rc = db_step(s, Q_TASK_STATE, e);
     if (rc > 0)
         *out = (enum state)sqlite3_column_int(s->q[Q_TASK_STATE], 0);
-    store_done(s, Q_TASK_STATE);
+    db_done(s, Q_TASK_STATE);
     return rc < 0 ? -1 : 0;
 }
 
 /* --- attempts ------------------------------------------------------------- */
 
 static void
-load_attempt(sqlite3_stmt *q, struct mem_pool *pool, struct attempt *out)
+load_attempt(sqlite3_stmt *q, struct mem_pool *pool, struct attempt_row *out)
 {
-    *out = (struct attempt){
+    *out = (struct attempt_row){
         .known = true,
         .attempt = (uint32_t)sqlite3_column_int64(q, 0),
         .fence = (uint64_t)sqlite3_column_int64(q, 1),
@@ -334,115 +334,115 @@ load_attempt(sqlite3_stmt *q, struct mem_pool *pool, struct attempt *out)
 }
 
 int
-store_attempt(struct store *s, int64_t n, uint32_t attempt, uint64_t fence,
-              struct mem_pool *pool, struct attempt *out, struct err *e)
+db_attempt(struct db *s, int64_t n, uint32_t attempt, uint64_t fence,
+           struct mem_pool *pool, struct attempt_row *out, struct err *e)
 {
     int rc;
 
-    *out = (struct attempt){0};
+    *out = (struct attempt_row){0};
     if (!n)
         return 0;
-    store_bind_int(s, Q_ATTEMPT, 1, n);
-    store_bind_int(s, Q_ATTEMPT, 2, attempt);
-    store_bind_int(s, Q_ATTEMPT, 3, (int64_t)fence);
-    rc = store_step(s, Q_ATTEMPT, e);
+    db_bind_int(s, Q_ATTEMPT, 1, n);
+    db_bind_int(s, Q_ATTEMPT, 2, attempt);
+    db_bind_int(s, Q_ATTEMPT, 3, (int64_t)fence);
+    rc = db_step(s, Q_ATTEMPT, e);
     if (rc > 0)
         load_attempt(s->q[Q_ATTEMPT], pool, out);
-    store_done(s, Q_ATTEMPT);
+    db_done(s, Q_ATTEMPT);
     return rc < 0 ? -1 : 0;
 }
 
 /* One row per attempt, so that what is told again is not added again. */
 static int
-put_cost(struct store *s, int64_t n, const struct attempt *a, struct err *e)
+put_cost(struct db *s, int64_t n, const struct attempt_row *a, struct err *e)
 {
     int64_t nano;
 
     if (!a->cost_usd || !money_read(a->cost_usd, &nano))
         return 0;
-    store_bind_int(s, Q_COST_PUT, 1, n);
-    store_bind_int(s, Q_COST_PUT, 2, a->attempt);
-    store_bind_int(s, Q_COST_PUT, 3, (int64_t)a->fence);
-    store_bind_int(s, Q_COST_PUT, 4, a->ended_at_ms / STORE_DAY_MS);
-    store_bind_text(s, Q_COST_PUT, 5, a->backend);
-    store_bind_text(s, Q_COST_PUT, 6, a->provider);
-    store_bind_text(s, Q_COST_PUT, 7, a->team);
-    store_bind_int(s, Q_COST_PUT, 8, nano);
-    store_bind_int(s, Q_COST_PUT, 9, a->estimated);
-    return store_run(s, Q_COST_PUT, e);
+    db_bind_int(s, Q_COST_PUT, 1, n);
+    db_bind_int(s, Q_COST_PUT, 2, a->attempt);
+    db_bind_int(s, Q_COST_PUT, 3, (int64_t)a->fence);
+    db_bind_int(s, Q_COST_PUT, 4, a->ended_at_ms / DB_DAY_MS);
+    db_bind_text(s, Q_COST_PUT, 5, a->backend);
+    db_bind_text(s, Q_COST_PUT, 6, a->provider);
+    db_bind_text(s, Q_COST_PUT, 7, a->team);
+    db_bind_int(s, Q_COST_PUT, 8, nano);
+    db_bind_int(s, Q_COST_PUT, 9, a->estimated);
+    return db_run(s, Q_COST_PUT, e);
 }
 
 int
-store_put_attempt(struct store *s, int64_t n, const struct attempt *a,
-                  struct err *e)
+db_put_attempt(struct db *s, int64_t n, const struct attempt_row *a,
+               struct err *e)
 {
-    store_bind_int(s, Q_ATTEMPT_PUT, 1, n);
-    store_bind_int(s, Q_ATTEMPT_PUT, 2, a->attempt);
-    store_bind_int(s, Q_ATTEMPT_PUT, 3, (int64_t)a->fence);
-    store_bind_int(s, Q_ATTEMPT_PUT, 4, a->final);
-    store_bind_int(s, Q_ATTEMPT_PUT, 5, a->again);
-    store_bind_int(s, Q_ATTEMPT_PUT, 6, a->at_ms);
+    db_bind_int(s, Q_ATTEMPT_PUT, 1, n);
+    db_bind_int(s, Q_ATTEMPT_PUT, 2, a->attempt);
+    db_bind_int(s, Q_ATTEMPT_PUT, 3, (int64_t)a->fence);
+    db_bind_int(s, Q_ATTEMPT_PUT, 4, a->final);
+    db_bind_int(s, Q_ATTEMPT_PUT, 5, a->again);
+    db_bind_int(s, Q_ATTEMPT_PUT, 6, a->at_ms);
     bind_bytes(s, Q_ATTEMPT_PUT, 7, a->result);
-    if (store_run(s, Q_ATTEMPT_PUT, e) < 0)
+    if (db_run(s, Q_ATTEMPT_PUT, e) < 0)
         return -1;
     return put_cost(s, n, a, e);
 }
 
 int
-store_attempts(struct store *s, int64_t n, struct mem_pool *pool,
-               struct attempt **out, size_t *n_out, struct err *e)
+db_attempts(struct db *s, int64_t n, struct mem_pool *pool,
+            struct attempt_row **out, size_t *n_out, struct err *e)
 {
     int rc;
 
-    *out = mem_pool_alloc(pool, STORE_ATTEMPTS_MAX * sizeof **out);
+    *out = mem_pool_alloc(pool, DB_ATTEMPTS_MAX * sizeof **out);
     *n_out = 0;
-    store_bind_int(s, Q_ATTEMPTS, 1, n);
-    store_bind_int(s, Q_ATTEMPTS, 2, STORE_ATTEMPTS_MAX);
-    while ((rc = store_step(s, Q_ATTEMPTS, e)) > 0)
+    db_bind_int(s, Q_ATTEMPTS, 1, n);
+    db_bind_int(s, Q_ATTEMPTS, 2, DB_ATTEMPTS_MAX);
+    while ((rc = db_step(s, Q_ATTEMPTS, e)) > 0)
         load_attempt(s->q[Q_ATTEMPTS], pool, &(*out)[(*n_out)++]);
-    store_done(s, Q_ATTEMPTS);
+    db_done(s, Q_ATTEMPTS);
     return rc;
 }
 
 /* --- costs ---------------------------------------------------------------- */
 
 int
-store_costs(struct store *s, int64_t day, struct mem_pool *pool,
-            struct store_cost **out, size_t *n_out, struct err *e)
+db_costs(struct db *s, int64_t day, struct mem_pool *pool, struct db_cost **out,
+         size_t *n_out, struct err *e)
 {
     sqlite3_stmt *q = s->q[Q_COSTS];
     int rc;
 
-    *out = mem_pool_alloc(pool, STORE_COSTS_MAX * sizeof **out);
+    *out = mem_pool_alloc(pool, DB_COSTS_MAX * sizeof **out);
     *n_out = 0;
-    store_bind_int(s, Q_COSTS, 1, day);
-    store_bind_int(s, Q_COSTS, 2, STORE_COSTS_MAX);
-    while ((rc = store_step(s, Q_COSTS, e)) > 0)
+    db_bind_int(s, Q_COSTS, 1, day);
+    db_bind_int(s, Q_COSTS, 2, DB_COSTS_MAX);
+    while ((rc = db_step(s, Q_COSTS, e)) > 0)
         (*out)[(*n_out)++] =
-            (struct store_cost){.backend = store_text(q, 0, pool),
-                                .provider = store_text(q, 1, pool),
-                                .team = store_text(q, 2, pool),
-                                .nano = sqlite3_column_int64(q, 3),
-                                .attempts = sqlite3_column_int64(q, 4),
-                                .estimated = sqlite3_column_int64(q, 5)};
-    store_done(s, Q_COSTS);
+            (struct db_cost){.backend = db_text(q, 0, pool),
+                             .provider = db_text(q, 1, pool),
+                             .team = db_text(q, 2, pool),
+                             .nano = sqlite3_column_int64(q, 3),
+                             .attempts = sqlite3_column_int64(q, 4),
+                             .estimated = sqlite3_column_int64(q, 5)};
+    db_done(s, Q_COSTS);
     return rc;
 }
 
 /* --- batches -------------------------------------------------------------- */
 
 static int
-read_batch(struct store *s, enum statement which, struct mem_pool *pool,
+read_batch(struct db *s, enum statement which, struct mem_pool *pool,
            struct batch_state *out, struct err *e)
 {
     sqlite3_stmt *q = s->q[which];
-    int rc = store_step(s, which, e);
+    int rc = db_step(s, which, e);
 
     if (rc > 0)
         *out = (struct batch_state){
             .n = sqlite3_column_int64(q, 0),
-            .b = {.id = store_text(q, 1, pool),
-                  .name = store_text(q, 2, pool),
+            .b = {.id = db_text(q, 1, pool),
+                  .name = db_text(q, 2, pool),
                   .size = (uint32_t)sqlite3_column_int64(q, 3),
                   .accepted = (uint32_t)sqlite3_column_int64(q, 4),
                   .succeeded = (uint32_t)sqlite3_column_int64(q, 5),
@@ -452,43 +452,43 @@ read_batch(struct store *s, enum statement which, struct mem_pool *pool,
                   .last_at_ms = sqlite3_column_int64(q, 9),
                   .done = sqlite3_column_int(q, 10) != 0},
             .report_due = sqlite3_column_int(q, 11) != 0,
-            .report = store_text(q, 12, pool),
+            .report = db_text(q, 12, pool),
         };
-    store_done(s, which);
+    db_done(s, which);
     return rc;
 }
 
 int
-store_batch(struct store *s, const char *id, struct mem_pool *pool,
-            struct batch_state *out, struct err *e)
+db_batch(struct db *s, const char *id, struct mem_pool *pool,
+         struct batch_state *out, struct err *e)
 {
-    store_bind_text(s, Q_BATCH, 1, id);
+    db_bind_text(s, Q_BATCH, 1, id);
     return read_batch(s, Q_BATCH, pool, out, e);
 }
 
 int
-store_batch_at(struct store *s, int64_t n, struct mem_pool *pool,
-               struct batch_state *out, struct err *e)
+db_batch_at(struct db *s, int64_t n, struct mem_pool *pool,
+            struct batch_state *out, struct err *e)
 {
-    store_bind_int(s, Q_BATCH_AT, 1, n);
+    db_bind_int(s, Q_BATCH_AT, 1, n);
     return read_batch(s, Q_BATCH_AT, pool, out, e);
 }
 
 int
-store_put_batch(struct store *s, const struct batch_state *b, struct err *e)
+db_put_batch(struct db *s, const struct batch_state *b, struct err *e)
 {
     tell_watched(s, b->b.id, true);
-    store_bind_text(s, Q_BATCH_PUT, 1, b->b.id);
-    store_bind_text(s, Q_BATCH_PUT, 2, b->b.name);
-    store_bind_int(s, Q_BATCH_PUT, 3, b->b.size);
-    store_bind_int(s, Q_BATCH_PUT, 4, b->b.accepted);
-    store_bind_int(s, Q_BATCH_PUT, 5, b->b.succeeded);
-    store_bind_int(s, Q_BATCH_PUT, 6, b->b.failed);
-    store_bind_int(s, Q_BATCH_PUT, 7, b->b.cancelled);
-    store_bind_int(s, Q_BATCH_PUT, 8, b->b.first_at_ms);
-    store_bind_int(s, Q_BATCH_PUT, 9, b->b.last_at_ms);
-    store_bind_int(s, Q_BATCH_PUT, 10, b->b.done);
-    store_bind_int(s, Q_BATCH_PUT, 11, b->report_due);
-    store_bind_text(s, Q_BATCH_PUT, 12, b->report);
-    return store_run(s, Q_BATCH_PUT, e);
+    db_bind_text(s, Q_BATCH_PUT, 1, b->b.id);
+    db_bind_text(s, Q_BATCH_PUT, 2, b->b.name);
+    db_bind_int(s, Q_BATCH_PUT, 3, b->b.size);
+    db_bind_int(s, Q_BATCH_PUT, 4, b->b.accepted);
+    db_bind_int(s, Q_BATCH_PUT, 5, b->b.succeeded);
+    db_bind_int(s, Q_BATCH_PUT, 6, b->b.failed);
+    db_bind_int(s, Q_BATCH_PUT, 7, b->b.cancelled);
+    db_bind_int(s, Q_BATCH_PUT, 8, b->b.first_at_ms);
+    db_bind_int(s, Q_BATCH_PUT, 9, b->b.last_at_ms);
+    db_bind_int(s, Q_BATCH_PUT, 10, b->b.done);
+    db_bind_int(s, Q_BATCH_PUT, 11, b->report_due);
+    db_bind_text(s, Q_BATCH_PUT, 12, b->report);
+    return db_run(s, Q_BATCH_PUT, e);
 }

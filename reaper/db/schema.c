@@ -17,69 +17,68 @@ text_at(sqlite3_stmt *q, int at, char *out, size_t size)
 /* --- open rows ------------------------------------------------------------ */
 
 int
-store_next_lane(struct store *s, const struct store_lane *after,
-                struct store_lane *out, struct err *e)
+db_next_lane(struct db *s, const struct db_lane *after, struct db_lane *out,
+             struct err *e)
 {
-    struct store_lane found = {0};
+    struct db_lane found = {0};
     int rc;
 
-    store_bind_text(s, Q_LANES, 1, after->backend);
-    store_bind_text(s, Q_LANES, 2, after->lane);
-    rc = store_step(s, Q_LANES, e);
+    db_bind_text(s, Q_LANES, 1, after->backend);
+    db_bind_text(s, Q_LANES, 2, after->lane);
+    rc = db_step(s, Q_LANES, e);
     if (rc > 0) {
         text_at(s->q[Q_LANES], 0, found.backend, sizeof found.backend);
         text_at(s->q[Q_LANES], 1, found.lane, sizeof found.lane);
     }
-    store_done(s, Q_LANES);
+    db_done(s, Q_LANES);
     *out = found;
     return rc;
 }
 
 int
-store_on_lane(struct store *s, const struct store_lane *lane,
-              const struct store_place *after, uint64_t to, unsigned limit,
-              int64_t *out, struct err *e)
+db_on_lane(struct db *s, const struct db_lane *lane,
+           const struct db_place *after, uint64_t to, unsigned limit,
+           int64_t *out, struct err *e)
 {
-    static const struct store_place start;
+    static const struct db_place start;
 
     if (!after)
         after = &start;
-    store_bind_text(s, Q_ON_LANE, 1, lane->backend);
-    store_bind_text(s, Q_ON_LANE, 2, lane->lane);
-    store_bind_int(s, Q_ON_LANE, 3, (int64_t)after->seq);
-    store_bind_int(s, Q_ON_LANE, 4, after->n);
-    store_bind_int(s, Q_ON_LANE, 5, (int64_t)to);
-    store_bind_int(s, Q_ON_LANE, 6, limit);
-    return store_collect(s, Q_ON_LANE, out, 0, (int)limit, e);
+    db_bind_text(s, Q_ON_LANE, 1, lane->backend);
+    db_bind_text(s, Q_ON_LANE, 2, lane->lane);
+    db_bind_int(s, Q_ON_LANE, 3, (int64_t)after->seq);
+    db_bind_int(s, Q_ON_LANE, 4, after->n);
+    db_bind_int(s, Q_ON_LANE, 5, (int64_t)to);
+    db_bind_int(s, Q_ON_LANE, 6, limit);
+    return db_collect(s, Q_ON_LANE, out, 0, (int)limit, e);
 }
 
 int
-store_unrouted(struct store *s, int64_t after, unsigned limit, int64_t *out,
-               struct err *e)
+db_unrouted(struct db *s, int64_t after, unsigned limit, int64_t *out,
+            struct err *e)
 {
-    store_bind_int(s, Q_UNROUTED, 1, after);
-    store_bind_int(s, Q_UNROUTED, 2, limit);
-    return store_collect(s, Q_UNROUTED, out, 0, (int)limit, e);
+    db_bind_int(s, Q_UNROUTED, 1, after);
+    db_bind_int(s, Q_UNROUTED, 2, limit);
+    return db_collect(s, Q_UNROUTED, out, 0, (int)limit, e);
 }
 
 static int
-set_number(struct store *s, enum statement which, int64_t n, uint32_t value,
+set_number(struct db *s, enum statement which, int64_t n, uint32_t value,
            struct err *e)
 {
-    store_bind_int(s, which, 1, n);
-    store_bind_int(s, which, 2, value);
-    return store_run(s, which, e);
+    db_bind_int(s, which, 1, n);
+    db_bind_int(s, which, 2, value);
+    return db_run(s, which, e);
 }
 
 int
-store_set_drives(struct store *s, int64_t n, uint32_t drives, struct err *e)
+db_set_drives(struct db *s, int64_t n, uint32_t drives, struct err *e)
 {
     return set_number(s, Q_DRIVES, n, drives, e);
 }
 
 int
-store_set_resubmits(struct store *s, int64_t n, uint32_t resubmits,
-                    struct err *e)
+db_set_resubmits(struct db *s, int64_t n, uint32_t resubmits, struct err *e)
 {
     return set_number(s, Q_RESUBMITS, n, resubmits, e);
 }
@@ -87,56 +86,54 @@ store_set_resubmits(struct store *s, int64_t n, uint32_t resubmits,
 /* --- streams -------------------------------------------------------------- */
 
 int
-store_stream(struct store *s, const char *name, struct store_stream *out,
-             struct err *e)
+db_stream(struct db *s, const char *name, struct db_stream *out, struct err *e)
 {
     sqlite3_stmt *q = s->q[Q_STREAM];
     int rc;
 
-    *out = (struct store_stream){0};
-    store_bind_text(s, Q_STREAM, 1, name);
-    rc = store_step(s, Q_STREAM, e);
+    *out = (struct db_stream){0};
+    db_bind_text(s, Q_STREAM, 1, name);
+    rc = db_step(s, Q_STREAM, e);
     if (rc > 0) {
         text_at(q, 0, out->created, sizeof out->created);
         out->lost_at_ms = sqlite3_column_int64(q, 1);
         out->sweep = sqlite3_column_int(q, 2) != 0;
     }
-    store_done(s, Q_STREAM);
+    db_done(s, Q_STREAM);
     return rc < 0 ? -1 : 0;
 }
 
 int
-store_put_stream(struct store *s, const char *name,
-                 const struct store_stream *row, struct err *e)
+db_put_stream(struct db *s, const char *name, const struct db_stream *row,
+              struct err *e)
 {
-    store_bind_text(s, Q_STREAM_PUT, 1, name);
-    store_bind_text(s, Q_STREAM_PUT, 2, row->created);
-    store_bind_int(s, Q_STREAM_PUT, 3, row->lost_at_ms);
-    store_bind_int(s, Q_STREAM_PUT, 4, row->sweep);
-    return store_run(s, Q_STREAM_PUT, e);
+    db_bind_text(s, Q_STREAM_PUT, 1, name);
+    db_bind_text(s, Q_STREAM_PUT, 2, row->created);
+    db_bind_int(s, Q_STREAM_PUT, 3, row->lost_at_ms);
+    db_bind_int(s, Q_STREAM_PUT, 4, row->sweep);
+    return db_run(s, Q_STREAM_PUT, e);
 }
 
 int
-store_position_set(struct store *s, const char *consumer, uint64_t seq,
-                   struct err *e)
+db_position_set(struct db *s, const char *consumer, uint64_t seq, struct err *e)
 {
-    store_bind_text(s, Q_POSITION_SET, 1, consumer);
-    store_bind_int(s, Q_POSITION_SET, 2, (int64_t)seq);
-    return store_run(s, Q_POSITION_SET, e);
+    db_bind_text(s, Q_POSITION_SET, 1, consumer);
+    db_bind_int(s, Q_POSITION_SET, 2, (int64_t)seq);
+    return db_run(s, Q_POSITION_SET, e);
 }
 
 static int
-one_number(struct store *s, enum statement which, int64_t *out, struct err *e)
+one_number(struct db *s, enum statement which, int64_t *out, struct err *e)
 {
-    int rc = store_step(s, which, e);
+    int rc = db_step(s, which, e);
 
     *out = rc > 0 ? sqlite3_column_int64(s->q[which], 0) : 0;
-    store_done(s, which);
+    db_done(s, which);
     return rc < 0 ? -1 : 0;
 }
 
 int
-store_is_new(struct store *s, bool *out, struct err *e)
+db_is_new(struct db *s, bool *out, struct err *e)
 {
     int64_t n = 0, rows = 0;
 
@@ -171,31 +168,31 @@ add_counter(void *ctx, const char *scope, const char *name, int64_t value)
 }
 
 static int
-count_states(struct store *s, struct sums *out, struct err *e)
+count_states(struct db *s, struct sums *out, struct err *e)
 {
     sqlite3_stmt *q = s->q[Q_STATES];
     int rc;
 
     *out = (struct sums){0};
-    while ((rc = store_step(s, Q_STATES, e)) > 0) {
+    while ((rc = db_step(s, Q_STATES, e)) > 0) {
         int64_t state = sqlite3_column_int64(q, 0);
 
         if (state >= 0 && state < STATE_COUNT)
             out->states[state] = sqlite3_column_int64(q, 1);
     }
-    store_done(s, Q_STATES);
+    db_done(s, Q_STATES);
     return rc;
 }
 
 int
-store_check(struct store *s, bool deep, bool *ok, char *what, size_t size,
-            struct err *e)
+db_check(struct db *s, bool deep, bool *ok, char *what, size_t size,
+         struct err *e)
 {
     struct sums sums = {0}, found;
     int64_t rows, terminal = 0, open = 0;
 
     *ok = true;
-    if (store_counters(s, add_counter, &sums, e) < 0 ||
+    if (db_counters(s, add_counter, &sums, e) < 0 ||
         one_number(s, Q_ROWS, &rows, e) < 0)
         return -1;
     for (int i = 1; i < STATE_COUNT; i++)

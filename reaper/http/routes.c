@@ -28,14 +28,14 @@ enum {
 
 /* A page that is shown again while it is fresh. */
 struct kept {
-    struct site_page page; /* body empty: none yet */
+    struct http_routes_page page; /* body empty: none yet */
     int64_t until_ms;
 };
 
 enum { N_KEPT = 4 };
 
-struct site {
-    struct site_parts p;
+struct http_routes {
+    struct http_routes_parts p;
     struct ask *ask;
     char *token; /* NULL: none is wanted */
     struct kept kept[N_KEPT];
@@ -45,7 +45,7 @@ struct site {
 
 /* Takes over value. */
 static void
-json_page(struct site_page *out, unsigned status, json_t *value)
+json_page(struct http_routes_page *out, unsigned status, json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT);
 
@@ -59,10 +59,10 @@ json_page(struct site_page *out, unsigned status, json_t *value)
 }
 
 static void
-error_page(struct site_page *out, unsigned status, const char *code,
+error_page(struct http_routes_page *out, unsigned status, const char *code,
            const char *message)
 {
-    json_page(out, status, ask_error(code, message));
+    json_page(out, status, query_error(code, message));
 }
 
 static unsigned
@@ -87,10 +87,10 @@ status_of(const json_t *answer)
 
 /* The ledger's answer as a page. Takes over request. */
 static void
-ask_page(struct site *s, const char *verb, json_t *request,
-         struct site_page *out)
+ask_page(struct http_routes *s, const char *verb, json_t *request,
+         struct http_routes_page *out)
 {
-    json_t *answer = ask_answer(s->ask, verb, request);
+    json_t *answer = query_answer(s->ask, verb, request);
 
     json_page(out, status_of(answer), answer);
     json_decref(request);
@@ -98,23 +98,24 @@ ask_page(struct site *s, const char *verb, json_t *request,
 
 /* --- health --------------------------------------------------------------- */
 
-static struct site_health
-health_of(const struct site *s)
+static struct http_routes_health
+health_of(const struct http_routes *s)
 {
-    struct site_health h = {0};
+    struct http_routes_health h = {0};
 
     s->p.health(s->p.ctx, &h);
     return h;
 }
 
 static bool
-is_ready(const struct site_health *h)
+is_ready(const struct http_routes_health *h)
 {
     return h->bus_up && h->database_ok && !h->rebuilding;
 }
 
 static void
-on_healthz(struct site *s, const struct site_request *r, struct site_page *out)
+on_healthz(struct http_routes *s, const struct http_routes_request *r,
+           struct http_routes_page *out)
 {
     (void)s;
     (void)r;
@@ -122,9 +123,10 @@ on_healthz(struct site *s, const struct site_request *r, struct site_page *out)
 }
 
 static void
-on_readyz(struct site *s, const struct site_request *r, struct site_page *out)
+on_readyz(struct http_routes *s, const struct http_routes_request *r,
+          struct http_routes_page *out)
 {
-    struct site_health h = health_of(s);
+    struct http_routes_health h = health_of(s);
     bool ready = is_ready(&h);
 
     (void)r;
@@ -186,7 +188,8 @@ unknown_parameter(const json_t *query)
 }
 
 static void
-on_tasks(struct site *s, const struct site_request *r, struct site_page *out)
+on_tasks(struct http_routes *s, const struct http_routes_request *r,
+         struct http_routes_page *out)
 {
     const char *states = json_string_value(json_object_get(r->query, "state"));
     json_t *batch = json_object_get(r->query, "batch");
@@ -196,10 +199,10 @@ on_tasks(struct site *s, const struct site_request *r, struct site_page *out)
 
     if (unknown) {
         str_addf(&why, "no such parameter: %s", LOG_TEXT(unknown));
-    } else if (!set_number(r->query, "limit", STORE_PAGE_MAX, request) ||
+    } else if (!set_number(r->query, "limit", DB_PAGE_MAX, request) ||
                !set_number(r->query, "before", INT64_MAX, request)) {
         str_addf(&why, "limit is 0 to %d, before is next of the page before",
-                 STORE_PAGE_MAX);
+                 DB_PAGE_MAX);
     } else {
         if (states)
             (void)json_object_set_new(request, "states", split(states));
@@ -216,7 +219,8 @@ on_tasks(struct site *s, const struct site_request *r, struct site_page *out)
 #define TASK_PREFIX "/api/v1/tasks/"
 
 static void
-on_task(struct site *s, const struct site_request *r, struct site_page *out)
+on_task(struct http_routes *s, const struct http_routes_request *r,
+        struct http_routes_page *out)
 {
     const char *selector = r->path + sizeof TASK_PREFIX - 1;
 
@@ -226,36 +230,39 @@ on_task(struct site *s, const struct site_request *r, struct site_page *out)
 /* --- the whole ------------------------------------------------------------ */
 
 static void
-on_workers(struct site *s, const struct site_request *r, struct site_page *out)
+on_workers(struct http_routes *s, const struct http_routes_request *r,
+           struct http_routes_page *out)
 {
     (void)r;
     ask_page(s, "workers", json_object(), out);
 }
 
 static void
-on_delegated(struct site *s, const struct site_request *r,
-             struct site_page *out)
+on_delegated(struct http_routes *s, const struct http_routes_request *r,
+             struct http_routes_page *out)
 {
     (void)r;
     ask_page(s, "delegated", json_object(), out);
 }
 
 static void
-on_watchdog(struct site *s, const struct site_request *r, struct site_page *out)
+on_watchdog(struct http_routes *s, const struct http_routes_request *r,
+            struct http_routes_page *out)
 {
     (void)r;
     ask_page(s, "watchdog", json_object(), out);
 }
 
 static void
-on_metrics(struct site *s, const struct site_request *r, struct site_page *out)
+on_metrics(struct http_routes *s, const struct http_routes_request *r,
+           struct http_routes_page *out)
 {
-    struct site_health h = health_of(s);
+    struct http_routes_health h = health_of(s);
     struct metrics_facts facts = {
         .ready = is_ready(&h), .bus_up = h.bus_up, .version = SHUNT_VERSION};
     json_t *nothing = json_object();
-    json_t *status = ask_answer(s->ask, "status", nothing);
-    json_t *costs = ask_answer(s->ask, "costs", nothing);
+    json_t *status = query_answer(s->ask, "status", nothing);
+    json_t *costs = query_answer(s->ask, "costs", nothing);
 
     (void)r;
     out->status = status_of(status);
@@ -276,8 +283,8 @@ struct route {
     bool prefix; /* the path begins so and goes on */
     bool open;   /* for probes, which carry no token */
     int kept;    /* its place among the pages kept; -1: none */
-    void (*answer)(struct site *s, const struct site_request *r,
-                   struct site_page *out);
+    void (*answer)(struct http_routes *s, const struct http_routes_request *r,
+                   struct http_routes_page *out);
 };
 
 static const struct route routes[] = {
@@ -306,7 +313,7 @@ find_route(const char *path)
 }
 
 static void
-copy_page(const struct site_page *from, struct site_page *to)
+copy_page(const struct http_routes_page *from, struct http_routes_page *to)
 {
     *to = *from;
     to->body = (struct str){0};
@@ -314,8 +321,8 @@ copy_page(const struct site_page *from, struct site_page *to)
 }
 
 static void
-show(struct site *s, const struct route *route, const struct site_request *r,
-     struct site_page *out)
+show(struct http_routes *s, const struct route *route,
+     const struct http_routes_request *r, struct http_routes_page *out)
 {
     struct kept *k = route->kept < 0 ? NULL : &s->kept[route->kept];
     int64_t now_ms = loop_now_ms();
@@ -329,13 +336,13 @@ show(struct site *s, const struct route *route, const struct site_request *r,
         return;
     str_free(&k->page.body);
     copy_page(out, &k->page);
-    k->until_ms = now_ms + SITE_FRESH_MS;
+    k->until_ms = now_ms + HTTP_ROUTES_FRESH_MS;
 }
 
 /* --- who may ask ---------------------------------------------------------- */
 
 bool
-site_host_is_ours(const char *host)
+http_routes_host_is_ours(const char *host)
 {
     char name[INET6_ADDRSTRLEN] = "";
     const char *rest;
@@ -361,7 +368,7 @@ site_host_is_ours(const char *host)
 }
 
 static bool
-has_token(const struct site *s, const char *authorization)
+has_token(const struct http_routes *s, const char *authorization)
 {
     static const char scheme[] = "Bearer ";
 
@@ -375,15 +382,16 @@ has_token(const struct site *s, const char *authorization)
 /* With a token a foreign page gets nothing, under whatever name it comes: the
  * browser does not know it. Whoever needs none is reached by address only. */
 static bool
-is_refused_host(const struct site *s, const struct site_request *r,
-                struct site_page *out)
+is_refused_host(const struct http_routes *s,
+                const struct http_routes_request *r,
+                struct http_routes_page *out)
 {
     if (r->n_hosts != 1 || !r->host) {
         error_page(out, HTTP_BAD_REQUEST, "invalid",
                    "exactly one Host header is wanted");
         return true;
     }
-    if (s->token || site_host_is_ours(r->host))
+    if (s->token || http_routes_host_is_ours(r->host))
         return false;
     error_page(out, HTTP_FORBIDDEN, "denied",
                "Host is neither an address nor localhost");
@@ -391,10 +399,10 @@ is_refused_host(const struct site *s, const struct site_request *r,
 }
 
 static bool
-is_refused(const struct site *s, const struct site_request *r,
-           const struct route *route, struct site_page *out)
+is_refused(const struct http_routes *s, const struct http_routes_request *r,
+           const struct route *route, struct http_routes_page *out)
 {
-    if (r->uri_len > SITE_URI_MAX) {
+    if (r->uri_len > HTTP_ROUTES_URI_MAX) {
         error_page(out, HTTP_URI_TOO_LONG, "invalid", "the URL is too long");
     } else if (strcmp(r->method, "GET") != 0 &&
                strcmp(r->method, "HEAD") != 0) {
@@ -419,11 +427,12 @@ is_refused(const struct site *s, const struct site_request *r,
 }
 
 void
-site_answer(struct site *s, const struct site_request *r, struct site_page *out)
+http_routes_answer(struct http_routes *s, const struct http_routes_request *r,
+                   struct http_routes_page *out)
 {
     const struct route *route = find_route(r->path);
 
-    *out = (struct site_page){0};
+    *out = (struct http_routes_page){0};
     if (is_refused(s, r, route, out))
         return;
     if (route)
@@ -435,18 +444,19 @@ site_answer(struct site *s, const struct site_request *r, struct site_page *out)
 /* --- life ----------------------------------------------------------------- */
 
 int
-site_open(struct site **out, const struct site_parts *parts, struct err *e)
+http_routes_open(struct http_routes **out,
+                 const struct http_routes_parts *parts, struct err *e)
 {
-    struct site *s = MEM_NEW(struct site);
+    struct http_routes *s = MEM_NEW(struct http_routes);
 
     s->p = *parts;
     s->p.ask.bus = NULL;    /* the bus has an ask of its own */
     s->p.ask.dues = NULL;   /* looking writes no report */
     s->p.ask.settle = NULL; /* and commits nothing */
-    s->p.ask.max_bytes = SITE_PAGE_MAX;
+    s->p.ask.max_bytes = HTTP_ROUTES_PAGE_MAX;
     s->token = parts->token ? mem_strdup(parts->token) : NULL;
-    if (ask_open(&s->ask, &s->p.ask, e) < 0) {
-        site_close(s);
+    if (query_open(&s->ask, &s->p.ask, e) < 0) {
+        http_routes_close(s);
         return -1;
     }
     *out = s;
@@ -454,13 +464,13 @@ site_open(struct site **out, const struct site_parts *parts, struct err *e)
 }
 
 void
-site_close(struct site *s)
+http_routes_close(struct http_routes *s)
 {
     if (!s)
         return;
     for (int i = 0; i < N_KEPT; i++)
         str_free(&s->kept[i].page.body);
-    ask_close(s->ask);
+    query_close(s->ask);
     secret_free(s->token);
     mem_free(s);
 }

@@ -3,9 +3,9 @@
  * no sockets and no HTTP library; reaper/http/server brings those.
  *
  * Nothing here changes anything. An answer is the database as it was last
- * committed, with what runs laid over it, has at most SITE_PAGE_MAX bytes, and
- * those that look at everything are made at most once in SITE_FRESH_MS,
- * however often they are asked for.
+ * committed, with what runs laid over it, has at most HTTP_ROUTES_PAGE_MAX
+ * bytes, and those that look at everything are made at most once in
+ * HTTP_ROUTES_FRESH_MS, however often they are asked for.
  *
  * Thread: the loop thread.
  */
@@ -18,31 +18,32 @@
 #include <stddef.h>
 
 enum {
-    SITE_PAGE_MAX = 256 * 1024, /* bytes of an answer from the ledger */
-    SITE_URI_MAX = 2048,        /* bytes of a request's target */
-    SITE_FRESH_MS = 1000,
+    HTTP_ROUTES_PAGE_MAX = 256 * 1024, /* bytes of an answer from the ledger */
+    HTTP_ROUTES_URI_MAX = 2048,        /* bytes of a request's target */
+    HTTP_ROUTES_FRESH_MS = 1000,
 };
 
-struct site;
+struct http_routes;
 
 /* What readiness is made of. */
-struct site_health {
+struct http_routes_health {
     bool bus_up, database_ok, rebuilding;
 };
 
-struct site_parts {
-    struct ask_parts ask; /* bus, dues, settle and max_bytes are not used */
-    const char *token;    /* wanted of every request; NULL: none */
+struct http_routes_parts {
+    struct query_parts ask; /* bus, dues, settle and max_bytes are not used */
+    const char *token;      /* wanted of every request; NULL: none */
     void *ctx;
-    void (*health)(void *ctx, struct site_health *out);
+    void (*health)(void *ctx, struct http_routes_health *out);
 };
 
 /* parts is copied, the token too. On 0 the caller owns *out. */
-int site_open(struct site **out, const struct site_parts *parts, struct err *e);
-void site_close(struct site *s); /* NULL is fine */
+int http_routes_open(struct http_routes **out,
+                     const struct http_routes_parts *parts, struct err *e);
+void http_routes_close(struct http_routes *s); /* NULL is fine */
 
 /* A request as it came; text is never NULL unless it says so. */
-struct site_request {
+struct http_routes_request {
     const char *method;
     const char *path;          /* decoded, without the query */
     size_t uri_len;            /* of the target as sent */
@@ -53,7 +54,7 @@ struct site_request {
     const json_t *query;       /* parameter -> text; NULL: none */
 };
 
-struct site_page {
+struct http_routes_page {
     unsigned status;
     const char *type; /* static */
     struct str body;
@@ -61,14 +62,15 @@ struct site_page {
 };
 
 /* Always fills *out; the caller frees body. */
-void site_answer(struct site *s, const struct site_request *r,
-                 struct site_page *out);
+void http_routes_answer(struct http_routes *s,
+                        const struct http_routes_request *r,
+                        struct http_routes_page *out);
 
 /*
  * Whether a Host header names this machine by something that no foreign name
  * server can point here: an address, or localhost. A page from elsewhere whose
  * name was made to resolve to us (DNS rebinding) carries its own name.
  */
-bool site_host_is_ours(const char *host);
+bool http_routes_host_is_ours(const char *host);
 
 #endif

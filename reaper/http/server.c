@@ -24,10 +24,10 @@ struct connection {
     size_t uri_len;   /* of the request it is at */
 };
 
-struct web {
-    struct web_parts p;
+struct http_server {
+    struct http_server_parts p;
     struct address address;
-    struct site *site;
+    struct http_routes *site;
     struct MHD_Daemon *daemon; /* NULL: the address is in use */
     struct loop_fd *fd;
     struct loop_timer *timer; /* what the library is to do next, or a retry */
@@ -63,7 +63,7 @@ static enum MHD_Result
 on_header(void *ctx, enum MHD_ValueKind kind, const char *key,
           const char *value)
 {
-    struct site_request *r = ctx;
+    struct http_routes_request *r = ctx;
 
     (void)kind;
     if (!value)
@@ -102,7 +102,7 @@ on_argument(void *ctx, enum MHD_ValueKind kind, const char *key,
 }
 
 static enum MHD_Result
-send_page(struct MHD_Connection *c, const struct site_page *page)
+send_page(struct MHD_Connection *c, const struct http_routes_page *page)
 {
     const struct {
         const char *name, *value;
@@ -140,10 +140,10 @@ on_request(void *ctx, struct MHD_Connection *c, const char *path,
            const char *method, const char *version, const char *data,
            size_t *size, void **seen)
 {
-    struct web *w = ctx;
+    struct http_server *w = ctx;
     struct connection *own = connection_of(c);
-    struct site_request r = {.method = method, .path = path};
-    struct site_page page;
+    struct http_routes_request r = {.method = method, .path = path};
+    struct http_routes_page page;
     json_t *query;
     enum MHD_Result rc;
 
@@ -161,7 +161,7 @@ on_request(void *ctx, struct MHD_Connection *c, const char *path,
                                     query);
     r.query = query;
     r.uri_len = own ? own->uri_len : 0;
-    site_answer(w->site, &r, &page);
+    http_routes_answer(w->site, &r, &page);
     log_debug("web.request", "method=%s path=\"%s\" status=%u bytes=%zu",
               LOG_TEXT(method), LOG_TEXT(path), page.status, page.body.len);
     rc = send_page(c, &page);
@@ -191,7 +191,7 @@ static void
 on_connection(void *ctx, struct MHD_Connection *c, void **own,
               enum MHD_ConnectionNotificationCode what)
 {
-    struct web *w = ctx;
+    struct http_server *w = ctx;
     struct connection *n = *own;
 
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
@@ -222,7 +222,7 @@ on_connection(void *ctx, struct MHD_Connection *c, void **own,
 /* A client that sends or reads a byte now and then is never idle. The library
  * notices what happened to the socket and closes. */
 static void
-end_slow(struct web *w)
+end_slow(struct http_server *w)
 {
     int64_t now_ms = loop_now_ms();
 
@@ -234,7 +234,7 @@ end_slow(struct web *w)
 static void
 on_ready(void *ctx)
 {
-    struct web *w = ctx;
+    struct http_server *w = ctx;
     MHD_UNSIGNED_LONG_LONG ms;
 
     end_slow(w);
@@ -264,16 +264,16 @@ on_log(void *ctx, const char *fmt, va_list args)
 
 /* The library owns fd from here on. */
 static int
-start_daemon(struct web *w, int fd, struct err *e)
+start_daemon(struct http_server *w, int fd, struct err *e)
 {
     const union MHD_DaemonInfo *info;
 
     w->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, w,
         MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)WEB_CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_SERVER_CONNECTIONS_MAX,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(WEB_IDLE_MS / 1000),
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(HTTP_SERVER_IDLE_MS / 1000),
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, w, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
         MHD_OPTION_END);
@@ -286,7 +286,7 @@ start_daemon(struct web *w, int fd, struct err *e)
 }
 
 static void
-start(struct web *w, struct err *e)
+start(struct http_server *w, struct err *e)
 {
     int fd = address_listen(&w->address, &w->port, e);
     const char *colon = strrchr(w->p.address, ':');
@@ -297,7 +297,7 @@ start(struct web *w, struct err *e)
                         e->msg))
             log_warn("web.down", "address=%s error=\"%s\"",
                      LOG_TEXT(w->p.address), LOG_TEXT(e->msg));
-        loop_timer_again(w->timer, WEB_RETRY_MS, 0);
+        loop_timer_again(w->timer, HTTP_SERVER_RETRY_MS, 0);
         return;
     }
     (void)alarm_clear(w->p.alarms, "http_down");
@@ -308,7 +308,7 @@ start(struct web *w, struct err *e)
 static void
 on_timer(void *ctx)
 {
-    struct web *w = ctx;
+    struct http_server *w = ctx;
     struct err e = {0};
 
     if (w->daemon)
@@ -320,7 +320,7 @@ on_timer(void *ctx)
 /* Whoever can reach it may read everything: beyond this machine only with a
  * token. */
 static int
-read_token(const struct web *w, char **out, struct err *e)
+read_token(const struct http_server *w, char **out, struct err *e)
 {
     *out = NULL;
     if (!*w->p.token_file && !w->address.is_loopback)
@@ -333,46 +333,48 @@ read_token(const struct web *w, char **out, struct err *e)
     *out = secret_read(w->p.token_file, NULL, "token", e);
     if (!*out)
         return err_wrap(e, "reaper.http_token_file");
-    if (strlen(*out) >= WEB_TOKEN_MIN)
+    if (strlen(*out) >= HTTP_SERVER_TOKEN_MIN)
         return 0;
     secret_free(*out);
     *out = NULL;
     return err_set(e, ERR_INVALID,
                    "reaper.http_token_file: a token has at least %d characters",
-                   WEB_TOKEN_MIN);
+                   HTTP_SERVER_TOKEN_MIN);
 }
 
 int
-web_open(struct web **out, const struct web_parts *parts, struct err *e)
+http_server_open(struct http_server **out,
+                 const struct http_server_parts *parts, struct err *e)
 {
-    struct web *w = MEM_NEW(struct web);
+    struct http_server *w = MEM_NEW(struct http_server);
     struct err busy = {0};
     char *token = NULL;
     int rc = -1;
 
     w->p = *parts;
     if (!w->p.request_ms)
-        w->p.request_ms = WEB_REQUEST_MS;
+        w->p.request_ms = HTTP_SERVER_REQUEST_MS;
     if (address_read(parts->address, "reaper.http", &w->address, e) < 0 ||
         read_token(w, &token, e) < 0)
         goto out;
     w->p.site.token = token;
-    rc = site_open(&w->site, &w->p.site, e);
+    rc = http_routes_open(&w->site, &w->p.site, e);
     w->p.site.token = NULL;
     secret_free(token);
 out:
     if (rc < 0) {
-        web_close(w);
+        http_server_close(w);
         return -1;
     }
-    w->timer = loop_timer_start(w->p.loop, WEB_RETRY_MS, 0, on_timer, w);
+    w->timer =
+        loop_timer_start(w->p.loop, HTTP_SERVER_RETRY_MS, 0, on_timer, w);
     start(w, &busy);
     *out = w;
     return 0;
 }
 
 void
-web_close(struct web *w)
+http_server_close(struct http_server *w)
 {
     if (!w)
         return;
@@ -380,12 +382,12 @@ web_close(struct web *w)
     loop_timer_stop(w->timer);
     if (w->daemon)
         MHD_stop_daemon(w->daemon);
-    site_close(w->site);
+    http_routes_close(w->site);
     mem_free(w);
 }
 
 int
-web_port(const struct web *w)
+http_server_port(const struct http_server *w)
 {
     return w->port;
 }

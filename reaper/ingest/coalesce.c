@@ -12,7 +12,7 @@ enum {
     WAITING_MOST = 1024, /* messages that wait without being held */
 };
 
-enum line {
+enum coalesce_line {
     LINE_READY, /* results and cancels */
     LINE_SOON,
     LINE_PAIR,
@@ -25,13 +25,13 @@ enum line {
 /* A task that a message is about. */
 struct name {
     struct name *next; /* in its bucket */
-    struct item *item;
+    struct coalesced *item;
     uint64_t hash; /* of the id: who shares it is taken along, no more */
 };
 
-struct item {
-    struct item *prev, *next; /* in its line */
-    enum line line;
+struct coalesced {
+    struct coalesced *prev, *next; /* in its line */
+    enum coalesce_line line;
     struct entry entry;
     int64_t at_ms;
     size_t n_names;
@@ -39,11 +39,11 @@ struct item {
 };
 
 struct ends {
-    struct item *first, *last;
+    struct coalesced *first, *last;
     size_t n;
 };
 
-struct queue {
+struct coalesce {
     struct ends lines[N_LINES];
     size_t held_bytes[2], n_held[2]; /* submissions, decisions */
     int64_t loaded_until_ms;
@@ -52,10 +52,10 @@ struct queue {
     uint64_t *ended; /* hashes of ids, each at its place; NULL until one is */
 };
 
-struct queue *
-queue_new(void)
+struct coalesce *
+coalesce_new(void)
 {
-    return MEM_NEW(struct queue);
+    return MEM_NEW(struct coalesce);
 }
 
 /* --- names ---------------------------------------------------------------- */
@@ -71,13 +71,13 @@ hash_of(const char *id, size_t len)
 }
 
 static struct name **
-bucket(struct queue *q, uint64_t hash)
+bucket(struct coalesce *q, uint64_t hash)
 {
     return &q->buckets[(hash >> 32 ^ hash) % BUCKETS];
 }
 
 static void
-add_names(struct queue *q, struct item *item)
+add_names(struct coalesce *q, struct coalesced *item)
 {
     if (item->n_names && !q->buckets)
         q->buckets = mem_zero(BUCKETS, sizeof *q->buckets);
@@ -92,7 +92,7 @@ add_names(struct queue *q, struct item *item)
 }
 
 static void
-remove_names(struct queue *q, struct item *item)
+remove_names(struct coalesce *q, struct coalesced *item)
 {
     for (size_t i = 0; i < item->n_names; i++) {
         struct name *n = &item->names[i], **at = bucket(q, n->hash);
@@ -108,7 +108,7 @@ remove_names(struct queue *q, struct item *item)
 /* Streams overtake each other: what comes of a task whose result was taken is
  * not to wait for that. */
 static void
-note_end(struct queue *q, uint64_t hash)
+note_end(struct coalesce *q, uint64_t hash)
 {
     if (!q->ended)
         q->ended = mem_zero(ENDED, sizeof *q->ended);
@@ -116,7 +116,7 @@ note_end(struct queue *q, uint64_t hash)
 }
 
 static bool
-has_ended(const struct queue *q, const struct item *item)
+has_ended(const struct coalesce *q, const struct coalesced *item)
 {
     for (size_t i = 0; q->ended && i < item->n_names; i++)
         if (q->ended[item->names[i].hash % ENDED] == item->names[i].hash)
@@ -127,7 +127,7 @@ has_ended(const struct queue *q, const struct item *item)
 /* --- lines ---------------------------------------------------------------- */
 
 static void
-leave(struct queue *q, struct item *item)
+leave(struct coalesce *q, struct coalesced *item)
 {
     struct ends *line = &q->lines[item->line];
     int kind = item->entry.kind == EVENT_ROUTED;
@@ -142,7 +142,7 @@ leave(struct queue *q, struct item *item)
 }
 
 static void
-enter(struct queue *q, struct item *item, enum line which)
+enter(struct coalesce *q, struct coalesced *item, enum coalesce_line which)
 {
     struct ends *line = &q->lines[which];
     int kind = item->entry.kind == EVENT_ROUTED;
@@ -160,16 +160,16 @@ enter(struct queue *q, struct item *item, enum line which)
 }
 
 static void
-item_free(struct item *item)
+item_free(struct coalesced *item)
 {
     mem_free(item->entry.verdicts.list);
     mem_free(item);
 }
 
 void
-queue_free(struct queue *q)
+coalesce_free(struct coalesce *q)
 {
-    struct item *item;
+    struct coalesced *item;
 
     if (!q)
         return;
@@ -185,7 +185,7 @@ queue_free(struct queue *q)
 }
 
 void
-queue_trim(struct queue *q)
+coalesce_trim(struct coalesce *q)
 {
     if (q->n_names)
         return;
@@ -196,7 +196,7 @@ queue_trim(struct queue *q)
 }
 
 bool
-queue_is_empty(const struct queue *q)
+coalesce_is_empty(const struct coalesce *q)
 {
     for (int i = 0; i < N_LINES; i++)
         if (q->lines[i].n)
@@ -205,7 +205,7 @@ queue_is_empty(const struct queue *q)
 }
 
 bool
-queue_has_ready(const struct queue *q)
+coalesce_has_ready(const struct coalesce *q)
 {
     return q->lines[LINE_READY].n > 0;
 }
@@ -213,15 +213,15 @@ queue_has_ready(const struct queue *q)
 /* --- what comes ----------------------------------------------------------- */
 
 static bool
-is_loaded(const struct queue *q, int64_t now_ms)
+is_loaded(const struct coalesce *q, int64_t now_ms)
 {
     return now_ms < q->loaded_until_ms;
 }
 
 void
-queue_loaded(struct queue *q, int64_t now_ms)
+coalesce_loaded(struct coalesce *q, int64_t now_ms)
 {
-    q->loaded_until_ms = now_ms + QUEUE_LOAD_MS;
+    q->loaded_until_ms = now_ms + COALESCE_LOAD_MS;
 }
 
 /* What an entry of that kind may consist of, one or many. */
@@ -269,13 +269,13 @@ is_json(const struct bus_msg *m)
 
 /* A new item for entry, with the names of its tasks; *held is false if one
  * cannot be seen, or has to wait for something, which is looked at soon. */
-static struct item *
+static struct coalesced *
 item_new(const struct entry *entry, bool *held)
 {
     struct codec_bulk members;
     struct codec_glimpse seen;
     struct bytes data;
-    struct item *item;
+    struct coalesced *item;
 
     *held = false;
     if ((entry->kind != EVENT_ACCEPTED && entry->kind != EVENT_ROUTED) ||
@@ -300,8 +300,8 @@ item_new(const struct entry *entry, bool *held)
     return item;
 }
 
-static enum line
-line_of(const struct queue *q, const struct item *item, bool held,
+static enum coalesce_line
+line_of(const struct coalesce *q, const struct coalesced *item, bool held,
         int64_t now_ms)
 {
     int kind = item->entry.kind == EVENT_ROUTED;
@@ -311,18 +311,18 @@ line_of(const struct queue *q, const struct item *item, bool held,
     if (!held || !is_loaded(q, now_ms) || has_ended(q, item))
         return LINE_SOON;
     /* Those held longest are over first: they stay, and others pass. */
-    return q->n_held[kind] < QUEUE_HELD_MOST &&
+    return q->n_held[kind] < COALESCE_HELD_MOST &&
                    q->held_bytes[kind] + item->entry.msg->len <=
-                       QUEUE_HELD_BYTES
+                       COALESCE_HELD_BYTES
                ? LINE_HELD
                : LINE_PAIR;
 }
 
 void
-queue_add(struct queue *q, const struct entry *entry, int64_t now_ms)
+coalesce_add(struct coalesce *q, const struct entry *entry, int64_t now_ms)
 {
     bool held;
-    struct item *item = item_new(entry, &held);
+    struct coalesced *item = item_new(entry, &held);
 
     item->at_ms = now_ms;
     add_names(q, item);
@@ -339,12 +339,12 @@ least(int64_t a, int64_t b)
 
 /* When the first of a line is to be taken. */
 static int64_t
-line_due_ms(const struct queue *q, enum line line)
+line_due_ms(const struct coalesce *q, enum coalesce_line line)
 {
-    static const int64_t waits_ms[N_LINES] = {[LINE_SOON] = QUEUE_SOON_MS,
-                                              [LINE_PAIR] = QUEUE_PAIR_MS,
-                                              [LINE_HELD] = QUEUE_HOLD_MS};
-    const struct item *item = q->lines[line].first;
+    static const int64_t waits_ms[N_LINES] = {[LINE_SOON] = COALESCE_SOON_MS,
+                                              [LINE_PAIR] = COALESCE_PAIR_MS,
+                                              [LINE_HELD] = COALESCE_HOLD_MS};
+    const struct coalesced *item = q->lines[line].first;
     int64_t due_ms;
 
     if (!item)
@@ -358,7 +358,7 @@ line_due_ms(const struct queue *q, enum line line)
 }
 
 int64_t
-queue_due_ms(const struct queue *q)
+coalesce_due_ms(const struct coalesce *q)
 {
     if (q->lines[LINE_CHOSEN].n)
         return 0;
@@ -367,7 +367,7 @@ queue_due_ms(const struct queue *q)
 }
 
 static void
-choose(struct queue *q, struct item *item)
+choose(struct coalesce *q, struct coalesced *item)
 {
     leave(q, item);
     remove_names(q, item);
@@ -376,7 +376,7 @@ choose(struct queue *q, struct item *item)
 
 /* Chooses what waits of the task of that hash. */
 static void
-choose_named(struct queue *q, uint64_t hash)
+choose_named(struct coalesce *q, uint64_t hash)
 {
     struct name *n;
 
@@ -393,7 +393,7 @@ choose_named(struct queue *q, uint64_t hash)
 /* Submissions or decisions that have waited for long enough, with what there
  * is of the same tasks. */
 static void
-choose_due(struct queue *q, struct item *item)
+choose_due(struct coalesce *q, struct coalesced *item)
 {
     size_t n = item->n_names;
 
@@ -404,7 +404,7 @@ choose_due(struct queue *q, struct item *item)
 
 /* What waits of the tasks that a result or a cancel is about, then itself. */
 static void
-choose_ready(struct queue *q, struct item *item)
+choose_ready(struct coalesce *q, struct coalesced *item)
 {
     const struct bus_msg *m = item->entry.msg;
     char task[SUBJECT_TOKEN_MAX + 1];
@@ -429,13 +429,13 @@ choose_ready(struct queue *q, struct item *item)
 }
 
 const struct entry *
-queue_take(struct queue *q, int64_t now_ms, bool all)
+coalesce_take(struct coalesce *q, int64_t now_ms, bool all)
 {
-    struct item *item = q->lines[LINE_CHOSEN].first;
+    struct coalesced *item = q->lines[LINE_CHOSEN].first;
 
     if (!item && (item = q->lines[LINE_READY].first) != NULL)
         choose_ready(q, item);
-    for (enum line l = LINE_SOON; !item && l <= LINE_HELD; l++)
+    for (enum coalesce_line l = LINE_SOON; !item && l <= LINE_HELD; l++)
         if (all || line_due_ms(q, l) <= now_ms)
             if ((item = q->lines[l].first) != NULL)
                 choose_due(q, item);
@@ -448,9 +448,9 @@ queue_take(struct queue *q, int64_t now_ms, bool all)
 }
 
 void
-queue_done(struct queue *q)
+coalesce_done(struct coalesce *q)
 {
-    struct item *item;
+    struct coalesced *item;
 
     while ((item = q->lines[LINE_TAKEN].first) != NULL) {
         leave(q, item);

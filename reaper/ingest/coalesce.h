@@ -23,41 +23,44 @@
 #include <stdint.h>
 
 enum {
-    QUEUE_SOON_MS = 50,    /* nobody waits for these: let more come */
-    QUEUE_PAIR_MS = 250,   /* for a decision, when the result will be late */
-    QUEUE_HOLD_MS = 10000, /* for a result; well within the ack wait */
-    QUEUE_LOAD_MS = 500,   /* so long several results mean that more follow */
-    QUEUE_HELD_BYTES = 12 << 20, /* of submissions, and of decisions */
-    QUEUE_HELD_MOST = 2048,      /* messages of each */
+    COALESCE_SOON_MS = 50,    /* nobody waits for these: let more come */
+    COALESCE_PAIR_MS = 250,   /* for a decision, when the result will be late */
+    COALESCE_HOLD_MS = 10000, /* for a result; well within the ack wait */
+    COALESCE_LOAD_MS = 500, /* so long several results mean that more follow */
+    COALESCE_HELD_BYTES = 12 << 20, /* of submissions, and of decisions */
+    COALESCE_HELD_MOST = 2048,      /* messages of each */
 };
 
-struct queue;
+struct coalesce;
 
-struct queue *queue_new(void);
+struct coalesce *coalesce_new(void);
 /* Hands back what is left, to be delivered again. NULL is fine. */
-void queue_free(struct queue *q);
+void coalesce_free(struct coalesce *q);
 
 /* Takes over the message and the verdicts. */
-void queue_add(struct queue *q, const struct entry *entry, int64_t now_ms);
+void coalesce_add(struct coalesce *q, const struct entry *entry,
+                  int64_t now_ms);
 /* Several results were committed at once. */
-void queue_loaded(struct queue *q, int64_t now_ms);
+void coalesce_loaded(struct coalesce *q, int64_t now_ms);
 
-void queue_trim(struct queue *q); /* gives back memory that it can do without */
+void coalesce_trim(
+    struct coalesce *q); /* gives back memory that it can do without */
 
-bool
-queue_is_empty(const struct queue *q); /* nothing was added that is not done */
-bool queue_has_ready(const struct queue *q); /* a result or a cancel is in it */
+bool coalesce_is_empty(
+    const struct coalesce *q); /* nothing was added that is not done */
+bool coalesce_has_ready(
+    const struct coalesce *q); /* a result or a cancel is in it */
 /* When there is something to take, if no result comes; INT64_MAX: never. */
-int64_t queue_due_ms(const struct queue *q);
+int64_t coalesce_due_ms(const struct coalesce *q);
 
 /*
  * The next message to be folded; NULL: none for now. Results and cancels are
  * taken in their order, behind what is held of their tasks, then what has
- * waited for long enough; all: everything. It stays valid until queue_done.
+ * waited for long enough; all: everything. It stays valid until coalesce_done.
  */
-const struct entry *queue_take(struct queue *q, int64_t now_ms, bool all);
+const struct entry *coalesce_take(struct coalesce *q, int64_t now_ms, bool all);
 /* What was taken is committed: acknowledges it, or has it come again where a
  * result in it is not known yet. */
-void queue_done(struct queue *q);
+void coalesce_done(struct coalesce *q);
 
 #endif

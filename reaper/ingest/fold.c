@@ -150,7 +150,7 @@ fold_cancel(struct task_state *s, const struct event *ev)
 /* What is told of one attempt twice: the end of the task outranks the end of
  * the attempt, and the original a repetition, which may lack its output. */
 static bool
-tells_more(const struct attempt *a, const struct result *r)
+tells_more(const struct attempt_row *a, const struct result *r)
 {
     if (!a->known)
         return true;
@@ -159,7 +159,7 @@ tells_more(const struct attempt *a, const struct result *r)
 
 /* Records the result itself, whichever of its versions came first. */
 static void
-record(struct task_state *s, struct attempt *a, const struct event *ev)
+record(struct task_state *s, struct attempt_row *a, const struct event *ev)
 {
     const struct result *r = ev->result;
 
@@ -221,7 +221,7 @@ takes_over(const struct task_state *s, const struct event *ev)
 }
 
 static bool
-fold_result(struct task_state *s, struct attempt *a, const struct event *ev)
+fold_result(struct task_state *s, struct attempt_row *a, const struct event *ev)
 {
     const struct result *r = ev->result;
 
@@ -283,7 +283,7 @@ reachable(enum state from, enum state to)
 }
 
 bool
-fold(struct task_state *s, struct attempt *a, const struct event *ev)
+fold(struct task_state *s, struct attempt_row *a, const struct event *ev)
 {
     bool changed = false, told;
     enum state to;

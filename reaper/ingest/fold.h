@@ -79,7 +79,7 @@ struct task_state {
 };
 
 /* One attempt as recorded; the key is task, attempt and fence. */
-struct attempt {
+struct attempt_row {
     bool known;   /* it was recorded before */
     bool changed; /* set by fold: record it */
     uint32_t attempt;
@@ -123,7 +123,7 @@ void fold_init(struct task_state *s, const char *id);
  * Applies one event to the row; true if anything changed. a is the attempt a
  * RESULT is about, as recorded (known false, if it is not), else NULL.
  */
-bool fold(struct task_state *s, struct attempt *a, const struct event *ev);
+bool fold(struct task_state *s, struct attempt_row *a, const struct event *ev);
 
 /* Whether a program ran to the end the row tells of: its exit code counts. */
 bool fold_has_exit_code(const struct task_state *s);

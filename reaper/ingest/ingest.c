@@ -17,77 +17,77 @@ struct position {
     uint64_t seq;
 };
 
-struct book {
-    struct store *store;
+struct ingest {
+    struct db *store;
     struct position positions[CONSUMERS_MAX]; /* of the transaction */
     size_t n_positions;
-    struct sheet *sheet;         /* the rows of the transaction */
+    struct row_cache *sheet;     /* the rows of the transaction */
     struct mem_pool *pool;       /* the sheet's */
     struct str body;             /* of what is being encoded */
     const struct bus_msg *aside; /* the last message set aside */
-    struct book_end *ends;       /* of the transaction */
+    struct ingest_end *ends;     /* of the transaction */
     size_t n_ends, cap_ends;
-    struct book_news news;
+    struct ingest_news news;
 };
 
-struct book *
-book_new(struct store *s)
+struct ingest *
+ingest_new(struct db *s)
 {
-    struct book *b = MEM_NEW(struct book);
+    struct ingest *b = MEM_NEW(struct ingest);
 
     b->store = s;
-    b->sheet = sheet_new(s);
-    b->pool = sheet_pool(b->sheet);
+    b->sheet = row_cache_new(s);
+    b->pool = row_cache_pool(b->sheet);
     return b;
 }
 
 void
-book_free(struct book *b)
+ingest_free(struct ingest *b)
 {
     if (!b)
         return;
-    sheet_free(b->sheet);
+    row_cache_free(b->sheet);
     str_free(&b->body);
     mem_free(b->ends);
     mem_free(b);
 }
 
 int
-book_begin(struct book *b, struct err *e)
+ingest_begin(struct ingest *b, struct err *e)
 {
     b->n_positions = 0;
     b->n_ends = 0;
     b->aside = NULL;
-    sheet_begin(b->sheet);
-    return store_begin(b->store, e);
+    row_cache_begin(b->sheet);
+    return db_begin(b->store, e);
 }
 
 int
-book_commit(struct book *b, struct err *e)
+ingest_commit(struct ingest *b, struct err *e)
 {
     enum { KEEP = 256 * 1024 };
-    const struct sheet_news *news = sheet_news(b->sheet);
-    int rc = sheet_write(b->sheet, e);
+    const struct row_cache_news *news = row_cache_news(b->sheet);
+    int rc = row_cache_write(b->sheet, e);
 
     for (size_t i = 0; i < b->n_positions && rc == 0; i++)
-        rc = store_position(b->store, b->positions[i].consumer,
-                            b->positions[i].seq, e);
+        rc = db_position(b->store, b->positions[i].consumer,
+                         b->positions[i].seq, e);
     if (rc == 0)
-        rc = store_commit(b->store, e);
+        rc = db_commit(b->store, e);
     if (b->body.cap > KEEP)
         str_free(&b->body);
-    b->news = (struct book_news){.due = news->due,
-                                 .parked = news->parked,
-                                 .batches =
-                                     (const char(*)[TASK_ID_SIZE])news->batches,
-                                 .n_batches = news->n_batches,
-                                 .ends = b->ends,
-                                 .n_ends = b->n_ends};
+    b->news = (struct ingest_news){
+        .due = news->due,
+        .parked = news->parked,
+        .batches = (const char(*)[TASK_ID_SIZE])news->batches,
+        .n_batches = news->n_batches,
+        .ends = b->ends,
+        .n_ends = b->n_ends};
     return rc;
 }
 
-const struct book_news *
-book_news(const struct book *b)
+const struct ingest_news *
+ingest_news(const struct ingest *b)
 {
     return &b->news;
 }
@@ -104,9 +104,9 @@ is_outcome(const struct task_state *s, const struct result *r)
 }
 
 static void
-note_end(struct book *b, const char *id, struct bytes result)
+note_end(struct ingest *b, const char *id, struct bytes result)
 {
-    struct book_end *end;
+    struct ingest_end *end;
 
     if (b->n_ends == b->cap_ends) {
         b->cap_ends = b->cap_ends ? b->cap_ends * 2 : 64;
@@ -119,18 +119,18 @@ note_end(struct book *b, const char *id, struct bytes result)
 
 /* Folds ev into the row of id. */
 static int
-apply(struct book *b, const struct entry *entry, const char *id,
+apply(struct ingest *b, const struct entry *entry, const char *id,
       const struct event *ev, struct err *e)
 {
-    struct sheet_attempt *a = NULL;
-    struct sheet_row *r;
+    struct cached_attempt *a = NULL;
+    struct cached_row *r;
     bool was_over;
 
-    if (sheet_row(b->sheet, id, &r, e) < 0)
+    if (row_cache_row(b->sheet, id, &r, e) < 0)
         return -1;
     if (ev->kind == EVENT_RESULT &&
-        sheet_attempt(b->sheet, r, ev->result->attempt, ev->result->fence, &a,
-                      e) < 0)
+        row_cache_attempt(b->sheet, r, ev->result->attempt, ev->result->fence,
+                          &a, e) < 0)
         return -1;
     was_over = state_is_terminal(r->row.state);
     if (a)
@@ -150,7 +150,7 @@ apply(struct book *b, const struct entry *entry, const char *id,
 
 /* A message is logged and kept once, whatever of it is not believed. */
 static int
-set_aside(struct book *b, const struct entry *entry, const char *name,
+set_aside(struct ingest *b, const struct entry *entry, const char *name,
           const char *reason, bool keep, struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -169,12 +169,12 @@ set_aside(struct book *b, const struct entry *entry, const char *name,
              "stream=%s seq=%" PRIu64 " subject=%s as=%s reason=\"%s\"",
              entry->stream, m->seq, LOG_TEXT(m->subject), name,
              LOG_TEXT(reason));
-    return store_quarantine(b->store, &q, name, e);
+    return db_quarantine(b->store, &q, name, e);
 }
 
 /* Encoded anew, for as long as the row is in hand. */
 static struct bytes
-encoded(struct book *b, enum codec_type type, const void *msg)
+encoded(struct ingest *b, enum codec_type type, const void *msg)
 {
     uint8_t *copy;
 
@@ -195,7 +195,7 @@ struct origin {
 };
 
 static void
-give_id(struct book *b, struct origin *o, struct task *t)
+give_id(struct ingest *b, struct origin *o, struct task *t)
 {
     const struct bus_msg *m = o->msg;
     char id[TASK_ID_SIZE];
@@ -215,7 +215,7 @@ give_id(struct book *b, struct origin *o, struct task *t)
 }
 
 static void
-take_task(struct book *b, const struct task *t, struct event *ev)
+take_task(struct ingest *b, const struct task *t, struct event *ev)
 {
     char *command = mem_pool_alloc(b->pool, COMMAND_SIZE);
 
@@ -227,7 +227,7 @@ take_task(struct book *b, const struct task *t, struct event *ev)
 /* The router derives the same task from the same bytes. What it cannot read it
  * answers for; its dead letter has the payload. */
 static int
-accept_task(struct book *b, const struct entry *entry, struct origin *o,
+accept_task(struct ingest *b, const struct entry *entry, struct origin *o,
             struct bytes data, struct event *ev, struct err *e)
 {
     struct task t;
@@ -242,13 +242,13 @@ accept_task(struct book *b, const struct entry *entry, struct origin *o,
 }
 
 static int
-make_room(struct book *b, struct err *e)
+make_room(struct ingest *b, struct err *e)
 {
-    return sheet_is_full(b->sheet) ? sheet_write(b->sheet, e) : 0;
+    return row_cache_is_full(b->sheet) ? row_cache_write(b->sheet, e) : 0;
 }
 
 static int
-enter_many(struct book *b, const struct entry *entry, struct event *ev,
+enter_many(struct ingest *b, const struct entry *entry, struct event *ev,
            struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -271,7 +271,7 @@ enter_many(struct book *b, const struct entry *entry, struct event *ev,
 }
 
 static int
-enter_accepted(struct book *b, const struct entry *entry, struct event *ev,
+enter_accepted(struct ingest *b, const struct entry *entry, struct event *ev,
                struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -283,7 +283,7 @@ enter_accepted(struct book *b, const struct entry *entry, struct event *ev,
 }
 
 static int
-take_routed(struct book *b, const struct entry *entry, struct bytes data,
+take_routed(struct ingest *b, const struct entry *entry, struct bytes data,
             struct event *ev, struct err *e)
 {
     struct routed_task routed;
@@ -303,7 +303,7 @@ take_routed(struct book *b, const struct entry *entry, struct bytes data,
 
 /* A worker buries what of it cannot be read, and takes the others. */
 static int
-enter_routed(struct book *b, const struct entry *entry, struct event *ev,
+enter_routed(struct ingest *b, const struct entry *entry, struct event *ev,
              struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -324,7 +324,7 @@ enter_routed(struct book *b, const struct entry *entry, struct event *ev,
 }
 
 static int
-enter_cancel(struct book *b, const struct entry *entry, struct event *ev,
+enter_cancel(struct ingest *b, const struct entry *entry, struct event *ev,
              struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -364,18 +364,18 @@ inside_fault(const struct result *r)
 /* Why the result is not taken, or NULL. What was recorded before is no fault
  * whatever became of its claim: it is a repetition. */
 static int
-fault_of(struct book *b, const struct verdict *v, const struct result *r,
-         const char **out, struct err *e)
+fault_of(struct ingest *b, const struct result_verdict *v,
+         const struct result *r, const char **out, struct err *e)
 {
-    struct sheet_row *row;
-    struct sheet_attempt *a;
+    struct cached_row *row;
+    struct cached_attempt *a;
 
     *out = NULL;
     if (v->trust == TRUST_CLAIM || v->trust == TRUST_AGED ||
         v->trust == TRUST_STALE)
         return 0;
-    if (sheet_row(b->sheet, r->task, &row, e) < 0 ||
-        sheet_attempt(b->sheet, row, r->attempt, r->fence, &a, e) < 0)
+    if (row_cache_row(b->sheet, r->task, &row, e) < 0 ||
+        row_cache_attempt(b->sheet, row, r->attempt, r->fence, &a, e) < 0)
         return -1;
     if (a->attempt.known)
         return 0;
@@ -389,8 +389,9 @@ fault_of(struct book *b, const struct verdict *v, const struct result *r,
 }
 
 static int
-enter_result(struct book *b, const struct entry *entry, const struct verdict *v,
-             struct bytes data, struct event *ev, struct err *e)
+enter_result(struct ingest *b, const struct entry *entry,
+             const struct result_verdict *v, struct bytes data,
+             struct event *ev, struct err *e)
 {
     const char *fault;
     struct result *r = mem_pool_alloc(b->pool, sizeof *r);
@@ -413,7 +414,7 @@ enter_result(struct book *b, const struct entry *entry, const struct verdict *v,
 /* One that is not believed, or not yet, says nothing of the others in its
  * message. */
 static int
-enter_results(struct book *b, const struct entry *entry, struct event *ev,
+enter_results(struct ingest *b, const struct entry *entry, struct event *ev,
               struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -440,7 +441,7 @@ enter_results(struct book *b, const struct entry *entry, struct event *ev,
 /* The highest sequence seen, for people: messages come again, and out of
  * order, so that it decides nothing. */
 static void
-advance(struct book *b, const char *consumer, uint64_t seq)
+advance(struct ingest *b, const char *consumer, uint64_t seq)
 {
     size_t i = 0;
 
@@ -456,7 +457,7 @@ advance(struct book *b, const char *consumer, uint64_t seq)
 }
 
 int
-book_enter(struct book *b, const struct entry *entry, struct err *e)
+ingest_enter(struct ingest *b, const struct entry *entry, struct err *e)
 {
     struct event ev = {.kind = entry->kind,
                        .seq = entry->msg->seq,

@@ -2,10 +2,10 @@
  * ingest - one transaction of the ledger: messages in, rows, counters and
  * batches out.
  *
- * book_enter turns a message into an event, folds it into its row and writes
+ * ingest_enter turns a message into an event, folds it into its row and writes
  * the row; nothing counts before book_close has committed. What followed from
  * it (tasks that ended, batches that moved) stands in the book until the next
- * book_begin.
+ * ingest_begin.
  *
  * Thread: the loop thread.
  */
@@ -19,7 +19,7 @@
 #include <stdbool.h>
 
 /* What the claim said of a result, or why it is not believed. */
-enum trust {
+enum verification {
     TRUST_NONE,    /* no result */
     TRUST_CLAIM,   /* the claim has its nonce and its outcome */
     TRUST_AGED,    /* so old that its claim is not kept any more */
@@ -29,14 +29,14 @@ enum trust {
     TRUST_LATER,   /* not known yet */
 };
 
-struct verdict {
-    enum trust trust;
+struct result_verdict {
+    enum verification trust;
     const char *reason; /* static; of TRUST_REFUSED */
 };
 
 /* On the results of a message, each. */
-struct verdicts {
-    struct verdict *list;
+struct result_verdicts {
+    struct result_verdict *list;
     size_t n;
     int64_t again_ms; /* after so long the message is to come again, for those
                          that are TRUST_LATER; 0: there is none */
@@ -47,34 +47,34 @@ struct entry {
     enum event_kind kind;
     const char *stream, *consumer; /* static */
     struct bus_msg *msg;
-    struct verdicts verdicts; /* none: it holds no results */
+    struct result_verdicts verdicts; /* none: it holds no results */
 };
 
-struct book;
+struct ingest;
 
-struct book *book_new(struct store *s);
-void book_free(struct book *b); /* NULL is fine */
+struct ingest *ingest_new(struct db *s);
+void ingest_free(struct ingest *b); /* NULL is fine */
 
-int book_begin(struct book *b, struct err *e);
+int ingest_begin(struct ingest *b, struct err *e);
 /* -1: the database failed; whatever is in the message is not an error. */
-int book_enter(struct book *b, const struct entry *entry, struct err *e);
-int book_commit(struct book *b, struct err *e);
+int ingest_enter(struct ingest *b, const struct entry *entry, struct err *e);
+int ingest_commit(struct ingest *b, struct err *e);
 
 /* A task that is over, and the result that says so, in its message. */
-struct book_end {
+struct ingest_end {
     char id[TASK_ID_SIZE];
     struct bytes result;
 };
 
 /* Of the last transaction. */
-struct book_news {
+struct ingest_news {
     bool due;    /* a report is to be written */
     bool parked; /* a task is blocked, or to be cancelled, or over */
     const char (*batches)[TASK_ID_SIZE]; /* whose sums changed */
     size_t n_batches;
-    const struct book_end *ends; /* to be told */
+    const struct ingest_end *ends; /* to be told */
     size_t n_ends;
 };
-const struct book_news *book_news(const struct book *b);
+const struct ingest_news *ingest_news(const struct ingest *b);
 
 #endif

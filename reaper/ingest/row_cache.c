@@ -11,26 +11,26 @@ enum {
     FULL_BATCHES = 64,
 };
 
-struct sheet_batch {
-    struct sheet_batch *next;
+struct cached_batch {
+    struct cached_batch *next;
     struct batch_state batch;
 };
 
-struct sheet {
-    struct store *store;
+struct row_cache {
+    struct db *store;
     struct mem_pool *pool;
-    struct sheet_row *first, **last;
-    struct sheet_row *buckets[BUCKETS];
-    struct sheet_batch *batches;
+    struct cached_row *first, **last;
+    struct cached_row *buckets[BUCKETS];
+    struct cached_batch *batches;
     size_t n_batches;
-    struct sheet_news news;
+    struct row_cache_news news;
     size_t cap_batches; /* of news.batches */
 };
 
-struct sheet *
-sheet_new(struct store *store)
+struct row_cache *
+row_cache_new(struct db *store)
 {
-    struct sheet *s = MEM_NEW(struct sheet);
+    struct row_cache *s = MEM_NEW(struct row_cache);
 
     s->store = store;
     s->pool = mem_pool_new();
@@ -39,7 +39,7 @@ sheet_new(struct store *store)
 }
 
 void
-sheet_free(struct sheet *s)
+row_cache_free(struct row_cache *s)
 {
     if (!s)
         return;
@@ -49,25 +49,25 @@ sheet_free(struct sheet *s)
 }
 
 struct mem_pool *
-sheet_pool(struct sheet *s)
+row_cache_pool(struct row_cache *s)
 {
     return s->pool;
 }
 
 bool
-sheet_is_full(const struct sheet *s)
+row_cache_is_full(const struct row_cache *s)
 {
     return s->n_batches >= FULL_BATCHES || mem_pool_bytes(s->pool) > FULL_BYTES;
 }
 
-const struct sheet_news *
-sheet_news(const struct sheet *s)
+const struct row_cache_news *
+row_cache_news(const struct row_cache *s)
 {
     return &s->news;
 }
 
 static void
-forget_rows(struct sheet *s)
+forget_rows(struct row_cache *s)
 {
     if (s->first)
         memset(s->buckets, 0, sizeof s->buckets);
@@ -79,7 +79,7 @@ forget_rows(struct sheet *s)
 }
 
 void
-sheet_begin(struct sheet *s)
+row_cache_begin(struct row_cache *s)
 {
     forget_rows(s);
     s->news.due = s->news.parked = false;
@@ -99,10 +99,10 @@ hash_of(const char *id)
 }
 
 int
-sheet_row(struct sheet *s, const char *id, struct sheet_row **out,
-          struct err *e)
+row_cache_row(struct row_cache *s, const char *id, struct cached_row **out,
+              struct err *e)
 {
-    struct sheet_row **bucket = &s->buckets[hash_of(id) % BUCKETS], *r;
+    struct cached_row **bucket = &s->buckets[hash_of(id) % BUCKETS], *r;
     int rc;
 
     for (r = *bucket; r; r = r->chained)
@@ -111,7 +111,7 @@ sheet_row(struct sheet *s, const char *id, struct sheet_row **out,
             return 0;
         }
     r = mem_pool_alloc(s->pool, sizeof *r);
-    rc = store_task(s->store, id, s->pool, &r->row, e);
+    rc = db_task(s->store, id, s->pool, &r->row, e);
     if (rc < 0)
         return -1;
     if (rc == 0)
@@ -126,20 +126,20 @@ sheet_row(struct sheet *s, const char *id, struct sheet_row **out,
 }
 
 int
-sheet_attempt(struct sheet *s, struct sheet_row *row, uint32_t attempt,
-              uint64_t fence, struct sheet_attempt **out, struct err *e)
+row_cache_attempt(struct row_cache *s, struct cached_row *row, uint32_t attempt,
+                  uint64_t fence, struct cached_attempt **out, struct err *e)
 {
-    struct sheet_attempt *a = row->attempts;
+    struct cached_attempt *a = row->attempts;
 
     while (a && (a->attempt.attempt != attempt || a->attempt.fence != fence))
         a = a->next;
     if (!a) {
-        struct attempt found = {0};
+        struct attempt_row found = {0};
 
         /* Beyond the highest number seen there is nothing to look for. */
         if (attempt <= row->before.attempts &&
-            store_attempt(s->store, row->before.n, attempt, fence, s->pool,
-                          &found, e) < 0)
+            db_attempt(s->store, row->before.n, attempt, fence, s->pool, &found,
+                       e) < 0)
             return -1;
         a = mem_pool_alloc(s->pool, sizeof *a);
         a->attempt = found;
@@ -155,9 +155,9 @@ sheet_attempt(struct sheet *s, struct sheet_row *row, uint32_t attempt,
 /* --- writing -------------------------------------------------------------- */
 
 static void
-tell_of_batch(struct sheet *s, const char *id)
+tell_of_batch(struct row_cache *s, const char *id)
 {
-    struct sheet_news *n = &s->news;
+    struct row_cache_news *n = &s->news;
 
     for (size_t i = n->n_batches; i > 0; i--)
         if (strcmp(n->batches[i - 1], id) == 0)
@@ -171,17 +171,17 @@ tell_of_batch(struct sheet *s, const char *id)
 }
 
 static int
-find_batch(struct sheet *s, const char *id, struct batch_state **out,
+find_batch(struct row_cache *s, const char *id, struct batch_state **out,
            struct err *e)
 {
-    struct sheet_batch *b = s->batches;
+    struct cached_batch *b = s->batches;
     int rc;
 
     while (b && strcmp(b->batch.b.id, id) != 0)
         b = b->next;
     if (!b) {
         b = mem_pool_alloc(s->pool, sizeof *b);
-        rc = store_batch(s->store, id, s->pool, &b->batch, e);
+        rc = db_batch(s->store, id, s->pool, &b->batch, e);
         if (rc < 0)
             return -1;
         if (rc == 0)
@@ -195,7 +195,7 @@ find_batch(struct sheet *s, const char *id, struct batch_state **out,
 }
 
 static int
-add_to_batch(struct sheet *s, const char *id, const struct sheet_row *r,
+add_to_batch(struct row_cache *s, const char *id, const struct cached_row *r,
              struct err *e)
 {
     struct batch_state *batch;
@@ -214,39 +214,39 @@ add_to_batch(struct sheet *s, const char *id, const struct sheet_row *r,
 
 /* What of the row is to be written: what the events that changed it touch, if
  * they touched no more than that. */
-static enum store_part
-part_of(const struct sheet_row *r)
+static enum db_part
+part_of(const struct cached_row *r)
 {
     enum { ROUTED = 1u << EVENT_ROUTED, RESULT = 1u << EVENT_RESULT };
     const struct task_state *before = &r->before, *after = &r->row;
 
     if (after->task_from != before->task_from ||
         strcmp(after->batch, before->batch) != 0)
-        return STORE_WHOLE;
+        return DB_WHOLE;
     if (r->changed_by == ROUTED)
-        return STORE_ROUTING;
+        return DB_ROUTING;
     if (r->changed_by == (ROUTED | RESULT))
-        return STORE_RUN;
+        return DB_RUN;
     /* A result may say where it ran before that was decided. */
     if (r->changed_by == RESULT &&
         strcmp(after->backend, before->backend) == 0 &&
         strcmp(after->lane, before->lane) == 0)
-        return STORE_OUTCOME;
-    return STORE_WHOLE;
+        return DB_OUTCOME;
+    return DB_WHOLE;
 }
 
 static int
-write_row(struct sheet *s, struct sheet_row *r, struct err *e)
+write_row(struct row_cache *s, struct cached_row *r, struct err *e)
 {
     const struct task_state *before = &r->before, *after = &r->row;
 
-    if (store_put_task(s->store, &r->row, part_of(r), e) < 0)
+    if (db_put_task(s->store, &r->row, part_of(r), e) < 0)
         return -1;
-    for (struct sheet_attempt *a = r->attempts; a; a = a->next)
+    for (struct cached_attempt *a = r->attempts; a; a = a->next)
         if (a->changed &&
-            store_put_attempt(s->store, after->n, &a->attempt, e) < 0)
+            db_put_attempt(s->store, after->n, &a->attempt, e) < 0)
             return -1;
-    fold_counts(before, after, store_count, s->store);
+    fold_counts(before, after, db_count, s->store);
     if (*before->batch && strcmp(before->batch, after->batch) != 0 &&
         add_to_batch(s, before->batch, r, e) < 0)
         return -1;
@@ -261,13 +261,13 @@ write_row(struct sheet *s, struct sheet_row *r, struct err *e)
 }
 
 int
-sheet_write(struct sheet *s, struct err *e)
+row_cache_write(struct row_cache *s, struct err *e)
 {
-    for (struct sheet_row *r = s->first; r; r = r->next)
+    for (struct cached_row *r = s->first; r; r = r->next)
         if (r->changed_by && write_row(s, r, e) < 0)
             return -1;
-    for (struct sheet_batch *b = s->batches; b; b = b->next)
-        if (store_put_batch(s->store, &b->batch, e) < 0)
+    for (struct cached_batch *b = s->batches; b; b = b->next)
+        if (db_put_batch(s->store, &b->batch, e) < 0)
             return -1;
     forget_rows(s);
     return 0;

@@ -4,8 +4,8 @@
  * A row is read once and written once per transaction, however many of its
  * events fall into it: under load a short task is a single row that goes in
  * finished, and a batch of thousands is one update. Nothing is in the database
- * before sheet_write; what a row points to lives in the sheet's pool or in the
- * messages, which both stay until then.
+ * before row_cache_write; what a row points to lives in the sheet's pool or in
+ * the messages, which both stay until then.
  *
  * Thread: the loop thread.
  */
@@ -16,55 +16,56 @@
 
 #include <stdbool.h>
 
-struct sheet;
+struct row_cache;
 
 /* One attempt of a row. */
-struct sheet_attempt {
-    struct sheet_attempt *next;
-    struct attempt attempt;
+struct cached_attempt {
+    struct cached_attempt *next;
+    struct attempt_row attempt;
     bool changed; /* it is to be written */
 };
 
-struct sheet_row {
-    struct sheet_row *next;    /* in order of first sight */
-    struct sheet_row *chained; /* of the same hash */
-    struct task_state before;  /* as it stands in the database */
-    struct task_state row;     /* as folded so far */
-    unsigned changed_by;       /* bit k: by events of kind k */
-    struct sheet_attempt *attempts;
+struct cached_row {
+    struct cached_row *next;    /* in order of first sight */
+    struct cached_row *chained; /* of the same hash */
+    struct task_state before;   /* as it stands in the database */
+    struct task_state row;      /* as folded so far */
+    unsigned changed_by;        /* bit k: by events of kind k */
+    struct cached_attempt *attempts;
 };
 
 /* What follows from the rows that were written. */
-struct sheet_news {
+struct row_cache_news {
     bool due;    /* a report is to be written */
     bool parked; /* a task is blocked, or to be cancelled, or over */
     char (*batches)[TASK_ID_SIZE]; /* of tasks that ended; the sheet's */
     size_t n_batches;
 };
 
-struct sheet *sheet_new(struct store *s);
-void sheet_free(struct sheet *s); /* NULL is fine */
+struct row_cache *row_cache_new(struct db *s);
+void row_cache_free(struct row_cache *s); /* NULL is fine */
 
 /* A transaction begins: all rows, the pool and the news are forgotten. */
-void sheet_begin(struct sheet *s);
+void row_cache_begin(struct row_cache *s);
 
 /* Of the rows; kept until they are written. */
-struct mem_pool *sheet_pool(struct sheet *s);
+struct mem_pool *row_cache_pool(struct row_cache *s);
 
 /* The row of id, an empty one if there is none. */
-int sheet_row(struct sheet *s, const char *id, struct sheet_row **out,
-              struct err *e);
+int row_cache_row(struct row_cache *s, const char *id, struct cached_row **out,
+                  struct err *e);
 /* An attempt of it, known or not. */
-int sheet_attempt(struct sheet *s, struct sheet_row *row, uint32_t attempt,
-                  uint64_t fence, struct sheet_attempt **out, struct err *e);
+int row_cache_attempt(struct row_cache *s, struct cached_row *row,
+                      uint32_t attempt, uint64_t fence,
+                      struct cached_attempt **out, struct err *e);
 
 /* Writes what changed, with the counters and batches that follow, and forgets
  * the rows and the pool. */
-int sheet_write(struct sheet *s, struct err *e);
+int row_cache_write(struct row_cache *s, struct err *e);
 /* So much has come together that it should be written now. */
-bool sheet_is_full(const struct sheet *s);
+bool row_cache_is_full(const struct row_cache *s);
 
-/* Since sheet_begin. */
-const struct sheet_news *sheet_news(const struct sheet *s);
+/* Since row_cache_begin. */
+const struct row_cache_news *row_cache_news(const struct row_cache *s);
 
 #endif

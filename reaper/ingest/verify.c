@@ -16,33 +16,33 @@ enum {
 };
 
 /* A message of results whose claims are being asked for. */
-struct check {
-    struct trust_desk *desk;
+struct claim_check {
+    struct verifier *desk;
     struct bus_msg *msg;
-    struct check *next, **at;
-    struct verdict *verdicts;
+    struct claim_check *next, **at;
+    struct result_verdict *verdicts;
     size_t n;
     size_t open;  /* results without a verdict yet */
     size_t later; /* of which a claim could not be read, or may yet be there */
-    struct question {
-        struct check *check;
+    struct claim_question {
+        struct claim_check *check;
         struct bytes result; /* in the message */
         unsigned looks;
     } questions[];
 };
 
-struct trust_desk {
+struct verifier {
     struct bus *bus;
     int64_t after_ms;
-    trust_fn *fn;
+    verify_fn *fn;
     void (*idle)(void *ctx);
     void *ctx;
     struct mem_pool *pool;
-    struct check *checks;
+    struct claim_check *checks;
 };
 
 static void
-check_free(struct check *c)
+check_free(struct claim_check *c)
 {
     *c->at = c->next;
     if (c->next)
@@ -53,7 +53,7 @@ check_free(struct check *c)
 
 /* Soon at first; what then is still not there may need a lease to run out. */
 static int64_t
-retry_ms(const struct check *c)
+retry_ms(const struct claim_check *c)
 {
     int64_t ms = RETRY_MS;
 
@@ -65,9 +65,9 @@ retry_ms(const struct check *c)
 
 /* One of its results was judged: the last takes the message along. */
 static void
-judged(struct check *c)
+judged(struct claim_check *c)
 {
-    struct verdicts verdicts = {.list = c->verdicts, .n = c->n};
+    struct result_verdicts verdicts = {.list = c->verdicts, .n = c->n};
 
     if (--c->open)
         return;
@@ -83,15 +83,15 @@ judged(struct check *c)
 }
 
 static void
-say(struct question *q, enum trust trust, const char *reason)
+say(struct claim_question *q, enum verification trust, const char *reason)
 {
     q->check->verdicts[q - q->check->questions] =
-        (struct verdict){trust, reason};
+        (struct result_verdict){trust, reason};
     judged(q->check);
 }
 
 static void
-again(struct question *q)
+again(struct claim_question *q)
 {
     q->check->later++;
     say(q, TRUST_LATER, "");
@@ -99,7 +99,7 @@ again(struct question *q)
 
 /* A claim that is not there yet may be one that this replica has not seen. */
 static void
-refuse_or_wait(struct question *q, const char *reason)
+refuse_or_wait(struct claim_question *q, const char *reason)
 {
     if (q->check->msg->delivered < CLAIM_TRIES)
         again(q);
@@ -110,7 +110,7 @@ refuse_or_wait(struct question *q, const char *reason)
 /* How long ago the message was stored: by the broker's clock, of which only a
  * lower bound is known, or by ours where nothing newer was seen. */
 static int64_t
-age_ms(const struct check *c)
+age_ms(const struct claim_check *c)
 {
     int64_t broker_ms = bus_broker_ms(c->desk->bus);
     int64_t now_ms = str_wall_ms();
@@ -121,7 +121,7 @@ age_ms(const struct check *c)
 }
 
 static void
-without_claim(struct question *q)
+without_claim(struct claim_question *q)
 {
     if (age_ms(q->check) >= q->check->desk->after_ms)
         say(q, TRUST_AGED, "");
@@ -142,13 +142,13 @@ holds(const struct claim *claim, const struct result *r)
            strcmp(held->backend, r->backend) == 0;
 }
 
-static void ask_claim(struct question *q, const struct result *r);
+static void ask_claim(struct claim_question *q, const struct result *r);
 
 /* The result left along with its outcome, and has overtaken it: mostly that is
  * there when one looks again. If it never comes the lease runs out, and the
  * claim goes on to another attempt. */
 static void
-await_outcome(struct question *q, const struct result *r)
+await_outcome(struct claim_question *q, const struct result *r)
 {
     log_debug("result.early", "task=%s looks=%u", r->task, q->looks);
     if (++q->looks < LOOKS)
@@ -158,7 +158,8 @@ await_outcome(struct question *q, const struct result *r)
 }
 
 static void
-compare(struct question *q, const struct result *r, const struct claim *claim)
+compare(struct claim_question *q, const struct result *r,
+        const struct claim *claim)
 {
     bool same = *r->nonce && strcmp(r->nonce, claim->nonce) == 0;
 
@@ -182,8 +183,8 @@ compare(struct question *q, const struct result *r, const struct claim *claim)
 static void
 on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct question *q = ctx;
-    struct trust_desk *t = q->check->desk;
+    struct claim_question *q = ctx;
+    struct verifier *t = q->check->desk;
     struct result result;
     struct claim claim;
     struct err bad;
@@ -205,7 +206,7 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
 }
 
 static void
-ask_claim(struct question *q, const struct result *r)
+ask_claim(struct claim_question *q, const struct result *r)
 {
     char backend[SUBJECT_TOKEN_MAX + 1], subject[SUBJECT_SIZE];
 
@@ -217,9 +218,9 @@ ask_claim(struct question *q, const struct result *r)
 
 /* What can be said of a result without its claim, or asks for that. */
 static void
-look_at(struct question *q)
+look_at(struct claim_question *q)
 {
-    struct trust_desk *t = q->check->desk;
+    struct verifier *t = q->check->desk;
     char backend[SUBJECT_TOKEN_MAX + 1];
     struct result r;
     struct err bad;
@@ -243,10 +244,10 @@ look_at(struct question *q)
         ask_claim(q, &r);
 }
 
-static struct check *
-check_new(struct trust_desk *t, struct bus_msg *m, size_t n)
+static struct claim_check *
+check_new(struct verifier *t, struct bus_msg *m, size_t n)
 {
-    struct check *c = mem_zero(1, sizeof *c + n * sizeof *c->questions);
+    struct claim_check *c = mem_zero(1, sizeof *c + n * sizeof *c->questions);
 
     c->desk = t;
     c->msg = m;
@@ -261,11 +262,11 @@ check_new(struct trust_desk *t, struct bus_msg *m, size_t n)
 }
 
 void
-trust_ask(struct trust_desk *t, struct bus_msg *m)
+verify_results(struct verifier *t, struct bus_msg *m)
 {
-    static const struct verdicts none;
+    static const struct result_verdicts none;
     struct codec_bulk results;
-    struct check *c;
+    struct claim_check *c;
     struct err bad;
 
     if (codec_bulk_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0) {
@@ -283,19 +284,19 @@ trust_ask(struct trust_desk *t, struct bus_msg *m)
 }
 
 bool
-trust_is_idle(const struct trust_desk *t)
+verify_is_idle(const struct verifier *t)
 {
     return !t->checks;
 }
 
-struct trust_desk *
-trust_open(struct bus *b, int64_t after_ms, trust_fn *fn,
-           void (*idle)(void *ctx), void *ctx)
+struct verifier *
+verify_open(struct bus *b, int64_t after_ms, verify_fn *fn,
+            void (*idle)(void *ctx), void *ctx)
 {
-    struct trust_desk *t = MEM_NEW(struct trust_desk);
+    struct verifier *t = MEM_NEW(struct verifier);
 
     t->bus = b;
-    t->after_ms = after_ms ? after_ms : TRUST_AFTER_MS;
+    t->after_ms = after_ms ? after_ms : VERIFY_AFTER_MS;
     t->fn = fn;
     t->idle = idle;
     t->ctx = ctx;
@@ -304,12 +305,12 @@ trust_open(struct bus *b, int64_t after_ms, trust_fn *fn,
 }
 
 void
-trust_close(struct trust_desk *t)
+verify_close(struct verifier *t)
 {
     if (!t)
         return;
     while (t->checks) {
-        struct check *c = t->checks;
+        struct claim_check *c = t->checks;
 
         for (size_t i = 0; i < c->n; i++)
             bus_forget(t->bus, &c->questions[i]);

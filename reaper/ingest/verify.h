@@ -9,7 +9,7 @@
  * the ledger run nothing and have no claim; what they may say is checked by the
  * book.
  *
- * Claims are kept for 48 hours. A result that was stored TRUST_AFTER_MS ago
+ * Claims are kept for 48 hours. A result that was stored VERIFY_AFTER_MS ago
  * and has no claim left is believed unverified: it is read now because the
  * ledger is built anew, or was away for two days. Without that the streams
  * would be no copy of the ledger.
@@ -22,23 +22,23 @@
 #include "lib/bus/bus.h"
 #include "reaper/ingest/ingest.h"
 
-enum { TRUST_AFTER_MS = 47 * 3600 * 1000 };
+enum { VERIFY_AFTER_MS = 47 * 3600 * 1000 };
 
-struct trust_desk;
+struct verifier;
 
 /* fn gets each message back with a verdict on each of its results, whose list
  * it owns and frees with mem_free; idle is called when no message is left. One
  * of which nothing is known yet is settled here: it is delivered again.
- * after_ms 0: TRUST_AFTER_MS. */
-typedef void trust_fn(void *ctx, struct bus_msg *m,
-                      const struct verdicts *verdicts);
-struct trust_desk *trust_open(struct bus *b, int64_t after_ms, trust_fn *fn,
-                              void (*idle)(void *ctx), void *ctx);
+ * after_ms 0: VERIFY_AFTER_MS. */
+typedef void verify_fn(void *ctx, struct bus_msg *m,
+                       const struct result_verdicts *verdicts);
+struct verifier *verify_open(struct bus *b, int64_t after_ms, verify_fn *fn,
+                             void (*idle)(void *ctx), void *ctx);
 /* Hands back what is in hand. NULL is fine. */
-void trust_close(struct trust_desk *t);
+void verify_close(struct verifier *t);
 
 /* Takes over m, a message of RESULTS. May answer at once. */
-void trust_ask(struct trust_desk *t, struct bus_msg *m);
-bool trust_is_idle(const struct trust_desk *t);
+void verify_results(struct verifier *t, struct bus_msg *m);
+bool verify_is_idle(const struct verifier *t);
 
 #endif

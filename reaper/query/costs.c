@@ -13,19 +13,19 @@ read_day(const json_t *v, int64_t *out, struct err *e)
     const char *rest;
     struct tm tm = {0};
 
-    *out = str_wall_ms() / STORE_DAY_MS;
+    *out = str_wall_ms() / DB_DAY_MS;
     if (!v || json_is_null(v))
         return 0;
     rest = text ? strptime(text, "%Y-%m-%d", &tm) : NULL;
     if (rest && !*rest) {
-        *out = (int64_t)timegm(&tm) * 1000 / STORE_DAY_MS;
+        *out = (int64_t)timegm(&tm) * 1000 / DB_DAY_MS;
         return 0;
     }
     return err_set(e, ERR_INVALID, "day: not a date like 2026-11-25");
 }
 
 static json_t *
-cost_json(const struct store_cost *c)
+cost_json(const struct db_cost *c)
 {
     char text[MONEY_SIZE];
     json_t *o = json_object();
@@ -34,30 +34,30 @@ cost_json(const struct store_cost *c)
     report_set_text(o, "provider", c->provider);
     report_set_text(o, "team", c->team);
     report_set_text(o, "cost_usd", money_text(c->nano, text));
-    ask_set(o, "attempts", json_integer(c->attempts));
+    query_set(o, "attempts", json_integer(c->attempts));
     if (c->estimated)
-        ask_set(o, "estimated", json_integer(c->estimated));
+        query_set(o, "estimated", json_integer(c->estimated));
     return o;
 }
 
 json_t *
-ask_costs(struct ask *a, const json_t *request)
+query_costs(struct ask *a, const json_t *request)
 {
-    struct store_cost *costs;
+    struct db_cost *costs;
     int64_t day, total = 0;
     char text[MONEY_SIZE], at[32];
-    size_t n, room = ask_room(a);
+    size_t n, room = query_room(a);
     struct err e;
     json_t *o, *list;
 
     if (read_day(json_object_get(request, "day"), &day, &e) < 0 ||
-        store_costs(a->p.store, day, a->pool, &costs, &n, &e) < 0)
-        return ask_failure(&e);
+        db_costs(a->p.store, day, a->pool, &costs, &n, &e) < 0)
+        return query_failure(&e);
     o = json_object();
     list = json_array();
     for (size_t i = 0; i < n; i++) {
         json_t *row = cost_json(&costs[i]);
-        size_t size = ask_size(row) + 1;
+        size_t size = query_size(row) + 1;
 
         total = money_add(total, costs[i].nano);
         if (size > room) {
@@ -67,10 +67,10 @@ ask_costs(struct ask *a, const json_t *request)
         room -= size;
         (void)json_array_append_new(list, row);
     }
-    (void)str_time(day * STORE_DAY_MS, at, sizeof at);
+    (void)str_time(day * DB_DAY_MS, at, sizeof at);
     at[10] = '\0';
     report_set_text(o, "day", at);
     report_set_text(o, "total_usd", money_text(total, text));
-    ask_set(o, "costs", list);
+    query_set(o, "costs", list);
     return o;
 }

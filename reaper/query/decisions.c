@@ -14,7 +14,7 @@ judged_part(const struct task *t, struct mem_pool *pool)
 {
     struct task s = *t;
 
-    ask_strip(&s);
+    query_strip(&s);
     s.dod = s.report_path = "";
     s.batch = NULL;
     s.prompt = mem_pool_strndup(
@@ -36,8 +36,8 @@ decided(struct ask *a, const struct task_state *row)
     report_set_text(o, "id", row->id);
     report_set_text(o, "name", row->name);
     report_set_time(o, "decided_at", t.decision->decided_at_ms);
-    ask_set(o, "decision", codec_to_json(CODEC_DECISION, t.decision));
-    ask_set(o, "task", judged_part(t.task, a->pool));
+    query_set(o, "decision", codec_to_json(CODEC_DECISION, t.decision));
+    query_set(o, "task", judged_part(t.task, a->pool));
     return o;
 }
 
@@ -58,7 +58,7 @@ add_row(struct ask *a, struct page *p, int64_t n, struct err *e)
     size_t size;
 
     mem_pool_reset(a->pool);
-    if (store_task_at(a->p.store, n, a->pool, &row, e) <= 0)
+    if (db_task_at(a->p.store, n, a->pool, &row, e) <= 0)
         return -1;
     if ((row.accepted_at_ms ? row.accepted_at_ms : row.routed_at_ms) <
         p->since_ms)
@@ -67,14 +67,14 @@ add_row(struct ask *a, struct page *p, int64_t n, struct err *e)
     o = decided(a, &row);
     if (!o)
         return 1;
-    size = ask_size(o) + 1;
+    size = query_size(o) + 1;
     if (size > p->room && json_array_size(p->tasks) > 0) {
         json_decref(o);
         return 0;
     }
     if (size > p->room) { /* longer than any answer */
         (void)json_object_del(o, "task");
-        size = ask_size(o) + 1;
+        size = query_size(o) + 1;
     }
     p->room -= size < p->room ? size : p->room;
     (void)json_array_append_new(p->tasks, o);
@@ -82,20 +82,20 @@ add_row(struct ask *a, struct page *p, int64_t n, struct err *e)
 }
 
 json_t *
-ask_decisions(struct ask *a, const json_t *request)
+query_decisions(struct ask *a, const json_t *request)
 {
-    struct store_query q = {
+    struct db_query q = {
         .batch = "",
         .before = json_integer_value(json_object_get(request, "before")),
-        .limit = STORE_PAGE_MAX};
+        .limit = DB_PAGE_MAX};
     struct page p = {
         .tasks = json_array(),
-        .room = ask_room(a),
+        .room = query_room(a),
         .since_ms = json_integer_value(json_object_get(request, "since_ms"))};
-    int64_t ns[STORE_PAGE_MAX];
+    int64_t ns[DB_PAGE_MAX];
     struct err e = {0};
-    int n = store_list(a->p.store, &q, ns, &e), rc = n < 0 ? -1 : 1;
-    bool more = n == STORE_PAGE_MAX;
+    int n = db_list(a->p.store, &q, ns, &e), rc = n < 0 ? -1 : 1;
+    bool more = n == DB_PAGE_MAX;
     json_t *o;
 
     for (int i = 0; i < n && rc > 0; i++) {
@@ -105,12 +105,12 @@ ask_decisions(struct ask *a, const json_t *request)
     }
     if (rc < 0) {
         json_decref(p.tasks);
-        return ask_failure(&e);
+        return query_failure(&e);
     }
     o = json_object();
-    ask_set(o, "tasks", p.tasks);
+    query_set(o, "tasks", p.tasks);
     /* Rows stand in order of first sight: a whole page of older ones ends. */
-    ask_set(o, "next",
-            json_integer(rc == 0 || (more && p.recent) ? p.seen : 0));
+    query_set(o, "next",
+              json_integer(rc == 0 || (more && p.recent) ? p.seen : 0));
     return o;
 }

@@ -15,22 +15,23 @@ add_delegation(json_t *out, const json_t *lane)
     for (int s = 1; s < STATE_COUNT; s++)
         if (state_is_terminal((enum state)s) && s != STATE_SUCCEEDED &&
             s != STATE_CANCELLED)
-            failed += ask_count(lane, state_name((enum state)s));
+            failed += query_count(lane, state_name((enum state)s));
     const struct {
         const char *name;
         json_int_t n;
     } sums[] = {
-        {"submitted", ask_count(lane, "tasks")},
-        {"waiting", ask_count(lane, "routed") + ask_count(lane, "retry_wait")},
-        {"running", ask_count(lane, "running")},
-        {"succeeded", ask_count(lane, "succeeded")},
+        {"submitted", query_count(lane, "tasks")},
+        {"waiting",
+         query_count(lane, "routed") + query_count(lane, "retry_wait")},
+        {"running", query_count(lane, "running")},
+        {"succeeded", query_count(lane, "succeeded")},
         {"failed", failed},
-        {"cancelled", ask_count(lane, "cancelled")},
+        {"cancelled", query_count(lane, "cancelled")},
     };
 
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
-        ask_set(out, sums[i].name,
-                json_integer(ask_count(out, sums[i].name) + sums[i].n));
+        query_set(out, sums[i].name,
+                  json_integer(query_count(out, sums[i].name) + sums[i].n));
 }
 
 /* Jobs that are not over, oldest first on each lane. */
@@ -44,8 +45,8 @@ struct active {
 static json_t *
 job_json(const struct ask *a, const struct task_state *row)
 {
-    const struct live_task *t = ask_live(a, row);
-    json_t *o = ask_row(a, row);
+    const struct presence_task *t = query_live(a, row);
+    json_t *o = query_row(a, row);
 
     report_set_text(o, "provider", row->lane);
     report_set_time(o, "since", t ? t->started_at_ms : row->routed_at_ms);
@@ -61,10 +62,10 @@ add_job(struct active *l, int64_t n, struct err *e)
     size_t size;
 
     mem_pool_reset(l->ask->pool);
-    if (store_task_at(l->ask->p.store, n, l->ask->pool, &row, e) <= 0)
+    if (db_task_at(l->ask->p.store, n, l->ask->pool, &row, e) <= 0)
         return true; /* over since */
     o = job_json(l->ask, &row);
-    size = ask_size(o) + 1;
+    size = query_size(o) + 1;
     if (size > l->room || json_array_size(l->list) >= ACTIVE_MAX) {
         json_decref(o);
         l->more = true;
@@ -78,14 +79,14 @@ add_job(struct active *l, int64_t n, struct err *e)
 static int
 add_active(struct active *l, struct err *e)
 {
-    struct store_lane at = {.backend = ASK_DELEGATED, .lane = ""}, next;
+    struct db_lane at = {.backend = ASK_DELEGATED, .lane = ""}, next;
     int64_t ns[ACTIVE_MAX + 1];
     int rc, n;
 
-    while ((rc = store_next_lane(l->ask->p.store, &at, &next, e)) > 0 &&
+    while ((rc = db_next_lane(l->ask->p.store, &at, &next, e)) > 0 &&
            strcmp(next.backend, ASK_DELEGATED) == 0) {
-        n = store_on_lane(l->ask->p.store, &next, NULL, INT64_MAX,
-                          ACTIVE_MAX + 1, ns, e);
+        n = db_on_lane(l->ask->p.store, &next, NULL, INT64_MAX, ACTIVE_MAX + 1,
+                       ns, e);
         if (n < 0)
             return -1;
         for (int i = 0; i < n; i++)
@@ -97,7 +98,7 @@ add_active(struct active *l, struct err *e)
 }
 
 json_t *
-ask_delegation(json_t *lanes, json_t *providers)
+query_delegation(json_t *lanes, json_t *providers)
 {
     json_t *all = json_object(), *sums, *lane;
     const size_t prefix = sizeof ASK_DELEGATED;
@@ -111,18 +112,18 @@ ask_delegation(json_t *lanes, json_t *providers)
         add_delegation(all, lane);
         sums = json_object();
         add_delegation(sums, lane);
-        ask_set(sums, "workers", json_integer(ask_count(lane, "workers")));
+        query_set(sums, "workers", json_integer(query_count(lane, "workers")));
         if (providers)
-            ask_set(providers, name + prefix, json_incref(sums));
+            query_set(providers, name + prefix, json_incref(sums));
         json_decref(sums);
     }
     return all;
 }
 
 json_t *
-ask_delegated(struct ask *a)
+query_delegated(struct ask *a)
 {
-    json_t *status = ask_status(a), *o, *providers;
+    json_t *status = query_status(a), *o, *providers;
     struct active l = {.ask = a};
     struct err e = {0};
 
@@ -130,19 +131,19 @@ ask_delegated(struct ask *a)
         return status;
     o = json_object();
     providers = json_object();
-    ask_set(o, "counters",
-            ask_delegation(json_object_get(status, "lanes"), providers));
-    ask_set(o, "providers", providers);
-    ask_set(o, "costs_today", ask_costs(a, NULL));
+    query_set(o, "counters",
+              query_delegation(json_object_get(status, "lanes"), providers));
+    query_set(o, "providers", providers);
+    query_set(o, "costs_today", query_costs(a, NULL));
     json_decref(status);
     l.list = json_array();
-    l.room = ask_room(a) > ask_size(o) ? ask_room(a) - ask_size(o) : 0;
+    l.room = query_room(a) > query_size(o) ? query_room(a) - query_size(o) : 0;
     if (add_active(&l, &e) < 0) {
         json_decref(l.list);
         json_decref(o);
-        return ask_failure(&e);
+        return query_failure(&e);
     }
-    ask_set(o, "active", l.list);
-    ask_set(o, "active_cut", json_boolean(l.more));
+    query_set(o, "active", l.list);
+    query_set(o, "active_cut", json_boolean(l.more));
     return o;
 }

@@ -13,7 +13,7 @@
 
 enum { DISK_MS = 30000, LETTERS_MS = 30000 };
 
-struct health {
+struct disk_monitor {
     struct bus *bus;
     struct alarms *alarms;
     struct loop_timer *timer;
@@ -22,7 +22,7 @@ struct health {
 };
 
 bool
-health_is_low(uint64_t free_bytes, uint64_t total_bytes)
+disk_monitor_is_low(uint64_t free_bytes, uint64_t total_bytes)
 {
     const uint64_t least = UINT64_C(1) << 30;
     uint64_t part = total_bytes / 20;
@@ -35,7 +35,7 @@ health_is_low(uint64_t free_bytes, uint64_t total_bytes)
 static void
 on_disk(void *ctx)
 {
-    struct health *h = ctx;
+    struct disk_monitor *h = ctx;
     struct statvfs v;
     uint64_t left, total;
 
@@ -46,7 +46,7 @@ on_disk(void *ctx)
     }
     left = (uint64_t)v.f_bavail * v.f_frsize;
     total = (uint64_t)v.f_blocks * v.f_frsize;
-    if (!health_is_low(left, total)) {
+    if (!disk_monitor_is_low(left, total)) {
         if (alarm_clear(h->alarms, "disk_low"))
             log_info("reaper.disk_ok",
                      "folder=%s free_mib=%" PRIu64 " text=\"there is room "
@@ -68,11 +68,11 @@ on_disk(void *ctx)
 static void
 on_letters(void *ctx, const struct bus_note *note, const struct err *e)
 {
-    struct health *h = ctx;
-    struct info_stream info;
+    struct disk_monitor *h = ctx;
+    struct stream_info_stream info;
     struct err bad;
 
-    if (e || info_read_stream(note, &info, &bad) < 0)
+    if (e || stream_info_read_stream(note, &info, &bad) < 0)
         return;
     if (info.messages)
         (void)alarm_raise(h->alarms, "dead_letters",
@@ -84,18 +84,18 @@ on_letters(void *ctx, const struct bus_note *note, const struct err *e)
 }
 
 static void
-ask_letters(struct health *h)
+ask_letters(struct disk_monitor *h)
 {
     int64_t now_ms = loop_now_ms();
 
     if (!h->bus || (h->asked_ms && now_ms - h->asked_ms < LETTERS_MS))
         return;
     h->asked_ms = now_ms;
-    info_ask(h->bus, "DEAD", NULL, on_letters, h);
+    stream_info_ask(h->bus, "DEAD", NULL, on_letters, h);
 }
 
 json_t *
-health_alarms(struct health *h, int64_t quarantined)
+disk_monitor_alarms(struct disk_monitor *h, int64_t quarantined)
 {
     json_t *list = json_array();
 
@@ -123,11 +123,11 @@ health_alarms(struct health *h, int64_t quarantined)
 
 /* --- life ----------------------------------------------------------------- */
 
-struct health *
-health_open(struct bus *b, struct loop *l, struct alarms *alarms,
-            const char *database)
+struct disk_monitor *
+disk_monitor_open(struct bus *b, struct loop *l, struct alarms *alarms,
+                  const char *database)
 {
-    struct health *h = MEM_NEW(struct health);
+    struct disk_monitor *h = MEM_NEW(struct disk_monitor);
     char *slash;
 
     h->bus = b;
@@ -144,7 +144,7 @@ health_open(struct bus *b, struct loop *l, struct alarms *alarms,
 }
 
 void
-health_close(struct health *h)
+disk_monitor_close(struct disk_monitor *h)
 {
     if (!h)
         return;

@@ -13,20 +13,21 @@
 
 #include <jansson.h>
 
-struct health;
+struct disk_monitor;
 
 /* bus NULL in tests: dead letters are not counted. */
-struct health *health_open(struct bus *b, struct loop *l, struct alarms *alarms,
-                           const char *database);
-void health_close(struct health *h); /* NULL is fine */
+struct disk_monitor *disk_monitor_open(struct bus *b, struct loop *l,
+                                       struct alarms *alarms,
+                                       const char *database);
+void disk_monitor_close(struct disk_monitor *h); /* NULL is fine */
 
 /* The alarms as a list of {name, text}; the caller owns it. quarantined: as
  * counted. Asks the broker anew for dead letters, at most each 30 s, so that
  * their number is that of the last time. */
-json_t *health_alarms(struct health *h, int64_t quarantined);
+json_t *disk_monitor_alarms(struct disk_monitor *h, int64_t quarantined);
 
 /* Whether so much free of so much in all is too little: below 1 GiB, or below
  * a twentieth. */
-bool health_is_low(uint64_t free_bytes, uint64_t total_bytes);
+bool disk_monitor_is_low(uint64_t free_bytes, uint64_t total_bytes);
 
 #endif

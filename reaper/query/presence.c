@@ -10,36 +10,36 @@ enum {
     TASK_MS = 45000, /* a start without a heartbeat that confirms it */
 };
 
-struct worker {
+struct known_worker {
     char name[TASK_ID_SIZE], backend[TASK_ID_SIZE];
     struct str message; /* the heartbeat as it came */
     int64_t seen_ms;
 };
 
-struct live {
+struct presence {
     struct bus_sub *heartbeats, *starts;
     struct mem_pool *pool;
-    struct worker *workers;
+    struct known_worker *workers;
     size_t n_workers, cap_workers;
-    struct live_task *buckets[BUCKETS];
+    struct presence_task *buckets[BUCKETS];
     size_t n_tasks;
     int64_t room_ms; /* when room was last made */
 };
 
-static struct live_task **
-bucket(const struct live *l, const char *id)
+static struct presence_task **
+bucket(const struct presence *l, const char *id)
 {
     uint32_t h = 2166136261u;
 
     for (; *id; id++)
         h = (h ^ (unsigned char)*id) * 16777619u;
-    return (struct live_task **)&l->buckets[h % BUCKETS];
+    return (struct presence_task **)&l->buckets[h % BUCKETS];
 }
 
-static struct live_task *
-find_task(const struct live *l, const char *id)
+static struct presence_task *
+find_task(const struct presence *l, const char *id)
 {
-    struct live_task *t = *bucket(l, id);
+    struct presence_task *t = *bucket(l, id);
 
     while (t && strcmp(t->id, id) != 0)
         t = t->next;
@@ -47,7 +47,7 @@ find_task(const struct live *l, const char *id)
 }
 
 static void
-task_free(struct live *l, struct live_task *t)
+task_free(struct presence *l, struct presence_task *t)
 {
     mem_free(t->remote);
     mem_free(t);
@@ -55,10 +55,10 @@ task_free(struct live *l, struct live_task *t)
 }
 
 void
-live_over(struct live *l, const char *id)
+presence_task_ended(struct presence *l, const char *id)
 {
-    for (struct live_task **at = bucket(l, id); *at; at = &(*at)->next) {
-        struct live_task *t = *at;
+    for (struct presence_task **at = bucket(l, id); *at; at = &(*at)->next) {
+        struct presence_task *t = *at;
 
         if (strcmp(t->id, id) != 0)
             continue;
@@ -68,8 +68,8 @@ live_over(struct live *l, const char *id)
     }
 }
 
-static struct worker *
-find_worker(const struct live *l, const char *backend, const char *name)
+static struct known_worker *
+find_worker(const struct presence *l, const char *backend, const char *name)
 {
     for (size_t i = 0; i < l->n_workers; i++)
         if (strcmp(l->workers[i].name, name) == 0 &&
@@ -80,28 +80,29 @@ find_worker(const struct live *l, const char *backend, const char *name)
 
 /* Neither the task nor its worker was heard of for long. */
 static bool
-is_silent(const struct live *l, const struct live_task *t, int64_t now_ms)
+is_silent(const struct presence *l, const struct presence_task *t,
+          int64_t now_ms)
 {
-    const struct worker *w;
+    const struct known_worker *w;
 
     if (now_ms - t->seen_ms < TASK_MS)
         return false;
     w = find_worker(l, t->backend, t->worker);
-    return !w || now_ms - w->seen_ms >= LIVE_MS;
+    return !w || now_ms - w->seen_ms >= PRESENCE_MS;
 }
 
-const struct live_task *
-live_find(const struct live *l, const char *id)
+const struct presence_task *
+presence_find(const struct presence *l, const char *id)
 {
-    const struct live_task *t = find_task(l, id);
+    const struct presence_task *t = find_task(l, id);
 
     return t && !is_silent(l, t, loop_now_ms()) ? t : NULL;
 }
 
 /* Whether the worker's full list of now_ms leaves the task out. */
 static bool
-is_left_out(const struct live_task *t, const char *backend, const char *name,
-            int64_t now_ms)
+is_left_out(const struct presence_task *t, const char *backend,
+            const char *name, int64_t now_ms)
 {
     return name && strcmp(t->worker, name) == 0 &&
            strcmp(t->backend, backend) == 0 && t->seen_ms != now_ms;
@@ -110,11 +111,11 @@ is_left_out(const struct live_task *t, const char *backend, const char *name,
 /* Forgets tasks that are silent for more than kept_ms. With backend and name
  * given also those of that worker that it did not name at now_ms. */
 static void
-sweep(struct live *l, const char *backend, const char *name, int64_t kept_ms,
-      int64_t now_ms)
+sweep(struct presence *l, const char *backend, const char *name,
+      int64_t kept_ms, int64_t now_ms)
 {
     for (size_t i = 0; i < BUCKETS; i++) {
-        struct live_task **at = &l->buckets[i], *t;
+        struct presence_task **at = &l->buckets[i], *t;
 
         while ((t = *at)) {
             bool gone =
@@ -133,7 +134,7 @@ sweep(struct live *l, const char *backend, const char *name, int64_t kept_ms,
 /* What runs is more important than what fell silent. At most once a second:
  * the table may be full of tasks that run. */
 static void
-make_room(struct live *l, int64_t now_ms)
+make_room(struct presence *l, int64_t now_ms)
 {
     if (now_ms - l->room_ms < 1000)
         return;
@@ -142,20 +143,20 @@ make_room(struct live *l, int64_t now_ms)
 }
 
 static void
-task_seen(struct live *l, const char *id, uint32_t attempt,
+task_seen(struct presence *l, const char *id, uint32_t attempt,
           int64_t started_at_ms, const char *remote, const char *backend,
           const char *worker, int64_t now_ms)
 {
-    struct live_task *t = find_task(l, id);
+    struct presence_task *t = find_task(l, id);
 
     if (!t) {
-        struct live_task **at = bucket(l, id);
+        struct presence_task **at = bucket(l, id);
 
-        if (l->n_tasks >= LIVE_TASKS_MAX)
+        if (l->n_tasks >= PRESENCE_TASKS_MAX)
             make_room(l, now_ms);
-        if (l->n_tasks >= LIVE_TASKS_MAX)
+        if (l->n_tasks >= PRESENCE_TASKS_MAX)
             return;
-        t = MEM_NEW(struct live_task);
+        t = MEM_NEW(struct presence_task);
         (void)str_copy(t->id, sizeof t->id, id);
         t->next = *at;
         *at = t;
@@ -177,8 +178,8 @@ task_seen(struct live *l, const char *id, uint32_t attempt,
 }
 
 void
-live_on_started(struct live *l, const struct claim *c, const char *backend,
-                int64_t now_ms)
+presence_on_started(struct presence *l, const struct claim *c,
+                    const char *backend, int64_t now_ms)
 {
     task_seen(l, c->task, c->attempt, c->started_at_ms, c->remote, backend,
               c->worker, now_ms);
@@ -186,7 +187,7 @@ live_on_started(struct live *l, const struct claim *c, const char *backend,
 
 /* The backend of a worker that is alive; a Claim does not say. */
 static const char *
-backend_of(const struct live *l, const char *worker)
+backend_of(const struct presence *l, const char *worker)
 {
     for (size_t i = 0; i < l->n_workers; i++)
         if (strcmp(l->workers[i].name, worker) == 0)
@@ -197,45 +198,45 @@ backend_of(const struct live *l, const char *worker)
 static void
 on_started(void *ctx, const struct bus_note *note)
 {
-    struct live *l = ctx;
+    struct presence *l = ctx;
     struct claim c;
     struct err e;
 
     mem_pool_reset(l->pool);
     if (codec_decode(CODEC_CLAIM, note->data, note->len, l->pool, &c, &e) == 0)
-        live_on_started(l, &c, backend_of(l, c.worker), loop_now_ms());
+        presence_on_started(l, &c, backend_of(l, c.worker), loop_now_ms());
 }
 
 /* Room for one more: a place of one that fell silent, or a new one. */
-static struct worker *
-new_worker(struct live *l, int64_t now_ms)
+static struct known_worker *
+new_worker(struct presence *l, int64_t now_ms)
 {
     for (size_t i = 0; i < l->n_workers; i++)
-        if (now_ms - l->workers[i].seen_ms >= LIVE_MS)
+        if (now_ms - l->workers[i].seen_ms >= PRESENCE_MS)
             return &l->workers[i];
-    if (l->n_workers == LIVE_WORKERS_MAX)
+    if (l->n_workers == PRESENCE_WORKERS_MAX)
         return NULL;
     if (l->n_workers == l->cap_workers) {
         l->cap_workers = l->cap_workers ? l->cap_workers * 2 : 8;
         l->workers =
             mem_resize(l->workers, l->cap_workers * sizeof *l->workers);
     }
-    l->workers[l->n_workers] = (struct worker){0};
+    l->workers[l->n_workers] = (struct known_worker){0};
     return &l->workers[l->n_workers++];
 }
 
 static void
-remove_worker(struct live *l, struct worker *w)
+remove_worker(struct presence *l, struct known_worker *w)
 {
     str_free(&w->message);
     *w = l->workers[--l->n_workers];
 }
 
 void
-live_on_heartbeat(struct live *l, const struct heartbeat *h, const void *data,
-                  size_t len, int64_t now_ms)
+presence_on_heartbeat(struct presence *l, const struct heartbeat *h,
+                      const void *data, size_t len, int64_t now_ms)
 {
-    struct worker *w = find_worker(l, h->backend, h->worker);
+    struct known_worker *w = find_worker(l, h->backend, h->worker);
 
     if (!w)
         w = new_worker(l, now_ms);
@@ -252,9 +253,9 @@ live_on_heartbeat(struct live *l, const struct heartbeat *h, const void *data,
                   h->worker, now_ms);
     /* A full list also says what does not run any more. */
     if (h->stopped || h->running_count <= h->n_running)
-        sweep(l, h->backend, h->worker, LIVE_SILENT_MS, now_ms);
+        sweep(l, h->backend, h->worker, PRESENCE_SILENT_MS, now_ms);
     else
-        sweep(l, NULL, NULL, LIVE_SILENT_MS, now_ms);
+        sweep(l, NULL, NULL, PRESENCE_SILENT_MS, now_ms);
     if (h->stopped)
         remove_worker(l, w);
 }
@@ -262,27 +263,27 @@ live_on_heartbeat(struct live *l, const struct heartbeat *h, const void *data,
 static void
 on_heartbeat(void *ctx, const struct bus_note *note)
 {
-    struct live *l = ctx;
+    struct presence *l = ctx;
     struct heartbeat h;
     struct err e;
 
     mem_pool_reset(l->pool);
     if (codec_decode(CODEC_HEARTBEAT, note->data, note->len, l->pool, &h, &e) ==
         0)
-        live_on_heartbeat(l, &h, note->data, note->len, loop_now_ms());
+        presence_on_heartbeat(l, &h, note->data, note->len, loop_now_ms());
 }
 
 int
-live_open(struct live **out, struct bus *b, struct err *e)
+presence_open(struct presence **out, struct bus *b, struct err *e)
 {
-    struct live *l = MEM_NEW(struct live);
+    struct presence *l = MEM_NEW(struct presence);
 
     l->pool = mem_pool_new();
     if (b && (bus_subscribe(b, SUBJECT_HEARTBEATS, on_heartbeat, l,
                             &l->heartbeats, e) < 0 ||
               bus_subscribe(b, SUBJECT_STARTED_ALL, on_started, l, &l->starts,
                             e) < 0)) {
-        live_close(l);
+        presence_close(l);
         return -1;
     }
     *out = l;
@@ -290,14 +291,14 @@ live_open(struct live **out, struct bus *b, struct err *e)
 }
 
 void
-live_close(struct live *l)
+presence_close(struct presence *l)
 {
     if (!l)
         return;
     bus_unsubscribe(l->heartbeats);
     bus_unsubscribe(l->starts);
     for (size_t i = 0; i < BUCKETS; i++) {
-        struct live_task *t, *next;
+        struct presence_task *t, *next;
 
         for (t = l->buckets[i]; t; t = next) {
             next = t->next;
@@ -312,46 +313,48 @@ live_close(struct live *l)
 }
 
 static void
-each_task(const struct live *l, bool silent,
-          void (*fn)(void *ctx, const struct live_task *t), void *ctx)
+each_task(const struct presence *l, bool silent,
+          void (*fn)(void *ctx, const struct presence_task *t), void *ctx)
 {
     int64_t now_ms = loop_now_ms();
 
     for (size_t i = 0; i < BUCKETS; i++)
-        for (const struct live_task *t = l->buckets[i]; t; t = t->next)
+        for (const struct presence_task *t = l->buckets[i]; t; t = t->next)
             if (is_silent(l, t, now_ms) == silent)
                 fn(ctx, t);
 }
 
 void
-live_each_task(const struct live *l,
-               void (*fn)(void *ctx, const struct live_task *t), void *ctx)
+presence_each_task(const struct presence *l,
+                   void (*fn)(void *ctx, const struct presence_task *t),
+                   void *ctx)
 {
     each_task(l, false, fn, ctx);
 }
 
 void
-live_each_silent(const struct live *l,
-                 void (*fn)(void *ctx, const struct live_task *t), void *ctx)
+presence_each_silent(const struct presence *l,
+                     void (*fn)(void *ctx, const struct presence_task *t),
+                     void *ctx)
 {
     each_task(l, true, fn, ctx);
 }
 
 void
-live_each_worker(const struct live *l,
-                 void (*fn)(void *ctx, const struct heartbeat *h,
-                            int64_t age_ms),
-                 void *ctx)
+presence_each_worker(const struct presence *l,
+                     void (*fn)(void *ctx, const struct heartbeat *h,
+                                int64_t age_ms),
+                     void *ctx)
 {
     int64_t now_ms = loop_now_ms();
 
     for (size_t i = 0; i < l->n_workers; i++) {
-        const struct worker *w = &l->workers[i];
+        const struct known_worker *w = &l->workers[i];
         struct heartbeat h;
         struct err e;
 
         mem_pool_reset(l->pool);
-        if (now_ms - w->seen_ms < LIVE_MS &&
+        if (now_ms - w->seen_ms < PRESENCE_MS &&
             codec_decode(CODEC_HEARTBEAT, str_text(&w->message), w->message.len,
                          l->pool, &h, &e) == 0)
             fn(ctx, &h, now_ms - w->seen_ms);

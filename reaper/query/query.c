@@ -16,46 +16,46 @@ enum {
 };
 
 void
-ask_set(json_t *o, const char *key, json_t *value)
+query_set(json_t *o, const char *key, json_t *value)
 {
     (void)json_object_set_new(o, key, value);
 }
 
 json_int_t
-ask_count(const json_t *counters, const char *name)
+query_count(const json_t *counters, const char *name)
 {
     return json_integer_value(json_object_get(counters, name));
 }
 
 json_t *
-ask_error(const char *code, const char *message)
+query_error(const char *code, const char *message)
 {
     json_t *e = json_object(), *o = json_object();
 
     report_set_text(e, "code", code);
     report_set_text(e, "message", message);
-    ask_set(o, "error", e);
+    query_set(o, "error", e);
     return o;
 }
 
 json_t *
-ask_failure(const struct err *e)
+query_failure(const struct err *e)
 {
     if (e->code == ERR_CONFLICT)
-        return ask_error("ambiguous", e->msg);
+        return query_error("ambiguous", e->msg);
     if (e->code == ERR_INVALID)
-        return ask_error("invalid", e->msg);
-    return ask_error("unavailable", e->msg);
+        return query_error("invalid", e->msg);
+    return query_error("unavailable", e->msg);
 }
 
 size_t
-ask_size(const json_t *o)
+query_size(const json_t *o)
 {
     return json_dumpb(o, NULL, 0, JSON_COMPACT);
 }
 
 size_t
-ask_room(const struct ask *a)
+query_room(const struct ask *a)
 {
     size_t most = a->p.max_bytes;
 
@@ -68,10 +68,10 @@ ask_room(const struct ask *a)
 
 /* What a worker says of a task counts while no result of that attempt is
  * here. */
-const struct live_task *
-ask_live(const struct ask *a, const struct task_state *row)
+const struct presence_task *
+query_live(const struct ask *a, const struct task_state *row)
 {
-    const struct live_task *t = live_find(a->p.live, row->id);
+    const struct presence_task *t = presence_find(a->p.live, row->id);
 
     return t && !state_is_terminal(row->state) && t->attempt > row->attempts
                ? t
@@ -81,18 +81,18 @@ ask_live(const struct ask *a, const struct task_state *row)
 static json_t *
 row_json(const struct ask *a, const struct task_state *row)
 {
-    const struct live_task *t = ask_live(a, row);
+    const struct presence_task *t = query_live(a, row);
     json_t *o = report_row_json(row);
-    struct remote remote;
+    struct job_ref remote;
 
-    ask_add_wait(a, row, o);
+    query_add_wait(a, row, o);
     if (!t)
         return o;
     report_set_text(o, "state", state_name(STATE_RUNNING));
     report_set_time(o, "started_at", t->started_at_ms);
     report_set_text(o, "worker", t->worker);
-    ask_set(o, "attempts", json_integer(t->attempt));
-    if (t->remote && remote_read(t->remote, &remote)) {
+    query_set(o, "attempts", json_integer(t->attempt));
+    if (t->remote && job_ref_read(t->remote, &remote)) {
         report_set_text(o, "job_key", remote.key);
         report_set_text(o, "job_id", remote.id);
     }
@@ -116,12 +116,12 @@ shorten(json_t *o, const char *key)
         return;
     str_add(&cut, text, str_utf8_cut(text, len, TEXT_MOST));
     str_addz(&cut, "...");
-    ask_set(o, key, json_stringn(cut.data, cut.len));
+    query_set(o, key, json_stringn(cut.data, cut.len));
     str_free(&cut);
 }
 
 json_t *
-ask_row(const struct ask *a, const struct task_state *row)
+query_row(const struct ask *a, const struct task_state *row)
 {
     json_t *o = row_json(a, row);
 
@@ -161,7 +161,7 @@ read_states(const json_t *list, uint32_t *out, struct err *e)
     return 0;
 }
 
-struct listing {
+struct task_list {
     struct ask *ask;
     uint32_t wanted; /* 0: any */
     uint32_t stored; /* to look for in the database */
@@ -174,16 +174,16 @@ struct listing {
 
 /* Whether a row is wanted, as it looks with what runs laid over it. */
 static bool
-wanted(const struct listing *l, const struct task_state *row)
+wanted(const struct task_list *l, const struct task_state *row)
 {
-    enum state s = ask_live(l->ask, row) ? STATE_RUNNING : row->state;
+    enum state s = query_live(l->ask, row) ? STATE_RUNNING : row->state;
 
     return !l->wanted || (l->wanted & bit(s));
 }
 
 /* Adds the rows of a page of numbers; false when the list is full. */
 static bool
-add_page(struct listing *l, const int64_t *ns, int n, struct err *e)
+add_page(struct task_list *l, const int64_t *ns, int n, struct err *e)
 {
     for (int i = 0; i < n; i++) {
         struct task_state row;
@@ -191,7 +191,7 @@ add_page(struct listing *l, const int64_t *ns, int n, struct err *e)
         size_t size;
 
         mem_pool_reset(l->ask->pool);
-        if (store_task_at(l->ask->p.store, ns[i], l->ask->pool, &row, e) <= 0)
+        if (db_task_at(l->ask->p.store, ns[i], l->ask->pool, &row, e) <= 0)
             return false;
         if (!wanted(l, &row)) {
             l->before = ns[i];
@@ -201,8 +201,8 @@ add_page(struct listing *l, const int64_t *ns, int n, struct err *e)
             l->next = l->before;
             return false;
         }
-        o = ask_row(l->ask, &row);
-        size = ask_size(o) + 1;
+        o = query_row(l->ask, &row);
+        size = query_size(o) + 1;
         if (size > l->room && json_array_size(l->tasks) > 0) {
             json_decref(o);
             l->next = l->before;
@@ -216,7 +216,7 @@ add_page(struct listing *l, const int64_t *ns, int n, struct err *e)
 }
 
 /* The numbers of rows that run, newest first. */
-struct running {
+struct running_list {
     struct ask *ask;
     const char *batch; /* "": of any */
     int64_t *ns;
@@ -224,15 +224,15 @@ struct running {
 };
 
 static void
-add_running(void *ctx, const struct live_task *t)
+add_running(void *ctx, const struct presence_task *t)
 {
-    struct running *r = ctx;
+    struct running_list *r = ctx;
     struct task_state row;
     struct err e;
 
     mem_pool_reset(r->ask->pool);
-    if (store_task(r->ask->p.store, t->id, r->ask->pool, &row, &e) <= 0 ||
-        ask_live(r->ask, &row) != t ||
+    if (db_task(r->ask->p.store, t->id, r->ask->pool, &row, &e) <= 0 ||
+        query_live(r->ask, &row) != t ||
         (*r->batch && strcmp(row.batch, r->batch) != 0))
         return;
     if (r->n == r->cap) {
@@ -252,7 +252,7 @@ newest_first(const void *a, const void *b)
 
 /* Merges what runs between before and floor into a page. */
 static int
-merge(const struct running *r, int64_t before, int64_t floor, int64_t *ns,
+merge(const struct running_list *r, int64_t before, int64_t floor, int64_t *ns,
       int n)
 {
     int total = n, kept = 0;
@@ -270,31 +270,29 @@ merge(const struct running *r, int64_t before, int64_t floor, int64_t *ns,
 /* What runs is stored as the state it started from, and may be few among
  * very many: it is looked up by what the workers say. */
 static int
-fill(struct listing *l, struct err *e)
+fill(struct task_list *l, struct err *e)
 {
-    struct running r = {.ask = l->ask, .batch = l->batch};
+    struct running_list r = {.ask = l->ask, .batch = l->batch};
     int64_t *ns;
     int n, got;
 
     *e = (struct err){0};
     if (l->wanted & bit(STATE_RUNNING))
-        live_each_task(l->ask->p.live, add_running, &r);
-    ns = mem_alloc((STORE_PAGE_MAX + r.n) * sizeof *ns);
+        presence_each_task(l->ask->p.live, add_running, &r);
+    ns = mem_alloc((DB_PAGE_MAX + r.n) * sizeof *ns);
     do {
-        struct store_query q = {.states = l->stored,
-                                .batch = l->batch,
-                                .before = l->before,
-                                .limit = STORE_PAGE_MAX};
+        struct db_query q = {.states = l->stored,
+                             .batch = l->batch,
+                             .before = l->before,
+                             .limit = DB_PAGE_MAX};
 
-        got = n = l->wanted && !l->stored
-                      ? 0
-                      : store_list(l->ask->p.store, &q, ns, e);
+        got = n =
+            l->wanted && !l->stored ? 0 : db_list(l->ask->p.store, &q, ns, e);
         if (n >= 0 && r.n)
-            n = merge(&r, l->before, n == STORE_PAGE_MAX ? ns[n - 1] : 0, ns,
-                      n);
+            n = merge(&r, l->before, n == DB_PAGE_MAX ? ns[n - 1] : 0, ns, n);
         if (n > 0 && !add_page(l, ns, n, e))
             break;
-    } while (got == STORE_PAGE_MAX);
+    } while (got == DB_PAGE_MAX);
     mem_free(ns);
     mem_free(r.ns);
     return e->code ? -1 : 0;
@@ -305,35 +303,36 @@ answer_list(struct ask *a, const json_t *request)
 {
     const json_t *limit = json_object_get(request, "limit");
     const char *batch = json_string_value(json_object_get(request, "batch"));
-    struct listing l = {.ask = a, .limit = STORE_PAGE_MAX, .room = ask_room(a)};
+    struct task_list l = {
+        .ask = a, .limit = DB_PAGE_MAX, .room = query_room(a)};
     char id[TASK_ID_SIZE] = "";
     struct err e;
     json_t *o;
 
     if (read_states(json_object_get(request, "states"), &l.wanted, &e) < 0)
-        return ask_failure(&e);
+        return query_failure(&e);
     if (json_integer_value(limit) > 0 &&
-        json_integer_value(limit) < STORE_PAGE_MAX)
+        json_integer_value(limit) < DB_PAGE_MAX)
         l.limit = (size_t)json_integer_value(limit);
     l.before = json_integer_value(json_object_get(request, "before"));
     if (batch && *batch) {
-        int found = store_find_batch(a->p.store, batch, id, &e);
+        int found = db_find_batch(a->p.store, batch, id, &e);
 
         if (found < 0)
-            return ask_failure(&e);
+            return query_failure(&e);
         if (found == 0)
-            return ask_error("not-found", "no batch of that id or name");
+            return query_error("not-found", "no batch of that id or name");
     }
     l.batch = id;
     l.stored = l.wanted & ~bit(STATE_RUNNING);
     l.tasks = json_array();
     if (fill(&l, &e) < 0) {
         json_decref(l.tasks);
-        return ask_failure(&e);
+        return query_failure(&e);
     }
     o = json_object();
-    ask_set(o, "tasks", l.tasks);
-    ask_set(o, "next", json_integer(l.next));
+    query_set(o, "tasks", l.tasks);
+    query_set(o, "next", json_integer(l.next));
     return o;
 }
 
@@ -351,19 +350,19 @@ find_row(struct ask *a, const json_t *request, struct task_state *out)
     int rc;
 
     if (!selector || !*selector)
-        return ask_error("invalid", "task: missing; give an id, a prefix of "
-                                    "one, a name or last");
-    rc = store_find_task(a->p.store, selector, id, &e);
+        return query_error("invalid", "task: missing; give an id, a prefix of "
+                                      "one, a name or last");
+    rc = db_find_task(a->p.store, selector, id, &e);
     mem_pool_reset(a->pool);
     if (rc > 0)
-        rc = store_task(a->p.store, id, a->pool, out, &e);
+        rc = db_task(a->p.store, id, a->pool, out, &e);
     if (rc < 0)
-        return ask_failure(&e);
+        return query_failure(&e);
     if (rc > 0)
         return NULL;
     str_addf(&text, "no task has the id, prefix or name \"%s\"",
              LOG_TEXT(selector));
-    o = ask_error("not-found", str_text(&text));
+    o = query_error("not-found", str_text(&text));
     str_free(&text);
     return o;
 }
@@ -418,7 +417,7 @@ output_json(const struct result *r, size_t most, bool *cut)
 }
 
 void
-ask_strip(struct task *t)
+query_strip(struct task *t)
 {
     t->context_header = t->notes = "";
     t->env = NULL;
@@ -438,27 +437,27 @@ short_task(const struct task *t)
     struct task s = *t;
     json_t *o;
 
-    ask_strip(&s);
+    query_strip(&s);
     s.steps = NULL;
     s.n_steps = 0;
     s.prompt = s.command = "";
     o = codec_to_json(CODEC_TASK, &s);
-    ask_set(o, "truncated", json_true());
+    query_set(o, "truncated", json_true());
     return o;
 }
 
 static void
 add_outcome(struct ask *a, json_t *o, const struct result *r)
 {
-    size_t used = ask_size(o), most = ask_room(a);
+    size_t used = query_size(o), most = query_room(a);
     bool cut;
 
-    ask_set(o, "output", output_json(r, used < most ? most - used : 0, &cut));
+    query_set(o, "output", output_json(r, used < most ? most - used : 0, &cut));
     if (cut)
-        ask_set(o, "output_cut", json_true());
-    ask_set(o, "output_bytes", json_integer((json_int_t)r->output_bytes));
-    ask_set(o, "dropped_bytes", json_integer((json_int_t)r->dropped_bytes));
-    ask_set(o, "log_chunks", json_integer(r->log_chunks));
+        query_set(o, "output_cut", json_true());
+    query_set(o, "output_bytes", json_integer((json_int_t)r->output_bytes));
+    query_set(o, "dropped_bytes", json_integer((json_int_t)r->dropped_bytes));
+    query_set(o, "log_chunks", json_integer(r->log_chunks));
 }
 
 static json_t *
@@ -473,26 +472,26 @@ show_json(struct ask *a, const struct report_task *t)
             shorten(attempt, "reason");
         (void)json_array_append_new(list, attempt);
     }
-    ask_add_waits(a, t->row,
-                  t->n_attempts ? &t->attempts[t->n_attempts - 1].result : NULL,
-                  o);
+    query_add_waits(
+        a, t->row,
+        t->n_attempts ? &t->attempts[t->n_attempts - 1].result : NULL, o);
     report_set_text(o, "report", t->row->report);
     if (t->outcome)
         report_set_service(o, t->outcome);
     if (t->decision)
-        ask_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
-    ask_set(o, "attempt_list", list);
-    ask_set(o, "timeline", report_timeline_json(t));
+        query_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
+    query_set(o, "attempt_list", list);
+    query_set(o, "timeline", report_timeline_json(t));
     if (t->task)
-        ask_set(o, "task", codec_to_json(CODEC_TASK, t->task));
-    if (ask_size(o) > ask_room(a)) {
+        query_set(o, "task", codec_to_json(CODEC_TASK, t->task));
+    if (query_size(o) > query_room(a)) {
         if (t->task)
-            ask_set(o, "task", short_task(t->task));
-        if (ask_size(o) > ask_room(a))
+            query_set(o, "task", short_task(t->task));
+        if (query_size(o) > query_room(a))
             (void)json_object_del(o, "decision");
-        if (ask_size(o) > ask_room(a))
+        if (query_size(o) > query_room(a))
             (void)json_object_del(o, "timeline");
-        if (ask_size(o) > ask_room(a))
+        if (query_size(o) > query_room(a))
             (void)json_object_del(o, "attempt_list");
     }
     if (t->outcome)
@@ -505,7 +504,7 @@ answer_show(struct ask *a, const json_t *request)
 {
     struct task_state row;
     struct report_task t;
-    struct attempt *attempts;
+    struct attempt_row *attempts;
     json_t *o = find_row(a, request, &row);
     size_t n;
     struct err e;
@@ -514,15 +513,15 @@ answer_show(struct ask *a, const json_t *request)
         return o;
     if (row.report_due && a->p.dues) {
         /* Who looks at a task should find its report where it says. */
-        dues_now(a->p.dues, &row);
-        if (store_task_at(a->p.store, row.n, a->pool, &row, &e) <= 0)
-            return ask_error("unavailable", "the task is gone");
+        report_writer_now(a->p.dues, &row);
+        if (db_task_at(a->p.store, row.n, a->pool, &row, &e) <= 0)
+            return query_error("unavailable", "the task is gone");
     }
-    if (store_attempts(a->p.store, row.n, a->pool, &attempts, &n, &e) < 0)
-        return ask_failure(&e);
+    if (db_attempts(a->p.store, row.n, a->pool, &attempts, &n, &e) < 0)
+        return query_failure(&e);
     report_task_fill(&row, attempts, n, a->pool, &t);
     o = json_object();
-    ask_set(o, "task", show_json(a, &t));
+    query_set(o, "task", show_json(a, &t));
     return o;
 }
 
@@ -539,21 +538,21 @@ failed_rows(struct ask *a, const char *batch, size_t most, struct err *e)
     for (int s = 1; s < STATE_COUNT; s++)
         if (state_is_terminal((enum state)s) && s != STATE_SUCCEEDED)
             states |= bit((enum state)s);
-    n = store_members(a->p.store, batch, states, FAILED_MAX, a->pool, &ns, e);
+    n = db_members(a->p.store, batch, states, FAILED_MAX, a->pool, &ns, e);
     for (int i = 0; i < n; i++) {
         struct task_state row;
         json_t *o;
 
-        if (store_task_at(a->p.store, ns[i], a->pool, &row, e) <= 0) {
+        if (db_task_at(a->p.store, ns[i], a->pool, &row, e) <= 0) {
             n = -1;
             break;
         }
-        o = ask_row(a, &row);
-        if (ask_size(o) + 1 > most) {
+        o = query_row(a, &row);
+        if (query_size(o) + 1 > most) {
             json_decref(o);
             break;
         }
-        most -= ask_size(o) + 1;
+        most -= query_size(o) + 1;
         (void)json_array_append_new(list, o);
     }
     if (n >= 0)
@@ -573,26 +572,26 @@ answer_batch(struct ask *a, const json_t *request)
     int rc;
 
     if (!selector || !*selector)
-        return ask_error("invalid", "batch: missing; give an id, a prefix of "
-                                    "one, a name or last");
-    rc = store_find_batch(a->p.store, selector, id, &e);
+        return query_error("invalid", "batch: missing; give an id, a prefix of "
+                                      "one, a name or last");
+    rc = db_find_batch(a->p.store, selector, id, &e);
     mem_pool_reset(a->pool);
     if (rc > 0)
-        rc = store_batch(a->p.store, id, a->pool, &b, &e);
+        rc = db_batch(a->p.store, id, a->pool, &b, &e);
     if (rc > 0 && b.report_due && a->p.dues) {
-        dues_batch_now(a->p.dues, &b);
-        rc = store_batch(a->p.store, id, a->pool, &b, &e);
+        report_writer_batch_now(a->p.dues, &b);
+        rc = db_batch(a->p.store, id, a->pool, &b, &e);
     }
     if (rc < 0)
-        return ask_failure(&e);
+        return query_failure(&e);
     if (rc == 0)
-        return ask_error("not-found", "no batch has that id, prefix or name");
-    rows = failed_rows(a, id, ask_room(a) - ROOM_FOR_REST / 2, &e);
+        return query_error("not-found", "no batch has that id, prefix or name");
+    rows = failed_rows(a, id, query_room(a) - ROOM_FOR_REST / 2, &e);
     if (!rows)
-        return ask_failure(&e);
+        return query_failure(&e);
     o = json_object();
-    ask_set(o, "batch", codec_to_json(CODEC_BATCH, &b.b));
-    ask_set(o, "failed", rows);
+    query_set(o, "batch", codec_to_json(CODEC_BATCH, &b.b));
+    query_set(o, "failed", rows);
     report_set_text(o, "report", b.report);
     return o;
 }
@@ -600,13 +599,13 @@ answer_batch(struct ask *a, const json_t *request)
 /* --- questions ------------------------------------------------------------ */
 
 json_t *
-ask_answer(struct ask *a, const char *verb, const json_t *request)
+query_answer(struct ask *a, const char *verb, const json_t *request)
 {
     struct str text = {0};
     json_t *o;
 
     if (!json_is_object(request))
-        return ask_error("invalid", "the question is not a JSON object");
+        return query_error("invalid", "the question is not a JSON object");
     if (a->p.settle)
         a->p.settle(a->p.ctx);
     if (strcmp(verb, "list") == 0)
@@ -618,19 +617,19 @@ ask_answer(struct ask *a, const char *verb, const json_t *request)
     if (strcmp(verb, "batch") == 0)
         return answer_batch(a, request);
     if (strcmp(verb, "status") == 0)
-        return ask_status(a);
+        return query_status(a);
     if (strcmp(verb, "workers") == 0)
-        return ask_workers(a);
+        return query_workers(a);
     if (strcmp(verb, "delegated") == 0)
-        return ask_delegated(a);
+        return query_delegated(a);
     if (strcmp(verb, "watchdog") == 0)
-        return ask_watchdog(a);
+        return query_watchdog(a);
     if (strcmp(verb, "costs") == 0)
-        return ask_costs(a, request);
+        return query_costs(a, request);
     if (strcmp(verb, "decisions") == 0)
-        return ask_decisions(a, request);
+        return query_decisions(a, request);
     str_addf(&text, "no such question: %s", LOG_TEXT(verb));
-    o = ask_error("invalid", str_text(&text));
+    o = query_error("invalid", str_text(&text));
     str_free(&text);
     return o;
 }
@@ -650,11 +649,11 @@ on_question(void *ctx, const struct bus_note *note)
     request = note->len
                   ? codec_parse_json("question", note->data, note->len, &e)
                   : json_object();
-    answer =
-        request ? ask_answer(a, verb, request) : ask_error("invalid", e.msg);
+    answer = request ? query_answer(a, verb, request)
+                     : query_error("invalid", e.msg);
     text = json_dumps(answer, JSON_COMPACT);
     if (text)
-        bus_send(a->p.bus, note->reply, text, strlen(text));
+        bus_publish_core(a->p.bus, note->reply, text, strlen(text));
     free(text);
     json_decref(request);
     json_decref(answer);
@@ -662,7 +661,7 @@ on_question(void *ctx, const struct bus_note *note)
 }
 
 int
-ask_open(struct ask **out, const struct ask_parts *parts, struct err *e)
+query_open(struct ask **out, const struct query_parts *parts, struct err *e)
 {
     struct ask *a = MEM_NEW(struct ask);
     char subject[SUBJECT_SIZE];
@@ -671,7 +670,7 @@ ask_open(struct ask **out, const struct ask_parts *parts, struct err *e)
     a->pool = mem_pool_new();
     if (parts->bus && bus_subscribe(parts->bus, subject_ask(subject, "*"),
                                     on_question, a, &a->sub, e) < 0) {
-        ask_close(a);
+        query_close(a);
         return -1;
     }
     *out = a;
@@ -679,7 +678,7 @@ ask_open(struct ask **out, const struct ask_parts *parts, struct err *e)
 }
 
 void
-ask_close(struct ask *a)
+query_close(struct ask *a)
 {
     if (!a)
         return;

@@ -21,13 +21,13 @@
 
 struct ask;
 
-struct ask_parts {
+struct query_parts {
     struct bus *bus; /* NULL in tests: nothing is subscribed */
-    struct store *store;
-    struct live *live;
-    struct pauses *pauses; /* NULL in tests: no lane is paused */
-    struct dues *dues;     /* NULL in tests: reports are not written */
-    struct health *health; /* NULL in tests: no alarms */
+    struct db *store;
+    struct presence *live;
+    struct lane_pauses *pauses;  /* NULL in tests: no lane is paused */
+    struct report_writer *dues;  /* NULL in tests: reports are not written */
+    struct disk_monitor *health; /* NULL in tests: no alarms */
     void *ctx;
     void (*settle)(void *ctx); /* fold what has arrived; may be NULL */
     /* Messages not yet folded of the i-th consumer; *name NULL: no such. May
@@ -37,13 +37,14 @@ struct ask_parts {
 };
 
 /* Subscribes. parts is copied. On 0 the caller owns *out. */
-int ask_open(struct ask **out, const struct ask_parts *parts, struct err *e);
-void ask_close(struct ask *a); /* NULL is fine */
+int query_open(struct ask **out, const struct query_parts *parts,
+               struct err *e);
+void query_close(struct ask *a); /* NULL is fine */
 
 /* The answer to one question. The caller owns it; never NULL. */
-json_t *ask_answer(struct ask *a, const char *verb, const json_t *request);
+json_t *query_answer(struct ask *a, const char *verb, const json_t *request);
 
 /* {"error": {code, message}}, the shape of every answer that is none. */
-json_t *ask_error(const char *code, const char *message);
+json_t *query_error(const char *code, const char *message);
 
 #endif

@@ -17,7 +17,7 @@ lane_of(struct status *s, const char *scope)
 
     if (!o) {
         o = json_object();
-        ask_set(s->lanes, scope, o);
+        query_set(s->lanes, scope, o);
     }
     return o;
 }
@@ -28,8 +28,8 @@ on_counter(void *ctx, const char *scope, const char *name, int64_t value)
     struct status *s = ctx;
 
     if (value)
-        ask_set(*scope ? lane_of(s, scope) : s->counters, name,
-                json_integer(value));
+        query_set(*scope ? lane_of(s, scope) : s->counters, name,
+                  json_integer(value));
 }
 
 /* Tasks that run are stored as routed; here they are told apart. */
@@ -43,7 +43,7 @@ move_running(json_t *counters)
     if (!running || !routed)
         return;
     if (routed > running)
-        ask_set(counters, "routed", json_integer(routed - running));
+        query_set(counters, "routed", json_integer(routed - running));
     else
         (void)json_object_del(counters, "routed");
 }
@@ -51,26 +51,26 @@ move_running(json_t *counters)
 static void
 add_one(json_t *o, const char *key)
 {
-    ask_set(o, key,
-            json_integer(json_integer_value(json_object_get(o, key)) + 1));
+    query_set(o, key,
+              json_integer(json_integer_value(json_object_get(o, key)) + 1));
 }
 
-struct running {
+struct running_count {
     struct ask *ask;
     struct status *status;
 };
 
 static void
-on_running(void *ctx, const struct live_task *t)
+on_running(void *ctx, const struct presence_task *t)
 {
-    struct running *r = ctx;
+    struct running_count *r = ctx;
     struct task_state row;
     char lane[2 * TASK_ID_SIZE + 1];
     struct err e;
 
     mem_pool_reset(r->ask->pool);
-    if (store_task(r->ask->p.store, t->id, r->ask->pool, &row, &e) <= 0 ||
-        ask_live(r->ask, &row) != t)
+    if (db_task(r->ask->p.store, t->id, r->ask->pool, &row, &e) <= 0 ||
+        query_live(r->ask, &row) != t)
         return;
     add_one(r->status->counters, "running");
     if (!*row.backend)
@@ -86,9 +86,9 @@ on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
     json_t *o = codec_to_json(CODEC_HEARTBEAT, h);
     size_t size;
 
-    ask_set(o, "running", json_integer(h->running_count));
-    ask_set(o, "age_ms", json_integer(age_ms));
-    size = ask_size(o) + 1;
+    query_set(o, "running", json_integer(h->running_count));
+    query_set(o, "age_ms", json_integer(age_ms));
+    size = query_size(o) + 1;
     if (size > s->room) {
         json_decref(o);
         return;
@@ -114,52 +114,53 @@ lag_json(struct ask *a)
 
         if (!name)
             break;
-        ask_set(o, name, json_integer((json_int_t)n));
+        query_set(o, name, json_integer((json_int_t)n));
     }
     return o;
 }
 
 json_t *
-ask_workers(struct ask *a)
+query_workers(struct ask *a)
 {
     struct status s = {
-        .lanes = json_object(), .workers = json_array(), .room = ask_room(a)};
+        .lanes = json_object(), .workers = json_array(), .room = query_room(a)};
     json_t *o = json_object();
 
-    live_each_worker(a->p.live, on_worker, &s);
+    presence_each_worker(a->p.live, on_worker, &s);
     json_decref(s.lanes);
-    ask_set(o, "workers", s.workers);
+    query_set(o, "workers", s.workers);
     return o;
 }
 
 json_t *
-ask_status(struct ask *a)
+query_status(struct ask *a)
 {
     struct status s = {json_object(), json_object(), json_array(), 0};
-    struct running running = {a, &s};
+    struct running_count running = {a, &s};
     json_t *o = json_object();
     struct err e;
 
-    ask_set(o, "counters", s.counters);
-    ask_set(o, "lanes", s.lanes);
-    ask_set(o, "workers", s.workers);
-    ask_set(o, "lag", lag_json(a));
-    if (store_counters(a->p.store, on_counter, &s, &e) < 0) {
+    query_set(o, "counters", s.counters);
+    query_set(o, "lanes", s.lanes);
+    query_set(o, "workers", s.workers);
+    query_set(o, "lag", lag_json(a));
+    if (db_counters(a->p.store, on_counter, &s, &e) < 0) {
         json_decref(o);
-        return ask_failure(&e);
+        return query_failure(&e);
     }
-    live_each_task(a->p.live, on_running, &running);
+    presence_each_task(a->p.live, on_running, &running);
     move_running(s.counters);
     for (void *at = json_object_iter(s.lanes); at;
          at = json_object_iter_next(s.lanes, at))
         move_running(json_object_iter_value(at));
-    ask_set(o, "stale", json_integer(ask_each_stale(a, NULL, NULL)));
+    query_set(o, "stale", json_integer(query_each_stale(a, NULL, NULL)));
     if (a->p.health)
-        ask_set(o, "alarms",
-                health_alarms(a->p.health, json_integer_value(json_object_get(
-                                               s.counters, "quarantined"))));
-    s.room = ask_room(a) > ask_size(o) ? ask_room(a) - ask_size(o) : 0;
+        query_set(
+            o, "alarms",
+            disk_monitor_alarms(a->p.health, json_integer_value(json_object_get(
+                                                 s.counters, "quarantined"))));
+    s.room = query_room(a) > query_size(o) ? query_room(a) - query_size(o) : 0;
     s.room -= s.room / 4; /* for the lanes that workers name */
-    live_each_worker(a->p.live, on_worker, &s);
+    presence_each_worker(a->p.live, on_worker, &s);
     return o;
 }

@@ -2,10 +2,11 @@
 
 /* --- before it is routed -------------------------------------------------- */
 
-static enum wait
-why_blocked(const struct why_facts *f, struct str *out)
+static enum wait_for
+why_blocked(const struct wait_facts *f, struct str *out)
 {
-    unsigned named = f->n_after < WHY_AFTER_MAX ? f->n_after : WHY_AFTER_MAX;
+    unsigned named =
+        f->n_after < WAIT_REASON_AFTER_MAX ? f->n_after : WAIT_REASON_AFTER_MAX;
     bool early = f->not_before_ms > f->now_ms;
     char at[32];
 
@@ -27,8 +28,8 @@ why_blocked(const struct why_facts *f, struct str *out)
 
 /* --- on its lane ---------------------------------------------------------- */
 
-static enum wait
-why_paused(const struct why_facts *f, struct str *out)
+static enum wait_for
+why_paused(const struct wait_facts *f, struct str *out)
 {
     char at[32];
 
@@ -40,8 +41,8 @@ why_paused(const struct why_facts *f, struct str *out)
     return WAIT_LANE;
 }
 
-static enum wait
-why_refused(const struct why_facts *f, struct str *out)
+static enum wait_for
+why_refused(const struct wait_facts *f, struct str *out)
 {
     char at[32];
 
@@ -50,8 +51,8 @@ why_refused(const struct why_facts *f, struct str *out)
     return WAIT_REFUSED;
 }
 
-static enum wait
-why_on_lane(const struct why_facts *f, struct str *out)
+static enum wait_for
+why_on_lane(const struct wait_facts *f, struct str *out)
 {
     if (f->paused)
         return why_paused(f, out);
@@ -77,8 +78,8 @@ why_on_lane(const struct why_facts *f, struct str *out)
     return WAIT_SLOT;
 }
 
-static enum wait
-why_retry(const struct why_facts *f, struct str *out)
+static enum wait_for
+why_retry(const struct wait_facts *f, struct str *out)
 {
     char left[32];
 
@@ -94,8 +95,8 @@ why_retry(const struct why_facts *f, struct str *out)
 
 /* --- all ------------------------------------------------------------------ */
 
-enum wait
-why(const struct why_facts *f, struct str *out)
+enum wait_for
+wait_reason(const struct wait_facts *f, struct str *out)
 {
     if (!state_is_terminal(f->state) && f->state != STATE_RUNNING &&
         f->cancelled) {
@@ -139,7 +140,7 @@ why(const struct why_facts *f, struct str *out)
 }
 
 const char *
-why_name(enum wait w)
+wait_reason_name(enum wait_for w)
 {
     switch (w) {
     case WAIT_NOTHING:

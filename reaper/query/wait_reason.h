@@ -10,7 +10,7 @@
 #include "lib/base/str.h"
 #include "lib/model/task.h"
 
-enum wait {
+enum wait_for {
     WAIT_NOTHING,  /* it runs, or is over */
     WAIT_PERSON,   /* held */
     WAIT_TASKS,    /* for tasks it comes after, and perhaps a time */
@@ -25,16 +25,16 @@ enum wait {
     WAIT_CANCEL,   /* to be cancelled */
 };
 
-enum { WHY_AFTER_MAX = 3 /* tasks named */ };
+enum { WAIT_REASON_AFTER_MAX = 3 /* tasks named */ };
 
 /* What is known of the task; texts are never NULL. */
-struct why_facts {
+struct wait_facts {
     enum state state; /* RUNNING if a worker has it in hand */
     int64_t now_ms;
     bool cancelled; /* somebody asked for it */
     bool released;  /* what it waited for is over: sent to the router */
-    const char *after[WHY_AFTER_MAX]; /* open tasks it comes after */
-    unsigned n_after;                 /* may be more than are named */
+    const char *after[WAIT_REASON_AFTER_MAX]; /* open tasks it comes after */
+    unsigned n_after;                         /* may be more than are named */
     int64_t not_before_ms, retry_at_ms;
     const char *backend, *lane;
     unsigned workers, draining; /* that serve its lane */
@@ -49,9 +49,9 @@ struct why_facts {
 
 /* What it waits for; adds one phrase without a full stop to *out, nothing for
  * WAIT_NOTHING. */
-enum wait why(const struct why_facts *f, struct str *out);
+enum wait_for wait_reason(const struct wait_facts *f, struct str *out);
 
 /* For programs: "person", "tasks", ...; "" for WAIT_NOTHING. */
-const char *why_name(enum wait w);
+const char *wait_reason_name(enum wait_for w);
 
 #endif

@@ -13,7 +13,7 @@ enum {
 
 /* The tasks it comes after that are not over. */
 static void
-add_tasks(const struct ask *a, const struct task *t, struct why_facts *f)
+add_tasks(const struct ask *a, const struct task *t, struct wait_facts *f)
 {
     size_t n = t->n_after < LOOKED_AT_MAX ? t->n_after : LOOKED_AT_MAX;
 
@@ -21,10 +21,10 @@ add_tasks(const struct ask *a, const struct task *t, struct why_facts *f)
         enum state s;
         struct err e;
 
-        if (store_state(a->p.store, t->after[i], &s, &e) < 0 ||
+        if (db_state(a->p.store, t->after[i], &s, &e) < 0 ||
             state_is_terminal(s))
             continue;
-        if (f->n_after < WHY_AFTER_MAX)
+        if (f->n_after < WAIT_REASON_AFTER_MAX)
             f->after[f->n_after] = t->after[i];
         f->n_after++;
     }
@@ -33,7 +33,7 @@ add_tasks(const struct ask *a, const struct task *t, struct why_facts *f)
 /* Which tasks and what time a blocked task waits for. */
 static void
 add_gates(const struct ask *a, const struct task_state *row,
-          struct why_facts *f)
+          struct wait_facts *f)
 {
     struct task t;
     struct err e;
@@ -49,7 +49,7 @@ add_gates(const struct ask *a, const struct task_state *row,
 static void
 on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
 {
-    struct why_facts *f = ctx;
+    struct wait_facts *f = ctx;
 
     (void)age_ms;
     if (strcmp(h->backend, f->backend) != 0)
@@ -64,11 +64,12 @@ on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
 }
 
 static void
-add_pause(const struct ask *a, struct why_facts *f)
+add_pause(const struct ask *a, struct wait_facts *f)
 {
-    const struct pause *p =
-        a->p.pauses ? pauses_find(a->p.pauses, f->backend, f->lane, f->now_ms)
-                    : NULL;
+    const struct lane_pause *p =
+        a->p.pauses
+            ? lane_pauses_find(a->p.pauses, f->backend, f->lane, f->now_ms)
+            : NULL;
 
     if (!p)
         return;
@@ -78,7 +79,7 @@ add_pause(const struct ask *a, struct why_facts *f)
 }
 
 static void
-add_refusal(const struct result *last, struct why_facts *f)
+add_refusal(const struct result *last, struct wait_facts *f)
 {
     if (!last || last->state != STATE_PREEMPTED)
         return;
@@ -89,10 +90,10 @@ add_refusal(const struct result *last, struct why_facts *f)
 /* The tasks routed to its lane before it that do not run yet. */
 static void
 add_ahead(const struct ask *a, const struct task_state *row,
-          struct why_facts *f)
+          struct wait_facts *f)
 {
     struct mem_pool *pool = mem_pool_new(); /* row by row: they may be large */
-    struct store_lane lane;
+    struct db_lane lane;
     struct err e;
     int64_t ns[AHEAD_MAX];
     int n;
@@ -100,25 +101,25 @@ add_ahead(const struct ask *a, const struct task_state *row,
     (void)str_copy(lane.backend, sizeof lane.backend, row->backend);
     (void)str_copy(lane.lane, sizeof lane.lane, row->lane);
     f->ahead_max = AHEAD_MAX;
-    n = store_on_lane(a->p.store, &lane, NULL,
-                      row->routed_seq ? row->routed_seq - 1 : 0, AHEAD_MAX, ns,
-                      &e);
+    n = db_on_lane(a->p.store, &lane, NULL,
+                   row->routed_seq ? row->routed_seq - 1 : 0, AHEAD_MAX, ns,
+                   &e);
     for (int i = 0; i < n; i++) {
         struct task_state other;
 
         mem_pool_reset(pool);
-        if (store_task_at(a->p.store, ns[i], pool, &other, &e) > 0 &&
-            !ask_live(a, &other))
+        if (db_task_at(a->p.store, ns[i], pool, &other, &e) > 0 &&
+            !query_live(a, &other))
             f->ahead++;
     }
     mem_pool_free(pool);
 }
 
 static void
-begin(const struct ask *a, const struct task_state *row, struct why_facts *f)
+begin(const struct ask *a, const struct task_state *row, struct wait_facts *f)
 {
-    *f = (struct why_facts){
-        .state = ask_live(a, row) ? STATE_RUNNING : row->state,
+    *f = (struct wait_facts){
+        .state = query_live(a, row) ? STATE_RUNNING : row->state,
         .now_ms = str_wall_ms(),
         .cancelled = row->cancel_at_ms != 0,
         .released = row->released,
@@ -131,9 +132,9 @@ begin(const struct ask *a, const struct task_state *row, struct why_facts *f)
 }
 
 void
-ask_add_wait(const struct ask *a, const struct task_state *row, json_t *o)
+query_add_wait(const struct ask *a, const struct task_state *row, json_t *o)
 {
-    struct why_facts f;
+    struct wait_facts f;
     struct str text = {0};
 
     if (row->state != STATE_HELD && row->state != STATE_BLOCKED)
@@ -141,25 +142,25 @@ ask_add_wait(const struct ask *a, const struct task_state *row, json_t *o)
     begin(a, row, &f);
     f.cancelled = false; /* of a list: the reason it is not routed */
     add_gates(a, row, &f);
-    (void)why(&f, &text);
+    (void)wait_reason(&f, &text);
     report_set_text(o, "reason", str_text(&text));
     str_free(&text);
 }
 
 /* What the phrase says, for programs. */
 static json_t *
-wait_json(enum wait w, const struct why_facts *f, const char *text)
+wait_json(enum wait_for w, const struct wait_facts *f, const char *text)
 {
     json_t *o = json_object(), *list;
 
-    report_set_text(o, "for", why_name(w));
+    report_set_text(o, "for", wait_reason_name(w));
     report_set_text(o, "text", text);
     if (w == WAIT_TASKS) {
         list = json_array();
-        for (unsigned i = 0; i < f->n_after && i < WHY_AFTER_MAX; i++)
+        for (unsigned i = 0; i < f->n_after && i < WAIT_REASON_AFTER_MAX; i++)
             (void)json_array_append_new(list, json_string(f->after[i]));
-        ask_set(o, "tasks", list);
-        ask_set(o, "tasks_open", json_integer(f->n_after));
+        query_set(o, "tasks", list);
+        query_set(o, "tasks_open", json_integer(f->n_after));
     }
     if (w == WAIT_TASKS || w == WAIT_TIME)
         report_set_time(o, "until", f->not_before_ms);
@@ -170,28 +171,28 @@ wait_json(enum wait w, const struct why_facts *f, const char *text)
     if (w == WAIT_LANE)
         report_set_time(o, "until", f->paused_until_ms);
     if (w == WAIT_SLOT)
-        ask_set(o, "ahead", json_integer(f->ahead));
+        query_set(o, "ahead", json_integer(f->ahead));
     return o;
 }
 
 void
-ask_add_waits(const struct ask *a, const struct task_state *row,
-              const struct result *last, json_t *o)
+query_add_waits(const struct ask *a, const struct task_state *row,
+                const struct result *last, json_t *o)
 {
-    struct why_facts f;
+    struct wait_facts f;
     struct str text = {0};
-    enum wait w;
+    enum wait_for w;
 
     begin(a, row, &f);
     add_gates(a, row, &f);
     if (f.state == STATE_ROUTED || f.state == STATE_RETRY_WAIT) {
         add_pause(a, &f);
         add_refusal(last, &f);
-        live_each_worker(a->p.live, on_worker, &f);
+        presence_each_worker(a->p.live, on_worker, &f);
         add_ahead(a, row, &f);
     }
-    w = why(&f, &text);
+    w = wait_reason(&f, &text);
     if (w != WAIT_NOTHING)
-        ask_set(o, "waits", wait_json(w, &f, str_text(&text)));
+        query_set(o, "waits", wait_json(w, &f, str_text(&text)));
     str_free(&text);
 }

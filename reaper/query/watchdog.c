@@ -12,13 +12,13 @@ enum { LISTED_MAX = 100 }; /* tasks in an answer */
 struct stale {
     struct ask *ask;
     void (*fn)(void *ctx, const struct task_state *row,
-               const struct live_task *t);
+               const struct presence_task *t);
     void *ctx;
     unsigned n;
 };
 
 static void
-on_silent(void *ctx, const struct live_task *t)
+on_silent(void *ctx, const struct presence_task *t)
 {
     struct stale *s = ctx;
     struct task_state row;
@@ -26,7 +26,7 @@ on_silent(void *ctx, const struct live_task *t)
 
     mem_pool_reset(s->ask->pool);
     if (strcmp(t->backend, ASK_DELEGATED) == 0 ||
-        store_task(s->ask->p.store, t->id, s->ask->pool, &row, &e) <= 0 ||
+        db_task(s->ask->p.store, t->id, s->ask->pool, &row, &e) <= 0 ||
         state_is_terminal(row.state) || t->attempt <= row.attempts ||
         strcmp(row.backend, ASK_DELEGATED) == 0)
         return;
@@ -36,20 +36,20 @@ on_silent(void *ctx, const struct live_task *t)
 }
 
 unsigned
-ask_each_stale(struct ask *a,
-               void (*fn)(void *ctx, const struct task_state *row,
-                          const struct live_task *t),
-               void *ctx)
+query_each_stale(struct ask *a,
+                 void (*fn)(void *ctx, const struct task_state *row,
+                            const struct presence_task *t),
+                 void *ctx)
 {
     struct stale s = {.ask = a, .fn = fn, .ctx = ctx};
 
-    live_each_silent(a->p.live, on_silent, &s);
+    presence_each_silent(a->p.live, on_silent, &s);
     return s.n;
 }
 
 /* --- the list ------------------------------------------------------------- */
 
-struct watched {
+struct watched_task {
     struct ask *ask;
     json_t *list;
     int64_t now_ms;
@@ -57,8 +57,8 @@ struct watched {
 };
 
 static void
-add_task(struct watched *w, const struct task_state *row,
-         const struct live_task *t, const char *state)
+add_task(struct watched_task *w, const struct task_state *row,
+         const struct presence_task *t, const char *state)
 {
     json_t *o;
 
@@ -74,20 +74,21 @@ add_task(struct watched *w, const struct task_state *row,
     report_set_text(o, "lane", row->lane);
     report_set_text(o, "worker", t->worker);
     report_set_time(o, "started_at", t->started_at_ms);
-    ask_set(o, "silent_ms", json_integer(w->now_ms - t->seen_ms));
+    query_set(o, "silent_ms", json_integer(w->now_ms - t->seen_ms));
     (void)json_array_append_new(w->list, o);
 }
 
 static void
-add_stale(void *ctx, const struct task_state *row, const struct live_task *t)
+add_stale(void *ctx, const struct task_state *row,
+          const struct presence_task *t)
 {
     add_task(ctx, row, t, "stale");
 }
 
 static void
-add_running(void *ctx, const struct live_task *t)
+add_running(void *ctx, const struct presence_task *t)
 {
-    struct watched *w = ctx;
+    struct watched_task *w = ctx;
     struct task_state row;
     struct err e;
 
@@ -96,8 +97,8 @@ add_running(void *ctx, const struct live_task *t)
         return; /* rows are read for what is shown only */
     }
     mem_pool_reset(w->ask->pool);
-    if (store_task(w->ask->p.store, t->id, w->ask->pool, &row, &e) <= 0 ||
-        ask_live(w->ask, &row) != t)
+    if (db_task(w->ask->p.store, t->id, w->ask->pool, &row, &e) <= 0 ||
+        query_live(w->ask, &row) != t)
         return;
     add_task(w, &row, t,
              strcmp(row.backend, ASK_DELEGATED) == 0 ? "delegated_to_secutools"
@@ -108,15 +109,15 @@ add_running(void *ctx, const struct live_task *t)
 
 /* Since when the oldest task of the lane waits. */
 static void
-add_since(struct ask *a, const struct store_lane *lane, json_t *o)
+add_since(struct ask *a, const struct db_lane *lane, json_t *o)
 {
     struct task_state row;
     struct err e;
     int64_t n;
 
     mem_pool_reset(a->pool);
-    if (store_on_lane(a->p.store, lane, NULL, INT64_MAX, 1, &n, &e) == 1 &&
-        store_task_at(a->p.store, n, a->pool, &row, &e) > 0)
+    if (db_on_lane(a->p.store, lane, NULL, INT64_MAX, 1, &n, &e) == 1 &&
+        db_task_at(a->p.store, n, a->pool, &row, &e) > 0)
         report_set_time(o, "since", row.routed_at_ms);
 }
 
@@ -130,11 +131,11 @@ idle_lanes(struct ask *a, json_t *lanes)
     json_object_foreach(lanes, name, lane)
     {
         json_int_t waiting =
-            ask_count(lane, "routed") + ask_count(lane, "retry_wait");
-        struct store_lane key = {{0}, {0}};
+            query_count(lane, "routed") + query_count(lane, "retry_wait");
+        struct db_lane key = {{0}, {0}};
 
         dot = strchr(name, '.');
-        if (!waiting || ask_count(lane, "workers") || !dot ||
+        if (!waiting || query_count(lane, "workers") || !dot ||
             (size_t)(dot - name) >= sizeof key.backend)
             continue;
         memcpy(key.backend, name, (size_t)(dot - name));
@@ -142,7 +143,7 @@ idle_lanes(struct ask *a, json_t *lanes)
         o = json_object();
         report_set_text(o, "backend", key.backend);
         report_set_text(o, "lane", key.lane);
-        ask_set(o, "waiting", json_integer(waiting));
+        query_set(o, "waiting", json_integer(waiting));
         add_since(a, &key, o);
         (void)json_array_append_new(list, o);
     }
@@ -155,12 +156,12 @@ paused_lanes(const struct ask *a)
 {
     json_t *list = json_array(), *o;
     int64_t now = str_wall_ms();
-    size_t n = a->p.pauses ? pauses_count(a->p.pauses) : 0;
+    size_t n = a->p.pauses ? lane_pauses_count(a->p.pauses) : 0;
 
     for (size_t i = 0; i < n && json_array_size(list) < LISTED_MAX; i++) {
-        const struct pause *p = pauses_at(a->p.pauses, i);
+        const struct lane_pause *p = lane_pauses_at(a->p.pauses, i);
 
-        if (pauses_find(a->p.pauses, p->backend, p->lane, now) != p)
+        if (lane_pauses_find(a->p.pauses, p->backend, p->lane, now) != p)
             continue;
         o = json_object();
         report_set_text(o, "backend", p->backend);
@@ -168,7 +169,7 @@ paused_lanes(const struct ask *a)
         report_set_text(o, "reason", p->reason);
         report_set_text(o, "by", p->by);
         report_set_time(o, "since", p->at_ms);
-        ask_set(o, "until", json_null());
+        query_set(o, "until", json_null());
         report_set_time(o, "until", p->until_ms);
         (void)json_array_append_new(list, o);
     }
@@ -180,40 +181,41 @@ counts(const json_t *status, const json_t *sums)
 {
     json_t *o = json_object();
     json_int_t running =
-        ask_count(json_object_get(status, "counters"), "running");
+        query_count(json_object_get(status, "counters"), "running");
 
-    ask_set(o, "running", json_integer(running - ask_count(sums, "running")));
-    ask_set(o, "stale", json_integer(ask_count(status, "stale")));
-    ask_set(
-        o, "delegated_to_secutools",
-        json_integer(ask_count(sums, "waiting") + ask_count(sums, "running")));
+    query_set(o, "running",
+              json_integer(running - query_count(sums, "running")));
+    query_set(o, "stale", json_integer(query_count(status, "stale")));
+    query_set(o, "delegated_to_secutools",
+              json_integer(query_count(sums, "waiting") +
+                           query_count(sums, "running")));
     return o;
 }
 
 json_t *
-ask_watchdog(struct ask *a)
+query_watchdog(struct ask *a)
 {
-    json_t *status = ask_status(a), *o, *lanes, *idle, *sums;
-    struct watched w = {.ask = a, .now_ms = loop_now_ms()};
+    json_t *status = query_status(a), *o, *lanes, *idle, *sums;
+    struct watched_task w = {.ask = a, .now_ms = loop_now_ms()};
 
     if (json_object_get(status, "error"))
         return status;
     lanes = json_object_get(status, "lanes");
     idle = idle_lanes(a, lanes);
-    sums = ask_delegation(lanes, NULL);
+    sums = query_delegation(lanes, NULL);
     w.list = json_array();
-    (void)ask_each_stale(a, add_stale, &w);
-    live_each_task(a->p.live, add_running, &w);
+    (void)query_each_stale(a, add_stale, &w);
+    presence_each_task(a->p.live, add_running, &w);
     o = json_object();
-    ask_set(
+    query_set(
         o, "ok",
-        json_boolean(!ask_count(status, "stale") && !json_array_size(idle)));
-    ask_set(o, "counts", counts(status, sums));
-    ask_set(o, "lanes_without_worker", idle);
-    ask_set(o, "lanes_paused", paused_lanes(a));
-    ask_set(o, "delegation", sums);
-    ask_set(o, "tasks", w.list);
-    ask_set(o, "tasks_cut", json_boolean(w.more));
+        json_boolean(!query_count(status, "stale") && !json_array_size(idle)));
+    query_set(o, "counts", counts(status, sums));
+    query_set(o, "lanes_without_worker", idle);
+    query_set(o, "lanes_paused", paused_lanes(a));
+    query_set(o, "delegation", sums);
+    query_set(o, "tasks", w.list);
+    query_set(o, "tasks_cut", json_boolean(w.more));
     json_decref(status);
     return o;
 }

@@ -4,7 +4,7 @@
 #include "lib/model/subject.h"
 
 void
-closing_result(const struct closing *c, struct result *out)
+ledger_result_result(const struct ledger_result *c, struct result *out)
 {
     codec_init(CODEC_RESULT, out);
     out->task = c->task;
@@ -18,8 +18,8 @@ closing_result(const struct closing *c, struct result *out)
 }
 
 void
-closing_claim(const struct closing *c, const struct claim *found,
-              struct result *r, struct claim *out)
+ledger_result_claim(const struct ledger_result *c, const struct claim *found,
+                    struct result *r, struct claim *out)
 {
     codec_init(CODEC_CLAIM, out);
     out->task = c->task;

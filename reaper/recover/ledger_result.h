@@ -10,18 +10,19 @@
 
 #include "lib/model/task.h"
 
-struct closing {
+struct ledger_result {
     const char *task, *batch, *reason;
     const char *nonce; /* of the claim; "" if there is none */
     enum state state;  /* CANCELLED, DEAD or UNKNOWN */
     int64_t at_ms;
 };
 
-void closing_result(const struct closing *c, struct result *out);
+void ledger_result_result(const struct ledger_result *c, struct result *out);
 
 /* The claim that holds r; found is the one it replaces, NULL if there was
  * none. Sets r's fence. */
-void closing_claim(const struct closing *c, const struct claim *found,
-                   struct result *r, struct claim *out);
+void ledger_result_claim(const struct ledger_result *c,
+                         const struct claim *found, struct result *r,
+                         struct claim *out);
 
 #endif

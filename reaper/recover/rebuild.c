@@ -7,12 +7,12 @@
 
 enum { LOOK_MS = 200 }; /* between looks at how far it is */
 
-enum stage { STAGE_TASKS, STAGE_ALL, STAGE_OVER };
+enum rebuild_stage { STAGE_TASKS, STAGE_ALL, STAGE_OVER };
 
 struct rebuild {
     struct rebuild_parts parts;
     struct loop_timer *timer;
-    enum stage stage;
+    enum rebuild_stage stage;
     unsigned asked; /* consumers that were asked how far they are */
     bool behind;    /* one of them has something left */
 };
@@ -38,10 +38,10 @@ static void
 on_info(void *ctx, const struct bus_note *note, const struct err *e)
 {
     struct rebuild *r = ctx;
-    struct info_consumer info;
+    struct stream_info_consumer info;
     struct err bad;
 
-    if (e || info_read_consumer(note, &info, &bad) < 0 || info.pending ||
+    if (e || stream_info_read_consumer(note, &info, &bad) < 0 || info.pending ||
         info.ack_pending)
         r->behind = true;
     if (--r->asked == 0)
@@ -57,8 +57,8 @@ on_look(void *ctx)
     r->behind = false;
     r->asked = n;
     for (unsigned i = 0; i < n; i++)
-        info_ask(r->parts.bus, r->parts.consumers[i].stream,
-                 r->parts.consumers[i].durable, on_info, r);
+        stream_info_ask(r->parts.bus, r->parts.consumers[i].stream,
+                        r->parts.consumers[i].durable, on_info, r);
 }
 
 int
@@ -69,17 +69,17 @@ rebuild_begin(struct rebuild **out, const struct rebuild_parts *parts,
     bool is_new, used;
 
     *out = NULL;
-    if (store_is_new(parts->store, &is_new, e) < 0)
+    if (db_is_new(parts->store, &is_new, e) < 0)
         return -1;
     if (!is_new)
         return 0;
-    if (topology_ledger_used(parts->bus, &used, e) < 0)
+    if (jetstream_ledger_used(parts->bus, &used, e) < 0)
         return -1;
     if (!used)
         return 0;
     log_warn("reaper.rebuild", "text=\"the database is new and the ledger is "
                                "not: reading all streams again\"");
-    if (topology_reset_ledger(parts->bus, e) < 0)
+    if (jetstream_reset_ledger(parts->bus, e) < 0)
         return -1;
     *out = r = MEM_NEW(struct rebuild);
     r->parts = *parts;

@@ -22,7 +22,7 @@ struct rebuild_consumer {
 struct rebuild_parts {
     struct bus *bus;
     struct loop *loop;
-    struct store *store;
+    struct db *store;
     /* The ledger's, that of the submissions first. */
     const struct rebuild_consumer *consumers;
     unsigned n;

@@ -44,7 +44,7 @@ reconcile_now_ms(const struct reconcile *r)
 static void
 give_up(struct reconcile *r, const struct err *e)
 {
-    store_rollback(r->p.store);
+    db_rollback(r->p.store);
     log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
     loop_stop(r->p.loop, 1);
 }
@@ -58,8 +58,8 @@ check_sums(struct reconcile *r)
     struct err e;
     bool ok;
 
-    if (store_check(r->p.store, r->passes % DEEP_EVERY == 1, &ok, what,
-                    sizeof what, &e) < 0)
+    if (db_check(r->p.store, r->passes % DEEP_EVERY == 1, &ok, what,
+                 sizeof what, &e) < 0)
         give_up(r, &e);
     else if (ok)
         (void)alarm_clear(r->p.alarms, "sums");
@@ -87,18 +87,18 @@ end_round(struct reconcile *r, struct err *e)
 
     for (size_t i = 0; i < r->n_lanes; i++)
         clean = clean && r->lanes[i].known; /* rows there were not seen */
-    r->at_lane = (struct store_lane){"", ""};
-    r->at_place = (struct store_place){0};
+    r->at_lane = (struct db_lane){"", ""};
+    r->at_place = (struct db_place){0};
     r->at_unrouted = 0;
     r->lanes_done = false;
     r->lost_seen = 0;
     for (int i = 0; clean && i < N_STREAMS && rc == 0; i++) {
-        struct store_stream *row = &r->streams[i].row;
+        struct db_stream *row = &r->streams[i].row;
 
         if (!row->sweep)
             continue;
         row->sweep = false;
-        rc = store_put_stream(r->p.store, streams[i].name, row, e);
+        rc = db_put_stream(r->p.store, streams[i].name, row, e);
         log_info("reaper.store_healed", "stream=%s", streams[i].name);
     }
     return rc;
@@ -109,7 +109,7 @@ end_round(struct reconcile *r, struct err *e)
 static bool
 is_quiet(const struct reconcile *r, const struct task_state *row)
 {
-    return reconcile_now_ms(r) - mend_moved_ms(row) >= r->p.conf.quiet_ms;
+    return reconcile_now_ms(r) - repair_moved_ms(row) >= r->p.conf.quiet_ms;
 }
 
 /* Whether a message stored then is not in the stream any more because the
@@ -117,7 +117,7 @@ is_quiet(const struct reconcile *r, const struct task_state *row)
 static bool
 is_lost(const struct reconcile *r, int stream, int64_t stored_at_ms)
 {
-    const struct store_stream *row = &r->streams[stream].row;
+    const struct db_stream *row = &r->streams[stream].row;
 
     return row->sweep && stored_at_ms < row->lost_at_ms;
 }
@@ -126,7 +126,7 @@ static void
 see_routed(struct reconcile *r, const struct lane_facts *lane,
            const struct task_state *row)
 {
-    const struct live_task *runs = live_find(r->p.live, row->id);
+    const struct presence_task *runs = presence_find(r->p.live, row->id);
     bool lost = is_lost(r, AT_TASKS, row->routed_at_ms);
     bool gone = lost || row->routed_seq <= lane->info.ack_floor ||
                 row->routed_seq < r->streams[AT_TASKS].info.first_seq;
@@ -163,10 +163,10 @@ see_rows(struct reconcile *r, const struct lane_facts *lane, const int64_t *ns,
         struct task_state row;
 
         mem_pool_reset(r->pool);
-        if (store_task_at(r->p.store, ns[i], r->pool, &row, e) <= 0)
+        if (db_task_at(r->p.store, ns[i], r->pool, &row, e) <= 0)
             return -1;
         if (lane) {
-            r->at_place = (struct store_place){row.routed_seq, ns[i]};
+            r->at_place = (struct db_place){row.routed_seq, ns[i]};
             see_routed(r, lane, &row);
         } else {
             r->at_unrouted = row.n;
@@ -203,7 +203,7 @@ next_lane(struct reconcile *r)
         if (order <= 0 || !l->known)
             continue;
         r->at_lane = l->lane;
-        r->at_place = (struct store_place){0};
+        r->at_place = (struct db_place){0};
         return l;
     }
     return NULL;
@@ -215,7 +215,7 @@ leave_lane(struct reconcile *r)
 {
     size_t n = strlen(r->at_lane.lane);
 
-    r->at_place = (struct store_place){0};
+    r->at_place = (struct db_place){0};
     /* No token ends so: this sorts behind the lane and before all others. */
     if (n + 1 < sizeof r->at_lane.lane)
         memcpy(r->at_lane.lane + n, "\x01", 2);
@@ -237,10 +237,10 @@ see_slice(struct reconcile *r, struct err *e)
             break;
         }
         /* What was never handed out waits on its lane, unless that is lost. */
-        n = store_on_lane(r->p.store, &lane->lane, &r->at_place,
-                          r->streams[AT_TASKS].row.sweep ? INT64_MAX
-                                                         : lane->info.delivered,
-                          room, ns, e);
+        n = db_on_lane(r->p.store, &lane->lane, &r->at_place,
+                       r->streams[AT_TASKS].row.sweep ? INT64_MAX
+                                                      : lane->info.delivered,
+                       room, ns, e);
         if (n < 0 || see_rows(r, lane, ns, n, e) < 0)
             return -1;
         if ((unsigned)n < room)
@@ -249,7 +249,7 @@ see_slice(struct reconcile *r, struct err *e)
     }
     if (!room)
         return 1;
-    n = store_unrouted(r->p.store, r->at_unrouted, room, ns, e);
+    n = db_unrouted(r->p.store, r->at_unrouted, room, ns, e);
     if (n < 0 || see_rows(r, NULL, ns, n, e) < 0)
         return -1;
     return (unsigned)n == room;
@@ -308,10 +308,10 @@ static int
 note_stream(struct reconcile *r, int i, struct err *e)
 {
     struct stream_facts *f = &r->streams[i];
-    struct store_stream *row = &f->row;
+    struct db_stream *row = &f->row;
     bool made_anew, shrank;
 
-    if (store_stream(r->p.store, streams[i].name, row, e) < 0)
+    if (db_stream(r->p.store, streams[i].name, row, e) < 0)
         return -1;
     made_anew = *row->created && strcmp(row->created, f->info.created) != 0;
     shrank = f->info.last_seq < f->position;
@@ -322,8 +322,8 @@ note_stream(struct reconcile *r, int i, struct err *e)
         row->lost_at_ms =
             made_anew ? f->info.created_at_ms : reconcile_now_ms(r);
         row->sweep = true;
-        r->at_lane = (struct store_lane){"", ""};
-        r->at_place = (struct store_place){0};
+        r->at_lane = (struct db_lane){"", ""};
+        r->at_place = (struct db_place){0};
         r->at_unrouted = 0;
         r->lanes_done = false;
         r->lost_seen = 1; /* this round began before */
@@ -333,11 +333,11 @@ note_stream(struct reconcile *r, int i, struct err *e)
                   "open task is driven again from the ledger\"",
                   streams[i].name, f->info.last_seq, f->position);
         if (*streams[i].position &&
-            store_position_set(r->p.store, streams[i].position,
-                               f->info.last_seq, e) < 0)
+            db_position_set(r->p.store, streams[i].position, f->info.last_seq,
+                            e) < 0)
             return -1;
     }
-    return store_put_stream(r->p.store, streams[i].name, row, e);
+    return db_put_stream(r->p.store, streams[i].name, row, e);
 }
 
 static void
@@ -364,12 +364,12 @@ show_lost(struct reconcile *r)
 static int
 note_streams(struct reconcile *r, struct err *e)
 {
-    if (store_begin(r->p.store, e) < 0)
+    if (db_begin(r->p.store, e) < 0)
         return -1;
     for (int i = 0; i < N_STREAMS; i++)
         if (note_stream(r, i, e) < 0)
             return -1;
-    if (store_commit(r->p.store, e) < 0)
+    if (db_commit(r->p.store, e) < 0)
         return -1;
     show_lost(r);
     return 0;
@@ -390,7 +390,7 @@ inquire(struct reconcile *r, enum asked what, size_t i, const char *stream,
     q->what = what;
     q->i = i;
     r->waits++;
-    info_ask(r->p.bus, stream, durable, on_info, q);
+    stream_info_ask(r->p.bus, stream, durable, on_info, q);
 }
 
 static void
@@ -401,8 +401,8 @@ ask_streams(struct reconcile *r)
     r->phase = STREAMS;
     for (size_t i = 0; i < N_STREAMS; i++) {
         if (*streams[i].position &&
-            store_position_get(r->p.store, streams[i].position,
-                               &r->streams[i].position, &e) < 0) {
+            db_position_get(r->p.store, streams[i].position,
+                            &r->streams[i].position, &e) < 0) {
             give_up(r, &e);
             return;
         }
@@ -423,7 +423,7 @@ static bool
 is_caught_up(const struct reconcile *r)
 {
     for (int i = 0; i < N_OWN; i++) {
-        const struct info_consumer *own = &r->own[i];
+        const struct stream_info_consumer *own = &r->own[i];
 
         if (own->ack_floor < r->streams[i].info.last_seq &&
             (own->pending || own->ack_pending))
@@ -485,16 +485,16 @@ take_info(struct inquiry *q, const struct bus_note *note, struct err *e)
 
     switch (q->what) {
     case ASKED_LANE:
-        rc = info_read_consumer(note, &r->lanes[q->i].info, e);
+        rc = stream_info_read_consumer(note, &r->lanes[q->i].info, e);
         r->lanes[q->i].known = rc == 0;
         /* Nobody serves it; a lane may be set up later. */
         return e->code == ERR_NOT_FOUND ? 0 : rc;
     case ASKED_ROUTER:
-        return info_read_consumer(note, &r->router, e);
+        return stream_info_read_consumer(note, &r->router, e);
     case ASKED_STREAM:
-        return info_read_stream(note, &r->streams[q->i].info, e);
+        return stream_info_read_stream(note, &r->streams[q->i].info, e);
     case ASKED_OWN:
-        return info_read_consumer(note, &r->own[q->i], e);
+        return stream_info_read_consumer(note, &r->own[q->i], e);
     }
     return rc;
 }
@@ -518,12 +518,12 @@ on_info(void *ctx, const struct bus_note *note, const struct err *failed)
 static int
 find_lanes(struct reconcile *r, struct err *e)
 {
-    struct store_lane at = {"", ""};
+    struct db_lane at = {"", ""};
     int rc;
 
     r->n_lanes = 0;
     while (r->n_lanes < LANES_MAX &&
-           (rc = store_next_lane(r->p.store, &at, &at, e)) != 0) {
+           (rc = db_next_lane(r->p.store, &at, &at, e)) != 0) {
         if (rc < 0)
             return -1;
         if (subject_token_ok(at.backend) && subject_token_ok(at.lane))

@@ -43,8 +43,8 @@ struct reconcile_conf {
 struct reconcile_parts {
     struct bus *bus;
     struct loop *loop;
-    struct store *store;
-    const struct live *live;
+    struct db *store;
+    const struct presence *live;
     struct alarms *alarms;
     struct reconcile_conf conf;
 };

@@ -14,7 +14,7 @@
 
 enum {
     LANES_MAX = 128,
-    SIGHTS_MAX = 1024,
+    CLAIM_WATCH_MAX = 1024,
     LOOKS_MAX = 256, /* under way at once */
 };
 
@@ -31,28 +31,28 @@ struct inquiry {
 };
 
 struct lane_facts {
-    struct store_lane lane;
-    struct info_consumer info;
+    struct db_lane lane;
+    struct stream_info_consumer info;
     bool known; /* its durable exists */
 };
 
 struct stream_facts {
-    struct info_stream info;
-    struct store_stream row;
+    struct stream_info_stream info;
+    struct db_stream row;
     uint64_t position; /* of ours, before the broker was asked */
 };
 
 /* A claim that was seen in that revision, and since when. */
-struct sight {
+struct claim_sighting {
     char id[TASK_ID_SIZE];
     uint64_t revision;
     int64_t first_ms, last_ms; /* monotonic */
 };
 
 /* A row that is being seen to. */
-struct look {
+struct claim_look {
     struct reconcile *r;
-    struct look *next, **at;
+    struct claim_look *next, **at;
     int64_t n;
     char id[TASK_ID_SIZE];
     char subject[SUBJECT_SIZE]; /* of its claim */
@@ -67,13 +67,13 @@ struct look {
     char source[TASK_ID_SIZE];
 };
 
-enum phase { IDLE, LANES, STREAMS, CATCH_UP, ROWS };
+enum reconcile_phase { IDLE, LANES, STREAMS, CATCH_UP, ROWS };
 
 struct reconcile {
     struct reconcile_parts p;
     struct mem_pool *pool;
     struct loop_timer *timer;
-    enum phase phase;
+    enum reconcile_phase phase;
     uint64_t passes;
     unsigned waits; /* for answers */
     bool failed;    /* one of them */
@@ -82,20 +82,20 @@ struct reconcile {
     size_t n_inquiries;
     struct lane_facts lanes[LANES_MAX];
     size_t n_lanes;
-    struct info_consumer router, own[N_OWN];
+    struct stream_info_consumer router, own[N_OWN];
     struct stream_facts streams[N_STREAMS];
     /* Where the round over all rows stands; it may take several passes. */
-    struct store_lane at_lane;
-    struct store_place at_place;
+    struct db_lane at_lane;
+    struct db_place at_place;
     int64_t at_unrouted;
     bool lanes_done;
     uint64_t lost_seen; /* rows of this round whose message was lost */
     unsigned budget;
     bool acted;
     int64_t again_ms; /* the next pass comes at least so soon; 0: as usual */
-    struct look *looks;
+    struct claim_look *looks;
     size_t n_looks, n_asking;
-    struct sight sights[SIGHTS_MAX];
+    struct claim_sighting sights[CLAIM_WATCH_MAX];
     size_t n_sights;
 };
 

@@ -16,16 +16,16 @@ enum { ASK_MS = 5000, FORGET_MS = 10 * 60 * 1000 };
 static bool
 under_way(const struct reconcile *r, const char *id)
 {
-    for (const struct look *l = r->looks; l; l = l->next)
+    for (const struct claim_look *l = r->looks; l; l = l->next)
         if (strcmp(l->id, id) == 0)
             return true;
     return false;
 }
 
-static struct look *
+static struct claim_look *
 look_new(struct reconcile *r, const struct task_state *row)
 {
-    struct look *l = MEM_NEW(struct look);
+    struct claim_look *l = MEM_NEW(struct claim_look);
 
     l->r = r;
     l->n = row->n;
@@ -42,7 +42,7 @@ look_new(struct reconcile *r, const struct task_state *row)
 }
 
 static void
-look_free(struct look *l)
+look_free(struct claim_look *l)
 {
     *l->at = l->next;
     if (l->next)
@@ -53,7 +53,7 @@ look_free(struct look *l)
 }
 
 static void
-known(struct look *l)
+known(struct claim_look *l)
 {
     if (!l->asking)
         return;
@@ -63,7 +63,7 @@ known(struct look *l)
 
 /* Nothing more is to be done about it for now. */
 static void
-leave(struct look *l)
+leave(struct claim_look *l)
 {
     struct reconcile *r = l->r;
 
@@ -85,20 +85,20 @@ reconcile_drop_looks(struct reconcile *r)
 
 /* --- sights --------------------------------------------------------------- */
 
-static struct sight *
+static struct claim_sighting *
 sight_place(struct reconcile *r, const char *id, int64_t now_ms)
 {
-    struct sight *oldest = NULL;
+    struct claim_sighting *oldest = NULL;
 
     for (size_t i = 0; i < r->n_sights; i++) {
-        struct sight *s = &r->sights[i];
+        struct claim_sighting *s = &r->sights[i];
 
         if (strcmp(s->id, id) == 0)
             return s;
         if (!oldest || s->last_ms < oldest->last_ms)
             oldest = s;
     }
-    if (r->n_sights < SIGHTS_MAX)
+    if (r->n_sights < CLAIM_WATCH_MAX)
         return &r->sights[r->n_sights++];
     return now_ms - oldest->last_ms > FORGET_MS ? oldest : NULL;
 }
@@ -109,7 +109,7 @@ static int64_t
 unchanged_ms(struct reconcile *r, const char *id, uint64_t revision)
 {
     int64_t now_ms = loop_now_ms();
-    struct sight *s = sight_place(r, id, now_ms);
+    struct claim_sighting *s = sight_place(r, id, now_ms);
 
     if (!s)
         return 0;
@@ -127,7 +127,7 @@ unchanged_ms(struct reconcile *r, const char *id, uint64_t revision)
 static void
 on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct look *l = ctx;
+    struct claim_look *l = ctx;
 
     (void)stored;
     if (e)
@@ -137,7 +137,7 @@ on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 static void
-publish(struct look *l, const char *subject, const char *id,
+publish(struct claim_look *l, const char *subject, const char *id,
         const struct str *bytes)
 {
     bus_publish_until(l->r->p.bus,
@@ -150,7 +150,7 @@ publish(struct look *l, const char *subject, const char *id,
 }
 
 static void
-publish_result(struct look *l, const struct result *res)
+publish_result(struct claim_look *l, const struct result *res)
 {
     bool ours = strcmp(res->backend, "ledger") == 0;
     char subject[SUBJECT_SIZE], id[RESULT_ID_SIZE];
@@ -168,13 +168,13 @@ publish_result(struct look *l, const struct result *res)
 /* --- the deeds ------------------------------------------------------------ */
 
 static void
-emit(struct look *l, const struct task_state *row, const struct claim *c,
+emit(struct claim_look *l, const struct task_state *row, const struct claim *c,
      uint64_t revision)
 {
     struct output_part part;
     struct result res;
 
-    mend_result(row, c, revision, &part, &res);
+    repair_result(row, c, revision, &part, &res);
     log_warn("task.emitted",
              "task=%s attempt=%u state=%s text=\"the outcome stood in the "
              "claim and was never told\"",
@@ -189,7 +189,7 @@ emit(struct look *l, const struct task_state *row, const struct claim *c,
 static void
 on_closed(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct look *l = ctx;
+    struct claim_look *l = ctx;
     char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 8];
 
     (void)e;
@@ -203,28 +203,28 @@ on_closed(void *ctx, const struct bus_stored *stored, const struct err *e)
 
 /* Ends a task whose worker is lost and that nobody may run again. */
 static void
-close_claim(struct look *l, const struct task_state *row,
+close_claim(struct claim_look *l, const struct task_state *row,
             const struct claim *found, uint64_t revision,
             const struct delivery_plan *plan)
 {
     struct claim written, before = *found;
     struct str bytes = {0};
-    struct closing last;
+    struct ledger_result last;
     struct result res;
     char nonce[24];
 
     str_random(nonce, sizeof nonce);
-    last = (struct closing){.task = row->id,
-                            .batch = row->batch,
-                            .reason = plan->reason,
-                            .nonce = nonce,
-                            .state = plan->state,
-                            .at_ms = reconcile_now_ms(l->r)};
+    last = (struct ledger_result){.task = row->id,
+                                  .batch = row->batch,
+                                  .reason = plan->reason,
+                                  .nonce = nonce,
+                                  .state = plan->state,
+                                  .at_ms = reconcile_now_ms(l->r)};
     if (before.fence == 0)
         before.fence = revision; /* it was never renewed */
     before.lost = plan->lost;
-    closing_result(&last, &res);
-    closing_claim(&last, &before, &res, &written);
+    ledger_result_result(&last, &res);
+    ledger_result_claim(&last, &before, &res, &written);
     codec_encode(CODEC_RESULT, &res, &l->bytes);
     codec_encode(CODEC_CLAIM, &written, &bytes);
     log_warn("task.closed", "task=%s state=%s reason=\"%s\"", l->id,
@@ -249,7 +249,7 @@ close_claim(struct look *l, const struct task_state *row,
 static void
 on_restored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct look *l = ctx;
+    struct claim_look *l = ctx;
 
     if (!stored && e->code != ERR_CONFLICT) {
         leave(l);
@@ -266,19 +266,19 @@ on_restored(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 static int
-restore(struct look *l, const struct task_state *row, struct err *e)
+restore(struct claim_look *l, const struct task_state *row, struct err *e)
 {
     struct reconcile *r = l->r;
     struct str bytes = {0};
-    struct attempt *attempts;
+    struct attempt_row *attempts;
     struct claim claim;
     char nonce[24];
     size_t n;
 
-    if (store_attempts(r->p.store, row->n, r->pool, &attempts, &n, e) < 0)
+    if (db_attempts(r->p.store, row->n, r->pool, &attempts, &n, e) < 0)
         return -1;
     str_random(nonce, sizeof nonce);
-    mend_claim(row, attempts, n, l->runs, nonce, r->pool, &claim);
+    repair_claim(row, attempts, n, l->runs, nonce, r->pool, &claim);
     codec_encode(CODEC_CLAIM, &claim, &bytes);
     log_warn("claim.restored", "task=%s attempt=%u", l->id, claim.attempt);
     bus_publish(r->p.bus,
@@ -301,8 +301,9 @@ look_again(struct reconcile *r, int64_t ms)
 }
 
 static void
-act(struct look *l, const struct task_state *row, const struct claim *claim,
-    uint64_t revision, const struct mend_plan *plan)
+act(struct claim_look *l, const struct task_state *row,
+    const struct claim *claim, uint64_t revision,
+    const struct repair_plan *plan)
 {
     struct err e;
 
@@ -312,23 +313,23 @@ act(struct look *l, const struct task_state *row, const struct claim *claim,
         return;
     }
     switch (plan->what) {
-    case MEND_NOTHING:
+    case REPAIR_NOTHING:
         leave(l);
         return;
-    case MEND_LATER:
+    case REPAIR_LATER:
         look_again(l->r, plan->again_ms);
         leave(l);
         return;
-    case MEND_EMIT:
+    case REPAIR_EMIT:
         emit(l, row, claim, revision);
         return;
-    case MEND_DRIVE:
+    case REPAIR_REDISPATCH:
         l->drive = true;
         known(l);
         if (l->r->n_asking == 0)
             reconcile_asked(l->r);
         return;
-    case MEND_CLOSE:
+    case REPAIR_CLOSE:
         close_claim(l, row, claim, revision, &plan->delivery);
         return;
     }
@@ -337,17 +338,18 @@ act(struct look *l, const struct task_state *row, const struct claim *claim,
 static void
 on_claim(void *ctx, const struct bus_entry *entry, const struct err *failed)
 {
-    struct look *l = ctx;
+    struct claim_look *l = ctx;
     struct reconcile *r = l->r;
-    struct mend_facts facts = {.gone = l->gone, .now_ms = reconcile_now_ms(r)};
-    struct mend_plan plan;
+    struct repair_facts facts = {.gone = l->gone,
+                                 .now_ms = reconcile_now_ms(r)};
+    struct repair_plan plan;
     struct task_state row;
     struct claim claim;
     struct task task;
     struct err bad;
 
     mem_pool_reset(r->pool);
-    if (failed || store_task_at(r->p.store, l->n, r->pool, &row, &bad) <= 0 ||
+    if (failed || db_task_at(r->p.store, l->n, r->pool, &row, &bad) <= 0 ||
         state_is_terminal(row.state) ||
         codec_decode(CODEC_TASK, row.task.data, row.task.len, r->pool, &task,
                      &bad) < 0 ||
@@ -370,7 +372,7 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *failed)
             return;
         }
     }
-    mend_plan(&facts, &plan);
+    repair_plan(&facts, &plan);
     act(l, &row, &claim, entry ? entry->revision : 0, &plan);
 }
 
@@ -378,7 +380,7 @@ void
 reconcile_routed(struct reconcile *r, const struct task_state *row, bool gone,
                  uint32_t runs)
 {
-    struct look *l;
+    struct claim_look *l;
 
     if (under_way(r, row->id))
         return;
@@ -395,7 +397,7 @@ reconcile_routed(struct reconcile *r, const struct task_state *row, bool gone,
 void
 reconcile_unrouted(struct reconcile *r, const struct task_state *row)
 {
-    struct look *l;
+    struct claim_look *l;
 
     if (under_way(r, row->id))
         return;
@@ -409,11 +411,11 @@ reconcile_unrouted(struct reconcile *r, const struct task_state *row)
 /* Writes down the number of what is about to be sent. A drive that was sent
  * and never seen is the same drive. */
 static int
-number(struct look *l, struct err *e)
+number(struct claim_look *l, struct err *e)
 {
     struct reconcile *r = l->r;
     struct task_state row;
-    int rc = store_task_at(r->p.store, l->n, r->pool, &row, e);
+    int rc = db_task_at(r->p.store, l->n, r->pool, &row, e);
 
     if (rc < 0)
         return -1;
@@ -424,10 +426,10 @@ number(struct look *l, struct err *e)
     }
     if (l->unrouted) {
         l->number = row.resubmits + 1;
-        return store_set_resubmits(r->p.store, l->n, l->number, e);
+        return db_set_resubmits(r->p.store, l->n, l->number, e);
     }
     l->number = row.drives > row.drive ? row.drives : row.drive + 1;
-    return store_set_drives(r->p.store, l->n, l->number, e);
+    return db_set_drives(r->p.store, l->n, l->number, e);
 }
 
 static int
@@ -470,7 +472,7 @@ encode_task(struct reconcile *r, const struct task_state *row, struct str *out,
 }
 
 static void
-send(struct look *l)
+send(struct claim_look *l)
 {
     struct reconcile *r = l->r;
     char subject[SUBJECT_SIZE] = SUBJECT_TASKS_IN, id[TASK_ID_SIZE + 24];
@@ -481,7 +483,7 @@ send(struct look *l)
 
     mem_pool_reset(r->pool);
     l->drive = false;
-    if (store_task_at(r->p.store, l->n, r->pool, &row, &e) > 0)
+    if (db_task_at(r->p.store, l->n, r->pool, &row, &e) > 0)
         rc = l->unrouted ? encode_task(r, &row, &bytes, &e)
                          : encode_routed(r, &row, l->number, &bytes, &e);
     if (rc < 0) {
@@ -503,22 +505,22 @@ send(struct look *l)
 int
 reconcile_carry_out(struct reconcile *r, struct err *e)
 {
-    struct look *next;
+    struct claim_look *next;
     bool any = false;
 
-    for (struct look *l = r->looks; l && !any; l = l->next)
+    for (struct claim_look *l = r->looks; l && !any; l = l->next)
         any = l->drive;
     if (!any)
         return 0;
     r->acted = true;
-    if (store_begin(r->p.store, e) < 0)
+    if (db_begin(r->p.store, e) < 0)
         return -1;
-    for (struct look *l = r->looks; l; l = l->next)
+    for (struct claim_look *l = r->looks; l; l = l->next)
         if (l->drive && number(l, e) < 0)
             return -1;
-    if (store_commit(r->p.store, e) < 0)
+    if (db_commit(r->p.store, e) < 0)
         return -1;
-    for (struct look *l = r->looks; l; l = next) {
+    for (struct claim_look *l = r->looks; l; l = next) {
         next = l->next;
         if (l->drive)
             send(l);

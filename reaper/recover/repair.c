@@ -5,16 +5,16 @@
 #include <string.h>
 
 void
-mend_plan(const struct mend_facts *f, struct mend_plan *out)
+repair_plan(const struct repair_facts *f, struct repair_plan *out)
 {
-    *out = (struct mend_plan){.what = MEND_NOTHING};
+    *out = (struct repair_plan){.what = REPAIR_NOTHING};
     if (!f->claim) {
         out->restore = f->started > 0;
-        out->what = f->gone ? MEND_DRIVE : MEND_NOTHING;
+        out->what = f->gone ? REPAIR_REDISPATCH : REPAIR_NOTHING;
         return;
     }
     if (state_is_terminal(f->claim->state)) {
-        out->what = MEND_EMIT;
+        out->what = REPAIR_EMIT;
         return;
     }
     if (!f->gone)
@@ -22,17 +22,17 @@ mend_plan(const struct mend_facts *f, struct mend_plan *out)
     state_on_delivery(f->task, f->claim, &f->sight, f->now_ms, &out->delivery);
     switch (out->delivery.what) {
     case DELIVERY_START:
-        out->what = MEND_DRIVE;
+        out->what = REPAIR_REDISPATCH;
         break;
     case DELIVERY_EMIT:
-        out->what = MEND_EMIT;
+        out->what = REPAIR_EMIT;
         break;
     case DELIVERY_WAIT:
-        out->what = MEND_LATER;
+        out->what = REPAIR_LATER;
         out->again_ms = out->delivery.delay_ms;
         break;
     case DELIVERY_CLOSE:
-        out->what = MEND_CLOSE;
+        out->what = REPAIR_CLOSE;
         break;
     }
 }
@@ -44,7 +44,7 @@ later_of(int64_t a, int64_t b)
 }
 
 int64_t
-mend_moved_ms(const struct task_state *s)
+repair_moved_ms(const struct task_state *s)
 {
     int64_t ms = later_of(s->in_at_ms, s->routed_at_ms);
 
@@ -54,9 +54,9 @@ mend_moved_ms(const struct task_state *s)
 }
 
 void
-mend_claim(const struct task_state *s, const struct attempt *attempts, size_t n,
-           uint32_t runs, const char *nonce, struct mem_pool *pool,
-           struct claim *out)
+repair_claim(const struct task_state *s, const struct attempt_row *attempts,
+             size_t n, uint32_t runs, const char *nonce, struct mem_pool *pool,
+             struct claim *out)
 {
     codec_init(CODEC_CLAIM, out);
     out->task = s->id;
@@ -102,8 +102,8 @@ from_claim(const struct task_state *s, const struct claim *c, uint64_t revision,
 }
 
 void
-mend_result(const struct task_state *s, const struct claim *c,
-            uint64_t revision, struct output_part *part, struct result *out)
+repair_result(const struct task_state *s, const struct claim *c,
+              uint64_t revision, struct output_part *part, struct result *out)
 {
     if (c->result)
         *out = *c->result;

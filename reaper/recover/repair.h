@@ -12,15 +12,15 @@
 
 #include "reaper/ingest/fold.h"
 
-enum mend {
-    MEND_NOTHING,
-    MEND_LATER, /* look again after again_ms */
-    MEND_EMIT,  /* publish the result the claim holds */
-    MEND_DRIVE, /* put it on its lane again */
-    MEND_CLOSE, /* write state over the claim, and tell */
+enum repair {
+    REPAIR_NOTHING,
+    REPAIR_LATER,      /* look again after again_ms */
+    REPAIR_EMIT,       /* publish the result the claim holds */
+    REPAIR_REDISPATCH, /* put it on its lane again */
+    REPAIR_CLOSE,      /* write state over the claim, and tell */
 };
 
-struct mend_facts {
+struct repair_facts {
     const struct task *task;
     const struct claim *claim; /* NULL: there is none */
     struct claim_sight sight;  /* of the claim */
@@ -29,30 +29,30 @@ struct mend_facts {
     uint32_t started;          /* highest attempt known to have started */
 };
 
-struct mend_plan {
-    enum mend what;
+struct repair_plan {
+    enum repair what;
     bool restore; /* write a claim that remembers the attempts, first */
     int64_t again_ms;
     struct delivery_plan delivery; /* of CLOSE */
 };
 
-void mend_plan(const struct mend_facts *f, struct mend_plan *out);
+void repair_plan(const struct repair_facts *f, struct repair_plan *out);
 
 /* When the row last moved, or is to move by itself. */
-int64_t mend_moved_ms(const struct task_state *s);
+int64_t repair_moved_ms(const struct task_state *s);
 
 /*
  * The claim of a task whose own is gone, from what the ledger recorded: the
  * next attempt gets the next number. runs: that attempt was seen to run, and
  * counts as lost. nonce and worker are borrowed.
  */
-void mend_claim(const struct task_state *s, const struct attempt *attempts,
-                size_t n, uint32_t runs, const char *nonce,
-                struct mem_pool *pool, struct claim *out);
+void repair_claim(const struct task_state *s,
+                  const struct attempt_row *attempts, size_t n, uint32_t runs,
+                  const char *nonce, struct mem_pool *pool, struct claim *out);
 
 /* The result a claim tells of; part is room for the end of the output. */
-void mend_result(const struct task_state *s, const struct claim *c,
-                 uint64_t revision, struct output_part *part,
-                 struct result *out);
+void repair_result(const struct task_state *s, const struct claim *c,
+                   uint64_t revision, struct output_part *part,
+                   struct result *out);
 
 #endif

@@ -139,12 +139,12 @@ put(int dir, const char *name, const void *data, size_t len, const char **what)
         (void)close(fd);
         goto undo;
     }
-    CRASH_POINT("reaper.after_report_tmp");
+    FAILPOINT("reaper.after_report_tmp");
     if (close(fd) < 0 || renameat(dir, tmp, dir, name) < 0) {
         error = errno;
         goto undo;
     }
-    CRASH_POINT("reaper.after_report");
+    FAILPOINT("reaper.after_report");
     *what = "sync folder";
     return fsync(dir);
 undo:

@@ -23,8 +23,9 @@ report_format_of(const char *path)
 }
 
 void
-report_task_fill(const struct task_state *row, const struct attempt *attempts,
-                 size_t n, struct mem_pool *pool, struct report_task *out)
+report_task_fill(const struct task_state *row,
+                 const struct attempt_row *attempts, size_t n,
+                 struct mem_pool *pool, struct report_task *out)
 {
     struct report_attempt *list = mem_pool_alloc(pool, n * sizeof *list);
     struct decision *decision = mem_pool_alloc(pool, sizeof *decision);
@@ -41,7 +42,7 @@ report_task_fill(const struct task_state *row, const struct attempt *attempts,
                      pool, decision, &e) == 0)
         out->decision = decision;
     for (size_t i = 0; i < n; i++) {
-        const struct attempt *a = &attempts[i];
+        const struct attempt_row *a = &attempts[i];
         struct report_attempt *to = &list[out->n_attempts];
 
         if (codec_decode(CODEC_RESULT, a->result.data, a->result.len, pool,
@@ -114,13 +115,13 @@ add_fenced(struct str *out, const char *info, const struct str *text)
 }
 
 /* The facts of the head, in both forms. */
-struct facts {
+struct report_facts {
     struct str *out;
     bool markdown;
 };
 
 static void
-fact(struct facts *f, const char *label, const char *text)
+fact(struct report_facts *f, const char *label, const char *text)
 {
     if (!*text)
         return;
@@ -146,7 +147,7 @@ fact(struct facts *f, const char *label, const char *text)
 }
 
 static void
-fact_time(struct facts *f, const char *label, int64_t at_ms)
+fact_time(struct report_facts *f, const char *label, int64_t at_ms)
 {
     char text[32];
 
@@ -154,7 +155,7 @@ fact_time(struct facts *f, const char *label, int64_t at_ms)
 }
 
 static void __attribute__((format(printf, 3, 4)))
-factf(struct facts *f, const char *label, const char *fmt, ...)
+factf(struct report_facts *f, const char *label, const char *fmt, ...)
 {
     char text[512];
     va_list ap;
@@ -167,7 +168,7 @@ factf(struct facts *f, const char *label, const char *fmt, ...)
 
 /* What a service says of the work it did. */
 static void
-add_service(const struct result *r, struct facts *f)
+add_service(const struct result *r, struct report_facts *f)
 {
     char text[64];
 
@@ -187,7 +188,7 @@ add_service(const struct result *r, struct facts *f)
 }
 
 static void
-add_facts(const struct report_task *t, struct facts *f)
+add_facts(const struct report_task *t, struct report_facts *f)
 {
     const struct task_state *r = t->row;
     char text[64];
@@ -355,7 +356,7 @@ title_of(const struct task_state *r)
 static void
 task_markdown(const struct report_task *t, struct str *out)
 {
-    struct facts f = {out, true};
+    struct report_facts f = {out, true};
     struct str text = {0};
 
     str_addz(out, "# ");
@@ -378,7 +379,7 @@ task_markdown(const struct report_task *t, struct str *out)
 static void
 task_plain(const struct report_task *t, struct str *out)
 {
-    struct facts f = {out, false};
+    struct report_facts f = {out, false};
 
     fact(&f, "Name", t->row->name);
     add_facts(t, &f);

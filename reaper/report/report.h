@@ -41,7 +41,7 @@ struct report_task {
 
 /* Decodes what a row and its attempts hold; all of *out lives in pool. */
 void report_task_fill(const struct task_state *row,
-                      const struct attempt *attempts, size_t n,
+                      const struct attempt_row *attempts, size_t n,
                       struct mem_pool *pool, struct report_task *out);
 
 void report_task(const struct report_task *t, enum report_format format,

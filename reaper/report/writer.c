@@ -40,23 +40,23 @@ struct piece {
 };
 
 /* Reports on their way to another thread and back. */
-struct load {
-    struct dues *d;
+struct report_load {
+    struct report_writer *d;
     struct mem_pool *pool;
     struct piece pieces[LOAD_ROWS];
-    struct store_watched rows[LOAD_ROWS]; /* of the pieces */
+    struct db_watched rows[LOAD_ROWS]; /* of the pieces */
     size_t n, bytes;
     bool more; /* something may have been left */
 };
 
-struct dues {
+struct report_writer {
     struct loop *loop;
     struct loop_timer *timer;
     bool armed;
     bool away, back; /* a load is on the other thread, or not */
     bool again;      /* and meanwhile something became due */
     bool closing;
-    struct store *store;
+    struct db *store;
     char *root;
     bool in_workdir;
     struct mem_pool *pool; /* of the row in hand */
@@ -69,7 +69,7 @@ struct dues {
 /* The folder a report_path is below: the task's own, where that is possible
  * and wanted, else the reports'. */
 static const char *
-root_of(struct dues *d, const struct task *t)
+root_of(struct report_writer *d, const struct task *t)
 {
     const char *home = getenv("HOME"), *dir;
     struct stat st;
@@ -92,23 +92,23 @@ root_of(struct dues *d, const struct task *t)
  * gives the same; of two titles that make one name the first written has it.
  */
 static const char *
-name_of(struct dues *d, struct mem_pool *pool, bool batch, const char *title,
-        const char *owner, struct err *e)
+name_of(struct report_writer *d, struct mem_pool *pool, bool batch,
+        const char *title, const char *owner, struct err *e)
 {
     const char *kind = batch ? "batches" : "jobs", *name;
     char token[SUBJECT_TOKEN_MAX + 1];
     bool ours = !*title;
 
     subject_token_from(title, owner, token);
-    if (!ours && store_is_first(d->store, batch, title, owner, &ours, e) < 0)
+    if (!ours && db_is_first(d->store, batch, title, owner, &ours, e) < 0)
         return NULL;
     name = mem_pool_printf(pool, "reports/%s/%s", kind, token);
-    if (ours && store_report_name(d->store, name, owner, &ours, e) < 0)
+    if (ours && db_report_name(d->store, name, owner, &ours, e) < 0)
         return NULL;
     if (ours)
         return name;
     name = mem_pool_printf(pool, "reports/%s/%s-%.8s", kind, token, owner);
-    if (store_report_name(d->store, name, owner, &ours, e) < 0)
+    if (db_report_name(d->store, name, owner, &ours, e) < 0)
         return NULL;
     return ours ? name
                 : mem_pool_printf(pool, "reports/%s/%s-%s", kind, token, owner);
@@ -133,16 +133,16 @@ store_failed(struct err *e)
 }
 
 static int
-render_task(struct load *l, struct piece *p, const struct task_state *row,
-            struct err *e)
+render_task(struct report_load *l, struct piece *p,
+            const struct task_state *row, struct err *e)
 {
-    struct dues *d = l->d;
-    struct attempt *attempts;
+    struct report_writer *d = l->d;
+    struct attempt_row *attempts;
     struct report_task t;
     const char *name, *path;
     size_t n;
 
-    if (store_attempts(d->store, row->n, d->pool, &attempts, &n, e) < 0)
+    if (db_attempts(d->store, row->n, d->pool, &attempts, &n, e) < 0)
         return store_failed(e);
     report_task_fill(row, attempts, n, d->pool, &t);
     if (*row->report_path) {
@@ -163,11 +163,11 @@ render_task(struct load *l, struct piece *p, const struct task_state *row,
 
 /* Rows of a batch in the given states. */
 static int
-members(struct dues *d, const char *batch, uint32_t states, unsigned most,
-        const struct task_state ***out, struct err *e)
+members(struct report_writer *d, const char *batch, uint32_t states,
+        unsigned most, const struct task_state ***out, struct err *e)
 {
     int64_t *ns;
-    int n = store_members(d->store, batch, states, most, d->pool, &ns, e);
+    int n = db_members(d->store, batch, states, most, d->pool, &ns, e);
 
     if (n < 0)
         return -1;
@@ -176,7 +176,7 @@ members(struct dues *d, const char *batch, uint32_t states, unsigned most,
         struct task_state *row = mem_pool_alloc(d->pool, sizeof *row);
 
         fold_init(row, "");
-        if (store_task_at(d->store, ns[i], d->pool, row, e) < 0)
+        if (db_task_at(d->store, ns[i], d->pool, row, e) < 0)
             return -1;
         (*out)[i] = row;
     }
@@ -191,10 +191,10 @@ has_open(const struct batch *b)
 }
 
 static int
-render_batch(struct load *l, struct piece *p, const struct batch_state *row,
-             struct err *e)
+render_batch(struct report_load *l, struct piece *p,
+             const struct batch_state *row, struct err *e)
 {
-    struct dues *d = l->d;
+    struct report_writer *d = l->d;
     uint32_t over = 0, failed;
     struct report_batch b = {.batch = &row->b};
     const struct task_state **all, **bad;
@@ -228,7 +228,7 @@ render_batch(struct load *l, struct piece *p, const struct batch_state *row,
 /* --- failures ------------------------------------------------------------- */
 
 static struct failure *
-failure_of(struct dues *d, int64_t n, bool batch)
+failure_of(struct report_writer *d, int64_t n, bool batch)
 {
     for (size_t i = 0; i < d->n_failed; i++)
         if (d->failed[i].n == n && d->failed[i].batch == batch)
@@ -238,7 +238,7 @@ failure_of(struct dues *d, int64_t n, bool batch)
 
 /* With too many at once all wait: there is one cause for them then. */
 static bool
-must_wait(struct dues *d, int64_t n, bool batch)
+must_wait(struct report_writer *d, int64_t n, bool batch)
 {
     const struct failure *f = failure_of(d, n, batch);
 
@@ -248,7 +248,7 @@ must_wait(struct dues *d, int64_t n, bool batch)
 }
 
 static void
-has_failed(struct dues *d, int64_t n, bool batch, const char *id,
+has_failed(struct report_writer *d, int64_t n, bool batch, const char *id,
            const struct err *e)
 {
     struct failure *f = failure_of(d, n, batch);
@@ -262,7 +262,7 @@ has_failed(struct dues *d, int64_t n, bool batch, const char *id,
 }
 
 static void
-has_worked(struct dues *d, int64_t n, bool batch)
+has_worked(struct report_writer *d, int64_t n, bool batch)
 {
     struct failure *f = failure_of(d, n, batch);
 
@@ -275,19 +275,19 @@ has_worked(struct dues *d, int64_t n, bool batch)
 /* The database does not work: what is due stays due, a new process may do
  * better. */
 static void
-give_up(struct dues *d, const struct err *e)
+give_up(struct report_writer *d, const struct err *e)
 {
-    store_rollback(d->store);
+    db_rollback(d->store);
     log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
     loop_stop(d->loop, 1);
 }
 
 /* --- loads ---------------------------------------------------------------- */
 
-static struct load *
-load_new(struct dues *d)
+static struct report_load *
+load_new(struct report_writer *d)
 {
-    struct load *l = MEM_NEW(struct load);
+    struct report_load *l = MEM_NEW(struct report_load);
 
     l->d = d;
     l->pool = mem_pool_new();
@@ -295,7 +295,7 @@ load_new(struct dues *d)
 }
 
 static void
-load_free(struct load *l)
+load_free(struct report_load *l)
 {
     for (size_t i = 0; i < l->n; i++)
         for (size_t k = 0; k < l->pieces[i].n_texts; k++)
@@ -306,22 +306,22 @@ load_free(struct load *l)
 
 /* Adds the report of a row that is due; -1: the database failed. */
 static int
-load_add(struct load *l, int64_t n, bool batch, struct err *e)
+load_add(struct report_load *l, int64_t n, bool batch, struct err *e)
 {
-    struct dues *d = l->d;
+    struct report_writer *d = l->d;
     struct piece *p = &l->pieces[l->n];
-    struct store_watched *w = &l->rows[l->n];
+    struct db_watched *w = &l->rows[l->n];
     struct task_state task;
     struct batch_state b;
     int rc;
 
     mem_pool_reset(d->pool);
-    rc = batch ? store_batch_at(d->store, n, d->pool, &b, e)
-               : store_task_at(d->store, n, d->pool, &task, e);
+    rc = batch ? db_batch_at(d->store, n, d->pool, &b, e)
+               : db_task_at(d->store, n, d->pool, &task, e);
     if (rc <= 0)
         return rc;
     *p = (struct piece){.n = n, .root = d->root};
-    *w = (struct store_watched){.batch = batch};
+    *w = (struct db_watched){.batch = batch};
     (void)str_copy(w->id, sizeof w->id, batch ? b.b.id : task.id);
     l->n++;
     rc = batch ? render_batch(l, p, &b, e) : render_task(l, p, &task, e);
@@ -337,7 +337,7 @@ load_add(struct load *l, int64_t n, bool batch, struct err *e)
 static void
 load_write(void *load)
 {
-    struct load *l = load;
+    struct report_load *l = load;
 
     for (size_t i = 0; i < l->n; i++) {
         struct piece *p = &l->pieces[i];
@@ -351,21 +351,20 @@ load_write(void *load)
 
 /* What was written is not due any more; -1: the database failed. */
 static int
-load_settle(struct load *l, struct err *e)
+load_settle(struct report_load *l, struct err *e)
 {
-    struct dues *d = l->d;
+    struct report_writer *d = l->d;
 
     for (size_t i = 0; i < l->n; i++) {
         const struct piece *p = &l->pieces[i];
-        const struct store_watched *w = &l->rows[i];
+        const struct db_watched *w = &l->rows[i];
 
         if (p->rc < 0) {
             has_failed(d, p->n, w->batch, w->id, &p->e);
             continue;
         }
         has_worked(d, p->n, w->batch);
-        if (store_reported(d->store, w->batch, p->n, p->path, w->changed, e) <
-            0)
+        if (db_reported(d->store, w->batch, p->n, p->path, w->changed, e) < 0)
             return -1;
     }
     return 0;
@@ -373,15 +372,15 @@ load_settle(struct load *l, struct err *e)
 
 /* Adds those due; l->more: there was no room or time for all. */
 static int
-load_due(struct load *l, bool batch, int64_t until_ms, struct err *e)
+load_due(struct report_load *l, bool batch, int64_t until_ms, struct err *e)
 {
-    struct dues *d = l->d;
+    struct report_writer *d = l->d;
     int64_t ns[LOAD_ROWS], after = 0;
     int n;
 
     do {
-        n = store_todo(d->store, batch ? STORE_DUE_BATCH : STORE_DUE, after,
-                       LOAD_ROWS, ns, e);
+        n = db_todo(d->store, batch ? DB_DUE_BATCH : DB_DUE, after, LOAD_ROWS,
+                    ns, e);
         for (int i = 0; i < n && !l->more; i++) {
             after = ns[i];
             if (must_wait(d, ns[i], batch))
@@ -396,19 +395,18 @@ load_due(struct load *l, bool batch, int64_t until_ms, struct err *e)
 }
 
 /* A load of what is due, perhaps empty; NULL: the database failed. */
-static struct load *
-load_fill(struct dues *d)
+static struct report_load *
+load_fill(struct report_writer *d)
 {
-    struct load *l = load_new(d);
+    struct report_load *l = load_new(d);
     int64_t until_ms = loop_now_ms() + LOAD_MS;
     struct err e;
 
-    if (store_begin(d->store, &e) == 0 &&
-        load_due(l, true, until_ms, &e) == 0 &&
+    if (db_begin(d->store, &e) == 0 && load_due(l, true, until_ms, &e) == 0 &&
         (l->more || load_due(l, false, until_ms, &e) == 0) &&
-        store_commit(d->store, &e) == 0) {
+        db_commit(d->store, &e) == 0) {
         mem_pool_reset(d->pool);
-        store_watch(d->store, l->rows, l->n);
+        db_watch(d->store, l->rows, l->n);
         return l;
     }
     give_up(d, &e);
@@ -418,15 +416,15 @@ load_fill(struct dues *d)
 
 /* Settles a load that was written, and frees it; false: the database failed. */
 static bool
-load_end(struct load *l)
+load_end(struct report_load *l)
 {
-    struct dues *d = l->d;
+    struct report_writer *d = l->d;
     struct err e;
     bool ok;
 
-    store_watch(d->store, NULL, 0);
-    ok = store_begin(d->store, &e) == 0 && load_settle(l, &e) == 0 &&
-         store_commit(d->store, &e) == 0;
+    db_watch(d->store, NULL, 0);
+    ok = db_begin(d->store, &e) == 0 && load_settle(l, &e) == 0 &&
+         db_commit(d->store, &e) == 0;
     if (!ok)
         give_up(d, &e);
     load_free(l);
@@ -434,7 +432,7 @@ load_end(struct load *l)
 }
 
 static void
-next_at(struct dues *d, bool more)
+next_at(struct report_writer *d, bool more)
 {
     if (more) {
         d->armed = true;
@@ -447,8 +445,8 @@ next_at(struct dues *d, bool more)
 static void
 on_written(void *ctx)
 {
-    struct load *l = ctx;
-    struct dues *d = l->d;
+    struct report_load *l = ctx;
+    struct report_writer *d = l->d;
     bool more = l->more || d->again;
 
     d->away = false;
@@ -462,8 +460,8 @@ on_written(void *ctx)
 static void
 on_timer(void *ctx)
 {
-    struct dues *d = ctx;
-    struct load *l;
+    struct report_writer *d = ctx;
+    struct report_load *l;
 
     d->armed = false;
     d->again = d->away;
@@ -473,7 +471,7 @@ on_timer(void *ctx)
     if (!l)
         return;
     if (l->n == 0) {
-        store_watch(d->store, NULL, 0);
+        db_watch(d->store, NULL, 0);
         load_free(l);
         next_at(d, false);
         return;
@@ -484,9 +482,9 @@ on_timer(void *ctx)
 }
 
 bool
-dues_write(struct dues *d)
+report_writer_write(struct report_writer *d)
 {
-    struct load *l;
+    struct report_load *l;
     bool more;
 
     d->closing = true;
@@ -500,7 +498,7 @@ dues_write(struct dues *d)
 }
 
 void
-dues_wake(struct dues *d)
+report_writer_wake(struct report_writer *d)
 {
     if (d->armed)
         return;
@@ -509,19 +507,19 @@ dues_wake(struct dues *d)
 }
 
 static void
-now(struct dues *d, int64_t n, bool batch)
+now(struct report_writer *d, int64_t n, bool batch)
 {
-    struct load *l;
+    struct report_load *l;
     struct err e;
 
     if (must_wait(d, n, batch))
         return;
     l = load_new(d);
-    if (store_begin(d->store, &e) < 0 || load_add(l, n, batch, &e) < 0) {
+    if (db_begin(d->store, &e) < 0 || load_add(l, n, batch, &e) < 0) {
         give_up(d, &e);
     } else {
         load_write(l);
-        if (load_settle(l, &e) < 0 || store_commit(d->store, &e) < 0)
+        if (load_settle(l, &e) < 0 || db_commit(d->store, &e) < 0)
             give_up(d, &e);
     }
     load_free(l);
@@ -529,24 +527,24 @@ now(struct dues *d, int64_t n, bool batch)
 }
 
 void
-dues_now(struct dues *d, const struct task_state *row)
+report_writer_now(struct report_writer *d, const struct task_state *row)
 {
     if (row->report_due)
         now(d, row->n, false);
 }
 
 void
-dues_batch_now(struct dues *d, const struct batch_state *row)
+report_writer_batch_now(struct report_writer *d, const struct batch_state *row)
 {
     if (row->report_due)
         now(d, row->n, true);
 }
 
 int
-dues_open(struct dues **out, struct loop *l, struct store *s, const char *root,
-          bool in_workdir, struct err *e)
+report_writer_open(struct report_writer **out, struct loop *l, struct db *s,
+                   const char *root, bool in_workdir, struct err *e)
 {
-    struct dues *d;
+    struct report_writer *d;
     char *real;
 
     if (report_file_root(root, e) < 0)
@@ -555,7 +553,7 @@ dues_open(struct dues **out, struct loop *l, struct store *s, const char *root,
     if (!real)
         return err_set(e, ERR_DENIED, "reaper.report_root: cannot use %s",
                        root);
-    d = MEM_NEW(struct dues);
+    d = MEM_NEW(struct report_writer);
     d->loop = l;
     d->store = s;
     d->root = mem_strdup(real);
@@ -570,7 +568,7 @@ dues_open(struct dues **out, struct loop *l, struct store *s, const char *root,
 }
 
 void
-dues_close(struct dues *d)
+report_writer_close(struct report_writer *d)
 {
     if (!d)
         return;

@@ -18,22 +18,23 @@
 #include "lib/io/loop.h"
 #include "reaper/db/db.h"
 
-struct dues;
+struct report_writer;
 
 /* root is made if it is not there. in_workdir: a report_path is below the
  * task's workdir, if that exists here. */
-int dues_open(struct dues **out, struct loop *l, struct store *s,
-              const char *root, bool in_workdir, struct err *e);
-void dues_close(struct dues *d); /* NULL is fine */
+int report_writer_open(struct report_writer **out, struct loop *l, struct db *s,
+                       const char *root, bool in_workdir, struct err *e);
+void report_writer_close(struct report_writer *d); /* NULL is fine */
 
 /* Something may have become due. */
-void dues_wake(struct dues *d);
+void report_writer_wake(struct report_writer *d);
 /* Writes the report of that row now, if it is due; outside a transaction.
  * Blocks for the fsyncs. */
-void dues_now(struct dues *d, const struct task_state *row);
-void dues_batch_now(struct dues *d, const struct batch_state *row);
+void report_writer_now(struct report_writer *d, const struct task_state *row);
+void report_writer_batch_now(struct report_writer *d,
+                             const struct batch_state *row);
 /* Writes at most a few, and blocks for it; true if there may be more. For
  * stops: from then on none is written by itself. */
-bool dues_write(struct dues *d);
+bool report_writer_write(struct report_writer *d);
 
 #endif

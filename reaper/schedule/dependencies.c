@@ -21,7 +21,7 @@ enum {
 
 /* Something under way for one task. */
 struct push {
-    struct park *park;
+    struct dependencies *park;
     struct push *next, **at;
     char id[TASK_ID_SIZE];
     char source[TASK_ID_SIZE], backend[TASK_ID_SIZE], batch[TASK_ID_SIZE];
@@ -31,11 +31,11 @@ struct push {
     void (*go)(struct push *x);
 };
 
-struct park {
+struct dependencies {
     struct bus *bus;
     struct loop *loop;
     struct loop_timer *timer;
-    struct store *store;
+    struct db *store;
     struct mem_pool *pool;
     struct push *pushes;
     size_t n_pushes;
@@ -46,7 +46,7 @@ struct park {
 };
 
 static void
-due(struct park *p, int64_t at_ms)
+due(struct dependencies *p, int64_t at_ms)
 {
     int64_t now_ms = loop_now_ms();
 
@@ -59,7 +59,7 @@ due(struct park *p, int64_t at_ms)
 /* --- what is under way ---------------------------------------------------- */
 
 static bool
-under_way(const struct park *p, const char *id)
+under_way(const struct dependencies *p, const char *id)
 {
     for (const struct push *x = p->pushes; x; x = x->next)
         if (strcmp(x->id, id) == 0)
@@ -68,7 +68,7 @@ under_way(const struct park *p, const char *id)
 }
 
 static struct push *
-push_new(struct park *p, const struct task_state *row)
+push_new(struct dependencies *p, const struct task_state *row)
 {
     struct push *x = MEM_NEW(struct push);
 
@@ -114,15 +114,15 @@ on_pushed(void *ctx, const struct bus_stored *stored, const struct err *e)
 /* --- results of the ledger ------------------------------------------------ */
 
 /* "cancelled" in the ledger's name; nonce "" if there is no claim behind it. */
-static struct closing
+static struct ledger_result
 cancelled(const struct push *x, const char *nonce)
 {
-    return (struct closing){.task = x->id,
-                            .batch = x->batch,
-                            .reason = str_text(&x->reason),
-                            .nonce = nonce,
-                            .state = STATE_CANCELLED,
-                            .at_ms = str_wall_ms()};
+    return (struct ledger_result){.task = x->id,
+                                  .batch = x->batch,
+                                  .reason = str_text(&x->reason),
+                                  .nonce = nonce,
+                                  .state = STATE_CANCELLED,
+                                  .at_ms = str_wall_ms()};
 }
 
 /* The id is the ledger's own: that of attempt 0 may have been used for a
@@ -147,10 +147,10 @@ publish_result(struct push *x)
 static void
 cancel_unclaimed(struct push *x)
 {
-    struct closing last = cancelled(x, "");
+    struct ledger_result last = cancelled(x, "");
     struct result r;
 
-    closing_result(&last, &r);
+    ledger_result_result(&last, &r);
     codec_encode(CODEC_RESULT, &r, &x->bytes);
     log_info("task.cancelled", "task=%s reason=\"%s\"", x->id,
              LOG_TEXT(str_text(&x->reason)));
@@ -179,7 +179,7 @@ on_claimed(void *ctx, const struct bus_stored *stored, const struct err *e)
 /* By the broker's clock, as far as it is known: a wall clock of ours that runs
  * ahead must not end what is alive. */
 static int64_t
-age_of(const struct park *p, const struct bus_entry *entry)
+age_of(const struct dependencies *p, const struct bus_entry *entry)
 {
     int64_t broker_ms = bus_broker_ms(p->bus);
 
@@ -203,14 +203,14 @@ take_claim(struct push *x, const struct claim *found, int64_t revision)
 {
     char subject[SUBJECT_SIZE], nonce[24];
     struct str bytes = {0};
-    struct closing last;
+    struct ledger_result last;
     struct result r;
     struct claim c;
 
     str_random(nonce, sizeof nonce);
     last = cancelled(x, nonce);
-    closing_result(&last, &r);
-    closing_claim(&last, found, &r, &c);
+    ledger_result_result(&last, &r);
+    ledger_result_claim(&last, found, &r, &c);
     codec_encode(CODEC_RESULT, &r, &x->bytes);
     codec_encode(CODEC_CLAIM, &c, &bytes);
     bus_publish(x->park->bus,
@@ -267,7 +267,7 @@ cancel_on_lane(struct push *x)
 }
 
 static void
-cancel_row(struct park *p, const struct task_state *row)
+cancel_row(struct dependencies *p, const struct task_state *row)
 {
     struct push *x;
 
@@ -313,19 +313,19 @@ cancel_row(struct park *p, const struct task_state *row)
 
 /* --- blocked tasks -------------------------------------------------------- */
 
-enum verdict { WAIT, GO, NEVER };
+enum after_verdict { WAIT, GO, NEVER };
 
 /* What the conditions of t amount to; *culprit: the task that did not
  * succeed, *ended: how. */
 static int
-judge(struct park *p, const struct task *t, enum verdict *out,
+judge(struct dependencies *p, const struct task *t, enum after_verdict *out,
       const char **culprit, enum state *ended, struct err *e)
 {
     *out = t->not_before_ms > str_wall_ms() ? WAIT : GO;
     for (size_t i = 0; i < t->n_after; i++) {
         enum state s;
 
-        if (store_state(p->store, t->after[i], &s, e) < 0)
+        if (db_state(p->store, t->after[i], &s, e) < 0)
             return -1;
         if (!state_is_terminal(s)) {
             *out = WAIT;
@@ -356,7 +356,8 @@ publish_release(struct push *x)
 }
 
 static void
-release(struct park *p, const struct task_state *row, const struct task *t)
+release(struct dependencies *p, const struct task_state *row,
+        const struct task *t)
 {
     struct push *x = push_new(p, row);
     struct task freed = *t;
@@ -370,11 +371,11 @@ release(struct park *p, const struct task_state *row, const struct task *t)
 }
 
 static int
-blocked_row(struct park *p, struct task_state *row, struct err *e)
+blocked_row(struct dependencies *p, struct task_state *row, struct err *e)
 {
     const char *culprit = "";
     enum state ended = STATE_UNSPECIFIED;
-    enum verdict verdict;
+    enum after_verdict verdict;
     struct push *x;
     struct task t;
     struct err bad;
@@ -407,7 +408,7 @@ blocked_row(struct park *p, struct task_state *row, struct err *e)
      * the task on its lane. */
     if (!row->released) {
         row->released = true;
-        if (store_put_task(p->store, row, STORE_WHOLE, e) < 0)
+        if (db_put_task(p->store, row, DB_WHOLE, e) < 0)
             return -1;
     }
     release(p, row, &t);
@@ -419,13 +420,13 @@ blocked_row(struct park *p, struct task_state *row, struct err *e)
 /* Every row of one kind, a slice at a time; how many there were, -1 on
  * error. */
 static int
-each(struct park *p, enum store_todo what, struct err *e)
+each(struct dependencies *p, enum db_todo what, struct err *e)
 {
     int64_t ns[SLICE_ROWS], after = 0;
     int n, total = 0;
 
     do {
-        n = store_todo(p->store, what, after, SLICE_ROWS, ns, e);
+        n = db_todo(p->store, what, after, SLICE_ROWS, ns, e);
         for (int i = 0; i < n; i++) {
             struct task_state row;
 
@@ -434,9 +435,9 @@ each(struct park *p, enum store_todo what, struct err *e)
             if (p->n_pushes >= PUSHES_MAX)
                 return total;
             mem_pool_reset(p->pool);
-            if (store_task_at(p->store, ns[i], p->pool, &row, e) <= 0)
+            if (db_task_at(p->store, ns[i], p->pool, &row, e) <= 0)
                 return -1;
-            if (what == STORE_CANCELLED)
+            if (what == DB_CANCELLED)
                 cancel_row(p, &row);
             else if (blocked_row(p, &row, e) < 0)
                 return -1;
@@ -446,7 +447,7 @@ each(struct park *p, enum store_todo what, struct err *e)
 }
 
 static void
-start_pushes(struct park *p)
+start_pushes(struct dependencies *p)
 {
     struct push *next;
 
@@ -461,15 +462,14 @@ start_pushes(struct park *p)
 }
 
 static int
-pass(struct park *p, int64_t now_ms, struct err *e)
+pass(struct dependencies *p, int64_t now_ms, struct err *e)
 {
     int blocked, cancels = 0;
 
-    if (store_begin(p->store, e) < 0 ||
-        (blocked = each(p, STORE_BLOCKED, e)) < 0)
+    if (db_begin(p->store, e) < 0 || (blocked = each(p, DB_BLOCKED, e)) < 0)
         return -1;
     if (p->woken || now_ms - p->cancels_ms >= CANCEL_MS) {
-        cancels = each(p, STORE_CANCELLED, e);
+        cancels = each(p, DB_CANCELLED, e);
         if (cancels < 0)
             return -1;
         p->cancels_ms = cancels > 0 ? now_ms : 0;
@@ -477,7 +477,7 @@ pass(struct park *p, int64_t now_ms, struct err *e)
         cancels = 1;
     }
     p->woken = false;
-    if (store_commit(p->store, e) < 0)
+    if (db_commit(p->store, e) < 0)
         return -1;
     start_pushes(p);
     if (blocked > 0)
@@ -490,13 +490,13 @@ pass(struct park *p, int64_t now_ms, struct err *e)
 static void
 on_timer(void *ctx)
 {
-    struct park *p = ctx;
+    struct dependencies *p = ctx;
     struct err e;
 
     p->next_ms = 0;
     p->passed_ms = loop_now_ms();
     if (pass(p, p->passed_ms, &e) < 0) {
-        store_rollback(p->store);
+        db_rollback(p->store);
         log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e.msg));
         loop_stop(p->loop, 1);
     }
@@ -504,7 +504,7 @@ on_timer(void *ctx)
 }
 
 void
-park_wake(struct park *p)
+dependencies_wake(struct dependencies *p)
 {
     int64_t now_ms = loop_now_ms();
 
@@ -512,10 +512,10 @@ park_wake(struct park *p)
     due(p, p->passed_ms + GAP_MS > now_ms ? p->passed_ms + GAP_MS : now_ms);
 }
 
-struct park *
-park_open(struct bus *b, struct loop *l, struct store *s)
+struct dependencies *
+dependencies_open(struct bus *b, struct loop *l, struct db *s)
 {
-    struct park *p = MEM_NEW(struct park);
+    struct dependencies *p = MEM_NEW(struct dependencies);
 
     p->bus = b;
     p->loop = l;
@@ -529,7 +529,7 @@ park_open(struct bus *b, struct loop *l, struct store *s)
 }
 
 void
-park_close(struct park *p)
+dependencies_close(struct dependencies *p)
 {
     struct push *next;
 

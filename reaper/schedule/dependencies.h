@@ -20,12 +20,13 @@
 #include "lib/io/loop.h"
 #include "reaper/db/db.h"
 
-struct park;
+struct dependencies;
 
-struct park *park_open(struct bus *b, struct loop *l, struct store *s);
-void park_close(struct park *p); /* NULL is fine */
+struct dependencies *dependencies_open(struct bus *b, struct loop *l,
+                                       struct db *s);
+void dependencies_close(struct dependencies *p); /* NULL is fine */
 
 /* Rows changed in a way that may concern us; outside a transaction. */
-void park_wake(struct park *p);
+void dependencies_wake(struct dependencies *p);
 
 #endif

@@ -20,7 +20,7 @@
 
 enum { CONNECT_MS = 10000, CALL_MS = 5000, TRIES = 5 };
 
-static const struct view {
+static const struct peek_view {
     const char *word, *stream;
     enum codec_type type;
 } views[] = {
@@ -77,7 +77,7 @@ ask(struct bus *b, const char *subject, const char *body)
 }
 
 static json_t *
-decoded(const struct view *view, struct bytes data, struct mem_pool *pool)
+decoded(const struct peek_view *view, struct bytes data, struct mem_pool *pool)
 {
     union {
         struct task task;
@@ -110,7 +110,7 @@ print_line(json_t *v, uint64_t seq)
 
 /* A line for each task or result of a message of many. */
 static void
-print_many(const struct view *view, enum codec_type type,
+print_many(const struct peek_view *view, enum codec_type type,
            const struct str *data, uint64_t seq, struct mem_pool *pool)
 {
     struct codec_bulk members;
@@ -127,7 +127,7 @@ print_many(const struct view *view, enum codec_type type,
 }
 
 static void
-print_message(const struct view *view, json_t *reply, uint64_t seq,
+print_message(const struct peek_view *view, json_t *reply, uint64_t seq,
               struct mem_pool *pool)
 {
     json_t *message = json_object_get(reply, "message");
@@ -153,7 +153,7 @@ print_message(const struct view *view, json_t *reply, uint64_t seq,
 }
 
 static int
-dump(struct bus *b, const struct view *view)
+dump(struct bus *b, const struct peek_view *view)
 {
     char subject[128], body[64];
     struct mem_pool *pool;

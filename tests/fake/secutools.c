@@ -43,8 +43,8 @@ enum {
     SLOW_PIECES = 15, /* of 100 ms */
 };
 
-struct job {
-    struct job *next;
+struct fake_job {
+    struct fake_job *next;
     char key[128], id[32], provider[32], cost[32], output[128];
     char submit[LIST_SIZE], poll[LIST_SIZE], result[LIST_SIZE];
     char cancel[LIST_SIZE];
@@ -55,8 +55,8 @@ struct job {
     bool stored, cancelled;
 };
 
-static struct job *by_key[BUCKETS], *by_id[BUCKETS];
-static struct job **all; /* in order */
+static struct fake_job *by_key[BUCKETS], *by_id[BUCKETS];
+static struct fake_job **all; /* in order */
 static size_t n_all;
 static size_t n_stored, n_requests;
 static char for_all[LIST_SIZE];
@@ -115,10 +115,10 @@ play(const char *prompt, const char *name, char *out, size_t size)
     }
 }
 
-static struct job *
+static struct fake_job *
 find_id(const char *id)
 {
-    struct job *j;
+    struct fake_job *j;
 
     for (size_t i = hash(id, strlen(id)) % BUCKETS; (j = by_id[i]);
          i = (i + 1) % BUCKETS)
@@ -127,10 +127,10 @@ find_id(const char *id)
     return NULL;
 }
 
-static struct job *
+static struct fake_job *
 find_key(const char *key, size_t *slot)
 {
-    struct job *j;
+    struct fake_job *j;
 
     for (*slot = hash(key, strlen(key)) % BUCKETS; (j = by_key[*slot]);
          *slot = (*slot + 1) % BUCKETS)
@@ -139,10 +139,10 @@ find_key(const char *key, size_t *slot)
     return NULL;
 }
 
-static struct job *
+static struct fake_job *
 new_job(const char *key, size_t slot, const json_t *body)
 {
-    struct job *j = calloc(1, sizeof *j);
+    struct fake_job *j = calloc(1, sizeof *j);
     const char *prompt = json_string_value(json_object_get(body, "prompt"));
     const char *wanted = json_string_value(json_object_get(body, "provider"));
     const char *callback =
@@ -303,7 +303,7 @@ refusal(unsigned status)
 }
 
 static char *
-job_text(const struct job *j, const char *status, const char *id)
+job_text(const struct fake_job *j, const char *status, const char *id)
 {
     json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:{s:i, s:i}}", "id",
                           id, "status", status, "provider", j->provider,
@@ -350,7 +350,7 @@ submit(struct MHD_Connection *c, const char *data, size_t len)
     char word[WORD_SIZE], retry[WORD_SIZE];
     unsigned status;
     bool closed, again;
-    struct job *j;
+    struct fake_job *j;
     size_t slot;
     char *text;
 
@@ -394,7 +394,7 @@ submit(struct MHD_Connection *c, const char *data, size_t len)
 }
 
 static enum MHD_Result
-look(struct MHD_Connection *c, struct job *j)
+look(struct MHD_Connection *c, struct fake_job *j)
 {
     char word[WORD_SIZE], retry[WORD_SIZE];
     const char *state;
@@ -423,7 +423,7 @@ look(struct MHD_Connection *c, struct job *j)
 }
 
 static char *
-output_text(const struct job *j)
+output_text(const struct fake_job *j)
 {
     json_t *o = json_object();
     char *big;
@@ -442,7 +442,7 @@ output_text(const struct job *j)
 }
 
 static enum MHD_Result
-give_result(struct MHD_Connection *c, struct job *j)
+give_result(struct MHD_Connection *c, struct fake_job *j)
 {
     char word[WORD_SIZE], retry[WORD_SIZE];
     unsigned status = 200;
@@ -460,7 +460,7 @@ give_result(struct MHD_Connection *c, struct job *j)
 }
 
 static enum MHD_Result
-cancel(struct MHD_Connection *c, struct job *j)
+cancel(struct MHD_Connection *c, struct fake_job *j)
 {
     char word[WORD_SIZE], retry[WORD_SIZE];
     unsigned status = 202;
@@ -515,7 +515,7 @@ on_job(struct MHD_Connection *c, const char *path, bool post)
 {
     size_t len = strcspn(path, "/");
     char id[64];
-    struct job *j;
+    struct fake_job *j;
 
     copy(id, sizeof id, path, len);
     j = find_id(id);

@@ -92,9 +92,9 @@ fuzz_proto(const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin();
     char *in = mem_pool_alloc(f.pool, size + 1), *part;
-    enum proto_kind kind;
+    enum protocol_kind kind;
     size_t at = 0, used;
-    struct proto_op op;
+    struct protocol_op op;
 
     if (size)
         memcpy(in, data, size);
@@ -103,24 +103,24 @@ fuzz_proto(const uint8_t *data, size_t size)
         size_t n = 0, part_used;
 
         memcpy(part, in + at, size - at);
-        kind = proto_read(in + at, size - at, &op, &used);
-        if (kind == PROTO_MORE || kind == PROTO_JUNK)
+        kind = protocol_read(in + at, size - at, &op, &used);
+        if (kind == PROTOCOL_MORE || kind == PROTOCOL_JUNK)
             break;
         FUZZ_NEED(used > 0 && used <= size - at);
         if (used < 4096)
             while (n < used &&
-                   proto_read(part, n, &op, &part_used) == PROTO_MORE)
+                   protocol_read(part, n, &op, &part_used) == PROTOCOL_MORE)
                 n++;
         FUZZ_NEED(used >= 4096 || n == used);
-        if (kind != PROTO_MSG)
+        if (kind != PROTOCOL_MSG)
             continue;
         memcpy(part, data + at, size - at);
-        FUZZ_NEED(proto_read(part, used, &op, &part_used) == PROTO_MSG);
+        FUZZ_NEED(protocol_read(part, used, &op, &part_used) == PROTOCOL_MSG);
         FUZZ_NEED(op.msg.len < used && op.sid >= 0);
         FUZZ_NEED((const char *)op.msg.data + op.msg.len < part + used);
         need_inside(op.msg.subject, part, used);
         need_inside(op.msg.reply, part, used);
-        for (int h = 0; h < WIRE_HEADERS; h++)
+        for (int h = 0; h < CONN_HEADERS; h++)
             need_inside(op.msg.header[h], part, used);
     }
     fuzz_end(&f);

@@ -5,7 +5,7 @@
 static const char *const lanes_alive[] = {"codespace.default",
                                           "secutools.auto"};
 
-static const struct facts facts[] = {
+static const struct routing_facts facts[] = {
     {.known = false},
     {.known = true},
     {.known = true,
@@ -37,7 +37,7 @@ good_decision(struct fuzz *f, const struct decision *d)
 /* --- a message on tasks.in ------------------------------------------------ */
 
 static void
-good_route(struct fuzz *f, struct judgement *j)
+good_route(struct fuzz *f, struct admission *j)
 {
     struct routed_task routed = {.task = &j->task, .decision = &j->decision};
 
@@ -49,7 +49,7 @@ good_route(struct fuzz *f, struct judgement *j)
 }
 
 static void
-good_refusal(struct fuzz *f, const struct judgement *j)
+good_refusal(struct fuzz *f, const struct admission *j)
 {
     union fuzz_message m;
     struct str bytes = {0};
@@ -57,7 +57,7 @@ good_refusal(struct fuzz *f, const struct judgement *j)
     FUZZ_NEED(*j->reason);
     if (!*j->id)
         return;
-    judge_rejection(j, 1, &m.result);
+    admission_rejection(j, 1, &m.result);
     codec_encode(CODEC_RESULT, &m.result, &bytes);
     FUZZ_NEED(codec_decode(CODEC_RESULT, bytes.data, bytes.len, f->pool, &m,
                            &f->e) == 0);
@@ -71,30 +71,30 @@ fuzz_judge(const uint8_t *data, size_t size)
     uint8_t switches = size ? *data : 0;
     struct policy policy = policy_of(switches);
     char *lanes[] = {(char *)"local.gpu", NULL};
-    struct rules_of_house rules = {&policy, switches & 64 ? lanes : NULL};
-    struct arrival a = {.data = size ? data + 1 : data,
+    struct router_rules rules = {&policy, switches & 64 ? lanes : NULL};
+    struct inbound a = {.data = size ? data + 1 : data,
                         .len = size ? size - 1 : 0,
                         .id = switches & 32 ? "abc-1" : "",
                         .seq = 42,
                         .delivered = switches & 128 ? 21 : 1,
                         .stored_at_ms = INT64_C(1753000000000)};
-    struct judgement j;
+    struct admission j;
 
-    judge(&a, &rules, &facts[switches % 4], a.stored_at_ms, f.pool, &j);
+    admit(&a, &rules, &facts[switches % 4], a.stored_at_ms, f.pool, &j);
     FUZZ_NEED(!*j.id || subject_token_ok(j.id));
     FUZZ_NEED(subject_token_ok(j.source));
     switch (j.verdict) {
-    case VERDICT_ROUTE:
+    case ADMIT_ROUTE:
         good_route(&f, &j);
         break;
-    case VERDICT_LEAVE:
+    case ADMIT_LEAVE:
         FUZZ_NEED(*j.id);
         break;
-    case VERDICT_REJECT:
+    case ADMIT_REJECT:
         FUZZ_NEED(*j.id);
         good_refusal(&f, &j);
         break;
-    case VERDICT_DEAD:
+    case ADMIT_DEAD:
         good_refusal(&f, &j);
         break;
     }

@@ -140,22 +140,22 @@ fuzz_dod(const uint8_t *data, size_t size)
 static void
 count_line(void *ctx, const char *line, size_t len)
 {
-    FUZZ_NEED(len <= LINES_MAX && !memchr(line, '\n', len));
-    testcount_line(ctx, line, len);
+    FUZZ_NEED(len <= ANSI_MAX && !memchr(line, '\n', len));
+    test_results_line(ctx, line, len);
 }
 
 /* Counts what comes in pieces of so many bytes. */
 static struct testcounts
 count_in_pieces(const uint8_t *data, size_t size, size_t piece)
 {
-    struct testcount t = {0};
-    struct lines l = {.state = LINES_TEXT};
+    struct test_results t = {0};
+    struct ansi l = {.state = ANSI_TEXT};
 
     for (size_t at = 0; at < size; at += piece)
-        lines_add(&l, data + at, size - at < piece ? size - at : piece,
-                  count_line, &t);
-    lines_end(&l, count_line, &t);
-    return testcount_now(&t);
+        ansi_add(&l, data + at, size - at < piece ? size - at : piece,
+                 count_line, &t);
+    ansi_end(&l, count_line, &t);
+    return test_results_now(&t);
 }
 
 void
@@ -180,22 +180,22 @@ fuzz_pattern(const uint8_t *data, size_t size)
     const uint8_t *end = size ? memchr(data, '\n', size) : NULL;
     size_t len = end ? (size_t)(end - data) : size;
     char *text = fuzz_text(&f, data, len), *either;
-    struct pattern *p = NULL, *q = NULL;
+    struct regex *p = NULL, *q = NULL;
 
-    if (pattern_new(&p, text, &f.e) < 0)
+    if (regex_new(&p, text, &f.e) < 0)
         (void)fuzz_refused(&f);
     either = mem_pool_printf(f.pool, "(%s)|z", text);
-    if (p && pattern_new(&q, either, &f.e) == 0 && size > len + 1) {
+    if (p && regex_new(&q, either, &f.e) == 0 && size > len + 1) {
         const char *line = (const char *)data + len + 1;
         size_t n = size - len - 1 < 1000 ? size - len - 1 : 1000;
-        bool found = pattern_finds(p, line, n);
+        bool found = regex_finds(p, line, n);
 
-        FUZZ_NEED(pattern_finds(p, line, n) == found);
-        FUZZ_NEED(pattern_finds(q, line, n) ==
+        FUZZ_NEED(regex_finds(p, line, n) == found);
+        FUZZ_NEED(regex_finds(q, line, n) ==
                   (found || memchr(line, 'z', n) != NULL));
     }
-    pattern_free(p);
-    pattern_free(q);
+    regex_free(p);
+    regex_free(q);
     fuzz_end(&f);
 }
 
@@ -259,8 +259,8 @@ fuzz_words(const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin();
     char *text = fuzz_text(&f, data, size);
-    const char **plain = words_plain(text, f.pool);
-    const char **simple = words_simple(text, f.pool);
+    const char **plain = simple_command_plain(text, f.pool);
+    const char **simple = simple_command_simple(text, f.pool);
 
     if (plain)
         as_a_shell(&f, text, plain);
@@ -274,7 +274,7 @@ fuzz_words(const uint8_t *data, size_t size)
 
 /* --- configuration -------------------------------------------------------- */
 
-struct sample {
+struct fuzz_text_sample {
     char *url;
     int64_t slots, wait_ms, memory;
     bool eager;
@@ -282,20 +282,22 @@ struct sample {
 };
 
 static const struct conf_opt opts[] = {
-    CONF_STR(struct sample, url, "bus.url", "nats://127.0.0.1:4222", "-"),
-    CONF_INT(struct sample, slots, "worker.slots", "2", 1, 100, "-"),
-    CONF_MS(struct sample, wait_ms, "worker.lease", "30s", 1000, 600000, "-"),
-    CONF_BYTES(struct sample, memory, "router.memory", "8G", -1, 1LL << 40,
-               "-"),
-    CONF_BOOL(struct sample, eager, "router.eager", "no", "-"),
-    CONF_LIST(struct sample, lanes, "worker.lanes", "a,b", "-"),
+    CONF_STR(struct fuzz_text_sample, url, "bus.url", "nats://127.0.0.1:4222",
+             "-"),
+    CONF_INT(struct fuzz_text_sample, slots, "worker.slots", "2", 1, 100, "-"),
+    CONF_MS(struct fuzz_text_sample, wait_ms, "worker.lease", "30s", 1000,
+            600000, "-"),
+    CONF_BYTES(struct fuzz_text_sample, memory, "router.memory", "8G", -1,
+               1LL << 40, "-"),
+    CONF_BOOL(struct fuzz_text_sample, eager, "router.eager", "no", "-"),
+    CONF_LIST(struct fuzz_text_sample, lanes, "worker.lanes", "a,b", "-"),
     CONF_END};
 
 void
 fuzz_conf(const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin();
-    struct sample s = {0};
+    struct fuzz_text_sample s = {0};
 
     for (const struct conf_opt *o = opts; o->key; o++)
         FUZZ_NEED(conf_put_text(&s, o, o->fallback, "default", &f.e) == 0);

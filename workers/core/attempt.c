@@ -11,7 +11,7 @@ enum { GATHER_MS = 10 }; /* what is sent waits for the like, under load */
 
 /* --- jobs ---------------------------------------------------------------- */
 
-static struct job **
+static struct attempt **
 bucket(struct worker *w, const char *task)
 {
     uint32_t h = 2166136261u;
@@ -21,10 +21,10 @@ bucket(struct worker *w, const char *task)
     return &w->buckets[h % JOB_BUCKETS];
 }
 
-struct job *
+struct attempt *
 job_find(struct worker *w, const char *task)
 {
-    struct job *j = *bucket(w, task);
+    struct attempt *j = *bucket(w, task);
 
     while (j && strcmp(j->task->id, task) != 0)
         j = j->hash_next;
@@ -32,7 +32,7 @@ job_find(struct worker *w, const char *task)
 }
 
 struct outcome *
-job_outcome(struct job *j)
+job_outcome(struct attempt *j)
 {
     if (!j->outcome)
         j->outcome = mem_pool_alloc(j->pool, sizeof *j->outcome);
@@ -57,13 +57,13 @@ worker_pool_give(struct worker *w, struct mem_pool *pool)
 }
 
 /* Zeroed. */
-static struct job *
+static struct attempt *
 job_new(struct worker *w)
 {
-    struct job *j = w->spare;
+    struct attempt *j = w->spare;
 
     if (!j)
-        return MEM_NEW(struct job);
+        return MEM_NEW(struct attempt);
     w->spare = j->next;
     w->n_spare--;
     memset(j, 0, sizeof *j);
@@ -71,7 +71,7 @@ job_new(struct worker *w)
 }
 
 static void
-job_give(struct worker *w, struct job *j)
+job_give(struct worker *w, struct attempt *j)
 {
     if (w->n_spare == SPARE_MOST) {
         mem_free(j);
@@ -85,7 +85,7 @@ job_give(struct worker *w, struct job *j)
 void
 worker_free_spare(struct worker *w)
 {
-    struct job *j;
+    struct attempt *j;
 
     while ((j = w->spare)) {
         w->spare = j->next;
@@ -96,9 +96,9 @@ worker_free_spare(struct worker *w)
 }
 
 static void
-link_job(struct worker *w, struct job *j)
+link_job(struct worker *w, struct attempt *j)
 {
-    struct job **at = bucket(w, j->task->id);
+    struct attempt **at = bucket(w, j->task->id);
 
     j->hash_next = *at;
     *at = j;
@@ -110,9 +110,9 @@ link_job(struct worker *w, struct job *j)
 }
 
 static void
-unlink_job(struct worker *w, struct job *j)
+unlink_job(struct worker *w, struct attempt *j)
 {
-    struct job **at = bucket(w, j->task->id);
+    struct attempt **at = bucket(w, j->task->id);
 
     while (*at != j)
         at = &(*at)->hash_next;
@@ -128,9 +128,9 @@ unlink_job(struct worker *w, struct job *j)
 
 /* Takes j out of those that wait for a slot, if it is there. */
 static void
-unready(struct worker *w, struct job *j)
+unready(struct worker *w, struct attempt *j)
 {
-    struct job *prev = NULL, *at = w->ready;
+    struct attempt *prev = NULL, *at = w->ready;
 
     while (at && at != j) {
         prev = at;
@@ -149,14 +149,14 @@ unready(struct worker *w, struct job *j)
 /* --- phases and ends ------------------------------------------------------ */
 
 static bool
-is_over(enum phase phase)
+is_over(enum attempt_phase phase)
 {
     return phase == PHASE_OUTPUT || phase == PHASE_SETTLE ||
            phase == PHASE_PUBLISH;
 }
 
 void
-job_phase(struct job *j, enum phase phase)
+job_phase(struct attempt *j, enum attempt_phase phase)
 {
     struct worker *w = j->w;
     bool before = is_over(j->phase), after = is_over(phase);
@@ -174,13 +174,13 @@ job_phase(struct job *j, enum phase phase)
 /* Takes a job out whose task is about to be settled, and with it perhaps its
  * message. */
 static void
-job_leave(struct job *j)
+job_leave(struct attempt *j)
 {
     struct worker *w = j->w;
 
     if (j->writing || j->reading)
         bus_forget(w->bus, j);
-    post_forget(j);
+    result_publisher_forget(j);
     if (j->phase == PHASE_READY)
         unready(w, j);
     if (j->run) {
@@ -194,30 +194,30 @@ job_leave(struct job *j)
 }
 
 static void
-job_free(struct job *j)
+job_free(struct attempt *j)
 {
     struct worker *w = j->w;
 
     sink_close(j->sink);
-    facts_close(j->facts);
+    dod_evidence_close(j->facts);
     str_free(&j->prior);
     worker_pool_give(w, j->pool);
     job_give(w, j);
 }
 
 void
-job_done(struct job *j)
+job_done(struct attempt *j)
 {
     struct parcel *p = j->parcel;
 
     job_leave(j);
     job_free(j);
     parcel_release(p);
-    CRASH_POINT("worker.after_ack");
+    FAILPOINT("worker.after_ack");
 }
 
 void
-job_retry(struct job *j, int64_t delay_ms)
+job_retry(struct attempt *j, int64_t delay_ms)
 {
     struct parcel *p = j->parcel;
 
@@ -231,7 +231,7 @@ job_retry(struct job *j, int64_t delay_ms)
 }
 
 void
-job_drop(struct job *j)
+job_drop(struct attempt *j)
 {
     struct parcel *p = j->parcel;
 
@@ -246,7 +246,7 @@ job_begin(struct parcel *p, struct mem_pool *pool,
           const struct routed_task *routed)
 {
     struct lane *lane = p->lane;
-    struct job *j = job_new(lane->worker);
+    struct attempt *j = job_new(lane->worker);
 
     j->w = lane->worker;
     j->lane = lane;
@@ -277,7 +277,7 @@ on_output_done(void *ctx)
 
 /* Nothing of the attempt is alive any more. */
 static void
-job_ended(struct job *j)
+job_ended(struct attempt *j)
 {
     struct worker *w = j->w;
 
@@ -289,13 +289,13 @@ job_ended(struct job *j)
     j->tell_ms = INT64_MAX;
     w->running--;
     w->ran_ms = loop_now_ms();
-    ahead_ran(&w->ahead, j->ended_ms - j->began_ms);
+    prefetch_ran(&w->ahead, j->ended_ms - j->began_ms);
     worker_count_ahead(w);
-    worker_news(w);
+    worker_notify(w);
     if (j->cause == CAUSE_LOST) {
         job_drop(j);
     } else {
-        CRASH_POINT("worker.after_exit");
+        FAILPOINT("worker.after_exit");
         job_phase(j, PHASE_OUTPUT);
         job_expect(j);
         sink_finish(j->sink, on_output_done, j);
@@ -304,7 +304,7 @@ job_ended(struct job *j)
 }
 
 static void
-set_limits(struct job *j)
+set_limits(struct attempt *j)
 {
     uint64_t limit = j->task->timeout_ms ? j->task->timeout_ms
                                          : (uint64_t)j->w->conf->timeout_ms;
@@ -323,7 +323,7 @@ set_limits(struct job *j)
 static void
 on_changed(void *ctx)
 {
-    struct job *j = ctx;
+    struct attempt *j = ctx;
     enum run_status stage;
 
     if (!j->run)
@@ -348,7 +348,7 @@ on_changed(void *ctx)
 }
 
 void
-job_tell(struct job *j)
+job_tell(struct attempt *j)
 {
     struct worker *w = j->w;
     char subject[SUBJECT_SIZE];
@@ -358,12 +358,12 @@ job_tell(struct job *j)
         return;
     str_reset(&w->scratch);
     codec_encode(CODEC_CLAIM, &j->claim, &w->scratch);
-    bus_send(w->bus, subject_started(subject, j->task->id), w->scratch.data,
-             w->scratch.len);
+    bus_publish_core(w->bus, subject_started(subject, j->task->id),
+                     w->scratch.data, w->scratch.len);
 }
 
 static void
-start_failed(struct job *j, const struct err *e)
+start_failed(struct attempt *j, const struct err *e)
 {
     log_warn("task.start", "task=%s error=\"%s\"", j->task->id,
              LOG_TEXT(e->msg));
@@ -384,7 +384,7 @@ static void
 on_note(void *ctx, const char *text, void (*noted)(void *noted_ctx),
         void *noted_ctx)
 {
-    struct job *j = ctx;
+    struct attempt *j = ctx;
 
     j->claim.remote = mem_pool_strdup(j->pool, text);
     j->noted = noted;
@@ -395,9 +395,9 @@ on_note(void *ctx, const char *text, void (*noted)(void *noted_ctx),
 static const char *
 why_paused(void *ctx)
 {
-    const struct job *j = ctx;
-    const struct pause *p =
-        pauses_find(j->w->pauses, j->w->ex->name, j->lane->name, str_wall_ms());
+    const struct attempt *j = ctx;
+    const struct lane_pause *p = lane_pauses_find(j->w->pauses, j->w->ex->name,
+                                                  j->lane->name, str_wall_ms());
 
     if (!p)
         return NULL;
@@ -408,7 +408,7 @@ why_paused(void *ctx)
 static void
 on_forget(void *ctx)
 {
-    struct job *j = ctx;
+    struct attempt *j = ctx;
 
     if (j->parcel->many)
         return; /* it may have to be sent on */
@@ -417,7 +417,7 @@ on_forget(void *ctx)
 }
 
 static void
-job_start(struct job *j)
+job_start(struct attempt *j)
 {
     struct worker *w = j->w;
     const struct sink_conf sc = {w->conf->output_head, w->conf->output_tail};
@@ -427,7 +427,7 @@ job_start(struct job *j)
                               .failed = j->claim.failed,
                               .fence = j->claim.fence,
                               .mark = j->mark,
-                              .owner = worker_home_mark(w->home),
+                              .owner = state_dir_worker_mark(w->home),
                               .remote = j->inherited ? j->claim.remote : "",
                               .note = on_note,
                               .forget = on_forget,
@@ -444,7 +444,7 @@ job_start(struct job *j)
     j->sink = sink_open(w->bus, w->loop, &sc, j->task->id, j->claim.attempt,
                         j->claim.fence);
     if (*j->task->dod) /* the usual one needs nothing gathered */
-        j->facts = facts_open(j->task->dod, j->pool, j->sink);
+        j->facts = dod_evidence_open(j->task->dod, j->pool, j->sink);
     order.sink = j->sink;
     order.facts = j->facts;
     if (w->ex->start(w->ex_ctx, &order, &j->run, &e) < 0) {
@@ -454,17 +454,17 @@ job_start(struct job *j)
     j->ran = true;
     job_phase(j, PHASE_RUN);
     w->running++;
-    CRASH_POINT("worker.after_start");
+    FAILPOINT("worker.after_start");
     j->tell_ms = j->began_ms + TELL_MS;
     worker_due(w, j->tell_ms);
-    worker_news(w);
+    worker_notify(w);
     on_changed(j); /* it may be over already */
 }
 
 static void
 start_ready(struct worker *w)
 {
-    struct job *j;
+    struct attempt *j;
 
     while (w->running < w->slots && (j = w->ready) != NULL) {
         w->ready = j->ready_next;
@@ -475,18 +475,18 @@ start_ready(struct worker *w)
     }
     /* With all slots busy and the next tasks at hand, nothing that is said now
      * keeps anybody from working. */
-    bus_gather(w->bus, w->ready && !w->draining ? GATHER_MS : 0);
+    bus_cork(w->bus, w->ready && !w->draining ? GATHER_MS : 0);
 }
 
 void
-job_claimed(struct job *j)
+job_claimed(struct attempt *j)
 {
     struct worker *w = j->w;
 
-    CRASH_POINT("worker.after_claim");
+    FAILPOINT("worker.after_claim");
     job_publish_prior(j);
     j->again_ms = INT64_MAX;
-    ahead_claimed(&w->ahead, loop_now_ms() - j->began_ms);
+    prefetch_claimed(&w->ahead, loop_now_ms() - j->began_ms);
     j->began_ms = j->ended_ms = loop_now_ms();
     if (w->handing_back && j->cause == CAUSE_NONE)
         j->cause = CAUSE_PREEMPT;
@@ -500,7 +500,7 @@ job_claimed(struct job *j)
     else
         w->ready = j;
     w->ready_last = j;
-    j->wait_ms = j->began_ms + AHEAD_WAIT_MS;
+    j->wait_ms = j->began_ms + PREFETCH_WAIT_MS;
     start_ready(w);
     if (w->ready_last != j)
         return; /* started, and perhaps over already */
@@ -520,7 +520,7 @@ worker_return_ready(struct worker *w)
 /* --- ending it ourselves ------------------------------------------------- */
 
 void
-job_cancel(struct job *j, enum cause cause, bool hard)
+job_cancel(struct attempt *j, enum cause cause, bool hard)
 {
     struct worker *w = j->w;
 
@@ -546,7 +546,7 @@ job_cancel(struct job *j, enum cause cause, bool hard)
 }
 
 void
-job_lost(struct job *j)
+job_lost(struct attempt *j)
 {
     log_warn("task.lost", "task=%s attempt=%u", j->task->id, j->claim.attempt);
     if (j->phase == PHASE_RUN || j->phase == PHASE_READY) {
@@ -558,7 +558,7 @@ job_lost(struct job *j)
 }
 
 bool
-job_fence_off(struct job *j)
+job_fence_off(struct attempt *j)
 {
     if (clock_ms() - j->confirmed_ms < j->w->fence_ms ||
         j->cause == CAUSE_LOST ||

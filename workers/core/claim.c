@@ -25,13 +25,13 @@ clock_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static void write_claim(struct job *j);
-static void read_claim(struct job *j);
-static void plan(struct job *j, const struct claim *found,
+static void write_claim(struct attempt *j);
+static void read_claim(struct attempt *j);
+static void plan(struct attempt *j, const struct claim *found,
                  const struct claim_sight *sight);
 
 static void
-again_later(struct job *j)
+again_later(struct attempt *j)
 {
     j->again_ms = loop_now_ms() + AGAIN_MS;
     worker_due(j->w, j->again_ms);
@@ -39,7 +39,7 @@ again_later(struct job *j)
 
 /* What the executor noted is durable. */
 static void
-tell_noted(struct job *j)
+tell_noted(struct attempt *j)
 {
     void (*noted)(void *ctx) = j->noted;
 
@@ -52,7 +52,7 @@ tell_noted(struct job *j)
 
 /* Ours is in the bucket, under j->revision. */
 static void
-written(struct job *j)
+written(struct attempt *j)
 {
     if (j->note_due && j->phase == PHASE_RUN) {
         write_claim(j);
@@ -80,7 +80,7 @@ written(struct job *j)
 static void
 on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct job *j = ctx;
+    struct attempt *j = ctx;
 
     bool settle_next = j->settle_next;
 
@@ -105,7 +105,7 @@ on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 static void
-write_claim(struct job *j)
+write_claim(struct attempt *j)
 {
     struct worker *w = j->w;
     char subject[SUBJECT_SIZE];
@@ -130,7 +130,7 @@ write_claim(struct job *j)
 /* --- taking it ----------------------------------------------------------- */
 
 static void
-set_intent(struct job *j)
+set_intent(struct attempt *j)
 {
     char text[INTENT_SIZE] = "";
 
@@ -141,7 +141,8 @@ set_intent(struct job *j)
 /* Fills j->claim for the attempt that is planned, and writes it. What the one
  * before has noted stays noted. */
 static void
-take(struct job *j, const struct claim *found, const struct delivery_plan *plan)
+take(struct attempt *j, const struct claim *found,
+     const struct delivery_plan *plan)
 {
     codec_init(CODEC_CLAIM, &j->claim);
     str_random(j->nonce, sizeof j->nonce);
@@ -171,7 +172,7 @@ take(struct job *j, const struct claim *found, const struct delivery_plan *plan)
  * nothing, and the ledger is asked.
  */
 static bool
-is_old(const struct job *j)
+is_old(const struct attempt *j)
 {
     int64_t old_ms = j->w->conf->old_after_ms;
     int64_t now_ms = bus_broker_ms(j->w->bus), wall_ms = str_wall_ms();
@@ -208,7 +209,7 @@ read_answer(const struct bus_note *note, const char *id)
 static void
 on_known(void *ctx, const struct bus_note *note, const struct err *e)
 {
-    struct job *j = ctx;
+    struct attempt *j = ctx;
     enum known known = e ? KNOWN_UNSURE : read_answer(note, j->task->id);
 
     j->reading = false;
@@ -231,7 +232,7 @@ on_known(void *ctx, const struct bus_note *note, const struct err *e)
 }
 
 static void
-ask_ledger(struct job *j)
+ask_ledger(struct attempt *j)
 {
     char subject[SUBJECT_SIZE], question[TASK_ID_SIZE + 32];
     int n =
@@ -246,7 +247,7 @@ ask_ledger(struct job *j)
 
 /* How long a task that was handed back is not worth another attempt. */
 static int64_t
-still_refused_ms(const struct job *j, const struct claim *found)
+still_refused_ms(const struct attempt *j, const struct claim *found)
 {
     const struct worker *w = j->w;
 
@@ -257,7 +258,8 @@ still_refused_ms(const struct job *j, const struct claim *found)
 
 /* Decides by what stands in the bucket; found NULL: nothing. */
 static void
-plan(struct job *j, const struct claim *found, const struct claim_sight *sight)
+plan(struct attempt *j, const struct claim *found,
+     const struct claim_sight *sight)
 {
     struct delivery_plan p;
     int64_t wait_ms;
@@ -296,7 +298,7 @@ plan(struct job *j, const struct claim *found, const struct claim_sight *sight)
 
 /* There is no claim. */
 static void
-read_none(struct job *j, uint64_t revision)
+read_none(struct attempt *j, uint64_t revision)
 {
     bool wrote = j->claim.attempt > 0;
 
@@ -323,7 +325,7 @@ read_none(struct job *j, uint64_t revision)
 
 /* The claim there carries our nonce. */
 static void
-read_ours(struct job *j, const struct claim *c, uint64_t revision)
+read_ours(struct attempt *j, const struct claim *c, uint64_t revision)
 {
     bool newer = revision > j->revision;
 
@@ -349,12 +351,13 @@ read_ours(struct job *j, const struct claim *c, uint64_t revision)
 }
 
 static void
-read_theirs(struct job *j, const struct claim *c, const struct bus_entry *entry)
+read_theirs(struct attempt *j, const struct claim *c,
+            const struct bus_entry *entry)
 {
     int64_t broker_ms = bus_broker_ms(j->w->bus);
     struct claim_sight sight = {
-        .unchanged_ms = sights_unchanged_ms(j->w->sights, j->task->id,
-                                            entry->revision, loop_now_ms())};
+        .unchanged_ms = claim_watch_unchanged_ms(
+            j->w->sights, j->task->id, entry->revision, loop_now_ms())};
 
     sight.age_ms =
         broker_ms ? broker_ms - entry->stored_at_ms : sight.unchanged_ms;
@@ -374,7 +377,7 @@ read_theirs(struct job *j, const struct claim *c, const struct bus_entry *entry)
 static void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct job *j = ctx;
+    struct attempt *j = ctx;
     struct worker *w = j->w;
     struct claim c;
     struct err bad;
@@ -404,7 +407,7 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 }
 
 static void
-read_claim(struct job *j)
+read_claim(struct attempt *j)
 {
     char subject[SUBJECT_SIZE];
 
@@ -417,7 +420,7 @@ read_claim(struct job *j)
 /* --- from outside -------------------------------------------------------- */
 
 void
-claim_begin(struct job *j)
+claim_begin(struct attempt *j)
 {
     /* At the first delivery there is hardly ever one: write without reading,
      * and read only if the bucket refuses. */
@@ -428,14 +431,14 @@ claim_begin(struct job *j)
 }
 
 void
-claim_renew(struct job *j)
+claim_renew(struct attempt *j)
 {
     if (!j->writing && !j->reading)
         write_claim(j);
 }
 
 void
-claim_note(struct job *j)
+claim_note(struct attempt *j)
 {
     j->note_due = true;
     if (!j->writing && !j->reading)
@@ -445,13 +448,13 @@ claim_note(struct job *j)
 /* Whether nobody can have taken the claim for lost, and closed it, so that the
  * outcome will get in, as far as one can know. */
 static bool
-is_fresh(const struct job *j)
+is_fresh(const struct attempt *j)
 {
     return clock_ms() - j->confirmed_ms < j->w->fence_ms;
 }
 
 void
-claim_settle(struct job *j)
+claim_settle(struct attempt *j)
 {
     job_phase(j, PHASE_SETTLE);
     if (j->writing) {
@@ -459,13 +462,13 @@ claim_settle(struct job *j)
     } else if (!j->reading) {
         write_claim(j);
         if (j->own && is_fresh(j))
-            post_early(j);
+            result_publisher_publish_early(j);
     }
     /* else what is read is not the outcome, which is written then */
 }
 
 void
-claim_again(struct job *j)
+claim_again(struct attempt *j)
 {
     if (j->writing || j->reading)
         return;

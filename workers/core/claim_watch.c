@@ -7,25 +7,25 @@
 #include <stddef.h>
 #include <string.h>
 
-struct sight {
+struct watched_claim {
     char task[TASK_ID_SIZE];
     uint64_t revision;
     int64_t first_ms; /* monotonic */
 };
 
-struct sights {
-    struct sight *v; /* a ring: the oldest is at next once it is full */
+struct claim_watch {
+    struct watched_claim *v; /* a ring: the oldest is at next once it is full */
     size_t n, cap, next;
 };
 
-struct sights *
-sights_new(void)
+struct claim_watch *
+claim_watch_new(void)
 {
-    return MEM_NEW(struct sights);
+    return MEM_NEW(struct claim_watch);
 }
 
 void
-sights_free(struct sights *s)
+claim_watch_free(struct claim_watch *s)
 {
     if (!s)
         return;
@@ -33,8 +33,8 @@ sights_free(struct sights *s)
     mem_free(s);
 }
 
-static struct sight *
-find(struct sights *s, const char *task)
+static struct watched_claim *
+find(struct claim_watch *s, const char *task)
 {
     for (size_t i = 0; i < s->n; i++)
         if (strcmp(s->v[i].task, task) == 0)
@@ -43,12 +43,12 @@ find(struct sights *s, const char *task)
 }
 
 /* Room for one more, in the place of the oldest if need be. */
-static struct sight *
-add(struct sights *s)
+static struct watched_claim *
+add(struct claim_watch *s)
 {
-    struct sight *out;
+    struct watched_claim *out;
 
-    if (s->n < SIGHTS_MAX) {
+    if (s->n < CLAIM_WATCH_MAX) {
         if (s->n == s->cap) {
             s->cap = s->cap ? s->cap * 2 : 16;
             s->v = mem_resize(s->v, s->cap * sizeof *s->v);
@@ -56,15 +56,15 @@ add(struct sights *s)
         return &s->v[s->n++];
     }
     out = &s->v[s->next];
-    s->next = (s->next + 1) % SIGHTS_MAX;
+    s->next = (s->next + 1) % CLAIM_WATCH_MAX;
     return out;
 }
 
 int64_t
-sights_unchanged_ms(struct sights *s, const char *task, uint64_t revision,
-                    int64_t now_ms)
+claim_watch_unchanged_ms(struct claim_watch *s, const char *task,
+                         uint64_t revision, int64_t now_ms)
 {
-    struct sight *at = find(s, task);
+    struct watched_claim *at = find(s, task);
 
     if (at && at->revision == revision)
         return now_ms - at->first_ms;

@@ -14,16 +14,16 @@
 
 #include <stdint.h>
 
-enum { SIGHTS_MAX = 1024 };
+enum { CLAIM_WATCH_MAX = 1024 };
 
-struct sights;
+struct claim_watch;
 
-struct sights *sights_new(void);
-void sights_free(struct sights *s); /* NULL is fine */
+struct claim_watch *claim_watch_new(void);
+void claim_watch_free(struct claim_watch *s); /* NULL is fine */
 
 /* Notes that task's claim was seen at revision; returns how long ago it was
  * first seen at that one, 0 if now. */
-int64_t sights_unchanged_ms(struct sights *s, const char *task,
-                            uint64_t revision, int64_t now_ms);
+int64_t claim_watch_unchanged_ms(struct claim_watch *s, const char *task,
+                                 uint64_t revision, int64_t now_ms);
 
 #endif

@@ -7,14 +7,14 @@ void
 worker_beat(struct worker *w, int64_t pause_ms)
 {
     int64_t before = clock_ms() - (w->beat_ms - pause_ms);
-    struct job *j, *next;
+    struct attempt *j, *next;
 
     for (j = w->jobs; j; j = next) {
         next = j->next;
         if (j->cause == CAUSE_LOST || job_fence_off(j) || j->sent_ms > before)
             continue;
         if (j->phase == PHASE_RUN)
-            CRASH_POINT("worker.mid_run");
+            FAILPOINT("worker.mid_run");
         bus_msg_progress(j->parcel->msg);
         if (j->phase == PHASE_READY || j->phase == PHASE_RUN ||
             j->phase == PHASE_OUTPUT)
@@ -29,7 +29,7 @@ least(int64_t a, int64_t b)
 }
 
 static int64_t
-due_of(const struct job *j)
+due_of(const struct attempt *j)
 {
     return least(least(j->deadline_ms, j->idle_ms),
                  least(least(j->kill_ms, least(j->tell_ms, j->wait_ms)),
@@ -38,13 +38,13 @@ due_of(const struct job *j)
 
 /* It was claimed too early: others may have a slot for it. */
 static void
-return_waiting(struct job *j, int64_t now)
+return_waiting(struct attempt *j, int64_t now)
 {
     struct worker *w = j->w;
 
     log_info("task.returned", "task=%s attempt=%u", j->task->id,
              j->claim.attempt);
-    ahead_returned(&w->ahead, now);
+    prefetch_returned(&w->ahead, now);
     worker_count_ahead(w);
     job_cancel(j, CAUSE_PREEMPT, false);
 }
@@ -53,7 +53,7 @@ return_waiting(struct job *j, int64_t now)
  * two messages and two lines for each of a thousand tasks a second would serve
  * nobody. */
 static void
-tell_started(struct job *j)
+tell_started(struct attempt *j)
 {
     j->tell_ms = INT64_MAX;
     log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
@@ -63,7 +63,7 @@ tell_started(struct job *j)
 
 /* What is due for j. It may be freed. */
 static void
-job_due(struct job *j, int64_t now)
+job_due(struct attempt *j, int64_t now)
 {
     if (j->spool_ms <= now)
         job_unconfirmed(j);
@@ -105,7 +105,7 @@ on_due(void *ctx)
 {
     struct worker *w = ctx;
     int64_t now = loop_now_ms(), next_ms;
-    struct job *j, *next;
+    struct attempt *j, *next;
 
     w->due_ms = INT64_MAX;
     w->n_spooled = 0;

@@ -26,8 +26,8 @@ enum {
 
 /* A publication that a parcel waits for: a task that is sent on, or the dead
  * letter of what is none. */
-struct errand {
-    struct errand *next, *prev;
+struct pending_publish {
+    struct pending_publish *next, *prev;
     struct parcel *of;
 };
 
@@ -93,7 +93,7 @@ in_hand(const struct worker *w, const struct lane *lane, uint64_t seq)
 /* --- what they wait for --------------------------------------------------- */
 
 static void
-errand_free(struct errand *d)
+errand_free(struct pending_publish *d)
 {
     struct worker *w = d->of->lane->worker;
 
@@ -109,7 +109,7 @@ errand_free(struct errand *d)
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct errand *d = ctx;
+    struct pending_publish *d = ctx;
     struct parcel *p = d->of;
 
     (void)stored;
@@ -125,7 +125,7 @@ publish(struct parcel *p, const char *subject, const char *id,
         enum codec_type type, const void *msg)
 {
     struct worker *w = p->lane->worker;
-    struct errand *d = MEM_NEW(struct errand);
+    struct pending_publish *d = MEM_NEW(struct pending_publish);
     struct bus_publication what = {
         .subject = subject, .id = id, .expect = BUS_ANY_REVISION};
 
@@ -191,7 +191,7 @@ bury(struct parcel *p, struct bytes data, size_t number, const char *reason)
 static void
 append_waiting(struct worker *w, struct parcel *p)
 {
-    p->wait_ms = loop_now_ms() + AHEAD_WAIT_MS;
+    p->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
     if (w->waiting_last)
         w->waiting_last->waiting_next = p;
     else
@@ -243,7 +243,7 @@ begin_next(struct worker *w)
     struct parcel *p = w->waiting;
     struct mem_pool *pool = worker_pool_take(w);
     struct routed_task routed;
-    const struct job *j;
+    const struct attempt *j;
 
     if (!read_next(p, pool, &routed)) {
         worker_pool_give(w, pool);
@@ -256,7 +256,7 @@ begin_next(struct worker *w)
         }
         worker_pool_give(w, pool);
     } else {
-        p->wait_ms = loop_now_ms() + AHEAD_WAIT_MS;
+        p->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
         p->open++;
         job_begin(p, pool, &routed);
     }
@@ -305,7 +305,7 @@ worker_waiting_due(struct worker *w, int64_t now_ms)
         log_info("task.sent_on", "seq=%" PRIu64 " tasks=%zu",
                  w->waiting->msg->seq,
                  w->waiting->tasks.count - w->waiting->tasks.number);
-        ahead_returned(&w->ahead, now_ms);
+        prefetch_returned(&w->ahead, now_ms);
         send_on_rest(w);
     }
     return w->waiting ? w->waiting->wait_ms : INT64_MAX;
@@ -331,7 +331,7 @@ worker_on_parcel(void *ctx, struct bus_msg *m)
     struct codec_bulk tasks;
     struct err e;
 
-    CRASH_POINT("worker.after_fetch");
+    FAILPOINT("worker.after_fetch");
     if (codec_bulk_open(&tasks, CODEC_ROUTED_TASKS, m->data, m->len, &e) < 0) {
         refuse(lane, m, e.msg);
         return;

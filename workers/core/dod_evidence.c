@@ -8,13 +8,13 @@
 
 #include <string.h>
 
-struct facts {
+struct dod_evidence {
     const struct dod *dod; /* NULL: it does not parse */
     struct err bad;
     struct dod_facts known;
-    struct pattern *patterns[DOD_CALLS_MAX]; /* of log_matches */
-    struct lines lines[2];                   /* of stdout, of stderr */
-    struct testcount tests;
+    struct regex *patterns[DOD_CALLS_MAX]; /* of log_matches */
+    struct ansi lines[2];                  /* of stdout, of stderr */
+    struct test_results tests;
     int64_t changed;                /* so far */
     int64_t of_glob[DOD_CALLS_MAX]; /* of files_changed */
     char why[128], why_files[128];
@@ -23,7 +23,7 @@ struct facts {
 static const struct dod_needs no_needs;
 
 const struct dod_needs *
-facts_needs(const struct facts *f)
+dod_evidence_needs(const struct dod_evidence *f)
 {
     return f && f->dod ? dod_needs(f->dod) : &no_needs;
 }
@@ -33,8 +33,8 @@ facts_needs(const struct facts *f)
 static void
 on_line(void *ctx, const char *line, size_t len)
 {
-    struct facts *f = ctx;
-    const struct dod_needs *needs = facts_needs(f);
+    struct dod_evidence *f = ctx;
+    const struct dod_needs *needs = dod_evidence_needs(f);
 
     for (size_t i = 0; i < needs->n_calls; i++) {
         const char *arg = needs->calls[i].arg;
@@ -45,26 +45,26 @@ on_line(void *ctx, const char *line, size_t len)
         if (needs->calls[i].fn == DOD_LOG_CONTAINS)
             *found = memmem(line, len, arg, strlen(arg)) != NULL;
         else if (needs->calls[i].fn == DOD_LOG_MATCHES)
-            *found = pattern_finds(f->patterns[i], line, len);
+            *found = regex_finds(f->patterns[i], line, len);
     }
     if (needs->tests)
-        testcount_line(&f->tests, line, len);
+        test_results_line(&f->tests, line, len);
 }
 
 static void
 on_output(void *ctx, enum stream stream, const void *data, size_t len)
 {
-    struct facts *f = ctx;
+    struct dod_evidence *f = ctx;
 
-    lines_add(&f->lines[stream == STREAM_STDERR], data, len, on_line, f);
+    ansi_add(&f->lines[stream == STREAM_STDERR], data, len, on_line, f);
 }
 
 /* --- life ----------------------------------------------------------------- */
 
 static void
-prepare(struct facts *f)
+prepare(struct dod_evidence *f)
 {
-    const struct dod_needs *needs = facts_needs(f);
+    const struct dod_needs *needs = dod_evidence_needs(f);
     struct dod_facts *k = &f->known;
     struct err e;
 
@@ -79,31 +79,31 @@ prepare(struct facts *f)
         if (call->fn == DOD_LOG_CONTAINS || call->fn == DOD_LOG_MATCHES)
             k->calls[i] = 0;
         if (call->fn == DOD_LOG_MATCHES &&
-            pattern_new(&f->patterns[i], call->arg, &e) < 0)
+            regex_new(&f->patterns[i], call->arg, &e) < 0)
             k->calls[i] = DOD_UNKNOWN; /* it was read before: not so */
     }
 }
 
-struct facts *
-facts_open(const char *dod, struct mem_pool *pool, struct sink *sink)
+struct dod_evidence *
+dod_evidence_open(const char *dod, struct mem_pool *pool, struct sink *sink)
 {
-    struct facts *f = mem_pool_alloc(pool, sizeof *f);
+    struct dod_evidence *f = mem_pool_alloc(pool, sizeof *f);
 
     if (dod_parse(dod, pool, &f->dod, &f->bad) < 0)
         f->dod = NULL;
     prepare(f);
-    if (facts_needs(f)->log || facts_needs(f)->tests)
+    if (dod_evidence_needs(f)->log || dod_evidence_needs(f)->tests)
         sink_tap(sink, on_output, f);
     return f;
 }
 
 void
-facts_close(struct facts *f)
+dod_evidence_close(struct dod_evidence *f)
 {
     if (!f)
         return;
     for (size_t i = 0; i < DOD_CALLS_MAX; i++)
-        pattern_free(f->patterns[i]);
+        regex_free(f->patterns[i]);
     for (int i = 0; i < 2; i++)
         str_free(&f->lines[i].line);
 }
@@ -111,9 +111,9 @@ facts_close(struct facts *f)
 /* --- files ---------------------------------------------------------------- */
 
 void
-facts_changed(struct facts *f, const char *path)
+dod_evidence_changed(struct dod_evidence *f, const char *path)
 {
-    const struct dod_needs *needs = facts_needs(f);
+    const struct dod_needs *needs = dod_evidence_needs(f);
 
     f->changed++;
     for (size_t i = 0; i < needs->n_calls; i++)
@@ -122,9 +122,9 @@ facts_changed(struct facts *f, const char *path)
 }
 
 void
-facts_changes_done(struct facts *f, const char *why)
+dod_evidence_changes_done(struct dod_evidence *f, const char *why)
 {
-    const struct dod_needs *needs = facts_needs(f);
+    const struct dod_needs *needs = dod_evidence_needs(f);
 
     if (why) {
         (void)str_copy(f->why, sizeof f->why, why);
@@ -138,13 +138,13 @@ facts_changes_done(struct facts *f, const char *why)
 }
 
 void
-facts_exists(struct facts *f, size_t call, bool yes)
+dod_evidence_exists(struct dod_evidence *f, size_t call, bool yes)
 {
     f->known.calls[call] = yes;
 }
 
 void
-facts_files_failed(struct facts *f, const char *why)
+dod_evidence_files_failed(struct dod_evidence *f, const char *why)
 {
     (void)str_copy(f->why_files, sizeof f->why_files, why);
     f->known.no_files = f->why_files;
@@ -154,14 +154,14 @@ facts_files_failed(struct facts *f, const char *why)
 
 /* Where no test ran, none has passed, and that none failed says nothing. */
 static void
-count_tests(struct facts *f)
+count_tests(struct dod_evidence *f)
 {
     struct dod_facts *k = &f->known;
     struct testcounts tests;
 
     for (int i = 0; i < 2; i++)
-        lines_end(&f->lines[i], on_line, f);
-    tests = testcount_now(&f->tests);
+        ansi_end(&f->lines[i], on_line, f);
+    tests = test_results_now(&f->tests);
     if (!tests.seen)
         return;
     k->tests_total = (int64_t)(tests.passed + tests.failed + tests.skipped);
@@ -173,8 +173,8 @@ count_tests(struct facts *f)
 }
 
 enum dod_verdict
-facts_judge(struct facts *f, const struct facts_end *end, struct mem_pool *pool,
-            const char **part)
+dod_evidence_judge(struct dod_evidence *f, const struct dod_evidence_end *end,
+                   struct mem_pool *pool, const char **part)
 {
     if (!f->dod) {
         *part = mem_pool_printf(pool, "it does not parse: %s", f->bad.msg);

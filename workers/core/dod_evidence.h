@@ -13,41 +13,42 @@
 #include "lib/model/dod.h"
 #include "workers/core/output.h"
 
-struct facts;
+struct dod_evidence;
 
 /* Reads the output that goes to sink from now on. Memory from pool, which must
  * live until they are closed, as must the text. One that does not parse is
  * judged as failed. */
-struct facts *facts_open(const char *dod, struct mem_pool *pool,
-                         struct sink *sink);
-void facts_close(struct facts *f); /* NULL is fine */
+struct dod_evidence *dod_evidence_open(const char *dod, struct mem_pool *pool,
+                                       struct sink *sink);
+void dod_evidence_close(struct dod_evidence *f); /* NULL is fine */
 
 /* Of NULL: nothing. */
-const struct dod_needs *facts_needs(const struct facts *f);
+const struct dod_needs *dod_evidence_needs(const struct dod_evidence *f);
 
 /* --- what an executor tells -------------------------------------------- */
 
 /* A file was changed; its path is relative to the workdir. */
-void facts_changed(struct facts *f, const char *path);
+void dod_evidence_changed(struct dod_evidence *f, const char *path);
 /* That were all of them; or, with why, it could not be found out. */
-void facts_changes_done(struct facts *f, const char *why);
+void dod_evidence_changes_done(struct dod_evidence *f, const char *why);
 
 /* The answer to the call of that number in the needs. */
-void facts_exists(struct facts *f, size_t call, bool yes);
+void dod_evidence_exists(struct dod_evidence *f, size_t call, bool yes);
 /* Files that exist could not be looked for. */
-void facts_files_failed(struct facts *f, const char *why);
+void dod_evidence_files_failed(struct dod_evidence *f, const char *why);
 
 /* --- the end -------------------------------------------------------------- */
 
 /* What the worker knows by itself. */
-struct facts_end {
+struct dod_evidence_end {
     int exit_code, signal;
     uint32_t attempt;
     int64_t duration_ms, output_bytes;
 };
 
 /* As dod_judge. */
-enum dod_verdict facts_judge(struct facts *f, const struct facts_end *end,
-                             struct mem_pool *pool, const char **part);
+enum dod_verdict dod_evidence_judge(struct dod_evidence *f,
+                                    const struct dod_evidence_end *end,
+                                    struct mem_pool *pool, const char **part);
 
 #endif

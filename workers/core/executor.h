@@ -13,8 +13,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct run; /* one attempt in progress; each executor defines its own */
-
 /* What the worker gives an attempt. Valid until free. */
 struct run_order {
     const struct task *task;
@@ -26,7 +24,7 @@ struct run_order {
     struct sink *sink; /* where its output goes */
     /* What to gather about files before and after, if the executor can. NULL:
      * nothing. */
-    struct facts *facts;
+    struct dod_evidence *facts;
     const char *remote; /* what an earlier attempt noted, "" if nothing: its
                          * work may go on elsewhere and is to be resumed */
     /* Writes text into the claim, where whoever comes next finds it; noted is
@@ -84,18 +82,20 @@ struct executor {
      * run_order. */
     int64_t (*wait_ms)(void *ctx, const struct task *t, const char *lane,
                        const char *remote);
-    /* On 0 the caller owns *out until free. ERR_UNAVAILABLE: nothing ran, and
-     * it may work later or elsewhere; anything else is the task's failure. */
-    int (*start)(void *ctx, const struct run_order *order, struct run **out,
+    /* *out is the attempt in progress, a type of the executor's own, which the
+     * calls below get as run. On 0 the caller owns it until free.
+     * ERR_UNAVAILABLE: nothing ran, and it may work later or elsewhere;
+     * anything else is the task's failure. */
+    int (*start)(void *ctx, const struct run_order *order, void **out,
                  struct err *e);
     /* Reports what callbacks have recorded; on RUN_DONE fills *out. RUN_DONE
      * means that nothing of the attempt is alive. */
-    enum run_status (*poll)(struct run *r, struct outcome *out);
+    enum run_status (*poll)(void *run, struct outcome *out);
     /* Asks it to end, politely first; hard: at once. poll reports the end.
      * leave: another worker has taken it over or will; what goes on elsewhere
      * stays untouched, what runs here ends all the same. */
-    void (*cancel)(struct run *r, bool hard, bool leave);
-    void (*free)(struct run *r); /* ended or not; NULL is fine */
+    void (*cancel)(void *run, bool hard, bool leave);
+    void (*free)(void *run); /* ended or not; NULL is fine */
 };
 
 #endif

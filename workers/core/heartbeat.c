@@ -33,7 +33,7 @@ list_running(const struct worker *w, struct running_task *out)
 {
     size_t n = 0;
 
-    for (const struct job *j = w->jobs; j && n < RUNNING_MOST; j = j->next)
+    for (const struct attempt *j = w->jobs; j && n < RUNNING_MOST; j = j->next)
         if (j->phase == PHASE_RUN)
             out[n++] = (struct running_task){j->task->id, j->claim.attempt,
                                              j->claim.started_at_ms,
@@ -43,12 +43,12 @@ list_running(const struct worker *w, struct running_task *out)
 
 /* Whether the tasks that come now are likely to be as short as those before. */
 static bool
-is_brisk(struct worker *w)
+has_short_runs(struct worker *w)
 {
     int64_t now = loop_now_ms();
 
-    return ahead_is_brisk(&w->ahead, now) && now - w->ran_ms < BRISK_MS &&
-           !w->draining;
+    return prefetch_runs_are_short(&w->ahead, now) &&
+           now - w->ran_ms < BRISK_MS && !w->draining;
 }
 
 void
@@ -81,22 +81,23 @@ worker_heartbeat(struct worker *w)
     h.pid = (int32_t)getpid();
     h.load = load;
     h.n_load = getloadavg(load, 3) == 3 ? 3 : 0;
-    h.brisk = is_brisk(w);
+    h.brisk = has_short_runs(w);
     str_reset(&w->scratch);
     codec_encode(CODEC_HEARTBEAT, &h, &w->scratch);
-    bus_send(w->bus, subject_heartbeat(subject, w->ex->name, w->name),
-             w->scratch.data, w->scratch.len);
+    bus_publish_core(w->bus, subject_heartbeat(subject, w->ex->name, w->name),
+                     w->scratch.data, w->scratch.len);
     w->last_news_ms = loop_now_ms();
     w->busy_told = w->running > 0;
-    if (w->brisk_told != h.brisk)
-        w->brisk_ms = w->last_news_ms;
-    w->brisk_told = h.brisk;
+    if (w->short_runs_told != h.brisk)
+        w->short_runs_ms = w->last_news_ms;
+    w->short_runs_told = h.brisk;
 }
 
 static bool
 is_news(struct worker *w)
 {
-    return w->busy_told != (w->running > 0) || w->brisk_told != is_brisk(w);
+    return w->busy_told != (w->running > 0) ||
+           w->short_runs_told != has_short_runs(w);
 }
 
 static void
@@ -111,14 +112,15 @@ on_news(void *ctx)
 }
 
 void
-worker_news(struct worker *w)
+worker_notify(struct worker *w)
 {
     int64_t now = loop_now_ms(), wait_ms;
 
     if (!is_news(w))
         return;
     /* It may follow at once on becoming busy: much is to be had of it. */
-    if (w->brisk_told != is_brisk(w) && now - w->brisk_ms >= NEWS_LEAST_MS) {
+    if (w->short_runs_told != has_short_runs(w) &&
+        now - w->short_runs_ms >= NEWS_LEAST_MS) {
         worker_heartbeat(w);
         return;
     }
@@ -142,7 +144,7 @@ on_roll(void *ctx)
 }
 
 void
-worker_roll(struct worker *w)
+worker_answer_roll_call(struct worker *w)
 {
     if (!w->roll && !w->stopped)
         w->roll =

@@ -17,38 +17,39 @@
 #include <stdint.h>
 
 enum {
-    AHEAD_SHORT_MS = 200, /* nothing is claimed ahead of longer runs */
-    AHEAD_MOST = 4,       /* per slot */
-    AHEAD_WAIT_MS = 1000, /* a claim that waits longer is handed back */
-    AHEAD_BAR_MS = 5000,  /* none after that, doubled each time soon after */
-    AHEAD_BAR_MOST_MS = 300000,
-    AHEAD_BRISK_MS = 10, /* then several tasks may come in one message */
+    PREFETCH_SHORT_MS = 200, /* nothing is claimed ahead of longer runs */
+    PREFETCH_MOST = 4,       /* per slot */
+    PREFETCH_WAIT_MS = 1000, /* a claim that waits longer is handed back */
+    PREFETCH_BAR_MS = 5000,  /* none after that, doubled each time soon after */
+    PREFETCH_BAR_MOST_MS = 300000,
+    PREFETCH_SHORT_RUN_MS = 10, /* then several tasks may come in one message */
 };
 
-struct ahead {
+struct prefetch {
     int64_t run_us, trip_us; /* moving means */
     int64_t barred_ms;       /* until then none */
     int64_t bar_ms;          /* how long the last bar was */
     unsigned count;          /* as last told */
-    bool brisk;              /* as last told */
+    bool short_runs;         /* as last told */
 };
 
-void ahead_init(struct ahead *a);
+void prefetch_init(struct prefetch *a);
 /* A run has ended, a claim was confirmed, each after so long. */
-void ahead_ran(struct ahead *a, int64_t ms);
-void ahead_claimed(struct ahead *a, int64_t ms);
+void prefetch_ran(struct prefetch *a, int64_t ms);
+void prefetch_claimed(struct prefetch *a, int64_t ms);
 /* A claim that waited for too long is handed back. */
-void ahead_returned(struct ahead *a, int64_t now_ms);
+void prefetch_returned(struct prefetch *a, int64_t now_ms);
 /* False: the count is 0, whatever the slots do. */
-bool ahead_open(const struct ahead *a, int64_t now_ms);
+bool prefetch_open(const struct prefetch *a, int64_t now_ms);
 /* Whether runs are so short that it matters little who of several workers has
- * the next ones. True once they take less than AHEAD_BRISK_MS, until they take
- * twice as long. */
-bool ahead_is_brisk(struct ahead *a, int64_t now_ms);
+ * the next ones. True once they take less than PREFETCH_SHORT_RUN_MS, until
+ * they take twice as long. */
+bool prefetch_runs_are_short(struct prefetch *a, int64_t now_ms);
 /*
- * How many to claim beyond the slots now. brisk: slots that are free, or whose
- * run is younger than AHEAD_SHORT_MS: the others are not counted on.
+ * How many to claim beyond the slots now. short_runs: slots that are free, or
+ * whose run is younger than PREFETCH_SHORT_MS: the others are not counted on.
  */
-unsigned ahead_count(struct ahead *a, unsigned brisk, int64_t now_ms);
+unsigned prefetch_count(struct prefetch *a, unsigned short_runs,
+                        int64_t now_ms);
 
 #endif

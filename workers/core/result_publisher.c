@@ -17,18 +17,18 @@
 #include <string.h>
 
 /* A message that is not confirmed yet. */
-struct post {
-    struct post *next, *prev;
+struct result_msg {
+    struct result_msg *next, *prev;
     struct worker *w;
-    struct job *jobs; /* whose results it holds; some may be gone */
+    struct attempt *jobs; /* whose results it holds; some may be gone */
     bool early;
 };
 
-struct outbox {
+struct result_publisher {
     struct loop_hook *hook;
-    struct post *posts;
-    struct post *open; /* the message that is being made; NULL: none */
-    struct bulk bulk;
+    struct result_msg *posts;
+    struct result_msg *open; /* the message that is being made; NULL: none */
+    struct multi_msg bulk;
     char subject[SUBJECT_SIZE]; /* of that message */
 };
 
@@ -69,7 +69,7 @@ worker_publish(struct worker *w, const char *subject, const struct result *r,
 /* --- messages ------------------------------------------------------------- */
 
 static void
-post_free(struct post *p)
+post_free(struct result_msg *p)
 {
     if (p->prev)
         p->prev->next = p->next;
@@ -83,13 +83,13 @@ post_free(struct post *p)
 static void
 on_posted(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct post *p = ctx;
-    struct job *j;
+    struct result_msg *p = ctx;
+    struct attempt *j;
 
     if (stored)
         worker_heard(p->w);
     while ((j = p->jobs)) {
-        post_forget(j);
+        result_publisher_forget(j);
         if (p->early)
             job_posted_early(j, stored != NULL);
         else
@@ -102,26 +102,26 @@ static void
 send_open(void *ctx)
 {
     struct worker *w = ctx;
-    struct outbox *o = w->outbox;
+    struct result_publisher *o = w->outbox;
     struct bus_publication p;
 
     if (!o->open)
         return;
-    p = bulk_publication(&o->bulk);
+    p = multi_msg_publication(&o->bulk);
     p.subject = o->subject;
     if (o->open->early)
         bus_publish(w->bus, &p, PUT_TIMEOUT_MS, on_posted, o->open);
     else
         bus_publish_until(w->bus, &p, on_posted, o->open);
-    bulk_reset(&o->bulk);
+    multi_msg_reset(&o->bulk);
     o->open = NULL;
 }
 
 static void
 open_post(struct worker *w, const char *subject, bool early)
 {
-    struct outbox *o = w->outbox;
-    struct post *p = MEM_NEW(struct post);
+    struct result_publisher *o = w->outbox;
+    struct result_msg *p = MEM_NEW(struct result_msg);
 
     p->w = w;
     p->early = early;
@@ -133,43 +133,43 @@ open_post(struct worker *w, const char *subject, bool early)
 }
 
 static void
-post(struct job *j, bool early)
+post(struct attempt *j, bool early)
 {
     struct worker *w = j->w;
-    struct outbox *o = w->outbox;
+    struct result_publisher *o = w->outbox;
     char subject[SUBJECT_SIZE], id[RESULT_ID_SIZE];
 
     (void)job_result_subject(j, subject);
     encode(w, &j->result);
     if (o->open &&
         (o->open->early != early || strcmp(subject, o->subject) != 0 ||
-         !bulk_fits(&o->bulk, w->scratch.len)))
+         !multi_msg_fits(&o->bulk, w->scratch.len)))
         send_open(w);
     if (!o->open)
         open_post(w, subject, early);
-    bulk_add(&o->bulk, task_result_id(&j->result, id), w->scratch.data,
-             w->scratch.len);
+    multi_msg_add(&o->bulk, task_result_id(&j->result, id), w->scratch.data,
+                  w->scratch.len);
     j->post = o->open;
     j->post_next = o->open->jobs;
     o->open->jobs = j;
 }
 
 void
-post_result(struct job *j)
+result_publisher_publish(struct attempt *j)
 {
     post(j, false);
 }
 
 void
-post_early(struct job *j)
+result_publisher_publish_early(struct attempt *j)
 {
     post(j, true);
 }
 
 void
-post_forget(struct job *j)
+result_publisher_forget(struct attempt *j)
 {
-    struct job **at;
+    struct attempt **at;
 
     if (!j->post)
         return;
@@ -183,17 +183,17 @@ post_forget(struct job *j)
 /* --- life ----------------------------------------------------------------- */
 
 void
-outbox_open(struct worker *w)
+result_publisher_open(struct worker *w)
 {
-    w->outbox = MEM_NEW(struct outbox);
+    w->outbox = MEM_NEW(struct result_publisher);
     w->outbox->bulk.type = CODEC_RESULTS;
     w->outbox->hook = loop_hook_start(w->loop, send_open, w);
 }
 
 void
-outbox_close(struct worker *w)
+result_publisher_close(struct worker *w)
 {
-    struct outbox *o = w->outbox;
+    struct result_publisher *o = w->outbox;
 
     if (!o)
         return;
@@ -202,7 +202,7 @@ outbox_close(struct worker *w)
         bus_forget(w->bus, o->posts);
         post_free(o->posts);
     }
-    bulk_free(&o->bulk);
+    multi_msg_free(&o->bulk);
     mem_free(o);
     w->outbox = NULL;
 }

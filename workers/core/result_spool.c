@@ -19,9 +19,10 @@ enum { FILE_MAX = 4 << 20, HEAD = 4 };
 static const char magic[] = "shunt-outcome-1\n";
 
 char *
-outcome_name(char out[OUTCOME_NAME_SIZE], const char *task, uint32_t attempt)
+result_spool_name(char out[RESULT_SPOOL_NAME_SIZE], const char *task,
+                  uint32_t attempt)
 {
-    (void)snprintf(out, OUTCOME_NAME_SIZE, "%.40s-%u", task, attempt);
+    (void)snprintf(out, RESULT_SPOOL_NAME_SIZE, "%.40s-%u", task, attempt);
     return out;
 }
 
@@ -56,7 +57,7 @@ open_part(struct str *s)
 }
 
 static void
-encode(const struct outcome_record *r, struct str *out)
+encode(const struct spooled_result *r, struct str *out)
 {
     size_t at;
 
@@ -100,13 +101,13 @@ write_all(const char *path, const struct str *s, struct err *e)
 }
 
 int
-outcomes_put(const char *dir, const struct outcome_record *r, struct err *e)
+result_spool_put(const char *dir, const struct spooled_result *r, struct err *e)
 {
-    char name[OUTCOME_NAME_SIZE], tmp[PATH_MAX], path[PATH_MAX];
+    char name[RESULT_SPOOL_NAME_SIZE], tmp[PATH_MAX], path[PATH_MAX];
     struct str bytes = {0};
     int rc;
 
-    (void)outcome_name(name, r->result.task, r->result.attempt);
+    (void)result_spool_name(name, r->result.task, r->result.attempt);
     (void)path_of(tmp, dir, "", name, ".tmp");
     encode(r, &bytes);
     rc = write_all(tmp, &bytes, e);
@@ -119,7 +120,7 @@ outcomes_put(const char *dir, const struct outcome_record *r, struct err *e)
 }
 
 int
-outcomes_sync(const char *dir, struct err *e)
+result_spool_sync(const char *dir, struct err *e)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = 0;
@@ -151,7 +152,7 @@ next_part(const struct str *s, size_t *at, const char **part, size_t *len)
 }
 
 static int
-decode(const struct str *s, struct mem_pool *pool, struct outcome_record *out,
+decode(const struct str *s, struct mem_pool *pool, struct spooled_result *out,
        struct err *e)
 {
     const char *subject, *claim, *result;
@@ -175,8 +176,8 @@ decode(const struct str *s, struct mem_pool *pool, struct outcome_record *out,
 }
 
 int
-outcomes_load(const char *dir, const char *name, struct mem_pool *pool,
-              struct outcome_record *out, struct err *e)
+result_spool_load(const char *dir, const char *name, struct mem_pool *pool,
+                  struct spooled_result *out, struct err *e)
 {
     char path[PATH_MAX], buf[16384];
     struct str bytes = {0};
@@ -202,11 +203,11 @@ is_outcome(const struct dirent *d)
 {
     return d->d_name[0] != '.' && !strchr(d->d_name, '.') &&
            strcmp(d->d_name, "superseded") != 0 &&
-           strlen(d->d_name) < OUTCOME_NAME_SIZE;
+           strlen(d->d_name) < RESULT_SPOOL_NAME_SIZE;
 }
 
 const char **
-outcomes_list(const char *dir, struct mem_pool *pool)
+result_spool_list(const char *dir, struct mem_pool *pool)
 {
     const char **names = NULL, **out;
     size_t n = 0, cap = 0;
@@ -234,7 +235,7 @@ outcomes_list(const char *dir, struct mem_pool *pool)
 /* --- the end of a file --------------------------------------------------- */
 
 void
-outcomes_remove(const char *dir, const char *name)
+result_spool_remove(const char *dir, const char *name)
 {
     char path[PATH_MAX];
 
@@ -265,12 +266,12 @@ forget_oldest(const char *dir)
     }
     if (aside)
         (void)closedir(aside);
-    if (n > OUTCOMES_KEPT)
+    if (n > RESULT_SPOOL_KEPT)
         (void)unlink(oldest);
 }
 
 void
-outcomes_set_aside(const char *dir, const char *name)
+result_spool_set_aside(const char *dir, const char *name)
 {
     char from[PATH_MAX], to[PATH_MAX];
 

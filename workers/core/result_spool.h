@@ -3,7 +3,8 @@
  *
  * A file <task>-<attempt> holds the claim in its last form and the result with
  * its output. It is written as .tmp, synced and renamed: what has its final
- * name is complete, and survives a power cut once outcomes_sync has returned.
+ * name is complete, and survives a power cut once result_spool_sync has
+ * returned.
  *
  * Normally nothing is written here: the claim in the bucket holds the outcome
  * a round trip after the end of the run, and a file per task would cost a sync
@@ -11,7 +12,7 @@
  * that it has confirmed nothing for a while.
  *
  * What turns out to be superseded, or cannot be read, is kept in superseded/,
- * the newest OUTCOMES_KEPT of them.
+ * the newest RESULT_SPOOL_KEPT of them.
  *
  * Thread: the loop thread. Writing blocks for a sync: a few milliseconds, while
  * there is hardly a broker to serve.
@@ -26,34 +27,34 @@
 #include <stddef.h>
 
 enum {
-    OUTCOME_NAME_SIZE = SUBJECT_TOKEN_MAX + 16,
-    OUTCOMES_KEPT = 100, /* in superseded/ */
+    RESULT_SPOOL_NAME_SIZE = SUBJECT_TOKEN_MAX + 16,
+    RESULT_SPOOL_KEPT = 100, /* in superseded/ */
 };
 
-struct outcome_record {
+struct spooled_result {
     const char *subject; /* of the result */
     struct claim claim;
     struct result result;
 };
 
 /* The file's name of an attempt. */
-char *outcome_name(char out[OUTCOME_NAME_SIZE], const char *task,
-                   uint32_t attempt);
+char *result_spool_name(char out[RESULT_SPOOL_NAME_SIZE], const char *task,
+                        uint32_t attempt);
 
 /* Writes or replaces a file. ERR_UNAVAILABLE: the disk is full, or worse. */
-int outcomes_put(const char *dir, const struct outcome_record *r,
-                 struct err *e);
+int result_spool_put(const char *dir, const struct spooled_result *r,
+                     struct err *e);
 /* Makes the names of what was put so far durable. */
-int outcomes_sync(const char *dir, struct err *e);
+int result_spool_sync(const char *dir, struct err *e);
 
 /* Reads a file; memory from pool. ERR_INVALID: it is no outcome. */
-int outcomes_load(const char *dir, const char *name, struct mem_pool *pool,
-                  struct outcome_record *out, struct err *e);
+int result_spool_load(const char *dir, const char *name, struct mem_pool *pool,
+                      struct spooled_result *out, struct err *e);
 
 /* The names of all files, from pool; NULL-terminated. */
-const char **outcomes_list(const char *dir, struct mem_pool *pool);
+const char **result_spool_list(const char *dir, struct mem_pool *pool);
 
-void outcomes_remove(const char *dir, const char *name);
-void outcomes_set_aside(const char *dir, const char *name);
+void result_spool_remove(const char *dir, const char *name);
+void result_spool_set_aside(const char *dir, const char *name);
 
 #endif

@@ -10,8 +10,8 @@ brisk_slots(struct worker *w, int64_t now)
     if (now - w->slow_ms >= SLOW_LOOK_MS) {
         w->slow_ms = now;
         w->n_slow = 0;
-        for (const struct job *j = w->jobs; j; j = j->next)
-            if (j->phase == PHASE_RUN && j->began_ms <= now - AHEAD_SHORT_MS)
+        for (const struct attempt *j = w->jobs; j; j = j->next)
+            if (j->phase == PHASE_RUN && j->began_ms <= now - PREFETCH_SHORT_MS)
                 w->n_slow++;
     }
     return w->slots - w->n_slow;
@@ -21,9 +21,10 @@ void
 worker_count_ahead(struct worker *w)
 {
     int64_t now = loop_now_ms();
-    unsigned brisk = ahead_open(&w->ahead, now) ? brisk_slots(w, now) : 0;
+    unsigned short_runs =
+        prefetch_open(&w->ahead, now) ? brisk_slots(w, now) : 0;
 
-    (void)ahead_count(&w->ahead, brisk, now);
+    (void)prefetch_count(&w->ahead, short_runs, now);
 }
 
 /* Those that are over need no slot; so many of them say that the broker is
@@ -44,7 +45,7 @@ worker_windows(struct worker *w, const struct lane *leaving)
     unsigned room, unsettled;
 
     /* Before the pauses are known, a paused lane might be served. */
-    if (w->draining || !w->pauses || !pauses_known(w->pauses))
+    if (w->draining || !w->pauses || !lane_pauses_known(w->pauses))
         return;
     room = worker_room(w);
     room = room > w->n_waiting ? room - (unsigned)w->n_waiting : 0;

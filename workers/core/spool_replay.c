@@ -17,11 +17,11 @@
 
 enum { SPOOL_AGAIN_MS = 5000, RESEND_AGAIN_MS = 1000 };
 
-struct resend {
+struct spool_replay {
     struct worker *w;
     struct mem_pool *names_pool, *pool;
     const char **names; /* those still to send, the current one first */
-    struct outcome_record rec;
+    struct spooled_result rec;
     uint64_t revision;
     struct loop_timer *timer;
     bool asking; /* an answer of the bus is outstanding */
@@ -30,7 +30,7 @@ struct resend {
 /* --- to disk ------------------------------------------------------------- */
 
 void
-job_expect(struct job *j)
+job_expect(struct attempt *j)
 {
     j->own = true;
     j->spool_ms = loop_now_ms();
@@ -40,13 +40,13 @@ job_expect(struct job *j)
 }
 
 static int
-put(struct job *j, struct err *e)
+put(struct attempt *j, struct err *e)
 {
     const struct claim claim = j->claim;
     const struct result result = j->result;
     int64_t delay_ms = j->delay_ms;
     char subject[SUBJECT_SIZE];
-    struct outcome_record r = {.subject = job_result_subject(j, subject)};
+    struct spooled_result r = {.subject = job_result_subject(j, subject)};
     int rc;
 
     /* The claim is still being renewed: it becomes the outcome later. */
@@ -54,7 +54,7 @@ put(struct job *j, struct err *e)
         job_weigh(j);
     r.claim = j->claim;
     r.result = j->result;
-    rc = outcomes_put(worker_home_outcomes(j->w->home), &r, e);
+    rc = result_spool_put(state_dir_results(j->w->home), &r, e);
     if (j->phase == PHASE_OUTPUT) {
         j->claim = claim;
         j->result = result;
@@ -64,7 +64,7 @@ put(struct job *j, struct err *e)
 }
 
 static bool
-has_outcome(const struct job *j)
+has_outcome(const struct attempt *j)
 {
     return j->own && (j->phase == PHASE_OUTPUT || j->phase == PHASE_SETTLE ||
                       j->phase == PHASE_PUBLISH);
@@ -81,7 +81,7 @@ spool_failed(struct worker *w, const struct err *e)
 }
 
 void
-job_spool(struct job *j)
+job_spool(struct attempt *j)
 {
     struct worker *w = j->w;
     bool as_it_is = j->spooled && j->spool_ms == INT64_MAX;
@@ -114,7 +114,7 @@ worker_heard(struct worker *w)
  * slower still, and meanwhile nobody reads what it says.
  */
 void
-job_unconfirmed(struct job *j)
+job_unconfirmed(struct attempt *j)
 {
     struct worker *w = j->w;
     int64_t now = loop_now_ms();
@@ -134,19 +134,20 @@ worker_sync_spool(struct worker *w)
     if (!w->unsynced)
         return;
     w->unsynced = false;
-    if (outcomes_sync(worker_home_outcomes(w->home), &e) < 0)
+    if (result_spool_sync(state_dir_results(w->home), &e) < 0)
         spool_failed(w, &e);
 }
 
 void
-job_unspool(struct job *j)
+job_unspool(struct attempt *j)
 {
-    char name[OUTCOME_NAME_SIZE];
+    char name[RESULT_SPOOL_NAME_SIZE];
 
     j->spool_ms = INT64_MAX;
     if (j->spooled)
-        outcomes_remove(worker_home_outcomes(j->w->home),
-                        outcome_name(name, j->task->id, j->claim.attempt));
+        result_spool_remove(
+            state_dir_results(j->w->home),
+            result_spool_name(name, j->task->id, j->claim.attempt));
     j->spooled = false;
 }
 
@@ -159,16 +160,17 @@ tell_superseded(const char *task, uint32_t attempt)
 }
 
 void
-job_superseded(struct job *j)
+job_superseded(struct attempt *j)
 {
-    char name[OUTCOME_NAME_SIZE];
+    char name[RESULT_SPOOL_NAME_SIZE];
 
     if (!has_outcome(j))
         return;
     tell_superseded(j->task->id, j->claim.attempt);
     if (j->spooled)
-        outcomes_set_aside(worker_home_outcomes(j->w->home),
-                           outcome_name(name, j->task->id, j->claim.attempt));
+        result_spool_set_aside(
+            state_dir_results(j->w->home),
+            result_spool_name(name, j->task->id, j->claim.attempt));
     j->spooled = false;
 }
 
@@ -205,17 +207,17 @@ go_on(struct worker *w)
 static void
 superseded(struct worker *w)
 {
-    struct resend *r = w->resend;
+    struct spool_replay *r = w->resend;
 
     tell_superseded(r->rec.result.task, r->rec.result.attempt);
-    outcomes_set_aside(worker_home_outcomes(w->home), *r->names);
+    result_spool_set_aside(state_dir_results(w->home), *r->names);
     go_on(w);
 }
 
 static void
 on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct resend *r = ctx;
+    struct spool_replay *r = ctx;
     struct worker *w = r->w;
 
     (void)stored;
@@ -224,12 +226,12 @@ on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
         /* The claim has the outcome; whoever gets the task emits that. */
         log_error("result.refused", "task=%s error=\"%s\"", r->rec.result.task,
                   LOG_TEXT(e->msg));
-        outcomes_set_aside(worker_home_outcomes(w->home), *r->names);
+        result_spool_set_aside(state_dir_results(w->home), *r->names);
     } else {
         log_info("outcome.sent", "task=%s attempt=%u state=%s",
                  r->rec.result.task, r->rec.result.attempt,
                  state_name(r->rec.result.state));
-        outcomes_remove(worker_home_outcomes(w->home), *r->names);
+        result_spool_remove(state_dir_results(w->home), *r->names);
     }
     go_on(w);
 }
@@ -237,7 +239,7 @@ on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
 static void
 publish(struct worker *w)
 {
-    struct resend *r = w->resend;
+    struct spool_replay *r = w->resend;
 
     r->asking = true;
     worker_publish(w, r->rec.subject, &r->rec.result, on_published, r);
@@ -246,7 +248,7 @@ publish(struct worker *w)
 static void
 on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct resend *r = ctx;
+    struct spool_replay *r = ctx;
     struct worker *w = r->w;
 
     r->asking = false;
@@ -263,7 +265,7 @@ on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
 static void
 write_claim(struct worker *w, uint64_t revision)
 {
-    struct resend *r = w->resend;
+    struct spool_replay *r = w->resend;
     char subject[SUBJECT_SIZE];
     struct bus_publication p = {
         .subject = subject_claim(subject, w->ex->name, r->rec.result.task),
@@ -280,7 +282,7 @@ write_claim(struct worker *w, uint64_t revision)
 static void
 compare(struct worker *w, const struct claim *c, uint64_t revision)
 {
-    struct resend *r = w->resend;
+    struct spool_replay *r = w->resend;
 
     if (strcmp(c->nonce, r->rec.claim.nonce) != 0 ||
         c->attempt != r->rec.claim.attempt)
@@ -296,7 +298,7 @@ compare(struct worker *w, const struct claim *c, uint64_t revision)
 static void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct resend *r = ctx;
+    struct spool_replay *r = ctx;
     struct worker *w = r->w;
     struct claim c;
     struct err bad;
@@ -325,7 +327,7 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 static void
 read_claim(struct worker *w)
 {
-    struct resend *r = w->resend;
+    struct spool_replay *r = w->resend;
     char subject[SUBJECT_SIZE];
 
     r->asking = true;
@@ -338,16 +340,16 @@ read_claim(struct worker *w)
 static bool
 load(struct worker *w, const char *name)
 {
-    const char *dir = worker_home_outcomes(w->home);
-    struct resend *r = w->resend;
-    struct job *j;
+    const char *dir = state_dir_results(w->home);
+    struct spool_replay *r = w->resend;
+    struct attempt *j;
     struct err e;
 
     mem_pool_reset(r->pool);
-    if (outcomes_load(dir, name, r->pool, &r->rec, &e) < 0) {
+    if (result_spool_load(dir, name, r->pool, &r->rec, &e) < 0) {
         if (e.code == ERR_INVALID) {
             log_error("outcome.unreadable", "error=\"%s\"", LOG_TEXT(e.msg));
-            outcomes_set_aside(dir, name);
+            result_spool_set_aside(dir, name);
         }
         return false; /* or a job has just removed it */
     }
@@ -358,7 +360,7 @@ load(struct worker *w, const char *name)
 static void
 next(struct worker *w)
 {
-    struct resend *r = w->resend;
+    struct spool_replay *r = w->resend;
 
     while (*r->names && !load(w, *r->names))
         r->names++;
@@ -371,25 +373,25 @@ next(struct worker *w)
 void
 resend_start(struct worker *w)
 {
-    struct resend *r = w->resend;
+    struct spool_replay *r = w->resend;
 
     if (r) {
         if (r->timer)
             loop_timer_again(r->timer, 0, 0);
         return; /* it is at it */
     }
-    w->resend = r = MEM_NEW(struct resend);
+    w->resend = r = MEM_NEW(struct spool_replay);
     r->w = w;
     r->names_pool = mem_pool_new();
     r->pool = mem_pool_new();
-    r->names = outcomes_list(worker_home_outcomes(w->home), r->names_pool);
+    r->names = result_spool_list(state_dir_results(w->home), r->names_pool);
     next(w);
 }
 
 void
 resend_free(struct worker *w)
 {
-    struct resend *r = w->resend;
+    struct spool_replay *r = w->resend;
 
     if (!r)
         return;

@@ -18,7 +18,7 @@
 
 enum { DIR_SIZE = PATH_MAX - 512 }; /* leaves room for the names in it */
 
-struct worker_home {
+struct state_dir {
     char name[SUBJECT_TOKEN_MAX + 1];
     char dir[DIR_SIZE];
     char outcomes[PATH_MAX];
@@ -27,7 +27,7 @@ struct worker_home {
 };
 
 static void
-name_it(struct worker_home *h, const char *name)
+name_it(struct state_dir *h, const char *name)
 {
     char host[256] = "";
 
@@ -36,7 +36,7 @@ name_it(struct worker_home *h, const char *name)
 }
 
 static int
-find_dir(struct worker_home *h, const char *own, struct err *e)
+find_dir(struct state_dir *h, const char *own, struct err *e)
 {
     const char *state = getenv("XDG_STATE_HOME"), *user = getenv("HOME");
     int n;
@@ -78,7 +78,7 @@ make_path(const char *path, struct err *e)
 }
 
 static int
-already_running(const struct worker_home *h, const char *path, struct err *e)
+already_running(const struct state_dir *h, const char *path, struct err *e)
 {
     char text[32] = "";
     ssize_t n = pread(h->lock, text, sizeof text - 1, 0);
@@ -92,7 +92,7 @@ already_running(const struct worker_home *h, const char *path, struct err *e)
 }
 
 static int
-take_lock(struct worker_home *h, struct err *e)
+take_lock(struct state_dir *h, struct err *e)
 {
     char path[PATH_MAX], text[32];
     int n;
@@ -120,7 +120,7 @@ take_lock(struct worker_home *h, struct err *e)
  * from outside it, where the same path is another folder.
  */
 static int
-make_mark(struct worker_home *h, struct err *e)
+make_mark(struct state_dir *h, struct err *e)
 {
     struct stat st;
 
@@ -133,10 +133,10 @@ make_mark(struct worker_home *h, struct err *e)
 }
 
 int
-worker_home_open(struct worker_home **out, const char *name,
-                 const char *state_dir, struct err *e)
+state_dir_open(struct state_dir **out, const char *name, const char *state_dir,
+               struct err *e)
 {
-    struct worker_home *h = MEM_NEW(struct worker_home);
+    struct state_dir *h = MEM_NEW(struct state_dir);
     char aside[PATH_MAX + 16];
 
     h->lock = -1;
@@ -151,12 +151,12 @@ worker_home_open(struct worker_home **out, const char *name,
     *out = h;
     return 0;
 out:
-    worker_home_close(h);
+    state_dir_close(h);
     return -1;
 }
 
 void
-worker_home_close(struct worker_home *h)
+state_dir_close(struct state_dir *h)
 {
     if (!h)
         return;
@@ -166,19 +166,19 @@ worker_home_close(struct worker_home *h)
 }
 
 const char *
-worker_home_name(const struct worker_home *h)
+state_dir_name(const struct state_dir *h)
 {
     return h->name;
 }
 
 const char *
-worker_home_mark(const struct worker_home *h)
+state_dir_worker_mark(const struct state_dir *h)
 {
     return h->mark;
 }
 
 const char *
-worker_home_outcomes(const struct worker_home *h)
+state_dir_results(const struct state_dir *h)
 {
     return h->outcomes;
 }

@@ -15,23 +15,23 @@
 
 #include "lib/base/err.h"
 
-struct worker_home;
+struct state_dir;
 
 /*
  * name: as configured, "" for the host's. Creates the folders, takes the lock.
  * On 0 the caller owns *out. ERR_CONFLICT: another worker has it; the message
  * says which process and what to do.
  */
-int worker_home_open(struct worker_home **out, const char *name,
-                     const char *state_dir, struct err *e);
-void worker_home_close(struct worker_home *h); /* unlocks; NULL is fine */
+int state_dir_open(struct state_dir **out, const char *name,
+                   const char *state_dir, struct err *e);
+void state_dir_close(struct state_dir *h); /* unlocks; NULL is fine */
 
 /* The worker's name as a token. */
-const char *worker_home_name(const struct worker_home *h);
+const char *state_dir_name(const struct state_dir *h);
 /* "SHUNT_WORKER=<name>@<hash>": in the environment of every program a worker
  * of this home starts, in this life and in any other. */
-const char *worker_home_mark(const struct worker_home *h);
+const char *state_dir_worker_mark(const struct state_dir *h);
 /* The folder of unconfirmed outcomes. */
-const char *worker_home_outcomes(const struct worker_home *h);
+const char *state_dir_results(const struct state_dir *h);
 
 #endif

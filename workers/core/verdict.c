@@ -24,15 +24,15 @@ source_of(const struct task *t)
 }
 
 const char *
-job_result_subject(const struct job *j, char *out)
+job_result_subject(const struct attempt *j, char *out)
 {
     return subject_result(out, j->w->ex->name, source_of(j->task));
 }
 
 void
-job_posted(struct job *j, const struct err *e)
+job_posted(struct attempt *j, const struct err *e)
 {
-    CRASH_POINT("worker.after_result");
+    FAILPOINT("worker.after_result");
     job_unspool(j);
     if (e) {
         /* It will not be stored, ever: the claim has it, and whoever gets the
@@ -48,17 +48,17 @@ job_posted(struct job *j, const struct err *e)
 }
 
 static void
-publish_and_settle(struct job *j)
+publish_and_settle(struct attempt *j)
 {
     job_phase(j, PHASE_PUBLISH);
     if (j->posted)
         job_posted(j, NULL);
     else if (!j->post) /* else it is under way */
-        post_result(j);
+        result_publisher_publish(j);
 }
 
 void
-job_posted_early(struct job *j, bool stored)
+job_posted_early(struct attempt *j, bool stored)
 {
     j->posted = stored;
     if (j->phase == PHASE_PUBLISH)
@@ -66,9 +66,9 @@ job_posted_early(struct job *j, bool stored)
 }
 
 void
-job_settled(struct job *j)
+job_settled(struct attempt *j)
 {
-    CRASH_POINT("worker.after_outcome");
+    FAILPOINT("worker.after_outcome");
     log_info("task.ended",
              "task=%s attempt=%u fence=%llu state=%s exit=%d ms=%lld final=%s",
              j->task->id, j->result.attempt,
@@ -91,7 +91,7 @@ limit_text(uint64_t ms, char *out, size_t size)
 }
 
 static uint64_t
-limit_ms(const struct job *j)
+limit_ms(const struct attempt *j)
 {
     return j->task->timeout_ms ? j->task->timeout_ms
                                : (uint64_t)j->w->conf->timeout_ms;
@@ -100,7 +100,7 @@ limit_ms(const struct job *j)
 /* Why a command that was left alone did not satisfy its task; part: what its
  * definition of done says is not true. */
 static const char *
-failure(struct job *j, const char *part)
+failure(struct attempt *j, const char *part)
 {
     const struct outcome *o = job_outcome(j);
 
@@ -116,24 +116,25 @@ failure(struct job *j, const char *part)
 
 /* An attempt that could not be started has no facts: it failed. */
 static enum dod_verdict
-verdict_on(struct job *j, const char **part)
+verdict_on(struct attempt *j, const char **part)
 {
     const struct outcome *o = job_outcome(j);
-    const struct facts_end end = {.exit_code = o->exit_code,
-                                  .signal = o->signal,
-                                  .attempt = j->claim.attempt,
-                                  .duration_ms = j->ended_ms - j->began_ms,
-                                  .output_bytes =
-                                      (int64_t)j->result.output_bytes};
+    const struct dod_evidence_end end = {
+        .exit_code = o->exit_code,
+        .signal = o->signal,
+        .attempt = j->claim.attempt,
+        .duration_ms = j->ended_ms - j->began_ms,
+        .output_bytes = (int64_t)j->result.output_bytes};
 
     *part = "";
     if (!j->facts && j->ran)
-        j->facts = facts_open(j->task->dod, j->pool, j->sink);
-    return j->facts ? facts_judge(j->facts, &end, j->pool, part) : DOD_FAILED;
+        j->facts = dod_evidence_open(j->task->dod, j->pool, j->sink);
+    return j->facts ? dod_evidence_judge(j->facts, &end, j->pool, part)
+                    : DOD_FAILED;
 }
 
 static void
-judge_end(struct job *j, struct ending *end)
+judge_end(struct attempt *j, struct ending *end)
 {
     struct outcome *o = job_outcome(j);
     const char *part;
@@ -164,7 +165,7 @@ judge_end(struct job *j, struct ending *end)
 }
 
 static void
-judge(struct job *j, struct ending *end)
+admit(struct attempt *j, struct ending *end)
 {
     struct outcome *o = job_outcome(j);
     char text[32];
@@ -208,7 +209,7 @@ judge(struct job *j, struct ending *end)
 
 /* The end of the output, as the claim keeps it. */
 static struct bytes
-tail_of(struct job *j)
+tail_of(struct attempt *j)
 {
     const struct result *r = &j->result;
     size_t total = 0, skip, piece;
@@ -236,7 +237,7 @@ tail_of(struct job *j)
 
 /* What every result says, whatever became of the attempt. */
 static void
-fill_identity(struct job *j)
+fill_identity(struct attempt *j)
 {
     struct result *r = &j->result;
 
@@ -254,7 +255,7 @@ fill_identity(struct job *j)
 }
 
 static void
-fill_outcome(struct job *j)
+fill_outcome(struct attempt *j)
 {
     const struct outcome *o = job_outcome(j);
     struct result *r = &j->result;
@@ -277,7 +278,7 @@ fill_outcome(struct job *j)
 
 /* The claim in its last form: the outcome, small enough for the bucket. */
 static void
-fill_claim(struct job *j, enum state state)
+fill_claim(struct attempt *j, enum state state)
 {
     struct result *slim = mem_pool_alloc(j->pool, sizeof *slim);
 
@@ -303,7 +304,7 @@ random_fraction(void)
 }
 
 void
-job_weigh(struct job *j)
+job_weigh(struct attempt *j)
 {
     const struct outcome *o = job_outcome(j);
     struct task asked = *j->task;
@@ -320,7 +321,7 @@ job_weigh(struct job *j)
     }
     if (o->untouched || (!j->ran && !j->inherited))
         j->claim.remote = "";
-    judge(j, &end);
+    admit(j, &end);
     end.exit_code = o->exit_code;
     end.signal = o->signal;
     fill_outcome(j);
@@ -346,7 +347,7 @@ job_weigh(struct job *j)
 }
 
 void
-job_judge(struct job *j)
+job_judge(struct attempt *j)
 {
     job_weigh(j);
     job_expect(j);
@@ -357,7 +358,7 @@ job_judge(struct job *j)
 
 /* A claim outlives the memory it was read into. */
 static void
-copy_claim(struct job *j, const struct claim *found)
+copy_claim(struct attempt *j, const struct claim *found)
 {
     j->claim = *found;
     j->claim.task = j->task->id;
@@ -369,7 +370,7 @@ copy_claim(struct job *j, const struct claim *found)
 }
 
 void
-job_close(struct job *j, const struct claim *found,
+job_close(struct attempt *j, const struct claim *found,
           const struct delivery_plan *plan)
 {
     j->closing = true;
@@ -391,7 +392,7 @@ job_close(struct job *j, const struct claim *found,
 
 /* A result made of what a claim alone says. */
 static void
-result_of(struct job *j, const struct claim *c, uint64_t revision,
+result_of(struct attempt *j, const struct claim *c, uint64_t revision,
           struct result *r)
 {
     codec_init(CODEC_RESULT, r);
@@ -415,7 +416,7 @@ result_of(struct job *j, const struct claim *c, uint64_t revision,
 /* The result a claim holds, as far as it holds one; part is room for the end
  * of the output. */
 static void
-result_again(struct job *j, const struct claim *c, uint64_t revision,
+result_again(struct attempt *j, const struct claim *c, uint64_t revision,
              struct output_part *part, struct result *r)
 {
     if (c->result)
@@ -433,7 +434,7 @@ result_again(struct job *j, const struct claim *c, uint64_t revision,
 }
 
 void
-job_emit(struct job *j, const struct claim *found)
+job_emit(struct attempt *j, const struct claim *found)
 {
     struct output_part part;
 
@@ -445,7 +446,7 @@ job_emit(struct job *j, const struct claim *found)
 }
 
 void
-job_keep_prior(struct job *j, const struct claim *found, uint64_t revision)
+job_keep_prior(struct attempt *j, const struct claim *found, uint64_t revision)
 {
     struct output_part part;
     struct result r;
@@ -475,7 +476,7 @@ on_prior(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 void
-job_publish_prior(struct job *j)
+job_publish_prior(struct attempt *j)
 {
     char subject[SUBJECT_SIZE];
     struct bus_publication p = {.subject = job_result_subject(j, subject),

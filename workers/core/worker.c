@@ -25,7 +25,7 @@ on_cancel(void *ctx, const struct bus_note *note)
     struct worker *w = ctx;
     char task[SUBJECT_TOKEN_MAX + 1];
     struct control c;
-    struct job *j;
+    struct attempt *j;
     struct err e;
 
     /* $KV.control.cancel.<task>; a deleted key has no content. */
@@ -55,7 +55,7 @@ static void
 on_roll_call(void *ctx, const struct bus_note *note)
 {
     (void)note;
-    worker_roll(ctx);
+    worker_answer_roll_call(ctx);
 }
 
 static void
@@ -65,8 +65,8 @@ on_pauses(void *ctx)
 
     for (size_t i = 0; i < w->n_lanes; i++) {
         struct lane *lane = &w->lanes[i];
-        const struct pause *p =
-            pauses_find(w->pauses, w->ex->name, lane->name, str_wall_ms());
+        const struct lane_pause *p =
+            lane_pauses_find(w->pauses, w->ex->name, lane->name, str_wall_ms());
 
         if (lane->paused != (p != NULL))
             log_info("worker.lane", "lane=%s paused=%s reason=\"%s\"",
@@ -85,7 +85,7 @@ on_bus(void *ctx, enum bus_event event, const char *text)
     switch (event) {
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(w->bus));
-        pauses_refresh(w->pauses);
+        lane_pauses_refresh(w->pauses);
         resend_start(w);
         return;
     case BUS_DOWN:
@@ -121,7 +121,7 @@ worker_check_drained(struct worker *w)
 static void
 hand_back(struct worker *w, bool hard)
 {
-    struct job *j, *next;
+    struct attempt *j, *next;
 
     w->handing_back = true;
     for (j = w->jobs; j; j = next) {
@@ -191,7 +191,7 @@ name_worker(struct worker *w)
 {
     if (gethostname(w->host, sizeof w->host - 1) < 0)
         w->host[0] = '\0';
-    (void)str_copy(w->name, sizeof w->name, worker_home_name(w->home));
+    (void)str_copy(w->name, sizeof w->name, state_dir_name(w->home));
     w->slots = (unsigned)w->conf->slots;
     if (w->slots == 0) {
         long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -212,7 +212,7 @@ open_lane(struct worker *w, const char *name, struct err *e)
     lane->members = 1;
     (void)str_copy(lane->name, sizeof lane->name, name);
     (void)subject_lane_durable(durable, w->ex->name, name);
-    if (topology_verify(w->bus, "TASKS", durable, e) < 0 ||
+    if (jetstream_verify(w->bus, "TASKS", durable, e) < 0 ||
         bus_consume(w->bus, "TASKS", durable, worker_on_parcel, lane,
                     &lane->consumer, e) < 0)
         return err_wrap(e, "lane %s", name);
@@ -229,7 +229,7 @@ open_bus(struct worker *w, struct err *e)
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++)
-        if (topology_verify(w->bus, streams[i], NULL, e) < 0)
+        if (jetstream_verify(w->bus, streams[i], NULL, e) < 0)
             return -1;
     while (w->conf->lanes[n])
         n++;
@@ -247,7 +247,7 @@ open_bus(struct worker *w, struct err *e)
         return -1;
     if (bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->rolls, e) < 0)
         return -1;
-    return pauses_open(&w->pauses, w->bus, w->loop, on_pauses, w, e);
+    return lane_pauses_open(&w->pauses, w->bus, w->loop, on_pauses, w, e);
 }
 
 /* Many claims are renewed in parts, each when it is its time: all at once they
@@ -270,7 +270,7 @@ on_beat(void *ctx)
 
 int
 worker_open(struct worker **out, struct bus *b, struct loop *l,
-            const struct worker_conf *conf, const struct worker_home *home,
+            const struct worker_conf *conf, const struct state_dir *home,
             const struct executor *ex, void *ex_ctx, struct err *e)
 {
     struct worker *w = MEM_NEW(struct worker);
@@ -279,19 +279,19 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->loop = l;
     w->conf = conf;
     w->home = home;
-    w->sights = sights_new();
+    w->sights = claim_watch_new();
     w->ex = ex;
     w->ex_ctx = ex_ctx;
     srandom((unsigned)getpid() ^ (unsigned)clock_ms()); /* for jitter */
     w->due_ms = INT64_MAX;
-    ahead_init(&w->ahead);
+    prefetch_init(&w->ahead);
     w->fence_ms = conf->lease_ms * 2 / 3;
     w->beat_ms = conf->lease_ms / 3;
     if (w->beat_ms > BEAT_MOST_MS)
         w->beat_ms = BEAT_MOST_MS;
     w->started_at_ms = str_wall_ms();
     w->scratch_pool = mem_pool_new();
-    outbox_open(w);
+    result_publisher_open(w);
     w->begin = loop_hook_start(l, worker_begin_waiting, w);
     name_worker(w);
     if (open_bus(w, e) < 0) {
@@ -320,15 +320,15 @@ worker_close(struct worker *w)
     bus_unsubscribe(w->cancels);
     bus_unsubscribe(w->drains);
     bus_unsubscribe(w->rolls);
-    pauses_close(w->pauses);
+    lane_pauses_close(w->pauses);
     w->pauses = NULL;
-    for (struct job *j = w->jobs; j; j = j->next)
+    for (struct attempt *j = w->jobs; j; j = j->next)
         job_spool(j);
     worker_sync_spool(w);
     worker_drop_parcels(w);
     loop_hook_stop(w->begin);
     worker_free_spare(w);
-    outbox_close(w);
+    result_publisher_close(w);
     resend_free(w);
     bus_forget(w->bus, w);
     loop_timer_stop(w->beat);
@@ -338,7 +338,7 @@ worker_close(struct worker *w)
     loop_timer_stop(w->drain_timer);
     str_free(&w->scratch);
     mem_pool_free(w->scratch_pool);
-    sights_free(w->sights);
+    claim_watch_free(w->sights);
     mem_free(w->lanes);
     mem_free(w);
 }

@@ -68,7 +68,7 @@ struct worker_conf {
  * outlive the worker.
  */
 int worker_open(struct worker **out, struct bus *b, struct loop *l,
-                const struct worker_conf *conf, const struct worker_home *home,
+                const struct worker_conf *conf, const struct state_dir *home,
                 const struct executor *ex, void *ex_ctx, struct err *e);
 
 /*

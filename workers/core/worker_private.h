@@ -49,7 +49,7 @@ enum {
     INTENT_SIZE = 256,
 };
 
-enum phase {
+enum attempt_phase {
     PHASE_CLAIM,   /* the claim is being read or written */
     PHASE_READY,   /* claimed, waits for a slot */
     PHASE_RUN,     /* the executor has it */
@@ -91,17 +91,17 @@ struct parcel {
     size_t open;      /* jobs and errands, and one more until all have begun */
 };
 
-struct job {
-    struct job *next, *prev; /* all jobs of the worker; next: spare ones */
-    struct job *hash_next;   /* in its bucket, by task */
-    struct job *ready_next;  /* of those that wait for a slot */
+struct attempt {
+    struct attempt *next, *prev; /* all jobs of the worker; next: spare ones */
+    struct attempt *hash_next;   /* in its bucket, by task */
+    struct attempt *ready_next;  /* of those that wait for a slot */
     struct worker *w;
     struct lane *lane;
     struct parcel *parcel;
     struct mem_pool *pool;
     struct routed_task routed;
     const struct task *task;
-    enum phase phase;
+    enum attempt_phase phase;
     enum cause cause;
     bool ran;           /* the executor has started it */
     bool writing;       /* a claim is on its way to the bucket */
@@ -130,15 +130,17 @@ struct job {
     int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
     void (*noted)(void *ctx);   /* of run_order.note; NULL: none waits */
     void *noted_ctx;
-    struct run *run;
+    void *run; /* the executor's */
     struct sink *sink;
-    struct facts *facts; /* of its definition of done; NULL: none needed */
+    struct dod_evidence
+        *facts; /* of its definition of done; NULL: none needed */
     enum run_status stage;
     struct outcome *outcome; /* see job_outcome */
     struct result result;
-    struct post *post; /* its result is on its way in that; NULL: it is not */
-    struct job *post_next; /* another one in the same */
-    struct str prior;      /* a result of an earlier attempt, to publish */
+    struct result_msg
+        *post; /* its result is on its way in that; NULL: it is not */
+    struct attempt *post_next; /* another one in the same */
+    struct str prior;          /* a result of an earlier attempt, to publish */
     char prior_id[RESULT_ID_SIZE];
 };
 
@@ -146,7 +148,7 @@ struct worker {
     struct bus *bus;
     struct loop *loop;
     const struct worker_conf *conf;
-    const struct worker_home *home;
+    const struct state_dir *home;
     const struct executor *ex;
     void *ex_ctx;
     char name[SUBJECT_TOKEN_MAX + 1];
@@ -154,17 +156,17 @@ struct worker {
     struct lane *lanes;
     size_t n_lanes;
     unsigned slots, running;
-    struct ahead ahead;
+    struct prefetch ahead;
     unsigned n_slow;  /* slots busy for longer than what is claimed ahead of */
     int64_t slow_ms;  /* when they were counted */
     int64_t beat_ms;  /* between heartbeats, and renewals of claims */
     int64_t fence_ms; /* without a renewal: the attempt is killed */
     unsigned n_jobs;
-    unsigned n_over;  /* of them, those whose run has ended */
-    struct job *jobs; /* newest first */
-    struct job *buckets[JOB_BUCKETS];
-    struct job *ready, *ready_last;
-    struct job *spare;
+    unsigned n_over;      /* of them, those whose run has ended */
+    struct attempt *jobs; /* newest first */
+    struct attempt *buckets[JOB_BUCKETS];
+    struct attempt *ready, *ready_last;
+    struct attempt *spare;
     struct mem_pool *pools[SPARE_MOST];
     unsigned n_spare, n_pools;
     struct outcome polled; /* what the executor said last */
@@ -173,24 +175,24 @@ struct worker {
     struct parcel *parcels;
     struct parcel *waiting, *waiting_last; /* first come, first begun */
     size_t n_waiting;                      /* tasks in them */
-    struct errand *errands;
+    struct pending_publish *errands;
     struct loop_hook *begin;
-    struct sights *sights;
-    struct outbox *outbox;
-    struct resend *resend;
+    struct claim_watch *sights;
+    struct result_publisher *outbox;
+    struct spool_replay *resend;
     int64_t heard_ms;   /* when the broker last confirmed anything */
     unsigned n_spooled; /* outcomes, in this look at what is due */
     bool unsynced;      /* outcomes were written, their names are not safe */
     bool spool_failing; /* said so already */
     struct bus_sub *cancels, *drains, *rolls;
-    struct pauses *pauses;
+    struct lane_pauses *pauses;
     struct loop_timer *beat, *due, *news, *roll, *drain_timer;
     int64_t due_ms;     /* when due fires; INT64_MAX: never */
     int64_t beat_at_ms; /* the last heartbeat of the timer */
     int64_t started_at_ms, last_news_ms;
-    int64_t ran_ms;   /* when a run last ended */
-    int64_t brisk_ms; /* when brisk_told last changed */
-    bool busy_told, brisk_told, draining, handing_back, stopped;
+    int64_t ran_ms;        /* when a run last ended */
+    int64_t short_runs_ms; /* when short_runs_told last changed */
+    bool busy_told, short_runs_told, draining, handing_back, stopped;
 };
 
 /*
@@ -228,21 +230,21 @@ void worker_drop_parcels(struct worker *w);
 void worker_heartbeat(struct worker *w);
 /* Tells that the worker became busy or idle, or its runs short or long; each
  * once a second at most. */
-void worker_news(struct worker *w);
+void worker_notify(struct worker *w);
 /* Answers a roll call, soon. */
-void worker_roll(struct worker *w);
+void worker_answer_roll_call(struct worker *w);
 
 /* --- job.c --- */
 
 /* Moves it on. */
-void job_phase(struct job *j, enum phase phase);
+void job_phase(struct attempt *j, enum attempt_phase phase);
 /* Hands back what is claimed and waits for a slot. */
 void worker_return_ready(struct worker *w);
 /* How the attempt went, as far as it is known. Thousands wait that have none:
  * it is made when it is first asked for. */
-struct outcome *job_outcome(struct job *j);
+struct outcome *job_outcome(struct attempt *j);
 /* NULL if the task is not in hand. */
-struct job *job_find(struct worker *w, const char *task);
+struct attempt *job_find(struct worker *w, const char *task);
 /* Pools for messages, of a size that the C library would otherwise search a
  * place for each time. */
 struct mem_pool *worker_pool_take(struct worker *w);
@@ -252,22 +254,22 @@ void worker_free_spare(struct worker *w);
 void job_begin(struct parcel *p, struct mem_pool *pool,
                const struct routed_task *routed);
 /* Ends it for that cause: politely first, the grace runs from then. */
-void job_cancel(struct job *j, enum cause cause, bool hard);
+void job_cancel(struct attempt *j, enum cause cause, bool hard);
 /* Its claim has changed in what others go by: tells them, if they know that it
  * runs. */
-void job_tell(struct job *j);
+void job_tell(struct attempt *j);
 /* Its slot's turn: the claim is confirmed. */
-void job_claimed(struct job *j);
+void job_claimed(struct attempt *j);
 /* The claim is somebody else's: kill it, say nothing. */
-void job_lost(struct job *j);
+void job_lost(struct attempt *j);
 /* Each frees the job. It is over; it is to be delivered again, of many at once;
  * nothing is said of it. */
-void job_done(struct job *j);
-void job_retry(struct job *j, int64_t delay_ms);
-void job_drop(struct job *j);
+void job_done(struct attempt *j);
+void job_retry(struct attempt *j, int64_t delay_ms);
+void job_drop(struct attempt *j);
 /* Gives it up if no renewal was confirmed for too long: true if it did, and j
  * may be gone. */
-bool job_fence_off(struct job *j);
+bool job_fence_off(struct attempt *j);
 
 /* --- due.c --- */
 
@@ -291,32 +293,32 @@ void worker_windows(struct worker *w, const struct lane *leaving);
 
 /* --- claim.c --- */
 
-void claim_begin(struct job *j);
+void claim_begin(struct attempt *j);
 /* Writes the claim as it stands, to prolong the lease. */
-void claim_renew(struct job *j);
+void claim_renew(struct attempt *j);
 /* Writes claim.remote, then calls noted. */
-void claim_note(struct job *j);
+void claim_note(struct attempt *j);
 /* Writes the outcome in j->claim, then calls job_settled. The result leaves
  * along with it, if the outcome is an attempt's of ours. */
-void claim_settle(struct job *j);
+void claim_settle(struct attempt *j);
 /* again_ms has come. */
-void claim_again(struct job *j);
+void claim_again(struct attempt *j);
 
 /* --- resend.c --- */
 
 /* The outcome of the run that has ended is to be confirmed from now on: soon,
  * or it goes to disk. */
-void job_expect(struct job *j);
+void job_expect(struct attempt *j);
 /* Writes the outcome to disk, if it has one of its own that is not there. */
-void job_spool(struct job *j);
+void job_spool(struct attempt *j);
 /* It has not been confirmed in time: writes it now, or says when. */
-void job_unconfirmed(struct job *j);
+void job_unconfirmed(struct attempt *j);
 /* The broker has confirmed something. */
 void worker_heard(struct worker *w);
 /* The result is stored: the file is no longer needed. */
-void job_unspool(struct job *j);
+void job_unspool(struct attempt *j);
 /* The claim has moved on: the file is set aside. */
-void job_superseded(struct job *j);
+void job_superseded(struct attempt *j);
 /* Makes the names of what was written durable, at once for many. */
 void worker_sync_spool(struct worker *w);
 /* Sends what lies on disk and belongs to no job in hand; at start, and each
@@ -326,16 +328,16 @@ void resend_free(struct worker *w);
 
 /* --- post.c --- */
 
-void outbox_open(struct worker *w);
-void outbox_close(struct worker *w);
+void result_publisher_open(struct worker *w);
+void result_publisher_close(struct worker *w);
 /* Publishes j->result until it is stored, with others of this turn; calls
  * job_posted. All is encoded at once. */
-void post_result(struct job *j);
+void result_publisher_publish(struct attempt *j);
 /* The same, once, while the outcome is on its way into the claim: the ledger
  * believes the result when that is there. Calls job_posted_early. */
-void post_early(struct job *j);
+void result_publisher_publish_early(struct attempt *j);
 /* Nothing is to be heard of it any more; it stays on its way. */
-void post_forget(struct job *j);
+void result_publisher_forget(struct attempt *j);
 /* Publishes r, alone, until it is stored, without its output if that is too
  * much. */
 void worker_publish(struct worker *w, const char *subject,
@@ -344,25 +346,25 @@ void worker_publish(struct worker *w, const char *subject,
 /* --- finish.c --- */
 
 /* Fills j->result and j->claim with the outcome of the attempt that is over. */
-void job_weigh(struct job *j);
+void job_weigh(struct attempt *j);
 /* Where results of that task go; out has SUBJECT_SIZE. */
-const char *job_result_subject(const struct job *j, char *out);
+const char *job_result_subject(const struct attempt *j, char *out);
 /* The attempt is over, with all its output stored: judges it. */
-void job_judge(struct job *j);
+void job_judge(struct attempt *j);
 /* The claim holds the outcome. */
-void job_settled(struct job *j);
+void job_settled(struct attempt *j);
 /* So does RESULTS, or (e) it never will. */
-void job_posted(struct job *j, const struct err *e);
+void job_posted(struct attempt *j, const struct err *e);
 /* RESULTS has what left early, or it may not. */
-void job_posted_early(struct job *j, bool stored);
+void job_posted_early(struct attempt *j, bool stored);
 /* Prepares the outcome of a task that is closed without running. */
-void job_close(struct job *j, const struct claim *found,
+void job_close(struct attempt *j, const struct claim *found,
                const struct delivery_plan *plan);
 /* Publishes the stored outcome once more. */
-void job_emit(struct job *j, const struct claim *found);
+void job_emit(struct attempt *j, const struct claim *found);
 /* Keeps the outcome of the attempt before ours, which may not be known yet. */
-void job_keep_prior(struct job *j, const struct claim *found,
+void job_keep_prior(struct attempt *j, const struct claim *found,
                     uint64_t revision);
-void job_publish_prior(struct job *j);
+void job_publish_prior(struct attempt *j);
 
 #endif

@@ -15,14 +15,14 @@ enum {
 
 struct pipes_reader {
     struct loop *loop;
-    struct pipes *young, *young_last; /* not watched yet, the oldest first */
-    struct loop_timer *watch;         /* until the oldest of them is of age */
-    bool watching;                    /* it is set */
+    struct capture *young, *young_last; /* not watched yet, the oldest first */
+    struct loop_timer *watch;           /* until the oldest of them is of age */
+    bool watching;                      /* it is set */
     char buf[READ_BYTES];
 };
 
 struct pipes_reader *
-pipes_reader_new(struct loop *l)
+capture_reader_new(struct loop *l)
 {
     struct pipes_reader *r = MEM_NEW(struct pipes_reader);
 
@@ -31,7 +31,7 @@ pipes_reader_new(struct loop *l)
 }
 
 void
-pipes_reader_free(struct pipes_reader *r)
+capture_reader_free(struct pipes_reader *r)
 {
     if (!r)
         return;
@@ -42,7 +42,7 @@ pipes_reader_free(struct pipes_reader *r)
 /* --- one end -------------------------------------------------------------- */
 
 static void
-pause_reading(struct pipes *p)
+pause_reading(struct capture *p)
 {
     for (int i = 0; i < 2; i++)
         if (p->ends[i].watch)
@@ -52,7 +52,7 @@ pause_reading(struct pipes *p)
 static void
 on_room(void *ctx)
 {
-    struct pipes *p = ctx;
+    struct capture *p = ctx;
 
     for (int i = 0; i < 2; i++)
         if (p->ends[i].watch)
@@ -119,7 +119,7 @@ set_watch(struct pipes_reader *r, int64_t now)
 }
 
 static void
-young_remove(struct pipes *p)
+young_remove(struct capture *p)
 {
     struct pipes_reader *r = p->reader;
 
@@ -141,7 +141,7 @@ on_watch(void *ctx)
 {
     struct pipes_reader *r = ctx;
     int64_t now = loop_now_ms();
-    struct pipes *p;
+    struct capture *p;
 
     r->watching = false;
     while ((p = r->young) && p->began_ms + WATCH_MS <= now) {
@@ -159,10 +159,10 @@ on_watch(void *ctx)
 /* --- both of an attempt --------------------------------------------------- */
 
 int
-pipes_open(struct pipes *p, struct pipes_reader *r, struct sink *sink,
-           struct err *e)
+capture_open(struct capture *p, struct pipes_reader *r, struct sink *sink,
+             struct err *e)
 {
-    *p = (struct pipes){.reader = r, .sink = sink};
+    *p = (struct capture){.reader = r, .sink = sink};
     for (int i = 0; i < 2; i++)
         p->ends[i] =
             (struct pipe_end){.pipes = p,
@@ -177,7 +177,7 @@ pipes_open(struct pipes *p, struct pipes_reader *r, struct sink *sink,
 }
 
 void
-pipes_watch(struct pipes *p)
+capture_watch(struct capture *p)
 {
     struct pipes_reader *r = p->reader;
 
@@ -195,7 +195,7 @@ pipes_watch(struct pipes *p)
 }
 
 void
-pipes_close_theirs(struct pipes *p)
+capture_close_theirs(struct capture *p)
 {
     for (int i = 0; i < 2; i++) {
         if (p->ends[i].theirs >= 0)
@@ -205,7 +205,7 @@ pipes_close_theirs(struct pipes *p)
 }
 
 void
-pipes_drain(struct pipes *p)
+capture_drain(struct capture *p)
 {
     young_remove(p);
     end_drain(&p->ends[0]);
@@ -213,10 +213,10 @@ pipes_drain(struct pipes *p)
 }
 
 void
-pipes_close(struct pipes *p)
+capture_close(struct capture *p)
 {
     young_remove(p);
-    pipes_close_theirs(p);
+    capture_close_theirs(p);
     loop_fd_close(&p->ends[0].watch, &p->ends[0].fd);
     loop_fd_close(&p->ends[1].watch, &p->ends[1].fd);
 }

@@ -20,17 +20,17 @@
 /* What all attempts of a worker share: memory, a timer. */
 struct pipes_reader;
 
-struct pipes_reader *pipes_reader_new(struct loop *l);
+struct pipes_reader *capture_reader_new(struct loop *l);
 /* Its pipes are closed before. NULL is fine. */
-void pipes_reader_free(struct pipes_reader *r);
+void capture_reader_free(struct pipes_reader *r);
 
 /* The two pipes of an attempt; private but for theirs. */
-struct pipes {
-    struct pipes *next, *prev; /* of the young ones */
+struct capture {
+    struct capture *next, *prev; /* of the young ones */
     struct pipes_reader *reader;
     struct sink *sink;
     struct pipe_end {
-        struct pipes *pipes;
+        struct capture *pipes;
         enum stream stream;
         int fd;     /* ours; -1: closed */
         int theirs; /* for the steps to write to; -1: closed */
@@ -40,16 +40,16 @@ struct pipes {
     bool young; /* not watched yet */
 };
 
-/* Opens both. After -1, too, pipes_close is due. */
-int pipes_open(struct pipes *p, struct pipes_reader *r, struct sink *sink,
-               struct err *e);
+/* Opens both. After -1, too, capture_close is due. */
+int capture_open(struct capture *p, struct pipes_reader *r, struct sink *sink,
+                 struct err *e);
 /* From now on they are read, once some time has passed. */
-void pipes_watch(struct pipes *p);
+void capture_watch(struct capture *p);
 /* No further step is to get their ends. */
-void pipes_close_theirs(struct pipes *p);
+void capture_close_theirs(struct capture *p);
 /* Nothing is alive that would print more: takes what is still there, room or
  * not, as it is little, and closes our ends. */
-void pipes_drain(struct pipes *p);
-void pipes_close(struct pipes *p);
+void capture_drain(struct capture *p);
+void capture_close(struct capture *p);
 
 #endif

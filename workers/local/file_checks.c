@@ -27,8 +27,8 @@ struct level {
     size_t path_len; /* of its own path, with the slash behind it */
 };
 
-struct exists {
-    struct facts *facts;
+struct file_checks {
+    struct dod_evidence *facts;
     loop_fn *done;
     void *ctx;
     struct loop_timer *timer;
@@ -96,9 +96,9 @@ may_be_below(const char *pattern, const char *folder, size_t len)
 }
 
 static bool
-is_wanted(const struct exists *x, const char *folder, size_t len)
+is_wanted(const struct file_checks *x, const char *folder, size_t len)
 {
-    const struct dod_needs *needs = facts_needs(x->facts);
+    const struct dod_needs *needs = dod_evidence_needs(x->facts);
 
     for (size_t i = 0; i < needs->n_calls; i++)
         if (x->open[i] && may_be_below(needs->calls[i].arg, folder, len))
@@ -108,7 +108,7 @@ is_wanted(const struct exists *x, const char *folder, size_t len)
 
 /* Takes over fd, -1: it could not be opened. */
 static void
-enter(struct exists *x, int fd)
+enter(struct file_checks *x, int fd)
 {
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
@@ -122,13 +122,13 @@ enter(struct exists *x, int fd)
 }
 
 static void
-check(struct exists *x)
+check(struct file_checks *x)
 {
-    const struct dod_needs *needs = facts_needs(x->facts);
+    const struct dod_needs *needs = dod_evidence_needs(x->facts);
 
     for (size_t i = 0; i < needs->n_calls; i++)
         if (x->open[i] && glob_match(needs->calls[i].arg, x->path.data)) {
-            facts_exists(x->facts, i, true);
+            dod_evidence_exists(x->facts, i, true);
             x->open[i] = false;
             x->n_open--;
         }
@@ -136,7 +136,7 @@ check(struct exists *x)
 
 /* A folder whose path the path is, its slash included. */
 static void
-look_into(struct exists *x, const struct level *above, const char *name)
+look_into(struct file_checks *x, const struct level *above, const char *name)
 {
     int fd;
 
@@ -152,7 +152,7 @@ look_into(struct exists *x, const struct level *above, const char *name)
 
 /* An entry of the folder at hand. */
 static void
-look_at(struct exists *x, const struct dirent *entry)
+look_at(struct file_checks *x, const struct dirent *entry)
 {
     const struct level *at = &x->levels[x->n_levels - 1];
 
@@ -169,7 +169,7 @@ look_at(struct exists *x, const struct dirent *entry)
 
 /* The next entry of the folder at hand, or back to the one above it. */
 static void
-step(struct exists *x)
+step(struct file_checks *x)
 {
     const struct dirent *entry = readdir(x->levels[x->n_levels - 1].dir);
 
@@ -187,30 +187,31 @@ step(struct exists *x)
 }
 
 static bool
-is_over(const struct exists *x)
+is_over(const struct file_checks *x)
 {
     return x->n_levels == 0 || x->n_open == 0 || x->n_entries > ENTRIES_MAX;
 }
 
 static void
-end(struct exists *x)
+end(struct file_checks *x)
 {
-    const struct dod_needs *needs = facts_needs(x->facts);
+    const struct dod_needs *needs = dod_evidence_needs(x->facts);
 
     loop_timer_stop(x->timer);
     x->timer = NULL;
     for (size_t i = 0; i < needs->n_calls; i++)
         if (x->open[i] && !x->cut)
-            facts_exists(x->facts, i, false);
+            dod_evidence_exists(x->facts, i, false);
     if (x->cut)
-        facts_files_failed(x->facts, "not all folders could be looked at");
+        dod_evidence_files_failed(x->facts,
+                                  "not all folders could be looked at");
     x->done(x->ctx);
 }
 
 static void
 on_turn(void *ctx)
 {
-    struct exists *x = ctx;
+    struct file_checks *x = ctx;
 
     for (int i = 0; i < ENTRIES_AT_ONCE && !is_over(x); i++)
         step(x);
@@ -223,9 +224,9 @@ on_turn(void *ctx)
 /* --- life ----------------------------------------------------------------- */
 
 static void
-begin(struct exists *x)
+begin(struct file_checks *x)
 {
-    const struct dod_needs *needs = facts_needs(x->facts);
+    const struct dod_needs *needs = dod_evidence_needs(x->facts);
 
     for (size_t i = 0; i < needs->n_calls; i++) {
         const struct dod_call *call = &needs->calls[i];
@@ -235,17 +236,17 @@ begin(struct exists *x)
         x->open[i] = strpbrk(call->arg, "*?[\\") != NULL;
         x->n_open += x->open[i];
         if (!x->open[i])
-            facts_exists(x->facts, i, is_below(x->workdir, call->arg));
+            dod_evidence_exists(x->facts, i, is_below(x->workdir, call->arg));
     }
     if (x->n_open > 0)
         enter(x, openat(x->workdir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
-struct exists *
-exists_open(struct loop *l, struct facts *f, const char *workdir, loop_fn *done,
-            void *ctx)
+struct file_checks *
+file_checks_open(struct loop *l, struct dod_evidence *f, const char *workdir,
+                 loop_fn *done, void *ctx)
 {
-    struct exists *x = MEM_NEW(struct exists);
+    struct file_checks *x = MEM_NEW(struct file_checks);
 
     x->facts = f;
     x->done = done;
@@ -261,7 +262,7 @@ exists_open(struct loop *l, struct facts *f, const char *workdir, loop_fn *done,
 }
 
 void
-exists_close(struct exists *x)
+file_checks_close(struct file_checks *x)
 {
     if (!x)
         return;

@@ -14,12 +14,13 @@
 #include "lib/io/loop.h"
 #include "workers/core/dod_evidence.h"
 
-struct exists;
+struct file_checks;
 
 /* Answers every file_exists of f, then calls done, never before it returned.
  * workdir NULL is ours. */
-struct exists *exists_open(struct loop *l, struct facts *f, const char *workdir,
-                           loop_fn *done, void *ctx);
-void exists_close(struct exists *x); /* done or not; NULL is fine */
+struct file_checks *file_checks_open(struct loop *l, struct dod_evidence *f,
+                                     const char *workdir, loop_fn *done,
+                                     void *ctx);
+void file_checks_close(struct file_checks *x); /* done or not; NULL is fine */
 
 #endif

@@ -25,7 +25,7 @@ enum {
 };
 
 /* What is asked of git, in this order before and again after. */
-enum stage {
+enum git_stage {
     STAGE_ASK,   /* where things are */
     STAGE_ADD,   /* the files into our index */
     STAGE_CLEAN, /* their contents are not needed, only their names */
@@ -35,14 +35,14 @@ enum stage {
 };
 
 struct git_output {
-    struct changes *c;
+    struct git_changes *c;
     int fd; /* -1: closed */
     struct loop_fd *watch;
-    void (*take)(struct changes *c, const char *data, size_t len);
+    void (*take)(struct git_changes *c, const char *data, size_t len);
 };
 
-struct changes {
-    struct changes_conf conf;
+struct git_changes {
+    struct git_changes_conf conf;
     struct mem_pool *pool;
     const char **env;
     size_t n_env;     /* without what the stage adds */
@@ -50,20 +50,20 @@ struct changes {
     char *index_path; /* of the repository */
     char *objects;
     char before[TREE_SIZE], after[TREE_SIZE];
-    enum stage stage;
+    enum git_stage stage;
     struct proc *proc; /* NULL: none runs */
     struct git_output out, err;
     struct str answer, errors;
     char path[PATH_BYTES]; /* of which the first n_path bytes came */
     size_t n_path;
     struct loop_timer *timer;
-    struct facts *facts; /* NULL: before */
+    struct dod_evidence *facts; /* NULL: before */
     loop_fn *done;
     void *ctx;
     char why[128]; /* nothing is known; "": not so */
 };
 
-static void advance(struct changes *c);
+static void advance(struct git_changes *c);
 
 /* --- what git says -------------------------------------------------------- */
 
@@ -76,20 +76,20 @@ keep(struct str *s, size_t most, const char *data, size_t len)
 }
 
 static void
-take_answer(struct changes *c, const char *data, size_t len)
+take_answer(struct git_changes *c, const char *data, size_t len)
 {
     keep(&c->answer, ANSWER_MAX, data, len);
 }
 
 static void
-take_errors(struct changes *c, const char *data, size_t len)
+take_errors(struct git_changes *c, const char *data, size_t len)
 {
     keep(&c->errors, ERRORS_MAX, data, len);
 }
 
 /* Paths with a NUL behind each. */
 static void
-take_paths(struct changes *c, const char *data, size_t len)
+take_paths(struct git_changes *c, const char *data, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         if (data[i]) {
@@ -98,7 +98,7 @@ take_paths(struct changes *c, const char *data, size_t len)
             continue;
         }
         c->path[c->n_path] = '\0';
-        facts_changed(c->facts, c->path);
+        dod_evidence_changed(c->facts, c->path);
         c->n_path = 0;
     }
 }
@@ -130,7 +130,7 @@ on_readable(void *ctx)
 /* --- the end of a look ---------------------------------------------------- */
 
 static void
-stop_timer(struct changes *c)
+stop_timer(struct git_changes *c)
 {
     loop_timer_stop(c->timer);
     c->timer = NULL;
@@ -139,17 +139,17 @@ stop_timer(struct changes *c)
 static void
 on_over(void *ctx)
 {
-    struct changes *c = ctx;
+    struct git_changes *c = ctx;
 
     stop_timer(c);
     if (c->facts)
-        facts_changes_done(c->facts, *c->why ? c->why : NULL);
+        dod_evidence_changes_done(c->facts, *c->why ? c->why : NULL);
     c->done(c->ctx);
 }
 
 /* Tells it from the loop. */
 static void
-over(struct changes *c)
+over(struct git_changes *c)
 {
     c->stage = STAGE_OVER;
     stop_timer(c);
@@ -157,7 +157,7 @@ over(struct changes *c)
 }
 
 static void
-give_up(struct changes *c, const char *why)
+give_up(struct git_changes *c, const char *why)
 {
     if (!*c->why)
         (void)str_copy(c->why, sizeof c->why, why);
@@ -166,7 +166,7 @@ give_up(struct changes *c, const char *why)
 
 /* The first line of what git complains about. */
 static void
-give_up_as_said(struct changes *c)
+give_up_as_said(struct git_changes *c)
 {
     const char *text = str_text(&c->errors);
     struct str line = {0};
@@ -186,7 +186,7 @@ give_up_as_said(struct changes *c)
 /* --- files of our own ----------------------------------------------------- */
 
 static char *
-in_folder(struct changes *c, const char *name)
+in_folder(struct git_changes *c, const char *name)
 {
     return mem_pool_printf(c->pool, "%s/%s", c->folder, name);
 }
@@ -204,7 +204,7 @@ write_file(const char *path, const char *text)
 
 /* A folder for objects that finds the repository's own as well. */
 static int
-make_objects(struct changes *c, const char *name)
+make_objects(struct git_changes *c, const char *name)
 {
     char *path = in_folder(c, name);
     char *info = mem_pool_printf(c->pool, "%s/info", path);
@@ -248,7 +248,7 @@ copy_age(int from, int to)
 /* The repository's index, for what it knows about files that did not change;
  * there may be none yet. */
 static int
-copy_index(struct changes *c)
+copy_index(struct git_changes *c)
 {
     char *path = in_folder(c, "index");
     int from = open(c->index_path, O_RDONLY | O_CLOEXEC), to = -1, rc = -1;
@@ -266,7 +266,7 @@ copy_index(struct changes *c)
 }
 
 static int
-prepare_folder(struct changes *c)
+prepare_folder(struct git_changes *c)
 {
     const char *tmp = getenv("TMPDIR");
 
@@ -313,7 +313,7 @@ static const char *const git[] = {
 };
 
 static const char **
-argv_of(struct changes *c, const char *const *head, const char *const *tail)
+argv_of(struct git_changes *c, const char *const *head, const char *const *tail)
 {
     const char **argv = mem_pool_alloc(c->pool, ARGS_MAX * sizeof *argv);
     size_t n = 0;
@@ -326,7 +326,7 @@ argv_of(struct changes *c, const char *const *head, const char *const *tail)
 }
 
 static const char **
-argv_of_stage(struct changes *c)
+argv_of_stage(struct git_changes *c)
 {
     static const char *const ask[] = {"rev-parse",
                                       "--path-format=absolute",
@@ -364,7 +364,7 @@ argv_of_stage(struct changes *c)
 
 /* Behind what all stages have. */
 static const char *const *
-env_of_stage(struct changes *c)
+env_of_stage(struct git_changes *c)
 {
     const char *objects = c->stage == STAGE_ADD ? "blobs" : "trees";
     size_t n = c->n_env;
@@ -379,12 +379,12 @@ env_of_stage(struct changes *c)
     return c->env;
 }
 
-static void stage_ended(struct changes *c, const struct proc_end *end);
+static void stage_ended(struct git_changes *c, const struct proc_end *end);
 
 static void
 on_end(void *ctx, const struct proc_end *end)
 {
-    struct changes *c = ctx;
+    struct git_changes *c = ctx;
 
     c->proc = NULL;
     /* A pipe holds no more than that; who else holds it is not waited for. */
@@ -407,7 +407,7 @@ open_end(struct git_output *end, int *theirs, struct err *e)
 }
 
 static void
-start(struct changes *c)
+start(struct git_changes *c)
 {
     struct proc_opts o = {.env = env_of_stage(c),
                           .workdir = c->conf.workdir,
@@ -441,7 +441,7 @@ start(struct changes *c)
 
 /* "true", the index, the objects, each on a line of its own. */
 static bool
-read_places(struct changes *c)
+read_places(struct git_changes *c)
 {
     char *at = mem_pool_strdup(c->pool, str_text(&c->answer));
     char *inside = strsep(&at, "\n");
@@ -453,7 +453,7 @@ read_places(struct changes *c)
 }
 
 static bool
-read_tree(struct changes *c)
+read_tree(struct git_changes *c)
 {
     const char *name = str_text(&c->answer);
     size_t len = strcspn(name, "\n");
@@ -467,7 +467,7 @@ read_tree(struct changes *c)
 }
 
 static void
-stage_ended(struct changes *c, const struct proc_end *end)
+stage_ended(struct git_changes *c, const struct proc_end *end)
 {
     if (*c->why) { /* the time was over, or it was cancelled */
         over(c);
@@ -486,7 +486,7 @@ stage_ended(struct changes *c, const struct proc_end *end)
 }
 
 static void
-advance(struct changes *c)
+advance(struct git_changes *c)
 {
     if (c->stage == STAGE_ADD && prepare_folder(c) < 0) {
         give_up(c, "no room for a copy of the index");
@@ -504,7 +504,7 @@ advance(struct changes *c)
 static void
 on_late(void *ctx)
 {
-    struct changes *c = ctx;
+    struct git_changes *c = ctx;
 
     (void)str_copy(c->why, sizeof c->why, "git took longer than a minute");
     if (c->proc)
@@ -521,7 +521,7 @@ is_hidden(const char *entry)
 }
 
 static void
-build_env(struct changes *c)
+build_env(struct git_changes *c)
 {
     static const char *const own[] = {"LC_ALL=C", "GIT_OPTIONAL_LOCKS=0",
                                       "GIT_TERMINAL_PROMPT=0",
@@ -538,10 +538,10 @@ build_env(struct changes *c)
         c->env[c->n_env++] = own[i];
 }
 
-struct changes *
-changes_open(const struct changes_conf *conf)
+struct git_changes *
+git_changes_open(const struct git_changes_conf *conf)
 {
-    struct changes *c = MEM_NEW(struct changes);
+    struct git_changes *c = MEM_NEW(struct git_changes);
 
     c->conf = *conf;
     c->pool = mem_pool_new();
@@ -552,7 +552,7 @@ changes_open(const struct changes_conf *conf)
 }
 
 static void
-look(struct changes *c, enum stage from, loop_fn *done, void *ctx)
+look(struct git_changes *c, enum git_stage from, loop_fn *done, void *ctx)
 {
     c->done = done;
     c->ctx = ctx;
@@ -565,20 +565,21 @@ look(struct changes *c, enum stage from, loop_fn *done, void *ctx)
 }
 
 void
-changes_before(struct changes *c, loop_fn *done, void *ctx)
+git_changes_before(struct git_changes *c, loop_fn *done, void *ctx)
 {
     look(c, STAGE_ASK, done, ctx);
 }
 
 void
-changes_after(struct changes *c, struct facts *f, loop_fn *done, void *ctx)
+git_changes_after(struct git_changes *c, struct dod_evidence *f, loop_fn *done,
+                  void *ctx)
 {
     c->facts = f;
     look(c, STAGE_ADD, done, ctx);
 }
 
 void
-changes_close(struct changes *c)
+git_changes_close(struct git_changes *c)
 {
     if (!c)
         return;

@@ -20,9 +20,9 @@
 #include "lib/os/proc.h"
 #include "workers/core/dod_evidence.h"
 
-struct changes;
+struct git_changes;
 
-struct changes_conf {
+struct git_changes_conf {
     struct loop *loop;
     struct proc_set *set;
     struct proc_family *family;
@@ -31,13 +31,13 @@ struct changes_conf {
 };
 
 /* The conf is copied, what it points to must live as long. */
-struct changes *changes_open(const struct changes_conf *conf);
-void changes_close(struct changes *c); /* ended or not; NULL is fine */
+struct git_changes *git_changes_open(const struct git_changes_conf *conf);
+void git_changes_close(struct git_changes *c); /* ended or not; NULL is fine */
 
 /* Each calls done once, on the loop and never before it returned. What goes
  * wrong is told by after, as the reason why nothing is known. */
-void changes_before(struct changes *c, loop_fn *done, void *ctx);
-void changes_after(struct changes *c, struct facts *f, loop_fn *done,
-                   void *ctx);
+void git_changes_before(struct git_changes *c, loop_fn *done, void *ctx);
+void git_changes_after(struct git_changes *c, struct dod_evidence *f,
+                       loop_fn *done, void *ctx);
 
 #endif

@@ -37,12 +37,12 @@ struct local {
     int64_t grace_ms;
     struct environment *environment;
     struct pipes_reader *reader;
-    struct run *spare; /* memory for runs, with their pools */
+    struct local_run *spare; /* memory for runs, with their pools */
     unsigned n_spare;
 };
 
-struct run {
-    struct run *next; /* in spare */
+struct local_run {
+    struct local_run *next; /* in spare */
     struct local *local;
     struct run_order order;
     struct mem_pool *pool;
@@ -50,12 +50,12 @@ struct run {
     struct proc *proc;      /* of the step that runs; NULL: none */
     const char *const *env; /* of the task */
     const char *workdir;    /* of the task; NULL: ours */
-    struct pipes pipes;
+    struct capture pipes;
     size_t step; /* counted from 0 */
     struct outcome outcome;
-    struct changes *changes;  /* of files; NULL: nobody asks */
-    struct exists *exists;    /* looks for them; NULL: not, or not yet */
-    struct loop_timer *timer; /* of a step's limit, or between looks */
+    struct git_changes *changes; /* of files; NULL: nobody asks */
+    struct file_checks *exists;  /* looks for them; NULL: not, or not yet */
+    struct loop_timer *timer;    /* of a step's limit, or between looks */
     int64_t look_ms, kill_ms;
     bool exec_simple; /* no shell where none is needed */
     bool starting;    /* within start: changed must not be called */
@@ -75,7 +75,7 @@ struct run {
 static void on_timer(void *ctx);
 
 static void
-set_timer(struct run *r, int64_t delay_ms)
+set_timer(struct local_run *r, int64_t delay_ms)
 {
     if (r->timer)
         loop_timer_again(r->timer, delay_ms, 0);
@@ -84,19 +84,19 @@ set_timer(struct run *r, int64_t delay_ms)
 }
 
 static void
-stop_timer(struct run *r)
+stop_timer(struct local_run *r)
 {
     loop_timer_stop(r->timer);
     r->timer = NULL;
 }
 
-static bool begin_check(struct run *r);
+static bool begin_check(struct local_run *r);
 
 /* Nothing is alive. May free the run. */
 static void
-finish(struct run *r)
+finish(struct local_run *r)
 {
-    pipes_drain(&r->pipes);
+    capture_drain(&r->pipes);
     stop_timer(r);
     if (begin_check(r)) {
         if (!r->starting)
@@ -112,7 +112,7 @@ finish(struct run *r)
 
 /* Ends what the steps have left behind: asks, waits for the grace, kills. */
 static void
-leftovers(struct run *r)
+leftovers(struct local_run *r)
 {
     int64_t now = loop_now_ms();
     int signo = 0;
@@ -136,10 +136,10 @@ leftovers(struct run *r)
 }
 
 static void
-wind_down(struct run *r)
+wind_down(struct local_run *r)
 {
     r->winding = true;
-    pipes_close_theirs(&r->pipes);
+    capture_close_theirs(&r->pipes);
     r->look_ms = LOOK_FIRST_MS;
     r->kill_ms = loop_now_ms() + r->local->grace_ms;
     leftovers(r);
@@ -149,7 +149,7 @@ wind_down(struct run *r)
 
 /* Whatever git has left running goes, then the task is over. */
 static void
-end_check(struct run *r)
+end_check(struct local_run *r)
 {
     r->checked = r->hard = true;
     leftovers(r);
@@ -162,11 +162,11 @@ on_exists(void *ctx)
 }
 
 static void
-check_files(struct run *r)
+check_files(struct local_run *r)
 {
-    if (facts_needs(r->order.facts)->files)
-        r->exists = exists_open(r->local->loop, r->order.facts, r->workdir,
-                                on_exists, r);
+    if (dod_evidence_needs(r->order.facts)->files)
+        r->exists = file_checks_open(r->local->loop, r->order.facts, r->workdir,
+                                     on_exists, r);
     else
         end_check(r);
 }
@@ -180,21 +180,21 @@ on_changes(void *ctx)
 /* False if there is nothing to gather, or no reason to: the task was ended, or
  * the exit code decides already. A second call ends the gathering. */
 static bool
-begin_check(struct run *r)
+begin_check(struct local_run *r)
 {
     const struct dod_needs *needs;
 
     if (r->checked || r->checking || r->cancelled || r->outcome.timed_out ||
         !r->order.facts)
         return false;
-    needs = facts_needs(r->order.facts);
+    needs = dod_evidence_needs(r->order.facts);
     if (r->outcome.exit_code != 0 && !needs->exit_code)
         return false;
     if (!r->changes && !needs->files)
         return false;
     r->checking = true;
     if (r->changes)
-        changes_after(r->changes, r->order.facts, on_changes, r);
+        git_changes_after(r->changes, r->order.facts, on_changes, r);
     else
         check_files(r);
     return true;
@@ -203,11 +203,11 @@ begin_check(struct run *r)
 /* --- steps ---------------------------------------------------------------- */
 
 /* The outcome is that step's failure; the first one counts. */
-static void fail_step(struct run *r, int code, const char *fmt, ...)
+static void fail_step(struct local_run *r, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 static void
-fail_step(struct run *r, int code, const char *fmt, ...)
+fail_step(struct local_run *r, int code, const char *fmt, ...)
 {
     struct outcome *o = &r->outcome;
     const struct task *t = r->order.task;
@@ -230,7 +230,7 @@ fail_step(struct run *r, int code, const char *fmt, ...)
 }
 
 static const char *
-expand_home(struct run *r, const char *path)
+expand_home(struct local_run *r, const char *path)
 {
     const char *home = environment_get(r->env, "HOME");
 
@@ -241,7 +241,7 @@ expand_home(struct run *r, const char *path)
 
 /* Where the step runs; NULL: where the worker does. */
 static const char *
-find_workdir(struct run *r, const struct step *s)
+find_workdir(struct local_run *r, const struct step *s)
 {
     const char *base = r->workdir;
     const char *own = expand_home(r, s->workdir);
@@ -254,7 +254,7 @@ find_workdir(struct run *r, const struct step *s)
 /* Whether a step that did not start has no folder to run in: it has failed
  * then. Not asked before, since hardly any step has none. */
 static bool
-workdir_is_missing(struct run *r, const char *dir)
+workdir_is_missing(struct local_run *r, const char *dir)
 {
     struct stat st;
 
@@ -271,8 +271,8 @@ workdir_is_missing(struct run *r, const char *dir)
 }
 
 static void
-step_not_started(struct run *r, const char *workdir, const struct step_exec *x,
-                 const struct err *e)
+step_not_started(struct local_run *r, const char *workdir,
+                 const struct step_exec *x, const struct err *e)
 {
     int code = EXIT_OUR_SIDE;
 
@@ -289,7 +289,7 @@ step_not_started(struct run *r, const char *workdir, const struct step_exec *x,
 static void on_step_end(void *ctx, const struct proc_end *end);
 
 static int
-run_exec(struct run *r, struct proc_opts *o, const struct step_exec *x,
+run_exec(struct local_run *r, struct proc_opts *o, const struct step_exec *x,
          struct err *e)
 {
     int rc;
@@ -305,7 +305,7 @@ run_exec(struct run *r, struct proc_opts *o, const struct step_exec *x,
 
 /* False if the step could not be started, and has failed. */
 static bool
-start_step(struct run *r, struct err *e)
+start_step(struct local_run *r, struct err *e)
 {
     const struct step *s = &r->order.task->steps[r->step];
     struct proc_opts o = {.env = r->env,
@@ -339,19 +339,19 @@ start_step(struct run *r, struct err *e)
 
 /* Starts the step whose turn it is, or ends the task. May free the run. */
 static void
-advance(struct run *r, struct err *e)
+advance(struct local_run *r, struct err *e)
 {
     if (r->step == r->order.task->n_steps || r->cancelled ||
         r->outcome.failed_step || !start_step(r, e))
         wind_down(r);
     else if (r->step + 1 == r->order.task->n_steps)
-        pipes_close_theirs(&r->pipes); /* only the family holds them now */
+        capture_close_theirs(&r->pipes); /* only the family holds them now */
 }
 
 static void
 on_step_end(void *ctx, const struct proc_end *end)
 {
-    struct run *r = ctx;
+    struct local_run *r = ctx;
     struct outcome *o = &r->outcome;
     struct err e;
 
@@ -377,7 +377,7 @@ on_step_end(void *ctx, const struct proc_end *end)
 static void
 on_timer(void *ctx)
 {
-    struct run *r = ctx;
+    struct local_run *r = ctx;
     char text[32];
 
     if (r->winding) {
@@ -402,7 +402,7 @@ on_timer(void *ctx)
 static void
 on_prepared(void *ctx)
 {
-    struct run *r = ctx;
+    struct local_run *r = ctx;
     struct err e;
 
     r->preparing = false;
@@ -414,7 +414,7 @@ on_prepared(void *ctx)
 
 /* Where the task runs, whatever its steps say. */
 static void
-find_base(struct run *r)
+find_base(struct local_run *r)
 {
     const char *base = expand_home(r, r->order.task->workdir);
 
@@ -423,46 +423,46 @@ find_base(struct run *r)
 
 /* Starts with what git has to see before anything runs. */
 static void
-begin(struct run *r, struct err *e)
+begin(struct local_run *r, struct err *e)
 {
-    const struct changes_conf conf = {.loop = r->local->loop,
-                                      .set = r->local->set,
-                                      .family = r->family,
-                                      .env = r->env,
-                                      .workdir = r->workdir};
+    const struct git_changes_conf conf = {.loop = r->local->loop,
+                                          .set = r->local->set,
+                                          .family = r->family,
+                                          .env = r->env,
+                                          .workdir = r->workdir};
 
-    if (!r->order.facts || !facts_needs(r->order.facts)->changes) {
+    if (!r->order.facts || !dod_evidence_needs(r->order.facts)->changes) {
         advance(r, e);
         return;
     }
     r->preparing = true;
-    r->changes = changes_open(&conf);
-    changes_before(r->changes, on_prepared, r);
+    r->changes = git_changes_open(&conf);
+    git_changes_before(r->changes, on_prepared, r);
 }
 
 /* --- the executor --------------------------------------------------------- */
 
 /* A run that is zeroed but for its local and its pool. */
-static struct run *
+static struct local_run *
 run_new(struct local *l)
 {
-    struct run *r = l->spare;
+    struct local_run *r = l->spare;
     struct mem_pool *pool;
 
     if (!r) {
-        r = MEM_NEW(struct run);
+        r = MEM_NEW(struct local_run);
         r->pool = mem_pool_new();
     } else {
         l->spare = r->next;
         l->n_spare--;
     }
     pool = r->pool;
-    *r = (struct run){.local = l, .pool = pool};
+    *r = (struct local_run){.local = l, .pool = pool};
     return r;
 }
 
 static void
-run_free(struct run *r)
+run_free(struct local_run *r)
 {
     struct local *l = r->local;
 
@@ -478,8 +478,10 @@ run_free(struct run *r)
 }
 
 static void
-local_free(struct run *r)
+local_free(void *run)
 {
+    struct local_run *r = run;
+
     if (!r)
         return;
     if (r->proc)
@@ -489,18 +491,17 @@ local_free(struct run *r)
             break;
     proc_family_close(r->family);
     stop_timer(r);
-    changes_close(r->changes);
-    exists_close(r->exists);
-    pipes_close(&r->pipes);
+    git_changes_close(r->changes);
+    file_checks_close(r->exists);
+    capture_close(&r->pipes);
     run_free(r);
 }
 
 static int
-local_start(void *ctx, const struct run_order *order, struct run **out,
-            struct err *e)
+local_start(void *ctx, const struct run_order *order, void **out, struct err *e)
 {
     struct local *l = ctx;
-    struct run *r;
+    struct local_run *r;
 
     if (order->task->n_steps == 0)
         return err_set(e, ERR_INVALID,
@@ -508,7 +509,7 @@ local_start(void *ctx, const struct run_order *order, struct run **out,
                        "task has none");
     r = run_new(l);
     r->order = *order;
-    if (pipes_open(&r->pipes, l->reader, order->sink, e) < 0) {
+    if (capture_open(&r->pipes, l->reader, order->sink, e) < 0) {
         local_free(r);
         return -1;
     }
@@ -524,14 +525,16 @@ local_start(void *ctx, const struct run_order *order, struct run **out,
     }
     r->starting = false;
     if (!r->done)
-        pipes_watch(&r->pipes);
+        capture_watch(&r->pipes);
     *out = r;
     return 0;
 }
 
 static enum run_status
-local_poll(struct run *r, struct outcome *out)
+local_poll(void *run, struct outcome *out)
 {
+    struct local_run *r = run;
+
     if (!r->done)
         return r->preparing  ? RUN_PREPARES
                : r->checking ? RUN_CHECKS
@@ -541,8 +544,9 @@ local_poll(struct run *r, struct outcome *out)
 }
 
 static void
-local_cancel(struct run *r, bool hard, bool leave)
+local_cancel(void *run, bool hard, bool leave)
 {
+    struct local_run *r = run;
     (void)leave; /* nothing of it is elsewhere */
     if (r->done)
         return;
@@ -576,7 +580,7 @@ local_open(struct local **out, struct loop *l, const char *shell,
     }
     (void)setrlimit(RLIMIT_CORE, &no_core);
     local->loop = l;
-    local->reader = pipes_reader_new(l);
+    local->reader = capture_reader_new(l);
     local->shell = access(shell, X_OK) == 0 ? shell : "/bin/sh";
     local->grace_ms = grace_ms;
     local->environment = environment_read();
@@ -587,7 +591,7 @@ local_open(struct local **out, struct loop *l, const char *shell,
 void
 local_close(struct local *l)
 {
-    struct run *r;
+    struct local_run *r;
 
     if (!l)
         return;
@@ -596,7 +600,7 @@ local_close(struct local *l)
         mem_pool_free(r->pool);
         mem_free(r);
     }
-    pipes_reader_free(l->reader);
+    capture_reader_free(l->reader);
     proc_set_close(l->set);
     environment_free(l->environment);
     mem_free(l);

@@ -21,16 +21,16 @@
 
 enum { STRAYS_MS = 5000 };
 
-struct main_conf {
+struct local_main_conf {
     struct worker_conf worker;
     char *shell;
 };
 
 static const struct conf_opt options[] = {
-    WORKER_CONF(struct main_conf, worker),
-    CONF_LIST(struct main_conf, worker.lanes, "worker.lanes", "default",
+    WORKER_CONF(struct local_main_conf, worker),
+    CONF_LIST(struct local_main_conf, worker.lanes, "worker.lanes", "default",
               "lanes to take tasks from"),
-    CONF_STR(struct main_conf, shell, "local.shell", "/bin/bash",
+    CONF_STR(struct local_main_conf, shell, "local.shell", "/bin/bash",
              "runs scripts; /bin/sh if it does not exist"),
     CONF_END,
 };
@@ -40,14 +40,13 @@ static const char about[] =
 
 /* Kills what an earlier life has left before any of it can run again. */
 static int
-open_home(struct worker_home **out, const struct worker_conf *conf,
-          struct err *e)
+open_home(struct state_dir **out, const struct worker_conf *conf, struct err *e)
 {
     int left;
 
-    if (worker_home_open(out, conf->name, conf->state_dir, e) < 0)
+    if (state_dir_open(out, conf->name, conf->state_dir, e) < 0)
         return -1;
-    left = stray_kill(worker_home_mark(*out), STRAYS_MS);
+    left = orphans_kill(state_dir_worker_mark(*out), STRAYS_MS);
     if (left > 0)
         log_error("worker.strays",
                   "left=%d note=\"an earlier life of this worker started "
@@ -59,10 +58,10 @@ open_home(struct worker_home **out, const struct worker_conf *conf,
 int
 main(int argc, char **argv)
 {
-    struct main_conf conf = {0};
+    struct local_main_conf conf = {0};
     struct loop *loop = NULL;
     struct bus *bus = NULL;
-    struct worker_home *home = NULL;
+    struct state_dir *home = NULL;
     struct local *local = NULL;
     struct worker *worker = NULL;
     struct err e = {0};
@@ -88,7 +87,7 @@ main(int argc, char **argv)
     local_close(local);
     bus_close(bus);
     loop_close(loop); /* runs the last close callbacks */
-    worker_home_close(home);
+    state_dir_close(home);
     conf_free(&conf, options);
     return rc;
 }

@@ -93,7 +93,7 @@ kill_once(const char *mark, bool tell)
 }
 
 int
-stray_kill(const char *mark, int64_t patience_ms)
+orphans_kill(const char *mark, int64_t patience_ms)
 {
     int64_t until = loop_now_ms() + patience_ms;
     bool tell = true;

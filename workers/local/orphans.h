@@ -17,6 +17,6 @@
  * many were alive at the last look. Our own ancestors and session are spared:
  * somebody may have started us from what is left of a task.
  */
-int stray_kill(const char *mark, int64_t patience_ms);
+int orphans_kill(const char *mark, int64_t patience_ms);
 
 #endif

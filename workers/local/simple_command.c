@@ -79,7 +79,7 @@ word(const char **text, char **out)
 }
 
 const char **
-words_plain(const char *text, struct mem_pool *pool)
+simple_command_plain(const char *text, struct mem_pool *pool)
 {
     size_t len = strlen(text), n = 0;
     const char **words;
@@ -107,9 +107,9 @@ words_plain(const char *text, struct mem_pool *pool)
 }
 
 const char **
-words_simple(const char *script, struct mem_pool *pool)
+simple_command_simple(const char *script, struct mem_pool *pool)
 {
-    const char **words = words_plain(script, pool);
+    const char **words = simple_command_plain(script, pool);
 
     if (!words || !words[0] || !*words[0] || strchr(words[0], '=') ||
         is_builtin(words[0]))

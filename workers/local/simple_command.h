@@ -19,10 +19,10 @@
  * The words of script in an array from pool that ends with NULL, or NULL if
  * script is not a simple command.
  */
-const char **words_simple(const char *script, struct mem_pool *pool);
+const char **simple_command_simple(const char *script, struct mem_pool *pool);
 
 /* The words of arguments (of make, of kubectl), whatever the first of them
  * is; NULL if they are not plain. */
-const char **words_plain(const char *text, struct mem_pool *pool);
+const char **simple_command_plain(const char *text, struct mem_pool *pool);
 
 #endif

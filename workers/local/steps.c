@@ -85,7 +85,7 @@ argv_with(const char *program, const struct step *s, struct mem_pool *pool)
     size_t n = s->n_argv, at = 0;
 
     if (n == 0 && program) {
-        words = words_plain(s->script, pool);
+        words = simple_command_plain(s->script, pool);
         if (!words)
             return NULL;
         while (words[n])
@@ -108,7 +108,7 @@ step_exec(const struct step *s, const char *shell, bool exec_simple,
     case STEP_UNSPECIFIED:
     case STEP_SHELL:
         if (exec_simple)
-            out->argv = words_simple(s->script, pool);
+            out->argv = simple_command_simple(s->script, pool);
         out->simple = out->argv != NULL;
         return out->simple ? 0 : shell_exec(s->script, shell, pool, out, e);
     case STEP_ARGV:

@@ -6,24 +6,24 @@ enum {
 };
 
 void
-gate_init(struct gate *g, const struct gate_conf *conf, int64_t now_ms)
+breaker_init(struct breaker *g, const struct breaker_conf *conf, int64_t now_ms)
 {
-    *g = (struct gate){.conf = conf,
-                       .opened_for = conf->open_ms,
-                       .credit_us = INT64_MAX,
-                       .seen_ms = now_ms};
+    *g = (struct breaker){.conf = conf,
+                          .opened_for = conf->open_ms,
+                          .credit_us = INT64_MAX,
+                          .seen_ms = now_ms};
 }
 
 /* Microseconds of credit that one request costs. */
 static int64_t
-price_us(const struct gate_conf *conf)
+price_us(const struct breaker_conf *conf)
 {
     return 1000000 / conf->rate;
 }
 
 /* Credit grows with time, up to a burst. */
 static int64_t
-rate_wait(struct gate *g, int64_t now_ms)
+rate_wait(struct breaker *g, int64_t now_ms)
 {
     int64_t price, most;
 
@@ -47,45 +47,45 @@ rate_wait(struct gate *g, int64_t now_ms)
 }
 
 int64_t
-gate_take(struct gate *g, int64_t now_ms)
+breaker_take(struct breaker *g, int64_t now_ms)
 {
     int64_t wait;
 
     if (g->parked_until > now_ms)
         return g->parked_until - now_ms;
-    if (g->state == GATE_OPEN && g->open_until > now_ms)
+    if (g->state == BREAKER_OPEN && g->open_until > now_ms)
         return g->open_until - now_ms;
-    if (g->state == GATE_HALF_OPEN && g->probe_until > now_ms)
+    if (g->state == BREAKER_HALF_OPEN && g->probe_until > now_ms)
         return g->probe_until - now_ms;
     wait = rate_wait(g, now_ms);
     if (wait)
         return wait;
     if (g->conf->rate > 0)
         g->credit_us -= price_us(g->conf);
-    if (g->state != GATE_CLOSED) {
-        g->state = GATE_HALF_OPEN;
+    if (g->state != BREAKER_CLOSED) {
+        g->state = BREAKER_HALF_OPEN;
         g->probe_until = now_ms + PROBE_MS;
     }
     return 0;
 }
 
 void
-gate_answered(struct gate *g)
+breaker_answered(struct breaker *g)
 {
-    g->state = GATE_CLOSED;
+    g->state = BREAKER_CLOSED;
     g->failures = 0;
     g->opened_for = g->conf->open_ms;
 }
 
 void
-gate_failed(struct gate *g, int64_t now_ms)
+breaker_failed(struct breaker *g, int64_t now_ms)
 {
     g->failures++;
-    if (g->state == GATE_OPEN)
+    if (g->state == BREAKER_OPEN)
         return; /* one that was under way when it opened */
-    if (g->state == GATE_CLOSED && g->failures < g->conf->open_after)
+    if (g->state == BREAKER_CLOSED && g->failures < g->conf->open_after)
         return;
-    g->state = GATE_OPEN;
+    g->state = BREAKER_OPEN;
     g->open_until = now_ms + g->opened_for;
     g->opened_for *= 2;
     if (g->opened_for > g->conf->open_most_ms)
@@ -93,15 +93,15 @@ gate_failed(struct gate *g, int64_t now_ms)
 }
 
 void
-gate_park(struct gate *g, int64_t until_ms)
+breaker_park(struct breaker *g, int64_t until_ms)
 {
     if (until_ms > g->parked_until)
         g->parked_until = until_ms;
 }
 
 int64_t
-gate_backoff(int n, int64_t base_ms, int64_t cap_ms, int64_t retry_after_ms,
-             double fraction)
+breaker_backoff(int n, int64_t base_ms, int64_t cap_ms, int64_t retry_after_ms,
+                double fraction)
 {
     int64_t most = base_ms, wait;
 

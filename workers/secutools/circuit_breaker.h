@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct gate_conf {
+struct breaker_conf {
     int64_t rate;       /* requests in a second, 0: no limit */
     int64_t burst;      /* of them at once, at least 1 */
     int64_t open_after; /* failures in a row that open the breaker */
@@ -19,43 +19,44 @@ struct gate_conf {
     int64_t open_most_ms;
 };
 
-enum gate_state {
-    GATE_CLOSED,    /* requests flow */
-    GATE_OPEN,      /* none goes before open_until */
-    GATE_HALF_OPEN, /* one went to see; the others wait for it */
+enum breaker_state {
+    BREAKER_CLOSED,    /* requests flow */
+    BREAKER_OPEN,      /* none goes before open_until */
+    BREAKER_HALF_OPEN, /* one went to see; the others wait for it */
 };
 
-struct gate {
-    const struct gate_conf *conf;
-    enum gate_state state;
+struct breaker {
+    const struct breaker_conf *conf;
+    enum breaker_state state;
     int64_t failures;     /* in a row */
     int64_t opened_for;   /* the next time it stays open */
-    int64_t open_until;   /* GATE_OPEN */
-    int64_t probe_until;  /* GATE_HALF_OPEN: its answer is given up then */
+    int64_t open_until;   /* BREAKER_OPEN */
+    int64_t probe_until;  /* BREAKER_HALF_OPEN: its answer is given up then */
     int64_t parked_until; /* the platform said so; 0: no */
     int64_t credit_us;    /* of the rate, in microseconds of it */
     int64_t seen_ms;
 };
 
-void gate_init(struct gate *g, const struct gate_conf *conf, int64_t now_ms);
+void breaker_init(struct breaker *g, const struct breaker_conf *conf,
+                  int64_t now_ms);
 
 /* Takes leave for one request: 0, or the milliseconds after which to ask
- * again. Every leave is answered by gate_answered, or gate_failed. */
-int64_t gate_take(struct gate *g, int64_t now_ms);
+ * again. Every leave is answered by breaker_answered, or breaker_failed. */
+int64_t breaker_take(struct breaker *g, int64_t now_ms);
 
 /* The platform answered, whatever it said. */
-void gate_answered(struct gate *g);
+void breaker_answered(struct breaker *g);
 /* No connection, a timeout or a 5xx. */
-void gate_failed(struct gate *g, int64_t now_ms);
+void breaker_failed(struct breaker *g, int64_t now_ms);
 /* It asked for a pause (429, 503 with Retry-After). */
-void gate_park(struct gate *g, int64_t until_ms);
+void breaker_park(struct breaker *g, int64_t until_ms);
 
 /*
  * How long to wait before try n (from 0) of the same thing: full jitter,
  * rand(0, min(cap, base * 2^n)), and no shorter than the platform asked for
  * (-1: it did not). fraction is in [0, 1).
  */
-int64_t gate_backoff(int n, int64_t base_ms, int64_t cap_ms,
-                     int64_t retry_after_ms, double fraction);
+int64_t breaker_backoff(int n, int64_t base_ms, int64_t cap_ms,
+                        int64_t retry_after_ms, double fraction);
 
 #endif

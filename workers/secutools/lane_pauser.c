@@ -11,11 +11,11 @@
 /* A pause on its way to the bucket. */
 struct hold {
     struct hold *next;
-    struct lanes *lanes;
-    struct pause pause;
+    struct lane_pauser *lanes;
+    struct lane_pause pause;
 };
 
-struct lanes {
+struct lane_pauser {
     struct bus *bus;
     struct hold *holds;
     char backend[SUBJECT_TOKEN_MAX + 1], name[SUBJECT_TOKEN_MAX + 1];
@@ -46,12 +46,12 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 void
-lanes_pause(struct lanes *l, const char *lane, int64_t for_ms,
-            const char *reason)
+lane_pauser_pause(struct lane_pauser *l, const char *lane, int64_t for_ms,
+                  const char *reason)
 {
     struct hold *h;
 
-    if (lanes_held(l, lane))
+    if (lane_pauser_held(l, lane))
         return; /* what was under way says the same */
     h = MEM_NEW(struct hold);
     h->lanes = l;
@@ -66,11 +66,11 @@ lanes_pause(struct lanes *l, const char *lane, int64_t for_ms,
     (void)str_copy(h->pause.reason, sizeof h->pause.reason, reason);
     log_warn("lane.paused", "lane=%s for_ms=%" PRId64 " reason=\"%s\"", lane,
              for_ms, LOG_TEXT(reason));
-    pauses_set(l->bus, &h->pause, on_stored, h);
+    lane_pauses_set(l->bus, &h->pause, on_stored, h);
 }
 
 const char *
-lanes_held(const struct lanes *l, const char *lane)
+lane_pauser_held(const struct lane_pauser *l, const char *lane)
 {
     for (const struct hold *h = l->holds; h; h = h->next)
         if (strcmp(h->pause.lane, lane) == 0)
@@ -78,10 +78,10 @@ lanes_held(const struct lanes *l, const char *lane)
     return NULL;
 }
 
-struct lanes *
-lanes_open(struct bus *b, const char *backend, const char *name)
+struct lane_pauser *
+lane_pauser_open(struct bus *b, const char *backend, const char *name)
 {
-    struct lanes *l = MEM_NEW(struct lanes);
+    struct lane_pauser *l = MEM_NEW(struct lane_pauser);
 
     l->bus = b;
     (void)str_copy(l->backend, sizeof l->backend, backend);
@@ -90,7 +90,7 @@ lanes_open(struct bus *b, const char *backend, const char *name)
 }
 
 void
-lanes_close(struct lanes *l)
+lane_pauser_close(struct lane_pauser *l)
 {
     if (!l)
         return;

@@ -13,18 +13,19 @@
 
 #include <stdint.h>
 
-struct lanes;
+struct lane_pauser;
 
 /* name: the worker's. Close it before the bus. */
-struct lanes *lanes_open(struct bus *b, const char *backend, const char *name);
-void lanes_close(struct lanes *l); /* NULL is fine */
+struct lane_pauser *lane_pauser_open(struct bus *b, const char *backend,
+                                     const char *name);
+void lane_pauser_close(struct lane_pauser *l); /* NULL is fine */
 
 /* Why a lane is being paused, or NULL. Valid until the next turn of the
  * loop. */
-const char *lanes_held(const struct lanes *l, const char *lane);
+const char *lane_pauser_held(const struct lane_pauser *l, const char *lane);
 
 /* Pauses a lane for everybody; for_ms 0: until a person resumes it. */
-void lanes_pause(struct lanes *l, const char *lane, int64_t for_ms,
-                 const char *reason);
+void lane_pauser_pause(struct lane_pauser *l, const char *lane, int64_t for_ms,
+                       const char *reason);
 
 #endif

@@ -22,7 +22,7 @@
 
 enum { EXIT_CONFIG = 78, SLOTS = 10000 };
 
-struct main_conf {
+struct secutools_main_conf {
     struct worker_conf worker;
     struct secutools_conf secutools;
     char *key_file;
@@ -32,78 +32,86 @@ struct main_conf {
 #define S(F) secutools.F
 
 static const struct conf_opt options[] = {
-    WORKER_CONF(struct main_conf, worker),
-    CONF_LIST(struct main_conf, worker.lanes, "worker.lanes",
+    WORKER_CONF(struct secutools_main_conf, worker),
+    CONF_LIST(struct secutools_main_conf, worker.lanes, "worker.lanes",
               "auto,gpu,gemini,claude-api", "providers to take tasks for"),
-    CONF_STR(struct main_conf, S(contract.url), "secutools.url", "",
+    CONF_STR(struct secutools_main_conf, S(contract.url), "secutools.url", "",
              "address of the platform, https://..."),
-    CONF_STR(struct main_conf, key_file, "secutools.key_file", "",
+    CONF_STR(struct secutools_main_conf, key_file, "secutools.key_file", "",
              "file with the platform's key, if SECUTOOLS_API_KEY has none"),
-    CONF_STR(struct main_conf, S(contract.submit_path), "secutools.submit_path",
-             "/v1/jobs", "POST: a new job"),
-    CONF_STR(struct main_conf, S(contract.job_path), "secutools.job_path",
-             "/v1/jobs/{id}", "GET: a job"),
-    CONF_STR(struct main_conf, S(contract.result_path), "secutools.result_path",
-             "/v1/jobs/{id}/result", "GET: its result"),
-    CONF_STR(struct main_conf, S(contract.cancel_path), "secutools.cancel_path",
-             "/v1/jobs/{id}/cancel", "POST: stop it"),
-    CONF_STR(struct main_conf, S(contract.key_header),
+    CONF_STR(struct secutools_main_conf, S(contract.submit_path),
+             "secutools.submit_path", "/v1/jobs", "POST: a new job"),
+    CONF_STR(struct secutools_main_conf, S(contract.job_path),
+             "secutools.job_path", "/v1/jobs/{id}", "GET: a job"),
+    CONF_STR(struct secutools_main_conf, S(contract.result_path),
+             "secutools.result_path", "/v1/jobs/{id}/result",
+             "GET: its result"),
+    CONF_STR(struct secutools_main_conf, S(contract.cancel_path),
+             "secutools.cancel_path", "/v1/jobs/{id}/cancel", "POST: stop it"),
+    CONF_STR(struct secutools_main_conf, S(contract.key_header),
              "secutools.idempotency_header", "Idempotency-Key",
              "header that makes a repeated submission the same job"),
-    CONF_STR(struct main_conf, S(contract.request_header),
+    CONF_STR(struct secutools_main_conf, S(contract.request_header),
              "secutools.request_header", "X-Request-Id",
              "header that names the request; empty for none"),
-    CONF_STR(struct main_conf, S(contract.auth_header), "secutools.auth_header",
-             "Authorization",
+    CONF_STR(struct secutools_main_conf, S(contract.auth_header),
+             "secutools.auth_header", "Authorization",
              "header of the key; Authorization has it as a bearer token"),
-    CONF_STR(struct main_conf, S(contract.wait_parameter),
+    CONF_STR(struct secutools_main_conf, S(contract.wait_parameter),
              "secutools.wait_parameter", "wait",
              "parameter of a long poll, in seconds"),
-    CONF_STR(struct main_conf, S(callback_listen), "secutools.callback_listen",
-             "", "ADDRESS:PORT to hear on that a job has moved; empty: none"),
-    CONF_STR(struct main_conf, S(contract.callback_url),
+    CONF_STR(struct secutools_main_conf, S(callback_listen),
+             "secutools.callback_listen", "",
+             "ADDRESS:PORT to hear on that a job has moved; empty: none"),
+    CONF_STR(struct secutools_main_conf, S(contract.callback_url),
              "secutools.callback_url", "",
              "what the platform calls: an address that leads there"),
-    CONF_LIST(struct main_conf, S(contract.request_fields),
+    CONF_LIST(struct secutools_main_conf, S(contract.request_fields),
               "secutools.request_fields", "",
               "fields of submissions with other names, as ours=theirs"),
-    CONF_LIST(struct main_conf, S(contract.fields), "secutools.fields", "",
+    CONF_LIST(struct secutools_main_conf, S(contract.fields),
+              "secutools.fields", "",
               "fields of answers with other names, as ours=theirs"),
-    CONF_LIST(struct main_conf, S(contract.status_words),
+    CONF_LIST(struct secutools_main_conf, S(contract.status_words),
               "secutools.status_words", "",
               "further status words, as theirs=succeeded"),
-    CONF_STR(struct main_conf, S(ca_file), "secutools.ca_file", "",
+    CONF_STR(struct secutools_main_conf, S(ca_file), "secutools.ca_file", "",
              "certificates to trust instead of the system's"),
-    CONF_INT(struct main_conf, S(max_connections), "secutools.max_connections",
-             "32", 1, 1000, "connections to the platform"),
-    CONF_MS(struct main_conf, S(connect_timeout_ms),
+    CONF_INT(struct secutools_main_conf, S(max_connections),
+             "secutools.max_connections", "32", 1, 1000,
+             "connections to the platform"),
+    CONF_MS(struct secutools_main_conf, S(connect_timeout_ms),
             "secutools.connect_timeout", "10s", 100, 600000,
             "of one connection"),
-    CONF_MS(struct main_conf, S(request_timeout_ms),
+    CONF_MS(struct secutools_main_conf, S(request_timeout_ms),
             "secutools.request_timeout", "60s", 100, 3600000, "of one request"),
-    CONF_INT(struct main_conf, S(gate.rate), "secutools.rate", "0", 0, 1000000,
-             "requests in a second, of all jobs; 0: no limit"),
-    CONF_INT(struct main_conf, S(gate.burst), "secutools.burst", "10", 1,
-             1000000, "of them at once"),
-    CONF_INT(struct main_conf, S(gate.open_after), "secutools.open_after", "5",
-             1, 1000, "failures in a row after which it is left alone"),
-    CONF_MS(struct main_conf, S(gate.open_ms), "secutools.open_for", "5s", 10,
-            3600000, "then, and doubling"),
-    CONF_MS(struct main_conf, S(gate.open_most_ms), "secutools.open_at_most",
-            "2m", 10, 3600000, "up to that"),
-    CONF_MS(struct main_conf, S(poll_first_ms), "secutools.poll_first", "1s", 1,
-            600000, "before a job is looked at; grows by half"),
-    CONF_MS(struct main_conf, S(poll_most_ms), "secutools.poll_at_most", "30s",
-            1, 3600000, "between two looks"),
-    CONF_MS(struct main_conf, S(long_poll_ms), "secutools.long_poll", "0", 0,
-            300000, "the platform may hold a look's answer; 0: no"),
-    CONF_MS(struct main_conf, S(lost_after_ms), "secutools.lost_after", "30s",
-            0, 86400000, "of \"not found\" after which a job is lost"),
-    CONF_MS(struct main_conf, deadline_ms, "secutools.deadline", "2h", 1000,
-            2592000000, "of a task that states no timeout"),
-    CONF_MS(struct main_conf, S(budget_pause_ms), "secutools.budget_pause",
-            "1h", 1000, 86400000, "pause of a lane after HTTP 402"),
-    CONF_STR(struct main_conf, S(max_cost_per_day),
+    CONF_INT(struct secutools_main_conf, S(gate.rate), "secutools.rate", "0", 0,
+             1000000, "requests in a second, of all jobs; 0: no limit"),
+    CONF_INT(struct secutools_main_conf, S(gate.burst), "secutools.burst", "10",
+             1, 1000000, "of them at once"),
+    CONF_INT(struct secutools_main_conf, S(gate.open_after),
+             "secutools.open_after", "5", 1, 1000,
+             "failures in a row after which it is left alone"),
+    CONF_MS(struct secutools_main_conf, S(gate.open_ms), "secutools.open_for",
+            "5s", 10, 3600000, "then, and doubling"),
+    CONF_MS(struct secutools_main_conf, S(gate.open_most_ms),
+            "secutools.open_at_most", "2m", 10, 3600000, "up to that"),
+    CONF_MS(struct secutools_main_conf, S(poll_first_ms),
+            "secutools.poll_first", "1s", 1, 600000,
+            "before a job is looked at; grows by half"),
+    CONF_MS(struct secutools_main_conf, S(poll_most_ms),
+            "secutools.poll_at_most", "30s", 1, 3600000, "between two looks"),
+    CONF_MS(struct secutools_main_conf, S(long_poll_ms), "secutools.long_poll",
+            "0", 0, 300000, "the platform may hold a look's answer; 0: no"),
+    CONF_MS(struct secutools_main_conf, S(lost_after_ms),
+            "secutools.lost_after", "30s", 0, 86400000,
+            "of \"not found\" after which a job is lost"),
+    CONF_MS(struct secutools_main_conf, deadline_ms, "secutools.deadline", "2h",
+            1000, 2592000000, "of a task that states no timeout"),
+    CONF_MS(struct secutools_main_conf, S(budget_pause_ms),
+            "secutools.budget_pause", "1h", 1000, 86400000,
+            "pause of a lane after HTTP 402"),
+    CONF_STR(struct secutools_main_conf, S(max_cost_per_day),
              "secutools.max_cost_per_day", "",
              "dollars the platform may cost in a day; empty: no limit"),
     CONF_END,
@@ -114,7 +122,7 @@ static const char about[] =
 
 /* The caller owns it; NULL: delegation is off. */
 static char *
-take_key(const struct main_conf *conf, struct err *e)
+take_key(const struct secutools_main_conf *conf, struct err *e)
 {
     char *key = secret_take("SECUTOOLS_API_KEY");
 
@@ -131,7 +139,7 @@ take_key(const struct main_conf *conf, struct err *e)
 /* What differs from workers whose tasks run on this machine: a job costs this
  * process next to nothing, goes on without it, and must end some day. */
 static void
-set_defaults(struct main_conf *conf)
+set_defaults(struct secutools_main_conf *conf)
 {
     if (conf->worker.slots == 0)
         conf->worker.slots = SLOTS;
@@ -143,10 +151,10 @@ set_defaults(struct main_conf *conf)
 int
 main(int argc, char **argv)
 {
-    struct main_conf conf = {0};
+    struct secutools_main_conf conf = {0};
     struct loop *loop = NULL;
     struct bus *bus = NULL;
-    struct worker_home *home = NULL;
+    struct state_dir *home = NULL;
     struct secutools *secutools = NULL;
     struct worker *worker = NULL;
     char *key = NULL;
@@ -161,13 +169,13 @@ main(int argc, char **argv)
     } else if (set_defaults(&conf), !(key = take_key(&conf, &e))) {
         log_error("worker.start", "error=\"%s\"", e.msg);
         rc = EXIT_CONFIG;
-    } else if (worker_home_open(&home, conf.worker.name, conf.worker.state_dir,
-                                &e) < 0 ||
+    } else if (state_dir_open(&home, conf.worker.name, conf.worker.state_dir,
+                              &e) < 0 ||
                loop_open(&loop, &e) < 0 ||
                bus_open(&bus, loop, &conf.worker.bus, "worker-secutools",
                         conf.worker.connect_timeout_ms, &e) < 0 ||
                secutools_open(&secutools, bus, loop, &conf.secutools, key,
-                              worker_home_name(home), &e) < 0 ||
+                              state_dir_name(home), &e) < 0 ||
                worker_open(&worker, bus, loop, &conf.worker, home,
                            &secutools_executor, secutools, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
@@ -182,7 +190,7 @@ main(int argc, char **argv)
     secutools_close(secutools);
     bus_close(bus);
     loop_close(loop); /* runs the last close callbacks */
-    worker_home_close(home);
+    state_dir_close(home);
     conf_free(&conf, options);
     return rc;
 }

@@ -16,7 +16,7 @@ enum {
 };
 
 /* Fields of answers, by our names. */
-enum field {
+enum api_field {
     FIELD_ID,
     FIELD_STATUS,
     FIELD_PROVIDER,
@@ -93,8 +93,8 @@ static const char *const request_names[N_REQUEST_FIELDS] = {
     [REQUEST_CALLBACK] = "callback_url",
 };
 
-struct contract {
-    const struct contract_conf *conf;
+struct platform_api {
+    const struct platform_api_conf *conf;
     const char *paths[N_FIELDS];
     const char *request[N_REQUEST_FIELDS]; /* theirs, "" to leave it out */
 };
@@ -120,7 +120,7 @@ own_word(const char *word, enum job_status *out)
 }
 
 static int
-set_field(struct contract *c, const char *entry, struct err *e)
+set_field(struct platform_api *c, const char *entry, struct err *e)
 {
     const char *eq = strchr(entry, '=');
 
@@ -137,7 +137,7 @@ set_field(struct contract *c, const char *entry, struct err *e)
 }
 
 static int
-set_request_field(struct contract *c, const char *entry, struct err *e)
+set_request_field(struct platform_api *c, const char *entry, struct err *e)
 {
     const char *eq = strchr(entry, '=');
 
@@ -194,7 +194,7 @@ check_path(const char *key, const char *path, bool needs_id, struct err *e)
 }
 
 static int
-set_fields(struct contract *c, struct err *e)
+set_fields(struct platform_api *c, struct err *e)
 {
     for (size_t i = 0; c->conf->fields[i]; i++)
         if (set_field(c, c->conf->fields[i], e) < 0)
@@ -206,10 +206,10 @@ set_fields(struct contract *c, struct err *e)
 }
 
 int
-contract_open(struct contract **out, const struct contract_conf *conf,
-              struct err *e)
+platform_api_open(struct platform_api **out,
+                  const struct platform_api_conf *conf, struct err *e)
 {
-    struct contract *c;
+    struct platform_api *c;
 
     if (strncmp(conf->url, "https://", 8) != 0 &&
         strncmp(conf->url, "http://", 7) != 0)
@@ -233,14 +233,14 @@ contract_open(struct contract **out, const struct contract_conf *conf,
     for (size_t i = 0; conf->status_words[i]; i++)
         if (check_word(conf->status_words[i], e) < 0)
             return -1;
-    c = MEM_NEW(struct contract);
+    c = MEM_NEW(struct platform_api);
     c->conf = conf;
     for (size_t i = 0; i < N_FIELDS; i++)
         c->paths[i] = field_names[i].path;
     for (size_t i = 0; i < N_REQUEST_FIELDS; i++)
         c->request[i] = request_names[i];
     if (set_fields(c, e) < 0) {
-        contract_close(c);
+        platform_api_close(c);
         return -1;
     }
     *out = c;
@@ -248,7 +248,7 @@ contract_open(struct contract **out, const struct contract_conf *conf,
 }
 
 void
-contract_close(struct contract *c)
+platform_api_close(struct platform_api *c)
 {
     mem_free(c);
 }
@@ -271,8 +271,8 @@ add_escaped(struct str *out, const char *text)
 }
 
 void
-contract_url(const struct contract *c, enum contract_call call, const char *id,
-             struct str *out)
+platform_api_url(const struct platform_api *c, enum platform_api_call call,
+                 const char *id, struct str *out)
 {
     const char *const paths[] = {
         [CALL_SUBMIT] = c->conf->submit_path,
@@ -296,9 +296,10 @@ contract_url(const struct contract *c, enum contract_call call, const char *id,
 }
 
 void
-contract_key(const char *task, uint32_t failed, char out[CONTRACT_KEY_SIZE])
+platform_api_key(const char *task, uint32_t failed,
+                 char out[PLATFORM_API_KEY_SIZE])
 {
-    (void)snprintf(out, CONTRACT_KEY_SIZE, "%.40s:%" PRIu32, task, failed);
+    (void)snprintf(out, PLATFORM_API_KEY_SIZE, "%.40s:%" PRIu32, task, failed);
 }
 
 /* Takes value over. */
@@ -333,8 +334,8 @@ metadata(const struct task *t)
 }
 
 void
-contract_request(const struct contract *c, const struct task *t,
-                 const char *provider, const char *key, struct str *out)
+platform_api_request(const struct platform_api *c, const struct task *t,
+                     const char *provider, const char *key, struct str *out)
 {
     const struct delegation *d = t->delegation;
     json_t *o = json_object();
@@ -390,7 +391,7 @@ at_path(const json_t *o, const char *path)
 }
 
 static const json_t *
-field(const struct contract *c, const json_t *o, enum field f)
+field(const struct platform_api *c, const json_t *o, enum api_field f)
 {
     return at_path(o, c->paths[f]);
 }
@@ -417,7 +418,7 @@ count_of(const json_t *v)
 }
 
 static enum job_status
-status_of(const struct contract *c, const char *word)
+status_of(const struct platform_api *c, const char *word)
 {
     enum job_status status = JOB_RUNNING;
 
@@ -439,7 +440,7 @@ status_of(const struct contract *c, const char *word)
 /* Dollars only: a sum of currencies means nothing. A number that came as one
  * is printed with the digits it needs, and never summed as a double. */
 static const char *
-cost_of(const struct contract *c, const json_t *o, struct mem_pool *pool)
+cost_of(const struct platform_api *c, const json_t *o, struct mem_pool *pool)
 {
     const json_t *v = field(c, o, FIELD_COST);
     const char *currency = text_of(field(c, o, FIELD_CURRENCY), 8, pool);
@@ -513,10 +514,11 @@ is_clean(const char *id)
 }
 
 int
-contract_read_job(const struct contract *c, const char *body, size_t len,
-                  struct mem_pool *pool, struct job_view *out, struct err *e)
+platform_api_read_job(const struct platform_api *c, const char *body,
+                      size_t len, struct mem_pool *pool, struct job_view *out,
+                      struct err *e)
 {
-    json_t *o = parse(body, len, CONTRACT_JOB_MAX);
+    json_t *o = parse(body, len, PLATFORM_API_JOB_MAX);
     int rc = -1;
 
     *out = (struct job_view){.status = JOB_RUNNING};
@@ -524,7 +526,7 @@ contract_read_job(const struct contract *c, const char *body, size_t len,
         err_set(e, ERR_INVALID, "the answer is no JSON object");
         goto out;
     }
-    out->id = text_of(field(c, o, FIELD_ID), CONTRACT_ID_MAX, pool);
+    out->id = text_of(field(c, o, FIELD_ID), PLATFORM_API_ID_MAX, pool);
     out->word = text_of(field(c, o, FIELD_STATUS), WORD_MAX, pool);
     if (!*out->id || !is_clean(out->id)) {
         err_set(e, ERR_INVALID, "the answer names no job (%s)",
@@ -553,10 +555,11 @@ out:
 }
 
 int
-contract_read_result(const struct contract *c, const char *body, size_t len,
-                     struct mem_pool *pool, struct bytes *out, struct err *e)
+platform_api_read_result(const struct platform_api *c, const char *body,
+                         size_t len, struct mem_pool *pool, struct bytes *out,
+                         struct err *e)
 {
-    json_t *o = parse(body, len, CONTRACT_RESULT_MAX);
+    json_t *o = parse(body, len, PLATFORM_API_RESULT_MAX);
     const json_t *v;
     char *text = NULL, *copy;
     const char *from;
@@ -589,10 +592,10 @@ out:
 }
 
 const char *
-contract_read_error(int status, const char *body, size_t len,
-                    struct mem_pool *pool)
+platform_api_read_error(int status, const char *body, size_t len,
+                        struct mem_pool *pool)
 {
-    json_t *o = parse(body, len, CONTRACT_JOB_MAX);
+    json_t *o = parse(body, len, PLATFORM_API_JOB_MAX);
     const char *text =
         json_is_object(o) ? error_of(json_object_get(o, "error"), o, pool) : "";
 

@@ -21,14 +21,14 @@
 #include <stdint.h>
 
 enum {
-    CONTRACT_ID_MAX = 200,          /* of a job, as the platform names it */
-    CONTRACT_KEY_SIZE = 64,         /* of an idempotency key */
-    CONTRACT_JOB_MAX = 256 * 1024,  /* bytes of a job object */
-    CONTRACT_RESULT_MAX = 16 << 20, /* bytes of a result */
+    PLATFORM_API_ID_MAX = 200,          /* of a job, as the platform names it */
+    PLATFORM_API_KEY_SIZE = 64,         /* of an idempotency key */
+    PLATFORM_API_JOB_MAX = 256 * 1024,  /* bytes of a job object */
+    PLATFORM_API_RESULT_MAX = 16 << 20, /* bytes of a result */
 };
 
 /* Strings owned by the configuration. "{id}" in a path becomes the job's. */
-struct contract_conf {
+struct platform_api_conf {
     char *url; /* base, "https://platform.example" */
     char *submit_path, *job_path, *result_path, *cancel_path;
     char *key_header;      /* of the idempotency key */
@@ -61,45 +61,46 @@ struct job_view {
     const char *error;                   /* of a failed one */
 };
 
-struct contract;
+struct platform_api;
 
 /* Checks the configuration; the error names key and remedy. On 0 the caller
- * owns *out until contract_close. */
-int contract_open(struct contract **out, const struct contract_conf *conf,
-                  struct err *e);
-void contract_close(struct contract *c); /* NULL is fine */
+ * owns *out until platform_api_close. */
+int platform_api_open(struct platform_api **out,
+                      const struct platform_api_conf *conf, struct err *e);
+void platform_api_close(struct platform_api *c); /* NULL is fine */
 
 /* The address of a request; id is escaped and may be NULL for the first. */
-enum contract_call { CALL_SUBMIT, CALL_JOB, CALL_RESULT, CALL_CANCEL };
-void contract_url(const struct contract *c, enum contract_call call,
-                  const char *id, struct str *out);
+enum platform_api_call { CALL_SUBMIT, CALL_JOB, CALL_RESULT, CALL_CANCEL };
+void platform_api_url(const struct platform_api *c, enum platform_api_call call,
+                      const char *id, struct str *out);
 
 /*
  * The key under which an attempt's job is known: the same for every try to
  * hand over the same work, also after a crash, another after a failure that
  * counts as an attempt. SHUNT's task ids are tokens, so it is printable.
  */
-void contract_key(const char *task, uint32_t failed,
-                  char out[CONTRACT_KEY_SIZE]);
+void platform_api_key(const char *task, uint32_t failed,
+                      char out[PLATFORM_API_KEY_SIZE]);
 
 /* The body of the submission. It follows from the task, its key and the
  * configuration alone: the same key with another body is a conflict. */
-void contract_request(const struct contract *c, const struct task *t,
-                      const char *provider, const char *key, struct str *out);
+void platform_api_request(const struct platform_api *c, const struct task *t,
+                          const char *provider, const char *key,
+                          struct str *out);
 
 /* ERR_INVALID: no JSON object, no id, no status. */
-int contract_read_job(const struct contract *c, const char *body, size_t len,
-                      struct mem_pool *pool, struct job_view *out,
-                      struct err *e);
+int platform_api_read_job(const struct platform_api *c, const char *body,
+                          size_t len, struct mem_pool *pool,
+                          struct job_view *out, struct err *e);
 
 /* The text of a result: its output, as text; a structured one as JSON. */
-int contract_read_result(const struct contract *c, const char *body, size_t len,
-                         struct mem_pool *pool, struct bytes *out,
-                         struct err *e);
+int platform_api_read_result(const struct platform_api *c, const char *body,
+                             size_t len, struct mem_pool *pool,
+                             struct bytes *out, struct err *e);
 
 /* What an answer that is no success says, as one line: "budget exhausted
  * (code budget_exceeded)"; "HTTP 502" if it says nothing. Never fails. */
-const char *contract_read_error(int status, const char *body, size_t len,
-                                struct mem_pool *pool);
+const char *platform_api_read_error(int status, const char *body, size_t len,
+                                    struct mem_pool *pool);
 
 #endif

@@ -13,14 +13,14 @@ enum { HINT_MS = 1000 }; /* between looks at a job that hints ask for */
 static void
 on_result(void *ctx, const struct http_response *h, const struct err *e)
 {
-    struct run *r = ctx;
+    struct platform_run *r = ctx;
     struct secutools *s = r->s;
     struct bytes out;
     struct err bad;
 
     run_answered(r);
     if (!e && (h->status == 409 || h->status == 425)) {
-        gate_answered(&s->gate);
+        breaker_answered(&s->gate);
         run_again(r, h->retry_after_ms); /* not yet */
         return;
     }
@@ -31,8 +31,8 @@ on_result(void *ctx, const struct http_response *h, const struct err *e)
         run_fail(r, EXIT_FAILED, "the result has expired at the platform");
     } else if (h->status != 200) {
         run_fail(r, EXIT_FAILED, run_error_text(r, h));
-    } else if (contract_read_result(s->contract, h->body, h->len, s->pool, &out,
-                                    &bad) < 0) {
+    } else if (platform_api_read_result(s->contract, h->body, h->len, s->pool,
+                                        &out, &bad) < 0) {
         log_warn("platform.nonsense", "key=%s error=\"%s\"", r->key,
                  LOG_TEXT(bad.msg));
         run_again(r, -1);
@@ -45,15 +45,15 @@ on_result(void *ctx, const struct http_response *h, const struct err *e)
 }
 
 void
-follow_fetch(struct run *r)
+poll_fetch(struct platform_run *r)
 {
-    run_send(r, "GET", CALL_RESULT, NULL, "", NULL, CONTRACT_RESULT_MAX,
+    run_send(r, "GET", CALL_RESULT, NULL, "", NULL, PLATFORM_API_RESULT_MAX,
              on_result);
 }
 
 /* What the job says of itself goes into the outcome. */
 static void
-keep(struct run *r, const struct job_view *v)
+keep(struct platform_run *r, const struct job_view *v)
 {
     struct outcome *o = run_outcome(r);
 
@@ -70,7 +70,7 @@ keep(struct run *r, const struct job_view *v)
 }
 
 static int64_t
-poll_delay(struct run *r, int64_t hint_ms)
+poll_delay(struct platform_run *r, int64_t hint_ms)
 {
     const struct secutools_conf *conf = r->s->conf;
     int64_t ms = conf->poll_first_ms;
@@ -86,7 +86,7 @@ poll_delay(struct run *r, int64_t hint_ms)
 }
 
 static void
-judge_job(struct run *r, const struct job_view *v, int64_t hint_ms)
+judge_job(struct platform_run *r, const struct job_view *v, int64_t hint_ms)
 {
     if (v->status != JOB_QUEUED && v->status != JOB_RUNNING) {
         keep(r, v);
@@ -96,7 +96,7 @@ judge_job(struct run *r, const struct job_view *v, int64_t hint_ms)
     switch (v->status) {
     case JOB_QUEUED:
     case JOB_RUNNING:
-        due_in(r, poll_delay(r, hint_ms));
+        timers_in(r, poll_delay(r, hint_ms));
         return;
     case JOB_SUCCEEDED:
         if (r->cancelled) {
@@ -104,7 +104,7 @@ judge_job(struct run *r, const struct job_view *v, int64_t hint_ms)
             return;
         }
         r->phase = PHASE_FETCH;
-        due_in(r, 0);
+        timers_in(r, 0);
         return;
     case JOB_FAILED:
         run_fail(r, EXIT_FAILED,
@@ -123,7 +123,7 @@ judge_job(struct run *r, const struct job_view *v, int64_t hint_ms)
 
 /* The platform does not know the job: perhaps not yet. */
 static void
-missing(struct run *r)
+missing(struct platform_run *r)
 {
     int64_t now = loop_now_ms();
 
@@ -140,7 +140,7 @@ missing(struct run *r)
 static void
 on_job(void *ctx, const struct http_response *h, const struct err *e)
 {
-    struct run *r = ctx;
+    struct platform_run *r = ctx;
     struct job_view v;
     struct err bad;
 
@@ -161,8 +161,8 @@ on_job(void *ctx, const struct http_response *h, const struct err *e)
         log_warn("platform.refuses", "key=%s error=\"%s\"", r->key,
                  LOG_TEXT(run_error_text(r, h)));
         run_again(r, -1);
-    } else if (contract_read_job(r->s->contract, h->body, h->len, r->s->pool,
-                                 &v, &bad) < 0 ||
+    } else if (platform_api_read_job(r->s->contract, h->body, h->len,
+                                     r->s->pool, &v, &bad) < 0 ||
                strcmp(v.id, r->id) != 0) {
         log_warn("platform.nonsense", "key=%s job=%s", r->key, LOG_TEXT(r->id));
         run_again(r, -1);
@@ -172,7 +172,7 @@ on_job(void *ctx, const struct http_response *h, const struct err *e)
 }
 
 void
-follow_look(struct run *r)
+poll_look(struct platform_run *r)
 {
     char query[64] = "";
 
@@ -181,17 +181,18 @@ follow_look(struct run *r)
         (void)snprintf(query, sizeof query, "?%.32s=%" PRId64,
                        r->s->conf->contract.wait_parameter,
                        (r->s->conf->long_poll_ms + 999) / 1000);
-    run_send(r, "GET", CALL_JOB, NULL, query, NULL, CONTRACT_JOB_MAX, on_job);
+    run_send(r, "GET", CALL_JOB, NULL, query, NULL, PLATFORM_API_JOB_MAX,
+             on_job);
 }
 
 void
-follow_job(struct run *r)
+poll_job(struct platform_run *r)
 {
     r->phase = PHASE_FOLLOW;
     r->polls = r->tries = 0;
     if (r->cancelled)
         r->phase = PHASE_CANCEL;
-    due_in(r, r->cancelled ? 0 : poll_delay(r, 0));
+    timers_in(r, r->cancelled ? 0 : poll_delay(r, 0));
 }
 
 /* --- stopping it
@@ -200,7 +201,7 @@ follow_job(struct run *r)
 static void
 on_cancelled(void *ctx, const struct http_response *h, const struct err *e)
 {
-    struct run *r = ctx;
+    struct platform_run *r = ctx;
 
     run_answered(r);
     if (run_is_dealt_with(r, h, e))
@@ -214,19 +215,19 @@ on_cancelled(void *ctx, const struct http_response *h, const struct err *e)
     r->tries = 0;
     r->phase = PHASE_FOLLOW;
     r->polls = 0;
-    due_in(r, h->status == 409 || h->status == 404 ? 0 : poll_delay(r, 0));
+    timers_in(r, h->status == 409 || h->status == 404 ? 0 : poll_delay(r, 0));
 }
 
 void
-follow_cancel(struct run *r)
+poll_cancel(struct platform_run *r)
 {
-    run_send(r, "POST", CALL_CANCEL, NULL, "", NULL, CONTRACT_JOB_MAX,
+    run_send(r, "POST", CALL_CANCEL, NULL, "", NULL, PLATFORM_API_JOB_MAX,
              on_cancelled);
 }
 
 /* --- hints ---------------------------------------------------------------- */
 
-static struct run **
+static struct platform_run **
 bucket(struct secutools *s, const char *key)
 {
     uint32_t h = 2166136261u;
@@ -237,9 +238,9 @@ bucket(struct secutools *s, const char *key)
 }
 
 void
-follow_enter(struct run *r)
+poll_enter(struct platform_run *r)
 {
-    struct run **at;
+    struct platform_run **at;
 
     if (!r->s->by_key)
         return;
@@ -249,9 +250,9 @@ follow_enter(struct run *r)
 }
 
 void
-follow_leave(struct run *r)
+poll_leave(struct platform_run *r)
 {
-    struct run **at;
+    struct platform_run **at;
 
     if (!r->s->by_key)
         return;
@@ -265,10 +266,10 @@ follow_leave(struct run *r)
 /* Only what waits for its next look is looked at, and no more than once in
  * HINT_MS: whoever knows a key could else have us ask without end. */
 void
-follow_hint(void *ctx, const char *key)
+poll_hint(void *ctx, const char *key)
 {
     struct secutools *s = ctx;
-    struct run *r = *bucket(s, key);
+    struct platform_run *r = *bucket(s, key);
     int64_t at_ms;
 
     while (r && strcmp(r->key, key) != 0)
@@ -279,5 +280,5 @@ follow_hint(void *ctx, const char *key)
     if (at_ms < loop_now_ms())
         at_ms = loop_now_ms();
     if (at_ms < r->due_ms)
-        due_at(r, at_ms);
+        timers_at(r, at_ms);
 }

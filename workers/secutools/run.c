@@ -23,12 +23,12 @@ run_fraction(void)
 /* --- ends ----------------------------------------------------------------- */
 
 void
-run_free(struct run *r)
+run_free(struct platform_run *r)
 {
-    due_cancel(r);
-    follow_leave(r);
+    timers_cancel(r);
+    poll_leave(r);
     http_cancel(r->call);
-    due_turn(r->s);
+    timers_turn(r->s);
     budget_release(r->s->budget, r->reserved_nano);
     mem_free(r->outcome);
     mem_free(r->id);
@@ -36,7 +36,7 @@ run_free(struct run *r)
 }
 
 void
-run_stray_free(struct run *r)
+run_stray_free(struct platform_run *r)
 {
     if (r->stray_prev)
         r->stray_prev->stray_next = r->stray_next;
@@ -48,7 +48,7 @@ run_stray_free(struct run *r)
 }
 
 struct outcome *
-run_outcome(struct run *r)
+run_outcome(struct platform_run *r)
 {
     if (!r->outcome)
         r->outcome = MEM_NEW(struct outcome);
@@ -56,19 +56,19 @@ run_outcome(struct run *r)
 }
 
 void
-run_over(struct run *r)
+run_over(struct platform_run *r)
 {
     if (r->stray) {
         run_stray_free(r);
         return;
     }
-    due_cancel(r);
+    timers_cancel(r);
     r->phase = PHASE_OVER;
     r->order.changed(r->order.ctx);
 }
 
 void
-run_over_soon(struct run *r)
+run_over_soon(struct platform_run *r)
 {
     r->owed = !r->leave && !r->told && (r->id || r->call || r->tries);
     /* A submission under way brings the id to cancel. */
@@ -77,11 +77,11 @@ run_over_soon(struct run *r)
         r->call = NULL;
     }
     r->phase = PHASE_OVER;
-    due_at(r, AT_ONCE);
+    timers_at(r, AT_ONCE);
 }
 
 void
-run_fail(struct run *r, int exit_code, const char *reason)
+run_fail(struct platform_run *r, int exit_code, const char *reason)
 {
     struct outcome *o = run_outcome(r);
 
@@ -91,7 +91,7 @@ run_fail(struct run *r, int exit_code, const char *reason)
 }
 
 void
-run_set_refused(struct run *r, int64_t again_ms, const char *reason)
+run_set_refused(struct platform_run *r, int64_t again_ms, const char *reason)
 {
     struct outcome *o = run_outcome(r);
 
@@ -103,17 +103,17 @@ run_set_refused(struct run *r, int64_t again_ms, const char *reason)
 }
 
 void
-run_refuse(struct run *r, int64_t again_ms, const char *reason)
+run_refuse(struct platform_run *r, int64_t again_ms, const char *reason)
 {
     run_set_refused(r, again_ms, reason);
     run_over(r);
 }
 
 void
-run_refuse_lane(struct run *r, int64_t for_ms, const char *reason)
+run_refuse_lane(struct platform_run *r, int64_t for_ms, const char *reason)
 {
     if (!r->order.paused(r->order.ctx))
-        lanes_pause(r->s->lanes, r->order.lane, for_ms, reason);
+        lane_pauser_pause(r->s->lanes, r->order.lane, for_ms, reason);
     run_refuse(r, 0, reason);
 }
 
@@ -127,7 +127,7 @@ is_down(int status)
 }
 
 void
-run_again(struct run *r, int64_t retry_after_ms)
+run_again(struct platform_run *r, int64_t retry_after_ms)
 {
     if (r->stray && (r->phase != PHASE_CANCEL || r->tries >= STRAY_TRIES)) {
         log_warn("job.left",
@@ -137,21 +137,21 @@ run_again(struct run *r, int64_t retry_after_ms)
         run_stray_free(r);
         return;
     }
-    due_in(r, gate_backoff(r->tries++, BACKOFF_MS, BACKOFF_MOST_MS,
-                           retry_after_ms, run_fraction()));
+    timers_in(r, breaker_backoff(r->tries++, BACKOFF_MS, BACKOFF_MOST_MS,
+                                 retry_after_ms, run_fraction()));
 }
 
 /* A request came to nothing. Said once, when there have been enough in a row.
  */
 static void
-went_wrong(struct run *r, const char *why)
+went_wrong(struct platform_run *r, const char *why)
 {
     struct secutools *s = r->s;
-    bool open = s->gate.state != GATE_CLOSED;
+    bool open = s->gate.state != BREAKER_CLOSED;
 
     log_debug("platform.error", "key=%s error=\"%s\"", r->key, LOG_TEXT(why));
-    gate_failed(&s->gate, loop_now_ms());
-    if (!open && s->gate.state != GATE_CLOSED)
+    breaker_failed(&s->gate, loop_now_ms());
+    if (!open && s->gate.state != BREAKER_CLOSED)
         log_warn("platform.down", "failures=%" PRId64 " error=\"%s\"",
                  s->gate.failures, LOG_TEXT(why));
 }
@@ -159,13 +159,13 @@ went_wrong(struct run *r, const char *why)
 static void
 went_well(struct secutools *s)
 {
-    if (s->gate.state != GATE_CLOSED)
+    if (s->gate.state != BREAKER_CLOSED)
         log_info("platform.up", "failures=%" PRId64, s->gate.failures);
-    gate_answered(&s->gate);
+    breaker_answered(&s->gate);
 }
 
 bool
-run_is_dealt_with(struct run *r, const struct http_response *h,
+run_is_dealt_with(struct platform_run *r, const struct http_response *h,
                   const struct err *e)
 {
     struct secutools *s = r->s;
@@ -180,7 +180,7 @@ run_is_dealt_with(struct run *r, const struct http_response *h,
         mem_pool_reset(s->pool);
         went_wrong(r, run_error_text(r, h));
         if (h->retry_after_ms > 0)
-            gate_park(&s->gate, now + h->retry_after_ms);
+            breaker_park(&s->gate, now + h->retry_after_ms);
         run_again(r, h->retry_after_ms);
         return true;
     }
@@ -189,7 +189,7 @@ run_is_dealt_with(struct run *r, const struct http_response *h,
         int64_t wait_ms =
             h->retry_after_ms >= 0 ? h->retry_after_ms : s->conf->poll_most_ms;
 
-        gate_park(&s->gate, now + wait_ms);
+        breaker_park(&s->gate, now + wait_ms);
         if (r->phase != PHASE_SUBMIT || r->stray || wait_ms <= PARK_MOST_MS)
             run_again(r, wait_ms);
         else
@@ -201,22 +201,23 @@ run_is_dealt_with(struct run *r, const struct http_response *h,
 }
 
 void
-run_answered(struct run *r)
+run_answered(struct platform_run *r)
 {
     r->call = NULL;
-    due_turn(r->s);
+    timers_turn(r->s);
 }
 
 const char *
-run_error_text(struct run *r, const struct http_response *h)
+run_error_text(struct platform_run *r, const struct http_response *h)
 {
-    return contract_read_error(h->status, h->body, h->len, r->s->pool);
+    return platform_api_read_error(h->status, h->body, h->len, r->s->pool);
 }
 
 void
-run_send(struct run *r, const char *method, enum contract_call call,
-         const char *const *headers, const char *query, const struct str *body,
-         size_t max_body, http_fn *fn)
+run_send(struct platform_run *r, const char *method,
+         enum platform_api_call call, const char *const *headers,
+         const char *query, const struct str *body, size_t max_body,
+         http_fn *fn)
 {
     struct secutools *s = r->s;
     struct str url = {0};
@@ -228,7 +229,7 @@ run_send(struct run *r, const char *method, enum contract_call call,
                                            s->conf->long_poll_ms,
                              .max_body = max_body};
 
-    contract_url(s->contract, call, r->id, &url);
+    platform_api_url(s->contract, call, r->id, &url);
     str_addz(&url, query);
     q.url = str_text(&url);
     if (body) {
@@ -243,7 +244,7 @@ run_send(struct run *r, const char *method, enum contract_call call,
  * ---------------------------------------------------------------------- */
 
 void
-run_act(struct run *r)
+run_act(struct platform_run *r)
 {
     int64_t wait_ms;
 
@@ -253,9 +254,9 @@ run_act(struct run *r)
     }
     if (r->phase == PHASE_SUBMIT && !submit_may(r))
         return;
-    wait_ms = gate_take(&r->s->gate, loop_now_ms());
+    wait_ms = breaker_take(&r->s->gate, loop_now_ms());
     if (wait_ms > 0) {
-        due_in(r, wait_ms);
+        timers_in(r, wait_ms);
         return;
     }
     switch (r->phase) {
@@ -263,13 +264,13 @@ run_act(struct run *r)
         submit_send(r);
         return;
     case PHASE_FOLLOW:
-        follow_look(r);
+        poll_look(r);
         return;
     case PHASE_FETCH:
-        follow_fetch(r);
+        poll_fetch(r);
         return;
     case PHASE_CANCEL:
-        follow_cancel(r);
+        poll_cancel(r);
         return;
     case PHASE_NOTE_ID:
     case PHASE_OVER:

@@ -14,14 +14,14 @@
  * ---------------------------------------------------------------- */
 
 static int
-secutools_start(void *ctx, const struct run_order *order, struct run **out,
+secutools_start(void *ctx, const struct run_order *order, void **out,
                 struct err *e)
 {
     struct secutools *s = ctx;
     const struct task *t = order->task;
     const char *why;
     int64_t most;
-    struct run *r;
+    struct platform_run *r;
 
     if (!*t->prompt)
         return err_set(e, ERR_INVALID,
@@ -32,19 +32,19 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
         return err_set(e, ERR_INVALID,
                        "max_cost_usd: \"%.40s\" is no amount like 0.50",
                        t->delegation->max_cost_usd);
-    r = MEM_NEW(struct run);
+    r = MEM_NEW(struct platform_run);
     r->s = s;
     r->order = *order;
-    contract_key(t->id, order->failed, r->key);
+    platform_api_key(t->id, order->failed, r->key);
     if (*order->remote)
         submit_read_note(r, order->remote);
-    follow_enter(r);
+    poll_enter(r);
     *out = r;
     if (r->id) {
         log_info("job.resumed", "task=%s job=%s", t->id, LOG_TEXT(r->id));
         submit_reserve(r); /* whatever is left: it is under way */
         order->forget(order->ctx);
-        follow_job(r);
+        poll_job(r);
         return 0;
     }
     why = submit_held(r);
@@ -54,20 +54,20 @@ secutools_start(void *ctx, const struct run_order *order, struct run **out,
         return 0;
     }
     /* The claim that has just been stored holds the key: the intent. */
-    CRASH_POINT("secutools.after_intent");
+    FAILPOINT("secutools.after_intent");
     r->phase = PHASE_SUBMIT;
-    due_in(r, 0);
+    timers_in(r, 0);
     return 0;
 }
 
 static void
 secutools_intent(const struct task *t, uint32_t failed, char *out, size_t size)
 {
-    char note[REMOTE_NOTE_SIZE];
-    struct remote r = {0};
+    char note[JOB_REF_NOTE_SIZE];
+    struct job_ref r = {0};
 
-    contract_key(t->id, failed, r.key);
-    remote_write(&r, note);
+    platform_api_key(t->id, failed, r.key);
+    job_ref_write(&r, note);
     (void)str_copy(out, size, note);
 }
 
@@ -75,15 +75,17 @@ static int64_t
 secutools_wait_ms(void *ctx, const struct task *t, const char *lane,
                   const char *remote)
 {
-    struct remote r;
+    struct job_ref r;
 
     (void)lane;
-    return remote_read(remote, &r) && *r.id ? 0 : submit_wait_ms(ctx, t);
+    return job_ref_read(remote, &r) && *r.id ? 0 : submit_wait_ms(ctx, t);
 }
 
 static enum run_status
-secutools_poll(struct run *r, struct outcome *out)
+secutools_poll(void *run, struct outcome *out)
 {
+    struct platform_run *r = run;
+
     if (r->phase != PHASE_OVER)
         return RUN_BUSY;
     *out = *run_outcome(r);
@@ -91,8 +93,10 @@ secutools_poll(struct run *r, struct outcome *out)
 }
 
 static void
-secutools_cancel(struct run *r, bool hard, bool leave)
+secutools_cancel(void *run, bool hard, bool leave)
 {
+    struct platform_run *r = run;
+
     if (r->phase == PHASE_OVER)
         return;
     r->cancelled = true;
@@ -111,7 +115,7 @@ secutools_cancel(struct run *r, bool hard, bool leave)
         r->call = NULL;
         r->phase = PHASE_CANCEL;
         r->tries = 0;
-        due_in(r, 0);
+        timers_in(r, 0);
         return;
     case PHASE_SUBMIT:
         if (!r->call && r->tries == 0)
@@ -126,7 +130,7 @@ secutools_cancel(struct run *r, bool hard, bool leave)
 
 /* Nobody waits for it any more; the platform is yet to be told. */
 static void
-stray(struct run *r)
+stray(struct platform_run *r)
 {
     struct secutools *s = r->s;
 
@@ -138,12 +142,14 @@ stray(struct run *r)
     r->phase = r->id ? PHASE_CANCEL : PHASE_SUBMIT;
     r->tries = 0;
     if (r->id)
-        due_in(r, 0);
+        timers_in(r, 0);
 }
 
 static void
-secutools_free(struct run *r)
+secutools_free(void *run)
 {
+    struct platform_run *r = run;
+
     if (!r)
         return;
     if (r->owed && (r->id || r->call))
@@ -176,8 +182,8 @@ hear_hints(struct secutools *s, struct err *e)
                        "go together: where to listen, and the http(s) address "
                        "by which the platform gets there");
     s->by_key = mem_zero(KEY_BUCKETS, sizeof *s->by_key);
-    return hints_open(&s->hints, s->loop, s->conf->callback_listen, follow_hint,
-                      s, e);
+    return webhook_open(&s->hints, s->loop, s->conf->callback_listen, poll_hint,
+                        s, e);
 }
 
 int
@@ -196,11 +202,11 @@ secutools_open(struct secutools **out, struct bus *b, struct loop *l,
     s->key = mem_strdup(key);
     s->timer_ms = INT64_MAX;
     s->pool = mem_pool_new();
-    s->lanes = lanes_open(b, secutools_executor.name, name);
-    gate_init(&s->gate, &conf->gate, loop_now_ms());
+    s->lanes = lane_pauser_open(b, secutools_executor.name, name);
+    breaker_init(&s->gate, &conf->gate, loop_now_ms());
     if (budget_open(&s->budget, b, l, conf->max_cost_per_day,
                     secutools_executor.name, e) < 0 ||
-        contract_open(&s->contract, &conf->contract, e) < 0 ||
+        platform_api_open(&s->contract, &conf->contract, e) < 0 ||
         http_open(&s->http, l, &http, e) < 0 || hear_hints(s, e) < 0) {
         secutools_close(s);
         return -1;
@@ -216,13 +222,13 @@ secutools_close(struct secutools *s)
         return;
     while (s->strays)
         run_stray_free(s->strays);
-    hints_close(s->hints);
+    webhook_close(s->hints);
     mem_free(s->by_key);
     s->by_key = NULL;
     http_close(s->http);
-    lanes_close(s->lanes);
+    lane_pauser_close(s->lanes);
     budget_close(s->budget);
-    contract_close(s->contract);
+    platform_api_close(s->contract);
     loop_timer_stop(s->timer);
     mem_pool_free(s->pool);
     mem_free(s->due);

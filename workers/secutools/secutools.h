@@ -29,8 +29,8 @@
 struct secutools;
 
 struct secutools_conf {
-    struct contract_conf contract;
-    struct gate_conf gate;
+    struct platform_api_conf contract;
+    struct breaker_conf gate;
     char *ca_file;
     int64_t max_connections, connect_timeout_ms, request_timeout_ms;
     int64_t poll_first_ms, poll_most_ms;

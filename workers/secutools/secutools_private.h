@@ -31,7 +31,7 @@ enum {
     AT_ONCE = INT32_MIN, /* an end costs no request: before all others */
 };
 
-enum phase {
+enum job_phase {
     PHASE_SUBMIT,
     PHASE_NOTE_ID,
     PHASE_FOLLOW,
@@ -40,11 +40,11 @@ enum phase {
     PHASE_OVER,
 };
 
-struct run {
+struct platform_run {
     struct secutools *s;
     struct run_order order;
     struct http_call *call; /* under way, or waiting for a connection */
-    enum phase phase;
+    enum job_phase phase;
     bool cancelled; /* asked to end */
     bool leave;     /* and to leave the job alone */
     bool resumed;   /* an attempt before this may have handed it over */
@@ -58,10 +58,10 @@ struct run {
     uint32_t place;           /* among those that are to act; 0: not there */
     int64_t missing_since_ms; /* the first of the 404s in a row; 0: none */
     int64_t reserved_nano;    /* of the budget */
-    struct run *stray_next, *stray_prev;
-    struct run *key_next; /* in its bucket, while hints are heard */
-    int64_t looked_ms;    /* the last look at the job */
-    char key[CONTRACT_KEY_SIZE];
+    struct platform_run *stray_next, *stray_prev;
+    struct platform_run *key_next; /* in its bucket, while hints are heard */
+    int64_t looked_ms;             /* the last look at the job */
+    char key[PLATFORM_API_KEY_SIZE];
     char *id;                /* NULL: not known yet */
     struct outcome *outcome; /* NULL while there is nothing to say */
 };
@@ -69,96 +69,100 @@ struct run {
 struct secutools {
     struct loop *loop;
     const struct secutools_conf *conf;
-    struct contract *contract;
+    struct platform_api *contract;
     struct http *http;
-    struct gate gate;
+    struct breaker gate;
     struct budget *budget;
-    struct lanes *lanes;
+    struct lane_pauser *lanes;
     char *key;
-    struct run **due; /* the soonest first */
+    struct platform_run **due; /* the soonest first */
     size_t n_due, cap_due;
     struct loop_timer *timer;
-    int64_t timer_ms;      /* when it fires; INT64_MAX: not */
-    struct run *strays;    /* jobs to be cancelled without a run */
-    struct hints *hints;   /* NULL: none are heard */
-    struct run **by_key;   /* then KEY_BUCKETS of them */
-    struct mem_pool *pool; /* of one answer */
+    int64_t timer_ms;             /* when it fires; INT64_MAX: not */
+    struct platform_run *strays;  /* jobs to be cancelled without a run */
+    struct webhook *hints;        /* NULL: none are heard */
+    struct platform_run **by_key; /* then KEY_BUCKETS of them */
+    struct mem_pool *pool;        /* of one answer */
     struct str scratch;
 };
 
 /* --- due.c ---------------------------------------------------------------- */
 
 /* It acts then; due_ms may be AT_ONCE. Replaces what was set before. */
-void due_at(struct run *r, int64_t due_ms);
-void due_in(struct run *r, int64_t delay_ms);
-void due_cancel(struct run *r);
+void timers_at(struct platform_run *r, int64_t due_ms);
+void timers_in(struct platform_run *r, int64_t delay_ms);
+void timers_cancel(struct platform_run *r);
 /* A connection has become free, or the soonest is another. */
-void due_turn(struct secutools *s);
+void timers_turn(struct secutools *s);
 
 /* --- run.c ---------------------------------------------------------------- */
 
 /* Does what its phase asks for; its time has come. */
-void run_act(struct run *r);
+void run_act(struct platform_run *r);
 
 /* What is reported of it, made when it is first asked for. */
-struct outcome *run_outcome(struct run *r);
+struct outcome *run_outcome(struct platform_run *r);
 /* It has ended, as its outcome says. */
-void run_over(struct run *r);
+void run_over(struct platform_run *r);
 /* The same from within cancel, where the worker cannot be told. */
-void run_over_soon(struct run *r);
-void run_fail(struct run *r, int exit_code, const char *reason);
-void run_set_refused(struct run *r, int64_t again_ms, const char *reason);
+void run_over_soon(struct platform_run *r);
+void run_fail(struct platform_run *r, int exit_code, const char *reason);
+void run_set_refused(struct platform_run *r, int64_t again_ms,
+                     const char *reason);
 /* The platform will not have it now. */
-void run_refuse(struct run *r, int64_t again_ms, const char *reason);
+void run_refuse(struct platform_run *r, int64_t again_ms, const char *reason);
 /* Whatever waits on the lane waits for the same thing: says so there, and
  * hands the task back. The lane holds it, so that it may come again soon: a
  * resume is heard at once. for_ms 0: until a person resumes it. */
-void run_refuse_lane(struct run *r, int64_t for_ms, const char *reason);
-void run_free(struct run *r);
-void run_stray_free(struct run *r);
+void run_refuse_lane(struct platform_run *r, int64_t for_ms,
+                     const char *reason);
+void run_free(struct platform_run *r);
+void run_stray_free(struct platform_run *r);
 
 /* Sends a request; body NULL: none. */
-void run_send(struct run *r, const char *method, enum contract_call call,
-              const char *const *headers, const char *query,
-              const struct str *body, size_t max_body, http_fn *fn);
+void run_send(struct platform_run *r, const char *method,
+              enum platform_api_call call, const char *const *headers,
+              const char *query, const struct str *body, size_t max_body,
+              http_fn *fn);
 /* First in every answer's callback: its connection is free for another. */
-void run_answered(struct run *r);
+void run_answered(struct platform_run *r);
 /* What every kind of answer may say. True if it has been dealt with: it was
  * none, or told to come later. */
-bool run_is_dealt_with(struct run *r, const struct http_response *h,
+bool run_is_dealt_with(struct platform_run *r, const struct http_response *h,
                        const struct err *e);
 /* The same request again, after a while that grows; -1: nothing was said. */
-void run_again(struct run *r, int64_t retry_after_ms);
-const char *run_error_text(struct run *r, const struct http_response *h);
+void run_again(struct platform_run *r, int64_t retry_after_ms);
+const char *run_error_text(struct platform_run *r,
+                           const struct http_response *h);
 /* In [0, 1), for jitter. */
 double run_fraction(void);
 
 /* --- submit.c ------------------------------------------------------------- */
 
 /* Why nothing may be handed over on its lane, or NULL. */
-const char *submit_held(const struct run *r);
+const char *submit_held(const struct platform_run *r);
 /* False: it waits, or was handed back. What this run has sent once is asked
  * for in any case. */
-bool submit_may(struct run *r);
+bool submit_may(struct platform_run *r);
 /* For how long it would be in vain to take a task that is not handed over. */
 int64_t submit_wait_ms(const struct secutools *s, const struct task *t);
 /* Holds what it may cost back from the day's budget, until it is freed. */
-void submit_reserve(struct run *r);
-void submit_send(struct run *r);
+void submit_reserve(struct platform_run *r);
+void submit_send(struct platform_run *r);
 /* What an earlier attempt has noted in the claim. */
-void submit_read_note(struct run *r, const char *note);
+void submit_read_note(struct platform_run *r, const char *note);
 
 /* --- follow.c ------------------------------------------------------------- */
 
 /* The job is known: looks at it from now on. */
-void follow_job(struct run *r);
-void follow_look(struct run *r);
-void follow_fetch(struct run *r);
-void follow_cancel(struct run *r);
+void poll_job(struct platform_run *r);
+void poll_look(struct platform_run *r);
+void poll_fetch(struct platform_run *r);
+void poll_cancel(struct platform_run *r);
 /* What hints speak of. */
-void follow_enter(struct run *r);
-void follow_leave(struct run *r);
+void poll_enter(struct platform_run *r);
+void poll_leave(struct platform_run *r);
 /* A hint_fn, ctx a struct secutools. */
-void follow_hint(void *ctx, const char *key);
+void poll_hint(void *ctx, const char *key);
 
 #endif

@@ -10,8 +10,8 @@
 #include <string.h>
 
 /* What the claim has room for. */
-_Static_assert((int)CONTRACT_KEY_SIZE == (int)REMOTE_KEY_SIZE &&
-                   (int)CONTRACT_ID_MAX + 1 == (int)REMOTE_ID_SIZE,
+_Static_assert((int)PLATFORM_API_KEY_SIZE == (int)JOB_REF_KEY_SIZE &&
+                   (int)PLATFORM_API_ID_MAX + 1 == (int)JOB_REF_ID_SIZE,
                "a note holds a key and a job's id");
 
 enum {
@@ -23,11 +23,11 @@ enum {
 /* --- handing it over ------------------------------------------------------ */
 
 void
-submit_read_note(struct run *r, const char *note)
+submit_read_note(struct platform_run *r, const char *note)
 {
-    struct remote noted;
+    struct job_ref noted;
 
-    if (!remote_read(note, &noted))
+    if (!job_ref_read(note, &noted))
         return;
     (void)str_copy(r->key, sizeof r->key, noted.key);
     r->resumed = true;
@@ -38,50 +38,50 @@ submit_read_note(struct run *r, const char *note)
 static void
 on_id_noted(void *ctx)
 {
-    struct run *r = ctx;
+    struct platform_run *r = ctx;
 
-    CRASH_POINT("secutools.after_id");
+    FAILPOINT("secutools.after_id");
     if (r->phase != PHASE_NOTE_ID)
         return;
     r->order.forget(r->order.ctx); /* it is never submitted again */
-    follow_job(r);
+    poll_job(r);
 }
 
 static void
-note_id(struct run *r)
+note_id(struct platform_run *r)
 {
-    char note[REMOTE_NOTE_SIZE];
-    struct remote now = {0};
+    char note[JOB_REF_NOTE_SIZE];
+    struct job_ref now = {0};
 
     (void)str_copy(now.key, sizeof now.key, r->key);
     (void)str_copy(now.id, sizeof now.id, r->id);
-    remote_write(&now, note);
+    job_ref_write(&now, note);
     r->order.note(r->order.ctx, note, on_id_noted, r);
 }
 
 /* The worker gave it up in the same turn; it is about to become a stray. */
 static void
-keep_id(struct run *r, const struct http_response *h)
+keep_id(struct platform_run *r, const struct http_response *h)
 {
     struct job_view v;
     struct err e;
 
     mem_pool_reset(r->s->pool);
     if (h && h->status >= 200 && h->status < 300 &&
-        contract_read_job(r->s->contract, h->body, h->len, r->s->pool, &v,
-                          &e) == 0)
+        platform_api_read_job(r->s->contract, h->body, h->len, r->s->pool, &v,
+                              &e) == 0)
         r->id = mem_strdup(v.id);
 }
 
 static void
-take_job(struct run *r, const struct http_response *h)
+take_job(struct platform_run *r, const struct http_response *h)
 {
     struct job_view v;
     struct err e;
 
     mem_pool_reset(r->s->pool);
-    if (contract_read_job(r->s->contract, h->body, h->len, r->s->pool, &v, &e) <
-        0) {
+    if (platform_api_read_job(r->s->contract, h->body, h->len, r->s->pool, &v,
+                              &e) < 0) {
         /* It has the job, but we cannot tell which: ask with the same key. */
         log_warn("platform.nonsense", "key=%s error=\"%s\"", r->key,
                  LOG_TEXT(e.msg));
@@ -92,12 +92,12 @@ take_job(struct run *r, const struct http_response *h)
     r->tries = 0;
     if (r->stray) {
         r->phase = PHASE_CANCEL;
-        due_in(r, 0);
+        timers_in(r, 0);
         return;
     }
     log_info("job.submitted", "task=%s job=%s", r->order.task->id,
              LOG_TEXT(r->id));
-    CRASH_POINT("secutools.after_post");
+    FAILPOINT("secutools.after_post");
     r->phase = PHASE_NOTE_ID;
     note_id(r);
 }
@@ -105,7 +105,7 @@ take_job(struct run *r, const struct http_response *h)
 static void
 on_submitted(void *ctx, const struct http_response *h, const struct err *e)
 {
-    struct run *r = ctx;
+    struct platform_run *r = ctx;
     struct secutools *s = r->s;
     const char *why;
 
@@ -154,7 +154,7 @@ on_submitted(void *ctx, const struct http_response *h, const struct err *e)
 }
 
 void
-submit_send(struct run *r)
+submit_send(struct platform_run *r)
 {
     struct secutools *s = r->s;
     char key[160], request[160];
@@ -169,18 +169,18 @@ submit_send(struct run *r)
     if (!*s->conf->contract.request_header)
         headers[2] = NULL;
     str_reset(&s->scratch);
-    contract_request(s->contract, t, r->order.lane, r->key, &s->scratch);
-    run_send(r, "POST", CALL_SUBMIT, headers, "", &s->scratch, CONTRACT_JOB_MAX,
-             on_submitted);
+    platform_api_request(s->contract, t, r->order.lane, r->key, &s->scratch);
+    run_send(r, "POST", CALL_SUBMIT, headers, "", &s->scratch,
+             PLATFORM_API_JOB_MAX, on_submitted);
 }
 
 /* --- whether it may be handed over -----------------------------------------
  */
 
 const char *
-submit_held(const struct run *r)
+submit_held(const struct platform_run *r)
 {
-    const char *why = lanes_held(r->s->lanes, r->order.lane);
+    const char *why = lane_pauser_held(r->s->lanes, r->order.lane);
 
     return why ? why : r->order.paused(r->order.ctx);
 }
@@ -199,7 +199,7 @@ most_of(const struct task *t)
 /* Others on the lane may fit: it alone waits, for a larger limit or tomorrow.
  */
 static void
-too_dear(struct run *r)
+too_dear(struct platform_run *r)
 {
     const char *limit = r->s->conf->max_cost_per_day;
     char text[160];
@@ -215,7 +215,7 @@ too_dear(struct run *r)
 }
 
 static void
-held_by_others(struct run *r)
+held_by_others(struct platform_run *r)
 {
     char text[160];
 
@@ -227,7 +227,7 @@ held_by_others(struct run *r)
 }
 
 static void
-used_up(struct run *r)
+used_up(struct platform_run *r)
 {
     char text[160];
 
@@ -256,7 +256,7 @@ submit_wait_ms(const struct secutools *s, const struct task *t)
 }
 
 void
-submit_reserve(struct run *r)
+submit_reserve(struct platform_run *r)
 {
     r->admitted = true;
     r->reserved_nano = most_of(r->order.task);
@@ -264,7 +264,7 @@ submit_reserve(struct run *r)
 }
 
 bool
-submit_may(struct run *r)
+submit_may(struct platform_run *r)
 {
     struct budget *b = r->s->budget;
     int64_t most = most_of(r->order.task);
@@ -285,7 +285,7 @@ submit_may(struct run *r)
         submit_reserve(r);
         return true;
     case BUDGET_UNKNOWN:
-        due_in(r, UNKNOWN_MS);
+        timers_in(r, UNKNOWN_MS);
         return false;
     case BUDGET_OVER:
         used_up(r);

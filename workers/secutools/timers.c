@@ -4,14 +4,14 @@
 
 /* A heap by due_ms; each knows its place, counted from 1. */
 static void
-put_at(struct secutools *s, struct run *r, size_t at)
+put_at(struct secutools *s, struct platform_run *r, size_t at)
 {
     s->due[at - 1] = r;
     r->place = (uint32_t)at;
 }
 
 static void
-sift_up(struct secutools *s, struct run *r, size_t at)
+sift_up(struct secutools *s, struct platform_run *r, size_t at)
 {
     while (at > 1 && s->due[at / 2 - 1]->due_ms > r->due_ms) {
         put_at(s, s->due[at / 2 - 1], at);
@@ -21,7 +21,7 @@ sift_up(struct secutools *s, struct run *r, size_t at)
 }
 
 static void
-sift_down(struct secutools *s, struct run *r, size_t at)
+sift_down(struct secutools *s, struct platform_run *r, size_t at)
 {
     size_t child;
 
@@ -38,11 +38,11 @@ sift_down(struct secutools *s, struct run *r, size_t at)
 }
 
 void
-due_cancel(struct run *r)
+timers_cancel(struct platform_run *r)
 {
     struct secutools *s = r->s;
     size_t at = r->place;
-    struct run *last;
+    struct platform_run *last;
 
     if (!at)
         return;
@@ -67,7 +67,7 @@ is_full(const struct secutools *s)
 static void on_timer(void *ctx);
 
 void
-due_turn(struct secutools *s)
+timers_turn(struct secutools *s)
 {
     int64_t now = loop_now_ms(), at;
 
@@ -84,24 +84,24 @@ due_turn(struct secutools *s)
 }
 
 void
-due_at(struct run *r, int64_t due_ms)
+timers_at(struct platform_run *r, int64_t due_ms)
 {
     struct secutools *s = r->s;
 
-    due_cancel(r);
+    timers_cancel(r);
     r->due_ms = due_ms;
     if (s->n_due == s->cap_due) {
         s->cap_due = s->cap_due ? s->cap_due * 2 : 64;
         s->due = mem_resize(s->due, s->cap_due * sizeof(*s->due));
     }
     sift_up(s, r, ++s->n_due);
-    due_turn(s);
+    timers_turn(s);
 }
 
 void
-due_in(struct run *r, int64_t delay_ms)
+timers_in(struct platform_run *r, int64_t delay_ms)
 {
-    due_at(r, loop_now_ms() + delay_ms);
+    timers_at(r, loop_now_ms() + delay_ms);
 }
 
 static void
@@ -113,10 +113,10 @@ on_timer(void *ctx)
     s->timer_ms = INT64_MAX;
     while (s->n_due && s->due[0]->due_ms <= now &&
            (s->due[0]->due_ms == AT_ONCE || !is_full(s))) {
-        struct run *r = s->due[0];
+        struct platform_run *r = s->due[0];
 
-        due_cancel(r);
+        timers_cancel(r);
         run_act(r);
     }
-    due_turn(s);
+    timers_turn(s);
 }

@@ -15,7 +15,7 @@ enum {
     LOOK_MS = 1000, /* for connections that time out */
 };
 
-struct hints {
+struct webhook {
     hint_fn *fn;
     void *ctx;
     struct MHD_Daemon *daemon;
@@ -41,7 +41,7 @@ on_request(void *ctx, struct MHD_Connection *c, const char *path,
            const char *method, const char *version, const char *data,
            size_t *size, void **seen)
 {
-    struct hints *h = ctx;
+    struct webhook *h = ctx;
     size_t *bytes = *seen;
     const char *slash = strrchr(path, '/');
 
@@ -77,7 +77,7 @@ on_completed(void *ctx, struct MHD_Connection *c, void **seen,
 static void
 on_ready(void *ctx)
 {
-    struct hints *h = ctx;
+    struct webhook *h = ctx;
     MHD_UNSIGNED_LONG_LONG ms;
 
     (void)MHD_run(h->daemon);
@@ -86,11 +86,11 @@ on_ready(void *ctx)
 }
 
 int
-hints_open(struct hints **out, struct loop *l, const char *address, hint_fn *fn,
-           void *ctx, struct err *e)
+webhook_open(struct webhook **out, struct loop *l, const char *address,
+             hint_fn *fn, void *ctx, struct err *e)
 {
     static const char key[] = "secutools.callback_listen";
-    struct hints *h;
+    struct webhook *h;
     const union MHD_DaemonInfo *info;
     struct address a;
     int fd, port;
@@ -100,7 +100,7 @@ hints_open(struct hints **out, struct loop *l, const char *address, hint_fn *fn,
     fd = address_listen(&a, &port, e);
     if (fd < 0)
         return err_wrap(e, "%s: %s", key, LOG_TEXT(address));
-    h = MEM_NEW(struct hints);
+    h = MEM_NEW(struct webhook);
     h->fn = fn;
     h->ctx = ctx;
     h->daemon = MHD_start_daemon(
@@ -112,7 +112,7 @@ hints_open(struct hints **out, struct loop *l, const char *address, hint_fn *fn,
     info = h->daemon ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD)
                      : NULL;
     if (!info) {
-        hints_close(h);
+        webhook_close(h);
         return err_set(e, ERR_UNAVAILABLE, "the HTTP library does not start");
     }
     h->timer = loop_timer_start(l, LOOK_MS, 0, on_ready, h);
@@ -123,7 +123,7 @@ hints_open(struct hints **out, struct loop *l, const char *address, hint_fn *fn,
 }
 
 void
-hints_close(struct hints *h)
+webhook_close(struct webhook *h)
 {
     if (!h)
         return;

@@ -14,15 +14,15 @@
 #include "lib/base/err.h"
 #include "lib/io/loop.h"
 
-struct hints;
+struct webhook;
 
 /* key: what somebody sent, perhaps the key of no job. */
 typedef void hint_fn(void *ctx, const char *key);
 
 /* address: "127.0.0.1:9000". ERR_INVALID: it is none; ERR_UNAVAILABLE: it is
  * in use. On 0 the caller owns *out. */
-int hints_open(struct hints **out, struct loop *l, const char *address,
-               hint_fn *fn, void *ctx, struct err *e);
-void hints_close(struct hints *h); /* NULL is fine */
+int webhook_open(struct webhook **out, struct loop *l, const char *address,
+                 hint_fn *fn, void *ctx, struct err *e);
+void webhook_close(struct webhook *h); /* NULL is fine */
 
 #endif
