@@ -1,5 +1,6 @@
 /* Results on their way: what leaves together, and who is told that it is
- * stored. The jobs are made by hand; what becomes of one is not finish.c's. */
+ * stored. The attempts are made by hand; what becomes of one is not finish.c's.
+ */
 #include "workers/core/worker_private.h"
 
 #include "lib/base/log.h"
@@ -24,12 +25,12 @@ struct result_publisher_fixture {
     struct bus *bus;
     struct bus_sub *results;
     struct worker w;
-    struct attempt jobs[JOBS];
+    struct attempt attempts[JOBS];
     char ids[JOBS][TASK_ID_SIZE];
     const char *sources[JOBS]; /* "cli" unless set */
-    unsigned posted;           /* calls of job_posted */
+    unsigned posted;           /* calls of settle_published */
     bool all_posted;
-    unsigned early, stored; /* calls of job_posted_early */
+    unsigned early, stored; /* calls of settle_published_early */
     bool all_early;
     unsigned want;
     unsigned messages, heard;
@@ -42,33 +43,33 @@ static struct result_publisher_fixture *fixture;
 /* --- what post.c asks of the rest of the worker --------------------------- */
 
 void
-job_posted(struct attempt *j, const struct err *e)
+settle_published(struct attempt *a, const struct err *e)
 {
     assert_null(e);
-    assert_null(j->post);
+    assert_null(a->post);
     fixture->posted++;
     fixture->all_posted = fixture->posted == fixture->want;
 }
 
 void
-job_posted_early(struct attempt *j, bool stored)
+settle_published_early(struct attempt *a, bool stored)
 {
-    assert_null(j->post);
+    assert_null(a->post);
     fixture->early++;
     fixture->stored += stored;
     fixture->all_early = fixture->early == fixture->want;
 }
 
 const char *
-job_result_subject(const struct attempt *j, char *out)
+result_publisher_subject(const struct attempt *a, char *out)
 {
-    const char *source = fixture->sources[j - fixture->jobs];
+    const char *source = fixture->sources[a - fixture->attempts];
 
     return subject_result(out, "local", source ? source : "cli");
 }
 
 void
-worker_heard(struct worker *w)
+spool_replay_confirmed(struct worker *w)
 {
     assert_ptr_equal(w, &fixture->w);
     fixture->heard++;
@@ -119,16 +120,16 @@ setup(void **state)
     f->w.loop = f->loop;
     result_publisher_open(&f->w);
     for (unsigned i = 0; i < JOBS; i++) {
-        struct attempt *j = &f->jobs[i];
+        struct attempt *a = &f->attempts[i];
 
         (void)snprintf(f->ids[i], sizeof f->ids[i], "t%u", i);
-        j->w = &f->w;
-        codec_init(CODEC_RESULT, &j->result);
-        j->result.task = f->ids[i];
-        j->result.attempt = 1;
-        j->result.backend = "local";
-        j->result.final = true;
-        j->result.state = STATE_SUCCEEDED;
+        a->w = &f->w;
+        codec_init(CODEC_RESULT, &a->result);
+        a->result.task = f->ids[i];
+        a->result.attempt = 1;
+        a->result.backend = "local";
+        a->result.final = true;
+        a->result.state = STATE_SUCCEEDED;
     }
     return 0;
 }
@@ -148,12 +149,12 @@ teardown(void **state)
     return 0;
 }
 
-/* Posts the results of the jobs from..to-1 in one turn. */
+/* Posts the results of the attempts from..to-1 in one turn. */
 static void
 post(struct result_publisher_fixture *f, unsigned from, unsigned to)
 {
     for (unsigned i = from; i < to; i++)
-        result_publisher_publish(&f->jobs[i]);
+        result_publisher_publish(&f->attempts[i]);
 }
 
 static void
@@ -235,9 +236,9 @@ a_message_stays_small(void **state)
     assert_int_equal(n, JOBS);
     f->messages = f->posted = 0;
     for (unsigned i = 0; i < 2; i++) {
-        f->jobs[i].result.attempt = 2;
-        f->jobs[i].result.output = &part;
-        f->jobs[i].result.n_output = 1;
+        f->attempts[i].result.attempt = 2;
+        f->attempts[i].result.output = &part;
+        f->attempts[i].result.n_output = 1;
     }
     post(f, 0, 2);
     until_posted(f, 2);
@@ -250,9 +251,9 @@ a_job_that_is_gone_is_not_told(void **state)
     struct result_publisher_fixture *f = *state;
 
     post(f, 0, 3);
-    result_publisher_forget(&f->jobs[1]);
-    result_publisher_forget(&f->jobs[1]); /* also without a post */
-    memset(&f->jobs[1], 0xa5, sizeof f->jobs[1]);
+    result_publisher_forget(&f->attempts[1]);
+    result_publisher_forget(&f->attempts[1]); /* also without a post */
+    memset(&f->attempts[1], 0xa5, sizeof f->attempts[1]);
     until_posted(f, 2);
     assert_int_equal(f->members[0], 3); /* its result is on its way all the
                                            same */
@@ -278,7 +279,7 @@ an_early_message_is_by_itself_and_sent_once(void **state)
 
     post(f, 0, 2);
     for (unsigned i = 2; i < 5; i++)
-        result_publisher_publish_early(&f->jobs[i]);
+        result_publisher_publish_early(&f->attempts[i]);
     post(f, 5, 6);
     f->want = 3;
     until_posted(f, 3);
@@ -292,7 +293,7 @@ an_early_message_is_by_itself_and_sent_once(void **state)
     broker_kill(f->broker);
     f->want = 4;
     f->all_early = false;
-    result_publisher_publish_early(&f->jobs[6]);
+    result_publisher_publish_early(&f->attempts[6]);
     assert_true(loop_until(f->loop, &f->all_early, LONG_MS));
     assert_int_equal(f->stored, 3);
     broker_restart(f->broker);

@@ -9,7 +9,8 @@
 
 enum { GATHER_MS = 10 }; /* what is sent waits for the like, under load */
 
-/* --- jobs ---------------------------------------------------------------- */
+/* --- attempts ----------------------------------------------------------------
+ */
 
 static struct attempt **
 bucket(struct worker *w, const char *task)
@@ -18,35 +19,35 @@ bucket(struct worker *w, const char *task)
 
     for (; *task; task++)
         h = (h ^ (unsigned char)*task) * 16777619u;
-    return &w->buckets[h % JOB_BUCKETS];
+    return &w->buckets[h % ATTEMPT_BUCKETS];
 }
 
 struct attempt *
-job_find(struct worker *w, const char *task)
+attempt_find(struct worker *w, const char *task)
 {
-    struct attempt *j = *bucket(w, task);
+    struct attempt *a = *bucket(w, task);
 
-    while (j && strcmp(j->task->id, task) != 0)
-        j = j->hash_next;
-    return j;
+    while (a && strcmp(a->task->id, task) != 0)
+        a = a->hash_next;
+    return a;
 }
 
 struct outcome *
-job_outcome(struct attempt *j)
+attempt_outcome(struct attempt *a)
 {
-    if (!j->outcome)
-        j->outcome = mem_pool_alloc(j->pool, sizeof *j->outcome);
-    return j->outcome;
+    if (!a->outcome)
+        a->outcome = mem_pool_alloc(a->pool, sizeof *a->outcome);
+    return a->outcome;
 }
 
 struct mem_pool *
-worker_pool_take(struct worker *w)
+attempt_pool_take(struct worker *w)
 {
     return w->n_pools ? w->pools[--w->n_pools] : mem_pool_sized(POOL_BYTES);
 }
 
 void
-worker_pool_give(struct worker *w, struct mem_pool *pool)
+attempt_pool_give(struct worker *w, struct mem_pool *pool)
 {
     if (w->n_pools == SPARE_MOST) {
         mem_pool_free(pool);
@@ -58,91 +59,91 @@ worker_pool_give(struct worker *w, struct mem_pool *pool)
 
 /* Zeroed. */
 static struct attempt *
-job_new(struct worker *w)
+attempt_new(struct worker *w)
 {
-    struct attempt *j = w->spare;
+    struct attempt *a = w->spare;
 
-    if (!j)
+    if (!a)
         return MEM_NEW(struct attempt);
-    w->spare = j->next;
+    w->spare = a->next;
     w->n_spare--;
-    memset(j, 0, sizeof *j);
-    return j;
+    memset(a, 0, sizeof *a);
+    return a;
 }
 
 static void
-job_give(struct worker *w, struct attempt *j)
+attempt_give(struct worker *w, struct attempt *a)
 {
     if (w->n_spare == SPARE_MOST) {
-        mem_free(j);
+        mem_free(a);
         return;
     }
-    j->next = w->spare;
-    w->spare = j;
+    a->next = w->spare;
+    w->spare = a;
     w->n_spare++;
 }
 
 void
-worker_free_spare(struct worker *w)
+attempt_free_spare(struct worker *w)
 {
-    struct attempt *j;
+    struct attempt *a;
 
-    while ((j = w->spare)) {
-        w->spare = j->next;
-        mem_free(j);
+    while ((a = w->spare)) {
+        w->spare = a->next;
+        mem_free(a);
     }
     while (w->n_pools)
         mem_pool_free(w->pools[--w->n_pools]);
 }
 
 static void
-link_job(struct worker *w, struct attempt *j)
+link_attempt(struct worker *w, struct attempt *a)
 {
-    struct attempt **at = bucket(w, j->task->id);
+    struct attempt **at = bucket(w, a->task->id);
 
-    j->hash_next = *at;
-    *at = j;
-    j->next = w->jobs;
-    if (j->next)
-        j->next->prev = j;
-    w->jobs = j;
-    w->n_jobs++;
+    a->hash_next = *at;
+    *at = a;
+    a->next = w->attempts;
+    if (a->next)
+        a->next->prev = a;
+    w->attempts = a;
+    w->n_attempts++;
 }
 
 static void
-unlink_job(struct worker *w, struct attempt *j)
+unlink_attempt(struct worker *w, struct attempt *a)
 {
-    struct attempt **at = bucket(w, j->task->id);
+    struct attempt **at = bucket(w, a->task->id);
 
-    while (*at != j)
+    while (*at != a)
         at = &(*at)->hash_next;
-    *at = j->hash_next;
-    if (j->prev)
-        j->prev->next = j->next;
+    *at = a->hash_next;
+    if (a->prev)
+        a->prev->next = a->next;
     else
-        w->jobs = j->next;
-    if (j->next)
-        j->next->prev = j->prev;
-    w->n_jobs--;
+        w->attempts = a->next;
+    if (a->next)
+        a->next->prev = a->prev;
+    w->n_attempts--;
 }
 
-/* Takes j out of those that wait for a slot, if it is there. */
+/* Takes a out of those that wait for a slot, if it is there. */
 static void
-unready(struct worker *w, struct attempt *j)
+unready(struct worker *w, struct attempt *a)
 {
     struct attempt *prev = NULL, *at = w->ready;
 
-    while (at && at != j) {
+    while (at && at != a) {
         prev = at;
         at = at->ready_next;
     }
     if (!at)
         return;
     if (prev)
-        prev->ready_next = j->ready_next;
+        prev->ready_next = a->ready_next;
     else
-        w->ready = j->ready_next;
-    if (w->ready_last == j)
+        w->ready = a->ready_next;
+    if (w->ready_last == a)
         w->ready_last = prev;
 }
 
@@ -156,113 +157,113 @@ is_over(enum attempt_phase phase)
 }
 
 void
-job_phase(struct attempt *j, enum attempt_phase phase)
+attempt_set_phase(struct attempt *a, enum attempt_phase phase)
 {
-    struct worker *w = j->w;
-    bool before = is_over(j->phase), after = is_over(phase);
+    struct worker *w = a->w;
+    bool before = is_over(a->phase), after = is_over(phase);
 
-    j->phase = phase;
+    a->phase = phase;
     if (before == after)
         return;
     if (after)
         w->n_over++;
     else
         w->n_over--;
-    worker_windows(w, NULL);
+    capacity_set_windows(w, NULL);
 }
 
 /* Takes a job out whose task is about to be settled, and with it perhaps its
  * message. */
 static void
-job_leave(struct attempt *j)
+attempt_leave(struct attempt *a)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
 
-    if (j->writing || j->reading)
-        bus_forget(w->bus, j);
-    result_publisher_forget(j);
-    if (j->phase == PHASE_READY)
-        unready(w, j);
-    if (j->run) {
-        w->ex->free(j->run);
+    if (a->writing || a->reading)
+        bus_forget(w->bus, a);
+    result_publisher_forget(a);
+    if (a->phase == PHASE_READY)
+        unready(w, a);
+    if (a->run) {
+        w->ex->free(a->run);
         w->running--;
     }
-    unlink_job(w, j);
-    if (is_over(j->phase))
+    unlink_attempt(w, a);
+    if (is_over(a->phase))
         w->n_over--;
-    worker_windows(w, j->parcel->open == 1 ? j->lane : NULL);
+    capacity_set_windows(w, a->delivery->open == 1 ? a->lane : NULL);
 }
 
 static void
-job_free(struct attempt *j)
+attempt_free(struct attempt *a)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
 
-    sink_close(j->sink);
-    dod_evidence_close(j->facts);
-    str_free(&j->prior);
-    worker_pool_give(w, j->pool);
-    job_give(w, j);
+    sink_close(a->sink);
+    dod_evidence_close(a->facts);
+    str_free(&a->prior);
+    attempt_pool_give(w, a->pool);
+    attempt_give(w, a);
 }
 
 void
-job_done(struct attempt *j)
+attempt_done(struct attempt *a)
 {
-    struct parcel *p = j->parcel;
+    struct delivery *p = a->delivery;
 
-    job_leave(j);
-    job_free(j);
-    parcel_release(p);
+    attempt_leave(a);
+    attempt_free(a);
+    delivery_release(p);
     FAILPOINT("worker.after_ack");
 }
 
 void
-job_retry(struct attempt *j, int64_t delay_ms)
+attempt_retry(struct attempt *a, int64_t delay_ms)
 {
-    struct parcel *p = j->parcel;
+    struct delivery *p = a->delivery;
 
     if (p->many)
-        parcel_send_on(p, &j->routed);
+        delivery_send_on(p, &a->routed);
     else
         p->again_ms = delay_ms;
-    job_leave(j);
-    job_free(j);
-    parcel_release(p);
+    attempt_leave(a);
+    attempt_free(a);
+    delivery_release(p);
 }
 
 void
-job_drop(struct attempt *j)
+attempt_drop(struct attempt *a)
 {
-    struct parcel *p = j->parcel;
+    struct delivery *p = a->delivery;
 
     p->left = true;
-    job_leave(j);
-    job_free(j);
-    parcel_release(p);
+    attempt_leave(a);
+    attempt_free(a);
+    delivery_release(p);
 }
 
 void
-job_begin(struct parcel *p, struct mem_pool *pool,
-          const struct routed_task *routed)
+attempt_begin(struct delivery *p, struct mem_pool *pool,
+              const struct routed_task *routed)
 {
     struct lane *lane = p->lane;
-    struct attempt *j = job_new(lane->worker);
+    struct attempt *a = attempt_new(lane->worker);
 
-    j->w = lane->worker;
-    j->lane = lane;
-    j->parcel = p;
-    j->pool = pool;
-    j->why = "";
-    j->routed = *routed;
-    j->task = routed->task;
-    j->deadline_ms = j->idle_ms = j->kill_ms = INT64_MAX;
-    j->again_ms = j->spool_ms = j->tell_ms = j->wait_ms = INT64_MAX;
-    j->began_ms = j->ended_ms = loop_now_ms();
-    j->confirmed_ms = clock_ms();
-    codec_init(CODEC_CLAIM, &j->claim);
-    link_job(j->w, j);
-    worker_windows(j->w, NULL);
-    claim_begin(j);
+    a->w = lane->worker;
+    a->lane = lane;
+    a->delivery = p;
+    a->pool = pool;
+    a->why = "";
+    a->routed = *routed;
+    a->task = routed->task;
+    a->deadline_ms = a->idle_ms = a->kill_ms = INT64_MAX;
+    a->again_ms = a->spool_ms = a->tell_ms = a->wait_ms = INT64_MAX;
+    a->began_ms = a->ended_ms = loop_now_ms();
+    a->confirmed_ms = lease_now_ms();
+    codec_init(CODEC_CLAIM, &a->claim);
+    link_attempt(a->w, a);
+    capacity_set_windows(a->w, NULL);
+    claim_begin(a);
 }
 
 /* --- running ------------------------------------------------------------- */
@@ -272,50 +273,50 @@ static void start_ready(struct worker *w);
 static void
 on_output_done(void *ctx)
 {
-    job_judge(ctx);
+    settle_begin(ctx);
 }
 
 /* Nothing of the attempt is alive any more. */
 static void
-job_ended(struct attempt *j)
+attempt_ended(struct attempt *a)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
 
-    w->ex->free(j->run);
-    j->run = NULL;
-    j->noted = NULL;
-    if (j->stage != RUN_CHECKS)
-        j->ended_ms = loop_now_ms();
-    j->tell_ms = INT64_MAX;
+    w->ex->free(a->run);
+    a->run = NULL;
+    a->noted = NULL;
+    if (a->stage != RUN_CHECKS)
+        a->ended_ms = loop_now_ms();
+    a->tell_ms = INT64_MAX;
     w->running--;
     w->ran_ms = loop_now_ms();
-    prefetch_ran(&w->ahead, j->ended_ms - j->began_ms);
-    worker_count_ahead(w);
-    worker_notify(w);
-    if (j->cause == CAUSE_LOST) {
-        job_drop(j);
+    prefetch_ran(&w->ahead, a->ended_ms - a->began_ms);
+    capacity_recount(w);
+    heartbeat_notify(w);
+    if (a->cause == CAUSE_LOST) {
+        attempt_drop(a);
     } else {
         FAILPOINT("worker.after_exit");
-        job_phase(j, PHASE_OUTPUT);
-        job_expect(j);
-        sink_finish(j->sink, on_output_done, j);
+        attempt_set_phase(a, PHASE_OUTPUT);
+        spool_replay_expect(a);
+        sink_finish(a->sink, on_output_done, a);
     }
     start_ready(w);
 }
 
 static void
-set_limits(struct attempt *j)
+set_limits(struct attempt *a)
 {
-    uint64_t limit = j->task->timeout_ms ? j->task->timeout_ms
-                                         : (uint64_t)j->w->conf->timeout_ms;
+    uint64_t limit = a->task->timeout_ms ? a->task->timeout_ms
+                                         : (uint64_t)a->w->conf->timeout_ms;
 
     if (limit > 0) {
-        j->deadline_ms = j->began_ms + (int64_t)limit;
-        worker_due(j->w, j->deadline_ms);
+        a->deadline_ms = a->began_ms + (int64_t)limit;
+        deadlines_at(a->w, a->deadline_ms);
     }
-    if (j->task->idle_timeout_ms > 0) {
-        j->idle_ms = j->began_ms + (int64_t)j->task->idle_timeout_ms;
-        worker_due(j->w, j->idle_ms);
+    if (a->task->idle_timeout_ms > 0) {
+        a->idle_ms = a->began_ms + (int64_t)a->task->idle_timeout_ms;
+        deadlines_at(a->w, a->idle_ms);
     }
 }
 
@@ -323,81 +324,81 @@ set_limits(struct attempt *j)
 static void
 on_changed(void *ctx)
 {
-    struct attempt *j = ctx;
+    struct attempt *a = ctx;
     enum run_status stage;
 
-    if (!j->run)
+    if (!a->run)
         return;
-    stage = j->w->ex->poll(j->run, &j->w->polled);
-    if (stage == j->stage)
+    stage = a->w->ex->poll(a->run, &a->w->polled);
+    if (stage == a->stage)
         return;
     if (stage == RUN_DONE) {
-        *job_outcome(j) = j->w->polled;
-        job_ended(j);
+        *attempt_outcome(a) = a->w->polled;
+        attempt_ended(a);
         return;
     }
-    j->stage = stage;
+    a->stage = stage;
     if (stage == RUN_BUSY) {
-        j->began_ms = loop_now_ms();
-        if (j->cause == CAUSE_NONE)
-            set_limits(j);
+        a->began_ms = loop_now_ms();
+        if (a->cause == CAUSE_NONE)
+            set_limits(a);
     } else if (stage == RUN_CHECKS) {
-        j->ended_ms = loop_now_ms();
-        j->deadline_ms = j->idle_ms = INT64_MAX;
+        a->ended_ms = loop_now_ms();
+        a->deadline_ms = a->idle_ms = INT64_MAX;
     }
 }
 
 void
-job_tell(struct attempt *j)
+attempt_tell(struct attempt *a)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
     char subject[SUBJECT_SIZE];
 
     /* Too early, or too late: a note may be confirmed after the end. */
-    if (j->tell_ms != INT64_MAX || j->phase != PHASE_RUN)
+    if (a->tell_ms != INT64_MAX || a->phase != PHASE_RUN)
         return;
     str_reset(&w->scratch);
-    codec_encode(CODEC_CLAIM, &j->claim, &w->scratch);
-    bus_publish_core(w->bus, subject_started(subject, j->task->id),
+    codec_encode(CODEC_CLAIM, &a->claim, &w->scratch);
+    bus_publish_core(w->bus, subject_started(subject, a->task->id),
                      w->scratch.data, w->scratch.len);
 }
 
 static void
-start_failed(struct attempt *j, const struct err *e)
+start_failed(struct attempt *a, const struct err *e)
 {
-    log_warn("task.start", "task=%s error=\"%s\"", j->task->id,
+    log_warn("task.start", "task=%s error=\"%s\"", a->task->id,
              LOG_TEXT(e->msg));
-    j->ended_ms = loop_now_ms();
+    a->ended_ms = loop_now_ms();
     if (e->code == ERR_UNAVAILABLE) {
-        j->cause = CAUSE_START;
-        j->why = mem_pool_printf(j->pool, "could not start: %.200s", e->msg);
+        a->cause = CAUSE_START;
+        a->why = mem_pool_printf(a->pool, "could not start: %.200s", e->msg);
     } else {
-        struct outcome *o = job_outcome(j);
+        struct outcome *o = attempt_outcome(a);
 
         o->exit_code = 125;
         (void)snprintf(o->reason, sizeof o->reason, "%.255s", e->msg);
     }
-    job_judge(j);
+    settle_begin(a);
 }
 
 static void
 on_note(void *ctx, const char *text, void (*noted)(void *noted_ctx),
         void *noted_ctx)
 {
-    struct attempt *j = ctx;
+    struct attempt *a = ctx;
 
-    j->claim.remote = mem_pool_strdup(j->pool, text);
-    j->noted = noted;
-    j->noted_ctx = noted_ctx;
-    claim_note(j);
+    a->claim.remote = mem_pool_strdup(a->pool, text);
+    a->noted = noted;
+    a->noted_ctx = noted_ctx;
+    claim_note(a);
 }
 
 static const char *
 why_paused(void *ctx)
 {
-    const struct attempt *j = ctx;
-    const struct lane_pause *p = lane_pauses_find(j->w->pauses, j->w->ex->name,
-                                                  j->lane->name, str_wall_ms());
+    const struct attempt *a = ctx;
+    const struct lane_pause *p = lane_pauses_find(a->w->pauses, a->w->ex->name,
+                                                  a->lane->name, str_wall_ms());
 
     if (!p)
         return NULL;
@@ -408,70 +409,70 @@ why_paused(void *ctx)
 static void
 on_forget(void *ctx)
 {
-    struct attempt *j = ctx;
+    struct attempt *a = ctx;
 
-    if (j->parcel->many)
+    if (a->delivery->many)
         return; /* it may have to be sent on */
-    mem_pool_forget(j->pool, j->task->prompt);
-    j->routed.task->prompt = "";
+    mem_pool_forget(a->pool, a->task->prompt);
+    a->routed.task->prompt = "";
 }
 
 static void
-job_start(struct attempt *j)
+attempt_start(struct attempt *a)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
     const struct sink_conf sc = {w->conf->output_head, w->conf->output_tail};
-    struct run_order order = {.task = j->task,
-                              .lane = j->lane->name,
-                              .attempt = j->claim.attempt,
-                              .failed = j->claim.failed,
-                              .fence = j->claim.fence,
-                              .mark = j->mark,
+    struct run_order order = {.task = a->task,
+                              .lane = a->lane->name,
+                              .attempt = a->claim.attempt,
+                              .failed = a->claim.failed,
+                              .fence = a->claim.fence,
+                              .mark = a->mark,
                               .owner = state_dir_worker_mark(w->home),
-                              .remote = j->inherited ? j->claim.remote : "",
+                              .remote = a->inherited ? a->claim.remote : "",
                               .note = on_note,
                               .forget = on_forget,
                               .paused = why_paused,
                               .changed = on_changed,
-                              .ctx = j};
+                              .ctx = a};
     struct err e;
 
-    if (job_fence_off(j))
+    if (lease_fence_off(a))
         return; /* the answer to our claim is too old: we were frozen */
-    j->wait_ms = INT64_MAX;
-    j->began_ms = loop_now_ms();
-    j->claim.started_at_ms = str_wall_ms(); /* it may have waited */
-    j->sink = sink_open(w->bus, w->loop, &sc, j->task->id, j->claim.attempt,
-                        j->claim.fence);
-    if (*j->task->dod) /* the usual one needs nothing gathered */
-        j->facts = dod_evidence_open(j->task->dod, j->pool, j->sink);
-    order.sink = j->sink;
-    order.facts = j->facts;
-    if (w->ex->start(w->ex_ctx, &order, &j->run, &e) < 0) {
-        start_failed(j, &e);
+    a->wait_ms = INT64_MAX;
+    a->began_ms = loop_now_ms();
+    a->claim.started_at_ms = str_wall_ms(); /* it may have waited */
+    a->sink = sink_open(w->bus, w->loop, &sc, a->task->id, a->claim.attempt,
+                        a->claim.fence);
+    if (*a->task->dod) /* the usual one needs nothing gathered */
+        a->facts = dod_evidence_open(a->task->dod, a->pool, a->sink);
+    order.sink = a->sink;
+    order.facts = a->facts;
+    if (w->ex->start(w->ex_ctx, &order, &a->run, &e) < 0) {
+        start_failed(a, &e);
         return;
     }
-    j->ran = true;
-    job_phase(j, PHASE_RUN);
+    a->ran = true;
+    attempt_set_phase(a, PHASE_RUN);
     w->running++;
     FAILPOINT("worker.after_start");
-    j->tell_ms = j->began_ms + TELL_MS;
-    worker_due(w, j->tell_ms);
-    worker_notify(w);
-    on_changed(j); /* it may be over already */
+    a->tell_ms = a->began_ms + TELL_MS;
+    deadlines_at(w, a->tell_ms);
+    heartbeat_notify(w);
+    on_changed(a); /* it may be over already */
 }
 
 static void
 start_ready(struct worker *w)
 {
-    struct attempt *j;
+    struct attempt *a;
 
-    while (w->running < w->slots && (j = w->ready) != NULL) {
-        w->ready = j->ready_next;
+    while (w->running < w->slots && (a = w->ready) != NULL) {
+        w->ready = a->ready_next;
         if (!w->ready)
             w->ready_last = NULL;
-        j->ready_next = NULL;
-        job_start(j);
+        a->ready_next = NULL;
+        attempt_start(a);
     }
     /* With all slots busy and the next tasks at hand, nothing that is said now
      * keeps anybody from working. */
@@ -479,93 +480,93 @@ start_ready(struct worker *w)
 }
 
 void
-job_claimed(struct attempt *j)
+attempt_claimed(struct attempt *a)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
 
     FAILPOINT("worker.after_claim");
-    job_publish_prior(j);
-    j->again_ms = INT64_MAX;
-    prefetch_claimed(&w->ahead, loop_now_ms() - j->began_ms);
-    j->began_ms = j->ended_ms = loop_now_ms();
-    if (w->handing_back && j->cause == CAUSE_NONE)
-        j->cause = CAUSE_PREEMPT;
-    if (j->cause != CAUSE_NONE) {
-        job_judge(j);
+    settle_publish_prior(a);
+    a->again_ms = INT64_MAX;
+    prefetch_claimed(&w->ahead, loop_now_ms() - a->began_ms);
+    a->began_ms = a->ended_ms = loop_now_ms();
+    if (w->handing_back && a->cause == CAUSE_NONE)
+        a->cause = CAUSE_PREEMPT;
+    if (a->cause != CAUSE_NONE) {
+        settle_begin(a);
         return;
     }
-    job_phase(j, PHASE_READY);
+    attempt_set_phase(a, PHASE_READY);
     if (w->ready_last)
-        w->ready_last->ready_next = j;
+        w->ready_last->ready_next = a;
     else
-        w->ready = j;
-    w->ready_last = j;
-    j->wait_ms = j->began_ms + PREFETCH_WAIT_MS;
+        w->ready = a;
+    w->ready_last = a;
+    a->wait_ms = a->began_ms + PREFETCH_WAIT_MS;
     start_ready(w);
-    if (w->ready_last != j)
+    if (w->ready_last != a)
         return; /* started, and perhaps over already */
     if (w->draining)
-        job_cancel(j, CAUSE_PREEMPT, false);
+        attempt_cancel(a, CAUSE_PREEMPT, false);
     else
-        worker_due(w, j->wait_ms);
+        deadlines_at(w, a->wait_ms);
 }
 
 void
-worker_return_ready(struct worker *w)
+attempt_return_ready(struct worker *w)
 {
     while (w->ready)
-        job_cancel(w->ready, CAUSE_PREEMPT, false);
+        attempt_cancel(w->ready, CAUSE_PREEMPT, false);
 }
 
 /* --- ending it ourselves ------------------------------------------------- */
 
 void
-job_cancel(struct attempt *j, enum cause cause, bool hard)
+attempt_cancel(struct attempt *a, enum cause cause, bool hard)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
 
-    if (j->cause == CAUSE_NONE || cause == CAUSE_LOST)
-        j->cause = cause;
-    if (j->phase == PHASE_READY) {
-        unready(w, j);
+    if (a->cause == CAUSE_NONE || cause == CAUSE_LOST)
+        a->cause = cause;
+    if (a->phase == PHASE_READY) {
+        unready(w, a);
         if (cause == CAUSE_LOST)
-            job_drop(j);
+            attempt_drop(a);
         else
-            job_judge(j);
+            settle_begin(a);
         return;
     }
-    if (j->phase != PHASE_RUN)
-        return; /* on its way in: job_claimed sees the cause; or out */
+    if (a->phase != PHASE_RUN)
+        return; /* on its way in: attempt_claimed sees the cause; or out */
     hard = hard || w->conf->grace_ms == 0;
-    j->deadline_ms = j->idle_ms = INT64_MAX;
-    if (!hard && j->kill_ms == INT64_MAX) {
-        j->kill_ms = loop_now_ms() + w->conf->grace_ms;
-        worker_due(w, j->kill_ms);
+    a->deadline_ms = a->idle_ms = INT64_MAX;
+    if (!hard && a->kill_ms == INT64_MAX) {
+        a->kill_ms = loop_now_ms() + w->conf->grace_ms;
+        deadlines_at(w, a->kill_ms);
     }
-    w->ex->cancel(j->run, hard, cause == CAUSE_LOST || cause == CAUSE_PREEMPT);
+    w->ex->cancel(a->run, hard, cause == CAUSE_LOST || cause == CAUSE_PREEMPT);
 }
 
 void
-job_lost(struct attempt *j)
+attempt_lost(struct attempt *a)
 {
-    log_warn("task.lost", "task=%s attempt=%u", j->task->id, j->claim.attempt);
-    if (j->phase == PHASE_RUN || j->phase == PHASE_READY) {
-        job_cancel(j, CAUSE_LOST, true);
+    log_warn("task.lost", "task=%s attempt=%u", a->task->id, a->claim.attempt);
+    if (a->phase == PHASE_RUN || a->phase == PHASE_READY) {
+        attempt_cancel(a, CAUSE_LOST, true);
         return;
     }
-    job_superseded(j);
-    job_drop(j);
+    spool_replay_set_aside(a);
+    attempt_drop(a);
 }
 
 bool
-job_fence_off(struct attempt *j)
+lease_fence_off(struct attempt *a)
 {
-    if (clock_ms() - j->confirmed_ms < j->w->fence_ms ||
-        j->cause == CAUSE_LOST ||
-        (j->phase != PHASE_RUN && j->phase != PHASE_READY))
+    if (lease_now_ms() - a->confirmed_ms < a->w->fence_ms ||
+        a->cause == CAUSE_LOST ||
+        (a->phase != PHASE_RUN && a->phase != PHASE_READY))
         return false;
-    log_warn("task.fenced", "task=%s attempt=%u", j->task->id,
-             j->claim.attempt);
-    job_cancel(j, CAUSE_LOST, true);
+    log_warn("task.fenced", "task=%s attempt=%u", a->task->id,
+             a->claim.attempt);
+    attempt_cancel(a, CAUSE_LOST, true);
     return true;
 }

@@ -17,7 +17,7 @@ enum {
 };
 
 int64_t
-clock_ms(void)
+lease_now_ms(void)
 {
     struct timespec ts;
 
@@ -25,50 +25,50 @@ clock_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static void write_claim(struct attempt *j);
-static void read_claim(struct attempt *j);
-static void plan(struct attempt *j, const struct claim *found,
+static void write_claim(struct attempt *a);
+static void read_claim(struct attempt *a);
+static void plan(struct attempt *a, const struct claim *found,
                  const struct claim_sight *sight);
 
 static void
-again_later(struct attempt *j)
+again_later(struct attempt *a)
 {
-    j->again_ms = loop_now_ms() + AGAIN_MS;
-    worker_due(j->w, j->again_ms);
+    a->again_ms = loop_now_ms() + AGAIN_MS;
+    deadlines_at(a->w, a->again_ms);
 }
 
 /* What the executor noted is durable. */
 static void
-tell_noted(struct attempt *j)
+tell_noted(struct attempt *a)
 {
-    void (*noted)(void *ctx) = j->noted;
+    void (*noted)(void *ctx) = a->noted;
 
-    j->note_sent = false;
-    j->noted = NULL;
-    job_tell(j);
+    a->note_sent = false;
+    a->noted = NULL;
+    attempt_tell(a);
     if (noted)
-        noted(j->noted_ctx);
+        noted(a->noted_ctx);
 }
 
-/* Ours is in the bucket, under j->revision. */
+/* Ours is in the bucket, under a->revision. */
 static void
-written(struct attempt *j)
+written(struct attempt *a)
 {
-    if (j->note_due && j->phase == PHASE_RUN) {
-        write_claim(j);
+    if (a->note_due && a->phase == PHASE_RUN) {
+        write_claim(a);
         return;
     }
-    switch (j->phase) {
+    switch (a->phase) {
     case PHASE_CLAIM:
-        j->claim.fence = j->revision;
-        job_claimed(j);
+        a->claim.fence = a->revision;
+        attempt_claimed(a);
         return;
     case PHASE_SETTLE:
-        job_settled(j);
+        settle_stored(a);
         return;
     case PHASE_RUN:
-        if (j->note_sent)
-            tell_noted(j);
+        if (a->note_sent)
+            tell_noted(a);
         return;
     case PHASE_READY:
     case PHASE_OUTPUT:
@@ -80,88 +80,88 @@ written(struct attempt *j)
 static void
 on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct attempt *j = ctx;
+    struct attempt *a = ctx;
 
-    bool settle_next = j->settle_next;
+    bool settle_next = a->settle_next;
 
-    j->writing = j->settle_next = false;
+    a->writing = a->settle_next = false;
     if (stored) {
-        worker_heard(j->w);
-        j->revision = stored->seq;
-        j->confirmed_ms = j->sent_ms;
-        j->unsure_ms = 0;
+        spool_replay_confirmed(a->w);
+        a->revision = stored->seq;
+        a->confirmed_ms = a->sent_ms;
+        a->unsure_ms = 0;
         if (settle_next)
-            write_claim(j);
+            write_claim(a);
         else
-            written(j);
+            written(a);
         return;
     }
-    log_debug("claim.write", "task=%s error=\"%s\"", j->task->id, e->msg);
+    log_debug("claim.write", "task=%s error=\"%s\"", a->task->id, e->msg);
     /* Refused, or perhaps stored by an earlier try: only reading tells. */
     if (e->code == ERR_CONFLICT || e->code == ERR_TIMEOUT)
-        read_claim(j);
+        read_claim(a);
     else
-        again_later(j);
+        again_later(a);
 }
 
 static void
-write_claim(struct attempt *j)
+write_claim(struct attempt *a)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
     char subject[SUBJECT_SIZE];
     struct bus_publication p = {
-        .subject = subject_claim(subject, w->ex->name, j->task->id),
-        .expect = (int64_t)j->revision};
+        .subject = subject_claim(subject, w->ex->name, a->task->id),
+        .expect = (int64_t)a->revision};
 
-    if (j->note_due)
-        j->note_sent = true;
-    j->note_due = false;
+    if (a->note_due)
+        a->note_sent = true;
+    a->note_due = false;
     str_reset(&w->scratch);
-    codec_encode(CODEC_CLAIM, &j->claim, &w->scratch);
+    codec_encode(CODEC_CLAIM, &a->claim, &w->scratch);
     p.data = w->scratch.data;
     p.len = w->scratch.len;
-    j->writing = true;
-    j->sent_ms = clock_ms();
-    if (j->unsure_ms == 0)
-        j->unsure_ms = j->sent_ms;
-    bus_publish(w->bus, &p, PUT_TIMEOUT_MS, on_written, j);
+    a->writing = true;
+    a->sent_ms = lease_now_ms();
+    if (a->unsure_ms == 0)
+        a->unsure_ms = a->sent_ms;
+    bus_publish(w->bus, &p, PUT_TIMEOUT_MS, on_written, a);
 }
 
 /* --- taking it ----------------------------------------------------------- */
 
 static void
-set_intent(struct attempt *j)
+set_intent(struct attempt *a)
 {
     char text[INTENT_SIZE] = "";
 
-    j->w->ex->intent(j->task, j->claim.failed, text, sizeof text);
-    j->claim.remote = mem_pool_strdup(j->pool, text);
+    a->w->ex->intent(a->task, a->claim.failed, text, sizeof text);
+    a->claim.remote = mem_pool_strdup(a->pool, text);
 }
 
-/* Fills j->claim for the attempt that is planned, and writes it. What the one
+/* Fills a->claim for the attempt that is planned, and writes it. What the one
  * before has noted stays noted. */
 static void
-take(struct attempt *j, const struct claim *found,
+take(struct attempt *a, const struct claim *found,
      const struct delivery_plan *plan)
 {
-    codec_init(CODEC_CLAIM, &j->claim);
-    str_random(j->nonce, sizeof j->nonce);
-    (void)snprintf(j->mark, sizeof j->mark, "SHUNT_RUN=%s", j->nonce);
-    j->claim.task = j->task->id;
-    j->claim.attempt = plan->attempt;
-    j->claim.worker = j->w->name;
-    j->claim.nonce = j->nonce;
-    j->claim.state = STATE_RUNNING;
-    j->claim.lease_ms = (uint32_t)j->w->conf->lease_ms;
-    j->claim.started_at_ms = str_wall_ms();
-    j->claim.lost = plan->lost;
-    j->claim.failed = plan->failed;
-    j->inherited = found && *found->remote;
-    if (j->inherited)
-        j->claim.remote = mem_pool_strdup(j->pool, found->remote);
-    else if (j->w->ex->intent)
-        set_intent(j);
-    write_claim(j);
+    codec_init(CODEC_CLAIM, &a->claim);
+    str_random(a->nonce, sizeof a->nonce);
+    (void)snprintf(a->mark, sizeof a->mark, "SHUNT_RUN=%s", a->nonce);
+    a->claim.task = a->task->id;
+    a->claim.attempt = plan->attempt;
+    a->claim.worker = a->w->name;
+    a->claim.nonce = a->nonce;
+    a->claim.state = STATE_RUNNING;
+    a->claim.lease_ms = (uint32_t)a->w->conf->lease_ms;
+    a->claim.started_at_ms = str_wall_ms();
+    a->claim.lost = plan->lost;
+    a->claim.failed = plan->failed;
+    a->inherited = found && *found->remote;
+    if (a->inherited)
+        a->claim.remote = mem_pool_strdup(a->pool, found->remote);
+    else if (a->w->ex->intent)
+        set_intent(a);
+    write_claim(a);
 }
 
 /* --- older than claims are kept ------------------------------------------ */
@@ -172,14 +172,15 @@ take(struct attempt *j, const struct claim *found,
  * nothing, and the ledger is asked.
  */
 static bool
-is_old(const struct attempt *j)
+is_old(const struct attempt *a)
 {
-    int64_t old_ms = j->w->conf->old_after_ms;
-    int64_t now_ms = bus_broker_ms(j->w->bus), wall_ms = str_wall_ms();
+    int64_t old_ms = a->w->conf->old_after_ms;
+    int64_t now_ms = bus_broker_ms(a->w->bus), wall_ms = str_wall_ms();
 
     if (wall_ms > now_ms)
         now_ms = wall_ms; /* of the broker's clock only a bound is known */
-    return now_ms - j->parcel->msg->stored_at_ms >= (old_ms ? old_ms : OLD_MS);
+    return now_ms - a->delivery->msg->stored_at_ms >=
+           (old_ms ? old_ms : OLD_MS);
 }
 
 enum known { KNOWN_NOT, KNOWN_OPEN, KNOWN_OVER, KNOWN_UNSURE };
@@ -209,87 +210,87 @@ read_answer(const struct bus_note *note, const char *id)
 static void
 on_known(void *ctx, const struct bus_note *note, const struct err *e)
 {
-    struct attempt *j = ctx;
-    enum known known = e ? KNOWN_UNSURE : read_answer(note, j->task->id);
+    struct attempt *a = ctx;
+    enum known known = e ? KNOWN_UNSURE : read_answer(note, a->task->id);
 
-    j->reading = false;
+    a->reading = false;
     if (known == KNOWN_UNSURE) {
         log_warn("task.old",
                  "task=%s error=\"%s\" note=\"older than claims "
                  "are kept; tried again\"",
-                 j->task->id, e ? LOG_TEXT(e->msg) : "no answer of the ledger");
-        job_retry(j, LEDGER_AGAIN_MS);
+                 a->task->id, e ? LOG_TEXT(e->msg) : "no answer of the ledger");
+        attempt_retry(a, LEDGER_AGAIN_MS);
     } else if (known == KNOWN_OVER) {
         log_warn("task.over",
                  "task=%s seq=%" PRIu64 " note=\"the ledger has "
                  "its outcome; delivered again after days\"",
-                 j->task->id, j->parcel->msg->seq);
-        job_done(j);
+                 a->task->id, a->delivery->msg->seq);
+        attempt_done(a);
     } else {
-        j->known = true;
-        plan(j, NULL, NULL);
+        a->known = true;
+        plan(a, NULL, NULL);
     }
 }
 
 static void
-ask_ledger(struct attempt *j)
+ask_ledger(struct attempt *a)
 {
     char subject[SUBJECT_SIZE], question[TASK_ID_SIZE + 32];
     int n =
-        snprintf(question, sizeof question, "{\"task\": \"%s\"}", j->task->id);
+        snprintf(question, sizeof question, "{\"task\": \"%s\"}", a->task->id);
 
-    j->reading = true;
-    bus_request(j->w->bus, subject_ask(subject, "find"), question, (size_t)n,
-                LEDGER_MS, on_known, j);
+    a->reading = true;
+    bus_request(a->w->bus, subject_ask(subject, "find"), question, (size_t)n,
+                LEDGER_MS, on_known, a);
 }
 
 /* --- deciding ------------------------------------------------------------ */
 
 /* How long a task that was handed back is not worth another attempt. */
 static int64_t
-still_refused_ms(const struct attempt *j, const struct claim *found)
+still_refused_ms(const struct attempt *a, const struct claim *found)
 {
-    const struct worker *w = j->w;
+    const struct worker *w = a->w;
 
     if (!w->ex->wait_ms || !found || found->state != STATE_PREEMPTED)
         return 0;
-    return w->ex->wait_ms(w->ex_ctx, j->task, j->lane->name, found->remote);
+    return w->ex->wait_ms(w->ex_ctx, a->task, a->lane->name, found->remote);
 }
 
 /* Decides by what stands in the bucket; found NULL: nothing. */
 static void
-plan(struct attempt *j, const struct claim *found,
+plan(struct attempt *a, const struct claim *found,
      const struct claim_sight *sight)
 {
     struct delivery_plan p;
     int64_t wait_ms;
 
-    state_on_delivery(j->task, found, sight, str_wall_ms(), &p);
+    state_on_delivery(a->task, found, sight, str_wall_ms(), &p);
     switch (p.what) {
     case DELIVERY_START:
-        if (!found && !j->known && is_old(j)) {
-            ask_ledger(j);
+        if (!found && !a->known && is_old(a)) {
+            ask_ledger(a);
             return;
         }
-        wait_ms = still_refused_ms(j, found);
+        wait_ms = still_refused_ms(a, found);
         if (wait_ms > 0) {
-            log_debug("task.refused", "task=%s again_ms=%lld", j->task->id,
+            log_debug("task.refused", "task=%s again_ms=%lld", a->task->id,
                       (long long)wait_ms);
-            job_retry(j, wait_ms);
+            attempt_retry(a, wait_ms);
             return;
         }
         if (found)
-            job_keep_prior(j, found, j->revision);
-        take(j, found, &p);
+            settle_keep_prior(a, found, a->revision);
+        take(a, found, &p);
         return;
     case DELIVERY_EMIT:
-        job_emit(j, found);
+        settle_emit(a, found);
         return;
     case DELIVERY_WAIT:
-        job_retry(j, p.delay_ms);
+        attempt_retry(a, p.delay_ms);
         return;
     case DELIVERY_CLOSE:
-        job_close(j, found, &p);
+        settle_close(a, found, &p);
         return;
     }
 }
@@ -298,25 +299,25 @@ plan(struct attempt *j, const struct claim *found,
 
 /* There is no claim. */
 static void
-read_none(struct attempt *j, uint64_t revision)
+read_none(struct attempt *a, uint64_t revision)
 {
-    bool wrote = j->claim.attempt > 0;
+    bool wrote = a->claim.attempt > 0;
 
-    j->revision = revision;
-    switch (j->phase) {
+    a->revision = revision;
+    switch (a->phase) {
     case PHASE_CLAIM:
         if (wrote)
-            again_later(j); /* with the same nonce: not a second attempt */
+            again_later(a); /* with the same nonce: not a second attempt */
         else
-            plan(j, NULL, NULL);
+            plan(a, NULL, NULL);
         return;
     case PHASE_SETTLE:
-        again_later(j);
+        again_later(a);
         return;
     case PHASE_READY:
     case PHASE_RUN:
     case PHASE_OUTPUT:
-        job_lost(j);
+        attempt_lost(a);
         return;
     case PHASE_PUBLISH:
         return;
@@ -325,155 +326,155 @@ read_none(struct attempt *j, uint64_t revision)
 
 /* The claim there carries our nonce. */
 static void
-read_ours(struct attempt *j, const struct claim *c, uint64_t revision)
+read_ours(struct attempt *a, const struct claim *c, uint64_t revision)
 {
-    bool newer = revision > j->revision;
+    bool newer = revision > a->revision;
 
     if (!newer) {
-        again_later(j);
+        again_later(a);
         return;
     }
-    j->revision = revision;
-    if (c->state == j->claim.state && j->note_sent &&
-        strcmp(c->remote, j->claim.remote) != 0) {
-        again_later(j); /* a renewal that left before the note */
-    } else if (c->state == j->claim.state) {
+    a->revision = revision;
+    if (c->state == a->claim.state && a->note_sent &&
+        strcmp(c->remote, a->claim.remote) != 0) {
+        again_later(a); /* a renewal that left before the note */
+    } else if (c->state == a->claim.state) {
         /* A write we had no answer to: any since the last answer, so it
          * counts from the oldest. */
-        j->confirmed_ms = j->unsure_ms;
-        j->unsure_ms = 0;
-        written(j);
+        a->confirmed_ms = a->unsure_ms;
+        a->unsure_ms = 0;
+        written(a);
     } else if (c->state == STATE_RUNNING) {
-        again_later(j); /* a renewal: the outcome goes over it */
+        again_later(a); /* a renewal: the outcome goes over it */
     } else {
-        job_lost(j); /* closed over our head, in our name */
+        attempt_lost(a); /* closed over our head, in our name */
     }
 }
 
 static void
-read_theirs(struct attempt *j, const struct claim *c,
+read_theirs(struct attempt *a, const struct claim *c,
             const struct bus_entry *entry)
 {
-    int64_t broker_ms = bus_broker_ms(j->w->bus);
+    int64_t broker_ms = bus_broker_ms(a->w->bus);
     struct claim_sight sight = {
         .unchanged_ms = claim_watch_unchanged_ms(
-            j->w->sights, j->task->id, entry->revision, loop_now_ms())};
+            a->w->sights, a->task->id, entry->revision, loop_now_ms())};
 
     sight.age_ms =
         broker_ms ? broker_ms - entry->stored_at_ms : sight.unchanged_ms;
-    j->revision = entry->revision;
-    if (j->closing) {
+    a->revision = entry->revision;
+    if (a->closing) {
         /* The worker we took for lost is alive after all: decide anew. */
-        j->closing = false;
-        job_phase(j, PHASE_CLAIM);
-        codec_init(CODEC_CLAIM, &j->claim);
+        a->closing = false;
+        attempt_set_phase(a, PHASE_CLAIM);
+        codec_init(CODEC_CLAIM, &a->claim);
     }
-    if (j->phase == PHASE_CLAIM)
-        plan(j, c, &sight);
+    if (a->phase == PHASE_CLAIM)
+        plan(a, c, &sight);
     else
-        job_lost(j);
+        attempt_lost(a);
 }
 
 static void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct attempt *j = ctx;
-    struct worker *w = j->w;
+    struct attempt *a = ctx;
+    struct worker *w = a->w;
     struct claim c;
     struct err bad;
 
-    j->reading = false;
+    a->reading = false;
     if (e) {
-        log_debug("claim.read", "task=%s error=\"%s\"", j->task->id, e->msg);
-        again_later(j);
+        log_debug("claim.read", "task=%s error=\"%s\"", a->task->id, e->msg);
+        again_later(a);
         return;
     }
     if (!entry || entry->len == 0) {
-        read_none(j, entry ? entry->revision : 0);
+        read_none(a, entry ? entry->revision : 0);
         return;
     }
     mem_pool_reset(w->scratch_pool);
     if (codec_decode(CODEC_CLAIM, entry->data, entry->len, w->scratch_pool, &c,
                      &bad) < 0) {
-        log_error("claim.unreadable", "task=%s error=\"%s\"", j->task->id,
+        log_error("claim.unreadable", "task=%s error=\"%s\"", a->task->id,
                   LOG_TEXT(bad.msg));
-        job_retry(j, j->w->conf->lease_ms);
+        attempt_retry(a, a->w->conf->lease_ms);
         return;
     }
-    if (strcmp(c.nonce, j->nonce) == 0)
-        read_ours(j, &c, entry->revision);
+    if (strcmp(c.nonce, a->nonce) == 0)
+        read_ours(a, &c, entry->revision);
     else
-        read_theirs(j, &c, entry);
+        read_theirs(a, &c, entry);
 }
 
 static void
-read_claim(struct attempt *j)
+read_claim(struct attempt *a)
 {
     char subject[SUBJECT_SIZE];
 
-    j->reading = true;
-    bus_get_last(j->w->bus, "KV_claims",
-                 subject_claim(subject, j->w->ex->name, j->task->id),
-                 PUT_TIMEOUT_MS, on_entry, j);
+    a->reading = true;
+    bus_get_last(a->w->bus, "KV_claims",
+                 subject_claim(subject, a->w->ex->name, a->task->id),
+                 PUT_TIMEOUT_MS, on_entry, a);
 }
 
 /* --- from outside -------------------------------------------------------- */
 
 void
-claim_begin(struct attempt *j)
+claim_begin(struct attempt *a)
 {
     /* At the first delivery there is hardly ever one: write without reading,
      * and read only if the bucket refuses. */
-    if (j->parcel->msg->delivered == 1)
-        plan(j, NULL, NULL);
+    if (a->delivery->msg->delivered == 1)
+        plan(a, NULL, NULL);
     else
-        read_claim(j);
+        read_claim(a);
 }
 
 void
-claim_renew(struct attempt *j)
+claim_renew(struct attempt *a)
 {
-    if (!j->writing && !j->reading)
-        write_claim(j);
+    if (!a->writing && !a->reading)
+        write_claim(a);
 }
 
 void
-claim_note(struct attempt *j)
+claim_note(struct attempt *a)
 {
-    j->note_due = true;
-    if (!j->writing && !j->reading)
-        write_claim(j);
+    a->note_due = true;
+    if (!a->writing && !a->reading)
+        write_claim(a);
 }
 
 /* Whether nobody can have taken the claim for lost, and closed it, so that the
  * outcome will get in, as far as one can know. */
 static bool
-is_fresh(const struct attempt *j)
+is_fresh(const struct attempt *a)
 {
-    return clock_ms() - j->confirmed_ms < j->w->fence_ms;
+    return lease_now_ms() - a->confirmed_ms < a->w->fence_ms;
 }
 
 void
-claim_settle(struct attempt *j)
+claim_settle(struct attempt *a)
 {
-    job_phase(j, PHASE_SETTLE);
-    if (j->writing) {
-        j->settle_next = true; /* the revision to expect is not known yet */
-    } else if (!j->reading) {
-        write_claim(j);
-        if (j->own && is_fresh(j))
-            result_publisher_publish_early(j);
+    attempt_set_phase(a, PHASE_SETTLE);
+    if (a->writing) {
+        a->settle_next = true; /* the revision to expect is not known yet */
+    } else if (!a->reading) {
+        write_claim(a);
+        if (a->own && is_fresh(a))
+            result_publisher_publish_early(a);
     }
     /* else what is read is not the outcome, which is written then */
 }
 
 void
-claim_again(struct attempt *j)
+claim_again(struct attempt *a)
 {
-    if (j->writing || j->reading)
+    if (a->writing || a->reading)
         return;
-    if (j->phase == PHASE_CLAIM && j->claim.attempt == 0)
-        read_claim(j);
+    if (a->phase == PHASE_CLAIM && a->claim.attempt == 0)
+        read_claim(a);
     else
-        write_claim(j);
+        write_claim(a);
 }

@@ -4,21 +4,21 @@
 #include "lib/base/log.h"
 
 void
-worker_beat(struct worker *w, int64_t pause_ms)
+lease_renew_all(struct worker *w, int64_t pause_ms)
 {
-    int64_t before = clock_ms() - (w->beat_ms - pause_ms);
-    struct attempt *j, *next;
+    int64_t before = lease_now_ms() - (w->beat_ms - pause_ms);
+    struct attempt *a, *next;
 
-    for (j = w->jobs; j; j = next) {
-        next = j->next;
-        if (j->cause == CAUSE_LOST || job_fence_off(j) || j->sent_ms > before)
+    for (a = w->attempts; a; a = next) {
+        next = a->next;
+        if (a->cause == CAUSE_LOST || lease_fence_off(a) || a->sent_ms > before)
             continue;
-        if (j->phase == PHASE_RUN)
+        if (a->phase == PHASE_RUN)
             FAILPOINT("worker.mid_run");
-        bus_msg_progress(j->parcel->msg);
-        if (j->phase == PHASE_READY || j->phase == PHASE_RUN ||
-            j->phase == PHASE_OUTPUT)
-            claim_renew(j);
+        bus_msg_progress(a->delivery->msg);
+        if (a->phase == PHASE_READY || a->phase == PHASE_RUN ||
+            a->phase == PHASE_OUTPUT)
+            claim_renew(a);
     }
 }
 
@@ -29,74 +29,74 @@ least(int64_t a, int64_t b)
 }
 
 static int64_t
-due_of(const struct attempt *j)
+due_of(const struct attempt *a)
 {
-    return least(least(j->deadline_ms, j->idle_ms),
-                 least(least(j->kill_ms, least(j->tell_ms, j->wait_ms)),
-                       least(j->again_ms, j->spool_ms)));
+    return least(least(a->deadline_ms, a->idle_ms),
+                 least(least(a->kill_ms, least(a->tell_ms, a->wait_ms)),
+                       least(a->again_ms, a->spool_ms)));
 }
 
 /* It was claimed too early: others may have a slot for it. */
 static void
-return_waiting(struct attempt *j, int64_t now)
+return_waiting(struct attempt *a, int64_t now)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
 
-    log_info("task.returned", "task=%s attempt=%u", j->task->id,
-             j->claim.attempt);
+    log_info("task.returned", "task=%s attempt=%u", a->task->id,
+             a->claim.attempt);
     prefetch_returned(&w->ahead, now);
-    worker_count_ahead(w);
-    job_cancel(j, CAUSE_PREEMPT, false);
+    capacity_recount(w);
+    attempt_cancel(a, CAUSE_PREEMPT, false);
 }
 
 /* The run has lasted long enough to be news. What ends before has its end told:
  * two messages and two lines for each of a thousand tasks a second would serve
  * nobody. */
 static void
-tell_started(struct attempt *j)
+tell_started(struct attempt *a)
 {
-    j->tell_ms = INT64_MAX;
-    log_info("task.started", "task=%s attempt=%u fence=%llu", j->task->id,
-             j->claim.attempt, (unsigned long long)j->claim.fence);
-    job_tell(j);
+    a->tell_ms = INT64_MAX;
+    log_info("task.started", "task=%s attempt=%u fence=%llu", a->task->id,
+             a->claim.attempt, (unsigned long long)a->claim.fence);
+    attempt_tell(a);
 }
 
-/* What is due for j. It may be freed. */
+/* What is due for a. It may be freed. */
 static void
-job_due(struct attempt *j, int64_t now)
+attempt_due(struct attempt *a, int64_t now)
 {
-    if (j->spool_ms <= now)
-        job_unconfirmed(j);
-    if (j->again_ms <= now) {
-        j->again_ms = INT64_MAX;
-        if (job_fence_off(j))
+    if (a->spool_ms <= now)
+        spool_replay_overdue(a);
+    if (a->again_ms <= now) {
+        a->again_ms = INT64_MAX;
+        if (lease_fence_off(a))
             return;
-        if (j->cause != CAUSE_LOST)
-            claim_again(j);
+        if (a->cause != CAUSE_LOST)
+            claim_again(a);
     }
-    if (j->kill_ms <= now) {
-        j->kill_ms = INT64_MAX;
-        if (j->phase == PHASE_RUN)
-            j->w->ex->cancel(j->run, true, j->cause == CAUSE_PREEMPT);
+    if (a->kill_ms <= now) {
+        a->kill_ms = INT64_MAX;
+        if (a->phase == PHASE_RUN)
+            a->w->ex->cancel(a->run, true, a->cause == CAUSE_PREEMPT);
     }
-    if (j->wait_ms <= now) {
-        j->wait_ms = INT64_MAX;
-        if (j->phase == PHASE_READY) {
-            if (!job_fence_off(j))
-                return_waiting(j, now);
+    if (a->wait_ms <= now) {
+        a->wait_ms = INT64_MAX;
+        if (a->phase == PHASE_READY) {
+            if (!lease_fence_off(a))
+                return_waiting(a, now);
             return;
         }
     }
-    if (j->phase != PHASE_RUN)
+    if (a->phase != PHASE_RUN)
         return;
-    if (j->tell_ms <= now)
-        tell_started(j);
-    if (j->deadline_ms <= now) {
-        job_cancel(j, CAUSE_TIMEOUT, false);
-    } else if (j->idle_ms <= now) {
-        j->idle_ms = sink_last_ms(j->sink) + (int64_t)j->task->idle_timeout_ms;
-        if (j->idle_ms <= now)
-            job_cancel(j, CAUSE_IDLE, false);
+    if (a->tell_ms <= now)
+        tell_started(a);
+    if (a->deadline_ms <= now) {
+        attempt_cancel(a, CAUSE_TIMEOUT, false);
+    } else if (a->idle_ms <= now) {
+        a->idle_ms = sink_last_ms(a->sink) + (int64_t)a->task->idle_timeout_ms;
+        if (a->idle_ms <= now)
+            attempt_cancel(a, CAUSE_IDLE, false);
     }
 }
 
@@ -105,24 +105,24 @@ on_due(void *ctx)
 {
     struct worker *w = ctx;
     int64_t now = loop_now_ms(), next_ms;
-    struct attempt *j, *next;
+    struct attempt *a, *next;
 
     w->due_ms = INT64_MAX;
     w->n_spooled = 0;
-    for (j = w->jobs; j; j = next) {
-        next = j->next;
-        if (due_of(j) <= now)
-            job_due(j, now);
+    for (a = w->attempts; a; a = next) {
+        next = a->next;
+        if (due_of(a) <= now)
+            attempt_due(a, now);
     }
-    worker_sync_spool(w);
-    next_ms = worker_waiting_due(w, now);
-    for (j = w->jobs; j; j = j->next)
-        next_ms = least(next_ms, due_of(j));
-    worker_due(w, next_ms);
+    spool_replay_sync(w);
+    next_ms = delivery_send_on_overdue(w, now);
+    for (a = w->attempts; a; a = a->next)
+        next_ms = least(next_ms, due_of(a));
+    deadlines_at(w, next_ms);
 }
 
 void
-worker_due(struct worker *w, int64_t at_ms)
+deadlines_at(struct worker *w, int64_t at_ms)
 {
     if (at_ms >= w->due_ms)
         return;

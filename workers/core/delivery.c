@@ -24,20 +24,22 @@ enum {
     DEAD_LETTER_BYTES = 256 * 1024,
 };
 
-/* A publication that a parcel waits for: a task that is sent on, or the dead
+/* A publication that a delivery waits for: a task that is sent on, or the dead
  * letter of what is none. */
 struct pending_publish {
     struct pending_publish *next, *prev;
-    struct parcel *of;
+    struct delivery *of;
 };
 
-/* --- parcels -------------------------------------------------------------- */
+/* --- deliveries --------------------------------------------------------------
+ */
 
-static struct parcel *
-parcel_new(struct lane *lane, struct bus_msg *m, const struct codec_bulk *tasks)
+static struct delivery *
+delivery_new(struct lane *lane, struct bus_msg *m,
+             const struct codec_bulk *tasks)
 {
     struct worker *w = lane->worker;
-    struct parcel *p = MEM_NEW(struct parcel);
+    struct delivery *p = MEM_NEW(struct delivery);
 
     p->lane = lane;
     p->msg = m;
@@ -45,15 +47,15 @@ parcel_new(struct lane *lane, struct bus_msg *m, const struct codec_bulk *tasks)
     p->many = !tasks->alone;
     p->open = 1;
     p->again_ms = -1;
-    p->next = w->parcels;
+    p->next = w->deliveries;
     if (p->next)
         p->next->prev = p;
-    w->parcels = p;
+    w->deliveries = p;
     return p;
 }
 
 static void
-settle(struct parcel *p)
+settle(struct delivery *p)
 {
     if (p->left)
         bus_msg_drop(p->msg);
@@ -64,7 +66,7 @@ settle(struct parcel *p)
 }
 
 void
-parcel_release(struct parcel *p)
+delivery_release(struct delivery *p)
 {
     struct worker *w = p->lane->worker;
 
@@ -74,7 +76,7 @@ parcel_release(struct parcel *p)
     if (p->prev)
         p->prev->next = p->next;
     else
-        w->parcels = p->next;
+        w->deliveries = p->next;
     if (p->next)
         p->next->prev = p->prev;
     mem_free(p);
@@ -84,7 +86,7 @@ parcel_release(struct parcel *p)
 static bool
 in_hand(const struct worker *w, const struct lane *lane, uint64_t seq)
 {
-    for (const struct parcel *p = w->parcels; p; p = p->next)
+    for (const struct delivery *p = w->deliveries; p; p = p->next)
         if (p->lane == lane && p->msg->seq == seq)
             return true;
     return false;
@@ -93,14 +95,14 @@ in_hand(const struct worker *w, const struct lane *lane, uint64_t seq)
 /* --- what they wait for --------------------------------------------------- */
 
 static void
-errand_free(struct pending_publish *d)
+pending_free(struct pending_publish *d)
 {
     struct worker *w = d->of->lane->worker;
 
     if (d->prev)
         d->prev->next = d->next;
     else
-        w->errands = d->next;
+        w->pending = d->next;
     if (d->next)
         d->next->prev = d->prev;
     mem_free(d);
@@ -110,18 +112,18 @@ static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
     struct pending_publish *d = ctx;
-    struct parcel *p = d->of;
+    struct delivery *p = d->of;
 
     (void)stored;
     if (e) /* only what trying again does not help: later, perhaps elsewhere */
         p->again_ms = p->lane->worker->conf->lease_ms;
-    errand_free(d);
-    parcel_release(p);
+    pending_free(d);
+    delivery_release(p);
 }
 
 /* Publishes msg until it is stored; p is not settled before. */
 static void
-publish(struct parcel *p, const char *subject, const char *id,
+publish(struct delivery *p, const char *subject, const char *id,
         enum codec_type type, const void *msg)
 {
     struct worker *w = p->lane->worker;
@@ -134,16 +136,16 @@ publish(struct parcel *p, const char *subject, const char *id,
     what.data = w->scratch.data;
     what.len = w->scratch.len;
     d->of = p;
-    d->next = w->errands;
+    d->next = w->pending;
     if (d->next)
         d->next->prev = d;
-    w->errands = d;
+    w->pending = d;
     p->open++;
     bus_publish_until(w->bus, &what, on_stored, d);
 }
 
 void
-parcel_send_on(struct parcel *p, const struct routed_task *routed)
+delivery_send_on(struct delivery *p, const struct routed_task *routed)
 {
     struct routed_task again = *routed;
     char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
@@ -158,7 +160,7 @@ parcel_send_on(struct parcel *p, const struct routed_task *routed)
 /* What is no task goes to dead.<backend>. number: in a message of many, from 1;
  * else 0. */
 static void
-bury(struct parcel *p, struct bytes data, size_t number, const char *reason)
+bury(struct delivery *p, struct bytes data, size_t number, const char *reason)
 {
     const char *backend = p->lane->worker->ex->name;
     const struct bus_msg *m = p->msg;
@@ -189,7 +191,7 @@ bury(struct parcel *p, struct bytes data, size_t number, const char *reason)
 /* --- tasks that have not begun -------------------------------------------- */
 
 static void
-append_waiting(struct worker *w, struct parcel *p)
+append_waiting(struct worker *w, struct delivery *p)
 {
     p->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
     if (w->waiting_last)
@@ -199,21 +201,22 @@ append_waiting(struct worker *w, struct parcel *p)
     w->waiting_last = p;
     w->n_waiting += p->tasks.count;
     if (p->many)
-        worker_due(w, p->wait_ms);
+        deadlines_at(w, p->wait_ms);
 }
 
 /* Takes out the first of those that wait; all its tasks have begun. */
 static void
 shift_waiting(struct worker *w)
 {
-    struct parcel *p = w->waiting;
+    struct delivery *p = w->waiting;
 
     w->waiting = p->waiting_next;
     if (!w->waiting)
         w->waiting_last = NULL;
     p->waiting_next = NULL;
-    p->msg = bus_msg_shed(p->msg); /* all of it is in the pools of the jobs */
-    parcel_release(p);
+    p->msg =
+        bus_msg_shed(p->msg); /* all of it is in the pools of the attempts */
+    delivery_release(p);
 }
 
 /*
@@ -221,7 +224,7 @@ shift_waiting(struct worker *w)
  * back. False: there was none that could be read.
  */
 static bool
-read_next(struct parcel *p, struct mem_pool *pool, struct routed_task *out)
+read_next(struct delivery *p, struct mem_pool *pool, struct routed_task *out)
 {
     size_t number = p->many ? p->tasks.number + 1 : 0;
     struct bytes data;
@@ -240,36 +243,36 @@ read_next(struct parcel *p, struct mem_pool *pool, struct routed_task *out)
 static void
 begin_next(struct worker *w)
 {
-    struct parcel *p = w->waiting;
-    struct mem_pool *pool = worker_pool_take(w);
+    struct delivery *p = w->waiting;
+    struct mem_pool *pool = attempt_pool_take(w);
     struct routed_task routed;
-    const struct attempt *j;
+    const struct attempt *a;
 
     if (!read_next(p, pool, &routed)) {
-        worker_pool_give(w, pool);
-    } else if ((j = job_find(w, routed.task->id)) != NULL) {
+        attempt_pool_give(w, pool);
+    } else if ((a = attempt_find(w, routed.task->id)) != NULL) {
         /* A second copy: the first is enough. A second delivery: to settle
          * it would settle the first. */
-        if (j->parcel != p && j->parcel->msg->seq == p->msg->seq) {
+        if (a->delivery != p && a->delivery->msg->seq == p->msg->seq) {
             bus_msg_progress(p->msg);
             p->left = true;
         }
-        worker_pool_give(w, pool);
+        attempt_pool_give(w, pool);
     } else {
         p->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
         p->open++;
-        job_begin(p, pool, &routed);
+        attempt_begin(p, pool, &routed);
     }
     if (p->tasks.number == p->tasks.count)
         shift_waiting(w);
 }
 
 void
-worker_begin_waiting(void *worker)
+delivery_begin_waiting(void *worker)
 {
     struct worker *w = worker;
 
-    while (w->waiting && worker_room(w) > 0)
+    while (w->waiting && capacity_free(w) > 0)
         begin_next(w);
 }
 
@@ -277,28 +280,28 @@ worker_begin_waiting(void *worker)
 static void
 send_on_rest(struct worker *w)
 {
-    struct parcel *p = w->waiting;
-    struct mem_pool *pool = worker_pool_take(w);
+    struct delivery *p = w->waiting;
+    struct mem_pool *pool = attempt_pool_take(w);
     struct routed_task routed;
 
     while (p->tasks.number < p->tasks.count) {
         mem_pool_reset(pool);
         if (read_next(p, pool, &routed))
-            parcel_send_on(p, &routed);
+            delivery_send_on(p, &routed);
     }
-    worker_pool_give(w, pool);
+    attempt_pool_give(w, pool);
     shift_waiting(w);
 }
 
 void
-worker_send_on_waiting(struct worker *w)
+delivery_send_on_waiting(struct worker *w)
 {
     while (w->waiting)
         send_on_rest(w);
 }
 
 int64_t
-worker_waiting_due(struct worker *w, int64_t now_ms)
+delivery_send_on_overdue(struct worker *w, int64_t now_ms)
 {
     /* Nothing here was quick after all: others may have a slot. */
     while (w->waiting && w->waiting->wait_ms <= now_ms) {
@@ -317,14 +320,14 @@ static void
 refuse(struct lane *lane, struct bus_msg *m, const char *reason)
 {
     const struct codec_bulk none = {.alone = true};
-    struct parcel *p = parcel_new(lane, m, &none);
+    struct delivery *p = delivery_new(lane, m, &none);
 
     bury(p, (struct bytes){m->data, m->len}, 0, reason);
-    parcel_release(p);
+    delivery_release(p);
 }
 
 void
-worker_on_parcel(void *ctx, struct bus_msg *m)
+delivery_on_message(void *ctx, struct bus_msg *m)
 {
     struct lane *lane = ctx;
     struct worker *w = lane->worker;
@@ -337,34 +340,34 @@ worker_on_parcel(void *ctx, struct bus_msg *m)
         return;
     }
     lane->members = (unsigned)tasks.count;
-    if (tasks.alone && worker_room(w) <= w->n_waiting) {
+    if (tasks.alone && capacity_free(w) <= w->n_waiting) {
         bus_msg_retry(m, CROWDED_MS);
     } else if (!tasks.alone && m->delivered > 1 && in_hand(w, lane, m->seq)) {
         bus_msg_progress(m);
         bus_msg_drop(m);
     } else {
-        append_waiting(w, parcel_new(lane, m, &tasks));
-        worker_begin_waiting(w);
-        worker_windows(w, NULL);
+        append_waiting(w, delivery_new(lane, m, &tasks));
+        delivery_begin_waiting(w);
+        capacity_set_windows(w, NULL);
     }
 }
 
 /* --- the end of the worker ------------------------------------------------ */
 
 void
-worker_drop_parcels(struct worker *w)
+delivery_drop_all(struct worker *w)
 {
-    for (struct parcel *p = w->parcels; p; p = p->next)
+    for (struct delivery *p = w->deliveries; p; p = p->next)
         p->left = true;
-    while (w->errands) {
-        struct parcel *p = w->errands->of;
+    while (w->pending) {
+        struct delivery *p = w->pending->of;
 
-        bus_forget(w->bus, w->errands);
-        errand_free(w->errands);
-        parcel_release(p);
+        bus_forget(w->bus, w->pending);
+        pending_free(w->pending);
+        delivery_release(p);
     }
-    while (w->jobs)
-        job_drop(w->jobs);
+    while (w->attempts)
+        attempt_drop(w->attempts);
     while (w->waiting)
         shift_waiting(w);
 }

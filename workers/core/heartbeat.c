@@ -33,11 +33,12 @@ list_running(const struct worker *w, struct running_task *out)
 {
     size_t n = 0;
 
-    for (const struct attempt *j = w->jobs; j && n < RUNNING_MOST; j = j->next)
-        if (j->phase == PHASE_RUN)
-            out[n++] = (struct running_task){j->task->id, j->claim.attempt,
-                                             j->claim.started_at_ms,
-                                             j->task->name, j->claim.remote};
+    for (const struct attempt *a = w->attempts; a && n < RUNNING_MOST;
+         a = a->next)
+        if (a->phase == PHASE_RUN)
+            out[n++] = (struct running_task){a->task->id, a->claim.attempt,
+                                             a->claim.started_at_ms,
+                                             a->task->name, a->claim.remote};
     return n;
 }
 
@@ -52,7 +53,7 @@ has_short_runs(struct worker *w)
 }
 
 void
-worker_heartbeat(struct worker *w)
+heartbeat_send(struct worker *w)
 {
     struct running_task running[RUNNING_MOST];
     char subject[SUBJECT_SIZE];
@@ -108,11 +109,11 @@ on_news(void *ctx)
     loop_timer_stop(w->news);
     w->news = NULL;
     if (is_news(w))
-        worker_heartbeat(w);
+        heartbeat_send(w);
 }
 
 void
-worker_notify(struct worker *w)
+heartbeat_notify(struct worker *w)
 {
     int64_t now = loop_now_ms(), wait_ms;
 
@@ -121,7 +122,7 @@ worker_notify(struct worker *w)
     /* It may follow at once on becoming busy: much is to be had of it. */
     if (w->short_runs_told != has_short_runs(w) &&
         now - w->short_runs_ms >= NEWS_LEAST_MS) {
-        worker_heartbeat(w);
+        heartbeat_send(w);
         return;
     }
     wait_ms = w->last_news_ms + NEWS_LEAST_MS - now;
@@ -130,7 +131,7 @@ worker_notify(struct worker *w)
     if (wait_ms > 0)
         w->news = loop_timer_start(w->loop, wait_ms, 0, on_news, w);
     else
-        worker_heartbeat(w);
+        heartbeat_send(w);
 }
 
 static void
@@ -140,11 +141,11 @@ on_roll(void *ctx)
 
     loop_timer_stop(w->roll);
     w->roll = NULL;
-    worker_heartbeat(w);
+    heartbeat_send(w);
 }
 
 void
-worker_answer_roll_call(struct worker *w)
+heartbeat_answer_roll_call(struct worker *w)
 {
     if (!w->roll && !w->stopped)
         w->roll =

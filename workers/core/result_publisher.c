@@ -6,8 +6,8 @@
  * stored, delivered and settled together. None waits for another, and one that
  * comes alone is the message it always was.
  *
- * An early message leaves right behind the outcomes of its jobs, and is sent
- * once: should they not get into their claims it is not to come up later.
+ * An early message leaves right behind the outcomes of its attempts, and is
+ * sent once: should they not get into their claims it is not to come up later.
  */
 #include "workers/core/worker_private.h"
 
@@ -20,7 +20,7 @@
 struct result_msg {
     struct result_msg *next, *prev;
     struct worker *w;
-    struct attempt *jobs; /* whose results it holds; some may be gone */
+    struct attempt *attempts; /* whose results it holds; some may be gone */
     bool early;
 };
 
@@ -52,8 +52,9 @@ encode(struct worker *w, const struct result *r)
 }
 
 void
-worker_publish(struct worker *w, const char *subject, const struct result *r,
-               bus_stored_fn *fn, void *ctx)
+result_publisher_publish_one(struct worker *w, const char *subject,
+                             const struct result *r, bus_stored_fn *fn,
+                             void *ctx)
 {
     char id[RESULT_ID_SIZE];
     struct bus_publication p = {.subject = subject,
@@ -84,16 +85,16 @@ static void
 on_posted(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
     struct result_msg *p = ctx;
-    struct attempt *j;
+    struct attempt *a;
 
     if (stored)
-        worker_heard(p->w);
-    while ((j = p->jobs)) {
-        result_publisher_forget(j);
+        spool_replay_confirmed(p->w);
+    while ((a = p->attempts)) {
+        result_publisher_forget(a);
         if (p->early)
-            job_posted_early(j, stored != NULL);
+            settle_published_early(a, stored != NULL);
         else
-            job_posted(j, e);
+            settle_published(a, e);
     }
     post_free(p);
 }
@@ -133,51 +134,51 @@ open_post(struct worker *w, const char *subject, bool early)
 }
 
 static void
-post(struct attempt *j, bool early)
+post(struct attempt *a, bool early)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
     struct result_publisher *o = w->outbox;
     char subject[SUBJECT_SIZE], id[RESULT_ID_SIZE];
 
-    (void)job_result_subject(j, subject);
-    encode(w, &j->result);
+    (void)result_publisher_subject(a, subject);
+    encode(w, &a->result);
     if (o->open &&
         (o->open->early != early || strcmp(subject, o->subject) != 0 ||
          !multi_msg_fits(&o->bulk, w->scratch.len)))
         send_open(w);
     if (!o->open)
         open_post(w, subject, early);
-    multi_msg_add(&o->bulk, task_result_id(&j->result, id), w->scratch.data,
+    multi_msg_add(&o->bulk, task_result_id(&a->result, id), w->scratch.data,
                   w->scratch.len);
-    j->post = o->open;
-    j->post_next = o->open->jobs;
-    o->open->jobs = j;
+    a->post = o->open;
+    a->post_next = o->open->attempts;
+    o->open->attempts = a;
 }
 
 void
-result_publisher_publish(struct attempt *j)
+result_publisher_publish(struct attempt *a)
 {
-    post(j, false);
+    post(a, false);
 }
 
 void
-result_publisher_publish_early(struct attempt *j)
+result_publisher_publish_early(struct attempt *a)
 {
-    post(j, true);
+    post(a, true);
 }
 
 void
-result_publisher_forget(struct attempt *j)
+result_publisher_forget(struct attempt *a)
 {
     struct attempt **at;
 
-    if (!j->post)
+    if (!a->post)
         return;
-    at = &j->post->jobs;
-    while (*at != j)
+    at = &a->post->attempts;
+    while (*at != a)
         at = &(*at)->post_next;
-    *at = j->post_next;
-    j->post = NULL;
+    *at = a->post_next;
+    a->post = NULL;
 }
 
 /* --- life ----------------------------------------------------------------- */

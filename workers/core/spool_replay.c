@@ -30,44 +30,44 @@ struct spool_replay {
 /* --- to disk ------------------------------------------------------------- */
 
 void
-job_expect(struct attempt *j)
+spool_replay_expect(struct attempt *a)
 {
-    j->own = true;
-    j->spool_ms = loop_now_ms();
-    if (bus_is_up(j->w->bus))
-        j->spool_ms += UNCONFIRMED_MS;
-    worker_due(j->w, j->spool_ms);
+    a->own = true;
+    a->spool_ms = loop_now_ms();
+    if (bus_is_up(a->w->bus))
+        a->spool_ms += UNCONFIRMED_MS;
+    deadlines_at(a->w, a->spool_ms);
 }
 
 static int
-put(struct attempt *j, struct err *e)
+put(struct attempt *a, struct err *e)
 {
-    const struct claim claim = j->claim;
-    const struct result result = j->result;
-    int64_t delay_ms = j->delay_ms;
+    const struct claim claim = a->claim;
+    const struct result result = a->result;
+    int64_t delay_ms = a->delay_ms;
     char subject[SUBJECT_SIZE];
-    struct spooled_result r = {.subject = job_result_subject(j, subject)};
+    struct spooled_result r = {.subject = result_publisher_subject(a, subject)};
     int rc;
 
     /* The claim is still being renewed: it becomes the outcome later. */
-    if (j->phase == PHASE_OUTPUT)
-        job_weigh(j);
-    r.claim = j->claim;
-    r.result = j->result;
-    rc = result_spool_put(state_dir_results(j->w->home), &r, e);
-    if (j->phase == PHASE_OUTPUT) {
-        j->claim = claim;
-        j->result = result;
-        j->delay_ms = delay_ms;
+    if (a->phase == PHASE_OUTPUT)
+        verdict_fill(a);
+    r.claim = a->claim;
+    r.result = a->result;
+    rc = result_spool_put(state_dir_results(a->w->home), &r, e);
+    if (a->phase == PHASE_OUTPUT) {
+        a->claim = claim;
+        a->result = result;
+        a->delay_ms = delay_ms;
     }
     return rc;
 }
 
 static bool
-has_outcome(const struct attempt *j)
+has_outcome(const struct attempt *a)
 {
-    return j->own && (j->phase == PHASE_OUTPUT || j->phase == PHASE_SETTLE ||
-                      j->phase == PHASE_PUBLISH);
+    return a->own && (a->phase == PHASE_OUTPUT || a->phase == PHASE_SETTLE ||
+                      a->phase == PHASE_PUBLISH);
 }
 
 static void
@@ -81,29 +81,29 @@ spool_failed(struct worker *w, const struct err *e)
 }
 
 void
-job_spool(struct attempt *j)
+spool_replay_write(struct attempt *a)
 {
-    struct worker *w = j->w;
-    bool as_it_is = j->spooled && j->spool_ms == INT64_MAX;
+    struct worker *w = a->w;
+    bool as_it_is = a->spooled && a->spool_ms == INT64_MAX;
     struct err e;
 
-    j->spool_ms = INT64_MAX;
-    if (as_it_is || !has_outcome(j))
+    a->spool_ms = INT64_MAX;
+    if (as_it_is || !has_outcome(a))
         return;
-    if (put(j, &e) < 0) {
+    if (put(a, &e) < 0) {
         spool_failed(w, &e);
-        j->spool_ms = loop_now_ms() + SPOOL_AGAIN_MS;
-        worker_due(w, j->spool_ms);
+        a->spool_ms = loop_now_ms() + SPOOL_AGAIN_MS;
+        deadlines_at(w, a->spool_ms);
         return;
     }
-    log_info("outcome.spooled", "task=%s attempt=%u", j->task->id,
-             j->claim.attempt);
-    j->spooled = w->unsynced = true;
+    log_info("outcome.spooled", "task=%s attempt=%u", a->task->id,
+             a->claim.attempt);
+    a->spooled = w->unsynced = true;
     w->spool_failing = false;
 }
 
 void
-worker_heard(struct worker *w)
+spool_replay_confirmed(struct worker *w)
 {
     w->heard_ms = loop_now_ms();
 }
@@ -114,20 +114,20 @@ worker_heard(struct worker *w)
  * slower still, and meanwhile nobody reads what it says.
  */
 void
-job_unconfirmed(struct attempt *j)
+spool_replay_overdue(struct attempt *a)
 {
-    struct worker *w = j->w;
+    struct worker *w = a->w;
     int64_t now = loop_now_ms();
 
     if (bus_is_up(w->bus) && now - w->heard_ms < UNCONFIRMED_MS &&
-        now - j->ended_ms < UNCONFIRMED_MOST_MS)
-        j->spool_ms = w->heard_ms + UNCONFIRMED_MS;
+        now - a->ended_ms < UNCONFIRMED_MOST_MS)
+        a->spool_ms = w->heard_ms + UNCONFIRMED_MS;
     else if (w->n_spooled++ < SPOOL_BURST)
-        job_spool(j); /* the others remain due */
+        spool_replay_write(a); /* the others remain due */
 }
 
 void
-worker_sync_spool(struct worker *w)
+spool_replay_sync(struct worker *w)
 {
     struct err e;
 
@@ -139,16 +139,16 @@ worker_sync_spool(struct worker *w)
 }
 
 void
-job_unspool(struct attempt *j)
+spool_replay_remove(struct attempt *a)
 {
     char name[RESULT_SPOOL_NAME_SIZE];
 
-    j->spool_ms = INT64_MAX;
-    if (j->spooled)
+    a->spool_ms = INT64_MAX;
+    if (a->spooled)
         result_spool_remove(
-            state_dir_results(j->w->home),
-            result_spool_name(name, j->task->id, j->claim.attempt));
-    j->spooled = false;
+            state_dir_results(a->w->home),
+            result_spool_name(name, a->task->id, a->claim.attempt));
+    a->spooled = false;
 }
 
 static void
@@ -160,18 +160,18 @@ tell_superseded(const char *task, uint32_t attempt)
 }
 
 void
-job_superseded(struct attempt *j)
+spool_replay_set_aside(struct attempt *a)
 {
     char name[RESULT_SPOOL_NAME_SIZE];
 
-    if (!has_outcome(j))
+    if (!has_outcome(a))
         return;
-    tell_superseded(j->task->id, j->claim.attempt);
-    if (j->spooled)
+    tell_superseded(a->task->id, a->claim.attempt);
+    if (a->spooled)
         result_spool_set_aside(
-            state_dir_results(j->w->home),
-            result_spool_name(name, j->task->id, j->claim.attempt));
-    j->spooled = false;
+            state_dir_results(a->w->home),
+            result_spool_name(name, a->task->id, a->claim.attempt));
+    a->spooled = false;
 }
 
 /* --- from there ---------------------------------------------------------- */
@@ -242,7 +242,8 @@ publish(struct worker *w)
     struct spool_replay *r = w->resend;
 
     r->asking = true;
-    worker_publish(w, r->rec.subject, &r->rec.result, on_published, r);
+    result_publisher_publish_one(w, r->rec.subject, &r->rec.result,
+                                 on_published, r);
 }
 
 static void
@@ -342,7 +343,7 @@ load(struct worker *w, const char *name)
 {
     const char *dir = state_dir_results(w->home);
     struct spool_replay *r = w->resend;
-    struct attempt *j;
+    struct attempt *a;
     struct err e;
 
     mem_pool_reset(r->pool);
@@ -353,8 +354,8 @@ load(struct worker *w, const char *name)
         }
         return false; /* or a job has just removed it */
     }
-    j = job_find(w, r->rec.result.task);
-    return !(j && j->spooled && j->claim.attempt == r->rec.result.attempt);
+    a = attempt_find(w, r->rec.result.task);
+    return !(a && a->spooled && a->claim.attempt == r->rec.result.attempt);
 }
 
 static void
@@ -367,11 +368,11 @@ next(struct worker *w)
     if (*r->names)
         read_claim(w);
     else
-        resend_free(w);
+        spool_replay_free(w);
 }
 
 void
-resend_start(struct worker *w)
+spool_replay_start(struct worker *w)
 {
     struct spool_replay *r = w->resend;
 
@@ -389,7 +390,7 @@ resend_start(struct worker *w)
 }
 
 void
-resend_free(struct worker *w)
+spool_replay_free(struct worker *w)
 {
     struct spool_replay *r = w->resend;
 

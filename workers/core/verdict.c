@@ -24,58 +24,58 @@ source_of(const struct task *t)
 }
 
 const char *
-job_result_subject(const struct attempt *j, char *out)
+result_publisher_subject(const struct attempt *a, char *out)
 {
-    return subject_result(out, j->w->ex->name, source_of(j->task));
+    return subject_result(out, a->w->ex->name, source_of(a->task));
 }
 
 void
-job_posted(struct attempt *j, const struct err *e)
+settle_published(struct attempt *a, const struct err *e)
 {
     FAILPOINT("worker.after_result");
-    job_unspool(j);
+    spool_replay_remove(a);
     if (e) {
         /* It will not be stored, ever: the claim has it, and whoever gets the
          * task next emits it from there. */
-        log_error("result.refused", "task=%s error=\"%s\"", j->task->id,
+        log_error("result.refused", "task=%s error=\"%s\"", a->task->id,
                   LOG_TEXT(e->msg));
-        job_retry(j, j->w->conf->lease_ms);
-    } else if (j->result.final) {
-        job_done(j);
+        attempt_retry(a, a->w->conf->lease_ms);
+    } else if (a->result.final) {
+        attempt_done(a);
     } else {
-        job_retry(j, j->delay_ms);
+        attempt_retry(a, a->delay_ms);
     }
 }
 
 static void
-publish_and_settle(struct attempt *j)
+publish_and_settle(struct attempt *a)
 {
-    job_phase(j, PHASE_PUBLISH);
-    if (j->posted)
-        job_posted(j, NULL);
-    else if (!j->post) /* else it is under way */
-        result_publisher_publish(j);
+    attempt_set_phase(a, PHASE_PUBLISH);
+    if (a->posted)
+        settle_published(a, NULL);
+    else if (!a->post) /* else it is under way */
+        result_publisher_publish(a);
 }
 
 void
-job_posted_early(struct attempt *j, bool stored)
+settle_published_early(struct attempt *a, bool stored)
 {
-    j->posted = stored;
-    if (j->phase == PHASE_PUBLISH)
-        publish_and_settle(j);
+    a->posted = stored;
+    if (a->phase == PHASE_PUBLISH)
+        publish_and_settle(a);
 }
 
 void
-job_settled(struct attempt *j)
+settle_stored(struct attempt *a)
 {
     FAILPOINT("worker.after_outcome");
     log_info("task.ended",
              "task=%s attempt=%u fence=%llu state=%s exit=%d ms=%lld final=%s",
-             j->task->id, j->result.attempt,
-             (unsigned long long)j->result.fence, state_name(j->result.state),
-             j->result.exit_code, (long long)(j->ended_ms - j->began_ms),
-             j->result.final ? "yes" : "no");
-    publish_and_settle(j);
+             a->task->id, a->result.attempt,
+             (unsigned long long)a->result.fence, state_name(a->result.state),
+             a->result.exit_code, (long long)(a->ended_ms - a->began_ms),
+             a->result.final ? "yes" : "no");
+    publish_and_settle(a);
 }
 
 /* --- judging ------------------------------------------------------------- */
@@ -91,52 +91,52 @@ limit_text(uint64_t ms, char *out, size_t size)
 }
 
 static uint64_t
-limit_ms(const struct attempt *j)
+limit_ms(const struct attempt *a)
 {
-    return j->task->timeout_ms ? j->task->timeout_ms
-                               : (uint64_t)j->w->conf->timeout_ms;
+    return a->task->timeout_ms ? a->task->timeout_ms
+                               : (uint64_t)a->w->conf->timeout_ms;
 }
 
 /* Why a command that was left alone did not satisfy its task; part: what its
  * definition of done says is not true. */
 static const char *
-failure(struct attempt *j, const char *part)
+failure(struct attempt *a, const char *part)
 {
-    const struct outcome *o = job_outcome(j);
+    const struct outcome *o = attempt_outcome(a);
 
     if (*part)
-        return mem_pool_printf(j->pool, "not done: %s", part);
+        return mem_pool_printf(a->pool, "not done: %s", part);
     if (*o->reason)
         return o->reason;
     if (o->signal)
-        return mem_pool_printf(j->pool, "killed by signal %d (%s)", o->signal,
+        return mem_pool_printf(a->pool, "killed by signal %d (%s)", o->signal,
                                strsignal(o->signal));
-    return mem_pool_printf(j->pool, "exit code %d", o->exit_code);
+    return mem_pool_printf(a->pool, "exit code %d", o->exit_code);
 }
 
 /* An attempt that could not be started has no facts: it failed. */
 static enum dod_verdict
-verdict_on(struct attempt *j, const char **part)
+verdict_on(struct attempt *a, const char **part)
 {
-    const struct outcome *o = job_outcome(j);
+    const struct outcome *o = attempt_outcome(a);
     const struct dod_evidence_end end = {
         .exit_code = o->exit_code,
         .signal = o->signal,
-        .attempt = j->claim.attempt,
-        .duration_ms = j->ended_ms - j->began_ms,
-        .output_bytes = (int64_t)j->result.output_bytes};
+        .attempt = a->claim.attempt,
+        .duration_ms = a->ended_ms - a->began_ms,
+        .output_bytes = (int64_t)a->result.output_bytes};
 
     *part = "";
-    if (!j->facts && j->ran)
-        j->facts = dod_evidence_open(j->task->dod, j->pool, j->sink);
-    return j->facts ? dod_evidence_judge(j->facts, &end, j->pool, part)
+    if (!a->facts && a->ran)
+        a->facts = dod_evidence_open(a->task->dod, a->pool, a->sink);
+    return a->facts ? dod_evidence_judge(a->facts, &end, a->pool, part)
                     : DOD_FAILED;
 }
 
 static void
-judge_end(struct attempt *j, struct ending *end)
+judge_end(struct attempt *a, struct ending *end)
 {
-    struct outcome *o = job_outcome(j);
+    struct outcome *o = attempt_outcome(a);
     const char *part;
 
     if (o->timed_out) {
@@ -145,62 +145,62 @@ judge_end(struct attempt *j, struct ending *end)
         o->exit_code = EXIT_TIMED_OUT;
         return;
     }
-    switch (verdict_on(j, &part)) {
+    switch (verdict_on(a, &part)) {
     case DOD_DONE:
         end->state = STATE_SUCCEEDED;
         return;
     case DOD_FAILED:
         end->state = STATE_FAILED;
-        end->reason = failure(j, part);
+        end->reason = failure(a, part);
         return;
     case DOD_NO_OP:
         end->state = STATE_NO_OP;
-        end->reason = mem_pool_printf(j->pool, "changed nothing: %s", part);
+        end->reason = mem_pool_printf(a->pool, "changed nothing: %s", part);
         return;
     case DOD_UNPROVEN:
         end->state = STATE_UNVERIFIED;
-        end->reason = mem_pool_printf(j->pool, "not proven: %s", part);
+        end->reason = mem_pool_printf(a->pool, "not proven: %s", part);
         return;
     }
 }
 
 static void
-admit(struct attempt *j, struct ending *end)
+admit(struct attempt *a, struct ending *end)
 {
-    struct outcome *o = job_outcome(j);
+    struct outcome *o = attempt_outcome(a);
     char text[32];
 
     *end = (struct ending){.state = STATE_FAILED, .reason = ""};
-    switch (j->cause) {
+    switch (a->cause) {
     case CAUSE_NONE:
-        judge_end(j, end);
+        judge_end(a, end);
         return;
     case CAUSE_TIMEOUT:
         end->state = STATE_TIMED_OUT;
         end->reason =
-            mem_pool_printf(j->pool, "ran longer than %s",
-                            limit_text(limit_ms(j), text, sizeof text));
+            mem_pool_printf(a->pool, "ran longer than %s",
+                            limit_text(limit_ms(a), text, sizeof text));
         o->exit_code = EXIT_TIMED_OUT;
         return;
     case CAUSE_IDLE:
         end->state = STATE_TIMED_OUT;
         end->reason = mem_pool_printf(
-            j->pool, "no output for %s",
-            limit_text(j->task->idle_timeout_ms, text, sizeof text));
+            a->pool, "no output for %s",
+            limit_text(a->task->idle_timeout_ms, text, sizeof text));
         o->exit_code = EXIT_TIMED_OUT;
         return;
     case CAUSE_CANCEL:
         end->state = STATE_CANCELLED;
-        end->reason = j->why;
+        end->reason = a->why;
         return;
     case CAUSE_PREEMPT:
         end->state = STATE_PREEMPTED;
-        end->reason = j->w->draining ? "handed back: the worker stops"
+        end->reason = a->w->draining ? "handed back: the worker stops"
                                      : "handed back: no slot became free";
         return;
     case CAUSE_START:
         end->state = STATE_PREEMPTED;
-        end->reason = j->why;
+        end->reason = a->why;
         return;
     case CAUSE_LOST:
         return; /* dropped before it comes here */
@@ -209,9 +209,9 @@ admit(struct attempt *j, struct ending *end)
 
 /* The end of the output, as the claim keeps it. */
 static struct bytes
-tail_of(struct attempt *j)
+tail_of(struct attempt *a)
 {
-    const struct result *r = &j->result;
+    const struct result *r = &a->result;
     size_t total = 0, skip, piece;
     uint8_t *out, *at;
 
@@ -221,7 +221,7 @@ tail_of(struct attempt *j)
         return (struct bytes){NULL, 0};
     skip = total > TASK_TAIL_BYTES ? total - TASK_TAIL_BYTES : 0;
     total -= skip;
-    out = at = mem_pool_alloc(j->pool, total);
+    out = at = mem_pool_alloc(a->pool, total);
     for (size_t i = 0; i < r->n_output; i++) {
         piece = r->output[i].data.len;
         if (skip >= piece) {
@@ -237,28 +237,28 @@ tail_of(struct attempt *j)
 
 /* What every result says, whatever became of the attempt. */
 static void
-fill_identity(struct attempt *j)
+fill_identity(struct attempt *a)
 {
-    struct result *r = &j->result;
+    struct result *r = &a->result;
 
-    r->task = j->task->id;
-    r->attempt = j->claim.attempt;
-    r->fence = j->claim.fence;
-    r->nonce = j->claim.nonce;
-    r->backend = j->w->ex->name;
-    r->lane = j->lane->name;
-    r->worker = j->claim.worker;
-    r->batch = j->task->batch ? j->task->batch->id : "";
-    r->team = j->task->team;
-    r->started_at_ms = j->claim.started_at_ms;
+    r->task = a->task->id;
+    r->attempt = a->claim.attempt;
+    r->fence = a->claim.fence;
+    r->nonce = a->claim.nonce;
+    r->backend = a->w->ex->name;
+    r->lane = a->lane->name;
+    r->worker = a->claim.worker;
+    r->batch = a->task->batch ? a->task->batch->id : "";
+    r->team = a->task->team;
+    r->started_at_ms = a->claim.started_at_ms;
     r->finished_at_ms = str_wall_ms();
 }
 
 static void
-fill_outcome(struct attempt *j)
+fill_outcome(struct attempt *a)
 {
-    const struct outcome *o = job_outcome(j);
-    struct result *r = &j->result;
+    const struct outcome *o = attempt_outcome(a);
+    struct result *r = &a->result;
 
     r->exit_code = o->exit_code;
     r->signal = o->signal;
@@ -278,23 +278,23 @@ fill_outcome(struct attempt *j)
 
 /* The claim in its last form: the outcome, small enough for the bucket. */
 static void
-fill_claim(struct attempt *j, enum state state)
+fill_claim(struct attempt *a, enum state state)
 {
-    struct result *slim = mem_pool_alloc(j->pool, sizeof *slim);
+    struct result *slim = mem_pool_alloc(a->pool, sizeof *slim);
 
-    *slim = j->result;
+    *slim = a->result;
     slim->output = NULL;
     slim->n_output = 0;
-    j->claim.state = state;
-    j->claim.finished_at_ms = j->result.finished_at_ms;
-    j->claim.retry_at_ms = j->result.retry_at_ms;
-    j->claim.exit_code = j->result.exit_code;
-    j->claim.reason = j->result.reason;
-    j->claim.tail = tail_of(j);
-    j->claim.result = slim;
+    a->claim.state = state;
+    a->claim.finished_at_ms = a->result.finished_at_ms;
+    a->claim.retry_at_ms = a->result.retry_at_ms;
+    a->claim.exit_code = a->result.exit_code;
+    a->claim.reason = a->result.reason;
+    a->claim.tail = tail_of(a);
+    a->claim.result = slim;
     /* Only what is handed back goes on elsewhere. */
     if (state != STATE_PREEMPTED)
-        j->claim.remote = "";
+        a->claim.remote = "";
 }
 
 static double
@@ -304,106 +304,106 @@ random_fraction(void)
 }
 
 void
-job_weigh(struct attempt *j)
+verdict_fill(struct attempt *a)
 {
-    const struct outcome *o = job_outcome(j);
-    struct task asked = *j->task;
+    const struct outcome *o = attempt_outcome(a);
+    struct task asked = *a->task;
     struct ending end;
     struct end_plan plan;
 
-    codec_init(CODEC_RESULT, &j->result);
-    fill_identity(j);
-    if (j->sink)
-        sink_result(j->sink, j->pool, &j->result);
-    if (j->cause == CAUSE_NONE && o->refused) {
-        j->cause = CAUSE_START;
-        j->why = mem_pool_strdup(j->pool, o->reason);
+    codec_init(CODEC_RESULT, &a->result);
+    fill_identity(a);
+    if (a->sink)
+        sink_result(a->sink, a->pool, &a->result);
+    if (a->cause == CAUSE_NONE && o->refused) {
+        a->cause = CAUSE_START;
+        a->why = mem_pool_strdup(a->pool, o->reason);
     }
-    if (o->untouched || (!j->ran && !j->inherited))
-        j->claim.remote = "";
-    admit(j, &end);
+    if (o->untouched || (!a->ran && !a->inherited))
+        a->claim.remote = "";
+    admit(a, &end);
     end.exit_code = o->exit_code;
     end.signal = o->signal;
-    fill_outcome(j);
-    if (!j->ran || o->untouched)
+    fill_outcome(a);
+    if (!a->ran || o->untouched)
         asked.retry = RETRY_SAFE; /* nothing has happened yet */
-    state_on_end(&asked, &j->claim, &end, random_fraction(), &plan);
-    j->result.reason = end.reason;
-    j->result.final = plan.final;
-    j->result.state = plan.final ? plan.state : end.state;
-    j->delay_ms = plan.delay_ms;
-    if (j->cause == CAUSE_START && j->delay_ms < START_AGAIN_MS)
-        j->delay_ms = START_AGAIN_MS;
-    if (j->cause == CAUSE_START && j->delay_ms < o->again_ms)
-        j->delay_ms = o->again_ms;
+    state_on_end(&asked, &a->claim, &end, random_fraction(), &plan);
+    a->result.reason = end.reason;
+    a->result.final = plan.final;
+    a->result.state = plan.final ? plan.state : end.state;
+    a->delay_ms = plan.delay_ms;
+    if (a->cause == CAUSE_START && a->delay_ms < START_AGAIN_MS)
+        a->delay_ms = START_AGAIN_MS;
+    if (a->cause == CAUSE_START && a->delay_ms < o->again_ms)
+        a->delay_ms = o->again_ms;
     if (!plan.final)
-        j->result.retry_at_ms = j->result.finished_at_ms + j->delay_ms;
+        a->result.retry_at_ms = a->result.finished_at_ms + a->delay_ms;
     /* What is in the way may be gone sooner; looking costs no attempt. */
-    if (j->cause == CAUSE_START && j->w->ex->wait_ms &&
-        j->delay_ms > REFUSED_LOOK_MS)
-        j->delay_ms = REFUSED_LOOK_MS;
-    j->claim.failed = plan.failed;
-    fill_claim(j, plan.state);
+    if (a->cause == CAUSE_START && a->w->ex->wait_ms &&
+        a->delay_ms > REFUSED_LOOK_MS)
+        a->delay_ms = REFUSED_LOOK_MS;
+    a->claim.failed = plan.failed;
+    fill_claim(a, plan.state);
 }
 
 void
-job_judge(struct attempt *j)
+settle_begin(struct attempt *a)
 {
-    job_weigh(j);
-    job_expect(j);
-    claim_settle(j);
+    verdict_fill(a);
+    spool_replay_expect(a);
+    claim_settle(a);
 }
 
 /* --- without running ----------------------------------------------------- */
 
 /* A claim outlives the memory it was read into. */
 static void
-copy_claim(struct attempt *j, const struct claim *found)
+copy_claim(struct attempt *a, const struct claim *found)
 {
-    j->claim = *found;
-    j->claim.task = j->task->id;
-    j->claim.worker = mem_pool_strdup(j->pool, found->worker);
-    j->claim.nonce = mem_pool_strdup(j->pool, found->nonce);
-    j->claim.reason = "";
-    j->claim.tail = (struct bytes){NULL, 0};
-    j->claim.result = NULL;
+    a->claim = *found;
+    a->claim.task = a->task->id;
+    a->claim.worker = mem_pool_strdup(a->pool, found->worker);
+    a->claim.nonce = mem_pool_strdup(a->pool, found->nonce);
+    a->claim.reason = "";
+    a->claim.tail = (struct bytes){NULL, 0};
+    a->claim.result = NULL;
 }
 
 void
-job_close(struct attempt *j, const struct claim *found,
-          const struct delivery_plan *plan)
+settle_close(struct attempt *a, const struct claim *found,
+             const struct delivery_plan *plan)
 {
-    j->closing = true;
-    copy_claim(j, found);
-    if (j->claim.fence == 0)
-        j->claim.fence = j->revision; /* it was never renewed */
-    j->claim.lost = plan->lost;
+    a->closing = true;
+    copy_claim(a, found);
+    if (a->claim.fence == 0)
+        a->claim.fence = a->revision; /* it was never renewed */
+    a->claim.lost = plan->lost;
     /* A name of its own: what the holder may yet publish is not this. */
-    str_random(j->nonce, sizeof j->nonce);
-    j->claim.nonce = j->nonce;
-    codec_init(CODEC_RESULT, &j->result);
-    fill_identity(j);
-    j->result.state = plan->state;
-    j->result.final = true;
-    j->result.reason = plan->reason;
-    fill_claim(j, plan->state);
-    claim_settle(j);
+    str_random(a->nonce, sizeof a->nonce);
+    a->claim.nonce = a->nonce;
+    codec_init(CODEC_RESULT, &a->result);
+    fill_identity(a);
+    a->result.state = plan->state;
+    a->result.final = true;
+    a->result.reason = plan->reason;
+    fill_claim(a, plan->state);
+    claim_settle(a);
 }
 
 /* A result made of what a claim alone says. */
 static void
-result_of(struct attempt *j, const struct claim *c, uint64_t revision,
+result_of(struct attempt *a, const struct claim *c, uint64_t revision,
           struct result *r)
 {
     codec_init(CODEC_RESULT, r);
-    r->task = j->task->id;
+    r->task = a->task->id;
     r->attempt = c->attempt;
     r->fence = c->fence ? c->fence : revision;
     r->nonce = c->nonce;
-    r->backend = j->w->ex->name;
-    r->lane = j->lane->name;
+    r->backend = a->w->ex->name;
+    r->lane = a->lane->name;
     r->worker = c->worker;
-    r->batch = j->task->batch ? j->task->batch->id : "";
+    r->batch = a->task->batch ? a->task->batch->id : "";
     r->state = c->state;
     r->final = state_is_terminal(c->state);
     r->exit_code = c->exit_code;
@@ -416,13 +416,13 @@ result_of(struct attempt *j, const struct claim *c, uint64_t revision,
 /* The result a claim holds, as far as it holds one; part is room for the end
  * of the output. */
 static void
-result_again(struct attempt *j, const struct claim *c, uint64_t revision,
+result_again(struct attempt *a, const struct claim *c, uint64_t revision,
              struct output_part *part, struct result *r)
 {
     if (c->result)
         *r = *c->result;
     else
-        result_of(j, c, revision, r);
+        result_of(a, c, revision, r);
     r->emitted_again = true;
     if (c->tail.len == 0)
         return;
@@ -434,37 +434,38 @@ result_again(struct attempt *j, const struct claim *c, uint64_t revision,
 }
 
 void
-job_emit(struct attempt *j, const struct claim *found)
+settle_emit(struct attempt *a, const struct claim *found)
 {
     struct output_part part;
 
-    log_info("task.emitted", "task=%s attempt=%u state=%s", j->task->id,
+    log_info("task.emitted", "task=%s attempt=%u state=%s", a->task->id,
              found->attempt, state_name(found->state));
-    result_again(j, found, j->revision, &part, &j->result);
-    j->result.final = true;
-    publish_and_settle(j); /* encodes at once: found need not live on */
+    result_again(a, found, a->revision, &part, &a->result);
+    a->result.final = true;
+    publish_and_settle(a); /* encodes at once: found need not live on */
 }
 
 void
-job_keep_prior(struct attempt *j, const struct claim *found, uint64_t revision)
+settle_keep_prior(struct attempt *a, const struct claim *found,
+                  uint64_t revision)
 {
     struct output_part part;
     struct result r;
 
-    str_reset(&j->prior);
+    str_reset(&a->prior);
     if (found->state == STATE_RUNNING) {
-        result_of(j, found, revision, &r);
+        result_of(a, found, revision, &r);
         r.state = STATE_LOST;
         r.finished_at_ms = str_wall_ms();
         r.reason = "its worker fell silent";
     } else if (found->result) {
-        result_again(j, found, revision, &part, &r);
+        result_again(a, found, revision, &part, &r);
     } else {
         return;
     }
     r.final = false;
-    (void)task_result_id(&r, j->prior_id);
-    codec_encode(CODEC_RESULT, &r, &j->prior);
+    (void)task_result_id(&r, a->prior_id);
+    codec_encode(CODEC_RESULT, &r, &a->prior);
 }
 
 static void
@@ -476,17 +477,17 @@ on_prior(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 void
-job_publish_prior(struct attempt *j)
+settle_publish_prior(struct attempt *a)
 {
     char subject[SUBJECT_SIZE];
-    struct bus_publication p = {.subject = job_result_subject(j, subject),
-                                .id = j->prior_id,
-                                .data = j->prior.data,
-                                .len = j->prior.len,
+    struct bus_publication p = {.subject = result_publisher_subject(a, subject),
+                                .id = a->prior_id,
+                                .data = a->prior.data,
+                                .len = a->prior.len,
                                 .expect = BUS_ANY_REVISION};
 
-    if (j->prior.len == 0)
+    if (a->prior.len == 0)
         return;
-    bus_publish_until(j->w->bus, &p, on_prior, j->w);
-    str_free(&j->prior);
+    bus_publish_until(a->w->bus, &p, on_prior, a->w);
+    str_free(&a->prior);
 }

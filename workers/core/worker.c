@@ -13,7 +13,7 @@
 enum {
     LAST_RESORT_MS = 10000, /* after the grace: stop without them */
     KILLED_MS = 5000,       /* the same after a second TERM */
-    CROWD = 256,            /* jobs; the claims of more are renewed in parts */
+    CROWD = 256, /* attempts; the claims of more are renewed in parts */
     CROWD_PARTS = 16,
 };
 
@@ -25,23 +25,23 @@ on_cancel(void *ctx, const struct bus_note *note)
     struct worker *w = ctx;
     char task[SUBJECT_TOKEN_MAX + 1];
     struct control c;
-    struct attempt *j;
+    struct attempt *a;
     struct err e;
 
     /* $KV.control.cancel.<task>; a deleted key has no content. */
     if (note->len == 0 || !subject_token_at(note->subject, 3, task))
         return;
-    j = job_find(w, task);
+    a = attempt_find(w, task);
     mem_pool_reset(w->scratch_pool);
-    if (!j || codec_decode(CODEC_CONTROL, note->data, note->len,
+    if (!a || codec_decode(CODEC_CONTROL, note->data, note->len,
                            w->scratch_pool, &c, &e) < 0)
         return;
-    if (j->cause == CAUSE_NONE)
-        j->why = mem_pool_printf(j->pool, "cancelled%s%.60s%s%.160s",
+    if (a->cause == CAUSE_NONE)
+        a->why = mem_pool_printf(a->pool, "cancelled%s%.60s%s%.160s",
                                  *c.by ? " by " : "", c.by,
                                  *c.reason ? ": " : "", c.reason);
     log_info("task.cancel", "task=%s", task);
-    job_cancel(j, CAUSE_CANCEL, false);
+    attempt_cancel(a, CAUSE_CANCEL, false);
 }
 
 static void
@@ -55,7 +55,7 @@ static void
 on_roll_call(void *ctx, const struct bus_note *note)
 {
     (void)note;
-    worker_answer_roll_call(ctx);
+    heartbeat_answer_roll_call(ctx);
 }
 
 static void
@@ -74,7 +74,7 @@ on_pauses(void *ctx)
                      p ? LOG_TEXT(p->reason) : "");
         lane->paused = p != NULL;
     }
-    worker_windows(w, NULL);
+    capacity_set_windows(w, NULL);
 }
 
 static void
@@ -86,7 +86,7 @@ on_bus(void *ctx, enum bus_event event, const char *text)
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(w->bus));
         lane_pauses_refresh(w->pauses);
-        resend_start(w);
+        spool_replay_start(w);
         return;
     case BUS_DOWN:
         log_warn("bus.down", "url=%s", bus_url(w->bus));
@@ -106,34 +106,34 @@ stop(struct worker *w)
     if (w->stopped)
         return;
     w->stopped = true;
-    worker_heartbeat(w);
-    log_info("worker.stopped", "worker=%s left=%u", w->name, w->n_jobs);
+    heartbeat_send(w);
+    log_info("worker.stopped", "worker=%s left=%u", w->name, w->n_attempts);
     loop_stop(w->loop, 0);
 }
 
 void
 worker_check_drained(struct worker *w)
 {
-    if (w->draining && !w->parcels)
+    if (w->draining && !w->deliveries)
         stop(w);
 }
 
 static void
 hand_back(struct worker *w, bool hard)
 {
-    struct attempt *j, *next;
+    struct attempt *a, *next;
 
     w->handing_back = true;
-    for (j = w->jobs; j; j = next) {
-        next = j->next;
-        if (j->phase == PHASE_CLAIM && j->claim.attempt == 0 && !j->reading)
-            job_retry(j, 0);
+    for (a = w->attempts; a; a = next) {
+        next = a->next;
+        if (a->phase == PHASE_CLAIM && a->claim.attempt == 0 && !a->reading)
+            attempt_retry(a, 0);
         else
-            job_cancel(j, CAUSE_PREEMPT, hard);
+            attempt_cancel(a, CAUSE_PREEMPT, hard);
     }
-    for (j = w->jobs; j; j = j->next)
-        job_spool(j); /* we may not be there when it is confirmed */
-    worker_sync_spool(w);
+    for (a = w->attempts; a; a = a->next)
+        spool_replay_write(a); /* we may not be there when it is confirmed */
+    spool_replay_sync(w);
     worker_check_drained(w);
 }
 
@@ -177,9 +177,9 @@ worker_drain(void *worker, int nth)
     log_info("worker.draining", "worker=%s running=%u", w->name, w->running);
     for (size_t i = 0; i < w->n_lanes; i++)
         bus_consumer_window(w->lanes[i].consumer, 0);
-    worker_send_on_waiting(w);
-    worker_return_ready(w);
-    worker_heartbeat(w);
+    delivery_send_on_waiting(w);
+    attempt_return_ready(w);
+    heartbeat_send(w);
     set_drain_timer(w, w->conf->drain_timeout_ms, on_drain_timeout);
     worker_check_drained(w);
 }
@@ -213,7 +213,7 @@ open_lane(struct worker *w, const char *name, struct err *e)
     (void)str_copy(lane->name, sizeof lane->name, name);
     (void)subject_lane_durable(durable, w->ex->name, name);
     if (jetstream_verify(w->bus, "TASKS", durable, e) < 0 ||
-        bus_consume(w->bus, "TASKS", durable, worker_on_parcel, lane,
+        bus_consume(w->bus, "TASKS", durable, delivery_on_message, lane,
                     &lane->consumer, e) < 0)
         return err_wrap(e, "lane %s", name);
     w->n_lanes++;
@@ -258,12 +258,12 @@ on_beat(void *ctx)
     struct worker *w = ctx;
     int64_t now = loop_now_ms();
     int64_t pause_ms =
-        w->n_jobs > CROWD ? w->beat_ms / CROWD_PARTS : w->beat_ms;
+        w->n_attempts > CROWD ? w->beat_ms / CROWD_PARTS : w->beat_ms;
 
-    worker_beat(w, pause_ms);
+    lease_renew_all(w, pause_ms);
     if (now - w->beat_at_ms >= w->beat_ms - pause_ms / 2) {
         w->beat_at_ms = now;
-        worker_heartbeat(w);
+        heartbeat_send(w);
     }
     loop_timer_again(w->beat, pause_ms, 0);
 }
@@ -282,7 +282,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->sights = claim_watch_new();
     w->ex = ex;
     w->ex_ctx = ex_ctx;
-    srandom((unsigned)getpid() ^ (unsigned)clock_ms()); /* for jitter */
+    srandom((unsigned)getpid() ^ (unsigned)lease_now_ms()); /* for jitter */
     w->due_ms = INT64_MAX;
     prefetch_init(&w->ahead);
     w->fence_ms = conf->lease_ms * 2 / 3;
@@ -292,7 +292,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->started_at_ms = str_wall_ms();
     w->scratch_pool = mem_pool_new();
     result_publisher_open(w);
-    w->begin = loop_hook_start(l, worker_begin_waiting, w);
+    w->begin = loop_hook_start(l, delivery_begin_waiting, w);
     name_worker(w);
     if (open_bus(w, e) < 0) {
         worker_close(w);
@@ -300,8 +300,8 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     }
     bus_on_event(b, on_bus, w);
     w->beat = loop_timer_start(l, w->beat_ms, 0, on_beat, w);
-    resend_start(w);
-    worker_heartbeat(w); /* it takes tasks once on_pauses was called */
+    spool_replay_start(w);
+    heartbeat_send(w); /* it takes tasks once on_pauses was called */
     log_info("worker.ready", "worker=%s backend=%s slots=%u lanes=%zu", w->name,
              ex->name, w->slots, w->n_lanes);
     *out = w;
@@ -322,14 +322,14 @@ worker_close(struct worker *w)
     bus_unsubscribe(w->rolls);
     lane_pauses_close(w->pauses);
     w->pauses = NULL;
-    for (struct attempt *j = w->jobs; j; j = j->next)
-        job_spool(j);
-    worker_sync_spool(w);
-    worker_drop_parcels(w);
+    for (struct attempt *a = w->attempts; a; a = a->next)
+        spool_replay_write(a);
+    spool_replay_sync(w);
+    delivery_drop_all(w);
     loop_hook_stop(w->begin);
-    worker_free_spare(w);
+    attempt_free_spare(w);
     result_publisher_close(w);
-    resend_free(w);
+    spool_replay_free(w);
     bus_forget(w->bus, w);
     loop_timer_stop(w->beat);
     loop_timer_stop(w->due);

@@ -2,7 +2,7 @@
  * worker_private - what the parts of the worker share.
  *
  * worker.c   lanes, drain
- * parcel.c   what arrives: messages of one task or many
+ * delivery.c   what arrives: messages of one task or many
  * job.c      slots, running, limits
  * due.c      renewals, and what comes with time
  * room.c     how many tasks to take
@@ -14,7 +14,7 @@
  * resend.c   outcomes the broker has not confirmed: to disk, and from there
  *
  * A job is one task of a delivery and moves through the phases in order. Each
- * function named job_* or claim_* may free the job: callers do not touch it
+ * function named attempt_* or claim_* may free the job: callers do not touch it
  * afterwards.
  *
  * Thread: the loop thread.
@@ -43,8 +43,8 @@ enum {
     SPOOL_BURST = 32, /* outcomes to disk, then the broker is listened to */
     TELL_MS = 50,     /* a run is news once it has lasted so long */
     SLOW_LOOK_MS = 5, /* between looks for slots that are busy for long */
-    JOB_BUCKETS = 256,
-    SPARE_MOST = 64, /* jobs and pools kept for the next ones */
+    ATTEMPT_BUCKETS = 256,
+    SPARE_MOST = 64, /* attempts and pools kept for the next ones */
     NONCE_SIZE = 25,
     INTENT_SIZE = 256,
 };
@@ -78,9 +78,9 @@ struct lane {
 };
 
 /* A message in hand, of one task or many. */
-struct parcel {
-    struct parcel *next, *prev;
-    struct parcel *waiting_next; /* of those with tasks that have not begun */
+struct delivery {
+    struct delivery *next, *prev;
+    struct delivery *waiting_next; /* of those with tasks that have not begun */
     struct lane *lane;
     struct bus_msg *msg;
     struct codec_bulk tasks; /* those that have not begun */
@@ -88,16 +88,17 @@ struct parcel {
     bool left;        /* not to be settled: the broker delivers it again */
     int64_t again_ms; /* after so long it is to come again; -1: it is not */
     int64_t wait_ms;  /* then those that have not begun are sent on */
-    size_t open;      /* jobs and errands, and one more until all have begun */
+    size_t open; /* attempts and pending, and one more until all have begun */
 };
 
 struct attempt {
-    struct attempt *next, *prev; /* all jobs of the worker; next: spare ones */
-    struct attempt *hash_next;   /* in its bucket, by task */
-    struct attempt *ready_next;  /* of those that wait for a slot */
+    struct attempt *next,
+        *prev; /* all attempts of the worker; next: spare ones */
+    struct attempt *hash_next;  /* in its bucket, by task */
+    struct attempt *ready_next; /* of those that wait for a slot */
     struct worker *w;
     struct lane *lane;
-    struct parcel *parcel;
+    struct delivery *delivery;
     struct mem_pool *pool;
     struct routed_task routed;
     const struct task *task;
@@ -120,7 +121,7 @@ struct attempt {
     char nonce[NONCE_SIZE];
     char mark[16 + NONCE_SIZE];
     const char *why;      /* reason of a cancel or a failed start */
-    int64_t sent_ms;      /* when the write on its way left, clock_ms */
+    int64_t sent_ms;      /* when the write on its way left, lease_now_ms */
     int64_t unsure_ms;    /* the oldest write without an answer; 0: none */
     int64_t confirmed_ms; /* when the last write that arrived left */
     /* When each is due; INT64_MAX: never. */
@@ -135,7 +136,7 @@ struct attempt {
     struct dod_evidence
         *facts; /* of its definition of done; NULL: none needed */
     enum run_status stage;
-    struct outcome *outcome; /* see job_outcome */
+    struct outcome *outcome; /* see attempt_outcome */
     struct result result;
     struct result_msg
         *post; /* its result is on its way in that; NULL: it is not */
@@ -161,10 +162,10 @@ struct worker {
     int64_t slow_ms;  /* when they were counted */
     int64_t beat_ms;  /* between heartbeats, and renewals of claims */
     int64_t fence_ms; /* without a renewal: the attempt is killed */
-    unsigned n_jobs;
-    unsigned n_over;      /* of them, those whose run has ended */
-    struct attempt *jobs; /* newest first */
-    struct attempt *buckets[JOB_BUCKETS];
+    unsigned n_attempts;
+    unsigned n_over;          /* of them, those whose run has ended */
+    struct attempt *attempts; /* newest first */
+    struct attempt *buckets[ATTEMPT_BUCKETS];
     struct attempt *ready, *ready_last;
     struct attempt *spare;
     struct mem_pool *pools[SPARE_MOST];
@@ -172,10 +173,10 @@ struct worker {
     struct outcome polled; /* what the executor said last */
     struct str scratch;
     struct mem_pool *scratch_pool;
-    struct parcel *parcels;
-    struct parcel *waiting, *waiting_last; /* first come, first begun */
-    size_t n_waiting;                      /* tasks in them */
-    struct pending_publish *errands;
+    struct delivery *deliveries;
+    struct delivery *waiting, *waiting_last; /* first come, first begun */
+    size_t n_waiting;                        /* tasks in them */
+    struct pending_publish *pending;
     struct loop_hook *begin;
     struct claim_watch *sights;
     struct result_publisher *outbox;
@@ -200,171 +201,172 @@ struct worker {
  * CLOCK_MONOTONIC counts and the time of a suspend as well. So what is fresh
  * by this clock is fresh by both.
  */
-int64_t clock_ms(void);
+int64_t lease_now_ms(void);
 
 /* --- worker.c --- */
 
 /* A message has gone: stops the worker if it drains and that was the last. */
 void worker_check_drained(struct worker *w);
 
-/* --- parcel.c --- */
+/* --- delivery.c --- */
 
 /* A message of a lane, which is ctx. */
-void worker_on_parcel(void *ctx, struct bus_msg *m);
+void delivery_on_message(void *ctx, struct bus_msg *m);
 /* Begins tasks that wait, while there is room. */
-void worker_begin_waiting(void *worker);
+void delivery_begin_waiting(void *worker);
 /* Sends on all that have not begun, for others to take. */
-void worker_send_on_waiting(struct worker *w);
+void delivery_send_on_waiting(struct worker *w);
 /* The same for those whose time has come; says when the next's will. */
-int64_t worker_waiting_due(struct worker *w, int64_t now_ms);
+int64_t delivery_send_on_overdue(struct worker *w, int64_t now_ms);
 /* Publishes one task of many to its lane again, by itself. */
-void parcel_send_on(struct parcel *p, const struct routed_task *routed);
+void delivery_send_on(struct delivery *p, const struct routed_task *routed);
 /* One of its tasks is settled; with the last, so is the message. May free it.
  */
-void parcel_release(struct parcel *p);
-/* Drops all jobs and messages, settling nothing. */
-void worker_drop_parcels(struct worker *w);
+void delivery_release(struct delivery *p);
+/* Drops all attempts and messages, settling nothing. */
+void delivery_drop_all(struct worker *w);
 
 /* --- news.c --- */
 
-void worker_heartbeat(struct worker *w);
+void heartbeat_send(struct worker *w);
 /* Tells that the worker became busy or idle, or its runs short or long; each
  * once a second at most. */
-void worker_notify(struct worker *w);
+void heartbeat_notify(struct worker *w);
 /* Answers a roll call, soon. */
-void worker_answer_roll_call(struct worker *w);
+void heartbeat_answer_roll_call(struct worker *w);
 
 /* --- job.c --- */
 
 /* Moves it on. */
-void job_phase(struct attempt *j, enum attempt_phase phase);
+void attempt_set_phase(struct attempt *a, enum attempt_phase phase);
 /* Hands back what is claimed and waits for a slot. */
-void worker_return_ready(struct worker *w);
+void attempt_return_ready(struct worker *w);
 /* How the attempt went, as far as it is known. Thousands wait that have none:
  * it is made when it is first asked for. */
-struct outcome *job_outcome(struct attempt *j);
+struct outcome *attempt_outcome(struct attempt *a);
 /* NULL if the task is not in hand. */
-struct attempt *job_find(struct worker *w, const char *task);
+struct attempt *attempt_find(struct worker *w, const char *task);
 /* Pools for messages, of a size that the C library would otherwise search a
  * place for each time. */
-struct mem_pool *worker_pool_take(struct worker *w);
-void worker_pool_give(struct worker *w, struct mem_pool *pool);
-void worker_free_spare(struct worker *w);
+struct mem_pool *attempt_pool_take(struct worker *w);
+void attempt_pool_give(struct worker *w, struct mem_pool *pool);
+void attempt_free_spare(struct worker *w);
 /* Takes over one task of p, and the pool that routed was decoded into. */
-void job_begin(struct parcel *p, struct mem_pool *pool,
-               const struct routed_task *routed);
+void attempt_begin(struct delivery *p, struct mem_pool *pool,
+                   const struct routed_task *routed);
 /* Ends it for that cause: politely first, the grace runs from then. */
-void job_cancel(struct attempt *j, enum cause cause, bool hard);
+void attempt_cancel(struct attempt *a, enum cause cause, bool hard);
 /* Its claim has changed in what others go by: tells them, if they know that it
  * runs. */
-void job_tell(struct attempt *j);
+void attempt_tell(struct attempt *a);
 /* Its slot's turn: the claim is confirmed. */
-void job_claimed(struct attempt *j);
+void attempt_claimed(struct attempt *a);
 /* The claim is somebody else's: kill it, say nothing. */
-void job_lost(struct attempt *j);
+void attempt_lost(struct attempt *a);
 /* Each frees the job. It is over; it is to be delivered again, of many at once;
  * nothing is said of it. */
-void job_done(struct attempt *j);
-void job_retry(struct attempt *j, int64_t delay_ms);
-void job_drop(struct attempt *j);
-/* Gives it up if no renewal was confirmed for too long: true if it did, and j
+void attempt_done(struct attempt *a);
+void attempt_retry(struct attempt *a, int64_t delay_ms);
+void attempt_drop(struct attempt *a);
+/* Gives it up if no renewal was confirmed for too long: true if it did, and a
  * may be gone. */
-bool job_fence_off(struct attempt *j);
+bool lease_fence_off(struct attempt *a);
 
 /* --- due.c --- */
 
 /* Renews every claim that would be older than beat_ms when this is called
  * again, in pause_ms; gives up what could not be renewed. */
-void worker_beat(struct worker *w, int64_t pause_ms);
+void lease_renew_all(struct worker *w, int64_t pause_ms);
 /* Makes sure that due things are looked at no later than at_ms. */
-void worker_due(struct worker *w, int64_t at_ms);
+void deadlines_at(struct worker *w, int64_t at_ms);
 
 /* --- room.c --- */
 
 /* How many more tasks may be taken. */
-unsigned worker_room(struct worker *w);
+unsigned capacity_free(struct worker *w);
 /* Counts anew how many may be claimed beyond the slots. */
-void worker_count_ahead(struct worker *w);
+void capacity_recount(struct worker *w);
 /* After any of that has changed: each lane asks for what there is room for, by
  * what its messages hold; what comes beyond that, from several, is handed back
  * or waits. leaving: a delivery of that lane is about to be settled; or NULL.
  */
-void worker_windows(struct worker *w, const struct lane *leaving);
+void capacity_set_windows(struct worker *w, const struct lane *leaving);
 
 /* --- claim.c --- */
 
-void claim_begin(struct attempt *j);
+void claim_begin(struct attempt *a);
 /* Writes the claim as it stands, to prolong the lease. */
-void claim_renew(struct attempt *j);
+void claim_renew(struct attempt *a);
 /* Writes claim.remote, then calls noted. */
-void claim_note(struct attempt *j);
-/* Writes the outcome in j->claim, then calls job_settled. The result leaves
+void claim_note(struct attempt *a);
+/* Writes the outcome in a->claim, then calls settle_stored. The result leaves
  * along with it, if the outcome is an attempt's of ours. */
-void claim_settle(struct attempt *j);
+void claim_settle(struct attempt *a);
 /* again_ms has come. */
-void claim_again(struct attempt *j);
+void claim_again(struct attempt *a);
 
 /* --- resend.c --- */
 
 /* The outcome of the run that has ended is to be confirmed from now on: soon,
  * or it goes to disk. */
-void job_expect(struct attempt *j);
+void spool_replay_expect(struct attempt *a);
 /* Writes the outcome to disk, if it has one of its own that is not there. */
-void job_spool(struct attempt *j);
+void spool_replay_write(struct attempt *a);
 /* It has not been confirmed in time: writes it now, or says when. */
-void job_unconfirmed(struct attempt *j);
+void spool_replay_overdue(struct attempt *a);
 /* The broker has confirmed something. */
-void worker_heard(struct worker *w);
+void spool_replay_confirmed(struct worker *w);
 /* The result is stored: the file is no longer needed. */
-void job_unspool(struct attempt *j);
+void spool_replay_remove(struct attempt *a);
 /* The claim has moved on: the file is set aside. */
-void job_superseded(struct attempt *j);
+void spool_replay_set_aside(struct attempt *a);
 /* Makes the names of what was written durable, at once for many. */
-void worker_sync_spool(struct worker *w);
+void spool_replay_sync(struct worker *w);
 /* Sends what lies on disk and belongs to no job in hand; at start, and each
  * time the broker is back. */
-void resend_start(struct worker *w);
-void resend_free(struct worker *w);
+void spool_replay_start(struct worker *w);
+void spool_replay_free(struct worker *w);
 
 /* --- post.c --- */
 
 void result_publisher_open(struct worker *w);
 void result_publisher_close(struct worker *w);
-/* Publishes j->result until it is stored, with others of this turn; calls
- * job_posted. All is encoded at once. */
-void result_publisher_publish(struct attempt *j);
+/* Publishes a->result until it is stored, with others of this turn; calls
+ * settle_published. All is encoded at once. */
+void result_publisher_publish(struct attempt *a);
 /* The same, once, while the outcome is on its way into the claim: the ledger
- * believes the result when that is there. Calls job_posted_early. */
-void result_publisher_publish_early(struct attempt *j);
+ * believes the result when that is there. Calls settle_published_early. */
+void result_publisher_publish_early(struct attempt *a);
 /* Nothing is to be heard of it any more; it stays on its way. */
-void result_publisher_forget(struct attempt *j);
+void result_publisher_forget(struct attempt *a);
 /* Publishes r, alone, until it is stored, without its output if that is too
  * much. */
-void worker_publish(struct worker *w, const char *subject,
-                    const struct result *r, bus_stored_fn *fn, void *ctx);
+void result_publisher_publish_one(struct worker *w, const char *subject,
+                                  const struct result *r, bus_stored_fn *fn,
+                                  void *ctx);
 
 /* --- finish.c --- */
 
-/* Fills j->result and j->claim with the outcome of the attempt that is over. */
-void job_weigh(struct attempt *j);
+/* Fills a->result and a->claim with the outcome of the attempt that is over. */
+void verdict_fill(struct attempt *a);
 /* Where results of that task go; out has SUBJECT_SIZE. */
-const char *job_result_subject(const struct attempt *j, char *out);
+const char *result_publisher_subject(const struct attempt *a, char *out);
 /* The attempt is over, with all its output stored: judges it. */
-void job_judge(struct attempt *j);
+void settle_begin(struct attempt *a);
 /* The claim holds the outcome. */
-void job_settled(struct attempt *j);
+void settle_stored(struct attempt *a);
 /* So does RESULTS, or (e) it never will. */
-void job_posted(struct attempt *j, const struct err *e);
+void settle_published(struct attempt *a, const struct err *e);
 /* RESULTS has what left early, or it may not. */
-void job_posted_early(struct attempt *j, bool stored);
+void settle_published_early(struct attempt *a, bool stored);
 /* Prepares the outcome of a task that is closed without running. */
-void job_close(struct attempt *j, const struct claim *found,
-               const struct delivery_plan *plan);
+void settle_close(struct attempt *a, const struct claim *found,
+                  const struct delivery_plan *plan);
 /* Publishes the stored outcome once more. */
-void job_emit(struct attempt *j, const struct claim *found);
+void settle_emit(struct attempt *a, const struct claim *found);
 /* Keeps the outcome of the attempt before ours, which may not be known yet. */
-void job_keep_prior(struct attempt *j, const struct claim *found,
-                    uint64_t revision);
-void job_publish_prior(struct attempt *j);
+void settle_keep_prior(struct attempt *a, const struct claim *found,
+                       uint64_t revision);
+void settle_publish_prior(struct attempt *a);
 
 #endif

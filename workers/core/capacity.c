@@ -10,15 +10,15 @@ brisk_slots(struct worker *w, int64_t now)
     if (now - w->slow_ms >= SLOW_LOOK_MS) {
         w->slow_ms = now;
         w->n_slow = 0;
-        for (const struct attempt *j = w->jobs; j; j = j->next)
-            if (j->phase == PHASE_RUN && j->began_ms <= now - PREFETCH_SHORT_MS)
+        for (const struct attempt *a = w->attempts; a; a = a->next)
+            if (a->phase == PHASE_RUN && a->began_ms <= now - PREFETCH_SHORT_MS)
                 w->n_slow++;
     }
     return w->slots - w->n_slow;
 }
 
 void
-worker_count_ahead(struct worker *w)
+capacity_recount(struct worker *w)
 {
     int64_t now = loop_now_ms();
     unsigned short_runs =
@@ -30,9 +30,10 @@ worker_count_ahead(struct worker *w)
 /* Those that are over need no slot; so many of them say that the broker is
  * slow, and then it is not asked for more. */
 unsigned
-worker_room(struct worker *w)
+capacity_free(struct worker *w)
 {
-    unsigned most = w->slots + w->ahead.count, taken = w->n_jobs - w->n_over;
+    unsigned most = w->slots + w->ahead.count,
+             taken = w->n_attempts - w->n_over;
 
     if (taken >= most || w->n_over > 2 * most)
         return 0;
@@ -40,14 +41,14 @@ worker_room(struct worker *w)
 }
 
 void
-worker_windows(struct worker *w, const struct lane *leaving)
+capacity_set_windows(struct worker *w, const struct lane *leaving)
 {
     unsigned room, unsettled;
 
     /* Before the pauses are known, a paused lane might be served. */
     if (w->draining || !w->pauses || !lane_pauses_known(w->pauses))
         return;
-    room = worker_room(w);
+    room = capacity_free(w);
     room = room > w->n_waiting ? room - (unsigned)w->n_waiting : 0;
     for (size_t i = 0; i < w->n_lanes; i++) {
         struct lane *lane = &w->lanes[i];
