@@ -1,3 +1,8 @@
+/*
+ * Decodes and completes one task, gives it an id if it has none, and asks
+ * decide() where it goes. Whatever cannot be decoded becomes a dead letter,
+ * under the id that can still be read from it.
+ */
 #include "router/admission.h"
 
 #include "lib/base/str.h"
@@ -7,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- what can be read of a bad message ----------------------------------- */
+/* --- invalid messages ---------------------------------------------------- */
 
 static void
 take_token(const json_t *json, const char *key, char *out, size_t size)
@@ -19,56 +24,56 @@ take_token(const json_t *json, const char *key, char *out, size_t size)
 }
 
 /*
- * The id and source of a message that is no task, so that whoever waits for it
- * hears of it: from JSON, else the id it was published with.
+ * Finds the id and source of a message that is not a valid task, so that its
+ * submitter gets the rejection: from JSON, else the id it was published with.
  */
 static void
-glean(const struct inbound *a, struct admission *out)
+recover_id(const struct inbound *in, struct admission *out)
 {
     struct err e;
     json_t *json = NULL;
 
-    if (a->len && memchr(a->data, '{', a->len < 16 ? a->len : 16))
-        json = codec_parse_json("task", a->data, a->len, &e);
+    if (in->len && memchr(in->data, '{', in->len < 16 ? in->len : 16))
+        json = codec_parse_json("task", in->data, in->len, &e);
     if (json) {
         take_token(json, "id", out->id, sizeof out->id);
         take_token(json, "source", out->source, sizeof out->source);
         json_decref(json);
     }
-    if (!*out->id && subject_token_ok(a->id))
-        (void)str_copy(out->id, sizeof out->id, a->id);
+    if (!*out->id && subject_token_ok(in->id))
+        (void)str_copy(out->id, sizeof out->id, in->id);
 }
 
-/* --- parts of the verdict ------------------------------------------------ */
+/* --- valid tasks --------------------------------------------------------- */
 
-/* The ledger derives the same id from the same message. */
+/* The reaper derives the same id from the same message. */
 static void
-give_id(const struct inbound *a, struct mem_pool *pool, struct task *t)
+assign_id(const struct inbound *in, struct mem_pool *pool, struct task *t)
 {
     char id[TASK_ID_SIZE];
 
     if (*t->id)
         return;
-    if (subject_token_ok(a->id)) {
-        t->id = mem_pool_strdup(pool, a->id);
+    if (subject_token_ok(in->id)) {
+        t->id = mem_pool_strdup(pool, in->id);
         return;
     }
-    if (!a->number) {
-        task_id_from_message(a->seq, a->stored_at_ms, a->data, a->len, id);
+    if (!in->number) {
+        task_id_from_message(in->seq, in->stored_at_ms, in->data, in->len, id);
     } else {
-        if (!*a->message_id)
-            task_id_from_message(a->seq, a->stored_at_ms, a->message.data,
-                                 a->message.len, a->message_id);
-        task_id_of_member(a->message_id, a->number - 1, id);
+        if (!*in->message_id)
+            task_id_from_message(in->seq, in->stored_at_ms, in->message.data,
+                                 in->message.len, in->message_id);
+        task_id_of_member(in->message_id, in->number - 1, id);
     }
     t->id = mem_pool_strdup(pool, id);
 }
 
 /*
- * Tasks that wait for a person, a time or another task are the ledger's: it
- * parks them and, when they are due, sends them again with these fields
- * cleared. No clock is asked, also not whether the time has passed: the ledger
- * parks by these fields alone, and a task it believes parked must not run.
+ * Tasks that wait for a person, a time or another task belong to the reaper: it
+ * holds them and dispatches them, with these fields cleared, when they are due.
+ * Whether not_before has passed is not checked: the reaper holds tasks by these
+ * fields alone, and a task it believes held must not run.
  */
 static bool
 must_wait(const struct task *t)
@@ -77,12 +82,12 @@ must_wait(const struct task *t)
 }
 
 static bool
-is_lane(const char *place, const char *backend, const char *lane)
+is_lane(const char *name, const char *backend, const char *lane)
 {
     size_t len = strlen(backend);
 
-    return strncmp(place, backend, len) == 0 && place[len] == '.' &&
-           strcmp(place + len + 1, lane) == 0;
+    return strncmp(name, backend, len) == 0 && name[len] == '.' &&
+           strcmp(name + len + 1, lane) == 0;
 }
 
 static bool
@@ -98,7 +103,8 @@ lane_exists(char **lanes, const char *backend, const char *lane)
 }
 
 static const char *
-no_such_lane(char **lanes, const struct decision *d, struct mem_pool *pool)
+describe_missing_lane(char **lanes, const struct decision *d,
+                      struct mem_pool *pool)
 {
     struct str text = {0};
     const char *copy;
@@ -114,18 +120,16 @@ no_such_lane(char **lanes, const struct decision *d, struct mem_pool *pool)
 }
 
 static void
-settle(struct admission *out, enum admission_verdict verdict,
-       const char *reason)
+set_verdict(struct admission *out, enum admission_verdict verdict,
+            const char *reason)
 {
     out->verdict = verdict;
     out->reason = reason;
 }
 
-/* --- the verdict --------------------------------------------------------- */
-
-/* A task that was read: where it goes, or why it does not. */
+/* Decides where a decoded task goes, or why it does not. */
 static void
-judge_task(const struct router_rules *rules, const struct routing_facts *f,
+admit_task(const struct router_rules *rules, const struct routing_facts *f,
            int64_t now_ms, struct mem_pool *pool, struct admission *out)
 {
     struct task *t = &out->task;
@@ -136,17 +140,18 @@ judge_task(const struct router_rules *rules, const struct routing_facts *f,
     if (t->batch)
         (void)str_copy(out->batch, sizeof out->batch, t->batch->id);
     if (must_wait(t)) {
-        settle(out, ADMIT_LEAVE, "");
+        set_verdict(out, ADMIT_LEAVE, "");
         return;
     }
     decide(t, f, rules->policy, pool, d);
     d->decided_at_ms = now_ms;
     if (d->rejected)
-        settle(out, ADMIT_REJECT, d->reason);
+        set_verdict(out, ADMIT_REJECT, d->reason);
     else if (!lane_exists(rules->lanes, d->backend, d->lane))
-        settle(out, ADMIT_REJECT, no_such_lane(rules->lanes, d, pool));
+        set_verdict(out, ADMIT_REJECT,
+                    describe_missing_lane(rules->lanes, d, pool));
     else
-        settle(out, ADMIT_ROUTE, "");
+        set_verdict(out, ADMIT_ROUTE, "");
 }
 
 bool
@@ -156,40 +161,40 @@ admission_is_poison(uint64_t delivered)
 }
 
 void
-admit(const struct inbound *a, const struct router_rules *rules,
+admit(const struct inbound *in, const struct router_rules *rules,
       const struct routing_facts *f, int64_t now_ms, struct mem_pool *pool,
       struct admission *out)
 {
     struct err e = {0};
 
     *out = (struct admission){.source = "cli"}; /* as task_complete has it */
-    if (admission_is_poison(a->delivered)) {
-        if (subject_token_ok(a->id))
-            (void)str_copy(out->id, sizeof out->id, a->id);
-        settle(out, ADMIT_DEAD,
-               mem_pool_printf(pool, ADMISSION_POISON, a->delivered));
+    if (admission_is_poison(in->delivered)) {
+        if (subject_token_ok(in->id))
+            (void)str_copy(out->id, sizeof out->id, in->id);
+        set_verdict(out, ADMIT_DEAD,
+                    mem_pool_printf(pool, ADMISSION_POISON, in->delivered));
         return;
     }
-    if (codec_decode_task_in(a->data, a->len, pool, &out->task, &e) < 0) {
-        glean(a, out);
-        settle(out, ADMIT_DEAD, mem_pool_strdup(pool, e.msg));
+    if (codec_decode_task_in(in->data, in->len, pool, &out->task, &e) < 0) {
+        recover_id(in, out);
+        set_verdict(out, ADMIT_DEAD, mem_pool_strdup(pool, e.msg));
         return;
     }
-    give_id(a, pool, &out->task);
-    task_complete(&out->task, pool, a->stored_at_ms);
-    judge_task(rules, f, now_ms, pool, out);
+    assign_id(in, pool, &out->task);
+    task_complete(&out->task, pool, in->stored_at_ms);
+    admit_task(rules, f, now_ms, pool, out);
 }
 
 void
-admission_rejection(const struct admission *j, int64_t now_ms,
+admission_rejection(const struct admission *a, int64_t now_ms,
                     struct result *out)
 {
     codec_init(CODEC_RESULT, out);
-    out->task = j->id;
+    out->task = a->id;
     out->backend = "router";
     out->state = STATE_REJECTED;
     out->final = true;
-    out->reason = j->reason;
-    out->batch = j->batch;
+    out->reason = a->reason;
+    out->batch = a->batch;
     out->finished_at_ms = now_ms;
 }

@@ -1,6 +1,6 @@
 /*
- * admission - what becomes of one submitted task: a pure function from bytes to
- * a verdict. router.c carries it out.
+ * admission - whether and where a submitted task is routed: a pure function
+ * from bytes to a verdict, which dispatch.c carries out.
  *
  * Thread: any.
  */
@@ -16,37 +16,37 @@
 #include <stdbool.h>
 
 enum {
-    /* Deliveries after which a message counts as what kills its router. */
+    /* Deliveries after which a message is suspected of killing its router. */
     ADMISSION_DELIVERIES_MAX = 20,
 };
 
-/* Of what was delivered too often, for printf with a uint64_t. */
+/* The reason for a message delivered too often; printf with a uint64_t. */
 #define ADMISSION_POISON "delivered %" PRIu64 " times and never settled"
 
-/* A message as it arrived, or one task of many; nothing of it is trusted. */
+/* A message as it arrived, or one task of several; untrusted. */
 struct inbound {
     const void *data;
     size_t len;
-    const char *id;     /* Nats-Msg-Id, "" if none or one for many */
+    const char *id;     /* Nats-Msg-Id; "" if none, or of several tasks */
     uint64_t seq;       /* in the stream */
-    uint64_t delivered; /* times, this one included */
+    uint64_t delivered; /* number of deliveries, this one included */
     int64_t stored_at_ms;
-    /* Of one of many. */
-    size_t number; /* from 1; 0: it came alone */
+    /* Only of one task of several: */
+    size_t number; /* from 1; 0: the message holds one task */
     struct bytes message;
-    char *message_id; /* TASK_ID_SIZE; "" until one of them needed it */
+    char *message_id; /* TASK_ID_SIZE; "" until one of them needs it */
 };
 
 struct router_rules {
     const struct policy *policy;
-    char **lanes; /* "backend.lane" beside the built-in ones; may be NULL */
+    char **lanes; /* "backend.lane" besides the built-in ones; may be NULL */
 };
 
 enum admission_verdict {
     ADMIT_ROUTE,  /* publish task and decision */
-    ADMIT_LEAVE,  /* the ledger holds it and sends it again when due */
-    ADMIT_REJECT, /* understood, but no place will take it */
-    ADMIT_DEAD,   /* not understood */
+    ADMIT_LEAVE,  /* the ledger holds it and dispatches it when due */
+    ADMIT_REJECT, /* valid, but there is no lane for it */
+    ADMIT_DEAD,   /* invalid: becomes a dead letter */
 };
 
 struct admission {
@@ -59,17 +59,17 @@ struct admission {
     struct decision decision; /* of ROUTE */
 };
 
-/* Whether what was delivered so often must not be parsed: that may be what
- * kills us. */
+/* Whether a message was delivered so often that it must not be parsed: parsing
+ * it may be what kills the router. */
 bool admission_is_poison(uint64_t delivered);
 
-/* Strings of *out live in pool, in a or are static. now_ms: wall clock. */
-void admit(const struct inbound *a, const struct router_rules *rules,
+/* Strings of *out live in pool, in *in or are static. now_ms: wall clock. */
+void admit(const struct inbound *in, const struct router_rules *rules,
            const struct routing_facts *f, int64_t now_ms, struct mem_pool *pool,
            struct admission *out);
 
-/* Fills *out with the outcome of a task that never runs. */
-void admission_rejection(const struct admission *j, int64_t now_ms,
+/* Fills *out with the result of a task that never runs. */
+void admission_rejection(const struct admission *a, int64_t now_ms,
                          struct result *out);
 
 #endif

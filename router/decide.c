@@ -1,3 +1,7 @@
+/*
+ * Finds the first rule that holds (rules.c), lists the rules that would have
+ * sent the task elsewhere, and applies the policy for lanes without a worker.
+ */
 #include "router/decide.h"
 
 #include "lib/base/str.h"
@@ -7,11 +11,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { COST_MS_MAX = 1000000000 }; /* 11 days; longer is a slip of the pen */
+enum { COST_MS_MAX = 1000000000 }; /* 11 days; anything longer is a mistake */
 
-/* --- the question -------------------------------------------------------- */
+/* --- input --------------------------------------------------------------- */
 
-/* The prefix of the first step's own text. */
+/* The prefix of a step's own text. */
 static enum prefix
 step_prefix(const struct step *s, size_t *len)
 {
@@ -28,15 +32,15 @@ strip_step(struct step *s, size_t len)
         return;
     }
     s->argv[0] += len;
-    if (!*s->argv[0]) { /* the prefix was a word of its own */
+    if (!*s->argv[0]) { /* the prefix was a separate word */
         s->argv++;
         s->n_argv--;
     }
 }
 
-/* Takes the prefix off the command and the first step, wherever it stands. */
+/* Removes the prefix from the command and from the first step. */
 static void
-strip_prefix(struct task *t, struct decide_input *q)
+strip_prefix(struct task *t, struct decide_input *in)
 {
     struct step *first = t->n_steps ? &t->steps[0] : NULL;
     enum prefix of_step = PREFIX_NONE;
@@ -44,17 +48,17 @@ strip_prefix(struct task *t, struct decide_input *q)
 
     if (first)
         of_step = step_prefix(first, &step_len);
-    q->prefix = scoring_prefix(t->command, &len);
+    in->prefix = scoring_prefix(t->command, &len);
     t->command += len;
-    if (q->prefix == PREFIX_NONE)
-        q->prefix = of_step;
+    if (in->prefix == PREFIX_NONE)
+        in->prefix = of_step;
     if (of_step == PREFIX_NONE)
         return;
     strip_step(first, step_len);
-    q->nothing_left = !*(first->n_argv ? first->argv[0] : first->script);
+    in->nothing_left = !*(first->n_argv ? first->argv[0] : first->script);
 }
 
-/* What the signals are read from: the command as typed, else the steps. */
+/* The text that is scored: the command as typed, else the steps. */
 static const char *
 command_text(const struct task *t, struct mem_pool *pool)
 {
@@ -98,30 +102,31 @@ trimmed_lower(const char *text, struct mem_pool *pool)
 }
 
 static void
-ask(struct decide_input *q, struct task *t, const struct routing_facts *f,
-    const struct policy *p, struct mem_pool *pool)
+gather_input(struct decide_input *in, struct task *t,
+             const struct routing_facts *f, const struct policy *p,
+             struct mem_pool *pool)
 {
     static const struct hints none = {.agent = "", .data = ""};
 
-    *q = (struct decide_input){.task = t,
-                               .hints = t->hints ? t->hints : &none,
-                               .facts = f,
-                               .policy = p,
-                               .pool = pool,
-                               .preferred = ""};
-    q->is_ai = *t->prompt && !t->n_steps;
-    q->affinity = policy_affinity(p, q->hints->agent);
-    q->executor = policy_executor(p, t->executor);
+    *in = (struct decide_input){.task = t,
+                                .hints = t->hints ? t->hints : &none,
+                                .facts = f,
+                                .policy = p,
+                                .pool = pool,
+                                .preferred = ""};
+    in->is_ai = *t->prompt && !t->n_steps;
+    in->affinity = policy_affinity(p, in->hints->agent);
+    in->executor = policy_executor(p, t->executor);
     if (t->delegation)
-        q->preferred = trimmed_lower(t->delegation->preferred_ai, pool);
-    if (q->is_ai)
+        in->preferred = trimmed_lower(t->delegation->preferred_ai, pool);
+    if (in->is_ai)
         return;
-    strip_prefix(t, q);
-    scoring_score(command_text(t, pool), q->prefix, q->hints->data, f, p, pool,
-                  &q->score);
+    strip_prefix(t, in);
+    scoring_score(command_text(t, pool), in->prefix, in->hints->data, f, p,
+                  pool, &in->score);
 }
 
-/* --- the answer ---------------------------------------------------------- */
+/* --- decision ------------------------------------------------------------ */
 
 static void
 add_lost(struct decision *d, struct mem_pool *pool, const char *text)
@@ -131,30 +136,30 @@ add_lost(struct decision *d, struct mem_pool *pool, const char *text)
     d->lost[d->n_lost++] = mem_pool_strdup(pool, text);
 }
 
-/* The rules that held as well but stood lower, and pointed elsewhere. */
+/* Lists the later rules that hold as well but lead elsewhere. */
 static void
-list_lost(const struct rule *winner, const struct decide_input *q,
+list_lost(const struct rule *winner, const struct decide_input *in,
           struct decision *d)
 {
-    struct destination won = destination_of(winner->target, q);
+    struct destination won = destination_of(winner->target, in);
 
     for (const struct rule *r = winner + 1; r->name; r++) {
         struct destination p;
 
-        if (r->target == TARGET_REJECT || !r->holds(q))
+        if (r->target == TARGET_REJECT || !r->holds(in))
             continue;
-        p = destination_of(r->target, q);
+        p = destination_of(r->target, in);
         if (strcmp(p.backend, won.backend) == 0 &&
             strcmp(p.lane, won.lane) == 0)
             continue;
-        add_lost(d, q->pool,
+        add_lost(d, in->pool,
                  mem_pool_printf(
-                     q->pool, "%s.%s by %s (%s): %s stands before it",
-                     p.backend, p.lane, r->name, r->why(q), winner->name));
+                     in->pool, "%s.%s by %s (%s): %s stands before it",
+                     p.backend, p.lane, r->name, r->why(in), winner->name));
     }
     if (winner->scored && !d->n_lost)
-        add_lost(d, q->pool,
-                 mem_pool_printf(q->pool, "%s: %s",
+        add_lost(d, in->pool,
+                 mem_pool_printf(in->pool, "%s: %s",
                                  winner->target == TARGET_CLOUD
                                      ? "local.default"
                                      : "codespace.default",
@@ -162,12 +167,12 @@ list_lost(const struct rule *winner, const struct decide_input *q,
 }
 
 static void
-copy_signals(const struct decide_input *q, struct decision *d)
+copy_signals(const struct decide_input *in, struct decision *d)
 {
     d->scored = true;
-    d->score = q->score.points;
-    d->n_signals = q->score.n_hits;
-    d->signals = q->score.hits;
+    d->score = in->score.points;
+    d->n_signals = in->score.n_hits;
+    d->signals = in->score.hits;
 }
 
 static bool
@@ -182,7 +187,7 @@ has_worker(const struct routing_facts *f, const char *backend, const char *lane)
     return false;
 }
 
-/* Here a task can always wait for a worker; there is nowhere else to go. */
+/* On a local lane a task can always wait: there is nowhere else to go. */
 static bool
 is_available(const struct decision *d, const struct routing_facts *f)
 {
@@ -201,58 +206,58 @@ reject(struct decision *d)
     d->backend = d->lane = "";
 }
 
-/* A wanted lane without a worker, of a backend without configuration: what
- * happens then is policy, and is always said. */
+/* Applies the policy to a lane without a worker whose backend is not
+ * configured, and gives it as the reason. */
 static void
-settle_unavailable(const struct rule *winner, const struct decide_input *q,
+handle_unavailable(const struct rule *winner, const struct decide_input *in,
                    struct decision *d)
 {
     bool chosen =
         winner->target == TARGET_PIN || winner->target == TARGET_EXECUTOR;
     const char *reason = d->reason, *wanted = d->backend, *here;
 
-    if (is_available(d, q->facts))
+    if (is_available(d, in->facts))
         return;
-    if (chosen || q->policy->when_unavailable == UNAVAILABLE_QUEUE) {
+    if (chosen || in->policy->when_unavailable == UNAVAILABLE_QUEUE) {
         d->reason = mem_pool_printf(
-            q->pool, "%s; no worker of %s.%s is known, so it waits for one",
+            in->pool, "%s; no worker of %s.%s is known, so it waits for one",
             reason, wanted, d->lane);
         return;
     }
     d->wanted = wanted;
-    add_lost(d, q->pool,
-             mem_pool_printf(q->pool,
+    add_lost(d, in->pool,
+             mem_pool_printf(in->pool,
                              "%s.%s: not available (no worker is known and "
                              "none is configured)",
                              wanted, d->lane));
-    if (q->policy->when_unavailable == UNAVAILABLE_REJECT) {
+    if (in->policy->when_unavailable == UNAVAILABLE_REJECT) {
         d->reason = mem_pool_printf(
-            q->pool,
+            in->pool,
             "%s; %s.%s is not available, and policy rejects such tasks", reason,
             wanted, d->lane);
         reject(d);
         return;
     }
-    here = q->is_ai ? "claude-code" : "default";
+    here = in->is_ai ? "claude-code" : "default";
     d->reason = mem_pool_printf(
-        q->pool, "%s; %s.%s is not available, so it runs on local.%s", reason,
+        in->pool, "%s; %s.%s is not available, so it runs on local.%s", reason,
         wanted, d->lane, here);
     d->backend = "local";
     d->lane = here;
 }
 
-/* What the stated runtime costs at the policy's price; "" if that is not
- * known. Nothing is decided by it. */
+/* The cost of the stated runtime at the policy's price; "" if unknown. It does
+ * not influence the decision. */
 static const char *
-cost_of(const struct decide_input *q, const struct decision *d)
+cost_of(const struct decide_input *in, const struct decision *d)
 {
-    uint64_t price = policy_price(q->policy, d->backend, d->lane), cents;
-    uint64_t ms = q->hints->runtime_ms;
+    uint64_t price = policy_price(in->policy, d->backend, d->lane), cents;
+    uint64_t ms = in->hints->runtime_ms;
 
     if (d->rejected || !price || !ms || ms > COST_MS_MAX)
         return "";
     cents = (price * ms + UINT64_C(18000000000)) / UINT64_C(36000000000);
-    return mem_pool_printf(q->pool, "%" PRIu64 ".%02" PRIu64, cents / 100,
+    return mem_pool_printf(in->pool, "%" PRIu64 ".%02" PRIu64, cents / 100,
                            cents % 100);
 }
 
@@ -261,28 +266,28 @@ decide(struct task *t, const struct routing_facts *f, const struct policy *p,
        struct mem_pool *pool, struct decision *out)
 {
     const struct rule *winner = rules;
-    struct decide_input q;
+    struct decide_input in;
     struct destination place;
 
-    ask(&q, t, f, p, pool);
-    while (!winner->holds(&q))
+    gather_input(&in, t, f, p, pool);
+    while (!winner->holds(&in))
         winner++;
-    place = destination_of(winner->target, &q);
+    place = destination_of(winner->target, &in);
     *out = (struct decision){.backend = place.backend,
                              .lane = place.lane,
                              .rule = winner->name,
-                             .reason = winner->why(&q),
-                             .affinity = policy_affinity_name(q.affinity),
+                             .reason = winner->why(&in),
+                             .affinity = policy_affinity_name(in.affinity),
                              .policy = p->version,
                              .wanted = "",
                              .cost_usd = ""};
     if (winner->scored)
-        copy_signals(&q, out);
+        copy_signals(&in, out);
     if (winner->target == TARGET_REJECT) {
         reject(out);
         return;
     }
-    list_lost(winner, &q, out);
-    settle_unavailable(winner, &q, out);
-    out->cost_usd = cost_of(&q, out);
+    list_lost(winner, &in, out);
+    handle_unavailable(winner, &in, out);
+    out->cost_usd = cost_of(&in, out);
 }

@@ -1,11 +1,11 @@
 /*
  * router - decides which worker carries out a task.
  *
- * Reads    tasks.in, tasks.bulk (durable router), hb.> to know who works
+ * Reads    tasks.in, tasks.bulk (durable router), hb.> to know the workers
  * Writes   tasks.<backend>.<lane>, results.router.<source> (rejected),
  *          dead.router
  * Config   the sections bus and router of config.yaml: ROUTER_CONF in router.h
- * Signals  TERM and INT stop intake, finish the decisions in hand, then exit;
+ * Signals  TERM and INT stop intake, store the pending decisions, then exit;
  *          a second one exits at once; HUP reads the policy again
  * Exit     0 asked to stop, 1 could not start or lost its rights on the bus
  */

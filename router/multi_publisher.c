@@ -1,3 +1,8 @@
+/*
+ * Collects routed tasks into one multi_msg until the subject changes, it is
+ * full or it is flushed. Messages being published are kept in a list, so that
+ * they can be forgotten when the publisher is freed.
+ */
 #include "router/multi_publisher.h"
 
 #include "lib/base/mem.h"
@@ -6,110 +11,110 @@
 
 #include <string.h>
 
-struct multi_publisher_msg {
-    struct multi_publisher_msg *prev, *next;
+/* A message that is collected or being published. */
+struct multi_publication {
+    struct multi_publication *prev, *next;
     struct multi_publisher *of;
     size_t n;
-    void *tasks[MULTI_MSG_ROUTED_MOST]; /* what each was added with */
+    void *tasks[MULTI_MSG_ROUTED_MOST]; /* the ctx of each */
 };
 
 struct multi_publisher {
     struct bus *bus;
     bus_stored_fn *fn;
-    struct multi_publisher_msg *first; /* with that which is being made */
-    struct multi_publisher_msg
-        *open;             /* the one that is being made; NULL: none */
-    struct multi_msg bulk; /* its message */
+    struct multi_publication *first; /* all, the open one included */
+    struct multi_publication *open;  /* being collected; NULL: none */
+    struct multi_msg msg;            /* its content */
     char subject[SUBJECT_SIZE];
 };
 
 struct multi_publisher *
 multi_publisher_new(struct bus *b, bus_stored_fn *fn)
 {
-    struct multi_publisher *s = MEM_NEW(struct multi_publisher);
+    struct multi_publisher *p = MEM_NEW(struct multi_publisher);
 
-    s->bus = b;
-    s->fn = fn;
-    s->bulk.type = CODEC_ROUTED_TASKS;
-    return s;
+    p->bus = b;
+    p->fn = fn;
+    p->msg.type = CODEC_ROUTED_TASKS;
+    return p;
 }
 
 static void
-bundle_free(struct multi_publisher_msg *n)
+publication_free(struct multi_publication *m)
 {
-    *(n->prev ? &n->prev->next : &n->of->first) = n->next;
-    if (n->next)
-        n->next->prev = n->prev;
-    mem_free(n);
+    *(m->prev ? &m->prev->next : &m->of->first) = m->next;
+    if (m->next)
+        m->next->prev = m->prev;
+    mem_free(m);
 }
 
 void
-multi_publisher_free(struct multi_publisher *s)
+multi_publisher_free(struct multi_publisher *p)
 {
-    if (!s)
+    if (!p)
         return;
-    while (s->first) {
-        bus_forget(s->bus, s->first);
-        bundle_free(s->first);
+    while (p->first) {
+        bus_forget(p->bus, p->first);
+        publication_free(p->first);
     }
-    multi_msg_free(&s->bulk);
-    mem_free(s);
+    multi_msg_free(&p->msg);
+    mem_free(p);
 }
 
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct multi_publisher_msg *n = ctx;
+    struct multi_publication *m = ctx;
 
-    for (size_t i = 0; i < n->n; i++)
-        n->of->fn(n->tasks[i], stored, e);
-    bundle_free(n);
+    for (size_t i = 0; i < m->n; i++)
+        m->of->fn(m->tasks[i], stored, e);
+    publication_free(m);
 }
 
 void
-multi_publisher_flush(struct multi_publisher *s)
+multi_publisher_flush(struct multi_publisher *p)
 {
-    struct bus_publication p;
+    struct bus_publication pub;
 
-    if (!s->open)
+    if (!p->open)
         return;
-    p = multi_msg_publication(&s->bulk);
-    p.subject = s->subject;
-    bus_publish_until(s->bus, &p, on_stored, s->open);
-    multi_msg_reset(&s->bulk);
-    s->open = NULL;
+    pub = multi_msg_publication(&p->msg);
+    pub.subject = p->subject;
+    bus_publish_until(p->bus, &pub, on_stored, p->open);
+    multi_msg_reset(&p->msg);
+    p->open = NULL;
 }
 
-static struct multi_publisher_msg *
-bundle_new(struct multi_publisher *s)
+static struct multi_publication *
+publication_new(struct multi_publisher *p)
 {
-    struct multi_publisher_msg *n = MEM_NEW(struct multi_publisher_msg);
+    struct multi_publication *m = MEM_NEW(struct multi_publication);
 
-    n->of = s;
-    n->next = s->first;
-    if (n->next)
-        n->next->prev = n;
-    s->first = n;
-    return n;
+    m->of = p;
+    m->next = p->first;
+    if (m->next)
+        m->next->prev = m;
+    p->first = m;
+    return m;
 }
 
 void
-multi_publisher_add(struct multi_publisher *s, const char *subject,
+multi_publisher_add(struct multi_publisher *p, const char *subject,
                     const char *id, const struct str *routed, void *ctx)
 {
-    if (strcmp(subject, s->subject) != 0 ||
-        !multi_msg_fits(&s->bulk, routed->len))
-        multi_publisher_flush(s);
-    if (!s->open) {
-        s->open = bundle_new(s);
-        (void)str_copy(s->subject, sizeof s->subject, subject);
+    if (strcmp(subject, p->subject) != 0 ||
+        !multi_msg_fits(&p->msg, routed->len))
+        multi_publisher_flush(p);
+    if (!p->open) {
+        p->open = publication_new(p);
+        (void)str_copy(p->subject, sizeof p->subject, subject);
     }
-    multi_msg_add(&s->bulk, id, routed->data, routed->len);
-    s->open->tasks[s->open->n++] = ctx;
+    multi_msg_add(&p->msg, id, routed->data, routed->len);
+    p->open->tasks[p->open->n++] = ctx;
 }
 
 size_t
-multi_publisher_pending(const struct multi_publisher *s)
+multi_publisher_pending(const struct multi_publisher *p)
 {
-    return s->bulk.n;
+    return p->msg.n;
 }

@@ -1,9 +1,9 @@
 /*
- * multi_publisher - routed tasks of one lane on their way as one message.
+ * multi_publisher - publishes routed tasks of one lane, several in one message.
  *
- * One is made at a time: what is added goes into it while subject and room
- * (lib/bus/multi_msg.h) allow, else it leaves and the next begins. Each task
- * hears of its own end.
+ * One message is collected at a time: tasks are added to it while subject and
+ * size (lib/bus/multi_msg.h) allow; otherwise it is published and the next one
+ * begins. The outcome of publishing is reported for each task.
  *
  * Thread: the loop thread.
  */
@@ -17,17 +17,17 @@
 
 struct multi_publisher;
 
-/* fn is called for each task, with what it was added with. */
+/* fn is called for each task, with the ctx it was added with. */
 struct multi_publisher *multi_publisher_new(struct bus *b, bus_stored_fn *fn);
-/* Those on their way stay so, and nothing is heard of them. NULL is fine. */
-void multi_publisher_free(struct multi_publisher *s);
+/* Messages being published still are, but fn is not called. NULL is fine. */
+void multi_publisher_free(struct multi_publisher *p);
 
-/* Takes a copy of the encoded routed task. id: the Nats-Msg-Id of it alone. */
-void multi_publisher_add(struct multi_publisher *s, const char *subject,
+/* Copies the encoded routed task. id: its Nats-Msg-Id if published alone. */
+void multi_publisher_add(struct multi_publisher *p, const char *subject,
                          const char *id, const struct str *routed, void *ctx);
-/* The one that is being made leaves, if there is one. */
-void multi_publisher_flush(struct multi_publisher *s);
-/* How many tasks are in it. */
-size_t multi_publisher_pending(const struct multi_publisher *s);
+/* Publishes the message being collected, if there is one. */
+void multi_publisher_flush(struct multi_publisher *p);
+/* The number of tasks in it. */
+size_t multi_publisher_pending(const struct multi_publisher *p);
 
 #endif

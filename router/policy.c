@@ -1,3 +1,8 @@
+/*
+ * Loads a policy from a file or the built-in text, fingerprints it for its
+ * version, and looks up agents, executors, prices and keywords (open hashing by
+ * word).
+ */
 #include "router/policy_private.h"
 
 #include "lib/base/str.h"
@@ -27,7 +32,7 @@ policy_hash(const void *data, size_t len)
     return h;
 }
 
-/* Slots less one for n entries: at most half of them are taken. */
+/* Number of slots minus one for n entries: at most half are used. */
 static size_t
 mask_for(size_t n)
 {
@@ -45,7 +50,7 @@ word_set_init(struct word_set *set, size_t n, struct mem_pool *pool)
     set->slots = mem_pool_alloc(pool, (set->mask + 1) * sizeof *set->slots);
 }
 
-/* The slot word has, or would have. */
+/* The slot of word, whether or not it is in the set. */
 static size_t
 slot_of(const struct word_set *set, const char *word)
 {
@@ -73,7 +78,7 @@ word_set_has(const struct word_set *set, const char *word)
     return set->slots[slot_of(set, word)];
 }
 
-/* --- looking things up ---------------------------------------------------- */
+/* --- lookup --------------------------------------------------------------- */
 
 void
 policy_index(struct policy *p, struct mem_pool *pool)
@@ -81,7 +86,8 @@ policy_index(struct policy *p, struct mem_pool *pool)
     size_t mask = mask_for(p->n_keywords);
     uint32_t *slots = mem_pool_alloc(pool, (mask + 1) * sizeof *slots);
 
-    /* In order, so that of several a word completes the first comes first. */
+    /* In file order, so that the first keyword a word completes is found
+     * first. */
     for (size_t k = 0; k < p->n_keywords; k++) {
         const char *word = p->keywords[k].word;
         size_t i = policy_hash(word, strlen(word)) & mask;
@@ -197,7 +203,7 @@ policy_is_place(const char *text)
            subject_token_ok(dot + 1);
 }
 
-/* --- where a policy is from ----------------------------------------------- */
+/* --- loading -------------------------------------------------------------- */
 
 int
 policy_parse(const char *name, const char *text, size_t len,
@@ -264,7 +270,7 @@ free_shipped(void)
     mem_pool_free(shipped_pool);
 }
 
-/* The file is part of the program, and a test reads it: it cannot fail. */
+/* The file is part of the program and a test reads it, so this cannot fail. */
 static void
 read_shipped(void)
 {

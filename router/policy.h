@@ -1,10 +1,9 @@
 /*
- * policy - what decide goes by, read from a YAML file: agents, conditions,
- * words and points, executors, prices. etc/policy.yaml says what each part
- * means; it is built in and is what policy_default returns.
+ * policy - the configuration of decide, read from a YAML file: agents,
+ * conditions, words and points, executors, prices. etc/policy.yaml documents
+ * each part; it is built in and is what policy_default returns.
  *
- * A policy is read and indexed once and never changes; decide only looks
- * things up in it.
+ * A policy is read and indexed once and never changes afterwards.
  *
  * Thread: any.
  */
@@ -22,7 +21,7 @@ enum {
     POLICY_BYTES_MAX = 256 * 1024,
     POLICY_ROWS_MAX = 64, /* signals */
     POLICY_AGENTS_MAX = 1000,
-    POLICY_EXECUTORS_MAX = 32, /* an error names them all */
+    POLICY_EXECUTORS_MAX = 32, /* an error message names them all */
     POLICY_POINTS_MAX = 100,   /* of a row, up or down */
     POLICY_WORD_SIZE = 64,     /* longer words of a command match nothing */
 };
@@ -34,19 +33,19 @@ enum affinity {
     AFFINITY_DEPENDS,
 };
 
-/* How a task's prefix overrides everything that is only guessed. */
+/* A task's prefix overrides everything that is only guessed. */
 enum prefix { PREFIX_NONE, PREFIX_CLOUD, PREFIX_LOCAL };
 
-/* What to do with a wanted place that has no worker and no configuration. */
+/* What to do if the wanted lane has no worker and is not configured. */
 enum when_unavailable {
     UNAVAILABLE_LOCAL,
     UNAVAILABLE_QUEUE,
     UNAVAILABLE_REJECT
 };
 
-/* A set of short texts, found by hashing. */
+/* A hash set of short texts. */
 struct word_set {
-    const char **slots; /* NULL where nothing is */
+    const char **slots; /* NULL: empty */
     size_t mask;        /* slots less one; a power of two less one */
 };
 
@@ -69,14 +68,14 @@ struct signal_row {
     int32_t points;
     enum signal_kind kind;
     enum prefix prefix;     /* of SIGNAL_PREFIX */
-    uint32_t running_local; /* of SIGNAL_RUNNING_LOCAL: from so many */
+    uint32_t running_local; /* of SIGNAL_RUNNING_LOCAL: at least */
     const char **data;      /* of SIGNAL_DATA */
     size_t n_data;
 };
 
 /* A keyword of a row: one word, or two that follow each other. */
 struct keyword {
-    const char *before, *word; /* before "": anything */
+    const char *before, *word; /* before "": any word */
     const char *text;          /* as written: "npm run" */
     size_t row;
     size_t line; /* in the file */
@@ -103,7 +102,7 @@ struct policy {
     const struct agent_row *agents;
     size_t n_agents;
 
-    /* force_cloud; 0 or false: not asked */
+    /* force_cloud; 0 or false: not checked */
     uint64_t cloud_runtime_ms, cloud_memory_bytes;
     uint32_t cloud_parallel;
     bool cloud_heavy_log, cloud_llm, cloud_memory_free, cloud_memory_unknown;
@@ -112,7 +111,7 @@ struct policy {
     uint64_t local_runtime_ms;
     bool local_ui, local_light;
 
-    int32_t threshold; /* score from which a task goes to the cloud */
+    int32_t threshold; /* from this score on a task goes to the cloud */
     const struct signal_row *rows;
     size_t n_rows;
     int32_t prefix_hides_below;
@@ -131,7 +130,7 @@ struct policy {
 const struct policy *policy_default(void);
 
 /*
- * Reads a policy; name stands in errors: "name:line:column: what is wrong; the
+ * Reads a policy; name appears in errors: "name:line:column: what is wrong; the
  * remedy" (ERR_INVALID). Everything lives in pool, text is not kept.
  */
 int policy_parse(const char *name, const char *text, size_t len,
@@ -141,21 +140,20 @@ int policy_parse(const char *name, const char *text, size_t len,
 int policy_load(const char *path, struct mem_pool *pool, struct policy *out,
                 struct err *e);
 
-/* --- what decide looks up --------------------------------------------------
- */
+/* --- lookup --------------------------------------------------------------- */
 
 enum affinity policy_affinity(const struct policy *p, const char *agent);
 const char *policy_affinity_name(enum affinity a); /* "" for AFFINITY_NONE */
 const struct executor_lane *policy_executor(const struct policy *p,
                                             const char *name); /* or NULL */
 bool policy_is_provider(const struct policy *p, const char *name);
-/* 0: not priced. */
+/* 0: no price. */
 uint64_t policy_price(const struct policy *p, const char *backend,
                       const char *lane);
 
 /*
- * The next keyword that word, seen after before, completes: *at begins as 0.
- * NULL: no more.
+ * The next keyword that word completes if it follows the word before; *at
+ * begins as 0. NULL: no more.
  */
 const struct keyword *policy_keyword(const struct policy *p, const char *before,
                                      const char *word, size_t *at);

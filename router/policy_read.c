@@ -1,3 +1,8 @@
+/*
+ * Reads a policy's YAML tree key by key through tables: each map has a list of
+ * keys with a reader, an offset and limits. Errors name the file, the line and
+ * the column, and a remedy.
+ */
 #include "router/policy_private.h"
 
 #include "lib/base/str.h"
@@ -15,17 +20,17 @@ enum {
     USD_MOST = 10000, /* an hour */
 };
 
-/* A policy while it is read. */
+/* A policy being read. */
 struct policy_reader {
     const char *name; /* of the file */
     struct mem_pool *pool;
     struct policy *p;
-    /* While their number is not known yet. */
+    /* Grows while the signals are read. */
     struct keyword *keywords;
     size_t cap_keywords;
 };
 
-/* One key of a map: how its value is read into the struct at `to`. */
+/* One key of a map: `read` stores its value in the struct at `to`. */
 struct key {
     const char *name;
     int (*read)(struct policy_reader *r, const struct key *k,
@@ -58,7 +63,7 @@ expect(const struct policy_reader *r, const struct yaml_node *n,
                       wanted, yaml_kind_words(n));
 }
 
-/* Reads the map n, of which what is the name, key by key into *to. */
+/* Reads the map n, named what in errors, key by key into *to. */
 static int
 read_map(struct policy_reader *r, const struct yaml_node *n, const char *what,
          const struct key *keys, size_t n_keys, void *to, struct err *e)
@@ -98,7 +103,7 @@ bad_value(const struct policy_reader *r, const struct key *k,
                       wanted, n->text);
 }
 
-/* A value that may be false: the condition is not asked. */
+/* Whether a value is false: the condition is not checked. */
 static bool
 is_off(const struct yaml_node *n)
 {
@@ -164,7 +169,7 @@ read_count(struct policy_reader *r, const struct key *k,
     return 0;
 }
 
-/* Points, with a sign if they are taken off. */
+/* Points, with a minus sign if they are subtracted. */
 static int
 read_points(struct policy_reader *r, const struct key *k,
             const struct yaml_node *n, void *to, struct err *e)
@@ -228,7 +233,7 @@ read_unavailable(struct policy_reader *r, const struct key *k,
 
 /* --- lists of words ------------------------------------------------------- */
 
-/* Reads a list of texts that ok accepts; what is the word for one of them. */
+/* Reads a list of texts that ok accepts; what names it in errors. */
 static int
 read_texts(struct policy_reader *r, const struct yaml_node *n, const char *what,
            bool (*ok)(const char *text), const char *wanted, const char ***out,
@@ -252,7 +257,7 @@ read_texts(struct policy_reader *r, const struct yaml_node *n, const char *what,
     return 0;
 }
 
-/* Refuses what a list holds twice. */
+/* Refuses duplicates in a list. */
 static int
 refuse_twice(struct policy_reader *r, const struct yaml_node *list,
              const char *what, struct word_set *set, struct err *e)
@@ -266,8 +271,8 @@ refuse_twice(struct policy_reader *r, const struct yaml_node *list,
 }
 
 /*
- * As words of a command look when they are compared: lower case, one part.
- * Anything else would never match, which is certainly not what was meant.
+ * Whether text has the form of a command's reduced word: lower case, one part.
+ * Anything else could never match, so it is refused.
  */
 static bool
 is_word(const char *text)
@@ -334,8 +339,8 @@ is_agent(const char *text)
     return is_line(text, NAME_MOST);
 }
 
-/* One of the three lists; names are unique across all of them, as they are
- * compared: without case. */
+/* One of the three lists; names are unique across all of them, ignoring
+ * case. */
 static int
 read_agents(struct policy_reader *r, const struct key *k,
             const struct yaml_node *n, void *to, struct err *e)
@@ -402,10 +407,11 @@ read_executors(struct policy_reader *r, const struct key *k,
                               "%s: a name of at most %d characters is expected",
                               k->name, NAME_MOST);
         if (v->kind != YAML_SCALAR || !policy_is_place(v->text))
-            return yaml_error(r->name, v, e,
-                              "%s: '%.60s' is no lane; write backend.lane with "
-                              "a backend of local, codespace and secutools",
-                              k->name, v->text);
+            return yaml_error(
+                r->name, v, e,
+                "%s: '%.60s' is not a lane; write backend.lane with "
+                "a backend of local, codespace and secutools",
+                k->name, v->text);
         list[p->n_executors++] = (struct executor_lane){
             .executor = v->key->text,
             .backend =
@@ -415,7 +421,7 @@ read_executors(struct policy_reader *r, const struct key *k,
     return 0;
 }
 
-/* "0.36", at most six digits behind the point. */
+/* Parses "0.36": at most six digits after the point. */
 static bool
 to_usd_micros(const char *text, uint64_t *out)
 {
@@ -671,7 +677,7 @@ read_signals(struct policy_reader *r, const struct key *k,
     return 0;
 }
 
-/* Words that two rows claim, or one row twice. */
+/* Refuses words that occur twice, in one row or in two. */
 static int
 check_words(const struct policy_reader *r, struct err *e)
 {
@@ -688,7 +694,7 @@ check_words(const struct policy_reader *r, struct err *e)
     return 0;
 }
 
-/* --- the whole ------------------------------------------------------------ */
+/* --- complete policy ------------------------------------------------------ */
 
 static int
 check_whole(const struct policy_reader *r, const struct yaml_node *root,

@@ -1,3 +1,9 @@
+/*
+ * Consumes TASKS_IN: each message is admitted task by task (admission.c), what
+ * follows is published (dispatch.c), and the message is acknowledged once all
+ * of it is stored. At most router.window tasks are in progress; messages beyond
+ * that wait undecoded.
+ */
 #include "router/router.h"
 
 #include "lib/base/failpoint.h"
@@ -6,47 +12,31 @@
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
 #include "router/admission.h"
-#include "router/multi_publisher.h"
-#include "router/setup.h"
+#include "router/dispatch.h"
 #include "router/worker_registry.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 enum {
-    /* A message in hand is kept ours well within the ack wait of 30 s, so that
-     * an outage of the stream we publish to does not count as deliveries. */
+    /* Well within the ack wait of 30 s, so that an outage of the stream we
+     * publish to does not count as deliveries. */
     PROGRESS_MS = 10000,
-    ROLL_MS =
-        500, /* from the roll call; who has not answered then is missing */
+    /* How long after the roll call a worker may answer. */
+    ROLL_CALL_MS = 500,
     HAND_BACK_MS = 100,
-    PAYLOAD_MAX = 512 * 1024, /* of the original, in a dead letter */
-    ID_SIZE = TASK_ID_SIZE + 32,
 };
 
-/* A message in hand, of one task or many. It is settled when all that follows
+/* A message of one or several tasks. It is acknowledged when all that follows
  * from each of them has been stored. */
 struct inbound_msg {
     struct inbound_msg *prev, *next;
-    struct bus_msg *msg;
-    struct codec_bulk tasks; /* of a message of many, once it is looked at */
-    bool many, looked_at;
-    char id[TASK_ID_SIZE]; /* of one of many, see struct inbound */
-    size_t open;           /* jobs, and one more until all are begun */
-};
-
-/* A task, or what should be one, whose consequences are on their way to the
- * broker. */
-struct routing {
-    struct routing *prev, *next;
     struct router *router;
-    struct inbound_msg *of;
-    struct bytes data;
-    size_t number;        /* in a message of many, from 1; else 0 */
-    unsigned waits;       /* publications not yet stored */
-    bool routed;          /* the one waited for is the routed task */
-    struct admission who; /* id, source and batch; no task */
+    struct bus_msg *msg;
+    struct codec_bulk tasks; /* of a multi-task message, once opened */
+    bool multi, opened;
+    char id[TASK_ID_SIZE]; /* of a multi-task message, see struct inbound */
+    size_t pending; /* tasks in progress; one more until all have begun */
 };
 
 struct router {
@@ -55,254 +45,87 @@ struct router {
     const struct router_conf *conf;
     struct policy policy;
     struct router_rules rules;
-    struct mem_pool *kept; /* the policy's strings */
-    struct mem_pool *pool; /* of the message at hand */
-    struct str buf;        /* what is about to be published */
-    struct worker_registry *fleet;
+    struct mem_pool *policy_pool;
+    struct mem_pool *pool; /* for one message at a time */
+    struct worker_registry *workers;
     bool has_codespace, has_secutools; /* by configuration */
     struct bus_consumer *consumer;
     struct bus_sub *heartbeats;
     struct loop_timer *progress, *deadline;
-    struct loop_timer *roll;    /* runs until the workers have been heard */
-    struct inbound_msg parcels; /* head of the ring of those in hand */
-    struct inbound_msg *at;     /* the first that has tasks left to begin */
-    struct routing jobs;        /* head of the ring of jobs */
-    size_t n_jobs;
-    struct multi_publisher *bundles;
-    bool beginning; /* jobs are being begun */
-    bool worked;    /* since the last look at the time */
-    bool trimmed;   /* since it worked */
+    struct loop_timer *roll_call;  /* runs while workers may still answer it */
+    struct inbound_msg messages;   /* head of the ring of unacknowledged ones */
+    struct inbound_msg *next_msg;  /* the first with tasks left to begin */
+    struct dispatcher *dispatcher; /* the tasks in progress */
+    bool beginning;                /* begin_tasks is on the stack */
+    bool worked;                   /* since the last on_progress */
+    bool trimmed;                  /* since it worked */
     bool draining;
 };
 
-/* --- parcels and jobs ------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 static struct inbound_msg *
-parcel_new(struct router *r, struct bus_msg *m)
+msg_new(struct router *r, struct bus_msg *m)
 {
     struct inbound_msg *d = MEM_NEW(struct inbound_msg);
 
+    d->router = r;
     d->msg = m;
-    d->many = strcmp(m->subject, SUBJECT_TASKS_BULK) == 0;
-    d->open = 1;
-    d->prev = r->parcels.prev;
-    d->next = &r->parcels;
+    d->multi = strcmp(m->subject, SUBJECT_TASKS_BULK) == 0;
+    d->pending = 1;
+    d->prev = r->messages.prev;
+    d->next = &r->messages;
     d->prev->next = d;
     d->next->prev = d;
     return d;
 }
 
 static void
-parcel_free(struct inbound_msg *d)
+msg_free(struct inbound_msg *d)
 {
     d->prev->next = d->next;
     d->next->prev = d->prev;
-    if (d->many && d->looked_at)
+    if (d->multi && d->opened)
         codec_bulk_close(&d->tasks);
     mem_free(d);
 }
 
-/* Everything it stands for is stored: only now may the broker forget it. */
+/* Acknowledges the message once everything that follows from it is stored. */
 static void
-parcel_release(struct router *r, struct inbound_msg *d)
+msg_release(struct inbound_msg *d)
 {
-    if (--d->open > 0)
+    struct router *r = d->router;
+
+    if (--d->pending > 0)
         return;
     bus_msg_done(d->msg);
     FAILPOINT("router.after_ack");
-    parcel_free(d);
-    if (r->draining && r->parcels.next == &r->parcels)
+    msg_free(d);
+    if (r->draining && r->messages.next == &r->messages)
         loop_stop(r->loop, 0);
 }
 
 static bool
-in_hand(const struct router *r, uint64_t seq)
+is_known(const struct router *r, uint64_t seq)
 {
-    for (const struct inbound_msg *d = r->parcels.next; d != &r->parcels;
+    for (const struct inbound_msg *d = r->messages.next; d != &r->messages;
          d = d->next)
         if (d->msg->seq == seq)
             return true;
     return false;
 }
 
-static struct routing *
-job_new(struct router *r, struct inbound_msg *d)
-{
-    struct routing *j = MEM_NEW(struct routing);
+static void begin_tasks(struct router *r);
 
-    j->router = r;
-    j->of = d;
-    d->open++;
-    j->prev = r->jobs.prev;
-    j->next = &r->jobs;
-    j->prev->next = j;
-    j->next->prev = j;
-    r->n_jobs++;
-    return j;
-}
-
+/* All messages about one task of m are stored. */
 static void
-job_free(struct routing *j)
+on_dispatched(void *ctx)
 {
-    j->prev->next = j->next;
-    j->next->prev = j->prev;
-    j->router->n_jobs--;
-    mem_free(j);
-}
+    struct inbound_msg *d = ctx;
+    struct router *r = d->router;
 
-static void begin_jobs(struct router *r);
-
-static void
-job_done(struct routing *j)
-{
-    struct router *r = j->router;
-    struct inbound_msg *d = j->of;
-
-    job_free(j);
-    parcel_release(r, d);
-    begin_jobs(r);
-}
-
-/* --- publishing ---------------------------------------------------------- */
-
-static void on_stored(void *ctx, const struct bus_stored *stored,
-                      const struct err *e);
-
-/* Publishes r->buf until it is stored; the job waits for it. */
-static void
-publish(struct routing *j, const char *subject, const char *id)
-{
-    struct router *r = j->router;
-    struct bus_publication p = {.subject = subject,
-                                .id = id,
-                                .data = str_text(&r->buf),
-                                .len = r->buf.len,
-                                .expect = BUS_ANY_REVISION};
-
-    j->waits++;
-    bus_publish_until(r->bus, &p, on_stored, j);
-}
-
-static void
-publish_rejection(struct routing *j, const char *reason)
-{
-    char subject[SUBJECT_SIZE], id[ID_SIZE];
-    struct result result;
-
-    j->who.reason = reason;
-    admission_rejection(&j->who, str_wall_ms(), &result);
-    str_reset(&j->router->buf);
-    codec_encode(CODEC_RESULT, &result, &j->router->buf);
-    (void)snprintf(id, sizeof id, "%s:0", j->who.id);
-    publish(j, subject_result(subject, "router", j->who.source), id);
-}
-
-static void
-publish_dead_letter(struct routing *j, const char *reason)
-{
-    const struct bus_msg *m = j->of->msg;
-    struct router *r = j->router;
-    char subject[SUBJECT_SIZE], id[ID_SIZE];
-    size_t room = bus_max_payload(r->bus) / 2;
-    struct dead_letter letter;
-
-    if (room > PAYLOAD_MAX)
-        room = PAYLOAD_MAX;
-    codec_init(CODEC_DEAD_LETTER, &letter);
-    letter.process = "router";
-    letter.subject = m->subject;
-    letter.reason = reason;
-    letter.stream_seq = m->seq;
-    letter.payload.data = j->data.len ? j->data.data : NULL;
-    letter.payload.len = j->data.len < room ? j->data.len : room;
-    letter.payload_bytes = j->data.len;
-    letter.at_ms = str_wall_ms();
-    letter.task = j->who.id;
-    str_reset(&r->buf);
-    codec_encode(CODEC_DEAD_LETTER, &letter, &r->buf);
-    if (j->number)
-        (void)snprintf(id, sizeof id, "router:%" PRIu64 ".%zu", m->seq,
-                       j->number);
-    else
-        (void)snprintf(id, sizeof id, "router:%" PRIu64, m->seq);
-    publish(j, subject_dead(subject, "router"), id);
-}
-
-/* Refuses the task for good, and tells whoever waits for it. A message that
- * could not be understood is kept as a dead letter as well. */
-static void
-refuse(struct routing *j, enum admission_verdict verdict, const char *reason)
-{
-    log_warn(verdict == ADMIT_DEAD ? "router.dead_letter" : "router.rejected",
-             "task=%s seq=%" PRIu64 " reason=\"%s\"", j->who.id,
-             j->of->msg->seq, LOG_TEXT(reason));
-    j->waits++; /* held until both are under way */
-    if (verdict == ADMIT_DEAD)
-        publish_dead_letter(j, reason);
-    if (*j->who.id)
-        publish_rejection(j, reason);
-    if (--j->waits == 0)
-        job_done(j);
-}
-
-static void
-on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
-{
-    struct routing *j = ctx;
-
-    (void)stored; /* a duplicate is as good: it is there */
-    FAILPOINT("router.after_publish");
-    j->waits--;
-    if (e && j->routed) {
-        /* Only what trying again cannot help comes here: too large. */
-        j->routed = false;
-        refuse(j, ADMIT_DEAD, e->msg);
-        return;
-    }
-    if (e)
-        log_error("router.unpublishable",
-                  "task=%s seq=%" PRIu64 " error=\"%s\"", j->who.id,
-                  j->of->msg->seq, LOG_TEXT(e->msg));
-    if (j->waits == 0)
-        job_done(j);
-}
-
-/*
- * Tasks that came in one message leave so as well, where their lane's workers
- * say that it matters little who of them has which. Those of one parcel alone:
- * if it comes again, they are the same messages as before.
- */
-static bool
-may_bundle(const struct routing *j, const struct decision *d)
-{
-    return j->of->many &&
-           worker_registry_has_short_runs(j->router->fleet, d->backend, d->lane,
-                                          loop_now_ms());
-}
-
-static void
-route(struct routing *j, struct admission *verdict)
-{
-    struct router *r = j->router;
-    const struct decision *d = &verdict->decision;
-    struct routed_task routed = {.task = &verdict->task,
-                                 .decision = &verdict->decision};
-    char subject[SUBJECT_SIZE], id[ID_SIZE];
-
-    if (log_enabled(LOG_DEBUG))
-        log_debug("router.decided", "task=%s backend=%s lane=%s rule=%s",
-                  verdict->id, d->backend, d->lane, d->rule);
-    str_reset(&r->buf);
-    codec_encode(CODEC_ROUTED_TASK, &routed, &r->buf);
-    (void)snprintf(id, sizeof id, "%s:r", verdict->id);
-    (void)subject_task(subject, d->backend, d->lane);
-    j->routed = true;
-    if (may_bundle(j, d)) {
-        j->waits++;
-        multi_publisher_add(r->bundles, subject, id, &r->buf, j);
-    } else {
-        publish(j, subject, id);
-    }
+    msg_release(d);
+    begin_tasks(r);
 }
 
 /* --- intake -------------------------------------------------------------- */
@@ -310,85 +133,62 @@ route(struct routing *j, struct admission *verdict)
 static void
 gather_facts(struct router *r, struct routing_facts *out)
 {
-    worker_registry_facts(r->fleet, loop_now_ms(), out);
+    worker_registry_facts(r->workers, loop_now_ms(), out);
     out->codespace_configured = r->has_codespace;
     out->secutools_configured = r->has_secutools;
 }
 
-static void
-carry_out(struct routing *j, struct admission *verdict)
-{
-    memcpy(j->who.id, verdict->id, sizeof j->who.id);
-    memcpy(j->who.source, verdict->source, sizeof j->who.source);
-    memcpy(j->who.batch, verdict->batch, sizeof j->who.batch);
-    switch (verdict->verdict) {
-    case ADMIT_ROUTE:
-        route(j, verdict);
-        break;
-    case ADMIT_LEAVE:
-        log_debug("router.left", "task=%s", verdict->id);
-        job_done(j);
-        break;
-    case ADMIT_REJECT:
-    case ADMIT_DEAD:
-        refuse(j, verdict->verdict, verdict->reason);
-        break;
-    }
-}
-
-/* Whether it goes elsewhere, or nowhere, for want of a worker that only was
- * not heard yet. */
+/* Whether the task goes elsewhere, or nowhere, for want of a worker that may
+ * merely not have answered the roll call yet. */
 static bool
-is_premature(const struct router *r, const struct admission *verdict)
+is_premature(const struct router *r, const struct admission *a)
 {
-    return r->roll && verdict->decision.wanted && *verdict->decision.wanted;
+    return r->roll_call && a->decision.wanted && *a->decision.wanted;
 }
 
 /* false: not yet. */
 static bool
-begin_job(struct router *r, struct inbound_msg *d,
-          const struct routing_facts *facts, struct bytes data, size_t number)
+begin_task(struct router *r, struct inbound_msg *d,
+           const struct routing_facts *facts, struct bytes data, size_t number)
 {
-    struct inbound a = {.data = data.data,
-                        .len = data.len,
-                        .id = d->msg->id,
-                        .seq = d->msg->seq,
-                        .delivered = d->msg->delivered,
-                        .stored_at_ms = d->msg->stored_at_ms};
-    struct admission verdict;
-    struct routing *j;
+    struct inbound in = {.data = data.data,
+                         .len = data.len,
+                         .id = d->msg->id,
+                         .seq = d->msg->seq,
+                         .delivered = d->msg->delivered,
+                         .stored_at_ms = d->msg->stored_at_ms};
+    struct admission a;
 
     if (number) {
-        a.id = "";
-        a.number = number;
-        a.message = (struct bytes){d->msg->data, d->msg->len};
-        a.message_id = d->id;
+        in.id = "";
+        in.number = number;
+        in.message = (struct bytes){d->msg->data, d->msg->len};
+        in.message_id = d->id;
     }
     mem_pool_reset(r->pool);
-    admit(&a, &r->rules, facts, str_wall_ms(), r->pool, &verdict);
-    if (is_premature(r, &verdict))
+    admit(&in, &r->rules, facts, str_wall_ms(), r->pool, &a);
+    if (is_premature(r, &a))
         return false;
-    j = job_new(r, d);
-    j->data = data;
-    j->number = number;
-    carry_out(j, &verdict);
+    d->pending++;
+    dispatch(r->dispatcher, d->msg, data, number, &a, d);
     return true;
 }
 
-/* The message of many as a whole is not understood: the tasks in it have no
- * names, so that there is nobody to tell. */
+/* A multi-task message as a whole is not understood: the tasks in it have no
+ * names, so there is nobody to tell. */
 static void
-refuse_whole(struct router *r, struct inbound_msg *d, const char *reason)
+refuse_message(struct router *r, struct inbound_msg *d, const char *reason)
 {
-    struct routing *j = job_new(r, d);
+    struct admission a = {.verdict = ADMIT_DEAD, .reason = reason};
 
-    j->data = (struct bytes){d->msg->data, d->msg->len};
-    refuse(j, ADMIT_DEAD, reason);
+    d->pending++;
+    dispatch(r->dispatcher, d->msg, (struct bytes){d->msg->data, d->msg->len},
+             0, &a, d);
 }
 
-/* Takes a message of many apart; false: it is none. */
+/* Opens a multi-task message; false: it is refused. */
 static bool
-look_into(struct router *r, struct inbound_msg *d)
+open_message(struct router *r, struct inbound_msg *d)
 {
     struct err e = {0};
 
@@ -396,10 +196,10 @@ look_into(struct router *r, struct inbound_msg *d)
         err_set(&e, ERR_INVALID, ADMISSION_POISON, d->msg->delivered);
     else if (codec_bulk_open(&d->tasks, CODEC_TASKS, d->msg->data, d->msg->len,
                              &e) == 0)
-        d->looked_at = true;
-    if (!d->looked_at)
-        refuse_whole(r, d, e.msg);
-    return d->looked_at;
+        d->opened = true;
+    if (!d->opened)
+        refuse_message(r, d, e.msg);
+    return d->opened;
 }
 
 enum begun { BEGUN_MORE, BEGUN_LAST, BEGUN_LATER };
@@ -412,49 +212,50 @@ begin_next(struct router *r, struct inbound_msg *d,
     struct bytes data = {d->msg->data, d->msg->len};
     struct codec_bulk before;
 
-    if (!d->many)
-        return begin_job(r, d, facts, data, 0) ? BEGUN_LAST : BEGUN_LATER;
-    if (!d->looked_at && !look_into(r, d))
+    if (!d->multi)
+        return begin_task(r, d, facts, data, 0) ? BEGUN_LAST : BEGUN_LATER;
+    if (!d->opened && !open_message(r, d))
         return BEGUN_LAST;
     before = d->tasks;
     if (codec_bulk_next(&d->tasks, &data) &&
-        !begin_job(r, d, facts, data, d->tasks.number)) {
+        !begin_task(r, d, facts, data, d->tasks.number)) {
         d->tasks = before;
         return BEGUN_LATER;
     }
     return d->tasks.number < d->tasks.count ? BEGUN_MORE : BEGUN_LAST;
 }
 
-/* Begins tasks in their order while there is room. What was delivered and does
- * not fit waits as it came, so that a message of a thousand tasks takes no more
- * memory than it has bytes. */
+/* Begins tasks in order while the window allows. Further messages wait as they
+ * arrived, so that one of a thousand tasks takes no more memory than it has
+ * bytes. */
 static void
-begin_jobs(struct router *r)
+begin_tasks(struct router *r)
 {
+    size_t window = (size_t)r->conf->window;
     struct routing_facts facts;
 
-    if (r->beginning || r->at == &r->parcels)
+    if (r->beginning || r->next_msg == &r->messages)
         return;
     r->beginning = true;
     gather_facts(r, &facts);
-    while (r->at != &r->parcels && r->n_jobs < (size_t)r->conf->window) {
-        struct inbound_msg *d = r->at;
-
+    while (r->next_msg != &r->messages &&
+           dispatcher_count(r->dispatcher) < window) {
+        struct inbound_msg *d = r->next_msg;
         enum begun begun = begin_next(r, d, &facts);
 
         if (begun == BEGUN_LATER)
             break;
         if (begun == BEGUN_MORE)
             continue;
-        multi_publisher_flush(r->bundles);
-        r->at = d->next;
-        parcel_release(r, d);
+        dispatcher_flush(r->dispatcher);
+        r->next_msg = d->next;
+        msg_release(d);
     }
-    /* With the window full, those that are stored next make room for others of
-     * the same bundle, if there are any. */
-    if (r->n_jobs < (size_t)r->conf->window ||
-        r->n_jobs == multi_publisher_pending(r->bundles))
-        multi_publisher_flush(r->bundles);
+    /* With the window full, tasks that are stored next make room for others of
+     * the message being collected, unless that is all there is. */
+    if (dispatcher_count(r->dispatcher) < window ||
+        dispatcher_count(r->dispatcher) == dispatcher_unsent(r->dispatcher))
+        dispatcher_flush(r->dispatcher);
     r->beginning = false;
 }
 
@@ -466,21 +267,22 @@ on_message(void *ctx, struct bus_msg *m)
 
     FAILPOINT("router.after_fetch");
     r->worked = true;
-    if (m->delivered > 1 && in_hand(r, m->seq)) {
-        /* Settling this one would settle the other, before it is stored. */
+    if (m->delivered > 1 && is_known(r, m->seq)) {
+        /* Acknowledging this delivery would acknowledge the message before
+         * what follows from it is stored. */
         bus_msg_drop(m);
         return;
     }
-    d = parcel_new(r, m);
-    if (r->at == &r->parcels)
-        r->at = d;
-    begin_jobs(r);
+    d = msg_new(r, m);
+    if (r->next_msg == &r->messages)
+        r->next_msg = d;
+    begin_tasks(r);
 }
 
-/* Whether a heartbeat speaks of the worker whose subject it came on: the
+/* Whether a heartbeat is about the worker whose subject it came on: the
  * broker's permissions guard the subject, not the content. */
 static bool
-speaks_of_itself(const struct bus_note *note, const struct heartbeat *hb)
+is_own_heartbeat(const struct bus_note *note, const struct heartbeat *hb)
 {
     char backend[SUBJECT_TOKEN_MAX + 1], worker[SUBJECT_TOKEN_MAX + 1];
 
@@ -501,20 +303,20 @@ on_heartbeat(void *ctx, const struct bus_note *note)
         0)
         log_debug("router.heartbeat", "subject=%s error=\"%s\"",
                   LOG_TEXT(note->subject), LOG_TEXT(e.msg));
-    else if (speaks_of_itself(note, &hb))
-        worker_registry_hear(r->fleet, &hb, loop_now_ms());
-    if (r->roll)
-        begin_jobs(r);
+    else if (is_own_heartbeat(note, &hb))
+        worker_registry_update(r->workers, &hb, loop_now_ms());
+    if (r->roll_call)
+        begin_tasks(r);
 }
 
 static void
-on_roll_over(void *ctx)
+on_roll_call_over(void *ctx)
 {
     struct router *r = ctx;
 
-    loop_timer_stop(r->roll);
-    r->roll = NULL;
-    begin_jobs(r);
+    loop_timer_stop(r->roll_call);
+    r->roll_call = NULL;
+    begin_tasks(r);
 }
 
 static void
@@ -522,9 +324,10 @@ on_progress(void *ctx)
 {
     struct router *r = ctx;
 
-    for (struct inbound_msg *d = r->parcels.next; d != &r->parcels; d = d->next)
+    for (struct inbound_msg *d = r->messages.next; d != &r->messages;
+         d = d->next)
         bus_msg_progress(d->msg);
-    /* What a backlog needed is given back when it is over. */
+    /* Memory that a backlog needed is returned once it is over. */
     if (r->worked) {
         r->trimmed = false;
     } else if (!r->trimmed) {
@@ -554,6 +357,35 @@ on_event(void *ctx, enum bus_event event, const char *text)
     }
 }
 
+/* --- configuration ------------------------------------------------------- */
+
+int
+router_conf_check(const struct router_conf *conf, struct err *e)
+{
+    for (char **p = conf->backends; p && *p; p++)
+        if (!policy_is_backend(*p, strlen(*p)))
+            return err_set(e, ERR_INVALID,
+                           "router.backends: '%.60s' is not a backend; known "
+                           "are local, codespace and secutools",
+                           *p);
+    for (char **p = conf->lanes; p && *p; p++)
+        if (!policy_is_place(*p))
+            return err_set(e, ERR_INVALID,
+                           "bus.lanes: '%.60s' is not a lane; write "
+                           "backend.lane, as in local.gpu",
+                           *p);
+    return 0;
+}
+
+int
+router_conf_policy(const struct router_conf *conf, struct mem_pool *pool,
+                   struct policy *out, struct err *e)
+{
+    if (policy_load(conf->policy, pool, out, e) == 0)
+        return 0;
+    return err_wrap(e, "router.policy");
+}
+
 /* --- life ---------------------------------------------------------------- */
 
 static bool
@@ -574,17 +406,16 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     r->bus = b;
     r->loop = l;
     r->conf = conf;
-    r->parcels.prev = r->parcels.next = r->at = &r->parcels;
-    r->jobs.prev = r->jobs.next = &r->jobs;
-    r->bundles = multi_publisher_new(b, on_stored);
-    r->kept = mem_pool_new();
+    r->messages.prev = r->messages.next = r->next_msg = &r->messages;
+    r->policy_pool = mem_pool_new();
     r->pool = mem_pool_new();
-    r->fleet = worker_registry_new();
+    r->workers = worker_registry_new();
+    r->dispatcher = dispatcher_new(b, r->workers, on_dispatched);
     r->has_codespace = is_listed(conf->backends, "codespace");
     r->has_secutools = is_listed(conf->backends, "secutools");
     r->rules = (struct router_rules){&r->policy, conf->lanes};
-    if (setup_check(conf, e) < 0 ||
-        setup_policy(conf, r->kept, &r->policy, e) < 0 ||
+    if (router_conf_check(conf, e) < 0 ||
+        router_conf_policy(conf, r->policy_pool, &r->policy, e) < 0 ||
         bus_subscribe(b, SUBJECT_HEARTBEATS, on_heartbeat, r, &r->heartbeats,
                       e) < 0 ||
         bus_consume(b, "TASKS_IN", "router", on_message, r, &r->consumer, e) <
@@ -593,7 +424,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
         return -1;
     }
     bus_publish_core(b, SUBJECT_ROLL, "", 0);
-    r->roll = loop_timer_start(l, ROLL_MS, 0, on_roll_over, r);
+    r->roll_call = loop_timer_start(l, ROLL_CALL_MS, 0, on_roll_call_over, r);
     r->progress = loop_timer_start(l, PROGRESS_MS, PROGRESS_MS, on_progress, r);
     bus_on_event(b, on_event, r);
     bus_consumer_window(r->consumer, (unsigned)conf->window);
@@ -601,7 +432,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     return 0;
 }
 
-/* Between two messages: what was decided before is encoded already. */
+/* Runs between two messages: earlier decisions are encoded already. */
 void
 router_reload(void *router)
 {
@@ -610,7 +441,7 @@ router_reload(void *router)
     struct policy policy;
     struct err e = {0};
 
-    if (setup_policy(r->conf, pool, &policy, &e) < 0) {
+    if (router_conf_policy(r->conf, pool, &policy, &e) < 0) {
         log_error("policy.refused", "error=\"%s\" in_force=%s", LOG_TEXT(e.msg),
                   LOG_TEXT(r->policy.version));
         mem_pool_free(pool);
@@ -618,8 +449,8 @@ router_reload(void *router)
     }
     log_info("policy.reloaded", "version=%s before=%s",
              LOG_TEXT(policy.version), LOG_TEXT(r->policy.version));
-    mem_pool_free(r->kept);
-    r->kept = pool;
+    mem_pool_free(r->policy_pool);
+    r->policy_pool = pool;
     r->policy = policy;
 }
 
@@ -628,8 +459,8 @@ on_deadline(void *ctx)
 {
     struct router *r = ctx;
 
-    log_warn("router.drain", "text=\"not everything could be stored; it will "
-                             "be delivered again\"");
+    log_warn("router.drain", "text=\"drain timed out: unsettled tasks will be "
+                             "delivered again\"");
     loop_stop(r->loop, 0);
 }
 
@@ -640,7 +471,7 @@ router_drain(void *router, int nth)
 
     r->draining = true;
     bus_consumer_window(r->consumer, 0);
-    if (nth > 1 || r->parcels.next == &r->parcels) {
+    if (nth > 1 || r->messages.next == &r->messages) {
         loop_stop(r->loop, 0);
         return;
     }
@@ -655,24 +486,19 @@ router_close(struct router *r)
         return;
     bus_on_event(r->bus, NULL, NULL);
     loop_timer_stop(r->progress);
-    loop_timer_stop(r->roll);
+    loop_timer_stop(r->roll_call);
     loop_timer_stop(r->deadline);
-    while (r->jobs.next != &r->jobs) {
-        bus_forget(r->bus, r->jobs.next);
-        job_free(r->jobs.next);
-    }
-    multi_publisher_free(r->bundles);
-    while (r->parcels.next != &r->parcels) {
-        /* To another router now rather than after the ack wait; what was on
-         * its way already is the same message to the broker. */
-        bus_msg_retry(r->parcels.next->msg, HAND_BACK_MS);
-        parcel_free(r->parcels.next);
+    dispatcher_free(r->dispatcher);
+    while (r->messages.next != &r->messages) {
+        /* Another router gets it now rather than after the ack wait; what is
+         * being published already is the same message to the broker. */
+        bus_msg_retry(r->messages.next->msg, HAND_BACK_MS);
+        msg_free(r->messages.next);
     }
     bus_consumer_close(r->consumer);
     bus_unsubscribe(r->heartbeats);
-    worker_registry_free(r->fleet);
-    str_free(&r->buf);
+    worker_registry_free(r->workers);
     mem_pool_free(r->pool);
-    mem_pool_free(r->kept);
+    mem_pool_free(r->policy_pool);
     mem_free(r);
 }

@@ -1,9 +1,9 @@
 /*
- * router - takes tasks from tasks.in and tasks.bulk, has them judged and
- * publishes them to their lane. Any number may run.
+ * router - reads tasks from tasks.in and tasks.bulk, decides where each runs
+ * and publishes it to its lane. Any number of routers may run.
  *
- * The order is the promise (DESIGN section 4): a task is acknowledged only
- * after its lane, or the words that refuse it, have been stored.
+ * The order is the promise: a task is acknowledged only after the routed task,
+ * or what refuses it, is stored.
  *
  * Thread: the loop thread.
  */
@@ -21,7 +21,7 @@ struct router_conf {
     char **lanes; /* "backend.lane" beside the built-in ones */
     int64_t window;
     int64_t drain_timeout_ms;
-    char **backends; /* configured though no worker is heard */
+    char **backends; /* available though no worker is known */
     char *policy;    /* a file; "" for the shipped one */
 };
 
@@ -33,31 +33,40 @@ struct router_conf {
         CONF_LIST(T, F.lanes, "bus.lanes", "",                                 \
                   "lanes (backend.lane) beside the built-in ones"),            \
         CONF_INT(T, F.window, "router.window", "256", 1, 1024,                 \
-                 "tasks in hand at once"),                                     \
+                 "tasks in progress at once"),                                 \
         CONF_MS(T, F.drain_timeout_ms, "router.drain_timeout", "5s", 0,        \
-                600000, "after TERM, for decisions not yet stored"),           \
+                600000, "after TERM, time to store pending decisions"),        \
         CONF_LIST(T, F.backends, "router.backends", "",                        \
-                  "backends that are there though no worker is heard"),        \
+                  "backends available without a known worker"),                \
         CONF_STR(T, F.policy, "router.policy", "",                             \
-                 "file of the policy, read again at HUP; empty: as shipped")
+                 "policy file, read again on HUP; empty: as shipped")
+
+/* Checks the lists of backends and lanes; e names key and remedy
+ * (ERR_INVALID). */
+int router_conf_check(const struct router_conf *conf, struct err *e);
+
+/* The configured policy: the file router.policy names, else the shipped one.
+ * Everything lives in pool. */
+int router_conf_policy(const struct router_conf *conf, struct mem_pool *pool,
+                       struct policy *out, struct err *e);
 
 struct router;
 
 /*
- * Binds to both and starts. The configuration must outlive the router. On
+ * Subscribes and starts. The configuration must outlive the router. On
  * 0 the caller owns *out until router_close. On -1 e says ERR_INVALID (a value
  * of the configuration, which it names) or what the bus said.
  */
 int router_open(struct router **out, struct bus *b, struct loop *l,
                 const struct router_conf *conf, struct err *e);
 
-/* For HUP: reads the policy again. One that is invalid is refused, with the
- * reason in the log, and the old one stays in force. */
+/* For HUP: reads the policy again. An invalid one is refused, with the reason
+ * in the log, and the old one stays in force. */
 void router_reload(void *router);
 
-/* For loop_on_term: the first call takes nothing new, finishes the decisions
- * in hand and stops the loop; the second stops it at once, which loses
- * nothing: what is not settled is delivered again. */
+/* For loop_on_term: the first call stops intake, stores the pending decisions
+ * and then stops the loop; the second stops it at once, which loses nothing:
+ * unsettled messages are delivered again. */
 void router_drain(void *router, int nth);
 
 void router_close(struct router *r); /* NULL is fine */

@@ -1,3 +1,8 @@
+/*
+ * The rules in order of precedence: what the submitter pinned, then those for
+ * prompts (delegation front matter), then those for steps (the cloud routing
+ * rules). Each has a predicate and a function that words its reason.
+ */
 #include "router/rules.h"
 
 #include "lib/base/str.h"
@@ -5,428 +10,430 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* --- 1. what the submitter pinned ---------------------------------------- */
+/* --- 1. pins of the submitter -------------------------------------------- */
 
-/* The place a pin means: each may be given alone. */
+/* The destination of a pin: backend and lane may each be given alone. */
 static struct destination
-pinned_place(const struct decide_input *q)
+pinned_destination(const struct decide_input *in)
 {
-    const struct task *t = q->task;
+    const struct task *t = in->task;
     struct destination p = {t->backend, t->lane};
 
     if (!*p.backend)
-        p.backend = policy_is_provider(q->policy, t->lane) ||
+        p.backend = policy_is_provider(in->policy, t->lane) ||
                             strcmp(t->lane, "auto") == 0
                         ? "secutools"
                         : "local";
     if (*p.lane)
         return p;
     if (strcmp(p.backend, "secutools") == 0)
-        p.lane =
-            policy_is_provider(q->policy, q->preferred) ? q->preferred : "auto";
+        p.lane = policy_is_provider(in->policy, in->preferred) ? in->preferred
+                                                               : "auto";
     else
-        p.lane = q->is_ai ? "claude-code" : "default";
+        p.lane = in->is_ai ? "claude-code" : "default";
     return p;
 }
 
 static bool
-is_pinned(const struct decide_input *q)
+is_pinned(const struct decide_input *in)
 {
-    return *q->task->backend || *q->task->lane;
+    return *in->task->backend || *in->task->lane;
 }
 
 static bool
-has_nothing_to_run(const struct decide_input *q)
+has_nothing_to_run(const struct decide_input *in)
 {
-    return q->nothing_left;
+    return in->nothing_left;
 }
 
 static bool
-pins_unknown_backend(const struct decide_input *q)
+pins_unknown_backend(const struct decide_input *in)
 {
-    return *q->task->backend &&
-           !policy_is_backend(q->task->backend, strlen(q->task->backend));
+    return *in->task->backend &&
+           !policy_is_backend(in->task->backend, strlen(in->task->backend));
 }
 
 static bool
-pins_what_cannot_run_it(const struct decide_input *q)
+pins_what_cannot_run_it(const struct decide_input *in)
 {
-    const char *backend = pinned_place(q).backend;
+    const char *backend = pinned_destination(in).backend;
 
-    return is_pinned(q) &&
-           strcmp(backend, q->is_ai ? "codespace" : "secutools") == 0;
+    return is_pinned(in) &&
+           strcmp(backend, in->is_ai ? "codespace" : "secutools") == 0;
 }
 
 static bool
-names_executor(const struct decide_input *q)
+names_executor(const struct decide_input *in)
 {
-    return q->executor;
+    return in->executor;
 }
 
 static bool
-names_unknown_executor(const struct decide_input *q)
+names_unknown_executor(const struct decide_input *in)
 {
-    return *q->task->executor && !q->executor;
+    return *in->task->executor && !in->executor;
 }
 
 static const char *
-why_nothing(const struct decide_input *q)
+why_nothing(const struct decide_input *in)
 {
-    (void)q;
+    (void)in;
     return "nothing is left to run after the prefix";
 }
 
 static const char *
-why_unknown_backend(const struct decide_input *q)
+why_unknown_backend(const struct decide_input *in)
 {
-    return mem_pool_printf(q->pool,
+    return mem_pool_printf(in->pool,
                            "backend '%s' is unknown; known are local, "
                            "codespace and secutools",
-                           q->task->backend);
+                           in->task->backend);
 }
 
 static const char *
-why_cannot_run(const struct decide_input *q)
+why_cannot_run(const struct decide_input *in)
 {
-    return q->is_ai ? "backend codespace runs steps; a prompt goes to local "
-                      "(lane claude-code) or secutools"
-                    : "backend secutools answers prompts and cannot run "
-                      "steps; use local or codespace";
+    return in->is_ai ? "backend codespace runs steps; a prompt goes to local "
+                       "(lane claude-code) or secutools"
+                     : "backend secutools answers prompts and cannot run "
+                       "steps; use local or codespace";
 }
 
 static const char *
-why_pinned(const struct decide_input *q)
+why_pinned(const struct decide_input *in)
 {
-    struct destination p = pinned_place(q);
+    struct destination p = pinned_destination(in);
 
-    return mem_pool_printf(q->pool, "the submitter asked for %s.%s", p.backend,
+    return mem_pool_printf(in->pool, "the submitter asked for %s.%s", p.backend,
                            p.lane);
 }
 
 static const char *
-why_unknown_executor(const struct decide_input *q)
+why_unknown_executor(const struct decide_input *in)
 {
     struct str known = {0};
     const char *why;
 
-    for (size_t i = 0; i < q->policy->n_executors; i++)
+    for (size_t i = 0; i < in->policy->n_executors; i++)
         str_addf(&known, "%s%s", i ? ", " : "",
-                 q->policy->executors[i].executor);
-    why = mem_pool_printf(q->pool, "executor '%s' is unknown; known are %s",
-                          q->task->executor, str_text(&known));
+                 in->policy->executors[i].executor);
+    why = mem_pool_printf(in->pool, "executor '%s' is unknown; known are %s",
+                          in->task->executor, str_text(&known));
     str_free(&known);
     return why;
 }
 
 static const char *
-why_executor(const struct decide_input *q)
+why_executor(const struct decide_input *in)
 {
-    return mem_pool_printf(q->pool, "executor %s means %s.%s",
-                           q->task->executor, q->executor->backend,
-                           q->executor->lane);
+    return mem_pool_printf(in->pool, "executor %s means %s.%s",
+                           in->task->executor, in->executor->backend,
+                           in->executor->lane);
 }
 
-/* --- 2. AI tasks: seed 3's Decide, rule by rule -------------------------- */
+/* --- 2. prompts: delegation front matter --------------------------------- */
 
 static bool
-needs_claude_code(const struct decide_input *q)
+needs_claude_code(const struct decide_input *in)
 {
-    return q->is_ai && q->task->delegation &&
-           q->task->delegation->needs_claude_code;
-}
-
-static bool
-prefers_claude_code(const struct decide_input *q)
-{
-    return q->is_ai && strcmp(q->preferred, "claude-code") == 0;
+    return in->is_ai && in->task->delegation &&
+           in->task->delegation->needs_claude_code;
 }
 
 static bool
-must_not_delegate(const struct decide_input *q)
+prefers_claude_code(const struct decide_input *in)
 {
-    return q->is_ai &&
-           !(q->task->delegation && q->task->delegation->allow_delegation);
+    return in->is_ai && strcmp(in->preferred, "claude-code") == 0;
 }
 
 static bool
-prefers_provider(const struct decide_input *q)
+must_not_delegate(const struct decide_input *in)
 {
-    return q->is_ai && policy_is_provider(q->policy, q->preferred);
+    return in->is_ai &&
+           !(in->task->delegation && in->task->delegation->allow_delegation);
 }
 
 static bool
-prefers_auto(const struct decide_input *q)
+prefers_provider(const struct decide_input *in)
 {
-    return q->is_ai && (!*q->preferred || strcmp(q->preferred, "auto") == 0);
+    return in->is_ai && policy_is_provider(in->policy, in->preferred);
+}
+
+static bool
+prefers_auto(const struct decide_input *in)
+{
+    return in->is_ai && (!*in->preferred || strcmp(in->preferred, "auto") == 0);
 }
 
 /* A typo must not send real work to a platform that costs money. */
 static bool
-prefers_something_else(const struct decide_input *q)
+prefers_something_else(const struct decide_input *in)
 {
-    return q->is_ai && !prefers_claude_code(q) && !prefers_provider(q) &&
-           !prefers_auto(q);
+    return in->is_ai && !prefers_claude_code(in) && !prefers_provider(in) &&
+           !prefers_auto(in);
 }
 
 static const char *
-why_needs_claude(const struct decide_input *q)
+why_needs_claude(const struct decide_input *in)
 {
-    (void)q;
+    (void)in;
     return "needs_claude_code=true";
 }
 
 static const char *
-why_prefers(const struct decide_input *q)
+why_prefers(const struct decide_input *in)
 {
-    return mem_pool_printf(q->pool, "preferred_ai=%s", q->preferred);
+    return mem_pool_printf(in->pool, "preferred_ai=%s", in->preferred);
 }
 
 static const char *
-why_not_delegated(const struct decide_input *q)
+why_not_delegated(const struct decide_input *in)
 {
-    (void)q;
+    (void)in;
     return "allow_delegation=false (default)";
 }
 
 static const char *
-why_auto(const struct decide_input *q)
+why_auto(const struct decide_input *in)
 {
-    (void)q;
+    (void)in;
     return "preferred_ai=auto (smart_triage)";
 }
 
 static const char *
-why_fail_safe(const struct decide_input *q)
+why_fail_safe(const struct decide_input *in)
 {
-    return mem_pool_printf(q->pool, "unknown preferred_ai=%s → fail-safe",
-                           q->preferred);
+    return mem_pool_printf(in->pool, "unknown preferred_ai=%s → fail-safe",
+                           in->preferred);
 }
 
-/* --- 3. shell tasks: seed 1 ---------------------------------------------- */
+/* --- 3. steps: the cloud routing rules ----------------------------------- */
 
 static bool
-agent_is_local(const struct decide_input *q)
+agent_is_local(const struct decide_input *in)
 {
-    return !q->is_ai && q->affinity == AFFINITY_LOCAL;
-}
-
-static bool
-agent_is_cloud(const struct decide_input *q)
-{
-    return !q->is_ai && q->affinity == AFFINITY_CLOUD;
+    return !in->is_ai && in->affinity == AFFINITY_LOCAL;
 }
 
 static bool
-says_local(const struct decide_input *q)
+agent_is_cloud(const struct decide_input *in)
 {
-    return !q->is_ai && q->prefix == PREFIX_LOCAL;
+    return !in->is_ai && in->affinity == AFFINITY_CLOUD;
 }
 
 static bool
-says_cloud(const struct decide_input *q)
+says_local(const struct decide_input *in)
 {
-    return !q->is_ai && q->prefix == PREFIX_CLOUD;
+    return !in->is_ai && in->prefix == PREFIX_LOCAL;
 }
 
 static bool
-runs_long(const struct decide_input *q)
+says_cloud(const struct decide_input *in)
 {
-    return !q->is_ai && q->policy->cloud_runtime_ms &&
-           q->hints->runtime_ms > q->policy->cloud_runtime_ms;
+    return !in->is_ai && in->prefix == PREFIX_CLOUD;
 }
 
 static bool
-logs_heavily(const struct decide_input *q)
+runs_long(const struct decide_input *in)
 {
-    return !q->is_ai && q->policy->cloud_heavy_log && q->hints->heavy_log;
+    return !in->is_ai && in->policy->cloud_runtime_ms &&
+           in->hints->runtime_ms > in->policy->cloud_runtime_ms;
 }
 
 static bool
-calls_models(const struct decide_input *q)
+logs_heavily(const struct decide_input *in)
 {
-    return !q->is_ai && q->policy->cloud_llm && q->hints->llm;
+    return !in->is_ai && in->policy->cloud_heavy_log && in->hints->heavy_log;
 }
 
 static bool
-runs_parallel(const struct decide_input *q)
+calls_models(const struct decide_input *in)
 {
-    return !q->is_ai && q->policy->cloud_parallel &&
-           q->hints->parallel >= q->policy->cloud_parallel;
+    return !in->is_ai && in->policy->cloud_llm && in->hints->llm;
 }
 
 static bool
-outgrows_memory(const struct decide_input *q)
+runs_parallel(const struct decide_input *in)
 {
-    return !q->is_ai && q->policy->cloud_memory_bytes &&
-           q->hints->memory_bytes > q->policy->cloud_memory_bytes;
-}
-
-/* More than any local worker that says how much it has: here it would swap,
- * or be killed. */
-static bool
-outgrows_free_memory(const struct decide_input *q)
-{
-    return !q->is_ai && q->policy->cloud_memory_free && q->facts->known &&
-           q->facts->local_free_bytes &&
-           q->hints->memory_bytes > q->facts->local_free_bytes;
+    return !in->is_ai && in->policy->cloud_parallel &&
+           in->hints->parallel >= in->policy->cloud_parallel;
 }
 
 static bool
-memory_is_unknown(const struct decide_input *q)
+outgrows_memory(const struct decide_input *in)
 {
-    return !q->is_ai && q->policy->cloud_memory_unknown &&
-           q->hints->memory_unknown;
+    return !in->is_ai && in->policy->cloud_memory_bytes &&
+           in->hints->memory_bytes > in->policy->cloud_memory_bytes;
 }
 
-/* A runtime that is not stated is not short. */
+/* More than any local worker reports to have free: here it would swap or be
+ * killed. */
 static bool
-is_short(const struct decide_input *q)
+outgrows_free_memory(const struct decide_input *in)
 {
-    return q->hints->runtime_ms > 0 &&
-           q->hints->runtime_ms <= q->policy->local_runtime_ms;
+    return !in->is_ai && in->policy->cloud_memory_free && in->facts->known &&
+           in->facts->local_free_bytes &&
+           in->hints->memory_bytes > in->facts->local_free_bytes;
 }
 
-/* All the exceptions the policy has: short, and in a UI, and a light check. A
- * policy that has none does not keep everything here. */
 static bool
-is_light_ui_work(const struct decide_input *q)
+memory_is_unknown(const struct decide_input *in)
 {
-    const struct policy *p = q->policy;
+    return !in->is_ai && in->policy->cloud_memory_unknown &&
+           in->hints->memory_unknown;
+}
 
-    return !q->is_ai &&
+/* An unstated runtime is not short. */
+static bool
+is_short(const struct decide_input *in)
+{
+    return in->hints->runtime_ms > 0 &&
+           in->hints->runtime_ms <= in->policy->local_runtime_ms;
+}
+
+/* All exceptions of the policy hold: short, in a UI, a light check. A policy
+ * without exceptions keeps nothing here by this rule. */
+static bool
+is_light_ui_work(const struct decide_input *in)
+{
+    const struct policy *p = in->policy;
+
+    return !in->is_ai &&
            (p->local_runtime_ms || p->local_ui || p->local_light) &&
-           (!p->local_runtime_ms || is_short(q)) &&
-           (!p->local_ui || q->hints->ui) &&
-           (!p->local_light || q->hints->light);
+           (!p->local_runtime_ms || is_short(in)) &&
+           (!p->local_ui || in->hints->ui) &&
+           (!p->local_light || in->hints->light);
 }
 
 /* Between the two limits: in doubt a task goes to the cloud. */
 static bool
-runtime_is_in_doubt(const struct decide_input *q)
+runtime_is_in_doubt(const struct decide_input *in)
 {
-    return !q->is_ai && q->policy->local_runtime_ms &&
-           q->hints->runtime_ms > q->policy->local_runtime_ms && !runs_long(q);
+    return !in->is_ai && in->policy->local_runtime_ms &&
+           in->hints->runtime_ms > in->policy->local_runtime_ms &&
+           !runs_long(in);
 }
 
 static bool
-score_is_high(const struct decide_input *q)
+score_is_high(const struct decide_input *in)
 {
-    return !q->is_ai && q->score.points >= q->policy->threshold;
+    return !in->is_ai && in->score.points >= in->policy->threshold;
 }
 
 static bool
-score_is_low(const struct decide_input *q)
+score_is_low(const struct decide_input *in)
 {
-    return !q->is_ai && !score_is_high(q);
+    return !in->is_ai && !score_is_high(in);
 }
 
 static const char *
-why_agent(const struct decide_input *q)
+why_agent(const struct decide_input *in)
 {
-    return mem_pool_printf(q->pool, "agent %s works %s", q->task->hints->agent,
-                           q->affinity == AFFINITY_LOCAL ? "locally"
-                                                         : "in the cloud");
+    return mem_pool_printf(
+        in->pool, "agent %s works %s", in->task->hints->agent,
+        in->affinity == AFFINITY_LOCAL ? "locally" : "in the cloud");
 }
 
 static const char *
-why_prefix(const struct decide_input *q)
+why_prefix(const struct decide_input *in)
 {
-    return q->prefix == PREFIX_LOCAL ? "the prefix local: keeps it here"
-                                     : "the prefix cloud: sends it away";
+    return in->prefix == PREFIX_LOCAL ? "the prefix local: keeps it here"
+                                      : "the prefix cloud: sends it away";
 }
 
 static const char *
-compare_runtime(const struct decide_input *q, const char *words,
+compare_runtime(const struct decide_input *in, const char *words,
                 uint64_t limit_ms)
 {
     char runtime[32], limit[32];
 
     return mem_pool_printf(
-        q->pool, "stated runtime %s %s %s",
-        str_duration(q->hints->runtime_ms, runtime, sizeof runtime), words,
+        in->pool, "stated runtime %s %s %s",
+        str_duration(in->hints->runtime_ms, runtime, sizeof runtime), words,
         str_duration(limit_ms, limit, sizeof limit));
 }
 
 static const char *
-why_long(const struct decide_input *q)
+why_long(const struct decide_input *in)
 {
-    return compare_runtime(q, "is over", q->policy->cloud_runtime_ms);
+    return compare_runtime(in, "is over", in->policy->cloud_runtime_ms);
 }
 
 static const char *
-why_doubt(const struct decide_input *q)
+why_doubt(const struct decide_input *in)
 {
-    return compare_runtime(q, "leaves doubt: it is over",
-                           q->policy->local_runtime_ms);
+    return compare_runtime(in, "leaves doubt: it is over",
+                           in->policy->local_runtime_ms);
 }
 
 static const char *
-why_logs(const struct decide_input *q)
+why_logs(const struct decide_input *in)
 {
-    (void)q;
+    (void)in;
     return "it prints a great deal";
 }
 
 static const char *
-why_models(const struct decide_input *q)
+why_models(const struct decide_input *in)
 {
-    (void)q;
+    (void)in;
     return "it calls language models or embeddings";
 }
 
 static const char *
-why_parallel(const struct decide_input *q)
+why_parallel(const struct decide_input *in)
 {
-    return mem_pool_printf(q->pool, "it runs %" PRIu32 " jobs at once",
-                           q->hints->parallel);
+    return mem_pool_printf(in->pool, "it runs %" PRIu32 " jobs at once",
+                           in->hints->parallel);
 }
 
 static const char *
-why_memory(const struct decide_input *q)
+why_memory(const struct decide_input *in)
 {
     return mem_pool_printf(
-        q->pool, "stated memory %" PRIu64 " MiB is over %" PRIu64 " MiB",
-        (q->hints->memory_bytes + (1U << 20) - 1) >> 20,
-        q->policy->cloud_memory_bytes >> 20);
+        in->pool, "stated memory %" PRIu64 " MiB is over %" PRIu64 " MiB",
+        (in->hints->memory_bytes + (1U << 20) - 1) >> 20,
+        in->policy->cloud_memory_bytes >> 20);
 }
 
 static const char *
-why_memory_free(const struct decide_input *q)
+why_memory_free(const struct decide_input *in)
 {
-    return mem_pool_printf(q->pool,
+    return mem_pool_printf(in->pool,
                            "stated memory %" PRIu64
                            " MiB is more than any local worker has free "
                            "(%" PRIu64 " MiB)",
-                           (q->hints->memory_bytes + (1U << 20) - 1) >> 20,
-                           q->facts->local_free_bytes >> 20);
+                           (in->hints->memory_bytes + (1U << 20) - 1) >> 20,
+                           in->facts->local_free_bytes >> 20);
 }
 
 static const char *
-why_memory_unknown(const struct decide_input *q)
+why_memory_unknown(const struct decide_input *in)
 {
-    (void)q;
+    (void)in;
     return "its memory is stated to be unknown";
 }
 
 static const char *
-why_light(const struct decide_input *q)
+why_light(const struct decide_input *in)
 {
-    (void)q;
+    (void)in;
     return "every exception of allow_local holds";
 }
 
 static const char *
-why_score(const struct decide_input *q)
+why_score(const struct decide_input *in)
 {
     return mem_pool_printf(
-        q->pool, "score %" PRId32 " %s the threshold %" PRId32, q->score.points,
-        score_is_high(q) ? "reaches" : "is below", q->policy->threshold);
+        in->pool, "score %" PRId32 " %s the threshold %" PRId32,
+        in->score.points, score_is_high(in) ? "reaches" : "is below",
+        in->policy->threshold);
 }
 
 /* --- the table ----------------------------------------------------------- */
 
-/* In order of precedence: the first that holds decides. One of the last rules
- * of each kind of task always holds. */
+/* The first rule that holds decides. One of the last rules for each kind of
+ * task always holds. */
 const struct rule rules[] = {
     {"nothing-to-run", has_nothing_to_run, TARGET_REJECT, false, why_nothing},
     {"unknown-backend", pins_unknown_backend, TARGET_REJECT, false,
@@ -472,19 +479,19 @@ const struct rule rules[] = {
 _Static_assert(sizeof rules / sizeof *rules <= RULES_MAX, "room for them");
 
 struct destination
-destination_of(enum target target, const struct decide_input *q)
+destination_of(enum target target, const struct decide_input *in)
 {
     switch (target) {
     case TARGET_REJECT:
         break;
     case TARGET_PIN:
-        return pinned_place(q);
+        return pinned_destination(in);
     case TARGET_EXECUTOR:
-        return (struct destination){q->executor->backend, q->executor->lane};
+        return (struct destination){in->executor->backend, in->executor->lane};
     case TARGET_CLAUDE:
         return (struct destination){"local", "claude-code"};
     case TARGET_PROVIDER:
-        return (struct destination){"secutools", q->preferred};
+        return (struct destination){"secutools", in->preferred};
     case TARGET_AUTO:
         return (struct destination){"secutools", "auto"};
     case TARGET_LOCAL:

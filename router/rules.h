@@ -1,6 +1,6 @@
 /*
- * rules - decide's table: named predicates over one question, in order of
- * precedence (DESIGN section 5). Private to decide.
+ * rules - decide's table: named predicates over one input, in order of
+ * precedence. Private to decide.
  *
  * Thread: any.
  */
@@ -14,7 +14,7 @@
 enum target {
     TARGET_REJECT,
     TARGET_PIN,      /* what the submitter named */
-    TARGET_EXECUTOR, /* what the brief's executor maps to */
+    TARGET_EXECUTOR, /* the lane of the brief's executor */
     TARGET_CLAUDE,   /* local, lane claude-code */
     TARGET_PROVIDER, /* secutools, the preferred provider's lane */
     TARGET_AUTO,     /* secutools, which picks the provider */
@@ -26,7 +26,7 @@ struct destination {
     const char *backend, *lane;
 };
 
-/* Everything the rules look at, worked out once. */
+/* Everything the rules look at, derived once. */
 struct decide_input {
     const struct task *task;
     const struct hints *hints; /* never NULL */
@@ -34,7 +34,7 @@ struct decide_input {
     const struct policy *policy;
     struct mem_pool *pool;
     bool is_ai;            /* a prompt instead of steps */
-    bool nothing_left;     /* of the first step, after its prefix */
+    bool nothing_left;     /* of the first step without its prefix */
     const char *preferred; /* preferred_ai, trimmed, lower case */
     enum affinity affinity;
     enum prefix prefix;
@@ -44,20 +44,20 @@ struct decide_input {
 
 struct rule {
     const char *name;
-    bool (*holds)(const struct decide_input *q);
+    bool (*holds)(const struct decide_input *in);
     enum target target;
-    bool scored; /* the score took part */
-    const char *(*why)(const struct decide_input *q);
+    bool scored; /* by the command's score */
+    const char *(*why)(const struct decide_input *in);
 };
 
 enum { RULES_MAX = 32 };
 
-/* The first that holds decides; for every task one of them does. Ends with a
- * row without a name. */
+/* The first rule that holds decides; for every task one does. A row without a
+ * name ends the table. */
 extern const struct rule rules[];
 
 /* Where a rule of that target sends the task; "" for TARGET_REJECT. */
 struct destination destination_of(enum target target,
-                                  const struct decide_input *q);
+                                  const struct decide_input *in);
 
 #endif

@@ -1,3 +1,8 @@
+/*
+ * Reads the words of a shell command, reduces each to the form that keywords
+ * have (the program's name without path, suffix or options) and looks them up
+ * in the policy. This is not a shell parser: it only needs to find words.
+ */
 #include "router/scoring.h"
 
 #include <ctype.h>
@@ -6,20 +11,20 @@
 
 /* --- words --------------------------------------------------------------- */
 
-/* One word of a command, reduced to what a keyword is compared with. */
+/* One word of a command, reduced to the form of a keyword. */
 struct word {
     char text[POLICY_WORD_SIZE]; /* lower case; "" if nothing is left of it */
     bool option;                 /* began with '-' */
     bool first;                  /* of a command */
 };
 
-/* Where the reader stands: shell text, read just well enough for words. */
+/* The position in a shell text, read just well enough to find words. */
 struct word_reader {
     const char *at;
     const struct policy *policy;
     char quote;        /* the quote we are inside, 0 outside */
     bool command_next; /* the next word names a program */
-    bool light;        /* ... and that one weighs nothing */
+    bool light;        /* the current program scores nothing */
 };
 
 static bool
@@ -28,7 +33,7 @@ ends_word(char c)
     return c == '\0' || strchr(" \t\r\n;|&()<>{}\"'`$,", c);
 }
 
-/* Passes over what separates words, noting where a command begins. */
+/* Skips what separates words, noting where a command begins. */
 static void
 skip_gap(struct word_reader *r)
 {
@@ -56,10 +61,10 @@ names_place(const char *raw, size_t len)
 }
 
 /*
- * Reduces raw text to the word a keyword means: the last part of a path, up to
- * its suffix, and of a compound its first part, in lower case: scripts/
+ * Reduces raw text to the form of a keyword: the last part of a path, up to its
+ * suffix, and of a compound its first part, in lower case: scripts/
  * train_model.py is "train", docker-compose "docker", --watch "watch", and
- * /dev/null, latest or server.log are nothing we look for.
+ * /dev/null or server.log reduce to nothing.
  */
 static void
 reduce(const struct policy *p, const char *raw, size_t len, struct word *out)
@@ -130,7 +135,7 @@ next_word(struct word_reader *r, struct word *out)
 
 /* --- scoring -------------------------------------------------------------- */
 
-/* For each row the first keyword of the command that is one of its words. */
+/* Finds for each row the first of its keywords in the command. */
 static void
 find_keywords(const char *text, const struct policy *p,
               const struct keyword **found)
@@ -153,9 +158,9 @@ find_keywords(const char *text, const struct policy *p,
 }
 
 /*
- * Seed 1 counts `npm run build` as 3 (build 2, npm 1) and `local: npm run
- * build` as -8 (prefix -10, build 2): beside a prefix the rows that only tip a
- * balance are not asked.
+ * The cloud routing rules count `npm run build` as 3 (build 2, npm 1) and
+ * `local: npm run build` as -8 (prefix -10, build 2): with a prefix, rows of
+ * little weight do not count.
  */
 static bool
 is_hidden(const struct policy *p, const struct signal_row *row,
@@ -166,7 +171,7 @@ is_hidden(const struct policy *p, const struct signal_row *row,
     return prefix != PREFIX_NONE && weight < p->prefix_hides_below;
 }
 
-/* What of the row matched, NULL if it does not apply. */
+/* The text that the row matched; NULL if it does not apply. */
 static const char *
 match_row(const struct policy *p, const struct signal_row *row,
           const struct keyword *found, enum prefix prefix, const char *data,

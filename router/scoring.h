@@ -1,6 +1,6 @@
 /*
- * scoring - what a command's words, and what is known beside them, say about
- * its weight. Private to decide.
+ * scoring - the points of a command: the sum of the policy's signals that apply
+ * to it. Private to decide.
  *
  * Thread: any.
  */
@@ -18,14 +18,14 @@ struct score {
 };
 
 /*
- * Adds up the rows of the policy that apply. text is the command without its
- * prefix, data the stated amount. All of *out lives in pool or in the policy.
+ * Adds up the signals of the policy that apply. text is the command without its
+ * prefix, data the stated amount of data. *out lives in pool or in the policy.
  */
 void scoring_score(const char *text, enum prefix prefix, const char *data,
                    const struct routing_facts *f, const struct policy *p,
                    struct mem_pool *pool, struct score *out);
 
-/* The prefix text begins with; *len: its bytes, blanks after it included. */
+/* The prefix of text; *len: its bytes, including blanks after it. */
 enum prefix scoring_prefix(const char *text, size_t *len);
 
 #endif

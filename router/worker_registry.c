@@ -1,3 +1,8 @@
+/*
+ * Keeps the last heartbeat of each worker in an array and derives the routing
+ * facts from them, at most once a second unless a heartbeat arrived: they are
+ * asked for with every task.
+ */
 #include "router/worker_registry.h"
 
 #include "lib/base/mem.h"
@@ -8,57 +13,57 @@
 #include <string.h>
 
 enum {
-    COUNT_EVERY_MS = 1000,
+    REFRESH_MS = 1000,
     NAME_SIZE = 2 * SUBJECT_TOKEN_MAX + 2,
-    LANES_MAX = 64, /* of one worker, and in all; further ones not seen */
+    LANES_MAX = 64, /* of one worker, and of all; further ones are ignored */
 };
 
 struct registered_worker {
-    uint64_t hash;        /* of name, to find it without comparing texts */
+    uint64_t hash;        /* of name, compared first */
     char name[NAME_SIZE]; /* "backend.worker" */
-    int64_t heard_ms;
+    int64_t last_seen_ms;
     uint32_t running;
     uint64_t free_bytes; /* memory of its machine; 0: not said */
-    bool draining;       /* takes nothing new */
-    bool short_runs;     /* its runs are short */
-    struct str lanes;    /* names with a NUL behind each, an empty one ends */
+    bool draining;       /* accepts no new tasks */
+    bool short_runs;
+    struct str lanes; /* names, each ended by NUL; an empty one ends all */
 };
 
 struct worker_registry {
-    struct registered_worker *members;
+    struct registered_worker *workers;
     size_t n, cap;
-    bool stale; /* counted must be worked out anew */
-    int64_t counted_ms;
-    struct routing_facts counted;
-    const char *lanes[LANES_MAX]; /* of counted; into lane_names */
+    bool stale; /* facts must be derived anew */
+    int64_t refreshed_ms;
+    struct routing_facts facts;
+    const char *lanes[LANES_MAX]; /* of facts; into lane_names */
     char lane_names[LANES_MAX][NAME_SIZE];
-    bool short_runs[LANES_MAX]; /* of lanes: with all their workers */
+    bool short_runs[LANES_MAX]; /* of lanes: reported by all their workers */
 };
 
 struct worker_registry *
 worker_registry_new(void)
 {
-    struct worker_registry *f = MEM_NEW(struct worker_registry);
+    struct worker_registry *r = MEM_NEW(struct worker_registry);
 
-    f->stale = true;
-    return f;
+    r->stale = true;
+    return r;
 }
 
 void
-worker_registry_free(struct worker_registry *f)
+worker_registry_free(struct worker_registry *r)
 {
-    if (!f)
+    if (!r)
         return;
-    for (size_t i = 0; i < f->n; i++)
-        str_free(&f->members[i].lanes);
-    mem_free(f->members);
-    mem_free(f);
+    for (size_t i = 0; i < r->n; i++)
+        str_free(&r->workers[i].lanes);
+    mem_free(r->workers);
+    mem_free(r);
 }
 
 size_t
-worker_registry_size(const struct worker_registry *f)
+worker_registry_size(const struct worker_registry *r)
 {
-    return f->n;
+    return r->n;
 }
 
 static uint64_t
@@ -72,189 +77,188 @@ hash_of(const char *name)
 }
 
 static struct registered_worker *
-find(struct worker_registry *f, const char *name, uint64_t hash)
+find(struct worker_registry *r, const char *name, uint64_t hash)
 {
-    for (size_t i = 0; i < f->n; i++)
-        if (f->members[i].hash == hash && strcmp(f->members[i].name, name) == 0)
-            return &f->members[i];
+    for (size_t i = 0; i < r->n; i++)
+        if (r->workers[i].hash == hash && strcmp(r->workers[i].name, name) == 0)
+            return &r->workers[i];
     return NULL;
 }
 
 static void
-forget(struct worker_registry *f, struct registered_worker *m)
+remove_worker(struct worker_registry *r, struct registered_worker *w)
 {
-    str_free(&m->lanes);
-    *m = f->members[--f->n];
+    str_free(&w->lanes);
+    *w = r->workers[--r->n];
 }
 
 static void
-forget_silent(struct worker_registry *f, int64_t now_ms)
+remove_silent(struct worker_registry *r, int64_t now_ms)
 {
-    for (size_t i = f->n; i > 0; i--)
-        if (now_ms - f->members[i - 1].heard_ms > WORKER_REGISTRY_SILENT_MS)
-            forget(f, &f->members[i - 1]);
+    for (size_t i = r->n; i > 0; i--)
+        if (now_ms - r->workers[i - 1].last_seen_ms > WORKER_REGISTRY_SILENT_MS)
+            remove_worker(r, &r->workers[i - 1]);
 }
 
-/* Room for one more; NULL if even after forgetting the silent there is none. */
+/* NULL if the registry is full even without the silent workers. */
 static struct registered_worker *
-add(struct worker_registry *f, const char *name, uint64_t hash, int64_t now_ms)
+add(struct worker_registry *r, const char *name, uint64_t hash, int64_t now_ms)
 {
-    struct registered_worker *m;
+    struct registered_worker *w;
 
-    if (f->n == WORKER_REGISTRY_MAX)
-        forget_silent(f, now_ms);
-    if (f->n == WORKER_REGISTRY_MAX)
+    if (r->n == WORKER_REGISTRY_MAX)
+        remove_silent(r, now_ms);
+    if (r->n == WORKER_REGISTRY_MAX)
         return NULL;
-    if (f->n == f->cap) {
-        f->cap = f->cap ? 2 * f->cap : 8;
-        f->members = mem_resize(f->members, f->cap * sizeof *f->members);
+    if (r->n == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 8;
+        r->workers = mem_resize(r->workers, r->cap * sizeof *r->workers);
     }
-    m = &f->members[f->n++];
-    *m = (struct registered_worker){.hash = hash};
-    (void)snprintf(m->name, sizeof m->name, "%s", name);
-    return m;
+    w = &r->workers[r->n++];
+    *w = (struct registered_worker){.hash = hash};
+    (void)snprintf(w->name, sizeof w->name, "%s", name);
+    return w;
 }
 
-/* The lanes a heartbeat names, as a member keeps them. */
 static void
-keep_lanes(struct registered_worker *m, const struct heartbeat *hb)
+copy_lanes(struct registered_worker *w, const struct heartbeat *hb)
 {
-    str_reset(&m->lanes);
+    str_reset(&w->lanes);
     for (size_t i = 0; i < hb->n_lanes && i < LANES_MAX; i++)
         if (subject_token_ok(hb->lanes[i]))
-            str_add(&m->lanes, hb->lanes[i], strlen(hb->lanes[i]) + 1);
+            str_add(&w->lanes, hb->lanes[i], strlen(hb->lanes[i]) + 1);
 }
 
 void
-worker_registry_hear(struct worker_registry *f, const struct heartbeat *hb,
-                     int64_t now_ms)
+worker_registry_update(struct worker_registry *r, const struct heartbeat *hb,
+                       int64_t now_ms)
 {
     char name[NAME_SIZE];
-    struct registered_worker *m;
+    struct registered_worker *w;
     uint64_t hash;
 
     if (!subject_token_ok(hb->backend) || !subject_token_ok(hb->worker))
         return;
     (void)snprintf(name, sizeof name, "%s.%s", hb->backend, hb->worker);
     hash = hash_of(name);
-    m = find(f, name, hash);
-    f->stale = true;
+    w = find(r, name, hash);
+    r->stale = true;
     if (hb->stopped) {
-        if (m)
-            forget(f, m);
+        if (w)
+            remove_worker(r, w);
         return;
     }
-    if (!m)
-        m = add(f, name, hash, now_ms);
-    if (!m)
+    if (!w)
+        w = add(r, name, hash, now_ms);
+    if (!w)
         return;
-    m->heard_ms = now_ms;
-    m->running = hb->running_count;
-    m->free_bytes = hb->memory_free_bytes;
-    keep_lanes(m, hb);
-    m->draining = hb->draining;
-    m->short_runs = hb->brisk;
+    w->last_seen_ms = now_ms;
+    w->running = hb->running_count;
+    w->free_bytes = hb->memory_free_bytes;
+    copy_lanes(w, hb);
+    w->draining = hb->draining;
+    w->short_runs = hb->brisk;
 }
 
 static bool
-is_of(const struct registered_worker *m, const char *backend)
+is_of(const struct registered_worker *w, const char *backend)
 {
     size_t len = strlen(backend);
 
-    return strncmp(m->name, backend, len) == 0 && m->name[len] == '.';
+    return strncmp(w->name, backend, len) == 0 && w->name[len] == '.';
 }
 
-/* The number of "backend.lane"; that of lanes known if it is none of them. */
+/* The index of "backend.lane"; the number of lanes if it is unknown. */
 static size_t
-find_lane(const struct worker_registry *f, const char *name)
+find_lane(const struct worker_registry *r, const char *name)
 {
     size_t i = 0;
 
-    while (i < f->counted.n_lanes && strcmp(f->lane_names[i], name) != 0)
+    while (i < r->facts.n_lanes && strcmp(r->lane_names[i], name) != 0)
         i++;
     return i;
 }
 
-/* One of its workers takes something new. */
+/* Adds a lane that one more worker accepts tasks of. */
 static void
-add_lane(struct worker_registry *f, const char *name, bool short_runs)
+add_lane(struct worker_registry *r, const char *name, bool short_runs)
 {
-    size_t i = find_lane(f, name);
+    size_t i = find_lane(r, name);
 
     if (i == LANES_MAX)
         return;
-    if (i == f->counted.n_lanes) {
-        (void)str_copy(f->lane_names[i], NAME_SIZE, name);
-        f->lanes[i] = f->lane_names[i];
-        f->short_runs[i] = short_runs;
-        f->counted.n_lanes++;
+    if (i == r->facts.n_lanes) {
+        (void)str_copy(r->lane_names[i], NAME_SIZE, name);
+        r->lanes[i] = r->lane_names[i];
+        r->short_runs[i] = short_runs;
+        r->facts.n_lanes++;
     }
-    f->short_runs[i] = f->short_runs[i] && short_runs;
+    r->short_runs[i] = r->short_runs[i] && short_runs;
 }
 
-/* What a worker that takes something new adds to the facts. */
+/* Adds a worker that accepts tasks to the facts. */
 static void
-count_open(struct worker_registry *f, const struct registered_worker *m)
+add_worker_facts(struct worker_registry *r, const struct registered_worker *w)
 {
-    size_t backend_len = strcspn(m->name, ".");
+    size_t backend_len = strcspn(w->name, ".");
     char name[NAME_SIZE];
 
-    if (is_of(m, "local") && m->free_bytes > f->counted.local_free_bytes)
-        f->counted.local_free_bytes = m->free_bytes;
-    for (const char *lane = str_text(&m->lanes); *lane;
+    if (is_of(w, "local") && w->free_bytes > r->facts.local_free_bytes)
+        r->facts.local_free_bytes = w->free_bytes;
+    for (const char *lane = str_text(&w->lanes); *lane;
          lane += strlen(lane) + 1) {
-        (void)snprintf(name, sizeof name, "%.*s.%s", (int)backend_len, m->name,
+        (void)snprintf(name, sizeof name, "%.*s.%s", (int)backend_len, w->name,
                        lane);
-        add_lane(f, name, m->short_runs);
+        add_lane(r, name, w->short_runs);
     }
 }
 
 static void
-count(struct worker_registry *f, int64_t now_ms)
+derive_facts(struct worker_registry *r, int64_t now_ms)
 {
     uint64_t running = 0;
 
-    f->stale = false;
-    f->counted_ms = now_ms;
-    f->counted = (struct routing_facts){.known = true, .lanes = f->lanes};
-    forget_silent(f, now_ms);
-    for (size_t i = 0; i < f->n; i++) {
-        const struct registered_worker *m = &f->members[i];
+    r->stale = false;
+    r->refreshed_ms = now_ms;
+    r->facts = (struct routing_facts){.known = true, .lanes = r->lanes};
+    remove_silent(r, now_ms);
+    for (size_t i = 0; i < r->n; i++) {
+        const struct registered_worker *w = &r->workers[i];
 
-        if (is_of(m, "local"))
-            running += m->running;
-        if (!m->draining)
-            count_open(f, m);
+        if (is_of(w, "local"))
+            running += w->running;
+        if (!w->draining)
+            add_worker_facts(r, w);
     }
-    f->counted.running_local =
+    r->facts.running_local =
         running > UINT32_MAX ? UINT32_MAX : (uint32_t)running;
 }
 
-/* Asked for every task: who fell silent is looked for once a second. */
+/* Called for every task: silent workers are looked for once a second. */
 static void
-count_if_due(struct worker_registry *f, int64_t now_ms)
+refresh(struct worker_registry *r, int64_t now_ms)
 {
-    if (f->stale || now_ms - f->counted_ms >= COUNT_EVERY_MS)
-        count(f, now_ms);
+    if (r->stale || now_ms - r->refreshed_ms >= REFRESH_MS)
+        derive_facts(r, now_ms);
 }
 
 void
-worker_registry_facts(struct worker_registry *f, int64_t now_ms,
+worker_registry_facts(struct worker_registry *r, int64_t now_ms,
                       struct routing_facts *out)
 {
-    count_if_due(f, now_ms);
-    *out = f->counted;
+    refresh(r, now_ms);
+    *out = r->facts;
 }
 
 bool
-worker_registry_has_short_runs(struct worker_registry *f, const char *backend,
+worker_registry_has_short_runs(struct worker_registry *r, const char *backend,
                                const char *lane, int64_t now_ms)
 {
     char name[NAME_SIZE];
     size_t i;
 
-    count_if_due(f, now_ms);
+    refresh(r, now_ms);
     (void)snprintf(name, sizeof name, "%s.%s", backend, lane);
-    i = find_lane(f, name);
-    return i < f->counted.n_lanes && f->short_runs[i];
+    i = find_lane(r, name);
+    return i < r->facts.n_lanes && r->short_runs[i];
 }

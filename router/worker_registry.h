@@ -1,10 +1,10 @@
 /*
- * worker_registry - which workers live, as their heartbeats say. Pure: time
+ * worker_registry - the workers that are alive, by their heartbeats. Pure: time
  * arrives as an argument.
  *
- * Heartbeats are not settled messages: a worker not heard for
- * WORKER_REGISTRY_SILENT_MS is forgotten. What one says of itself is believed
- * only about itself.
+ * Heartbeats are not durable: a worker without one for
+ * WORKER_REGISTRY_SILENT_MS is removed. A heartbeat is believed only about its
+ * own worker.
  *
  * Thread: the loop thread.
  */
@@ -16,30 +16,30 @@
 
 enum {
     WORKER_REGISTRY_SILENT_MS = 30000,
-    WORKER_REGISTRY_MAX = 4096, /* workers; further ones are not counted */
+    WORKER_REGISTRY_MAX = 4096, /* workers; further ones are ignored */
 };
 
 struct worker_registry;
 
 struct worker_registry *worker_registry_new(void);
-void worker_registry_free(struct worker_registry *f); /* NULL is fine */
+void worker_registry_free(struct worker_registry *r); /* NULL is fine */
 
 /* now_ms: any monotonic clock, the same for all calls. */
-void worker_registry_hear(struct worker_registry *f, const struct heartbeat *hb,
-                          int64_t now_ms);
+void worker_registry_update(struct worker_registry *r,
+                            const struct heartbeat *hb, int64_t now_ms);
 
-/* The facts at now_ms, valid until the next call. What configuration knows is
- * added by the caller. */
-void worker_registry_facts(struct worker_registry *f, int64_t now_ms,
+/* The facts at now_ms, valid until the next call. The caller adds those that
+ * the configuration states. */
+void worker_registry_facts(struct worker_registry *r, int64_t now_ms,
                            struct routing_facts *out);
 
-/* Whether every worker that takes tasks of that lane has said that its runs are
- * short; false if there is none. */
-bool worker_registry_has_short_runs(struct worker_registry *f,
+/* Whether all workers that accept tasks of that lane report short runs; false
+ * if there is none. */
+bool worker_registry_has_short_runs(struct worker_registry *r,
                                     const char *backend, const char *lane,
                                     int64_t now_ms);
 
 size_t
-worker_registry_size(const struct worker_registry *f); /* workers remembered */
+worker_registry_size(const struct worker_registry *r); /* workers remembered */
 
 #endif

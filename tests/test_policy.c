@@ -292,7 +292,7 @@ static const struct mistake mistakes[] = {
      "affinity: unknown key perhaps; known are cloud, local, depends"},
     {"an unknown backend is refused", "  vm-codex: local.default",
      "  vm-codex: gke.default",
-     "executors: 'gke.default' is no lane; write backend.lane"},
+     "executors: 'gke.default' is not a lane; write backend.lane"},
     {"a lane alone is no place", "  vm-codex: local.default",
      "  vm-codex: default", "executors: 'default' is no lane"},
     {"an executor twice is refused", "  vm-codex: local.default",

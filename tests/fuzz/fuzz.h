@@ -113,8 +113,8 @@ void fuzz_json_task(const uint8_t *data, size_t size);
 void fuzz_formats(const uint8_t *data, size_t size);
 void fuzz_glob(const uint8_t *data, size_t size);
 void fuzz_dod(const uint8_t *data, size_t size);
-void fuzz_testcount(const uint8_t *data, size_t size);
-void fuzz_pattern(const uint8_t *data, size_t size);
+void fuzz_test_results(const uint8_t *data, size_t size);
+void fuzz_regex(const uint8_t *data, size_t size);
 void fuzz_subject(const uint8_t *data, size_t size);
 void fuzz_words(const uint8_t *data, size_t size);
 void fuzz_conf(const uint8_t *data, size_t size);
@@ -124,7 +124,7 @@ void fuzz_headers(const uint8_t *data, size_t size);
 void fuzz_proto(const uint8_t *data, size_t size);
 
 /* fuzz_router.c; the first byte holds switches. */
-void fuzz_judge(const uint8_t *data, size_t size);
+void fuzz_admission(const uint8_t *data, size_t size);
 void fuzz_decide(const uint8_t *data, size_t size);
 void fuzz_policy(const uint8_t *data, size_t size); /* no switches */
 

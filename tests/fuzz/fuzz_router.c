@@ -37,27 +37,27 @@ good_decision(struct fuzz *f, const struct decision *d)
 /* --- a message on tasks.in ------------------------------------------------ */
 
 static void
-good_route(struct fuzz *f, struct admission *j)
+good_route(struct fuzz *f, struct admission *a)
 {
-    struct routed_task routed = {.task = &j->task, .decision = &j->decision};
+    struct routed_task routed = {.task = &a->task, .decision = &a->decision};
 
-    FUZZ_NEED(subject_token_ok(j->id) && strcmp(j->id, j->task.id) == 0);
-    FUZZ_NEED(!j->decision.rejected);
-    FUZZ_NEED(task_check(&j->task, &f->e) == 0);
-    good_decision(f, &j->decision);
+    FUZZ_NEED(subject_token_ok(a->id) && strcmp(a->id, a->task.id) == 0);
+    FUZZ_NEED(!a->decision.rejected);
+    FUZZ_NEED(task_check(&a->task, &f->e) == 0);
+    good_decision(f, &a->decision);
     fuzz_round_trip(f, CODEC_ROUTED_TASK, &routed);
 }
 
 static void
-good_refusal(struct fuzz *f, const struct admission *j)
+good_rejection(struct fuzz *f, const struct admission *a)
 {
     union fuzz_message m;
     struct str bytes = {0};
 
-    FUZZ_NEED(*j->reason);
-    if (!*j->id)
+    FUZZ_NEED(*a->reason);
+    if (!*a->id)
         return;
-    admission_rejection(j, 1, &m.result);
+    admission_rejection(a, 1, &m.result);
     codec_encode(CODEC_RESULT, &m.result, &bytes);
     FUZZ_NEED(codec_decode(CODEC_RESULT, bytes.data, bytes.len, f->pool, &m,
                            &f->e) == 0);
@@ -65,37 +65,37 @@ good_refusal(struct fuzz *f, const struct admission *j)
 }
 
 void
-fuzz_judge(const uint8_t *data, size_t size)
+fuzz_admission(const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin();
     uint8_t switches = size ? *data : 0;
     struct policy policy = policy_of(switches);
     char *lanes[] = {(char *)"local.gpu", NULL};
     struct router_rules rules = {&policy, switches & 64 ? lanes : NULL};
-    struct inbound a = {.data = size ? data + 1 : data,
-                        .len = size ? size - 1 : 0,
-                        .id = switches & 32 ? "abc-1" : "",
-                        .seq = 42,
-                        .delivered = switches & 128 ? 21 : 1,
-                        .stored_at_ms = INT64_C(1753000000000)};
-    struct admission j;
+    struct inbound in = {.data = size ? data + 1 : data,
+                         .len = size ? size - 1 : 0,
+                         .id = switches & 32 ? "abc-1" : "",
+                         .seq = 42,
+                         .delivered = switches & 128 ? 21 : 1,
+                         .stored_at_ms = INT64_C(1753000000000)};
+    struct admission a;
 
-    admit(&a, &rules, &facts[switches % 4], a.stored_at_ms, f.pool, &j);
-    FUZZ_NEED(!*j.id || subject_token_ok(j.id));
-    FUZZ_NEED(subject_token_ok(j.source));
-    switch (j.verdict) {
+    admit(&in, &rules, &facts[switches % 4], in.stored_at_ms, f.pool, &a);
+    FUZZ_NEED(!*a.id || subject_token_ok(a.id));
+    FUZZ_NEED(subject_token_ok(a.source));
+    switch (a.verdict) {
     case ADMIT_ROUTE:
-        good_route(&f, &j);
+        good_route(&f, &a);
         break;
     case ADMIT_LEAVE:
-        FUZZ_NEED(*j.id);
+        FUZZ_NEED(*a.id);
         break;
     case ADMIT_REJECT:
-        FUZZ_NEED(*j.id);
-        good_refusal(&f, &j);
+        FUZZ_NEED(*a.id);
+        good_rejection(&f, &a);
         break;
     case ADMIT_DEAD:
-        good_refusal(&f, &j);
+        good_rejection(&f, &a);
         break;
     }
     fuzz_end(&f);
@@ -104,8 +104,8 @@ fuzz_judge(const uint8_t *data, size_t size)
 /* --- a command line ------------------------------------------------------- */
 
 static void
-ask(struct fuzz *f, uint8_t switches, const struct policy *policy,
-    const char *text, struct decision *out)
+decide_text(struct fuzz *f, uint8_t switches, const struct policy *policy,
+            const char *text, struct decision *out)
 {
     const char *argv[] = {text, "x"};
     struct step step;
@@ -139,8 +139,8 @@ fuzz_decide(const uint8_t *data, size_t size)
     struct decision one, two;
     json_t *a, *b;
 
-    ask(&f, switches, &policy, text, &one);
-    ask(&f, switches, &policy, text, &two);
+    decide_text(&f, switches, &policy, text, &one);
+    decide_text(&f, switches, &policy, text, &two);
     good_decision(&f, &one);
     a = codec_to_json(CODEC_DECISION, &one);
     b = codec_to_json(CODEC_DECISION, &two);
@@ -171,7 +171,8 @@ fuzz_policy(const uint8_t *data, size_t size)
     for (uint8_t i = 0; i < 16; i++) {
         struct decision d;
 
-        ask(&f, (uint8_t)(i % 4 | i % 4 << 4), &policy, commands[i / 4], &d);
+        decide_text(&f, (uint8_t)(i % 4 | i % 4 << 4), &policy, commands[i / 4],
+                    &d);
         good_decision(&f, &d);
     }
     fuzz_end(&f);

@@ -24,10 +24,10 @@ const struct fuzz_target fuzz_targets[] = {
     {"conf", fuzz_conf},
     {"headers", fuzz_headers},
     {"proto", fuzz_proto},
-    {"judge", fuzz_judge},
+    {"admission", fuzz_admission},
     {"decide", fuzz_decide},
     {"policy", fuzz_policy},
-    {"testcount", fuzz_testcount},
-    {"pattern", fuzz_pattern},
+    {"test_results", fuzz_test_results},
+    {"regex", fuzz_regex},
     {NULL, NULL},
 };

@@ -159,7 +159,7 @@ count_in_pieces(const uint8_t *data, size_t size, size_t piece)
 }
 
 void
-fuzz_testcount(const uint8_t *data, size_t size)
+fuzz_test_results(const uint8_t *data, size_t size)
 {
     struct testcounts whole = count_in_pieces(data, size, size + 1);
 
@@ -174,7 +174,7 @@ fuzz_testcount(const uint8_t *data, size_t size)
 
 /* A pattern, and on the lines behind it where to look for it. */
 void
-fuzz_pattern(const uint8_t *data, size_t size)
+fuzz_regex(const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin();
     const uint8_t *end = size ? memchr(data, '\n', size) : NULL;
