@@ -1,14 +1,13 @@
 #include "reaper/ingest/verify.h"
 
 #include "lib/base/log.h"
-#include "lib/base/str.h"
+#include "lib/bus/claims.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 
 #include <string.h>
 
 enum {
-    CLAIM_MS = 5000,      /* for the broker to answer */
     CLAIM_TRIES = 3,      /* a replica may lag behind the claim's writer */
     RETRY_MS = 200,       /* between them */
     RETRY_MOST_MS = 5000, /* between later ones, doubled each time */
@@ -107,23 +106,13 @@ refuse_or_wait(struct claim_question *q, const char *reason)
         say(q, TRUST_REFUSED, reason);
 }
 
-/* How long ago the message was stored: by the broker's clock, of which only a
- * lower bound is known, or by ours where nothing newer was seen. */
-static int64_t
-age_ms(const struct claim_check *c)
-{
-    int64_t broker_ms = bus_broker_ms(c->desk->bus);
-    int64_t now_ms = str_wall_ms();
-
-    if (broker_ms > now_ms)
-        now_ms = broker_ms;
-    return now_ms - c->msg->stored_at_ms;
-}
-
 static void
 without_claim(struct claim_question *q)
 {
-    if (age_ms(q->check) >= q->check->desk->after_ms)
+    const struct claim_check *c = q->check;
+
+    if (claims_may_have_expired(c->desk->bus, c->msg->stored_at_ms,
+                                c->desk->after_ms))
         say(q, TRUST_AGED, "");
     else
         refuse_or_wait(q, "it has no claim");
@@ -185,22 +174,21 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
     struct claim_question *q = ctx;
     struct verifier *t = q->check->desk;
+    struct claims_entry found;
     struct result result;
-    struct claim claim;
     struct err bad;
 
     mem_pool_reset(t->pool);
     if (e)
         again(q);
-    else if (!entry)
-        without_claim(q);
-    else if (codec_decode(CODEC_RESULT, q->result.data, q->result.len, t->pool,
-                          &result, &bad) < 0 ||
-             codec_decode(CODEC_CLAIM, entry->data, entry->len, t->pool, &claim,
-                          &bad) < 0)
+    else if (claims_read(t->bus, entry, t->pool, &found, &bad) < 0 ||
+             codec_decode(CODEC_RESULT, q->result.data, q->result.len, t->pool,
+                          &result, &bad) < 0)
         say(q, TRUST_REFUSED, "its claim cannot be read");
+    else if (!found.claim)
+        without_claim(q);
     else
-        compare(q, &result, &claim);
+        compare(q, &result, found.claim);
     if (!t->checks)
         t->idle(t->ctx);
 }
@@ -208,12 +196,10 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
 static void
 ask_claim(struct claim_question *q, const struct result *r)
 {
-    char backend[SUBJECT_TOKEN_MAX + 1], subject[SUBJECT_SIZE];
+    char backend[SUBJECT_TOKEN_MAX + 1];
 
     (void)subject_token_at(q->check->msg->subject, 1, backend);
-    bus_get_last(q->check->desk->bus, "KV_claims",
-                 subject_claim(subject, backend, r->task), CLAIM_MS, on_claim,
-                 q);
+    claims_get(q->check->desk->bus, backend, r->task, on_claim, q);
 }
 
 /* What can be said of a result without its claim, or asks for that. */
@@ -296,7 +282,7 @@ verify_open(struct bus *b, int64_t after_ms, verify_fn *fn,
     struct verifier *t = MEM_NEW(struct verifier);
 
     t->bus = b;
-    t->after_ms = after_ms ? after_ms : VERIFY_AFTER_MS;
+    t->after_ms = after_ms;
     t->fn = fn;
     t->idle = idle;
     t->ctx = ctx;

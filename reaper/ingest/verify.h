@@ -9,7 +9,7 @@
  * the ledger run nothing and have no claim; what they may say is checked by the
  * book.
  *
- * Claims are kept for 48 hours. A result that was stored VERIFY_AFTER_MS ago
+ * Claims are kept for 48 hours. A result that was stored CLAIMS_KEPT_MS ago
  * and has no claim left is believed unverified: it is read now because the
  * ledger is built anew, or was away for two days. Without that the streams
  * would be no copy of the ledger.
@@ -22,14 +22,12 @@
 #include "lib/bus/bus.h"
 #include "reaper/ingest/ingest.h"
 
-enum { VERIFY_AFTER_MS = 47 * 3600 * 1000 };
-
 struct verifier;
 
 /* fn gets each message back with a verdict on each of its results, whose list
  * it owns and frees with mem_free; idle is called when no message is left. One
  * of which nothing is known yet is settled here: it is delivered again.
- * after_ms 0: VERIFY_AFTER_MS. */
+ * after_ms 0: CLAIMS_KEPT_MS. */
 typedef void verify_fn(void *ctx, struct bus_msg *m,
                        const struct result_verdicts *verdicts);
 struct verifier *verify_open(struct bus *b, int64_t after_ms, verify_fn *fn,

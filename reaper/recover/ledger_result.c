@@ -16,22 +16,3 @@ ledger_result_result(const struct ledger_result *c, struct result *out)
     out->finished_at_ms = c->at_ms;
     out->batch = subject_token_ok(c->batch) ? c->batch : "";
 }
-
-void
-ledger_result_claim(const struct ledger_result *c, const struct claim *found,
-                    struct result *r, struct claim *out)
-{
-    codec_init(CODEC_CLAIM, out);
-    out->task = c->task;
-    out->nonce = c->nonce;
-    out->state = c->state;
-    out->finished_at_ms = c->at_ms;
-    out->reason = c->reason;
-    if (found) {
-        out->attempt = found->attempt;
-        out->fence = r->fence = found->fence;
-        out->lost = found->lost;
-        out->failed = found->failed;
-    }
-    out->result = r;
-}

@@ -19,10 +19,4 @@ struct ledger_result {
 
 void ledger_result_result(const struct ledger_result *c, struct result *out);
 
-/* The claim that holds r; found is the one it replaces, NULL if there was
- * none. Sets r's fence. */
-void ledger_result_claim(const struct ledger_result *c,
-                         const struct claim *found, struct result *r,
-                         struct claim *out);
-
 #endif

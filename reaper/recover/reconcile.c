@@ -605,6 +605,7 @@ reconcile_open(const struct reconcile_parts *parts)
     if (!conf->quiet_ms)
         conf->quiet_ms = QUIET_MS;
     r->pool = mem_pool_new();
+    r->watch = claims_watch_new();
     r->timer = loop_timer_start(parts->loop, conf->first_ms, 0, on_timer, r);
     return r;
 }
@@ -618,6 +619,7 @@ reconcile_close(struct reconcile *r)
     for (size_t i = 0; i < r->n_inquiries; i++)
         bus_forget(r->p.bus, &r->inquiries[i]);
     loop_timer_stop(r->timer);
+    claims_watch_free(r->watch);
     mem_pool_free(r->pool);
     mem_free(r);
 }

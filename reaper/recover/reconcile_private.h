@@ -14,7 +14,6 @@
 
 enum {
     LANES_MAX = 128,
-    CLAIM_WATCH_MAX = 1024,
     LOOKS_MAX = 256, /* under way at once */
 };
 
@@ -42,28 +41,20 @@ struct stream_facts {
     uint64_t position; /* of ours, before the broker was asked */
 };
 
-/* A claim that was seen in that revision, and since when. */
-struct claim_sighting {
-    char id[TASK_ID_SIZE];
-    uint64_t revision;
-    int64_t first_ms, last_ms; /* monotonic */
-};
-
 /* A row that is being seen to. */
 struct claim_look {
     struct reconcile *r;
     struct claim_look *next, **at;
     int64_t n;
     char id[TASK_ID_SIZE];
-    char subject[SUBJECT_SIZE]; /* of its claim */
-    bool asking;                /* not yet known what it needs */
-    bool unrouted;              /* it goes to tasks.in */
-    bool gone;                  /* no delivery of its message will come */
-    bool drive;                 /* to be sent once that is written down */
-    bool over;                  /* it ended meanwhile */
-    uint32_t number;            /* of the drive or resubmission */
-    uint32_t runs;              /* the attempt a worker says it runs, or 0 */
-    struct str bytes;           /* CLOSE: the result to publish then */
+    bool asking;      /* not yet known what it needs */
+    bool unrouted;    /* it goes to tasks.in */
+    bool gone;        /* no delivery of its message will come */
+    bool drive;       /* to be sent once that is written down */
+    bool over;        /* it ended meanwhile */
+    uint32_t number;  /* of the drive or resubmission */
+    uint32_t runs;    /* the attempt a worker says it runs, or 0 */
+    struct str bytes; /* CLOSE: the result to publish then */
     char source[TASK_ID_SIZE];
 };
 
@@ -95,8 +86,7 @@ struct reconcile {
     int64_t again_ms; /* the next pass comes at least so soon; 0: as usual */
     struct claim_look *looks;
     size_t n_looks, n_asking;
-    struct claim_sighting sights[CLAIM_WATCH_MAX];
-    size_t n_sights;
+    struct claims_watch *watch;
 };
 
 /* The broker's clock as far as it is known, else ours. */

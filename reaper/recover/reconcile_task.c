@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ASK_MS = 5000, FORGET_MS = 10 * 60 * 1000 };
-
 /* --- looks ---------------------------------------------------------------- */
 
 static bool
@@ -83,45 +81,6 @@ reconcile_drop_looks(struct reconcile *r)
     r->n_asking = 0;
 }
 
-/* --- sights --------------------------------------------------------------- */
-
-static struct claim_sighting *
-sight_place(struct reconcile *r, const char *id, int64_t now_ms)
-{
-    struct claim_sighting *oldest = NULL;
-
-    for (size_t i = 0; i < r->n_sights; i++) {
-        struct claim_sighting *s = &r->sights[i];
-
-        if (strcmp(s->id, id) == 0)
-            return s;
-        if (!oldest || s->last_ms < oldest->last_ms)
-            oldest = s;
-    }
-    if (r->n_sights < CLAIM_WATCH_MAX)
-        return &r->sights[r->n_sights++];
-    return now_ms - oldest->last_ms > FORGET_MS ? oldest : NULL;
-}
-
-/* How long this revision of the claim has been seen by us; 0 the first time,
- * and if there is no room to remember it. */
-static int64_t
-unchanged_ms(struct reconcile *r, const char *id, uint64_t revision)
-{
-    int64_t now_ms = loop_now_ms();
-    struct claim_sighting *s = sight_place(r, id, now_ms);
-
-    if (!s)
-        return 0;
-    s->last_ms = now_ms;
-    if (s->revision == revision && strcmp(s->id, id) == 0)
-        return now_ms - s->first_ms;
-    (void)str_copy(s->id, sizeof s->id, id);
-    s->revision = revision;
-    s->first_ms = now_ms;
-    return 0;
-}
-
 /* --- publishing ----------------------------------------------------------- */
 
 static void
@@ -168,13 +127,13 @@ publish_result(struct claim_look *l, const struct result *res)
 /* --- the deeds ------------------------------------------------------------ */
 
 static void
-emit(struct claim_look *l, const struct task_state *row, const struct claim *c,
-     uint64_t revision)
+emit(struct claim_look *l, const struct task_state *row,
+     const struct claims_entry *found)
 {
     struct output_part part;
     struct result res;
 
-    repair_result(row, c, revision, &part, &res);
+    repair_result(row, found, &part, &res);
     log_warn("task.emitted",
              "task=%s attempt=%u state=%s text=\"the outcome stood in the "
              "claim and was never told\"",
@@ -204,11 +163,9 @@ on_closed(void *ctx, const struct bus_stored *stored, const struct err *e)
 /* Ends a task whose worker is lost and that nobody may run again. */
 static void
 close_claim(struct claim_look *l, const struct task_state *row,
-            const struct claim *found, uint64_t revision,
-            const struct delivery_plan *plan)
+            const struct claims_entry *found, const struct delivery_plan *plan)
 {
-    struct claim written, before = *found;
-    struct str bytes = {0};
+    struct claim written;
     struct ledger_result last;
     struct result res;
     char nonce[24];
@@ -220,24 +177,16 @@ close_claim(struct claim_look *l, const struct task_state *row,
                                   .nonce = nonce,
                                   .state = plan->state,
                                   .at_ms = reconcile_now_ms(l->r)};
-    if (before.fence == 0)
-        before.fence = revision; /* it was never renewed */
-    before.lost = plan->lost;
     ledger_result_result(&last, &res);
-    ledger_result_claim(&last, &before, &res, &written);
+    claims_close(found, &res, &written);
+    written.lost = plan->lost;
     codec_encode(CODEC_RESULT, &res, &l->bytes);
-    codec_encode(CODEC_CLAIM, &written, &bytes);
     log_warn("task.closed", "task=%s state=%s reason=\"%s\"", l->id,
              state_name(plan->state), plan->reason);
     l->r->acted = true;
     known(l);
-    bus_publish(l->r->p.bus,
-                &(struct bus_publication){.subject = l->subject,
-                                          .data = str_text(&bytes),
-                                          .len = bytes.len,
-                                          .expect = (int64_t)revision},
-                ASK_MS, on_closed, l);
-    str_free(&bytes);
+    claims_put(l->r->p.bus, row->backend, &written, found->revision, on_closed,
+               l);
     if (l->r->n_asking == 0)
         reconcile_asked(l->r);
 }
@@ -266,10 +215,10 @@ on_restored(void *ctx, const struct bus_stored *stored, const struct err *e)
 }
 
 static int
-restore(struct claim_look *l, const struct task_state *row, struct err *e)
+restore(struct claim_look *l, const struct task_state *row, uint64_t revision,
+        struct err *e)
 {
     struct reconcile *r = l->r;
-    struct str bytes = {0};
     struct attempt_row *attempts;
     struct claim claim;
     char nonce[24];
@@ -279,15 +228,8 @@ restore(struct claim_look *l, const struct task_state *row, struct err *e)
         return -1;
     str_random(nonce, sizeof nonce);
     repair_claim(row, attempts, n, l->runs, nonce, r->pool, &claim);
-    codec_encode(CODEC_CLAIM, &claim, &bytes);
     log_warn("claim.restored", "task=%s attempt=%u", l->id, claim.attempt);
-    bus_publish(r->p.bus,
-                &(struct bus_publication){.subject = l->subject,
-                                          .data = str_text(&bytes),
-                                          .len = bytes.len,
-                                          .expect = 0},
-                ASK_MS, on_restored, l);
-    str_free(&bytes);
+    claims_put(r->p.bus, row->backend, &claim, revision, on_restored, l);
     return 0;
 }
 
@@ -302,13 +244,12 @@ look_again(struct reconcile *r, int64_t ms)
 
 static void
 act(struct claim_look *l, const struct task_state *row,
-    const struct claim *claim, uint64_t revision,
-    const struct repair_plan *plan)
+    const struct claims_entry *found, const struct repair_plan *plan)
 {
     struct err e;
 
     if (plan->restore) {
-        if (restore(l, row, &e) < 0)
+        if (restore(l, row, found->revision, &e) < 0)
             leave(l);
         return;
     }
@@ -321,7 +262,7 @@ act(struct claim_look *l, const struct task_state *row,
         leave(l);
         return;
     case REPAIR_EMIT:
-        emit(l, row, claim, revision);
+        emit(l, row, found);
         return;
     case REPAIR_REDISPATCH:
         l->drive = true;
@@ -330,7 +271,7 @@ act(struct claim_look *l, const struct task_state *row,
             reconcile_asked(l->r);
         return;
     case REPAIR_CLOSE:
-        close_claim(l, row, claim, revision, &plan->delivery);
+        close_claim(l, row, found, &plan->delivery);
         return;
     }
 }
@@ -343,8 +284,8 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *failed)
     struct repair_facts facts = {.gone = l->gone,
                                  .now_ms = reconcile_now_ms(r)};
     struct repair_plan plan;
+    struct claims_entry found;
     struct task_state row;
-    struct claim claim;
     struct task task;
     struct err bad;
 
@@ -353,19 +294,17 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *failed)
         state_is_terminal(row.state) ||
         codec_decode(CODEC_TASK, row.task.data, row.task.len, r->pool, &task,
                      &bad) < 0 ||
-        (entry && codec_decode(CODEC_CLAIM, entry->data, entry->len, r->pool,
-                               &claim, &bad) < 0)) {
+        claims_read(r->p.bus, entry, r->pool, &found, &bad) < 0) {
         leave(l);
         return;
     }
     facts.task = &task;
     facts.started = l->runs > row.attempts ? l->runs : row.attempts;
-    if (entry) {
-        facts.claim = &claim;
-        facts.sight.age_ms = reconcile_now_ms(r) - entry->stored_at_ms;
-        facts.sight.unchanged_ms = unchanged_ms(r, l->id, entry->revision);
+    if (found.claim) {
+        facts.claim = found.claim;
+        facts.sight = claims_watch_see(r->watch, l->id, &found, loop_now_ms());
         /* The worker that wrote it is about to publish it. */
-        if (state_is_terminal(claim.state) &&
+        if (state_is_terminal(found.claim->state) &&
             facts.sight.age_ms < r->p.conf.quiet_ms) {
             look_again(r, r->p.conf.quiet_ms - facts.sight.age_ms);
             leave(l);
@@ -373,7 +312,7 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *failed)
         }
     }
     repair_plan(&facts, &plan);
-    act(l, &row, &claim, entry ? entry->revision : 0, &plan);
+    act(l, &row, &found, &plan);
 }
 
 void
@@ -389,9 +328,7 @@ reconcile_routed(struct reconcile *r, const struct task_state *row, bool gone,
     l->runs = runs;
     l->asking = true;
     r->n_asking++;
-    bus_get_last(r->p.bus, "KV_claims",
-                 subject_claim(l->subject, row->backend, row->id), ASK_MS,
-                 on_claim, l);
+    claims_get(r->p.bus, row->backend, row->id, on_claim, l);
 }
 
 void

@@ -81,43 +81,14 @@ repair_claim(const struct task_state *s, const struct attempt_row *attempts,
     }
 }
 
-static void
-from_claim(const struct task_state *s, const struct claim *c, uint64_t revision,
-           struct result *out)
-{
-    codec_init(CODEC_RESULT, out);
-    out->task = s->id;
-    out->attempt = c->attempt;
-    out->fence = c->fence ? c->fence : revision;
-    out->nonce = c->nonce;
-    out->backend = s->backend;
-    out->lane = s->lane;
-    out->worker = c->worker;
-    out->batch = s->batch;
-    out->state = c->state;
-    out->exit_code = c->exit_code;
-    out->reason = c->reason;
-    out->started_at_ms = c->started_at_ms;
-    out->finished_at_ms = c->finished_at_ms;
-}
-
 void
-repair_result(const struct task_state *s, const struct claim *c,
-              uint64_t revision, struct output_part *part, struct result *out)
+repair_result(const struct task_state *s, const struct claims_entry *found,
+              struct output_part *part, struct result *out)
 {
-    if (c->result)
-        *out = *c->result;
-    else
-        from_claim(s, c, revision, out);
+    claims_result(found,
+                  &(struct claims_task){s->id, s->backend, s->lane, s->batch},
+                  part, out);
     out->final = true;
     if (strcmp(out->backend, "ledger") == 0)
-        return; /* the original, word for word */
-    out->emitted_again = true;
-    if (c->tail.len == 0)
-        return;
-    *part = (struct output_part){STREAM_STDOUT, c->tail};
-    out->output = part;
-    out->n_output = 1;
-    if (out->log_chunks == 0 && out->output_bytes > c->tail.len)
-        out->dropped_bytes = out->output_bytes - c->tail.len;
+        out->emitted_again = false; /* the original, word for word */
 }

@@ -10,6 +10,7 @@
 #ifndef REAPER_RECOVER_REPAIR_H
 #define REAPER_RECOVER_REPAIR_H
 
+#include "lib/bus/claims.h"
 #include "reaper/ingest/fold.h"
 
 enum repair {
@@ -51,8 +52,7 @@ void repair_claim(const struct task_state *s,
                   const char *nonce, struct mem_pool *pool, struct claim *out);
 
 /* The result a claim tells of; part is room for the end of the output. */
-void repair_result(const struct task_state *s, const struct claim *c,
-                   uint64_t revision, struct output_part *part,
-                   struct result *out);
+void repair_result(const struct task_state *s, const struct claims_entry *found,
+                   struct output_part *part, struct result *out);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/str.h"
+#include "lib/bus/claims.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 #include "reaper/recover/ledger_result.h"
@@ -11,12 +12,10 @@
 
 enum {
     SLICE_ROWS = 128,
-    GAP_MS = 100,           /* between passes, however much happens */
-    BLOCKED_MS = 1000,      /* between passes while tasks are blocked */
-    CANCEL_MS = 5000,       /* between looks at cancels that are open */
-    ASK_MS = 5000,          /* for the broker to answer */
-    LEASE_MARGIN_MS = 5000, /* beyond the lease before a claim is lost */
-    PUSHES_MAX = 1024,      /* under way at once */
+    GAP_MS = 100,      /* between passes, however much happens */
+    BLOCKED_MS = 1000, /* between passes while tasks are blocked */
+    CANCEL_MS = 5000,  /* between looks at cancels that are open */
+    PUSHES_MAX = 1024, /* under way at once */
 };
 
 /* Something under way for one task. */
@@ -176,33 +175,11 @@ on_claimed(void *ctx, const struct bus_stored *stored, const struct err *e)
     publish_result(x);
 }
 
-/* By the broker's clock, as far as it is known: a wall clock of ours that runs
- * ahead must not end what is alive. */
-static int64_t
-age_of(const struct dependencies *p, const struct bus_entry *entry)
-{
-    int64_t broker_ms = bus_broker_ms(p->bus);
-
-    return broker_ms > entry->stored_at_ms ? broker_ms - entry->stored_at_ms
-                                           : 0;
-}
-
-/* Whether nobody serves the claim: the ledger may take it over. */
-static bool
-is_idle(const struct claim *c, int64_t age_ms)
-{
-    return c->state == STATE_RETRY_WAIT || c->state == STATE_PREEMPTED ||
-           c->state == STATE_LOST ||
-           (c->state == STATE_RUNNING &&
-            age_ms > (int64_t)c->lease_ms + LEASE_MARGIN_MS);
-}
-
 /* Writes the claim of a task that is over before anybody (else) ran it. */
 static void
-take_claim(struct push *x, const struct claim *found, int64_t revision)
+take_claim(struct push *x, const struct claims_entry *found)
 {
-    char subject[SUBJECT_SIZE], nonce[24];
-    struct str bytes = {0};
+    char nonce[24];
     struct ledger_result last;
     struct result r;
     struct claim c;
@@ -210,47 +187,39 @@ take_claim(struct push *x, const struct claim *found, int64_t revision)
     str_random(nonce, sizeof nonce);
     last = cancelled(x, nonce);
     ledger_result_result(&last, &r);
-    ledger_result_claim(&last, found, &r, &c);
+    claims_close(found, &r, &c);
     codec_encode(CODEC_RESULT, &r, &x->bytes);
-    codec_encode(CODEC_CLAIM, &c, &bytes);
-    bus_publish(x->park->bus,
-                &(struct bus_publication){
-                    .subject = subject_claim(subject, x->backend, x->id),
-                    .data = str_text(&bytes),
-                    .len = bytes.len,
-                    .expect = revision},
-                ASK_MS, on_claimed, x);
-    str_free(&bytes);
+    claims_put(x->park->bus, x->backend, &c, found->revision, on_claimed, x);
 }
 
 static void
 on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
     struct push *x = ctx;
-    struct claim c;
+    struct dependencies *p = x->park;
+    const struct result *held;
+    struct claims_entry found;
     struct err bad;
 
     if (e) {
         push_free(x);
         return;
     }
-    if (!entry) {
-        take_claim(x, NULL, 0);
-        return;
-    }
-    mem_pool_reset(x->park->pool);
-    if (codec_decode(CODEC_CLAIM, entry->data, entry->len, x->park->pool, &c,
-                     &bad) < 0) {
+    mem_pool_reset(p->pool);
+    if (claims_read(p->bus, entry, p->pool, &found, &bad) < 0) {
         log_warn("cancel.claim", "task=%s error=\"%s\"", x->id,
                  LOG_TEXT(bad.msg));
         push_free(x);
-    } else if (state_is_terminal(c.state) && c.result &&
-               strcmp(c.result->backend, "ledger") == 0) {
+        return;
+    }
+    held = found.claim ? found.claim->result : NULL;
+    if (!found.claim || claims_is_unserved(&found)) {
+        take_claim(x, &found);
+    } else if (state_is_terminal(found.claim->state) && held &&
+               strcmp(held->backend, "ledger") == 0) {
         /* Ours: the result may not have gone out before a crash. */
-        codec_encode(CODEC_RESULT, c.result, &x->bytes);
+        codec_encode(CODEC_RESULT, held, &x->bytes);
         publish_result(x);
-    } else if (is_idle(&c, age_of(x->park, entry))) {
-        take_claim(x, &c, (int64_t)entry->revision);
     } else {
         push_free(x);
     }
@@ -259,11 +228,7 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
 static void
 cancel_on_lane(struct push *x)
 {
-    char subject[SUBJECT_SIZE];
-
-    bus_get_last(x->park->bus, "KV_claims",
-                 subject_claim(subject, x->backend, x->id), ASK_MS, on_claim,
-                 x);
+    claims_get(x->park->bus, x->backend, x->id, on_claim, x);
 }
 
 static void
