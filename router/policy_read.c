@@ -265,7 +265,7 @@ refuse_twice(struct policy_reader *r, const struct yaml_node *list,
     for (const struct yaml_node *v = list->first; v; v = v->next)
         if (!word_set_add(set, v->text))
             return yaml_error(r->name, v, e,
-                              "%s: %.60s stands there twice; keep one", what,
+                              "%s: %.60s is listed twice; keep one", what,
                               v->text);
     return 0;
 }
@@ -363,7 +363,7 @@ read_agents(struct policy_reader *r, const struct key *k,
     for (const struct yaml_node *v = n->first; v; v = v->next) {
         if (policy_affinity(p, v->text) != AFFINITY_NONE)
             return yaml_error(r->name, v, e,
-                              "affinity: %.40s stands there twice; keep one",
+                              "affinity: %.40s is listed twice; keep one",
                               v->text);
         all[p->n_agents++] =
             (struct agent_row){v->text, (enum affinity)k->least};
@@ -473,7 +473,7 @@ read_prices(struct policy_reader *r, const struct key *k,
         if (v->kind != YAML_SCALAR ||
             !to_usd_micros(v->text, &price->usd_micros_per_hour))
             return yaml_error(r->name, v, e,
-                              "%s: '%.40s' is no price; write US dollars an "
+                              "%s: '%.40s' is not a price; write US dollars an "
                               "hour, as in 0.36, at most %d",
                               k->name, v->text, USD_MOST);
     }
@@ -644,13 +644,13 @@ read_row(struct policy_reader *r, const struct yaml_node *n,
         return -1;
     if (n->n != 3)
         return yaml_error(r->name, n, e,
-                          "signals: %s needs one of words, prefix, "
-                          "running_local and data, and not two of them",
+                          "signals: %s needs exactly one of words, "
+                          "prefix, running_local and data",
                           row->name);
     for (size_t i = 0; i < r->p->n_rows; i++)
         if (strcmp(r->p->rows[i].name, row->name) == 0)
             return yaml_error(r->name, n, e,
-                              "signals: two rows are named %s; name one anew",
+                              "signals: two rows are named %s; rename one",
                               row->name);
     return 0;
 }
@@ -688,7 +688,7 @@ check_words(const struct policy_reader *r, struct err *e)
     for (size_t i = 0; i < p->n_keywords; i++)
         if (!word_set_add(&seen, p->keywords[i].text))
             return err_set(e, ERR_INVALID,
-                           "%s:%zu: words: '%s' stands in two rows or twice "
+                           "%s:%zu: words: '%s' is listed in two rows or twice "
                            "in one; keep one",
                            r->name, p->keywords[i].line, p->keywords[i].text);
     return 0;

@@ -87,8 +87,8 @@ the_built_in_policy_is_the_shipped_file(void **state)
     (void)state;
     assert_int_equal(policy_load("etc/policy.yaml", pool, &p, &e), 0);
     assert_string_equal(p.version, built_in->version);
-    assert_int_equal(strncmp(p.version, "seeds-1@", 8), 0);
-    assert_int_equal(strlen(p.version), 16);
+    assert_int_equal(strncmp(p.version, "shipped-1@", 10), 0);
+    assert_int_equal(strlen(p.version), 18);
     assert_int_equal(policy_load("", pool, &p, &e), 0);
     assert_string_equal(p.version, built_in->version);
 }
@@ -217,7 +217,7 @@ every_change_of_the_file_changes_the_version(void **state)
     parse(changed("threshold: 2", "threshold: 3"), &p);
     assert_int_equal(p.threshold, 3);
     assert_string_not_equal(p.version, policy_default()->version);
-    parse(changed("version: seeds-1", "version: mine"), &p);
+    parse(changed("version: shipped-1", "version: mine"), &p);
     assert_int_equal(strncmp(p.version, "mine@", 5), 0);
 }
 
@@ -261,9 +261,9 @@ static const struct mistake mistakes[] = {
      "threshold: a whole number from -100 to 100 is expected, not 'many'"},
     {"a word of two rows is refused", "words: [watch, dev, serve]",
      "words: [watch, build, serve]",
-     "words: 'build' stands in two rows or twice in one; keep one"},
+     "words: 'build' is listed in two rows or twice in one; keep one"},
     {"a word twice in its row is refused", "words: [watch, dev, serve]",
-     "words: [watch, watch]", "words: 'watch' stands in two rows or twice"},
+     "words: [watch, watch]", "words: 'watch' is listed in two rows or twice"},
     {"a word that cannot match is refused", "words: [watch, dev, serve]",
      "words: [watch, train.py]", "words: 'train.py' could never match"},
     {"so is one in capitals", "words: [watch, dev, serve]", "words: [Watch]",
@@ -274,18 +274,18 @@ static const struct mistake mistakes[] = {
      "words: a list is expected here, not text"},
     {"a row is one thing", "    prefix: cloud",
      "    prefix: cloud\n    data: [large]",
-     "signals: cloud-prefix needs one of words, prefix, running_local and "
-     "data, and not two of them"},
+     "signals: cloud-prefix needs exactly one of words, prefix, "
+     "running_local and data"},
     {"a row is something", "    prefix: cloud", "",
-     "signals: cloud-prefix needs one of"},
+     "signals: cloud-prefix needs exactly one of"},
     {"rows have names of their own", "  - name: local-prefix",
      "  - name: cloud-prefix", "signals: two rows are named cloud-prefix"},
     {"a prefix is cloud or local", "    prefix: cloud", "    prefix: gpu",
      "prefix: cloud or local is expected, not 'gpu'"},
     {"an amount of data is one of three", "    data: [unknown, large]",
      "    data: [huge]", "data: small, large or unknown is expected"},
-    {"an agent stands in one list", "    - Rally", "    - builder",
-     "affinity: builder stands there twice; keep one"},
+    {"an agent is in one list", "    - Rally", "    - builder",
+     "affinity: builder is listed twice; keep one"},
     {"agents are lists", "  depends:\n    - Rally\n    - Nexus",
      "  depends: Rally", "depends: a list is expected here, not text"},
     {"there are three kinds of agents", "  depends:", "  perhaps:",
@@ -293,30 +293,30 @@ static const struct mistake mistakes[] = {
     {"an unknown backend is refused", "  vm-codex: local.default",
      "  vm-codex: gke.default",
      "executors: 'gke.default' is not a lane; write backend.lane"},
-    {"a lane alone is no place", "  vm-codex: local.default",
-     "  vm-codex: default", "executors: 'default' is no lane"},
+    {"a lane needs its backend", "  vm-codex: local.default",
+     "  vm-codex: default", "executors: 'default' is not a lane"},
     {"an executor twice is refused", "  vm-codex: local.default",
      "  devbox-codex: local.default", "devbox-codex: given twice"},
     {"a provider in capitals is refused", "providers: [gpu,",
      "providers: [GPU,", "providers: a lane's name in lower case"},
-    {"auto is no provider", "providers: [gpu,", "providers: [auto,",
+    {"auto is not a provider", "providers: [gpu,", "providers: [auto,",
      "neither auto nor claude-code, is expected, not auto"},
     {"a light program is a word", "  [git, cd, ls,", "  [git, ./cd, ls,",
      "light_programs: a word in lower case"},
-    {"a suffix stands there once", "  [log, md, txt,", "  [log, md, log,",
-     "data_suffixes: log stands there twice; keep one"},
+    {"a suffix is listed once", "  [log, md, txt,", "  [log, md, log,",
+     "data_suffixes: log is listed twice; keep one"},
     {"what to do without a worker is one of three", "when_unavailable: local",
      "when_unavailable: panic",
      "when_unavailable: local, queue or reject is expected, not 'panic'"},
     {"a price is an amount", "  codespace: 0.36 ", "  codespace: cheap ",
-     "prices: 'cheap' is no price; write US dollars an hour"},
+     "prices: 'cheap' is not a price; write US dollars an hour"},
     {"a price has six digits at most", "  codespace: 0.36 ",
-     "  codespace: 0.3600001 ", "is no price"},
+     "  codespace: 0.3600001 ", "is not a price"},
     {"a price is of a place", "  codespace: 0.36 ", "  moon: 0.36 ",
      "prices: 'moon' is neither a backend"},
-    {"a version is a line", "version: seeds-1", "version:",
+    {"a version is a line", "version: shipped-1", "version:",
      "version: a line of at most 40 characters is expected, not nothing"},
-    {"YAML that is none is refused", "threshold: 2", "threshold: [2", ""},
+    {"invalid YAML is refused", "threshold: 2", "threshold: [2", ""},
 };
 
 static void

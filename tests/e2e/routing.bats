@@ -114,7 +114,7 @@ waits_for() {
 @test "HUP reads the policy again, and an invalid one changes nothing" {
 	policy 's/^version: .*/version: changed/; s/^threshold: 2/threshold: 50/'
 	reload
-	until_true 10 router_says 'policy.reloaded.*version=changed@.*before=seeds-1@'
+	until_true 10 router_says 'policy.reloaded.*version=changed@.*before=shipped-1@'
 	id=$(shunt submit --data large -- uv run pytest)
 	until_true 10 place_of "$id"
 	[ "$(place_of "$id")" = local.default ]
@@ -131,7 +131,7 @@ waits_for() {
 
 	policy ''
 	reload
-	until_true 10 router_says 'policy.reloaded.*version=seeds-1@.*before=changed@'
+	until_true 10 router_says 'policy.reloaded.*version=shipped-1@.*before=changed@'
 }
 
 @test "decide judges by the router's policy or the one named" {
