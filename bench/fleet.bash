@@ -7,7 +7,7 @@
 
 nats=${SHUNT_NATS_SERVER:-nats-server}
 declare -A broker_pid router_pid reaper_pid noop_pid local_pid keeper_pid
-declare -A fleet_mode # fast or durable
+declare -A fleet_mode # fast or durable, perhaps with ~MECHANISM
 
 # Whether the broker writes through by itself: since 2.10.
 nats_version=
@@ -61,7 +61,7 @@ broker_timer_slack_ns=1000000
 # broker_start NAME fast|durable|kept: its files are below $scratch/NAME.
 # durable: the broker itself writes all through; kept: a keeper will see to it
 broker_start() {
-	local dir=$scratch/$1 mode=$2
+	local dir=$scratch/$1 mode=${2%%~*}
 	mkdir -p "$dir/nats" "$dir/ports"
 	if [ "$mode" = durable ] && [ -z "$has_sync_interval" ]; then
 		chattr +S "$dir/nats"
@@ -100,7 +100,9 @@ fleet_env() {
 		"XDG_STATE_HOME=$dir/state" "SHUNT_CONFIG=$scratch/config.yaml"
 		SHUNT_BUS_LANES=local.exec)
 	[ -z "${keeper_pid[$1]-}" ] || fleet+=(SHUNT_BUS_CONFIRM=true)
-	[ "${fleet_mode[$1]-}" != fast ] || fleet+=(SHUNT_REAPER_SYNC=false)
+	[[ ${fleet_mode[$1]-} != fast* ]] || fleet+=(SHUNT_REAPER_SYNC=false)
+	[[ ${fleet_mode[$1]-} != *~* ]] ||
+		fleet+=("SHUNT_WITHOUT=$(tr + , <<<"${fleet_mode[$1]#*~}")")
 }
 
 # with_fleet NAME COMMAND...
@@ -131,8 +133,8 @@ keeper_start() {
 	local streams=$scratch/$1/nats/jetstream/\$G/streams
 	chattr -R +S "$streams"/{TASKS_IN,KV_control}/msgs
 	daemon "$1" "$top/bench/fsync_server" --keeper-store "$scratch/$1/nats"
-	until_true grep -q ready "$scratch/$1/keeper.log" ||
-		die "no keeper: $(tail -n 3 "$scratch/$1/keeper.log")"
+	until_true grep -q ready "$scratch/$1/fsync_server.log" ||
+		die "no fsync server: $(tail -n 3 "$scratch/$1/fsync_server.log")"
 	keeper_pid[$1]=$daemon
 }
 
@@ -166,7 +168,7 @@ fleet_start() {
 	local name=$1 mode=$2 worker
 	shift 2
 	fleet_mode[$name]=$mode
-	if [ "$mode" = durable ] && can_write_through; then
+	if [[ $mode == durable* && $mode != *fsync* ]] && can_write_through; then
 		broker_start "$name" kept
 		provision "$name"
 		keeper_start "$name"
@@ -266,7 +268,8 @@ costs_end() {
 # costs_rows ROW WHAT WORKER [CHILDREN]
 costs_rows() {
 	local row=$1 what=$2 worker=$3 children=${4-} process keeper=
-	[[ $row != *durable ]] || ! can_write_through || keeper=keeper
+	[[ $row != *durable* || $row == *fsync* ]] || ! can_write_through ||
+		keeper=keeper
 	for process in broker $keeper router reaper "$worker" ${children:+children} submitter; do
 		row "cpu-$process-$row" us "processor time of $process per $what"
 	done

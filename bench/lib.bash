@@ -18,10 +18,14 @@ die() {
 section() { section=$1; }
 
 # row NAME UNIT WHAT [limit=ROW] [goal='>=0.8']
-# A goal is of the ratio to the limit, without a limit of the row itself.
+# A goal is of the ratio to the limit, without a limit of the row itself. A row
+# without a mechanism, NAME~MECHANISM, is held against the row with it.
 row() {
 	local name=$1 unit=$2 what=$3 limit=- goal=- word
 	shift 3
+	if [[ $name == *~* ]]; then
+		set -- "limit=${name%~*}"
+	fi
 	for word in "$@"; do
 		case $word in
 		limit=*) limit=${word#limit=} ;;
@@ -37,7 +41,23 @@ row() {
 mode_rows() {
 	local mode
 	for mode in "${modes[@]}"; do
-		"$1" "$mode" "$([ "$mode" = fast ] && echo --fast || echo durable)"
+		"$1" "$mode" "$(mode_words "$mode")"
+	done
+}
+
+mode_words() {
+	local words=durable
+	[ "${1%%~*}" = durable ] || words=--fast
+	[[ $1 != *~* ]] || words+=" without ${1#*~}"
+	echo "$words"
+}
+
+# turn_round MODE...: the next round has them in the opposite order
+turn_round() {
+	local mode
+	modes=()
+	for mode; do
+		modes=("$mode" "${modes[@]}")
 	done
 }
 
@@ -53,7 +73,7 @@ calc() { awk "BEGIN { printf \"%.9g\", $1 }"; }
 size() {
 	if [ -n "$quick" ]; then
 		echo "$1"
-	elif [ "${3-}" = durable ]; then
+	elif [[ ${3-} == durable* ]]; then
 		echo "$4"
 	else
 		echo "$2"

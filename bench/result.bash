@@ -66,7 +66,7 @@ write_result() {
 	jq -n --rawfile rows "$rows" --rawfile samples "$samples" \
 		--rawfile notes "$notes" --arg at "$at" --argjson took "$SECONDS" \
 		--argjson rounds "$rounds" --argjson quick "${quick:-0}" \
-		--arg parts "${parts[*]}" --arg modes "${modes[*]}" \
+		--arg parts "${parts[*]}" --arg modes "${plain_modes[*]}" \
 		--argjson facts "$(facts)" "$result_program" >"$1.tmp"
 	mv "$1.tmp" "$1"
 }

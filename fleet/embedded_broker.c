@@ -1,5 +1,6 @@
 #include "fleet/embedded_broker.h"
 
+#include "lib/base/feature.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
@@ -333,10 +334,12 @@ choose_durability(struct embedded_broker *b, const struct fleet_dir *h,
     int fd =
         open(FLEET_DIR_PATH_OF(h, "nats"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool can = fd >= 0 && set_sync(fd, true) == 0;
+    bool confirm = !fast && can && feature_on(FEATURE_FSYNC);
+    bool through = !fast && can && !confirm && !has_sync_interval(b);
 
     if (fd >= 0)
-        (void)sync_tree(fd, false, STORE_DEPTH);
-    b->confirm = !fast && can;
+        (void)sync_tree(fd, through, STORE_DEPTH);
+    b->confirm = confirm;
     b->durable = !fast && (can || has_sync_interval(b));
     if (fast)
         (void)str_copy(b->durability, sizeof b->durability,
@@ -348,9 +351,10 @@ choose_durability(struct embedded_broker *b, const struct fleet_dir *h,
                        "(submissions written through, the rest synced in "
                        "groups)");
     else if (b->durable)
-        (void)str_copy(b->durability, sizeof b->durability,
-                       "what is accepted survives a power cut "
-                       "(sync_interval: always)");
+        (void)snprintf(b->durability, sizeof b->durability,
+                       "what is accepted survives a power cut (%s)",
+                       through ? "each message written through"
+                               : "sync_interval: always");
     else
         say_lossy(b);
 }
@@ -415,7 +419,7 @@ write_conf(const struct embedded_broker *b, const struct fleet_dir *h,
              "  max_mem: 64MB\n"
              "  max_file: 1TB\n", /* what streams may reserve, not use */
              b->port, token, h->dir);
-    if (b->durable && !b->confirm)
+    if (b->durable && !b->confirm && has_sync_interval(b))
         str_addz(&s, "  sync_interval: always\n");
     str_addz(&s, "}\n");
     rc = fleet_dir_write(h, "nats-server.conf", str_text(&s), 0600, e);

@@ -6,6 +6,7 @@
 #include "router/dispatch.h"
 
 #include "lib/base/failpoint.h"
+#include "lib/base/feature.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
@@ -174,7 +175,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 static bool
 may_combine(const struct dispatched *t, const struct decision *decision)
 {
-    return t->number &&
+    return feature_on(FEATURE_MULTI) && t->number &&
            worker_registry_has_short_runs(t->of->workers, decision->backend,
                                           decision->lane, loop_now_ms());
 }

@@ -21,6 +21,7 @@ router_round() {
 	for mode in "${modes[@]}"; do
 		n=$(size 500 100000 "$mode" 4000)
 		wire_hop "$mode"
+		fleet_mode[router]=$mode
 		broker_start router "$mode"
 		provision router
 		broker_words router

@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034,SC2154 # shared with bench/run
 
 wire_rows() {
+	local modes=("${plain_modes[@]}")
 	section 'bare JetStream'
 	mode_rows wire_mode_rows
 }
@@ -19,7 +20,7 @@ wire_mode_rows() {
 
 wire_open() {
 	local mode
-	for mode in "${modes[@]}"; do
+	for mode in "${plain_modes[@]}"; do
 		broker_start "wire-$mode" "$mode"
 	done
 }
@@ -27,6 +28,7 @@ wire_open() {
 # wire_single MODE: one message at a time
 wire_single() {
 	local words
+	[[ $1 != *~* ]] || return 0 # held against the mode's own row
 	broker_words "wire-$1"
 	times "latency-%s.$1" "$top/bench/pipeline" "${words[@]}" \
 		-n "$(size 40 250)" -p latency
@@ -35,6 +37,7 @@ wire_single() {
 # wire_hop MODE: each message once from a stream to another
 wire_hop() {
 	local words
+	[[ $1 != *~* ]] || return 0
 	broker_words "wire-$1"
 	rate "hop.$1" "$top/bench/pipeline" "${words[@]}" \
 		-n "$(size 2000 80000 "$1" 2400)" hop
@@ -44,7 +47,7 @@ wire_hop() {
 # wanted, measure their limits right beside their own.
 wire_round() {
 	local mode words n
-	for mode in "${modes[@]}"; do
+	for mode in "${plain_modes[@]}"; do
 		n=$(size 1000 40000 "$mode" 1200)
 		broker_words "wire-$mode"
 		words=("$top/bench/pipeline" "${words[@]}")

@@ -7,6 +7,7 @@
  */
 #include "lib/bus/bus_private.h"
 
+#include "lib/base/feature.h"
 #include "lib/base/mem.h"
 
 #include <pthread.h>
@@ -149,7 +150,7 @@ conn_open(struct conn **out, struct loop *loop, const struct bus_conf *conf,
 {
     int rc = 1;
 
-    if (!wants_tls(conf))
+    if (feature_on(FEATURE_TCP) && !wants_tls(conf))
         rc = conn_tcp_open(out, loop, conf, role, timeout_ms, on, ctx, e);
     if (rc > 0)
         rc = conn_tls_open(out, loop, conf, role, timeout_ms, on, ctx, e);

@@ -1,5 +1,6 @@
 #include "reaper/ingest/coalesce.h"
 
+#include "lib/base/feature.h"
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
@@ -44,6 +45,7 @@ struct ends {
 };
 
 struct coalesce {
+    bool off; /* nothing is held: all is taken in its order */
     struct ends lines[N_LINES];
     size_t held_bytes[2], n_held[2]; /* submissions, decisions */
     int64_t loaded_until_ms;
@@ -55,7 +57,10 @@ struct coalesce {
 struct coalesce *
 coalesce_new(void)
 {
-    return MEM_NEW(struct coalesce);
+    struct coalesce *q = MEM_NEW(struct coalesce);
+
+    q->off = !feature_on(FEATURE_COALESCE);
+    return q;
 }
 
 /* --- names ---------------------------------------------------------------- */
@@ -270,7 +275,7 @@ is_json(const struct bus_msg *m)
 /* A new item for entry, with the names of its tasks; *held is false if one
  * cannot be seen, or has to wait for something, which is looked at soon. */
 static struct coalesced *
-item_new(const struct entry *entry, bool *held)
+item_new(const struct coalesce *q, const struct entry *entry, bool *held)
 {
     struct codec_bulk members;
     struct codec_glimpse seen;
@@ -278,7 +283,8 @@ item_new(const struct entry *entry, bool *held)
     struct coalesced *item;
 
     *held = false;
-    if ((entry->kind != EVENT_ACCEPTED && entry->kind != EVENT_ROUTED) ||
+    if (q->off ||
+        (entry->kind != EVENT_ACCEPTED && entry->kind != EVENT_ROUTED) ||
         is_json(entry->msg) || !open_members(entry, &members)) {
         item = mem_zero(1, sizeof *item);
         item->entry = *entry;
@@ -322,7 +328,7 @@ void
 coalesce_add(struct coalesce *q, const struct entry *entry, int64_t now_ms)
 {
     bool held;
-    struct coalesced *item = item_new(entry, &held);
+    struct coalesced *item = item_new(q, entry, &held);
 
     item->at_ms = now_ms;
     add_names(q, item);
@@ -428,17 +434,40 @@ choose_ready(struct coalesce *q, struct coalesced *item)
     choose(q, item);
 }
 
+static void
+choose_next(struct coalesce *q, int64_t now_ms, bool all)
+{
+    if (q->lines[LINE_READY].first) {
+        choose_ready(q, q->lines[LINE_READY].first);
+        return;
+    }
+    for (enum coalesce_line l = LINE_SOON; l <= LINE_HELD; l++)
+        if (q->lines[l].first && (all || line_due_ms(q, l) <= now_ms)) {
+            choose_due(q, q->lines[l].first);
+            return;
+        }
+}
+
+/* Without coalescing: a result takes along all that came before it. */
+static void
+choose_in_order(struct coalesce *q, int64_t now_ms, bool all)
+{
+    struct coalesced *item = q->lines[LINE_SOON].first;
+    struct coalesced *ready = q->lines[LINE_READY].first;
+
+    if (!item || !(all || ready || line_due_ms(q, LINE_SOON) <= now_ms))
+        item = ready;
+    if (item)
+        choose(q, item);
+}
+
 const struct entry *
 coalesce_take(struct coalesce *q, int64_t now_ms, bool all)
 {
-    struct coalesced *item = q->lines[LINE_CHOSEN].first;
+    struct coalesced *item;
 
-    if (!item && (item = q->lines[LINE_READY].first) != NULL)
-        choose_ready(q, item);
-    for (enum coalesce_line l = LINE_SOON; !item && l <= LINE_HELD; l++)
-        if (all || line_due_ms(q, l) <= now_ms)
-            if ((item = q->lines[l].first) != NULL)
-                choose_due(q, item);
+    if (!q->lines[LINE_CHOSEN].first)
+        (q->off ? choose_in_order : choose_next)(q, now_ms, all);
     item = q->lines[LINE_CHOSEN].first;
     if (!item)
         return NULL;

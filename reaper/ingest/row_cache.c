@@ -1,5 +1,6 @@
 #include "reaper/ingest/row_cache.h"
 
+#include "lib/base/feature.h"
 #include "lib/base/str.h"
 #include "lib/model/subject.h"
 
@@ -57,7 +58,8 @@ row_cache_pool(struct row_cache *s)
 bool
 row_cache_is_full(const struct row_cache *s)
 {
-    return s->n_batches >= FULL_BATCHES || mem_pool_bytes(s->pool) > FULL_BYTES;
+    return !feature_on(FEATURE_ROW_CACHE) || s->n_batches >= FULL_BATCHES ||
+           mem_pool_bytes(s->pool) > FULL_BYTES;
 }
 
 const struct row_cache_news *

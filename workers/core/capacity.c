@@ -1,5 +1,7 @@
 #include "workers/core/worker_private.h"
 
+#include "lib/base/feature.h"
+
 /*
  * Slots that are free, or may soon be. Thousands may be in hand, of which
  * thousands end in a second: they are looked through now and then.
@@ -21,8 +23,8 @@ void
 capacity_recount(struct worker *w)
 {
     int64_t now = loop_now_ms();
-    unsigned short_runs =
-        prefetch_open(&w->ahead, now) ? brisk_slots(w, now) : 0;
+    bool open = feature_on(FEATURE_PREFETCH) && prefetch_open(&w->ahead, now);
+    unsigned short_runs = open ? brisk_slots(w, now) : 0;
 
     (void)prefetch_count(&w->ahead, short_runs, now);
 }

@@ -1,5 +1,6 @@
 #include "workers/core/worker_private.h"
 
+#include "lib/base/feature.h"
 #include "lib/base/log.h"
 #include "lib/model/codec.h"
 
@@ -462,7 +463,7 @@ claim_settle(struct attempt *a)
         a->settle_next = true; /* the revision to expect is not known yet */
     } else if (!a->reading) {
         write_claim(a);
-        if (a->own && is_fresh(a))
+        if (feature_on(FEATURE_EARLY) && a->own && is_fresh(a))
             result_publisher_publish_early(a);
     }
     /* else what is read is not the outcome, which is written then */

@@ -11,6 +11,7 @@
  */
 #include "workers/core/worker_private.h"
 
+#include "lib/base/feature.h"
 #include "lib/base/log.h"
 #include "lib/model/codec.h"
 
@@ -142,9 +143,9 @@ post(struct attempt *a, bool early)
 
     (void)result_publisher_subject(a, subject);
     encode(w, &a->result);
-    if (o->open &&
-        (o->open->early != early || strcmp(subject, o->subject) != 0 ||
-         !multi_msg_fits(&o->bulk, w->scratch.len)))
+    if (o->open && (!feature_on(FEATURE_RESULTS) || o->open->early != early ||
+                    strcmp(subject, o->subject) != 0 ||
+                    !multi_msg_fits(&o->bulk, w->scratch.len)))
         send_open(w);
     if (!o->open)
         open_post(w, subject, early);
