@@ -90,6 +90,15 @@ cli_usage(const struct cli *c, const char *fmt, ...)
     return cli_fail(RC_USAGE, c->cmd->name, NULL, why, next);
 }
 
+int
+cli_no_arguments(const struct cli *c, const struct args *a)
+{
+    if (!a->n_words && !a->dashes)
+        return RC_OK;
+    return cli_usage(c, "unexpected argument: %s",
+                     a->n_words ? a->words[0] : "--");
+}
+
 void
 cli_say(const struct cli *c, const char *fmt, ...)
 {
@@ -134,14 +143,14 @@ use_endpoint(struct cli *c, bool explicit_url)
     char url[256];
     struct fleet_dir_path token;
 
-    if (!fleet_dir_line(&c->home, "endpoint", url, sizeof url))
+    if (!fleet_dir_line(&c->fleet_dir, "endpoint", url, sizeof url))
         return;
     if (explicit_url && strcmp(url, c->conf.bus.url) != 0)
         return;
     set_text(&c->conf.bus.url, url);
     if (!c->conf.bus.token_file[0] && !c->conf.bus.creds_file[0] &&
         !c->conf.bus.nkey_file[0] &&
-        access(fleet_dir_path(&c->home, "token", &token), R_OK) == 0)
+        access(fleet_dir_path(&c->fleet_dir, "token", &token), R_OK) == 0)
         set_text(&c->conf.bus.token_file, token.s);
 }
 
@@ -221,17 +230,17 @@ cli_need_broker(struct cli *c, int64_t patience_ms)
 
     if (cli_connect(c, patience_ms, &e) == 0)
         return RC_OK;
-    return cli_fail_err("connect to the broker",
-                        c->conf.bus.url ? c->conf.bus.url : NULL, &e,
-                        e.code == ERR_DENIED               ? "shunt doctor"
-                        : fleet_dir_locked(&c->home, &pid) ? "shunt status"
-                                                           : "shunt up -d");
+    return cli_fail_err(
+        "connect to the broker", c->conf.bus.url ? c->conf.bus.url : NULL, &e,
+        e.code == ERR_DENIED                    ? "shunt doctor"
+        : fleet_dir_locked(&c->fleet_dir, &pid) ? "shunt status"
+                                                : "shunt up -d");
 }
 
 const char *
 cli_spool_dir(const struct cli *c, struct fleet_dir_path *buf)
 {
-    return fleet_dir_path(&c->home, "spool", buf);
+    return fleet_dir_path(&c->fleet_dir, "spool", buf);
 }
 
 struct drained {
@@ -362,7 +371,7 @@ cli_remember_last(const struct cli *c, const char *id)
     char line[TASK_ID_SIZE + 1];
 
     (void)snprintf(line, sizeof line, "%s\n", id);
-    (void)fleet_dir_write(&c->home, "last", line, 0600, &e);
+    (void)fleet_dir_write(&c->fleet_dir, "last", line, 0600, &e);
 }
 
 /* Asks, and asks again for a while if the task is one that was submitted from
@@ -376,7 +385,7 @@ ask_fresh(struct cli *c, const char *verb, const char *selector, json_t **reply,
     bool ours;
     int rc;
 
-    (void)fleet_dir_line(&c->home, "last", last, sizeof last);
+    (void)fleet_dir_line(&c->fleet_dir, "last", last, sizeof last);
     ours = strlen(selector) == 16 || !strcmp(selector, last);
     for (;;) {
         rc = cli_ask(c, verb, json_pack("{s:s}", "task", selector), reply, e);
@@ -396,7 +405,7 @@ settle_last(struct cli *c, const char *selector)
     struct err e = {0};
 
     if (strcmp(selector, "last") != 0 ||
-        !fleet_dir_line(&c->home, "last", last, sizeof last))
+        !fleet_dir_line(&c->fleet_dir, "last", last, sizeof last))
         return;
     if (ask_fresh(c, "find", last, &reply, &e) == 0)
         json_decref(reply);

@@ -48,7 +48,7 @@ struct cli {
     const struct command *cmd;
     bool json, quiet;
     const char *nats, *config; /* --nats, --config; NULL: not given */
-    struct fleet_dir home;
+    struct fleet_dir fleet_dir;
     struct mem_pool *pool; /* lives as long as the process */
     struct cli_conf conf;
     bool conf_loaded;
@@ -92,6 +92,8 @@ int cli_rc(const struct err *e);
 /* Wrong use of the command itself: points to its help; returns RC_USAGE. */
 int cli_usage(const struct cli *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* For commands that take flags alone: RC_OK, or the complaint is printed. */
+int cli_no_arguments(const struct cli *c, const struct args *a);
 /* Talk: one line on stderr, nothing with --quiet. */
 void cli_say(const struct cli *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

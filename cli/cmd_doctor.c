@@ -123,7 +123,7 @@ check_home(struct doctor *d)
 {
     struct fleet_dir_path path;
     struct stat st;
-    const char *dir = d->c->home.dir;
+    const char *dir = d->c->fleet_dir.dir;
 
     if (stat(dir, &st) < 0) {
         report(d, errno == ENOENT ? OK : FAIL, "home", NULL, "%s: %s", dir,
@@ -143,7 +143,7 @@ check_home(struct doctor *d)
                "%s: %s", dir, strerror(errno));
     else
         report(d, OK, "home", NULL, "%s, for this user only", dir);
-    if (stat(fleet_dir_path(&d->c->home, "token", &path), &st) == 0 &&
+    if (stat(fleet_dir_path(&d->c->fleet_dir, "token", &path), &st) == 0 &&
         (st.st_mode & 0077))
         report(d, FAIL, "token", "chmod 600 the file",
                "%s can be read by others", path.s);
@@ -157,7 +157,7 @@ check_disk(struct doctor *d)
     uint64_t free_bytes;
 
     /* The nearest folder that exists: the home may not yet. */
-    (void)str_copy(dir, sizeof dir, d->c->home.dir);
+    (void)str_copy(dir, sizeof dir, d->c->fleet_dir.dir);
     while (statvfs(dir, &v) < 0) {
         slash = strrchr(dir, '/');
         if (!slash || slash == dir)
@@ -189,11 +189,12 @@ check_durability(struct doctor *d)
                "does not tell (sync_interval: always survives a power cut)");
         return;
     }
-    if (!fleet_dir_locked(&d->c->home, &pid)) {
+    if (!fleet_dir_locked(&d->c->fleet_dir, &pid)) {
         report(d, WARN, "fleet", "shunt up -d", "none runs on this machine");
         return;
     }
-    if (fleet_dir_read(&d->c->home, "status.json", 1 << 20, &text, &e) == 0)
+    if (fleet_dir_read(&d->c->fleet_dir, "status.json", 1 << 20, &text, &e) ==
+        0)
         v = json_loads(str_text(&text), 0, NULL);
     report(d, OK, "fleet", NULL, "%s, supervisor pid %d",
            cli_text(v, "state", "starting"), (int)pid);
@@ -234,8 +235,8 @@ check_broker(struct doctor *d)
 
     if (cli_connect(c, CONNECT_MS, &e) < 0) {
         report(d, FAIL, "broker",
-               fleet_dir_locked(&c->home, &pid) ? "shunt status"
-                                                : "shunt up -d",
+               fleet_dir_locked(&c->fleet_dir, &pid) ? "shunt status"
+                                                     : "shunt up -d",
                "%s", e.msg);
         return false;
     }
@@ -334,8 +335,8 @@ cmd_doctor(struct cli *c, const struct args *a)
 {
     struct doctor d = {.c = c};
 
-    if (a->n_words || a->dashes)
-        return cli_usage(c, "no arguments are taken");
+    if (cli_no_arguments(c, a))
+        return RC_USAGE;
     d.list = json_array();
     check_programs(&d);
     check_broker_program(&d);

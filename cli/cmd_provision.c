@@ -78,8 +78,8 @@ cmd_provision(struct cli *c, const struct args *a)
     struct err e = {0};
     int rc;
 
-    if (a->n_words || a->dashes)
-        return cli_usage(c, "no arguments are taken");
+    if (cli_no_arguments(c, a))
+        return RC_USAGE;
     rc = cli_need_broker(c, 5000);
     if (rc)
         return rc;

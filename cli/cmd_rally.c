@@ -205,7 +205,7 @@ prepare(struct rally_run *r, const struct args *a, struct spool_file **f,
         goto out;
     }
     if (count_lines(&input, &count, e) < 0 || make_base(r, a, count, e) < 0 ||
-        fleet_dir_make(&r->c->home, e) < 0 ||
+        fleet_dir_make(&r->c->fleet_dir, e) < 0 ||
         spool_create(f, cli_spool_dir(r->c, &dir), r->id, e) < 0 ||
         put_tasks(r, &input, *f, e) < 0 || spool_commit(*f, e) < 0)
         goto out;

@@ -56,7 +56,7 @@ send_task(struct cli *c, const struct task *t)
     size_t known = 0;
     int rc = RC_OK;
 
-    if (fleet_dir_make(&c->home, &e) < 0 ||
+    if (fleet_dir_make(&c->fleet_dir, &e) < 0 ||
         spool_create(&f, cli_spool_dir(c, &dir), t->id, &e) < 0 ||
         spool_put(f, t, &e) < 0 || spool_commit(f, &e) < 0) {
         rc = cli_fail(RC_OUR_SIDE, "submit", t->name, e.msg, "shunt doctor");

@@ -28,7 +28,7 @@ read_supervisor(const struct cli *c, pid_t pid)
     struct err e = {0};
     json_t *v = NULL;
 
-    if (fleet_dir_read(&c->home, "status.json", 1 << 20, &text, &e) == 0)
+    if (fleet_dir_read(&c->fleet_dir, "status.json", 1 << 20, &text, &e) == 0)
         v = json_loads(str_text(&text), 0, NULL);
     str_free(&text);
     /* A file of an earlier supervisor says nothing of this one. */
@@ -297,10 +297,10 @@ cmd_status(struct cli *c, const struct args *a)
     bool local, answers;
     json_t *all;
 
-    if (a->n_words || a->dashes)
-        return cli_usage(c, "no arguments are taken");
+    if (cli_no_arguments(c, a))
+        return RC_USAGE;
     c->ask_patience_ms = LOOK_MS;
-    local = !c->nats && fleet_dir_locked(&c->home, &pid);
+    local = !c->nats && fleet_dir_locked(&c->fleet_dir, &pid);
     all = local ? with_supervisor(read_supervisor(c, pid), str_wall_ms())
                 : json_pack("{s:n, s:[]}", "supervisor", "processes");
     add_spool(c, all);
@@ -316,8 +316,8 @@ cmd_status(struct cli *c, const struct args *a)
         return RC_OK;
     if (!local)
         return cli_fail(RC_UNREACHABLE, "status",
-                        c->conf.bus.url ? c->conf.bus.url : c->home.dir, e.msg,
-                        "shunt up -d");
+                        c->conf.bus.url ? c->conf.bus.url : c->fleet_dir.dir,
+                        e.msg, "shunt up -d");
     cli_say(c, "%s", e.msg);
     return RC_OK;
 }

@@ -153,8 +153,8 @@ cmd_ls(struct cli *c, const struct args *a)
     struct err e = {0};
     int rc;
 
-    if (a->n_words || a->dashes)
-        return cli_usage(c, "no arguments are taken");
+    if (cli_no_arguments(c, a))
+        return RC_USAGE;
     rc = wanted_states(c, &states);
     if (rc)
         return rc;

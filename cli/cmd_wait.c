@@ -220,7 +220,7 @@ cmd_retry(struct cli *c, const struct args *a)
             return cli_fail_err("retry", a->words[i], &e,
                                 e.code == ERR_UNAVAILABLE ? "shunt status"
                                                           : "shunt ls");
-    if (fleet_dir_make(&c->home, &e) < 0 ||
+    if (fleet_dir_make(&c->fleet_dir, &e) < 0 ||
         spool_create(&f, cli_spool_dir(c, &dir), tasks[0].id, &e) < 0)
         goto failed;
     for (i = 0; i < a->n_words; i++)

@@ -172,7 +172,7 @@ main(int argc, char **argv)
     log_level_set(LOG_WARN);
     log_open("shunt");
     c.pool = mem_pool_new();
-    if (fleet_dir_find(&c.home, &e) < 0)
+    if (fleet_dir_find(&c.fleet_dir, &e) < 0)
         rc = cli_fail_err("state folder", NULL, &e, NULL);
     else
         rc = dispatch(&c, argc, argv);

@@ -271,7 +271,7 @@ spool(struct cli *c, const struct task_builder *b, struct spool_file **out,
     struct fleet_dir_path dir;
     size_t i;
 
-    if (fleet_dir_make(&c->home, e) < 0 ||
+    if (fleet_dir_make(&c->fleet_dir, e) < 0 ||
         spool_create(out, cli_spool_dir(c, &dir), b->tasks[0].id, e) < 0)
         return -1;
     for (i = 0; i < b->n; i++)

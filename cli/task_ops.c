@@ -64,12 +64,12 @@ task_ops_spooled(const struct cli *c, const char *selector,
     struct fleet_dir_path path;
 
     if (strcmp(selector, "last") == 0 &&
-        fleet_dir_line(&c->home, "last", last, sizeof last))
+        fleet_dir_line(&c->fleet_dir, "last", last, sizeof last))
         selector = last;
     if (!str_copy(id, TASK_ID_SIZE, selector))
         return false;
     (void)snprintf(rel, sizeof rel, "spool/%s.task", id);
-    return access(fleet_dir_path(&c->home, rel, &path), F_OK) == 0;
+    return access(fleet_dir_path(&c->fleet_dir, rel, &path), F_OK) == 0;
 }
 
 int

@@ -1,3 +1,8 @@
+/*
+ * Finds nats-server and asks its version; picks ports by binding them; sets
+ * the store's folder synchronous (chattr +S) to learn whether the file system
+ * can do that; and writes nats-server.conf, token and endpoint.
+ */
 #include "fleet/embedded_broker.h"
 
 #include "lib/base/feature.h"
@@ -22,16 +27,15 @@
 
 enum {
     VERSION_MS = 10000,
-    DYING_MS = 5000,         /* a killed fleet's broker may hold the port */
-    DYING_PINNED_MS = 15000, /* when no other port will do */
+    PORT_MS = 5000,        /* a killed fleet's broker may hold the port */
+    PORT_GIVEN_MS = 15000, /* the same, when no other port will do */
     STORE_DEPTH = 16,
 };
 
 /* --- the program --------------------------------------------------------- */
 
-/* Looks name up in PATH. */
 static bool
-in_path(const char *name, char *out, size_t size)
+find_in_path(const char *name, char *out, size_t size)
 {
     const char *path = getenv("PATH");
     size_t len;
@@ -44,12 +48,12 @@ in_path(const char *name, char *out, size_t size)
         if (len && n > 0 && (size_t)n < size && access(out, X_OK) == 0)
             return true;
     }
-    /* Debian keeps it where a user's PATH may not look. */
+    /* Debian's folder for it is not on every user's PATH. */
     n = snprintf(out, size, "/usr/sbin/%s", name);
     return n > 0 && access(out, X_OK) == 0;
 }
 
-struct captured_output {
+struct version_run {
     bool ended;
     int code;
 };
@@ -57,7 +61,7 @@ struct captured_output {
 static void
 on_end(void *ctx, const struct proc_end *end)
 {
-    struct captured_output *c = ctx;
+    struct version_run *c = ctx;
 
     c->ended = true;
     c->code = end->signalled ? 128 + end->code : end->code;
@@ -65,13 +69,13 @@ on_end(void *ctx, const struct proc_end *end)
 
 /* First line of `program --version`. */
 static int
-ask_version(const char *program, struct loop *l, struct proc_set *procs,
-            char *out, size_t size, struct err *e)
+read_version(const char *program, struct loop *l, struct proc_set *procs,
+             char *out, size_t size, struct err *e)
 {
     const char *argv[] = {program, "--version", NULL}, *env[] = {NULL};
     struct proc_opts o = {
         .file = program, .argv = argv, .env = env, .in = -1, .err = -1};
-    struct captured_output c = {0};
+    struct version_run c = {0};
     struct proc *p = NULL;
     int ours = -1, theirs = -1;
     ssize_t n;
@@ -94,14 +98,14 @@ ask_version(const char *program, struct loop *l, struct proc_set *procs,
     out[n > 0 ? n : 0] = '\0';
     out[strcspn(out, "\r\n")] = '\0';
     if (!c.ended || c.code || n <= 0)
-        return err_set(e, ERR_INVALID, "%s --version does not say its version",
+        return err_set(e, ERR_INVALID, "%s --version printed no version",
                        program);
     return 0;
 }
 
 static void
-set_unless_set(struct embedded_broker_env *out, size_t *n, const char *key,
-               long value, const char *unit)
+default_env(struct embedded_broker_env *out, size_t *n, const char *key,
+            long value, const char *unit)
 {
     if (getenv(key))
         return;
@@ -111,7 +115,7 @@ set_unless_set(struct embedded_broker_env *out, size_t *n, const char *key,
     ++*n;
 }
 
-/* MiB the broker may have before it collects garbage more often. */
+/* In MiB. */
 static long
 memory_limit(void)
 {
@@ -132,9 +136,9 @@ embedded_broker_environment(struct embedded_broker_env *out)
     if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
         half = CPU_COUNT(&cpus) / 2;
     *out = (struct embedded_broker_env){0};
-    set_unless_set(out, &n, "GOMAXPROCS", half > 1 ? half : 1, "");
-    set_unless_set(out, &n, "GOGC", 200, "");
-    set_unless_set(out, &n, "GOMEMLIMIT", memory_limit(), "MiB");
+    default_env(out, &n, "GOMAXPROCS", half > 1 ? half : 1, "");
+    default_env(out, &n, "GOGC", 200, "");
+    default_env(out, &n, "GOMEMLIMIT", memory_limit(), "MiB");
 }
 
 int
@@ -149,20 +153,20 @@ embedded_broker_find(struct embedded_broker *b, struct loop *l,
             access(own, X_OK) < 0)
             return err_set(e, ERR_NOT_FOUND, "SHUNT_NATS_SERVER=%s: %s", own,
                            strerror(errno));
-    } else if (!in_path("nats-server", b->program, sizeof b->program)) {
+    } else if (!find_in_path("nats-server", b->program, sizeof b->program)) {
         return err_set(e, ERR_NOT_FOUND,
-                       "nats-server is not on PATH (Debian: apt install "
-                       "nats-server), nor named by SHUNT_NATS_SERVER");
+                       "nats-server is not on PATH; install it (Debian: apt "
+                       "install nats-server) or set SHUNT_NATS_SERVER");
     }
-    if (ask_version(b->program, l, procs, line, sizeof line, e) < 0)
+    if (read_version(b->program, l, procs, line, sizeof line, e) < 0)
         return -1;
     v = line + strcspn(line, "0123456789");
     if (sscanf(v, "%d.%d.%d", &b->major, &b->minor, &b->patch) != 3)
-        return err_set(e, ERR_INVALID, "%s --version said \"%s\"", b->program,
-                       line);
+        return err_set(e, ERR_INVALID, "%s --version printed \"%s\"",
+                       b->program, line);
     if (b->major < 2 || (b->major == 2 && b->minor < 9))
         return err_set(e, ERR_INVALID,
-                       "%s is version %d.%d.%d; 2.9 or later is needed",
+                       "%s is version %d.%d.%d; 2.9 or later is required",
                        b->program, b->major, b->minor, b->patch);
     return 0;
 }
@@ -203,9 +207,9 @@ wait_port(int port, int64_t ms, struct loop *l)
     return true;
 }
 
-/* The port at the end of a file's line, an address; 0: there is none. */
+/* The port of the address in that file; 0: there is none. */
 static int
-port_of_last_time(const struct fleet_dir *h, const char *file)
+last_port(const struct fleet_dir *h, const char *file)
 {
     const char *colon;
     char line[128];
@@ -219,14 +223,14 @@ port_of_last_time(const struct fleet_dir *h, const char *file)
     return (int)port;
 }
 
-/* The one of last time if it can be had, else a free one; 0: none is. */
+/* The last port if it is free, else any free one; 0: there is none. */
 static int
-any_port(const struct fleet_dir *h, const char *file, struct loop *l,
-         struct err *e)
+choose_any_port(const struct fleet_dir *h, const char *file, struct loop *l,
+                struct err *e)
 {
-    int port = port_of_last_time(h, file);
+    int port = last_port(h, file);
 
-    if (port && wait_port(port, DYING_MS, l))
+    if (port && wait_port(port, PORT_MS, l))
         return port;
     port = try_port(0);
     if (port > 0)
@@ -237,13 +241,13 @@ any_port(const struct fleet_dir *h, const char *file, struct loop *l,
 }
 
 static int
-choose_port(struct embedded_broker *b, const struct fleet_dir *h, int wanted,
+choose_port(struct embedded_broker *b, const struct fleet_dir *h, int given,
             struct loop *l, struct err *e)
 {
-    if (wanted && !wait_port(wanted, DYING_PINNED_MS, l))
+    if (given && !wait_port(given, PORT_GIVEN_MS, l))
         return err_set(e, ERR_UNAVAILABLE,
-                       "port %d is in use by another program", wanted);
-    b->port = wanted ? wanted : any_port(h, "endpoint", l, e);
+                       "port %d is in use by another program", given);
+    b->port = given ? given : choose_any_port(h, "endpoint", l, e);
     return b->port ? 0 : -1;
 }
 
@@ -251,7 +255,7 @@ int
 embedded_broker_http(const struct fleet_dir *h, char *address, size_t size,
                      struct loop *l, struct err *e)
 {
-    int port = any_port(h, "http", l, e);
+    int port = choose_any_port(h, "http", l, e);
     char line[64];
 
     if (!port)
@@ -276,8 +280,8 @@ set_sync(int fd, bool on)
     return ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
-/* Sets the flag on a folder and all in it: new files inherit it, those of an
- * earlier start need it set. Takes over fd. */
+/* Sets or clears the flag on a folder and all files in it: new files inherit
+ * it, those of an earlier start do not. Takes over fd. */
 static int
 sync_tree(int fd, bool on, int depth)
 {
@@ -316,17 +320,17 @@ has_sync_interval(const struct embedded_broker *b)
 }
 
 static void
-say_lossy(struct embedded_broker *b)
+set_lossy(struct embedded_broker *b)
 {
     b->durable = b->confirm = false;
     (void)snprintf(b->durability, sizeof b->durability,
-                   "a power cut may lose what was accepted in the last "
-                   "minute: nats-server %d.%d on this file system cannot "
-                   "write through",
+                   "not durable: a power cut may lose tasks of the last minute "
+                   "(nats-server %d.%d on this file system cannot write "
+                   "through)",
                    b->major, b->minor);
 }
 
-/* Chooses how, and clears what an earlier start has set. */
+/* Tries the flag out, clears what an earlier start has set, and chooses. */
 static void
 choose_durability(struct embedded_broker *b, const struct fleet_dir *h,
                   bool fast)
@@ -343,27 +347,25 @@ choose_durability(struct embedded_broker *b, const struct fleet_dir *h,
     b->durable = !fast && (can || has_sync_interval(b));
     if (fast)
         (void)str_copy(b->durability, sizeof b->durability,
-                       "a power cut may lose what was accepted in the last "
+                       "not durable: a power cut may lose tasks of the last "
                        "minutes (--fast)");
     else if (b->confirm)
         (void)str_copy(b->durability, sizeof b->durability,
-                       "what is accepted survives a power cut "
-                       "(submissions written through, the rest synced in "
-                       "groups)");
+                       "durable: accepted tasks survive a power cut");
     else if (b->durable)
         (void)snprintf(b->durability, sizeof b->durability,
-                       "what is accepted survives a power cut (%s)",
+                       "durable: accepted tasks survive a power cut (%s)",
                        through ? "each message written through"
                                : "sync_interval: always");
     else
-        say_lossy(b);
+        set_lossy(b);
 }
 
 int
 embedded_broker_write_through(struct embedded_broker *b,
                               const struct fleet_dir *h, struct err *e)
 {
-    /* Submissions and cancels: written by people and foreign programs. */
+    /* Submissions and cancels: people and foreign programs write them. */
     static const char *const streams[] = {"TASKS_IN", "KV_control"};
     char rel[128];
     int fd;
@@ -375,9 +377,9 @@ embedded_broker_write_through(struct embedded_broker *b,
         fd =
             open(FLEET_DIR_PATH_OF(h, rel), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0 || sync_tree(fd, true, STORE_DEPTH) < 0) {
-            err_set(e, ERR_UNAVAILABLE, "write %s through: %s", rel,
+            err_set(e, ERR_UNAVAILABLE, "make %s synchronous: %s", rel,
                     strerror(errno));
-            say_lossy(b);
+            set_lossy(b);
             return -1;
         }
     }
@@ -435,12 +437,11 @@ embedded_broker_prepare(struct embedded_broker *b, const struct fleet_dir *h,
 
     if (strpbrk(h->dir, "\"\\\n"))
         return err_set(e, ERR_INVALID,
-                       "%s: quotes and backslashes in the path are too much "
-                       "for the broker's configuration",
+                       "%s: the path must not contain quotes, backslashes or "
+                       "line breaks",
                        h->dir);
     if (choose_port(b, h, port, l, e) < 0 || make_token(h, token, e) < 0)
         return -1;
-    (void)str_copy(b->host, sizeof b->host, "127.0.0.1");
     (void)snprintf(b->url, sizeof b->url, "nats://127.0.0.1:%d", b->port);
     (void)snprintf(line, sizeof line, "%s\n", b->url);
     choose_durability(b, h, fast);

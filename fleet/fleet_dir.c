@@ -1,3 +1,7 @@
+/*
+ * Paths, small files and the supervisor's lock, a flock on the file lock: the
+ * kernel releases it when the supervisor ends, however it ends.
+ */
 #include "fleet/fleet_dir.h"
 
 #include <errno.h>
@@ -29,7 +33,7 @@ fleet_dir_find(struct fleet_dir *h, struct err *e)
         n = snprintf(h->dir, sizeof h->dir, "%s/.local/state/shunt", user);
     else
         return err_set(e, ERR_INVALID,
-                       "neither SHUNT_HOME nor HOME says where to keep state");
+                       "set SHUNT_HOME or HOME: there is no place for state");
     if (n < 0 || (size_t)n >= sizeof h->dir)
         return err_set(e, ERR_INVALID, "SHUNT_HOME is too long");
     return 0;
@@ -191,7 +195,7 @@ fleet_dir_lock(const struct fleet_dir *h, int *fd, pid_t *holder, struct err *e)
     if (f < 0)
         return err_set(e, ERR_UNAVAILABLE, "open %s: %s", path.s,
                        strerror(errno));
-    /* fleet_dir_locked takes the lock for a moment to look: not a holder. */
+    /* fleet_dir_locked holds the lock for a moment to look at it. */
     for (n = 0; flock(f, LOCK_EX | LOCK_NB) < 0 && n < 10; n++)
         (void)poll(NULL, 0, 20);
     if (n == 10) {

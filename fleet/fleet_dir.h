@@ -1,17 +1,17 @@
 /*
- * fleet_dir - the folder a fleet on one machine lives in, and what lies where.
+ * fleet_dir - the state folder of a fleet on one machine, and its files.
  *
  *   lock              held by the supervisor, its pid inside
- *   status.json       what the supervisor says of its processes
- *   endpoint          address of the broker, kept from start to start
- *   http              address of the ledger's pages, kept likewise
+ *   status.json       the supervisor's processes, while it runs
+ *   endpoint          address of the broker, the same at each start if free
+ *   http              address of the reaper's HTTP server, likewise
  *   token             the broker's password, for this user only
  *   nats-server.conf  written at each start
  *   nats/             the broker's store
  *   spool/            submissions the broker has not stored yet
- *   worker/           the worker's: outcomes the broker has not stored yet
+ *   worker/           the local worker's results the broker has not stored yet
  *   log/              one file per process
- *   ledger.db         the reaper's memory
+ *   ledger.db         the database the reaper keeps
  *   last              id of the newest task submitted from here
  *
  * SHUNT_HOME names it; without that it is $XDG_STATE_HOME/shunt, or
@@ -32,21 +32,21 @@
 enum { FLEET_DIR_PATH = 4096 };
 
 struct fleet_dir {
-    char dir[FLEET_DIR_PATH -
-             256]; /* absolute; no file in it has a longer name */
+    /* Absolute; leaves room for the names of its files. */
+    char dir[FLEET_DIR_PATH - 256];
 };
 
 struct fleet_dir_path {
     char s[FLEET_DIR_PATH];
 };
 
-/* Finds the place; touches nothing. */
+/* Finds the path; touches nothing on the disk. */
 int fleet_dir_find(struct fleet_dir *h, struct err *e);
 
 /* Creates the folder, for this user only, and the folders in it. */
 int fleet_dir_make(const struct fleet_dir *h, struct err *e);
 
-/* The path of rel below the home, in buf. */
+/* The path of rel below the folder, in buf. */
 const char *fleet_dir_path(const struct fleet_dir *h, const char *rel,
                            struct fleet_dir_path *buf);
 #define FLEET_DIR_PATH_OF(h, rel)                                              \

@@ -1,3 +1,8 @@
+/*
+ * The loop thread gathers requests in `waiting`. When no run is under way it
+ * swaps them into `served` and wakes the thread, which syncs the store once
+ * and wakes the loop, which answers all of `served`.
+ */
 #include "fleet/fsync_server.h"
 
 #include "fleet/jetstream_fsync.h"
@@ -12,7 +17,7 @@
 #include <string.h>
 
 enum {
-    WAITING_MAX = 4096, /* requests; who gets no answer asks again */
+    WAITING_MAX = 4096, /* further requests get no answer: they come again */
     REPLY_SIZE = 160,
 };
 
@@ -24,13 +29,12 @@ struct fsync_server {
     struct bus *bus;
     struct bus_sub *requests;
     struct loop_waker *waker;
-    struct loop_timer *next; /* begins the next run */
-    struct pending_reply *waiting,
-        *served; /* those of the next run, of this one */
+    struct loop_timer *next;                /* starts the next run */
+    struct pending_reply *waiting, *served; /* of the next run, of this one */
     size_t n_waiting, n_served;
     bool failed; /* for good */
 
-    /* Below mutex. */
+    /* Guarded by mutex. */
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     bool asked, done, stopping;
@@ -44,110 +48,109 @@ struct fsync_server {
 static void *
 sync_loop(void *ctx)
 {
-    struct fsync_server *k = ctx;
+    struct fsync_server *s = ctx;
     struct err e;
 
-    (void)pthread_mutex_lock(&k->mutex);
+    (void)pthread_mutex_lock(&s->mutex);
     for (;;) {
-        while (!k->asked && !k->stopping)
-            (void)pthread_cond_wait(&k->cond, &k->mutex);
-        if (k->stopping)
+        while (!s->asked && !s->stopping)
+            (void)pthread_cond_wait(&s->cond, &s->mutex);
+        if (s->stopping)
             break;
-        k->asked = false;
-        (void)pthread_mutex_unlock(&k->mutex);
+        s->asked = false;
+        (void)pthread_mutex_unlock(&s->mutex);
         e = (struct err){0};
-        (void)jetstream_fsync_run(k->store, &e);
-        (void)pthread_mutex_lock(&k->mutex);
-        k->result = e;
-        k->done = true;
-        loop_waker_wake(k->waker);
+        (void)jetstream_fsync_run(s->store, &e);
+        (void)pthread_mutex_lock(&s->mutex);
+        s->result = e;
+        s->done = true;
+        loop_waker_wake(s->waker);
     }
-    (void)pthread_mutex_unlock(&k->mutex);
+    (void)pthread_mutex_unlock(&s->mutex);
     return NULL;
 }
 
-/* Begins a run for those that wait, unless one is under way. */
+/* Begins a run for the requests that wait, unless one is under way. */
 static void
-begin(struct fsync_server *k)
+begin_run(struct fsync_server *s)
 {
-    struct pending_reply *swap = k->served;
+    struct pending_reply *swap = s->served;
 
-    if (k->n_served || k->n_waiting == 0 || k->failed)
+    if (s->n_served || s->n_waiting == 0 || s->failed)
         return;
-    k->served = k->waiting;
-    k->n_served = k->n_waiting;
-    k->waiting = swap;
-    k->n_waiting = 0;
-    (void)pthread_mutex_lock(&k->mutex);
-    k->asked = true;
-    (void)pthread_cond_signal(&k->cond);
-    (void)pthread_mutex_unlock(&k->mutex);
+    s->served = s->waiting;
+    s->n_served = s->n_waiting;
+    s->waiting = swap;
+    s->n_waiting = 0;
+    (void)pthread_mutex_lock(&s->mutex);
+    s->asked = true;
+    (void)pthread_cond_signal(&s->cond);
+    (void)pthread_mutex_unlock(&s->mutex);
 }
 
 static void
 on_done(void *ctx)
 {
-    struct fsync_server *k = ctx;
+    struct fsync_server *s = ctx;
     struct err result;
     bool done;
 
-    (void)pthread_mutex_lock(&k->mutex);
-    done = k->done;
-    k->done = false;
-    result = k->result;
-    (void)pthread_mutex_unlock(&k->mutex);
+    (void)pthread_mutex_lock(&s->mutex);
+    done = s->done;
+    s->done = false;
+    result = s->result;
+    (void)pthread_mutex_unlock(&s->mutex);
     if (!done)
         return;
     if (result.code != ERR_NONE) {
-        k->failed = true;
+        s->failed = true;
         log_error("store.sync",
-                  "error=\"%s\" text=\"nothing is confirmed "
-                  "any more: mend the disk, then shunt down "
-                  "and shunt up\"",
+                  "error=\"%s\" text=\"nothing is confirmed any more: "
+                  "repair the disk, then shunt down and shunt up\"",
                   LOG_TEXT(result.msg));
     }
-    for (size_t i = 0; i < k->n_served; i++)
-        bus_publish_core(k->bus, k->served[i].subject, result.msg,
+    for (size_t i = 0; i < s->n_served; i++)
+        bus_publish_core(s->bus, s->served[i].subject, result.msg,
                          strlen(result.msg));
-    k->n_served = 0;
-    /* Once the answers are sent: the thread would take the processor first. */
-    if (k->n_waiting)
-        loop_timer_again(k->next, 0, 0);
+    s->n_served = 0;
+    /* After the answers are sent: else the thread takes the processor first. */
+    if (s->n_waiting)
+        loop_timer_again(s->next, 0, 0);
 }
 
 static void
 on_next(void *ctx)
 {
-    begin(ctx);
+    begin_run(ctx);
 }
 
 static void
 on_request(void *ctx, const struct bus_note *note)
 {
-    struct fsync_server *k = ctx;
+    struct fsync_server *s = ctx;
 
-    if (k->n_waiting == WAITING_MAX ||
-        !str_copy(k->waiting[k->n_waiting].subject, REPLY_SIZE, note->reply) ||
+    if (s->n_waiting == WAITING_MAX ||
+        !str_copy(s->waiting[s->n_waiting].subject, REPLY_SIZE, note->reply) ||
         !*note->reply)
         return;
-    k->n_waiting++;
-    begin(k);
+    s->n_waiting++;
+    begin_run(s);
 }
 
-/* Signals are the main thread's. */
+/* The thread blocks all signals: they are the main thread's. */
 static int
-start_thread(struct fsync_server *k, struct err *e)
+start_thread(struct fsync_server *s, struct err *e)
 {
     sigset_t all, old;
     int rc;
 
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = pthread_create(&k->thread, NULL, sync_loop, k);
+    rc = pthread_create(&s->thread, NULL, sync_loop, s);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc)
         return err_set(e, ERR_UNAVAILABLE, "start a thread: %s", strerror(rc));
-    k->running = true;
+    s->running = true;
     return 0;
 }
 
@@ -155,44 +158,44 @@ int
 fsync_server_open(struct fsync_server **out, struct bus *b, struct loop *l,
                   const char *store, struct err *e)
 {
-    struct fsync_server *k = MEM_NEW(struct fsync_server);
+    struct fsync_server *s = MEM_NEW(struct fsync_server);
 
-    k->bus = b;
-    k->waiting = mem_zero(WAITING_MAX, sizeof *k->waiting);
-    k->served = mem_zero(WAITING_MAX, sizeof *k->served);
-    k->store = jetstream_fsync_new(store);
-    (void)pthread_mutex_init(&k->mutex, NULL);
-    (void)pthread_cond_init(&k->cond, NULL);
-    k->waker = loop_waker_open(l, on_done, k);
-    k->next = loop_timer_start(l, 0, 0, on_next, k);
-    if (start_thread(k, e) < 0 ||
-        bus_subscribe(b, SUBJECT_SYNC, on_request, k, &k->requests, e) < 0) {
-        fsync_server_close(k);
+    s->bus = b;
+    s->waiting = mem_zero(WAITING_MAX, sizeof *s->waiting);
+    s->served = mem_zero(WAITING_MAX, sizeof *s->served);
+    s->store = jetstream_fsync_new(store);
+    (void)pthread_mutex_init(&s->mutex, NULL);
+    (void)pthread_cond_init(&s->cond, NULL);
+    s->waker = loop_waker_open(l, on_done, s);
+    s->next = loop_timer_start(l, 0, 0, on_next, s);
+    if (start_thread(s, e) < 0 ||
+        bus_subscribe(b, SUBJECT_SYNC, on_request, s, &s->requests, e) < 0) {
+        fsync_server_close(s);
         return -1;
     }
-    *out = k;
+    *out = s;
     return 0;
 }
 
 void
-fsync_server_close(struct fsync_server *k)
+fsync_server_close(struct fsync_server *s)
 {
-    if (!k)
+    if (!s)
         return;
-    bus_unsubscribe(k->requests);
-    if (k->running) {
-        (void)pthread_mutex_lock(&k->mutex);
-        k->stopping = true;
-        (void)pthread_cond_signal(&k->cond);
-        (void)pthread_mutex_unlock(&k->mutex);
-        (void)pthread_join(k->thread, NULL);
+    bus_unsubscribe(s->requests);
+    if (s->running) {
+        (void)pthread_mutex_lock(&s->mutex);
+        s->stopping = true;
+        (void)pthread_cond_signal(&s->cond);
+        (void)pthread_mutex_unlock(&s->mutex);
+        (void)pthread_join(s->thread, NULL);
     }
-    loop_timer_stop(k->next);
-    loop_waker_close(k->waker);
-    jetstream_fsync_free(k->store);
-    (void)pthread_mutex_destroy(&k->mutex);
-    (void)pthread_cond_destroy(&k->cond);
-    mem_free(k->waiting);
-    mem_free(k->served);
-    mem_free(k);
+    loop_timer_stop(s->next);
+    loop_waker_close(s->waker);
+    jetstream_fsync_free(s->store);
+    (void)pthread_mutex_destroy(&s->mutex);
+    (void)pthread_cond_destroy(&s->cond);
+    mem_free(s->waiting);
+    mem_free(s->served);
+    mem_free(s);
 }

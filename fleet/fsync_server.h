@@ -1,10 +1,11 @@
 /*
- * fsync_server - confirms that what the broker has acknowledged is on the disk.
+ * fsync_server - confirms that messages the broker has acknowledged are on the
+ * disk.
  *
- * Answers requests on sync.store: "" once all that was stored before the
- * request came is durable, else a text that says why it is not. Requests that
- * come while the disk is busy share the next run, so that many messages of
- * many processes cost one sync (lib/bus/bus asks, with bus.confirm).
+ * Answers requests on sync.store, which lib/bus sends with bus.confirm: "" once
+ * every message stored before the request is durable, else the error. Requests
+ * that arrive while the disk is busy share the next run, so that many messages
+ * of many processes cost one sync.
  *
  * After a failed sync nothing is confirmed any more: the kernel drops what it
  * could not write, and the next sync would succeed without it.
@@ -24,6 +25,6 @@ struct fsync_server;
  * fsync_server_close, which must come before the bus and the loop end. */
 int fsync_server_open(struct fsync_server **out, struct bus *b, struct loop *l,
                       const char *store, struct err *e);
-void fsync_server_close(struct fsync_server *k); /* NULL is fine */
+void fsync_server_close(struct fsync_server *s); /* NULL is fine */
 
 #endif

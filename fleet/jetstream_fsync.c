@@ -1,3 +1,10 @@
+/*
+ * Remembers each block file as it was when it was last synced, and syncs those
+ * that have changed. In the usual case only the newest block of a stream has:
+ * a stream's folder is scanned only if its own time has changed. All streams
+ * begin to write before the first is waited for, so that the disk works on
+ * them together.
+ */
 #include "fleet/jetstream_fsync.h"
 
 #include "lib/base/mem.h"
@@ -20,8 +27,8 @@ enum {
     STREAMS_MAX = 1024,
     BLOCKS_MAX = 1 << 20,
     NAME_SIZE = 64,
-    /* Times of files move in steps: a folder that changed so short ago may
-     * change again without showing it. */
+    /* File times advance in steps: within one step a folder may change again
+     * without a change of its time. */
     STEP_NS = 20000000,
 };
 
@@ -31,11 +38,11 @@ struct jetstream_block {
     ino_t ino;
     off_t size;
     struct timespec at;
-    bool through; /* and what is written to it was on the disk at once */
-    bool seen;    /* by the scan that is under way */
+    bool through; /* it was synchronous then: each write waits for the disk */
+    bool seen;    /* by the current scan */
 };
 
-/* A block on its way to the disk. */
+/* A block that is being synced. */
 struct jetstream_write {
     int fd; /* -1: there is nothing to write */
     struct stat was;
@@ -45,11 +52,11 @@ struct jetstream_dir {
     char *path; /* of msgs */
     int fd;     /* of msgs, -1: gone */
     struct timespec at;
-    bool settled; /* at says all: the folder has not changed since */
+    bool settled; /* a change since `at` would show in the folder's time */
     struct jetstream_block *blocks;
     size_t n, cap;
-    size_t last;                    /* the block that is written to */
-    struct jetstream_write writing; /* that one, within a run */
+    size_t last;                    /* the block the server appends to */
+    struct jetstream_write writing; /* that block, during a run */
     bool seen;
 };
 
@@ -128,7 +135,7 @@ block_of(struct jetstream_dir *t, uint64_t number)
     return &t->blocks[t->n++];
 }
 
-/* Whether every write to the file waits for the disk (chattr +S). */
+/* Whether each write to the file waits for the disk (chattr +S). */
 static bool
 writes_through(int fd)
 {
@@ -140,14 +147,14 @@ writes_through(int fd)
 static void
 note_synced(struct jetstream_block *b, const struct jetstream_write *w)
 {
-    /* As it was before the sync: what came meanwhile is for the next run. */
+    /* As it was before the sync: later writes are for the next run. */
     b->ino = w->was.st_ino;
     b->size = w->was.st_size;
     b->at = w->was.st_mtim;
 }
 
-/* Has the kernel begin to write what has changed, and does not wait for it. A
- * file that vanished was removed by the server, and is no loss. */
+/* Starts writing the block to the disk if it has changed, without waiting. A
+ * block that is gone was removed by the server, and is no loss. */
 static int
 block_begin(const struct jetstream_dir *t, struct jetstream_block *b,
             struct jetstream_write *w, struct err *e)
@@ -175,12 +182,12 @@ block_begin(const struct jetstream_dir *t, struct jetstream_block *b,
         return 0;
     }
     b->through = through;
-    /* What it cannot do is done by block_end, which tells of failures, too. */
+    /* A failure here is harmless: block_end syncs, and reports errors. */
     (void)sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     return 0;
 }
 
-/* Waits until it is on the disk. */
+/* Waits until the block is on the disk. */
 static int
 block_end(const struct jetstream_dir *t, struct jetstream_block *b,
           struct jetstream_write *w, struct err *e)
@@ -209,8 +216,7 @@ block_sync(const struct jetstream_dir *t, struct jetstream_block *b,
     return block_end(t, b, &w, e);
 }
 
-/* Whether a change at that time can no longer be followed by another that
- * looks the same. */
+/* Whether a later change can no longer get the same time. */
 static bool
 is_settled(const struct timespec *at)
 {
@@ -222,7 +228,7 @@ is_settled(const struct timespec *at)
            STEP_NS;
 }
 
-/* Forgets the blocks that are gone, finds the newest. */
+/* Forgets the blocks that are gone, and finds the newest. */
 static void
 forget_unseen(struct jetstream_dir *t)
 {
@@ -240,8 +246,8 @@ forget_unseen(struct jetstream_dir *t)
     t->n = kept;
 }
 
-/* Every block, for the folder has changed: one was begun, removed, or written
- * anew in the place of an old one. */
+/* Syncs every block that has changed, because the folder has: a block was
+ * added, removed or replaced. */
 static int
 stream_scan(struct jetstream_dir *t, struct err *e)
 {
@@ -283,8 +289,8 @@ stream_scan(struct jetstream_dir *t, struct err *e)
     return rc;
 }
 
-/* Begins with the block that is written to; where more has changed, all is
- * synced at once. */
+/* Starts syncing the newest block. Scans and syncs the whole folder, and waits
+ * for it, if more has changed. */
 static int
 stream_begin(struct jetstream_dir *t, struct err *e)
 {
@@ -293,7 +299,7 @@ stream_begin(struct jetstream_dir *t, struct err *e)
     if (t->fd < 0)
         t->fd = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (t->fd < 0)
-        return 0; /* the stream is being made or removed */
+        return 0; /* the stream is being created or removed */
     if (fstat(t->fd, &st) < 0 || st.st_nlink == 0) {
         (void)close(t->fd);
         t->fd = -1;
@@ -323,7 +329,7 @@ stream_abandon(struct jetstream_dir *t)
     t->writing.fd = -1;
 }
 
-/* --- all of them --------------------------------------------------------- */
+/* --- all streams --------------------------------------------------------- */
 
 static int
 add_stream(struct jetstream_fsync *s, const char *path, struct err *e)
@@ -342,7 +348,8 @@ add_stream(struct jetstream_fsync *s, const char *path, struct err *e)
     return 0;
 }
 
-/* Calls add for "<dir>/<each folder>/<tail>"; a missing dir has none. */
+/* Calls add for "<dir>/<folder>/<tail>" of each folder; a missing dir has
+ * none. */
 static int
 each_folder(struct jetstream_fsync *s, const char *dir, const char *tail,
             int (*add)(struct jetstream_fsync *s, const char *path,
@@ -376,7 +383,7 @@ add_account(struct jetstream_fsync *s, const char *path, struct err *e)
     return each_folder(s, path, "msgs", add_stream, e);
 }
 
-/* Finds new streams, forgets those that are gone. */
+/* Finds new streams, and forgets those that are gone. */
 static int
 find_streams(struct jetstream_fsync *s, struct err *e)
 {
@@ -405,7 +412,6 @@ jetstream_fsync_run(struct jetstream_fsync *s, struct err *e)
 {
     int rc = find_streams(s, e);
 
-    /* The disk writes all of them while the first is waited for. */
     for (size_t i = 0; rc == 0 && i < s->n; i++)
         rc = stream_begin(&s->streams[i], e);
     for (size_t i = 0; rc == 0 && i < s->n; i++)

@@ -1,6 +1,6 @@
 /*
- * What the keeper confirms and when, with a disk that takes as long as the test
- * wants it to: this program stands in for fdatasync.
+ * What the server confirms and when, with a disk that takes as long as the test
+ * wants: this program replaces fdatasync.
  */
 #include "tests/bus_fixture.h"
 
@@ -72,20 +72,20 @@ wait_begun(struct bus_fixture *f, unsigned n)
     }
 }
 
-/* --- a store with one stream, and its keeper ------------------------------ */
+/* --- a store with one stream, and the server ------------------------------ */
 
 static struct {
     char dir[64], block[160];
-    struct bus *bus; /* the keeper's */
-    struct fsync_server *keeper;
+    struct bus *bus; /* the server's */
+    struct fsync_server *server;
     struct bus_sub *sub;
     struct listener heard; /* of what is sent after the requests */
-} shop;
+} fixture;
 
 static void
 append(void)
 {
-    int fd = open(shop.block, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    int fd = open(fixture.block, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "x", 1), 1);
@@ -99,17 +99,18 @@ make_store(void)
                                         "msgs"};
     size_t len;
 
-    (void)str_copy(shop.dir, sizeof shop.dir, "/tmp/test_keeper-XXXXXX");
-    assert_non_null(mkdtemp(shop.dir));
-    (void)str_copy(shop.block, sizeof shop.block, shop.dir);
+    (void)str_copy(fixture.dir, sizeof fixture.dir,
+                   "/tmp/test_fsync_server-XXXXXX");
+    assert_non_null(mkdtemp(fixture.dir));
+    (void)str_copy(fixture.block, sizeof fixture.block, fixture.dir);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        len = strlen(shop.block);
-        (void)snprintf(shop.block + len, sizeof shop.block - len, "/%s",
+        len = strlen(fixture.block);
+        (void)snprintf(fixture.block + len, sizeof fixture.block - len, "/%s",
                        parts[i]);
-        assert_int_equal(mkdir(shop.block, 0700), 0);
+        assert_int_equal(mkdir(fixture.block, 0700), 0);
     }
-    len = strlen(shop.block);
-    (void)snprintf(shop.block + len, sizeof shop.block - len, "/1.blk");
+    len = strlen(fixture.block);
+    (void)snprintf(fixture.block + len, sizeof fixture.block - len, "/1.blk");
     append();
 }
 
@@ -120,7 +121,7 @@ ask(struct bus_fixture *f, struct bus_result *r)
     bus_request(f->bus, SUBJECT_SYNC, "", 0, WAIT_MS, on_reply, r);
 }
 
-/* Until the keeper has all that was sent so far. */
+/* Until the server has all that was sent so far. */
 static void
 wait_arrived(struct bus_fixture *f)
 {
@@ -129,7 +130,7 @@ wait_arrived(struct bus_fixture *f)
     char word[16];
 
     (void)snprintf(word, sizeof word, "%u", ++number);
-    while (strcmp(shop.heard.data, word) != 0) {
+    while (strcmp(fixture.heard.data, word) != 0) {
         assert_true(loop_now_ms() < give_up);
         bus_publish_core(f->bus, "arrived", word, strlen(word));
         run_for(f, 5);
@@ -137,7 +138,7 @@ wait_arrived(struct bus_fixture *f)
 }
 
 static int
-keeper_setup(void **state)
+server_setup(void **state)
 {
     struct bus_fixture *f = *state;
     struct bus_conf conf = conf_of(f->broker);
@@ -147,23 +148,24 @@ keeper_setup(void **state)
     make_store();
     disk.begun = 0;
     allow(UINT32_MAX, 0);
-    if (bus_open(&shop.bus, f->loop, &conf, "keeper", 10000, &e) < 0 ||
-        fsync_server_open(&shop.keeper, shop.bus, f->loop, shop.dir, &e) < 0 ||
-        bus_subscribe(shop.bus, "arrived", on_note, &shop.heard, &shop.sub,
-                      &e) < 0)
+    if (bus_open(&fixture.bus, f->loop, &conf, "fsync-server", 10000, &e) < 0 ||
+        fsync_server_open(&fixture.server, fixture.bus, f->loop, fixture.dir,
+                          &e) < 0 ||
+        bus_subscribe(fixture.bus, "arrived", on_note, &fixture.heard,
+                      &fixture.sub, &e) < 0)
         fail_msg("%s", e.msg);
     wait_arrived(f);
     return 0;
 }
 
 static int
-keeper_teardown(void **state)
+server_teardown(void **state)
 {
     allow(UINT32_MAX, 0);
-    bus_unsubscribe(shop.sub);
-    fsync_server_close(shop.keeper);
-    bus_close(shop.bus);
-    (void)folder_remove(shop.dir);
+    bus_unsubscribe(fixture.sub);
+    fsync_server_close(fixture.server);
+    bus_close(fixture.bus);
+    (void)folder_remove(fixture.dir);
     return teardown(state);
 }
 
@@ -230,7 +232,7 @@ after_a_failed_sync_nothing_is_confirmed(void **state)
 }
 
 #define K(name)                                                                \
-    cmocka_unit_test_setup_teardown(name, keeper_setup, keeper_teardown)
+    cmocka_unit_test_setup_teardown(name, server_setup, server_teardown)
 
 int
 main(void)

@@ -1,6 +1,6 @@
 /*
- * What store_sync syncs is what its calls of fdatasync and fsync say, which
- * this program stands in for.
+ * Which files are synced, and when: this program replaces fdatasync and fsync
+ * and records their calls.
  */
 #include "fleet/jetstream_fsync.h"
 #include "lib/base/mem.h"
@@ -64,7 +64,7 @@ fsync(int fd)
 /* --- a store ---------------------------------------------------------------
  */
 
-struct shelf {
+struct store_fixture {
     char dir[64];
     struct jetstream_fsync *sync;
 };
@@ -82,7 +82,8 @@ make_dirs(const char *path)
 }
 
 static void
-path_of(struct shelf *s, const char *stream, const char *file, char out[256])
+path_of(struct store_fixture *s, const char *stream, const char *file,
+        char out[256])
 {
     (void)snprintf(out, 256, "%s/jetstream/$G/streams/%s/msgs/%s", s->dir,
                    stream, file);
@@ -90,7 +91,7 @@ path_of(struct shelf *s, const char *stream, const char *file, char out[256])
 }
 
 static void
-append(struct shelf *s, const char *stream, const char *file)
+append(struct store_fixture *s, const char *stream, const char *file)
 {
     char path[256];
     int fd;
@@ -104,7 +105,7 @@ append(struct shelf *s, const char *stream, const char *file)
 
 /* What one run syncs. */
 static const char *
-run(struct shelf *s)
+run(struct store_fixture *s)
 {
     struct err e;
 
@@ -116,7 +117,7 @@ run(struct shelf *s)
 
 /* Runs until the folders count as settled: then nothing is synced. */
 static void
-settle(struct shelf *s)
+settle(struct store_fixture *s)
 {
     time_t give_up = time(NULL) + 10;
 
@@ -127,9 +128,9 @@ settle(struct shelf *s)
 static int
 setup(void **state)
 {
-    struct shelf *s = MEM_NEW(struct shelf);
+    struct store_fixture *s = MEM_NEW(struct store_fixture);
 
-    (void)str_copy(s->dir, sizeof s->dir, "/tmp/test_store_sync-XXXXXX");
+    (void)str_copy(s->dir, sizeof s->dir, "/tmp/test_jetstream_fsync-XXXXXX");
     assert_non_null(mkdtemp(s->dir));
     s->sync = jetstream_fsync_new(s->dir);
     *state = s;
@@ -139,7 +140,7 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-    struct shelf *s = *state;
+    struct store_fixture *s = *state;
 
     fail_with = 0;
     jetstream_fsync_free(s->sync);
@@ -160,7 +161,7 @@ an_absent_store_is_durable(void **state)
 static void
 a_new_stream_is_synced_with_its_folder(void **state)
 {
-    struct shelf *s = *state;
+    struct store_fixture *s = *state;
 
     append(s, "TASKS", "1.blk");
     append(s, "TASKS", "1.idx"); /* rebuilt by the server */
@@ -170,7 +171,7 @@ a_new_stream_is_synced_with_its_folder(void **state)
 static void
 what_was_appended_is_synced_and_nothing_else(void **state)
 {
-    struct shelf *s = *state;
+    struct store_fixture *s = *state;
 
     append(s, "TASKS", "1.blk");
     append(s, "TASKS", "2.blk");
@@ -184,7 +185,7 @@ what_was_appended_is_synced_and_nothing_else(void **state)
 static void
 a_block_that_was_begun_takes_over(void **state)
 {
-    struct shelf *s = *state;
+    struct store_fixture *s = *state;
 
     append(s, "TASKS", "9.blk");
     settle(s);
@@ -201,7 +202,7 @@ a_block_that_was_begun_takes_over(void **state)
 static void
 a_block_written_anew_in_place_of_an_old_one_is_synced(void **state)
 {
-    struct shelf *s = *state;
+    struct store_fixture *s = *state;
     char from[256], to[256];
 
     append(s, "KV_claims", "1.blk");
@@ -218,7 +219,7 @@ a_block_written_anew_in_place_of_an_old_one_is_synced(void **state)
 static void
 blocks_and_streams_that_are_gone_are_forgotten(void **state)
 {
-    struct shelf *s = *state;
+    struct store_fixture *s = *state;
     char path[256];
 
     append(s, "LOGS", "1.blk");
@@ -241,7 +242,7 @@ blocks_and_streams_that_are_gone_are_forgotten(void **state)
 static void
 one_run_syncs_all_streams(void **state)
 {
-    struct shelf *s = *state;
+    struct store_fixture *s = *state;
 
     append(s, "TASKS", "1.blk");
     append(s, "RESULTS", "1.blk");
@@ -257,7 +258,8 @@ one_run_syncs_all_streams(void **state)
 
 /* As chattr +S does; skips the test where the file system cannot. */
 static void
-write_through(struct shelf *s, const char *stream, const char *file, bool on)
+write_through(struct store_fixture *s, const char *stream, const char *file,
+              bool on)
 {
     int flags = 0, fd;
     char path[256];
@@ -280,7 +282,7 @@ write_through(struct shelf *s, const char *stream, const char *file, bool on)
 static void
 what_is_written_through_is_synced_once(void **state)
 {
-    struct shelf *s = *state;
+    struct store_fixture *s = *state;
 
     append(s, "TASKS_IN", "1.blk");
     settle(s);
@@ -297,7 +299,7 @@ what_is_written_through_is_synced_once(void **state)
 static void
 a_failed_sync_is_told_with_the_file(void **state)
 {
-    struct shelf *s = *state;
+    struct store_fixture *s = *state;
     struct err e;
 
     append(s, "TASKS", "1.blk");

@@ -73,7 +73,7 @@ backlog_round() {
 }
 
 # backlog_bare CLAIMS: on a broker that holds nothing else. No store of claims is
-# written through: syncing is a keeper's.
+# written through: syncing is done by the fsync server.
 backlog_bare() {
 	local words first last
 	broker_start backlog-bare kept

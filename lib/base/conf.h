@@ -88,7 +88,7 @@ struct conf_opt {
         CONF_STR(T, F.cert_file, "bus.cert_file", "", "our certificate"),      \
         CONF_STR(T, F.key_file, "bus.key_file", "", "key of cert_file"),       \
         CONF_BOOL(T, F.confirm, "bus.confirm", "false",                        \
-                  "wait until a keeper says that the disk has it")
+                  "wait until an fsync server has confirmed what is stored")
 
 /*
  * Fills *out, a zeroed struct. argv may hold --config FILE, --KEY VALUE or
