@@ -2,6 +2,7 @@
 
 #include "cli/task_args.h"
 #include "gateways/formats/formats.h"
+#include "lib/os/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,27 +22,16 @@ task_builder_read(const char *name, size_t cap, struct str *out, struct err *e)
 {
     bool is_stdin = !strcmp(name, "-");
     int fd = is_stdin ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
-    char buf[16384];
-    ssize_t n = -1;
+    int rc = fd < 0 ? -1 : file_read_all(fd, cap, out);
 
-    if (fd < 0)
-        return err_set(e, ERR_INVALID, "%s: %s", name, strerror(errno));
-    for (;;) {
-        n = read(fd, buf, sizeof buf);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0 || out->len + (size_t)n > cap)
-            break;
-        str_add(out, buf, (size_t)n);
-    }
-    if (n < 0)
-        err_set(e, ERR_INVALID, "%s: %s", name, strerror(errno));
-    else if (n > 0)
+    if (rc < 0 && errno == EFBIG)
         err_set(e, ERR_INVALID, "%s: larger than the %zu bytes allowed", name,
                 cap);
-    if (!is_stdin)
+    else if (rc < 0)
+        err_set(e, ERR_INVALID, "%s: %s", name, strerror(errno));
+    if (fd >= 0 && !is_stdin)
         (void)close(fd);
-    return n == 0 ? 0 : -1;
+    return rc;
 }
 
 /* How long the place is that a message begins with, its colon and blank

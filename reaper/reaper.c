@@ -7,6 +7,7 @@
 #include "lib/bus/lane_pause.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
+#include "lib/os/state_path.h"
 #include "reaper/db/db.h"
 #include "reaper/http/server.h"
 #include "reaper/ingest/coalesce.h"
@@ -21,6 +22,7 @@
 #include "reaper/schedule/dependencies.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -467,21 +469,13 @@ on_pauses(void *ctx)
 static char *
 database_path(const struct reaper_conf *conf, struct err *e)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    struct str path = {0};
+    char path[PATH_MAX];
 
-    if (*conf->database) {
-        str_addz(&path, conf->database);
-    } else if (state && *state == '/') {
-        str_addf(&path, "%s/shunt/ledger.db", state);
-    } else if (home && *home) {
-        str_addf(&path, "%s/.local/state/shunt/ledger.db", home);
-    } else {
-        err_set(e, ERR_INVALID,
-                "reaper.database: not set, and neither is HOME");
+    if (*conf->database)
+        return mem_strdup(conf->database);
+    if (state_path(path, sizeof path, "ledger.db", "reaper.database", e) < 0)
         return NULL;
-    }
-    return path.data;
+    return mem_strdup(path);
 }
 
 static int

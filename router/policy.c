@@ -7,17 +7,16 @@
 
 #include "lib/base/str.h"
 #include "lib/model/subject.h"
+#include "lib/os/file.h"
 #include "policy_default.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 /* --- sets of words -------------------------------------------------------- */
 
@@ -223,26 +222,6 @@ policy_parse(const char *name, const char *text, size_t len,
     return 0;
 }
 
-static int
-read_file(const char *path, struct str *text, struct err *e)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
-    char buf[8192];
-    ssize_t n;
-
-    if (fd < 0)
-        return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_INVALID,
-                       "policy %s: %s", path, strerror(errno));
-    while ((n = read(fd, buf, sizeof buf)) > 0 && text->len <= POLICY_BYTES_MAX)
-        str_add(text, buf, (size_t)n);
-    if (n < 0)
-        (void)err_set(e, ERR_INVALID, "policy %s: %s", path, strerror(errno));
-    else
-        rc = 0;
-    (void)close(fd);
-    return rc;
-}
-
 int
 policy_load(const char *path, struct mem_pool *pool, struct policy *out,
             struct err *e)
@@ -254,8 +233,10 @@ policy_load(const char *path, struct mem_pool *pool, struct policy *out,
         *out = *policy_default();
         return 0;
     }
-    rc = read_file(path, &text, e);
-    if (rc == 0)
+    if (file_read(path, POLICY_BYTES_MAX, &text) < 0)
+        rc = err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_INVALID,
+                     "policy %s: %s", path, strerror(errno));
+    else
         rc = policy_parse(path, str_text(&text), text.len, pool, out, e);
     str_free(&text);
     return rc;

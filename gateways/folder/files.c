@@ -1,6 +1,10 @@
+/*
+ * lib/os/file in the gateway's terms: errors by what the gateway does about
+ * them, a path from folder and name, and reads that follow no link.
+ */
 #include "gateways/folder/files.h"
 
-#include "lib/base/mem.h"
+#include "lib/os/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,83 +36,25 @@ files_path(const char *dir, const char *name, struct files_path *buf)
 int
 files_make_dir(const char *dir, struct err *e)
 {
-    char *copy, *p;
-    int rc = 0;
-
-    if (mkdir(dir, 0755) == 0 || errno == EEXIST)
-        return 0;
-    copy = p = mem_strdup(dir);
-    while (rc == 0 && p) {
-        p = strchr(p + 1, '/');
-        if (p)
-            *p = '\0';
-        if (mkdir(copy, 0755) < 0 && errno != EEXIST)
-            rc = fail(e, "make folder", copy);
-        if (p)
-            *p = '/';
-    }
-    mem_free(copy);
-    return rc;
-}
-
-static bool
-write_all(int fd, const char *data, size_t len)
-{
-    while (len) {
-        ssize_t n = write(fd, data, len);
-
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0) {
-            data += n;
-            len -= (size_t)n;
-        }
-    }
-    return true;
+    return file_make_dirs(dir, 0755) < 0 ? fail(e, "make folder", dir) : 0;
 }
 
 int
 files_put(const char *dir, const char *name, const void *data, size_t len,
           struct err *e)
 {
-    struct files_path tmp;
-    char token[13], file[32];
-    int fd, rc = -1;
+    struct files_path path;
 
-    str_random(token, sizeof token);
-    (void)snprintf(file, sizeof file, ".%s.tmp", token);
-    fd = open(files_path(dir, file, &tmp),
-              O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return fail(e, "write", tmp.s);
-    if (!write_all(fd, data, len) || fsync(fd) < 0)
-        (void)fail(e, "write", tmp.s);
-    else if (rename(tmp.s, FILES_PATH(dir, name)) < 0)
-        (void)fail(e, "write", FILES_PATH(dir, name));
-    else
-        rc = 0;
-    (void)close(fd);
-    if (rc < 0)
-        (void)unlink(tmp.s);
-    return rc;
+    (void)files_path(dir, name, &path);
+    if (file_replace(AT_FDCWD, path.s, data, len, 0644) < 0)
+        return fail(e, "write", path.s);
+    return 0;
 }
 
 int
 files_move(const char *from, const char *to, struct err *e)
 {
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return fail(e, "move", errno == ENOENT ? from : to);
-    /* Network file systems: a link is as exclusive. A crash in between leaves
-     * both names, and the next call ends at the same file. */
-    if (link(from, to) == 0 || (errno == EEXIST && files_same(from, to)))
-        return unlink(from) == 0 || errno == ENOENT ? 0 : fail(e, "move", from);
-    if (errno == ENOENT || errno == EEXIST)
-        return fail(e, "move", errno == ENOENT ? from : to);
-    /* Without links there is a moment between look and rename. */
-    errno = EEXIST;
-    if (files_exist(to) || rename(from, to) < 0)
+    if (file_move(from, to) < 0)
         return fail(e, "move", errno == ENOENT ? from : to);
     return 0;
 }
@@ -116,15 +62,10 @@ files_move(const char *from, const char *to, struct err *e)
 int
 files_sync(const char *dir, struct err *e)
 {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-
-    if (fd < 0)
-        return errno == ENOENT ? 0 : fail(e, "sync", dir);
-    /* Some file systems cannot, and need not. */
-    if (fsync(fd) < 0 && errno != EINVAL)
-        rc = fail(e, "sync", dir);
-    (void)close(fd);
-    return rc;
+    /* Some file systems cannot sync a folder, and need not. */
+    if (file_sync_dir(AT_FDCWD, dir) < 0 && errno != ENOENT && errno != EINVAL)
+        return fail(e, "sync", dir);
+    return 0;
 }
 
 bool
@@ -149,8 +90,6 @@ files_read(const char *path, size_t cap, struct str *out, struct stat *st,
            struct err *e)
 {
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    char buf[16384];
-    ssize_t n = 0;
     int rc = -1;
 
     if (fd < 0)
@@ -159,21 +98,13 @@ files_read(const char *path, size_t cap, struct str *out, struct stat *st,
         err_set(e, ERR_INVALID, "%s: not a file", path);
         goto out;
     }
-    while (out->len <= cap) {
-        n = read(fd, buf, sizeof buf);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        str_add(out, buf, (size_t)n);
-    }
-    if (n < 0 || fstat(fd, st) < 0)
-        (void)fail(e, "read", path);
-    else if (out->len > cap)
+    if (file_read_all(fd, cap, out) == 0 && fstat(fd, st) == 0)
+        rc = 0;
+    else if (errno == EFBIG)
         err_set(e, ERR_INVALID, "%s: larger than the %zu bytes allowed", path,
                 cap);
     else
-        rc = 0;
+        (void)fail(e, "read", path);
 out:
     (void)close(fd);
     return rc;

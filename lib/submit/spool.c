@@ -4,6 +4,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
+#include "lib/os/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,10 +23,9 @@ enum {
 };
 
 struct spool_file {
-    int fd;
+    struct file_draft draft; /* its fd is that of a committed file, too */
     char dir[PATH_MAX - 128];
     char name[96]; /* without ending */
-    bool committed;
     struct str buffer;
     const uint8_t *map; /* all of it, once committed or taken */
     size_t size, count;
@@ -44,7 +44,7 @@ new_file(struct spool_file **out, const char *dir, const char *name,
 {
     struct spool_file *f = MEM_NEW(struct spool_file);
 
-    f->fd = -1;
+    f->draft.fd = -1;
     if (str_copy(f->dir, sizeof f->dir, dir) &&
         str_copy(f->name, sizeof f->name, name)) {
         *out = f;
@@ -60,19 +60,19 @@ spool_create(struct spool_file **out, const char *dir, const char *name,
              struct err *e)
 {
     struct spool_file *f;
-    char path[PATH_MAX];
+    char path[PATH_MAX], tmp[PATH_MAX];
 
     if (new_file(&f, dir, name, e) < 0)
         return -1;
-    path_of(f, ".tmp", path);
-    f->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (f->fd < 0) {
-        err_set(e, ERR_UNAVAILABLE, "create %s: %s", path, strerror(errno));
+    path_of(f, ".task", path);
+    path_of(f, ".tmp", tmp);
+    if (file_draft_open(&f->draft, AT_FDCWD, path, tmp, 0600) < 0) {
+        err_set(e, ERR_UNAVAILABLE, "create %s: %s", tmp, strerror(errno));
         spool_close(f);
         return -1;
     }
     /* Locked before it has its final name: no drainer can be faster. */
-    (void)flock(f->fd, LOCK_EX | LOCK_NB);
+    (void)flock(f->draft.fd, LOCK_EX | LOCK_NB);
     *out = f;
     return 0;
 }
@@ -80,19 +80,10 @@ spool_create(struct spool_file **out, const char *dir, const char *name,
 static int
 write_out(struct spool_file *f, struct err *e)
 {
-    size_t done = 0;
-    ssize_t n;
-
-    while (done < f->buffer.len) {
-        n = write(f->fd, f->buffer.data + done, f->buffer.len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return err_set(e, ERR_UNAVAILABLE, "write %s/%s: %s", f->dir,
-                           f->name, strerror(errno));
-        done += (size_t)n;
-    }
-    f->size += done;
+    if (file_write_all(f->draft.fd, f->buffer.data, f->buffer.len) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "write %s/%s: %s", f->dir, f->name,
+                       strerror(errno));
+    f->size += f->buffer.len;
     str_reset(&f->buffer);
     return 0;
 }
@@ -126,7 +117,7 @@ map_file(struct spool_file *f, struct err *e)
 
     if (!f->size)
         return 0;
-    p = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, f->fd, 0);
+    p = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, f->draft.fd, 0);
     if (p == MAP_FAILED)
         return err_set(e, ERR_UNAVAILABLE, "map %s/%s: %s", f->dir, f->name,
                        strerror(errno));
@@ -134,34 +125,18 @@ map_file(struct spool_file *f, struct err *e)
     return 0;
 }
 
-static int
-sync_folder(const char *dir, struct err *e)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-
-    if (fd < 0 || fsync(fd) < 0)
-        rc = err_set(e, ERR_UNAVAILABLE, "sync %s: %s", dir, strerror(errno));
-    if (fd >= 0)
-        (void)close(fd);
-    return rc;
-}
-
 int
 spool_commit(struct spool_file *f, struct err *e)
 {
-    char tmp[PATH_MAX], path[PATH_MAX];
-
-    path_of(f, ".tmp", tmp);
-    path_of(f, ".task", path);
     if (write_out(f, e) < 0)
         return -1;
     FAILPOINT("submit.before_spool");
-    if (fsync(f->fd) < 0 || rename(tmp, path) < 0)
-        return err_set(e, ERR_UNAVAILABLE, "store %s: %s", path,
+    if (file_draft_commit(&f->draft) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "store %s: %s", f->draft.path,
                        strerror(errno));
-    f->committed = true;
-    if (sync_folder(f->dir, e) < 0)
-        return -1;
+    if (file_sync_dir(AT_FDCWD, f->dir) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "sync %s: %s", f->dir,
+                       strerror(errno));
     FAILPOINT("submit.after_spool");
     return map_file(f, e);
 }
@@ -192,20 +167,19 @@ spool_take(struct spool_file **out, const char *dir, const char *name,
 
     if (new_file(&f, dir, name, e) < 0)
         return -1;
-    f->committed = true;
     path_of(f, ".task", path);
-    f->fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (f->fd < 0) {
+    f->draft.fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (f->draft.fd < 0) {
         err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
                 "open %s: %s", path, strerror(errno));
         goto fail;
     }
-    if (flock(f->fd, LOCK_EX | LOCK_NB) < 0) {
+    if (flock(f->draft.fd, LOCK_EX | LOCK_NB) < 0) {
         err_set(e, ERR_CONFLICT, "%s is being sent", path);
         goto fail;
     }
     /* Another sender may have finished and removed it just before. */
-    if (fstat(f->fd, &st) < 0 || st.st_nlink == 0) {
+    if (fstat(f->draft.fd, &st) < 0 || st.st_nlink == 0) {
         err_set(e, ERR_NOT_FOUND, "%s has been sent", path);
         goto fail;
     }
@@ -299,18 +273,12 @@ spool_set_aside(struct spool_file *f)
 void
 spool_close(struct spool_file *f)
 {
-    char path[PATH_MAX];
-
     if (!f)
         return;
     if (f->map)
         (void)munmap((void *)(uintptr_t)f->map, f->size);
-    if (f->fd >= 0 && !f->committed) {
-        path_of(f, ".tmp", path);
-        (void)unlink(path);
-    }
-    if (f->fd >= 0)
-        (void)close(f->fd);
+    if (f->draft.fd >= 0)
+        file_draft_close(&f->draft);
     str_free(&f->buffer);
     mem_free(f);
 }

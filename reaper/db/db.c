@@ -1,10 +1,11 @@
 #include "reaper/db/db_private.h"
 
+#include "lib/os/file.h"
+#include "lib/os/lock_file.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -345,40 +346,32 @@ db_text(sqlite3_stmt *q, int at, struct mem_pool *pool)
 
 /* --- opening -------------------------------------------------------------- */
 
-static int
-make_parents(const char *path, struct err *e)
-{
-    char *copy = mem_strdup(path);
-    int rc = 0;
-
-    for (char *p = strchr(copy + 1, '/'); p && rc == 0;
-         p = strchr(p + 1, '/')) {
-        *p = '\0';
-        if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-            rc = err_set(e, ERR_DENIED, "make folder %s: %s", copy,
-                         strerror(errno));
-        *p = '/';
-    }
-    mem_free(copy);
-    return rc;
-}
-
+/* Makes the folder, if need be, and locks the database in it. */
 static int
 take_lock(struct db *s, const char *path, struct err *e)
 {
-    char name[4096];
+    char name[4096], *slash;
+    pid_t holder = 0;
 
     if (snprintf(name, sizeof name, "%s.lock", path) >= (int)sizeof name)
         return err_set(e, ERR_INVALID, "reaper.database: path too long");
-    s->lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s->lock < 0)
-        return err_set(e, ERR_DENIED, "open %s: %s", name, strerror(errno));
-    if (flock(s->lock, LOCK_EX | LOCK_NB) < 0)
-        return err_set(e, ERR_CONFLICT,
-                       "another reaper has the ledger %s open; stop it, or "
-                       "give this one its own reaper.database",
-                       path);
-    return 0;
+    slash = strrchr(name, '/');
+    if (slash && slash != name) {
+        *slash = '\0';
+        if (file_make_dirs(name, 0700) < 0)
+            return err_set(e, ERR_DENIED, "make folder %s: %s", name,
+                           strerror(errno));
+        *slash = '/';
+    }
+    s->lock = lock_file_take(name, 0, &holder);
+    if (s->lock >= 0)
+        return 0;
+    if (errno != EWOULDBLOCK)
+        return err_set(e, ERR_DENIED, "lock %s: %s", name, strerror(errno));
+    return err_set(e, ERR_CONFLICT,
+                   "another reaper has the ledger %s open; stop it, or "
+                   "give this one its own reaper.database",
+                   path);
 }
 
 static int
@@ -445,7 +438,7 @@ db_open(struct db **out, const char *path, bool sync, struct err *e)
     int rc;
 
     s->lock = -1;
-    if (make_parents(path, e) < 0 || take_lock(s, path, e) < 0)
+    if (take_lock(s, path, e) < 0)
         goto fail;
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     mask = umask(0077); /* commands may hold what others should not read */

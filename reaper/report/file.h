@@ -16,13 +16,10 @@
 
 /*
  * Writes data to root/path; folders below root are made. root must exist and
- * is trusted. ERR_INVALID: the path leaves root or is none; ERR_DENIED,
+ * is trusted. ERR_INVALID: the path leaves root or is invalid; ERR_DENIED,
  * ERR_UNAVAILABLE (disk full): the message names the path.
  */
 int report_file_put(const char *root, const char *path, const void *data,
                     size_t len, struct err *e);
-
-/* Makes a folder and its parents. */
-int report_file_root(const char *root, struct err *e);
 
 #endif

@@ -3,9 +3,11 @@
 #include "lib/base/log.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
+#include "lib/os/file.h"
 #include "reaper/report/file.h"
 #include "reaper/report/report.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -547,8 +549,9 @@ report_writer_open(struct report_writer **out, struct loop *l, struct db *s,
     struct report_writer *d;
     char *real;
 
-    if (report_file_root(root, e) < 0)
-        return -1;
+    if (file_make_dirs(root, 0755) < 0)
+        return err_set(e, ERR_DENIED, "make folder %s: %s", root,
+                       strerror(errno));
     real = realpath(root, NULL);
     if (!real)
         return err_set(e, ERR_DENIED, "reaper.report_root: cannot use %s",

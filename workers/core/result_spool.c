@@ -3,6 +3,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
+#include "lib/os/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -28,9 +29,9 @@ result_spool_name(char out[RESULT_SPOOL_NAME_SIZE], const char *task,
 
 static const char *
 path_of(char out[PATH_MAX], const char *dir, const char *below,
-        const char *name, const char *ending)
+        const char *name)
 {
-    (void)snprintf(out, PATH_MAX, "%s/%s%s%s", dir, below, name, ending);
+    (void)snprintf(out, PATH_MAX, "%s/%s%s", dir, below, name);
     return out;
 }
 
@@ -73,63 +74,28 @@ encode(const struct spooled_result *r, struct str *out)
     close_part(out, at);
 }
 
-static int
-write_all(const char *path, const struct str *s, struct err *e)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    size_t done = 0;
-    ssize_t n;
-    int rc = -1;
-
-    if (fd < 0)
-        return err_set(e, ERR_UNAVAILABLE, "create %s: %s", path,
-                       strerror(errno));
-    while (done < s->len) {
-        n = write(fd, s->data + done, s->len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        done += (size_t)n;
-    }
-    if (done == s->len && fsync(fd) == 0)
-        rc = 0;
-    else
-        err_set(e, ERR_UNAVAILABLE, "write %s: %s", path, strerror(errno));
-    (void)close(fd);
-    return rc;
-}
-
 int
 result_spool_put(const char *dir, const struct spooled_result *r, struct err *e)
 {
-    char name[RESULT_SPOOL_NAME_SIZE], tmp[PATH_MAX], path[PATH_MAX];
+    char name[RESULT_SPOOL_NAME_SIZE], path[PATH_MAX];
     struct str bytes = {0};
-    int rc;
+    int rc = 0;
 
     (void)result_spool_name(name, r->result.task, r->result.attempt);
-    (void)path_of(tmp, dir, "", name, ".tmp");
+    (void)path_of(path, dir, "", name);
     encode(r, &bytes);
-    rc = write_all(tmp, &bytes, e);
+    if (file_replace(AT_FDCWD, path, bytes.data, bytes.len, 0600) < 0)
+        rc = err_set(e, ERR_UNAVAILABLE, "write %s: %s", path, strerror(errno));
     str_free(&bytes);
-    if (rc == 0 && rename(tmp, path_of(path, dir, "", name, "")) < 0)
-        rc = err_set(e, ERR_UNAVAILABLE, "rename %s: %s", tmp, strerror(errno));
-    if (rc < 0)
-        (void)unlink(tmp);
     return rc;
 }
 
 int
 result_spool_sync(const char *dir, struct err *e)
 {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = 0;
-
-    if (fd < 0 || fsync(fd) < 0)
-        rc = err_set(e, ERR_UNAVAILABLE, "sync %s: %s", dir, strerror(errno));
-    if (fd >= 0)
-        (void)close(fd);
-    return rc;
+    if (file_sync_dir(AT_FDCWD, dir) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "sync %s: %s", dir, strerror(errno));
+    return 0;
 }
 
 /* --- reading ------------------------------------------------------------- */
@@ -179,19 +145,13 @@ int
 result_spool_load(const char *dir, const char *name, struct mem_pool *pool,
                   struct spooled_result *out, struct err *e)
 {
-    char path[PATH_MAX], buf[16384];
+    char path[PATH_MAX];
     struct str bytes = {0};
-    ssize_t n = 0;
-    int rc, fd = open(path_of(path, dir, "", name, ""), O_RDONLY | O_CLOEXEC);
+    int rc;
 
-    if (fd < 0)
-        return err_set(e, ERR_UNAVAILABLE, "open %s: %s", path,
-                       strerror(errno));
-    while (bytes.len <= FILE_MAX && (n = read(fd, buf, sizeof buf)) > 0)
-        str_add(&bytes, buf, (size_t)n);
-    (void)close(fd);
-    if (n < 0)
-        rc = err_set(e, ERR_UNAVAILABLE, "read: %s", strerror(errno));
+    if (file_read(path_of(path, dir, "", name), FILE_MAX, &bytes) < 0)
+        rc = err_set(e, errno == EFBIG ? ERR_INVALID : ERR_UNAVAILABLE,
+                     "read: %s", strerror(errno));
     else
         rc = decode(&bytes, pool, out, e);
     str_free(&bytes);
@@ -239,7 +199,7 @@ result_spool_remove(const char *dir, const char *name)
 {
     char path[PATH_MAX];
 
-    (void)unlink(path_of(path, dir, "", name, ""));
+    (void)unlink(path_of(path, dir, "", name));
 }
 
 /* Removes the oldest of superseded/ if there are too many. */
@@ -251,7 +211,7 @@ forget_oldest(const char *dir)
     struct dirent *d;
     struct stat st;
     size_t n = 0;
-    DIR *aside = opendir(path_of(path, dir, "superseded", "", ""));
+    DIR *aside = opendir(path_of(path, dir, "superseded", ""));
 
     while (aside && (d = readdir(aside)) != NULL) {
         if (d->d_name[0] == '.' ||
@@ -261,7 +221,7 @@ forget_oldest(const char *dir)
             (st.st_ctim.tv_sec == least.tv_sec &&
              st.st_ctim.tv_nsec < least.tv_nsec)) {
             least = st.st_ctim;
-            (void)path_of(oldest, dir, "superseded/", d->d_name, "");
+            (void)path_of(oldest, dir, "superseded/", d->d_name);
         }
     }
     if (aside)
@@ -275,7 +235,7 @@ result_spool_set_aside(const char *dir, const char *name)
 {
     char from[PATH_MAX], to[PATH_MAX];
 
-    (void)rename(path_of(from, dir, "", name, ""),
-                 path_of(to, dir, "superseded/", name, ""));
+    (void)rename(path_of(from, dir, "", name),
+                 path_of(to, dir, "superseded/", name));
     forget_oldest(dir);
 }

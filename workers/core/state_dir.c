@@ -3,16 +3,16 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/model/subject.h"
+#include "lib/os/file.h"
+#include "lib/os/lock_file.h"
+#include "lib/os/state_path.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,81 +38,46 @@ name_it(struct state_dir *h, const char *name)
 static int
 find_dir(struct state_dir *h, const char *own, struct err *e)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *user = getenv("HOME");
-    int n;
+    char name[SUBJECT_TOKEN_MAX + 8];
 
-    if (*own)
-        n = snprintf(h->dir, sizeof h->dir, "%s", own);
-    else if (state && state[0] == '/')
-        n = snprintf(h->dir, sizeof h->dir, "%s/shunt/worker-%s", state,
-                     h->name);
-    else if (user && user[0] == '/')
-        n = snprintf(h->dir, sizeof h->dir, "%s/.local/state/shunt/worker-%s",
-                     user, h->name);
-    else
-        return err_set(e, ERR_INVALID,
-                       "neither worker.state_dir nor HOME says where to keep "
-                       "state");
-    if (n < 0 || (size_t)n >= sizeof h->dir)
+    (void)snprintf(name, sizeof name, "worker-%s", h->name);
+    if (!*own)
+        return state_path(h->dir, sizeof h->dir, name, "worker.state_dir", e);
+    if (!str_copy(h->dir, sizeof h->dir, own))
         return err_set(e, ERR_INVALID, "worker.state_dir is too long");
     return 0;
 }
 
-/* mkdir -p; folders that exist are left as they are. */
 static int
-make_path(const char *path, struct err *e)
+make_dirs(const char *path, struct err *e)
 {
-    char part[PATH_MAX];
-
-    (void)str_copy(part, sizeof part, path);
-    for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash)
-            *slash = '\0';
-        if (mkdir(part, 0700) < 0 && errno != EEXIST)
-            return err_set(e, ERR_UNAVAILABLE, "worker.state_dir: mkdir %s: %s",
-                           part, strerror(errno));
-        if (!slash)
-            return 0;
-        *slash = '/';
-    }
-}
-
-static int
-already_running(const struct state_dir *h, const char *path, struct err *e)
-{
-    char text[32] = "";
-    ssize_t n = pread(h->lock, text, sizeof text - 1, 0);
-
-    text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
-    return err_set(e, ERR_CONFLICT,
-                   "worker %s runs already on this machine (pid %s holds "
-                   "%.400s): give this one a worker.name and a "
-                   "worker.state_dir of its own",
-                   h->name, *text ? text : "unknown", path);
+    if (file_make_dirs(path, 0700) < 0)
+        return err_set(e, ERR_UNAVAILABLE,
+                       "worker.state_dir: make folder %s: %s", path,
+                       strerror(errno));
+    return 0;
 }
 
 static int
 take_lock(struct state_dir *h, struct err *e)
 {
-    char path[PATH_MAX], text[32];
-    int n;
+    char path[PATH_MAX], text[24] = "unknown";
+    pid_t holder = 0;
 
     (void)snprintf(path, sizeof path, "%s/lock", h->dir);
-    h->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (h->lock < 0)
-        return err_set(e, ERR_UNAVAILABLE, "worker.state_dir: open %s: %s",
+    h->lock = lock_file_take(path, 0, &holder);
+    if (h->lock >= 0)
+        return 0;
+    if (errno != EWOULDBLOCK)
+        return err_set(e, ERR_UNAVAILABLE, "worker.state_dir: lock %s: %s",
                        path, strerror(errno));
-    if (flock(h->lock, LOCK_EX | LOCK_NB) < 0) {
-        if (errno == EWOULDBLOCK)
-            return already_running(h, path, e);
-        return err_set(e, ERR_UNAVAILABLE, "lock %s: %s", path,
-                       strerror(errno));
-    }
-    /* For people; a full disk is no reason not to start. */
-    n = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    if (ftruncate(h->lock, 0) == 0)
-        (void)!pwrite(h->lock, text, (size_t)n, 0);
-    return 0;
+    if (holder)
+        (void)snprintf(text, sizeof text, "%d", (int)holder);
+    return err_set(e, ERR_CONFLICT,
+                   "worker %s runs already on this machine (pid %s holds "
+                   "%.400s): give this one a worker.name and a "
+                   "worker.state_dir of its own",
+                   h->name, text, path);
 }
 
 /*
@@ -145,8 +110,8 @@ state_dir_open(struct state_dir **out, const char *name, const char *state_dir,
         goto out;
     (void)snprintf(h->outcomes, sizeof h->outcomes, "%s/outcomes", h->dir);
     (void)snprintf(aside, sizeof aside, "%s/superseded", h->outcomes);
-    if (make_path(h->dir, e) < 0 || take_lock(h, e) < 0 ||
-        make_mark(h, e) < 0 || make_path(aside, e) < 0)
+    if (make_dirs(h->dir, e) < 0 || take_lock(h, e) < 0 ||
+        make_mark(h, e) < 0 || make_dirs(aside, e) < 0)
         goto out;
     *out = h;
     return 0;

@@ -2,6 +2,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -209,8 +210,7 @@ make_objects(struct git_changes *c, const char *name)
     char *path = in_folder(c, name);
     char *info = mem_pool_printf(c->pool, "%s/info", path);
 
-    if ((mkdir(path, 0700) < 0 && errno != EEXIST) ||
-        (mkdir(info, 0700) < 0 && errno != EEXIST))
+    if (file_make_dirs(info, 0700) < 0)
         return -1;
     return write_file(mem_pool_printf(c->pool, "%s/alternates", info),
                       mem_pool_printf(c->pool, "%s\n", c->objects));

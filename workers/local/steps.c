@@ -1,5 +1,6 @@
 #include "workers/local/steps.h"
 
+#include "lib/os/file.h"
 #include "workers/local/simple_command.h"
 
 #include <string.h>
@@ -13,19 +14,14 @@ static int
 script_file(const char *script, size_t len)
 {
     int fd = memfd_create("script", MFD_CLOEXEC);
-    size_t at = 0;
-    ssize_t n;
 
-    while (fd >= 0 && at < len) {
-        n = write(fd, script + at, len - at);
-        if (n <= 0) {
-            (void)close(fd);
-            return -1;
-        }
-        at += (size_t)n;
+    if (fd < 0)
+        return -1;
+    if (file_write_all(fd, script, len) < 0) {
+        (void)close(fd);
+        return -1;
     }
-    if (fd >= 0)
-        (void)lseek(fd, 0, SEEK_SET);
+    (void)lseek(fd, 0, SEEK_SET);
     return fd;
 }
 
