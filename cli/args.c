@@ -1,57 +1,11 @@
 #include "cli/args.h"
 
+#include "lib/base/nearest.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { NEAR_MAX = 40 };
-
-/* Edit distance of two short words; adjacent letters swapped count once. */
-static size_t
-distance(const char *a, const char *b)
-{
-    size_t d[NEAR_MAX + 1][NEAR_MAX + 1];
-    size_t la = strlen(a), lb = strlen(b), i, j, best;
-
-    if (la > NEAR_MAX || lb > NEAR_MAX)
-        return NEAR_MAX;
-    for (i = 0; i <= la; i++)
-        d[i][0] = i;
-    for (j = 0; j <= lb; j++)
-        d[0][j] = j;
-    for (i = 1; i <= la; i++)
-        for (j = 1; j <= lb; j++) {
-            best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            if (d[i - 1][j] + 1 < best)
-                best = d[i - 1][j] + 1;
-            if (d[i][j - 1] + 1 < best)
-                best = d[i][j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
-                a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
-                best = d[i - 2][j - 2] + 1;
-            d[i][j] = best;
-        }
-    return d[la][lb];
-}
-
-const char *
-args_nearest(const char *word, const char *const *names)
-{
-    const char *found = NULL;
-    size_t least = NEAR_MAX, len = strlen(word), d;
-
-    for (; *names; names++) {
-        /* A beginning is as good as a slip of one letter. */
-        d = len >= 2 && !strncmp(word, *names, len) ? 1
-                                                    : distance(word, *names);
-        if (d < least) {
-            least = d;
-            found = *names;
-        }
-    }
-    return least <= (len <= 3 ? 1u : len <= 6 ? 2u : 3u) ? found : NULL;
-}
 
 static const struct arg_opt *
 find_opt(const struct arg_opt *const *tables, size_t n, const char *name,
@@ -74,7 +28,7 @@ unknown_flag(const struct arg_opt *const *tables, size_t n, const char *flag,
 {
     const char *names[256], *near;
     const struct arg_opt *o;
-    char bare[NEAR_MAX + 1];
+    char bare[64];
     size_t i, count = 0;
 
     for (i = 0; i < n; i++)
@@ -83,7 +37,7 @@ unknown_flag(const struct arg_opt *const *tables, size_t n, const char *flag,
     names[count] = NULL;
     (void)str_copy(bare, sizeof bare, flag + strspn(flag, "-"));
     bare[strcspn(bare, "=")] = '\0';
-    near = args_nearest(bare, names);
+    near = nearest_of(bare, names);
     return near ? err_set(e, ERR_INVALID, "unknown flag %s; did you mean --%s?",
                           flag, near)
                 : err_set(e, ERR_INVALID, "unknown flag %s", flag);

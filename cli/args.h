@@ -82,10 +82,6 @@ int args_parse(const struct arg_opt *const *tables, size_t n, int argc,
                char **argv, enum args_mode mode, int *stopped,
                struct mem_pool *pool, struct args *out, struct err *e);
 
-/* The candidate nearest to word if it is near enough to be meant, else NULL.
- * names is NULL-terminated. */
-const char *args_nearest(const char *word, const char *const *names);
-
 /* Adds the rows as help, two columns. */
 void args_help(const struct arg_opt *table, struct str *out);
 

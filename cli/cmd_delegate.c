@@ -8,6 +8,7 @@
 #include "cli/routing.h"
 #include "cli/task_builder.h"
 #include "cli/task_ops.h"
+#include "lib/base/nearest.h"
 #include "lib/model/codec.h"
 #include "lib/model/money.h"
 
@@ -432,7 +433,7 @@ cmd_delegate(struct cli *c, const struct args *a)
             return cli_usage(c, "result: one task is wanted");
         return result_of(c, a->words[1], flags.timeout_ms >= 0);
     }
-    near = args_nearest(word, names);
+    near = nearest_of(word, names);
     return cli_usage(c, "submit, get, result, decide or status is wanted%s%s",
                      near ? "; did you mean " : "", near ? near : "");
 }

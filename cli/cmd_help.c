@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/task_args.h"
+#include "lib/base/nearest.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -276,7 +277,7 @@ cmd_completion(struct cli *c, const struct args *a)
     else if (!strcmp(a->words[0], "fish"))
         fish();
     else {
-        near = args_nearest(a->words[0], shells);
+        near = nearest_of(a->words[0], shells);
         return cli_usage(c, "%s: bash, zsh or fish is wanted%s%s", a->words[0],
                          near ? "; did you mean " : "", near ? near : "");
     }

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/task_ops.h"
+#include "lib/base/nearest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -52,7 +53,7 @@ wanted_states(struct cli *c, json_t **out)
         open = !strcmp(want, "open");
         done = !strcmp(want, "done");
         if (!open && !done && state_from_name(want) == STATE_UNSPECIFIED) {
-            near = args_nearest(want, names);
+            near = nearest_of(want, names);
             json_decref(*out);
             *out = NULL;
             return cli_usage(c, "--state %s: no such state%s%s", want,

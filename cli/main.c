@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/task_args.h"
 #include "lib/base/log.h"
+#include "lib/base/nearest.h"
 
 #include <fcntl.h>
 #include <locale.h>
@@ -70,7 +71,7 @@ unknown_command(const char *name)
     for (cmd = cli_commands; cmd->name && n < 63; cmd++)
         names[n++] = cmd->name;
     names[n] = NULL;
-    near = args_nearest(name, names);
+    near = nearest_of(name, names);
     if (near)
         (void)snprintf(why, sizeof why, "no such command; did you mean %s?",
                        near);

@@ -103,10 +103,7 @@ out_table_row(struct out_table *t, const char *const *cells)
     struct str text = {0};
     size_t i;
 
-    if (t->rows == t->cap) {
-        t->cap = t->cap ? t->cap * 2 : 32;
-        t->cells = mem_resize(t->cells, t->cap * t->n * sizeof *t->cells);
-    }
+    t->cells = mem_grow(t->cells, t->rows, &t->cap, t->n * sizeof *t->cells);
     for (i = 0; i < t->n; i++) {
         str_reset(&text);
         if (cells[i])

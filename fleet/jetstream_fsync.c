@@ -127,10 +127,7 @@ block_of(struct jetstream_dir *t, uint64_t number)
             return &t->blocks[i - 1];
     if (t->n == BLOCKS_MAX)
         return NULL;
-    if (t->n == t->cap) {
-        t->cap = t->cap ? t->cap * 2 : 8;
-        t->blocks = mem_resize(t->blocks, t->cap * sizeof *t->blocks);
-    }
+    t->blocks = mem_grow(t->blocks, t->n, &t->cap, sizeof *t->blocks);
     t->blocks[t->n] = (struct jetstream_block){.number = number, .size = -1};
     return &t->blocks[t->n++];
 }

@@ -5,6 +5,7 @@
  */
 #include "router/policy_private.h"
 
+#include "lib/base/hash.h"
 #include "lib/base/str.h"
 #include "lib/model/subject.h"
 #include "lib/os/file.h"
@@ -19,17 +20,6 @@
 #include <strings.h>
 
 /* --- sets of words -------------------------------------------------------- */
-
-uint64_t
-policy_hash(const void *data, size_t len)
-{
-    const unsigned char *p = data;
-    uint64_t h = 14695981039346656037U; /* FNV-1a */
-
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ p[i]) * 1099511628211U;
-    return h;
-}
 
 /* Number of slots minus one for n entries: at most half are used. */
 static size_t
@@ -53,7 +43,7 @@ word_set_init(struct word_set *set, size_t n, struct mem_pool *pool)
 static size_t
 slot_of(const struct word_set *set, const char *word)
 {
-    size_t i = policy_hash(word, strlen(word)) & set->mask;
+    size_t i = hash_text(word) & set->mask;
 
     while (set->slots[i] && strcmp(set->slots[i], word) != 0)
         i = (i + 1) & set->mask;
@@ -89,7 +79,7 @@ policy_index(struct policy *p, struct mem_pool *pool)
      * first. */
     for (size_t k = 0; k < p->n_keywords; k++) {
         const char *word = p->keywords[k].word;
-        size_t i = policy_hash(word, strlen(word)) & mask;
+        size_t i = hash_text(word) & mask;
 
         while (slots[i])
             i = (i + 1) & mask;
@@ -103,7 +93,7 @@ const struct keyword *
 policy_keyword(const struct policy *p, const char *before, const char *word,
                size_t *at)
 {
-    size_t home = policy_hash(word, strlen(word)) & p->keyword_mask;
+    size_t home = hash_text(word) & p->keyword_mask;
 
     for (;; ++*at) {
         uint32_t i = p->keyword_slots[(home + *at) & p->keyword_mask];
@@ -215,8 +205,9 @@ policy_parse(const char *name, const char *text, size_t len,
                        POLICY_BYTES_MAX);
     if (policy_read(name, text, len, pool, &p, e) < 0)
         return -1;
-    p.version = mem_pool_printf(pool, "%s@%08" PRIx32, p.version,
-                                (uint32_t)(policy_hash(text, len) >> 32));
+    p.version =
+        mem_pool_printf(pool, "%s@%08" PRIx32, p.version,
+                        (uint32_t)(hash_add(HASH_EMPTY, text, len) >> 32));
     policy_index(&p, pool);
     *out = p;
     return 0;

@@ -9,7 +9,6 @@
 
 #include "router/policy.h"
 
-uint64_t policy_hash(const void *data, size_t len);
 /* Makes room for n words. */
 void word_set_init(struct word_set *set, size_t n, struct mem_pool *pool);
 /* False if the word was already there. */

@@ -5,6 +5,7 @@
  */
 #include "router/worker_registry.h"
 
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/model/subject.h"
@@ -66,16 +67,6 @@ worker_registry_size(const struct worker_registry *r)
     return r->n;
 }
 
-static uint64_t
-hash_of(const char *name)
-{
-    uint64_t h = 14695981039346656037U; /* FNV-1a */
-
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * 1099511628211U;
-    return h;
-}
-
 static struct registered_worker *
 find(struct worker_registry *r, const char *name, uint64_t hash)
 {
@@ -110,10 +101,7 @@ add(struct worker_registry *r, const char *name, uint64_t hash, int64_t now_ms)
         remove_silent(r, now_ms);
     if (r->n == WORKER_REGISTRY_MAX)
         return NULL;
-    if (r->n == r->cap) {
-        r->cap = r->cap ? 2 * r->cap : 8;
-        r->workers = mem_resize(r->workers, r->cap * sizeof *r->workers);
-    }
+    r->workers = mem_grow(r->workers, r->n, &r->cap, sizeof *r->workers);
     w = &r->workers[r->n++];
     *w = (struct registered_worker){.hash = hash};
     (void)snprintf(w->name, sizeof w->name, "%s", name);
@@ -140,7 +128,7 @@ worker_registry_update(struct worker_registry *r, const struct heartbeat *hb,
     if (!subject_token_ok(hb->backend) || !subject_token_ok(hb->worker))
         return;
     (void)snprintf(name, sizeof name, "%s.%s", hb->backend, hb->worker);
-    hash = hash_of(name);
+    hash = hash_text(name);
     w = find(r, name, hash);
     r->stale = true;
     if (hb->stopped) {

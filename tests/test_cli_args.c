@@ -171,17 +171,6 @@ durations_are_read(void **state)
     assert_int_equal(parse("--wait soon", ARGS_ALL, NULL), -1);
 }
 
-static void
-the_nearest_word_is_found(void **state)
-{
-    static const char *const names[] = {"status", "submit", "show", NULL};
-
-    (void)state;
-    assert_string_equal(args_nearest("statsu", names), "status");
-    assert_string_equal(args_nearest("sub", names), "submit");
-    assert_null(args_nearest("elephant", names));
-}
-
 /* --- the task ------------------------------------------------------------- */
 
 static int
@@ -347,7 +336,6 @@ main(void)
         cmocka_unit_test(numbers_out_of_range_are_refused),
         cmocka_unit_test(lists_grow_by_repetition_and_commas),
         cmocka_unit_test(durations_are_read),
-        cmocka_unit_test(the_nearest_word_is_found),
         cmocka_unit_test(one_word_is_a_script_and_several_are_arguments),
         cmocka_unit_test(an_empty_command_is_refused),
         cmocka_unit_test(flags_fill_the_task),

@@ -83,6 +83,38 @@ a_reset_pool_is_as_new(void **state)
     mem_pool_free(p);
 }
 
+static void
+a_growing_array_keeps_what_it_holds(void **state)
+{
+    size_t cap = 0;
+    int *v = NULL;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        v = mem_grow(v, (size_t)i, &cap, sizeof *v);
+        assert_true(cap > (size_t)i);
+        v[i] = i;
+    }
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(v[i], i);
+    mem_free(v);
+}
+
+static void
+an_array_grows_only_when_it_is_full(void **state)
+{
+    size_t cap = 0, first;
+    char *v = mem_grow(NULL, 0, &cap, 1);
+
+    (void)state;
+    first = cap;
+    v = mem_grow(v, first - 1, &cap, 1);
+    assert_int_equal(cap, first);
+    v = mem_grow(v, first, &cap, 1);
+    assert_int_equal(cap, 2 * first);
+    mem_free(v);
+}
+
 int
 main(void)
 {
@@ -90,6 +122,8 @@ main(void)
         cmocka_unit_test(what_is_large_is_given_back_and_the_rest_stays),
         cmocka_unit_test(what_is_small_stays),
         cmocka_unit_test(a_reset_pool_is_as_new),
+        cmocka_unit_test(a_growing_array_keeps_what_it_holds),
+        cmocka_unit_test(an_array_grows_only_when_it_is_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,17 @@
 #include <cmocka.h>
 
 static void
+an_ending_is_matched_wholly(void **state)
+{
+    (void)state;
+    assert_true(str_ends_with("a.task", ".task"));
+    assert_true(str_ends_with(".task", ".task"));
+    assert_false(str_ends_with("task", ".task"));
+    assert_false(str_ends_with("a.tasks", ".task"));
+    assert_true(str_ends_with("a", ""));
+}
+
+static void
 a_string_grows_and_stays_terminated(void **state)
 {
     struct str s = {0};
@@ -527,6 +538,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_ending_is_matched_wholly),
         cmocka_unit_test(a_string_grows_and_stays_terminated),
         cmocka_unit_test(a_copy_is_cut_between_characters),
         cmocka_unit_test(valid_utf8_is_told_from_invalid),

@@ -4,46 +4,21 @@
 
 #include <string.h>
 
-static size_t
-bucket(const char *id)
-{
-    uint32_t h = 2166136261u;
-
-    for (; *id; id++)
-        h = (h ^ (unsigned char)*id) * 16777619u;
-    return h % BUCKETS;
-}
-
 static void
 link_id(struct folder *f, struct id_link *l, struct claimed_file *c,
         const char *id)
 {
-    size_t i = bucket(id);
-
     (void)str_copy(l->id, sizeof l->id, id);
     l->claim = c;
-    l->next = f->buckets[i];
-    f->buckets[i] = l;
-}
-
-static void
-unlink_id(struct folder *f, struct id_link *l)
-{
-    struct id_link **at = &f->buckets[bucket(l->id)];
-
-    while (*at && *at != l)
-        at = &(*at)->next;
-    if (*at)
-        *at = l->next;
+    hash_table_add(&f->by_id, &l->link, l->id);
 }
 
 static struct claimed_file *
 find_exact(struct folder *f, const char *id)
 {
-    for (struct id_link *l = f->buckets[bucket(id)]; l; l = l->next)
-        if (strcmp(l->id, id) == 0)
-            return l->claim;
-    return NULL;
+    const struct id_link *l = hash_table_find(&f->by_id, id);
+
+    return l ? l->claim : NULL;
 }
 
 struct claimed_file *
@@ -124,7 +99,7 @@ forget_parts(struct claimed_file *c)
         bus_forget(c->f->bus, &c->parts[i]);
         json_decref(c->parts[i].json);
         if (c->more)
-            unlink_id(c->f, &c->more[i]);
+            hash_table_remove(&c->f->by_id, &c->more[i].link);
     }
     mem_free(c->parts);
     mem_free(c->more);
@@ -166,7 +141,7 @@ claimed_file_free(struct claimed_file *c, bool settle)
 
     forget_parts(c);
     outcomes_forget(c, settle);
-    unlink_id(f, &c->link);
+    hash_table_remove(&f->by_id, &c->link.link);
     leave_ring(c);
     f->n_claims--;
     str_free(&c->output);

@@ -31,10 +31,7 @@ static void
 add(struct listing *l, size_t *cap, const char *name, const struct stat *st,
     int64_t now_ms)
 {
-    if (l->n == *cap) {
-        *cap = *cap ? *cap * 2 : 64;
-        l->v = mem_resize(l->v, *cap * sizeof *l->v);
-    }
+    l->v = mem_grow(l->v, l->n, cap, sizeof *l->v);
     l->v[l->n++] = (struct waiting_file){
         .name = mem_pool_strdup(l->pool, name),
         .looks = {.ino = st->st_ino,
@@ -136,10 +133,7 @@ dir_scan_claims(const struct folder_layout *p, struct mem_pool *pool,
     while ((entry = readdir(d))) {
         if (!folder_layout_read_claim(entry->d_name, id, &name))
             continue;
-        if (n == cap) {
-            cap = cap ? cap * 2 : 64;
-            list = mem_resize(list, cap * sizeof *list);
-        }
+        list = mem_grow(list, n, &cap, sizeof *list);
         list[n++] = mem_pool_strdup(pool, entry->d_name);
     }
     (void)closedir(d);

@@ -566,5 +566,6 @@ folder_close(struct folder *f)
     for (size_t i = 0; i < f->n; i++)
         close_watched(&f->v[i]);
     mem_free(f->v);
+    hash_table_free(&f->by_id);
     mem_free(f);
 }

@@ -18,6 +18,7 @@
 #include "gateways/folder/folder_layout.h"
 #include "gateways/folder/git_sync.h"
 #include "gateways/folder/write_back.h"
+#include "lib/base/hash.h"
 #include "lib/bus/multi_msg.h"
 
 #include <jansson.h>
@@ -28,7 +29,6 @@ enum {
     CARRY_BATCH = 32,
     CARRY_JOBS = 3,
     ASKS_MAX = 32, /* questions to the ledger at once */
-    BUCKETS = 8192,
 };
 
 enum file_phase {
@@ -61,7 +61,7 @@ struct hint {
 };
 
 struct id_link {
-    struct id_link *next; /* in its bucket */
+    struct hash_link link;
     struct claimed_file *claim;
     char id[TASK_ID_SIZE];
 };
@@ -129,7 +129,7 @@ struct folder {
     struct loop_timer *tick, *deadline;
     struct claimed_file rings[N_PHASES]; /* heads */
     size_t counts[N_PHASES];
-    struct id_link *buckets[BUCKETS];
+    struct hash_table by_id; /* struct id_link */
     size_t n_claims, loaded;
     struct multi_msg bulk; /* the message that is being made, of bulk_parts */
     struct file_task *bulk_parts;

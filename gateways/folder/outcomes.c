@@ -1,6 +1,7 @@
 #include "gateways/folder/folder_private.h"
 
 #include "gateways/folder/outcome_text.h"
+#include "lib/base/backoff.h"
 #include "lib/base/failpoint.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -193,11 +194,7 @@ ask_later(struct claimed_file *c)
     int64_t most = c->hints ? SOON_MAX_MS : REPAIR_MAX_MS;
     int64_t least = c->hints ? SOON_MS : c->f->conf->repair_ms;
 
-    c->delay_ms = c->delay_ms * 2;
-    if (c->delay_ms > most)
-        c->delay_ms = most;
-    if (c->delay_ms < least)
-        c->delay_ms = least;
+    c->delay_ms = backoff_next(c->delay_ms, least, most);
     claimed_file_to(c, c->hints ? PHASE_SOON : PHASE_OPEN,
                     loop_now_ms() + c->delay_ms);
 }
@@ -336,9 +333,7 @@ carried(struct claimed_file *c, struct write_back *k)
     }
     log_error("folder.stuck", "task=%s error=\"%s\" text=\"tried again\"",
               c->id, LOG_TEXT(k->e.msg));
-    c->delay_ms = c->delay_ms < 1000 ? 1000 : c->delay_ms * 2;
-    if (c->delay_ms > SETTLED_MS)
-        c->delay_ms = SETTLED_MS;
+    c->delay_ms = backoff_next(c->delay_ms, 1000, SETTLED_MS);
     claimed_file_to(c, PHASE_CARRY, loop_now_ms() + c->delay_ms);
 }
 

@@ -146,18 +146,10 @@ asks_an_ai(const struct yaml_node *meta)
 }
 
 static bool
-ends_with(const char *name, const char *ending)
-{
-    size_t len = strlen(name), n = strlen(ending);
-
-    return len >= n && strcmp(name + len - n, ending) == 0;
-}
-
-static bool
 is_named_markdown(const char *name)
 {
-    return ends_with(name, ".md") || ends_with(name, ".markdown") ||
-           ends_with(name, ".md.delegated");
+    return str_ends_with(name, ".md") || str_ends_with(name, ".markdown") ||
+           str_ends_with(name, ".md.delegated");
 }
 
 static int
@@ -218,7 +210,8 @@ static int
 read_text(struct import_text *s, struct err *e)
 {
     struct block all = {s->text, s->len, 1};
-    bool named = ends_with(s->name, ".yaml") || ends_with(s->name, ".yml");
+    bool named =
+        str_ends_with(s->name, ".yaml") || str_ends_with(s->name, ".yml");
     const struct yaml_node *root;
 
     if (blocks_first_key(s->text, s->len, "rally") == 1)

@@ -1,6 +1,7 @@
 #include "lib/base/conf_private.h"
 
 #include "lib/base/mem.h"
+#include "lib/base/nearest.h"
 #include "lib/base/str.h"
 
 #include <ctype.h>
@@ -82,45 +83,6 @@ conf_flag_name(const char *key, char *out, size_t size)
 
 /* --- did you mean -------------------------------------------------------- */
 
-/* Edits between two short words; long ones count as far apart. */
-static size_t
-distance(const char *a, const char *b)
-{
-    size_t la = strlen(a), lb = strlen(b), row[64];
-
-    if (la >= 64 || lb >= 64)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= lb; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= la; i++) {
-        size_t corner = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= lb; j++) {
-            size_t change = corner + (a[i - 1] != b[j - 1]);
-
-            corner = row[j];
-            row[j] = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            if (change < row[j])
-                row[j] = change;
-        }
-    }
-    return row[lb];
-}
-
-/* Keeps in *best the candidate nearest to word, if near enough to offer. */
-static void
-consider(const char *word, const char *candidate, const char **best,
-         size_t *least)
-{
-    size_t d = distance(word, candidate);
-
-    if (d < *least) {
-        *least = d;
-        *best = candidate;
-    }
-}
-
 static int
 unknown(const char *where, const char *what, const char *word,
         const char *nearest, struct err *e)
@@ -136,10 +98,11 @@ conf_unknown_key(const struct conf_opt *opts, const char *where,
                  const char *key, struct err *e)
 {
     const char *best = NULL;
-    size_t least = 4;
+    size_t least = SIZE_MAX;
 
     for (; opts->key; opts++)
-        consider(key, opts->key, &best, &least);
+        if (nearest_is(key, opts->key, &least))
+            best = opts->key;
     return unknown(where, "key", key, best, e);
 }
 
@@ -147,27 +110,24 @@ int
 conf_unknown_section(const char *where, const char *name, struct err *e)
 {
     const char *best = NULL;
-    size_t least = 4;
+    size_t least = SIZE_MAX;
 
     for (int i = 0; i < CONF_SECTIONS; i++)
-        consider(name, conf_sections[i], &best, &least);
+        if (nearest_is(name, conf_sections[i], &least))
+            best = conf_sections[i];
     return unknown(where, "section", name, best, e);
 }
 
 int
 conf_unknown_flag(const struct conf_opt *opts, const char *flag, struct err *e)
 {
-    const char *best = NULL;
-    size_t least = 4;
     char name[CONF_NAME_SIZE], near[CONF_NAME_SIZE] = "";
+    size_t least = SIZE_MAX;
 
     for (; opts->key; opts++) {
         conf_flag_name(opts->key, name, sizeof name);
-        consider(flag, name, &best, &least);
-        if (best == name) {
+        if (nearest_is(flag, name, &least))
             (void)str_copy(near, sizeof near, name);
-            best = near;
-        }
     }
     if (*near)
         return err_set(e, ERR_INVALID, "%s: unknown option; did you mean %s?",

@@ -15,6 +15,7 @@
 enum {
     BLOCK_SIZE = 4096,      /* of a pool's first block */
     BLOCK_MOST = 64 * 1024, /* of those that follow, and kept by a reset */
+    GROW_FIRST = 16,        /* elements of a growing array */
     LARGE = 1024,           /* has a block of its own if there is no room */
 };
 
@@ -105,6 +106,15 @@ mem_resize(void *p, size_t size)
     if (!p)
         die(size);
     return p;
+}
+
+void *
+mem_grow(void *p, size_t n, size_t *cap, size_t size)
+{
+    if (p && n < *cap)
+        return p;
+    *cap = *cap ? 2 * *cap : GROW_FIRST;
+    return mem_resize(p, *cap * size);
 }
 
 char *

@@ -22,6 +22,10 @@ void mem_trim(void);
 void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *mem_zero(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 void *mem_resize(void *p, size_t size) __attribute__((returns_nonnull));
+/* Makes room for one more in a growing array of n elements, for which *cap
+ * have room; returns where it is now. */
+void *mem_grow(void *p, size_t n, size_t *cap, size_t size)
+    __attribute__((returns_nonnull));
 char *mem_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 void mem_free(void *p); /* NULL is fine */
 

@@ -112,6 +112,14 @@ str_copy(char *out, size_t size, const char *text)
     return n == len;
 }
 
+bool
+str_ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text), n = strlen(end);
+
+    return len >= n && strcmp(text + len - n, end) == 0;
+}
+
 /* Follows table 3-7 of the Unicode standard (RFC 3629 has the grammar). */
 size_t
 str_utf8_len(const void *data, size_t left)

@@ -30,6 +30,8 @@ void str_free(struct str *s);
  * happens between characters. */
 bool str_copy(char *out, size_t size, const char *text);
 
+bool str_ends_with(const char *text, const char *end);
+
 /* Length in bytes of the valid UTF-8 character at data, of which left bytes
  * are there; 0 if there is none. */
 size_t str_utf8_len(const void *data, size_t left);

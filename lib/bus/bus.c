@@ -38,16 +38,6 @@ bus_number(const char *text, uint64_t *out)
     return str_to_u64(text, 0, UINT64_MAX, out);
 }
 
-int64_t
-bus_jitter(struct bus *b, int64_t n)
-{
-    /* xorshift: spreads retries, guards nothing. */
-    b->random ^= b->random << 13;
-    b->random ^= b->random >> 7;
-    b->random ^= b->random << 17;
-    return n > 0 ? (int64_t)(b->random % (uint64_t)n) : 0;
-}
-
 /* --- the timer ------------------------------------------------------------ */
 
 static void
@@ -214,11 +204,9 @@ bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
          const char *role, int64_t timeout_ms, struct err *e)
 {
     struct bus *b = MEM_NEW(struct bus);
-    char name[SUBJECT_TOKEN_MAX + 1], seed[14];
+    char name[SUBJECT_TOKEN_MAX + 1];
 
     subject_token_from(role, "client", name);
-    str_random(seed, sizeof seed);
-    memcpy(&b->random, seed, sizeof b->random);
     b->loop = loop;
     b->up = true;
     if (conf->confirm)

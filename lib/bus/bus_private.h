@@ -291,7 +291,6 @@ struct bus {
     unsigned n_asks, free_ask; /* size of the table, first free + 1 */
     uint64_t ask_serial;
     struct retried_publish *untils;
-    uint64_t random;
 
     struct bus_sub *subs;
     struct bus_consumer *consumers;
@@ -303,8 +302,6 @@ struct bus {
 void bus_due(struct bus *b, int64_t at_ms);
 /* The broker stored something at that time of its clock. */
 void bus_note_broker_time(struct bus *b, int64_t stored_at_ms);
-/* A number below n, for jitter. */
-int64_t bus_jitter(struct bus *b, int64_t n);
 /* No empty text, blanks or controls: nothing that breaks the protocol. */
 bool bus_text_ok(const char *text, size_t max);
 /* The number that text is, wholly; false otherwise. */

@@ -92,10 +92,7 @@ find(void *closure)
 static void
 push(struct conn_tls *w, struct tls_event item)
 {
-    if (w->n_in == w->cap_in) {
-        w->cap_in = w->cap_in ? w->cap_in * 2 : 16;
-        w->in = mem_resize(w->in, w->cap_in * sizeof *w->in);
-    }
+    w->in = mem_grow(w->in, w->n_in, &w->cap_in, sizeof *w->in);
     w->in[w->n_in++] = item;
     if (w->n_in == 1)
         loop_waker_wake(w->waker);
@@ -303,10 +300,7 @@ threads_send(struct conn *wire, const struct conn_out *o, enum conn_policy sort)
     (void)pthread_mutex_lock(&w->mutex);
     fits = w->out_bytes + size <= CONN_QUEUE_BYTES;
     if (fits) {
-        if (w->n_out == w->cap_out) {
-            w->cap_out = w->cap_out ? w->cap_out * 2 : 16;
-            w->out = mem_resize(w->out, w->cap_out * sizeof *w->out);
-        }
+        w->out = mem_grow(w->out, w->n_out, &w->cap_out, sizeof *w->out);
         w->out[w->n_out++] =
             (struct out){.msg = message(o), .news = sort == CONN_NEWS};
         w->out_bytes += size;

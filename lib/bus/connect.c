@@ -12,6 +12,7 @@
  */
 #include "lib/bus/bus_private.h"
 
+#include "lib/base/backoff.h"
 #include "lib/base/mem.h"
 
 #include <errno.h>
@@ -216,18 +217,6 @@ pause_for(struct connector *d, int64_t ms)
             return;
 }
 
-static int64_t
-jitter(void)
-{
-    char text[8];
-    uint64_t sum = 0;
-
-    str_random(text, sizeof text);
-    for (const char *p = text; *p; p++)
-        sum = sum * 31 + (unsigned char)*p;
-    return (int64_t)(sum % CONN_RECONNECT_MS);
-}
-
 /* Below mutex, except while it connects. */
 static void
 redial(struct connector *d)
@@ -238,7 +227,8 @@ redial(struct connector *d)
     struct err e;
 
     while (!d->stopping && !d->made.nc) {
-        pause_for(d, wait_ms + jitter());
+        pause_for(d, wait_ms + backoff_jitter(CONN_RECONNECT_MS, 0, 1,
+                                              backoff_random()));
         if (d->stopping)
             return;
         (void)pthread_mutex_unlock(&d->mutex);

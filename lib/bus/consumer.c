@@ -9,6 +9,7 @@
  */
 #include "lib/bus/bus_private.h"
 
+#include "lib/base/backoff.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 
@@ -157,16 +158,12 @@ stall(struct bus_consumer *c, const char *status, const char *text)
     if (c->retry_at > now)
         return; /* several pulls end with one cause */
     if (c->stall_ms == 0) {
-        c->stall_ms = STALL_FIRST_MS;
         log_warn("bus.consumer_stalled", "consumer=%s status=%s text=\"%s\"",
                  c->name, LOG_TEXT(status), LOG_TEXT(text));
-    } else {
-        c->stall_ms *= 2;
-        if (c->stall_ms > STALL_MOST_MS)
-            c->stall_ms = STALL_MOST_MS;
     }
+    c->stall_ms = backoff_next(c->stall_ms, STALL_FIRST_MS, STALL_MOST_MS);
     c->retry_at =
-        loop_now_ms() + c->stall_ms + bus_jitter(c->bus, c->stall_ms / 4);
+        loop_now_ms() + backoff_jitter(c->stall_ms, 1, 1.25, backoff_random());
     bus_due(c->bus, c->retry_at);
 }
 

@@ -54,10 +54,7 @@ barrier_free(struct fsync_barrier *c)
 static void
 add(struct barrier_batch *b, struct held_request h)
 {
-    if (b->n == b->cap) {
-        b->cap = b->cap ? b->cap * 2 : 64;
-        b->asks = mem_resize(b->asks, b->cap * sizeof *b->asks);
-    }
+    b->asks = mem_grow(b->asks, b->n, &b->cap, sizeof *b->asks);
     b->asks[b->n++] = h;
 }
 

@@ -8,6 +8,7 @@
  */
 #include "lib/bus/bus_private.h"
 
+#include "lib/base/backoff.h"
 #include "lib/base/mem.h"
 
 #include <inttypes.h>
@@ -509,11 +510,9 @@ on_until(void *ctx, const struct bus_stored *stored, const struct err *e)
     struct retried_publish *u = ctx;
 
     if (e && (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT)) {
-        u->due =
-            loop_now_ms() + u->wait_ms / 2 + bus_jitter(u->bus, u->wait_ms);
-        u->wait_ms *= 2;
-        if (u->wait_ms > UNTIL_MOST_MS)
-            u->wait_ms = UNTIL_MOST_MS;
+        u->wait_ms = backoff_next(u->wait_ms, UNTIL_FIRST_MS, UNTIL_MOST_MS);
+        u->due = loop_now_ms() +
+                 backoff_jitter(u->wait_ms, 0.5, 1.5, backoff_random());
         bus_due(u->bus, u->due);
         return;
     }
@@ -546,7 +545,6 @@ bus_publish_until(struct bus *b, const struct bus_publication *p,
               .expect = BUS_ANY_REVISION},
         .fn = fn,
         .ctx = ctx,
-        .wait_ms = UNTIL_FIRST_MS,
     };
     memcpy(u->text, p->subject, subject);
     memcpy(u->text + subject, p->id, id);
@@ -566,8 +564,9 @@ requests_on_up(struct bus *b)
     /* Soon, but not everybody in the same millisecond. */
     for (struct retried_publish *u = b->untils; u; u = u->next)
         if (u->due != INT64_MAX) {
-            u->due = now + bus_jitter(b, UNTIL_FIRST_MS);
-            u->wait_ms = UNTIL_FIRST_MS;
+            u->due =
+                now + backoff_jitter(UNTIL_FIRST_MS, 0, 1, backoff_random());
+            u->wait_ms = 0;
             bus_due(b, u->due);
         }
 }

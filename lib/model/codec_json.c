@@ -1,6 +1,7 @@
 #include "lib/model/codec_private.h"
 
 #include "lib/base/log.h"
+#include "lib/base/str.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -286,14 +287,6 @@ read_text(const struct json_reader *r, const struct codec_path *at,
     return 0;
 }
 
-static bool
-ends_with(const char *s, const char *end)
-{
-    size_t len = strlen(s), n = strlen(end);
-
-    return len >= n && strcmp(s + len - n, end) == 0;
-}
-
 /* Durations and sizes as people write them. A duration needs its unit: a bare
  * number would be seconds in text and milliseconds without the quotes. */
 static int
@@ -302,7 +295,7 @@ read_quantity(const struct json_reader *r, const struct codec_path *at,
 {
     bool unit = *text && strspn(text, "0123456789.") < strlen(text);
 
-    if (ends_with(row->name, "_bytes")) {
+    if (str_ends_with(row->name, "_bytes")) {
         if (str_to_bytes(text, v))
             return 0;
         return codec_fail(at, r->e,
@@ -324,7 +317,7 @@ read_integer(const struct json_reader *r, const struct codec_path *at,
 {
     bool quantity =
         r->by_hand && row->kind == KIND_UINT64 &&
-        (ends_with(row->name, "_ms") || ends_with(row->name, "_bytes"));
+        (str_ends_with(row->name, "_ms") || str_ends_with(row->name, "_bytes"));
 
     if (quantity && json_is_string(json)) {
         uint64_t u;
@@ -337,7 +330,7 @@ read_integer(const struct json_reader *r, const struct codec_path *at,
     if (!json_is_integer(json))
         return wrong_type(r, at, json,
                           !quantity ? "an integer"
-                          : ends_with(row->name, "_ms")
+                          : str_ends_with(row->name, "_ms")
                               ? "milliseconds or a duration such as \"10m\""
                               : "bytes or a size such as \"64M\"");
     *v = json_integer_value(json);

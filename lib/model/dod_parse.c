@@ -1,6 +1,7 @@
 #include "lib/model/dod_private.h"
 
 #include "lib/base/glob.h"
+#include "lib/base/nearest.h"
 #include "lib/base/regex.h"
 #include "lib/base/str.h"
 
@@ -10,7 +11,7 @@
 #include <string.h>
 
 /* The caret's line must fit an error. */
-enum { DEPTH_MAX = 32, WORD_SIZE = 40, SHOWN = 72, NEAR = 3 };
+enum { DEPTH_MAX = 32, WORD_SIZE = 40, SHOWN = 72 };
 
 /* Recursive descent over the text: or, and, not, comparison. */
 struct parser {
@@ -60,49 +61,19 @@ enum {
     N_FUNCTIONS = sizeof functions / sizeof *functions
 };
 
-/* How many characters differ, at most NEAR + 1. */
-static unsigned
-distance(const char *a, const char *b)
-{
-    unsigned row[WORD_SIZE + 1], least = 0, before, above;
-    size_t n = strlen(b);
-
-    for (unsigned i = 0; i <= n; i++)
-        row[i] = i;
-    for (unsigned i = 1; *a && least <= NEAR; i++, a++) {
-        before = row[0];
-        row[0] = least = i;
-        for (size_t k = 1; k <= n; k++) {
-            above = row[k];
-            row[k] = before + (*a != b[k - 1]);
-            if (above + 1 < row[k])
-                row[k] = above + 1;
-            if (row[k - 1] + 1 < row[k])
-                row[k] = row[k - 1] + 1;
-            if (row[k] < least)
-                least = row[k];
-            before = above;
-        }
-    }
-    return row[n] <= NEAR ? row[n] : NEAR + 1;
-}
-
 /* The name that was meant, if one is near. */
 static const char *
 nearest(const char *word)
 {
     const char *found = NULL;
-    unsigned best = NEAR + 1, far;
+    size_t least = SIZE_MAX;
 
     for (size_t i = 0; i < N_FACTS + N_FUNCTIONS; i++) {
         const char *name =
             i < N_FACTS ? facts[i].name : functions[i - N_FACTS].name;
 
-        far = distance(word, name);
-        if (far < best && far < strlen(name) / 2) {
-            best = far;
+        if (nearest_is(word, name, &least))
             found = name;
-        }
     }
     return found;
 }

@@ -1,5 +1,6 @@
 #include "lib/model/task.h"
 
+#include "lib/base/hash.h"
 #include "lib/base/log.h"
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
@@ -35,17 +36,17 @@ task_new_id(char out[TASK_ID_SIZE])
 }
 
 /* Two hashes of different construction, 128 bits between them. */
-struct hash {
+struct twin_hash {
     uint64_t a, b;
 };
 
 static void
-hash_add(struct hash *h, const void *data, size_t len)
+twin_add(struct twin_hash *h, const void *data, size_t len)
 {
     const unsigned char *p = data;
 
+    h->a = hash_add(h->a, data, len);
     for (size_t i = 0; i < len; i++) {
-        h->a = (h->a ^ p[i]) * 0x100000001b3U; /* FNV-1a */
         h->b = (h->b + p[i]) * 0x9e3779b97f4a7c15U;
         h->b ^= h->b >> 29;
     }
@@ -53,13 +54,13 @@ hash_add(struct hash *h, const void *data, size_t len)
 
 /* The same bytes whatever the machine. */
 static void
-hash_add_u64(struct hash *h, uint64_t v)
+twin_add_u64(struct twin_hash *h, uint64_t v)
 {
     unsigned char raw[8];
 
     for (int i = 0; i < 8; i++)
         raw[i] = (unsigned char)(v >> 8 * i);
-    hash_add(h, raw, sizeof raw);
+    twin_add(h, raw, sizeof raw);
 }
 
 /* Spreads each bit over the whole word (MurmurHash3's last step). */
@@ -75,11 +76,11 @@ void
 task_id_from_message(uint64_t seq, int64_t stored_at_ms, const void *data,
                      size_t len, char out[TASK_ID_SIZE])
 {
-    struct hash h = {0xcbf29ce484222325U, 0x2545f4914f6cdd1dU};
+    struct twin_hash h = {HASH_EMPTY, 0x2545f4914f6cdd1dU};
 
-    hash_add_u64(&h, seq);
-    hash_add_u64(&h, (uint64_t)stored_at_ms);
-    hash_add(&h, data, len);
+    twin_add_u64(&h, seq);
+    twin_add_u64(&h, (uint64_t)stored_at_ms);
+    twin_add(&h, data, len);
     h.a = spread(h.a);
     h.b = spread(h.b ^ h.a);
     for (int i = 0; i < NEW_ID_LENGTH; i++) {

@@ -1,5 +1,6 @@
 #include "lib/model/task_state.h"
 
+#include "lib/base/backoff.h"
 #include "lib/model/task.h"
 
 #include <stddef.h>
@@ -106,19 +107,27 @@ state_next(enum state from, enum state to)
     return from == to || (table[from].next & BIT(to));
 }
 
+static int64_t
+most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t
+least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* 5 s, 10 s, 20 s ... give or take a fifth, so that tasks which failed
  * together do not come back together. */
 static int64_t
 backoff_ms(uint32_t failed, double jitter)
 {
-    int64_t ms = RETRY_FIRST_MS;
+    int64_t ms =
+        backoff_nth(failed ? failed - 1 : 0, RETRY_FIRST_MS, RETRY_MOST_MS);
 
-    for (uint32_t k = 1; k < failed && ms < RETRY_MOST_MS; k++)
-        ms *= 2;
-    if (ms > RETRY_MOST_MS)
-        ms = RETRY_MOST_MS;
-    ms = (int64_t)((double)ms * (0.8 + 0.4 * jitter));
-    return ms < RETRY_MOST_MS ? ms : RETRY_MOST_MS;
+    return least(backoff_jitter(ms, 0.8, 1.2, jitter), RETRY_MOST_MS);
 }
 
 static void
@@ -160,18 +169,6 @@ plan_after_loss(const struct task *t, const struct claim *found,
     }
     out->what = DELIVERY_CLOSE;
     out->attempt = found->attempt;
-}
-
-static int64_t
-most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t
-least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* How long until a running claim counts as abandoned; at most 0: it does. */

@@ -55,10 +55,7 @@ remember(struct proc_family *f, pid_t pid, uint64_t started)
 {
     if (is_kin(f, pid, started))
         return;
-    if (f->n_kin == f->cap_kin) {
-        f->cap_kin = f->cap_kin ? f->cap_kin * 2 : 16;
-        f->kin = mem_resize(f->kin, f->cap_kin * sizeof *f->kin);
-    }
+    f->kin = mem_grow(f->kin, f->n_kin, &f->cap_kin, sizeof *f->kin);
     f->kin[f->n_kin++] = (struct kin){pid, started};
 }
 

@@ -68,10 +68,7 @@ procfs_alive(const struct procfs_stat *st)
 void
 procfs_push(struct procfs_list *ns, pid_t pid, bool ours)
 {
-    if (ns->n == ns->cap) {
-        ns->cap = ns->cap ? ns->cap * 2 : 64;
-        ns->v = mem_resize(ns->v, ns->cap * sizeof *ns->v);
-    }
+    ns->v = mem_grow(ns->v, ns->n, &ns->cap, sizeof *ns->v);
     ns->v[ns->n++] = (struct procfs_node){pid, ours};
 }
 

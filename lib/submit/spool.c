@@ -292,14 +292,6 @@ spool_has(const char *dir, const char *name)
     return access(path, F_OK) == 0;
 }
 
-static bool
-ends_with(const char *name, const char *ending)
-{
-    size_t n = strlen(name), m = strlen(ending);
-
-    return n > m && !strcmp(name + n - m, ending);
-}
-
 static size_t
 count_files(const char *dir)
 {
@@ -308,7 +300,7 @@ count_files(const char *dir)
     size_t n = 0;
 
     while (d && (entry = readdir(d)))
-        n += ends_with(entry->d_name, ".task");
+        n += str_ends_with(entry->d_name, ".task");
     if (d)
         (void)closedir(d);
     return n;
@@ -325,7 +317,7 @@ spool_look(const char *dir, struct spool_backlog *out)
 
     memset(out, 0, sizeof *out);
     while (d && (entry = readdir(d))) {
-        if (!ends_with(entry->d_name, ".task") ||
+        if (!str_ends_with(entry->d_name, ".task") ||
             fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         out->files++;

@@ -511,10 +511,8 @@ db_count(void *store, const char *scope, const char *name, int64_t delta)
             return;
         }
     }
-    if (s->n_counts == s->cap_counts) {
-        s->cap_counts = s->cap_counts ? s->cap_counts * 2 : 32;
-        s->counts = mem_resize(s->counts, s->cap_counts * sizeof *s->counts);
-    }
+    s->counts =
+        mem_grow(s->counts, s->n_counts, &s->cap_counts, sizeof *s->counts);
     d = &s->counts[s->n_counts++];
     (void)snprintf(d->scope, sizeof d->scope, "%s", scope);
     (void)snprintf(d->name, sizeof d->name, "%s", name);

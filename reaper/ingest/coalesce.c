@@ -1,6 +1,7 @@
 #include "reaper/ingest/coalesce.h"
 
 #include "lib/base/feature.h"
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
@@ -64,16 +65,6 @@ coalesce_new(void)
 }
 
 /* --- names ---------------------------------------------------------------- */
-
-static uint64_t
-hash_of(const char *id, size_t len)
-{
-    uint64_t h = 14695981039346656037U; /* FNV-1a */
-
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)id[i]) * 1099511628211U;
-    return h;
-}
 
 static struct name **
 bucket(struct coalesce *q, uint64_t hash)
@@ -300,7 +291,8 @@ item_new(const struct coalesce *q, const struct entry *entry, bool *held)
         }
         if (seen.waits)
             *held = false;
-        item->names[item->n_names++].hash = hash_of(seen.task, seen.len);
+        item->names[item->n_names++].hash =
+            hash_add(HASH_EMPTY, seen.task, seen.len);
     }
     codec_bulk_close(&members);
     return item;
@@ -420,11 +412,11 @@ choose_ready(struct coalesce *q, struct coalesced *item)
 
     if (item->entry.kind == EVENT_CANCEL) {
         if (subject_token_at(m->subject, 3, task))
-            choose_named(q, hash_of(task, strlen(task)));
+            choose_named(q, hash_text(task));
     } else if (open_members(&item->entry, &members)) {
         while (codec_bulk_next(&members, &data))
             if (codec_glimpse(CODEC_RESULT, data.data, data.len, &seen)) {
-                uint64_t hash = hash_of(seen.task, seen.len);
+                uint64_t hash = hash_add(HASH_EMPTY, seen.task, seen.len);
 
                 choose_named(q, hash);
                 note_end(q, hash);

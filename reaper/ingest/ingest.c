@@ -108,10 +108,7 @@ note_end(struct ingest *b, const char *id, struct bytes result)
 {
     struct ingest_end *end;
 
-    if (b->n_ends == b->cap_ends) {
-        b->cap_ends = b->cap_ends ? b->cap_ends * 2 : 64;
-        b->ends = mem_resize(b->ends, b->cap_ends * sizeof *b->ends);
-    }
+    b->ends = mem_grow(b->ends, b->n_ends, &b->cap_ends, sizeof *b->ends);
     end = &b->ends[b->n_ends++];
     (void)str_copy(end->id, sizeof end->id, id);
     end->result = result;

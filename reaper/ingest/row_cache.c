@@ -7,7 +7,6 @@
 #include <string.h>
 
 enum {
-    BUCKETS = 1024,
     FULL_BYTES = 2 * 1024 * 1024, /* in the pool */
     FULL_BATCHES = 64,
 };
@@ -21,7 +20,7 @@ struct row_cache {
     struct db *store;
     struct mem_pool *pool;
     struct cached_row *first, **last;
-    struct cached_row *buckets[BUCKETS];
+    struct hash_table by_id;
     struct cached_batch *batches;
     size_t n_batches;
     struct row_cache_news news;
@@ -44,6 +43,7 @@ row_cache_free(struct row_cache *s)
 {
     if (!s)
         return;
+    hash_table_free(&s->by_id);
     mem_pool_free(s->pool);
     mem_free(s->news.batches);
     mem_free(s);
@@ -71,8 +71,7 @@ row_cache_news(const struct row_cache *s)
 static void
 forget_rows(struct row_cache *s)
 {
-    if (s->first)
-        memset(s->buckets, 0, sizeof s->buckets);
+    hash_table_clear(&s->by_id);
     s->first = NULL;
     s->last = &s->first;
     s->batches = NULL;
@@ -90,28 +89,17 @@ row_cache_begin(struct row_cache *s)
 
 /* --- rows ----------------------------------------------------------------- */
 
-static uint32_t
-hash_of(const char *id)
-{
-    uint32_t h = 2166136261u; /* FNV-1a */
-
-    for (; *id; id++)
-        h = (h ^ (unsigned char)*id) * 16777619u;
-    return h;
-}
-
 int
 row_cache_row(struct row_cache *s, const char *id, struct cached_row **out,
               struct err *e)
 {
-    struct cached_row **bucket = &s->buckets[hash_of(id) % BUCKETS], *r;
+    struct cached_row *r = hash_table_find(&s->by_id, id);
     int rc;
 
-    for (r = *bucket; r; r = r->chained)
-        if (strcmp(r->row.id, id) == 0) {
-            *out = r;
-            return 0;
-        }
+    if (r) {
+        *out = r;
+        return 0;
+    }
     r = mem_pool_alloc(s->pool, sizeof *r);
     rc = db_task(s->store, id, s->pool, &r->row, e);
     if (rc < 0)
@@ -119,8 +107,7 @@ row_cache_row(struct row_cache *s, const char *id, struct cached_row **out,
     if (rc == 0)
         fold_init(&r->row, mem_pool_strdup(s->pool, id));
     r->before = r->row;
-    r->chained = *bucket;
-    *bucket = r;
+    hash_table_add(&s->by_id, &r->link, r->row.id);
     *s->last = r;
     s->last = &r->next;
     *out = r;
@@ -164,11 +151,8 @@ tell_of_batch(struct row_cache *s, const char *id)
     for (size_t i = n->n_batches; i > 0; i--)
         if (strcmp(n->batches[i - 1], id) == 0)
             return;
-    if (n->n_batches == s->cap_batches) {
-        s->cap_batches = s->cap_batches ? s->cap_batches * 2 : 8;
-        n->batches =
-            mem_resize(n->batches, s->cap_batches * sizeof *n->batches);
-    }
+    n->batches =
+        mem_grow(n->batches, n->n_batches, &s->cap_batches, sizeof *n->batches);
     (void)str_copy(n->batches[n->n_batches++], TASK_ID_SIZE, id);
 }
 

@@ -12,6 +12,7 @@
 #ifndef REAPER_INGEST_ROW_CACHE_H
 #define REAPER_INGEST_ROW_CACHE_H
 
+#include "lib/base/hash.h"
 #include "reaper/db/db.h"
 
 #include <stdbool.h>
@@ -26,11 +27,11 @@ struct cached_attempt {
 };
 
 struct cached_row {
-    struct cached_row *next;    /* in order of first sight */
-    struct cached_row *chained; /* of the same hash */
-    struct task_state before;   /* as it stands in the database */
-    struct task_state row;      /* as folded so far */
-    unsigned changed_by;        /* bit k: by events of kind k */
+    struct hash_link link;    /* by the task's id */
+    struct cached_row *next;  /* in order of first sight */
+    struct task_state before; /* as it stands in the database */
+    struct task_state row;    /* as folded so far */
+    unsigned changed_by;      /* bit k: by events of kind k */
     struct cached_attempt *attempts;
 };
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-    BUCKETS = 1024,
     TASK_MS = 45000, /* a start without a heartbeat that confirms it */
 };
 
@@ -21,51 +20,25 @@ struct presence {
     struct mem_pool *pool;
     struct known_worker *workers;
     size_t n_workers, cap_workers;
-    struct presence_task *buckets[BUCKETS];
-    size_t n_tasks;
-    int64_t room_ms; /* when room was last made */
+    struct hash_table tasks; /* by id */
+    int64_t room_ms;         /* when room was last made */
 };
-
-static struct presence_task **
-bucket(const struct presence *l, const char *id)
-{
-    uint32_t h = 2166136261u;
-
-    for (; *id; id++)
-        h = (h ^ (unsigned char)*id) * 16777619u;
-    return (struct presence_task **)&l->buckets[h % BUCKETS];
-}
-
-static struct presence_task *
-find_task(const struct presence *l, const char *id)
-{
-    struct presence_task *t = *bucket(l, id);
-
-    while (t && strcmp(t->id, id) != 0)
-        t = t->next;
-    return t;
-}
 
 static void
 task_free(struct presence *l, struct presence_task *t)
 {
+    hash_table_remove(&l->tasks, &t->link);
     mem_free(t->remote);
     mem_free(t);
-    l->n_tasks--;
 }
 
 void
 presence_task_ended(struct presence *l, const char *id)
 {
-    for (struct presence_task **at = bucket(l, id); *at; at = &(*at)->next) {
-        struct presence_task *t = *at;
+    struct presence_task *t = hash_table_find(&l->tasks, id);
 
-        if (strcmp(t->id, id) != 0)
-            continue;
-        *at = t->next;
+    if (t)
         task_free(l, t);
-        return;
-    }
 }
 
 static struct known_worker *
@@ -94,7 +67,7 @@ is_silent(const struct presence *l, const struct presence_task *t,
 const struct presence_task *
 presence_find(const struct presence *l, const char *id)
 {
-    const struct presence_task *t = find_task(l, id);
+    const struct presence_task *t = hash_table_find(&l->tasks, id);
 
     return t && !is_silent(l, t, loop_now_ms()) ? t : NULL;
 }
@@ -114,20 +87,13 @@ static void
 sweep(struct presence *l, const char *backend, const char *name,
       int64_t kept_ms, int64_t now_ms)
 {
-    for (size_t i = 0; i < BUCKETS; i++) {
-        struct presence_task **at = &l->buckets[i], *t;
+    struct presence_task *t, *next;
 
-        while ((t = *at)) {
-            bool gone =
-                now_ms - t->seen_ms >= kept_ms && is_silent(l, t, now_ms);
-
-            if (!gone && !is_left_out(t, backend, name, now_ms)) {
-                at = &t->next;
-                continue;
-            }
-            *at = t->next;
+    for (t = hash_table_next(&l->tasks, NULL); t; t = next) {
+        next = hash_table_next(&l->tasks, t);
+        if (is_left_out(t, backend, name, now_ms) ||
+            (now_ms - t->seen_ms >= kept_ms && is_silent(l, t, now_ms)))
             task_free(l, t);
-        }
     }
 }
 
@@ -147,20 +113,16 @@ task_seen(struct presence *l, const char *id, uint32_t attempt,
           int64_t started_at_ms, const char *remote, const char *backend,
           const char *worker, int64_t now_ms)
 {
-    struct presence_task *t = find_task(l, id);
+    struct presence_task *t = hash_table_find(&l->tasks, id);
 
     if (!t) {
-        struct presence_task **at = bucket(l, id);
-
-        if (l->n_tasks >= PRESENCE_TASKS_MAX)
+        if (l->tasks.n >= PRESENCE_TASKS_MAX)
             make_room(l, now_ms);
-        if (l->n_tasks >= PRESENCE_TASKS_MAX)
+        if (l->tasks.n >= PRESENCE_TASKS_MAX)
             return;
         t = MEM_NEW(struct presence_task);
         (void)str_copy(t->id, sizeof t->id, id);
-        t->next = *at;
-        *at = t;
-        l->n_tasks++;
+        hash_table_add(&l->tasks, &t->link, t->id);
     } else if (attempt < t->attempt) {
         return; /* old news */
     }
@@ -216,11 +178,8 @@ new_worker(struct presence *l, int64_t now_ms)
             return &l->workers[i];
     if (l->n_workers == PRESENCE_WORKERS_MAX)
         return NULL;
-    if (l->n_workers == l->cap_workers) {
-        l->cap_workers = l->cap_workers ? l->cap_workers * 2 : 8;
-        l->workers =
-            mem_resize(l->workers, l->cap_workers * sizeof *l->workers);
-    }
+    l->workers =
+        mem_grow(l->workers, l->n_workers, &l->cap_workers, sizeof *l->workers);
     l->workers[l->n_workers] = (struct known_worker){0};
     return &l->workers[l->n_workers++];
 }
@@ -293,18 +252,15 @@ presence_open(struct presence **out, struct bus *b, struct err *e)
 void
 presence_close(struct presence *l)
 {
+    struct presence_task *t;
+
     if (!l)
         return;
     bus_unsubscribe(l->heartbeats);
     bus_unsubscribe(l->starts);
-    for (size_t i = 0; i < BUCKETS; i++) {
-        struct presence_task *t, *next;
-
-        for (t = l->buckets[i]; t; t = next) {
-            next = t->next;
-            task_free(l, t);
-        }
-    }
+    while ((t = hash_table_next(&l->tasks, NULL)))
+        task_free(l, t);
+    hash_table_free(&l->tasks);
     for (size_t i = 0; i < l->n_workers; i++)
         str_free(&l->workers[i].message);
     mem_free(l->workers);
@@ -318,10 +274,11 @@ each_task(const struct presence *l, bool silent,
 {
     int64_t now_ms = loop_now_ms();
 
-    for (size_t i = 0; i < BUCKETS; i++)
-        for (const struct presence_task *t = l->buckets[i]; t; t = t->next)
-            if (is_silent(l, t, now_ms) == silent)
-                fn(ctx, t);
+    const struct presence_task *t = NULL;
+
+    while ((t = hash_table_next(&l->tasks, t)))
+        if (is_silent(l, t, now_ms) == silent)
+            fn(ctx, t);
 }
 
 void

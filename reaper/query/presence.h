@@ -15,6 +15,7 @@
 #ifndef REAPER_QUERY_PRESENCE_H
 #define REAPER_QUERY_PRESENCE_H
 
+#include "lib/base/hash.h"
 #include "lib/bus/bus.h"
 #include "lib/model/task.h"
 
@@ -28,12 +29,12 @@ enum {
 struct presence;
 
 struct presence_task {
+    struct hash_link link; /* by id */
     char id[TASK_ID_SIZE], worker[TASK_ID_SIZE], backend[TASK_ID_SIZE];
     uint32_t attempt;
     int64_t started_at_ms;
     int64_t seen_ms; /* monotonic */
     char *remote;    /* what its claim notes of work elsewhere; NULL: nothing */
-    struct presence_task *next;
 };
 
 /* Subscribes. On 0 the caller owns *out. */

@@ -235,10 +235,7 @@ add_running(void *ctx, const struct presence_task *t)
         query_live(r->ask, &row) != t ||
         (*r->batch && strcmp(row.batch, r->batch) != 0))
         return;
-    if (r->n == r->cap) {
-        r->cap = r->cap ? r->cap * 2 : 64;
-        r->ns = mem_resize(r->ns, r->cap * sizeof *r->ns);
-    }
+    r->ns = mem_grow(r->ns, r->n, &r->cap, sizeof *r->ns);
     r->ns[r->n++] = row.n;
 }
 

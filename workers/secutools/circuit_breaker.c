@@ -1,5 +1,7 @@
 #include "workers/secutools/circuit_breaker.h"
 
+#include "lib/base/backoff.h"
+
 enum {
     PROBE_MS = 60000, /* an answer to the probe may take so long */
     US = 1000,
@@ -87,9 +89,7 @@ breaker_failed(struct breaker *g, int64_t now_ms)
         return;
     g->state = BREAKER_OPEN;
     g->open_until = now_ms + g->opened_for;
-    g->opened_for *= 2;
-    if (g->opened_for > g->conf->open_most_ms)
-        g->opened_for = g->conf->open_most_ms;
+    g->opened_for = backoff_next(g->opened_for, 0, g->conf->open_most_ms);
 }
 
 void
@@ -103,12 +103,8 @@ int64_t
 breaker_backoff(int n, int64_t base_ms, int64_t cap_ms, int64_t retry_after_ms,
                 double fraction)
 {
-    int64_t most = base_ms, wait;
+    int64_t wait = backoff_jitter(
+        backoff_nth(n > 0 ? (uint32_t)n : 0, base_ms, cap_ms), 0, 1, fraction);
 
-    while (n-- > 0 && most < cap_ms)
-        most *= 2;
-    if (most > cap_ms)
-        most = cap_ms;
-    wait = (int64_t)((double)most * fraction);
     return wait > retry_after_ms ? wait : retry_after_ms;
 }

@@ -1,5 +1,6 @@
 #include "workers/secutools/secutools_private.h"
 
+#include "lib/base/backoff.h"
 #include "lib/base/log.h"
 
 #include <inttypes.h>
@@ -81,7 +82,7 @@ poll_delay(struct platform_run *r, int64_t hint_ms)
         ms = conf->poll_most_ms;
     if (r->polls < 1000)
         r->polls++;
-    ms = (int64_t)((double)ms * (0.8 + 0.4 * run_fraction()));
+    ms = backoff_jitter(ms, 0.8, 1.2, backoff_random());
     return ms > hint_ms ? ms : hint_ms;
 }
 
@@ -227,53 +228,15 @@ poll_cancel(struct platform_run *r)
 
 /* --- hints ---------------------------------------------------------------- */
 
-static struct platform_run **
-bucket(struct secutools *s, const char *key)
-{
-    uint32_t h = 2166136261u;
-
-    for (; *key; key++)
-        h = (h ^ (unsigned char)*key) * 16777619u;
-    return &s->by_key[h % KEY_BUCKETS];
-}
-
-void
-poll_enter(struct platform_run *r)
-{
-    struct platform_run **at;
-
-    if (!r->s->by_key)
-        return;
-    at = bucket(r->s, r->key);
-    r->key_next = *at;
-    *at = r;
-}
-
-void
-poll_leave(struct platform_run *r)
-{
-    struct platform_run **at;
-
-    if (!r->s->by_key)
-        return;
-    at = bucket(r->s, r->key);
-    while (*at && *at != r)
-        at = &(*at)->key_next;
-    if (*at)
-        *at = r->key_next;
-}
-
 /* Only what waits for its next look is looked at, and no more than once in
  * HINT_MS: whoever knows a key could else have us ask without end. */
 void
 poll_hint(void *ctx, const char *key)
 {
     struct secutools *s = ctx;
-    struct platform_run *r = *bucket(s, key);
+    struct platform_run *r = hash_table_find(&s->by_key, key);
     int64_t at_ms;
 
-    while (r && strcmp(r->key, key) != 0)
-        r = r->key_next;
     if (!r || r->phase != PHASE_FOLLOW || r->call || !r->place)
         return;
     at_ms = r->looked_ms + HINT_MS;

@@ -1,5 +1,6 @@
 #include "workers/secutools/secutools_private.h"
 
+#include "lib/base/backoff.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 
@@ -14,19 +15,13 @@ enum {
     STRAY_TRIES = 8,     /* at cancelling a job whose run is gone */
 };
 
-double
-run_fraction(void)
-{
-    return (double)random() / ((double)RAND_MAX + 1.0);
-}
-
 /* --- ends ----------------------------------------------------------------- */
 
 void
 run_free(struct platform_run *r)
 {
     timers_cancel(r);
-    poll_leave(r);
+    hash_table_remove(&r->s->by_key, &r->by_key);
     http_cancel(r->call);
     timers_turn(r->s);
     budget_release(r->s->budget, r->reserved_nano);
@@ -138,7 +133,7 @@ run_again(struct platform_run *r, int64_t retry_after_ms)
         return;
     }
     timers_in(r, breaker_backoff(r->tries++, BACKOFF_MS, BACKOFF_MOST_MS,
-                                 retry_after_ms, run_fraction()));
+                                 retry_after_ms, backoff_random()));
 }
 
 /* A request came to nothing. Said once, when there have been enough in a row.

@@ -38,7 +38,7 @@ secutools_start(void *ctx, const struct run_order *order, void **out,
     platform_api_key(t->id, order->failed, r->key);
     if (*order->remote)
         submit_read_note(r, order->remote);
-    poll_enter(r);
+    hash_table_add(&s->by_key, &r->by_key, r->key);
     *out = r;
     if (r->id) {
         log_info("job.resumed", "task=%s job=%s", t->id, LOG_TEXT(r->id));
@@ -181,7 +181,6 @@ hear_hints(struct secutools *s, struct err *e)
                        "secutools.callback_listen and secutools.callback_url "
                        "go together: where to listen, and the http(s) address "
                        "by which the platform gets there");
-    s->by_key = mem_zero(KEY_BUCKETS, sizeof *s->by_key);
     return webhook_open(&s->hints, s->loop, s->conf->callback_listen, poll_hint,
                         s, e);
 }
@@ -223,8 +222,7 @@ secutools_close(struct secutools *s)
     while (s->strays)
         run_stray_free(s->strays);
     webhook_close(s->hints);
-    mem_free(s->by_key);
-    s->by_key = NULL;
+    hash_table_free(&s->by_key);
     http_close(s->http);
     lane_pauser_close(s->lanes);
     budget_close(s->budget);

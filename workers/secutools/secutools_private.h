@@ -16,6 +16,7 @@
 #ifndef WORKERS_SECUTOOLS_SECUTOOLS_PRIVATE_H
 #define WORKERS_SECUTOOLS_SECUTOOLS_PRIVATE_H
 
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/io/http_client.h"
@@ -27,7 +28,6 @@
 enum {
     EXIT_FAILED = 1,
     EXIT_OUR_SIDE = 125,
-    KEY_BUCKETS = 4096,
     AT_ONCE = INT32_MIN, /* an end costs no request: before all others */
 };
 
@@ -41,6 +41,7 @@ enum job_phase {
 };
 
 struct platform_run {
+    struct hash_link by_key; /* for hints */
     struct secutools *s;
     struct run_order order;
     struct http_call *call; /* under way, or waiting for a connection */
@@ -59,8 +60,7 @@ struct platform_run {
     int64_t missing_since_ms; /* the first of the 404s in a row; 0: none */
     int64_t reserved_nano;    /* of the budget */
     struct platform_run *stray_next, *stray_prev;
-    struct platform_run *key_next; /* in its bucket, while hints are heard */
-    int64_t looked_ms;             /* the last look at the job */
+    int64_t looked_ms; /* the last look at the job */
     char key[PLATFORM_API_KEY_SIZE];
     char *id;                /* NULL: not known yet */
     struct outcome *outcome; /* NULL while there is nothing to say */
@@ -78,11 +78,11 @@ struct secutools {
     struct platform_run **due; /* the soonest first */
     size_t n_due, cap_due;
     struct loop_timer *timer;
-    int64_t timer_ms;             /* when it fires; INT64_MAX: not */
-    struct platform_run *strays;  /* jobs to be cancelled without a run */
-    struct webhook *hints;        /* NULL: none are heard */
-    struct platform_run **by_key; /* then KEY_BUCKETS of them */
-    struct mem_pool *pool;        /* of one answer */
+    int64_t timer_ms;            /* when it fires; INT64_MAX: not */
+    struct platform_run *strays; /* jobs to be cancelled without a run */
+    struct webhook *hints;       /* NULL: none are heard */
+    struct hash_table by_key;    /* runs, for hints */
+    struct mem_pool *pool;       /* of one answer */
     struct str scratch;
 };
 
@@ -134,8 +134,6 @@ bool run_is_dealt_with(struct platform_run *r, const struct http_response *h,
 void run_again(struct platform_run *r, int64_t retry_after_ms);
 const char *run_error_text(struct platform_run *r,
                            const struct http_response *h);
-/* In [0, 1), for jitter. */
-double run_fraction(void);
 
 /* --- submit.c ------------------------------------------------------------- */
 
@@ -159,9 +157,6 @@ void poll_job(struct platform_run *r);
 void poll_look(struct platform_run *r);
 void poll_fetch(struct platform_run *r);
 void poll_cancel(struct platform_run *r);
-/* What hints speak of. */
-void poll_enter(struct platform_run *r);
-void poll_leave(struct platform_run *r);
 /* A hint_fn, ctx a struct secutools. */
 void poll_hint(void *ctx, const char *key);
 

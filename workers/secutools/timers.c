@@ -90,10 +90,7 @@ timers_at(struct platform_run *r, int64_t due_ms)
 
     timers_cancel(r);
     r->due_ms = due_ms;
-    if (s->n_due == s->cap_due) {
-        s->cap_due = s->cap_due ? s->cap_due * 2 : 64;
-        s->due = mem_resize(s->due, s->cap_due * sizeof(*s->due));
-    }
+    s->due = mem_grow(s->due, s->n_due, &s->cap_due, sizeof(*s->due));
     sift_up(s, r, ++s->n_due);
     timers_turn(s);
 }
