@@ -1,8 +1,9 @@
 /*
- * The pause that comes next is all the state there is: restart_pause hands it
- * out and doubles it.
+ * The last pause is all the state there is: the next is twice as long.
  */
 #include "fleet/restart.h"
+
+#include "lib/base/backoff.h"
 
 enum {
     PAUSE_MS = 500,
@@ -13,16 +14,14 @@ enum {
 int64_t
 restart_pause(struct restart *r, int64_t lived_ms)
 {
-    int64_t pause =
-        lived_ms >= STEADY_MS || !r->next_ms ? PAUSE_MS : r->next_ms;
-
-    r->next_ms = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
-    return pause;
+    r->last_ms = backoff_next(lived_ms < STEADY_MS ? r->last_ms : 0, PAUSE_MS,
+                              PAUSE_MAX_MS);
+    return r->last_ms;
 }
 
 int64_t
 restart_pause_longest(struct restart *r)
 {
-    r->next_ms = PAUSE_MAX_MS;
+    r->last_ms = PAUSE_MAX_MS;
     return PAUSE_MAX_MS;
 }

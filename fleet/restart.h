@@ -12,7 +12,7 @@
 
 /* The restarts of one daemon; zero-initialized is a daemon never restarted. */
 struct restart {
-    int64_t next_ms; /* the pause to come; 0: the shortest */
+    int64_t last_ms; /* the last pause; 0: none yet */
 };
 
 /* The pause before the next start of a daemon that ended after lived_ms. */
