@@ -33,7 +33,7 @@ print_text(const struct task *t, const struct decision *d)
     struct decided j = {
         .task = task_summary(t, summary, sizeof summary),
         .agent = t->hints ? t->hints->agent : "",
-        .reason = d,
+        .decision = d,
         .refusal = "",
         .state = "",
         .waits = "",

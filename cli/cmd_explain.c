@@ -71,7 +71,7 @@ print_text(struct cli *c, const json_t *row, struct err *e)
         if (codec_from_json(CODEC_DECISION, d, c->pool, &decision, NULL, NULL,
                             e) < 0)
             return err_wrap(e, "the stored decision");
-        j.reason = &decision;
+        j.decision = &decision;
     }
     decision_print(&j, decision_in_japanese());
     return 0;

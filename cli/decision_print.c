@@ -1,5 +1,11 @@
+/*
+ * Fills the template of the cloud routing rules with a decision. The headings
+ * "Agent Affinity", "Signal Score" and "Total" and the words LOCAL and CLOUD
+ * are the template's own in every language.
+ */
 #include "cli/decision_print.h"
 
+#include "cli/japanese.h"
 #include "cli/output.h"
 #include "lib/model/codec.h"
 
@@ -8,48 +14,55 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The words of the template. */
-struct decision_words {
-    const char *title, *task, *agent, *none, *verdict, *run, *local, *rejected;
-    const char *reason, *place, *cost, *lost, *policy, *state, *waits;
-    const char *undecided;
+/* The labels of the template. */
+struct labels {
+    const char *title, *task, *agent, *none, *decision, *run, *local;
+    const char *rejected, *reason, *lane, *cost, *considered, *policy, *state;
+    const char *waits, *undecided;
 };
 
-static const struct decision_words english = {
+static const struct labels english_labels = {
     .title = "Routing decision",
     .task = "Task",
     .agent = "Agent",
     .none = "none",
-    .verdict = "Decision",
+    .decision = "Decision",
     .run = "Run",
     .local = "locally",
     .rejected = "REJECTED",
     .reason = "Reason",
-    .place = "Place",
+    .lane = "Lane",
     .cost = "Cost",
-    .lost = "Considered",
+    .considered = "Considered",
     .policy = "Policy",
     .state = "State",
     .waits = "Waits",
     .undecided = "not decided yet",
 };
-static const struct decision_words japanese_words = {
+static const struct labels japanese_labels = {
     .title = "ルーティング判定",
     .task = "タスク",
     .agent = "担当エージェント",
     .none = "なし",
-    .verdict = "判定",
+    .decision = "判定",
     .run = "実行",
     .local = "ローカル実行",
     .rejected = "拒否",
     .reason = "理由",
-    .place = "行き先",
+    .lane = "行き先",
     .cost = "費用",
-    .lost = "検討",
+    .considered = "検討",
     .policy = "ポリシー",
     .state = "状態",
     .waits = "待機",
     .undecided = "未判定",
+};
+
+/* The text as it grows, and the language it is in. */
+struct page {
+    struct str text;
+    const struct labels *l;
+    bool japanese;
 };
 
 bool
@@ -66,22 +79,51 @@ decision_in_japanese(void)
     return false;
 }
 
+/* A sentence of the router or the reaper. */
 static void
-add_signals(const struct decision *d, struct str *s)
+add_sentence(struct page *p, const char *text)
 {
-    str_addz(s, "### Signal Score:\n");
-    for (size_t i = 0; i < d->n_signals; i++) {
-        const struct signal_hit *hit = &d->signals[i];
-
-        str_addf(s, "- %s: %+" PRId32, hit->name, hit->points);
-        if (*hit->match)
-            str_addf(s, " (%s)", hit->match);
-        str_addc(s, '\n');
-    }
-    if (d->scored)
-        str_addf(s, "- Total: %" PRId32 "\n", d->score);
+    if (p->japanese)
+        japanese_add(text, &p->text);
     else
-        str_addz(s, "- Total: -\n");
+        str_addz(&p->text, text);
+}
+
+static void
+add_line(struct page *p, const char *label, const char *sentence)
+{
+    str_addf(&p->text, "%s: ", label);
+    add_sentence(p, sentence);
+    str_addc(&p->text, '\n');
+}
+
+static void
+add_signal(struct page *p, const struct signal_hit *hit)
+{
+    const char *name = p->japanese ? japanese_signal(hit->name) : NULL;
+
+    str_addf(&p->text, "- %s", hit->name);
+    if (name)
+        str_addf(&p->text, "(%s)", name);
+    str_addf(&p->text, ": %+" PRId32, hit->points);
+    if (*hit->match) {
+        str_addz(&p->text, " (");
+        add_sentence(p, hit->match);
+        str_addc(&p->text, ')');
+    }
+    str_addc(&p->text, '\n');
+}
+
+static void
+add_signals(struct page *p, const struct decision *d)
+{
+    str_addz(&p->text, "### Signal Score:\n");
+    for (size_t i = 0; i < d->n_signals; i++)
+        add_signal(p, &d->signals[i]);
+    if (d->scored)
+        str_addf(&p->text, "- Total: %" PRId32 "\n", d->score);
+    else
+        str_addz(&p->text, "- Total: -\n");
 }
 
 /* Text within double quotes, as a shell reads them. */
@@ -98,23 +140,23 @@ add_in_quotes(const char *text, struct str *s)
 }
 
 static void
-add_verdict(const struct decided *j, const struct decision_words *w,
-            struct str *s)
+add_destination(struct page *p, const struct decided *j)
 {
-    const struct decision *d = j->reason;
+    const struct decision *d = j->decision;
     bool local = strcmp(d->backend, "local") == 0;
+    struct str *s = &p->text;
 
     if (d->rejected) {
-        str_addf(s, "### %s: %s\n", w->verdict, w->rejected);
+        str_addf(s, "### %s: %s\n", p->l->decision, p->l->rejected);
         return;
     }
-    str_addf(s, "### %s: %s\n### %s: ", w->verdict, local ? "LOCAL" : "CLOUD",
-             w->run);
+    str_addf(s, "### %s: %s\n### %s: ", p->l->decision,
+             local ? "LOCAL" : "CLOUD", p->l->run);
     if (strcmp(d->backend, "codespace") == 0) {
         str_addz(s, "cs run ");
         add_in_quotes(j->task, s);
     } else if (local) {
-        str_addz(s, w->local);
+        str_addz(s, p->l->local);
     } else {
         str_addf(s, "%s %s", d->backend, d->lane);
     }
@@ -123,56 +165,72 @@ add_verdict(const struct decided *j, const struct decision_words *w,
 
 /* What the template has no line for. */
 static void
-add_rest(const struct decision *d, const struct decision_words *w,
-         struct str *s)
+add_rest(struct page *p, const struct decision *d)
 {
+    struct str *s = &p->text;
+
     if (!d->rejected)
-        str_addf(s, "%s: %s.%s\n", w->place, d->backend, d->lane);
-    str_addf(s, "%s: %s (%s)\n", w->reason, d->reason, d->rule);
+        str_addf(s, "%s: %s.%s\n", p->l->lane, d->backend, d->lane);
+    str_addf(s, "%s: ", p->l->reason);
+    add_sentence(p, d->reason);
+    str_addf(s, " (%s)\n", d->rule);
     if (*d->cost_usd)
-        str_addf(s, "%s: $%s\n", w->cost, d->cost_usd);
+        str_addf(s, "%s: $%s\n", p->l->cost, d->cost_usd);
     for (size_t i = 0; i < d->n_lost; i++)
-        str_addf(s, "%s: %s\n", w->lost, d->lost[i]);
-    str_addf(s, "%s: %s\n", w->policy, d->policy);
+        add_line(p, p->l->considered, d->lost[i]);
+    str_addf(s, "%s: %s\n", p->l->policy, d->policy);
 }
 
 static void
-add_decision(const struct decided *j, const struct decision_words *w,
-             struct str *s)
+add_decision(struct page *p, const struct decided *j)
 {
-    const struct decision *d = j->reason;
+    const struct decision *d = j->decision;
 
-    str_addf(s, "### Agent Affinity: %s\n", *d->affinity ? d->affinity : "-");
-    add_signals(d, s);
-    str_addc(s, '\n');
-    add_verdict(j, w, s);
-    str_addc(s, '\n');
-    add_rest(d, w, s);
+    str_addf(&p->text, "### Agent Affinity: %s\n",
+             *d->affinity ? d->affinity : "-");
+    add_signals(p, d);
+    str_addc(&p->text, '\n');
+    add_destination(p, j);
+    str_addc(&p->text, '\n');
+    add_rest(p, d);
+}
+
+static void
+add_state(struct page *p, const char *state)
+{
+    const char *name = p->japanese ? japanese_state(state) : NULL;
+
+    str_addf(&p->text, "%s: %s", p->l->state, state);
+    if (name)
+        str_addf(&p->text, "(%s)", name);
+    str_addc(&p->text, '\n');
 }
 
 void
 decision_print(const struct decided *j, bool japanese)
 {
-    const struct decision_words *w = japanese ? &japanese_words : &english;
-    struct str s = {0}, safe = {0};
+    const struct labels *l = japanese ? &japanese_labels : &english_labels;
+    struct page p = {.l = l, .japanese = japanese};
+    struct str safe = {0};
 
-    str_addf(&s, "## %s\n\n%s: %s\n%s: %s\n\n", w->title, w->task, j->task,
-             w->agent, *j->agent ? j->agent : w->none);
-    if (j->reason)
-        add_decision(j, w, &s);
-    else if (*j->refusal)
-        str_addf(&s, "### %s: %s\n\n%s: %s\n", w->verdict, w->rejected,
-                 w->reason, j->refusal);
-    else
-        str_addf(&s, "### %s: %s\n\n", w->verdict, w->undecided);
+    str_addf(&p.text, "## %s\n\n%s: %s\n%s: %s\n\n", l->title, l->task, j->task,
+             l->agent, *j->agent ? j->agent : l->none);
+    if (j->decision) {
+        add_decision(&p, j);
+    } else if (*j->refusal) {
+        str_addf(&p.text, "### %s: %s\n\n", l->decision, l->rejected);
+        add_line(&p, l->reason, j->refusal);
+    } else {
+        str_addf(&p.text, "### %s: %s\n\n", l->decision, l->undecided);
+    }
     if (*j->state)
-        str_addf(&s, "%s: %s\n", w->state, j->state);
+        add_state(&p, j->state);
     if (*j->waits)
-        str_addf(&s, "%s: %s\n", w->waits, j->waits);
-    str_add_printable(&safe, str_text(&s), s.len);
+        add_line(&p, l->waits, j->waits);
+    str_add_printable(&safe, str_text(&p.text), p.text.len);
     (void)fputs(str_text(&safe), stdout);
     str_free(&safe);
-    str_free(&s);
+    str_free(&p.text);
 }
 
 json_t *

@@ -1,6 +1,6 @@
 /*
- * decision_print - a decision for people: seed 1's template, in the reader's
- * language.
+ * decision_print - a decision for people: the template of the cloud routing
+ * rules, in English or wholly in Japanese.
  *
  * Thread: any.
  */
@@ -18,11 +18,11 @@ bool decision_in_japanese(void);
 
 /* A decision and what it is about; texts are never NULL. */
 struct decided {
-    const char *task;              /* the command or prompt */
-    const char *agent;             /* "" for none */
-    const struct decision *reason; /* NULL: none is known */
-    const char *refusal;           /* without one: why it was rejected, or "" */
-    const char *state, *waits;     /* "": left out */
+    const char *task;                /* the command or prompt */
+    const char *agent;               /* "" for none */
+    const struct decision *decision; /* the decision; NULL: not known */
+    const char *refusal; /* if not known: why the task was rejected, or "" */
+    const char *state, *waits; /* "": left out */
 };
 
 /* Prints the template on stdout, fit for a terminal. */

@@ -53,8 +53,8 @@ teardown() { shunt down --timeout 30s 3>&-; }
 
 		### Agent Affinity: depends
 		### Signal Score:
-		- test: +1 (pytest)
-		- toolchain: +1 (uv run)
+		- test(テスト): +1 (pytest)
+		- toolchain(ツールチェーン): +1 (uv run)
 		- Total: 2
 
 		### 判定: CLOUD

@@ -55,6 +55,8 @@ waits_for() {
 	LC_ALL='' LC_MESSAGES=ja_JP.UTF-8 LANG=C run shunt explain "$id"
 	[[ $output == *'## ルーティング判定'*'タスク: uv run pytest'*'担当エージェント: Lens'* ]]
 	[[ $output == *'### 判定: LOCAL'*'### 実行: ローカル実行'* ]]
+	[[ $output == *'理由: エージェント Lens はローカルで作業する (affinity-local)'* ]]
+	[[ $output =~ 状態:\ [a-z]+\([^\)]+\) ]]
 	LC_ALL=C LC_MESSAGES=ja_JP.UTF-8 run shunt explain "$id"
 	[[ $output == *'## Routing decision'* ]]
 	shunt explain "$id" --json | jq -e '.schema == "shunt.explain/1" and
@@ -76,6 +78,8 @@ waits_for() {
 	until_true 10 waits_for "$nobody" worker
 	run shunt explain "$nobody"
 	[[ $output == *'Waits: no worker serves lane codespace.default; it waits for one'* ]]
+	LC_ALL=ja_JP.UTF-8 run shunt explain "$nobody"
+	[[ $output == *'待機: レーン codespace.default を担当するワーカーがいないため'* ]]
 	again=$(shunt submit --retries 1 -- false)
 	until_true 10 waits_for "$again" retry
 	shunt cancel "$held" "$later" "$next" "$nobody" "$again"
