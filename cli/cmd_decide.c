@@ -2,9 +2,9 @@
  * decide: where a task would run and why, without a broker.
  */
 #include "cli/commands.h"
+#include "cli/decide_inputs.h"
 #include "cli/decision_print.h"
 #include "cli/output.h"
-#include "cli/routing.h"
 #include "cli/task_builder.h"
 #include "gateways/formats/formats.h"
 #include "lib/model/codec.h"
@@ -56,9 +56,9 @@ cmd_decide(struct cli *c, const struct args *a)
 
     if (rc)
         return rc;
-    rc = routing_policy(c, flags.policy, &policy);
+    rc = decide_inputs_policy(c, flags.policy, &policy);
     if (!rc && flags.live)
-        rc = routing_facts(c, &facts);
+        rc = decide_inputs_facts(c, &facts);
     if (rc)
         return rc;
     list = json_array();

@@ -3,9 +3,9 @@
  * JSON, for dispatchers that are scripts.
  */
 #include "cli/commands.h"
+#include "cli/decide_inputs.h"
 #include "cli/follow.h"
 #include "cli/output.h"
-#include "cli/routing.h"
 #include "cli/task_builder.h"
 #include "cli/task_ops.h"
 #include "lib/base/nearest.h"
@@ -77,7 +77,7 @@ admit(struct cli *c, struct task *t, struct decision *d)
     task_complete(t, c->pool, str_wall_ms());
     if (task_check(t, &e) < 0)
         return cli_fail(RC_USAGE, "task", t->name, e.msg, NULL);
-    rc = routing_policy(c, NULL, &policy);
+    rc = decide_inputs_policy(c, NULL, &policy);
     if (rc)
         return rc;
     codec_init(CODEC_DECISION, d);

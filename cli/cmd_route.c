@@ -2,8 +2,8 @@
  * route replay: past tasks, judged by another policy.
  */
 #include "cli/commands.h"
+#include "cli/decide_inputs.h"
 #include "cli/output.h"
-#include "cli/routing.h"
 #include "lib/model/codec.h"
 
 #include <stdio.h>
@@ -193,7 +193,7 @@ replay(struct cli *c)
 {
     struct replay r = {.c = c};
     struct err e = {0};
-    int rc = routing_policy(c, flags.policy, &r.policy);
+    int rc = decide_inputs_policy(c, flags.policy, &r.policy);
 
     if (!rc)
         rc = cli_need_broker(c, CONNECT_MS);

@@ -1,4 +1,8 @@
-#include "cli/routing.h"
+/*
+ * Loads the router's section of the configuration for its policy and backends,
+ * and turns the reaper's list of workers into struct routing_facts.
+ */
+#include "cli/decide_inputs.h"
 
 #include "lib/base/conf.h"
 
@@ -7,7 +11,7 @@
 
 enum { CONNECT_MS = 2000, LANES_MAX = 256 };
 
-/* What the router's section says that matters to a decision. */
+/* The keys of the router's section that matter to a decision. */
 struct router_section {
     char *policy;
     char **backends;
@@ -28,7 +32,7 @@ load_section(const struct cli *c, struct router_section *out, struct err *e)
 }
 
 int
-routing_policy(struct cli *c, const char *given, struct policy *out)
+decide_inputs_policy(struct cli *c, const char *given, struct policy *out)
 {
     struct router_section section = {0};
     struct err e = {0};
@@ -98,7 +102,7 @@ add_configured(char **backends, struct routing_facts *f)
 }
 
 int
-routing_facts(struct cli *c, struct routing_facts *out)
+decide_inputs_facts(struct cli *c, struct routing_facts *out)
 {
     const char **lanes = mem_pool_alloc(c->pool, LANES_MAX * sizeof *lanes);
     struct router_section section = {0};
