@@ -42,12 +42,9 @@ enter(int dir, const char *name)
 
     if (fd >= 0 || errno != ENOENT)
         return fd;
-    if (mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
+    if ((mkdirat(dir, name, 0755) < 0 && errno != EEXIST) || fsync(dir) < 0)
         return -1;
-    fd = openat(dir, name, flags);
-    if (fd >= 0)
-        (void)fsync(dir);
-    return fd;
+    return openat(dir, name, flags);
 }
 
 /* One component at a time; *name is what is left: the file. */
@@ -57,24 +54,17 @@ walk(int dir, char *path, char **name)
     char *slash, *at = path;
 
     while ((slash = strchr(at, '/'))) {
-        int next;
+        int next, error;
 
         *slash = '\0';
         if (*at && strcmp(at, ".") != 0) {
-            if (strcmp(at, "..") == 0) {
-                (void)close(dir);
-                errno = EXDEV;
-                return -1;
-            }
-            next = enter(dir, at);
-            if (next < 0) {
-                int error = errno;
-
-                (void)close(dir);
-                errno = error;
-                return -1;
-            }
+            errno = EXDEV;
+            next = strcmp(at, "..") == 0 ? -1 : enter(dir, at);
+            error = errno;
             (void)close(dir);
+            errno = error;
+            if (next < 0)
+                return -1;
             dir = next;
         }
         at = slash + 1;
