@@ -21,7 +21,7 @@
 #define JOB "{\"id\": \"x\", \"script\": [\"true\"]}"
 
 static char top[64];
-static struct folder_layout place;
+static struct folder_layout layout;
 
 /* --- a folder of one's own ------------------------------------------------ */
 
@@ -30,10 +30,10 @@ use(const char *line)
 {
     struct err e;
 
-    folder_layout_release(&place);
-    if (folder_layout_parse(line, top, &place, &e) < 0 ||
-        files_make_dir(place.waiting, &e) < 0 ||
-        files_make_dir(place.running, &e) < 0)
+    folder_layout_release(&layout);
+    if (folder_layout_parse(line, top, &layout, &e) < 0 ||
+        files_make_dir(layout.waiting, &e) < 0 ||
+        files_make_dir(layout.running, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
@@ -85,7 +85,7 @@ teardown(void **state)
     pid_t pid;
 
     (void)state;
-    folder_layout_release(&place);
+    folder_layout_release(&layout);
     (void)snprintf(line, sizeof line, "%s", top);
     pid = fork();
     if (pid == 0) {
@@ -132,20 +132,21 @@ a_text_is_put_in_place_of_another(void **state)
 static void
 names_are_sorted_and_what_changes_starts_anew(void **state)
 {
-    struct listing first, second;
+    struct dir_scan first, second;
     struct err e;
 
     (void)state;
-    put(place.waiting, "b.json", "1");
-    put(place.waiting, "a.json", "1");
-    put(place.waiting, "c.txt", "1");
-    assert_int_equal(symlink("a.json", FILES_PATH(place.waiting, "l.json")), 0);
-    assert_int_equal(dir_scan_read(&place, 1000, &first, &e), 0);
+    put(layout.waiting, "b.json", "1");
+    put(layout.waiting, "a.json", "1");
+    put(layout.waiting, "c.txt", "1");
+    assert_int_equal(symlink("a.json", FILES_PATH(layout.waiting, "l.json")),
+                     0);
+    assert_int_equal(dir_scan_read(&layout, 1000, &first, &e), 0);
     assert_int_equal(first.n, 2);
     assert_string_equal(first.v[0].name, "a.json");
-    put(place.waiting, "b.json", "12");
-    put(place.waiting, "aa.json", "1");
-    assert_int_equal(dir_scan_read(&place, 2000, &second, &e), 0);
+    put(layout.waiting, "b.json", "12");
+    put(layout.waiting, "aa.json", "1");
+    assert_int_equal(dir_scan_read(&layout, 2000, &second, &e), 0);
     dir_scan_compare(&second, &first);
     assert_int_equal(second.n, 3);
     assert_int_equal(second.v[0].since_ms, 1000); /* a: as it was */
@@ -158,27 +159,27 @@ names_are_sorted_and_what_changes_starts_anew(void **state)
 static void
 a_folder_that_is_not_there_is_said(void **state)
 {
-    struct listing l;
+    struct dir_scan l;
     struct err e;
 
     (void)state;
-    (void)rmdir(place.waiting);
-    assert_int_equal(dir_scan_read(&place, 0, &l, &e), -1);
+    (void)rmdir(layout.waiting);
+    assert_int_equal(dir_scan_read(&layout, 0, &l, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
 }
 
 static void
 a_delegated_file_belongs_to_another_program(void **state)
 {
-    struct listing l;
+    struct dir_scan l;
     struct err e;
 
     (void)state;
     use("agent-queue");
-    put(place.waiting, "a.md", "1");
-    put(place.waiting, "b.md", "1");
-    put(place.waiting, "b.md.delegated", "{}");
-    assert_int_equal(dir_scan_read(&place, 0, &l, &e), 0);
+    put(layout.waiting, "a.md", "1");
+    put(layout.waiting, "b.md", "1");
+    put(layout.waiting, "b.md.delegated", "{}");
+    assert_int_equal(dir_scan_read(&layout, 0, &l, &e), 0);
     assert_int_equal(l.n, 1);
     assert_string_equal(l.v[0].name, "a.md");
     dir_scan_release(&l);
@@ -192,10 +193,10 @@ claimed_files_are_found_again(void **state)
     struct err e;
 
     (void)state;
-    put(place.running, ".claimed-" ID "-a.json", JOB);
-    put(place.running, "a.json", JOB);
-    put(place.running, ".other", JOB);
-    names = dir_scan_claims(&place, pool, &e);
+    put(layout.running, ".claimed-" ID "-a.json", JOB);
+    put(layout.running, "a.json", JOB);
+    put(layout.running, ".other", JOB);
+    names = dir_scan_claims(&layout, pool, &e);
     assert_non_null(names);
     assert_string_equal(names[0], ".claimed-" ID "-a.json");
     assert_null(names[1]);
@@ -209,17 +210,17 @@ claimed_files_are_found_again(void **state)
 static struct claim_file
 seen(const char *id, const char *name)
 {
-    struct claim_file t = {.place = &place, .claim = true};
+    struct claim_file t = {.layout = &layout, .claim = true};
     struct stat st;
 
     (void)str_copy(t.id, sizeof t.id, id);
     (void)str_copy(t.name, sizeof t.name, name);
-    if (lstat(FILES_PATH(place.waiting, name), &st) == 0)
-        t.looks = (struct looks){.ino = st.st_ino,
-                                 .size = st.st_size,
-                                 .changed_ns =
-                                     (int64_t)st.st_mtim.tv_sec * 1000000000 +
-                                     st.st_mtim.tv_nsec};
+    if (lstat(FILES_PATH(layout.waiting, name), &st) == 0)
+        t.stamp = (struct file_stamp){
+            .ino = st.st_ino,
+            .size = st.st_size,
+            .changed_ns =
+                (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec};
     return t;
 }
 
@@ -233,23 +234,23 @@ a_taken_file_is_claimed_shown_and_read(void **state)
     char want[160];
 
     (void)state;
-    put(place.waiting, "a.json", JOB);
+    put(layout.waiting, "a.json", JOB);
     t = seen(ID, "a.json");
     claim_file_read(&t);
     assert_int_equal(t.state, CLAIM_FILE_READY);
     assert_int_equal(t.n, 1);
     assert_string_equal(t.tasks[0].id, ID);
-    assert_false(there(place.waiting, "a.json"));
+    assert_false(there(layout.waiting, "a.json"));
     assert_true(
-        files_same(FILES_PATH(place.running, "a.json"),
-                   FILES_PATH(place.running, ".claimed-" ID "-a.json")));
+        files_same(FILES_PATH(layout.running, "a.json"),
+                   FILES_PATH(layout.running, ".claimed-" ID "-a.json")));
     assert_int_equal(codec_decode(CODEC_TASK, str_text(&t.tasks[0].data),
                                   t.tasks[0].data.len, pool, &task, &e),
                      0);
     assert_string_equal(task.source, "folder");
     assert_string_equal(task.name, "x");
     assert_string_equal(task.workdir, top);
-    (void)snprintf(want, sizeof want, "%s/a.json", place.waiting);
+    (void)snprintf(want, sizeof want, "%s/a.json", layout.waiting);
     assert_string_equal(task.origin, want);
     claim_file_release(&t);
     mem_pool_free(pool);
@@ -261,7 +262,7 @@ one_of_two_takers_gets_it(void **state)
     struct claim_file one, two;
 
     (void)state;
-    put(place.waiting, "a.json", JOB);
+    put(layout.waiting, "a.json", JOB);
     one = seen(ID, "a.json");
     two = seen("fedcba9876543210", "a.json");
     claim_file_read(&one);
@@ -277,7 +278,7 @@ a_claimed_file_is_read_again_under_its_id(void **state)
     struct claim_file t;
 
     (void)state;
-    put(place.running, ".claimed-" ID "-a.json", JOB);
+    put(layout.running, ".claimed-" ID "-a.json", JOB);
     t = seen(ID, "a.json");
     t.claim = false;
     claim_file_read(&t); /* the first look */
@@ -294,14 +295,14 @@ a_second_file_of_a_name_waits(void **state)
     struct claim_file one, two;
 
     (void)state;
-    put(place.waiting, "a.json", JOB);
+    put(layout.waiting, "a.json", JOB);
     one = seen(ID, "a.json");
     claim_file_read(&one);
-    put(place.waiting, "a.json", JOB);
+    put(layout.waiting, "a.json", JOB);
     two = seen("fedcba9876543210", "a.json");
     claim_file_read(&two);
     assert_int_equal(two.state, CLAIM_FILE_BUSY);
-    (void)unlink(FILES_PATH(place.running, "a.json"));
+    (void)unlink(FILES_PATH(layout.running, "a.json"));
     two.claim = false;
     claim_file_read(&two);
     assert_int_equal(two.state, CLAIM_FILE_READY);
@@ -315,9 +316,9 @@ a_file_that_grew_or_may_yet_grow_is_looked_at_again(void **state)
     struct claim_file t;
 
     (void)state;
-    put(place.waiting, "a.json", "{\"script\": [");
+    put(layout.waiting, "a.json", "{\"script\": [");
     t = seen(ID, "a.json");
-    t.looks.size--;
+    t.stamp.size--;
     t.patient = true;
     claim_file_read(&t);
     assert_int_equal(t.state, CLAIM_FILE_YOUNG); /* it grew */
@@ -339,12 +340,12 @@ what_no_task_is_is_bad_with_the_reason(void **state)
     (void)state;
     memset(big, ' ', (1 << 20) + 2);
     big[(1 << 20) + 2] = '\0';
-    put(place.waiting, "big.json", big);
+    put(layout.waiting, "big.json", big);
     mem_free(big);
     t = seen(ID, "big.json");
     claim_file_read(&t);
     assert_int_equal(t.state, CLAIM_FILE_BAD);
-    put(place.waiting, "esc.json",
+    put(layout.waiting, "esc.json",
         "{\"script\": [\"true\"], \"report_path\": \"../x\"}");
     t = seen(ID, "esc.json");
     claim_file_read(&t);
@@ -463,7 +464,7 @@ static struct write_back
 ended(const char *name, const char *state)
 {
     json_t *list[] = {task_json(ID, state)};
-    struct write_back c = {.place = &place};
+    struct write_back c = {.layout = &layout};
 
     (void)str_copy(c.id, sizeof c.id, ID);
     (void)str_copy(c.name, sizeof c.name, name);
@@ -487,11 +488,11 @@ claimed(const char *name, const char *text)
     char file[FOLDER_LAYOUT_FILE_SIZE];
 
     folder_layout_claim_name(ID, name, file);
-    put(place.running, file, text);
-    (void)unlink(FILES_PATH(place.running, name));
-    assert_int_equal(
-        link(FILES_PATH(place.running, file), FILES_PATH(place.running, name)),
-        0);
+    put(layout.running, file, text);
+    (void)unlink(FILES_PATH(layout.running, name));
+    assert_int_equal(link(FILES_PATH(layout.running, file),
+                          FILES_PATH(layout.running, name)),
+                     0);
 }
 
 static void
@@ -504,16 +505,16 @@ a_job_moves_with_its_result_beside_it(void **state)
     c = ended("a.json", "succeeded");
     carry_one(&c);
     assert_true(c.ok);
-    assert_string_equal(text_of(place.done, "a.json"), JOB);
-    assert_non_null(strstr(text_of(place.done, "a.result.json"), ID));
-    assert_false(there(place.running, "a.json"));
+    assert_string_equal(text_of(layout.done, "a.json"), JOB);
+    assert_non_null(strstr(text_of(layout.done, "a.result.json"), ID));
+    assert_false(there(layout.running, "a.json"));
     c = ended("a.json", "succeeded");
     carry_one(&c);
     assert_true(c.gone); /* by whoever was faster */
     claimed("a.json", "other");
     c = ended("a.json", "failed");
     carry_one(&c);
-    assert_string_equal(text_of(place.failed, "a.json"), "other");
+    assert_string_equal(text_of(layout.failed, "a.json"), "other");
 }
 
 static void
@@ -522,16 +523,16 @@ a_name_that_is_taken_is_not_overwritten(void **state)
     struct write_back c;
 
     (void)state;
-    put(place.done, "a.json", "of last week");
-    put(place.done, "a.result.json", "of last week");
+    put(layout.done, "a.json", "of last week");
+    put(layout.done, "a.result.json", "of last week");
     claimed("a.json", JOB);
     c = ended("a.json", "succeeded");
     carry_one(&c);
     assert_true(c.ok);
-    assert_string_equal(text_of(place.done, "a.json"), "of last week");
-    assert_string_equal(text_of(place.done, "a.result.json"), "of last week");
-    assert_string_equal(text_of(place.done, "a.01234567.json"), JOB);
-    assert_true(there(place.done, "a.01234567.result.json"));
+    assert_string_equal(text_of(layout.done, "a.json"), "of last week");
+    assert_string_equal(text_of(layout.done, "a.result.json"), "of last week");
+    assert_string_equal(text_of(layout.done, "a.01234567.json"), JOB);
+    assert_true(there(layout.done, "a.01234567.result.json"));
 }
 
 static void
@@ -545,15 +546,15 @@ a_crash_between_text_and_file_leaves_one_text(void **state)
     claimed("a.json", JOB);
     c = ended("a.json", "succeeded");
     carry_one(&c);
-    (void)str_copy(first, sizeof first, text_of(place.done, "a.json"));
+    (void)str_copy(first, sizeof first, text_of(layout.done, "a.json"));
     assert_non_null(strstr(first, "\"status\": \"completed\""));
     claimed("a.json", JOB); /* as if it had not come to that */
     c = ended("a.json", "succeeded");
     carry_one(&c);
     assert_true(c.ok);
-    assert_string_equal(text_of(place.done, "a.json"), first);
-    assert_false(there(place.done, "a.01234567.json"));
-    assert_false(there(place.running, ".claimed-" ID "-a.json"));
+    assert_string_equal(text_of(layout.done, "a.json"), first);
+    assert_false(there(layout.done, "a.01234567.json"));
+    assert_false(there(layout.running, ".claimed-" ID "-a.json"));
 }
 
 static void
@@ -567,7 +568,7 @@ markdown_keeps_its_text_and_gets_a_footer(void **state)
     c = ended("a.md", "cancelled");
     carry_one(&c);
     assert_true(c.ok);
-    assert_string_equal(text_of(place.failed, "a.md"),
+    assert_string_equal(text_of(layout.failed, "a.md"),
                         "do it\n\n---\njob_id: " ID "\nstate: cancelled\n");
 }
 
@@ -584,7 +585,7 @@ an_inbox_gets_a_run_log(void **state)
     str_addz(&c.output, "it \x1b[1mran");
     carry_one(&c);
     assert_true(c.ok);
-    assert_true(there(place.done, "a.json"));
+    assert_true(there(layout.done, "a.json"));
     (void)snprintf(dir, sizeof dir, "%s/reports/codex_runs/a", top);
     assert_string_equal(text_of(dir, "run.log"),
                         "job_id: " ID "\nstate: succeeded\n\n"
@@ -602,8 +603,8 @@ what_cannot_be_read_is_set_aside_with_the_reason(void **state)
     (void)str_copy(c.why, sizeof c.why, "a.json:1:1: broken");
     carry_one(&c);
     assert_true(c.ok);
-    assert_string_equal(text_of(place.failed, "a.json"), "{");
-    assert_string_equal(text_of(place.failed, "a.json.error"),
+    assert_string_equal(text_of(layout.failed, "a.json"), "{");
+    assert_string_equal(text_of(layout.failed, "a.json.error"),
                         "a.json:1:1: broken\n");
 }
 

@@ -81,7 +81,7 @@ mistakes_name_the_word_and_the_remedy(void **state)
         {"", "empty; write a path and a style"},
         {"/q/x", "/q/x: no style; write style=jobs, cloud-queue, agent-queue "
                  "or inbox after the path"},
-        {"/q style=job", "'job' is no style; write jobs, cloud-queue, "
+        {"/q style=job", "'job' is not a style; write jobs, cloud-queue, "
                          "agent-queue or inbox"},
         {"/q jobs style=inbox", "'inbox': a second style"},
         {"/q jobs stile=jobs",

@@ -1,3 +1,7 @@
+/*
+ * Renames a waiting file to its claimed name, links it under its own name for
+ * people, parses it and encodes its tasks with ids derived from the claim's.
+ */
 #include "gateways/folder/claim_file.h"
 
 #include "gateways/folder/files.h"
@@ -14,13 +18,13 @@
 #include <unistd.h>
 
 static void
-says(struct claim_file *t, enum claim_file_state state, const char *why)
+set_state(struct claim_file *t, enum claim_file_state state, const char *why)
 {
     t->state = state;
     (void)str_copy(t->why, sizeof t->why, why);
 }
 
-/* From here on the file is ours, under that id. */
+/* Renames the file: from here on it is ours, under the claim's id. */
 static bool
 claim(struct claim_file *t)
 {
@@ -28,43 +32,43 @@ claim(struct claim_file *t)
     struct err e = {0};
 
     folder_layout_claim_name(t->id, t->name, file);
-    if (files_make_dir(t->place->running, &e) < 0) {
-        says(t, CLAIM_FILE_LATER, e.msg);
+    if (files_make_dir(t->layout->running, &e) < 0) {
+        set_state(t, CLAIM_FILE_LATER, e.msg);
         return false;
     }
     /* The name is new: nothing can be overwritten. */
-    if (rename(FILES_PATH(t->place->waiting, t->name),
-               FILES_PATH(t->place->running, file)) == 0) {
+    if (rename(FILES_PATH(t->layout->waiting, t->name),
+               FILES_PATH(t->layout->running, file)) == 0) {
         FAILPOINT("folder.after_claim");
         return true;
     }
     if (errno == ENOENT)
-        says(t, CLAIM_FILE_GONE, "");
+        set_state(t, CLAIM_FILE_GONE, "");
     else
-        says(t, CLAIM_FILE_LATER, strerror(errno));
+        set_state(t, CLAIM_FILE_LATER, strerror(errno));
     return false;
 }
 
 /*
- * Shows the file under its own name among the running ones, as a second link.
- * That name is exclusive too: of files that share it only one is in work.
+ * Links the file under its own name among the running ones. That name is
+ * exclusive as well: of files that share it only one is in progress.
  */
 static bool
-show(struct claim_file *t, const char *file)
+link_visible(struct claim_file *t, const char *file)
 {
     struct files_path visible;
 
-    (void)files_path(t->place->running, t->name, &visible);
+    (void)files_path(t->layout->running, t->name, &visible);
     if (link(file, visible.s) == 0 || errno != EEXIST ||
         files_same(file, visible.s))
-        return true; /* shown, or this file system has no links */
-    says(t, CLAIM_FILE_BUSY, "");
+        return true; /* linked, or this file system has no links */
+    set_state(t, CLAIM_FILE_BUSY, "");
     return false;
 }
 
-/* The task a number from "1" means; NULL: it is no such number. */
+/* The task with that number, from "1"; NULL: there is none. */
 static const struct task *
-nth(const struct import *in, const char *text)
+task_by_number(const struct import *in, const char *text)
 {
     uint64_t n;
 
@@ -72,8 +76,8 @@ nth(const struct import *in, const char *text)
 }
 
 /*
- * The tasks of a batch that has no id yet name each other by their position.
- * All ids come from the claim's: read again, the file is the same batch.
+ * The tasks of a batch without an id name each other by position. All ids are
+ * derived from the claim's: read again, the file is the same batch.
  */
 static void
 link_batch(const struct claim_file *t, struct import *in, struct mem_pool *pool)
@@ -92,7 +96,7 @@ link_batch(const struct claim_file *t, struct import *in, struct mem_pool *pool)
 
         task->batch->id = batch;
         for (size_t k = 0; k < task->n_after; k++) {
-            const struct task *other = nth(in, task->after[k]);
+            const struct task *other = task_by_number(in, task->after[k]);
 
             if (other)
                 task->after[k] = other->id;
@@ -100,12 +104,12 @@ link_batch(const struct claim_file *t, struct import *in, struct mem_pool *pool)
     }
 }
 
-/* Fills in what the file left open. */
+/* Fills in what the file does not set. */
 static void
 complete(const struct claim_file *t, struct task *task, size_t i, size_t n,
          struct mem_pool *pool)
 {
-    const struct folder_layout *p = t->place;
+    const struct folder_layout *p = t->layout;
 
     if (!*task->id && n == 1)
         task->id = t->id;
@@ -133,14 +137,15 @@ encode(struct claim_file *t, struct import *in, struct mem_pool *pool,
 
         complete(t, task, i, in->n_tasks, pool);
         if (task_check(task, e) < 0 || codec_check(CODEC_TASK, task, e) < 0)
-            return err_wrap(e, "%s/%s", t->place->waiting, t->name);
+            return err_wrap(e, "%s/%s", t->layout->waiting, t->name);
         (void)str_copy(t->tasks[i].id, sizeof t->tasks[i].id, task->id);
         codec_encode(CODEC_TASK, task, &t->tasks[i].data);
     }
     return 0;
 }
 
-/* Seed 3's rules but for the providers there are, which the router knows. */
+/* The rules of delegation front matter, except that only the router knows the
+ * providers. */
 static bool
 may_be_delegated(const struct task *t)
 {
@@ -150,28 +155,28 @@ may_be_delegated(const struct task *t)
            strcmp(d->preferred_ai, "claude-code") != 0;
 }
 
-/* Says so before the task is submitted, unless it has been said already. */
+/* Writes the sidecar before the task is submitted, unless it exists. */
 static int
-mark(struct claim_file *t, struct err *e)
+write_sidecar(struct claim_file *t, struct err *e)
 {
-    char marker[FOLDER_LAYOUT_FILE_SIZE + 16];
+    char sidecar[FOLDER_LAYOUT_FILE_SIZE + 16];
     struct str text = {0};
     json_t *o;
     int rc;
 
-    folder_layout_sidecar_name(t->name, marker);
-    t->marked = true;
-    if (files_exist(FILES_PATH(t->place->running, marker)))
+    folder_layout_sidecar_name(t->name, sidecar);
+    t->sidecar = true;
+    if (files_exist(FILES_PATH(t->layout->running, sidecar)))
         return 0;
-    o = outcome_away(t->tasks[0].id, "", "", "", "");
+    o = outcome_delegated(t->tasks[0].id, "", "", "", "");
     outcome_json(o, &text);
-    rc = files_put(t->place->running, marker, str_text(&text), text.len, e);
+    rc = files_put(t->layout->running, sidecar, str_text(&text), text.len, e);
     str_free(&text);
     json_decref(o);
     return rc;
 }
 
-/* Errors speak of the file by the name it was given. */
+/* Errors name the file as it was called while it waited. */
 static int
 parse(struct claim_file *t, const struct str *text, struct err *e)
 {
@@ -179,13 +184,13 @@ parse(struct claim_file *t, const struct str *text, struct err *e)
     struct import in = {0};
     int rc;
 
-    rc = formats_read(FILES_PATH(t->place->waiting, t->name), str_text(text),
+    rc = formats_read(FILES_PATH(t->layout->waiting, t->name), str_text(text),
                       text->len, pool, &in, e);
     if (rc == 0)
         rc = encode(t, &in, pool, e);
-    if (rc == 0 && t->place->style == STYLE_AGENT_QUEUE && t->n == 1 &&
-        may_be_delegated(&in.tasks[0]) && mark(t, e) < 0)
-        log_warn("folder.marker", "task=%s error=\"%s\"", t->id,
+    if (rc == 0 && t->layout->style == STYLE_AGENT_QUEUE && t->n == 1 &&
+        may_be_delegated(&in.tasks[0]) && write_sidecar(t, e) < 0)
+        log_warn("folder.sidecar", "task=%s error=\"%s\"", t->id,
                  LOG_TEXT(e->msg)); /* the claim is what counts */
     for (size_t i = 0; rc == 0 && i < in.n_warnings; i++)
         log_warn("folder.warning", "task=%s text=\"%s\"", t->id,
@@ -197,14 +202,15 @@ parse(struct claim_file *t, const struct str *text, struct err *e)
 static bool
 changed(struct claim_file *t, const struct stat *st)
 {
-    struct looks now = {.ino = st->st_ino,
-                        .size = st->st_size,
-                        .changed_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 +
-                                      st->st_mtim.tv_nsec};
-    bool same = now.ino == t->looks.ino && now.size == t->looks.size &&
-                now.changed_ns == t->looks.changed_ns;
+    struct file_stamp now = {.ino = st->st_ino,
+                             .size = st->st_size,
+                             .changed_ns =
+                                 (int64_t)st->st_mtim.tv_sec * 1000000000 +
+                                 st->st_mtim.tv_nsec};
+    bool same = now.ino == t->stamp.ino && now.size == t->stamp.size &&
+                now.changed_ns == t->stamp.changed_ns;
 
-    t->looks = now;
+    t->stamp = now;
     return !same;
 }
 
@@ -218,19 +224,19 @@ read_claimed(struct claim_file *t)
     struct err e = {0};
 
     folder_layout_claim_name(t->id, t->name, claimed);
-    (void)files_path(t->place->running, claimed, &path);
-    if (!show(t, path.s))
+    (void)files_path(t->layout->running, claimed, &path);
+    if (!link_visible(t, path.s))
         return;
     if (files_read(path.s, FORMATS_MAX_BYTES + 1, &text, &st, &e) < 0)
-        says(t,
-             e.code == ERR_NOT_FOUND ? CLAIM_FILE_GONE
-             : e.code == ERR_INVALID ? CLAIM_FILE_BAD
-                                     : CLAIM_FILE_LATER,
-             e.msg);
+        set_state(t,
+                  e.code == ERR_NOT_FOUND ? CLAIM_FILE_GONE
+                  : e.code == ERR_INVALID ? CLAIM_FILE_BAD
+                                          : CLAIM_FILE_LATER,
+                  e.msg);
     else if (changed(t, &st) || (size_t)st.st_size != text.len)
-        says(t, CLAIM_FILE_YOUNG, "");
+        set_state(t, CLAIM_FILE_YOUNG, "");
     else if (parse(t, &text, &e) < 0)
-        says(t, t->patient ? CLAIM_FILE_YOUNG : CLAIM_FILE_BAD, e.msg);
+        set_state(t, t->patient ? CLAIM_FILE_YOUNG : CLAIM_FILE_BAD, e.msg);
     else
         t->state = CLAIM_FILE_READY;
     str_free(&text);

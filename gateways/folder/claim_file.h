@@ -12,12 +12,12 @@
 #include "lib/model/task.h"
 
 enum claim_file_state {
-    CLAIM_FILE_READY, /* its tasks stand in tasks */
-    CLAIM_FILE_YOUNG, /* perhaps still being written: look again */
-    CLAIM_FILE_BUSY,  /* another file of that name is in work: look again */
-    CLAIM_FILE_BAD,   /* cannot be read, and why says so for people */
-    CLAIM_FILE_GONE,  /* somebody else has it */
-    CLAIM_FILE_LATER, /* the disk refuses: look again; why says so */
+    CLAIM_FILE_READY, /* tasks are filled in */
+    CLAIM_FILE_YOUNG, /* may still be being written: read again */
+    CLAIM_FILE_BUSY,  /* another file of that name is claimed: read again */
+    CLAIM_FILE_BAD,   /* cannot be read; why tells people the reason */
+    CLAIM_FILE_GONE,  /* another process has it */
+    CLAIM_FILE_LATER, /* the disk reports an error, why: read again */
 };
 
 struct claim_file_task {
@@ -27,21 +27,21 @@ struct claim_file_task {
 
 struct claim_file {
     /* in */
-    const struct folder_layout *place;
+    const struct folder_layout *layout;
     char id[TASK_ID_SIZE]; /* of the claim */
     char name[FOLDER_LAYOUT_FILE_SIZE];
-    struct looks looks; /* as last seen, ino 0: never; out: as seen now */
-    bool claim;         /* it still waits: rename it first */
-    bool patient;       /* a file that cannot be read may yet change */
+    struct file_stamp stamp; /* as last seen, ino 0: never; out: as read */
+    bool claim;              /* it still pending: rename it first */
+    bool patient;            /* treat a file that cannot be read as young */
     /* out */
     enum claim_file_state state;
     struct claim_file_task *tasks;
     size_t n;
-    bool marked; /* a marker says that its task may be delegated, or is */
+    bool sidecar; /* its sidecar exists: the task may be delegated, or is */
     char why[512];
 };
 
-/* Does what t says and fills in the rest. */
+/* Claims the file if t says so, reads it and fills in the rest. */
 void claim_file_read(struct claim_file *t);
 void claim_file_release(struct claim_file *t);
 

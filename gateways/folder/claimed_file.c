@@ -1,5 +1,10 @@
-#include "gateways/folder/folder_private.h"
+/*
+ * Finds claimed files by their tasks' ids through a hash table, and keeps each
+ * in the ring of its phase.
+ */
+#include "gateways/folder/claimed_file.h"
 
+#include "gateways/folder/folder_private.h"
 #include "lib/base/mem.h"
 
 #include <string.h>
@@ -44,7 +49,7 @@ leave_ring(struct claimed_file *c)
 }
 
 static void
-enter_ring(struct claimed_file *c, enum file_phase phase)
+enter_ring(struct claimed_file *c, enum claimed_phase phase)
 {
     struct claimed_file *head = &c->f->rings[phase];
 
@@ -69,13 +74,14 @@ claimed_file_new(struct watched_folder *w, const char *id, const char *name,
     c->changed_ms = loop_now_ms();
     (void)str_copy(c->id, sizeof c->id, id);
     link_id(c->f, &c->link, c, id);
-    enter_ring(c, PHASE_READ);
+    enter_ring(c, CLAIMED_READ);
     c->f->n_claims++;
     return c;
 }
 
 void
-claimed_file_to(struct claimed_file *c, enum file_phase phase, int64_t due_ms)
+claimed_file_to(struct claimed_file *c, enum claimed_phase phase,
+                int64_t due_ms)
 {
     leave_ring(c);
     enter_ring(c, phase);
@@ -86,24 +92,24 @@ void
 claimed_file_unload(struct claimed_file *c)
 {
     for (size_t i = 0; i < c->n; i++)
-        str_free(&c->parts[i].data);
+        str_free(&c->tasks[i].data);
     c->f->loaded -= c->loaded;
     c->loaded = false;
 }
 
 static void
-forget_parts(struct claimed_file *c)
+forget_tasks(struct claimed_file *c)
 {
     claimed_file_unload(c);
     for (size_t i = 0; i < c->n; i++) {
-        bus_forget(c->f->bus, &c->parts[i]);
-        json_decref(c->parts[i].json);
+        bus_forget(c->f->bus, &c->tasks[i]);
+        json_decref(c->tasks[i].json);
         if (c->more)
             hash_table_remove(&c->f->by_id, &c->more[i].link);
     }
-    mem_free(c->parts);
+    mem_free(c->tasks);
     mem_free(c->more);
-    c->parts = NULL;
+    c->tasks = NULL;
     c->more = NULL;
     c->n = 0;
 }
@@ -113,22 +119,23 @@ claimed_file_fill(struct claimed_file *c, struct claim_file *t)
 {
     bool foreign = false;
 
-    forget_parts(c);
-    c->parts = mem_zero(t->n, sizeof *c->parts);
+    forget_tasks(c);
+    c->tasks = mem_zero(t->n, sizeof *c->tasks);
     c->n = t->n;
     for (size_t i = 0; i < t->n; i++) {
-        struct file_task *p = &c->parts[i];
+        struct file_task *task = &c->tasks[i];
 
-        p->claim = c;
-        memcpy(p->id, t->tasks[i].id, sizeof p->id);
-        p->data = t->tasks[i].data;
+        task->claim = c;
+        memcpy(task->id, t->tasks[i].id, sizeof task->id);
+        task->data = t->tasks[i].data;
         t->tasks[i].data = (struct str){0};
-        foreign = foreign || strncmp(p->id, c->id, FOLDER_LAYOUT_ID_LEN) != 0;
+        foreign =
+            foreign || strncmp(task->id, c->id, FOLDER_LAYOUT_ID_LEN) != 0;
     }
     if (foreign) {
         c->more = mem_zero(c->n, sizeof *c->more);
         for (size_t i = 0; i < c->n; i++)
-            link_id(c->f, &c->more[i], c, c->parts[i].id);
+            link_id(c->f, &c->more[i], c, c->tasks[i].id);
     }
     c->loaded = true;
     c->f->loaded++;
@@ -139,8 +146,8 @@ claimed_file_free(struct claimed_file *c, bool settle)
 {
     struct folder *f = c->f;
 
-    forget_parts(c);
-    outcomes_forget(c, settle);
+    forget_tasks(c);
+    result_hint_free(&c->hints, settle);
     hash_table_remove(&f->by_id, &c->link.link);
     leave_ring(c);
     f->n_claims--;

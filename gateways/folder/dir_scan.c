@@ -1,3 +1,7 @@
+/*
+ * Reads a folder with readdir and lstat, sorts the names and carries over since
+ * when each file is unchanged from the previous scan.
+ */
 #include "gateways/folder/dir_scan.h"
 
 #include <dirent.h>
@@ -28,42 +32,42 @@ by_name(const void *a, const void *b)
 }
 
 static void
-add(struct listing *l, size_t *cap, const char *name, const struct stat *st,
+add(struct dir_scan *s, size_t *cap, const char *name, const struct stat *st,
     int64_t now_ms)
 {
-    l->v = mem_grow(l->v, l->n, cap, sizeof *l->v);
-    l->v[l->n++] = (struct waiting_file){
-        .name = mem_pool_strdup(l->pool, name),
-        .looks = {.ino = st->st_ino,
+    s->v = mem_grow(s->v, s->n, cap, sizeof *s->v);
+    s->v[s->n++] = (struct waiting_file){
+        .name = mem_pool_strdup(s->pool, name),
+        .stamp = {.ino = st->st_ino,
                   .size = st->st_size,
                   .changed_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 +
                                 st->st_mtim.tv_nsec},
         .since_ms = now_ms};
 }
 
-/* Whether another program has handed the task to an AI platform (seed 3): the
- * marker beside the file says so, and the file is that program's. */
+/* Whether another program has delegated the task to an AI platform: then a
+ * sidecar is beside the file, and the file belongs to that program. */
 static bool
 is_delegated(const struct folder_layout *p, int dir, const char *name)
 {
-    char marker[FOLDER_LAYOUT_FILE_SIZE + 16];
+    char sidecar[FOLDER_LAYOUT_FILE_SIZE + 16];
     struct stat st;
 
-    folder_layout_sidecar_name(name, marker);
+    folder_layout_sidecar_name(name, sidecar);
     return p->style == STYLE_AGENT_QUEUE &&
-           fstatat(dir, marker, &st, AT_SYMLINK_NOFOLLOW) == 0;
+           fstatat(dir, sidecar, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int
 dir_scan_read(const struct folder_layout *p, int64_t now_ms,
-              struct listing *out, struct err *e)
+              struct dir_scan *out, struct err *e)
 {
     DIR *d = open_dir(p->waiting, e);
     struct dirent *entry;
     struct stat st;
     size_t cap = 0;
 
-    *out = (struct listing){0};
+    *out = (struct dir_scan){0};
     if (!d)
         return -1;
     out->pool = mem_pool_new();
@@ -88,22 +92,22 @@ dir_scan_read(const struct folder_layout *p, int64_t now_ms,
 }
 
 void
-dir_scan_release(struct listing *l)
+dir_scan_release(struct dir_scan *s)
 {
-    mem_pool_free(l->pool);
-    mem_free(l->v);
-    *l = (struct listing){0};
+    mem_pool_free(s->pool);
+    mem_free(s->v);
+    *s = (struct dir_scan){0};
 }
 
 static bool
-alike(const struct looks *a, const struct looks *b)
+is_unchanged(const struct file_stamp *a, const struct file_stamp *b)
 {
     return a->ino == b->ino && a->size == b->size &&
            a->changed_ns == b->changed_ns;
 }
 
 void
-dir_scan_compare(struct listing *now, const struct listing *before)
+dir_scan_compare(struct dir_scan *now, const struct dir_scan *before)
 {
     size_t j = 0;
 
@@ -113,7 +117,7 @@ dir_scan_compare(struct listing *now, const struct listing *before)
         while (j < before->n && strcmp(before->v[j].name, w->name) < 0)
             j++;
         if (j < before->n && strcmp(before->v[j].name, w->name) == 0 &&
-            alike(&w->looks, &before->v[j].looks))
+            is_unchanged(&w->stamp, &before->v[j].stamp))
             w->since_ms = before->v[j].since_ms;
     }
 }

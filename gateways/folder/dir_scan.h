@@ -1,9 +1,9 @@
 /*
- * dir_scan - the files that wait in a folder, in order of their names, and how
- * long each has been seen unchanged.
+ * dir_scan - the waiting files of a folder, in order of their names, and how
+ * long each has been unchanged.
  *
- * A file is taken only after two looks have seen it alike: what is still being
- * written grows in between.
+ * A file is claimed only after two scans have found it unchanged: one that is
+ * still being written grows in between.
  *
  * Thread: any; reading blocks.
  */
@@ -18,37 +18,37 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DIR_SCAN_MAX = 100000 }; /* names kept; more wait for the next look */
+enum { DIR_SCAN_MAX = 100000 }; /* names kept; more wait for the next scan */
 
-/* What tells one state of a file from another. */
-struct looks {
+/* Tells one state of a file from another. */
+struct file_stamp {
     uint64_t ino;
     int64_t size, changed_ns;
 };
 
 struct waiting_file {
     const char *name;
-    struct looks looks;
-    int64_t since_ms; /* seen like that since, by the monotonic clock */
+    struct file_stamp stamp;
+    int64_t since_ms; /* unchanged since, by the monotonic clock */
 };
 
-struct listing {
+struct dir_scan {
     struct mem_pool *pool;  /* owns everything; NULL: empty */
     struct waiting_file *v; /* by name */
     size_t n;
-    size_t long_names; /* left out: more than FOLDER_LAYOUT_NAME_MAX bytes */
+    size_t long_names; /* ignored: more than FOLDER_LAYOUT_NAME_MAX bytes */
     uint64_t dir_ino;
 };
 
 /* On -1 *out is empty; ERR_NOT_FOUND: no such folder. */
 int dir_scan_read(const struct folder_layout *p, int64_t now_ms,
-                  struct listing *out, struct err *e);
-void dir_scan_release(struct listing *l);
+                  struct dir_scan *out, struct err *e);
+void dir_scan_release(struct dir_scan *s);
 
-/* Lets what looks as it did in before keep its time. */
-void dir_scan_compare(struct listing *now, const struct listing *before);
+/* Files unchanged since the scan before keep their since_ms. */
+void dir_scan_compare(struct dir_scan *now, const struct dir_scan *before);
 
-/* The names of claimed files, as they are: a NULL-terminated list in pool. */
+/* The full names of claimed files: a NULL-terminated list in pool. */
 const char **dir_scan_claims(const struct folder_layout *p,
                              struct mem_pool *pool, struct err *e);
 

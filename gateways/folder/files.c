@@ -1,6 +1,6 @@
 /*
- * lib/os/file in the gateway's terms: errors by what the gateway does about
- * them, a path from folder and name, and reads that follow no link.
+ * Wraps lib/os/file: errors are coded by what the gateway does about them,
+ * paths are built from folder and name, and reads do not follow links.
  */
 #include "gateways/folder/files.h"
 
@@ -62,7 +62,7 @@ files_move(const char *from, const char *to, struct err *e)
 int
 files_sync(const char *dir, struct err *e)
 {
-    /* Some file systems cannot sync a folder, and need not. */
+    /* Some file systems cannot sync a folder and need not. */
     if (file_sync_dir(AT_FDCWD, dir) < 0 && errno != ENOENT && errno != EINVAL)
         return fail(e, "sync", dir);
     return 0;

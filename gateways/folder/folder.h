@@ -1,14 +1,14 @@
 /*
- * folder - the gateway of folders: files become tasks, outcomes become what
- * the folder's style says. Any number may watch one folder.
+ * folder - the gateway of folders: files become tasks, and outcomes are written
+ * back in the folder's style. Any number may watch one folder.
  *
- * What is true stands in two places: the names of claimed files, and the
- * ledger. Everything in memory is found again from them, so that a kill at any
- * point neither loses nor doubles a file; watches on folders and results on
- * the bus are hints that make it quick.
+ * The state is in two places: the names of claimed files, and the ledger.
+ * Everything in memory is rebuilt from them, so that a kill at any point
+ * neither loses nor doubles a file; watches on folders and results on the bus
+ * are only hints that save time.
  *
- * Thread: the loop thread; what blocks on the disk is done by threads of the
- * loop's pool.
+ * Thread: the loop thread; threads of the loop's pool do what blocks on the
+ * disk.
  */
 #ifndef GATEWAYS_FOLDER_FOLDER_H
 #define GATEWAYS_FOLDER_FOLDER_H
@@ -37,26 +37,26 @@ struct folder_conf {
         CONF_STR(T, F.project, "folder.project", "",                           \
                  "its jobs/queue and .cloud-queue are watched too"),           \
         CONF_MS(T, F.settle_ms, "folder.settle", "500ms", 10, 600000,          \
-                "how long a file must not change before it is taken"),         \
+                "how long a file must stay unchanged"),                        \
         CONF_MS(T, F.patience_ms, "folder.patience", "5s", 0, 3600000,         \
-                "how long a file that cannot be read may yet change"),         \
+                "how long an unreadable file may still change"),               \
         CONF_MS(T, F.rescan_ms, "folder.rescan", "10s", 100, 3600000,          \
-                "between two looks at a folder that is quiet"),                \
+                "between two scans of a quiet folder"),                        \
         CONF_MS(T, F.repair_ms, "folder.repair", "1m", 100, 86400000,          \
-                "after this the ledger is asked about a file in work"),        \
+                "after this the reaper is asked about a file"),                \
         CONF_BOOL(T, F.watch, "folder.watch", "true",                          \
-                  "be told of changes, beside looking for them"),              \
+                  "watch for changes, besides scanning"),                      \
         CONF_INT(T, F.window, "folder.window", "20000", 1, 1000000,            \
-                 "files in work at once"),                                     \
+                 "files in progress at once"),                                 \
         CONF_MS(T, F.git_interval_ms, "folder.git_interval", "60s", 100,       \
                 86400000, "between two pulls of a checkout"),                  \
         CONF_MS(T, F.drain_timeout_ms, "folder.drain_timeout", "5s", 0,        \
-                600000, "after TERM, for files in hand")
+                600000, "after TERM, time for files being stored")
 
 struct folder;
 
 /*
- * Binds to the results and begins. The configuration must outlive the
+ * Subscribes to the results and starts. The configuration must outlive the
  * gateway. On 0 the caller owns *out until folder_close. On -1 e says
  * ERR_INVALID (a line of the configuration, which it quotes) or what the bus
  * said.
@@ -64,8 +64,8 @@ struct folder;
 int folder_open(struct folder **out, struct bus *b, struct loop *l,
                 const struct folder_conf *conf, struct err *e);
 
-/* For loop_on_term: the first call takes nothing new, finishes what is in
- * hand and stops the loop; the second stops it at once. Neither loses
+/* For loop_on_term: the first call stops intake, finishes what is being stored
+ * and then stops the loop; the second stops it at once. Neither loses
  * anything. */
 void folder_drain(void *folder, int nth);
 

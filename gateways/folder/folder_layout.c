@@ -1,3 +1,7 @@
+/*
+ * Parses the configured lines, derives the folders from the style's row in a
+ * table, and builds the names of claimed files, results and sidecars.
+ */
 #include "gateways/folder/folder_layout.h"
 
 #include "lib/base/mem.h"
@@ -13,8 +17,8 @@
 
 struct layout {
     const char *name;
-    const char *usual; /* last part of a path that needs no style */
-    const char *tail;  /* what lies between the project's folder and it */
+    const char *usual; /* last part of a path whose style need not be given */
+    const char *tail;  /* the path between the project's folder and it */
     /* Below the path; "../x" is beside it. */
     const char *waiting, *running, *done, *failed;
     const char *suffixes; /* blank-separated */
@@ -49,7 +53,7 @@ base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* path without its last part; "/" stays. */
+/* path without its last part; "/" stays "/". */
 static char *
 parent_of(const char *path)
 {
@@ -75,8 +79,8 @@ join(const char *dir, const char *rel)
     return out;
 }
 
-/* An absolute path without "." and without slashes that say nothing; ".." is
- * kept, since a link may stand before it. */
+/* An absolute path without "." and redundant slashes; ".." is kept, since the
+ * part before it may be a link. */
 static char *
 absolute(const char *text, const char *cwd)
 {
@@ -107,7 +111,7 @@ absolute(const char *text, const char *cwd)
 }
 
 static char *
-place_dir(const char *path, const char *rel)
+layout_dir(const char *path, const char *rel)
 {
     char *parent, *out;
 
@@ -119,7 +123,7 @@ place_dir(const char *path, const char *rel)
     return out;
 }
 
-/* The project's folder: what is left without the parts the style adds. */
+/* The project's folder: what is left without the tasks the style adds. */
 static char *
 root_of(const char *path, enum style style)
 {
@@ -133,9 +137,9 @@ root_of(const char *path, enum style style)
     return out;
 }
 
-/* --- a line of the configuration ------------------------------------------ */
+/* --- parsing -------------------------------------------------------------- */
 
-/* The next word of *at into out; quotes hold blanks together. 0: none left. */
+/* Copies the next word of *at to out; quotes protect blanks. 0: none left. */
 static int
 next_word(const char **at, char *out, size_t size, struct err *e)
 {
@@ -175,8 +179,8 @@ read_style(const char *word, enum style *out, struct err *e)
         }
     }
     return err_set(e, ERR_INVALID,
-                   "'%.60s' is no style; write jobs, cloud-queue, agent-queue "
-                   "or inbox",
+                   "'%.60s' is not a style; write jobs, cloud-queue, "
+                   "agent-queue or inbox",
                    word);
 }
 
@@ -241,13 +245,13 @@ fill(struct folder_layout *p)
     const struct layout *l = &layouts[p->style];
     char token[SUBJECT_TOKEN_MAX + 1];
 
-    p->waiting = place_dir(p->path, l->waiting);
+    p->waiting = layout_dir(p->path, l->waiting);
     if (!p->running)
-        p->running = place_dir(p->path, l->running);
+        p->running = layout_dir(p->path, l->running);
     if (!p->done)
-        p->done = place_dir(p->path, l->done);
+        p->done = layout_dir(p->path, l->done);
     if (!p->failed)
-        p->failed = place_dir(p->path, l->failed);
+        p->failed = layout_dir(p->path, l->failed);
     if (!p->root)
         p->root = root_of(p->path, p->style);
     if (!p->project) {
@@ -256,7 +260,7 @@ fill(struct folder_layout *p)
     }
 }
 
-/* Each has a place of its own, or files would be taken again or overwritten. */
+/* The folders must differ, or files would be claimed again or overwritten. */
 static int
 check_dirs(const struct folder_layout *p, struct err *e)
 {

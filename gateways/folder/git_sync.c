@@ -1,3 +1,8 @@
+/*
+ * One round on each interval: fetch, fast-forward, and if a folder pushes: add,
+ * commit and push. Each step is a git command run as a child; its exit status
+ * selects the next step (next_step). Own commits are known by their committer.
+ */
 #include "gateways/folder/git_sync.h"
 
 #include "gateways/folder/files.h"
@@ -13,27 +18,27 @@
 #include <string.h>
 #include <unistd.h>
 
-#define US "shunt-gateway-folder"
+#define COMMITTER "shunt-gateway-folder"
 
 enum {
     GIT_MS = 120000, /* for one command */
     GRACE_MS = 5000,
     OUTPUT_MAX = 4096,
-    TRIES = 3,       /* of a push that others overtake */
-    BUSY_MAX = 2000, /* files in work that are named to git */
+    TRIES = 3,          /* of a push while others push as well */
+    CLAIMED_MAX = 2000, /* claimed files that are excluded by name */
 };
 
-/* In this order, but for the ways back. */
+/* In this order, except for the steps that go back. */
 enum git_step {
     STEP_FETCH,
-    STEP_FORWARD, /* to what was fetched */
+    STEP_FORWARD, /* to the fetched commit */
     STEP_ADD,     /* outcomes to the index */
-    STEP_CHANGED, /* is there any? */
+    STEP_CHANGED, /* are there changes? */
     STEP_COMMIT,
-    STEP_AHEAD, /* is there anything to push? */
+    STEP_AHEAD, /* are there commits to push? */
     STEP_PUSH,
-    STEP_WHOSE,     /* what is not pushed */
-    STEP_TAKE_BACK, /* one of ours: its files stay as they are */
+    STEP_WHOSE, /* who committed what is not pushed? */
+    STEP_RESET, /* undo our own commit; its files stay as they are */
     STEP_NONE
 };
 
@@ -50,27 +55,27 @@ struct git_sync {
     struct loop *loop;
     struct proc_set *procs;
     char *top;
-    const struct folder_layout **places; /* whose outcomes are pushed */
+    const struct folder_layout **layouts; /* whose outcomes are pushed */
     size_t n;
     git_sync_busy_fn *busy;
     void *ctx;
     int64_t interval_ms;
     struct loop_timer *next, *limit;
     enum git_step step;
-    struct git_words paths; /* of this round */
-    size_t n_busy;
+    struct git_words paths; /* to commit in this round */
+    size_t n_claimed;
     unsigned tries;
     struct proc *proc;
     struct loop_fd *fd;
     int pipe;
-    struct str out, why; /* of this command; of one that went before it */
+    struct str out, why; /* output of this command; of an earlier one */
     bool termed, alarmed;
     struct proc_end end;
 };
 
 extern char **environ;
 
-static void start(struct git_sync *k, enum git_step step);
+static void start(struct git_sync *g, enum git_step step);
 
 /* --- words ---------------------------------------------------------------- */
 
@@ -95,54 +100,53 @@ free_words(struct git_words *w)
     *w = (struct git_words){0};
 }
 
-/* --- what is committed ------------------------------------------------------
- */
+/* --- paths to commit ------------------------------------------------------ */
 
-/* dir must exist, or git takes the word for a mistake. */
+/* A folder must exist, or git reports an unknown path. */
 static void
-add_dir(struct git_sync *k, const char *dir, bool make)
+add_dir(struct git_sync *g, const char *dir, bool make)
 {
     struct err e;
 
     if (make)
         (void)files_make_dir(dir, &e);
     if (files_exist(dir))
-        add_word(&k->paths, "", dir);
+        add_word(&g->paths, "", dir);
 }
 
 static void
-add_busy(struct git_sync *k, const char *dir, const char *name)
+exclude_claimed(struct git_sync *g, const char *dir, const char *name)
 {
     struct files_path path;
-    size_t len = strlen(k->top);
+    size_t len = strlen(g->top);
 
     (void)files_path(dir, name, &path);
-    if (k->n_busy++ < BUSY_MAX && strncmp(path.s, k->top, len) == 0 &&
+    if (g->n_claimed++ < CLAIMED_MAX && strncmp(path.s, g->top, len) == 0 &&
         path.s[len] == '/')
-        add_word(&k->paths, ":(top,exclude,literal)", path.s + len + 1);
+        add_word(&g->paths, ":(top,exclude,literal)", path.s + len + 1);
 }
 
-/* The folders of outcomes, and those where files wait without what is in
- * work: a file may be committed as gone only together with its outcome. */
+/* The folders of outcomes, and the waiting folders without claimed files: a
+ * file may be committed as deleted only together with its outcome. */
 static void
-gather_paths(struct git_sync *k)
+gather_paths(struct git_sync *g)
 {
-    free_words(&k->paths);
-    k->n_busy = 0;
-    k->busy(k->ctx, k, add_busy);
-    for (size_t i = 0; i < k->n; i++) {
-        const struct folder_layout *p = k->places[i];
+    free_words(&g->paths);
+    g->n_claimed = 0;
+    g->busy(g->ctx, g, exclude_claimed);
+    for (size_t i = 0; i < g->n; i++) {
+        const struct folder_layout *p = g->layouts[i];
 
-        add_dir(k, p->done, false);
-        add_dir(k, p->failed, false);
-        add_dir(k, FILES_PATH(p->root, "reports"), false);
-        if (k->n_busy <= BUSY_MAX)
-            add_dir(k, p->waiting, true);
+        add_dir(g, p->done, false);
+        add_dir(g, p->failed, false);
+        add_dir(g, FILES_PATH(p->root, "reports"), false);
+        if (g->n_claimed <= CLAIMED_MAX)
+            add_dir(g, p->waiting, true);
     }
 }
 
 static void
-build(struct git_sync *k, enum git_step step, struct git_words *w)
+build_argv(struct git_sync *g, enum git_step step, struct git_words *w)
 {
     static const char *const argv[][8] = {
         [STEP_FETCH] = {"fetch", "--quiet"},
@@ -154,7 +158,7 @@ build(struct git_sync *k, enum git_step step, struct git_words *w)
         [STEP_AHEAD] = {"log", "--format=%cn", "@{upstream}..HEAD"},
         [STEP_PUSH] = {"push", "--quiet"},
         [STEP_WHOSE] = {"log", "--format=%cn", "@{upstream}..HEAD"},
-        [STEP_TAKE_BACK] = {"reset", "--quiet", "--mixed", "HEAD~1"},
+        [STEP_RESET] = {"reset", "--quiet", "--mixed", "HEAD~1"},
         [STEP_NONE] = {NULL},
     };
 
@@ -164,11 +168,12 @@ build(struct git_sync *k, enum git_step step, struct git_words *w)
     for (size_t i = 0; argv[step][i]; i++)
         add_word(w, "", argv[step][i]);
     if (step == STEP_ADD || step == STEP_CHANGED || step == STEP_COMMIT)
-        for (size_t i = 0; i < k->paths.n; i++)
-            add_word(w, "", k->paths.v[i]);
+        for (size_t i = 0; i < g->paths.n; i++)
+            add_word(w, "", g->paths.v[i]);
 }
 
-/* Ours, with a name to know our commits by and nobody to ask. */
+/* Our environment, with a committer to know our commits by and without
+ * prompts. */
 static void
 build_env(struct git_words *w)
 {
@@ -181,269 +186,267 @@ build_env(struct git_words *w)
             strncmp(*p, "GIT_WORK_TREE=", 14) != 0 &&
             strncmp(*p, "GIT_INDEX_FILE=", 15) != 0)
             add_word(w, "", *p);
-    add_word(w, "GIT_AUTHOR_NAME=", US);
+    add_word(w, "GIT_AUTHOR_NAME=", COMMITTER);
     add_word(w, "GIT_AUTHOR_EMAIL=", "shunt@localhost");
-    add_word(w, "GIT_COMMITTER_NAME=", US);
+    add_word(w, "GIT_COMMITTER_NAME=", COMMITTER);
     add_word(w, "GIT_COMMITTER_EMAIL=", "shunt@localhost");
     add_word(w, "GIT_TERMINAL_PROMPT=", "0");
     if (!ssh)
         add_word(w, "GIT_SSH_COMMAND=", "ssh -oBatchMode=yes");
 }
 
-/* --- rounds ------------------------------------------------------------------
- */
+/* --- rounds --------------------------------------------------------------- */
 
 static void
-rest(struct git_sync *k)
+end_round(struct git_sync *g)
 {
-    k->step = STEP_NONE;
-    k->tries = 0;
-    free_words(&k->paths);
-    loop_timer_again(k->next, k->interval_ms, 0);
+    g->step = STEP_NONE;
+    g->tries = 0;
+    free_words(&g->paths);
+    loop_timer_again(g->next, g->interval_ms, 0);
 }
 
-/* Said once, until it is well again. */
+/* Logged once, until a round succeeds again. */
 static void
-give_up(struct git_sync *k, const char *why)
+give_up(struct git_sync *g, const char *why)
 {
-    if (!k->alarmed)
+    if (!g->alarmed)
         log_error("folder.git",
-                  "checkout=\"%s\" step=%s error=\"%s\" text=\"files stay as "
-                  "they are; a person must look\"",
-                  k->top, step_names[k->step], LOG_TEXT(why));
-    k->alarmed = true;
-    rest(k);
+                  "checkout=\"%s\" step=%s error=\"%s\" text=\"left "
+                  "unchanged; a person must act\"",
+                  g->top, step_names[g->step], LOG_TEXT(why));
+    g->alarmed = true;
+    end_round(g);
 }
 
-/* The network is away, or a command hung: the next round tries again. */
+/* The network is delegated, or a command hung: the next round tries again. */
 static void
-try_later(struct git_sync *k, const char *why)
+try_later(struct git_sync *g, const char *why)
 {
-    log_warn("folder.git", "checkout=\"%s\" step=%s error=\"%s\"", k->top,
-             step_names[k->step], LOG_TEXT(why));
-    rest(k);
+    log_warn("folder.git", "checkout=\"%s\" step=%s error=\"%s\"", g->top,
+             step_names[g->step], LOG_TEXT(why));
+    end_round(g);
 }
 
 static void
-well(struct git_sync *k)
+end_round_well(struct git_sync *g)
 {
-    if (k->alarmed)
-        log_info("folder.git", "checkout=\"%s\" text=\"well again\"", k->top);
-    k->alarmed = false;
-    rest(k);
+    if (g->alarmed)
+        log_info("folder.git", "checkout=\"%s\" text=\"recovered\"", g->top);
+    g->alarmed = false;
+    end_round(g);
 }
 
-/* Whether each line of names, at least one, is ours. */
+/* Whether the output lists one or more committers, all of them us. */
 static bool
-all_ours(const struct git_sync *k)
+all_ours(const struct git_sync *g)
 {
-    const char *p = str_text(&k->out);
+    const char *p = str_text(&g->out);
 
-    if (!*p || k->out.len >= OUTPUT_MAX)
+    if (!*p || g->out.len >= OUTPUT_MAX)
         return false;
     for (; *p; p += strcspn(p, "\n") + 1)
-        if (strncmp(p, US "\n", sizeof US) != 0)
+        if (strncmp(p, COMMITTER "\n", sizeof COMMITTER) != 0)
             return false;
     return true;
 }
 
-/* What follows a command that ended with that status. */
+/* Starts the step that follows a command with that exit status. */
 static void
-follow(struct git_sync *k, int code)
+next_step(struct git_sync *g, int code)
 {
-    switch (k->step) {
+    switch (g->step) {
     case STEP_FETCH:
         if (code)
-            try_later(k, str_text(&k->out));
+            try_later(g, str_text(&g->out));
         else
-            start(k, STEP_FORWARD);
+            start(g, STEP_FORWARD);
         break;
     case STEP_FORWARD:
-        if (code && k->n && k->tries++ < TRIES) {
-            str_reset(&k->why);
-            str_add(&k->why, str_text(&k->out), k->out.len);
-            start(k, STEP_WHOSE); /* perhaps our own commit is in the way */
+        if (code && g->n && g->tries++ < TRIES) {
+            str_reset(&g->why);
+            str_add(&g->why, str_text(&g->out), g->out.len);
+            start(g, STEP_WHOSE); /* our own commit may be in the way */
         } else if (code) {
-            give_up(k, str_text(&k->out));
-        } else if (k->n) {
-            gather_paths(k);
-            start(k, STEP_ADD);
+            give_up(g, str_text(&g->out));
+        } else if (g->n) {
+            gather_paths(g);
+            start(g, STEP_ADD);
         } else {
-            well(k);
+            end_round_well(g);
         }
         break;
     case STEP_ADD:
         if (code)
-            give_up(k, str_text(&k->out));
+            give_up(g, str_text(&g->out));
         else
-            start(k, STEP_CHANGED);
+            start(g, STEP_CHANGED);
         break;
     case STEP_CHANGED:
-        start(k, code == 1 ? STEP_COMMIT : STEP_AHEAD);
+        start(g, code == 1 ? STEP_COMMIT : STEP_AHEAD);
         break;
     case STEP_COMMIT:
         if (code)
-            give_up(k, str_text(&k->out));
+            give_up(g, str_text(&g->out));
         else
-            start(k, STEP_AHEAD);
+            start(g, STEP_AHEAD);
         break;
     case STEP_AHEAD:
         if (code)
-            give_up(k, str_text(&k->out));
-        else if (k->out.len == 0)
-            well(k);
-        else if (all_ours(k))
-            start(k, STEP_PUSH);
+            give_up(g, str_text(&g->out));
+        else if (g->out.len == 0)
+            end_round_well(g);
+        else if (all_ours(g))
+            start(g, STEP_PUSH);
         else
-            give_up(k, "there are commits of others that are not pushed");
+            give_up(g, "there are commits of others that are not pushed");
         break;
     case STEP_PUSH:
         if (!code) {
-            log_info("folder.pushed", "checkout=\"%s\"", k->top);
-            well(k);
-        } else if (k->tries++ < TRIES) {
-            start(k, STEP_FETCH); /* somebody was faster, or the network */
+            log_info("folder.pushed", "checkout=\"%s\"", g->top);
+            end_round_well(g);
+        } else if (g->tries++ < TRIES) {
+            start(g,
+                  STEP_FETCH); /* others were faster, or the network failed */
         } else {
-            give_up(k, str_text(&k->out));
+            give_up(g, str_text(&g->out));
         }
         break;
     case STEP_WHOSE:
-        if (code == 0 && all_ours(k))
-            start(k, STEP_TAKE_BACK);
+        if (code == 0 && all_ours(g))
+            start(g, STEP_RESET);
         else
-            give_up(k, str_text(&k->why));
+            give_up(g, str_text(&g->why));
         break;
-    case STEP_TAKE_BACK:
+    case STEP_RESET:
         if (code)
-            give_up(k, str_text(&k->out));
+            give_up(g, str_text(&g->out));
         else
-            start(k, STEP_FORWARD);
+            start(g, STEP_FORWARD);
         break;
     case STEP_NONE:
         break;
     }
 }
 
-/* --- one command
- * --------------------------------------------------------------- */
+/* --- one command ---------------------------------------------------------- */
 
 static void
-clean_up(struct git_sync *k)
+close_command(struct git_sync *g)
 {
-    loop_timer_stop(k->limit);
-    loop_fd_stop(k->fd);
-    if (k->pipe >= 0)
-        (void)close(k->pipe);
-    k->limit = NULL;
-    k->fd = NULL;
-    k->pipe = -1;
+    loop_timer_stop(g->limit);
+    loop_fd_stop(g->fd);
+    if (g->pipe >= 0)
+        (void)close(g->pipe);
+    g->limit = NULL;
+    g->fd = NULL;
+    g->pipe = -1;
 }
 
-/* It has ended, and all it said is read. What it left running in the
- * background (a maintenance) may keep the pipe open: not waited for. */
+/* The command has ended and its output is read. A background maintenance may
+ * keep the pipe open; it is not waited for. */
 static void
-on_all(struct git_sync *k)
+on_command_done(struct git_sync *g)
 {
-    int code = k->end.signalled ? 128 + k->end.code : k->end.code;
+    int code = g->end.signalled ? 128 + g->end.code : g->end.code;
 
-    clean_up(k);
-    if (k->termed)
-        try_later(k, "took too long and was stopped");
+    close_command(g);
+    if (g->termed)
+        try_later(g, "took too long and was stopped");
     else
-        follow(k, code);
+        next_step(g, code);
 }
 
 static bool
-drain(struct git_sync *k)
+drain(struct git_sync *g)
 {
     char buf[1024];
     ssize_t n;
 
-    while ((n = read(k->pipe, buf, sizeof buf)) > 0 ||
+    while ((n = read(g->pipe, buf, sizeof buf)) > 0 ||
            (n < 0 && errno == EINTR))
-        if (n > 0 && k->out.len < OUTPUT_MAX)
-            str_add(&k->out, buf, (size_t)n);
+        if (n > 0 && g->out.len < OUTPUT_MAX)
+            str_add(&g->out, buf, (size_t)n);
     return n == 0;
 }
 
 static void
 on_output(void *ctx)
 {
-    struct git_sync *k = ctx;
+    struct git_sync *g = ctx;
 
-    if (drain(k))
-        loop_fd_pause(k->fd); /* until it has ended */
+    if (drain(g))
+        loop_fd_pause(g->fd); /* until the command has ended */
 }
 
 static void
 on_end(void *ctx, const struct proc_end *end)
 {
-    struct git_sync *k = ctx;
+    struct git_sync *g = ctx;
 
-    k->proc = NULL;
-    k->end = *end;
-    (void)drain(k);
-    on_all(k);
+    g->proc = NULL;
+    g->end = *end;
+    (void)drain(g);
+    on_command_done(g);
 }
 
 static void
 on_limit(void *ctx)
 {
-    struct git_sync *k = ctx;
+    struct git_sync *g = ctx;
 
     /* On TERM git removes its locks. */
-    if (k->proc)
-        (void)proc_signal(k->proc, k->termed ? SIGKILL : SIGTERM);
-    k->termed = true;
-    loop_timer_again(k->limit, GRACE_MS, 0);
+    if (g->proc)
+        (void)proc_signal(g->proc, g->termed ? SIGKILL : SIGTERM);
+    g->termed = true;
+    loop_timer_again(g->limit, GRACE_MS, 0);
 }
 
 static void
-start(struct git_sync *k, enum git_step step)
+start(struct git_sync *g, enum git_step step)
 {
     struct git_words argv = {0}, env = {0};
     struct proc_opts o = {.file = "git",
-                          .workdir = k->top,
+                          .workdir = g->top,
                           .in = -1,
-                          /* Killed with us it would leave its locks. */
+                          /* Killed with us, git would leave its locks. */
                           .keep_on_parent_death = true};
     int theirs = -1;
     struct err e = {0};
 
-    k->step = step;
-    k->termed = false;
-    str_reset(&k->out);
-    build(k, step, &argv);
+    g->step = step;
+    g->termed = false;
+    str_reset(&g->out);
+    build_argv(g, step, &argv);
     build_env(&env);
     o.argv = (const char *const *)argv.v;
     o.env = (const char *const *)env.v;
-    if (proc_pipe(&k->pipe, &theirs, &e) == 0) {
+    if (proc_pipe(&g->pipe, &theirs, &e) == 0) {
         o.out = o.err = theirs;
-        if (proc_start(k->procs, &o, on_end, k, &k->proc, &e) == 0) {
-            k->fd = loop_fd_start(k->loop, k->pipe, on_output, k);
-            k->limit = loop_timer_start(k->loop, GIT_MS, 0, on_limit, k);
+        if (proc_start(g->procs, &o, on_end, g, &g->proc, &e) == 0) {
+            g->fd = loop_fd_start(g->loop, g->pipe, on_output, g);
+            g->limit = loop_timer_start(g->loop, GIT_MS, 0, on_limit, g);
         }
         (void)close(theirs);
     }
     free_words(&argv);
     free_words(&env);
-    if (!k->proc) {
-        clean_up(k);
-        give_up(k, e.msg);
+    if (!g->proc) {
+        close_command(g);
+        give_up(g, e.msg);
     }
 }
 
 static void
 on_next(void *ctx)
 {
-    struct git_sync *k = ctx;
+    struct git_sync *g = ctx;
 
-    if (k->step == STEP_NONE)
-        start(k, STEP_FETCH);
+    if (g->step == STEP_NONE)
+        start(g, STEP_FETCH);
 }
 
-/* --- life
- * ------------------------------------------------------------------------ */
+/* --- life ----------------------------------------------------------------- */
 
 char *
 git_sync_find(const char *path)
@@ -467,59 +470,59 @@ git_sync_open(struct git_sync **out, struct loop *l, struct proc_set *procs,
               const char *path, struct err *e)
 {
     char *top = git_sync_find(path);
-    struct git_sync *k;
+    struct git_sync *g;
 
     if (!top)
-        return err_set(e, ERR_INVALID, "git=: %s lies in no git checkout",
+        return err_set(e, ERR_INVALID, "git=: %s is not in a git checkout",
                        path);
-    k = MEM_NEW(struct git_sync);
-    k->loop = l;
-    k->procs = procs;
-    k->top = top;
-    k->pipe = -1;
-    k->step = STEP_NONE;
-    *out = k;
+    g = MEM_NEW(struct git_sync);
+    g->loop = l;
+    g->procs = procs;
+    g->top = top;
+    g->pipe = -1;
+    g->step = STEP_NONE;
+    *out = g;
     return 0;
 }
 
 const char *
-git_sync_top(const struct git_sync *k)
+git_sync_top(const struct git_sync *g)
 {
-    return k->top;
+    return g->top;
 }
 
 void
-git_sync_add(struct git_sync *k, const struct folder_layout *p)
+git_sync_add(struct git_sync *g, const struct folder_layout *p)
 {
     if (!p->push)
         return;
-    k->places = mem_resize(k->places, (k->n + 1) * sizeof *k->places);
-    k->places[k->n++] = p;
+    g->layouts = mem_resize(g->layouts, (g->n + 1) * sizeof *g->layouts);
+    g->layouts[g->n++] = p;
 }
 
 void
-git_sync_start(struct git_sync *k, int64_t interval_ms, git_sync_busy_fn *busy,
+git_sync_start(struct git_sync *g, int64_t interval_ms, git_sync_busy_fn *busy,
                void *ctx)
 {
-    k->busy = busy;
-    k->ctx = ctx;
-    k->interval_ms = interval_ms;
-    k->next = loop_timer_start(k->loop, 0, 0, on_next, k);
+    g->busy = busy;
+    g->ctx = ctx;
+    g->interval_ms = interval_ms;
+    g->next = loop_timer_start(g->loop, 0, 0, on_next, g);
 }
 
 void
-git_sync_close(struct git_sync *k)
+git_sync_close(struct git_sync *g)
 {
-    if (!k)
+    if (!g)
         return;
-    loop_timer_stop(k->next);
-    clean_up(k);
-    if (k->proc)
-        proc_forget(k->proc);
-    free_words(&k->paths);
-    str_free(&k->out);
-    str_free(&k->why);
-    mem_free(k->places);
-    mem_free(k->top);
-    mem_free(k);
+    loop_timer_stop(g->next);
+    close_command(g);
+    if (g->proc)
+        proc_forget(g->proc);
+    free_words(&g->paths);
+    str_free(&g->out);
+    str_free(&g->why);
+    mem_free(g->layouts);
+    mem_free(g->top);
+    mem_free(g);
 }

@@ -1,6 +1,12 @@
-#include "gateways/folder/folder_private.h"
+/*
+ * Claims and reads a batch of files on another thread, then publishes their
+ * tasks, several in one message. One batch at a time keeps the files' order.
+ */
+#include "gateways/folder/intake.h"
 
 #include "gateways/folder/files.h"
+#include "gateways/folder/folder_private.h"
+
 #include "lib/base/failpoint.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -9,18 +15,20 @@
 #include <string.h>
 
 enum {
-    BUSY_MS = 1000,   /* until a name may be free */
-    REFUSED_MS = 5000 /* until the disk may work again */
+    INTAKE_BATCH = 64,   /* files per visit to the disk */
+    LOADED_MAX = 1000,   /* files whose tasks' data is in memory */
+    NAME_BUSY_MS = 1000, /* until a name is tried again */
+    DISK_RETRY_MS = 5000,
 };
 
-/* Files of one folder on their way to another thread and back. */
-struct load_job {
+/* Files of one folder that another thread claims and reads. */
+struct intake_job {
     struct folder *f;
-    const struct folder_layout *place;
-    struct claimed_file *claims[TAKE_BATCH];
-    struct claim_file takes[TAKE_BATCH];
+    const struct folder_layout *layout;
+    struct claimed_file *claims[INTAKE_BATCH];
+    struct claim_file files[INTAKE_BATCH];
     size_t n;
-    bool claims_any;
+    bool any_claimed;
     struct err e;
     int synced;
 };
@@ -28,50 +36,50 @@ struct load_job {
 /* --- publishing ----------------------------------------------------------- */
 
 static void
-be_open(struct claimed_file *c)
+set_open(struct claimed_file *c)
 {
     claimed_file_unload(c);
     c->stored_ms = loop_now_ms();
-    /* Its result may have been faster than the word that it is stored. */
+    /* Its result may arrive before the acknowledgement of its message. */
     c->delay_ms = c->hints ? 0 : c->f->conf->repair_ms;
-    claimed_file_to(c, c->hints ? PHASE_SOON : PHASE_OPEN,
+    claimed_file_to(c, c->hints ? CLAIMED_SOON : CLAIMED_OPEN,
                     c->stored_ms + c->delay_ms);
     log_info("folder.submitted", "task=%s file=\"%s/%s\" tasks=%zu", c->id,
-             c->w->place.path, LOG_TEXT(c->name), c->n);
+             c->w->layout.path, LOG_TEXT(c->name), c->n);
 }
 
 static void
-part_stored(struct file_task *p, const struct err *e)
+task_stored(struct file_task *t, const struct err *e)
 {
-    struct claimed_file *c = p->claim;
+    struct claimed_file *c = t->claim;
 
     FAILPOINT("folder.after_pub");
     if (e && !c->bad) {
-        /* Only what trying again cannot help comes here: too large. */
+        /* Only an error that repeating cannot help arrives here: too large. */
         c->bad = true;
         (void)str_copy(c->why, sizeof c->why, e->msg);
     }
-    p->stored = true;
-    if (--c->waits)
+    t->stored = true;
+    if (--c->pending)
         return;
     if (c->bad) {
         claimed_file_unload(c);
-        claimed_file_to(c, PHASE_CARRY, 0);
+        claimed_file_to(c, CLAIMED_WRITE_BACK, 0);
     } else {
-        be_open(c);
+        set_open(c);
     }
 }
 
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct file_task *p = ctx, *next;
-    struct folder *f = p->claim->f;
+    struct file_task *t = ctx, *next;
+    struct folder *f = t->claim->f;
 
-    (void)stored; /* a duplicate is as good */
-    for (; p; p = next) {
-        next = p->next; /* the last part may be forgotten with its claim */
-        part_stored(p, e);
+    (void)stored; /* a duplicate is as good: the message is there */
+    for (; t; t = next) {
+        next = t->next; /* the last task may be freed with its file */
+        task_stored(t, e);
     }
     folder_work(f);
 }
@@ -81,92 +89,91 @@ intake_flush(struct folder *f)
 {
     struct bus_publication p;
 
-    if (f->bulk.n == 0)
+    if (f->multi.n == 0)
         return;
-    p = multi_msg_publication(&f->bulk);
-    bus_publish_until(f->bus, &p, on_stored, f->bulk_parts);
-    multi_msg_reset(&f->bulk);
-    f->bulk_parts = NULL;
+    p = multi_msg_publication(&f->multi);
+    bus_publish_until(f->bus, &p, on_stored, f->multi_tasks);
+    multi_msg_reset(&f->multi);
+    f->multi_tasks = NULL;
 }
 
 static void
-publish_part(struct folder *f, struct file_task *p)
+publish_task(struct folder *f, struct file_task *t)
 {
-    if (!multi_msg_fits(&f->bulk, p->data.len))
+    if (!multi_msg_fits(&f->multi, t->data.len))
         intake_flush(f);
-    multi_msg_add(&f->bulk, p->id, p->data.data, p->data.len);
-    p->next = f->bulk_parts;
-    f->bulk_parts = p;
+    multi_msg_add(&f->multi, t->id, t->data.data, t->data.len);
+    t->next = f->multi_tasks;
+    f->multi_tasks = t;
 }
 
 void
 intake_publish(struct claimed_file *c)
 {
-    claimed_file_to(c, PHASE_PUBLISH, 0);
+    claimed_file_to(c, CLAIMED_PUBLISH, 0);
     for (size_t i = 0; i < c->n; i++) {
-        if (c->parts[i].stored)
+        if (c->tasks[i].stored)
             continue;
-        c->waits++;
-        publish_part(c->f, &c->parts[i]);
+        c->pending++;
+        publish_task(c->f, &c->tasks[i]);
     }
-    if (c->waits == 0)
-        be_open(c);
+    if (c->pending == 0)
+        set_open(c);
 }
 
-/* --- what a thread has read ------------------------------------------------
- */
+/* --- files that were read ------------------------------------------------- */
 
 static void
-say_error(const struct claimed_file *c, const char *what, const char *why)
+log_file_error(const struct claimed_file *c, const char *what, const char *why)
 {
     log_warn(what, "task=%s file=\"%s/%s\" error=\"%s\"", c->id,
-             c->w->place.path, LOG_TEXT(c->name), LOG_TEXT(why));
+             c->w->layout.path, LOG_TEXT(c->name), LOG_TEXT(why));
 }
 
 static void
-take_back(struct claimed_file *c, struct claim_file *t)
+on_file_read(struct claimed_file *c, struct claim_file *t)
 {
     int64_t now = loop_now_ms();
 
-    if (t->looks.ino != c->looks.ino || t->looks.size != c->looks.size ||
-        t->looks.changed_ns != c->looks.changed_ns)
+    if (t->stamp.ino != c->stamp.ino || t->stamp.size != c->stamp.size ||
+        t->stamp.changed_ns != c->stamp.changed_ns)
         c->changed_ms = now;
-    c->looks = t->looks;
+    c->stamp = t->stamp;
     switch (t->state) {
     case CLAIM_FILE_READY:
         c->waiting = false;
-        if (t->marked && c->marked == MARKED_NOT)
-            c->marked = MARKED_INTENT;
+        if (t->sidecar && c->sidecar == SIDECAR_NONE)
+            c->sidecar = SIDECAR_INTENT;
         claimed_file_fill(c, t);
         if (c->fresh) {
             intake_publish(c);
         } else {
             c->delay_ms = 0;
-            claimed_file_to(c, PHASE_SOON,
-                            now); /* asks before it says it again */
+            claimed_file_to(c, CLAIMED_SOON,
+                            now); /* queries before it publishes again */
         }
         break;
     case CLAIM_FILE_YOUNG:
         c->waiting = false;
-        claimed_file_to(c, PHASE_READ, now + c->f->conf->settle_ms);
+        claimed_file_to(c, CLAIMED_READ, now + c->f->conf->settle_ms);
         break;
     case CLAIM_FILE_BUSY:
         c->waiting = false;
-        claimed_file_to(c, PHASE_READ, now + BUSY_MS);
+        claimed_file_to(c, CLAIMED_READ, now + NAME_BUSY_MS);
         break;
     case CLAIM_FILE_BAD:
         c->waiting = false;
         c->bad = true;
         (void)str_copy(c->why, sizeof c->why, t->why);
-        say_error(c, "folder.unreadable", t->why);
-        claimed_file_to(c, PHASE_CARRY, now);
+        log_file_error(c, "folder.unreadable", t->why);
+        claimed_file_to(c, CLAIMED_WRITE_BACK, now);
         break;
     case CLAIM_FILE_LATER:
-        say_error(c, "folder.refused", t->why);
-        if (c->waiting) /* still where it was: the next look finds it */
+        log_file_error(c, "folder.refused", t->why);
+        if (c->waiting) /* still where it was: the next scan finds it */
             claimed_file_free(c, true);
         else
-            claimed_file_to(c, PHASE_READ, now + REFUSED_MS);
+            claimed_file_to(c, CLAIMED_READ, now + DISK_RETRY_MS);
         break;
     case CLAIM_FILE_GONE:
         claimed_file_free(c, true);
@@ -175,121 +182,120 @@ take_back(struct claimed_file *c, struct claim_file *t)
 }
 
 static void
-take_all(void *ctx)
+read_all(void *ctx)
 {
-    struct load_job *b = ctx;
+    struct intake_job *j = ctx;
 
-    for (size_t i = 0; i < b->n; i++)
-        claim_file_read(&b->takes[i]);
-    /* The ids are what keeps a power cut from doubling a task. */
-    if (b->claims_any)
-        b->synced = files_sync(b->place->running, &b->e);
+    for (size_t i = 0; i < j->n; i++)
+        claim_file_read(&j->files[i]);
+    /* The ids in the names keep a power cut from doubling a task. */
+    if (j->any_claimed)
+        j->synced = files_sync(j->layout->running, &j->e);
 }
 
 static void
-on_taken(void *ctx)
+on_all_read(void *ctx)
 {
-    struct load_job *b = ctx;
-    struct folder *f = b->f;
+    struct intake_job *j = ctx;
+    struct folder *f = j->f;
 
-    f->taking--;
+    f->intakes--;
     if (folder_job_done(f)) {
-        if (b->synced < 0)
-            log_warn("folder.sync", "error=\"%s\"", LOG_TEXT(b->e.msg));
-        for (size_t i = 0; i < b->n; i++)
-            take_back(b->claims[i], &b->takes[i]);
+        if (j->synced < 0)
+            log_warn("folder.sync", "error=\"%s\"", LOG_TEXT(j->e.msg));
+        for (size_t i = 0; i < j->n; i++)
+            on_file_read(j->claims[i], &j->files[i]);
     }
-    for (size_t i = 0; i < b->n; i++)
-        claim_file_release(&b->takes[i]);
-    mem_free(b);
+    for (size_t i = 0; i < j->n; i++)
+        claim_file_release(&j->files[i]);
+    mem_free(j);
     if (!f->closing)
         folder_work(f);
 }
 
-/* --- what is taken next -----------------------------------------------------
- */
+/* --- choosing files ------------------------------------------------------- */
 
 static void
-add(struct load_job *b, struct claimed_file *c, int64_t now_ms)
+add(struct intake_job *j, struct claimed_file *c, int64_t now_ms)
 {
-    struct claim_file *t = &b->takes[b->n];
+    struct claim_file *t = &j->files[j->n];
 
-    t->place = b->place;
+    t->layout = j->layout;
     memcpy(t->id, c->id, sizeof t->id);
     (void)str_copy(t->name, sizeof t->name, c->name);
-    t->looks = c->looks;
+    t->stamp = c->stamp;
     t->claim = c->waiting;
     t->patient = now_ms - c->changed_ms < c->f->conf->patience_ms;
-    b->claims_any = b->claims_any || t->claim;
-    b->claims[b->n++] = c;
-    claimed_file_to(c, PHASE_READING, 0);
+    j->any_claimed = j->any_claimed || t->claim;
+    j->claims[j->n++] = c;
+    claimed_file_to(c, CLAIMED_READING, 0);
 }
 
-/* Claimed files whose text is wanted, of the folder of the first. */
+/* Adds claimed files to be read, all of the folder of the first. */
 static void
-add_claimed(struct load_job *b, int64_t now_ms)
+add_claimed(struct intake_job *j, int64_t now_ms)
 {
-    struct folder *f = b->f;
-    struct claimed_file *c = f->rings[PHASE_READ].next, *next;
+    struct folder *f = j->f;
+    struct claimed_file *c = f->rings[CLAIMED_READ].next, *next;
 
-    for (; c != &f->rings[PHASE_READ] && b->n < TAKE_BATCH; c = next) {
+    for (; c != &f->rings[CLAIMED_READ] && j->n < INTAKE_BATCH; c = next) {
         next = c->next;
-        if (c->due_ms > now_ms || (b->place && b->place != &c->w->place))
+        if (c->due_ms > now_ms || (j->layout && j->layout != &c->w->layout))
             continue;
-        b->place = &c->w->place;
-        add(b, c, now_ms);
+        j->layout = &c->w->layout;
+        add(j, c, now_ms);
     }
 }
 
-/* Files that wait, in order of their names. */
+/* Adds waiting files in order of their names. */
 static void
-add_waiting(struct load_job *b, struct watched_folder *w, int64_t now_ms)
+add_waiting(struct intake_job *j, struct watched_folder *w, int64_t now_ms)
 {
-    struct folder *f = b->f;
+    struct folder *f = j->f;
     char id[TASK_ID_SIZE];
 
-    for (; w->next < w->listing.n && b->n < TAKE_BATCH &&
+    for (; w->next < w->scan.n && j->n < INTAKE_BATCH &&
            f->n_claims < (size_t)f->conf->window;
          w->next++) {
-        const struct waiting_file *v = &w->listing.v[w->next];
+        const struct waiting_file *v = &w->scan.v[w->next];
         struct claimed_file *c;
 
         if (now_ms - v->since_ms < f->conf->settle_ms)
-            continue; /* the next look says more */
+            continue; /* the next scan decides */
         task_new_id(id);
         c = claimed_file_new(w, id, v->name, true);
-        c->looks = v->looks;
+        c->stamp = v->stamp;
         c->changed_ms = v->since_ms;
-        b->place = &w->place;
-        add(b, c, now_ms);
+        j->layout = &w->layout;
+        add(j, c, now_ms);
     }
-    if (w->next == w->listing.n)
-        folder_taken(w);
+    if (w->next == w->scan.n)
+        watched_folder_on_claimed_all(w);
 }
 
 static void
-start(struct load_job *b)
+start(struct intake_job *j)
 {
-    b->f->taking++;
-    folder_job(b->f, take_all, on_taken, b);
+    j->f->intakes++;
+    folder_job(j->f, read_all, on_all_read, j);
 }
 
 /* One batch at a time, so that tasks are published in order. */
 void
 intake_work(struct folder *f, int64_t now_ms)
 {
-    struct load_job *b;
+    struct intake_job *j;
 
-    if (f->taking || f->draining || f->loaded >= LOADED_MAX ||
+    if (f->intakes || f->draining || f->loaded >= LOADED_MAX ||
         !bus_is_up(f->bus))
         return;
-    b = MEM_NEW(struct load_job);
-    b->f = f;
-    add_claimed(b, now_ms);
-    for (size_t i = 0; i < f->n && b->n == 0; i++)
-        add_waiting(b, &f->v[i], now_ms);
-    if (b->n)
-        start(b);
+    j = MEM_NEW(struct intake_job);
+    j->f = f;
+    add_claimed(j, now_ms);
+    for (size_t i = 0; i < f->n && j->n == 0; i++)
+        add_waiting(j, &f->v[i], now_ms);
+    if (j->n)
+        start(j);
     else
-        mem_free(b);
+        mem_free(j);
 }

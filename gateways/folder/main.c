@@ -6,7 +6,7 @@
  * Writes   tasks.in, tasks.bulk; the folders, and reports/codex_runs beside an
  *          inbox
  * Config   the sections bus and folder of config.yaml: FOLDER_CONF in folder.h
- * Signals  TERM and INT take nothing new, finish what is in hand, then exit;
+ * Signals  TERM and INT stop intake, finish what is being stored, then exit;
  *          a second one exits at once
  * Exit     0 asked to stop, 1 could not start or lost its rights on the bus
  */

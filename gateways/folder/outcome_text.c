@@ -1,3 +1,7 @@
+/*
+ * Converts the JSON of ask.ledger.show into the JSON of an outcome, and writes
+ * that in the forms that the folder styles want.
+ */
 #include "gateways/folder/outcome_text.h"
 
 #include "lib/base/mem.h"
@@ -11,9 +15,9 @@
 #include <string.h>
 #include <time.h>
 
-/* --- from the ledger ------------------------------------------------------ */
+/* --- reading -------------------------------------------------------------- */
 
-/* RFC 3339 in UTC, as the ledger writes it; 0: none. */
+/* Parses RFC 3339 in UTC, as the reaper writes it; 0: no time. */
 static int64_t
 time_of(const json_t *o, const char *key)
 {
@@ -125,8 +129,8 @@ read_output(const json_t *task, struct task_outcome *out)
 }
 
 json_t *
-outcome_away(const char *task, const char *key, const char *id,
-             const char *worker, const char *since)
+outcome_delegated(const char *task, const char *key, const char *id,
+                  const char *worker, const char *since)
 {
     const struct {
         const char *name, *value;
@@ -155,24 +159,24 @@ text_or_none(const json_t *o, const char *name)
     return text ? text : "";
 }
 
-/* Of a task that is at a platform, if the ledger has heard under which id. */
+/* For a task whose job id at a platform the reaper knows; else NULL. */
 static json_t *
-away_of(const json_t *task)
+delegated_of(const json_t *task)
 {
     const char *id = text_or_none(task, "job_id");
 
     if (!*id)
         return NULL;
-    return outcome_away(text_or_none(task, "id"), text_or_none(task, "job_key"),
-                        id, text_or_none(task, "worker"),
-                        text_or_none(task, "started_at"));
+    return outcome_delegated(
+        text_or_none(task, "id"), text_or_none(task, "job_key"), id,
+        text_or_none(task, "worker"), text_or_none(task, "started_at"));
 }
 
 int
 outcome_read(const void *data, size_t len, struct task_outcome *out,
              struct err *e)
 {
-    json_t *answer = codec_parse_json("the ledger's answer", data, len, e);
+    json_t *answer = codec_parse_json("the reaper's answer", data, len, e);
     const json_t *task = json_object_get(answer, "task");
     const json_t *error = json_object_get(answer, "error");
     const char *state = json_string_value(json_object_get(task, "state"));
@@ -188,13 +192,14 @@ outcome_read(const void *data, size_t len, struct task_outcome *out,
             out->json = result_of(task);
             read_output(task, out);
         } else {
-            out->away = away_of(task);
+            out->delegated = delegated_of(task);
         }
         rc = 0;
     } else if (code && strcmp(code, "not-found") == 0) {
-        err_set(e, ERR_NOT_FOUND, "the ledger does not know the task");
+        err_set(e, ERR_NOT_FOUND, "the reaper does not know the task");
     } else {
-        err_set(e, ERR_UNAVAILABLE, "the ledger says %s", code ? code : "?");
+        err_set(e, ERR_UNAVAILABLE, "the reaper answers: %s",
+                code ? code : "?");
     }
     json_decref(answer);
     return rc;
@@ -204,12 +209,12 @@ void
 outcome_release(struct task_outcome *o)
 {
     json_decref(o->json);
-    json_decref(o->away);
+    json_decref(o->delegated);
     str_free(&o->output);
     *o = (struct task_outcome){0};
 }
 
-/* --- of a file ------------------------------------------------------------ */
+/* --- outcome of a file ---------------------------------------------------- */
 
 bool
 outcome_succeeded(const json_t *json)
@@ -227,8 +232,8 @@ outcome_of_file(json_t **list, size_t n, const char *claim)
     if (n == 1) {
         const char *id = json_string_value(json_object_get(list[0], "task"));
 
-        /* A file may name its task itself; what is written of it must still
-         * be known as this claim's. */
+        /* A file may name its task itself; its outcome must still be
+         * recognized as this claim's. */
         if (!id || strcmp(id, claim) != 0)
             (void)json_object_set_new(list[0], "claim", json_string(claim));
         return list[0];
@@ -248,7 +253,7 @@ outcome_of_file(json_t **list, size_t n, const char *claim)
     return o;
 }
 
-/* --- as text -------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------- */
 
 void
 outcome_json(const json_t *json, struct str *out)
@@ -260,7 +265,7 @@ outcome_json(const json_t *json, struct str *out)
     free(text);
 }
 
-/* One line, whatever the value holds. */
+/* Adds one line, whatever the value contains. */
 static void
 add_line(struct str *out, const char *key, const json_t *v)
 {
@@ -281,12 +286,12 @@ add_line(struct str *out, const char *key, const json_t *v)
     str_free(&clean);
 }
 
-/* The lines of one task. The first ones are what readers of the footer know
- * (provider, job_id, cost_usd, queue_ms, run_ms, finished_at). */
+/* Adds the lines of one task. The first ones are those that readers of the
+ * footer know (provider, job_id, cost_usd, queue_ms, run_ms, finished_at). */
 static void
 add_task(const json_t *o, struct str *out)
 {
-    /* The platform's own name for it, if one had it. */
+    /* The platform's own id of it, if there is one. */
     const char *job = json_object_get(o, "job_id") ? "job_id" : "task";
     const struct {
         const char *label, *key;

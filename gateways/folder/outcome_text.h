@@ -1,6 +1,6 @@
 /*
- * outcome_text - what is said of a task that has ended: read from the ledger's
- * answer, written as JSON, as a footer of Markdown, as a run log. Pure.
+ * outcome_text - the outcome of a task: read from the reaper's answer, written
+ * as JSON, as a footer of Markdown or as a run log. Pure.
  *
  * Thread: any.
  */
@@ -14,35 +14,34 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What the ledger knows of one task. */
+/* What the reaper knows about one task. */
 struct task_outcome {
     bool terminal;
     /* task state exit_code attempts backend lane provider cost_usd worker
      * queue_ms duration_ms decision{rule reason score} reason submitted_at
-     * started_at finished_at report; what is not known is left out. Owned;
+     * started_at finished_at report; unknown members are left out. Owned;
      * NULL unless terminal. */
     json_t *json;
-    struct str output; /* the end of it, or all */
-    bool cut;          /* only the end */
-    json_t *away;      /* what a marker says of a task that is at a platform,
-                        * with its job's id there; owned; NULL: it is not */
+    struct str output; /* all of it, or its end */
+    bool cut;          /* only its end */
+    json_t *delegated; /* the sidecar of a task that a platform
+                        * has a job for; owned; NULL: it has none */
 };
 
-/* Reads an answer to ask.ledger.show. ERR_NOT_FOUND: it knows no such task;
- * ERR_UNAVAILABLE: it could not say. On -1 *out is empty. */
+/* Reads an answer to ask.ledger.show. ERR_NOT_FOUND: the task is unknown;
+ * ERR_UNAVAILABLE: the reaper could not answer. On -1 *out is empty. */
 int outcome_read(const void *data, size_t len, struct task_outcome *out,
                  struct err *e);
 void outcome_release(struct task_outcome *o);
 
-/* What a marker says. key: of the submission, "" before there is one; id: of
- * the job at the platform, since and worker: "" while not known. The caller
- * owns it. */
-json_t *outcome_away(const char *task, const char *key, const char *id,
-                     const char *worker, const char *since);
+/* The content of a sidecar. key: of the submission, "" before it; id of the job
+ * at the platform, since and worker: "" while unknown. The caller owns it. */
+json_t *outcome_delegated(const char *task, const char *key, const char *id,
+                          const char *worker, const char *since);
 
-/* One for the file claimed under that id: that of its only task, or one with
- * all of them in tasks and the state of the first that did not succeed. Takes
- * list's references. */
+/* The outcome of the file claimed under that id: that of its only task, or one
+ * with all of them in tasks and the state of the first that did not succeed.
+ * Takes over list's references. */
 json_t *outcome_of_file(json_t **list, size_t n, const char *claim);
 bool outcome_succeeded(const json_t *json);
 
@@ -54,7 +53,7 @@ void outcome_footer(const json_t *json, struct str *out);
 void outcome_run_log(const json_t *json, const struct str *output,
                      struct str *out);
 
-/* Whether text already tells of the task. */
+/* Whether text mentions the task's id. */
 bool outcome_tells_of(const struct str *text, const char *task);
 
 /* original, the text of a cloud-queue file, with status and result set. */

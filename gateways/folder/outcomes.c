@@ -1,6 +1,15 @@
-#include "gateways/folder/folder_private.h"
+/*
+ * A result on the bus is only a hint: the outcome is read from the reaper's
+ * answer to ask.ledger.show, which is asked for soon after a hint and else ever
+ * more rarely. When all tasks of a file are finished, the file is written back.
+ */
+#include "gateways/folder/outcomes.h"
 
+#include "gateways/folder/folder_private.h"
+#include "gateways/folder/intake.h"
 #include "gateways/folder/outcome_text.h"
+#include "gateways/folder/sidecar.h"
+#include "gateways/folder/write_back.h"
 #include "lib/base/backoff.h"
 #include "lib/base/failpoint.h"
 #include "lib/base/log.h"
@@ -12,126 +21,72 @@
 #include <string.h>
 
 enum {
-    ASK_MS = 5000,
-    SOON_MS = 25, /* from a result to the first question: the ledger reads it
-                     at the same time */
+    QUERY_MS = 5000,
+    QUERIES_MAX = 32, /* at once */
+    WRITE_BACK_BATCH = 32,
+    WRITE_BACK_JOBS = 3,
+    SOON_MS = 25, /* from a result to the first query: the reaper reads it at
+                     the same time */
     SOON_MAX_MS = 2000,
-    OPEN_LOOK_MS = 500,
+    OPEN_VISIT_MS = 500,
     REPAIR_MAX_MS = 600000,
-    HINT_MS = 15000, /* well within the ack wait */
-    HINT_AGAIN_MS = 5000,
-    STRANGER_MS = 1000,
-    STRANGER_MOST = 20, /* deliveries of a result nobody here knows */
-    SETTLED_MS = 60000, /* by then the ledger has what the broker has */
+    UNKNOWN_MS = 1000,
+    UNKNOWN_DELIVERIES_MAX = 20, /* of a result whose file is not known here */
+    CAUGHT_UP_MS = 60000, /* by then the reaper has read what is stored */
+    RETRY_MIN_MS = 1000,
+    RETRY_MAX_MS = 60000,
     OUTPUT_MAX = 4 * 1024 * 1024,
 };
 
-/* --- results: hints ------------------------------------------------------- */
+/* --- results as hints ----------------------------------------------------- */
 
-/* A message of results, kept until none of them is needed any more. */
-struct heard {
-    struct bus_msg *msg;
-    unsigned hints;
-    bool dropped;     /* we stop: nothing is said of it */
-    int64_t again_ms; /* it is to come again then; 0: it need not */
-};
-
+/* Queries soon; the message is kept until the outcome is written back. */
 static void
-heard_release(struct heard *m)
+add_hint(struct claimed_file *c, struct result_msg *m)
 {
-    if (--m->hints)
-        return;
-    if (m->dropped)
-        bus_msg_drop(m->msg);
-    else if (m->again_ms)
-        bus_msg_retry(m->msg, m->again_ms);
-    else
-        bus_msg_done(m->msg);
-    mem_free(m);
-}
-
-static void
-hint_free(struct hint **at)
-{
-    struct hint *h = *at;
-
-    *at = h->next;
-    heard_release(h->heard);
-    mem_free(h);
-}
-
-void
-outcomes_forget(struct claimed_file *c, bool settle)
-{
-    while (c->hints) {
-        if (!settle)
-            c->hints->heard->dropped = true;
-        hint_free(&c->hints);
-    }
-}
-
-static bool
-has_hint(const struct claimed_file *c, uint64_t seq)
-{
-    for (const struct hint *h = c->hints; h; h = h->next)
-        if (h->heard->msg->seq == seq)
-            return true;
-    return false;
-}
-
-/* The ledger is asked soon, and the message is kept until it is carried. */
-static void
-note(struct claimed_file *c, struct heard *m)
-{
-    struct hint *h;
     int64_t now = loop_now_ms();
 
-    h = MEM_NEW(struct hint);
-    h->heard = m;
-    h->since_ms = now;
-    h->next = c->hints;
-    c->hints = h;
-    m->hints++;
-    if (c->phase == PHASE_OPEN || c->phase == PHASE_SOON) {
+    result_hint_add(&c->hints, m, now);
+    if (c->phase == CLAIMED_OPEN || c->phase == CLAIMED_SOON) {
         c->delay_ms = SOON_MS;
-        claimed_file_to(c, PHASE_SOON, now + SOON_MS);
+        claimed_file_to(c, CLAIMED_SOON, now + SOON_MS);
     }
 }
 
-/* None of ours, not yet, or not any more: what we would not find again in the
- * folder has been carried. */
+/* The result's file is not ours, or not yet, or no longer: a file that no sweep
+ * finds has been written back. */
 static void
-look_for_strangers(struct folder *f)
+sweep_all(struct folder *f)
 {
     for (size_t i = 0; i < f->n; i++)
-        folder_sweep(&f->v[i]);
+        watched_folder_sweep(&f->v[i]);
 }
 
-/* What became of the results of a message. */
-struct tally {
-    bool strangers; /* some are of no file here */
-    bool known;     /* some were noted from an earlier delivery */
+/* What the results of a message were. */
+struct seen_results {
+    bool unknown;  /* some belong to no file here */
+    bool repeated; /* some are known from an earlier delivery */
 };
 
 static void
-take_result(struct folder *f, struct heard *m, const struct bytes *data,
-            struct mem_pool *pool, struct tally *t)
+take_result(struct folder *f, struct result_msg *m, const struct bytes *data,
+            struct mem_pool *pool, struct seen_results *seen)
 {
     struct claimed_file *c;
     struct result r;
     struct err e;
 
-    /* What cannot be read the ledger says. */
+    /* An invalid result is found by the next query. */
     if (codec_decode(CODEC_RESULT, data->data, data->len, pool, &r, &e) < 0 ||
         !r.final)
         return;
     c = claimed_file_find(f, r.task);
     if (!c)
-        t->strangers = true;
-    else if (has_hint(c, m->msg->seq))
-        t->known = true;
+        seen->unknown = true;
+    else if (result_hint_has(c->hints, m->msg->seq))
+        seen->repeated = true;
     else
-        note(c, m);
+        add_hint(c, m);
 }
 
 void
@@ -139,146 +94,125 @@ outcomes_on_result(void *folder, struct bus_msg *msg)
 {
     struct folder *f = folder;
     struct mem_pool *pool = mem_pool_new();
-    struct heard *m = MEM_NEW(struct heard);
-    struct tally tally = {0};
+    struct result_msg *m = result_msg_new(msg);
+    struct seen_results seen = {0};
     struct codec_bulk results;
     struct bytes data;
     struct err e;
 
-    m->msg = msg;
-    m->hints = 1; /* our own, until all were looked at */
     if (codec_bulk_open(&results, CODEC_RESULTS, msg->data, msg->len, &e) ==
         0) {
         while (codec_bulk_next(&results, &data)) {
             mem_pool_reset(pool);
-            take_result(f, m, &data, pool, &tally);
+            take_result(f, m, &data, pool, &seen);
         }
         codec_bulk_close(&results);
     }
-    if (tally.known) {
-        m->dropped = true; /* the earlier delivery settles it */
-    } else if (tally.strangers && msg->delivered < STRANGER_MOST) {
-        m->again_ms = STRANGER_MS;
-        look_for_strangers(f);
-    } else if (tally.strangers) {
-        log_info("folder.stranger",
-                 "seq=%" PRIu64 " text=\"a result of no "
-                 "file here\"",
-                 msg->seq);
+    if (seen.repeated) {
+        m->dropped = true; /* the earlier delivery is settled instead */
+    } else if (seen.unknown && msg->delivered < UNKNOWN_DELIVERIES_MAX) {
+        m->retry_ms = UNKNOWN_MS;
+        sweep_all(f);
+    } else if (seen.unknown) {
+        log_info("folder.unknown_result",
+                 "seq=%" PRIu64 " text=\"a result of no file here\"", msg->seq);
     }
-    heard_release(m);
+    result_msg_release(m);
     mem_pool_free(pool);
     folder_work(f);
 }
 
-/* What waited too long is heard of again. */
-static void
-let_go_hints(struct claimed_file *c, int64_t now_ms)
-{
-    for (struct hint **at = &c->hints; *at;) {
-        if (now_ms - (*at)->since_ms < HINT_MS) {
-            at = &(*at)->next;
-            continue;
-        }
-        (*at)->heard->again_ms = HINT_AGAIN_MS;
-        hint_free(at);
-    }
-}
+/* --- queries -------------------------------------------------------------- */
 
-/* --- the ledger: what is true --------------------------------------------- */
-
-/* The next question comes later each time; soon, if there is a hint. */
+/* Each further query comes later; soon, if there is a hint. */
 static void
-ask_later(struct claimed_file *c)
+query_later(struct claimed_file *c)
 {
     int64_t most = c->hints ? SOON_MAX_MS : REPAIR_MAX_MS;
     int64_t least = c->hints ? SOON_MS : c->f->conf->repair_ms;
 
     c->delay_ms = backoff_next(c->delay_ms, least, most);
-    claimed_file_to(c, c->hints ? PHASE_SOON : PHASE_OPEN,
+    claimed_file_to(c, c->hints ? CLAIMED_SOON : CLAIMED_OPEN,
                     loop_now_ms() + c->delay_ms);
 }
 
-/* The broker may have it though the ledger has not read it yet; if it was
- * lost on the way, saying it again is the remedy, and else does no harm. */
+/* The reaper does not know the task: it may not have read it yet, or it was
+ * lost on the way; then publishing it again helps, and else does no harm. */
 static void
-unknown(struct claimed_file *c)
+on_unknown(struct claimed_file *c)
 {
     if (c->loaded) {
         intake_publish(c);
-    } else if (c->stored_ms && loop_now_ms() - c->stored_ms < SETTLED_MS) {
-        ask_later(c);
+    } else if (c->stored_ms && loop_now_ms() - c->stored_ms < CAUGHT_UP_MS) {
+        query_later(c);
     } else {
-        log_warn("folder.again",
-                 "task=%s text=\"the ledger does not know it; "
-                 "submitted again\"",
+        log_warn("folder.resubmit",
+                 "task=%s text=\"unknown to the reaper; submitted again\"",
                  c->id);
         c->fresh = true;
-        claimed_file_to(c, PHASE_READ, loop_now_ms());
+        claimed_file_to(c, CLAIMED_READ, loop_now_ms());
     }
 }
 
-/* The part to ask about; NULL: all have ended. */
+/* The next task to query; NULL: all are finished. */
 static struct file_task *
-open_part(struct claimed_file *c)
+next_open_task(struct claimed_file *c)
 {
     for (size_t i = 0; i < c->n; i++)
-        if (!c->parts[i].json)
-            return &c->parts[i];
+        if (!c->tasks[i].json)
+            return &c->tasks[i];
     return NULL;
 }
 
 static void
-ended(struct file_task *p, struct task_outcome *o)
+on_finished(struct file_task *t, struct task_outcome *o)
 {
-    struct claimed_file *c = p->claim;
+    struct claimed_file *c = t->claim;
 
-    p->json = json_incref(o->json);
+    t->json = json_incref(o->json);
     if (o->cut)
         str_addf(&c->output,
-                 "[the end of the output; all of it: shunt logs "
-                 "%s]\n",
-                 p->id);
+                 "[the end of the output; all of it: shunt logs %s]\n", t->id);
     if (c->output.len + o->output.len <= OUTPUT_MAX)
         str_add(&c->output, str_text(&o->output), o->output.len);
-    if (!open_part(c)) {
+    if (!next_open_task(c)) {
         claimed_file_unload(c);
-        claimed_file_to(c, PHASE_CARRY, loop_now_ms());
+        claimed_file_to(c, CLAIMED_WRITE_BACK, loop_now_ms());
     } else {
-        claimed_file_to(c, PHASE_SOON, loop_now_ms()); /* the next one */
+        claimed_file_to(c, CLAIMED_SOON, loop_now_ms()); /* the next task */
     }
 }
 
 static void
 on_answer(void *ctx, const struct bus_note *note, const struct err *failed)
 {
-    struct file_task *p = ctx;
-    struct claimed_file *c = p->claim;
+    struct file_task *t = ctx;
+    struct claimed_file *c = t->claim;
     struct folder *f = c->f;
     struct task_outcome o = {0};
     struct err e = {0};
 
-    f->asking--;
+    f->queries--;
     if (failed) {
-        log_debug("folder.ask", "task=%s error=\"%s\"", p->id,
+        log_debug("folder.query", "task=%s error=\"%s\"", t->id,
                   LOG_TEXT(failed->msg));
-        ask_later(c);
+        query_later(c);
     } else if (outcome_read(note->data, note->len, &o, &e) < 0) {
         if (e.code == ERR_NOT_FOUND)
-            unknown(c);
+            on_unknown(c);
         else
-            ask_later(c);
+            query_later(c);
     } else {
-        p->stored = true;
+        t->stored = true;
         if (o.terminal) {
-            ended(p, &o);
+            on_finished(t, &o);
         } else {
             if (!c->stored_ms)
                 c->stored_ms = loop_now_ms();
-            if (o.away)
-                sidecar_on_delegated(c, o.away);
+            if (o.delegated)
+                sidecar_on_delegated(c, o.delegated);
             claimed_file_unload(c);
-            ask_later(c);
+            query_later(c);
         }
     }
     outcome_release(&o);
@@ -286,134 +220,134 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *failed)
 }
 
 static void
-ask(struct claimed_file *c)
+send_query(struct claimed_file *c)
 {
-    struct file_task *p = open_part(c);
-    char subject[SUBJECT_SIZE], question[TASK_ID_SIZE + 32];
+    struct file_task *t = next_open_task(c);
+    char subject[SUBJECT_SIZE], query[TASK_ID_SIZE + 32];
     int n;
 
-    n = snprintf(question, sizeof question, "{\"task\": \"%s\"}", p->id);
-    claimed_file_to(c, PHASE_ASKED, 0);
-    c->f->asking++;
-    bus_request(c->f->bus, subject_ask(subject, "show"), question, (size_t)n,
-                ASK_MS, on_answer, p);
+    n = snprintf(query, sizeof query, "{\"task\": \"%s\"}", t->id);
+    claimed_file_to(c, CLAIMED_ASKED, 0);
+    c->f->queries++;
+    bus_request(c->f->bus, subject_ask(subject, "show"), query, (size_t)n,
+                QUERY_MS, on_answer, t);
 }
 
-/* --- carrying it back ------------------------------------------------------
- */
+/* --- writing back --------------------------------------------------------- */
 
-struct reload_job {
+struct write_back_job {
     struct folder *f;
-    struct claimed_file *claims[CARRY_BATCH];
-    struct write_back carries[CARRY_BATCH];
+    struct claimed_file *claims[WRITE_BACK_BATCH];
+    struct write_back files[WRITE_BACK_BATCH];
     size_t n;
 };
 
 static void
-carry_all(void *ctx)
+write_all(void *ctx)
 {
-    struct reload_job *l = ctx;
-    struct write_back *list[CARRY_BATCH];
+    struct write_back_job *j = ctx;
+    struct write_back *list[WRITE_BACK_BATCH];
 
-    for (size_t i = 0; i < l->n; i++)
-        list[i] = &l->carries[i];
-    write_back_files(list, l->n);
+    for (size_t i = 0; i < j->n; i++)
+        list[i] = &j->files[i];
+    write_back_files(list, j->n);
 }
 
 static void
-carried(struct claimed_file *c, struct write_back *k)
+on_written(struct claimed_file *c, struct write_back *b)
 {
-    if (k->gone || k->ok) {
-        if (k->ok)
-            log_info("folder.carried", "task=%s file=\"%s\"", c->id,
-                     LOG_TEXT(k->at));
+    if (b->gone || b->ok) {
+        if (b->ok)
+            log_info("folder.written_back", "task=%s file=\"%s\"", c->id,
+                     LOG_TEXT(b->at));
         FAILPOINT("folder.after_move");
         claimed_file_free(c, true);
         return;
     }
-    log_error("folder.stuck", "task=%s error=\"%s\" text=\"tried again\"",
-              c->id, LOG_TEXT(k->e.msg));
-    c->delay_ms = backoff_next(c->delay_ms, 1000, SETTLED_MS);
-    claimed_file_to(c, PHASE_CARRY, loop_now_ms() + c->delay_ms);
+    log_error("folder.write_back", "task=%s error=\"%s\" text=\"retried\"",
+              c->id, LOG_TEXT(b->e.msg));
+    c->delay_ms = backoff_next(c->delay_ms, RETRY_MIN_MS, RETRY_MAX_MS);
+    claimed_file_to(c, CLAIMED_WRITE_BACK, loop_now_ms() + c->delay_ms);
 }
 
 static void
-on_carried(void *ctx)
+on_all_written(void *ctx)
 {
-    struct reload_job *l = ctx;
-    struct folder *f = l->f;
+    struct write_back_job *j = ctx;
+    struct folder *f = j->f;
     bool wanted = folder_job_done(f);
 
-    f->carrying--;
-    for (size_t i = 0; i < l->n; i++) {
+    f->write_backs--;
+    for (size_t i = 0; i < j->n; i++) {
         if (wanted)
-            carried(l->claims[i], &l->carries[i]);
-        write_back_release(&l->carries[i]);
+            on_written(j->claims[i], &j->files[i]);
+        write_back_release(&j->files[i]);
     }
-    mem_free(l);
+    mem_free(j);
     if (wanted)
         folder_work(f);
 }
 
 static void
-add(struct reload_job *l, struct claimed_file *c)
+add(struct write_back_job *j, struct claimed_file *c)
 {
-    struct write_back *k = &l->carries[l->n];
+    struct write_back *b = &j->files[j->n];
 
-    k->place = &c->w->place;
-    memcpy(k->id, c->id, sizeof k->id);
-    (void)str_copy(k->name, sizeof k->name, c->name);
+    b->layout = &c->w->layout;
+    memcpy(b->id, c->id, sizeof b->id);
+    (void)str_copy(b->name, sizeof b->name, c->name);
     if (c->bad) {
-        (void)str_copy(k->why, sizeof k->why, c->why);
+        (void)str_copy(b->why, sizeof b->why, c->why);
     } else {
         json_t **list = mem_alloc(c->n * sizeof *list);
 
         for (size_t i = 0; i < c->n; i++)
-            list[i] = json_deep_copy(c->parts[i].json);
-        k->result = outcome_of_file(list, c->n, c->id);
+            list[i] = json_deep_copy(c->tasks[i].json);
+        b->result = outcome_of_file(list, c->n, c->id);
         mem_free(list);
-        str_add(&k->output, str_text(&c->output), c->output.len);
+        str_add(&b->output, str_text(&c->output), c->output.len);
     }
-    l->claims[l->n++] = c;
-    claimed_file_to(c, PHASE_CARRYING, 0);
+    j->claims[j->n++] = c;
+    claimed_file_to(c, CLAIMED_WRITING, 0);
 }
 
 static void
-carry(struct folder *f, int64_t now_ms)
+write_back_due(struct folder *f, int64_t now_ms)
 {
-    struct claimed_file *head = &f->rings[PHASE_CARRY], *c = head->next, *next;
-    struct reload_job *l = NULL;
+    struct claimed_file *head = &f->rings[CLAIMED_WRITE_BACK], *c = head->next,
+                        *next;
+    struct write_back_job *j = NULL;
 
-    for (; c != head && f->carrying < CARRY_JOBS; c = next) {
+    for (; c != head && f->write_backs < WRITE_BACK_JOBS; c = next) {
         next = c->next;
         if (c->due_ms > now_ms)
             continue;
-        if (!l)
-            l = MEM_NEW(struct reload_job);
-        l->f = f;
-        add(l, c);
-        if (l->n == CARRY_BATCH) {
-            f->carrying++;
-            folder_job(f, carry_all, on_carried, l);
-            l = NULL;
+        if (!j)
+            j = MEM_NEW(struct write_back_job);
+        j->f = f;
+        add(j, c);
+        if (j->n == WRITE_BACK_BATCH) {
+            f->write_backs++;
+            folder_job(f, write_all, on_all_written, j);
+            j = NULL;
         }
     }
-    if (l) {
-        f->carrying++;
-        folder_job(f, carry_all, on_carried, l);
+    if (j) {
+        f->write_backs++;
+        folder_job(f, write_all, on_all_written, j);
     }
 }
 
 static void
-ask_due(struct folder *f, enum file_phase phase, int64_t now_ms)
+query_due(struct folder *f, enum claimed_phase phase, int64_t now_ms)
 {
     struct claimed_file *head = &f->rings[phase], *c = head->next, *next;
 
-    for (; c != head && f->asking < ASKS_MAX; c = next) {
+    for (; c != head && f->queries < QUERIES_MAX; c = next) {
         next = c->next;
-        let_go_hints(c, now_ms);
+        result_hint_expire(&c->hints, now_ms);
         if (c->due_ms <= now_ms)
-            ask(c);
+            send_query(c);
     }
 }
 
@@ -421,12 +355,12 @@ void
 outcomes_work(struct folder *f, int64_t now_ms)
 {
     if (!f->draining) {
-        ask_due(f, PHASE_SOON, now_ms);
-        /* There may be very many, and none is in a hurry. */
-        if (now_ms - f->open_seen_ms >= OPEN_LOOK_MS) {
+        query_due(f, CLAIMED_SOON, now_ms);
+        /* There may be very many of these, none urgent. */
+        if (now_ms - f->open_seen_ms >= OPEN_VISIT_MS) {
             f->open_seen_ms = now_ms;
-            ask_due(f, PHASE_OPEN, now_ms);
+            query_due(f, CLAIMED_OPEN, now_ms);
         }
     }
-    carry(f, now_ms);
+    write_back_due(f, now_ms);
 }

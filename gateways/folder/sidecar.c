@@ -1,3 +1,9 @@
+/*
+ * Writes or removes a file's sidecar when its claim, or the reaper's answer,
+ * names a job at the platform. Writing is a job on another thread.
+ */
+#include "gateways/folder/sidecar.h"
+
 #include "gateways/folder/folder_private.h"
 
 #include "gateways/folder/files.h"
@@ -10,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A marker on its way to the disk. */
+/* A sidecar that another thread writes. */
 struct sidecar_write {
     struct folder *f;
     char *dir;
@@ -21,7 +27,7 @@ struct sidecar_write {
 };
 
 static void
-write_it(void *ctx)
+write_sidecar_file(void *ctx)
 {
     struct sidecar_write *w = ctx;
 
@@ -35,9 +41,9 @@ on_written(void *ctx)
     bool open = folder_job_done(w->f);
 
     if (w->rc < 0)
-        log_warn("folder.marker", "task=%s error=\"%s\"", w->task,
+        log_warn("folder.sidecar", "task=%s error=\"%s\"", w->task,
                  LOG_TEXT(w->e.msg));
-    /* It may be over by now, and its file gone. */
+    /* The task may have finished by now, and its file moved. */
     else if (open && !claimed_file_find(w->f, w->task))
         (void)unlink(FILES_PATH(w->dir, w->name));
     str_free(&w->text);
@@ -46,29 +52,29 @@ on_written(void *ctx)
 }
 
 static void
-write_marker(struct claimed_file *c, enum marked says, const char *task,
-             const json_t *away)
+write_sidecar(struct claimed_file *c, enum sidecar_state state,
+              const char *task, const json_t *delegated)
 {
     struct sidecar_write *w = MEM_NEW(struct sidecar_write);
 
     w->f = c->f;
-    w->dir = mem_strdup(c->w->place.running);
+    w->dir = mem_strdup(c->w->layout.running);
     folder_layout_sidecar_name(c->name, w->name);
     (void)str_copy(w->task, sizeof w->task, task);
-    outcome_json(away, &w->text);
-    c->marked = says;
-    folder_job(c->f, write_it, on_written, w);
+    outcome_json(delegated, &w->text);
+    c->sidecar = state;
+    folder_job(c->f, write_sidecar_file, on_written, w);
 }
 
-/* It runs, and not at a platform. */
+/* The task runs, and not at a platform. */
 static void
-remove_marker(struct claimed_file *c)
+remove_sidecar(struct claimed_file *c)
 {
     char name[FOLDER_LAYOUT_FILE_SIZE + 16];
 
     folder_layout_sidecar_name(c->name, name);
-    (void)unlink(FILES_PATH(c->w->place.running, name));
-    c->marked = MARKED_NOT;
+    (void)unlink(FILES_PATH(c->w->layout.running, name));
+    c->sidecar = SIDECAR_NONE;
 }
 
 static void
@@ -76,17 +82,19 @@ on_claim(struct claimed_file *c, const struct claim *claim)
 {
     struct job_ref r;
     char since[32];
-    json_t *away;
+    json_t *delegated;
 
     if (!job_ref_read(claim->remote, &r)) {
-        if (c->marked != MARKED_NOT)
-            remove_marker(c);
+        if (c->sidecar != SIDECAR_NONE)
+            remove_sidecar(c);
         return;
     }
-    away = outcome_away(claim->task, r.key, r.id, claim->worker,
-                        str_time(claim->started_at_ms, since, sizeof since));
-    write_marker(c, *r.id ? MARKED_JOB : MARKED_AWAY, claim->task, away);
-    json_decref(away);
+    delegated =
+        outcome_delegated(claim->task, r.key, r.id, claim->worker,
+                          str_time(claim->started_at_ms, since, sizeof since));
+    write_sidecar(c, *r.id ? SIDECAR_JOB : SIDECAR_DELEGATED, claim->task,
+                  delegated);
+    json_decref(delegated);
 }
 
 void
@@ -100,14 +108,14 @@ sidecar_on_started(void *folder, const struct bus_note *note)
 
     if (codec_decode(CODEC_CLAIM, note->data, note->len, pool, &claim, &e) == 0)
         c = claimed_file_find(f, claim.task);
-    if (c && c->w->place.style == STYLE_AGENT_QUEUE)
+    if (c && c->w->layout.style == STYLE_AGENT_QUEUE)
         on_claim(c, &claim);
     mem_pool_free(pool);
 }
 
 void
-sidecar_on_delegated(struct claimed_file *c, const json_t *away)
+sidecar_on_delegated(struct claimed_file *c, const json_t *delegated)
 {
-    if (c->w->place.style == STYLE_AGENT_QUEUE && c->marked != MARKED_JOB)
-        write_marker(c, MARKED_JOB, c->id, away);
+    if (c->w->layout.style == STYLE_AGENT_QUEUE && c->sidecar != SIDECAR_JOB)
+        write_sidecar(c, SIDECAR_JOB, c->id, delegated);
 }

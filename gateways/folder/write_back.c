@@ -1,3 +1,7 @@
+/*
+ * Each style has its way to record an outcome: a result beside the file, a run
+ * log, or the file rewritten. The folders are synced once for all files.
+ */
 #include "gateways/folder/write_back.h"
 
 #include "gateways/folder/files.h"
@@ -10,19 +14,19 @@
 #include <string.h>
 #include <unistd.h>
 
-/* One file on its way. */
-struct move {
-    struct write_back *c;
+/* One file being moved. */
+struct file_move {
+    struct write_back *b;
     struct files_path claimed; /* where it is */
     const char *dir;           /* where it goes */
     char final[FOLDER_LAYOUT_FILE_SIZE];
 };
 
-/* --- the name it will have ------------------------------------------------ */
+/* --- the final name ------------------------------------------------------- */
 
-/* Whether dir/name is what an earlier try made of this very file. */
+/* Whether dir/name was written by an earlier try for this very file. */
 static bool
-is_ours(const struct move *t, const char *name)
+is_ours(const struct file_move *t, const char *name)
 {
     struct str text = {0};
     struct stat st;
@@ -31,92 +35,92 @@ is_ours(const struct move *t, const char *name)
 
     ours = files_read(FILES_PATH(t->dir, name), 4 * FORMATS_MAX_BYTES, &text,
                       &st, &e) == 0 &&
-           outcome_tells_of(&text, t->c->id);
+           outcome_tells_of(&text, t->b->id);
     str_free(&text);
     return ours;
 }
 
 /* Its own name, unless an earlier file of that name is there. */
 static void
-choose_name(struct move *t)
+choose_name(struct file_move *t)
 {
-    const char *name = t->c->name;
+    const char *name = t->b->name;
 
     if (files_exist(FILES_PATH(t->dir, name)) && !is_ours(t, name))
-        folder_layout_second_name(t->c->id, name, t->final);
+        folder_layout_second_name(t->b->id, name, t->final);
     else
         (void)str_copy(t->final, sizeof t->final, name);
 }
 
-/* --- the ways it can go --------------------------------------------------- */
+/* --- styles --------------------------------------------------------------- */
 
 /*
- * Takes the name it was shown under from the running ones, then the file
- * itself: a crash in between leaves a claimed file, which is found again.
+ * Removes the file's own name and its sidecar from the running ones, before the
+ * claimed name: a crash in between leaves a claimed file, which is found again.
  */
 static void
-hide(const struct move *t)
+unlink_visible(const struct file_move *t)
 {
     struct files_path visible;
-    char marker[FOLDER_LAYOUT_FILE_SIZE + 16];
+    char sidecar[FOLDER_LAYOUT_FILE_SIZE + 16];
 
-    (void)files_path(t->c->place->running, t->c->name, &visible);
+    (void)files_path(t->b->layout->running, t->b->name, &visible);
     if (!files_same(visible.s, t->claimed.s))
         return;
-    folder_layout_sidecar_name(t->c->name, marker);
-    (void)unlink(FILES_PATH(t->c->place->running, marker));
+    folder_layout_sidecar_name(t->b->name, sidecar);
+    (void)unlink(FILES_PATH(t->b->layout->running, sidecar));
     (void)unlink(visible.s);
 }
 
-/* The file goes as it is; report, if any, stands beside it already. */
+/* Moves the file unchanged; report, if any, is beside its new name already. */
 static int
-move(struct move *t, const char *report, struct err *e)
+move_file(struct file_move *t, const char *report, struct err *e)
 {
     FAILPOINT("folder.after_report");
-    hide(t);
+    unlink_visible(t);
     if (files_move(t->claimed.s, FILES_PATH(t->dir, t->final), e) == 0)
         return 0;
-    /* Somebody else was faster, under the other name. */
-    if (e->code == ERR_NOT_FOUND && report && strcmp(t->final, t->c->name))
+    /* Another process was faster, under the other name. */
+    if (e->code == ERR_NOT_FOUND && report && strcmp(t->final, t->b->name))
         (void)unlink(FILES_PATH(t->dir, report));
     return -1;
 }
 
-/* A new text takes its place. */
+/* Writes a new text under the final name and removes the file. */
 static int
-rewrite(struct move *t, const struct str *text, struct err *e)
+replace_file(struct file_move *t, const struct str *text, struct err *e)
 {
     if (files_put(t->dir, t->final, str_text(text), text->len, e) < 0)
         return -1;
     FAILPOINT("folder.after_report");
-    hide(t);
+    unlink_visible(t);
     (void)unlink(t->claimed.s);
     return 0;
 }
 
 static int
-put_beside(struct move *t, const char *name, const struct str *text,
+put_beside(struct file_move *t, const char *name, const struct str *text,
            struct err *e)
 {
     return files_put(t->dir, name, str_text(text), text->len, e);
 }
 
 static int
-to_jobs(struct move *t, struct err *e)
+to_jobs(struct file_move *t, struct err *e)
 {
     char name[FOLDER_LAYOUT_FILE_SIZE];
     struct str text = {0};
     int rc;
 
     folder_layout_result_name(t->final, name);
-    outcome_json(t->c->result, &text);
+    outcome_json(t->b->result, &text);
     rc = put_beside(t, name, &text, e);
     str_free(&text);
-    return rc == 0 ? move(t, name, e) : -1;
+    return rc == 0 ? move_file(t, name, e) : -1;
 }
 
 static int
-to_inbox(struct move *t, struct err *e)
+to_inbox(struct file_move *t, struct err *e)
 {
     char stem[FOLDER_LAYOUT_FILE_SIZE];
     struct files_path dir;
@@ -125,62 +129,62 @@ to_inbox(struct move *t, struct err *e)
 
     folder_layout_stem(t->final, stem);
     (void)snprintf(dir.s, sizeof dir.s, "%s/reports/codex_runs/%s",
-                   t->c->place->root, stem);
-    outcome_run_log(t->c->result, &t->c->output, &text);
+                   t->b->layout->root, stem);
+    outcome_run_log(t->b->result, &t->b->output, &text);
     rc = files_make_dir(dir.s, e);
     if (rc == 0)
         rc = files_put(dir.s, "run.log", str_text(&text), text.len, e);
     if (rc == 0)
         rc = files_sync(dir.s, e);
     str_free(&text);
-    return rc == 0 ? move(t, NULL, e) : -1;
+    return rc == 0 ? move_file(t, NULL, e) : -1;
 }
 
-/* The file's own text with the outcome in it. */
+/* Adds the outcome to the file's own text. */
 static int
-to_rewritten(struct move *t, struct err *e)
+to_rewritten(struct file_move *t, struct err *e)
 {
     struct str original = {0}, text = {0};
     struct stat st;
     int rc;
 
     rc = files_read(t->claimed.s, FORMATS_MAX_BYTES, &original, &st, e);
-    if (rc == 0 && t->c->place->style == STYLE_CLOUD_QUEUE) {
-        rc = outcome_into_json(&original, t->c->result, &text, e);
+    if (rc == 0 && t->b->layout->style == STYLE_CLOUD_QUEUE) {
+        rc = outcome_into_json(&original, t->b->result, &text, e);
     } else if (rc == 0) {
         str_add(&text, str_text(&original), original.len);
         if (text.len && text.data[text.len - 1] != '\n')
             str_addc(&text, '\n');
-        outcome_footer(t->c->result, &text);
+        outcome_footer(t->b->result, &text);
     }
     if (rc == 0)
-        rc = rewrite(t, &text, e);
+        rc = replace_file(t, &text, e);
     str_free(&original);
     str_free(&text);
     return rc;
 }
 
-/* Beside the file that could not be read stands why. */
+/* A file that could not be read: writes the reason beside it. */
 static int
-to_quarantine(struct move *t, struct err *e)
+to_quarantine(struct file_move *t, struct err *e)
 {
     char name[FOLDER_LAYOUT_FILE_SIZE + 8];
     struct str text = {0};
     int rc;
 
     (void)snprintf(name, sizeof name, "%s.error", t->final);
-    str_addf(&text, "%s\n", t->c->why);
+    str_addf(&text, "%s\n", t->b->why);
     rc = put_beside(t, name, &text, e);
     str_free(&text);
-    return rc == 0 ? move(t, name, e) : -1;
+    return rc == 0 ? move_file(t, name, e) : -1;
 }
 
 static int
-go(struct move *t, struct err *e)
+write_outcome(struct file_move *t, struct err *e)
 {
-    if (!t->c->result)
+    if (!t->b->result)
         return to_quarantine(t, e);
-    switch (t->c->place->style) {
+    switch (t->b->layout->style) {
     case STYLE_JOBS:
         return to_jobs(t, e);
     case STYLE_INBOX:
@@ -189,32 +193,31 @@ go(struct move *t, struct err *e)
     case STYLE_AGENT_QUEUE:
         return to_rewritten(t, e);
     }
-    return err_set(e, ERR_BUG, "no such style");
+    return err_set(e, ERR_BUG, "unknown style");
 }
 
 static void
-carry_file(struct write_back *c)
+write_back_file(struct write_back *b)
 {
     char claimed[FOLDER_LAYOUT_FILE_SIZE];
-    struct move t = {.c = c};
+    struct file_move t = {.b = b};
 
-    t.dir = c->result && outcome_succeeded(c->result) ? c->place->done
-                                                      : c->place->failed;
-    folder_layout_claim_name(c->id, c->name, claimed);
-    (void)files_path(c->place->running, claimed, &t.claimed);
+    t.dir = b->result && outcome_succeeded(b->result) ? b->layout->done
+                                                      : b->layout->failed;
+    folder_layout_claim_name(b->id, b->name, claimed);
+    (void)files_path(b->layout->running, claimed, &t.claimed);
     if (!files_exist(t.claimed.s)) {
-        c->gone = true;
+        b->gone = true;
         return;
     }
-    if (files_make_dir(t.dir, &c->e) < 0)
+    if (files_make_dir(t.dir, &b->e) < 0)
         return;
     choose_name(&t);
-    if (go(&t, &c->e) == 0) {
-        c->ok = true;
-        (void)files_path(t.dir, t.final, &(struct files_path){{0}});
-        (void)snprintf(c->at, sizeof c->at, "%s/%s", t.dir, t.final);
-    } else if (c->e.code == ERR_NOT_FOUND && !files_exist(t.claimed.s)) {
-        c->gone = true;
+    if (write_outcome(&t, &b->e) == 0) {
+        b->ok = true;
+        (void)snprintf(b->at, sizeof b->at, "%s/%s", t.dir, t.final);
+    } else if (b->e.code == ERR_NOT_FOUND && !files_exist(t.claimed.s)) {
+        b->gone = true;
     }
 }
 
@@ -224,10 +227,10 @@ write_back_files(struct write_back **list, size_t n)
     const char *synced[3] = {NULL};
 
     for (size_t i = 0; i < n; i++)
-        carry_file(list[i]);
-    /* Folders are synced once for all that went the same way. */
+        write_back_file(list[i]);
+    /* A folder is synced once for all files that went there. */
     for (size_t i = 0; i < n; i++) {
-        const struct folder_layout *p = list[i]->place;
+        const struct folder_layout *p = list[i]->layout;
         const char *dirs[] = {p->done, p->failed, p->running};
 
         for (size_t j = 0; list[i]->ok && j < 3; j++) {
@@ -240,9 +243,9 @@ write_back_files(struct write_back **list, size_t n)
 }
 
 void
-write_back_release(struct write_back *c)
+write_back_release(struct write_back *b)
 {
-    json_decref(c->result);
-    str_free(&c->output);
-    c->result = NULL;
+    json_decref(b->result);
+    str_free(&b->output);
+    b->result = NULL;
 }

@@ -1,8 +1,9 @@
 /*
- * write_back - carries an outcome back to where the file came from.
+ * write_back - moves a claimed file to its final folder, with its outcome as
+ * the folder's style has it.
  *
- * The order is the promise: what is said of the outcome is on the disk before
- * the file leaves the running ones, and doing all of it again changes nothing.
+ * The order is the promise: the outcome is on the disk before the file leaves
+ * the running ones, and doing all of it again changes nothing.
  *
  * Thread: any; blocks on the disk.
  */
@@ -18,21 +19,21 @@
 
 struct write_back {
     /* in */
-    const struct folder_layout *place;
+    const struct folder_layout *layout;
     char id[TASK_ID_SIZE];
     char name[FOLDER_LAYOUT_FILE_SIZE];
     json_t *result;    /* owned; NULL: the file could not be read */
     struct str output; /* owned */
-    char why[512];     /* without a result */
+    char why[512];     /* why not, for a file without a result */
     /* out */
-    bool gone;     /* somebody else has carried it */
-    bool ok;       /* the file is where it belongs */
-    char at[4096]; /* there */
-    struct err e;  /* why not */
+    bool gone;     /* another process has moved it */
+    bool ok;       /* the file is in its final folder */
+    char at[4096]; /* its path there */
+    struct err e;  /* otherwise, why not */
 };
 
-/* Does it for each of the n; what ended well is durable when this returns. */
+/* Writes back n files; those with ok set are durable when this returns. */
 void write_back_files(struct write_back **list, size_t n);
-void write_back_release(struct write_back *c);
+void write_back_release(struct write_back *b);
 
 #endif

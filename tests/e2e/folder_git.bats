@@ -102,5 +102,5 @@ returned() {
 	# The person puts it right; the gateway never would.
 	until_true 20 bash -c 'cd "$CHECKOUT" && git pull -q --rebase && git push -q'
 	until_true 30 returned stuck
-	grep -q 'well again' "$SHUNT_HOME/log/gateway-folder.log"
+	grep -q 'recovered' "$SHUNT_HOME/log/gateway-folder.log"
 }
