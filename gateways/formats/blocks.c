@@ -1,10 +1,9 @@
 /*
- * blocks - the briefs in a Markdown document (seed 5).
+ * Finds the briefs in a Markdown document.
  *
  * Fences marked codex-brief are briefs. In a document without any, so are
  * fences marked yaml whose first key is executor, and indented blocks that
- * begin with that key. What stands inside another fence, or in a quotation, is
- * talk about briefs.
+ * begin with that key. Text inside another fence or a quotation is not a brief.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -16,7 +15,7 @@ enum { BLOCKS_MAX = 100, INDENT = 4 };
 struct line {
     const char *text;
     size_t len, number;
-    size_t indent; /* blanks in front */
+    size_t indent; /* leading blanks */
 };
 
 enum fence_kind { FENCE_BRIEF, FENCE_YAML, FENCE_OTHER };
@@ -58,7 +57,7 @@ is_blank(const struct line *l)
     return true;
 }
 
-/* How many of the mark a line begins with, at most three blanks in front. */
+/* How often a line begins with the mark, after at most three blanks. */
 static size_t
 fence_length(const struct line *l, char mark)
 {
@@ -71,7 +70,7 @@ fence_length(const struct line *l, char mark)
     return i - l->indent >= 3 ? i - l->indent : 0;
 }
 
-/* Whether the first word behind a fence is that one. */
+/* Whether that is the first word after a fence. */
 static bool
 is_marked(const struct line *l, size_t from, const char *word)
 {
@@ -92,7 +91,7 @@ opens(const struct line *l, char *mark, size_t *length)
     *mark = l->indent < l->len ? l->text[l->indent] : ' ';
     *length = *mark == '`' || *mark == '~' ? fence_length(l, *mark) : 0;
     from = l->indent + *length;
-    /* ```code``` in a line of its own is no fence. */
+    /* ```code``` on a line of its own is not a fence. */
     if (*length && *mark == '`' && memchr(l->text + from, '`', l->len - from))
         *length = 0;
     if (*length && is_marked(l, from, "codex-brief"))
@@ -160,7 +159,7 @@ add_block(struct scan *x, const char *text, size_t len, size_t line,
     return 0;
 }
 
-/* What a fence holds; the line that opens it has been read. */
+/* The content of a fence; its opening line has been read. */
 static int
 read_fence(struct scan *x, const struct line *open, enum fence_kind kind,
            char mark, size_t length, struct err *e)
@@ -193,7 +192,7 @@ read_fence(struct scan *x, const struct line *open, enum fence_kind kind,
     return add_block(x, text, end - from, open->number + 1, e);
 }
 
-/* Whether an indented block begins here that is a brief. */
+/* Whether an indented block that is a brief begins here. */
 static bool
 begins_indented(const struct line *l)
 {
@@ -201,7 +200,7 @@ begins_indented(const struct line *l)
            blocks_first_key(l->text, l->len, "executor") > 0;
 }
 
-/* The block of l and of all lines that are indented as far. */
+/* The block of l and all following lines indented as far. */
 static int
 read_indented(struct scan *x, const struct line *first, struct err *e)
 {

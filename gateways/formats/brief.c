@@ -1,6 +1,6 @@
 /*
- * brief - seed 5's codex-brief: executor, repo, branch, workdir, steps,
- * outputs, and for people context_header and notes.
+ * Reads a codex-brief: executor, repo, branch, workdir, steps, outputs, and for
+ * people context_header and notes.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -145,7 +145,7 @@ read_brief(struct import_text *s, const struct yaml_node *root, struct task *t,
     if (formats_steps(s, steps, false, t, e) < 0 ||
         read_outputs(s, root, t, e) < 0 || formats_check(s, root, t, e) < 0)
         return -1;
-    /* Now that its path is known to be a good one. */
+    /* Only now is its path known to be valid. */
     for (size_t i = 0; i < t->n_outputs && !*t->report_path; i++)
         if (strcmp(t->outputs[i].type, "report") == 0)
             t->report_path = t->outputs[i].path;

@@ -1,12 +1,12 @@
 /*
- * cloud_queue - seed 4's files in .cloud-queue/pending: a task of a team, what
- * it is about in a dictionary without rules.
+ * Reads the files of .cloud-queue/pending: a task of a team, described in a
+ * dictionary without a fixed form.
  */
 #include "gateways/formats/formats_private.h"
 
 #include <string.h>
 
-/* What it runs, if it says so: command, script or steps. */
+/* Reads what to run, if given: command, script or steps. */
 static int
 read_work(struct import_text *s, const struct yaml_node *data, struct task *t,
           struct err *e)
@@ -30,7 +30,7 @@ read_work(struct import_text *s, const struct yaml_node *data, struct task *t,
                : formats_commands(s, found, found->key->text, t, e);
 }
 
-/* What it asks, of the issue's title and description if there is no prompt. */
+/* Reads the prompt, else builds it from the issue's title and description. */
 static int
 read_prompt(struct import_text *s, const struct yaml_node *data, struct task *t,
             struct err *e)
@@ -54,8 +54,8 @@ read_prompt(struct import_text *s, const struct yaml_node *data, struct task *t,
                         "command, script, steps, prompt or a title");
 }
 
-/* A wish, as if `cloud:` had been typed: a pin would wait for ever where there
- * is no cloud, a wish falls back and says so. */
+/* A preference, as if `cloud:` had been typed: a pin would wait forever where
+ * there is no cloud; a preference falls back, and the decision says so. */
 static void
 wish(struct import_text *s, struct task *t, const char *place)
 {
@@ -113,7 +113,7 @@ check_status(struct import_text *s, const struct yaml_node *root, struct err *e)
     return 0;
 }
 
-/* The tags people look for an issue by. */
+/* The tags by which people search for an issue. */
 static int
 read_tags(struct import_text *s, const struct yaml_node *root,
           const struct yaml_node *data, struct task *t, struct err *e)

@@ -1,10 +1,9 @@
 /*
- * contract - a run contract: what to do on a branch, in order, what each part
- * leaves as evidence, and what must hold in the end.
+ * Reads a run contract: what to do on a branch, in order, the evidence each
+ * part leaves, and what must hold at the end.
  *
- * Each entry of tasks becomes a task that comes after the one before it, and
- * the acceptance one that comes after them all. What fails keeps what comes
- * after it from starting.
+ * Each entry of tasks becomes a task after the previous one, and acceptance one
+ * after all of them. A task that fails keeps later ones from starting.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -13,7 +12,7 @@
 
 /* --- evidence ------------------------------------------------------------- */
 
-/* Whether evidence is a file to be there, and not a sentence about one. */
+/* Whether evidence names a file rather than describes one. */
 static bool
 is_file(const char *text)
 {
@@ -28,8 +27,8 @@ is_file(const char *text)
     return true;
 }
 
-/* A step that fails unless the file is there. The words of a pattern are safe
- * for a shell: is_file lets nothing else through. */
+/* A step that fails unless the file exists. A pattern is safe for a shell:
+ * is_file accepts nothing else. */
 static struct step
 evidence_step(const struct import_text *s, const char *file)
 {
@@ -81,7 +80,7 @@ read_evidence(struct import_text *s, const struct yaml_node *map,
     return 0;
 }
 
-/* Nothing runs by itself after a failure: a person decides. */
+/* Nothing runs automatically after a failure: a person decides. */
 static int
 read_rollback(struct import_text *s, const struct yaml_node *map,
               struct task *t, struct err *e)
@@ -141,7 +140,7 @@ check_names(const struct import_text *s, const struct yaml_node *list,
     return 0;
 }
 
-/* The lists, and how many tasks they make. */
+/* Checks the lists and counts the tasks. */
 static int
 count_tasks(const struct import_text *s, const struct yaml_node *root,
             size_t *out, struct err *e)

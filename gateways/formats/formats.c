@@ -1,3 +1,8 @@
+/*
+ * Recognizes the format of a text: JSON by the keys that only one format has,
+ * Markdown by front matter and briefs, YAML by its first key. The reader of the
+ * format does the rest.
+ */
 #include "gateways/formats/formats_private.h"
 
 #include "lib/base/str.h"
@@ -38,7 +43,7 @@ is_job(const struct yaml_node *root)
     return yaml_get(root, "script") || yaml_get(root, "kind");
 }
 
-/* In this order: each by the keys only it has. */
+/* In this order; each is recognized by keys that only it has. */
 static const struct {
     bool (*is)(const struct yaml_node *root);
     int (*read)(struct import_text *s, const struct yaml_node *root,
@@ -84,13 +89,13 @@ read_json(struct import_text *s, struct err *e)
 
 /* --- Markdown and YAML ---------------------------------------------------- */
 
-/* Front matter, and what stands below it. */
+/* Front matter and the text below it. */
 struct matter {
     const char *text, *body;
     size_t len, body_len;
 };
 
-/* Whether a line consists of that mark alone, blanks and CR aside. */
+/* Whether a line consists only of that mark, ignoring blanks and CR. */
 static bool
 is_mark(const char *line, size_t len, const char *mark)
 {
@@ -102,7 +107,7 @@ is_mark(const char *line, size_t len, const char *mark)
     return true;
 }
 
-/* Whether the text begins with ---; out->body is NULL if nothing ends it. */
+/* Whether the text begins with ---; out->body is NULL if it is not closed. */
 static bool
 find_matter(const struct import_text *s, struct matter *out)
 {
@@ -130,8 +135,8 @@ find_matter(const struct import_text *s, struct matter *out)
     return out->text != NULL;
 }
 
-/* Whether front matter is one of seed 3: then the rest is a prompt, whatever
- * stands in it. */
+/* Whether this is delegation front matter: then the rest is a prompt, whatever
+ * it contains. */
 static bool
 asks_an_ai(const struct yaml_node *meta)
 {
@@ -170,11 +175,11 @@ parse_matter(struct import_text *s, const struct matter *m,
         return formats_fail(s, *meta, e,
                             "front matter is written key: value, preferred_ai: "
                             "gpu say");
-    *meta = NULL; /* nothing in it */
+    *meta = NULL; /* empty */
     return 0;
 }
 
-/* A document: a prompt, or one that holds briefs. */
+/* A document: a prompt, or one with briefs. */
 static int
 read_document(struct import_text *s, struct err *e)
 {
@@ -204,8 +209,7 @@ read_document(struct import_text *s, struct err *e)
                         "ending .md");
 }
 
-/* YAML of its own is told by its first key; a name in .yaml helps where that
- * is another one. */
+/* Plain YAML is recognized by its first key, or by a name in .yaml. */
 static int
 read_text(struct import_text *s, struct err *e)
 {
@@ -229,7 +233,7 @@ read_text(struct import_text *s, struct err *e)
 
 /* --- any text ------------------------------------------------------------- */
 
-/* Past a BOM: places count from behind it. */
+/* Skips a BOM: positions count from after it. */
 static void
 skip_bom(struct import_text *s)
 {

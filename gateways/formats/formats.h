@@ -1,6 +1,7 @@
 /*
- * formats - the importers: text in one of the formats people and planners
- * write, to tasks. Pure: no clock, no I/O. docs/formats.md describes them.
+ * formats - the importers: turn text in one of the formats that people and
+ * planners write into tasks. Pure: no clock, no I/O. docs/formats.md describes
+ * them.
  *
  * Thread: any.
  */
@@ -20,30 +21,30 @@ enum {
 };
 
 struct import {
-    const char *format; /* as lint names it: "job.json", "codex-brief", ... */
+    const char *format; /* its name in lint: "job.json", "codex-brief", ... */
     struct task *tasks; /* one or more, in pool */
     size_t n_tasks;
-    /* The tasks are one batch. What comes after another of them names it by
-     * its position, from "1", until formats_link. */
+    /* The tasks are one batch. Until formats_link, a task names those it comes
+     * after by their position, from "1". */
     bool linked;
     const char **warnings; /* "name:line:column: ..." */
     size_t n_warnings;
 };
 
 /*
- * Recognises the format by content and reads it; the ending of name decides
- * only where the content leaves it open: text without front matter is a prompt
- * if name ends in .md. name (a path or "-") stands in errors, with line and
+ * Recognizes the format by content and reads it; the suffix of name decides
+ * only where the content does not: text without front matter is a prompt if
+ * name ends in .md. name (a path or "-") appears in errors, with line and
  * column, the field and the remedy: "name:line:column: field: ...".
  *
- * On -1 out has no tasks, but the warnings found so far.
+ * On -1 out has no tasks, only the warnings found so far.
  */
 int formats_read(const char *name, const void *data, size_t len,
                  struct mem_pool *pool, struct import *out, struct err *e);
 
-/* Gives the tasks of a batch fresh ids, and the batch one, and names by id
- * what they come after. To be called once by whoever submits them; does
- * nothing to tasks that are no batch. */
+/* Gives the tasks of a batch, and the batch, fresh ids and replaces positions
+ * in after by ids. To be called once by the submitter; does nothing to tasks
+ * that are not a batch. */
 void formats_link(struct import *in, struct mem_pool *pool);
 
 #endif

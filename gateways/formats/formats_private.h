@@ -1,8 +1,8 @@
 /*
- * formats_private - what the importers share; each has one reader.
+ * formats_private - shared by the importers; each format has one reader.
  *
- * Whatever the text was, it is read as a tree whose values know their place:
- * lib/base/yaml makes one of YAML, json_tree.c one of JSON.
+ * Any text is read as a tree whose values know their position: lib/base/yaml
+ * builds it from YAML, json_tree.c from JSON.
  *
  * Thread: any.
  */
@@ -15,7 +15,7 @@
 #include <jansson.h>
 
 enum {
-    FORMATS_WARNINGS_MAX = 100, /* more would only repeat themselves */
+    FORMATS_WARNINGS_MAX = 100, /* further ones are dropped */
     FORMATS_TAGS_MAX = 64,      /* unknown keys kept with a task */
     FORMATS_TAG_BYTES = 256,    /* longer values are not kept */
 };
@@ -27,7 +27,7 @@ struct import_text {
     size_t len;
     struct mem_pool *pool;
     struct import *out;
-    bool json; /* there a value without quotes is no text */
+    bool json; /* a value without quotes is not text */
 };
 
 /* --- values (values.c) ---------------------------------------------------- */
@@ -41,7 +41,7 @@ int formats_fail(const struct import_text *s, const struct yaml_node *at,
 void formats_warn(struct import_text *s, const struct yaml_node *at,
                   const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Text from outside for a message: its beginning, whole characters. */
+/* Outside text for a message: its beginning, in whole characters. */
 const char *formats_short(const struct import_text *s, const char *text);
 
 /* "text", "a number", "a list", ... */
@@ -56,12 +56,12 @@ const struct yaml_node *formats_get(const struct yaml_node *map,
 int formats_text(const struct import_text *s, const struct yaml_node *map,
                  const char *key, const char **out, struct err *e);
 
-/* As formats_text, but it must be there; remedy says what to write. */
+/* As formats_text, but required; remedy says what to write. */
 int formats_need(const struct import_text *s, const struct yaml_node *map,
                  const char *key, const char *remedy, const char **out,
                  struct err *e);
 
-/* True or false; *out stays as it is if the key is missing. */
+/* True or false; *out is unchanged if the key is missing. */
 int formats_flag(const struct import_text *s, const struct yaml_node *map,
                  const char *key, bool *out, struct err *e);
 
@@ -69,39 +69,39 @@ int formats_flag(const struct import_text *s, const struct yaml_node *map,
 int formats_ms(const struct import_text *s, const struct yaml_node *map,
                const char *key, uint64_t *out, struct err *e);
 
-/* A list of texts that are not empty; one text is a list of one. */
+/* A list of non-empty texts; a single text is a list of one. */
 int formats_texts(const struct import_text *s, const struct yaml_node *map,
                   const char *key, const char ***out, size_t *n, struct err *e);
 
-/* Warns of keys that are not in known, which ends with NULL, and keeps short
- * ones as tags of t (NULL: of nobody). */
+/* Warns of keys that are not in known, which ends with NULL, and keeps those
+ * with short values as tags of t, unless t is NULL. */
 void formats_unknown(struct import_text *s, const struct yaml_node *map,
                      const char *const *known, struct task *t);
 
-/* Keeps a value with the task; the first of a name stays. */
+/* Keeps a value as a tag of the task; the first one of a name wins. */
 void formats_tag(struct import_text *s, struct task *t, const char *key,
                  const char *value);
 
-/* n tasks with all texts "" and their origin set, as the result. */
+/* Makes n tasks with empty texts and their origin set the result. */
 struct task *formats_tasks(struct import_text *s, const char *format, size_t n);
 
-/* The name of the text without folder and ending; "" for stdin. */
+/* The name of the text without folder and suffix; "" for stdin. */
 const char *formats_base_name(const struct import_text *s);
 
-/* task_check, with the place of what it names in map. */
+/* task_check, with the position of the field that its error names. */
 int formats_check(const struct import_text *s, const struct yaml_node *map,
                   const struct task *t, struct err *e);
 
-/* Puts the place of the field that e->msg begins with ("steps[2].kind: ...")
- * in front of it; returns -1. */
+/* Prepends the position of the field that e->msg begins with ("steps[2].kind:
+ * ..."); returns -1. */
 int formats_place(const struct import_text *s, const struct yaml_node *map,
                   struct err *e);
 
-/* The key that such a path ends with, as far as it is there. */
+/* The last key of such a path that exists. */
 const struct yaml_node *formats_key_at(const struct yaml_node *map,
                                        const char *path);
 
-/* Makes the tasks a batch of that name, each numbered. */
+/* Makes the tasks a batch of that name and numbers them. */
 void formats_batch(struct import_text *s, const char *name);
 
 /* Task i of the result comes after task j. */
@@ -109,27 +109,26 @@ void formats_after(struct import_text *s, size_t i, size_t j);
 
 /* --- JSON (json_tree.c) --------------------------------------------------- */
 
-/* The tree of a text that jansson has read. */
+/* The tree of a text that jansson has parsed. */
 const struct yaml_node *formats_json_tree(const struct import_text *s,
                                           const json_t *json);
 
 /* --- steps (steps.c) ------------------------------------------------------ */
 
-/* A list of steps, each text or a map; free: from a dictionary without rules,
- * where run, command, cmd and script mean shell. */
+/* A list of steps, each text or a map; free: from a dictionary without a fixed
+ * form, where run, command, cmd and script mean shell. */
 int formats_steps(struct import_text *s, const struct yaml_node *list,
                   bool free, struct task *t, struct err *e);
 
-/* A list of shell commands, or one, named by their numbers. */
+/* A list of shell commands, or one, named by number. */
 int formats_commands(struct import_text *s, const struct yaml_node *list,
                      const char *key, struct task *t, struct err *e);
 
 /* --- kubectl (kubectl.c) -------------------------------------------------- */
 
 /*
- * Words as a shell would split them, if it had nothing else to do: quotes are
- * read, everything that would make a shell do more is refused. A first word
- * "kubectl" is dropped.
+ * Splits text into words as a shell would: quotes are read, and everything that
+ * would make a shell do more is refused. A first word "kubectl" is dropped.
  */
 int kubectl_words(const struct import_text *s, const struct yaml_node *at,
                   const char *text, const char ***out, size_t *n,
@@ -138,7 +137,7 @@ int kubectl_words(const struct import_text *s, const struct yaml_node *at,
 /* Drops a first word "kubectl". */
 void kubectl_drop_name(const char ***argv, size_t *n);
 
-/* Whether the arguments of kubectl only read; -1 and why if they may not. */
+/* Whether the arguments of kubectl only read; otherwise -1 and the reason. */
 int kubectl_only_reads(const struct import_text *s, const struct yaml_node *at,
                        const char *const *argv, size_t n, struct err *e);
 
@@ -149,11 +148,11 @@ struct block {
     size_t len, line; /* line: of its first line */
 };
 
-/* The briefs in a Markdown document; none is no error. */
+/* The briefs in a Markdown document; there may be none. */
 int blocks_find(const struct import_text *s, struct block **out, size_t *n,
                 struct err *e);
 
-/* The column of the first key of a YAML text; 0: it is not that one. */
+/* The column of the first key of a YAML text; 0: the first key is another. */
 size_t blocks_first_key(const char *text, size_t len, const char *key);
 
 /* --- the formats ---------------------------------------------------------- */
@@ -171,7 +170,7 @@ int formats_read_contract(struct import_text *s, const struct yaml_node *root,
 int formats_read_briefs(struct import_text *s, const struct block *blocks,
                         size_t n, struct err *e);
 int formats_read_rally(struct import_text *s, struct err *e);
-/* meta: of the front matter; NULL: there is none. */
+/* meta: the front matter; NULL: none. */
 int formats_read_markdown(struct import_text *s, const struct yaml_node *meta,
                           const char *body, size_t len, struct err *e);
 

@@ -1,19 +1,19 @@
 /*
- * inbox - an operator's inbox: questions to a cluster, and what was approved
- * to be applied to it.
+ * Reads the files of an operator's inbox: queries to a cluster, and changes
+ * that were approved to be applied to it.
  *
  * Whoever can write there is not trusted with a shell: every action is an
  * argument list of kubectl. An ask only reads. An apply names one file below
- * the folder that may be applied at all, within its own scope.
+ * the only folder that may be applied, within its own scope.
  */
 #include "gateways/formats/formats_private.h"
 
 #include <string.h>
 
-/* Below it lies what may be applied; production is elsewhere on purpose. */
+/* Only files below it may be applied; production is elsewhere on purpose. */
 static const char APPLY_ROOT[] = "infra/k8s/overlays/dev/";
 
-/* What is known of one file. */
+/* One file being read. */
 struct inbox {
     struct import_text *s;
     struct task *t;
@@ -114,7 +114,7 @@ read_cmd(struct inbox *x, const struct yaml_node *action, struct err *e)
     return 0;
 }
 
-/* kubectl words..., in the namespace that was approved. */
+/* kubectl with these words, in the approved namespace. */
 static void
 add_apply(struct inbox *x, const char *name, const char *const *words,
           const char *path, const char *space)
@@ -133,7 +133,7 @@ add_apply(struct inbox *x, const char *name, const char *const *words,
     add_step(x, name, argv, n);
 }
 
-/* A name in Kubernetes. */
+/* Whether text is a Kubernetes name. */
 static bool
 is_name(const char *text)
 {
@@ -162,9 +162,9 @@ read_namespace(struct inbox *x, const struct yaml_node *action,
                                         formats_short(x->s, *out));
 }
 
-/* Three steps: the server says whether it would take it, takes it, and shows
- * what there is now. kubectl diff is not among them: it exits 1 for "differs",
- * which would end the task. */
+/* Three steps: a dry run on the server, the apply, and a look at the result.
+ * kubectl diff is not among them: it exits 1 for "differs", which would fail
+ * the task. */
 static int
 read_apply(struct inbox *x, const struct yaml_node *action, struct err *e)
 {
@@ -235,7 +235,7 @@ check_kind(struct inbox *x, const struct yaml_node *root, struct err *e)
                         formats_short(x->s, x->kind));
 }
 
-/* What nobody approved waits for a person. */
+/* Without approval the task waits for a person. */
 static int
 check_approval(struct inbox *x, const struct yaml_node *root, struct err *e)
 {
@@ -262,7 +262,7 @@ check_approval(struct inbox *x, const struct yaml_node *root, struct err *e)
     return 0;
 }
 
-/* Where it came from, by the words of the file. */
+/* The origin, as the file states it. */
 static int
 read_tags(struct inbox *x, const struct yaml_node *root, struct err *e)
 {

@@ -1,5 +1,5 @@
 /*
- * job_json - seed 2's job file: id, kind, workdir, script, dod, report_path.
+ * Reads a job file: id, kind, workdir, script, dod, report_path.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -46,9 +46,9 @@ formats_read_job_json(struct import_text *s, const struct yaml_node *root,
     if (!script)
         return formats_fail(s, root, e,
                             "script: missing; write a list of shell commands");
-    /* The id names the job for people: the task gets one of its own, so that
-     * the same file put into the queue again is new work. A "~" in workdir is
-     * the worker's. */
+    /* The id is the job's name for people: the task gets an id of its own, so
+     * that the same file, queued again, is a new task. "~" in workdir is
+     * expanded by the worker. */
     if (formats_commands(s, script, "script", t, e) < 0 ||
         formats_text(s, root, "id", &t->name, e) < 0 ||
         formats_text(s, root, "workdir", &t->workdir, e) < 0 ||

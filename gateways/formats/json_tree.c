@@ -1,9 +1,9 @@
 /*
- * json_tree - JSON as a tree with places.
+ * Builds a tree with positions from JSON.
  *
- * jansson tells no places. It keeps the order, though, and once it has read a
- * text that text is known to be well formed: walking both side by side, this
- * needs no more than to step over strings and words.
+ * jansson gives no positions, but it keeps the order, and a text that it has
+ * parsed is well formed: walking both side by side, this only has to step over
+ * strings and words.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -27,7 +27,7 @@ step(struct json_walk *w)
     w->at++;
 }
 
-/* Over blanks and the punctuation between values. */
+/* Skips blanks and the punctuation between values. */
 static void
 skip_to_value(struct json_walk *w)
 {
@@ -69,7 +69,7 @@ string_node(struct json_walk *w, const char *value)
     return n;
 }
 
-/* A number, true, false or null, as it is written. */
+/* A number, true, false or null, as written. */
 static struct yaml_node *
 word_node(struct json_walk *w)
 {
@@ -84,7 +84,7 @@ word_node(struct json_walk *w)
 
 static struct yaml_node *value_node(struct json_walk *w, const json_t *v);
 
-/* Over the bracket that ends a list or an object. */
+/* Skips the bracket that ends a list or an object. */
 static void
 skip_end(struct json_walk *w)
 {

@@ -1,6 +1,6 @@
 /*
- * kubectl - arguments of kubectl, never a line for a shell, and which of them
- * only read.
+ * Splits the arguments of kubectl, which never reach a shell, and checks
+ * whether they only read.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -18,10 +18,10 @@ enum { WORDS_MAX = 256 };
 struct splitter {
     const char *p;
     struct str word;
-    char fault[96]; /* why only a shell could go on; "" while all is well */
+    char fault[96]; /* why it would need a shell; "" if it does not */
 };
 
-/* Outside of quotes: what no shell makes anything else of. */
+/* Characters outside quotes that a shell leaves unchanged. */
 static bool
 is_plain(char c)
 {
@@ -35,7 +35,7 @@ set_fault(struct splitter *x, const char *text)
     (void)snprintf(x->fault, sizeof x->fault, "%s", text);
 }
 
-/* What stands between quotes; p is behind the first. */
+/* The text between quotes; p is after the first. */
 static void
 take_quoted(struct splitter *x, char quote)
 {
@@ -100,7 +100,7 @@ kubectl_words(const struct import_text *s, const struct yaml_node *at,
     struct splitter x = {0};
 
     while (len > 0 && isspace((unsigned char)text[len - 1]))
-        len--; /* the newline of a block */
+        len--; /* the newline of a YAML block */
     x.p = mem_pool_strndup(s->pool, text, len);
     while (next_word(&x) && count < WORDS_MAX)
         argv[count++] = mem_pool_strdup(s->pool, str_text(&x.word));
@@ -119,7 +119,7 @@ kubectl_words(const struct import_text *s, const struct yaml_node *at,
 
 /* --- what only reads ------------------------------------------------------ */
 
-/* The verbs, with a second word where only that one reads. */
+/* The verbs, with a second word where only that combination reads. */
 static const struct {
     const char *verb, *second;
 } verbs[] = {
@@ -129,7 +129,7 @@ static const struct {
     {"wait", NULL},         {"diff", NULL},     {"auth", "can-i"},
 };
 
-/* Options that may stand before the verb; the others belong behind it. */
+/* Options allowed before the verb; the others must follow it. */
 static const struct {
     const char *name;
     bool value;
@@ -151,8 +151,8 @@ static const struct {
     {"--request-timeout", true},
 };
 
-/* Options that would hand the credentials of this cluster to another one, act
- * as somebody else, or write files. */
+/* Options that would send this cluster's credentials to another, impersonate
+ * somebody or write files. */
 static const char *const refused[] = {
     "--server",     "--token",
     "--as",         "--as-group",
@@ -176,7 +176,7 @@ is_option(const char *word, const char *name)
     return strncmp(word, name, len) == 0 && (!word[len] || word[len] == '=');
 }
 
-/* -xVALUE; letters that are run together could hide another option. */
+/* -xVALUE; combined letters could hide another option. */
 static bool
 is_short_with_value(const char *word)
 {
@@ -192,7 +192,7 @@ fault_of_option(const char *word, const char *next)
                 return "is not accepted; set it up where the worker runs";
         if (!is_option(word, "--kubeconfig"))
             return NULL;
-        /* A file of the working directory may name any program. */
+        /* A file in the working directory may name any program. */
         next = strchr(word, '=') ? strchr(word, '=') + 1 : next;
         return next && *next == '/' ? NULL : "needs an absolute path";
     }
@@ -203,8 +203,8 @@ fault_of_option(const char *word, const char *next)
     return NULL;
 }
 
-/* Where the verb stands, n if there is none; *bad: the word before it that
- * nobody knows. */
+/* The index of the verb, n if there is none; *bad: an unknown word before
+ * it. */
 static size_t
 find_verb(const char *const *argv, size_t n, const char **bad)
 {

@@ -1,6 +1,6 @@
 /*
- * markdown - seed 3's task for an AI: a prompt, and above it front matter that
- * says who may answer. Without any it stays with local Claude Code.
+ * Reads a task for an AI: a prompt, with delegation front matter that says who
+ * may answer it. Without front matter it stays with local Claude Code.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -18,7 +18,7 @@ is_one_of(const char *word, const char *const *words)
     return false;
 }
 
-/* Words the router does not know do no harm, but were meant to do something. */
+/* Values unknown to the router do no harm, but are probably mistakes. */
 static void
 warn_words(struct import_text *s, const struct yaml_node *meta,
            const struct delegation *d)
@@ -65,7 +65,7 @@ read_meta(struct import_text *s, const struct yaml_node *meta, struct task *t,
     return 0;
 }
 
-/* The text with LF, without blank lines around it. */
+/* The text with LF line ends, without blank lines around it. */
 static const char *
 prompt_of(const struct import_text *s, const char *body, size_t len)
 {
@@ -106,7 +106,7 @@ formats_read_markdown(struct import_text *s, const struct yaml_node *meta,
                             "prompt there");
     if (task_check(t, e) == 0)
         return 0;
-    /* The message says delegation.max_cost_usd, the file max_cost_usd. */
+    /* The error names delegation.max_cost_usd, the file max_cost_usd. */
     if (meta && strncmp(e->msg, "delegation.", 11) == 0)
         memmove(e->msg, e->msg + 11, strlen(e->msg + 11) + 1);
     return formats_place(s, meta ? meta : &top, e);

@@ -1,8 +1,7 @@
 /*
- * rally - several branches of work at once (DESIGN's rally YAML).
- *
- * A batch: prepare, then a task for each branch, all at once, then verify. Two
- * branches that could write the same file are refused before anything starts.
+ * Reads a rally: several branches of work at once, as a batch of prepare, a
+ * task for each branch, all in parallel, and verify. Two branches that could
+ * write the same file are refused before anything starts.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -12,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* What comparing every pair of globs may cost, in products of lengths. */
+/* The limit for comparing all pairs of globs, in products of lengths. */
 static const size_t COMPARE_MAX = 20 * 1000 * 1000;
 
 struct rally_import {
@@ -56,7 +55,7 @@ check_limit(const struct rally_import *r, const struct yaml_node *limits,
                         key, (unsigned long long)n, (unsigned long long)most);
 }
 
-/* The tasks of the branches stand behind that of prepare. */
+/* The tasks of the branches follow that of prepare. */
 static int
 check_limits(struct rally_import *r, struct err *e)
 {
@@ -90,7 +89,7 @@ check_limits(struct rally_import *r, struct err *e)
     return 0;
 }
 
-/* --- who writes what ------------------------------------------------------ */
+/* --- overlapping writes --------------------------------------------------- */
 
 static int
 compare_globs(const struct import_text *s, const struct yaml_node *mine,
@@ -115,7 +114,7 @@ compare_globs(const struct import_text *s, const struct yaml_node *mine,
                         formats_short(s, b->text));
 }
 
-/* The first of a list of globs, or the one there is. */
+/* The first of a list of globs, or the only one. */
 static const struct yaml_node *
 first_glob(const struct yaml_node *branch)
 {
@@ -172,7 +171,7 @@ read_globs(const struct import_text *s, const struct yaml_node *branch,
 
 /* --- tasks ---------------------------------------------------------------- */
 
-/* prepare and verify: commands, or steps as a branch has them. */
+/* Reads prepare or verify: commands, or steps as in a branch. */
 static int
 read_side(struct rally_import *r, const char *key, struct task *t,
           struct err *e)
@@ -244,7 +243,7 @@ read_branch(struct rally_import *r, const struct yaml_node *b, struct task *t,
     return 0;
 }
 
-/* prepare, then all branches, then verify. */
+/* Orders the tasks: prepare, all branches, verify. */
 static void
 chain(struct rally_import *r)
 {
@@ -287,7 +286,7 @@ read_tasks(struct rally_import *r, struct err *e)
 
 /* --- the rally ------------------------------------------------------------ */
 
-/* Nothing is merged: the branches work in one folder, each on its files. */
+/* Nothing is merged: the branches work in one folder, each on its own files. */
 static int
 check_merge(struct rally_import *r, struct err *e)
 {

@@ -1,6 +1,5 @@
 /*
- * steps - the lists of what is to run, as briefs, rallies and queues have
- * them.
+ * Reads the lists of steps in briefs, rallies and queue files.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -32,7 +31,7 @@ read_script(const struct import_text *s, const struct yaml_node *v,
     return 0;
 }
 
-/* make: targets as text, or as a list that needs no shell at all. */
+/* make: targets as text, or as a list that needs no shell. */
 static int
 read_make(const struct import_text *s, const struct yaml_node *map,
           const char *key, struct step *out, struct err *e)
@@ -55,7 +54,7 @@ read_make(const struct import_text *s, const struct yaml_node *map,
     return 0;
 }
 
-/* Arguments, never a line for a shell. */
+/* Arguments, never a shell line. */
 static int
 read_kubectl(const struct import_text *s, const struct yaml_node *map,
              const char *key, struct step *out, struct err *e)
@@ -79,7 +78,7 @@ read_kubectl(const struct import_text *s, const struct yaml_node *map,
 static const struct {
     const char *key;
     enum step_kind kind;
-    bool free; /* only where there are no rules */
+    bool free; /* only in a dictionary without a fixed form */
 } kinds[] = {
     {"shell", STEP_SHELL, false}, {"python", STEP_PYTHON, false},
     {"make", STEP_MAKE, false},   {"kubectl", STEP_KUBECTL, false},
@@ -89,7 +88,7 @@ static const struct {
 
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
-/* Which of kinds a step has; it must be one. */
+/* The kind of a step; exactly one is required. */
 static int
 find_kind(const struct import_text *s, const struct yaml_node *map, bool free,
           size_t *out, struct err *e)
@@ -160,9 +159,9 @@ read_step(struct import_text *s, const struct yaml_node *v, bool free,
                : formats_ms(s, v, "timeout", &out->timeout_ms, e);
 }
 
-/* --- lists of them -------------------------------------------------------- */
+/* --- lists ---------------------------------------------------------------- */
 
-/* Steps named by their numbers; n is at least 1. */
+/* Makes n steps, named by number; n is at least 1. */
 static int
 new_steps(struct import_text *s, const struct yaml_node *list, const char *key,
           size_t n, struct task *t, struct err *e)

@@ -1,5 +1,5 @@
 /*
- * task_json - the JSON form of a task, as tasks.in takes it.
+ * Reads the JSON form of a task, the one accepted on tasks.in.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -12,13 +12,13 @@ struct task_reading {
     const struct yaml_node *root;
 };
 
-/* path is "hints.odd": the key is looked for in what stands before it. */
+/* path is "hints.odd": looks for the key in the object before it. */
 static void
 on_unknown(void *ctx, const char *path)
 {
     struct task_reading *r = ctx;
 
-    /* Before the key is looked for: a text may have a hundred thousand. */
+    /* Checked before the search: a text may have a hundred thousand keys. */
     if (r->s->out->n_warnings < FORMATS_WARNINGS_MAX)
         formats_warn(r->s, formats_key_at(r->root, path),
                      "%s: unknown key, ignored", formats_short(r->s, path));

@@ -1,5 +1,5 @@
 /*
- * values - typed values out of the tree, and messages that name their place.
+ * Reads typed values from the tree and words messages with their position.
  */
 #include "gateways/formats/formats_private.h"
 
@@ -84,7 +84,7 @@ formats_get(const struct yaml_node *map, const char *key)
     return v && !yaml_is_null(v) ? v : NULL;
 }
 
-/* Whether it is text; "null" in a list is not. */
+/* Whether n is text; null in a list is not. */
 static bool
 is_text(const struct import_text *s, const struct yaml_node *v)
 {
@@ -196,7 +196,7 @@ formats_texts(const struct import_text *s, const struct yaml_node *map,
     return 0;
 }
 
-/* --- what nobody reads ---------------------------------------------------- */
+/* --- unknown keys --------------------------------------------------------- */
 
 void
 formats_tag(struct import_text *s, struct task *t, const char *key,
@@ -273,7 +273,7 @@ formats_base_name(const struct import_text *s)
                             str_utf8_cut(name, len, FORMATS_TAG_BYTES));
 }
 
-/* The value a path such as steps[2].kind leads to, as far as it is there. */
+/* The value at a path such as steps[2].kind, or the last part that exists. */
 static const struct yaml_node *
 follow(const struct yaml_node *n, const char *path)
 {
@@ -352,7 +352,7 @@ formats_after(struct import_text *s, size_t i, size_t j)
     struct task *t = &s->out->tasks[i];
     const char **after;
 
-    if (!(t->n_after & (t->n_after - 1))) { /* full: room for as many again */
+    if (!(t->n_after & (t->n_after - 1))) { /* full: double it */
         after = mem_pool_alloc(s->pool, (2 * t->n_after + 1) * sizeof *after);
         if (t->n_after)
             memcpy(after, t->after, t->n_after * sizeof *after);
