@@ -70,7 +70,7 @@ set_number(const struct arg_opt *o, const char *value, struct err *e)
     n = strtoll(value, &end, 10);
     if (errno || end == value || *end || n < o->least || n > o->most)
         return err_set(e, ERR_INVALID,
-                       "--%s %s: a number from %lld to %lld is wanted", o->name,
+                       "--%s %s: not a number from %lld to %lld", o->name,
                        value, (long long)o->least, (long long)o->most);
     *(int64_t *)o->to = n;
     return 0;
@@ -96,7 +96,7 @@ set_opt(const struct arg_opt *o, const char *value, struct mem_pool *pool,
     case ARG_MS:
         if (!str_to_ms(value, &ms) || ms > INT64_MAX)
             return err_set(e, ERR_INVALID,
-                           "--%s %s: a duration is wanted, like 30s, 5m, 2h",
+                           "--%s %s: not a duration like 30s, 5m or 2h",
                            o->name, value);
         *(int64_t *)o->to = (int64_t)ms;
         return 0;

@@ -204,7 +204,7 @@ on_bus_event(void *ctx, enum bus_event event, const char *text)
         break;
     case BUS_DENIED:
         c->denied = true;
-        (void)cli_fail(RC_CREDENTIALS, "broker", bus_url(c->bus), text,
+        (void)cli_fail(RC_CREDENTIALS, "use the broker", bus_url(c->bus), text,
                        "shunt doctor");
         break;
     }
@@ -307,7 +307,7 @@ ledger_error(const json_t *error, struct err *e)
         if (!strcmp(name, codes[i].name))
             return err_set(e, codes[i].code, "%s",
                            cli_text(error, "message", name));
-    return err_set(e, ERR_BUG, "the ledger said \"%s\"",
+    return err_set(e, ERR_BUG, "the reaper answered \"%s\"",
                    cli_text(error, "message", name));
 }
 
@@ -324,10 +324,10 @@ ask_once(struct cli *c, const char *verb, const char *request, json_t **reply,
                  ASK_MS, &answer, e) < 0)
         goto out;
     if (answer.len > REPLY_MAX) {
-        err_set(e, ERR_INVALID, "the ledger's answer is too large");
+        err_set(e, ERR_INVALID, "the reaper's answer is too large");
         goto out;
     }
-    value = codec_parse_json("the ledger's answer", str_text(&answer),
+    value = codec_parse_json("the reaper's answer", str_text(&answer),
                              answer.len, e);
     if (!value)
         goto out;
@@ -354,12 +354,12 @@ cli_ask(struct cli *c, const char *verb, json_t *request, json_t **reply,
 
     json_decref(request);
     if (!text)
-        return err_set(e, ERR_INVALID, "the question is not UTF-8");
+        return err_set(e, ERR_INVALID, "the request is not valid UTF-8");
     while ((rc = ask_once(c, verb, text, reply, e)) < 0 &&
            e->code == ERR_UNAVAILABLE && loop_now_ms() < until)
         cli_pause(c, 200);
     if (rc < 0 && (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT))
-        err_wrap(e, "the ledger (shunt-reaper) does not answer");
+        err_wrap(e, "the reaper does not answer");
     free(text);
     return rc;
 }
@@ -425,7 +425,7 @@ cli_show(struct cli *c, const char *selector, json_t **task, struct err *e)
     json_decref(reply);
     return json_is_object(found)
                ? 0
-               : err_set(e, ERR_BUG, "the ledger's answer holds no task");
+               : err_set(e, ERR_BUG, "the reaper's answer holds no task");
 }
 
 int
@@ -442,7 +442,7 @@ cli_find(struct cli *c, const char *selector, char id[TASK_ID_SIZE],
     if (state)
         *state = state_from_name(cli_text(reply, "state", ""));
     json_decref(reply);
-    return ok ? 0 : err_set(e, ERR_BUG, "the ledger's answer holds no id");
+    return ok ? 0 : err_set(e, ERR_BUG, "the reaper's answer holds no id");
 }
 
 /* --- small readers ------------------------------------------------------- */

@@ -19,9 +19,9 @@ static struct {
 } flags;
 
 const struct arg_opt decide_opts[] = {
-    {"live", 0, NULL, "with the facts of the running fleet", ARG_SWITCH,
-     &flags.live, 0, 0, NULL, NULL},
-    {"policy", 0, "FILE", "by this policy; else by the router's", ARG_TEXT,
+    {"live", 0, NULL, "consider the running fleet too", ARG_SWITCH, &flags.live,
+     0, 0, NULL, NULL},
+    {"policy", 0, "FILE", "apply this policy (default: the router's)", ARG_TEXT,
      &flags.policy, 0, 0, NULL, NULL},
     ARG_END,
 };

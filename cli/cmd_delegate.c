@@ -24,19 +24,19 @@ static struct {
 } flags = {.timeout_ms = -1};
 
 const struct arg_opt delegate_opts[] = {
-    {"provider", 0, "P", "auto, gpu, gemini or claude-api", ARG_TEXT,
+    {"provider", 0, "P", "provider: auto, gpu, gemini or claude-api", ARG_TEXT,
      &flags.provider, 0, 0, NULL, "auto gpu gemini claude-api"},
-    {"complexity", 0, "HINT", "low, medium or high", ARG_TEXT,
-     &flags.complexity, 0, 0, NULL, "low medium high"},
-    {"max-cost", 0, "USD", "what it may cost at most, like 0.50", ARG_TEXT,
+    {"complexity", 0, "HINT", "complexity of the prompt: low, medium or high",
+     ARG_TEXT, &flags.complexity, 0, 0, NULL, "low medium high"},
+    {"max-cost", 0, "USD", "upper limit of the cost, like 0.50", ARG_TEXT,
      &flags.max_cost, 0, 0, NULL, NULL},
-    {"wait", 0, NULL, "submit: wait for it and print its output", ARG_SWITCH,
+    {"wait", 0, NULL, "submit: wait for the result and print it", ARG_SWITCH,
      &flags.wait, 0, 0, NULL, NULL},
-    {"timeout", 0, "TIME", "submit --wait, result: how long to wait", ARG_MS,
+    {"timeout", 0, "TIME", "submit --wait, result: wait at most TIME", ARG_MS,
      &flags.timeout_ms, 0, 0, NULL, NULL},
-    {"allow-delegation", 0, NULL, "decide: as if the task allowed it",
+    {"allow-delegation", 0, NULL, "decide: as if the task allowed delegation",
      ARG_SWITCH, &flags.allow, 0, 0, NULL, NULL},
-    {"needs-claude-code", 0, NULL, "decide: as if the task needed it",
+    {"needs-claude-code", 0, NULL, "decide: as if the task needed Claude Code",
      ARG_SWITCH, &flags.needs_claude, 0, 0, NULL, NULL},
     ARG_END,
 };
@@ -76,7 +76,8 @@ admit(struct cli *c, struct task *t, struct decision *d)
 
     task_complete(t, c->pool, str_wall_ms());
     if (task_check(t, &e) < 0)
-        return cli_fail(RC_USAGE, "task", t->name, e.msg, NULL);
+        return cli_fail(RC_USAGE, "check the task", t->name, e.msg,
+                        "shunt delegate --help");
     rc = decide_inputs_policy(c, NULL, &policy);
     if (rc)
         return rc;
@@ -184,7 +185,7 @@ show(struct cli *c, const char *selector, json_t **task)
     cli_drain_spool(c);
     if (cli_show(c, selector, task, &e) == 0)
         return RC_OK;
-    return cli_fail_err("delegate", selector, &e,
+    return cli_fail_err("find the task", selector, &e,
                         e.code == ERR_UNAVAILABLE ? "shunt status"
                                                   : "shunt ls");
 }
@@ -196,7 +197,7 @@ run_get(struct cli *c, const struct args *a)
     int rc;
 
     if (a->n_words != 2 || a->dashes)
-        return cli_usage(c, "get: one task is wanted");
+        return cli_usage(c, "get: one task is required");
     rc = show(c, a->words[1], &task);
     if (!rc)
         out_json(state_json(task));
@@ -239,12 +240,12 @@ print_result(struct cli *c, const json_t *task)
 
     if (!state_is_terminal(state_of(task))) {
         reason = cli_text(json_object_get(task, "waits"), "text", "");
-        cli_say(c, "%s is not over: %s%s%s", id, cli_text(task, "state", "?"),
-                *reason ? "; it " : "", reason);
+        cli_say(c, "%s has not finished (%s)%s%s", id,
+                cli_text(task, "state", "?"), *reason ? ": " : "", reason);
         return RC_PENDING;
     }
     if (follow_open(&f, c, id, &e) < 0 || follow_print(f, task, 0, &e) < 0)
-        rc = cli_fail_err("result", id, &e, "shunt status");
+        rc = cli_fail_err("read the output", id, &e, "shunt status");
     follow_close(f);
     if (rc || state_of(task) == STATE_SUCCEEDED)
         return rc;
@@ -283,8 +284,8 @@ may_delegate(struct cli *c, struct task_builder *b)
         if (rc)
             return rc;
         if (!is_delegated(&d))
-            return cli_fail(RC_REFUSED, "not delegated", b->tasks[i].name,
-                            d.reason, "shunt submit");
+            return cli_fail(RC_REFUSED, "delegate", b->tasks[i].name, d.reason,
+                            "shunt submit");
     }
     return RC_OK;
 }
@@ -297,7 +298,8 @@ run_submit(struct cli *c, const struct args *a)
     int rc;
 
     if (a->dashes == (a->n_words > 1))
-        return cli_usage(c, "submit: a prompt is wanted after --, or a file");
+        return cli_usage(c,
+                         "submit: a prompt after -- or one file is required");
     rc = task_builder_prompts(c, a, 1, &b);
     if (!rc)
         rc = may_delegate(c, &b);
@@ -386,14 +388,14 @@ run_status(struct cli *c, const struct args *a)
     int rc;
 
     if (a->n_words != 1 || a->dashes)
-        return cli_usage(c, "status: nothing more is wanted");
+        return cli_usage(c, "status takes no further arguments");
     rc = cli_need_broker(c, CONNECT_MS);
     if (rc)
         return rc;
     if (cli_ask(c, "status", json_object(), &status, &e) < 0 ||
         cli_ask(c, "costs", json_object(), &costs, &e) < 0 ||
         list_active(c, &active, &e) < 0)
-        rc = cli_fail_err("delegate", "status", &e, "shunt status");
+        rc = cli_fail_err("read the status", NULL, &e, "shunt status");
     else
         out_json(out_with_schema(
             "delegate", json_pack("{s:O, s:o, s:O, s:O}", "active", active,
@@ -430,10 +432,10 @@ cmd_delegate(struct cli *c, const struct args *a)
         if (verbs[i].run)
             return verbs[i].run(c, a);
         if (a->n_words != 2 || a->dashes)
-            return cli_usage(c, "result: one task is wanted");
+            return cli_usage(c, "result: one task is required");
         return result_of(c, a->words[1], flags.timeout_ms >= 0);
     }
     near = nearest_of(word, names);
-    return cli_usage(c, "submit, get, result, decide or status is wanted%s%s",
+    return cli_usage(c, "use submit, get, result, decide or status%s%s",
                      near ? "; did you mean " : "", near ? near : "");
 }

@@ -119,7 +119,7 @@ check_broker_program(struct doctor *d)
 }
 
 static void
-check_home(struct doctor *d)
+check_state_folder(struct doctor *d)
 {
     struct fleet_dir_path path;
     struct stat st;
@@ -127,7 +127,7 @@ check_home(struct doctor *d)
 
     if (stat(dir, &st) < 0) {
         report(d, errno == ENOENT ? OK : FAIL, "home", NULL, "%s: %s", dir,
-               errno == ENOENT ? "will be made at the first start"
+               errno == ENOENT ? "the first start creates it"
                                : strerror(errno));
         return;
     }
@@ -136,17 +136,17 @@ check_home(struct doctor *d)
                "%s belongs to another user", dir);
     else if (st.st_mode & 0077)
         report(d, FAIL, "home", "chmod 700 the folder",
-               "%s can be read by others (mode %03o)", dir,
+               "other users can read %s (mode %03o)", dir,
                (unsigned)(st.st_mode & 0777));
     else if (access(dir, W_OK) < 0)
         report(d, FAIL, "home", "set SHUNT_HOME to a folder of your own",
                "%s: %s", dir, strerror(errno));
     else
-        report(d, OK, "home", NULL, "%s, for this user only", dir);
+        report(d, OK, "home", NULL, "%s, private to this user", dir);
     if (stat(fleet_dir_path(&d->c->fleet_dir, "token", &path), &st) == 0 &&
         (st.st_mode & 0077))
         report(d, FAIL, "token", "chmod 600 the file",
-               "%s can be read by others", path.s);
+               "other users can read %s", path.s);
 }
 
 static void
@@ -156,7 +156,7 @@ check_disk(struct doctor *d)
     char size[32], dir[FLEET_DIR_PATH], *slash;
     uint64_t free_bytes;
 
-    /* The nearest folder that exists: the home may not yet. */
+    /* The nearest folder that exists: the state folder may not yet. */
     (void)str_copy(dir, sizeof dir, d->c->fleet_dir.dir);
     while (statvfs(dir, &v) < 0) {
         slash = strrchr(dir, '/');
@@ -167,12 +167,12 @@ check_disk(struct doctor *d)
     free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
     (void)out_size(free_bytes, size, sizeof size);
     if (free_bytes < (uint64_t)DISK_FAIL_MB << 20)
-        report(d, FAIL, "disk", "free some space: a full disk stops the broker",
-               "%s left at %s", size, dir);
+        report(d, FAIL, "disk", "free some space; a full disk stops the broker",
+               "%s free at %s", size, dir);
     else if (free_bytes < (uint64_t)DISK_WARN_MB << 20)
-        report(d, WARN, "disk", "free some space", "%s left at %s", size, dir);
+        report(d, WARN, "disk", "free some space", "%s free at %s", size, dir);
     else
-        report(d, OK, "disk", NULL, "%s left at %s", size, dir);
+        report(d, OK, "disk", NULL, "%s free at %s", size, dir);
 }
 
 static void
@@ -185,12 +185,13 @@ check_durability(struct doctor *d)
 
     if (d->c->nats) {
         report(d, OK, "durability", NULL,
-               "of a broker elsewhere: what its operator has set, which it "
-               "does not tell (sync_interval: always survives a power cut)");
+               "not known for a broker elsewhere; with sync_interval: always "
+               "accepted tasks survive a power cut");
         return;
     }
     if (!fleet_dir_locked(&d->c->fleet_dir, &pid)) {
-        report(d, WARN, "fleet", "shunt up -d", "none runs on this machine");
+        report(d, WARN, "fleet", "shunt up -d",
+               "no fleet runs on this machine");
         return;
     }
     if (fleet_dir_read(&d->c->fleet_dir, "status.json", 1 << 20, &text, &e) ==
@@ -201,7 +202,7 @@ check_durability(struct doctor *d)
     if (cli_text(v, "durability", "")[0])
         report(d, cli_bool(v, "durable") ? OK : WARN, "durability",
                cli_bool(v, "fast") ? "shunt down && shunt up -d, without --fast"
-                                   : "nats-server 2.10 or later",
+                                   : "install nats-server 2.10 or later",
                "%s", cli_text(v, "durability", ""));
     json_decref(v);
     str_free(&text);
@@ -216,11 +217,12 @@ check_spool(struct doctor *d)
 
     spool_look(cli_spool_dir(d->c, &dir), &b);
     if (b.corrupt)
-        report(d, WARN, "spool", "look at them; remove what is of no use",
+        report(d, WARN, "spool",
+               "look at the files, and remove those of no use",
                "%zu unreadable files in %s/corrupt", b.corrupt, dir.s);
     if (b.files)
         report(d, WARN, "spool", "shunt up -d",
-               "%zu files wait to be sent, the oldest from %s", b.files,
+               "%zu files to be sent, the oldest from %s", b.files,
                out_ago(b.oldest_ms, str_wall_ms(), age, sizeof age));
     if (!b.files && !b.corrupt)
         report(d, OK, "spool", NULL, "empty");
@@ -267,7 +269,7 @@ check_topology(struct doctor *d)
             report(d, FAIL, "streams", "shunt provision", "%s", e.msg);
             return;
         }
-    report(d, OK, "streams", NULL, "as they should be");
+    report(d, OK, "streams", NULL, "all streams and consumers are there");
 }
 
 static int64_t
@@ -284,7 +286,7 @@ total_lag(const json_t *lag)
     return sum;
 }
 
-/* What the ledger wants a person to know. */
+/* The alarms the reaper has raised. */
 static void
 check_alarms(struct doctor *d, const json_t *list)
 {
@@ -294,7 +296,7 @@ check_alarms(struct doctor *d, const json_t *list)
     json_array_foreach(list, i, v)
     {
         report(d, WARN, cli_text(v, "name", "alarm"),
-               "docs/reliability.md, when an alarm rings", "%s",
+               "see docs/reliability.md, \"When an alarm rings\"", "%s",
                cli_text(v, "text", ""));
     }
     if (list && !json_array_size(list))
@@ -311,21 +313,21 @@ check_ledger(struct doctor *d)
 
     d->c->ask_patience_ms = CONNECT_MS;
     if (cli_ask(d->c, "status", json_object(), &reply, &e) < 0) {
-        report(d, FAIL, "ledger", "shunt status; then log/reaper.log", "%s",
-               e.msg);
+        report(d, FAIL, "ledger", "shunt status, then read log/reaper.log",
+               "%s", e.msg);
         return;
     }
     lag = total_lag(json_object_get(reply, "lag"));
     report(d, lag > LAG_WARN ? WARN : OK, "ledger",
-           "wait, or look at log/reaper.log",
-           "answers, %" PRId64 " messages behind", lag);
+           "wait, or read log/reaper.log",
+           "the reaper answers, %" PRId64 " messages behind", lag);
     json_array_foreach(json_object_get(reply, "workers"), i, w)
     {
         alive += !cli_bool(w, "stopped") &&
                  !json_is_false(json_object_get(w, "alive"));
     }
     report(d, alive ? OK : FAIL, "workers",
-           "shunt status; then log/worker-local.log", "%zu alive", alive);
+           "shunt status, then read log/worker-local.log", "%zu alive", alive);
     check_alarms(d, json_object_get(reply, "alarms"));
     json_decref(reply);
 }
@@ -340,7 +342,7 @@ cmd_doctor(struct cli *c, const struct args *a)
     d.list = json_array();
     check_programs(&d);
     check_broker_program(&d);
-    check_home(&d);
+    check_state_folder(&d);
     check_disk(&d);
     check_spool(&d);
     check_durability(&d);

@@ -70,7 +70,7 @@ print_text(struct cli *c, const json_t *row, struct err *e)
     if (json_is_object(d)) {
         if (codec_from_json(CODEC_DECISION, d, c->pool, &decision, NULL, NULL,
                             e) < 0)
-            return err_wrap(e, "the stored decision");
+            return err_wrap(e, "read the stored decision");
         j.decision = &decision;
     }
     decision_print(&j, decision_in_japanese());
@@ -99,8 +99,8 @@ cmd_explain(struct cli *c, const struct args *a)
     int rc;
 
     if (a->n_words != 1 || a->dashes)
-        return cli_usage(c, "one task is wanted: an id, its beginning, a name "
-                            "or last");
+        return cli_usage(c, "one task is required: an id or its beginning, a "
+                            "name, or last");
     if (cli_connect(c, CONNECT_MS, &e) < 0)
         row = spooled(c, a->words[0]);
     rc = row ? RC_OK : cli_need_broker(c, 0);
@@ -109,13 +109,13 @@ cmd_explain(struct cli *c, const struct args *a)
     if (!row)
         cli_drain_spool(c);
     if (!row && cli_show(c, a->words[0], &row, &e) < 0)
-        return cli_fail_err("explain", a->words[0], &e,
+        return cli_fail_err("explain the task", a->words[0], &e,
                             e.code == ERR_UNAVAILABLE ? "shunt status"
                                                       : "shunt ls");
     if (c->json)
         print_json(row);
     else if (print_text(c, row, &e) < 0)
-        rc = cli_fail_err("explain", a->words[0], &e, "shunt show");
+        rc = cli_fail_err("explain the task", a->words[0], &e, "shunt show");
     json_decref(row);
     return rc;
 }

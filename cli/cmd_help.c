@@ -1,5 +1,6 @@
 /*
- * help, version and completion: all made from the tables.
+ * The commands help, version and completion: help and the completion scripts
+ * for bash, zsh and fish are printed from the tables of commands and flags.
  */
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -14,19 +15,19 @@ help_command(const struct command *cmd)
 {
     struct str s = {0};
 
-    str_addf(&s, "shunt %s - %s\n\nusage: shunt %s %s\n", cmd->name, cmd->about,
-             cmd->name, cmd->synopsis);
+    str_addf(&s, "shunt %s - %s\n\nusage: shunt %s%s%s\n", cmd->name,
+             cmd->about, cmd->name, *cmd->synopsis ? " " : "", cmd->synopsis);
     if (cmd->more)
         str_addf(&s, "\n%s\n", cmd->more);
-    if (cmd->opts) {
+    if (cmd->opts && cmd->opts->name) {
         str_addz(&s, "\nflags:\n");
         args_help(cmd->opts, &s);
     }
     if (cmd->task_flags) {
-        str_addz(&s, "\nthe task:\n");
+        str_addz(&s, "\ntask flags:\n");
         args_help(task_opts, &s);
     }
-    str_addz(&s, "\neverywhere:\n");
+    str_addz(&s, "\nglobal flags:\n");
     args_help(cli_global_opts, &s);
     if (cmd->examples)
         str_addf(&s, "\nexamples:\n%s\n", cmd->examples);
@@ -39,12 +40,13 @@ help_overview(void)
 {
     const struct command *cmd;
 
-    (void)puts("shunt - takes work, decides where it runs, brings back what "
-               "came of it\n\nusage: shunt COMMAND [FLAGS] [-- COMMAND...]\n");
+    (void)puts("shunt - a task router: submit work, it decides where to run it "
+               "and reports the result\n\nusage: shunt COMMAND [FLAGS] [-- "
+               "COMMAND...]\n");
     for (cmd = cli_commands; cmd->name; cmd++)
         (void)printf("  %-12s%s\n", cmd->name, cmd->about);
-    (void)puts("\nshunt COMMAND --help shows flags and examples. A first "
-               "try:\n\n  shunt up -d\n  shunt run -- 'echo hello'\n"
+    (void)puts("\nshunt COMMAND --help shows flags and examples. To begin:"
+               "\n\n  shunt up -d\n  shunt run -- 'echo hello'\n"
                "  shunt status");
 }
 
@@ -59,7 +61,7 @@ cmd_help(struct cli *c, const struct args *a)
     }
     cmd = cli_command(a->words[0]);
     if (!cmd)
-        return cli_usage(c, "no such command: %s", a->words[0]);
+        return cli_usage(c, "unknown command %s", a->words[0]);
     help_command(cmd);
     return RC_OK;
 }
@@ -269,7 +271,7 @@ cmd_completion(struct cli *c, const struct args *a)
     const char *near;
 
     if (a->n_words != 1)
-        return cli_usage(c, "one of bash, zsh or fish is wanted");
+        return cli_usage(c, "a shell is required: bash, zsh or fish");
     if (!strcmp(a->words[0], "bash"))
         bash();
     else if (!strcmp(a->words[0], "zsh"))
@@ -278,8 +280,9 @@ cmd_completion(struct cli *c, const struct args *a)
         fish();
     else {
         near = nearest_of(a->words[0], shells);
-        return cli_usage(c, "%s: bash, zsh or fish is wanted%s%s", a->words[0],
-                         near ? "; did you mean " : "", near ? near : "");
+        return cli_usage(c, "unknown shell %s; use bash, zsh or fish%s%s",
+                         a->words[0], near ? "; did you mean " : "",
+                         near ? near : "");
     }
     return RC_OK;
 }

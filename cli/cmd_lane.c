@@ -17,9 +17,9 @@ static struct {
 } pause_opts;
 
 const struct arg_opt lane_opts[] = {
-    {"for", 0, "TIME", "pause: resume by itself after that", ARG_MS,
-     &pause_opts.for_ms, 0, 0, NULL, NULL},
-    {"reason", 0, "TEXT", "pause: told to whoever waits", ARG_TEXT,
+    {"for", 0, "TIME", "pause: resume after TIME", ARG_MS, &pause_opts.for_ms,
+     0, 0, NULL, NULL},
+    {"reason", 0, "TEXT", "pause: reason shown for waiting tasks", ARG_TEXT,
      &pause_opts.reason, 0, 0, NULL, NULL},
     ARG_END,
 };
@@ -147,7 +147,7 @@ read_pauses(struct cli *c, struct lane_pauses **out, struct err *e)
         return 0;
     lane_pauses_close(*out);
     return err_set(e, ERR_UNAVAILABLE,
-                   "the broker does not say which lanes are paused");
+                   "the broker did not list the paused lanes in time");
 }
 
 static int
@@ -215,10 +215,10 @@ say_set(struct cli *c, const char *lane, const struct lane_pause *p)
         (void)str_time(p->until_ms, until, sizeof until);
     if (!c->json) {
         if (!p->paused)
-            cli_say(c, "%s takes tasks", lane);
+            cli_say(c, "lane %s takes tasks again", lane);
         else
-            cli_say(c, "%s is paused %s%s; what runs there goes on", lane,
-                    *until ? "until " : "until it is resumed", until);
+            cli_say(c, "lane %s is paused %s%s; its running tasks continue",
+                    lane, *until ? "until " : "until shunt lane resume", until);
         return RC_OK;
     }
     v = json_pack("{s:s, s:s}", "lane", lane, "state",
@@ -269,7 +269,7 @@ cmd_lane(struct cli *c, const struct args *a)
     int rc;
 
     if (!ls && !set)
-        return cli_usage(c, "ls, pause LANE or resume LANE is wanted");
+        return cli_usage(c, "use ls, pause LANE or resume LANE");
     rc = cli_need_broker(c, CONNECT_MS);
     if (rc)
         return rc;

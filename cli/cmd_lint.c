@@ -112,7 +112,7 @@ cmd_lint(struct cli *c, const struct args *a)
 
     if (!a->n_words || a->dashes) {
         json_decref(list);
-        return cli_usage(c, "at least one file is wanted");
+        return cli_usage(c, "at least one file is required");
     }
     for (i = 0; i < a->n_words; i++)
         ok = lint_file(c, a->words[i], list) && ok;

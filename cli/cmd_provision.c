@@ -15,15 +15,17 @@ static const struct conf_opt opts[] = {
     CONF_INT(struct jetstream_conf, replicas, "bus.replicas", "1", 1, 5,
              "copies of each stream"),
     CONF_BYTES(struct jetstream_conf, max_bytes, "bus.max_bytes", "2G", -1,
-               INT64_MAX, "largest size of each durable stream; -1: none"),
+               INT64_MAX,
+               "largest size of each durable stream; -1 for no limit"),
     CONF_MS(struct jetstream_conf, max_age_ms, "bus.max_age", "30d", 3600000,
-            INT64_MAX / 1000000, "how long tasks and results are kept"),
+            INT64_MAX / 1000000, "how long to keep tasks and results"),
     CONF_MS(struct jetstream_conf, log_retention_ms, "bus.log_retention", "7d",
-            60000, INT64_MAX / 1000000, "how long output is kept"),
+            60000, INT64_MAX / 1000000, "how long to keep output"),
     CONF_BYTES(struct jetstream_conf, log_max_bytes, "bus.log_max_bytes", "2G",
-               -1, INT64_MAX, "largest size of all output together"),
+               -1, INT64_MAX,
+               "largest size of all output together; -1 for no limit"),
     CONF_LIST(struct jetstream_conf, lanes, "bus.lanes", "",
-              "further lanes, as backend.lane"),
+              "additional lanes, named backend.lane"),
     CONF_END};
 
 /* The rest of the section, read by cli_find_broker. */
@@ -84,7 +86,7 @@ cmd_provision(struct cli *c, const struct args *a)
     if (rc)
         return rc;
     if (provision_conf(&conf, &e) < 0)
-        return cli_fail_err("configuration", NULL, &e, NULL);
+        return cli_fail_err("read the configuration", NULL, &e, "shunt doctor");
     r.list = json_array();
     if (jetstream_provision(c->bus, &conf, on_object, &r, &e) < 0) {
         json_decref(r.list);
@@ -96,6 +98,6 @@ cmd_provision(struct cli *c, const struct args *a)
     else
         json_decref(r.list);
     if (!r.changed)
-        cli_say(c, "nothing to do");
+        cli_say(c, "everything is up to date");
     return RC_OK;
 }

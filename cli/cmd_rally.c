@@ -31,9 +31,10 @@ static struct {
 } flags;
 
 const struct arg_opt rally_opts[] = {
-    {"each-line", 0, "COMMAND", "what to run; {} is the line", ARG_TEXT,
+    {"each-line", 0, "COMMAND",
+     "command of each task; {} is replaced by the line", ARG_TEXT,
      &flags.each_line, 0, 0, NULL, NULL},
-    {"no-wait", 0, NULL, "print the batch's id and do not follow", ARG_SWITCH,
+    {"no-wait", 0, NULL, "print the batch's id and return at once", ARG_SWITCH,
      &flags.no_wait, 0, 0, NULL, NULL},
     ARG_END,
 };
@@ -106,7 +107,7 @@ count_lines(const struct str *input, size_t *count, struct err *e)
         return err_set(e, ERR_INVALID, "stdin has no lines");
     return *count <= ANSI_MAX
                ? 0
-               : err_set(e, ERR_INVALID, "%zu lines, at most %d are taken",
+               : err_set(e, ERR_INVALID, "%zu lines; at most %d are allowed",
                          *count, ANSI_MAX);
 }
 
@@ -344,8 +345,8 @@ on_term(void *ctx, int nth)
         return;
     out_progress("");
     cli_say(r->c,
-            "left; the tasks go on. shunt rally status %s looks at them, "
-            "shunt wait %s follows, shunt cancel %s stops them",
+            "the tasks continue; see shunt rally status %s, shunt wait %s, "
+            "shunt cancel %s",
             r->id, r->id, r->id);
     r->left = true;
     loop_stop(r->c->loop, 0);
@@ -496,8 +497,9 @@ follow(struct rally_run *r, struct spool_file *f)
     spool_sender_free(r->sender);
     r->sender = NULL;
     if (r->failure.code != ERR_NONE)
-        return cli_fail_err("submit the rally", r->id, &r->failure,
-                            "shunt status; what is left is spooled");
+        return cli_fail_err(
+            "submit the rally", r->id, &r->failure,
+            "shunt status (tasks that were not sent are spooled)");
     return r->left ? RC_INTERRUPTED : summary(r);
 }
 
@@ -510,8 +512,8 @@ send_only(struct rally_run *r, struct spool_file *f)
     if (cli_connect(r->c, CONNECT_MS, &e) < 0 ||
         task_builder_send(r->c, f, PATIENCE_MS, &known, &e) < 0)
         cli_say(r->c,
-                "spooled: %s; the tasks will be sent when the fleet is "
-                "up (shunt up -d)",
+                "spooled: %s; the tasks are sent once the fleet is up "
+                "(shunt up -d)",
                 e.msg);
     if (r->c->json)
         out_json(out_with_schema(
@@ -548,10 +550,10 @@ cmd_rally(struct cli *c, const struct args *a)
     if (a->n_words && !strcmp(a->words[0], "status") && a->n_words <= 2)
         return rally_status(c, a->n_words == 2 ? a->words[1] : "last");
     if (a->n_words || a->dashes || !flags.each_line)
-        return cli_usage(c, "--each-line 'COMMAND {}' is wanted, and lines on "
-                            "stdin");
+        return cli_usage(c, "--each-line 'COMMAND {}' and lines on stdin are "
+                            "required");
     if (isatty(STDIN_FILENO))
-        cli_say(c, "reading lines from the terminal, ^D ends");
+        cli_say(c, "reading lines from the terminal; ^D ends the input");
     if (!flags.no_wait) {
         rc = cli_need_broker(c, CONNECT_MS);
         if (rc)

@@ -17,9 +17,9 @@ static struct {
 } flags = {.since_ms = INT64_C(30) * 86400 * 1000};
 
 const struct arg_opt route_opts[] = {
-    {"policy", 0, "FILE", "judge by this policy; else by the router's",
-     ARG_TEXT, &flags.policy, 0, 0, NULL, NULL},
-    {"since", 0, "TIME", "tasks of the last so long; 30d", ARG_MS,
+    {"policy", 0, "FILE", "apply this policy (default: the router's)", ARG_TEXT,
+     &flags.policy, 0, 0, NULL, NULL},
+    {"since", 0, "TIME", "tasks of the last TIME (default 30d)", ARG_MS,
      &flags.since_ms, 0, 0, NULL, NULL},
     ARG_END,
 };
@@ -127,12 +127,12 @@ tell_sum(const struct replay *r)
                  (long long)r->tasks);
     if (r->skipped)
         cli_say(r->c,
-                "%lld more could not be judged: the ledger's answer does "
-                "not hold them",
+                "%lld more were skipped: the reaper's answer is incomplete "
+                "for them",
                 (long long)r->skipped);
     cli_say(r->c,
-            "judged by policy %s; the facts of that time are not kept, "
-            "only what their decisions tell of them",
+            "applied policy %s; facts of that time are not kept, beyond "
+            "what the stored decisions tell",
             r->policy.version);
 }
 
@@ -201,7 +201,7 @@ replay(struct cli *c)
         return rc;
     r.pool = mem_pool_new();
     if (judge_all(&r, &e) < 0)
-        rc = cli_fail_err("replay", NULL, &e, "shunt status");
+        rc = cli_fail_err("replay the decisions", NULL, &e, "shunt status");
     if (r.table)
         out_table_end(r.table);
     if (!rc)
@@ -214,6 +214,6 @@ int
 cmd_route(struct cli *c, const struct args *a)
 {
     if (a->n_words != 1 || a->dashes || strcmp(a->words[0], "replay") != 0)
-        return cli_usage(c, "the one thing to do is replay");
+        return cli_usage(c, "a verb is required: replay");
     return replay(c);
 }

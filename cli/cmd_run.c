@@ -18,10 +18,10 @@ static struct {
 } logs;
 
 const struct arg_opt logs_opts[] = {
-    {"follow", 'f', NULL, "go on until the task is over", ARG_SWITCH,
-     &logs.follow, 0, 0, NULL, NULL},
-    {"attempt", 0, "N", "of that attempt; else the newest", ARG_NUMBER,
-     &logs.attempt, 1, 1000000, NULL, NULL},
+    {"follow", 'f', NULL, "follow the output until the task has finished",
+     ARG_SWITCH, &logs.follow, 0, 0, NULL, NULL},
+    {"attempt", 0, "N", "print the output of attempt N (default: the newest)",
+     ARG_NUMBER, &logs.attempt, 1, 1000000, NULL, NULL},
     ARG_END,
 };
 
@@ -42,7 +42,7 @@ say_end(const struct cli *c, const char *id, const struct follow_end *end)
 static int
 leave(const struct cli *c, const char *id)
 {
-    cli_say(c, "left %s alone; shunt logs -f %s follows it", id, id);
+    cli_say(c, "%s continues; follow it with shunt logs -f %s", id, id);
     return RC_INTERRUPTED;
 }
 
@@ -61,8 +61,7 @@ send_task(struct cli *c, const struct task *t)
         spool_put(f, t, &e) < 0 || spool_commit(f, &e) < 0) {
         rc = cli_fail(RC_OUR_SIDE, "submit", t->name, e.msg, "shunt doctor");
     } else if (task_builder_send(c, f, PATIENCE_MS, &known, &e) < 0) {
-        cli_say(c, "%s is spooled and will be sent when the broker is back",
-                t->id);
+        cli_say(c, "%s is spooled, and is sent once the broker is back", t->id);
         rc = cli_fail(RC_UNREACHABLE, "submit", t->id, e.msg, "shunt status");
     } else {
         cli_remember_last(c, t->id);
@@ -81,7 +80,7 @@ cmd_run(struct cli *c, const struct args *a)
     int rc;
 
     if (!a->dashes)
-        return cli_usage(c, "a command is wanted, after --");
+        return cli_usage(c, "a command is required after --");
     rc = task_builder_tasks(c, a, &b);
     if (rc)
         return rc;
@@ -89,9 +88,9 @@ cmd_run(struct cli *c, const struct args *a)
     if (rc)
         return rc;
     if (task_builder_resolve(c, &b, &e) < 0)
-        return cli_fail_err("run", b.tasks[0].name, &e, "shunt ls");
+        return cli_fail_err("run the task", b.tasks[0].name, &e, "shunt ls");
     if (follow_open(&f, c, b.tasks[0].id, &e) < 0)
-        return cli_fail_err("run", b.tasks[0].id, &e, "shunt status");
+        return cli_fail_err("run the task", b.tasks[0].id, &e, "shunt status");
     rc = send_task(c, &b.tasks[0]);
     if (rc)
         goto out;
@@ -119,18 +118,19 @@ cmd_logs(struct cli *c, const struct args *a)
     int rc;
 
     if (a->n_words != 1 || a->dashes)
-        return cli_usage(c, "one task is wanted");
+        return cli_usage(c, "one task is required: an id or its beginning, a "
+                            "name, or last");
     rc = cli_need_broker(c, CONNECT_MS);
     if (rc)
         return rc;
     if (cli_show(c, a->words[0], &task, &e) < 0)
-        return cli_fail_err("logs", a->words[0], &e,
+        return cli_fail_err("read the output", a->words[0], &e,
                             e.code == ERR_UNAVAILABLE ? "shunt status"
                                                       : "shunt ls");
     id = cli_text(task, "id", "");
     if (follow_open(&f, c, id, &e) < 0 ||
         follow_print(f, task, (uint32_t)logs.attempt, &e) < 0) {
-        rc = cli_fail_err("logs", id, &e, "shunt status");
+        rc = cli_fail_err("read the output", id, &e, "shunt status");
     } else if (logs.follow && !state_is_terminal(state_from_name(
                                   cli_text(task, "state", "")))) {
         follow_on_interrupt(f, false);

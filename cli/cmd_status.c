@@ -247,7 +247,7 @@ print_status(const json_t *all)
     if (cli_text(broker, "durability", "")[0])
         (void)printf("durability  %s\n", cli_text(broker, "durability", ""));
     if (cli_int(spool, "files", 0))
-        (void)printf("spool       %lld files wait to be sent\n",
+        (void)printf("spool       %lld files to be sent\n",
                      (long long)cli_int(spool, "files", 0));
     if (json_object_get(all, "counters"))
         print_counters(json_object_get(all, "counters"));
@@ -260,7 +260,7 @@ print_status(const json_t *all)
         (void)puts("");
         print_workers(json_object_get(all, "workers"));
     } else if (json_object_get(all, "workers")) {
-        (void)puts("\nno worker is alive");
+        (void)puts("\nno live workers");
     }
 }
 
@@ -315,7 +315,7 @@ cmd_status(struct cli *c, const struct args *a)
     if (answers)
         return RC_OK;
     if (!local)
-        return cli_fail(RC_UNREACHABLE, "status",
+        return cli_fail(RC_UNREACHABLE, "read the fleet's status",
                         c->conf.bus.url ? c->conf.bus.url : c->fleet_dir.dir,
                         e.msg, "shunt up -d");
     cli_say(c, "%s", e.msg);
@@ -386,7 +386,7 @@ worker_drain(struct cli *c, const char *name)
     bool seen;
 
     if (!subject_token_ok(name))
-        return cli_fail(RC_USAGE, "drain worker", name, "this is no name",
+        return cli_fail(RC_USAGE, "drain worker", name, "the name is invalid",
                         "shunt worker ls");
     if (query_workers(c, &workers, &e) < 0)
         return cli_fail_err("drain worker", name, &e, "shunt status");
@@ -404,7 +404,8 @@ worker_drain(struct cli *c, const char *name)
     if (!w) {
         json_decref(workers);
         return cli_fail(RC_USAGE, "drain worker", name,
-                        "no worker of that name is alive", "shunt worker ls");
+                        "there is no live worker of that name",
+                        "shunt worker ls");
     }
     (void)subject_drain(subject, cli_text(w, "backend", "local"), name);
     do {
@@ -420,13 +421,12 @@ worker_drain(struct cli *c, const char *name)
     json_decref(workers);
     if (!seen)
         return cli_fail(RC_PENDING, "drain worker", name,
-                        "it was told, but has not confirmed yet",
-                        "shunt worker ls");
+                        "the worker has not confirmed yet", "shunt worker ls");
     if (c->json)
         out_json(out_with_schema(
             "worker", json_pack("{s:s, s:b}", "worker", name, "draining", 1)));
     else
-        cli_say(c, "%s takes nothing new", name);
+        cli_say(c, "%s takes no new tasks", name);
     return RC_OK;
 }
 
@@ -437,7 +437,7 @@ cmd_worker(struct cli *c, const struct args *a)
     int rc;
 
     if (!ls && (a->n_words != 2 || strcmp(a->words[0], "drain") != 0))
-        return cli_usage(c, "ls or drain NAME is wanted");
+        return cli_usage(c, "use ls or drain NAME");
     rc = cli_need_broker(c, 2000);
     if (rc)
         return rc;

@@ -20,15 +20,16 @@ static struct {
 } ls = {.limit = 20};
 
 const struct arg_opt ls_opts[] = {
-    {"state", 0, "STATE", "open, done or a state's name; repeat", ARG_LIST,
+    {"state", 0, "STATE",
+     "show tasks in this state; open, done or a name; repeatable", ARG_LIST,
      &ls.states, 0, 0, NULL,
      "open done submitted accepted held blocked routed running retry_wait "
      "succeeded failed unverified no_op timed_out cancelled rejected dead "
      "unknown"},
-    {"limit", 'n', "N", "at most so many; 0: all; 20", ARG_NUMBER, &ls.limit, 0,
-     100000000, NULL, NULL},
-    {"batch", 0, "ID", "of that batch alone", ARG_TEXT, &ls.batch, 0, 0, NULL,
-     NULL},
+    {"limit", 'n', "N", "show at most N tasks (default 20; 0 for all)",
+     ARG_NUMBER, &ls.limit, 0, 100000000, NULL, NULL},
+    {"batch", 0, "ID", "show tasks of this batch alone", ARG_TEXT, &ls.batch, 0,
+     0, NULL, NULL},
     ARG_END,
 };
 
@@ -56,7 +57,7 @@ wanted_states(struct cli *c, json_t **out)
             near = nearest_of(want, names);
             json_decref(*out);
             *out = NULL;
-            return cli_usage(c, "--state %s: no such state%s%s", want,
+            return cli_usage(c, "--state %s: unknown state%s%s", want,
                              near ? "; did you mean " : "", near ? near : "");
         }
         for (s = STATE_SUBMITTED; s < STATE_LOST; s++)
@@ -372,8 +373,8 @@ cmd_show(struct cli *c, const struct args *a)
     int rc;
 
     if (a->n_words != 1 || a->dashes)
-        return cli_usage(c, "one task is wanted: an id, its beginning, a name "
-                            "or last");
+        return cli_usage(c, "one task is required: an id or its beginning, a "
+                            "name, or last");
     if (cli_connect(c, CONNECT_MS, &e) < 0 && show_spooled(c, a->words[0]))
         return RC_OK;
     rc = cli_need_broker(c, 0);
@@ -383,7 +384,7 @@ cmd_show(struct cli *c, const struct args *a)
     if (cli_show(c, a->words[0], &task, &e) < 0) {
         if (e.code == ERR_NOT_FOUND && show_spooled(c, a->words[0]))
             return RC_OK;
-        return cli_fail_err("show", a->words[0], &e,
+        return cli_fail_err("show the task", a->words[0], &e,
                             e.code == ERR_UNAVAILABLE ? "shunt status"
                                                       : "shunt ls");
     }

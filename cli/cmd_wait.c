@@ -17,14 +17,14 @@ static struct {
 } wait_for = {-1}, cancel = {CANCEL_MS};
 
 const struct arg_opt wait_opts[] = {
-    {"timeout", 0, "TIME", "give up after that; else never", ARG_MS,
+    {"timeout", 0, "TIME", "wait at most TIME (default: no limit)", ARG_MS,
      &wait_for.timeout_ms, 0, 0, NULL, NULL},
     ARG_END,
 };
 
 const struct arg_opt cancel_opts[] = {
-    {"timeout", 0, "TIME", "how long to wait for the end; 15s", ARG_MS,
-     &cancel.timeout_ms, 0, 0, NULL, NULL},
+    {"timeout", 0, "TIME", "wait at most TIME for the end (default 15s)",
+     ARG_MS, &cancel.timeout_ms, 0, 0, NULL, NULL},
     ARG_END,
 };
 
@@ -71,7 +71,7 @@ begin(struct cli *c, const struct args *a, const char *verb, json_t **ids)
     int rc;
 
     if (!a->n_words || a->dashes)
-        return cli_usage(c, "at least one task or batch is wanted");
+        return cli_usage(c, "at least one task or batch is required");
     rc = cli_need_broker(c, CONNECT_MS);
     if (rc)
         return rc;
@@ -136,7 +136,7 @@ cmd_cancel(struct cli *c, const struct args *a)
     json_array_foreach(ids, i, v)
     {
         if (state_is_terminal(state_of(v))) {
-            cli_say(c, "%s is over already: %s", cli_text(v, "id", ""),
+            cli_say(c, "%s has already finished (%s)", cli_text(v, "id", ""),
                     cli_text(v, "state", ""));
             continue;
         }
@@ -174,7 +174,7 @@ again(struct cli *c, const char *selector, struct task *t, struct err *e)
         return -1;
     (void)str_copy(old, sizeof old, cli_text(shown, "id", ""));
     if (!state_is_terminal(state_of(shown))) {
-        err_set(e, ERR_INVALID, "it is not over yet: %s",
+        err_set(e, ERR_INVALID, "it has not finished yet (%s)",
                 cli_text(shown, "state", "?"));
         goto out;
     }
@@ -210,7 +210,7 @@ cmd_retry(struct cli *c, const struct args *a)
     int rc;
 
     if (!a->n_words || a->dashes)
-        return cli_usage(c, "at least one task is wanted");
+        return cli_usage(c, "at least one task is required");
     rc = cli_need_broker(c, CONNECT_MS);
     if (rc)
         return rc;
@@ -229,7 +229,8 @@ cmd_retry(struct cli *c, const struct args *a)
     if (spool_commit(f, &e) < 0)
         goto failed;
     if (task_builder_send(c, f, PATIENCE_MS, &known, &e) < 0)
-        cli_say(c, "spooled: %s; will be sent when the broker is back", e.msg);
+        cli_say(c, "spooled: %s; the tasks are sent once the broker is back",
+                e.msg);
     spool_close(f);
     cli_remember_last(c, tasks[a->n_words - 1].id);
     list = json_array();

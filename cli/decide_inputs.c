@@ -39,9 +39,10 @@ decide_inputs_policy(struct cli *c, const char *given, struct policy *out)
     int rc = RC_OK;
 
     if (!given && load_section(c, &section, &e) < 0)
-        rc = cli_fail_err("read the configuration", NULL, &e, NULL);
+        rc = cli_fail_err("read the configuration", NULL, &e, "shunt doctor");
     else if (policy_load(given ? given : section.policy, c->pool, out, &e) < 0)
-        rc = cli_fail(RC_USAGE, "read the policy", given, e.msg, NULL);
+        rc = cli_fail(RC_USAGE, "read the policy", given, e.msg,
+                      "shunt decide --policy FILE -- COMMAND");
     conf_free(&section, options);
     return rc;
 }

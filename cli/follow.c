@@ -389,7 +389,7 @@ on_cancelled(void *ctx, const struct bus_stored *stored, const struct err *e)
 
     (void)stored;
     if (e)
-        cli_say(f->c, "the cancel did not reach the broker: %s", e->msg);
+        cli_say(f->c, "the broker did not receive the cancel: %s", e->msg);
 }
 
 static void
@@ -398,7 +398,7 @@ on_term(void *ctx, int nth)
     struct follow *f = ctx;
 
     if (nth == 1 && f->cancels) {
-        cli_say(f->c, "cancelling %s; ^C again leaves it alone", f->id);
+        cli_say(f->c, "cancelling %s; ^C again leaves it running", f->id);
         task_ops_cancel(f->c, f->id, on_cancelled, f);
         return;
     }

@@ -31,12 +31,12 @@ static struct {
 const struct arg_opt cli_global_opts[] = {
     {"json", 0, NULL, "print JSON on stdout", ARG_SWITCH, &global.json, 0, 0,
      NULL, NULL},
-    {"nats", 0, "URL", "address of the broker", ARG_TEXT, &global.nats, 0, 0,
-     NULL, NULL},
-    {"config", 0, "FILE", "read this configuration alone", ARG_TEXT,
-     &global.config, 0, 0, NULL, NULL},
-    {"quiet", 'q', NULL, "say only what went wrong", ARG_SWITCH, &global.quiet,
-     0, 0, NULL, NULL},
+    {"nats", 0, "URL", "address of the broker, like nats://host:4222", ARG_TEXT,
+     &global.nats, 0, 0, NULL, NULL},
+    {"config", 0, "FILE", "read this configuration file, and no other",
+     ARG_TEXT, &global.config, 0, 0, NULL, NULL},
+    {"quiet", 'q', NULL, "print errors alone on stderr", ARG_SWITCH,
+     &global.quiet, 0, 0, NULL, NULL},
     {"help", 'h', NULL, "show help and exit", ARG_SWITCH, &global.help, 0, 0,
      NULL, NULL},
     ARG_END,
@@ -73,13 +73,13 @@ unknown_command(const char *name)
     names[n] = NULL;
     near = nearest_of(name, names);
     if (near)
-        (void)snprintf(why, sizeof why, "no such command; did you mean %s?",
+        (void)snprintf(why, sizeof why, "unknown command; did you mean %s?",
                        near);
     else
-        (void)snprintf(why, sizeof why, "no such command");
+        (void)snprintf(why, sizeof why, "unknown command");
     (void)snprintf(next, sizeof next, "shunt %s%s", near ? near : "help",
                    near ? " --help" : "");
-    return cli_fail(RC_USAGE, "command", name, why, next);
+    return cli_fail(RC_USAGE, "run the command", name, why, next);
 }
 
 static int
@@ -127,7 +127,8 @@ dispatch(struct cli *c, int argc, char **argv)
     }
     if (args_parse(tables, 2, argc - 1, argv + 1, ARGS_LEADING, &at, c->pool,
                    args, &e) < 0)
-        return cli_fail(RC_USAGE, "command line", NULL, e.msg, "shunt help");
+        return cli_fail(RC_USAGE, "read the command line", NULL, e.msg,
+                        "shunt help");
     at++;
     if (global.version) {
         c->cmd = cli_command("version");
@@ -174,7 +175,8 @@ main(int argc, char **argv)
     log_open("shunt");
     c.pool = mem_pool_new();
     if (fleet_dir_find(&c.fleet_dir, &e) < 0)
-        rc = cli_fail_err("state folder", NULL, &e, NULL);
+        rc = cli_fail_err("find the state folder", NULL, &e,
+                          "export SHUNT_HOME=/a/folder/of/your/own");
     else
         rc = dispatch(&c, argc, argv);
 

@@ -28,7 +28,8 @@ set_ms(uint64_t *to, const char *value, struct err *e)
     return str_to_ms(value, to)
                ? 0
                : err_set(e, ERR_INVALID,
-                         "%s: a duration is wanted, like 30s, 11m, 2h", value);
+                         "%s is no duration; use one like 30s, 11m or 2h",
+                         value);
 }
 
 static int
@@ -37,8 +38,8 @@ set_u32(uint32_t *to, const char *value, uint64_t most, struct err *e)
     uint64_t n;
 
     if (!str_to_u64(value, 0, most, &n))
-        return err_set(e, ERR_INVALID, "%s: a number up to %llu is wanted",
-                       value, (unsigned long long)most);
+        return err_set(e, ERR_INVALID, "%s is no number from 0 to %llu", value,
+                       (unsigned long long)most);
     *to = (uint32_t)n;
     return 0;
 }
@@ -105,7 +106,7 @@ set_env(struct task *t, struct mem_pool *pool, const char *value, struct err *e)
     const char *eq = strchr(value, '='), *own;
 
     if (eq == value || !value[0])
-        return err_set(e, ERR_INVALID, "%s: KEY=VALUE is wanted", value);
+        return err_set(e, ERR_INVALID, "'%s' is not KEY=VALUE", value);
     if (eq) {
         put_pair(&t->env, &t->n_env,
                  mem_pool_strndup(pool, value, (size_t)(eq - value)), eq + 1,
@@ -115,8 +116,8 @@ set_env(struct task *t, struct mem_pool *pool, const char *value, struct err *e)
     own = getenv(value);
     if (!own)
         return err_set(e, ERR_INVALID,
-                       "%s: KEY=VALUE is wanted, or the name of a variable "
-                       "that is set here",
+                       "%s is not set here; use KEY=VALUE, or the name of a "
+                       "variable that is set",
                        value);
     put_pair(&t->env, &t->n_env, value, own, pool);
     return 0;
@@ -128,7 +129,7 @@ set_tag(struct task *t, struct mem_pool *pool, const char *value, struct err *e)
     const char *eq = strchr(value, '=');
 
     if (eq == value || !value[0])
-        return err_set(e, ERR_INVALID, "%s: key=value is wanted", value);
+        return err_set(e, ERR_INVALID, "'%s' is not KEY=VALUE", value);
     if (eq)
         put_pair(&t->tags, &t->n_tags,
                  mem_pool_strndup(pool, value, (size_t)(eq - value)), eq + 1,
@@ -172,7 +173,8 @@ set_retry(struct task *t, struct mem_pool *pool, const char *value,
     else if (!strcmp(value, "never"))
         t->retry = RETRY_NEVER;
     else
-        return err_set(e, ERR_INVALID, "%s: safe or never is wanted", value);
+        return err_set(e, ERR_INVALID, "%s is unknown; use safe or never",
+                       value);
     return 0;
 }
 
@@ -187,8 +189,8 @@ set_priority(struct task *t, struct mem_pool *pool, const char *value,
     errno = 0;
     n = strtol(value, &end, 10);
     if (errno || end == value || *end || n < -1000 || n > 1000)
-        return err_set(e, ERR_INVALID,
-                       "%s: a number from -1000 to 1000 is wanted", value);
+        return err_set(e, ERR_INVALID, "%s is no number from -1000 to 1000",
+                       value);
     t->priority = (int32_t)n;
     return 0;
 }
@@ -237,7 +239,7 @@ set_after(struct task *t, struct mem_pool *pool, const char *value,
     int64_t at_ms;
 
     if (!value[0])
-        return err_set(e, ERR_INVALID, "an id or a time is wanted");
+        return err_set(e, ERR_INVALID, "an id or a time is required");
     if (task_args_time(value, str_wall_ms(), &at_ms)) {
         t->not_before_ms = at_ms;
         return 0;
@@ -287,7 +289,7 @@ set_memory(struct task *t, struct mem_pool *pool, const char *value,
     h->memory_bytes = 0;
     if (!h->memory_unknown && !str_to_bytes(value, &h->memory_bytes))
         return err_set(e, ERR_INVALID,
-                       "%s: a size is wanted, like 512M or 9G, or unknown",
+                       "%s is no size; use one like 512M or 9G, or unknown",
                        value);
     return 0;
 }
@@ -305,8 +307,8 @@ set_data(struct task *t, struct mem_pool *pool, const char *value,
 {
     if (strcmp(value, "small") != 0 && strcmp(value, "large") != 0 &&
         strcmp(value, "unknown") != 0)
-        return err_set(e, ERR_INVALID, "%s: small, large or unknown is wanted",
-                       value);
+        return err_set(e, ERR_INVALID,
+                       "%s is unknown; use small, large or unknown", value);
     hints_of(t, pool)->data = value;
     return 0;
 }
@@ -317,47 +319,56 @@ set_data(struct task *t, struct mem_pool *pool, const char *value,
     }
 
 const struct arg_opt task_opts[] = {
-    FLAG("name", "NAME", "name for people; else made from project and time",
-         set_name, NULL),
-    FLAG("workdir", "DIR", "where to run; the current directory", set_workdir,
+    FLAG("name", "NAME",
+         "name of the task (default: made from project and time)", set_name,
          NULL),
+    FLAG("workdir", "DIR", "where to run (default: the current directory)",
+         set_workdir, NULL),
     FLAG("repo", "OWNER/NAME", "repository the task works on", set_repo, NULL),
     FLAG("branch", "BRANCH", "branch of that repository", set_branch, NULL),
-    FLAG("env", "K=V", "environment variable; K alone takes our value; repeat",
+    FLAG("env", "K=V",
+         "environment variable; K alone copies it from here; repeatable",
          set_env, NULL),
-    FLAG("timeout", "TIME", "longest time for one attempt", set_timeout, NULL),
-    FLAG("idle-timeout", "TIME", "longest time without output",
-         set_idle_timeout, NULL),
-    FLAG("retries", "N", "further attempts after one that failed; 0",
-         set_retries, NULL),
-    FLAG("retry", "safe|never", "run again when a worker was lost; safe",
-         set_retry, "safe never"),
-    FLAG("dod", "EXPR", "definition of done (docs/dod.md); exit_code == 0",
-         set_dod, NULL),
-    FLAG("report", "PATH", "where the report goes, relative", set_report, NULL),
-    FLAG("priority", "N", "higher goes first where a backend can", set_priority,
+    FLAG("timeout", "TIME", "time limit of one attempt", set_timeout, NULL),
+    FLAG("idle-timeout", "TIME", "time limit without output", set_idle_timeout,
          NULL),
+    FLAG("retries", "N", "further attempts after a failure (default 0)",
+         set_retries, NULL),
+    FLAG("retry", "safe|never",
+         "whether to run again after its worker was lost (default safe)",
+         set_retry, "safe never"),
+    FLAG("dod", "EXPR",
+         "definition of done, see docs/dod.md (default exit_code == 0)",
+         set_dod, NULL),
+    FLAG("report", "PATH",
+         "path of the report, relative to the working directory", set_report,
+         NULL),
+    FLAG("priority", "N", "higher runs first, where the backend supports it",
+         set_priority, NULL),
     FLAG("team", "TEAM", "team the task belongs to", set_team, NULL),
-    FLAG("tag", "K=V", "label; repeat", set_tag, NULL),
+    FLAG("tag", "K=V", "label; repeatable", set_tag, NULL),
     FLAG("after", "ID|TIME",
-         "start after that task, or not before that time (10m, 18:30); repeat",
+         "start after that task, or not before that time (10m, 18:30); "
+         "repeatable",
          set_after, NULL),
-    FLAG("hold", NULL, "accept it, but do not run it", set_hold, NULL),
-    FLAG("backend", "BACKEND", "pin: local, codespace or secutools",
-         set_backend, "local codespace secutools"),
-    FLAG("lane", "LANE", "pin: lane within the backend", set_lane, NULL),
-    FLAG("agent", "NAME", "hint: agent in charge", set_agent, NULL),
+    FLAG("hold", NULL, "accept the task, but do not run it", set_hold, NULL),
+    FLAG("backend", "BACKEND",
+         "run on this backend: local, codespace or secutools", set_backend,
+         "local codespace secutools"),
+    FLAG("lane", "LANE", "run on this lane of the backend", set_lane, NULL),
+    FLAG("agent", "NAME", "hint: agent that does the work", set_agent, NULL),
     FLAG("runtime", "TIME", "hint: expected duration, like 11m", set_runtime,
          NULL),
     FLAG("memory", "SIZE|unknown", "hint: expected peak memory, like 9G",
          set_memory, "unknown"),
-    FLAG("parallel", "N", "hint: jobs it runs at once", set_parallel, NULL),
-    FLAG("data", "AMOUNT", "hint: small, large or unknown", set_data,
-         "small large unknown"),
-    FLAG("heavy-log", NULL, "hint: prints a great deal", set_heavy_log, NULL),
+    FLAG("parallel", "N", "hint: number of jobs it runs at once", set_parallel,
+         NULL),
+    FLAG("data", "AMOUNT", "hint: amount of data, small, large or unknown",
+         set_data, "small large unknown"),
+    FLAG("heavy-log", NULL, "hint: prints much output", set_heavy_log, NULL),
     FLAG("llm", NULL, "hint: calls language models or embeddings", set_llm,
          NULL),
-    FLAG("ui", NULL, "hint: works in a browser or an IDE", set_ui, NULL),
+    FLAG("ui", NULL, "hint: needs a browser or an IDE", set_ui, NULL),
     FLAG("light", NULL, "hint: a lightweight check", set_light, NULL),
     ARG_END,
 };
@@ -369,7 +380,7 @@ task_args_new(struct task *t, struct mem_pool *pool, struct err *e)
 
     codec_init(CODEC_TASK, t);
     if (!getcwd(cwd, sizeof cwd))
-        return err_set(e, ERR_INVALID, "the current directory: %s",
+        return err_set(e, ERR_INVALID, "read the current directory: %s",
                        strerror(errno));
     t->workdir = mem_pool_strdup(pool, cwd);
     t->source = "cli";
@@ -400,7 +411,7 @@ task_args_workdir(struct task *t, struct mem_pool *pool, struct err *e)
         (t->workdir[0] == '~' && (!t->workdir[1] || t->workdir[1] == '/')))
         return 0;
     if (!getcwd(cwd, sizeof cwd))
-        return err_set(e, ERR_INVALID, "the current directory: %s",
+        return err_set(e, ERR_INVALID, "read the current directory: %s",
                        strerror(errno));
     t->workdir = !t->workdir[0] || !strcmp(t->workdir, ".")
                      ? mem_pool_strdup(pool, cwd)

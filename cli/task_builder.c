@@ -144,12 +144,13 @@ task_builder_tasks(struct cli *c, const struct args *a,
 
     memset(out, 0, sizeof *out);
     if (a->dashes && a->n_words)
-        return cli_usage(c,
-                         "%s before --: a command stands after it, a file "
-                         "without it",
-                         a->words[0]);
+        return cli_usage(
+            c,
+            "unexpected %s before --; give either files, or -- and a "
+            "command",
+            a->words[0]);
     if (!a->dashes && !a->n_words)
-        return cli_usage(c, "a command is wanted, after --");
+        return cli_usage(c, "a command after -- or a file is required");
     if (gather(c, a, out, &e) < 0)
         return cli_fail(RC_USAGE, "read the task", NULL, e.msg,
                         a->dashes ? NULL : remedy(c, a->words[0]));
@@ -158,7 +159,8 @@ task_builder_tasks(struct cli *c, const struct args *a,
             return cli_usage(c, "%s", e.msg);
         task_complete(&out->tasks[i], c->pool, str_wall_ms());
         if (task_check(&out->tasks[i], &e) < 0)
-            return cli_fail(RC_USAGE, "task", out->tasks[i].name, e.msg, NULL);
+            return cli_fail(RC_USAGE, "check the task", out->tasks[i].name,
+                            e.msg, "shunt submit --help");
     }
     return RC_OK;
 }
@@ -178,7 +180,7 @@ task_builder_prompts(struct cli *c, const struct args *a, size_t from,
         for (i = 0; i < a->n_command; i++)
             str_addf(&prompt, "%s%s", i ? " " : "", a->command[i]);
         if (task_args_new(out->tasks, c->pool, &e) < 0)
-            return cli_fail(RC_USAGE, "task", NULL, e.msg, NULL);
+            return cli_fail(RC_USAGE, "read the prompt", NULL, e.msg, NULL);
         out->tasks->prompt = mem_pool_strdup(c->pool, str_text(&prompt));
         str_free(&prompt);
     }
@@ -189,9 +191,8 @@ task_builder_prompts(struct cli *c, const struct args *a, size_t from,
                             "shunt lint FILE");
     for (i = 0; i < out->n; i++)
         if (!*out->tasks[i].prompt)
-            return cli_fail(RC_USAGE, "task", out->tasks[i].name,
-                            "a prompt is wanted: an AI platform runs no "
-                            "commands",
+            return cli_fail(RC_USAGE, "delegate the task", out->tasks[i].name,
+                            "it has no prompt; an AI platform runs no commands",
                             "shunt submit");
     return RC_OK;
 }
@@ -300,13 +301,13 @@ task_builder_say_sent(struct cli *c, const struct task_builder *b,
 {
     if (s->spooled) {
         cli_say(c,
-                "spooled: %s; the task will be sent when the fleet is up "
+                "spooled: %s; the task is sent once the fleet is up "
                 "(shunt up -d)",
                 s->why);
         return;
     }
     if (s->known)
-        cli_say(c, "%zu of %zu had been submitted before under the same id",
+        cli_say(c, "%zu of %zu were already submitted under the same id",
                 s->known, b->n);
     cli_drain_spool(c);
 }

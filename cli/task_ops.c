@@ -47,7 +47,7 @@ task_ops_say_why_waiting(struct cli *c, const char *id)
     const char *text;
 
     if (cli_show(c, id, &task, &e) < 0) {
-        cli_say(c, "waiting for %s; %s", id, e.msg);
+        cli_say(c, "waiting for %s: %s", id, e.msg);
         return;
     }
     text = cli_text(json_object_get(task, "waits"), "text", "");
