@@ -347,7 +347,7 @@ on_quiet(void *ctx)
     struct reaper *r = ctx;
 
     if (!r->failed)
-        db_quiet(r->store);
+        db_idle(r->store);
     coalesce_trim(r->queue);
     mem_trim();
 }

@@ -24,7 +24,7 @@
 
 struct db_fixture {
     char dir[64], path[96];
-    struct db *store;
+    struct db *db;
     struct mem_pool *pool;
 };
 
@@ -34,13 +34,13 @@ open_fixture(void **state)
     struct db_fixture *f = MEM_NEW(struct db_fixture);
     struct err e;
 
-    (void)snprintf(f->dir, sizeof f->dir, "/tmp/shunt-store-XXXXXX");
+    (void)snprintf(f->dir, sizeof f->dir, "/tmp/shunt-db-XXXXXX");
     if (!mkdtemp(f->dir))
         return -1;
     (void)snprintf(f->path, sizeof f->path, "%s/deep/er/ledger.db", f->dir);
     f->pool = mem_pool_new();
     *state = f;
-    return db_open(&f->store, f->path, true, &e);
+    return db_open(&f->db, f->path, true, &e);
 }
 
 static inline int
@@ -48,7 +48,7 @@ close_fixture(void **state)
 {
     struct db_fixture *f = *state;
 
-    db_close(f->store);
+    db_close(f->db);
     mem_pool_free(f->pool);
     (void)folder_remove(f->dir);
     mem_free(f);
@@ -60,11 +60,11 @@ reopen(struct db_fixture *f)
 {
     struct err e = {0};
 
-    db_close(f->store);
-    f->store = NULL;
-    if (db_open(&f->store, f->path, true, &e) < 0)
+    db_close(f->db);
+    f->db = NULL;
+    if (db_open(&f->db, f->path, true, &e) < 0)
         print_error("%s\n", e.msg);
-    assert_non_null(f->store);
+    assert_non_null(f->db);
 }
 
 static inline void
@@ -72,7 +72,7 @@ begin(struct db_fixture *f)
 {
     struct err e;
 
-    assert_int_equal(db_begin(f->store, &e), 0);
+    assert_int_equal(db_begin(f->db, &e), 0);
 }
 
 static inline void
@@ -80,7 +80,7 @@ commit(struct db_fixture *f)
 {
     struct err e;
 
-    assert_int_equal(db_commit(f->store, &e), 0);
+    assert_int_equal(db_commit(f->db, &e), 0);
 }
 
 static inline int64_t
@@ -92,7 +92,7 @@ put(struct db_fixture *f, const char *id, const char *name, enum state state)
     fold_init(&row, id);
     row.name = name;
     row.state = state;
-    assert_int_equal(db_put_task(f->store, &row, DB_WHOLE, &e), 0);
+    assert_int_equal(db_put_task(f->db, &row, DB_WHOLE, &e), 0);
     assert_true(row.n > 0);
     return row.n;
 }

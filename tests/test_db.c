@@ -52,10 +52,10 @@ a_row_comes_back_as_it_went_in(void **state)
     row.released = row.report_due = true;
     row.report = "/r/x.md";
     begin(f);
-    assert_int_equal(db_put_task(f->store, &row, DB_WHOLE, &e), 0);
+    assert_int_equal(db_put_task(f->db, &row, DB_WHOLE, &e), 0);
     commit(f);
     reopen(f);
-    assert_int_equal(db_task(f->store, "t1", f->pool, &got, &e), 1);
+    assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 1);
     assert_int_equal(got.task.len, sizeof blob);
     assert_memory_equal(got.task.data, blob, sizeof blob);
     assert_int_equal(got.decision.len, 2);
@@ -74,7 +74,7 @@ a_row_comes_back_as_it_went_in(void **state)
     SAME(failed_step), SAME(started_at_ms), SAME(finished_at_ms);
     SAME(retry_at_ms), SAME(attempts), SAME(finals), SAME(released);
     SAME(report_due);
-    assert_int_equal(db_task(f->store, "t2", f->pool, &got, &e), 0);
+    assert_int_equal(db_task(f->db, "t2", f->pool, &got, &e), 0);
 }
 
 static void
@@ -86,13 +86,13 @@ what_was_not_committed_is_gone(void **state)
 
     begin(f);
     (void)put(f, "t1", "", STATE_ACCEPTED);
-    db_count(f->store, "", "tasks", 1);
-    db_rollback(f->store);
-    assert_int_equal(db_task(f->store, "t1", f->pool, &got, &e), 0);
+    db_count(f->db, "", "tasks", 1);
+    db_rollback(f->db);
+    assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 0);
     begin(f);
     commit(f);
     reopen(f);
-    assert_int_equal(db_task(f->store, "t1", f->pool, &got, &e), 0);
+    assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 0);
 }
 
 static void
@@ -117,14 +117,14 @@ a_newer_schema_and_a_foreign_file_are_refused(void **state)
     FILE *file;
     struct err e = {0};
 
-    db_close(f->store);
-    f->store = NULL;
+    db_close(f->db);
+    f->db = NULL;
     assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
     assert_int_equal(
         sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL),
         SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    assert_int_equal(db_open(&f->store, f->path, true, &e), -1);
+    assert_int_equal(db_open(&f->db, f->path, true, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     assert_non_null(strstr(e.msg, "newer"));
     assert_int_equal(unlink(f->path), 0);
@@ -133,8 +133,8 @@ a_newer_schema_and_a_foreign_file_are_refused(void **state)
     for (int i = 0; i < 500; i++)
         (void)fputs("this is no database\n", file);
     (void)fclose(file);
-    assert_int_equal(db_open(&f->store, f->path, true, &e), -1);
-    assert_null(f->store);
+    assert_int_equal(db_open(&f->db, f->path, true, &e), -1);
+    assert_null(f->db);
 }
 
 static void
@@ -164,23 +164,23 @@ attempts_are_kept_by_number_and_fence(void **state)
 
     begin(f);
     row = put(f, "t1", "", STATE_ROUTED);
-    assert_int_equal(db_put_attempt(f->store, row, &a, &e), 0);
+    assert_int_equal(db_put_attempt(f->db, row, &a, &e), 0);
     a.attempt = 1;
     a.fence = 3;
     a.final = false;
-    assert_int_equal(db_put_attempt(f->store, row, &a, &e), 0);
+    assert_int_equal(db_put_attempt(f->db, row, &a, &e), 0);
     a.again = true;
-    assert_int_equal(db_put_attempt(f->store, row, &a, &e), 0);
+    assert_int_equal(db_put_attempt(f->db, row, &a, &e), 0);
     commit(f);
-    assert_int_equal(db_attempts(f->store, row, f->pool, &list, &n, &e), 0);
+    assert_int_equal(db_attempts(f->db, row, f->pool, &list, &n, &e), 0);
     assert_int_equal(n, 2);
     assert_int_equal(list[0].attempt, 1);
     assert_true(list[0].again);
     assert_int_equal(list[1].fence, 9);
     assert_memory_equal(list[1].result.data, body, sizeof body);
-    assert_int_equal(db_attempt(f->store, row, 2, 8, f->pool, &got, &e), 0);
+    assert_int_equal(db_attempt(f->db, row, 2, 8, f->pool, &got, &e), 0);
     assert_false(got.known);
-    assert_int_equal(db_attempt(f->store, row, 2, 9, f->pool, &got, &e), 0);
+    assert_int_equal(db_attempt(f->db, row, 2, 9, f->pool, &got, &e), 0);
     assert_true(got.known);
     assert_true(got.final);
 }
@@ -205,7 +205,7 @@ counter(struct db_fixture *f, const char *scope, const char *name)
     struct sum s = {0, scope, name};
     struct err e;
 
-    assert_int_equal(db_counters(f->store, on_counter, &s, &e), 0);
+    assert_int_equal(db_counters(f->db, on_counter, &s, &e), 0);
     return s.value;
 }
 
@@ -216,9 +216,9 @@ counters_add_up_over_transactions(void **state)
 
     for (int i = 0; i < 3; i++) {
         begin(f);
-        db_count(f->store, "", "routed", 2);
-        db_count(f->store, "", "routed", -1);
-        db_count(f->store, "local.default", "routed", 5);
+        db_count(f->db, "", "routed", 2);
+        db_count(f->db, "", "routed", -1);
+        db_count(f->db, "local.default", "routed", 5);
         commit(f);
     }
     assert_int_equal(counter(f, "", "routed"), 3);
@@ -233,12 +233,12 @@ positions_only_grow(void **state)
     struct err e;
 
     begin(f);
-    assert_int_equal(db_position(f->store, "c", 7, &e), 0);
-    assert_int_equal(db_position(f->store, "c", 3, &e), 0);
+    assert_int_equal(db_position(f->db, "c", 7, &e), 0);
+    assert_int_equal(db_position(f->db, "c", 3, &e), 0);
     commit(f);
-    assert_int_equal(db_position_get(f->store, "c", &seq, &e), 0);
+    assert_int_equal(db_position_get(f->db, "c", &seq, &e), 0);
     assert_int_equal(seq, 7);
-    assert_int_equal(db_position_get(f->store, "d", &seq, &e), 0);
+    assert_int_equal(db_position_get(f->db, "d", &seq, &e), 0);
     assert_int_equal(seq, 0);
 }
 
@@ -260,7 +260,7 @@ a_quarantined_message_counts_once_and_is_cut(void **state)
 
     for (int i = 0; i < 2; i++) {
         begin(f);
-        assert_int_equal(db_quarantine(f->store, &q, "quarantined", &e), 0);
+        assert_int_equal(db_quarantine(f->db, &q, "quarantined", &e), 0);
         commit(f);
     }
     assert_int_equal(counter(f, "", "quarantined"), 1);
@@ -287,7 +287,7 @@ accept_row(struct db_fixture *f, struct task_state *row, enum db_part part)
     row->state = STATE_ACCEPTED;
     row->name = "kept";
     row->accepted_seq = 5;
-    assert_int_equal(db_put_task(f->store, row, part, &e), 0);
+    assert_int_equal(db_put_task(f->db, row, part, &e), 0);
     row->name = "not written";
     row->accepted_seq = 6; /* nor this */
 }
@@ -330,7 +330,7 @@ assert_over(struct db_fixture *f, const struct task_state *row)
     struct task_state got;
     struct err e;
 
-    assert_int_equal(db_task(f->store, "t1", f->pool, &got, &e), 1);
+    assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 1);
     assert_int_equal(got.n, row->n);
     assert_string_equal(got.name, "kept");
     assert_int_equal(got.accepted_seq, 5);
@@ -369,10 +369,10 @@ a_part_of_a_row_is_written_alone(void **state)
     begin(f);
     accept_row(f, &row, DB_OUTCOME); /* a new one is written whole */
     decide_row(&row);
-    assert_int_equal(db_put_task(f->store, &row, DB_ROUTING, &e), 0);
+    assert_int_equal(db_put_task(f->db, &row, DB_ROUTING, &e), 0);
     end_row(&row);
     row.drive = 2; /* is not written */
-    assert_int_equal(db_put_task(f->store, &row, DB_OUTCOME, &e), 0);
+    assert_int_equal(db_put_task(f->db, &row, DB_OUTCOME, &e), 0);
     commit(f);
     assert_over(f, &row);
 }
@@ -388,7 +388,7 @@ decision_and_outcome_are_written_together(void **state)
     accept_row(f, &row, DB_WHOLE);
     decide_row(&row);
     end_row(&row);
-    assert_int_equal(db_put_task(f->store, &row, DB_RUN, &e), 0);
+    assert_int_equal(db_put_task(f->db, &row, DB_RUN, &e), 0);
     commit(f);
     assert_over(f, &row);
 }
@@ -407,23 +407,23 @@ a_report_is_due_until_it_was_written(void **state)
     fold_init(&row, "t1");
     row.state = STATE_FAILED;
     row.report_due = true;
-    assert_int_equal(db_put_task(f->store, &row, DB_WHOLE, &e), 0);
+    assert_int_equal(db_put_task(f->db, &row, DB_WHOLE, &e), 0);
     n = row.n;
     commit(f);
     reopen(f);
-    assert_int_equal(db_todo(f->store, DB_DUE, 0, 4, ns, &e), 1);
+    assert_int_equal(db_todo(f->db, DB_REPORT_DUE, 0, 4, ns, &e), 1);
     assert_int_equal(ns[0], n);
-    assert_int_equal(db_reported(f->store, false, n, "/r/t1.md", true, &e), 0);
-    assert_int_equal(db_todo(f->store, DB_DUE, 0, 4, ns, &e), 1);
-    assert_int_equal(db_reported(f->store, false, n, "/r/t1.md", false, &e), 0);
-    assert_int_equal(db_todo(f->store, DB_DUE, 0, 4, ns, &e), 0);
-    assert_int_equal(db_task(f->store, "t1", f->pool, &row, &e), 1);
+    assert_int_equal(db_reported(f->db, false, n, "/r/t1.md", true, &e), 0);
+    assert_int_equal(db_todo(f->db, DB_REPORT_DUE, 0, 4, ns, &e), 1);
+    assert_int_equal(db_reported(f->db, false, n, "/r/t1.md", false, &e), 0);
+    assert_int_equal(db_todo(f->db, DB_REPORT_DUE, 0, 4, ns, &e), 0);
+    assert_int_equal(db_task(f->db, "t1", f->pool, &row, &e), 1);
     assert_string_equal(row.report, "/r/t1.md");
-    assert_int_equal(db_report_name(f->store, "jobs/x", "t1", &ours, &e), 0);
+    assert_int_equal(db_report_name(f->db, "jobs/x", "t1", &ours, &e), 0);
     assert_true(ours);
-    assert_int_equal(db_report_name(f->store, "jobs/x", "t2", &ours, &e), 0);
+    assert_int_equal(db_report_name(f->db, "jobs/x", "t2", &ours, &e), 0);
     assert_false(ours);
-    assert_int_equal(db_report_name(f->store, "jobs/x", "t1", &ours, &e), 0);
+    assert_int_equal(db_report_name(f->db, "jobs/x", "t1", &ours, &e), 0);
     assert_true(ours);
 }
 
@@ -441,22 +441,22 @@ rows_that_are_watched_tell_that_they_were_written(void **state)
     (void)put(f, "t1", "", STATE_SUCCEEDED);
     (void)put(f, "b1", "", STATE_SUCCEEDED);
     commit(f);
-    db_watch(f->store, rows, 3);
+    db_watch(f->db, rows, 3);
     begin(f);
     fold_init(&row, "");
-    assert_int_equal(db_task(f->store, "t1", f->pool, &row, &e), 1);
-    assert_int_equal(db_put_task(f->store, &row, DB_WHOLE, &e), 0);
-    assert_int_equal(db_task(f->store, "b1", f->pool, &row, &e), 1);
-    assert_int_equal(db_put_task(f->store, &row, DB_WHOLE, &e), 0);
+    assert_int_equal(db_task(f->db, "t1", f->pool, &row, &e), 1);
+    assert_int_equal(db_put_task(f->db, &row, DB_WHOLE, &e), 0);
+    assert_int_equal(db_task(f->db, "b1", f->pool, &row, &e), 1);
+    assert_int_equal(db_put_task(f->db, &row, DB_WHOLE, &e), 0);
     assert_true(rows[0].changed);
     assert_false(rows[1].changed);
     assert_false(rows[2].changed); /* that was the task of the same id */
-    assert_int_equal(db_put_batch(f->store, &b, &e), 0);
+    assert_int_equal(db_put_batch(f->db, &b, &e), 0);
     assert_true(rows[2].changed);
     rows[0].changed = false;
-    db_watch(f->store, NULL, 0);
-    assert_int_equal(db_task(f->store, "t1", f->pool, &row, &e), 1);
-    assert_int_equal(db_put_task(f->store, &row, DB_WHOLE, &e), 0);
+    db_watch(f->db, NULL, 0);
+    assert_int_equal(db_task(f->db, "t1", f->pool, &row, &e), 1);
+    assert_int_equal(db_put_task(f->db, &row, DB_WHOLE, &e), 0);
     assert_false(rows[0].changed);
     commit(f);
 }

@@ -14,7 +14,7 @@
 
 struct row_cache_fixture {
     char dir[64], path[96];
-    struct db *store;
+    struct db *db;
     struct row_cache *sheet;
     struct mem_pool *pool;
 };
@@ -31,9 +31,9 @@ open_fixture(void **state)
     (void)snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
     f->pool = mem_pool_new();
     *state = f;
-    if (db_open(&f->store, f->path, true, &e) < 0)
+    if (db_open(&f->db, f->path, true, &e) < 0)
         return -1;
-    f->sheet = row_cache_new(f->store);
+    f->sheet = row_cache_new(f->db);
     return 0;
 }
 
@@ -45,7 +45,7 @@ close_fixture(void **state)
     char path[128];
 
     row_cache_free(f->sheet);
-    db_close(f->store);
+    db_close(f->db);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         (void)snprintf(path, sizeof path, "%s%s", f->path, endings[i]);
         (void)unlink(path);
@@ -61,7 +61,7 @@ begin(struct row_cache_fixture *f)
 {
     struct err e;
 
-    assert_int_equal(db_begin(f->store, &e), 0);
+    assert_int_equal(db_begin(f->db, &e), 0);
     row_cache_begin(f->sheet);
 }
 
@@ -71,7 +71,7 @@ commit(struct row_cache_fixture *f)
     struct err e;
 
     assert_int_equal(row_cache_write(f->sheet, &e), 0);
-    assert_int_equal(db_commit(f->store, &e), 0);
+    assert_int_equal(db_commit(f->db, &e), 0);
 }
 
 static struct cached_row *
@@ -125,19 +125,19 @@ rows_are_written_once_in_the_order_of_first_sight(void **state)
     end(f, "t1", 6);
     assert_ptr_equal(row_of(f, "t1"), row_of(f, "t1"));
     (void)row_of(f, "untouched");
-    assert_int_equal(db_task(f->store, "t1", f->pool, &got, &e), 0);
+    assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 0);
     commit(f);
     assert_true(row_cache_news(f->sheet)->parked);
     assert_int_equal(row_cache_news(f->sheet)->n_batches, 1);
-    assert_int_equal(db_task(f->store, "untouched", f->pool, &got, &e), 0);
-    assert_int_equal(db_task(f->store, "t1", f->pool, &got, &e), 1);
+    assert_int_equal(db_task(f->db, "untouched", f->pool, &got, &e), 0);
+    assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 1);
     assert_int_equal(got.n, 1);
     n = got.n;
-    assert_int_equal(db_attempt(f->store, n, 1, 6, f->pool, &a, &e), 0);
+    assert_int_equal(db_attempt(f->db, n, 1, 6, f->pool, &a, &e), 0);
     assert_true(a.known);
-    assert_int_equal(db_batch(f->store, "b1", f->pool, &b, &e), 1);
+    assert_int_equal(db_batch(f->db, "b1", f->pool, &b, &e), 1);
     assert_int_equal(b.b.succeeded, 2);
-    assert_int_equal(db_counters(f->store, add, &tasks, &e), 0);
+    assert_int_equal(db_counters(f->db, add, &tasks, &e), 0);
     assert_int_equal(tasks, 2);
 }
 
@@ -182,9 +182,9 @@ a_full_sheet_may_be_written_in_between(void **state)
     end(f, "t2", 2);
     commit(f);
     assert_int_equal(row_cache_news(f->sheet)->n_batches, 1);
-    assert_int_equal(db_batch(f->store, "b1", f->pool, &b, &e), 1);
+    assert_int_equal(db_batch(f->db, "b1", f->pool, &b, &e), 1);
     assert_int_equal(b.b.accepted, 2);
-    assert_int_equal(db_counters(f->store, add, &tasks, &e), 0);
+    assert_int_equal(db_counters(f->db, add, &tasks, &e), 0);
     assert_int_equal(tasks, 2);
 }
 

@@ -1,10 +1,11 @@
 /*
- * db_private - what the parts of store share.
+ * db_private - what the parts of reaper/db share.
  *
- *   store.c        the file, its statements, transactions
- *   store_rows.c   tasks, attempts, batches: one row at a time
- *   store_query.c  questions across rows
- *   db_open.c   what reconciling asks: open rows, streams, sums
+ *   db.c        the file, its statements, transactions
+ *   schema.c    the migrations
+ *   columns.h   the columns of each relation
+ *   rows.c      one row at a time
+ *   queries.c   questions across rows
  */
 #ifndef REAPER_DB_DB_PRIVATE_H
 #define REAPER_DB_DB_PRIVATE_H
@@ -35,10 +36,10 @@ enum statement {
     Q_BATCH_PUT,
     Q_COUNT,
     Q_COUNTERS,
-    Q_COUNTER,
     Q_POSITION,
     Q_POSITION_GET,
     Q_QUARANTINE,
+    Q_QUARANTINED,
     Q_LIST,
     Q_LIST_STATE,
     Q_LIST_BATCH,
@@ -81,7 +82,7 @@ struct db_delta {
 };
 
 struct db {
-    sqlite3 *db;
+    sqlite3 *handle;
     int lock;
     sqlite3_stmt *q[Q_COUNT_OF];
     struct db_delta *counts; /* of the open transaction */
@@ -90,20 +91,28 @@ struct db {
     size_t n_watched;
 };
 
-/* Says what SQLite says; returns -1. */
-int db_fail(struct db *s, const char *what, struct err *e);
-/* 1: a row, 0: done, -1: error. */
-int db_step(struct db *s, enum statement which, struct err *e);
-/* Runs to the end and resets. */
-int db_run(struct db *s, enum statement which, struct err *e);
-void db_done(struct db *s, enum statement which);
+/* From nothing to the schema of today; the last is NULL. */
+extern const char *const db_migrations[];
 
-/* Collects the first column of a bound statement, appending to n; -1: error. */
-int db_collect(struct db *s, enum statement which, int64_t *out, int n,
+/* Sets e to what SQLite says; returns -1. */
+int db_fail(struct db *db, const char *what, struct err *e);
+/* 1: a row, 0: done, -1: error. */
+int db_step(struct db *db, enum statement which, struct err *e);
+/* Resets the statement and unbinds its parameters. */
+void db_done(struct db *db, enum statement which);
+/* Runs a bound statement to its end and resets it. */
+int db_run(struct db *db, enum statement which, struct err *e);
+/* Runs a bound statement for the number in its first row; 0 if there is no
+ * row. */
+int db_number(struct db *db, enum statement which, int64_t *out, struct err *e);
+/* Appends the first column of a bound statement's rows to out, which holds n
+ * of at most most; returns how many it holds then, -1: error. */
+int db_collect(struct db *db, enum statement which, int64_t *out, int n,
                int most, struct err *e);
 
-void db_bind_int(struct db *s, enum statement which, int at, int64_t v);
-void db_bind_text(struct db *s, enum statement which, int at, const char *v);
-const char *db_text(sqlite3_stmt *q, int at, struct mem_pool *pool);
+void db_bind_int(struct db *db, enum statement which, int at, int64_t v);
+void db_bind_text(struct db *db, enum statement which, int at, const char *v);
+/* A column's text, cut to size; "" for NULL. */
+void db_copy_text(sqlite3_stmt *q, int at, char *out, size_t size);
 
 #endif

@@ -1,162 +1,28 @@
+/*
+ * Answers questions across rows: lists, selectors, what has to be done, open
+ * tasks of a lane, and the counters with their comparison to the rows.
+ */
 #include "reaper/db/db_private.h"
 
+#include "lib/base/str.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* --- positions, quarantine, reports --------------------------------------- */
-
-int
-db_position(struct db *s, const char *consumer, uint64_t seq, struct err *e)
-{
-    db_bind_text(s, Q_POSITION, 1, consumer);
-    db_bind_int(s, Q_POSITION, 2, (int64_t)seq);
-    return db_run(s, Q_POSITION, e);
-}
-
-int
-db_position_get(struct db *s, const char *consumer, uint64_t *out,
-                struct err *e)
-{
-    int rc;
-
-    *out = 0;
-    db_bind_text(s, Q_POSITION_GET, 1, consumer);
-    rc = db_step(s, Q_POSITION_GET, e);
-    if (rc > 0)
-        *out = (uint64_t)sqlite3_column_int64(s->q[Q_POSITION_GET], 0);
-    db_done(s, Q_POSITION_GET);
-    return rc < 0 ? -1 : 0;
-}
-
-/* Whether so many messages are kept that further ones go without payload. */
-static int
-quarantine_full(struct db *s, bool *out, struct err *e)
-{
-    int rc;
-
-    db_bind_int(s, Q_COUNTER, 1, DB_QUARANTINE_KEPT);
-    rc = db_step(s, Q_COUNTER, e);
-    *out = rc > 0 &&
-           sqlite3_column_int64(s->q[Q_COUNTER], 0) >= DB_QUARANTINE_KEPT;
-    db_done(s, Q_COUNTER);
-    return rc < 0 ? -1 : 0;
-}
-
-int
-db_quarantine(struct db *s, const struct quarantine *q, const char *name,
-              struct err *e)
-{
-    size_t len = q->len;
-    bool full;
-
-    if (quarantine_full(s, &full, e) < 0)
-        return -1;
-    if (full || !q->payload)
-        len = 0;
-    else if (len > DB_QUARANTINE_BYTES)
-        len = DB_QUARANTINE_BYTES;
-    db_bind_text(s, Q_QUARANTINE, 1, q->stream);
-    db_bind_int(s, Q_QUARANTINE, 2, (int64_t)q->seq);
-    db_bind_int(s, Q_QUARANTINE, 3, q->at_ms);
-    db_bind_text(s, Q_QUARANTINE, 4, q->subject);
-    db_bind_text(s, Q_QUARANTINE, 5, q->reason);
-    db_bind_int(s, Q_QUARANTINE, 6, (int64_t)q->len);
-    if (len)
-        (void)sqlite3_bind_blob64(s->q[Q_QUARANTINE], 7, q->payload, len,
-                                  SQLITE_STATIC);
-    if (db_run(s, Q_QUARANTINE, e) < 0)
-        return -1;
-    if (sqlite3_changes(s->db) > 0)
-        db_count(s, "", name, 1);
-    return 0;
-}
-
-int
-db_report_name(struct db *s, const char *name, const char *owner, bool *ours,
-               struct err *e)
-{
-    int rc;
-
-    db_bind_text(s, Q_NAME_PUT, 1, name);
-    db_bind_text(s, Q_NAME_PUT, 2, owner);
-    if (db_run(s, Q_NAME_PUT, e) < 0)
-        return -1;
-    db_bind_text(s, Q_NAME_OWNER, 1, name);
-    rc = db_step(s, Q_NAME_OWNER, e);
-    *ours = rc > 0 &&
-            strcmp((const char *)sqlite3_column_text(s->q[Q_NAME_OWNER], 0),
-                   owner) == 0;
-    db_done(s, Q_NAME_OWNER);
-    return rc < 0 ? -1 : 0;
-}
-
-/* A report's plain name belongs to the first of its name that was accepted,
- * whatever ended first: a replay names the same. */
-static int
-is_first(struct db *s, enum statement which, const char *name, const char *id,
-         bool *out, struct err *e)
-{
-    int rc;
-
-    db_bind_text(s, which, 1, name);
-    rc = db_step(s, which, e);
-    *out = rc > 0 &&
-           strcmp((const char *)sqlite3_column_text(s->q[which], 0), id) == 0;
-    db_done(s, which);
-    return rc < 0 ? -1 : 0;
-}
-
-int
-db_is_first(struct db *s, bool batch, const char *name, const char *id,
-            bool *out, struct err *e)
-{
-    return is_first(s, batch ? Q_BATCH_NAME_FIRST : Q_NAME_FIRST, name, id, out,
-                    e);
-}
-
-int
-db_reported(struct db *s, bool batch, int64_t n, const char *path, bool changed,
-            struct err *e)
-{
-    enum statement which = batch ? Q_BATCH_REPORTED : Q_REPORTED;
-
-    db_bind_int(s, which, 1, n);
-    db_bind_text(s, which, 2, path);
-    db_bind_int(s, which, 3, changed);
-    return db_run(s, which, e);
-}
-
-int
-db_counters(struct db *s, db_counter_fn *fn, void *ctx, struct err *e)
-{
-    sqlite3_stmt *q = s->q[Q_COUNTERS];
-    int rc;
-
-    while ((rc = db_step(s, Q_COUNTERS, e)) > 0)
-        fn(ctx, (const char *)sqlite3_column_text(q, 0),
-           (const char *)sqlite3_column_text(q, 1), sqlite3_column_int64(q, 2));
-    db_done(s, Q_COUNTERS);
-    return rc;
-}
-
 /* --- lists ---------------------------------------------------------------- */
 
-/* Appends the numbers of a statement whose parameters are bound. */
 int
-db_collect(struct db *s, enum statement which, int64_t *out, int n, int most,
+db_collect(struct db *db, enum statement which, int64_t *out, int n, int most,
            struct err *e)
 {
-    int rc;
+    int rc = 0;
 
-    while (n < most && (rc = db_step(s, which, e)) != 0) {
-        if (rc < 0) {
-            db_done(s, which);
-            return -1;
-        }
-        out[n++] = sqlite3_column_int64(s->q[which], 0);
-    }
-    db_done(s, which);
-    return n;
+    while (n < most && (rc = db_step(db, which, e)) > 0)
+        out[n++] = sqlite3_column_int64(db->q[which], 0);
+    db_done(db, which);
+    return rc < 0 ? -1 : n;
 }
 
 static int
@@ -167,10 +33,10 @@ newest_first(const void *a, const void *b)
     return (*x < *y) - (*x > *y);
 }
 
-/* Each state has its own run in the index; the newest of all runs are among
- * the newest of each. */
+/* The index holds a range per state; the newest rows of all are among the
+ * newest of each. */
 static int
-list_states(struct db *s, const struct db_query *q, int64_t before,
+list_states(struct db *db, const struct db_query *q, int64_t before,
             int64_t *out, struct err *e)
 {
     int64_t all[2 * DB_PAGE_MAX];
@@ -179,10 +45,10 @@ list_states(struct db *s, const struct db_query *q, int64_t before,
     for (int state = 1; state < STATE_COUNT; state++) {
         if (!(q->states >> state & 1))
             continue;
-        db_bind_int(s, Q_LIST_STATE, 1, before);
-        db_bind_int(s, Q_LIST_STATE, 2, limit);
-        db_bind_int(s, Q_LIST_STATE, 3, state);
-        n = db_collect(s, Q_LIST_STATE, all, n, n + limit, e);
+        db_bind_int(db, Q_LIST_STATE, 1, before);
+        db_bind_int(db, Q_LIST_STATE, 2, limit);
+        db_bind_int(db, Q_LIST_STATE, 3, state);
+        n = db_collect(db, Q_LIST_STATE, all, n, n + limit, e);
         if (n < 0)
             return -1;
         qsort(all, (size_t)n, sizeof *all, newest_first);
@@ -194,7 +60,7 @@ list_states(struct db *s, const struct db_query *q, int64_t before,
 }
 
 int
-db_list(struct db *s, const struct db_query *q, int64_t *out, struct err *e)
+db_list(struct db *db, const struct db_query *q, int64_t *out, struct err *e)
 {
     int64_t before = q->before > 0 ? q->before : INT64_MAX;
     struct db_query own = *q;
@@ -203,16 +69,16 @@ db_list(struct db *s, const struct db_query *q, int64_t *out, struct err *e)
     if (own.limit > DB_PAGE_MAX)
         own.limit = DB_PAGE_MAX;
     if (!*own.batch && own.states)
-        return list_states(s, &own, before, out, e);
+        return list_states(db, &own, before, out, e);
     if (*own.batch)
         which = own.states ? Q_LIST_BATCH_STATES : Q_LIST_BATCH;
-    db_bind_int(s, which, 1, before);
-    db_bind_int(s, which, 2, own.limit);
+    db_bind_int(db, which, 1, before);
+    db_bind_int(db, which, 2, own.limit);
     if (*own.batch)
-        db_bind_text(s, which, 3, own.batch);
+        db_bind_text(db, which, 3, own.batch);
     if (which == Q_LIST_BATCH_STATES)
-        db_bind_int(s, which, 4, own.states);
-    return db_collect(s, which, out, 0, (int)own.limit, e);
+        db_bind_int(db, which, 4, own.states);
+    return db_collect(db, which, out, 0, (int)own.limit, e);
 }
 
 struct batch_member {
@@ -229,23 +95,23 @@ by_index(const void *a, const void *b)
     return (x->n > y->n) - (x->n < y->n);
 }
 
-/* Appends the first of one kind to all, which has room, and keeps the first of
- * all; -1: error. */
+/* Adds the first members a statement finds to all, which has room for them,
+ * and keeps the first limit of all; -1: error. */
 static int
-add_members(struct db *s, enum statement which, const char *batch,
+add_members(struct db *db, enum statement which, const char *batch,
             int64_t states, unsigned limit, struct batch_member *all, size_t *n,
             struct err *e)
 {
-    sqlite3_stmt *q = s->q[which];
+    sqlite3_stmt *q = db->q[which];
     int rc;
 
-    db_bind_text(s, which, 1, batch);
-    db_bind_int(s, which, 2, states);
-    db_bind_int(s, which, 3, limit);
-    while ((rc = db_step(s, which, e)) > 0)
+    db_bind_text(db, which, 1, batch);
+    db_bind_int(db, which, 2, states);
+    db_bind_int(db, which, 3, limit);
+    while ((rc = db_step(db, which, e)) > 0)
         all[(*n)++] = (struct batch_member){sqlite3_column_int64(q, 0),
                                             sqlite3_column_int64(q, 1)};
-    db_done(s, which);
+    db_done(db, which);
     qsort(all, *n, sizeof *all, by_index);
     if (*n > limit)
         *n = limit;
@@ -253,7 +119,7 @@ add_members(struct db *s, enum statement which, const char *batch,
 }
 
 int
-db_members(struct db *s, const char *batch, uint32_t states, unsigned limit,
+db_members(struct db *db, const char *batch, uint32_t states, unsigned limit,
            struct mem_pool *pool, int64_t **out, struct err *e)
 {
     struct batch_member *all = mem_alloc(2 * (size_t)limit * sizeof *all);
@@ -262,10 +128,10 @@ db_members(struct db *s, const char *batch, uint32_t states, unsigned limit,
     int rc = 0;
 
     if (open)
-        rc = add_members(s, Q_MEMBERS_OPEN, batch, open, limit, all, &n, e);
+        rc = add_members(db, Q_MEMBERS_OPEN, batch, open, limit, all, &n, e);
     for (int state = STATE_SUCCEEDED; state < STATE_COUNT && rc >= 0; state++)
         if (states >> state & 1)
-            rc = add_members(s, Q_MEMBERS, batch, state, limit, all, &n, e);
+            rc = add_members(db, Q_MEMBERS, batch, state, limit, all, &n, e);
     *out = mem_pool_alloc(pool, n * sizeof **out);
     for (size_t i = 0; i < n; i++)
         (*out)[i] = all[i].n;
@@ -274,41 +140,33 @@ db_members(struct db *s, const char *batch, uint32_t states, unsigned limit,
 }
 
 int
-db_todo(struct db *s, enum db_todo what, int64_t after, unsigned limit,
+db_todo(struct db *db, enum db_todo what, int64_t after, unsigned limit,
         int64_t *out, struct err *e)
 {
     static const enum statement which[DB_TODO_COUNT] = {
         [DB_BLOCKED] = Q_BLOCKED,
         [DB_CANCELLED] = Q_CANCELLED,
-        [DB_DUE] = Q_DUE,
-        [DB_DUE_BATCH] = Q_DUE_BATCH,
+        [DB_REPORT_DUE] = Q_DUE,
+        [DB_REPORT_DUE_BATCH] = Q_DUE_BATCH,
     };
 
-    db_bind_int(s, which[what], 1, after);
-    db_bind_int(s, which[what], 2, limit);
-    return db_collect(s, which[what], out, 0, (int)limit, e);
+    db_bind_int(db, which[what], 1, after);
+    db_bind_int(db, which[what], 2, limit);
+    return db_collect(db, which[what], out, 0, (int)limit, e);
 }
 
 /* --- selectors ------------------------------------------------------------ */
 
-/* The first column of the first two rows. */
+/* The ids in the first two rows; returns how many there are. */
 static int
-ids(struct db *s, enum statement which, char out[2][TASK_ID_SIZE],
+ids(struct db *db, enum statement which, char out[2][TASK_ID_SIZE],
     struct err *e)
 {
     int n = 0, rc = 0;
 
-    while (n < 2 && (rc = db_step(s, which, e)) > 0) {
-        const char *id = (const char *)sqlite3_column_text(s->q[which], 0);
-        size_t len = id ? strlen(id) : 0;
-
-        if (len >= TASK_ID_SIZE)
-            len = TASK_ID_SIZE - 1;
-        if (len)
-            memcpy(out[n], id, len);
-        out[n++][len] = '\0';
-    }
-    db_done(s, which);
+    while (n < 2 && (rc = db_step(db, which, e)) > 0)
+        db_copy_text(db->q[which], 0, out[n++], TASK_ID_SIZE);
+    db_done(db, which);
     return rc < 0 ? -1 : n;
 }
 
@@ -318,7 +176,7 @@ struct finders {
 };
 
 static int
-find_prefix(struct db *s, const struct finders *f, const char *prefix,
+find_prefix(struct db *db, const struct finders *f, const char *prefix,
             char found[2][TASK_ID_SIZE], struct err *e)
 {
     char end[TASK_ID_SIZE + 1];
@@ -330,9 +188,9 @@ find_prefix(struct db *s, const struct finders *f, const char *prefix,
     memcpy(end, prefix, len);
     end[len] = '\x7f'; /* behind every character an id may have */
     end[len + 1] = '\0';
-    db_bind_text(s, f->by_prefix, 1, prefix);
-    db_bind_text(s, f->by_prefix, 2, end);
-    n = ids(s, f->by_prefix, found, e);
+    db_bind_text(db, f->by_prefix, 1, prefix);
+    db_bind_text(db, f->by_prefix, 2, end);
+    n = ids(db, f->by_prefix, found, e);
     if (n == 2)
         return err_set(e, ERR_CONFLICT,
                        "\"%s\" begins the ids of several %ss: %s, %s, ...; "
@@ -341,10 +199,10 @@ find_prefix(struct db *s, const struct finders *f, const char *prefix,
     return n;
 }
 
-/* An exact name is meant, a prefix may be an accident: a full id, then `last`,
- * then names, then prefixes. */
+/* A name is deliberate, a prefix may match by accident: a full id comes first,
+ * then `last`, then names, then prefixes. */
 static int
-find(struct db *s, const struct finders *f, const char *selector,
+find(struct db *db, const struct finders *f, const char *selector,
      char id[TASK_ID_SIZE], struct err *e)
 {
     char found[2][TASK_ID_SIZE];
@@ -353,18 +211,18 @@ find(struct db *s, const struct finders *f, const char *selector,
     struct batch_state batch;
     int n;
 
-    n = f->exact == Q_TASK ? db_task(s, selector, pool, &task, e)
-                           : db_batch(s, selector, pool, &batch, e);
+    n = f->exact == Q_TASK ? db_task(db, selector, pool, &task, e)
+                           : db_batch(db, selector, pool, &batch, e);
     mem_pool_free(pool);
     if (n > 0)
         (void)memcpy(found[0], selector, strlen(selector) + 1);
     if (n == 0 && strcmp(selector, "last") == 0) {
-        n = ids(s, f->last, found, e);
+        n = ids(db, f->last, found, e);
     } else if (n == 0) {
-        db_bind_text(s, f->by_name, 1, selector);
-        n = ids(s, f->by_name, found, e);
+        db_bind_text(db, f->by_name, 1, selector);
+        n = ids(db, f->by_name, found, e);
         if (n == 0)
-            n = find_prefix(s, f, selector, found, e);
+            n = find_prefix(db, f, selector, found, e);
     }
     if (n > 0)
         memcpy(id, found[0], TASK_ID_SIZE);
@@ -372,21 +230,183 @@ find(struct db *s, const struct finders *f, const char *selector,
 }
 
 int
-db_find_task(struct db *s, const char *selector, char id[TASK_ID_SIZE],
+db_find_task(struct db *db, const char *selector, char id[TASK_ID_SIZE],
              struct err *e)
 {
     static const struct finders f = {Q_TASK, Q_LAST, Q_BY_NAME, Q_BY_PREFIX,
                                      "task"};
 
-    return find(s, &f, selector, id, e);
+    return find(db, &f, selector, id, e);
 }
 
 int
-db_find_batch(struct db *s, const char *selector, char id[TASK_ID_SIZE],
+db_find_batch(struct db *db, const char *selector, char id[TASK_ID_SIZE],
               struct err *e)
 {
     static const struct finders f = {Q_BATCH, Q_BATCH_LAST, Q_BATCH_BY_NAME,
                                      Q_BATCH_BY_PREFIX, "batch"};
 
-    return find(s, &f, selector, id, e);
+    return find(db, &f, selector, id, e);
+}
+
+/* --- unfinished tasks ----------------------------------------------------- */
+
+int
+db_next_lane(struct db *db, const struct db_lane *after, struct db_lane *out,
+             struct err *e)
+{
+    struct db_lane found = {0};
+    int rc;
+
+    db_bind_text(db, Q_LANES, 1, after->backend);
+    db_bind_text(db, Q_LANES, 2, after->lane);
+    rc = db_step(db, Q_LANES, e);
+    if (rc > 0) {
+        db_copy_text(db->q[Q_LANES], 0, found.backend, sizeof found.backend);
+        db_copy_text(db->q[Q_LANES], 1, found.lane, sizeof found.lane);
+    }
+    db_done(db, Q_LANES);
+    *out = found;
+    return rc;
+}
+
+int
+db_on_lane(struct db *db, const struct db_lane *lane,
+           const struct db_place *after, uint64_t to, unsigned limit,
+           int64_t *out, struct err *e)
+{
+    static const struct db_place start;
+
+    if (!after)
+        after = &start;
+    db_bind_text(db, Q_ON_LANE, 1, lane->backend);
+    db_bind_text(db, Q_ON_LANE, 2, lane->lane);
+    db_bind_int(db, Q_ON_LANE, 3, (int64_t)after->seq);
+    db_bind_int(db, Q_ON_LANE, 4, after->n);
+    db_bind_int(db, Q_ON_LANE, 5, (int64_t)to);
+    db_bind_int(db, Q_ON_LANE, 6, limit);
+    return db_collect(db, Q_ON_LANE, out, 0, (int)limit, e);
+}
+
+int
+db_unrouted(struct db *db, int64_t after, unsigned limit, int64_t *out,
+            struct err *e)
+{
+    db_bind_int(db, Q_UNROUTED, 1, after);
+    db_bind_int(db, Q_UNROUTED, 2, limit);
+    return db_collect(db, Q_UNROUTED, out, 0, (int)limit, e);
+}
+
+static int
+set_number(struct db *db, enum statement which, int64_t n, uint32_t value,
+           struct err *e)
+{
+    db_bind_int(db, which, 1, n);
+    db_bind_int(db, which, 2, value);
+    return db_run(db, which, e);
+}
+
+int
+db_set_drives(struct db *db, int64_t n, uint32_t drives, struct err *e)
+{
+    return set_number(db, Q_DRIVES, n, drives, e);
+}
+
+int
+db_set_resubmits(struct db *db, int64_t n, uint32_t resubmits, struct err *e)
+{
+    return set_number(db, Q_RESUBMITS, n, resubmits, e);
+}
+
+/* --- counters ------------------------------------------------------------- */
+
+int
+db_counters(struct db *db, db_counter_fn *fn, void *ctx, struct err *e)
+{
+    sqlite3_stmt *q = db->q[Q_COUNTERS];
+    int rc;
+
+    while ((rc = db_step(db, Q_COUNTERS, e)) > 0)
+        fn(ctx, (const char *)sqlite3_column_text(q, 0),
+           (const char *)sqlite3_column_text(q, 1), sqlite3_column_int64(q, 2));
+    db_done(db, Q_COUNTERS);
+    return rc;
+}
+
+struct sums {
+    int64_t states[STATE_COUNT];
+    int64_t tasks, unseen;
+};
+
+static void
+add_counter(void *ctx, const char *scope, const char *name, int64_t value)
+{
+    struct sums *sums = ctx;
+    enum state state = state_from_name(name);
+
+    if (*scope)
+        return;
+    if (state != STATE_UNSPECIFIED)
+        sums->states[state] = value;
+    else if (strcmp(name, "tasks") == 0)
+        sums->tasks = value;
+    else if (strcmp(name, "unseen") == 0)
+        sums->unseen = value;
+}
+
+static int
+count_states(struct db *db, struct sums *out, struct err *e)
+{
+    sqlite3_stmt *q = db->q[Q_STATES];
+    int rc;
+
+    *out = (struct sums){0};
+    while ((rc = db_step(db, Q_STATES, e)) > 0) {
+        int64_t state = sqlite3_column_int64(q, 0);
+
+        if (state >= 0 && state < STATE_COUNT)
+            out->states[state] = sqlite3_column_int64(q, 1);
+    }
+    db_done(db, Q_STATES);
+    return rc;
+}
+
+int
+db_check(struct db *db, bool deep, bool *ok, char *what, size_t size,
+         struct err *e)
+{
+    struct sums sums = {0}, found;
+    int64_t rows, terminal = 0, open = 0;
+
+    *ok = true;
+    if (db_counters(db, add_counter, &sums, e) < 0 ||
+        db_number(db, Q_ROWS, &rows, e) < 0)
+        return -1;
+    for (int i = 1; i < STATE_COUNT; i++)
+        *(state_is_terminal((enum state)i) ? &terminal : &open) +=
+            sums.states[i];
+    if (sums.tasks + sums.unseen != terminal + open ||
+        terminal + open != rows) {
+        *ok = false;
+        (void)snprintf(what, size,
+                       "accepted %" PRId64 " + unseen %" PRId64
+                       " is not terminal %" PRId64 " + open %" PRId64
+                       " of %" PRId64 " rows",
+                       sums.tasks, sums.unseen, terminal, open, rows);
+        return 0;
+    }
+    if (!deep)
+        return 0;
+    if (count_states(db, &found, e) < 0)
+        return -1;
+    for (int i = 1; i < STATE_COUNT && *ok; i++) {
+        if (found.states[i] == sums.states[i])
+            continue;
+        *ok = false;
+        (void)snprintf(what, size,
+                       "%" PRId64 " tasks are %s, and %" PRId64 " were counted",
+                       found.states[i], state_name((enum state)i),
+                       sums.states[i]);
+    }
+    return 0;
 }

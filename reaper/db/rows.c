@@ -1,21 +1,25 @@
+/*
+ * Reads and writes the ledger's rows one at a time: tasks, attempts and their
+ * costs, batches, and the small tables beside them (positions, streams,
+ * quarantine, names of reports).
+ */
+#include "reaper/db/columns.h"
 #include "reaper/db/db_private.h"
 
+#include "lib/base/str.h"
 #include "lib/model/money.h"
 
 #include <string.h>
 
 static void
-bind_bytes(struct db *s, enum statement which, int at, struct bytes v)
+bind_bytes(sqlite3_stmt *q, int at, struct bytes v)
 {
     if (v.len)
-        (void)sqlite3_bind_blob64(s->q[which], at, v.data, v.len,
-                                  SQLITE_STATIC);
-    else
-        (void)sqlite3_bind_null(s->q[which], at);
+        (void)sqlite3_bind_blob64(q, at, v.data, v.len, SQLITE_STATIC);
 }
 
 static struct bytes
-bytes_at(sqlite3_stmt *q, int at, struct mem_pool *pool)
+load_bytes(sqlite3_stmt *q, int at, struct mem_pool *pool)
 {
     const void *data = sqlite3_column_blob(q, at);
     int len = sqlite3_column_bytes(q, at);
@@ -31,310 +35,151 @@ bytes_at(sqlite3_stmt *q, int at, struct mem_pool *pool)
     return out;
 }
 
+static const char *
+load_text(sqlite3_stmt *q, int at, struct mem_pool *pool)
+{
+    const char *text = (const char *)sqlite3_column_text(q, at);
+    int len = sqlite3_column_bytes(q, at);
+
+    return text && len > 0 ? mem_pool_strndup(pool, text, (size_t)len) : "";
+}
+
+/* Each binds a member of *row to the next parameter of statement which, or
+ * loads it from the next column of q; i counts them. */
+#define BIND(type, column, member) BIND_##type(row->member);
+#define BIND_INTEGER(v) db_bind_int(db, which, i++, (int64_t)(v))
+#define BIND_TEXT(v) db_bind_text(db, which, i++, (v))
+#define BIND_BLOB(v) bind_bytes(db->q[which], i++, (v))
+#define LOAD(type, column, member) LOAD_##type(row->member);
+#define LOAD_INTEGER(v) (v) = (__typeof__(v))sqlite3_column_int64(q, i++)
+#define LOAD_TEXT(v) (v) = load_text(q, i++, pool)
+#define LOAD_BLOB(v) (v) = load_bytes(q, i++, pool)
+
 /* --- tasks ---------------------------------------------------------------- */
 
-static void
-load_task(sqlite3_stmt *q, struct mem_pool *pool, struct task_state *out)
-{
-    int i = 0;
-
-#define INT(T) ((T)sqlite3_column_int64(q, i++))
-#define TEXT() db_text(q, i++, pool)
-    out->n = INT(int64_t);
-    out->id = TEXT();
-    out->state = INT(enum state);
-    out->task_from = INT(enum task_from);
-    out->name = TEXT();
-    out->source = TEXT();
-    out->command = TEXT();
-    out->report_path = TEXT();
-    out->batch = TEXT();
-    out->batch_name = TEXT();
-    out->batch_index = INT(uint32_t);
-    out->batch_size = INT(uint32_t);
-    out->submitted_at_ms = INT(int64_t);
-    out->accepted_at_ms = INT(int64_t);
-    out->accepted_seq = INT(uint64_t);
-    out->gate = INT(enum gate);
-    out->ungated = INT(int) != 0;
-    out->routed = INT(int) != 0;
-    out->drive = INT(uint32_t);
-    out->routed_at_ms = INT(int64_t);
-    out->routed_seq = INT(uint64_t);
-    out->backend = TEXT();
-    out->lane = TEXT();
-    out->cancel_at_ms = INT(int64_t);
-    out->cancel_by = TEXT();
-    out->cancel_reason = TEXT();
-    out->has_result = INT(int) != 0;
-    out->final = INT(int) != 0;
-    out->again = INT(int) != 0;
-    out->result_attempt = INT(uint32_t);
-    out->result_fence = INT(uint64_t);
-    out->exit_code = INT(int32_t);
-    out->failed_step = INT(uint32_t);
-    out->reason = TEXT();
-    out->worker = TEXT();
-    out->started_at_ms = INT(int64_t);
-    out->finished_at_ms = INT(int64_t);
-    out->retry_at_ms = INT(int64_t);
-    out->attempts = INT(uint32_t);
-    out->finals = INT(uint32_t);
-    out->released = INT(int) != 0;
-    out->report_due = INT(int) != 0;
-    out->report = TEXT();
-    out->task = bytes_at(q, i++, pool);
-    out->decision = bytes_at(q, i++, pool);
-    out->drives = INT(uint32_t);
-    out->resubmits = INT(uint32_t);
-    out->in_at_ms = INT(int64_t);
-    out->in_seq = INT(uint64_t);
-    out->routed_task = bytes_at(q, i++, pool);
-#undef INT
-#undef TEXT
-}
-
-/* The macros bind what stands in the order of the statement's parameters. */
-#define INT(V) db_bind_int(s, which, i++, (int64_t)(V))
-#define TEXT(V) db_bind_text(s, which, i++, (V))
-#define BYTES(V) bind_bytes(s, which, i++, (V))
-
-static void
-bind_task(struct db *s, enum statement which, const struct task_state *r)
-{
-    int i = 1;
-
-    if (r->n)
-        INT(r->n);
-    else
-        i++;     /* NULL: the next free number */
-    TEXT(r->id); /* which an update leaves */
-    INT(r->state);
-    INT(r->task_from);
-    TEXT(r->name);
-    TEXT(r->source);
-    TEXT(r->command);
-    TEXT(r->report_path);
-    TEXT(r->batch);
-    TEXT(r->batch_name);
-    INT(r->batch_index);
-    INT(r->batch_size);
-    INT(r->submitted_at_ms);
-    INT(r->accepted_at_ms);
-    INT(r->accepted_seq);
-    INT(r->gate);
-    INT(r->ungated);
-    INT(r->routed);
-    INT(r->drive);
-    INT(r->routed_at_ms);
-    INT(r->routed_seq);
-    TEXT(r->backend);
-    TEXT(r->lane);
-    INT(r->cancel_at_ms);
-    TEXT(r->cancel_by);
-    TEXT(r->cancel_reason);
-    INT(r->has_result);
-    INT(r->final);
-    INT(r->again);
-    INT(r->result_attempt);
-    INT(r->result_fence);
-    INT(r->exit_code);
-    INT(r->failed_step);
-    TEXT(r->reason);
-    TEXT(r->worker);
-    INT(r->started_at_ms);
-    INT(r->finished_at_ms);
-    INT(r->retry_at_ms);
-    INT(r->attempts);
-    INT(r->finals);
-    INT(r->released);
-    INT(r->report_due);
-    TEXT(r->report);
-    BYTES(r->task);
-    BYTES(r->decision);
-    INT(r->drives);
-    INT(r->resubmits);
-    INT(r->in_at_ms);
-    INT(r->in_seq);
-    BYTES(r->routed_task);
-}
-
-/* Each of these binds the parameters from i on, and returns the next one. */
 static int
-bind_state(struct db *s, enum statement which, const struct task_state *r)
+read_task(struct db *db, enum statement which, struct mem_pool *pool,
+          struct task_state *row, struct err *e)
 {
-    int i = 1;
+    sqlite3_stmt *q = db->q[which];
+    int rc = db_step(db, which, e), i = 0;
 
-    INT(r->n);
-    INT(r->state);
-    return i;
-}
-
-static int
-bind_decision(struct db *s, enum statement which, int i,
-              const struct task_state *r)
-{
-    INT(r->routed);
-    INT(r->drive);
-    INT(r->routed_at_ms);
-    INT(r->routed_seq);
-    TEXT(r->backend);
-    TEXT(r->lane);
-    INT(r->report_due);
-    BYTES(r->decision);
-    BYTES(r->routed_task);
-    return i;
-}
-
-static int
-bind_result(struct db *s, enum statement which, int i,
-            const struct task_state *r)
-{
-    INT(r->has_result);
-    INT(r->final);
-    INT(r->again);
-    INT(r->result_attempt);
-    INT(r->result_fence);
-    INT(r->exit_code);
-    INT(r->failed_step);
-    TEXT(r->reason);
-    TEXT(r->worker);
-    INT(r->started_at_ms);
-    INT(r->finished_at_ms);
-    INT(r->retry_at_ms);
-    INT(r->attempts);
-    INT(r->finals);
-    return i;
-}
-
-static void
-bind_routing(struct db *s, enum statement which, const struct task_state *r)
-{
-    (void)bind_decision(s, which, bind_state(s, which, r), r);
-}
-
-static void
-bind_outcome(struct db *s, enum statement which, const struct task_state *r)
-{
-    int i = bind_result(s, which, bind_state(s, which, r), r);
-
-    INT(r->report_due);
-}
-
-static void
-bind_run(struct db *s, enum statement which, const struct task_state *r)
-{
-    int i = bind_decision(s, which, bind_state(s, which, r), r);
-
-    (void)bind_result(s, which, i, r);
-}
-
-#undef INT
-#undef TEXT
-#undef BYTES
-
-static int
-read_task(struct db *s, enum statement which, struct mem_pool *pool,
-          struct task_state *out, struct err *e)
-{
-    int rc = db_step(s, which, e);
-
-    if (rc > 0)
-        load_task(s->q[which], pool, out);
-    db_done(s, which);
+    if (rc > 0) {
+        LOAD_INTEGER(row->n);
+        LOAD_TEXT(row->id);
+        LOAD_INTEGER(row->state);
+        TASK_COLUMNS(LOAD)
+    }
+    db_done(db, which);
     return rc;
 }
 
 int
-db_task(struct db *s, const char *id, struct mem_pool *pool,
+db_task(struct db *db, const char *id, struct mem_pool *pool,
         struct task_state *out, struct err *e)
 {
-    db_bind_text(s, Q_TASK, 1, id);
-    return read_task(s, Q_TASK, pool, out, e);
+    db_bind_text(db, Q_TASK, 1, id);
+    return read_task(db, Q_TASK, pool, out, e);
 }
 
 int
-db_task_at(struct db *s, int64_t n, struct mem_pool *pool,
+db_task_at(struct db *db, int64_t n, struct mem_pool *pool,
            struct task_state *out, struct err *e)
 {
-    db_bind_int(s, Q_TASK_AT, 1, n);
-    return read_task(s, Q_TASK_AT, pool, out, e);
+    db_bind_int(db, Q_TASK_AT, 1, n);
+    return read_task(db, Q_TASK_AT, pool, out, e);
+}
+
+static int
+write_task(struct db *db, enum statement which, const struct task_state *row,
+           enum db_part part, struct err *e)
+{
+    int i = 2;
+
+    if (row->n) /* else NULL, which is the next free number */
+        db_bind_int(db, which, 1, row->n);
+    BIND_TEXT(row->id); /* an update has no such parameter */
+    BIND_INTEGER(row->state);
+    TASK_COMMON(BIND)
+    if (part & DB_ROUTING) {
+        TASK_ROUTING(BIND)
+    }
+    if (part & DB_OUTCOME) {
+        TASK_OUTCOME(BIND)
+    }
+    if (part == DB_WHOLE) {
+        TASK_DETAILS(BIND)
+    }
+    return db_run(db, which, e);
 }
 
 void
-db_watch(struct db *s, struct db_watched *v, size_t n)
+db_watch(struct db *db, struct db_watched *v, size_t n)
 {
-    s->watched = v;
-    s->n_watched = n;
+    db->watched = v;
+    db->n_watched = n;
 }
 
 static void
-tell_watched(struct db *s, const char *id, bool batch)
+mark_changed(struct db *db, const char *id, bool batch)
 {
-    for (size_t i = 0; i < s->n_watched; i++)
-        if (s->watched[i].batch == batch && strcmp(s->watched[i].id, id) == 0)
-            s->watched[i].changed = true;
+    for (size_t i = 0; i < db->n_watched; i++)
+        if (db->watched[i].batch == batch && strcmp(db->watched[i].id, id) == 0)
+            db->watched[i].changed = true;
 }
 
 int
-db_put_task(struct db *s, struct task_state *row, enum db_part part,
+db_put_task(struct db *db, struct task_state *row, enum db_part part,
             struct err *e)
 {
-    static const struct {
-        enum statement which;
-        void (*bind)(struct db *s, enum statement which,
-                     const struct task_state *row);
-    } puts[] = {
-        [DB_WHOLE] = {Q_TASK_PUT, bind_task},
-        [DB_ROUTING] = {Q_TASK_ROUTED, bind_routing},
-        [DB_OUTCOME] = {Q_TASK_ENDED, bind_outcome},
-        [DB_RUN] = {Q_TASK_RUN, bind_run},
+    static const enum statement updates[] = {
+        [DB_WHOLE] = Q_TASK_PUT,
+        [DB_ROUTING] = Q_TASK_ROUTED,
+        [DB_OUTCOME] = Q_TASK_ENDED,
+        [DB_RUN] = Q_TASK_RUN,
     };
 
     if (row->n) {
-        tell_watched(s, row->id, false);
-        puts[part].bind(s, puts[part].which, row);
-        return db_run(s, puts[part].which, e);
+        mark_changed(db, row->id, false);
+        return write_task(db, updates[part], row, part, e);
     }
-    bind_task(s, Q_TASK_ADD, row);
-    if (db_run(s, Q_TASK_ADD, e) < 0)
+    if (write_task(db, Q_TASK_ADD, row, DB_WHOLE, e) < 0)
         return -1;
-    row->n = sqlite3_last_insert_rowid(s->db);
+    row->n = sqlite3_last_insert_rowid(db->handle);
     return 0;
 }
 
 int
-db_state(struct db *s, const char *id, enum state *out, struct err *e)
+db_state(struct db *db, const char *id, enum state *out, struct err *e)
 {
+    int64_t state;
     int rc;
 
-    *out = STATE_UNSPECIFIED;
-    db_bind_text(s, Q_TASK_STATE, 1, id);
-    rc = db_step(s, Q_TASK_STATE, e);
-    if (rc > 0)
-        *out = (enum state)sqlite3_column_int(s->q[Q_TASK_STATE], 0);
-    db_done(s, Q_TASK_STATE);
-    return rc < 0 ? -1 : 0;
+    db_bind_text(db, Q_TASK_STATE, 1, id);
+    rc = db_number(db, Q_TASK_STATE, &state, e);
+    *out = (enum state)state;
+    return rc;
 }
 
 /* --- attempts ------------------------------------------------------------- */
 
-static void
-load_attempt(sqlite3_stmt *q, struct mem_pool *pool, struct attempt_row *out)
+/* Steps, and loads the attempt it found. */
+static int
+step_attempt(struct db *db, enum statement which, struct mem_pool *pool,
+             struct attempt_row *row, struct err *e)
 {
-    *out = (struct attempt_row){
-        .known = true,
-        .attempt = (uint32_t)sqlite3_column_int64(q, 0),
-        .fence = (uint64_t)sqlite3_column_int64(q, 1),
-        .final = sqlite3_column_int(q, 2) != 0,
-        .again = sqlite3_column_int(q, 3) != 0,
-        .at_ms = sqlite3_column_int64(q, 4),
-        .result = bytes_at(q, 5, pool),
-    };
+    sqlite3_stmt *q = db->q[which];
+    int rc = db_step(db, which, e), i = 1; /* behind task */
+
+    if (rc > 0) {
+        *row = (struct attempt_row){.known = true};
+        ATTEMPT_COLUMNS(LOAD)
+    }
+    return rc;
 }
 
 int
-db_attempt(struct db *s, int64_t n, uint32_t attempt, uint64_t fence,
+db_attempt(struct db *db, int64_t n, uint32_t attempt, uint64_t fence,
            struct mem_pool *pool, struct attempt_row *out, struct err *e)
 {
     int rc;
@@ -342,153 +187,283 @@ db_attempt(struct db *s, int64_t n, uint32_t attempt, uint64_t fence,
     *out = (struct attempt_row){0};
     if (!n)
         return 0;
-    db_bind_int(s, Q_ATTEMPT, 1, n);
-    db_bind_int(s, Q_ATTEMPT, 2, attempt);
-    db_bind_int(s, Q_ATTEMPT, 3, (int64_t)fence);
-    rc = db_step(s, Q_ATTEMPT, e);
-    if (rc > 0)
-        load_attempt(s->q[Q_ATTEMPT], pool, out);
-    db_done(s, Q_ATTEMPT);
+    db_bind_int(db, Q_ATTEMPT, 1, n);
+    db_bind_int(db, Q_ATTEMPT, 2, attempt);
+    db_bind_int(db, Q_ATTEMPT, 3, (int64_t)fence);
+    rc = step_attempt(db, Q_ATTEMPT, pool, out, e);
+    db_done(db, Q_ATTEMPT);
     return rc < 0 ? -1 : 0;
 }
 
-/* One row per attempt, so that what is told again is not added again. */
+/* One row per attempt: a result that comes again is not added again. */
 static int
-put_cost(struct db *s, int64_t n, const struct attempt_row *a, struct err *e)
+put_cost(struct db *db, int64_t n, const struct attempt_row *row, struct err *e)
 {
+    enum statement which = Q_COST_PUT;
     int64_t nano;
+    int i = 1;
 
-    if (!a->cost_usd || !money_read(a->cost_usd, &nano))
+    if (!row->cost_usd || !money_read(row->cost_usd, &nano))
         return 0;
-    db_bind_int(s, Q_COST_PUT, 1, n);
-    db_bind_int(s, Q_COST_PUT, 2, a->attempt);
-    db_bind_int(s, Q_COST_PUT, 3, (int64_t)a->fence);
-    db_bind_int(s, Q_COST_PUT, 4, a->ended_at_ms / DB_DAY_MS);
-    db_bind_text(s, Q_COST_PUT, 5, a->backend);
-    db_bind_text(s, Q_COST_PUT, 6, a->provider);
-    db_bind_text(s, Q_COST_PUT, 7, a->team);
-    db_bind_int(s, Q_COST_PUT, 8, nano);
-    db_bind_int(s, Q_COST_PUT, 9, a->estimated);
-    return db_run(s, Q_COST_PUT, e);
+    BIND_INTEGER(n);
+    BIND_INTEGER(row->ended_at_ms / DB_DAY_MS);
+    BIND_INTEGER(nano);
+    COST_COLUMNS(BIND)
+    return db_run(db, which, e);
 }
 
 int
-db_put_attempt(struct db *s, int64_t n, const struct attempt_row *a,
+db_put_attempt(struct db *db, int64_t n, const struct attempt_row *row,
                struct err *e)
 {
-    db_bind_int(s, Q_ATTEMPT_PUT, 1, n);
-    db_bind_int(s, Q_ATTEMPT_PUT, 2, a->attempt);
-    db_bind_int(s, Q_ATTEMPT_PUT, 3, (int64_t)a->fence);
-    db_bind_int(s, Q_ATTEMPT_PUT, 4, a->final);
-    db_bind_int(s, Q_ATTEMPT_PUT, 5, a->again);
-    db_bind_int(s, Q_ATTEMPT_PUT, 6, a->at_ms);
-    bind_bytes(s, Q_ATTEMPT_PUT, 7, a->result);
-    if (db_run(s, Q_ATTEMPT_PUT, e) < 0)
+    enum statement which = Q_ATTEMPT_PUT;
+    int i = 1;
+
+    BIND_INTEGER(n);
+    ATTEMPT_COLUMNS(BIND)
+    if (db_run(db, which, e) < 0)
         return -1;
-    return put_cost(s, n, a, e);
+    return put_cost(db, n, row, e);
 }
 
 int
-db_attempts(struct db *s, int64_t n, struct mem_pool *pool,
+db_attempts(struct db *db, int64_t n, struct mem_pool *pool,
             struct attempt_row **out, size_t *n_out, struct err *e)
 {
     int rc;
 
     *out = mem_pool_alloc(pool, DB_ATTEMPTS_MAX * sizeof **out);
     *n_out = 0;
-    db_bind_int(s, Q_ATTEMPTS, 1, n);
-    db_bind_int(s, Q_ATTEMPTS, 2, DB_ATTEMPTS_MAX);
-    while ((rc = db_step(s, Q_ATTEMPTS, e)) > 0)
-        load_attempt(s->q[Q_ATTEMPTS], pool, &(*out)[(*n_out)++]);
-    db_done(s, Q_ATTEMPTS);
+    db_bind_int(db, Q_ATTEMPTS, 1, n);
+    db_bind_int(db, Q_ATTEMPTS, 2, DB_ATTEMPTS_MAX);
+    while ((rc = step_attempt(db, Q_ATTEMPTS, pool, &(*out)[*n_out], e)) > 0)
+        (*n_out)++;
+    db_done(db, Q_ATTEMPTS);
     return rc;
 }
 
 /* --- costs ---------------------------------------------------------------- */
 
 int
-db_costs(struct db *s, int64_t day, struct mem_pool *pool, struct db_cost **out,
-         size_t *n_out, struct err *e)
+db_costs(struct db *db, int64_t day, struct mem_pool *pool,
+         struct db_cost **out, size_t *n_out, struct err *e)
 {
-    sqlite3_stmt *q = s->q[Q_COSTS];
+    sqlite3_stmt *q = db->q[Q_COSTS];
     int rc;
 
     *out = mem_pool_alloc(pool, DB_COSTS_MAX * sizeof **out);
     *n_out = 0;
-    db_bind_int(s, Q_COSTS, 1, day);
-    db_bind_int(s, Q_COSTS, 2, DB_COSTS_MAX);
-    while ((rc = db_step(s, Q_COSTS, e)) > 0)
+    db_bind_int(db, Q_COSTS, 1, day);
+    db_bind_int(db, Q_COSTS, 2, DB_COSTS_MAX);
+    while ((rc = db_step(db, Q_COSTS, e)) > 0)
         (*out)[(*n_out)++] =
-            (struct db_cost){.backend = db_text(q, 0, pool),
-                             .provider = db_text(q, 1, pool),
-                             .team = db_text(q, 2, pool),
+            (struct db_cost){.backend = load_text(q, 0, pool),
+                             .provider = load_text(q, 1, pool),
+                             .team = load_text(q, 2, pool),
                              .nano = sqlite3_column_int64(q, 3),
                              .attempts = sqlite3_column_int64(q, 4),
                              .estimated = sqlite3_column_int64(q, 5)};
-    db_done(s, Q_COSTS);
+    db_done(db, Q_COSTS);
     return rc;
 }
 
 /* --- batches -------------------------------------------------------------- */
 
 static int
-read_batch(struct db *s, enum statement which, struct mem_pool *pool,
-           struct batch_state *out, struct err *e)
+read_batch(struct db *db, enum statement which, struct mem_pool *pool,
+           struct batch_state *row, struct err *e)
 {
-    sqlite3_stmt *q = s->q[which];
-    int rc = db_step(s, which, e);
+    sqlite3_stmt *q = db->q[which];
+    int rc = db_step(db, which, e), i = 0;
 
-    if (rc > 0)
-        *out = (struct batch_state){
-            .n = sqlite3_column_int64(q, 0),
-            .b = {.id = db_text(q, 1, pool),
-                  .name = db_text(q, 2, pool),
-                  .size = (uint32_t)sqlite3_column_int64(q, 3),
-                  .accepted = (uint32_t)sqlite3_column_int64(q, 4),
-                  .succeeded = (uint32_t)sqlite3_column_int64(q, 5),
-                  .failed = (uint32_t)sqlite3_column_int64(q, 6),
-                  .cancelled = (uint32_t)sqlite3_column_int64(q, 7),
-                  .first_at_ms = sqlite3_column_int64(q, 8),
-                  .last_at_ms = sqlite3_column_int64(q, 9),
-                  .done = sqlite3_column_int(q, 10) != 0},
-            .report_due = sqlite3_column_int(q, 11) != 0,
-            .report = db_text(q, 12, pool),
-        };
-    db_done(s, which);
+    if (rc > 0) {
+        *row = (struct batch_state){0};
+        LOAD_INTEGER(row->n);
+        LOAD_TEXT(row->b.id);
+        LOAD_TEXT(row->b.name);
+        BATCH_COLUMNS(LOAD)
+    }
+    db_done(db, which);
     return rc;
 }
 
 int
-db_batch(struct db *s, const char *id, struct mem_pool *pool,
+db_batch(struct db *db, const char *id, struct mem_pool *pool,
          struct batch_state *out, struct err *e)
 {
-    db_bind_text(s, Q_BATCH, 1, id);
-    return read_batch(s, Q_BATCH, pool, out, e);
+    db_bind_text(db, Q_BATCH, 1, id);
+    return read_batch(db, Q_BATCH, pool, out, e);
 }
 
 int
-db_batch_at(struct db *s, int64_t n, struct mem_pool *pool,
+db_batch_at(struct db *db, int64_t n, struct mem_pool *pool,
             struct batch_state *out, struct err *e)
 {
-    db_bind_int(s, Q_BATCH_AT, 1, n);
-    return read_batch(s, Q_BATCH_AT, pool, out, e);
+    db_bind_int(db, Q_BATCH_AT, 1, n);
+    return read_batch(db, Q_BATCH_AT, pool, out, e);
 }
 
 int
-db_put_batch(struct db *s, const struct batch_state *b, struct err *e)
+db_put_batch(struct db *db, const struct batch_state *row, struct err *e)
 {
-    tell_watched(s, b->b.id, true);
-    db_bind_text(s, Q_BATCH_PUT, 1, b->b.id);
-    db_bind_text(s, Q_BATCH_PUT, 2, b->b.name);
-    db_bind_int(s, Q_BATCH_PUT, 3, b->b.size);
-    db_bind_int(s, Q_BATCH_PUT, 4, b->b.accepted);
-    db_bind_int(s, Q_BATCH_PUT, 5, b->b.succeeded);
-    db_bind_int(s, Q_BATCH_PUT, 6, b->b.failed);
-    db_bind_int(s, Q_BATCH_PUT, 7, b->b.cancelled);
-    db_bind_int(s, Q_BATCH_PUT, 8, b->b.first_at_ms);
-    db_bind_int(s, Q_BATCH_PUT, 9, b->b.last_at_ms);
-    db_bind_int(s, Q_BATCH_PUT, 10, b->b.done);
-    db_bind_int(s, Q_BATCH_PUT, 11, b->report_due);
-    db_bind_text(s, Q_BATCH_PUT, 12, b->report);
-    return db_run(s, Q_BATCH_PUT, e);
+    enum statement which = Q_BATCH_PUT;
+    int i = 1;
+
+    mark_changed(db, row->b.id, true);
+    BIND_TEXT(row->b.id);
+    BIND_TEXT(row->b.name);
+    BATCH_COLUMNS(BIND)
+    return db_run(db, which, e);
+}
+
+/* --- positions, quarantine, reports --------------------------------------- */
+
+int
+db_position(struct db *db, const char *consumer, uint64_t seq, struct err *e)
+{
+    db_bind_text(db, Q_POSITION, 1, consumer);
+    db_bind_int(db, Q_POSITION, 2, (int64_t)seq);
+    return db_run(db, Q_POSITION, e);
+}
+
+int
+db_position_get(struct db *db, const char *consumer, uint64_t *out,
+                struct err *e)
+{
+    int64_t seq;
+    int rc;
+
+    db_bind_text(db, Q_POSITION_GET, 1, consumer);
+    rc = db_number(db, Q_POSITION_GET, &seq, e);
+    *out = (uint64_t)seq;
+    return rc;
+}
+
+int
+db_quarantine(struct db *db, const struct quarantine *q, const char *name,
+              struct err *e)
+{
+    size_t len = q->len;
+    int64_t kept;
+
+    db_bind_int(db, Q_QUARANTINED, 1, DB_QUARANTINE_KEPT);
+    if (db_number(db, Q_QUARANTINED, &kept, e) < 0)
+        return -1;
+    if (kept >= DB_QUARANTINE_KEPT || !q->payload)
+        len = 0;
+    else if (len > DB_QUARANTINE_BYTES)
+        len = DB_QUARANTINE_BYTES;
+    db_bind_text(db, Q_QUARANTINE, 1, q->stream);
+    db_bind_int(db, Q_QUARANTINE, 2, (int64_t)q->seq);
+    db_bind_int(db, Q_QUARANTINE, 3, q->at_ms);
+    db_bind_text(db, Q_QUARANTINE, 4, q->subject);
+    db_bind_text(db, Q_QUARANTINE, 5, q->reason);
+    db_bind_int(db, Q_QUARANTINE, 6, (int64_t)q->len);
+    if (len)
+        (void)sqlite3_bind_blob64(db->q[Q_QUARANTINE], 7, q->payload, len,
+                                  SQLITE_STATIC);
+    if (db_run(db, Q_QUARANTINE, e) < 0)
+        return -1;
+    if (sqlite3_changes(db->handle) > 0)
+        db_count(db, "", name, 1);
+    return 0;
+}
+
+/* Whether the text a statement finds first is this one. */
+static int
+finds(struct db *db, enum statement which, const char *text, bool *out,
+      struct err *e)
+{
+    int rc = db_step(db, which, e);
+
+    *out = rc > 0 && strcmp((const char *)sqlite3_column_text(db->q[which], 0),
+                            text) == 0;
+    db_done(db, which);
+    return rc < 0 ? -1 : 0;
+}
+
+int
+db_report_name(struct db *db, const char *name, const char *owner, bool *ours,
+               struct err *e)
+{
+    db_bind_text(db, Q_NAME_PUT, 1, name);
+    db_bind_text(db, Q_NAME_PUT, 2, owner);
+    if (db_run(db, Q_NAME_PUT, e) < 0)
+        return -1;
+    db_bind_text(db, Q_NAME_OWNER, 1, name);
+    return finds(db, Q_NAME_OWNER, owner, ours, e);
+}
+
+int
+db_is_first(struct db *db, bool batch, const char *name, const char *id,
+            bool *out, struct err *e)
+{
+    enum statement which = batch ? Q_BATCH_NAME_FIRST : Q_NAME_FIRST;
+
+    db_bind_text(db, which, 1, name);
+    return finds(db, which, id, out, e);
+}
+
+int
+db_reported(struct db *db, bool batch, int64_t n, const char *path,
+            bool changed, struct err *e)
+{
+    enum statement which = batch ? Q_BATCH_REPORTED : Q_REPORTED;
+
+    db_bind_int(db, which, 1, n);
+    db_bind_text(db, which, 2, path);
+    db_bind_int(db, which, 3, changed);
+    return db_run(db, which, e);
+}
+
+/* --- streams -------------------------------------------------------------- */
+
+int
+db_stream(struct db *db, const char *name, struct db_stream *out, struct err *e)
+{
+    sqlite3_stmt *q = db->q[Q_STREAM];
+    int rc;
+
+    *out = (struct db_stream){0};
+    db_bind_text(db, Q_STREAM, 1, name);
+    rc = db_step(db, Q_STREAM, e);
+    if (rc > 0) {
+        db_copy_text(q, 0, out->created, sizeof out->created);
+        out->lost_at_ms = sqlite3_column_int64(q, 1);
+        out->sweep = sqlite3_column_int(q, 2) != 0;
+    }
+    db_done(db, Q_STREAM);
+    return rc < 0 ? -1 : 0;
+}
+
+int
+db_put_stream(struct db *db, const char *name, const struct db_stream *row,
+              struct err *e)
+{
+    db_bind_text(db, Q_STREAM_PUT, 1, name);
+    db_bind_text(db, Q_STREAM_PUT, 2, row->created);
+    db_bind_int(db, Q_STREAM_PUT, 3, row->lost_at_ms);
+    db_bind_int(db, Q_STREAM_PUT, 4, row->sweep);
+    return db_run(db, Q_STREAM_PUT, e);
+}
+
+int
+db_position_set(struct db *db, const char *consumer, uint64_t seq,
+                struct err *e)
+{
+    db_bind_text(db, Q_POSITION_SET, 1, consumer);
+    db_bind_int(db, Q_POSITION_SET, 2, (int64_t)seq);
+    return db_run(db, Q_POSITION_SET, e);
+}
+
+int
+db_is_new(struct db *db, bool *out, struct err *e)
+{
+    int64_t n = 0, rows = 0;
+
+    if (db_number(db, Q_POSITIONS, &n, e) < 0 ||
+        db_number(db, Q_ROWS, &rows, e) < 0)
+        return -1;
+    *out = n == 0 && rows == 0;
+    return 0;
 }

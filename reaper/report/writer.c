@@ -381,8 +381,8 @@ load_due(struct report_load *l, bool batch, int64_t until_ms, struct err *e)
     int n;
 
     do {
-        n = db_todo(d->store, batch ? DB_DUE_BATCH : DB_DUE, after, LOAD_ROWS,
-                    ns, e);
+        n = db_todo(d->store, batch ? DB_REPORT_DUE_BATCH : DB_REPORT_DUE,
+                    after, LOAD_ROWS, ns, e);
         for (int i = 0; i < n && !l->more; i++) {
             after = ns[i];
             if (must_wait(d, ns[i], batch))
