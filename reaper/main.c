@@ -1,5 +1,5 @@
 /*
- * reaper - the ledger: what was accepted, where it went, how it ended.
+ * reaper - keeps the ledger: what was accepted, where it went, how it ended.
  *
  * Reads    tasks.in, tasks.bulk, tasks.*.*, results.*.*, $KV.control.cancel.*
  *          (durables ledger and reaper), $KV.control.lane.>, hb.>, started.*,
@@ -56,9 +56,8 @@ main(int argc, char **argv)
     mem_setup();
     log_open("reaper");
     if (conf_load(&program, options,
-                  "shunt-reaper - the ledger: what was accepted, where it "
-                  "went, how it ended",
-                  argc, argv, &e) < 0 ||
+                  "shunt-reaper - keeps the ledger of all tasks", argc, argv,
+                  &e) < 0 ||
         loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf->bus, "reaper", conf->connect_timeout_ms,
                  &e) < 0 ||

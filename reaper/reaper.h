@@ -45,20 +45,23 @@ struct reaper_conf {
     CONF_BUS(T, F.bus),                                                        \
         CONF_MS(T, F.connect_timeout_ms, "bus.connect_timeout", "60s", 0,      \
                 3600000, "how long to wait for the broker at start"),          \
-        CONF_STR(T, F.database, "reaper.database", "",                         \
-                 "the ledger; $XDG_STATE_HOME/shunt/ledger.db if empty"),      \
+        CONF_STR(                                                              \
+            T, F.database, "reaper.database", "",                              \
+            "file of the ledger; empty: $XDG_STATE_HOME/shunt/ledger.db"),     \
         CONF_BOOL(T, F.sync, "reaper.sync", "true",                            \
-                  "whether what the ledger has committed is on the disk"),     \
+                  "sync each transaction to the disk"),                        \
         CONF_INT(T, F.nice, "reaper.nice", "5", 0, 19,                         \
-                 "how much it yields to those who run tasks, see nice(1)"),    \
+                 "scheduling priority, see nice(1)"),                          \
         CONF_STR(T, F.report_root, "reaper.report_root", "",                   \
-                 "reports are below it; the database's folder if empty"),      \
-        CONF_BOOL(T, F.report_in_workdir, "reaper.report_in_workdir", "false", \
-                  "a report_path is below the task's workdir, if it is here"), \
+                 "folder of reports; empty: the database's folder"),           \
+        CONF_BOOL(                                                             \
+            T, F.report_in_workdir, "reaper.report_in_workdir", "false",       \
+            "write a report_path below the task's workdir, if it exists"),     \
         CONF_STR(T, F.http, "reaper.http", "",                                 \
-                 "ADDRESS:PORT to answer HTTP on; empty or off: none"),        \
-        CONF_STR(T, F.http_token_file, "reaper.http_token_file", "",           \
-                 "file with the token HTTP wants; needed beyond loopback")
+                 "ADDRESS:PORT of the HTTP server; empty or off: none"),       \
+        CONF_STR(                                                              \
+            T, F.http_token_file, "reaper.http_token_file", "",                \
+            "file with the token of HTTP requests; required beyond loopback")
 
 /*
  * Opens the database, binds to the durables and starts. On 0 the caller owns

@@ -51,8 +51,8 @@ main(int argc, char **argv)
     mem_setup();
     log_open("router");
     if (conf_load(&program, options,
-                  "shunt-router - decides which worker carries out a task",
-                  argc, argv, &e) < 0 ||
+                  "shunt-router - decides where each task runs", argc, argv,
+                  &e) < 0 ||
         loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf->bus, "router", conf->connect_timeout_ms,
                  &e) < 0 ||

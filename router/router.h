@@ -31,7 +31,7 @@ struct router_conf {
         CONF_MS(T, F.connect_timeout_ms, "bus.connect_timeout", "60s", 0,      \
                 3600000, "how long to wait for the broker at start"),          \
         CONF_LIST(T, F.lanes, "bus.lanes", "",                                 \
-                  "lanes (backend.lane) beside the built-in ones"),            \
+                  "lanes (backend.lane) besides the built-in ones"),           \
         CONF_INT(T, F.window, "router.window", "256", 1, 1024,                 \
                  "tasks in progress at once"),                                 \
         CONF_MS(T, F.drain_timeout_ms, "router.drain_timeout", "5s", 0,        \
@@ -39,7 +39,7 @@ struct router_conf {
         CONF_LIST(T, F.backends, "router.backends", "",                        \
                   "backends available without a known worker"),                \
         CONF_STR(T, F.policy, "router.policy", "",                             \
-                 "policy file, read again on HUP; empty: as shipped")
+                 "policy file, read again on HUP; empty: the shipped policy")
 
 /* Checks the lists of backends and lanes; e names key and remedy
  * (ERR_INVALID). */

@@ -41,15 +41,15 @@ struct folder_conf {
         CONF_MS(T, F.patience_ms, "folder.patience", "5s", 0, 3600000,         \
                 "how long an unreadable file may still change"),               \
         CONF_MS(T, F.rescan_ms, "folder.rescan", "10s", 100, 3600000,          \
-                "between two scans of a quiet folder"),                        \
+                "time between two scans of a quiet folder"),                   \
         CONF_MS(T, F.repair_ms, "folder.repair", "1m", 100, 86400000,          \
-                "after this the reaper is asked about a file"),                \
+                "time after which the reaper is asked about a file"),          \
         CONF_BOOL(T, F.watch, "folder.watch", "true",                          \
                   "watch for changes, besides scanning"),                      \
         CONF_INT(T, F.window, "folder.window", "20000", 1, 1000000,            \
                  "files in progress at once"),                                 \
         CONF_MS(T, F.git_interval_ms, "folder.git_interval", "60s", 100,       \
-                86400000, "between two pulls of a checkout"),                  \
+                86400000, "time between two pulls of a checkout"),             \
         CONF_MS(T, F.drain_timeout_ms, "folder.drain_timeout", "5s", 0,        \
                 600000, "after TERM, time for files being stored")
 

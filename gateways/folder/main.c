@@ -47,8 +47,8 @@ main(int argc, char **argv)
     mem_setup();
     log_open("gateway-folder");
     if (conf_load(&program, options,
-                  "shunt-gateway-folder - files in folders become tasks", argc,
-                  argv, &e) < 0 ||
+                  "shunt-gateway-folder - submits files in folders as tasks",
+                  argc, argv, &e) < 0 ||
         loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf->bus, "gateway-folder",
                  conf->connect_timeout_ms, &e) < 0 ||

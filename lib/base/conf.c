@@ -293,9 +293,10 @@ print_help(const char *about, const struct conf_opt *opts, const char *program)
                      *opts->fallback ? opts->fallback : "(empty)", opts->key,
                      env, opts->env ? ", " : "", opts->env ? opts->env : "");
     }
-    (void)printf("  --config FILE\n      read this file alone\n"
-                 "      environment: SHUNT_CONFIG\n"
-                 "  --help\n  --version\n");
+    (void)printf(
+        "  --config FILE\n      read this configuration file, and no other\n"
+        "      environment: SHUNT_CONFIG\n"
+        "  --help\n  --version\n");
 }
 
 /* The row a flag ("--bus-url", "--bus-url=x") names, NULL if none. */

@@ -80,13 +80,16 @@ struct conf_opt {
     CONF_STR_ENV(T, F.url, "bus.url", "nats://127.0.0.1:4222", "NATS_URL",     \
                  "address of the broker"),                                     \
         CONF_STR(T, F.token_file, "bus.token_file", "",                        \
-                 "file with the token of an embedded broker"),                 \
+                 "file whose first line is the broker's token"),               \
         CONF_STR_ENV(T, F.creds_file, "bus.creds_file", "", "NATS_CREDS",      \
                      "credentials file (JWT and seed)"),                       \
         CONF_STR(T, F.nkey_file, "bus.nkey_file", "", "NKey seed file"),       \
-        CONF_STR(T, F.ca_file, "bus.ca_file", "", "certificates to trust"),    \
-        CONF_STR(T, F.cert_file, "bus.cert_file", "", "our certificate"),      \
-        CONF_STR(T, F.key_file, "bus.key_file", "", "key of cert_file"),       \
+        CONF_STR(T, F.ca_file, "bus.ca_file", "",                              \
+                 "certificates of authorities to trust"),                      \
+        CONF_STR(T, F.cert_file, "bus.cert_file", "",                          \
+                 "certificate of this program, for TLS"),                      \
+        CONF_STR(T, F.key_file, "bus.key_file", "",                            \
+                 "private key of cert_file"),                                  \
         CONF_BOOL(T, F.confirm, "bus.confirm", "false",                        \
                   "wait until an fsync server has confirmed what is stored")
 

@@ -43,24 +43,24 @@ struct worker_conf {
         CONF_MS(T, F.connect_timeout_ms, "bus.connect_timeout", "60s", 0,      \
                 3600000, "how long to wait for the broker at start"),          \
         CONF_STR(T, F.name, "worker.name", "",                                 \
-                 "name on the bus; the host's name if empty"),                 \
+                 "name of this worker; empty: the host's name"),               \
         CONF_STR(T, F.state_dir, "worker.state_dir", "",                       \
-                 "keeps outcomes the broker has not confirmed; "               \
-                 "$XDG_STATE_HOME/shunt/worker-NAME if empty"),                \
+                 "folder of results the broker has not confirmed; empty: "     \
+                 "$XDG_STATE_HOME/shunt/worker-NAME"),                         \
         CONF_INT(T, F.slots, "worker.slots", "0", 0, 10000,                    \
-                 "tasks at once; 0: one per processor"),                       \
+                 "tasks to run at once; 0: one per processor"),                \
         CONF_MS(T, F.lease_ms, "worker.lease", "30s", 1500, 600000,            \
-                "silence after which a worker counts as lost"),                \
+                "after this time without a renewal a worker is lost"),         \
         CONF_MS(T, F.timeout_ms, "worker.timeout", "0", 0, 2592000000,         \
-                "limit of an attempt that states none; 0: none"),              \
+                "time limit of attempts without one; 0: none"),                \
         CONF_MS(T, F.grace_ms, "worker.grace", "10s", 0, 3600000,              \
-                "between TERM and KILL"),                                      \
+                "time between TERM and KILL"),                                 \
         CONF_MS(T, F.drain_timeout_ms, "worker.drain_timeout", "30s", 0,       \
-                86400000, "after TERM, before tasks are handed back"),         \
+                86400000, "time for running tasks to finish after TERM"),      \
         CONF_BYTES(T, F.output_head, "worker.output_head", "8M", 65536,        \
-                   1073741824, "output streamed as it comes"),                 \
+                   1073741824, "bytes of output sent while the task runs"),    \
         CONF_BYTES(T, F.output_tail, "worker.output_tail", "1M", 65536,        \
-                   67108864, "output kept from the end beyond that")
+                   67108864, "bytes kept from the end of longer output")
 
 /*
  * Binds to the lanes and starts pulling; sends what an earlier life has left

@@ -31,7 +31,7 @@ static const struct conf_opt options[] = {
     CONF_LIST(struct local_main_conf, worker.lanes, "worker.lanes", "default",
               "lanes to take tasks from"),
     CONF_STR(struct local_main_conf, shell, "local.shell", "/bin/bash",
-             "runs scripts; /bin/sh if it does not exist"),
+             "shell for scripts; /bin/sh if it does not exist"),
     CONF_END,
 };
 
