@@ -1,11 +1,11 @@
 /*
- * beats - the heartbeats of many idle workers.
+ * beats - sends the heartbeats of many idle workers.
  *
  * usage: beats -u HOST:PORT -t TOKEN_FILE [-n WORKERS] [-d SECONDS]
  *
- * Every worker says what an idle worker says, every 10 s as workers do; their
- * turns are spread over those 10 s. In the first second all say it once, so
- * that everybody knows them. Ends after SECONDS (default 10).
+ * Every worker sends the heartbeat of an idle worker each 10 s, spread evenly
+ * over the interval. In the first second all send one, so that router and
+ * ledger know them. Ends after SECONDS (default 10).
  *
  * Exit     0, 1 something did not work, 2 usage
  */

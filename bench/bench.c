@@ -1,3 +1,7 @@
+/*
+ * The clock, the reading of numbers and the output format that the benchmark
+ * programs share. bench/lib.bash reads the lines that are printed here.
+ */
 #include "bench/bench.h"
 
 #include <err.h>

@@ -1,7 +1,7 @@
 /*
  * bench - what the programs of this folder share.
  *
- * They end at the first thing that fails: the kernel cleans up after them.
+ * They exit at the first failure: the kernel cleans up after them.
  *
  * Thread: any.
  */
@@ -11,18 +11,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Between two tasks, or messages, of an idle machine: its processors sleep,
- * and shunt writes the report of the first. */
+/* The pause between two tasks or messages of a latency measurement, in which
+ * the processors go to sleep and shunt writes the report of the first task. */
 enum { BENCH_QUIET_MS = 60 };
 
 /* Monotonic clock, nanoseconds. */
 int64_t bench_now_ns(void);
 
-/* A whole number of an option; anything else is a mistake of usage. */
+/* An option's whole number; exits with status 2 if it is anything else. */
 int bench_number(const char *text, int min, int max);
 
-/* Prints "p50_us <n> p99_us <n> max_us <n>"; sorts the times, which are
- * nanoseconds. */
+/* Sorts the times and prints "p50_us <n> p99_us <n> max_us <n>". */
 void bench_print_times(int64_t *took_ns, size_t n);
 
 /* Prints "rate <per second>". */

@@ -1,5 +1,5 @@
 /*
- * claims - what a store of claims gives on this machine with nothing around it.
+ * claims - the rate of a bare store of claims on this machine, without shunt.
  *
  * usage: claims [-u HOST:PORT] [-t TOKEN_FILE] [-n COUNT] [-b BEFORE]
  *
@@ -8,8 +8,8 @@
  *
  * Makes COUNT claims by compare-and-set, as a worker does for a task that it
  * takes, and sets each to an outcome as soon as it is made; 512 of them are
- * under way. So the server stores two messages for each and keeps one, which is
- * what grows with a fleet's work: see the part `backlog`.
+ * in progress. So the server stores two messages for each and keeps one, which
+ * is what grows with a fleet's work: see the part `backlog`.
  *
  * Its stream is BENCH_CLAIMS, shaped like KV_claims, made anew at the start and
  * deleted at the end.
@@ -18,7 +18,7 @@
  *          and of the last fifth
  * Exit     0 every claim has its outcome, 1 something did not work, 2 usage
  *
- * It ends at the first thing that fails: the kernel cleans up after it.
+ * It exits at the first failure: the kernel cleans up after it.
  */
 #include "bench/bench.h"
 #include "bench/wire.h"

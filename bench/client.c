@@ -1,17 +1,19 @@
 /*
- * client - submits tasks and waits for what becomes of them, in one process.
+ * client - submits tasks and waits for their outcomes, in one process.
  *
  * usage: client -u HOST:PORT -t TOKEN_FILE [-n COUNT] [-c COMMAND]...
  *               [-l LANE]... [-b BATCH] [-p PROMPT]
  * run|submit|filled|watch|latency|routed
  *
- *   run      submits COUNT tasks and waits until the ledger has all their ends,
- *            and has read all else that there is of them
+ *   run      submits COUNT tasks and waits until the ledger has all their
+ *            outcomes and has read every other message about them
  *   submit   submits them and waits for the broker's acknowledgements
  *   filled   waits until the ledger holds COUNT tasks that are routed and wait
- *   watch    waits until the ledger has the ends of all COUNT tasks of BATCH
- *   latency  one task at a time, all quiet before the next: from the submission
- *            to the news that the ledger has stored its end
+ *   watch    waits until the ledger has the outcomes of all COUNT tasks of
+ *            BATCH
+ *   latency  one task at a time, with a pause before the next: from the
+ *            submission to done.<task>, which the ledger publishes once the
+ *            outcome is stored
  *   routed   waits until COUNT tasks stand in their lanes; the rate is that of
  *            the broker's own times, so that nobody's start counts
  *
@@ -47,7 +49,7 @@ enum {
     WINDOW = 512,     /* submissions that wait for their acknowledgement */
     WARM_UP = 20,     /* tasks before latency is noted */
     LOOK_MS = 20,     /* between two questions */
-    SILENT_MS = 500,  /* no news of a batch for that long: ask */
+    SILENT_MS = 500,  /* no event of the batch for that long: ask */
     MAX_COUNT = 10000000,
     MAX_TURNS = 8,
 };
@@ -68,7 +70,7 @@ static struct {
 
 static struct loop *loop;
 static struct bus *bus;
-static struct bus_sub *news; /* what this mode listens to */
+static struct bus_sub *events; /* what this mode listens to */
 
 static void
 add_turn(struct turns *t, const char *value)
@@ -239,7 +241,7 @@ on_batch(void *ctx, const struct bus_note *note)
 
     (void)ctx;
     if (codec_decode(CODEC_BATCH, note->data, note->len, pool, &b, &e) < 0)
-        errx(1, "news of the batch: %s", e.msg);
+        errx(1, "event of the batch: %s", e.msg);
     note_batch((int)b.succeeded, (int)(b.failed + b.cancelled));
     mem_pool_free(pool);
 }
@@ -257,7 +259,7 @@ ask(const char *subject, const char *question)
         errx(1, "%s: %s", subject, e.msg);
     o = json_loadb(str_text(&answer), answer.len, 0, NULL);
     if (!json_is_object(o))
-        errx(1, "%s: the answer is no JSON object", subject);
+        errx(1, "%s: the answer is not a JSON object", subject);
     str_free(&answer);
     return o;
 }
@@ -268,7 +270,7 @@ member(const json_t *o, const char *key)
     return (int)json_integer_value(json_object_get(o, key));
 }
 
-/* News may be lost: when they stay away, the ledger is asked. */
+/* Events may be lost: if none arrive, the ledger is asked. */
 static void
 look_at_batch(void)
 {
@@ -294,7 +296,7 @@ follow_batch(void)
     struct err e = {0};
 
     if (bus_subscribe(bus, subject_batch(subject, opts.batch), on_batch, NULL,
-                      &news, &e) < 0)
+                      &events, &e) < 0)
         errx(1, "%s: %s", subject, e.msg);
     batch.heard_ms = loop_now_ms();
 }
@@ -394,7 +396,7 @@ measure_latency(void)
 
     if (!took || opts.count <= WARM_UP)
         errx(2, "latency takes more than %d tasks", WARM_UP);
-    if (bus_subscribe(bus, SUBJECT_DONE_ALL, on_done, &w, &news, &e) < 0)
+    if (bus_subscribe(bus, SUBJECT_DONE_ALL, on_done, &w, &events, &e) < 0)
         errx(1, "%s: %s", SUBJECT_DONE_ALL, e.msg);
     for (int i = 0; i < opts.count; i++) {
         w.over = false;
@@ -403,7 +405,7 @@ measure_latency(void)
         flush();
         (void)subject_done(w.subject, id);
         if (!loop_until(loop, &w.over, STALL_MS))
-            errx(1, "no news of task %s", id);
+            errx(1, "no outcome of task %s", id);
         took[i] = bench_now_ns() - begin;
         (void)loop_until(loop, &never, BENCH_QUIET_MS);
     }
@@ -420,7 +422,7 @@ seconds(const json_t *time)
 
     rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
     if (!rest)
-        errx(1, "the broker's time \"%s\" is none", text ? text : "");
+        errx(1, "the broker's time \"%s\" is invalid", text ? text : "");
     return (double)timegm(&tm) + (*rest == '.' ? strtod(rest, NULL) : 0);
 }
 
@@ -487,7 +489,7 @@ read_options(int argc, char **argv)
             break;
         case 'b':
             if (!subject_token_ok(optarg))
-                errx(2, "'%s' is no batch", optarg);
+                errx(2, "'%s' is not a batch id", optarg);
             (void)str_copy(opts.batch, sizeof opts.batch, optarg);
             break;
         default:
@@ -519,7 +521,7 @@ main(int argc, char **argv)
     while (i < sizeof modes / sizeof *modes && strcmp(modes[i].name, mode) != 0)
         i++;
     if (i == sizeof modes / sizeof *modes)
-        errx(2, "'%s' is no mode", mode);
+        errx(2, "unknown mode '%s'", mode);
     if (loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &opts.bus, "cli", CONNECT_MS, &e) < 0)
         errx(1, "%s", e.msg);
@@ -528,7 +530,7 @@ main(int argc, char **argv)
     mem_pool_free(submission.pool);
     str_free(&submission.bytes);
     multi_msg_free(&submission.bulk);
-    bus_unsubscribe(news);
+    bus_unsubscribe(events);
     bus_close(bus);
     loop_close(loop);
     return 0;

@@ -1,6 +1,6 @@
 /*
- * curl_multi - jobs handed to an AI platform and brought home by libcurl's
- * multi interface alone, with nothing else around it.
+ * curl_multi - submits jobs to an AI platform and fetches their results with
+ * libcurl's multi interface alone, without shunt.
  *
  * usage: curl_multi [-n COUNT] [-c CONNECTIONS] [-p PROMPT] [-w MS] URL
  *
@@ -13,7 +13,7 @@
  * Writes   "rate <jobs per second>"
  * Exit     0 all jobs succeeded, 1 something did not work, 2 usage
  *
- * It ends at the first thing that fails.
+ * It exits at the first failure.
  */
 #include "bench/bench.h"
 

@@ -6,7 +6,7 @@
 # shellcheck disable=SC2034,SC2154 # shared with bench/run
 
 nats=${SHUNT_NATS_SERVER:-nats-server}
-declare -A broker_pid router_pid reaper_pid noop_pid local_pid keeper_pid
+declare -A broker_pid router_pid reaper_pid noop_pid local_pid fsync_pid
 declare -A fleet_mode # fast or durable, perhaps with ~MECHANISM
 
 # Whether the broker writes through by itself: since 2.10.
@@ -59,7 +59,7 @@ broker_env=(GOMAXPROCS="${GOMAXPROCS:-$((half > 1 ? half : 1))}"
 broker_timer_slack_ns=1000000
 
 # broker_start NAME fast|durable|kept: its files are below $scratch/NAME.
-# durable: the broker itself writes all through; kept: a keeper will see to it
+# durable: the broker itself writes all through; kept: a fsync server syncs it
 broker_start() {
 	local dir=$scratch/$1 mode=${2%%~*}
 	mkdir -p "$dir/nats" "$dir/ports"
@@ -99,7 +99,7 @@ fleet_env() {
 		"SHUNT_BUS_TOKEN_FILE=$scratch/token" "SHUNT_HOME=$dir/home"
 		"XDG_STATE_HOME=$dir/state" "SHUNT_CONFIG=$scratch/config.yaml"
 		SHUNT_BUS_LANES=local.exec)
-	[ -z "${keeper_pid[$1]-}" ] || fleet+=(SHUNT_BUS_CONFIRM=true)
+	[ -z "${fsync_pid[$1]-}" ] || fleet+=(SHUNT_BUS_CONFIRM=true)
 	[[ ${fleet_mode[$1]-} != fast* ]] || fleet+=(SHUNT_REAPER_SYNC=false)
 	[[ ${fleet_mode[$1]-} != *~* ]] ||
 		fleet+=("SHUNT_WITHOUT=$(tr + , <<<"${fleet_mode[$1]#*~}")")
@@ -128,14 +128,14 @@ provision() {
 		die "provision: $(tail -n 3 "$scratch/$1/provision.log")"
 }
 
-# keeper_start NAME: as fleet/embedded_broker.c and fleet/supervisor.c do
-keeper_start() {
+# fsync_start NAME: what fleet/embedded_broker.c and fleet/supervisor.c start
+fsync_start() {
 	local streams=$scratch/$1/nats/jetstream/\$G/streams
 	chattr -R +S "$streams"/{TASKS_IN,KV_control}/msgs
-	daemon "$1" "$top/bench/fsync_server" --keeper-store "$scratch/$1/nats"
+	daemon "$1" "$top/bench/fsync_server" --fsync-store "$scratch/$1/nats"
 	until_true grep -q ready "$scratch/$1/fsync_server.log" ||
 		die "no fsync server: $(tail -n 3 "$scratch/$1/fsync_server.log")"
-	keeper_pid[$1]=$daemon
+	fsync_pid[$1]=$daemon
 }
 
 router_start() {
@@ -171,7 +171,7 @@ fleet_start() {
 	if [[ $mode == durable* && $mode != *fsync* ]] && can_write_through; then
 		broker_start "$name" kept
 		provision "$name"
-		keeper_start "$name"
+		fsync_start "$name"
 	else
 		broker_start "$name" "$mode"
 		provision "$name"
@@ -195,11 +195,11 @@ fleet_words() { tail -q -n 3 "$scratch/$1"/{shunt-*,worker_noop}.log 2>/dev/null
 fleet_stop() {
 	local pid
 	for pid in "${noop_pid[$1]-}" "${local_pid[$1]-}" "${router_pid[$1]-}" \
-		"${reaper_pid[$1]-}" "${keeper_pid[$1]-}" "${broker_pid[$1]-}"; do
+		"${reaper_pid[$1]-}" "${fsync_pid[$1]-}" "${broker_pid[$1]-}"; do
 		[ -z "$pid" ] || stop "$pid"
 	done
 	unset "noop_pid[$1]" "local_pid[$1]" "router_pid[$1]" "reaper_pid[$1]" \
-		"keeper_pid[$1]" "broker_pid[$1]"
+		"fsync_pid[$1]" "broker_pid[$1]"
 	rm -rf "${scratch:?}/$1"
 }
 
@@ -217,7 +217,7 @@ need_fleets() {
 # fleet_processes NAME: leaves "process pid" lines in $processes
 fleet_processes() {
 	processes="broker ${broker_pid[$1]}
-keeper ${keeper_pid[$1]-}
+fsync ${fsync_pid[$1]-}
 router ${router_pid[$1]}
 reaper ${reaper_pid[$1]}
 noop ${noop_pid[$1]-}
@@ -267,10 +267,10 @@ costs_end() {
 
 # costs_rows ROW WHAT WORKER [CHILDREN]
 costs_rows() {
-	local row=$1 what=$2 worker=$3 children=${4-} process keeper=
+	local row=$1 what=$2 worker=$3 children=${4-} process fsync=
 	[[ $row != *durable* || $row == *fsync* ]] || ! can_write_through ||
-		keeper=keeper
-	for process in broker $keeper router reaper "$worker" ${children:+children} submitter; do
+		fsync=fsync
+	for process in broker $fsync router reaper "$worker" ${children:+children} submitter; do
 		row "cpu-$process-$row" us "processor time of $process per $what"
 	done
 	row "wire-$row" B "bytes through the broker per $what"

@@ -1,9 +1,12 @@
 /*
- * fsync_server - confirms to a benchmark's fleet what the supervisor of `shunt
- * up` confirms to its own (fleet/fsync_server).
+ * fsync_server - the fsync server of `shunt up` (fleet/fsync_server) for a
+ * benchmark's fleet, which has no supervisor.
  *
- * usage: keeper --keeper-store DIR      the broker as for any daemon; until
- * TERM
+ * usage: fsync_server --fsync-store DIR      and the options of any daemon that
+ *                                            name the broker
+ *
+ * Writes   "ready" once it answers
+ * Exit     0 after TERM or INT, 1 could not start or was denied by the bus
  */
 #include "fleet/fsync_server.h"
 #include "lib/base/conf.h"
@@ -12,14 +15,14 @@
 
 #include <stdio.h>
 
-struct keeper_conf {
+struct fsync_conf {
     struct bus_conf bus;
     char *store;
 };
 
 static const struct conf_opt options[] = {
-    CONF_BUS(struct keeper_conf, bus),
-    CONF_STR(struct keeper_conf, store, "keeper.store", "",
+    CONF_BUS(struct fsync_conf, bus),
+    CONF_STR(struct fsync_conf, store, "fsync.store", "",
              "the broker's store_dir"),
     CONF_END,
 };
@@ -27,28 +30,28 @@ static const struct conf_opt options[] = {
 int
 main(int argc, char **argv)
 {
-    struct keeper_conf conf = {0};
+    struct fsync_conf conf = {0};
     struct loop *loop = NULL;
     struct bus *bus = NULL;
-    struct fsync_server *keeper = NULL;
+    struct fsync_server *server = NULL;
     struct err e = {0};
     int rc = 1;
 
     mem_setup();
-    log_open("keeper");
-    if (conf_load(&conf, options, "keeper - for benchmarks", argc, argv, &e) <
-            0 ||
+    log_open("fsync-server");
+    if (conf_load(&conf, options, "fsync_server - for benchmarks", argc, argv,
+                  &e) < 0 ||
         loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf.bus, "supervisor", 5000, &e) < 0 ||
-        fsync_server_open(&keeper, bus, loop, conf.store, &e) < 0) {
-        log_error("keeper.start", "error=\"%s\"", e.msg);
+        fsync_server_open(&server, bus, loop, conf.store, &e) < 0) {
+        log_error("fsync_server.start", "error=\"%s\"", e.msg);
     } else {
         (void)puts("ready");
         (void)fflush(stdout);
         loop_on_term(loop, NULL, NULL);
         rc = loop_run(loop);
     }
-    fsync_server_close(keeper);
+    fsync_server_close(server);
     bus_close(bus);
     loop_close(loop);
     conf_free(&conf, options);

@@ -143,7 +143,7 @@ until_true() {
 
 # Everything that is started and not waited for, in the order of the start.
 started=()
-# Functions that end what is no child of ours.
+# Functions that end processes which are not our children.
 closers=()
 
 # stop PID...: asks them to end, and kills what does not

@@ -1,5 +1,5 @@
 /*
- * pipeline - what JetStream gives on this machine with nothing in between.
+ * pipeline - the rate of bare JetStream on this machine, without shunt.
  *
  * usage: pipeline [-u HOST:PORT] [-t TOKEN_FILE] [-n COUNT] [-s BYTES]
  *                 [-i] [-p] publish|hop|three|latency
@@ -27,7 +27,7 @@
  * Writes   "rate <messages per second>", or "p50_us <n> p99_us <n> max_us <n>"
  * Exit     0 every message arrived, 1 something did not work, 2 usage
  *
- * It ends at the first thing that fails: the kernel cleans up after it.
+ * It exits at the first failure: the kernel cleans up after it.
  */
 #include "bench/bench.h"
 #include "bench/wire.h"
@@ -423,7 +423,7 @@ main(int argc, char **argv)
     else if (strcmp(mode, "latency") == 0)
         measure_latency();
     else
-        errx(2, "'%s' is none of publish, hop, three, latency", mode);
+        errx(2, "'%s': expected publish, hop, three or latency", mode);
     end_hops();
 
     for (i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -13,8 +13,8 @@
  *          "p50_us <n> p99_us <n> max_us <n>"
  * Exit     0 all runs exited 0, 1 something did not work, 2 usage
  *
- * It ends at the first thing that fails: the kernel cleans up after it, and
- * its children end by themselves.
+ * It exits at the first failure: the kernel cleans up after it, and its
+ * children end by themselves.
  */
 #include "bench/bench.h"
 

@@ -1,3 +1,8 @@
+/*
+ * A minimal NATS client over blocking sockets and poll: one buffer per
+ * direction and connection, and one write per turn. Messages are parsed in
+ * place and handed to the connection's function.
+ */
 #include "bench/wire.h"
 
 #include <err.h>

@@ -1,10 +1,10 @@
 /*
- * wire - a connection to a NATS server, and nothing that works behind it.
+ * wire - a minimal connection to a NATS server, for benchmarks.
  *
- * For benchmarks: what is put waits until wire_turn, which sends it all in one
- * write, waits for the server and hands each message to the connection's
- * function. There is no reconnect and no error to handle: the program ends
- * with a line on stderr at the first thing that fails.
+ * wire_put buffers output; wire_turn sends the buffer in one write, waits for
+ * the server and hands each message to the connection's function. There is no
+ * reconnect and no error to handle: the program exits with a line on stderr at
+ * the first failure.
  *
  * Thread: one.
  */
@@ -32,7 +32,7 @@ struct wire_msg {
 
 typedef void wire_fn(void *ctx, const struct wire_msg *m);
 
-/* Static memory, please: it is large. Closed: fd is -1. */
+/* Large: allocate it statically. fd is -1 once it is closed. */
 struct wire {
     const char *name; /* borrowed; for the server and for error lines */
     wire_fn *on_message;
@@ -44,10 +44,10 @@ struct wire {
     char out[WIRE_OUT];
 };
 
-/* The first line of the file. It goes into JSON as it stands, and must suit. */
+/* Reads the first line of the file, which must need no escaping in JSON. */
 void wire_read_token(const char *path, char *out, size_t size);
 
-/* Connects to "host:port"; an empty token is none. */
+/* Connects to "host:port"; token "": without authentication. */
 void wire_open(struct wire *w, const char *address, const char *token);
 
 /* Appends to what the next turn sends. */
@@ -55,11 +55,11 @@ void wire_put(struct wire *w, const void *data, size_t len);
 void wire_putf(struct wire *w, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Sends what stands in each, waits for any of them, deals with what came.
- * Closed ones are passed over; at most 8. */
+/* Sends each connection's buffer, waits until one is readable and handles what
+ * it received. Closed connections are skipped; at most 8. */
 void wire_turn(struct wire *const *all, int count);
 
-/* Returns when the server has dealt with all that was put before. Only w is
+/* Returns when the server has processed everything put before. Only w is
  * served meanwhile. */
 void wire_sync(struct wire *w);
 

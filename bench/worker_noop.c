@@ -1,9 +1,8 @@
 /*
- * worker_noop - a worker whose tasks are over as soon as they start.
+ * worker_noop - a worker whose tasks end as soon as they start.
  *
- * Everything a worker does, and nothing that a task would: lanes, claims,
- * outcomes and results are workers/core/worker.c's own. What is left of a
- * task's time is what shunt costs.
+ * Lanes, claims, outcomes and results are those of workers/core; the executor
+ * does nothing. So the time of a task is what shunt itself costs.
  *
  * Reads    the lanes of backend local that worker.lanes names
  * Writes   as every worker: claims, results, heartbeats, started.*
