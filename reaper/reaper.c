@@ -19,7 +19,7 @@
 #include "reaper/recover/rebuild.h"
 #include "reaper/recover/reconcile.h"
 #include "reaper/report/writer.h"
-#include "reaper/schedule/dependencies.h"
+#include "reaper/schedule/schedule.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -63,7 +63,7 @@ struct reaper {
     struct ingest *book;
     struct presence *live;
     struct lane_pauses *pauses;
-    struct dependencies *park;
+    struct schedule *schedule;
     struct report_writer *dues;
     struct alarms alarms;
     struct disk_monitor *health;
@@ -257,8 +257,8 @@ tell(struct reaper *r)
         send_batch(r, news->batches[i]);
     if (news->due)
         report_writer_wake(r->dues);
-    if (news->parked && r->park)
-        dependencies_wake(r->park);
+    if (news->schedule && r->schedule)
+        schedule_wake(r->schedule);
 }
 
 /* Nothing was acknowledged, so nothing is lost: a new process folds it. */
@@ -527,7 +527,7 @@ on_rebuilt(void *ctx)
 {
     struct reaper *r = ctx;
 
-    r->park = dependencies_open(r->bus, r->loop, r->store);
+    r->schedule = schedule_open(r->bus, r->loop, r->store);
 }
 
 static int
@@ -602,7 +602,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     if (start_web(r, conf, &parts, e) < 0 || begin_rebuild(r, e) < 0)
         goto fail;
     if (!r->rebuild)
-        r->park = dependencies_open(b, l, r->store);
+        r->schedule = schedule_open(b, l, r->store);
     r->reconcile =
         reconcile_open(&(struct reconcile_parts){.bus = b,
                                                  .loop = l,
@@ -676,7 +676,7 @@ reaper_close(struct reaper *r)
     query_close(r->ask);
     reconcile_close(r->reconcile);
     disk_monitor_close(r->health);
-    dependencies_close(r->park);
+    schedule_close(r->schedule);
     lane_pauses_close(r->pauses);
     presence_close(r->live);
     write_dues(r);

@@ -1,5 +1,5 @@
 #include "reaper/query/disk_monitor.h"
-#include "reaper/recover/repair.h"
+#include "reaper/recover/repair_plan.h"
 #include "tests/reaper_fixture.h"
 
 #include <arpa/inet.h>
@@ -212,10 +212,10 @@ an_outcome_in_the_claim_is_told_by_the_ledger(void **state)
     assert_int_equal(counter(f, "superseded"), 0);
 }
 
-/* --- tasks that nobody drives --------------------------------------------- */
+/* --- tasks that nobody works on ------------------------------------------- */
 
 static void
-a_task_whose_message_is_gone_is_driven_again(void **state)
+a_task_whose_message_is_gone_is_dispatched_again(void **state)
 {
     struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
@@ -238,14 +238,14 @@ a_task_whose_message_is_gone_is_driven_again(void **state)
 }
 
 static void
-all_tasks_of_a_message_that_is_gone_are_driven_again(void **state)
+all_tasks_of_a_message_that_is_gone_are_dispatched_again(void **state)
 {
     static const char *const ids[] = {"t1", "t2", "t3"};
     struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
     struct routed_task routed;
     struct taken t;
-    bool driven[3] = {false};
+    bool seen[3] = {false};
 
     hurry(f);
     for (int i = 0; i < 3; i++) {
@@ -263,16 +263,16 @@ all_tasks_of_a_message_that_is_gone_are_driven_again(void **state)
         assert_int_equal(routed.drive, 1);
         for (int k = 0; k < 3; k++)
             if (strcmp(routed.task->id, ids[k]) == 0)
-                driven[k] = true;
+                seen[k] = true;
         finish(f, routed.task->id, STATE_SUCCEEDED, "");
     }
-    assert_true(driven[0] && driven[1] && driven[2]);
+    assert_true(seen[0] && seen[1] && seen[2]);
     until_counter(f, "succeeded", 3);
     mem_pool_free(pool);
 }
 
 static void
-what_the_router_changed_is_driven_as_it_was_routed(void **state)
+what_the_router_changed_is_dispatched_as_it_was_routed(void **state)
 {
     struct reaper_fixture *f = *state;
     struct mem_pool *pool = mem_pool_new();
@@ -525,16 +525,16 @@ a_small_disk_is_low_below_a_gibibyte_a_large_one_below_a_twentieth(void **state)
 /* --- without a broker ----------------------------------------------------- */
 
 static void
-only_what_no_delivery_will_heal_is_mended(void **unused)
+only_what_no_delivery_will_end_is_repaired(void **unused)
 {
     static const struct {
-        const char *what;
+        const char *name;
         enum state state; /* of the claim; UNSPECIFIED: none */
         bool gone;
         int64_t age_ms, unchanged_ms;
         uint32_t started;
         enum retry_policy retry;
-        enum repair mend;
+        enum repair_action what;
         bool restore;
     } rows[] = {
         {"waits", STATE_UNSPECIFIED, false, 0, 0, 0, RETRY_SAFE, REPAIR_NOTHING,
@@ -581,8 +581,8 @@ only_what_no_delivery_will_heal_is_mended(void **unused)
         if (rows[i].state != STATE_UNSPECIFIED)
             facts.claim = &c;
         repair_plan(&facts, &plan);
-        if (plan.what != rows[i].mend || plan.restore != rows[i].restore)
-            fail_msg("%s: %d, restore %d", rows[i].what, plan.what,
+        if (plan.what != rows[i].what || plan.restore != rows[i].restore)
+            fail_msg("%s: %d, restore %d", rows[i].name, plan.what,
                      plan.restore);
     }
 }
@@ -592,9 +592,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_outcome_in_the_claim_is_told_by_the_ledger),
-        TEST(a_task_whose_message_is_gone_is_driven_again),
-        TEST(all_tasks_of_a_message_that_is_gone_are_driven_again),
-        TEST(what_the_router_changed_is_driven_as_it_was_routed),
+        TEST(a_task_whose_message_is_gone_is_dispatched_again),
+        TEST(all_tasks_of_a_message_that_is_gone_are_dispatched_again),
+        TEST(what_the_router_changed_is_dispatched_as_it_was_routed),
         TEST(a_task_that_waits_on_its_lane_is_left_alone),
         TEST(a_task_the_router_forgot_goes_to_it_again),
         TEST(a_lost_task_that_must_not_run_again_ends_unknown),
@@ -604,7 +604,7 @@ main(void)
         TEST(dead_letters_ring_an_alarm),
         cmocka_unit_test(
             a_small_disk_is_low_below_a_gibibyte_a_large_one_below_a_twentieth),
-        cmocka_unit_test(only_what_no_delivery_will_heal_is_mended),
+        cmocka_unit_test(only_what_no_delivery_will_end_is_repaired),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

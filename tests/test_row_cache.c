@@ -127,7 +127,7 @@ rows_are_written_once_in_the_order_of_first_sight(void **state)
     (void)row_of(f, "untouched");
     assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 0);
     commit(f);
-    assert_true(row_cache_news(f->sheet)->parked);
+    assert_true(row_cache_news(f->sheet)->schedule);
     assert_int_equal(row_cache_news(f->sheet)->n_batches, 1);
     assert_int_equal(db_task(f->db, "untouched", f->pool, &got, &e), 0);
     assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 1);

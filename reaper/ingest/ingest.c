@@ -78,7 +78,7 @@ ingest_commit(struct ingest *b, struct err *e)
         str_free(&b->body);
     b->news = (struct ingest_news){
         .due = news->due,
-        .parked = news->parked,
+        .schedule = news->schedule,
         .batches = (const char(*)[TASK_ID_SIZE])news->batches,
         .n_batches = news->n_batches,
         .ends = b->ends,

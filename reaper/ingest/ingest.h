@@ -68,8 +68,9 @@ struct ingest_end {
 
 /* Of the last transaction. */
 struct ingest_news {
-    bool due;    /* a report is to be written */
-    bool parked; /* a task is blocked, or to be cancelled, or over */
+    bool due; /* a report is to be written */
+    bool
+        schedule; /* has work: a task is blocked, or to be cancelled, or over */
     const char (*batches)[TASK_ID_SIZE]; /* whose sums changed */
     size_t n_batches;
     const struct ingest_end *ends; /* to be told */

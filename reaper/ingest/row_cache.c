@@ -83,7 +83,7 @@ void
 row_cache_begin(struct row_cache *s)
 {
     forget_rows(s);
-    s->news.due = s->news.parked = false;
+    s->news.due = s->news.schedule = false;
     s->news.n_batches = 0;
 }
 
@@ -242,7 +242,7 @@ write_row(struct row_cache *s, struct cached_row *r, struct err *e)
         s->news.due = true;
     if (after->state == STATE_BLOCKED || state_is_terminal(after->state) ||
         after->cancel_at_ms)
-        s->news.parked = true;
+        s->news.schedule = true;
     return 0;
 }
 

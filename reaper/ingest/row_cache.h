@@ -37,8 +37,9 @@ struct cached_row {
 
 /* What follows from the rows that were written. */
 struct row_cache_news {
-    bool due;    /* a report is to be written */
-    bool parked; /* a task is blocked, or to be cancelled, or over */
+    bool due; /* a report is to be written */
+    bool
+        schedule; /* has work: a task is blocked, or to be cancelled, or over */
     char (*batches)[TASK_ID_SIZE]; /* of tasks that ended; the sheet's */
     size_t n_batches;
 };

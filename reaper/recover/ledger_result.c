@@ -1,18 +1,60 @@
+/*
+ * Makes results in the ledger's name, writes them into claims and publishes
+ * them. The message id is the ledger's own: that of attempt 0 may have been
+ * used for the rejection of a second submission with the same id.
+ */
 #include "reaper/recover/ledger_result.h"
 
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 
-void
-ledger_result_result(const struct ledger_result *c, struct result *out)
+#include <stdio.h>
+
+/* nonce: of the claim; "" if there is none. */
+static void
+make_result(const struct ledger_op *op, enum state state, int64_t at_ms,
+            const char *nonce, struct result *out)
 {
     codec_init(CODEC_RESULT, out);
-    out->task = c->task;
-    out->nonce = c->nonce;
+    out->task = op->id;
+    out->nonce = nonce;
     out->backend = "ledger";
-    out->state = c->state;
+    out->state = state;
     out->final = true;
-    out->reason = c->reason;
-    out->finished_at_ms = c->at_ms;
-    out->batch = subject_token_ok(c->batch) ? c->batch : "";
+    out->reason = str_text(&op->reason);
+    out->finished_at_ms = at_ms;
+    out->batch = subject_token_ok(op->batch) ? op->batch : "";
+}
+
+void
+ledger_result_encode(struct ledger_op *op, enum state state, int64_t at_ms)
+{
+    struct result r;
+
+    make_result(op, state, at_ms, "", &r);
+    codec_encode(CODEC_RESULT, &r, &op->bytes);
+}
+
+void
+ledger_result_claim(struct ledger_op *op, enum state state, int64_t at_ms,
+                    const struct claims_entry *found, bus_stored_fn *fn)
+{
+    struct result r;
+    struct claim c;
+    char nonce[24];
+
+    str_random(nonce, sizeof nonce);
+    make_result(op, state, at_ms, nonce, &r);
+    claims_close(found, &r, &c);
+    codec_encode(CODEC_RESULT, &r, &op->bytes);
+    claims_put(op->ops->bus, op->backend, &c, found->revision, fn, op);
+}
+
+void
+ledger_result_publish(struct ledger_op *op)
+{
+    char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 8];
+
+    (void)snprintf(id, sizeof id, "%s:l", op->id);
+    ledger_op_publish(op, subject_result(subject, "ledger", op->source), id);
 }

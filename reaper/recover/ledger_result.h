@@ -1,22 +1,29 @@
 /*
- * ledger_result - the last word on a task that the ledger ends itself:
- * cancelled before anybody ran it, or lost and not to be run again. Pure.
+ * ledger_result - the result of a task that the ledger ends itself: cancelled
+ * before anybody ran it, or lost and not to be run again.
  *
- * Such a result carries attempt 0 and the backend "ledger"; the claim of the
- * task, if it has one, is written over with it first.
+ * It carries attempt 0, the backend "ledger" and the reason in the operation.
+ * If the task may have a claim, that is replaced first: whoever writes the
+ * claim decides how the task ends.
+ *
+ * Thread: the loop thread.
  */
 #ifndef REAPER_RECOVER_LEDGER_RESULT_H
 #define REAPER_RECOVER_LEDGER_RESULT_H
 
-#include "lib/model/task.h"
+#include "lib/bus/claims.h"
+#include "reaper/recover/ledger_op.h"
 
-struct ledger_result {
-    const char *task, *batch, *reason;
-    const char *nonce; /* of the claim; "" if there is none */
-    enum state state;  /* CANCELLED, DEAD or UNKNOWN */
-    int64_t at_ms;
-};
+/* Encodes into op->bytes the result that ends a task without a claim. */
+void ledger_result_encode(struct ledger_op *op, enum state state,
+                          int64_t at_ms);
 
-void ledger_result_result(const struct ledger_result *c, struct result *out);
+/* Encodes the result and writes it into the claim, over found. fn gets op;
+ * publish the result once the claim is stored. */
+void ledger_result_claim(struct ledger_op *op, enum state state, int64_t at_ms,
+                         const struct claims_entry *found, bus_stored_fn *fn);
+
+/* Publishes the result in op->bytes, then frees op. */
+void ledger_result_publish(struct ledger_op *op);
 
 #endif

@@ -1,14 +1,24 @@
-#include "reaper/recover/reconcile_private.h"
+/*
+ * One pass after the other on a timer: each phase of a pass asks the broker
+ * something and goes on when all answers have come; the last looks at the rows
+ * a slice at a time, so that others get their turn. A round over all rows may
+ * take several passes.
+ */
+#include "reaper/recover/reconcile.h"
 
-#include "lib/base/failpoint.h"
 #include "lib/base/log.h"
+#include "lib/bus/stream_info.h"
 #include "lib/model/subject.h"
+#include "reaper/recover/repair.h"
+#include "reaper/recover/repair_plan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
+    LANES_MAX = 128,
+    REPAIRS_MAX = 256, /* under way at once */
     FIRST_MS = 10 * 1000,
     EVERY_MS = 60 * 1000,
     QUIET_MS = 60 * 1000, /* twice the ack wait */
@@ -22,6 +32,9 @@ enum {
     ALARM_MS = 24 * 3600 * 1000, /* how long a lost store is shown */
 };
 
+enum { AT_TASKS_IN, AT_TASKS, AT_RESULTS, AT_CLAIMS, N_STREAMS };
+enum { N_OWN = 3 }; /* consumers of ours: one for each but the claims */
+
 static const struct {
     const char *name, *durable, *position;
 } streams[N_STREAMS] = {
@@ -31,15 +44,64 @@ static const struct {
     [AT_CLAIMS] = {"KV_claims", "", ""},
 };
 
-static void slice(struct reconcile *r);
+enum reconcile_phase {
+    PHASE_IDLE,
+    PHASE_LANES,    /* how far are the lanes and the router? */
+    PHASE_STREAMS,  /* how far do the streams go? */
+    PHASE_CATCH_UP, /* has the ledger folded that far? */
+    PHASE_ROWS,
+};
 
-int64_t
-reconcile_now_ms(const struct reconcile *r)
-{
-    int64_t ms = bus_broker_ms(r->p.bus);
+enum question {
+    QUESTION_LANE,
+    QUESTION_ROUTER,
+    QUESTION_STREAM,
+    QUESTION_OWN,
+};
 
-    return ms ? ms : str_wall_ms();
-}
+/* A question to the broker whose answer is outstanding. */
+struct inquiry {
+    struct reconcile *r;
+    enum question what;
+    size_t i; /* of the lane, stream or consumer */
+};
+
+struct lane_progress {
+    struct db_lane lane;
+    struct stream_info_consumer info;
+    bool known; /* its durable exists */
+};
+
+struct stream_progress {
+    struct stream_info_stream info;
+    struct db_stream row;
+    uint64_t position; /* of ours, before the broker was asked */
+};
+
+struct reconcile {
+    struct reconcile_parts p;
+    struct mem_pool *pool;
+    struct loop_timer *timer;
+    enum reconcile_phase phase;
+    uint64_t passes;
+    unsigned unanswered; /* inquiries */
+    bool failed;         /* one of them */
+    unsigned tries;      /* to catch up */
+    struct inquiry inquiries[LANES_MAX + 1 + N_STREAMS];
+    size_t n_inquiries;
+    struct lane_progress lanes[LANES_MAX];
+    size_t n_lanes;
+    struct stream_info_consumer router, own[N_OWN];
+    struct stream_progress streams[N_STREAMS];
+    /* Where the round over all rows is. */
+    struct db_lane at_lane;
+    struct db_place at_place;
+    int64_t at_unrouted;
+    bool lanes_done;
+    uint64_t lost_seen; /* rows of this round whose message was lost */
+    unsigned budget;    /* rows still to be looked at in this pass */
+    struct repairs repairs;
+};
 
 static void
 give_up(struct reconcile *r, const struct err *e)
@@ -72,9 +134,9 @@ end_pass(struct reconcile *r)
 {
     int64_t next_ms = r->p.conf.every_ms;
 
-    if (r->again_ms && r->again_ms + LATER_MS < next_ms)
-        next_ms = r->again_ms + LATER_MS;
-    r->phase = IDLE;
+    if (r->repairs.again_ms && r->repairs.again_ms + LATER_MS < next_ms)
+        next_ms = r->repairs.again_ms + LATER_MS;
+    r->phase = PHASE_IDLE;
     loop_timer_again(r->timer, next_ms, 0);
 }
 
@@ -109,7 +171,8 @@ end_round(struct reconcile *r, struct err *e)
 static bool
 is_quiet(const struct reconcile *r, const struct task_state *row)
 {
-    return reconcile_now_ms(r) - repair_moved_ms(row) >= r->p.conf.quiet_ms;
+    return repairs_now_ms(&r->repairs) - repair_changed_ms(row) >=
+           r->p.conf.quiet_ms;
 }
 
 /* Whether a message stored then is not in the stream any more because the
@@ -123,8 +186,8 @@ is_lost(const struct reconcile *r, int stream, int64_t stored_at_ms)
 }
 
 static void
-see_routed(struct reconcile *r, const struct lane_facts *lane,
-           const struct task_state *row)
+check_routed(struct reconcile *r, const struct lane_progress *lane,
+             const struct task_state *row)
 {
     const struct presence_task *runs = presence_find(r->p.live, row->id);
     bool lost = is_lost(r, AT_TASKS, row->routed_at_ms);
@@ -137,11 +200,11 @@ see_routed(struct reconcile *r, const struct lane_facts *lane,
                (!gone && row->routed_seq > lane->info.delivered)) {
         return;
     }
-    reconcile_routed(r, row, gone, lost && runs ? runs->attempt : 0);
+    repairs_add(&r->repairs, row, gone, lost && runs ? runs->attempt : 0);
 }
 
 static void
-see_unrouted(struct reconcile *r, const struct task_state *row)
+check_unrouted(struct reconcile *r, const struct task_state *row)
 {
     bool lost = is_lost(r, AT_TASKS_IN, row->in_at_ms);
 
@@ -151,13 +214,13 @@ see_unrouted(struct reconcile *r, const struct task_state *row)
              (row->in_seq > r->router.ack_floor &&
               row->in_seq >= r->streams[AT_TASKS_IN].info.first_seq))
         return;
-    reconcile_unrouted(r, row);
+    repairs_add_unrouted(&r->repairs, row);
 }
 
 /* Looks at the rows of one query; lane NULL: those that are not routed. */
 static int
-see_rows(struct reconcile *r, const struct lane_facts *lane, const int64_t *ns,
-         int n, struct err *e)
+check_rows(struct reconcile *r, const struct lane_progress *lane,
+           const int64_t *ns, int n, struct err *e)
 {
     for (int i = 0; i < n; i++) {
         struct task_state row;
@@ -167,17 +230,17 @@ see_rows(struct reconcile *r, const struct lane_facts *lane, const int64_t *ns,
             return -1;
         if (lane) {
             r->at_place = (struct db_place){row.routed_seq, ns[i]};
-            see_routed(r, lane, &row);
+            check_routed(r, lane, &row);
         } else {
             r->at_unrouted = row.n;
-            see_unrouted(r, &row);
+            check_unrouted(r, &row);
         }
     }
     return n;
 }
 
-static const struct lane_facts *
-lane_at(const struct reconcile *r)
+static const struct lane_progress *
+current_lane(const struct reconcile *r)
 {
     for (size_t i = 0; i < r->n_lanes; i++)
         if (strcmp(r->lanes[i].lane.backend, r->at_lane.backend) == 0 &&
@@ -187,15 +250,15 @@ lane_at(const struct reconcile *r)
 }
 
 /* The lane to go on with; NULL: all were seen. */
-static const struct lane_facts *
+static const struct lane_progress *
 next_lane(struct reconcile *r)
 {
-    const struct lane_facts *at = lane_at(r);
+    const struct lane_progress *at = current_lane(r);
 
     if (at && at->known)
         return at;
     for (size_t i = 0; i < r->n_lanes; i++) {
-        const struct lane_facts *l = &r->lanes[i];
+        const struct lane_progress *l = &r->lanes[i];
         int order = strcmp(l->lane.backend, r->at_lane.backend);
 
         if (order == 0)
@@ -223,11 +286,11 @@ leave_lane(struct reconcile *r)
 
 /* Up to SLICE_ROWS rows; 1: there are more, 0: the round is complete, -1. */
 static int
-see_slice(struct reconcile *r, struct err *e)
+check_slice(struct reconcile *r, struct err *e)
 {
     int64_t ns[SLICE_ROWS];
     unsigned room = SLICE_ROWS;
-    const struct lane_facts *lane;
+    const struct lane_progress *lane;
     int n;
 
     while (!r->lanes_done && room) {
@@ -241,7 +304,7 @@ see_slice(struct reconcile *r, struct err *e)
                        r->streams[AT_TASKS].row.sweep ? INT64_MAX
                                                       : lane->info.delivered,
                        room, ns, e);
-        if (n < 0 || see_rows(r, lane, ns, n, e) < 0)
+        if (n < 0 || check_rows(r, lane, ns, n, e) < 0)
             return -1;
         if ((unsigned)n < room)
             leave_lane(r);
@@ -250,9 +313,33 @@ see_slice(struct reconcile *r, struct err *e)
     if (!room)
         return 1;
     n = db_unrouted(r->p.store, r->at_unrouted, room, ns, e);
-    if (n < 0 || see_rows(r, NULL, ns, n, e) < 0)
+    if (n < 0 || check_rows(r, NULL, ns, n, e) < 0)
         return -1;
     return (unsigned)n == room;
+}
+
+/* What the repairs of a slice need is known. */
+static void
+on_read(void *ctx)
+{
+    struct reconcile *r = ctx;
+    struct err e;
+
+    if (r->phase != PHASE_ROWS)
+        return;
+    if (repairs_send(&r->repairs, &e) < 0) {
+        give_up(r, &e);
+        return;
+    }
+    if (!r->budget && r->repairs.acted) {
+        /* Where one task needs repair many may. */
+        r->budget = RECONCILE_ROWS;
+        r->repairs.acted = false;
+    }
+    if (r->budget)
+        loop_timer_again(r->timer, SLICE_GAP_MS, 0);
+    else
+        end_pass(r);
 }
 
 static void
@@ -261,45 +348,23 @@ slice(struct reconcile *r)
     struct err e;
     int rc;
 
-    if (r->n_looks > LOOKS_MAX - SLICE_ROWS) {
+    if (r->repairs.ops.n > REPAIRS_MAX - SLICE_ROWS) {
         loop_timer_again(r->timer, SLICE_GAP_MS, 0);
         return;
     }
     r->budget -= SLICE_ROWS < r->budget ? SLICE_ROWS : r->budget;
-    rc = see_slice(r, &e);
+    rc = check_slice(r, &e);
     if (rc == 0) {
         r->budget = 0;
-        r->acted = false;
+        r->repairs.acted = false;
         rc = end_round(r, &e);
     }
     if (rc < 0) {
         give_up(r, &e);
         return;
     }
-    if (r->n_asking == 0)
-        reconcile_asked(r);
-}
-
-void
-reconcile_asked(struct reconcile *r)
-{
-    struct err e;
-
-    if (r->phase != ROWS)
-        return;
-    if (reconcile_carry_out(r, &e) < 0) {
-        give_up(r, &e);
-        return;
-    }
-    if (!r->budget && r->acted) {
-        /* Where there is something to mend there may be a lot. */
-        r->budget = RECONCILE_ROWS;
-        r->acted = false;
-    }
-    if (r->budget)
-        loop_timer_again(r->timer, SLICE_GAP_MS, 0);
-    else
-        end_pass(r);
+    if (r->repairs.n_reading == 0)
+        on_read(r);
 }
 
 /* --- streams -------------------------------------------------------------- */
@@ -307,7 +372,7 @@ reconcile_asked(struct reconcile *r)
 static int
 note_stream(struct reconcile *r, int i, struct err *e)
 {
-    struct stream_facts *f = &r->streams[i];
+    struct stream_progress *f = &r->streams[i];
     struct db_stream *row = &f->row;
     bool made_anew, shrank;
 
@@ -320,7 +385,7 @@ note_stream(struct reconcile *r, int i, struct err *e)
     (void)str_copy(row->created, sizeof row->created, f->info.created);
     if (made_anew || shrank) {
         row->lost_at_ms =
-            made_anew ? f->info.created_at_ms : reconcile_now_ms(r);
+            made_anew ? f->info.created_at_ms : repairs_now_ms(&r->repairs);
         row->sweep = true;
         r->at_lane = (struct db_lane){"", ""};
         r->at_place = (struct db_place){0};
@@ -330,7 +395,7 @@ note_stream(struct reconcile *r, int i, struct err *e)
         log_error("reaper.store_lost",
                   "stream=%s last_seq=%" PRIu64 " ours=%" PRIu64
                   " text=\"the broker's store is not the one it was: every "
-                  "open task is driven again from the ledger\"",
+                  "open task is dispatched again from the ledger\"",
                   streams[i].name, f->info.last_seq, f->position);
         if (*streams[i].position &&
             db_position_set(r->p.store, streams[i].position, f->info.last_seq,
@@ -348,14 +413,14 @@ show_lost(struct reconcile *r)
     for (int i = 0; i < N_STREAMS; i++) {
         int64_t ms = r->streams[i].row.lost_at_ms;
 
-        if (!ms || reconcile_now_ms(r) - ms > ALARM_MS)
+        if (!ms || repairs_now_ms(&r->repairs) - ms > ALARM_MS)
             continue;
         (void)alarm_raise(r->p.alarms, "store_lost",
                           "the broker lost its store at %s; open tasks %s "
                           "from the ledger",
                           str_time(ms, at, sizeof at),
-                          r->streams[i].row.sweep ? "are being driven again"
-                                                  : "were driven again");
+                          r->streams[i].row.sweep ? "are being dispatched again"
+                                                  : "were dispatched again");
         return;
     }
     (void)alarm_clear(r->p.alarms, "store_lost");
@@ -381,7 +446,7 @@ static void on_info(void *ctx, const struct bus_note *note,
                     const struct err *e);
 
 static void
-inquire(struct reconcile *r, enum asked what, size_t i, const char *stream,
+inquire(struct reconcile *r, enum question what, size_t i, const char *stream,
         const char *durable)
 {
     struct inquiry *q = &r->inquiries[r->n_inquiries++];
@@ -389,7 +454,7 @@ inquire(struct reconcile *r, enum asked what, size_t i, const char *stream,
     q->r = r;
     q->what = what;
     q->i = i;
-    r->waits++;
+    r->unanswered++;
     stream_info_ask(r->p.bus, stream, durable, on_info, q);
 }
 
@@ -398,7 +463,7 @@ ask_streams(struct reconcile *r)
 {
     struct err e;
 
-    r->phase = STREAMS;
+    r->phase = PHASE_STREAMS;
     for (size_t i = 0; i < N_STREAMS; i++) {
         if (*streams[i].position &&
             db_position_get(r->p.store, streams[i].position,
@@ -406,17 +471,17 @@ ask_streams(struct reconcile *r)
             give_up(r, &e);
             return;
         }
-        inquire(r, ASKED_STREAM, i, streams[i].name, NULL);
+        inquire(r, QUESTION_STREAM, i, streams[i].name, NULL);
     }
 }
 
 static void
 ask_own(struct reconcile *r)
 {
-    r->phase = CATCH_UP;
+    r->phase = PHASE_CATCH_UP;
     r->n_inquiries = 0;
     for (size_t i = 0; i < N_OWN; i++)
-        inquire(r, ASKED_OWN, i, streams[i].name, streams[i].durable);
+        inquire(r, QUESTION_OWN, i, streams[i].name, streams[i].durable);
 }
 
 static bool
@@ -433,11 +498,11 @@ is_caught_up(const struct reconcile *r)
 }
 
 static void
-see_all(struct reconcile *r)
+begin_rows(struct reconcile *r)
 {
-    r->phase = ROWS;
+    r->phase = PHASE_ROWS;
     r->budget = RECONCILE_ROWS;
-    r->acted = false;
+    r->repairs.acted = false;
     check_sums(r);
     slice(r);
 }
@@ -454,21 +519,21 @@ go_on(struct reconcile *r)
         return;
     }
     switch (r->phase) {
-    case IDLE:
-    case ROWS:
+    case PHASE_IDLE:
+    case PHASE_ROWS:
         return;
-    case LANES:
+    case PHASE_LANES:
         ask_streams(r);
         return;
-    case STREAMS:
+    case PHASE_STREAMS:
         if (note_streams(r, &e) < 0)
             give_up(r, &e);
         else
             ask_own(r);
         return;
-    case CATCH_UP:
+    case PHASE_CATCH_UP:
         if (is_caught_up(r))
-            see_all(r);
+            begin_rows(r);
         else if (++r->tries < CATCH_UP_TRIES)
             loop_timer_again(r->timer, CATCH_UP_MS, 0);
         else
@@ -484,16 +549,16 @@ take_info(struct inquiry *q, const struct bus_note *note, struct err *e)
     int rc = -1;
 
     switch (q->what) {
-    case ASKED_LANE:
+    case QUESTION_LANE:
         rc = stream_info_read_consumer(note, &r->lanes[q->i].info, e);
         r->lanes[q->i].known = rc == 0;
         /* Nobody serves it; a lane may be set up later. */
         return e->code == ERR_NOT_FOUND ? 0 : rc;
-    case ASKED_ROUTER:
+    case QUESTION_ROUTER:
         return stream_info_read_consumer(note, &r->router, e);
-    case ASKED_STREAM:
+    case QUESTION_STREAM:
         return stream_info_read_stream(note, &r->streams[q->i].info, e);
-    case ASKED_OWN:
+    case QUESTION_OWN:
         return stream_info_read_consumer(note, &r->own[q->i], e);
     }
     return rc;
@@ -511,7 +576,7 @@ on_info(void *ctx, const struct bus_note *note, const struct err *failed)
                   LOG_TEXT(failed ? failed->msg : e.msg));
         r->failed = true;
     }
-    if (--r->waits == 0)
+    if (--r->unanswered == 0)
         go_on(r);
 }
 
@@ -527,7 +592,7 @@ find_lanes(struct reconcile *r, struct err *e)
         if (rc < 0)
             return -1;
         if (subject_token_ok(at.backend) && subject_token_ok(at.lane))
-            r->lanes[r->n_lanes++] = (struct lane_facts){.lane = at};
+            r->lanes[r->n_lanes++] = (struct lane_progress){.lane = at};
     }
     return 0;
 }
@@ -541,7 +606,7 @@ begin_pass(struct reconcile *r)
     r->passes++;
     r->failed = false;
     r->tries = 0;
-    r->again_ms = 0;
+    r->repairs.again_ms = 0;
     r->n_inquiries = 0;
     if (!bus_is_up(r->p.bus)) {
         end_pass(r);
@@ -551,12 +616,12 @@ begin_pass(struct reconcile *r)
         give_up(r, &e);
         return;
     }
-    r->phase = LANES;
+    r->phase = PHASE_LANES;
     for (size_t i = 0; i < r->n_lanes; i++)
-        inquire(r, ASKED_LANE, i, "TASKS",
+        inquire(r, QUESTION_LANE, i, "TASKS",
                 subject_lane_durable(durable, r->lanes[i].lane.backend,
                                      r->lanes[i].lane.lane));
-    inquire(r, ASKED_ROUTER, 0, "TASKS_IN", "router");
+    inquire(r, QUESTION_ROUTER, 0, "TASKS_IN", "router");
 }
 
 static void
@@ -565,17 +630,17 @@ on_timer(void *ctx)
     struct reconcile *r = ctx;
 
     switch (r->phase) {
-    case IDLE:
+    case PHASE_IDLE:
         begin_pass(r);
         return;
-    case CATCH_UP:
+    case PHASE_CATCH_UP:
         ask_own(r);
         return;
-    case ROWS:
+    case PHASE_ROWS:
         slice(r);
         return;
-    case LANES:
-    case STREAMS:
+    case PHASE_LANES:
+    case PHASE_STREAMS:
         return; /* answers come, or their time runs out */
     }
 }
@@ -585,7 +650,7 @@ on_timer(void *ctx)
 void
 reconcile_wake(struct reconcile *r)
 {
-    if (r->phase == IDLE)
+    if (r->phase == PHASE_IDLE)
         loop_timer_again(
             r->timer,
             WAKE_MS < r->p.conf.every_ms ? WAKE_MS : r->p.conf.every_ms, 0);
@@ -605,7 +670,11 @@ reconcile_open(const struct reconcile_parts *parts)
     if (!conf->quiet_ms)
         conf->quiet_ms = QUIET_MS;
     r->pool = mem_pool_new();
-    r->watch = claims_watch_new();
+    r->repairs = (struct repairs){.db = parts->store,
+                                  .quiet_ms = conf->quiet_ms,
+                                  .read = on_read,
+                                  .ctx = r};
+    repairs_init(&r->repairs, parts->bus);
     r->timer = loop_timer_start(parts->loop, conf->first_ms, 0, on_timer, r);
     return r;
 }
@@ -615,11 +684,10 @@ reconcile_close(struct reconcile *r)
 {
     if (!r)
         return;
-    reconcile_drop_looks(r);
+    repairs_release(&r->repairs);
     for (size_t i = 0; i < r->n_inquiries; i++)
         bus_forget(r->p.bus, &r->inquiries[i]);
     loop_timer_stop(r->timer);
-    claims_watch_free(r->watch);
     mem_pool_free(r->pool);
     mem_free(r);
 }

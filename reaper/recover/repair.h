@@ -1,58 +1,56 @@
 /*
- * repair - what an open task needs when nothing may be driving it any more.
+ * repair - repairs open tasks that nobody works on any more: reads the claim,
+ * decides with repair_plan, and does what that says.
  *
- * Pure: no clock, no I/O. A task whose message will be delivered again is left
- * to whoever gets it; the ledger steps in where no delivery will come, and
- * where an outcome stands in the claim and was never told.
+ *   outcome in the claim, no result in the ledger   the result is published
+ *                                                   again
+ *   no claim, or a lost one, and no message         sent to its lane again,
+ *                                                   with the next number
+ *   lost and not to be run again                    ended here: dead or unknown
+ *   accepted, and the router's message is gone      sent to tasks.in again
  *
- * Thread: any.
+ * All of it is harmless if it was not needed: the claim decides who runs what.
+ *
+ * Thread: the loop thread.
  */
 #ifndef REAPER_RECOVER_REPAIR_H
 #define REAPER_RECOVER_REPAIR_H
 
 #include "lib/bus/claims.h"
-#include "reaper/ingest/fold.h"
+#include "reaper/db/db.h"
+#include "reaper/recover/ledger_op.h"
 
-enum repair {
-    REPAIR_NOTHING,
-    REPAIR_LATER,      /* look again after again_ms */
-    REPAIR_EMIT,       /* publish the result the claim holds */
-    REPAIR_REDISPATCH, /* put it on its lane again */
-    REPAIR_CLOSE,      /* write state over the claim, and tell */
+struct repairs {
+    struct db *db;
+    int64_t quiet_ms; /* an outcome younger than this is left to its worker */
+    /* No claim is being read any more: repairs_send is due. Called from a
+     * callback of the bus. */
+    void (*read)(void *ctx);
+    void *ctx;
+    struct ledger_ops ops; /* repairs under way */
+    struct claims_watch *watch;
+    size_t n_reading; /* of them: it is not yet known what they need */
+    bool acted;       /* out: something was repaired; the caller resets it */
+    int64_t again_ms; /* out: look again so soon; 0: no need. Likewise */
 };
 
-struct repair_facts {
-    const struct task *task;
-    const struct claim *claim; /* NULL: there is none */
-    struct claim_sight sight;  /* of the claim */
-    int64_t now_ms;            /* by the broker's clock */
-    bool gone;                 /* no delivery of its message will come */
-    uint32_t started;          /* highest attempt known to have started */
-};
+/* db, quiet_ms, read and ctx are the caller's to set. */
+void repairs_init(struct repairs *r, struct bus *b);
+void repairs_release(struct repairs *r);
 
-struct repair_plan {
-    enum repair what;
-    bool restore; /* write a claim that remembers the attempts, first */
-    int64_t again_ms;
-    struct delivery_plan delivery; /* of CLOSE */
-};
+/* The broker's clock as far as it is known, else ours. */
+int64_t repairs_now_ms(const struct repairs *r);
 
-void repair_plan(const struct repair_facts *f, struct repair_plan *out);
+/* Begins to repair a task on a lane, unless that is under way. gone: no
+ * delivery of its message will come; runs: the attempt that a worker says it
+ * runs of a task whose message was lost, or 0. */
+void repairs_add(struct repairs *r, const struct task_state *row, bool gone,
+                 uint32_t runs);
+/* The same of a task that has not been routed. */
+void repairs_add_unrouted(struct repairs *r, const struct task_state *row);
 
-/* When the row last moved, or is to move by itself. */
-int64_t repair_moved_ms(const struct task_state *s);
-
-/*
- * The claim of a task whose own is gone, from what the ledger recorded: the
- * next attempt gets the next number. runs: that attempt was seen to run, and
- * counts as lost. nonce and worker are borrowed.
- */
-void repair_claim(const struct task_state *s,
-                  const struct attempt_row *attempts, size_t n, uint32_t runs,
-                  const char *nonce, struct mem_pool *pool, struct claim *out);
-
-/* The result a claim tells of; part is room for the end of the output. */
-void repair_result(const struct task_state *s, const struct claims_entry *found,
-                   struct output_part *part, struct result *out);
+/* Dispatches or submits again what needs it, and writes down the numbers
+ * first. -1: the database failed. */
+int repairs_send(struct repairs *r, struct err *e);
 
 #endif

@@ -1,0 +1,126 @@
+/*
+ * Cancels a task in the ledger's name. Of a task on a lane it reads the claim
+ * and replaces it by compare-and-set, unless a worker serves it; then it
+ * publishes the result.
+ */
+#include "reaper/schedule/cancel.h"
+
+#include "lib/base/log.h"
+#include "lib/model/codec.h"
+#include "lib/model/subject.h"
+#include "reaper/recover/ledger_result.h"
+
+#include <string.h>
+
+void
+cancel_unclaimed(struct ledger_op *op)
+{
+    ledger_result_encode(op, STATE_CANCELLED, str_wall_ms());
+    log_info("task.cancelled", "task=%s reason=\"%s\"", op->id,
+             LOG_TEXT(str_text(&op->reason)));
+    ledger_result_publish(op);
+}
+
+static void
+on_claimed(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct ledger_op *op = ctx;
+
+    if (!stored) {
+        /* A worker was first and receives the cancel itself, or the broker did
+         * not answer. Both are looked at again. */
+        log_debug("cancel.again", "task=%s error=\"%s\"", op->id,
+                  LOG_TEXT(e->msg));
+        ledger_op_free(op);
+        return;
+    }
+    log_info("task.cancelled", "task=%s before=run", op->id);
+    ledger_result_publish(op);
+}
+
+static void
+on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct ledger_op *op = ctx;
+    struct ledger_ops *ops = op->ops;
+    const struct result *held;
+    struct claims_entry found;
+    struct err bad;
+
+    if (e) {
+        ledger_op_free(op);
+        return;
+    }
+    mem_pool_reset(ops->pool);
+    if (claims_read(ops->bus, entry, ops->pool, &found, &bad) < 0) {
+        log_warn("cancel.claim", "task=%s error=\"%s\"", op->id,
+                 LOG_TEXT(bad.msg));
+        ledger_op_free(op);
+        return;
+    }
+    held = found.claim ? found.claim->result : NULL;
+    if (!found.claim || claims_is_unserved(&found)) {
+        ledger_result_claim(op, STATE_CANCELLED, str_wall_ms(), &found,
+                            on_claimed);
+    } else if (state_is_terminal(found.claim->state) && held &&
+               strcmp(held->backend, "ledger") == 0) {
+        /* Ours: the result may not have gone out before a crash. */
+        codec_encode(CODEC_RESULT, held, &op->bytes);
+        ledger_result_publish(op);
+    } else {
+        ledger_op_free(op);
+    }
+}
+
+enum cancel_where { CANCEL_NOWHERE, CANCEL_UNCLAIMED, CANCEL_ON_LANE };
+
+/* Where the ledger can cancel a task; nowhere if that is not its to do. */
+static enum cancel_where
+where(const struct task_state *row)
+{
+    switch (row->state) {
+    case STATE_HELD:
+    case STATE_BLOCKED:
+        /* A task that was released is on its way to a lane. */
+        return row->released ? CANCEL_NOWHERE : CANCEL_UNCLAIMED;
+    case STATE_ROUTED:
+    case STATE_RUNNING:
+    case STATE_RETRY_WAIT:
+        return subject_token_ok(row->backend) ? CANCEL_ON_LANE : CANCEL_NOWHERE;
+    case STATE_UNSPECIFIED:
+    case STATE_SUBMITTED:
+    case STATE_ACCEPTED: /* the router has it in hand: wait for the lane */
+    case STATE_SUCCEEDED:
+    case STATE_FAILED:
+    case STATE_UNVERIFIED:
+    case STATE_NO_OP:
+    case STATE_TIMED_OUT:
+    case STATE_CANCELLED:
+    case STATE_REJECTED:
+    case STATE_DEAD:
+    case STATE_UNKNOWN:
+    case STATE_LOST:
+    case STATE_PREEMPTED:
+    case STATE_COUNT:
+        break;
+    }
+    return CANCEL_NOWHERE;
+}
+
+void
+cancel_task(struct ledger_ops *ops, const struct task_state *row)
+{
+    enum cancel_where at = where(row);
+    struct ledger_op *op;
+
+    if (at == CANCEL_NOWHERE || ledger_ops_has(ops, row->id))
+        return;
+    op = ledger_op_new(ops, sizeof *op, row);
+    str_addf(&op->reason, "cancelled by %s%s%s",
+             *row->cancel_by ? row->cancel_by : "somebody",
+             *row->cancel_reason ? ": " : "", row->cancel_reason);
+    if (at == CANCEL_UNCLAIMED)
+        cancel_unclaimed(op);
+    else
+        claims_get(ops->bus, op->backend, op->id, on_claim, op);
+}

@@ -1,0 +1,26 @@
+/*
+ * schedule - passes over the tasks that wait: those that are blocked by others
+ * or a time (dependencies), and those with a cancel request that nobody else
+ * carries out (cancel).
+ *
+ * Everything is found in the database and sent with fixed ids, so that a crash
+ * costs a repetition. Between passes there is nothing to remember.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef REAPER_SCHEDULE_SCHEDULE_H
+#define REAPER_SCHEDULE_SCHEDULE_H
+
+#include "lib/bus/bus.h"
+#include "lib/io/loop.h"
+#include "reaper/db/db.h"
+
+struct schedule;
+
+struct schedule *schedule_open(struct bus *b, struct loop *l, struct db *db);
+void schedule_close(struct schedule *s); /* NULL is fine */
+
+/* Rows changed in a way that may matter here. Call it outside a transaction. */
+void schedule_wake(struct schedule *s);
+
+#endif
