@@ -3,7 +3,7 @@
  *
  * life_model.c    time, submitter, router, faults, the promises
  * life_broker.c   claims, results and lanes, as JetStream keeps them
- * life_worker.c   a worker, step by step as workers/core/claim.c and finish.c
+ * life_worker.c   a worker, step by step as workers/core/claim.c and settle.c
  * life_ledger.c   the ledger, around the real fold
  */
 #ifndef TESTS_PROTOCOL_SIM_WORLD_H

@@ -1,12 +1,13 @@
-/* Results on their way: what leaves together, and who is told that it is
- * stored. The attempts are made by hand; what becomes of one is not finish.c's.
- */
-#include "workers/core/worker_private.h"
+/* Results on their way: what leaves together, and what is reported once it is
+ * stored. The attempts are made by hand. */
+#include "workers/core/result_publisher.h"
 
 #include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/model/codec.h"
 #include "tests/broker.h"
+#include "workers/core/worker_types.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -17,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { LONG_MS = 20000, JOBS = 100, LARGE = 10 * 1024 };
+enum { LONG_MS = 20000, ATTEMPTS = 100, LARGE = 10 * 1024 };
 
 struct result_publisher_fixture {
     struct broker *broker;
@@ -25,55 +26,44 @@ struct result_publisher_fixture {
     struct bus *bus;
     struct bus_sub *results;
     struct worker w;
-    struct attempt attempts[JOBS];
-    char ids[JOBS][TASK_ID_SIZE];
-    const char *sources[JOBS]; /* "cli" unless set */
-    unsigned posted;           /* calls of settle_published */
-    bool all_posted;
-    unsigned early, stored; /* calls of settle_published_early */
+    struct attempt attempts[ATTEMPTS];
+    struct task tasks[ATTEMPTS];
+    char ids[ATTEMPTS][TASK_ID_SIZE];
+    unsigned published; /* calls of on_published */
+    bool all_published;
+    unsigned early, stored; /* calls of on_published_early */
     bool all_early;
     unsigned want;
-    unsigned messages, heard;
-    unsigned members[JOBS]; /* of each message */
-    char subjects[JOBS][SUBJECT_SIZE];
+    unsigned messages;
+    unsigned members[ATTEMPTS]; /* of each message */
+    char subjects[ATTEMPTS][SUBJECT_SIZE];
 };
 
 static struct result_publisher_fixture *fixture;
+static const struct executor executor = {.name = "local"};
 
-/* --- what post.c asks of the rest of the worker --------------------------- */
+/* --- what is reported ----------------------------------------------------- */
 
-void
-settle_published(struct attempt *a, const struct err *e)
+static void
+on_published(struct attempt *a, const struct err *e)
 {
     assert_null(e);
-    assert_null(a->post);
-    fixture->posted++;
-    fixture->all_posted = fixture->posted == fixture->want;
+    assert_null(a->message);
+    fixture->published++;
+    fixture->all_published = fixture->published == fixture->want;
 }
 
-void
-settle_published_early(struct attempt *a, bool stored)
+static void
+on_published_early(struct attempt *a, bool stored)
 {
-    assert_null(a->post);
+    assert_null(a->message);
     fixture->early++;
     fixture->stored += stored;
     fixture->all_early = fixture->early == fixture->want;
 }
 
-const char *
-result_publisher_subject(const struct attempt *a, char *out)
-{
-    const char *source = fixture->sources[a - fixture->attempts];
-
-    return subject_result(out, "local", source ? source : "cli");
-}
-
-void
-spool_replay_confirmed(struct worker *w)
-{
-    assert_ptr_equal(w, &fixture->w);
-    fixture->heard++;
-}
+static const struct result_publisher_events events = {on_published,
+                                                      on_published_early};
 
 /* --- the fixture ---------------------------------------------------------- */
 
@@ -84,7 +74,7 @@ on_results(void *ctx, const struct bus_note *note)
     struct codec_bulk b;
     struct err e;
 
-    assert_true(f->messages < JOBS);
+    assert_true(f->messages < ATTEMPTS);
     assert_int_equal(
         codec_bulk_open(&b, CODEC_RESULTS, note->data, note->len, &e), 0);
     f->members[f->messages] = (unsigned)b.count;
@@ -118,12 +108,15 @@ setup(void **state)
         fail_msg("%s", e.msg);
     f->w.bus = f->bus;
     f->w.loop = f->loop;
-    result_publisher_open(&f->w);
-    for (unsigned i = 0; i < JOBS; i++) {
+    f->w.ex = &executor;
+    result_publisher_open(&f->w, &events);
+    for (unsigned i = 0; i < ATTEMPTS; i++) {
         struct attempt *a = &f->attempts[i];
 
         (void)snprintf(f->ids[i], sizeof f->ids[i], "t%u", i);
         a->w = &f->w;
+        a->task = &f->tasks[i];
+        f->tasks[i].source = "";
         codec_init(CODEC_RESULT, &a->result);
         a->result.task = f->ids[i];
         a->result.attempt = 1;
@@ -149,20 +142,20 @@ teardown(void **state)
     return 0;
 }
 
-/* Posts the results of the attempts from..to-1 in one turn. */
+/* Publishes the results of the attempts from..to-1 in one turn. */
 static void
-post(struct result_publisher_fixture *f, unsigned from, unsigned to)
+publish(struct result_publisher_fixture *f, unsigned from, unsigned to)
 {
     for (unsigned i = from; i < to; i++)
         result_publisher_publish(&f->attempts[i]);
 }
 
 static void
-until_posted(struct result_publisher_fixture *f, unsigned want)
+until_published(struct result_publisher_fixture *f, unsigned want)
 {
     f->want = want;
-    f->all_posted = f->posted == want;
-    assert_true(loop_until(f->loop, &f->all_posted, LONG_MS));
+    f->all_published = f->published == want;
+    assert_true(loop_until(f->loop, &f->all_published, LONG_MS));
 }
 
 static json_int_t
@@ -191,14 +184,14 @@ results_of_one_turn_are_one_message(void **state)
 {
     struct result_publisher_fixture *f = *state;
 
-    post(f, 0, 3);
-    until_posted(f, 3);
+    publish(f, 0, 3);
+    until_published(f, 3);
     assert_int_equal(f->messages, 1);
     assert_int_equal(f->members[0], 3);
     assert_string_equal(f->subjects[0], "results.local.cli");
-    assert_int_equal(f->heard, 1);
-    post(f, 3, 4);
-    until_posted(f, 4);
+    assert_true(f->w.confirmed_ms > 0);
+    publish(f, 3, 4);
+    until_published(f, 4);
     assert_int_equal(f->messages, 2);
     assert_int_equal(f->members[1], 1);
 }
@@ -208,9 +201,9 @@ each_source_has_messages_of_its_own(void **state)
 {
     struct result_publisher_fixture *f = *state;
 
-    f->sources[2] = f->sources[3] = "folder";
-    post(f, 0, 4);
-    until_posted(f, 4);
+    f->tasks[2].source = f->tasks[3].source = "folder";
+    publish(f, 0, 4);
+    until_published(f, 4);
     assert_int_equal(f->messages, 2);
     assert_int_equal(f->members[0], 2);
     assert_string_equal(f->subjects[0], "results.local.cli");
@@ -226,35 +219,35 @@ a_message_stays_small(void **state)
     struct result_publisher_fixture *f = *state;
     unsigned n = 0;
 
-    post(f, 0, JOBS);
-    until_posted(f, JOBS);
+    publish(f, 0, ATTEMPTS);
+    until_published(f, ATTEMPTS);
     assert_true(f->messages > 1);
     for (unsigned i = 0; i < f->messages; i++) {
         assert_in_range(f->members[i], 1, 64);
         n += f->members[i];
     }
-    assert_int_equal(n, JOBS);
-    f->messages = f->posted = 0;
+    assert_int_equal(n, ATTEMPTS);
+    f->messages = f->published = 0;
     for (unsigned i = 0; i < 2; i++) {
         f->attempts[i].result.attempt = 2;
         f->attempts[i].result.output = &part;
         f->attempts[i].result.n_output = 1;
     }
-    post(f, 0, 2);
-    until_posted(f, 2);
+    publish(f, 0, 2);
+    until_published(f, 2);
     assert_int_equal(f->messages, 2);
 }
 
 static void
-a_job_that_is_gone_is_not_told(void **state)
+an_attempt_that_is_gone_is_not_reported_to(void **state)
 {
     struct result_publisher_fixture *f = *state;
 
-    post(f, 0, 3);
+    publish(f, 0, 3);
     result_publisher_forget(&f->attempts[1]);
-    result_publisher_forget(&f->attempts[1]); /* also without a post */
+    result_publisher_forget(&f->attempts[1]); /* also without a message */
     memset(&f->attempts[1], 0xa5, sizeof f->attempts[1]);
-    until_posted(f, 2);
+    until_published(f, 2);
     assert_int_equal(f->members[0], 3); /* its result is on its way all the
                                            same */
 }
@@ -264,25 +257,25 @@ a_worker_may_close_with_results_on_their_way(void **state)
 {
     struct result_publisher_fixture *f = *state;
 
-    post(f, 0, 3);
+    publish(f, 0, 3);
     result_publisher_close(&f->w);
-    result_publisher_open(&f->w);
-    post(f, 3, 4);
-    until_posted(f, 1);
+    result_publisher_open(&f->w, &events);
+    publish(f, 3, 4);
+    until_published(f, 1);
 }
 
-/* Sent once: it must not come up when its job has long gone another way. */
+/* Sent once: it must not come up when its attempt has long gone another way. */
 static void
 an_early_message_is_by_itself_and_sent_once(void **state)
 {
     struct result_publisher_fixture *f = *state;
 
-    post(f, 0, 2);
+    publish(f, 0, 2);
     for (unsigned i = 2; i < 5; i++)
         result_publisher_publish_early(&f->attempts[i]);
-    post(f, 5, 6);
+    publish(f, 5, 6);
     f->want = 3;
-    until_posted(f, 3);
+    until_published(f, 3);
     assert_true(loop_until(f->loop, &f->all_early, LONG_MS));
     assert_int_equal(f->stored, 3);
     assert_int_equal(f->messages, 3);
@@ -297,8 +290,8 @@ an_early_message_is_by_itself_and_sent_once(void **state)
     assert_true(loop_until(f->loop, &f->all_early, LONG_MS));
     assert_int_equal(f->stored, 3);
     broker_restart(f->broker);
-    post(f, 7, 8);
-    until_posted(f, 4);
+    publish(f, 7, 8);
+    until_published(f, 4);
     assert_int_equal(stored_messages(f), 4);
 }
 
@@ -311,7 +304,7 @@ main(void)
         TEST(results_of_one_turn_are_one_message),
         TEST(each_source_has_messages_of_its_own),
         TEST(a_message_stays_small),
-        TEST(a_job_that_is_gone_is_not_told),
+        TEST(an_attempt_that_is_gone_is_not_reported_to),
         TEST(an_early_message_is_by_itself_and_sent_once),
         TEST(a_worker_may_close_with_results_on_their_way),
     };

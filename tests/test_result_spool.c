@@ -2,7 +2,6 @@
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
 #include "tests/folder.h"
-#include "workers/core/claim_watch.h"
 #include "workers/core/result_spool.h"
 
 #include <setjmp.h>
@@ -200,39 +199,6 @@ a_folder_that_is_gone_is_an_error_that_may_pass(void **state)
 
 /* --- sights -------------------------------------------------------------- */
 
-static void
-a_claim_is_unchanged_since_its_revision_was_first_seen(void **state)
-{
-    struct claim_watch *s = claim_watch_new();
-
-    (void)state;
-    assert_int_equal(claim_watch_unchanged_ms(s, "a", 7, 1000), 0);
-    assert_int_equal(claim_watch_unchanged_ms(s, "b", 7, 2000), 0);
-    assert_int_equal(claim_watch_unchanged_ms(s, "a", 7, 5000), 4000);
-    assert_int_equal(claim_watch_unchanged_ms(s, "a", 8, 6000),
-                     0); /* renewed */
-    assert_int_equal(claim_watch_unchanged_ms(s, "a", 8, 6500), 500);
-    assert_int_equal(claim_watch_unchanged_ms(s, "b", 7, 6500), 4500);
-    claim_watch_free(s);
-}
-
-static void
-the_oldest_sight_makes_room_for_the_newest(void **state)
-{
-    struct claim_watch *s = claim_watch_new();
-    char task[TASK_ID_SIZE];
-
-    (void)state;
-    for (int i = 0; i <= CLAIM_WATCH_MAX; i++) {
-        (void)snprintf(task, sizeof task, "t%d", i);
-        assert_int_equal(claim_watch_unchanged_ms(s, task, 1, 0), 0);
-    }
-    assert_int_equal(claim_watch_unchanged_ms(s, "t1", 1, 100), 100);
-    assert_int_equal(claim_watch_unchanged_ms(s, task, 1, 100), 100);
-    assert_int_equal(claim_watch_unchanged_ms(s, "t0", 1, 100), 0); /* anew */
-    claim_watch_free(s);
-}
-
 int
 main(void)
 {
@@ -244,9 +210,6 @@ main(void)
         cmocka_unit_test(an_unfinished_file_is_not_listed),
         cmocka_unit_test(what_is_set_aside_stays_bounded),
         cmocka_unit_test(a_folder_that_is_gone_is_an_error_that_may_pass),
-        cmocka_unit_test(
-            a_claim_is_unchanged_since_its_revision_was_first_seen),
-        cmocka_unit_test(the_oldest_sight_makes_room_for_the_newest),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,40 +1,72 @@
-#include "workers/core/worker_private.h"
+/*
+ * Counts what is in hand against the slots and sets the windows of the lanes'
+ * consumers by it. Tasks are claimed beyond the slots while runs are short: how
+ * many prefetch says, by the slots that are likely to become free.
+ */
+#include "workers/core/capacity.h"
 
 #include "lib/base/feature.h"
+#include "lib/base/mem.h"
+#include "lib/bus/lane_pause.h"
+#include "workers/core/worker_types.h"
 
-/*
- * Slots that are free, or may soon be. Thousands may be in hand, of which
- * thousands end in a second: they are looked through now and then.
- */
-static unsigned
-brisk_slots(struct worker *w, int64_t now)
+enum {
+    HELD_MS = 1000,    /* a message of a paused lane comes again after that */
+    SLOW_COUNT_MS = 5, /* between counts of slots that are busy for long */
+};
+
+struct capacity {
+    unsigned n_slow;    /* slots busy for longer than runs count as short */
+    int64_t counted_ms; /* when */
+};
+
+void
+capacity_open(struct worker *w)
 {
-    if (now - w->slow_ms >= SLOW_LOOK_MS) {
-        w->slow_ms = now;
-        w->n_slow = 0;
-        for (const struct attempt *a = w->attempts; a; a = a->next)
-            if (a->phase == PHASE_RUN && a->began_ms <= now - PREFETCH_SHORT_MS)
-                w->n_slow++;
-    }
-    return w->slots - w->n_slow;
+    w->capacity = MEM_NEW(struct capacity);
+    prefetch_init(&w->prefetch);
 }
 
 void
-capacity_recount(struct worker *w)
+capacity_close(struct worker *w)
 {
-    int64_t now = loop_now_ms();
-    bool open = feature_on(FEATURE_PREFETCH) && prefetch_open(&w->ahead, now);
-    unsigned short_runs = open ? brisk_slots(w, now) : 0;
-
-    (void)prefetch_count(&w->ahead, short_runs, now);
+    mem_free(w->capacity);
 }
 
-/* Those that are over need no slot; so many of them say that the broker is
- * slow, and then it is not asked for more. */
-unsigned
-capacity_free(struct worker *w)
+/*
+ * Slots that are free, or may soon be. Thousands of attempts may be in hand, of
+ * which thousands end in a second: they are counted now and then.
+ */
+static unsigned
+short_slots(struct worker *w, int64_t now)
 {
-    unsigned most = w->slots + w->ahead.count,
+    if (now - w->capacity->counted_ms >= SLOW_COUNT_MS) {
+        w->capacity->counted_ms = now;
+        w->capacity->n_slow = 0;
+        for (const struct attempt *a = w->attempts; a; a = a->next)
+            if (a->phase == PHASE_RUN && a->began_ms <= now - PREFETCH_SHORT_MS)
+                w->capacity->n_slow++;
+    }
+    return w->slots - w->capacity->n_slow;
+}
+
+void
+capacity_count_prefetch(struct worker *w)
+{
+    int64_t now = loop_now_ms();
+    bool open =
+        feature_on(FEATURE_PREFETCH) && prefetch_open(&w->prefetch, now);
+    unsigned short_runs = open ? short_slots(w, now) : 0;
+
+    (void)prefetch_count(&w->prefetch, short_runs, now);
+}
+
+/* Attempts that are over need no slot. Many of them mean that the broker is
+ * slow: then it is not asked for more. */
+unsigned
+capacity_free(const struct worker *w)
+{
+    unsigned most = w->slots + w->prefetch.count,
              taken = w->n_attempts - w->n_over;
 
     if (taken >= most || w->n_over > 2 * most)
@@ -47,7 +79,7 @@ capacity_set_windows(struct worker *w, const struct lane *leaving)
 {
     unsigned room, unsettled;
 
-    /* Before the pauses are known, a paused lane might be served. */
+    /* Until the pauses are known a paused lane might be served. */
     if (w->draining || !w->pauses || !lane_pauses_known(w->pauses))
         return;
     room = capacity_free(w);

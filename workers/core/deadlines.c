@@ -1,134 +1,109 @@
-#include "workers/core/worker_private.h"
+/*
+ * Keeps an array of times per attempt and one timer per worker. Setting a time
+ * moves the timer forward if need be; it is never moved back, as a call that
+ * finds nothing due only sets it anew.
+ */
+#include "workers/core/deadlines.h"
 
-#include "lib/base/failpoint.h"
-#include "lib/base/log.h"
+#include "lib/base/mem.h"
 
-void
-lease_renew_all(struct worker *w, int64_t pause_ms)
+struct deadline_timer {
+    struct loop *loop;
+    deadlines_fn *fn;
+    void *ctx;
+    struct loop_timer *timer;
+    int64_t at_ms; /* when it fires; INT64_MAX: never */
+};
+
+struct deadline_timer *
+deadlines_open(struct loop *l, deadlines_fn *fn, void *ctx)
 {
-    int64_t before = lease_now_ms() - (w->beat_ms - pause_ms);
-    struct attempt *a, *next;
+    struct deadline_timer *t = MEM_NEW(struct deadline_timer);
 
-    for (a = w->attempts; a; a = next) {
-        next = a->next;
-        if (a->cause == CAUSE_LOST || lease_fence_off(a) || a->sent_ms > before)
-            continue;
-        if (a->phase == PHASE_RUN)
-            FAILPOINT("worker.mid_run");
-        bus_msg_progress(a->delivery->msg);
-        if (a->phase == PHASE_READY || a->phase == PHASE_RUN ||
-            a->phase == PHASE_OUTPUT)
-            claim_renew(a);
-    }
-}
-
-static int64_t
-least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t
-due_of(const struct attempt *a)
-{
-    return least(least(a->deadline_ms, a->idle_ms),
-                 least(least(a->kill_ms, least(a->tell_ms, a->wait_ms)),
-                       least(a->again_ms, a->spool_ms)));
-}
-
-/* It was claimed too early: others may have a slot for it. */
-static void
-return_waiting(struct attempt *a, int64_t now)
-{
-    struct worker *w = a->w;
-
-    log_info("task.returned", "task=%s attempt=%u", a->task->id,
-             a->claim.attempt);
-    prefetch_returned(&w->ahead, now);
-    capacity_recount(w);
-    attempt_cancel(a, CAUSE_PREEMPT, false);
-}
-
-/* The run has lasted long enough to be news. What ends before has its end told:
- * two messages and two lines for each of a thousand tasks a second would serve
- * nobody. */
-static void
-tell_started(struct attempt *a)
-{
-    a->tell_ms = INT64_MAX;
-    log_info("task.started", "task=%s attempt=%u fence=%llu", a->task->id,
-             a->claim.attempt, (unsigned long long)a->claim.fence);
-    attempt_tell(a);
-}
-
-/* What is due for a. It may be freed. */
-static void
-attempt_due(struct attempt *a, int64_t now)
-{
-    if (a->spool_ms <= now)
-        spool_replay_overdue(a);
-    if (a->again_ms <= now) {
-        a->again_ms = INT64_MAX;
-        if (lease_fence_off(a))
-            return;
-        if (a->cause != CAUSE_LOST)
-            claim_again(a);
-    }
-    if (a->kill_ms <= now) {
-        a->kill_ms = INT64_MAX;
-        if (a->phase == PHASE_RUN)
-            a->w->ex->cancel(a->run, true, a->cause == CAUSE_PREEMPT);
-    }
-    if (a->wait_ms <= now) {
-        a->wait_ms = INT64_MAX;
-        if (a->phase == PHASE_READY) {
-            if (!lease_fence_off(a))
-                return_waiting(a, now);
-            return;
-        }
-    }
-    if (a->phase != PHASE_RUN)
-        return;
-    if (a->tell_ms <= now)
-        tell_started(a);
-    if (a->deadline_ms <= now) {
-        attempt_cancel(a, CAUSE_TIMEOUT, false);
-    } else if (a->idle_ms <= now) {
-        a->idle_ms = sink_last_ms(a->sink) + (int64_t)a->task->idle_timeout_ms;
-        if (a->idle_ms <= now)
-            attempt_cancel(a, CAUSE_IDLE, false);
-    }
-}
-
-static void
-on_due(void *ctx)
-{
-    struct worker *w = ctx;
-    int64_t now = loop_now_ms(), next_ms;
-    struct attempt *a, *next;
-
-    w->due_ms = INT64_MAX;
-    w->n_spooled = 0;
-    for (a = w->attempts; a; a = next) {
-        next = a->next;
-        if (due_of(a) <= now)
-            attempt_due(a, now);
-    }
-    spool_replay_sync(w);
-    next_ms = delivery_send_on_overdue(w, now);
-    for (a = w->attempts; a; a = a->next)
-        next_ms = least(next_ms, due_of(a));
-    deadlines_at(w, next_ms);
+    *t = (struct deadline_timer){l, fn, ctx, NULL, INT64_MAX};
+    return t;
 }
 
 void
-deadlines_at(struct worker *w, int64_t at_ms)
+deadlines_close(struct deadline_timer *t)
 {
-    if (at_ms >= w->due_ms)
+    if (!t)
         return;
-    w->due_ms = at_ms;
-    if (w->due)
-        loop_timer_again(w->due, at_ms - loop_now_ms(), 0);
+    loop_timer_stop(t->timer);
+    mem_free(t);
+}
+
+static void
+on_timer(void *ctx)
+{
+    struct deadline_timer *t = ctx;
+
+    t->at_ms = INT64_MAX;
+    deadlines_wake(t, t->fn(t->ctx, loop_now_ms()));
+}
+
+void
+deadlines_wake(struct deadline_timer *t, int64_t at_ms)
+{
+    if (at_ms >= t->at_ms)
+        return;
+    t->at_ms = at_ms;
+    if (t->timer)
+        loop_timer_again(t->timer, at_ms - loop_now_ms(), 0);
     else
-        w->due = loop_timer_start(w->loop, at_ms - loop_now_ms(), 0, on_due, w);
+        t->timer =
+            loop_timer_start(t->loop, at_ms - loop_now_ms(), 0, on_timer, t);
+}
+
+void
+deadlines_init(struct deadlines *d, struct deadline_timer *t)
+{
+    d->timer = t;
+    for (int i = 0; i < DUE_COUNT; i++)
+        d->at_ms[i] = INT64_MAX;
+}
+
+void
+deadlines_set(struct deadlines *d, enum deadline what, int64_t at_ms)
+{
+    d->at_ms[what] = at_ms;
+    deadlines_wake(d->timer, at_ms);
+}
+
+void
+deadlines_clear(struct deadlines *d, enum deadline what)
+{
+    d->at_ms[what] = INT64_MAX;
+}
+
+bool
+deadlines_is_set(const struct deadlines *d, enum deadline what)
+{
+    return d->at_ms[what] != INT64_MAX;
+}
+
+bool
+deadlines_is_due(const struct deadlines *d, enum deadline what, int64_t now_ms)
+{
+    return d->at_ms[what] <= now_ms;
+}
+
+bool
+deadlines_take(struct deadlines *d, enum deadline what, int64_t now_ms)
+{
+    if (!deadlines_is_due(d, what, now_ms))
+        return false;
+    deadlines_clear(d, what);
+    return true;
+}
+
+int64_t
+deadlines_next(const struct deadlines *d)
+{
+    int64_t out = INT64_MAX;
+
+    for (int i = 0; i < DUE_COUNT; i++)
+        if (d->at_ms[i] < out)
+            out = d->at_ms[i];
+    return out;
 }

@@ -1,133 +1,175 @@
 /*
- * delivery - what a lane brings, one task or many in a message.
- *
- * A message is settled as a whole, when each of its tasks is. One alone is
- * given back to the broker when it is not over. One of many is not, as the
- * others would come again with it: it is sent to its lane once more, by itself,
- * and counts as settled when that is stored. So is what nobody here had room
- * for in time.
- *
- * The tasks of a message begin in their order as there is room.
+ * Takes apart what a lane delivers and keeps each message until all its tasks
+ * are settled. Tasks wait in the order of their messages and begin through the
+ * callback the owner gave; what is not a task goes to dead.<backend>. A message
+ * also waits for what is published on its behalf: tasks sent on, dead letters.
  */
-#include "workers/core/worker_private.h"
+#include "workers/core/delivery.h"
 
 #include "lib/base/failpoint.h"
 #include "lib/base/log.h"
-#include "lib/model/codec.h"
+#include "workers/core/capacity.h"
+#include "workers/core/worker_types.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 enum {
-    CROWDED_MS = 250, /* lanes together brought more than there is room */
+    CROWDED_MS = 250, /* lanes together delivered more than there is room for */
     DEAD_LETTER_BYTES = 256 * 1024,
+    POOL_BYTES = 2048, /* of a pool at first */
+    POOLS_MOST = 64,   /* kept for the next tasks */
 };
 
 /* A publication that a delivery waits for: a task that is sent on, or the dead
- * letter of what is none. */
+ * letter of what is not a task. */
 struct pending_publish {
     struct pending_publish *next, *prev;
     struct delivery *of;
 };
 
-/* --- deliveries --------------------------------------------------------------
- */
+struct deliveries {
+    delivery_begin_fn *begin;
+    void (*all_settled)(struct worker *w);
+    struct delivery *all;
+    struct delivery *waiting, *waiting_last; /* first come, first begun */
+    struct pending_publish *pending;
+    struct mem_pool *pools[POOLS_MOST];
+    unsigned n_pools;
+};
+
+/* --- messages ------------------------------------------------------------- */
 
 static struct delivery *
 delivery_new(struct lane *lane, struct bus_msg *m,
              const struct codec_bulk *tasks)
 {
-    struct worker *w = lane->worker;
-    struct delivery *p = MEM_NEW(struct delivery);
+    struct deliveries *all = lane->worker->deliveries;
+    struct delivery *d = MEM_NEW(struct delivery);
 
-    p->lane = lane;
-    p->msg = m;
-    p->tasks = *tasks;
-    p->many = !tasks->alone;
-    p->open = 1;
-    p->again_ms = -1;
-    p->next = w->deliveries;
-    if (p->next)
-        p->next->prev = p;
-    w->deliveries = p;
-    return p;
+    d->lane = lane;
+    d->msg = m;
+    d->tasks = *tasks;
+    d->many = !tasks->alone;
+    d->open = 1;
+    d->again_ms = -1;
+    d->next = all->all;
+    if (d->next)
+        d->next->prev = d;
+    all->all = d;
+    return d;
 }
 
 static void
-settle(struct delivery *p)
+settle(struct delivery *d)
 {
-    if (p->left)
-        bus_msg_drop(p->msg);
-    else if (p->again_ms >= 0)
-        bus_msg_retry(p->msg, p->again_ms);
+    if (d->left)
+        bus_msg_drop(d->msg);
+    else if (d->again_ms >= 0)
+        bus_msg_retry(d->msg, d->again_ms);
     else
-        bus_msg_done(p->msg);
+        bus_msg_done(d->msg);
 }
 
 void
-delivery_release(struct delivery *p)
+delivery_hold(struct delivery *d)
 {
-    struct worker *w = p->lane->worker;
+    d->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
+    d->open++;
+}
 
-    if (--p->open > 0)
+void
+delivery_release(struct delivery *d)
+{
+    struct worker *w = d->lane->worker;
+
+    if (--d->open > 0)
         return;
-    settle(p);
-    if (p->prev)
-        p->prev->next = p->next;
+    settle(d);
+    if (d->prev)
+        d->prev->next = d->next;
     else
-        w->deliveries = p->next;
-    if (p->next)
-        p->next->prev = p->prev;
-    mem_free(p);
-    worker_check_drained(w);
+        w->deliveries->all = d->next;
+    if (d->next)
+        d->next->prev = d->prev;
+    mem_free(d);
+    if (!w->deliveries->all)
+        w->deliveries->all_settled(w);
+}
+
+bool
+delivery_is_any(const struct worker *w)
+{
+    return w->deliveries->all != NULL;
 }
 
 static bool
-in_hand(const struct worker *w, const struct lane *lane, uint64_t seq)
+in_hand(const struct lane *lane, uint64_t seq)
 {
-    for (const struct delivery *p = w->deliveries; p; p = p->next)
-        if (p->lane == lane && p->msg->seq == seq)
+    const struct delivery *d;
+
+    for (d = lane->worker->deliveries->all; d; d = d->next)
+        if (d->lane == lane && d->msg->seq == seq)
             return true;
     return false;
 }
 
-/* --- what they wait for --------------------------------------------------- */
+struct mem_pool *
+delivery_pool_take(struct worker *w)
+{
+    struct deliveries *all = w->deliveries;
+
+    return all->n_pools ? all->pools[--all->n_pools]
+                        : mem_pool_sized(POOL_BYTES);
+}
+
+void
+delivery_pool_give(struct worker *w, struct mem_pool *pool)
+{
+    struct deliveries *all = w->deliveries;
+
+    if (all->n_pools == POOLS_MOST) {
+        mem_pool_free(pool);
+        return;
+    }
+    mem_pool_reset(pool);
+    all->pools[all->n_pools++] = pool;
+}
+
+/* --- what is published for them ------------------------------------------- */
 
 static void
-pending_free(struct pending_publish *d)
+pending_free(struct pending_publish *p)
 {
-    struct worker *w = d->of->lane->worker;
-
-    if (d->prev)
-        d->prev->next = d->next;
+    if (p->prev)
+        p->prev->next = p->next;
     else
-        w->pending = d->next;
-    if (d->next)
-        d->next->prev = d->prev;
-    mem_free(d);
+        p->of->lane->worker->deliveries->pending = p->next;
+    if (p->next)
+        p->next->prev = p->prev;
+    mem_free(p);
 }
 
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct pending_publish *d = ctx;
-    struct delivery *p = d->of;
+    struct pending_publish *p = ctx;
+    struct delivery *d = p->of;
 
     (void)stored;
-    if (e) /* only what trying again does not help: later, perhaps elsewhere */
-        p->again_ms = p->lane->worker->conf->lease_ms;
-    pending_free(d);
-    delivery_release(p);
+    if (e) /* trying at once does not help: later, perhaps elsewhere */
+        d->again_ms = d->lane->worker->conf->lease_ms;
+    pending_free(p);
+    delivery_release(d);
 }
 
-/* Publishes msg until it is stored; p is not settled before. */
+/* Publishes msg until it is stored; d is not settled before. */
 static void
-publish(struct delivery *p, const char *subject, const char *id,
+publish(struct delivery *d, const char *subject, const char *id,
         enum codec_type type, const void *msg)
 {
-    struct worker *w = p->lane->worker;
-    struct pending_publish *d = MEM_NEW(struct pending_publish);
+    struct worker *w = d->lane->worker;
+    struct pending_publish *p = MEM_NEW(struct pending_publish);
     struct bus_publication what = {
         .subject = subject, .id = id, .expect = BUS_ANY_REVISION};
 
@@ -135,35 +177,47 @@ publish(struct delivery *p, const char *subject, const char *id,
     codec_encode(type, msg, &w->scratch);
     what.data = w->scratch.data;
     what.len = w->scratch.len;
-    d->of = p;
-    d->next = w->pending;
-    if (d->next)
-        d->next->prev = d;
-    w->pending = d;
-    p->open++;
-    bus_publish_until(w->bus, &what, on_stored, d);
+    p->of = d;
+    p->next = w->deliveries->pending;
+    if (p->next)
+        p->next->prev = p;
+    w->deliveries->pending = p;
+    d->open++;
+    bus_publish_until(w->bus, &what, on_stored, p);
 }
 
-void
-delivery_send_on(struct delivery *p, const struct routed_task *routed)
+/* Publishes one task of many to its lane again, by itself. */
+static void
+send_on(struct delivery *d, const struct routed_task *routed)
 {
     struct routed_task again = *routed;
     char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
 
-    again.drive++; /* for the ledger it is somewhere else now */
+    again.drive++; /* the ledger knows another place of it from now on */
     log_debug("task.sent_on", "task=%s drive=%u", again.task->id, again.drive);
     (void)snprintf(id, sizeof id, "%s:r%u", again.task->id, again.drive);
-    (void)subject_task(subject, p->lane->worker->ex->name, p->lane->name);
-    publish(p, subject, id, CODEC_ROUTED_TASK, &again);
+    (void)subject_task(subject, d->lane->worker->ex->name, d->lane->name);
+    publish(d, subject, id, CODEC_ROUTED_TASK, &again);
 }
 
-/* What is no task goes to dead.<backend>. number: in a message of many, from 1;
- * else 0. */
-static void
-bury(struct delivery *p, struct bytes data, size_t number, const char *reason)
+void
+delivery_retry(struct delivery *d, const struct routed_task *routed,
+               int64_t delay_ms)
 {
-    const char *backend = p->lane->worker->ex->name;
-    const struct bus_msg *m = p->msg;
+    if (d->many)
+        send_on(d, routed);
+    else
+        d->again_ms = delay_ms;
+}
+
+/* Publishes what is not a task to dead.<backend>. number: in a message of many,
+ * from 1; else 0. */
+static void
+publish_dead(struct delivery *d, struct bytes data, size_t number,
+             const char *reason)
+{
+    const char *backend = d->lane->worker->ex->name;
+    const struct bus_msg *m = d->msg;
     char subject[SUBJECT_SIZE], id[SUBJECT_TOKEN_MAX + 48];
     struct dead_letter letter;
 
@@ -185,94 +239,76 @@ bury(struct delivery *p, struct bytes data, size_t number, const char *reason)
                        number);
     else
         (void)snprintf(id, sizeof id, "%s:%" PRIu64, backend, m->seq);
-    publish(p, subject_dead(subject, backend), id, CODEC_DEAD_LETTER, &letter);
+    publish(d, subject_dead(subject, backend), id, CODEC_DEAD_LETTER, &letter);
 }
 
-/* --- tasks that have not begun -------------------------------------------- */
+/* --- tasks that wait ------------------------------------------------------ */
 
 static void
-append_waiting(struct worker *w, struct delivery *p)
+append_waiting(struct worker *w, struct delivery *d)
 {
-    p->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
-    if (w->waiting_last)
-        w->waiting_last->waiting_next = p;
+    struct deliveries *all = w->deliveries;
+
+    d->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
+    if (all->waiting_last)
+        all->waiting_last->waiting_next = d;
     else
-        w->waiting = p;
-    w->waiting_last = p;
-    w->n_waiting += p->tasks.count;
-    if (p->many)
-        deadlines_at(w, p->wait_ms);
+        all->waiting = d;
+    all->waiting_last = d;
+    w->n_waiting += d->tasks.count;
+    if (d->many)
+        deadlines_wake(w->deadlines, d->wait_ms);
 }
 
-/* Takes out the first of those that wait; all its tasks have begun. */
+/* Removes the first of those that wait: all its tasks have begun. */
 static void
-shift_waiting(struct worker *w)
+shift_waiting(struct deliveries *all)
 {
-    struct delivery *p = w->waiting;
+    struct delivery *d = all->waiting;
 
-    w->waiting = p->waiting_next;
-    if (!w->waiting)
-        w->waiting_last = NULL;
-    p->waiting_next = NULL;
-    p->msg =
-        bus_msg_shed(p->msg); /* all of it is in the pools of the attempts */
-    delivery_release(p);
+    all->waiting = d->waiting_next;
+    if (!all->waiting)
+        all->waiting_last = NULL;
+    d->waiting_next = NULL;
+    d->msg = bus_msg_shed(d->msg); /* its tasks are in pools of their own */
+    delivery_release(d);
 }
 
-/*
- * Reads the next task of the first that waits, into a pool the caller gives
- * back. False: there was none that could be read.
- */
+/* Decodes the next task of d into pool. False if it cannot be read. */
 static bool
-read_next(struct delivery *p, struct mem_pool *pool, struct routed_task *out)
+read_next(struct delivery *d, struct mem_pool *pool, struct routed_task *out)
 {
-    size_t number = p->many ? p->tasks.number + 1 : 0;
+    size_t number = d->many ? d->tasks.number + 1 : 0;
     struct bytes data;
     struct err e;
 
-    p->lane->worker->n_waiting--;
-    if (!codec_bulk_next(&p->tasks, &data))
+    d->lane->worker->n_waiting--;
+    if (!codec_bulk_next(&d->tasks, &data))
         return false;
     if (codec_decode(CODEC_ROUTED_TASK, data.data, data.len, pool, out, &e) ==
         0)
         return true;
-    bury(p, data, number, e.msg);
+    publish_dead(d, data, number, e.msg);
     return false;
 }
 
 static void
 begin_next(struct worker *w)
 {
-    struct delivery *p = w->waiting;
-    struct mem_pool *pool = attempt_pool_take(w);
+    struct delivery *d = w->deliveries->waiting;
+    struct mem_pool *pool = delivery_pool_take(w);
     struct routed_task routed;
-    const struct attempt *a;
 
-    if (!read_next(p, pool, &routed)) {
-        attempt_pool_give(w, pool);
-    } else if ((a = attempt_find(w, routed.task->id)) != NULL) {
-        /* A second copy: the first is enough. A second delivery: to settle
-         * it would settle the first. */
-        if (a->delivery != p && a->delivery->msg->seq == p->msg->seq) {
-            bus_msg_progress(p->msg);
-            p->left = true;
-        }
-        attempt_pool_give(w, pool);
-    } else {
-        p->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
-        p->open++;
-        attempt_begin(p, pool, &routed);
-    }
-    if (p->tasks.number == p->tasks.count)
-        shift_waiting(w);
+    if (!read_next(d, pool, &routed) || !w->deliveries->begin(d, pool, &routed))
+        delivery_pool_give(w, pool);
+    if (d->tasks.number == d->tasks.count)
+        shift_waiting(w->deliveries);
 }
 
 void
-delivery_begin_waiting(void *worker)
+delivery_begin_waiting(struct worker *w)
 {
-    struct worker *w = worker;
-
-    while (w->waiting && capacity_free(w) > 0)
+    while (w->deliveries->waiting && capacity_free(w) > 0)
         begin_next(w);
 }
 
@@ -280,38 +316,39 @@ delivery_begin_waiting(void *worker)
 static void
 send_on_rest(struct worker *w)
 {
-    struct delivery *p = w->waiting;
-    struct mem_pool *pool = attempt_pool_take(w);
+    struct delivery *d = w->deliveries->waiting;
+    struct mem_pool *pool = delivery_pool_take(w);
     struct routed_task routed;
 
-    while (p->tasks.number < p->tasks.count) {
+    while (d->tasks.number < d->tasks.count) {
         mem_pool_reset(pool);
-        if (read_next(p, pool, &routed))
-            delivery_send_on(p, &routed);
+        if (read_next(d, pool, &routed))
+            send_on(d, &routed);
     }
-    attempt_pool_give(w, pool);
-    shift_waiting(w);
+    delivery_pool_give(w, pool);
+    shift_waiting(w->deliveries);
 }
 
 void
 delivery_send_on_waiting(struct worker *w)
 {
-    while (w->waiting)
+    while (w->deliveries->waiting)
         send_on_rest(w);
 }
 
 int64_t
-delivery_send_on_overdue(struct worker *w, int64_t now_ms)
+delivery_send_on_due(struct worker *w, int64_t now_ms)
 {
-    /* Nothing here was quick after all: others may have a slot. */
-    while (w->waiting && w->waiting->wait_ms <= now_ms) {
-        log_info("task.sent_on", "seq=%" PRIu64 " tasks=%zu",
-                 w->waiting->msg->seq,
-                 w->waiting->tasks.count - w->waiting->tasks.number);
-        prefetch_returned(&w->ahead, now_ms);
+    const struct delivery *d;
+
+    /* The tasks before them are not short after all: others may have a slot. */
+    while ((d = w->deliveries->waiting) && d->wait_ms <= now_ms) {
+        log_info("task.sent_on", "seq=%" PRIu64 " tasks=%zu", d->msg->seq,
+                 d->tasks.count - d->tasks.number);
+        prefetch_returned(&w->prefetch, now_ms);
         send_on_rest(w);
     }
-    return w->waiting ? w->waiting->wait_ms : INT64_MAX;
+    return d ? d->wait_ms : INT64_MAX;
 }
 
 /* --- arrival -------------------------------------------------------------- */
@@ -320,10 +357,10 @@ static void
 refuse(struct lane *lane, struct bus_msg *m, const char *reason)
 {
     const struct codec_bulk none = {.alone = true};
-    struct delivery *p = delivery_new(lane, m, &none);
+    struct delivery *d = delivery_new(lane, m, &none);
 
-    bury(p, (struct bytes){m->data, m->len}, 0, reason);
-    delivery_release(p);
+    publish_dead(d, (struct bytes){m->data, m->len}, 0, reason);
+    delivery_release(d);
 }
 
 void
@@ -342,7 +379,7 @@ delivery_on_message(void *ctx, struct bus_msg *m)
     lane->members = (unsigned)tasks.count;
     if (tasks.alone && capacity_free(w) <= w->n_waiting) {
         bus_msg_retry(m, CROWDED_MS);
-    } else if (!tasks.alone && m->delivered > 1 && in_hand(w, lane, m->seq)) {
+    } else if (!tasks.alone && m->delivered > 1 && in_hand(lane, m->seq)) {
         bus_msg_progress(m);
         bus_msg_drop(m);
     } else {
@@ -352,22 +389,39 @@ delivery_on_message(void *ctx, struct bus_msg *m)
     }
 }
 
-/* --- the end of the worker ------------------------------------------------ */
+/* --- opening and closing -------------------------------------------------- */
 
 void
-delivery_drop_all(struct worker *w)
+delivery_open(struct worker *w, delivery_begin_fn *begin,
+              void (*all_settled)(struct worker *w))
 {
-    for (struct delivery *p = w->deliveries; p; p = p->next)
-        p->left = true;
-    while (w->pending) {
-        struct delivery *p = w->pending->of;
+    w->deliveries = MEM_NEW(struct deliveries);
+    w->deliveries->begin = begin;
+    w->deliveries->all_settled = all_settled;
+}
 
-        bus_forget(w->bus, w->pending);
-        pending_free(w->pending);
-        delivery_release(p);
+void
+delivery_leave_all(struct worker *w)
+{
+    for (struct delivery *d = w->deliveries->all; d; d = d->next)
+        d->left = true;
+}
+
+void
+delivery_close(struct worker *w)
+{
+    struct deliveries *all = w->deliveries;
+
+    while (all->pending) {
+        struct delivery *d = all->pending->of;
+
+        bus_forget(w->bus, all->pending);
+        pending_free(all->pending);
+        delivery_release(d);
     }
-    while (w->attempts)
-        attempt_drop(w->attempts);
-    while (w->waiting)
-        shift_waiting(w);
+    while (all->waiting)
+        shift_waiting(all);
+    while (all->n_pools)
+        mem_pool_free(all->pools[--all->n_pools]);
+    mem_free(all);
 }

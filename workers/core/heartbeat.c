@@ -1,17 +1,52 @@
-#include "workers/core/worker_private.h"
+/*
+ * Publishes heartbeats: one with each renewal of the claims, one when the
+ * worker becomes busy or idle, one for each roll call. A heartbeat is not
+ * stored; whoever misses one waits for the next.
+ */
+#include "workers/core/heartbeat.h"
 
+#include "lib/base/mem.h"
 #include "lib/model/codec.h"
+#include "workers/core/worker_types.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum {
-    NEWS_LEAST_MS = 1000, /* between heartbeats told by a change */
-    BRISK_MS = 10000,     /* without a run: what it was like says nothing */
-    ROLL_MOST_MS = 100, /* from a roll call to the answer, which so many give */
-    RUNNING_MOST = 64,  /* tasks a heartbeat lists */
+    CHANGE_LEAST_MS = 1000, /* between heartbeats that report a change */
+    SHORT_RUNS_MS = 10000,  /* without a run: past runs say nothing */
+    ROLL_MOST_MS = 100,     /* from a roll call to the answer */
+    RUNNING_MOST = 64,      /* tasks that a heartbeat lists */
 };
+
+struct heartbeat_state {
+    char host[256];
+    int64_t started_at_ms;
+    struct loop_timer *change, *roll;
+    int64_t sent_ms;       /* the last one */
+    bool busy, short_runs; /* what it said */
+    int64_t short_runs_ms; /* when that last changed */
+};
+
+void
+heartbeat_open(struct worker *w)
+{
+    struct heartbeat_state *s = MEM_NEW(struct heartbeat_state);
+
+    if (gethostname(s->host, sizeof s->host - 1) < 0)
+        s->host[0] = '\0';
+    s->started_at_ms = str_wall_ms();
+    w->heartbeat = s;
+}
+
+void
+heartbeat_close(struct worker *w)
+{
+    loop_timer_stop(w->heartbeat->change);
+    loop_timer_stop(w->heartbeat->roll);
+    mem_free(w->heartbeat);
+}
 
 static uint64_t
 memory_free_bytes(void)
@@ -48,13 +83,14 @@ has_short_runs(struct worker *w)
 {
     int64_t now = loop_now_ms();
 
-    return prefetch_runs_are_short(&w->ahead, now) &&
-           now - w->ran_ms < BRISK_MS && !w->draining;
+    return prefetch_runs_are_short(&w->prefetch, now) &&
+           now - w->ran_ms < SHORT_RUNS_MS && !w->draining;
 }
 
 void
 heartbeat_send(struct worker *w)
 {
+    struct heartbeat_state *s = w->heartbeat;
     struct running_task running[RUNNING_MOST];
     char subject[SUBJECT_SIZE];
     struct heartbeat h;
@@ -76,9 +112,9 @@ heartbeat_send(struct worker *w)
     h.sent_at_ms = str_wall_ms();
     h.draining = w->draining;
     h.stopped = w->stopped;
-    h.started_at_ms = w->started_at_ms;
+    h.started_at_ms = s->started_at_ms;
     h.version = SHUNT_VERSION;
-    h.host = w->host;
+    h.host = s->host;
     h.pid = (int32_t)getpid();
     h.load = load;
     h.n_load = getloadavg(load, 3) == 3 ? 3 : 0;
@@ -87,67 +123,69 @@ heartbeat_send(struct worker *w)
     codec_encode(CODEC_HEARTBEAT, &h, &w->scratch);
     bus_publish_core(w->bus, subject_heartbeat(subject, w->ex->name, w->name),
                      w->scratch.data, w->scratch.len);
-    w->last_news_ms = loop_now_ms();
-    w->busy_told = w->running > 0;
-    if (w->short_runs_told != h.brisk)
-        w->short_runs_ms = w->last_news_ms;
-    w->short_runs_told = h.brisk;
+    s->sent_ms = loop_now_ms();
+    s->busy = w->running > 0;
+    if (s->short_runs != h.brisk)
+        s->short_runs_ms = s->sent_ms;
+    s->short_runs = h.brisk;
 }
 
 static bool
-is_news(struct worker *w)
+has_changed(struct worker *w)
 {
-    return w->busy_told != (w->running > 0) ||
-           w->short_runs_told != has_short_runs(w);
+    return w->heartbeat->busy != (w->running > 0) ||
+           w->heartbeat->short_runs != has_short_runs(w);
 }
 
 static void
-on_news(void *ctx)
+on_change_timer(void *ctx)
 {
     struct worker *w = ctx;
 
-    loop_timer_stop(w->news);
-    w->news = NULL;
-    if (is_news(w))
+    loop_timer_stop(w->heartbeat->change);
+    w->heartbeat->change = NULL;
+    if (has_changed(w))
         heartbeat_send(w);
 }
 
 void
 heartbeat_notify(struct worker *w)
 {
+    struct heartbeat_state *s = w->heartbeat;
     int64_t now = loop_now_ms(), wait_ms;
 
-    if (!is_news(w))
+    if (!has_changed(w))
         return;
-    /* It may follow at once on becoming busy: much is to be had of it. */
-    if (w->short_runs_told != has_short_runs(w) &&
-        now - w->short_runs_ms >= NEWS_LEAST_MS) {
+    /* Short runs may be reported right after becoming busy: the router then
+     * sends several tasks in one message. */
+    if (s->short_runs != has_short_runs(w) &&
+        now - s->short_runs_ms >= CHANGE_LEAST_MS) {
         heartbeat_send(w);
         return;
     }
-    wait_ms = w->last_news_ms + NEWS_LEAST_MS - now;
-    if (w->news)
+    wait_ms = s->sent_ms + CHANGE_LEAST_MS - now;
+    if (s->change)
         return;
     if (wait_ms > 0)
-        w->news = loop_timer_start(w->loop, wait_ms, 0, on_news, w);
+        s->change = loop_timer_start(w->loop, wait_ms, 0, on_change_timer, w);
     else
         heartbeat_send(w);
 }
 
 static void
-on_roll(void *ctx)
+on_roll_timer(void *ctx)
 {
     struct worker *w = ctx;
 
-    loop_timer_stop(w->roll);
-    w->roll = NULL;
+    loop_timer_stop(w->heartbeat->roll);
+    w->heartbeat->roll = NULL;
     heartbeat_send(w);
 }
 
 void
 heartbeat_answer_roll_call(struct worker *w)
 {
-    if (!w->roll && !w->stopped)
-        w->roll =
-            loop_timer_start(w->loop, random() % ROLL_MOST_MS, 0, on_roll, w);
+    if (!w->heartbeat->roll && !w->stopped)
+        w->heartbeat->roll = loop_timer_start(w->loop, random() % ROLL_MOST_MS,
+                                              0, on_roll_timer, w);
 }

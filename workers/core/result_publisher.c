@@ -1,21 +1,21 @@
 /*
- * result_publisher - results on their way to the broker.
- *
- * Many attempts may end in one turn of the loop. Their results, as far as they
- * are of one source, leave as one message at the end of the turn, and are
- * stored, delivered and settled together. None waits for another, and one that
- * comes alone is the message it always was.
- *
- * An early message leaves right behind the outcomes of its attempts, and is
- * sent once: should they not get into their claims it is not to come up later.
+ * Collects results into the message that is being made and publishes it at the
+ * end of the loop's turn, or as soon as the next result does not fit or is not
+ * of its kind. A message knows the attempts whose results it holds and reports
+ * to each what became of it.
  */
-#include "workers/core/worker_private.h"
+#include "workers/core/result_publisher.h"
 
 #include "lib/base/feature.h"
 #include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/bus/multi_msg.h"
 #include "lib/model/codec.h"
+#include "workers/core/worker_types.h"
 
 #include <string.h>
+
+enum { EARLY_TIMEOUT_MS = 5000 };
 
 /* A message that is not confirmed yet. */
 struct result_msg {
@@ -26,10 +26,11 @@ struct result_msg {
 };
 
 struct result_publisher {
+    const struct result_publisher_events *events;
     struct loop_hook *hook;
-    struct result_msg *posts;
-    struct result_msg *open; /* the message that is being made; NULL: none */
-    struct multi_msg bulk;
+    struct result_msg *messages;
+    struct result_msg *open; /* the one that is being made; NULL: none */
+    struct multi_msg multi;
     char subject[SUBJECT_SIZE]; /* of that message */
 };
 
@@ -68,104 +69,113 @@ result_publisher_publish_one(struct worker *w, const char *subject,
     bus_publish_until(w->bus, &p, fn, ctx);
 }
 
+const char *
+result_publisher_subject(const struct attempt *a, char *out)
+{
+    const char *source = a->task->source;
+
+    return subject_result(out, a->w->ex->name, *source ? source : "cli");
+}
+
 /* --- messages ------------------------------------------------------------- */
 
 static void
-post_free(struct result_msg *p)
+message_free(struct result_msg *m)
 {
-    if (p->prev)
-        p->prev->next = p->next;
+    if (m->prev)
+        m->prev->next = m->next;
     else
-        p->w->outbox->posts = p->next;
-    if (p->next)
-        p->next->prev = p->prev;
-    mem_free(p);
+        m->w->publisher->messages = m->next;
+    if (m->next)
+        m->next->prev = m->prev;
+    mem_free(m);
 }
 
 static void
-on_posted(void *ctx, const struct bus_stored *stored, const struct err *e)
+on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct result_msg *p = ctx;
+    struct result_msg *m = ctx;
+    const struct result_publisher_events *events = m->w->publisher->events;
     struct attempt *a;
 
     if (stored)
-        spool_replay_confirmed(p->w);
-    while ((a = p->attempts)) {
+        m->w->confirmed_ms = loop_now_ms();
+    while ((a = m->attempts)) {
         result_publisher_forget(a);
-        if (p->early)
-            settle_published_early(a, stored != NULL);
+        if (m->early)
+            events->published_early(a, stored != NULL);
         else
-            settle_published(a, e);
+            events->published(a, e);
     }
-    post_free(p);
+    message_free(m);
 }
 
 static void
 send_open(void *ctx)
 {
     struct worker *w = ctx;
-    struct result_publisher *o = w->outbox;
+    struct result_publisher *r = w->publisher;
     struct bus_publication p;
 
-    if (!o->open)
+    if (!r->open)
         return;
-    p = multi_msg_publication(&o->bulk);
-    p.subject = o->subject;
-    if (o->open->early)
-        bus_publish(w->bus, &p, PUT_TIMEOUT_MS, on_posted, o->open);
+    p = multi_msg_publication(&r->multi);
+    p.subject = r->subject;
+    if (r->open->early)
+        bus_publish(w->bus, &p, EARLY_TIMEOUT_MS, on_stored, r->open);
     else
-        bus_publish_until(w->bus, &p, on_posted, o->open);
-    multi_msg_reset(&o->bulk);
-    o->open = NULL;
+        bus_publish_until(w->bus, &p, on_stored, r->open);
+    multi_msg_reset(&r->multi);
+    r->open = NULL;
 }
 
 static void
-open_post(struct worker *w, const char *subject, bool early)
+open_message(struct worker *w, const char *subject, bool early)
 {
-    struct result_publisher *o = w->outbox;
-    struct result_msg *p = MEM_NEW(struct result_msg);
+    struct result_publisher *r = w->publisher;
+    struct result_msg *m = MEM_NEW(struct result_msg);
 
-    p->w = w;
-    p->early = early;
-    p->next = o->posts;
-    if (p->next)
-        p->next->prev = p;
-    o->posts = o->open = p;
-    (void)str_copy(o->subject, sizeof o->subject, subject);
+    m->w = w;
+    m->early = early;
+    m->next = r->messages;
+    if (m->next)
+        m->next->prev = m;
+    r->messages = r->open = m;
+    (void)str_copy(r->subject, sizeof r->subject, subject);
 }
 
 static void
-post(struct attempt *a, bool early)
+add(struct attempt *a, bool early)
 {
     struct worker *w = a->w;
-    struct result_publisher *o = w->outbox;
+    struct result_publisher *r = w->publisher;
     char subject[SUBJECT_SIZE], id[RESULT_ID_SIZE];
 
     (void)result_publisher_subject(a, subject);
     encode(w, &a->result);
-    if (o->open && (!feature_on(FEATURE_RESULTS) || o->open->early != early ||
-                    strcmp(subject, o->subject) != 0 ||
-                    !multi_msg_fits(&o->bulk, w->scratch.len)))
+    if (r->open && (!feature_on(FEATURE_RESULTS) || r->open->early != early ||
+                    strcmp(subject, r->subject) != 0 ||
+                    !multi_msg_fits(&r->multi, w->scratch.len)))
         send_open(w);
-    if (!o->open)
-        open_post(w, subject, early);
-    multi_msg_add(&o->bulk, task_result_id(&a->result, id), w->scratch.data,
+    if (!r->open)
+        open_message(w, subject, early);
+    multi_msg_add(&r->multi, task_result_id(&a->result, id), w->scratch.data,
                   w->scratch.len);
-    a->post = o->open;
-    a->post_next = o->open->attempts;
-    o->open->attempts = a;
+    a->message = r->open;
+    a->message_next = r->open->attempts;
+    r->open->attempts = a;
 }
 
 void
 result_publisher_publish(struct attempt *a)
 {
-    post(a, false);
+    add(a, false);
 }
 
 void
 result_publisher_publish_early(struct attempt *a)
 {
-    post(a, true);
+    add(a, true);
 }
 
 void
@@ -173,38 +183,37 @@ result_publisher_forget(struct attempt *a)
 {
     struct attempt **at;
 
-    if (!a->post)
+    if (!a->message)
         return;
-    at = &a->post->attempts;
+    at = &a->message->attempts;
     while (*at != a)
-        at = &(*at)->post_next;
-    *at = a->post_next;
-    a->post = NULL;
+        at = &(*at)->message_next;
+    *at = a->message_next;
+    a->message = NULL;
 }
 
-/* --- life ----------------------------------------------------------------- */
+/* --- opening and closing -------------------------------------------------- */
 
 void
-result_publisher_open(struct worker *w)
+result_publisher_open(struct worker *w,
+                      const struct result_publisher_events *events)
 {
-    w->outbox = MEM_NEW(struct result_publisher);
-    w->outbox->bulk.type = CODEC_RESULTS;
-    w->outbox->hook = loop_hook_start(w->loop, send_open, w);
+    w->publisher = MEM_NEW(struct result_publisher);
+    w->publisher->events = events;
+    w->publisher->multi.type = CODEC_RESULTS;
+    w->publisher->hook = loop_hook_start(w->loop, send_open, w);
 }
 
 void
 result_publisher_close(struct worker *w)
 {
-    struct result_publisher *o = w->outbox;
+    struct result_publisher *r = w->publisher;
 
-    if (!o)
-        return;
-    loop_hook_stop(o->hook);
-    while (o->posts) {
-        bus_forget(w->bus, o->posts);
-        post_free(o->posts);
+    loop_hook_stop(r->hook);
+    while (r->messages) {
+        bus_forget(w->bus, r->messages);
+        message_free(r->messages);
     }
-    multi_msg_free(&o->bulk);
-    mem_free(o);
-    w->outbox = NULL;
+    multi_msg_free(&r->multi);
+    mem_free(r);
 }

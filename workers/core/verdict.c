@@ -1,84 +1,34 @@
-#include "workers/core/worker_private.h"
+/*
+ * Turns what is known of an attempt that is over into its result and into the
+ * last form of its claim: why it ended, what its definition of done says, and
+ * whether the task is tried again. Nothing is sent from here.
+ */
+#include "workers/core/verdict.h"
 
-#include "lib/base/failpoint.h"
-#include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "lib/model/codec.h"
+#include "workers/core/output.h"
+#include "workers/core/worker_types.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    EXIT_TIMED_OUT = 124, /* as timeout(1) says it */
-    EXIT_OUR_SIDE = 125,
+    EXIT_TIMED_OUT = 124,   /* as of timeout(1) */
     START_AGAIN_MS = 1000,  /* before a task that could not start comes back */
     REFUSED_LOOK_MS = 5000, /* between looks whether it would be taken */
 };
 
-/* --- publishing ---------------------------------------------------------- */
-
-static const char *
-source_of(const struct task *t)
+struct outcome *
+verdict_outcome(struct attempt *a)
 {
-    return *t->source ? t->source : "cli";
+    if (!a->outcome)
+        a->outcome = mem_pool_alloc(a->pool, sizeof *a->outcome);
+    return a->outcome;
 }
 
-const char *
-result_publisher_subject(const struct attempt *a, char *out)
-{
-    return subject_result(out, a->w->ex->name, source_of(a->task));
-}
-
-void
-settle_published(struct attempt *a, const struct err *e)
-{
-    FAILPOINT("worker.after_result");
-    spool_replay_remove(a);
-    if (e) {
-        /* It will not be stored, ever: the claim has it, and whoever gets the
-         * task next emits it from there. */
-        log_error("result.refused", "task=%s error=\"%s\"", a->task->id,
-                  LOG_TEXT(e->msg));
-        attempt_retry(a, a->w->conf->lease_ms);
-    } else if (a->result.final) {
-        attempt_done(a);
-    } else {
-        attempt_retry(a, a->delay_ms);
-    }
-}
-
-static void
-publish_and_settle(struct attempt *a)
-{
-    attempt_set_phase(a, PHASE_PUBLISH);
-    if (a->posted)
-        settle_published(a, NULL);
-    else if (!a->post) /* else it is under way */
-        result_publisher_publish(a);
-}
-
-void
-settle_published_early(struct attempt *a, bool stored)
-{
-    a->posted = stored;
-    if (a->phase == PHASE_PUBLISH)
-        publish_and_settle(a);
-}
-
-void
-settle_stored(struct attempt *a)
-{
-    FAILPOINT("worker.after_outcome");
-    log_info("task.ended",
-             "task=%s attempt=%u fence=%llu state=%s exit=%d ms=%lld final=%s",
-             a->task->id, a->result.attempt,
-             (unsigned long long)a->result.fence, state_name(a->result.state),
-             a->result.exit_code, (long long)(a->ended_ms - a->began_ms),
-             a->result.final ? "yes" : "no");
-    publish_and_settle(a);
-}
-
-/* --- judging ------------------------------------------------------------- */
+/* --- judging -------------------------------------------------------------- */
 
 static const char *
 limit_text(uint64_t ms, char *out, size_t size)
@@ -97,12 +47,12 @@ limit_ms(const struct attempt *a)
                                : (uint64_t)a->w->conf->timeout_ms;
 }
 
-/* Why a command that was left alone did not satisfy its task; part: what its
- * definition of done says is not true. */
+/* Why a command that ended by itself did not satisfy its task; part: what of
+ * its definition of done is not true. */
 static const char *
 failure(struct attempt *a, const char *part)
 {
-    const struct outcome *o = attempt_outcome(a);
+    const struct outcome *o = verdict_outcome(a);
 
     if (*part)
         return mem_pool_printf(a->pool, "not done: %s", part);
@@ -114,11 +64,11 @@ failure(struct attempt *a, const char *part)
     return mem_pool_printf(a->pool, "exit code %d", o->exit_code);
 }
 
-/* An attempt that could not be started has no facts: it failed. */
+/* An attempt that could not be started has no evidence: it failed. */
 static enum dod_verdict
 verdict_on(struct attempt *a, const char **part)
 {
-    const struct outcome *o = attempt_outcome(a);
+    const struct outcome *o = verdict_outcome(a);
     const struct dod_evidence_end end = {
         .exit_code = o->exit_code,
         .signal = o->signal,
@@ -127,16 +77,16 @@ verdict_on(struct attempt *a, const char **part)
         .output_bytes = (int64_t)a->result.output_bytes};
 
     *part = "";
-    if (!a->facts && a->ran)
-        a->facts = dod_evidence_open(a->task->dod, a->pool, a->sink);
-    return a->facts ? dod_evidence_judge(a->facts, &end, a->pool, part)
-                    : DOD_FAILED;
+    if (!a->evidence && a->ran)
+        a->evidence = dod_evidence_open(a->task->dod, a->pool, a->sink);
+    return a->evidence ? dod_evidence_judge(a->evidence, &end, a->pool, part)
+                       : DOD_FAILED;
 }
 
 static void
 judge_end(struct attempt *a, struct ending *end)
 {
-    struct outcome *o = attempt_outcome(a);
+    struct outcome *o = verdict_outcome(a);
     const char *part;
 
     if (o->timed_out) {
@@ -165,9 +115,9 @@ judge_end(struct attempt *a, struct ending *end)
 }
 
 static void
-admit(struct attempt *a, struct ending *end)
+judge(struct attempt *a, struct ending *end)
 {
-    struct outcome *o = attempt_outcome(a);
+    struct outcome *o = verdict_outcome(a);
     char text[32];
 
     *end = (struct ending){.state = STATE_FAILED, .reason = ""};
@@ -235,7 +185,7 @@ tail_of(struct attempt *a)
     return (struct bytes){out, total};
 }
 
-/* What every result says, whatever became of the attempt. */
+/* What every result says, however the attempt went. */
 static void
 fill_identity(struct attempt *a)
 {
@@ -257,7 +207,7 @@ fill_identity(struct attempt *a)
 static void
 fill_outcome(struct attempt *a)
 {
-    const struct outcome *o = attempt_outcome(a);
+    const struct outcome *o = verdict_outcome(a);
     struct result *r = &a->result;
 
     r->exit_code = o->exit_code;
@@ -292,7 +242,7 @@ fill_claim(struct attempt *a, enum state state)
     a->claim.reason = a->result.reason;
     a->claim.tail = tail_of(a);
     a->claim.result = slim;
-    /* Only what is handed back goes on elsewhere. */
+    /* Only a task that is handed back goes on elsewhere. */
     if (state != STATE_PREEMPTED)
         a->claim.remote = "";
 }
@@ -306,7 +256,7 @@ random_fraction(void)
 void
 verdict_fill(struct attempt *a)
 {
-    const struct outcome *o = attempt_outcome(a);
+    const struct outcome *o = verdict_outcome(a);
     struct task asked = *a->task;
     struct ending end;
     struct end_plan plan;
@@ -321,7 +271,7 @@ verdict_fill(struct attempt *a)
     }
     if (o->untouched || (!a->ran && !a->inherited))
         a->claim.remote = "";
-    admit(a, &end);
+    judge(a, &end);
     end.exit_code = o->exit_code;
     end.signal = o->signal;
     fill_outcome(a);
@@ -338,7 +288,7 @@ verdict_fill(struct attempt *a)
         a->delay_ms = o->again_ms;
     if (!plan.final)
         a->result.retry_at_ms = a->result.finished_at_ms + a->delay_ms;
-    /* What is in the way may be gone sooner; looking costs no attempt. */
+    /* What is in the way may be gone sooner, and to look costs no attempt. */
     if (a->cause == CAUSE_START && a->w->ex->wait_ms &&
         a->delay_ms > REFUSED_LOOK_MS)
         a->delay_ms = REFUSED_LOOK_MS;
@@ -346,15 +296,7 @@ verdict_fill(struct attempt *a)
     fill_claim(a, plan.state);
 }
 
-void
-settle_begin(struct attempt *a)
-{
-    verdict_fill(a);
-    spool_replay_expect(a);
-    claim_settle(a);
-}
-
-/* --- without running ----------------------------------------------------- */
+/* --- without running ------------------------------------------------------ */
 
 /* A claim outlives the memory it was read into. */
 static void
@@ -370,15 +312,14 @@ copy_claim(struct attempt *a, const struct claim *found)
 }
 
 void
-settle_close(struct attempt *a, const struct claim *found,
-             const struct delivery_plan *plan)
+verdict_close(struct attempt *a, const struct claim *found,
+              const struct delivery_plan *plan)
 {
-    a->closing = true;
     copy_claim(a, found);
     if (a->claim.fence == 0)
         a->claim.fence = a->revision; /* it was never renewed */
     a->claim.lost = plan->lost;
-    /* A name of its own: what the holder may yet publish is not this. */
+    /* A nonce of its own: what its holder may yet publish is not this. */
     str_random(a->nonce, sizeof a->nonce);
     a->claim.nonce = a->nonce;
     codec_init(CODEC_RESULT, &a->result);
@@ -387,107 +328,4 @@ settle_close(struct attempt *a, const struct claim *found,
     a->result.final = true;
     a->result.reason = plan->reason;
     fill_claim(a, plan->state);
-    claim_settle(a);
-}
-
-/* A result made of what a claim alone says. */
-static void
-result_of(struct attempt *a, const struct claim *c, uint64_t revision,
-          struct result *r)
-{
-    codec_init(CODEC_RESULT, r);
-    r->task = a->task->id;
-    r->attempt = c->attempt;
-    r->fence = c->fence ? c->fence : revision;
-    r->nonce = c->nonce;
-    r->backend = a->w->ex->name;
-    r->lane = a->lane->name;
-    r->worker = c->worker;
-    r->batch = a->task->batch ? a->task->batch->id : "";
-    r->state = c->state;
-    r->final = state_is_terminal(c->state);
-    r->exit_code = c->exit_code;
-    r->reason = c->reason;
-    r->started_at_ms = c->started_at_ms;
-    r->finished_at_ms = c->finished_at_ms;
-    r->retry_at_ms = c->retry_at_ms;
-}
-
-/* The result a claim holds, as far as it holds one; part is room for the end
- * of the output. */
-static void
-result_again(struct attempt *a, const struct claim *c, uint64_t revision,
-             struct output_part *part, struct result *r)
-{
-    if (c->result)
-        *r = *c->result;
-    else
-        result_of(a, c, revision, r);
-    r->emitted_again = true;
-    if (c->tail.len == 0)
-        return;
-    *part = (struct output_part){STREAM_STDOUT, c->tail};
-    r->output = part;
-    r->n_output = 1;
-    if (r->log_chunks == 0 && r->output_bytes > c->tail.len)
-        r->dropped_bytes = r->output_bytes - c->tail.len;
-}
-
-void
-settle_emit(struct attempt *a, const struct claim *found)
-{
-    struct output_part part;
-
-    log_info("task.emitted", "task=%s attempt=%u state=%s", a->task->id,
-             found->attempt, state_name(found->state));
-    result_again(a, found, a->revision, &part, &a->result);
-    a->result.final = true;
-    publish_and_settle(a); /* encodes at once: found need not live on */
-}
-
-void
-settle_keep_prior(struct attempt *a, const struct claim *found,
-                  uint64_t revision)
-{
-    struct output_part part;
-    struct result r;
-
-    str_reset(&a->prior);
-    if (found->state == STATE_RUNNING) {
-        result_of(a, found, revision, &r);
-        r.state = STATE_LOST;
-        r.finished_at_ms = str_wall_ms();
-        r.reason = "its worker fell silent";
-    } else if (found->result) {
-        result_again(a, found, revision, &part, &r);
-    } else {
-        return;
-    }
-    r.final = false;
-    (void)task_result_id(&r, a->prior_id);
-    codec_encode(CODEC_RESULT, &r, &a->prior);
-}
-
-static void
-on_prior(void *ctx, const struct bus_stored *stored, const struct err *e)
-{
-    (void)ctx;
-    (void)stored;
-    (void)e; /* the attempt that matters is the one that runs now */
-}
-
-void
-settle_publish_prior(struct attempt *a)
-{
-    char subject[SUBJECT_SIZE];
-    struct bus_publication p = {.subject = result_publisher_subject(a, subject),
-                                .id = a->prior_id,
-                                .data = a->prior.data,
-                                .len = a->prior.len,
-                                .expect = BUS_ANY_REVISION};
-
-    if (a->prior.len == 0)
-        return;
-    bus_publish_until(a->w->bus, &p, on_prior, a->w);
-    str_free(&a->prior);
 }

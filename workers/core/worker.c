@@ -1,13 +1,25 @@
-#include "workers/core/worker_private.h"
+/*
+ * Opens a worker on its lanes and wires its files together. What happens to an
+ * attempt is lifecycle.c's; here is what concerns all of them: cancels and
+ * pauses that are published, the broker's coming and going, the timer of
+ * renewals and heartbeats, and the drain.
+ */
+#include "workers/core/worker.h"
 
-#include "lib/base/failpoint.h"
 #include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "lib/bus/jetstream_setup.h"
+#include "lib/bus/lane_pause.h"
 #include "lib/model/codec.h"
+#include "workers/core/attempt.h"
+#include "workers/core/capacity.h"
+#include "workers/core/delivery.h"
+#include "workers/core/heartbeat.h"
+#include "workers/core/lifecycle.h"
+#include "workers/core/run.h"
+#include "workers/core/spool_replay.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -17,7 +29,14 @@ enum {
     CROWD_PARTS = 16,
 };
 
-/* --- news ---------------------------------------------------------------- */
+struct worker_life {
+    struct bus_sub *cancels, *drains, *rolls;
+    struct loop_hook *begin;
+    struct loop_timer *renewal, *drain;
+    int64_t heartbeat_ms; /* the last one of the timer */
+};
+
+/* --- events --------------------------------------------------------------- */
 
 static void
 on_cancel(void *ctx, const struct bus_note *note)
@@ -41,7 +60,7 @@ on_cancel(void *ctx, const struct bus_note *note)
                                  *c.by ? " by " : "", c.by,
                                  *c.reason ? ": " : "", c.reason);
     log_info("task.cancel", "task=%s", task);
-    attempt_cancel(a, CAUSE_CANCEL, false);
+    run_cancel(a, CAUSE_CANCEL, false);
 }
 
 static void
@@ -111,30 +130,18 @@ stop(struct worker *w)
     loop_stop(w->loop, 0);
 }
 
-void
-worker_check_drained(struct worker *w)
+static void
+stop_if_drained(struct worker *w)
 {
-    if (w->draining && !w->deliveries)
+    if (w->draining && !delivery_is_any(w))
         stop(w);
 }
 
 static void
 hand_back(struct worker *w, bool hard)
 {
-    struct attempt *a, *next;
-
-    w->handing_back = true;
-    for (a = w->attempts; a; a = next) {
-        next = a->next;
-        if (a->phase == PHASE_CLAIM && a->claim.attempt == 0 && !a->reading)
-            attempt_retry(a, 0);
-        else
-            attempt_cancel(a, CAUSE_PREEMPT, hard);
-    }
-    for (a = w->attempts; a; a = a->next)
-        spool_replay_write(a); /* we may not be there when it is confirmed */
-    spool_replay_sync(w);
-    worker_check_drained(w);
+    lifecycle_hand_back(w, hard);
+    stop_if_drained(w);
 }
 
 static void
@@ -146,8 +153,8 @@ on_last_resort(void *ctx)
 static void
 set_drain_timer(struct worker *w, int64_t delay_ms, loop_fn *fn)
 {
-    loop_timer_stop(w->drain_timer);
-    w->drain_timer = loop_timer_start(w->loop, delay_ms, 0, fn, w);
+    loop_timer_stop(w->life->drain);
+    w->life->drain = loop_timer_start(w->loop, delay_ms, 0, fn, w);
 }
 
 static void
@@ -178,26 +185,20 @@ worker_drain(void *worker, int nth)
     for (size_t i = 0; i < w->n_lanes; i++)
         bus_consumer_window(w->lanes[i].consumer, 0);
     delivery_send_on_waiting(w);
-    attempt_return_ready(w);
+    run_return_ready(w);
     heartbeat_send(w);
     set_drain_timer(w, w->conf->drain_timeout_ms, on_drain_timeout);
-    worker_check_drained(w);
+    stop_if_drained(w);
 }
 
 /* --- open and close ------------------------------------------------------ */
 
-static void
-name_worker(struct worker *w)
+static unsigned
+count_slots(const struct worker_conf *conf)
 {
-    if (gethostname(w->host, sizeof w->host - 1) < 0)
-        w->host[0] = '\0';
-    (void)str_copy(w->name, sizeof w->name, state_dir_name(w->home));
-    w->slots = (unsigned)w->conf->slots;
-    if (w->slots == 0) {
-        long n = sysconf(_SC_NPROCESSORS_ONLN);
+    long n = conf->slots ? (long)conf->slots : sysconf(_SC_NPROCESSORS_ONLN);
 
-        w->slots = n > 0 ? (unsigned)n : 1;
-    }
+    return n > 0 ? (unsigned)n : 1;
 }
 
 static int
@@ -239,13 +240,14 @@ open_bus(struct worker *w, struct err *e)
     for (size_t i = 0; i < n; i++)
         if (open_lane(w, w->conf->lanes[i], e) < 0)
             return -1;
-    if (bus_subscribe(w->bus, SUBJECT_CANCEL_ALL, on_cancel, w, &w->cancels,
-                      e) < 0)
+    if (bus_subscribe(w->bus, SUBJECT_CANCEL_ALL, on_cancel, w,
+                      &w->life->cancels, e) < 0)
         return -1;
     if (bus_subscribe(w->bus, subject_drain(subject, w->ex->name, w->name),
-                      on_drain, w, &w->drains, e) < 0)
+                      on_drain, w, &w->life->drains, e) < 0)
         return -1;
-    if (bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->rolls, e) < 0)
+    if (bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->life->rolls,
+                      e) < 0)
         return -1;
     return lane_pauses_open(&w->pauses, w->bus, w->loop, on_pauses, w, e);
 }
@@ -253,24 +255,30 @@ open_bus(struct worker *w, struct err *e)
 /* Many claims are renewed in parts, each when it is its time: all at once they
  * would hold up whatever else the broker has to do. */
 static void
-on_beat(void *ctx)
+on_renewal(void *ctx)
 {
     struct worker *w = ctx;
     int64_t now = loop_now_ms();
     int64_t pause_ms =
-        w->n_attempts > CROWD ? w->beat_ms / CROWD_PARTS : w->beat_ms;
+        w->n_attempts > CROWD ? w->renew_ms / CROWD_PARTS : w->renew_ms;
 
-    lease_renew_all(w, pause_ms);
-    if (now - w->beat_at_ms >= w->beat_ms - pause_ms / 2) {
-        w->beat_at_ms = now;
+    lifecycle_renew(w, pause_ms);
+    if (now - w->life->heartbeat_ms >= w->renew_ms - pause_ms / 2) {
+        w->life->heartbeat_ms = now;
         heartbeat_send(w);
     }
-    loop_timer_again(w->beat, pause_ms, 0);
+    loop_timer_again(w->life->renewal, pause_ms, 0);
+}
+
+static void
+on_turn(void *ctx)
+{
+    delivery_begin_waiting(ctx);
 }
 
 int
 worker_open(struct worker **out, struct bus *b, struct loop *l,
-            const struct worker_conf *conf, const struct state_dir *home,
+            const struct worker_conf *conf, const struct state_dir *dir,
             const struct executor *ex, void *ex_ctx, struct err *e)
 {
     struct worker *w = MEM_NEW(struct worker);
@@ -278,28 +286,25 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->bus = b;
     w->loop = l;
     w->conf = conf;
-    w->home = home;
-    w->sights = claim_watch_new();
+    w->state_dir = dir;
     w->ex = ex;
     w->ex_ctx = ex_ctx;
     srandom((unsigned)getpid() ^ (unsigned)lease_now_ms()); /* for jitter */
-    w->due_ms = INT64_MAX;
-    prefetch_init(&w->ahead);
-    w->fence_ms = conf->lease_ms * 2 / 3;
-    w->beat_ms = conf->lease_ms / 3;
-    if (w->beat_ms > BEAT_MOST_MS)
-        w->beat_ms = BEAT_MOST_MS;
-    w->started_at_ms = str_wall_ms();
+    (void)str_copy(w->name, sizeof w->name, state_dir_name(dir));
+    w->slots = count_slots(conf);
+    w->renew_ms = lease_renew_ms(conf->lease_ms);
+    w->fence_ms = lease_fence_ms(conf->lease_ms);
     w->scratch_pool = mem_pool_new();
-    result_publisher_open(w);
-    w->begin = loop_hook_start(l, delivery_begin_waiting, w);
-    name_worker(w);
+    w->life = MEM_NEW(struct worker_life);
+    heartbeat_open(w);
+    lifecycle_open(w, stop_if_drained);
+    w->life->begin = loop_hook_start(l, on_turn, w);
     if (open_bus(w, e) < 0) {
         worker_close(w);
         return -1;
     }
     bus_on_event(b, on_bus, w);
-    w->beat = loop_timer_start(l, w->beat_ms, 0, on_beat, w);
+    w->life->renewal = loop_timer_start(l, w->renew_ms, 0, on_renewal, w);
     spool_replay_start(w);
     heartbeat_send(w); /* it takes tasks once on_pauses was called */
     log_info("worker.ready", "worker=%s backend=%s slots=%u lanes=%zu", w->name,
@@ -314,31 +319,23 @@ worker_close(struct worker *w)
     if (!w)
         return;
     w->draining = w->stopped = true; /* nothing starts or stops any more */
-    w->ready = w->ready_last = NULL;
     for (size_t i = 0; i < w->n_lanes; i++)
         bus_consumer_close(w->lanes[i].consumer);
-    bus_unsubscribe(w->cancels);
-    bus_unsubscribe(w->drains);
-    bus_unsubscribe(w->rolls);
+    bus_unsubscribe(w->life->cancels);
+    bus_unsubscribe(w->life->drains);
+    bus_unsubscribe(w->life->rolls);
     lane_pauses_close(w->pauses);
     w->pauses = NULL;
-    for (struct attempt *a = w->attempts; a; a = a->next)
-        spool_replay_write(a);
-    spool_replay_sync(w);
-    delivery_drop_all(w);
-    loop_hook_stop(w->begin);
-    attempt_free_spare(w);
-    result_publisher_close(w);
-    spool_replay_free(w);
+    loop_hook_stop(w->life->begin);
+    spool_replay_stop(w);
+    lifecycle_close(w);
+    heartbeat_close(w);
     bus_forget(w->bus, w);
-    loop_timer_stop(w->beat);
-    loop_timer_stop(w->due);
-    loop_timer_stop(w->news);
-    loop_timer_stop(w->roll);
-    loop_timer_stop(w->drain_timer);
+    loop_timer_stop(w->life->renewal);
+    loop_timer_stop(w->life->drain);
     str_free(&w->scratch);
     mem_pool_free(w->scratch_pool);
-    claim_watch_free(w->sights);
+    mem_free(w->life);
     mem_free(w->lanes);
     mem_free(w);
 }

@@ -1,79 +1,36 @@
 /*
- * worker - the loop every worker shares: pull while a slot is free, claim, run
- * through an executor, heartbeat, enforce limits, settle.
+ * worker - the loop that all workers share: pull while a slot is free, claim,
+ * run through an executor, renew, enforce limits, settle.
  *
- * The order is the promise (DESIGN section 4): a claim is confirmed before
- * anything runs, the claim holds the outcome before the result is published,
- * the result is stored before the task is acknowledged. An outcome that the
- * broker does not confirm within a second is written to disk, and sent from
- * there by the next life if this one does not get to it.
+ * The order is the promise: a claim is confirmed before anything runs, the
+ * claim has the outcome before the result counts, and both are stored before
+ * the task is acknowledged. An outcome that the broker does not confirm within
+ * a second is written to disk, and sent from there by the worker's next life if
+ * this one does not get to it.
  *
  * Thread: the loop thread.
  */
 #ifndef WORKERS_CORE_WORKER_H
 #define WORKERS_CORE_WORKER_H
 
-#include "lib/base/conf.h"
-#include "lib/bus/bus.h"
-#include "lib/io/loop.h"
 #include "workers/core/executor.h"
 #include "workers/core/state_dir.h"
+#include "workers/core/worker_conf.h"
 
 struct worker;
 
-struct worker_conf {
-    struct bus_conf bus;
-    int64_t connect_timeout_ms;
-    char *name;               /* "" is the host's name */
-    char *state_dir;          /* "": see workers/core/state_dir.h */
-    char **lanes;             /* of the executor's backend */
-    int64_t slots;            /* tasks at once; 0: one per processor */
-    int64_t lease_ms;         /* silence after which a claim is lost */
-    int64_t timeout_ms;       /* of an attempt that states none; 0: none */
-    int64_t grace_ms;         /* between TERM and KILL */
-    int64_t drain_timeout_ms; /* after TERM, before tasks are handed back */
-    int64_t output_head, output_tail;
-    int64_t old_after_ms; /* when the ledger is asked about a task that has no
-                           * claim; 0: shortly before claims expire */
-};
-
-/* The rows of struct worker_conf as member F of struct T. */
-#define WORKER_CONF(T, F)                                                      \
-    CONF_BUS(T, F.bus),                                                        \
-        CONF_MS(T, F.connect_timeout_ms, "bus.connect_timeout", "60s", 0,      \
-                3600000, "how long to wait for the broker at start"),          \
-        CONF_STR(T, F.name, "worker.name", "",                                 \
-                 "name of this worker; empty: the host's name"),               \
-        CONF_STR(T, F.state_dir, "worker.state_dir", "",                       \
-                 "folder of results the broker has not confirmed; empty: "     \
-                 "$XDG_STATE_HOME/shunt/worker-NAME"),                         \
-        CONF_INT(T, F.slots, "worker.slots", "0", 0, 10000,                    \
-                 "tasks to run at once; 0: one per processor"),                \
-        CONF_MS(T, F.lease_ms, "worker.lease", "30s", 1500, 600000,            \
-                "after this time without a renewal a worker is lost"),         \
-        CONF_MS(T, F.timeout_ms, "worker.timeout", "0", 0, 2592000000,         \
-                "time limit of attempts without one; 0: none"),                \
-        CONF_MS(T, F.grace_ms, "worker.grace", "10s", 0, 3600000,              \
-                "time between TERM and KILL"),                                 \
-        CONF_MS(T, F.drain_timeout_ms, "worker.drain_timeout", "30s", 0,       \
-                86400000, "time for running tasks to finish after TERM"),      \
-        CONF_BYTES(T, F.output_head, "worker.output_head", "8M", 65536,        \
-                   1073741824, "bytes of output sent while the task runs"),    \
-        CONF_BYTES(T, F.output_tail, "worker.output_tail", "1M", 65536,        \
-                   67108864, "bytes kept from the end of longer output")
-
 /*
- * Binds to the lanes and starts pulling; sends what an earlier life has left
- * in the home. On 0 the caller owns *out. Home, executor and its ctx must
- * outlive the worker.
+ * Binds to the lanes and starts pulling; sends the outcomes that an earlier
+ * life left in the state folder. On 0 the caller owns *out. The folder, the
+ * executor and its ctx must outlive the worker.
  */
 int worker_open(struct worker **out, struct bus *b, struct loop *l,
-                const struct worker_conf *conf, const struct state_dir *home,
+                const struct worker_conf *conf, const struct state_dir *dir,
                 const struct executor *ex, void *ex_ctx, struct err *e);
 
 /*
- * For loop_on_term: the first call takes nothing new, lets running tasks
- * finish for drain_timeout_ms, then hands them back, and stops the loop; the
+ * For loop_on_term. The first call takes nothing new, lets running tasks
+ * finish for drain_timeout_ms, then hands them back and stops the loop. The
  * second kills them at once.
  */
 void worker_drain(void *worker, int nth);

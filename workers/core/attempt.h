@@ -1,0 +1,35 @@
+/*
+ * attempt - the attempts a worker has in hand: their memory, their phases, the
+ * queue for a slot, and the ways in which they leave.
+ *
+ * Thread: the loop thread.
+ */
+#ifndef WORKERS_CORE_ATTEMPT_H
+#define WORKERS_CORE_ATTEMPT_H
+
+#include "workers/core/worker_types.h"
+
+void attempt_open(struct worker *w);
+void attempt_close(struct worker *w); /* none may be left */
+
+/* Takes over one task of d, and the pool that routed was decoded into. */
+struct attempt *attempt_new(struct delivery *d, struct mem_pool *pool,
+                            const struct routed_task *routed);
+/* NULL if the task is not in hand. */
+struct attempt *attempt_find(const struct worker *w, const char *task);
+
+void attempt_set_phase(struct attempt *a, enum attempt_phase phase);
+
+/* The queue of those that wait for a slot. */
+void attempt_enqueue(struct attempt *a);
+void attempt_dequeue(struct attempt *a); /* it may be anywhere in the queue */
+struct attempt *attempt_first_ready(const struct worker *w);
+
+/* Each ends the attempt: its task is over; it is to be delivered again, of many
+ * in a message at once; nothing is said of it. */
+void attempt_done(struct attempt *a);
+void attempt_retry(struct attempt *a, int64_t delay_ms);
+void attempt_drop(struct attempt *a);
+void attempt_drop_all(struct worker *w);
+
+#endif
