@@ -72,7 +72,7 @@ struct reaper {
     struct http_server *web; /* NULL: not wanted */
     struct mem_pool *pool;
     struct reaper_source sources[N_SOURCES];
-    struct verifier *trust;
+    struct verifier *verifier;
     struct coalesce *queue; /* what is to be folded */
     struct loop_timer *flush;
     int64_t flush_at; /* 0: the timer does not run */
@@ -175,7 +175,8 @@ enqueue(struct reaper *r, const struct reaper_source *s, struct bus_msg *m,
 
 /* What the claims say of a message's results is known. */
 static void
-on_trust(void *ctx, struct bus_msg *m, const struct result_verdicts *verdicts)
+on_verified(void *ctx, struct bus_msg *m,
+            const struct result_verdicts *verdicts)
 {
     struct reaper *r = ctx;
 
@@ -183,7 +184,7 @@ on_trust(void *ctx, struct bus_msg *m, const struct result_verdicts *verdicts)
 }
 
 static void
-on_trust_idle(void *ctx)
+on_verifier_idle(void *ctx)
 {
     struct reaper *r = ctx;
 
@@ -214,7 +215,7 @@ on_message(void *ctx, struct bus_msg *m)
     s->seen = true;
     s->pending = m->pending;
     if (s->kind == EVENT_RESULT)
-        verify_results(r->trust, m);
+        verifier_check(r->verifier, m);
     else
         enqueue(r, s, m, &none);
 }
@@ -316,7 +317,8 @@ flush_some(struct reaper *r, bool all)
 static void
 finish_drain(struct reaper *r)
 {
-    if (r->draining && verify_is_idle(r->trust) && coalesce_is_empty(r->queue))
+    if (r->draining && verifier_is_idle(r->verifier) &&
+        coalesce_is_empty(r->queue))
         loop_stop(r->loop, 0);
 }
 
@@ -584,7 +586,8 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     if (open_files(r, conf, e) < 0)
         goto fail;
     r->book = ingest_new(r->store);
-    r->trust = verify_open(b, conf->trust_after_ms, on_trust, on_trust_idle, r);
+    r->verifier = verifier_open(b, conf->verify_after_ms, on_verified,
+                                on_verifier_idle, r);
     if (presence_open(&r->live, b, e) < 0 ||
         lane_pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
         goto fail;
@@ -664,7 +667,7 @@ reaper_close(struct reaper *r)
     bus_forget(r->bus, r);
     /* Hands back what is still in hand, so that the next ledger need not wait.
      */
-    verify_close(r->trust);
+    verifier_close(r->verifier);
     coalesce_free(r->queue);
     loop_timer_stop(r->flush);
     loop_timer_stop(r->trim);

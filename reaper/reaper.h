@@ -37,7 +37,7 @@ struct reaper_conf {
     char *http_token_file; /* "": none */
     /* Not options: 0 stands for the usual, tests are in more of a hurry. */
     struct reconcile_conf reconcile;
-    int64_t trust_after_ms; /* see reaper/ingest/verify.h */
+    int64_t verify_after_ms; /* see reaper/ingest/verify.h */
 };
 
 /* The rows of struct reaper_conf as member F of struct T. */

@@ -6,13 +6,13 @@
 enum { CLAIM_TRIES = 3, REDELIVER_MS = 1000 };
 
 /* Whether the claim speaks for a result, as reaper/ingest/verify.c compares
- * them. TRUST_NONE: too early to say. */
+ * them. VERIFY_UNKNOWN_YET: too early to say. */
 static enum verification
 trust_of(const struct life *l, const struct result *r, unsigned delivered,
          uint64_t revision, const struct sim_wire *wire)
 {
     enum verification wait =
-        delivered < CLAIM_TRIES ? TRUST_NONE : TRUST_REFUSED;
+        delivered < CLAIM_TRIES ? VERIFY_UNKNOWN_YET : VERIFY_REFUSED;
     const struct claim *c = &wire->claim;
 
     if (revision == 0)
@@ -21,11 +21,11 @@ trust_of(const struct life *l, const struct result *r, unsigned delivered,
         c->attempt == r->attempt) {
         if (l->conf->wrong == LIFE_HASTY_LEDGER ||
             (wire->has_result && wire->result.state == r->state))
-            return TRUST_CLAIM;
-        return c->state == STATE_RUNNING ? TRUST_NONE : TRUST_REFUSED;
+            return VERIFY_MATCHES;
+        return c->state == STATE_RUNNING ? VERIFY_UNKNOWN_YET : VERIFY_REFUSED;
     }
     if (c->attempt > r->attempt)
-        return TRUST_STALE;
+        return VERIFY_SUPERSEDED;
     return wait;
 }
 
@@ -56,7 +56,7 @@ enter(struct life_row *row, const struct event *ev, enum verification trust)
         a.known = true;
         a.changed = false;
     }
-    if (trust == TRUST_REFUSED)
+    if (trust == VERIFY_REFUSED)
         return;
     (void)fold(&row->row, &a, ev);
     if (!a.changed)
@@ -91,7 +91,7 @@ outcome(const struct life_result *m, int n, enum verification trust)
                           .seq = (uint64_t)n + 1,
                           .at_ms = m->stored_ms,
                           .result = &m->r,
-                          .stale = trust == TRUST_STALE};
+                          .stale = trust == VERIFY_SUPERSEDED};
 }
 
 /* --- promises ------------------------------------------------------------- */
@@ -168,14 +168,14 @@ take_result(struct life *l, const struct life_step *s)
     struct event ev;
 
     if (l->conf->wrong == LIFE_BLIND_LEDGER || l->conf->wrong == LIFE_LAST_WINS)
-        trust = TRUST_CLAIM;
-    if (trust == TRUST_NONE) {
+        trust = VERIFY_MATCHES;
+    if (trust == VERIFY_UNKNOWN_YET) {
         life_at(l, REDELIVER_MS, *s);
         return;
     }
-    if (trust == TRUST_REFUSED)
+    if (trust == VERIFY_REFUSED)
         l->report->refused++;
-    else if (trust == TRUST_STALE)
+    else if (trust == VERIFY_SUPERSEDED)
         l->report->superseded++;
     ev = outcome(m, s->msg, trust);
     if (l->conf->wrong == LIFE_LAST_WINS)
@@ -198,10 +198,10 @@ life_ledger_step(struct life *l, const struct life_step *s)
         take_result(l, s);
     } else if (s->kind == AT_LEDGER_ACCEPTED) {
         ev = submission(l, s->task, EVENT_ACCEPTED, NULL);
-        enter(&l->rows[s->task], &ev, TRUST_NONE);
+        enter(&l->rows[s->task], &ev, VERIFY_NOT_A_RESULT);
     } else {
         ev = submission(l, s->task, EVENT_ROUTED, &l->msgs[s->msg]);
-        enter(&l->rows[s->task], &ev, TRUST_NONE);
+        enter(&l->rows[s->task], &ev, VERIFY_NOT_A_RESULT);
     }
 }
 
@@ -230,7 +230,7 @@ replay(struct life *l, struct life_row rows[LIFE_TASKS])
     }
     for (int i = 0; i < n; i++) {
         int at = order[i], task;
-        enum verification trust = TRUST_NONE;
+        enum verification trust = VERIFY_NOT_A_RESULT;
         struct event ev;
 
         if (at < l->n_tasks) {

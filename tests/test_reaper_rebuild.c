@@ -248,7 +248,7 @@ old_results_are_believed_when_their_claims_are_not_kept_any_more(void **state)
     until_state_is(f, "t1", "routed");
     stop(f);
     lose_everything(f);
-    f->conf.trust_after_ms = 1;
+    f->conf.verify_after_ms = 1;
     start(f);
     until_state_is(f, "t1", "succeeded");
     assert_int_equal(counter(f, "quarantined"), 0);

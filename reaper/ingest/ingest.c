@@ -368,15 +368,16 @@ fault_of(struct ingest *b, const struct result_verdict *v,
     struct cached_attempt *a;
 
     *out = NULL;
-    if (v->trust == TRUST_CLAIM || v->trust == TRUST_AGED ||
-        v->trust == TRUST_STALE)
+    if (v->verification == VERIFY_MATCHES ||
+        v->verification == VERIFY_CLAIM_EXPIRED ||
+        v->verification == VERIFY_SUPERSEDED)
         return 0;
     if (row_cache_row(b->sheet, r->task, &row, e) < 0 ||
         row_cache_attempt(b->sheet, row, r->attempt, r->fence, &a, e) < 0)
         return -1;
     if (a->attempt.known)
         return 0;
-    if (v->trust == TRUST_REFUSED)
+    if (v->verification == VERIFY_REFUSED)
         *out = v->reason;
     else if (state_is_terminal(row->row.state))
         *out = "the task was over";
@@ -400,11 +401,11 @@ enter_result(struct ingest *b, const struct entry *entry,
         return -1;
     if (fault)
         return set_aside(b, entry, "quarantined", fault, true, e);
-    if (v->trust == TRUST_REFUSED)
+    if (v->verification == VERIFY_REFUSED)
         return 0; /* recorded before, from a message that was believed */
     ev->result = r;
     ev->result_bytes = data;
-    ev->stale = v->trust == TRUST_STALE;
+    ev->stale = v->verification == VERIFY_SUPERSEDED;
     return apply(b, entry, r->task, ev, e);
 }
 
@@ -425,7 +426,7 @@ enter_results(struct ingest *b, const struct entry *entry, struct event *ev,
     for (size_t i = 0;
          rc == 0 && i < entry->verdicts.n && codec_bulk_next(&results, &data);
          i++) {
-        if (entry->verdicts.list[i].trust == TRUST_LATER)
+        if (entry->verdicts.list[i].verification == VERIFY_UNKNOWN_YET)
             continue;
         rc = make_room(b, e);
         if (rc == 0)

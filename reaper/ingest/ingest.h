@@ -18,28 +18,28 @@
 
 #include <stdbool.h>
 
-/* What the claim said of a result, or why it is not believed. */
+/* What a result's claim says of it. */
 enum verification {
-    TRUST_NONE,    /* no result */
-    TRUST_CLAIM,   /* the claim has its nonce and its outcome */
-    TRUST_AGED,    /* so old that its claim is not kept any more */
-    TRUST_STALE,   /* the claim has moved on to a later attempt */
-    TRUST_INSIDE,  /* of the router or the ledger itself: there is no claim */
-    TRUST_REFUSED, /* not to be believed, see reason */
-    TRUST_LATER,   /* not known yet */
+    VERIFY_NOT_A_RESULT,
+    VERIFY_MATCHES,       /* the claim has its nonce and its outcome */
+    VERIFY_CLAIM_EXPIRED, /* so old that its claim is not kept any more */
+    VERIFY_SUPERSEDED,    /* the claim is that of a later attempt */
+    VERIFY_WITHOUT_CLAIM, /* of the router or the ledger, which have none */
+    VERIFY_REFUSED,       /* not to be believed: see reason */
+    VERIFY_UNKNOWN_YET,
 };
 
 struct result_verdict {
-    enum verification trust;
-    const char *reason; /* static; of TRUST_REFUSED */
+    enum verification verification;
+    const char *reason; /* static; of VERIFY_REFUSED */
 };
 
-/* On the results of a message, each. */
+/* One verdict per result of a message. */
 struct result_verdicts {
     struct result_verdict *list;
     size_t n;
-    int64_t again_ms; /* after so long the message is to come again, for those
-                         that are TRUST_LATER; 0: there is none */
+    int64_t again_ms; /* the message is to be delivered again after so long, for
+                         the results that are VERIFY_UNKNOWN_YET; 0: none is */
 };
 
 /* A message with what is known of it. */

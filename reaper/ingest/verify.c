@@ -1,5 +1,12 @@
+/*
+ * Gets the claim of each result in a message and compares the two. A message
+ * goes on when all its results have a verdict. A claim that may only be late is
+ * looked at again, first by asking for it once more, then by having the message
+ * delivered again.
+ */
 #include "reaper/ingest/verify.h"
 
+#include "lib/base/backoff.h"
 #include "lib/base/log.h"
 #include "lib/bus/claims.h"
 #include "lib/model/codec.h"
@@ -11,111 +18,113 @@ enum {
     CLAIM_TRIES = 3,      /* a replica may lag behind the claim's writer */
     RETRY_MS = 200,       /* between them */
     RETRY_MOST_MS = 5000, /* between later ones, doubled each time */
-    LOOKS = 8,            /* at a claim, one after the other, for its outcome */
+    READS = 8, /* of a claim, one after the other, until it has its outcome */
 };
 
-/* A message of results whose claims are being asked for. */
-struct claim_check {
-    struct verifier *desk;
+/* A message whose results are being checked. */
+struct msg_check {
+    struct verifier *verifier;
     struct bus_msg *msg;
-    struct claim_check *next, **at;
+    struct msg_check *next, **at;
     struct result_verdict *verdicts;
     size_t n;
-    size_t open;  /* results without a verdict yet */
-    size_t later; /* of which a claim could not be read, or may yet be there */
-    struct claim_question {
-        struct claim_check *check;
+    size_t open;    /* results without a verdict */
+    size_t unknown; /* VERIFY_UNKNOWN_YET */
+    struct result_check {
+        struct msg_check *msg_check;
         struct bytes result; /* in the message */
-        unsigned looks;
-    } questions[];
+        unsigned reads;
+    } results[];
 };
 
 struct verifier {
     struct bus *bus;
-    int64_t after_ms;
-    verify_fn *fn;
+    int64_t kept_ms;
+    verifier_fn *fn;
     void (*idle)(void *ctx);
     void *ctx;
     struct mem_pool *pool;
-    struct claim_check *checks;
+    struct msg_check *first;
 };
 
 static void
-check_free(struct claim_check *c)
+msg_check_free(struct msg_check *m)
 {
-    *c->at = c->next;
-    if (c->next)
-        c->next->at = c->at;
-    mem_free(c->verdicts);
-    mem_free(c);
+    *m->at = m->next;
+    if (m->next)
+        m->next->at = m->at;
+    mem_free(m->verdicts);
+    mem_free(m);
 }
 
-/* Soon at first; what then is still not there may need a lease to run out. */
+/* Soon at first; a claim that is still missing then may need its lease to
+ * expire. */
 static int64_t
-retry_ms(const struct claim_check *c)
+retry_ms(const struct msg_check *m)
 {
-    int64_t ms = RETRY_MS;
+    uint64_t tries = m->msg->delivered;
 
-    for (uint64_t n = c->msg->delivered; n > CLAIM_TRIES; n--)
-        if ((ms *= 2) >= RETRY_MOST_MS)
-            return RETRY_MOST_MS;
-    return ms;
+    return backoff_nth(tries > CLAIM_TRIES ? (uint32_t)(tries - CLAIM_TRIES)
+                                           : 0,
+                       RETRY_MS, RETRY_MOST_MS);
 }
 
-/* One of its results was judged: the last takes the message along. */
+/* One more result has a verdict; with the last the message goes on. */
 static void
-judged(struct claim_check *c)
+close_one(struct msg_check *m)
 {
-    struct result_verdicts verdicts = {.list = c->verdicts, .n = c->n};
+    struct result_verdicts verdicts = {.list = m->verdicts, .n = m->n};
 
-    if (--c->open)
+    if (--m->open)
         return;
-    if (c->later > 0)
-        verdicts.again_ms = retry_ms(c);
-    if (c->later > 0 && c->later == c->n) {
-        bus_msg_retry(c->msg, verdicts.again_ms);
+    if (m->unknown > 0)
+        verdicts.again_ms = retry_ms(m);
+    if (m->unknown > 0 && m->unknown == m->n) {
+        bus_msg_retry(m->msg, verdicts.again_ms);
     } else {
-        c->verdicts = NULL;
-        c->desk->fn(c->desk->ctx, c->msg, &verdicts);
+        m->verdicts = NULL;
+        m->verifier->fn(m->verifier->ctx, m->msg, &verdicts);
     }
-    check_free(c);
+    msg_check_free(m);
 }
 
 static void
-say(struct claim_question *q, enum verification trust, const char *reason)
+conclude(struct result_check *c, enum verification verification,
+         const char *reason)
 {
-    q->check->verdicts[q - q->check->questions] =
-        (struct result_verdict){trust, reason};
-    judged(q->check);
+    struct msg_check *m = c->msg_check;
+
+    m->verdicts[c - m->results] = (struct result_verdict){verification, reason};
+    close_one(m);
 }
 
 static void
-again(struct claim_question *q)
+postpone(struct result_check *c)
 {
-    q->check->later++;
-    say(q, TRUST_LATER, "");
+    c->msg_check->unknown++;
+    conclude(c, VERIFY_UNKNOWN_YET, "");
 }
 
 /* A claim that is not there yet may be one that this replica has not seen. */
 static void
-refuse_or_wait(struct claim_question *q, const char *reason)
+refuse_or_postpone(struct result_check *c, const char *reason)
 {
-    if (q->check->msg->delivered < CLAIM_TRIES)
-        again(q);
+    if (c->msg_check->msg->delivered < CLAIM_TRIES)
+        postpone(c);
     else
-        say(q, TRUST_REFUSED, reason);
+        conclude(c, VERIFY_REFUSED, reason);
 }
 
 static void
-without_claim(struct claim_question *q)
+check_without_claim(struct result_check *c)
 {
-    const struct claim_check *c = q->check;
+    const struct msg_check *m = c->msg_check;
 
-    if (claims_may_have_expired(c->desk->bus, c->msg->stored_at_ms,
-                                c->desk->after_ms))
-        say(q, TRUST_AGED, "");
+    if (claims_may_have_expired(m->verifier->bus, m->msg->stored_at_ms,
+                                m->verifier->kept_ms))
+        conclude(c, VERIFY_CLAIM_EXPIRED, "");
     else
-        refuse_or_wait(q, "it has no claim");
+        refuse_or_postpone(c, "it has no claim");
 }
 
 /* Whether the claim holds the outcome that r tells: its worker's, or one of the
@@ -131,178 +140,179 @@ holds(const struct claim *claim, const struct result *r)
            strcmp(held->backend, r->backend) == 0;
 }
 
-static void ask_claim(struct claim_question *q, const struct result *r);
+static void read_claim(struct result_check *c, const struct result *r);
 
-/* The result left along with its outcome, and has overtaken it: mostly that is
- * there when one looks again. If it never comes the lease runs out, and the
- * claim goes on to another attempt. */
+/* The result was sent together with its outcome and has overtaken it: mostly
+ * the claim holds it when it is read again. If it never does, the lease
+ * expires, and the claim goes on to another attempt. */
 static void
-await_outcome(struct claim_question *q, const struct result *r)
+await_outcome(struct result_check *c, const struct result *r)
 {
-    log_debug("result.early", "task=%s looks=%u", r->task, q->looks);
-    if (++q->looks < LOOKS)
-        ask_claim(q, r);
+    log_debug("result.early", "task=%s looks=%u", r->task, c->reads);
+    if (++c->reads < READS)
+        read_claim(c, r);
     else
-        again(q);
+        postpone(c);
 }
 
 static void
-compare(struct claim_question *q, const struct result *r,
+compare(struct result_check *c, const struct result *r,
         const struct claim *claim)
 {
     bool same = *r->nonce && strcmp(r->nonce, claim->nonce) == 0;
 
     if (same && holds(claim, r))
-        say(q, TRUST_CLAIM, "");
+        conclude(c, VERIFY_MATCHES, "");
     else if (same && claim->attempt == r->attempt &&
              claim->state == STATE_RUNNING)
-        await_outcome(q, r);
+        await_outcome(c, r);
     else if (strcmp(r->backend, "ledger") == 0)
-        say(q, TRUST_REFUSED, "a worker speaks for the ledger");
+        conclude(c, VERIFY_REFUSED, "a worker speaks for the ledger");
     else if (claim->attempt > r->attempt)
-        say(q, TRUST_STALE, "");
+        conclude(c, VERIFY_SUPERSEDED, "");
     else if (claim->attempt < r->attempt)
-        refuse_or_wait(q, "its attempt was never claimed");
+        refuse_or_postpone(c, "its attempt was never claimed");
     else if (same)
-        say(q, TRUST_REFUSED, "its claim holds another outcome");
+        conclude(c, VERIFY_REFUSED, "its claim holds another outcome");
     else /* or it was closed just now, by another */
-        refuse_or_wait(q, "its nonce is not that of the claim");
+        refuse_or_postpone(c, "its nonce is not that of the claim");
 }
 
 static void
 on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct claim_question *q = ctx;
-    struct verifier *t = q->check->desk;
+    struct result_check *c = ctx;
+    struct verifier *v = c->msg_check->verifier;
     struct claims_entry found;
-    struct result result;
+    struct result r;
     struct err bad;
 
-    mem_pool_reset(t->pool);
+    mem_pool_reset(v->pool);
     if (e)
-        again(q);
-    else if (claims_read(t->bus, entry, t->pool, &found, &bad) < 0 ||
-             codec_decode(CODEC_RESULT, q->result.data, q->result.len, t->pool,
-                          &result, &bad) < 0)
-        say(q, TRUST_REFUSED, "its claim cannot be read");
+        postpone(c);
+    else if (claims_read(v->bus, entry, v->pool, &found, &bad) < 0 ||
+             codec_decode(CODEC_RESULT, c->result.data, c->result.len, v->pool,
+                          &r, &bad) < 0)
+        conclude(c, VERIFY_REFUSED, "its claim cannot be read");
     else if (!found.claim)
-        without_claim(q);
+        check_without_claim(c);
     else
-        compare(q, &result, found.claim);
-    if (!t->checks)
-        t->idle(t->ctx);
+        compare(c, &r, found.claim);
+    if (!v->first)
+        v->idle(v->ctx);
 }
 
 static void
-ask_claim(struct claim_question *q, const struct result *r)
+read_claim(struct result_check *c, const struct result *r)
 {
     char backend[SUBJECT_TOKEN_MAX + 1];
 
-    (void)subject_token_at(q->check->msg->subject, 1, backend);
-    claims_get(q->check->desk->bus, backend, r->task, on_claim, q);
+    (void)subject_token_at(c->msg_check->msg->subject, 1, backend);
+    claims_get(c->msg_check->verifier->bus, backend, r->task, on_claim, c);
 }
 
-/* What can be said of a result without its claim, or asks for that. */
+/* Concludes what needs no claim, or reads that. */
 static void
-look_at(struct claim_question *q)
+check_result(struct result_check *c)
 {
-    struct verifier *t = q->check->desk;
+    struct verifier *v = c->msg_check->verifier;
     char backend[SUBJECT_TOKEN_MAX + 1];
     struct result r;
     struct err bad;
     bool ledger;
 
-    mem_pool_reset(t->pool);
-    if (codec_decode(CODEC_RESULT, q->result.data, q->result.len, t->pool, &r,
+    mem_pool_reset(v->pool);
+    if (codec_decode(CODEC_RESULT, c->result.data, c->result.len, v->pool, &r,
                      &bad) < 0) {
-        say(q, TRUST_REFUSED, "it cannot be read"); /* the book says why */
+        conclude(c, VERIFY_REFUSED, "it cannot be read"); /* ingest says why */
         return;
     }
     ledger = strcmp(r.backend, "ledger") == 0;
-    if (!subject_token_at(q->check->msg->subject, 1, backend) ||
+    if (!subject_token_at(c->msg_check->msg->subject, 1, backend) ||
         (strcmp(backend, r.backend) != 0 && !ledger))
-        say(q, TRUST_REFUSED, "subject and backend disagree");
+        conclude(c, VERIFY_REFUSED, "subject and backend disagree");
     else if (strcmp(backend, "router") == 0 || strcmp(backend, "ledger") == 0)
-        say(q, TRUST_INSIDE, "");
+        conclude(c, VERIFY_WITHOUT_CLAIM, "");
     else if (r.final && !state_is_terminal(r.state))
-        say(q, TRUST_REFUSED, "final in a state that is none");
+        conclude(c, VERIFY_REFUSED, "final in a state that is not terminal");
     else
-        ask_claim(q, &r);
+        read_claim(c, &r);
 }
 
-static struct claim_check *
-check_new(struct verifier *t, struct bus_msg *m, size_t n)
+static struct msg_check *
+msg_check_new(struct verifier *v, struct bus_msg *msg, size_t n)
 {
-    struct claim_check *c = mem_zero(1, sizeof *c + n * sizeof *c->questions);
+    struct msg_check *m = mem_zero(1, sizeof *m + n * sizeof *m->results);
 
-    c->desk = t;
-    c->msg = m;
-    c->n = n;
-    c->verdicts = mem_zero(n, sizeof *c->verdicts);
-    c->next = t->checks;
-    c->at = &t->checks;
-    if (c->next)
-        c->next->at = &c->next;
-    t->checks = c;
-    return c;
+    m->verifier = v;
+    m->msg = msg;
+    m->n = n;
+    m->verdicts = mem_zero(n, sizeof *m->verdicts);
+    m->next = v->first;
+    m->at = &v->first;
+    if (m->next)
+        m->next->at = &m->next;
+    v->first = m;
+    return m;
 }
 
 void
-verify_results(struct verifier *t, struct bus_msg *m)
+verifier_check(struct verifier *v, struct bus_msg *msg)
 {
     static const struct result_verdicts none;
     struct codec_bulk results;
-    struct claim_check *c;
+    struct msg_check *m;
     struct err bad;
 
-    if (codec_bulk_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0) {
-        t->fn(t->ctx, m, &none); /* the book says what is wrong with it */
+    if (codec_bulk_open(&results, CODEC_RESULTS, msg->data, msg->len, &bad) <
+        0) {
+        v->fn(v->ctx, msg, &none); /* ingest says what is wrong with it */
         return;
     }
-    c = check_new(t, m, results.count);
-    for (size_t i = 0; codec_bulk_next(&results, &c->questions[i].result); i++)
-        c->questions[i].check = c;
+    m = msg_check_new(v, msg, results.count);
+    for (size_t i = 0; codec_bulk_next(&results, &m->results[i].result); i++)
+        m->results[i].msg_check = m;
     codec_bulk_close(&results);
-    c->open = c->n + 1; /* it lasts until all were looked at */
-    for (size_t i = 0; i < c->n; i++)
-        look_at(&c->questions[i]);
-    judged(c);
+    m->open = m->n + 1; /* it lasts until all were looked at */
+    for (size_t i = 0; i < m->n; i++)
+        check_result(&m->results[i]);
+    close_one(m);
 }
 
 bool
-verify_is_idle(const struct verifier *t)
+verifier_is_idle(const struct verifier *v)
 {
-    return !t->checks;
+    return !v->first;
 }
 
 struct verifier *
-verify_open(struct bus *b, int64_t after_ms, verify_fn *fn,
-            void (*idle)(void *ctx), void *ctx)
+verifier_open(struct bus *b, int64_t kept_ms, verifier_fn *fn,
+              void (*idle)(void *ctx), void *ctx)
 {
-    struct verifier *t = MEM_NEW(struct verifier);
+    struct verifier *v = MEM_NEW(struct verifier);
 
-    t->bus = b;
-    t->after_ms = after_ms;
-    t->fn = fn;
-    t->idle = idle;
-    t->ctx = ctx;
-    t->pool = mem_pool_new();
-    return t;
+    v->bus = b;
+    v->kept_ms = kept_ms;
+    v->fn = fn;
+    v->idle = idle;
+    v->ctx = ctx;
+    v->pool = mem_pool_new();
+    return v;
 }
 
 void
-verify_close(struct verifier *t)
+verifier_close(struct verifier *v)
 {
-    if (!t)
+    if (!v)
         return;
-    while (t->checks) {
-        struct claim_check *c = t->checks;
+    while (v->first) {
+        struct msg_check *m = v->first;
 
-        for (size_t i = 0; i < c->n; i++)
-            bus_forget(t->bus, &c->questions[i]);
-        bus_msg_retry(c->msg, 0);
-        check_free(c);
+        for (size_t i = 0; i < m->n; i++)
+            bus_forget(v->bus, &m->results[i]);
+        bus_msg_retry(m->msg, 0);
+        msg_check_free(m);
     }
-    mem_pool_free(t->pool);
-    mem_free(t);
+    mem_pool_free(v->pool);
+    mem_free(v);
 }
