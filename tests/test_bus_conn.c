@@ -578,6 +578,6 @@ main(void)
         cmocka_unit_test(a_token_that_is_withdrawn_is_told_once_and_tried_on),
     };
 
-    log_open("test_bus_wire");
+    log_open("test_bus_conn");
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

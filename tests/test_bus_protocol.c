@@ -1,4 +1,7 @@
-#include "lib/bus/bus_private.h"
+#include "lib/bus/consumer.h"
+#include "lib/bus/protocol.h"
+#include "lib/bus/replies.h"
+#include "lib/bus/requests.h"
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -107,7 +110,7 @@ a_message_is_taken_apart(void **state)
     assert_string_equal(op.msg.reply, "_INBOX.x");
     assert_int_equal(op.msg.len, 5);
     assert_memory_equal(op.msg.data, "he\r\no", 5);
-    assert_string_equal(op.msg.header[CONN_ID], "");
+    assert_string_equal(op.msg.header[HEADER_ID], "");
     assert_int_equal(read_text("MSG a 1 0\r\n\r\n", &op, &used), PROTOCOL_MSG);
     assert_string_equal(op.msg.reply, "");
     assert_non_null(op.msg.data);
@@ -137,18 +140,18 @@ the_headers_we_know_are_read(void **state)
     read_block("NATS/1.0\r\nOther: x\r\nNATS-msg-id:  the id\r\n"
                "Nats-Msg-Id: second\r\nNats-Sequence:7\r\n\r\n",
                "body", &op);
-    assert_string_equal(op.msg.header[CONN_ID], "the id");
-    assert_string_equal(op.msg.header[CONN_SEQUENCE], "7");
-    assert_string_equal(op.msg.header[CONN_STATUS], "");
+    assert_string_equal(op.msg.header[HEADER_ID], "the id");
+    assert_string_equal(op.msg.header[HEADER_SEQUENCE], "7");
+    assert_string_equal(op.msg.header[HEADER_STATUS], "");
     read_block("NATS/1.0 408 Request Timeout\r\n"
                "Nats-Pending-Messages: 3\r\n\r\n",
                "", &op);
-    assert_string_equal(op.msg.header[CONN_STATUS], "408");
-    assert_string_equal(op.msg.header[CONN_DESCRIPTION], "Request Timeout");
-    assert_string_equal(op.msg.header[CONN_PENDING], "3");
+    assert_string_equal(op.msg.header[HEADER_STATUS], "408");
+    assert_string_equal(op.msg.header[HEADER_DESCRIPTION], "Request Timeout");
+    assert_string_equal(op.msg.header[HEADER_PENDING], "3");
     read_block("NATS/1.0 503\r\n\r\n", "", &op);
-    assert_string_equal(op.msg.header[CONN_STATUS], "503");
-    assert_string_equal(op.msg.header[CONN_DESCRIPTION], "");
+    assert_string_equal(op.msg.header[HEADER_STATUS], "503");
+    assert_string_equal(op.msg.header[HEADER_DESCRIPTION], "");
 }
 
 static void
@@ -166,7 +169,7 @@ headers_that_are_wrong_are_no_headers(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
         read_block(blocks[i], "body", &op);
-        for (int h = 0; h < CONN_HEADERS; h++)
+        for (int h = 0; h < HEADERS_READ; h++)
             assert_string_equal(op.msg.header[h], "");
     }
 }
@@ -178,7 +181,7 @@ static void
 what_is_put_is_what_travels(void **state)
 {
     static const struct {
-        struct conn_out o;
+        struct protocol_out o;
         const char *text;
     } rows[] = {
         {{.subject = "a", .expect = -1}, "PUB a 0\r\n\r\n"},
@@ -241,7 +244,8 @@ an_acknowledgement_is_read_whatever_its_form(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct bus_stored s = {0};
         struct err e;
-        int rc = bus_read_stored(rows[i].text, strlen(rows[i].text), &s, &e);
+        int rc =
+            replies_read_stored(rows[i].text, strlen(rows[i].text), &s, &e);
 
         if (rc != (rows[i].seq ? 0 : -1) || s.seq != rows[i].seq ||
             s.duplicate != rows[i].duplicate)
@@ -262,6 +266,6 @@ main(void)
         cmocka_unit_test(an_acknowledgement_is_read_whatever_its_form),
     };
 
-    log_open("test_bus_proto");
+    log_open("test_bus_protocol");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

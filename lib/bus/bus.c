@@ -1,7 +1,20 @@
-#include "lib/bus/bus_private.h"
+/*
+ * Opens the connection, and once per iteration of the loop pulls and writes
+ * what the iteration has caused. One timer serves requests, consumers, the
+ * fsync barrier and the cork: each says when it is next due. Core messages go
+ * straight between subscriptions and the connection.
+ */
+#include "lib/bus/bus.h"
 
+#include "lib/base/feature.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/bus_private.h"
+#include "lib/bus/conn_tcp.h"
+#include "lib/bus/conn_tls.h"
+#include "lib/bus/consumer.h"
+#include "lib/bus/fsync_barrier.h"
+#include "lib/bus/requests.h"
 #include "lib/model/subject.h"
 
 #include <malloc.h>
@@ -10,14 +23,10 @@
 #include <string.h>
 
 struct bus_sub {
-    struct bus_sub *next;
-    struct bus *bus;
     struct conn_sub *sub;
     bus_note_fn *fn;
     void *ctx;
 };
-
-/* --- shared by the parts -------------------------------------------------- */
 
 bool
 bus_text_ok(const char *text, size_t max)
@@ -32,24 +41,18 @@ bus_text_ok(const char *text, size_t max)
     return true;
 }
 
-bool
-bus_number(const char *text, uint64_t *out)
-{
-    return str_to_u64(text, 0, UINT64_MAX, out);
-}
-
 /* --- the timer ------------------------------------------------------------ */
 
 static void
 on_timer(void *ctx)
 {
     struct bus *b = ctx;
-    int64_t now = loop_now_ms(), asks, pulls;
+    int64_t now = loop_now_ms(), requests, pulls;
 
     b->timer_at = 0;
-    asks = requests_tick(b, now);
-    pulls = consumer_tick(b, now);
-    bus_due(b, asks < pulls ? asks : pulls);
+    requests = requests_tick(b, now);
+    pulls = consumers_tick(b, now);
+    bus_due(b, requests < pulls ? requests : pulls);
     bus_due(b, barrier_tick(b, now));
 }
 
@@ -82,7 +85,7 @@ void
 bus_note_broker_time(struct bus *b, int64_t stored_at_ms)
 {
     if (stored_at_ms <= bus_broker_ms(b))
-        return; /* an older message, or the clock was set back */
+        return; /* an older message, or the broker's clock was set back */
     b->broker_ms = stored_at_ms;
     b->broker_seen_ms = loop_now_ms();
 }
@@ -90,7 +93,7 @@ bus_note_broker_time(struct bus *b, int64_t stored_at_ms)
 /* --- dispatch ------------------------------------------------------------- */
 
 static void
-on_note(void *ctx, const struct conn_msg *m)
+on_note(void *ctx, const struct protocol_msg *m)
 {
     const struct bus_sub *s = ctx;
     struct bus_note note = {
@@ -128,8 +131,8 @@ on_up(void *ctx)
     struct bus *b = ctx;
 
     b->up = true;
-    requests_on_up(b);
-    consumer_up(b);
+    requests_connected(b);
+    consumers_connected(b);
     tell(b, BUS_UP, bus_url(b));
 }
 
@@ -145,9 +148,9 @@ static const struct conn_events events = {
     .denied = on_denied,
 };
 
-/* Whether what is to be sent waits for more. */
+/* Whether output is held back now. */
 static bool
-gathers(struct bus *b)
+is_corked(struct bus *b)
 {
     int64_t now;
 
@@ -168,35 +171,59 @@ bus_cork(struct bus *b, int64_t ms)
     b->cork_ms = ms;
 }
 
-/* What a turn has settled is asked for again in one go, and all that it has
- * sent is written in one. */
+/* Replaces what the iteration has settled with one pull per consumer, and
+ * writes everything it has sent at once. */
 static void
 on_turn(void *ctx)
 {
     struct bus *b = ctx;
 
-    if (gathers(b))
+    if (is_corked(b))
         return;
     b->cork_at = 0;
     if (b->refill)
-        consumer_top_up_all(b);
+        consumers_pull(b);
     b->refill = false;
     barrier_flush(b);
-    conn_turn(b->wire);
+    conn_flush(b->conn);
 }
 
 /* --- opening and closing -------------------------------------------------- */
 
+static bool
+wants_tls(const struct bus_conf *conf)
+{
+    return (conf->url && strcasestr(conf->url, "tls://")) ||
+           (conf->ca_file && *conf->ca_file) ||
+           (conf->cert_file && *conf->cert_file);
+}
+
+/* Under TLS if the configuration or the broker demands it. */
 static int
-subscribe_answers(struct bus *b, const char *name, struct err *e)
+open_conn(struct bus *b, const struct bus_conf *conf, const char *name,
+          int64_t timeout_ms, struct err *e)
+{
+    int rc = 1;
+
+    if (feature_on(FEATURE_TCP) && !wants_tls(conf))
+        rc = conn_tcp_open(&b->conn, b->loop, conf, name, timeout_ms, &events,
+                           b, e);
+    if (rc > 0)
+        rc = conn_tls_open(&b->conn, b->loop, conf, name, timeout_ms, &events,
+                           b, e);
+    return rc;
+}
+
+static int
+subscribe_replies(struct bus *b, const char *name, struct err *e)
 {
     char subject[BUS_REPLY_SIZE], unique[23];
 
     str_random(unique, sizeof unique);
     (void)snprintf(b->inbox, sizeof b->inbox, "_INBOX.%s.%s", name, unique);
     (void)snprintf(subject, sizeof subject, "%s.*", b->inbox);
-    return conn_subscribe(b->wire, subject, false, requests_on_reply, b,
-                          &b->answers, e);
+    return conn_subscribe(b->conn, subject, false, requests_on_reply, b,
+                          &b->replies, e);
 }
 
 int
@@ -210,14 +237,14 @@ bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
     b->loop = loop;
     b->up = true;
     if (conf->confirm)
-        b->confirm = barrier_new();
-    if (conn_open(&b->wire, loop, conf, name, timeout_ms, &events, b, e) < 0 ||
-        subscribe_answers(b, name, e) < 0) {
+        b->barrier = barrier_new(requests_synced);
+    if (open_conn(b, conf, name, timeout_ms, e) < 0 ||
+        subscribe_replies(b, name, e) < 0) {
         bus_close(b);
         return -1;
     }
     b->turn = loop_hook_start(loop, on_turn, b);
-    /* Connecting needs more than staying connected. */
+    /* Connecting needs more memory than staying connected. */
     (void)malloc_trim(0);
     *out = b;
     return 0;
@@ -229,10 +256,10 @@ bus_close(struct bus *b)
     if (!b)
         return;
     loop_hook_stop(b->turn);
-    conn_unsubscribe(b->answers);
-    conn_close(b->wire);
+    conn_unsubscribe(b->replies);
+    conn_close(b->conn);
     requests_free_all(b);
-    barrier_free(b->confirm);
+    barrier_free(b->barrier);
     loop_timer_stop(b->timer);
     mem_free(b);
 }
@@ -249,22 +276,22 @@ bus_on_event(struct bus *b,
 bool
 bus_is_up(const struct bus *b)
 {
-    return b->up && conn_up(b->wire);
+    return b->up && conn_up(b->conn);
 }
 
 const char *
 bus_url(const struct bus *b)
 {
-    return b->wire->url;
+    return b->conn->url;
 }
 
 size_t
 bus_max_payload(const struct bus *b)
 {
-    size_t max = conn_max_payload(b->wire);
+    size_t max = conn_max_payload(b->conn);
 
-    /* The broker counts our headers too. */
-    return max > BUS_HEADER_ROOM ? max - BUS_HEADER_ROOM : 0;
+    /* The broker's limit includes our headers. */
+    return max > PROTOCOL_HEADERS_MAX ? max - PROTOCOL_HEADERS_MAX : 0;
 }
 
 /* --- core NATS ------------------------------------------------------------ */
@@ -276,12 +303,12 @@ bus_publish_core(struct bus *b, const char *subject, const void *data,
     if (!bus_is_up(b) || len > bus_max_payload(b) ||
         !bus_text_ok(subject, BUS_SUBJECT_MAX))
         return;
-    (void)conn_send(b->wire,
-                    &(struct conn_out){.subject = subject,
-                                       .expect = BUS_ANY_REVISION,
-                                       .data = data,
-                                       .len = len},
-                    CONN_NEWS);
+    (void)conn_send(b->conn,
+                    &(struct protocol_out){.subject = subject,
+                                           .expect = BUS_ANY_REVISION,
+                                           .data = data,
+                                           .len = len},
+                    CONN_CORE);
 }
 
 int
@@ -293,15 +320,12 @@ bus_subscribe(struct bus *b, const char *subject, bus_note_fn *fn, void *ctx,
     if (!bus_text_ok(subject, BUS_SUBJECT_MAX))
         return err_set(e, ERR_INVALID, "subscribe: not a subject");
     s = MEM_NEW(struct bus_sub);
-    if (conn_subscribe(b->wire, subject, true, on_note, s, &s->sub, e) < 0) {
+    if (conn_subscribe(b->conn, subject, true, on_note, s, &s->sub, e) < 0) {
         mem_free(s);
         return -1;
     }
-    s->bus = b;
     s->fn = fn;
     s->ctx = ctx;
-    s->next = b->subs;
-    b->subs = s;
     *out = s;
     return 0;
 }
@@ -309,13 +333,8 @@ bus_subscribe(struct bus *b, const char *subject, bus_note_fn *fn, void *ctx,
 void
 bus_unsubscribe(struct bus_sub *s)
 {
-    struct bus_sub **at;
-
     if (!s)
         return;
-    for (at = &s->bus->subs; *at != s; at = &(*at)->next)
-        ;
-    *at = s->next;
     conn_unsubscribe(s->sub);
     mem_free(s);
 }

@@ -1,18 +1,20 @@
 /*
- * bus - NATS with JetStream: news, requests, durable messages, compare-and-set.
+ * bus - NATS with JetStream: core messages, requests, durable messages,
+ * compare-and-set, pull consumers.
  *
  * Speaks the JetStream wire protocol over core NATS (publish with a reply
  * inbox, $JS.API requests, acks to reply subjects); the library's JetStream
- * calls are not used (FACTS: they block, and fetching overruns before 3.9).
+ * calls are not used, because they block, and its fetch returns more than was
+ * requested before 3.9.
  *
- * Thread: every function is called on the loop thread and every callback
- * arrives there, never from inside the call that asked for it. What a turn of
- * the loop sends is written in one go before the loop sleeps, so a program that
- * blocks instead holds it back. No call blocks while the broker is away or
- * stuck; connecting again happens on a thread. Under TLS the library reads and
- * writes on threads of its own, which append to locked queues, no more
- * (bus_subscribe, bus_consume and their ends may block there, for a connection
- * attempt).
+ * Thread: every function is called on the loop thread, and every callback
+ * arrives there, never from inside the call that requested it. What an
+ * iteration of the loop sends is written at once before the loop sleeps, so a
+ * program that blocks instead delays it. No call blocks while the broker is
+ * away or stuck; reconnecting happens on a thread. Under TLS the library reads
+ * and writes on its own threads, which only append to locked queues
+ * (bus_subscribe, bus_consume and their counterparts may then block for a
+ * connection attempt).
  *
  * Delivery is at least once: a handler may see the same message again.
  */
@@ -40,15 +42,15 @@ struct bus_conf {
     char *ca_file;    /* "" or the certificates to trust */
     char *cert_file;  /* "" or our certificate, with key_file */
     char *key_file;
-    bool confirm; /* what is stored, or read, counts once a keeper answers on
-                   * sync.store that it is on the disk */
+    bool confirm; /* replies about stored messages wait until an fsync server
+                   * on sync.store says that they are on the disk */
 };
 
 /*
  * Connects as role ("router"), which names the connection and its inbox
  * prefix _INBOX.<role>.
  *
- * Blocks for at most timeout_ms, trying again while no server answers; 0 tries
+ * Blocks for at most timeout_ms, retrying while no server answers; 0 tries
  * once. Call it before loop_run. On 0 the caller owns *out until bus_close. On
  * -1 *out is untouched and e says ERR_UNAVAILABLE (no server answered),
  * ERR_DENIED (credentials) or ERR_INVALID (unreadable files); the message
@@ -57,17 +59,17 @@ struct bus_conf {
 int bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
              const char *role, int64_t timeout_ms, struct err *e);
 
-/* Flushes for at most 2 s, waits as long for an attempt to connect (under TLS 5
- * s more if the broker has stopped reading), closes; pending callbacks are not
- * called. NULL is fine. Messages not settled must have been settled or dropped
+/* Flushes for at most 2 s, waits as long for a connection attempt (under TLS 5
+ * s more if the broker has stopped reading), and closes; pending callbacks are
+ * not called. NULL is fine. Every message must have been settled or dropped
  * before. */
 void bus_close(struct bus *b);
 
 enum bus_event {
     BUS_UP,     /* connected again */
     BUS_DOWN,   /* connection lost, reconnecting */
-    BUS_DENIED, /* a permission is missing, or the broker refuses us for good;
-                 * text says which: a person must act */
+    BUS_DENIED, /* a permission is missing, or the broker refuses our
+                 * credentials; text says which: a person must act */
 };
 void bus_on_event(struct bus *b,
                   void (*fn)(void *ctx, enum bus_event event, const char *text),
@@ -75,10 +77,10 @@ void bus_on_event(struct bus *b,
 bool bus_is_up(const struct bus *b);
 const char *bus_url(const struct bus *b); /* for messages: no secrets */
 /*
- * Lets what is to be sent wait for more of the like, for ms from the first on;
- * 0, as it begins: until the end of the loop's turn. One write of many messages
- * costs the broker, and all who hear of them, less than many writes. For those
- * who send a little all the time while nobody waits for it.
+ * Delays output up to ms after the first message so that writes coalesce. 0,
+ * the default, flushes at the end of each loop iteration. One write of many
+ * messages costs the broker and all subscribers less than many writes. For
+ * programs that send a little all the time while nobody waits for it.
  */
 void bus_cork(struct bus *b, int64_t ms);
 /*
@@ -88,22 +90,22 @@ void bus_cork(struct bus *b, int64_t ms);
  * with it, since our own wall clock may say anything.
  */
 int64_t bus_broker_ms(const struct bus *b);
-/* Most bytes one message may have, as the server says. */
+/* The largest payload of a message, as the server says. */
 size_t bus_max_payload(const struct bus *b);
 
 /*
  * Forgets all callbacks with this ctx: none of them is called any more. For
- * owners that are freed while answers are outstanding. Does not touch
- * consumers and subscriptions.
+ * owners that are freed while requests are outstanding. Consumers and
+ * subscriptions are not affected.
  */
 void bus_forget(struct bus *b, const void *ctx);
 
-/* --- core NATS: news that may be lost ------------------------------------ */
+/* --- core NATS: messages that may be lost --------------------------------- */
 
 /* A core message; valid during the callback. */
 struct bus_note {
     const char *subject;
-    const char *reply; /* "" if no answer is expected */
+    const char *reply; /* "" if no reply is expected */
     const uint8_t *data;
     size_t len;
 };
@@ -128,8 +130,8 @@ typedef void bus_reply_fn(void *ctx, const struct bus_note *note,
 void bus_request(struct bus *b, const char *subject, const void *data,
                  size_t len, int64_t timeout_ms, bus_reply_fn *fn, void *ctx);
 
-/* The same for programs that ask one thing at a time: runs the loop until the
- * answer is appended to *answer. */
+/* The same for programs that send one request at a time: runs the loop until
+ * the reply is appended to *answer. */
 int bus_call(struct bus *b, const char *subject, const void *data, size_t len,
              int64_t timeout_ms, struct str *answer, struct err *e);
 
@@ -157,13 +159,13 @@ struct bus_stored {
 typedef void bus_stored_fn(void *ctx, const struct bus_stored *stored,
                            const struct err *e);
 
-/* One try. */
+/* One attempt. */
 void bus_publish(struct bus *b, const struct bus_publication *p,
                  int64_t timeout_ms, bus_stored_fn *fn, void *ctx);
 
 /*
- * Tries with the same id until it is stored: ERR_UNAVAILABLE and ERR_TIMEOUT
- * are retried for ever (backoff 100 ms to 10 s with jitter) and never given to
+ * Retries with the same id until it is stored: ERR_UNAVAILABLE and ERR_TIMEOUT
+ * are retried for ever (backoff 100 ms to 10 s with jitter) and never passed to
  * fn. Needs an id; expect must be BUS_ANY_REVISION.
  */
 void bus_publish_until(struct bus *b, const struct bus_publication *p,
@@ -179,13 +181,12 @@ struct bus_entry {
     int64_t stored_at_ms; /* by the broker's clock */
 };
 
-/* entry NULL and e NULL: there is none. */
+/* entry NULL and e NULL: no such message. */
 typedef void bus_entry_fn(void *ctx, const struct bus_entry *entry,
                           const struct err *e);
 
 /* The last message on subject. The stream needs allow_direct; without such a
- * stream the broker says ERR_UNAVAILABLE, or (2.9) keeps silent: ERR_TIMEOUT.
- */
+ * stream the broker says ERR_UNAVAILABLE, or (2.9) nothing: ERR_TIMEOUT. */
 void bus_get_last(struct bus *b, const char *stream, const char *subject,
                   int64_t timeout_ms, bus_entry_fn *fn, void *ctx);
 
@@ -203,7 +204,7 @@ struct bus_msg {
     size_t len;
     const char *id;       /* Nats-Msg-Id, "" if none */
     uint64_t seq;         /* in the stream */
-    uint64_t delivered;   /* times, this one included */
+    uint64_t delivered;   /* number of deliveries, this one included */
     uint64_t pending;     /* messages behind it for this consumer */
     int64_t stored_at_ms; /* by the broker's clock */
 };
@@ -218,15 +219,15 @@ int bus_consume(struct bus *b, const char *stream, const char *durable,
 
 /*
  * At most n messages are requested or unsettled. Pulls overlap: the next is
- * sent before the last has run dry. With 0 nothing more is asked for, and what
+ * sent before the last is used up. With 0 nothing more is requested, and what
  * still arrives is handed back to the broker without a callback.
  */
 void bus_consumer_window(struct bus_consumer *c, unsigned n);
 /* For a large window: nothing is requested while messages of half that many
- * bytes are unsettled, and no pull brings more than that, but for a single
- * message. 0, as at first: any. */
+ * bytes are unsettled, and no pull brings more than that, except a single
+ * larger message. 0, the default: no limit. */
 void bus_consumer_bytes(struct bus_consumer *c, size_t most);
-/* A window of 0 for longer: what still arrives comes again after delay_ms,
+/* A window of 0 for longer: what still arrives is redelivered after delay_ms,
  * or it would go back and forth for as long as a pull lasts. */
 void bus_consumer_hold(struct bus_consumer *c, int64_t delay_ms);
 unsigned bus_consumer_unsettled(const struct bus_consumer *c);
@@ -235,10 +236,10 @@ void bus_consumer_close(struct bus_consumer *c); /* NULL is fine */
 
 void bus_msg_done(struct bus_msg *m);                    /* finished with it */
 void bus_msg_retry(struct bus_msg *m, int64_t delay_ms); /* deliver it again */
-void bus_msg_progress(struct bus_msg *m); /* still at it; does not settle */
-/* Forgets its data, which need not be kept until it is settled. Returns it,
- * perhaps at another place; what m pointed to is gone. */
+void bus_msg_progress(struct bus_msg *m);                /* extends ack_wait */
+/* Frees its data, which need not be kept until it is settled. Returns the
+ * message, perhaps moved; m and what it pointed to are invalid. */
 struct bus_msg *bus_msg_shed(struct bus_msg *m);
-void bus_msg_drop(struct bus_msg *m); /* settle nothing, free only */
+void bus_msg_drop(struct bus_msg *m); /* frees it without settling */
 
 #endif

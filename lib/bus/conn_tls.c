@@ -1,20 +1,20 @@
 /*
- * conn_tls - a connection under TLS: the library's threads, and the queues
- * between them and the loop. (Brought to another's loop, the library spins
- * while a record is incomplete.)
+ * The library's threads read and write the socket; two queues connect them to
+ * the loop. (Driven by a foreign event loop, the library spins while a TLS
+ * record is incomplete.) The library locks its connection, for up to seconds,
+ * while it reconnects and while it writes to a peer that does not read. So a
+ * thread of ours publishes, never the loop thread, and events on the library's
+ * threads are queued for the loop.
  *
- * The library locks its connection while it reconnects and while it writes to
- * a peer that does not read, up to seconds. So the loop thread never publishes
- * itself: one thread of ours does, and what happens on the library's threads
- * is queued here for the loop.
- *
- * Callbacks carry a number, not a pointer: the library may still be inside one
- * when the connection is closed, and the number is then no longer known.
+ * Callbacks carry a number instead of a pointer: the library may still be
+ * inside one when the connection is closed, and then finds no connection with
+ * that number.
  */
-#include "lib/bus/bus_private.h"
+#include "lib/bus/conn_tls.h"
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/libnats.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -25,46 +25,47 @@
 #include <string.h>
 
 enum {
-    WRITE_MS = 5000,  /* a peer that reads nothing for so long */
-    NEWS_MAX = 65536, /* core messages waiting for the loop */
+    WRITE_MS = 5000,  /* until a peer that reads nothing is given up */
+    CORE_MAX = 65536, /* core messages waiting for the loop */
     FLUSH_MS = 1,     /* see flush */
+    KEEP_MOST = 4096, /* elements of a queue that is kept after a burst */
 };
 
 struct out {
     natsMsg *msg;
-    bool news;
+    bool core; /* dropped while there is no connection */
 };
 
-enum kind { ITEM_MSG, ITEM_UP, ITEM_DOWN, ITEM_DENIED };
+enum tls_event_kind { EVENT_MSG, EVENT_UP, EVENT_DOWN, EVENT_DENIED };
 
-/* Something that happened on a library thread. */
+/* An event on a thread of the library. */
 struct tls_event {
-    enum kind kind;
-    int64_t sid;    /* ITEM_MSG: the subscription it came by */
-    natsMsg *msg;   /* ITEM_MSG: owned by whoever took the item */
-    uint64_t epoch; /* ITEM_DOWN: connections lost so far */
-    char *text;     /* ITEM_DENIED: owned likewise */
+    enum tls_event_kind kind;
+    int64_t sid;    /* EVENT_MSG: its subscription */
+    natsMsg *msg;   /* EVENT_MSG: owned by whoever takes the event */
+    uint64_t epoch; /* EVENT_DOWN: connections lost so far */
+    char *text;     /* EVENT_DENIED: owned in the same way */
 };
 
 struct conn_tls {
-    struct conn w;         /* first: what others have points here */
+    struct conn conn;      /* first: callers cast it */
     struct conn_tls *next; /* in all */
     uintptr_t id;
     natsConnection *nc;
-    struct endpoint remote;
+    struct endpoint endpoint;
     struct loop_waker *waker;
 
-    /* Below gate. */
+    /* Protected by gate. */
     struct tls_event *in;
     size_t n_in, cap_in;
-    bool overflowed; /* said so already */
+    bool overflowed; /* logged already */
 
-    /* The loop's. */
+    /* Used by the loop thread only. */
     struct tls_event *taken;
     size_t cap_taken;
 
-    /* Below mutex. */
-    bool writing; /* the thread exists, and has not ended */
+    /* Protected by mutex. */
+    bool writing; /* the writing thread exists */
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     struct out *out;
@@ -72,60 +73,61 @@ struct conn_tls {
     bool stopping;
 };
 
-/* Guards the list of open connections and what they have received. */
+/* Protects the list of open connections and the events they have received. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static struct conn_tls *all;
 static uintptr_t last_id;
 
-/* Below gate. */
+/* Called with gate locked. */
 static struct conn_tls *
 find(void *closure)
 {
-    struct conn_tls *w = all;
+    struct conn_tls *t = all;
 
-    while (w && w->id != (uintptr_t)closure)
-        w = w->next;
-    return w;
+    while (t && t->id != (uintptr_t)closure)
+        t = t->next;
+    return t;
 }
 
-/* Below gate. */
+/* Called with gate locked. */
 static void
-push(struct conn_tls *w, struct tls_event item)
+push(struct conn_tls *t, struct tls_event event)
 {
-    w->in = mem_grow(w->in, w->n_in, &w->cap_in, sizeof *w->in);
-    w->in[w->n_in++] = item;
-    if (w->n_in == 1)
-        loop_waker_wake(w->waker);
+    t->in = mem_grow(t->in, t->n_in, &t->cap_in, sizeof *t->in);
+    t->in[t->n_in++] = event;
+    if (t->n_in == 1)
+        loop_waker_wake(t->waker);
 }
 
 static void
 on_msg(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
     int64_t sid = natsSubscription_GetID(sub);
-    struct conn_tls *w;
+    struct conn_tls *t;
 
     (void)nc;
     (void)pthread_mutex_lock(&gate);
-    w = find(closure);
-    if (w)
-        push(w, (struct tls_event){.kind = ITEM_MSG, .sid = sid, .msg = msg});
+    t = find(closure);
+    if (t)
+        push(t, (struct tls_event){.kind = EVENT_MSG, .sid = sid, .msg = msg});
     (void)pthread_mutex_unlock(&gate);
-    if (!w)
+    if (!t)
         natsMsg_Destroy(msg);
 }
 
 static void
-on_news(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
+on_core_msg(natsConnection *nc, natsSubscription *sub, natsMsg *msg,
+            void *closure)
 {
     bool drop, first = false;
-    struct conn_tls *w;
+    struct conn_tls *t;
 
     (void)pthread_mutex_lock(&gate);
-    w = find(closure);
-    drop = w && w->n_in >= NEWS_MAX;
+    t = find(closure);
+    drop = t && t->n_in >= CORE_MAX;
     if (drop) {
-        first = !w->overflowed;
-        w->overflowed = true;
+        first = !t->overflowed;
+        t->overflowed = true;
     }
     (void)pthread_mutex_unlock(&gate);
     if (!drop) {
@@ -134,20 +136,20 @@ on_news(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
     }
     natsMsg_Destroy(msg);
     if (first)
-        log_warn("bus.overrun", "news arrives faster than it is read: "
-                                "some was dropped");
+        log_warn("bus.overrun", "messages arrive faster than they are read: "
+                                "some were dropped");
 }
 
 static void
 on_connected(natsConnection *nc, void *closure)
 {
-    struct conn_tls *w;
+    struct conn_tls *t;
 
     (void)pthread_mutex_lock(&gate);
-    w = find(closure);
-    if (w) {
-        conn_connected(&w->w, nc);
-        push(w, (struct tls_event){.kind = ITEM_UP});
+    t = find(closure);
+    if (t) {
+        conn_connected(&t->conn, nc);
+        push(t, (struct tls_event){.kind = EVENT_UP});
     }
     (void)pthread_mutex_unlock(&gate);
 }
@@ -155,16 +157,16 @@ on_connected(natsConnection *nc, void *closure)
 static void
 on_disconnected(natsConnection *nc, void *closure)
 {
-    struct conn_tls *w;
+    struct conn_tls *t;
 
     (void)nc;
     (void)pthread_mutex_lock(&gate);
-    w = find(closure);
-    if (w) {
-        atomic_store(&w->w.up, false);
-        push(w,
-             (struct tls_event){.kind = ITEM_DOWN,
-                                .epoch = atomic_fetch_add(&w->w.epoch, 1) + 1});
+    t = find(closure);
+    if (t) {
+        atomic_store(&t->conn.up, false);
+        push(t, (struct tls_event){
+                    .kind = EVENT_DOWN,
+                    .epoch = atomic_fetch_add(&t->conn.epoch, 1) + 1});
     }
     (void)pthread_mutex_unlock(&gate);
 }
@@ -172,17 +174,17 @@ on_disconnected(natsConnection *nc, void *closure)
 static void
 push_denied(void *closure, const char *text)
 {
-    struct conn_tls *w;
+    struct conn_tls *t;
 
     (void)pthread_mutex_lock(&gate);
-    w = find(closure);
-    if (w)
-        push(w,
-             (struct tls_event){.kind = ITEM_DENIED, .text = mem_strdup(text)});
+    t = find(closure);
+    if (t)
+        push(t, (struct tls_event){.kind = EVENT_DENIED,
+                                   .text = mem_strdup(text)});
     (void)pthread_mutex_unlock(&gate);
 }
 
-/* The library gives up by itself when its credentials are refused twice. */
+/* The library gives up when the broker has refused its credentials twice. */
 static void
 on_closed(natsConnection *nc, void *closure)
 {
@@ -213,73 +215,73 @@ on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure)
 /* --- writing ------------------------------------------------------------- */
 
 /*
- * Makes the library write what it has buffered. Its own thread would do so a
- * millisecond later, and its other mode costs a system call per message. A
- * flush sends a ping along and waits for the answer, which is when the next
- * batch gathers; a peer further away than a millisecond is not waited for.
+ * Makes the library write its buffer. Its own thread would do so a millisecond
+ * later, and its other mode costs a system call per message. A flush also
+ * sends a ping and waits for the reply, during which the next batch collects;
+ * a reply that takes longer than a millisecond is not awaited.
  */
 static void
-flush(struct conn_tls *w, int64_t timeout_ms)
+flush(struct conn_tls *t, int64_t timeout_ms)
 {
-    if (atomic_load(&w->w.up))
-        (void)natsConnection_FlushTimeout(w->nc, timeout_ms);
+    if (atomic_load(&t->conn.up))
+        (void)natsConnection_FlushTimeout(t->nc, timeout_ms);
 }
 
 static void *
 write_out(void *ctx)
 {
-    struct conn_tls *w = ctx;
+    struct conn_tls *t = ctx;
     struct out *batch = NULL, *swap;
     size_t n, cap = 0, swap_cap;
     bool stopping;
 
     do {
-        (void)pthread_mutex_lock(&w->mutex);
-        while (w->n_out == 0 && !w->stopping)
-            (void)pthread_cond_wait(&w->cond, &w->mutex);
-        stopping = w->stopping;
-        swap = w->out;
-        swap_cap = w->cap_out;
-        n = w->n_out;
-        w->out = batch;
-        w->cap_out = cap;
-        w->n_out = 0;
-        w->out_bytes = 0;
-        (void)pthread_mutex_unlock(&w->mutex);
+        (void)pthread_mutex_lock(&t->mutex);
+        while (t->n_out == 0 && !t->stopping)
+            (void)pthread_cond_wait(&t->cond, &t->mutex);
+        stopping = t->stopping;
+        swap = t->out;
+        swap_cap = t->cap_out;
+        n = t->n_out;
+        t->out = batch;
+        t->cap_out = cap;
+        t->n_out = 0;
+        t->out_bytes = 0;
+        (void)pthread_mutex_unlock(&t->mutex);
         batch = swap;
         cap = swap_cap;
         for (size_t i = 0; i < n; i++) {
-            /* A refusal means that the library's buffer is full, or that the
-             * connection broke: whoever needs an answer gets none. */
-            if (!batch[i].news || atomic_load(&w->w.up))
-                (void)natsConnection_PublishMsg(w->nc, batch[i].msg);
+            /* Failure means that the library's buffer is full or the
+             * connection broke: a request then gets no reply. */
+            if (!batch[i].core || atomic_load(&t->conn.up))
+                (void)natsConnection_PublishMsg(t->nc, batch[i].msg);
             natsMsg_Destroy(batch[i].msg);
         }
-        flush(w, stopping ? CONN_CLOSE_MS : FLUSH_MS);
-        if (cap > 4096) { /* a burst does not keep its memory */
+        flush(t, stopping ? CONN_CLOSE_MS : FLUSH_MS);
+        if (cap > KEEP_MOST) {
             mem_free(batch);
             batch = NULL;
             cap = 0;
         }
     } while (!stopping || n > 0);
     mem_free(batch);
-    (void)pthread_mutex_lock(&w->mutex);
-    w->writing = false;
-    (void)pthread_cond_broadcast(&w->cond);
-    (void)pthread_mutex_unlock(&w->mutex);
+    (void)pthread_mutex_lock(&t->mutex);
+    t->writing = false;
+    (void)pthread_cond_broadcast(&t->cond);
+    (void)pthread_mutex_unlock(&t->mutex);
     return NULL;
 }
 
 /* Never NULL. */
 static natsMsg *
-message(const struct conn_out *o)
+message(const struct protocol_out *o)
 {
     natsMsg *m = NULL;
     char revision[24];
 
     if (natsMsg_Create(&m, o->subject, o->reply, o->data, (int)o->len) !=
         NATS_OK)
-        abort(); /* as lib/base/mem: a few bytes do not fail */
+        abort(); /* out of memory, as in lib/base/mem */
     if (o->id)
         (void)natsMsgHeader_Set(m, "Nats-Msg-Id", o->id);
     if (o->expect != BUS_ANY_REVISION) {
@@ -291,70 +293,70 @@ message(const struct conn_out *o)
 }
 
 static bool
-threads_send(struct conn *wire, const struct conn_out *o, enum conn_policy sort)
+tls_send(struct conn *c, const struct protocol_out *o, enum conn_policy policy)
 {
-    struct conn_tls *w = (struct conn_tls *)wire;
+    struct conn_tls *t = (struct conn_tls *)c;
     size_t size = o->len + 256;
     bool fits;
 
-    (void)pthread_mutex_lock(&w->mutex);
-    fits = w->out_bytes + size <= CONN_QUEUE_BYTES;
+    (void)pthread_mutex_lock(&t->mutex);
+    fits = t->out_bytes + size <= CONN_QUEUE_BYTES;
     if (fits) {
-        w->out = mem_grow(w->out, w->n_out, &w->cap_out, sizeof *w->out);
-        w->out[w->n_out++] =
-            (struct out){.msg = message(o), .news = sort == CONN_NEWS};
-        w->out_bytes += size;
-        if (w->n_out == 1)
-            (void)pthread_cond_signal(&w->cond);
+        t->out = mem_grow(t->out, t->n_out, &t->cap_out, sizeof *t->out);
+        t->out[t->n_out++] =
+            (struct out){.msg = message(o), .core = policy == CONN_CORE};
+        t->out_bytes += size;
+        if (t->n_out == 1)
+            (void)pthread_cond_signal(&t->cond);
     }
-    (void)pthread_mutex_unlock(&w->mutex);
+    (void)pthread_mutex_unlock(&t->mutex);
     return fits;
 }
 
 /* --- reading ------------------------------------------------------------- */
 
-/* Everything that happened since, in order; valid until the next call. */
+/* All queued events in order; valid until the next call. */
 static size_t
-take_items(struct conn_tls *w, struct tls_event **items)
+take_events(struct conn_tls *t, struct tls_event **events)
 {
-    struct tls_event *swap = w->taken;
-    size_t swap_cap = w->cap_taken, n;
+    struct tls_event *swap = t->taken;
+    size_t swap_cap = t->cap_taken, n;
 
-    if (swap_cap > 4096) { /* a burst does not keep its memory */
+    if (swap_cap > KEEP_MOST) {
         mem_free(swap);
         swap = NULL;
         swap_cap = 0;
     }
     (void)pthread_mutex_lock(&gate);
-    n = w->n_in;
-    w->taken = w->in;
-    w->cap_taken = w->cap_in;
-    w->in = swap;
-    w->cap_in = swap_cap;
-    w->n_in = 0;
-    w->overflowed = false;
+    n = t->n_in;
+    t->taken = t->in;
+    t->cap_taken = t->cap_in;
+    t->in = swap;
+    t->cap_in = swap_cap;
+    t->n_in = 0;
+    t->overflowed = false;
     (void)pthread_mutex_unlock(&gate);
-    *items = w->taken;
+    *events = t->taken;
     return n;
 }
 
 static void
-take_msg(struct conn_tls *w, int64_t sid, natsMsg *m)
+take_msg(struct conn_tls *t, int64_t sid, natsMsg *m)
 {
-    const struct conn_sub *s = conn_find(&w->w, sid);
+    const struct conn_sub *s = conn_find(&t->conn, sid);
     const char *reply = natsMsg_GetReply(m), *data = natsMsg_GetData(m);
-    struct conn_msg msg = {
+    struct protocol_msg msg = {
         .subject = natsMsg_GetSubject(m),
         .reply = reply ? reply : "",
         .data = (const uint8_t *)(data ? data : ""),
         .len = (size_t)natsMsg_GetDataLength(m),
     };
 
-    for (unsigned h = 0; h < CONN_HEADERS; h++) {
+    for (unsigned h = 0; h < HEADERS_READ; h++) {
         const char *name = protocol_header_name(h), *value = NULL;
 
         if (!name)
-            name = h == CONN_STATUS ? "Status" : "Description";
+            name = h == HEADER_STATUS ? "Status" : "Description";
         if (natsMsgHeader_Get(m, name, &value) != NATS_OK || !value)
             value = "";
         msg.header[h] = value;
@@ -367,25 +369,25 @@ take_msg(struct conn_tls *w, int64_t sid, natsMsg *m)
 static void
 on_waker(void *ctx)
 {
-    struct conn_tls *w = ctx;
-    struct tls_event *items;
-    size_t n = take_items(w, &items);
+    struct conn_tls *t = ctx;
+    struct tls_event *events;
+    size_t n = take_events(t, &events);
 
     for (size_t i = 0; i < n; i++) {
-        char *text = items[i].text;
+        char *text = events[i].text;
 
-        switch (items[i].kind) {
-        case ITEM_MSG:
-            take_msg(w, items[i].sid, items[i].msg);
+        switch (events[i].kind) {
+        case EVENT_MSG:
+            take_msg(t, events[i].sid, events[i].msg);
             break;
-        case ITEM_UP:
-            w->w.on->up(w->w.ctx);
+        case EVENT_UP:
+            t->conn.on->up(t->conn.ctx);
             break;
-        case ITEM_DOWN:
-            w->w.on->down(w->w.ctx, items[i].epoch);
+        case EVENT_DOWN:
+            t->conn.on->down(t->conn.ctx, events[i].epoch);
             break;
-        case ITEM_DENIED:
-            w->w.on->denied(w->w.ctx, text);
+        case EVENT_DENIED:
+            t->conn.on->denied(t->conn.ctx, text);
             break;
         }
         mem_free(text);
@@ -393,49 +395,48 @@ on_waker(void *ctx)
 }
 
 static int
-threads_subscribe(struct conn *wire, struct conn_sub *sub, bool bounded,
-                  struct err *e)
+tls_subscribe(struct conn *c, struct conn_sub *sub, bool bounded, struct err *e)
 {
-    struct conn_tls *w = (struct conn_tls *)wire;
+    struct conn_tls *t = (struct conn_tls *)c;
     natsStatus s;
     sigset_t old;
 
-    conn_block_signals(&old);
-    s = natsConnection_Subscribe(&sub->lib, w->nc, sub->subject,
-                                 bounded ? on_news : on_msg, (void *)w->id);
-    conn_restore_signals(&old);
+    libnats_block_signals(&old);
+    s = natsConnection_Subscribe(&sub->lib, t->nc, sub->subject,
+                                 bounded ? on_core_msg : on_msg, (void *)t->id);
+    libnats_restore_signals(&old);
     if (s != NATS_OK)
         return err_set(
             e, s == NATS_INVALID_SUBJECT ? ERR_INVALID : ERR_UNAVAILABLE,
             "subscribe to %s: %s", sub->subject, natsStatus_GetText(s));
-    /* The callback takes everything at once; limits are the queue's. */
+    /* The callback returns at once; the limits are those of our queue. */
     (void)natsSubscription_SetPendingLimits(sub->lib, -1, -1);
     sub->sid = natsSubscription_GetID(sub->lib);
     return 0;
 }
 
 static void
-threads_unsubscribe(struct conn *w, struct conn_sub *s)
+tls_unsubscribe(struct conn *c, struct conn_sub *s)
 {
-    (void)w;
+    (void)c;
     (void)natsSubscription_Unsubscribe(s->lib);
     natsSubscription_Destroy(s->lib);
 }
 
-/* The writing thread need not be told that a turn has ended. */
+/* The writing thread writes by itself. */
 static void
-threads_turn(struct conn *w)
+tls_flush(struct conn *c)
 {
-    (void)w;
+    (void)c;
 }
 
 /* --- opening ------------------------------------------------------------- */
 
 static int
-set_behaviour(struct conn_tls *w, natsOptions *opts, const char *name,
+set_behaviour(struct conn_tls *t, natsOptions *opts, const char *name,
               struct err *e)
 {
-    void *closure = (void *)w->id;
+    void *closure = (void *)t->id;
 
     if (natsOptions_SetName(opts, name) != NATS_OK ||
         natsOptions_SetTimeout(opts, CONN_CONNECT_MS) != NATS_OK ||
@@ -459,7 +460,7 @@ set_behaviour(struct conn_tls *w, natsOptions *opts, const char *name,
 }
 
 struct opening {
-    struct conn_tls *w;
+    struct conn_tls *t;
     natsOptions *opts;
 };
 
@@ -470,106 +471,106 @@ attempt(void *ctx, struct err *e)
     sigset_t old;
     natsStatus s;
 
-    conn_block_signals(&old);
-    s = natsConnection_Connect(&o->w->nc, o->opts);
-    conn_restore_signals(&old);
+    libnats_block_signals(&old);
+    s = natsConnection_Connect(&o->t->nc, o->opts);
+    libnats_restore_signals(&old);
     if (s == NATS_OK)
         return 0;
-    o->w->nc = NULL;
-    return conn_refused(&o->w->remote, s, e);
+    o->t->nc = NULL;
+    return libnats_refused(&o->t->endpoint, s, e);
 }
 
 static int
-connect_as(struct conn_tls *w, const struct bus_conf *conf, const char *name,
+connect_as(struct conn_tls *t, const struct bus_conf *conf, const char *name,
            int64_t timeout_ms, struct err *e)
 {
-    struct opening o = {.w = w};
+    struct opening o = {.t = t};
     int rc = -1;
 
     if (natsOptions_Create(&o.opts) != NATS_OK)
         return err_set(e, ERR_UNAVAILABLE, "no memory");
-    if (endpoint_options(o.opts, conf, &w->remote, e) == 0 &&
-        set_behaviour(w, o.opts, name, e) == 0 &&
-        conn_insist(attempt, &o, &w->remote, timeout_ms, e) == 0)
+    if (endpoint_options(o.opts, conf, &t->endpoint, e) == 0 &&
+        set_behaviour(t, o.opts, name, e) == 0 &&
+        libnats_retry(attempt, &o, &t->endpoint, timeout_ms, e) == 0)
         rc = 0;
     natsOptions_Destroy(o.opts);
     return rc;
 }
 
 static void
-join(struct conn_tls *w)
+register_conn(struct conn_tls *t)
 {
     (void)pthread_mutex_lock(&gate);
-    w->id = ++last_id;
-    w->next = all;
-    all = w;
+    t->id = ++last_id;
+    t->next = all;
+    all = t;
     (void)pthread_mutex_unlock(&gate);
-    conn_join();
+    libnats_join();
 }
 
-/* From here on no callback finds us. */
+/* From here on no callback finds the connection. */
 static void
-leave(struct conn_tls *w)
+unregister_conn(struct conn_tls *t)
 {
     struct conn_tls **at = &all;
 
     (void)pthread_mutex_lock(&gate);
-    while (*at != w)
+    while (*at != t)
         at = &(*at)->next;
-    *at = w->next;
+    *at = t->next;
     (void)pthread_mutex_unlock(&gate);
 }
 
 static void
-stop_writer(struct conn_tls *w)
+stop_writer(struct conn_tls *t)
 {
-    (void)pthread_mutex_lock(&w->mutex);
-    w->stopping = true;
-    (void)pthread_cond_broadcast(&w->cond);
-    while (w->writing)
-        (void)pthread_cond_wait(&w->cond, &w->mutex);
-    (void)pthread_mutex_unlock(&w->mutex);
+    (void)pthread_mutex_lock(&t->mutex);
+    t->stopping = true;
+    (void)pthread_cond_broadcast(&t->cond);
+    while (t->writing)
+        (void)pthread_cond_wait(&t->cond, &t->mutex);
+    (void)pthread_mutex_unlock(&t->mutex);
 }
 
 static void
-free_items(struct tls_event *items, size_t n)
+free_events(struct tls_event *events, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        natsMsg_Destroy(items[i].msg);
-        mem_free(items[i].text);
+        natsMsg_Destroy(events[i].msg);
+        mem_free(events[i].text);
     }
-    mem_free(items);
+    mem_free(events);
 }
 
 static void
-threads_close(struct conn *wire)
+tls_close(struct conn *c)
 {
-    struct conn_tls *w = (struct conn_tls *)wire;
+    struct conn_tls *t = (struct conn_tls *)c;
 
-    stop_writer(w);
-    leave(w);
-    for (struct conn_sub *s = wire->subs; s; s = s->next)
+    stop_writer(t);
+    unregister_conn(t);
+    for (struct conn_sub *s = c->subs; s; s = s->next)
         natsSubscription_Destroy(s->lib);
-    /* Nothing arrives from here on. The library's messages must be gone
-     * before the library is: its last close takes their memory's owner. */
-    free_items(w->in, w->n_in);
-    natsConnection_Destroy(w->nc);
-    conn_leave(true);
-    loop_waker_close(w->waker);
-    mem_free(w->taken);
-    mem_free(w->out);
-    endpoint_free(&w->remote);
-    (void)pthread_mutex_destroy(&w->mutex);
-    (void)pthread_cond_destroy(&w->cond);
-    conn_release(wire);
+    /* Nothing arrives from here on. The library's messages must be freed
+     * before it is closed: the last close frees the owner of their memory. */
+    free_events(t->in, t->n_in);
+    natsConnection_Destroy(t->nc);
+    libnats_leave(true);
+    loop_waker_close(t->waker);
+    mem_free(t->taken);
+    mem_free(t->out);
+    endpoint_free(&t->endpoint);
+    (void)pthread_mutex_destroy(&t->mutex);
+    (void)pthread_cond_destroy(&t->cond);
+    conn_release(c);
 }
 
-static const struct conn_ops threads_ops = {
-    .send = threads_send,
-    .subscribe = threads_subscribe,
-    .unsubscribe = threads_unsubscribe,
-    .turn = threads_turn,
-    .close = threads_close,
+static const struct conn_ops tls_ops = {
+    .send = tls_send,
+    .subscribe = tls_subscribe,
+    .unsubscribe = tls_unsubscribe,
+    .flush = tls_flush,
+    .close = tls_close,
 };
 
 int
@@ -577,25 +578,25 @@ conn_tls_open(struct conn **out, struct loop *loop, const struct bus_conf *conf,
               const char *role, int64_t timeout_ms,
               const struct conn_events *on, void *ctx, struct err *e)
 {
-    struct conn_tls *w = MEM_NEW(struct conn_tls);
+    struct conn_tls *t = MEM_NEW(struct conn_tls);
 
-    conn_init(&w->w, &threads_ops, loop, on, ctx);
-    w->waker = loop_waker_open(loop, on_waker, w);
-    (void)pthread_mutex_init(&w->mutex, NULL);
-    (void)pthread_cond_init(&w->cond, NULL);
-    join(w);
-    if (connect_as(w, conf, role, timeout_ms, e) < 0)
+    conn_init(&t->conn, &tls_ops, loop, on, ctx);
+    t->waker = loop_waker_open(loop, on_waker, t);
+    (void)pthread_mutex_init(&t->mutex, NULL);
+    (void)pthread_cond_init(&t->cond, NULL);
+    register_conn(t);
+    if (connect_as(t, conf, role, timeout_ms, e) < 0)
         goto out;
-    conn_connected(&w->w, w->nc);
-    w->w.url = w->remote.url;
-    w->writing = true;
-    if (conn_thread(write_out, w, e) < 0) {
-        w->writing = false;
+    conn_connected(&t->conn, t->nc);
+    t->conn.url = t->endpoint.url;
+    t->writing = true;
+    if (libnats_thread(write_out, t, e) < 0) {
+        t->writing = false;
         goto out;
     }
-    *out = &w->w;
+    *out = &t->conn;
     return 0;
 out:
-    threads_close(&w->w);
+    tls_close(&t->conn);
     return -1;
 }

@@ -1,17 +1,16 @@
 /*
- * consumer - durable pull consumers.
- *
- * A pull asks for a number of messages for 10 s. Several pulls of one consumer
+ * A pull requests a number of messages for 10 s. Several pulls of one consumer
  * overlap, and the broker serves them in turn, so messages are counted against
  * their sum: outstanding. A pull that ends unserved says by how much. What is
- * lost without a word (a broker that died) is corrected when the connection
- * comes back, or at the latest when every pull must have ended.
+ * lost silently (a broker that died) is corrected when the connection comes
+ * back, or at the latest when every pull must have ended.
  */
-#include "lib/bus/bus_private.h"
+#include "lib/bus/consumer.h"
 
 #include "lib/base/backoff.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/bus_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,7 +20,7 @@
 
 enum {
     PULL_MS = 10000,
-    PULL_OVER_MS = 11000,  /* by now a pull has ended, told or untold */
+    PULL_OVER_MS = 11000,  /* by then a pull has ended, reported or not */
     STALL_FIRST_MS = 1000, /* backoff while the broker refuses */
     STALL_MOST_MS = 10000,
 };
@@ -38,26 +37,26 @@ struct bus_consumer {
     char inbox[BUS_REPLY_SIZE];
 
     unsigned window, unsettled;
-    size_t most_bytes, bytes; /* 0: any; of what is unsettled */
-    bool oversized;           /* the next message is more than a pull's bytes */
-    int64_t hold_ms;      /* what is beyond the window comes again after that */
-    unsigned outstanding; /* asked for and not yet come */
-    uint64_t epoch;       /* pulls of an older one count no more */
-    unsigned recent;      /* asked for since the last check */
+    size_t most_bytes, bytes; /* limit, 0: none; of unsettled messages */
+    bool oversized;           /* the next message exceeds the bytes of a pull */
+    int64_t hold_ms;      /* messages beyond the window come again after it */
+    unsigned outstanding; /* requested and not yet received */
+    uint64_t epoch;       /* pulls of an older one do not count */
+    unsigned recent;      /* requested since the last check */
     int64_t check_at;     /* 0: nothing is outstanding */
     int64_t pulled_at;    /* the last pull */
     int64_t retry_at, stall_ms; /* 0: not stalled */
 };
 
 struct pending_ack {
-    struct bus_msg m; /* first: what callers have points here */
+    struct bus_msg m; /* first: callers have a pointer to it */
     struct bus_consumer *consumer;
     const char *reply;
-    size_t size; /* of what it takes */
-    char text[]; /* what m and reply point to */
+    size_t size; /* of this allocation */
+    char text[]; /* m and reply point into it */
 };
 
-/* --- asking --------------------------------------------------------------- */
+/* --- pulling -------------------------------------------------------------- */
 
 static void
 pull(struct bus_consumer *c, unsigned n, int64_t now)
@@ -73,14 +72,14 @@ pull(struct bus_consumer *c, unsigned n, int64_t now)
                    n);
     (void)snprintf(body, sizeof body, "{\"batch\":%u,\"expires\":%d000000%s}",
                    n, PULL_MS, bytes);
-    if (!conn_send(c->bus->wire,
-                   &(struct conn_out){.subject = c->pull_subject,
-                                      .reply = reply,
-                                      .expect = BUS_ANY_REVISION,
-                                      .data = body,
-                                      .len = strlen(body)},
-                   CONN_ASK))
-        return; /* the broker does not read; the check asks again */
+    if (!conn_send(c->bus->conn,
+                   &(struct protocol_out){.subject = c->pull_subject,
+                                          .reply = reply,
+                                          .expect = BUS_ANY_REVISION,
+                                          .data = body,
+                                          .len = strlen(body)},
+                   CONN_REQUEST))
+        return; /* the queue is full; the check pulls again */
     c->oversized = false;
     c->outstanding += n;
     c->recent += n;
@@ -88,12 +87,12 @@ pull(struct bus_consumer *c, unsigned n, int64_t now)
 }
 
 /*
- * Asks for what the window has room for: in quarters of it, so that pulls
- * overlap without becoming many, or for whatever there is room for if nothing
- * is outstanding, so that a slow handler does not hold up the free places.
+ * Pulls as many messages as the window has room for: at least a quarter of the
+ * window, so that pulls overlap without becoming many; if nothing is
+ * outstanding any number, so that a slow handler does not block free places.
  */
 static void
-top_up(struct bus_consumer *c)
+pull_more(struct bus_consumer *c)
 {
     unsigned used = c->outstanding + c->unsettled;
     int64_t now;
@@ -116,10 +115,10 @@ top_up(struct bus_consumer *c)
 }
 
 void
-consumer_top_up_all(struct bus *b)
+consumers_pull(struct bus *b)
 {
     for (struct bus_consumer *c = b->consumers; c; c = c->next)
-        top_up(c);
+        pull_more(c);
 }
 
 static void
@@ -141,12 +140,12 @@ forget_pulls(struct bus_consumer *c)
 }
 
 void
-consumer_up(struct bus *b)
+consumers_connected(struct bus *b)
 {
     for (struct bus_consumer *c = b->consumers; c; c = c->next) {
         forget_pulls(c);
         c->retry_at = 0;
-        top_up(c);
+        pull_more(c);
     }
 }
 
@@ -156,7 +155,7 @@ stall(struct bus_consumer *c, const char *status, const char *text)
     int64_t now = loop_now_ms();
 
     if (c->retry_at > now)
-        return; /* several pulls end with one cause */
+        return; /* several pulls end for the same reason */
     if (c->stall_ms == 0) {
         log_warn("bus.consumer_stalled", "consumer=%s status=%s text=\"%s\"",
                  c->name, LOG_TEXT(status), LOG_TEXT(text));
@@ -167,31 +166,31 @@ stall(struct bus_consumer *c, const char *status, const char *text)
     bus_due(c->bus, c->retry_at);
 }
 
-/* Corrects what is outstanding by what can still be. */
+/* Corrects outstanding by what can still arrive. */
 static void
 check(struct bus_consumer *c, int64_t now)
 {
     if (c->outstanding > 0 && now - c->pulled_at >= PULL_OVER_MS) {
-        /* No pull lives that long: nobody took this one. */
+        /* No pull lives that long: the broker did not receive it. */
         forget_pulls(c);
         stall(c, "none", "the broker does not answer pulls");
         return;
     }
     if (c->outstanding > c->recent)
-        c->outstanding = c->recent; /* older ones have ended */
+        c->outstanding = c->recent; /* older pulls have ended */
     c->recent = 0;
     c->check_at = c->outstanding ? now + PULL_OVER_MS : 0;
 }
 
 int64_t
-consumer_tick(struct bus *b, int64_t now)
+consumers_tick(struct bus *b, int64_t now)
 {
     int64_t next = INT64_MAX;
 
     for (struct bus_consumer *c = b->consumers; c; c = c->next) {
         if (c->check_at && c->check_at <= now)
             check(c, now);
-        top_up(c);
+        pull_more(c);
         if (c->check_at && c->check_at < next)
             next = c->check_at;
         if (c->retry_at > now && c->retry_at < next)
@@ -200,20 +199,20 @@ consumer_tick(struct bus *b, int64_t now)
     return next;
 }
 
-/* --- what comes ----------------------------------------------------------- */
+/* --- receiving ------------------------------------------------------------ */
 
 static void
 settle(struct bus *b, const char *reply, const char *word)
 {
-    (void)conn_send(b->wire,
-                    &(struct conn_out){.subject = reply,
-                                       .expect = BUS_ANY_REVISION,
-                                       .data = word,
-                                       .len = strlen(word)},
-                    CONN_SETTLE);
+    (void)conn_send(b->conn,
+                    &(struct protocol_out){.subject = reply,
+                                           .expect = BUS_ANY_REVISION,
+                                           .data = word,
+                                           .len = strlen(word)},
+                    CONN_ACK);
 }
 
-/* The word that hands a message back for delay_ms. */
+/* The reply that hands a message back for delay_ms. */
 static const char *
 nak(int64_t delay_ms, char *out, size_t size)
 {
@@ -237,7 +236,7 @@ unstall(struct bus_consumer *c)
 }
 
 unsigned
-bus_read_pull(const char *inbox, uint64_t epoch, const char *reply)
+consumer_read_pull(const char *inbox, uint64_t epoch, const char *reply)
 {
     size_t len = strlen(inbox);
     unsigned long long named, n;
@@ -252,44 +251,44 @@ bus_read_pull(const char *inbox, uint64_t epoch, const char *reply)
     return *end || n > INT32_MAX ? 0 : (unsigned)n;
 }
 
-/* Whether a pull ended because its next message is more than its bytes. */
+/* Whether a pull ended because the next message exceeds its bytes. */
 static bool
-is_full(const struct conn_msg *m)
+is_full(const struct protocol_msg *m)
 {
-    const char *text = m->header[CONN_DESCRIPTION];
+    const char *text = m->header[HEADER_DESCRIPTION];
 
-    return strcmp(m->header[CONN_STATUS], "409") == 0 &&
+    return strcmp(m->header[HEADER_STATUS], "409") == 0 &&
            strncasecmp(text, "Message Size Exceeds", 20) == 0;
 }
 
-/* A pull ended, or the broker says that it is still there. */
+/* A pull has ended, or the broker sends an idle heartbeat. */
 static void
-take_status(struct bus_consumer *c, const struct conn_msg *m)
+take_status(struct bus_consumer *c, const struct protocol_msg *m)
 {
-    const char *status = m->header[CONN_STATUS];
-    const char *pending = m->header[CONN_PENDING];
-    unsigned asked = bus_read_pull(c->inbox, c->epoch, m->subject);
+    const char *status = m->header[HEADER_STATUS];
+    const char *pending = m->header[HEADER_PENDING];
+    unsigned asked = consumer_read_pull(c->inbox, c->epoch, m->subject);
     unsigned left = asked;
     uint64_t told;
 
     if (left == 0 || !*status || strcmp(status, "100") == 0)
         return;
-    if (*pending && bus_number(pending, &told) && told < left)
+    if (*pending && str_to_u64(pending, 0, UINT64_MAX, &told) && told < left)
         left = (unsigned)told;
     c->outstanding -= left < c->outstanding ? left : c->outstanding;
     if (is_full(m))
         c->oversized = left == asked;
     else if (strcmp(status, "408") != 0 && strcmp(status, "404") != 0)
-        stall(c, status, m->header[CONN_DESCRIPTION]);
+        stall(c, status, m->header[HEADER_DESCRIPTION]);
     else if (loop_now_ms() - c->pulled_at < STALL_FIRST_MS)
-        /* Ended as soon as begun: asking again at once would spin. */
+        /* Ended as soon as it began: pulling again at once would spin. */
         c->retry_at = loop_now_ms() + STALL_FIRST_MS;
     else
         unstall(c);
 }
 
 bool
-bus_read_ack(const char *name, const char *reply, struct bus_msg *out)
+consumer_read_ack(const char *name, const char *reply, struct bus_msg *out)
 {
     enum { PREFIX = 8, MOST = 12, COUNTS = 5 };
     const char *token[MOST + 1];
@@ -318,7 +317,7 @@ bus_read_ack(const char *name, const char *reply, struct bus_msg *out)
             return false;
         memcpy(text, start, size);
         text[size] = '\0';
-        if (!bus_number(text, &v[i]))
+        if (!str_to_u64(text, 0, UINT64_MAX, &v[i]))
             return false;
     }
     out->delivered = v[0];
@@ -338,12 +337,12 @@ put(char **at, const void *data, size_t len)
     return start;
 }
 
-/* A copy of msg that lasts until it is settled; of meta all but the text. */
+/* A copy of msg, freed when it is settled; the numbers are those of meta. */
 static struct pending_ack *
-keep(struct bus_consumer *c, const struct conn_msg *msg,
+keep(struct bus_consumer *c, const struct protocol_msg *msg,
      const struct bus_msg *meta)
 {
-    const char *id = msg->header[CONN_ID];
+    const char *id = msg->header[HEADER_ID];
     size_t subject = strlen(msg->subject) + 1, ids = strlen(id) + 1,
            reply = strlen(msg->reply) + 1;
     size_t size =
@@ -364,7 +363,7 @@ keep(struct bus_consumer *c, const struct conn_msg *msg,
 }
 
 static void
-take_delivery(struct bus_consumer *c, const struct conn_msg *msg,
+take_delivery(struct bus_consumer *c, const struct protocol_msg *msg,
               const struct bus_msg *meta)
 {
     struct pending_ack *d;
@@ -385,19 +384,19 @@ take_delivery(struct bus_consumer *c, const struct conn_msg *msg,
 }
 
 static void
-take(void *ctx, const struct conn_msg *m)
+take(void *ctx, const struct protocol_msg *m)
 {
     struct bus_consumer *c = ctx;
     struct bus_msg meta = {0};
 
     c->bus->refill = true;
-    if (bus_read_ack(c->name, m->reply, &meta))
+    if (consumer_read_ack(c->name, m->reply, &meta))
         take_delivery(c, m, &meta);
     else
-        take_status(c, m); /* or junk, which says nothing */
+        take_status(c, m); /* or junk, which is ignored */
 }
 
-/* --- what callers do ------------------------------------------------------ */
+/* --- for callers ---------------------------------------------------------- */
 
 int
 bus_consume(struct bus *b, const char *stream, const char *durable,
@@ -419,7 +418,7 @@ bus_consume(struct bus *b, const char *stream, const char *durable,
     (void)snprintf(c->inbox, sizeof c->inbox, "%s.c%u", b->inbox,
                    ++b->consumer_serial);
     (void)snprintf(subject, sizeof subject, "%s.*", c->inbox);
-    if (conn_subscribe(b->wire, subject, false, take, c, &c->sub, e) < 0) {
+    if (conn_subscribe(b->conn, subject, false, take, c, &c->sub, e) < 0) {
         mem_free(c);
         return -1;
     }

@@ -2,7 +2,7 @@
  * endpoint - from configuration to the library's options: addresses,
  * credentials, certificates.
  */
-#include "lib/bus/bus_private.h"
+#include "lib/bus/endpoint.h"
 
 #include "lib/base/mem.h"
 #include "lib/os/secret.h"

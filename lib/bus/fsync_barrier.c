@@ -1,117 +1,120 @@
 /*
- * fsync_barrier - what the broker has stored waits until it is on the disk.
- *
- * The broker acknowledges what the kernel has. A keeper beside it (sync.store)
- * syncs on request and answers: one question serves everything stored before
- * it was asked, and what is stored meanwhile waits for the next.
+ * The broker acknowledges what the kernel has. An fsync server beside it
+ * (subject sync.store) syncs on request and replies. One sync request covers
+ * everything stored before it was sent; what is stored meanwhile waits for the
+ * next. A request that fails is repeated with all that came since.
  */
-#include "lib/bus/bus_private.h"
+#include "lib/bus/fsync_barrier.h"
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/bus_private.h"
 #include "lib/model/subject.h"
 
 enum {
-    ANSWER_MS = 10000, /* a disk may be slow */
-    AGAIN_MS = 200,    /* after no answer */
+    REPLY_MS = 10000, /* a disk may be slow */
+    AGAIN_MS = 200,   /* before a failed sync is repeated */
 };
 
-/* An ask, by slot and serial: it may end before it is confirmed. */
+/* A request, by slot and serial: it may end before the sync does. */
 struct held_request {
     unsigned index;
     uint64_t serial;
 };
 
 struct barrier_batch {
-    struct held_request *asks;
+    struct held_request *requests;
     size_t n, cap;
 };
 
 struct fsync_barrier {
-    struct barrier_batch waiting; /* for the next question */
-    struct barrier_batch asked;   /* by the one under way */
-    bool asking;
-    bool warned;
-    int64_t again_ms; /* 0: none is due */
+    barrier_fn *synced;
+    struct barrier_batch waiting; /* for the next sync request */
+    struct barrier_batch syncing; /* covered by the one under way */
+    bool busy;                    /* one is under way */
+    bool warned;                  /* about the present series of failures */
+    int64_t again_ms; /* when a failed sync is repeated; 0: none failed */
 };
 
 struct fsync_barrier *
-barrier_new(void)
+barrier_new(barrier_fn *synced)
 {
-    return MEM_NEW(struct fsync_barrier);
+    struct fsync_barrier *f = MEM_NEW(struct fsync_barrier);
+
+    f->synced = synced;
+    return f;
 }
 
 void
-barrier_free(struct fsync_barrier *c)
+barrier_free(struct fsync_barrier *f)
 {
-    if (!c)
+    if (!f)
         return;
-    mem_free(c->waiting.asks);
-    mem_free(c->asked.asks);
-    mem_free(c);
+    mem_free(f->waiting.requests);
+    mem_free(f->syncing.requests);
+    mem_free(f);
 }
 
 static void
 add(struct barrier_batch *b, struct held_request h)
 {
-    b->asks = mem_grow(b->asks, b->n, &b->cap, sizeof *b->asks);
-    b->asks[b->n++] = h;
+    b->requests = mem_grow(b->requests, b->n, &b->cap, sizeof *b->requests);
+    b->requests[b->n++] = h;
 }
 
 void
 barrier_hold(struct bus *b, unsigned index, uint64_t serial)
 {
-    if (b->confirm)
-        add(&b->confirm->waiting, (struct held_request){index, serial});
+    if (b->barrier)
+        add(&b->barrier->waiting, (struct held_request){index, serial});
 }
 
 static void
-answered(struct bus *b)
+succeeded(struct bus *b)
 {
-    struct fsync_barrier *c = b->confirm;
-    struct barrier_batch done = c->asked;
+    struct fsync_barrier *f = b->barrier;
+    struct barrier_batch done = f->syncing;
 
-    c->warned = false;
-    c->asked = (struct barrier_batch){0};
+    f->warned = false;
+    f->syncing = (struct barrier_batch){0};
     for (size_t i = 0; i < done.n; i++)
-        requests_confirmed(b, done.asks[i].index, done.asks[i].serial);
-    mem_free(done.asks);
+        f->synced(b, done.requests[i].index, done.requests[i].serial);
+    mem_free(done.requests);
 }
 
-/* What was asked is asked again, with what came meanwhile. Those who cannot
- * wait so long have their own deadline. */
+/* The requests wait for the next sync; each still has its own deadline. */
 static void
-unanswered(struct bus *b, const char *why)
+failed(struct bus *b, const char *why)
 {
-    struct fsync_barrier *c = b->confirm;
+    struct fsync_barrier *f = b->barrier;
 
-    for (size_t i = 0; i < c->asked.n; i++)
-        add(&c->waiting, c->asked.asks[i]);
-    c->asked.n = 0;
-    c->again_ms = loop_now_ms() + AGAIN_MS;
-    bus_due(b, c->again_ms);
-    if (!c->warned)
+    for (size_t i = 0; i < f->syncing.n; i++)
+        add(&f->waiting, f->syncing.requests[i]);
+    f->syncing.n = 0;
+    f->again_ms = loop_now_ms() + AGAIN_MS;
+    bus_due(b, f->again_ms);
+    if (!f->warned)
         log_warn("bus.unconfirmed", "error=\"%s\"", LOG_TEXT(why));
-    c->warned = true;
+    f->warned = true;
 }
 
 static void
-on_answer(void *ctx, const struct bus_note *note, const struct err *e)
+on_reply(void *ctx, const struct bus_note *note, const struct err *e)
 {
     struct bus *b = ctx;
     char why[128];
 
-    b->confirm->asking = false;
+    b->barrier->busy = false;
     if (e) {
-        unanswered(b, e->msg);
+        failed(b, e->msg);
     } else if (note->len > 0) {
         (void)snprintf(why, sizeof why, "%.*s",
                        note->len < sizeof why ? (int)note->len
                                               : (int)sizeof why - 1,
                        (const char *)note->data);
-        unanswered(b, why);
+        failed(b, why);
     } else {
-        answered(b);
+        succeeded(b);
         barrier_flush(b);
     }
 }
@@ -119,28 +122,28 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *e)
 void
 barrier_flush(struct bus *b)
 {
-    struct fsync_barrier *c = b->confirm;
+    struct fsync_barrier *f = b->barrier;
     struct barrier_batch swap;
 
-    if (!c || c->asking || c->again_ms || c->waiting.n == 0)
+    if (!f || f->busy || f->again_ms || f->waiting.n == 0)
         return;
-    swap = c->asked;
-    c->asked = c->waiting;
-    c->waiting = swap;
-    c->asking = true;
-    bus_request(b, SUBJECT_SYNC, "", 0, ANSWER_MS, on_answer, b);
+    swap = f->syncing;
+    f->syncing = f->waiting;
+    f->waiting = swap;
+    f->busy = true;
+    bus_request(b, SUBJECT_SYNC, "", 0, REPLY_MS, on_reply, b);
 }
 
 int64_t
 barrier_tick(struct bus *b, int64_t now)
 {
-    struct fsync_barrier *c = b->confirm;
+    struct fsync_barrier *f = b->barrier;
 
-    if (!c || c->again_ms == 0)
+    if (!f || f->again_ms == 0)
         return INT64_MAX;
-    if (c->again_ms > now)
-        return c->again_ms;
-    c->again_ms = 0;
+    if (f->again_ms > now)
+        return f->again_ms;
+    f->again_ms = 0;
     barrier_flush(b);
     return INT64_MAX;
 }

@@ -1,3 +1,8 @@
+/*
+ * Tables of streams, consumers and built-in lanes. Each row becomes the JSON
+ * configuration that the broker should have; provisioning creates or updates
+ * what differs, verifying reports the first difference.
+ */
 #include "lib/bus/jetstream_setup.h"
 
 #include "lib/base/log.h"
@@ -22,7 +27,7 @@ enum {
 #define DUPLICATES_MS (INT64_C(10) * 60 * 1000)
 #define HOUR_MS (INT64_C(3600) * 1000)
 
-/* How long messages are kept; positive: so many milliseconds. */
+/* How long messages are kept; a positive number is milliseconds. */
 enum { AGE_EVER = 0, AGE_TASKS = -1, AGE_LOGS = -2 };
 
 struct stream_row {
@@ -30,7 +35,7 @@ struct stream_row {
     const char *second; /* another subject; NULL: none */
     int64_t age;
     bool latest; /* one message per subject: a KV bucket */
-    bool direct; /* single messages are read */
+    bool direct; /* single messages can be read (allow_direct) */
     bool discard_old;
 };
 
@@ -47,7 +52,7 @@ static const struct stream_row streams[] = {
 
 struct consumer_row {
     const char *stream, *durable, *filter;
-    int pending; /* unsettled at most, over all who pull */
+    int pending; /* max_ack_pending: unsettled messages of all pullers */
 };
 
 enum { PENDING_ONE = 1024, PENDING_LEDGER = 8192, PENDING_LANE = 20000 };
@@ -79,7 +84,7 @@ jetstream_lanes(void)
     return lanes;
 }
 
-/* --- what there should be ------------------------------------------------- */
+/* --- wanted configuration ------------------------------------------------- */
 
 static void
 set(json_t *o, const char *key, json_t *value)
@@ -87,7 +92,8 @@ set(json_t *o, const char *key, json_t *value)
     (void)json_object_set_new(o, key, value);
 }
 
-/* What every installation has alike: jetstream_verify compares this. */
+/* The part that is the same in every installation: jetstream_verify compares
+ * it. */
 static json_t *
 stream_shape(const struct stream_row *r)
 {
@@ -151,7 +157,7 @@ consumer_config(const struct consumer_row *r)
     return o;
 }
 
-/* The broker leaves out what is zero. */
+/* The broker omits fields that are zero. */
 static bool
 is_zero(const json_t *v)
 {
@@ -160,7 +166,7 @@ is_zero(const json_t *v)
            (json_is_string(v) && !*json_string_value(v));
 }
 
-/* The first field of want that found has otherwise; NULL: none. */
+/* The first field of want whose value in found differs; NULL: none. */
 static const char *
 difference(json_t *want, json_t *found)
 {
@@ -191,11 +197,11 @@ drift(const char *what, const char *key, json_t *want, json_t *found,
     return -1;
 }
 
-/* --- asking the broker ---------------------------------------------------- */
+/* --- calling the JetStream API -------------------------------------------- */
 
-/* Whether an error object speaks of the broker's state, not of our request. */
+/* Whether an error is about the broker's resources, not about our request. */
 static bool
-passes(int64_t code, int64_t api)
+is_temporary(int64_t code, int64_t api)
 {
     static const int64_t scarce[] = {10002, 10023, 10028, 10047};
 
@@ -238,7 +244,7 @@ call(struct bus *b, const char *subject, json_t *body, json_t **out,
     json = json_loadb(str_text(&answer), answer.len, 0, NULL);
     error = json_object_get(json, "error");
     if (!json_is_object(json)) {
-        err_set(e, ERR_UNAVAILABLE, "%s: the answer is no JSON object", full);
+        err_set(e, ERR_UNAVAILABLE, "%s: the reply is not a JSON object", full);
         goto out;
     }
     if (error) {
@@ -247,7 +253,7 @@ call(struct bus *b, const char *subject, json_t *body, json_t **out,
         int64_t code = json_integer_value(json_object_get(error, "code"));
 
         *api = json_integer_value(json_object_get(error, "err_code"));
-        err_set(e, passes(code, *api) ? ERR_UNAVAILABLE : ERR_INVALID,
+        err_set(e, is_temporary(code, *api) ? ERR_UNAVAILABLE : ERR_INVALID,
                 "%s (JetStream error %" PRId64 ")",
                 LOG_TEXT(why ? why : "refused"), *api);
         if (*api == NOT_ENABLED || *api == NOT_ENABLED_FOR_ACCOUNT)
@@ -263,7 +269,7 @@ out:
     return rc;
 }
 
-/* What info says; *out NULL if the thing does not exist. */
+/* Gets the configuration of an object; *out NULL if it does not exist. */
 static int
 info(struct bus *b, const char *subject, json_t **out, struct err *e)
 {
@@ -276,12 +282,12 @@ info(struct bus *b, const char *subject, json_t **out, struct err *e)
     *out = json_incref(json_object_get(answer, "config"));
     json_decref(answer);
     if (!*out)
-        return err_set(e, ERR_UNAVAILABLE, "%s: no config in the answer",
+        return err_set(e, ERR_UNAVAILABLE, "%s: no config in the reply",
                        subject);
     return 0;
 }
 
-struct thing {
+struct object {
     char what[NAME_SIZE + 16]; /* "stream TASKS" */
     char name[NAME_SIZE];      /* "TASKS" or "TASKS/router" */
     char info[SUBJECT_SIZE], create[SUBJECT_SIZE], update[SUBJECT_SIZE];
@@ -290,9 +296,9 @@ struct thing {
 };
 
 static void
-stream_thing(struct thing *t, const struct stream_row *r, json_t *want)
+stream_object(struct object *t, const struct stream_row *r, json_t *want)
 {
-    *t = (struct thing){.want = want};
+    *t = (struct object){.want = want};
     (void)str_copy(t->name, sizeof t->name, r->name);
     (void)snprintf(t->what, sizeof t->what, "stream %s", r->name);
     (void)snprintf(t->info, sizeof t->info, "STREAM.INFO.%s", r->name);
@@ -301,9 +307,9 @@ stream_thing(struct thing *t, const struct stream_row *r, json_t *want)
 }
 
 static void
-consumer_thing(struct thing *t, const struct consumer_row *r)
+consumer_object(struct object *t, const struct consumer_row *r)
 {
-    *t = (struct thing){.want = consumer_config(r), .stream = r->stream};
+    *t = (struct object){.want = consumer_config(r), .stream = r->stream};
     (void)snprintf(t->name, sizeof t->name, "%s/%s", r->stream, r->durable);
     (void)snprintf(t->what, sizeof t->what, "consumer %s/%s", r->stream,
                    r->durable);
@@ -315,9 +321,10 @@ consumer_thing(struct thing *t, const struct consumer_row *r)
     memcpy(t->update, t->create, sizeof t->update);
 }
 
-/* Sends the wanted configuration over what is there. */
+/* Creates the object, or updates it with the wanted fields. */
 static int
-write_thing(struct bus *b, const struct thing *t, json_t *found, struct err *e)
+write_object(struct bus *b, const struct object *t, json_t *found,
+             struct err *e)
 {
     json_t *config = found ? json_deep_copy(found) : json_object();
     json_t *body = config, *answer = NULL;
@@ -337,7 +344,7 @@ write_thing(struct bus *b, const struct thing *t, json_t *found, struct err *e)
 }
 
 static int
-provision(struct bus *b, const struct thing *t, jetstream_report_fn *report,
+provision(struct bus *b, const struct object *t, jetstream_report_fn *report,
           void *ctx, struct err *e)
 {
     json_t *found = NULL;
@@ -351,7 +358,7 @@ provision(struct bus *b, const struct thing *t, jetstream_report_fn *report,
     key = found ? difference(t->want, found) : NULL;
     if (!found || key) {
         did = found ? "updated" : "created";
-        if (write_thing(b, t, found, e) < 0) {
+        if (write_object(b, t, found, e) < 0) {
             struct err why = *e;
 
             if (key && why.code == ERR_INVALID) {
@@ -369,7 +376,7 @@ provision(struct bus *b, const struct thing *t, jetstream_report_fn *report,
             err_wrap(e, "%s", t->what);
             goto out;
         }
-        /* An old broker ignores fields it does not know. */
+        /* An old broker ignores fields that it does not know. */
         key = difference(t->want, found);
         if (key) {
             drift(t->what, key, t->want, found, e);
@@ -402,7 +409,7 @@ provision_lane(struct bus *b, const char *lane, jetstream_report_fn *report,
     char backend[SUBJECT_TOKEN_MAX + 1], rest[SUBJECT_TOKEN_MAX + 1];
     char durable[SUBJECT_SIZE], filter[SUBJECT_SIZE];
     struct consumer_row row = {"TASKS", durable, filter, PENDING_LANE};
-    struct thing t;
+    struct object t;
     int rc;
 
     if (!split_lane(lane, backend, rest))
@@ -410,7 +417,7 @@ provision_lane(struct bus *b, const char *lane, jetstream_report_fn *report,
                        LOG_TEXT(lane));
     subject_lane_durable(durable, backend, rest);
     subject_task(filter, backend, rest);
-    consumer_thing(&t, &row);
+    consumer_object(&t, &row);
     rc = provision(b, &t, report, ctx, e);
     json_decref(t.want);
     return rc;
@@ -425,22 +432,22 @@ built_in(const char *lane)
     return false;
 }
 
-/* --- the two ways in ------------------------------------------------------ */
+/* --- provisioning and verifying ------------------------------------------- */
 
 int
 jetstream_provision(struct bus *b, const struct jetstream_conf *conf,
                     jetstream_report_fn *report, void *ctx, struct err *e)
 {
-    struct thing t;
+    struct object t;
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < N_STREAMS; i++) {
-        stream_thing(&t, &streams[i], stream_config(&streams[i], conf));
+        stream_object(&t, &streams[i], stream_config(&streams[i], conf));
         rc = provision(b, &t, report, ctx, e);
         json_decref(t.want);
     }
     for (size_t i = 0; rc == 0 && i < N_CONSUMERS; i++) {
-        consumer_thing(&t, &consumers[i]);
+        consumer_object(&t, &consumers[i]);
         rc = provision(b, &t, report, ctx, e);
         json_decref(t.want);
     }
@@ -453,7 +460,7 @@ jetstream_provision(struct bus *b, const struct jetstream_conf *conf,
 }
 
 static int
-verify(struct bus *b, const struct thing *t, struct err *e)
+verify(struct bus *b, const struct object *t, struct err *e)
 {
     json_t *found = NULL;
     const char *key;
@@ -473,7 +480,7 @@ verify(struct bus *b, const struct thing *t, struct err *e)
     return rc;
 }
 
-/* The row of a durable; those of lanes are made into *row. */
+/* Finds the row of a durable; for a lane it is made up in *row. */
 static bool
 find_consumer(const char *stream, const char *durable, char *filter,
               struct consumer_row *row)
@@ -505,7 +512,7 @@ jetstream_verify(struct bus *b, const char *stream, const char *durable,
 {
     char filter[SUBJECT_SIZE];
     struct consumer_row row;
-    struct thing t;
+    struct object t;
     size_t i = 0;
     int rc;
 
@@ -513,7 +520,7 @@ jetstream_verify(struct bus *b, const char *stream, const char *durable,
         i++;
     if (i == N_STREAMS)
         return err_set(e, ERR_BUG, "stream %s is not in the table", stream);
-    stream_thing(&t, &streams[i], stream_shape(&streams[i]));
+    stream_object(&t, &streams[i], stream_shape(&streams[i]));
     rc = verify(b, &t, e);
     json_decref(t.want);
     if (rc < 0 || !durable)
@@ -521,13 +528,13 @@ jetstream_verify(struct bus *b, const char *stream, const char *durable,
     if (!find_consumer(stream, durable, filter, &row))
         return err_set(e, ERR_BUG, "consumer %s/%s is not in the table", stream,
                        durable);
-    consumer_thing(&t, &row);
+    consumer_object(&t, &row);
     rc = verify(b, &t, e);
     json_decref(t.want);
     return rc;
 }
 
-/* --- a ledger that starts from nothing ------------------------------------ */
+/* --- resetting the consumers of the ledger -------------------------------- */
 
 static bool
 is_ledgers(const struct consumer_row *r)
@@ -541,13 +548,13 @@ reset_consumer(struct bus *b, const struct consumer_row *row, struct err *e)
 {
     char subject[SUBJECT_SIZE];
     json_t *answer = NULL;
-    struct thing t;
+    struct object t;
     int64_t api;
     int rc;
 
     (void)snprintf(subject, sizeof subject, "CONSUMER.DELETE.%s.%s",
                    row->stream, row->durable);
-    consumer_thing(&t, row);
+    consumer_object(&t, row);
     rc = call(b, subject, NULL, &answer, &api, e);
     json_decref(answer);
     if (rc == 0 || api == CONSUMER_NOT_FOUND)
@@ -574,13 +581,13 @@ jetstream_ledger_used(struct bus *b, bool *out, struct err *e)
     *out = false;
     for (size_t i = 0; i < N_CONSUMERS && !*out; i++) {
         json_t *answer = NULL;
-        struct thing t;
+        struct object t;
         int64_t api;
         int rc;
 
         if (!is_ledgers(&consumers[i]))
             continue;
-        consumer_thing(&t, &consumers[i]);
+        consumer_object(&t, &consumers[i]);
         json_decref(t.want);
         rc = call(b, t.info, NULL, &answer, &api, e);
         if (rc < 0)

@@ -34,22 +34,23 @@ int jetstream_provision(struct bus *b, const struct jetstream_conf *conf,
                         jetstream_report_fn *report, void *ctx, struct err *e);
 
 /*
- * Checks that stream exists and is as the table says, and the durable too
- * unless it is NULL. ERR_NOT_FOUND: not provisioned; ERR_INVALID: drift, with
- * field, wanted and found value; both name `shunt provision` as the remedy.
+ * Checks that stream exists with the configuration of the table, and so does
+ * the durable, unless it is NULL. ERR_NOT_FOUND: not provisioned; ERR_INVALID:
+ * drift, with field, wanted and found value; both name `shunt provision` as the
+ * remedy.
  */
 int jetstream_verify(struct bus *b, const char *stream, const char *durable,
                      struct err *e);
 
 /*
- * Deletes and creates anew the four durables the ledger reads by, so that it
- * is given everything the streams still hold: for a ledger that lost its
- * database. Ends after a failure with some of them missing; calling it again
- * finishes the work.
+ * Deletes and recreates the durable consumers that the ledger reads from, so
+ * that it receives everything the streams still hold: for a ledger that lost
+ * its database. After a failure some of them may be missing; calling it again
+ * completes the work.
  */
 int jetstream_reset_ledger(struct bus *b, struct err *e);
 
-/* Whether the broker ever delivered anything by one of those durables. */
+/* Whether the broker has ever delivered anything to one of those consumers. */
 int jetstream_ledger_used(struct bus *b, bool *out, struct err *e);
 
 /* The built-in lanes as "backend.lane", NULL-terminated. */

@@ -1,3 +1,9 @@
+/*
+ * A table of the lane.> keys of KV_control, filled by reading the bucket key by
+ * key and updated by a subscription to its subjects. A timer fires when the
+ * next pause ends. lane_pauses_keep stores old pauses again, before the bucket
+ * expires them.
+ */
 #include "lib/bus/lane_pause.h"
 
 #include "lib/base/log.h"
@@ -9,7 +15,7 @@
 
 enum {
     READ_MS = 5000,
-    AGAIN_MS = 1000, /* after a read that failed */
+    AGAIN_MS = 1000, /* before a failed read is repeated */
 };
 
 struct lane_pauses {
@@ -18,10 +24,10 @@ struct lane_pauses {
     void (*changed)(void *ctx);
     void *ctx;
     struct bus_sub *live;
-    struct loop_timer *again; /* reads once more */
+    struct loop_timer *again; /* starts a read */
     struct loop_timer *ends;  /* the next pause that ends by itself */
-    struct loop_timer *keep;  /* NULL: others keep them */
-    int64_t keep_ms;          /* what is older is stored again */
+    struct loop_timer *keep;  /* NULL: another process keeps them */
+    int64_t keep_ms;          /* older pauses are stored again */
     struct mem_pool *pool;
     struct lane_pause *all;
     size_t n;
@@ -55,7 +61,7 @@ holds(const struct lane_pause *row, int64_t now_ms)
 
 static void on_end(void *ctx);
 
-/* Sets the timer to the first end there is. */
+/* Sets the timer to the earliest end. */
 static void
 watch_ends(struct lane_pauses *p)
 {
@@ -76,7 +82,7 @@ watch_ends(struct lane_pauses *p)
 }
 
 static void
-tell(struct lane_pauses *p)
+notify(struct lane_pauses *p)
 {
     watch_ends(p);
     if (p->known && p->changed)
@@ -86,14 +92,14 @@ tell(struct lane_pauses *p)
 static void
 on_end(void *ctx)
 {
-    tell(ctx);
+    notify(ctx);
 }
 
-/* A key's value; revision and stored_ms 0: heard live, newer than what is
- * known. True if it says something new. */
+/* Takes the value of a key; revision and stored_ms are 0 if it comes from the
+ * subscription. True if it changes the table. */
 static bool
-take(struct lane_pauses *p, const char *subject, const uint8_t *data,
-     size_t len, uint64_t revision, int64_t stored_ms)
+update(struct lane_pauses *p, const char *subject, const uint8_t *data,
+       size_t len, uint64_t revision, int64_t stored_ms)
 {
     char backend[SUBJECT_TOKEN_MAX + 1], lane[SUBJECT_TOKEN_MAX + 1];
     struct lane_state s = {.reason = "", .by = ""};
@@ -162,16 +168,16 @@ lane_pauses_set(struct bus *b, const struct lane_pause *p, bus_stored_fn *fn,
 }
 
 static void
-on_kept(void *ctx, const struct bus_stored *stored, const struct err *e)
+on_stored_again(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
     (void)ctx;
     (void)stored;
-    /* It has changed, or the next look does better. */
+    /* The key has changed, or the next round stores it. */
     if (e)
         log_debug("lane.keep", "error=\"%s\"", LOG_TEXT(e->msg));
 }
 
-/* All has just been read. */
+/* Stores old pauses again; called when all keys have been read. */
 static void
 keep_old(struct lane_pauses *p)
 {
@@ -182,7 +188,7 @@ keep_old(struct lane_pauses *p)
 
         if (row->revision && holds(row, str_wall_ms()) &&
             now - row->stored_ms >= p->keep_ms)
-            store(p->bus, row, (int64_t)row->revision, on_kept, p);
+            store(p->bus, row, (int64_t)row->revision, on_stored_again, p);
     }
 }
 
@@ -216,8 +222,8 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
         return;
     }
     if (entry) {
-        (void)take(p, entry->subject, entry->data, entry->len, entry->revision,
-                   entry->stored_at_ms);
+        (void)update(p, entry->subject, entry->data, entry->len,
+                     entry->revision, entry->stored_at_ms);
         p->next_seq = entry->revision + 1;
         read_next(p);
         return;
@@ -228,7 +234,7 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
     }
     p->known = true;
     keep_old(p);
-    tell(p);
+    notify(p);
 }
 
 static void
@@ -244,8 +250,8 @@ on_live(void *ctx, const struct bus_note *note)
 {
     struct lane_pauses *p = ctx;
 
-    if (take(p, note->subject, note->data, note->len, 0, 0))
-        tell(p);
+    if (update(p, note->subject, note->data, note->len, 0, 0))
+        notify(p);
 }
 
 int
@@ -263,7 +269,7 @@ lane_pauses_open(struct lane_pauses **out, struct bus *b, struct loop *l,
         lane_pauses_close(p);
         return -1;
     }
-    /* From a timer: nobody is called from inside this. */
+    /* From a timer, so that changed is not called from inside this call. */
     p->again = loop_timer_start(l, 0, 0, read_all, p);
     *out = p;
     return 0;
@@ -303,7 +309,7 @@ lane_pauses_keep(struct lane_pauses *p, int64_t older_ms, int64_t every_ms)
     p->keep = loop_timer_start(p->loop, every_ms, every_ms, read_all, p);
 }
 
-/* --- asking --------------------------------------------------------------- */
+/* --- look-ups ------------------------------------------------------------- */
 
 const struct lane_pause *
 lane_pauses_find(const struct lane_pauses *p, const char *backend,

@@ -2,8 +2,9 @@
  * lane_pause - which lanes are paused: the lane.> keys of KV_control, kept up
  * to date.
  *
- * A pause is read once at the start and whenever the broker is back, and heard
- * live in between. One that has ended counts no more, but stays known.
+ * All keys are read at the start and whenever the broker is back; in between a
+ * subscription reports changes. A pause that has ended does not count, but
+ * stays in the table.
  *
  * Thread: the loop thread.
  */
@@ -38,29 +39,29 @@ int lane_pauses_open(struct lane_pauses **out, struct bus *b, struct loop *l,
                      void (*changed)(void *ctx), void *ctx, struct err *e);
 void lane_pauses_close(struct lane_pauses *p); /* NULL is fine */
 
-/* Whether all keys have been read: until then nothing may be concluded. */
+/* Whether all keys have been read: before that, an unlisted lane may be paused.
+ */
 bool lane_pauses_known(const struct lane_pauses *p);
-/* The broker is back: read again what may have been missed. */
+/* Call when the broker is back: reads what may have been missed. */
 void lane_pauses_refresh(struct lane_pauses *p);
 
 /*
- * The bucket forgets what is old. From now on all is read each every_ms, and
- * what holds and was stored more than older_ms ago is stored again as it is,
- * unless it has changed meanwhile. One process of a fleet does it.
+ * The bucket expires old keys. From now on all keys are read every every_ms,
+ * and a pause that holds and was stored more than older_ms ago is stored again
+ * unchanged, unless it has changed meanwhile. One process of a fleet does it.
  */
 void lane_pauses_keep(struct lane_pauses *p, int64_t older_ms,
                       int64_t every_ms);
 
-/* The pause that holds for a lane now, or NULL. Valid until the next turn. */
+/* The pause that holds for a lane now, or NULL. Valid until the loop runs. */
 const struct lane_pause *lane_pauses_find(const struct lane_pauses *p,
                                           const char *backend, const char *lane,
                                           int64_t now_ms);
-/* All that are known, ended ones too. */
+/* All that are known, including ended ones. */
 size_t lane_pauses_count(const struct lane_pauses *p);
 const struct lane_pause *lane_pauses_at(const struct lane_pauses *p, size_t i);
 
-/* Writes the state of a lane: durable, heard by everybody. fn as in
- * bus_publish. */
+/* Stores the state of a lane in the bucket. fn as in bus_publish. */
 void lane_pauses_set(struct bus *b, const struct lane_pause *p,
                      bus_stored_fn *fn, void *ctx);
 

@@ -1,17 +1,19 @@
 /*
- * protocol - the text that travels between a client and the broker.
+ * The operations of the NATS client protocol that we need:
  *
- *   PUB <subject> [<reply>] <size>          and so many bytes
+ *   PUB <subject> [<reply>] <size>          and that many bytes
  *   HPUB <subject> [<reply>] <head> <size>  the first head of them are headers
- *   MSG <subject> <sid> [<reply>] <size>    likewise, what comes
+ *   MSG <subject> <sid> [<reply>] <size>    the same, received
  *   HMSG <subject> <sid> [<reply>] <head> <size>
  *   PING, PONG, +OK, INFO {...}, -ERR '...'
  *
- * Lines end in CR LF, payloads too. The broker frames what comes, so framing
- * that is wrong ends the connection; headers are a stranger's, so headers that
- * are wrong are no headers.
+ * Lines and payloads end in CR LF. The broker does the framing, so invalid
+ * framing ends the connection; headers come from a publisher, so invalid
+ * headers are ignored.
  */
-#include "lib/bus/bus_private.h"
+#include "lib/bus/protocol.h"
+
+#include "lib/bus/bus.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,8 +21,8 @@
 #include <strings.h>
 
 enum {
-    LINE_MOST = 256 * 1024,        /* an INFO names every server there is */
-    MESSAGE_MOST = (64 << 20) * 2, /* twice what any broker is set to */
+    LINE_MOST = 256 * 1024,        /* an INFO names every server of a cluster */
+    MESSAGE_MOST = (64 << 20) * 2, /* twice the limit of any broker */
     TOKENS = 5,
     DIGITS_MOST = 18,
 };
@@ -28,12 +30,12 @@ enum {
 /* --- reading ---------------------------------------------------------------
  */
 
-static const char *const header_names[CONN_HEADERS] = {
-    [CONN_ID] = "Nats-Msg-Id",
-    [CONN_SUBJECT] = "Nats-Subject",
-    [CONN_SEQUENCE] = "Nats-Sequence",
-    [CONN_TIME_STAMP] = "Nats-Time-Stamp",
-    [CONN_PENDING] = "Nats-Pending-Messages",
+static const char *const header_names[HEADERS_READ] = {
+    [HEADER_ID] = "Nats-Msg-Id",
+    [HEADER_SUBJECT] = "Nats-Subject",
+    [HEADER_SEQUENCE] = "Nats-Sequence",
+    [HEADER_TIME_STAMP] = "Nats-Time-Stamp",
+    [HEADER_PENDING] = "Nats-Pending-Messages",
 };
 
 const char *
@@ -53,7 +55,7 @@ struct token {
     size_t len;
 };
 
-/* How many there are up to end; more than TOKENS if there are more. */
+/* The number of tokens up to end; TOKENS + 1 if there are more. */
 static size_t
 split(char *at, const char *end, struct token *out)
 {
@@ -92,19 +94,19 @@ number(const struct token *t, int64_t *out)
 
 /* "<status> <description>", either of which may be absent. */
 static void
-read_status(struct conn_msg *m, char *at)
+read_status(struct protocol_msg *m, char *at)
 {
     at += strspn(at, " \t");
-    m->header[CONN_STATUS] = at;
+    m->header[HEADER_STATUS] = at;
     at += strcspn(at, " \t");
     if (!*at)
         return;
     *at++ = '\0';
-    m->header[CONN_DESCRIPTION] = at + strspn(at, " \t");
+    m->header[HEADER_DESCRIPTION] = at + strspn(at, " \t");
 }
 
 static void
-read_header(struct conn_msg *m, char *line)
+read_header(struct protocol_msg *m, char *line)
 {
     char *value = strchr(line, ':');
 
@@ -112,7 +114,7 @@ read_header(struct conn_msg *m, char *line)
         return;
     *value++ = '\0';
     value += strspn(value, " \t");
-    for (int h = 0; h < CONN_HEADERS; h++)
+    for (int h = 0; h < HEADERS_READ; h++)
         if (header_names[h] && strcasecmp(line, header_names[h]) == 0) {
             if (!*m->header[h])
                 m->header[h] = value;
@@ -120,9 +122,9 @@ read_header(struct conn_msg *m, char *line)
         }
 }
 
-/* Writes NULs into the block, which begins with "NATS/1.0". */
+/* Terminates the lines of the block, which begins with "NATS/1.0", in place. */
 static void
-read_headers(struct conn_msg *m, char *at, size_t len)
+read_headers(struct protocol_msg *m, char *at, size_t len)
 {
     static const char version[] = "NATS/1.0";
     char *end = at + len, *eol;
@@ -146,7 +148,7 @@ read_headers(struct conn_msg *m, char *at, size_t len)
     }
 }
 
-/* The line is "MSG " or "HMSG " and what follows, from at to end. */
+/* at to end: what follows "MSG " or "HMSG " in its line. */
 static enum protocol_kind
 read_msg(char *in, size_t len, char *at, char *end, char *body, bool headers,
          struct protocol_op *op, size_t *used)
@@ -166,12 +168,12 @@ read_msg(char *in, size_t len, char *at, char *end, char *body, bool headers,
         return PROTOCOL_JUNK;
     t[0].at[t[0].len] = '\0';
     t[2].at[t[2].len] = '\0';
-    in[need - 2] = '\0'; /* ends headers and text that do not end */
+    in[need - 2] = '\0'; /* terminates unterminated headers and text */
     op->msg.subject = t[0].at;
     op->msg.reply = n > least ? t[2].at : "";
     op->msg.data = (const uint8_t *)body + head;
     op->msg.len = (size_t)(size - head);
-    for (int h = 0; h < CONN_HEADERS; h++)
+    for (int h = 0; h < HEADERS_READ; h++)
         op->msg.header[h] = "";
     if (head)
         read_headers(&op->msg, body, (size_t)head);
@@ -237,9 +239,9 @@ put_number(struct str *out, uint64_t v)
     str_add(out, at, (size_t)(text + sizeof text - at));
 }
 
-/* Our headers as they travel; their length, 0 if there are none. */
+/* Writes our headers; returns their length, 0 if there are none. */
 static size_t
-put_headers(char *head, size_t size, const struct conn_out *o)
+put_headers(char *head, size_t size, const struct protocol_out *o)
 {
     char revision[80] = "";
     int n;
@@ -257,9 +259,9 @@ put_headers(char *head, size_t size, const struct conn_out *o)
 }
 
 void
-protocol_put(struct str *out, const struct conn_out *o)
+protocol_put(struct str *out, const struct protocol_out *o)
 {
-    char headers[BUS_HEADER_ROOM];
+    char headers[PROTOCOL_HEADERS_MAX];
     size_t head = put_headers(headers, sizeof headers, o);
 
     str_addz(out, head ? "HPUB " : "PUB ");

@@ -1,8 +1,8 @@
 /*
- * replies - what the broker's answers say: acknowledgements of publications,
- * times, stored messages. All of it is a stranger's text.
+ * The usual acknowledgement is recognized by its text; whatever differs from it
+ * is parsed as JSON.
  */
-#include "lib/bus/bus_private.h"
+#include "lib/bus/replies.h"
 
 #include "lib/base/log.h"
 
@@ -10,7 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { ANSWER_MAX = 64 * 1024 }; /* of an acknowledgement; real ones have 100 */
+enum {
+    ANSWER_MAX = 64 * 1024
+}; /* of an acknowledgement; real ones have 100 B */
 
 /* What the error object of an acknowledgement means for the program. */
 static enum err_code
@@ -30,7 +32,7 @@ api_error_code(int64_t code, int64_t err_code)
     }
 }
 
-/* What is left of the text behind word and blanks; NULL if it is not there. */
+/* The text after word and blanks; NULL if it does not begin with word. */
 static const char *
 behind(const char *at, const char *end, const char *word)
 {
@@ -43,7 +45,7 @@ behind(const char *at, const char *end, const char *word)
     return at;
 }
 
-/* Behind a string without anything that needs a parser, likewise. */
+/* The text after a string without escapes, likewise. */
 static const char *
 behind_string(const char *at, const char *end)
 {
@@ -55,9 +57,9 @@ behind_string(const char *at, const char *end)
 }
 
 /*
- * Reads what nearly all acknowledgements look like, without building a tree:
- * {"stream":"S","seq":N} and perhaps "duplicate":true behind that. False on
- * everything else, which need not be wrong.
+ * Reads the usual form of an acknowledgement without building a tree:
+ * {"stream":"S","seq":N}, perhaps followed by "duplicate":true. False on
+ * everything else, which may be valid all the same.
  */
 static bool
 read_common(const char *at, const char *end, struct bus_stored *out)
@@ -86,8 +88,8 @@ read_common(const char *at, const char *end, struct bus_stored *out)
 }
 
 int
-bus_read_stored(const void *data, size_t len, struct bus_stored *out,
-                struct err *e)
+replies_read_stored(const void *data, size_t len, struct bus_stored *out,
+                    struct err *e)
 {
     json_t *json = NULL, *error, *seq;
     int rc = -1;
@@ -110,7 +112,7 @@ bus_read_stored(const void *data, size_t len, struct bus_stored *out,
     } else if (!json_is_string(json_object_get(json, "stream")) ||
                !json_is_integer(seq) || json_integer_value(seq) <= 0) {
         /* Not an acknowledgement, so the message may or may not be stored. */
-        err_set(e, ERR_TIMEOUT, "the answer is no acknowledgement");
+        err_set(e, ERR_TIMEOUT, "the reply is not an acknowledgement");
     } else {
         out->seq = (uint64_t)json_integer_value(seq);
         out->duplicate = json_is_true(json_object_get(json, "duplicate"));
@@ -121,7 +123,7 @@ bus_read_stored(const void *data, size_t len, struct bus_stored *out,
 }
 
 int64_t
-bus_read_time(const char *text)
+replies_read_time(const char *text)
 {
     struct tm tm = {0};
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -136,20 +138,23 @@ bus_read_time(const char *text)
 }
 
 int
-bus_read_entry(const struct conn_msg *m, struct bus_entry *out, struct err *e)
+replies_read_entry(const struct protocol_msg *m, struct bus_entry *out,
+                   struct err *e)
 {
-    const char *status = m->header[CONN_STATUS];
+    const char *status = m->header[HEADER_STATUS];
 
     if (strcmp(status, "404") == 0)
         return 1;
     if (*status)
         return err_set(e, ERR_INVALID, "the broker answers %s %s",
-                       LOG_TEXT(status), LOG_TEXT(m->header[CONN_DESCRIPTION]));
-    out->subject = m->header[CONN_SUBJECT];
+                       LOG_TEXT(status),
+                       LOG_TEXT(m->header[HEADER_DESCRIPTION]));
+    out->subject = m->header[HEADER_SUBJECT];
     out->data = m->data;
     out->len = m->len;
-    out->stored_at_ms = bus_read_time(m->header[CONN_TIME_STAMP]);
-    if (!*out->subject || !bus_number(m->header[CONN_SEQUENCE], &out->revision))
-        return err_set(e, ERR_TIMEOUT, "the answer is no stored message");
+    out->stored_at_ms = replies_read_time(m->header[HEADER_TIME_STAMP]);
+    if (!*out->subject ||
+        !str_to_u64(m->header[HEADER_SEQUENCE], 0, UINT64_MAX, &out->revision))
+        return err_set(e, ERR_TIMEOUT, "the reply is not a stored message");
     return 0;
 }

@@ -1,15 +1,15 @@
 /*
- * requests - everything that waits for one answer: requests, durable
- * publications, reads of single messages.
- *
- * Each waits in a slot of one table. The reply subject names slot and serial
- * number, so an answer finds its slot without a search, and an answer that
- * comes late, twice or from a stranger finds a serial that is not its own.
+ * Each request waits in a slot of one table. Its reply subject names the slot
+ * and a serial number, so a reply finds its slot without a search, and a reply
+ * that comes late, twice or from a stranger does not match the serial.
  */
-#include "lib/bus/bus_private.h"
+#include "lib/bus/requests.h"
 
 #include "lib/base/backoff.h"
 #include "lib/base/mem.h"
+#include "lib/bus/bus_private.h"
+#include "lib/bus/fsync_barrier.h"
+#include "lib/bus/replies.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -18,17 +18,17 @@
 #include <string.h>
 
 enum {
-    UNTIL_TRY_MS = 5000,
-    UNTIL_FIRST_MS = 100, /* backoff of bus_publish_until */
-    UNTIL_MOST_MS = 10000,
-    INFO_MAX = 64 * 1024, /* of a description; real ones have 1 KiB */
+    RETRY_TIMEOUT_MS = 5000,
+    RETRY_FIRST_MS = 100, /* backoff of bus_publish_until */
+    RETRY_MOST_MS = 10000,
+    INFO_MAX = 64 * 1024, /* of a stream info; real ones have 1 KiB */
 };
 
-enum ask_kind { ASK_REPLY, ASK_STORED, ASK_ENTRY };
+enum request_kind { REQUEST_REPLY, REQUEST_STORED, REQUEST_ENTRY };
 
 struct bus_request {
     uint64_t serial; /* 0: the slot is free */
-    enum ask_kind kind;
+    enum request_kind kind;
     union {
         bus_reply_fn *reply;
         bus_stored_fn *stored;
@@ -36,24 +36,24 @@ struct bus_request {
     } fn;
     void *ctx;
     int64_t deadline, timeout_ms;
-    uint64_t epoch; /* of the connection it was sent by */
-    bool held;      /* answered, but perhaps not on the disk yet */
+    uint64_t epoch; /* of the connection it was sent on */
+    bool held;      /* replied to, but perhaps not on the disk yet */
     struct bus_stored stored;
-    struct conn_msg *entry; /* ASK_ENTRY, held: a copy of the answer */
-    enum err_code fail;     /* ERR_NONE, or what to report at the deadline */
+    struct protocol_msg *entry; /* REQUEST_ENTRY, held: a copy of the reply */
+    enum err_code fail; /* to report at the deadline; ERR_NONE: none yet */
     const char *why;
-    unsigned next_free; /* index + 1 */
+    unsigned next_free; /* index + 1 of the next free slot; 0: none */
     char subject[64];   /* shortened, for messages */
 };
 
-/* A publication that is tried until it is stored. */
+/* A publication that is retried until it is stored. */
 struct retried_publish {
     struct retried_publish *next, *prev;
     struct bus *bus;
-    struct bus_publication p; /* pointers lead into text */
+    struct bus_publication p; /* points into text */
     bus_stored_fn *fn;
     void *ctx;
-    int64_t due; /* next try; INT64_MAX: one is under way */
+    int64_t due; /* next attempt; INT64_MAX: one is under way */
     int64_t wait_ms;
     char text[];
 };
@@ -63,133 +63,134 @@ struct retried_publish {
 static void
 grow(struct bus *b)
 {
-    unsigned n = b->n_asks ? b->n_asks * 2 : 16;
+    unsigned n = b->n_requests ? b->n_requests * 2 : 16;
 
-    b->asks = mem_resize(b->asks, n * sizeof *b->asks);
-    for (unsigned i = n; i-- > b->n_asks;) {
-        b->asks[i] = (struct bus_request){.next_free = b->free_ask};
-        b->free_ask = i + 1;
+    b->requests = mem_resize(b->requests, n * sizeof *b->requests);
+    for (unsigned i = n; i-- > b->n_requests;) {
+        b->requests[i] = (struct bus_request){.next_free = b->free_request};
+        b->free_request = i + 1;
     }
-    b->n_asks = n;
+    b->n_requests = n;
 }
 
-/* A slot that waits for an answer to what is sent on subject. */
+/* Takes a slot for a request on subject. */
 static struct bus_request *
-ask_new(struct bus *b, enum ask_kind kind, const char *subject,
-        int64_t timeout_ms, void *ctx)
+request_new(struct bus *b, enum request_kind kind, const char *subject,
+            int64_t timeout_ms, void *ctx)
 {
-    struct bus_request *a;
+    struct bus_request *r;
 
-    if (!b->free_ask)
+    if (!b->free_request)
         grow(b);
-    a = &b->asks[b->free_ask - 1];
-    b->free_ask = a->next_free;
-    a->serial = ++b->ask_serial;
-    a->kind = kind;
-    a->ctx = ctx;
-    a->timeout_ms = timeout_ms;
-    a->deadline = loop_now_ms() + timeout_ms;
-    a->epoch = conn_epoch(b->wire);
-    a->fail = ERR_NONE;
-    a->held = false;
-    a->entry = NULL;
-    (void)str_copy(a->subject, sizeof a->subject, subject);
-    return a;
+    r = &b->requests[b->free_request - 1];
+    b->free_request = r->next_free;
+    r->serial = ++b->request_serial;
+    r->kind = kind;
+    r->ctx = ctx;
+    r->timeout_ms = timeout_ms;
+    r->deadline = loop_now_ms() + timeout_ms;
+    r->epoch = conn_epoch(b->conn);
+    r->fail = ERR_NONE;
+    r->held = false;
+    r->entry = NULL;
+    (void)str_copy(r->subject, sizeof r->subject, subject);
+    return r;
 }
 
 static void
-ask_free(struct bus *b, struct bus_request *a)
+request_free(struct bus *b, struct bus_request *r)
 {
-    mem_free(a->entry);
-    a->entry = NULL;
-    a->serial = 0;
-    a->fn.reply = NULL;
-    a->next_free = b->free_ask;
-    b->free_ask = (unsigned)(a - b->asks) + 1;
+    mem_free(r->entry);
+    r->entry = NULL;
+    r->serial = 0;
+    r->fn.reply = NULL;
+    r->next_free = b->free_request;
+    b->free_request = (unsigned)(r - b->requests) + 1;
 }
 
 static void
-call_failed(const struct bus_request *a, const struct err *e)
+call_failed(const struct bus_request *r, const struct err *e)
 {
-    switch (a->kind) {
-    case ASK_REPLY:
-        if (a->fn.reply)
-            a->fn.reply(a->ctx, NULL, e);
+    switch (r->kind) {
+    case REQUEST_REPLY:
+        if (r->fn.reply)
+            r->fn.reply(r->ctx, NULL, e);
         break;
-    case ASK_STORED:
-        if (a->fn.stored)
-            a->fn.stored(a->ctx, NULL, e);
+    case REQUEST_STORED:
+        if (r->fn.stored)
+            r->fn.stored(r->ctx, NULL, e);
         break;
-    case ASK_ENTRY:
-        if (a->fn.entry)
-            a->fn.entry(a->ctx, NULL, e);
+    case REQUEST_ENTRY:
+        if (r->fn.entry)
+            r->fn.entry(r->ctx, NULL, e);
         break;
     }
 }
 
-/* Ends slot with an error; the table may move meanwhile. */
+/* Ends a request with an error; its callback may move the table. */
 static void
-ask_fail(struct bus *b, struct bus_request *slot, enum err_code code,
-         const char *why)
+request_fail(struct bus *b, struct bus_request *slot, enum err_code code,
+             const char *why)
 {
-    struct bus_request a = *slot;
+    struct bus_request r = *slot;
     struct err e;
 
-    ask_free(b, slot);
-    err_set(&e, code, "%s: %s", a.subject, why);
-    call_failed(&a, &e);
+    request_free(b, slot);
+    err_set(&e, code, "%s: %s", r.subject, why);
+    call_failed(&r, &e);
 }
 
-/* Failures known at once are told later all the same: a caller need not
- * expect its callback inside its own call. */
+/* Reports a failure that is known at once from the timer: no callback comes
+ * from inside the caller's call. */
 static void
-ask_fail_soon(struct bus *b, struct bus_request *a, enum err_code code,
-              const char *why)
+request_fail_soon(struct bus *b, struct bus_request *r, enum err_code code,
+                  const char *why)
 {
-    a->fail = code;
-    a->why = why;
-    a->deadline = loop_now_ms();
-    bus_due(b, a->deadline);
+    r->fail = code;
+    r->why = why;
+    r->deadline = loop_now_ms();
+    bus_due(b, r->deadline);
 }
 
-/* Sends what a waits for; headers as in p, which may be NULL. */
+/* Sends the request; headers as in p, which may be NULL. */
 static void
-ask_send(struct bus *b, struct bus_request *a, const char *subject,
-         const void *data, size_t len, const struct bus_publication *p)
+request_send(struct bus *b, struct bus_request *r, const char *subject,
+             const void *data, size_t len, const struct bus_publication *p)
 {
     char reply[BUS_REPLY_SIZE];
 
     if (!bus_text_ok(subject, BUS_SUBJECT_MAX) ||
         (p && p->id && !bus_text_ok(p->id, BUS_ID_MAX))) {
-        ask_fail_soon(b, a, ERR_INVALID, "not a subject or message id");
+        request_fail_soon(b, r, ERR_INVALID, "not a subject or message id");
         return;
     }
     if (len > bus_max_payload(b)) {
-        ask_fail_soon(b, a, ERR_INVALID, "larger than the broker allows");
+        request_fail_soon(b, r, ERR_INVALID, "larger than the broker allows");
         return;
     }
     if (!bus_is_up(b)) {
-        ask_fail_soon(b, a, ERR_UNAVAILABLE, "not connected to the broker");
+        request_fail_soon(b, r, ERR_UNAVAILABLE, "not connected to the broker");
         return;
     }
     (void)snprintf(reply, sizeof reply, "%s.%x-%" PRIx64, b->inbox,
-                   (unsigned)(a - b->asks), a->serial);
-    if (conn_send(b->wire,
-                  &(struct conn_out){.subject = subject,
-                                     .reply = reply,
-                                     .id = p ? p->id : NULL,
-                                     .expect = p ? p->expect : BUS_ANY_REVISION,
-                                     .data = data,
-                                     .len = len},
-                  CONN_ASK))
-        bus_due(b, a->deadline);
+                   (unsigned)(r - b->requests), r->serial);
+    if (conn_send(
+            b->conn,
+            &(struct protocol_out){.subject = subject,
+                                   .reply = reply,
+                                   .id = p ? p->id : NULL,
+                                   .expect = p ? p->expect : BUS_ANY_REVISION,
+                                   .data = data,
+                                   .len = len},
+            CONN_REQUEST))
+        bus_due(b, r->deadline);
     else
-        ask_fail_soon(b, a, ERR_UNAVAILABLE, "the broker does not read");
+        request_fail_soon(b, r, ERR_UNAVAILABLE, "the broker does not read");
 }
 
-/* --- answers -------------------------------------------------------------- */
+/* --- replies -------------------------------------------------------------- */
 
-/* Appends text at *at and moves on behind it. */
+/* Appends text at *at and advances *at. */
 static const char *
 append(char **at, const char *text)
 {
@@ -200,15 +201,15 @@ append(char **at, const char *text)
     return *at - size;
 }
 
-/* In one piece, to be freed as such. */
-static struct conn_msg *
-copy_msg(const struct conn_msg *m)
+/* In one allocation. */
+static struct protocol_msg *
+copy_msg(const struct protocol_msg *m)
 {
     size_t size = sizeof *m + m->len + strlen(m->subject) + 1;
-    struct conn_msg *copy;
+    struct protocol_msg *copy;
     char *at;
 
-    for (int i = 0; i < CONN_HEADERS; i++)
+    for (int i = 0; i < HEADERS_READ; i++)
         size += strlen(m->header[i]) + 1;
     copy = mem_alloc(size);
     *copy = *m;
@@ -219,7 +220,7 @@ copy_msg(const struct conn_msg *m)
     at += m->len;
     copy->reply = "";
     copy->subject = append(&at, m->subject);
-    for (int i = 0; i < CONN_HEADERS; i++)
+    for (int i = 0; i < HEADERS_READ; i++)
         copy->header[i] = append(&at, m->header[i]);
     return copy;
 }
@@ -228,96 +229,98 @@ static void
 hold(struct bus *b, struct bus_request *slot)
 {
     slot->held = true;
-    barrier_hold(b, (unsigned)(slot - b->asks), slot->serial);
+    barrier_hold(b, (unsigned)(slot - b->requests), slot->serial);
 }
 
 static void
-answer_stored(struct bus *b, struct bus_request *slot, const struct conn_msg *m)
+answer_stored(struct bus *b, struct bus_request *slot,
+              const struct protocol_msg *m)
 {
     struct bus_stored stored = {0};
-    struct bus_request a = *slot;
+    struct bus_request r = *slot;
     struct err e;
 
-    if (bus_read_stored(m->data, m->len, &stored, &e) < 0) {
-        ask_free(b, slot);
-        err_wrap(&e, "%s", a.subject);
-        call_failed(&a, &e);
-    } else if (b->confirm) {
+    if (replies_read_stored(m->data, m->len, &stored, &e) < 0) {
+        request_free(b, slot);
+        err_wrap(&e, "%s", r.subject);
+        call_failed(&r, &e);
+    } else if (b->barrier) {
         slot->stored = stored;
         hold(b, slot);
     } else {
-        ask_free(b, slot);
-        if (a.fn.stored)
-            a.fn.stored(a.ctx, &stored, NULL);
+        request_free(b, slot);
+        if (r.fn.stored)
+            r.fn.stored(r.ctx, &stored, NULL);
     }
 }
 
 static void
-answer_entry(struct bus *b, const struct bus_request *a,
-             const struct conn_msg *m)
+answer_entry(struct bus *b, const struct bus_request *r,
+             const struct protocol_msg *m)
 {
     struct bus_entry entry = {0};
     struct err e;
     int rc;
 
-    if (!a->fn.entry)
+    if (!r->fn.entry)
         return;
-    rc = bus_read_entry(m, &entry, &e);
+    rc = replies_read_entry(m, &entry, &e);
     if (rc < 0)
-        err_wrap(&e, "%s", a->subject);
+        err_wrap(&e, "%s", r->subject);
     else if (rc == 0)
         bus_note_broker_time(b, entry.stored_at_ms);
-    a->fn.entry(a->ctx, rc == 0 ? &entry : NULL, rc < 0 ? &e : NULL);
+    r->fn.entry(r->ctx, rc == 0 ? &entry : NULL, rc < 0 ? &e : NULL);
 }
 
 void
-requests_confirmed(struct bus *b, unsigned index, uint64_t serial)
+requests_synced(struct bus *b, unsigned index, uint64_t serial)
 {
-    struct bus_request *slot, a;
+    struct bus_request *slot, r;
 
-    if (index >= b->n_asks || b->asks[index].serial != serial)
+    if (index >= b->n_requests || b->requests[index].serial != serial)
         return;
-    slot = &b->asks[index];
-    a = *slot;
-    slot->entry = NULL; /* ours now */
-    ask_free(b, slot);
-    if (a.kind == ASK_ENTRY)
-        answer_entry(b, &a, a.entry);
-    else if (a.fn.stored)
-        a.fn.stored(a.ctx, &a.stored, NULL);
-    mem_free(a.entry);
+    slot = &b->requests[index];
+    r = *slot;
+    slot->entry = NULL; /* freed below, not with the slot */
+    request_free(b, slot);
+    if (r.kind == REQUEST_ENTRY)
+        answer_entry(b, &r, r.entry);
+    else if (r.fn.stored)
+        r.fn.stored(r.ctx, &r.stored, NULL);
+    mem_free(r.entry);
 }
 
 static void
-hear_text(struct bus *b, json_t *text)
+note_time(struct bus *b, json_t *text)
 {
     if (json_is_string(text))
-        bus_note_broker_time(b, bus_read_time(json_string_value(text)));
+        bus_note_broker_time(b, replies_read_time(json_string_value(text)));
 }
 
 /*
- * What the broker says of a stream tells its time: since 2.10 outright, before
- * that when it stored the last message. So a worker that has just started
- * knows how old a claim is without waiting for news.
+ * A stream info tells the broker's time: since 2.10 directly ("ts"), before
+ * that as the time of the last stored message. So a worker that has just
+ * started knows how old a claim is without waiting for a message.
  */
 static void
-hear_info(struct bus *b, const struct bus_request *a, const struct conn_msg *m)
+note_info_time(struct bus *b, const struct bus_request *r,
+               const struct protocol_msg *m)
 {
     static const char info[] = "$JS.API.STREAM.INFO.";
     size_t len = m->len;
     json_t *json;
 
-    if (strncmp(a->subject, info, sizeof info - 1) != 0 || len > INFO_MAX)
+    if (strncmp(r->subject, info, sizeof info - 1) != 0 || len > INFO_MAX)
         return;
     json = json_loadb((const char *)m->data, len, 0, NULL);
-    hear_text(b, json_object_get(json, "ts"));
-    hear_text(b, json_object_get(json_object_get(json, "state"), "last_ts"));
+    note_time(b, json_object_get(json, "ts"));
+    note_time(b, json_object_get(json_object_get(json, "state"), "last_ts"));
     json_decref(json);
 }
 
 static void
-answer_reply(struct bus *b, const struct bus_request *a,
-             const struct conn_msg *m)
+answer_reply(struct bus *b, const struct bus_request *r,
+             const struct protocol_msg *m)
 {
     struct bus_note note = {
         .subject = m->subject,
@@ -326,14 +329,14 @@ answer_reply(struct bus *b, const struct bus_request *a,
         .len = m->len,
     };
 
-    hear_info(b, a, m);
-    if (a->fn.reply)
-        a->fn.reply(a->ctx, &note, NULL);
+    note_info_time(b, r, m);
+    if (r->fn.reply)
+        r->fn.reply(r->ctx, &note, NULL);
 }
 
 bool
-bus_read_slot(const char *inbox, const char *subject, uint64_t *index,
-              uint64_t *serial)
+requests_read_slot(const char *inbox, const char *subject, uint64_t *index,
+                   uint64_t *serial)
 {
     size_t len = strlen(inbox);
     char *end;
@@ -347,47 +350,47 @@ bus_read_slot(const char *inbox, const char *subject, uint64_t *index,
     return *end == '\0' && *serial != 0;
 }
 
-/* The slot that waits for an answer on subject, or NULL. */
+/* The request that waits for a reply on subject, or NULL. */
 static struct bus_request *
 find(struct bus *b, const char *subject)
 {
     uint64_t index, serial;
 
-    if (!bus_read_slot(b->inbox, subject, &index, &serial) ||
-        index >= b->n_asks || b->asks[index].serial != serial)
+    if (!requests_read_slot(b->inbox, subject, &index, &serial) ||
+        index >= b->n_requests || b->requests[index].serial != serial)
         return NULL;
-    return &b->asks[index];
+    return &b->requests[index];
 }
 
 void
-requests_on_reply(void *ctx, const struct conn_msg *m)
+requests_on_reply(void *ctx, const struct protocol_msg *m)
 {
     struct bus *b = ctx;
-    struct bus_request *slot = find(b, m->subject), a;
+    struct bus_request *slot = find(b, m->subject), r;
 
     if (!slot || slot->held)
         return;
-    if (m->len == 0 && strcmp(m->header[CONN_STATUS], "503") == 0) {
-        ask_fail(b, slot, ERR_UNAVAILABLE, "nobody answers there");
+    if (m->len == 0 && strcmp(m->header[HEADER_STATUS], "503") == 0) {
+        request_fail(b, slot, ERR_UNAVAILABLE, "nobody listens there");
         return;
     }
-    a = *slot;
-    switch (a.kind) {
-    case ASK_REPLY:
-        ask_free(b, slot);
-        answer_reply(b, &a, m);
+    r = *slot;
+    switch (r.kind) {
+    case REQUEST_REPLY:
+        request_free(b, slot);
+        answer_reply(b, &r, m);
         break;
-    case ASK_STORED:
+    case REQUEST_STORED:
         answer_stored(b, slot, m);
         break;
-    case ASK_ENTRY:
-        if (b->confirm) {
+    case REQUEST_ENTRY:
+        if (b->barrier) {
             slot->entry = copy_msg(m);
             hold(b, slot);
             return;
         }
-        ask_free(b, slot);
-        answer_entry(b, &a, m);
+        request_free(b, slot);
+        answer_entry(b, &r, m);
         break;
     }
 }
@@ -395,23 +398,24 @@ requests_on_reply(void *ctx, const struct conn_msg *m)
 void
 requests_connection_lost(struct bus *b, uint64_t epoch)
 {
-    for (unsigned i = 0; i < b->n_asks; i++)
-        if (b->asks[i].serial && b->asks[i].epoch < epoch &&
-            b->asks[i].fail == ERR_NONE)
-            ask_fail(b, &b->asks[i], ERR_TIMEOUT,
-                     "the connection broke before the answer came");
+    for (unsigned i = 0; i < b->n_requests; i++)
+        if (b->requests[i].serial && b->requests[i].epoch < epoch &&
+            b->requests[i].fail == ERR_NONE)
+            request_fail(b, &b->requests[i], ERR_TIMEOUT,
+                         "the connection broke before the reply came");
 }
 
-/* --- what callers ask ----------------------------------------------------- */
+/* --- kinds of requests ---------------------------------------------------- */
 
 void
 bus_request(struct bus *b, const char *subject, const void *data, size_t len,
             int64_t timeout_ms, bus_reply_fn *fn, void *ctx)
 {
-    struct bus_request *a = ask_new(b, ASK_REPLY, subject, timeout_ms, ctx);
+    struct bus_request *r =
+        request_new(b, REQUEST_REPLY, subject, timeout_ms, ctx);
 
-    a->fn.reply = fn;
-    ask_send(b, a, subject, data, len, NULL);
+    r->fn.reply = fn;
+    request_send(b, r, subject, data, len, NULL);
 }
 
 struct call {
@@ -451,81 +455,84 @@ void
 bus_publish(struct bus *b, const struct bus_publication *p, int64_t timeout_ms,
             bus_stored_fn *fn, void *ctx)
 {
-    struct bus_request *a = ask_new(b, ASK_STORED, p->subject, timeout_ms, ctx);
+    struct bus_request *r =
+        request_new(b, REQUEST_STORED, p->subject, timeout_ms, ctx);
 
-    a->fn.stored = fn;
-    ask_send(b, a, p->subject, p->data, p->len, p);
+    r->fn.stored = fn;
+    request_send(b, r, p->subject, p->data, p->len, p);
 }
 
 void
 bus_get_last(struct bus *b, const char *stream, const char *subject,
              int64_t timeout_ms, bus_entry_fn *fn, void *ctx)
 {
-    struct bus_request *a = ask_new(b, ASK_ENTRY, subject, timeout_ms, ctx);
+    struct bus_request *r =
+        request_new(b, REQUEST_ENTRY, subject, timeout_ms, ctx);
     char api[BUS_SUBJECT_MAX + 1];
 
-    a->fn.entry = fn;
-    /* The subject rides in the request's subject, where permissions see it. */
+    r->fn.entry = fn;
+    /* The request's subject contains it, so that permissions apply. */
     (void)snprintf(api, sizeof api, "$JS.API.DIRECT.GET.%s.%s", stream,
                    subject);
-    ask_send(b, a, api, NULL, 0, NULL);
+    request_send(b, r, api, NULL, 0, NULL);
 }
 
 void
 bus_get_next(struct bus *b, const char *stream, const char *subject,
              uint64_t seq, int64_t timeout_ms, bus_entry_fn *fn, void *ctx)
 {
-    struct bus_request *a = ask_new(b, ASK_ENTRY, subject, timeout_ms, ctx);
+    struct bus_request *r =
+        request_new(b, REQUEST_ENTRY, subject, timeout_ms, ctx);
     char api[BUS_SUBJECT_MAX + 1], body[BUS_SUBJECT_MAX + 64];
 
-    a->fn.entry = fn;
+    r->fn.entry = fn;
     if (!bus_text_ok(subject, BUS_SUBJECT_MAX) || strpbrk(subject, "\"\\")) {
-        ask_fail_soon(b, a, ERR_INVALID, "not a subject");
+        request_fail_soon(b, r, ERR_INVALID, "not a subject");
         return;
     }
     (void)snprintf(api, sizeof api, "$JS.API.DIRECT.GET.%s", stream);
     (void)snprintf(body, sizeof body,
                    "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"%s\"}",
                    seq ? seq : 1, subject);
-    ask_send(b, a, api, body, strlen(body), NULL);
+    request_send(b, r, api, body, strlen(body), NULL);
 }
 
-/* --- until it is stored --------------------------------------------------- */
+/* --- publishing until it is stored ---------------------------------------- */
 
 static void
-until_free(struct retried_publish *u)
+retried_free(struct retried_publish *r)
 {
-    if (u->prev)
-        u->prev->next = u->next;
+    if (r->prev)
+        r->prev->next = r->next;
     else
-        u->bus->untils = u->next;
-    if (u->next)
-        u->next->prev = u->prev;
-    mem_free(u);
+        r->bus->retried = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    mem_free(r);
 }
 
 static void
-on_until(void *ctx, const struct bus_stored *stored, const struct err *e)
+on_retried(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct retried_publish *u = ctx;
+    struct retried_publish *r = ctx;
 
     if (e && (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT)) {
-        u->wait_ms = backoff_next(u->wait_ms, UNTIL_FIRST_MS, UNTIL_MOST_MS);
-        u->due = loop_now_ms() +
-                 backoff_jitter(u->wait_ms, 0.5, 1.5, backoff_random());
-        bus_due(u->bus, u->due);
+        r->wait_ms = backoff_next(r->wait_ms, RETRY_FIRST_MS, RETRY_MOST_MS);
+        r->due = loop_now_ms() +
+                 backoff_jitter(r->wait_ms, 0.5, 1.5, backoff_random());
+        bus_due(r->bus, r->due);
         return;
     }
-    if (u->fn)
-        u->fn(u->ctx, stored, e);
-    until_free(u);
+    if (r->fn)
+        r->fn(r->ctx, stored, e);
+    retried_free(r);
 }
 
 static void
-until_try(struct retried_publish *u)
+retried_try(struct retried_publish *r)
 {
-    u->due = INT64_MAX;
-    bus_publish(u->bus, &u->p, UNTIL_TRY_MS, on_until, u);
+    r->due = INT64_MAX;
+    bus_publish(r->bus, &r->p, RETRY_TIMEOUT_MS, on_retried, r);
 }
 
 void
@@ -533,54 +540,54 @@ bus_publish_until(struct bus *b, const struct bus_publication *p,
                   bus_stored_fn *fn, void *ctx)
 {
     size_t subject = strlen(p->subject) + 1, id = strlen(p->id) + 1;
-    struct retried_publish *u = mem_alloc(sizeof *u + subject + id + p->len);
+    struct retried_publish *r = mem_alloc(sizeof *r + subject + id + p->len);
 
-    *u = (struct retried_publish){
-        .next = b->untils,
+    *r = (struct retried_publish){
+        .next = b->retried,
         .bus = b,
-        .p = {.subject = u->text,
-              .id = u->text + subject,
-              .data = u->text + subject + id,
+        .p = {.subject = r->text,
+              .id = r->text + subject,
+              .data = r->text + subject + id,
               .len = p->len,
               .expect = BUS_ANY_REVISION},
         .fn = fn,
         .ctx = ctx,
     };
-    memcpy(u->text, p->subject, subject);
-    memcpy(u->text + subject, p->id, id);
+    memcpy(r->text, p->subject, subject);
+    memcpy(r->text + subject, p->id, id);
     if (p->len)
-        memcpy(u->text + subject + id, p->data, p->len);
-    if (u->next)
-        u->next->prev = u;
-    b->untils = u;
-    until_try(u);
+        memcpy(r->text + subject + id, p->data, p->len);
+    if (r->next)
+        r->next->prev = r;
+    b->retried = r;
+    retried_try(r);
 }
 
 void
-requests_on_up(struct bus *b)
+requests_connected(struct bus *b)
 {
     int64_t now = loop_now_ms();
 
-    /* Soon, but not everybody in the same millisecond. */
-    for (struct retried_publish *u = b->untils; u; u = u->next)
-        if (u->due != INT64_MAX) {
-            u->due =
-                now + backoff_jitter(UNTIL_FIRST_MS, 0, 1, backoff_random());
-            u->wait_ms = 0;
-            bus_due(b, u->due);
+    /* Soon, but spread: not all processes in the same millisecond. */
+    for (struct retried_publish *r = b->retried; r; r = r->next)
+        if (r->due != INT64_MAX) {
+            r->due =
+                now + backoff_jitter(RETRY_FIRST_MS, 0, 1, backoff_random());
+            r->wait_ms = 0;
+            bus_due(b, r->due);
         }
 }
 
 static int64_t
-tick_untils(struct bus *b, int64_t now)
+retried_tick(struct bus *b, int64_t now)
 {
     int64_t next = INT64_MAX;
 
-    for (struct retried_publish *u = b->untils; u; u = u->next) {
-        if (u->due <= now)
-            until_try(u);
-        else if (u->due < next)
-            next = u->due;
+    for (struct retried_publish *r = b->retried; r; r = r->next) {
+        if (r->due <= now)
+            retried_try(r);
+        else if (r->due < next)
+            next = r->due;
     }
     return next;
 }
@@ -590,36 +597,36 @@ requests_tick(struct bus *b, int64_t now)
 {
     int64_t next;
 
-    for (unsigned i = 0; i < b->n_asks; i++) {
-        struct bus_request *a = &b->asks[i];
+    for (unsigned i = 0; i < b->n_requests; i++) {
+        struct bus_request *r = &b->requests[i];
         char why[64];
 
-        if (!a->serial || a->deadline > now)
+        if (!r->serial || r->deadline > now)
             continue;
-        (void)snprintf(why, sizeof why, "no answer in %" PRId64 " ms",
-                       a->timeout_ms);
-        if (a->fail == ERR_NONE)
-            ask_fail(b, a, ERR_TIMEOUT, why);
+        (void)snprintf(why, sizeof why, "no reply in %" PRId64 " ms",
+                       r->timeout_ms);
+        if (r->fail == ERR_NONE)
+            request_fail(b, r, ERR_TIMEOUT, why);
         else
-            ask_fail(b, a, a->fail, a->why);
+            request_fail(b, r, r->fail, r->why);
     }
-    next = tick_untils(b, now);
-    for (unsigned i = 0; i < b->n_asks; i++)
-        if (b->asks[i].serial && b->asks[i].deadline < next)
-            next = b->asks[i].deadline;
+    next = retried_tick(b, now);
+    for (unsigned i = 0; i < b->n_requests; i++)
+        if (b->requests[i].serial && b->requests[i].deadline < next)
+            next = b->requests[i].deadline;
     return next;
 }
 
 void
 bus_forget(struct bus *b, const void *ctx)
 {
-    for (unsigned i = 0; i < b->n_asks; i++)
-        if (b->asks[i].serial && b->asks[i].ctx == ctx)
-            ask_free(b, &b->asks[i]);
-    /* What was promised to be stored still is; only nobody is told. */
-    for (struct retried_publish *u = b->untils; u; u = u->next)
-        if (u->ctx == ctx)
-            u->fn = NULL;
+    for (unsigned i = 0; i < b->n_requests; i++)
+        if (b->requests[i].serial && b->requests[i].ctx == ctx)
+            request_free(b, &b->requests[i]);
+    /* What was promised to be stored still is; only the callback is gone. */
+    for (struct retried_publish *r = b->retried; r; r = r->next)
+        if (r->ctx == ctx)
+            r->fn = NULL;
     if (b->event_ctx == ctx)
         b->on_event = NULL;
 }
@@ -627,9 +634,9 @@ bus_forget(struct bus *b, const void *ctx)
 void
 requests_free_all(struct bus *b)
 {
-    while (b->untils)
-        until_free(b->untils);
-    for (unsigned i = 0; i < b->n_asks; i++)
-        mem_free(b->asks[i].entry);
-    mem_free(b->asks);
+    while (b->retried)
+        retried_free(b->retried);
+    for (unsigned i = 0; i < b->n_requests; i++)
+        mem_free(b->requests[i].entry);
+    mem_free(b->requests);
 }

@@ -1,18 +1,22 @@
+/*
+ * Sends $JS.API.STREAM.INFO and $JS.API.CONSUMER.INFO requests and reads the
+ * fields we need from the replies.
+ */
 #include "lib/bus/stream_info.h"
 
 #include "lib/base/log.h"
 #include "lib/base/str.h"
+#include "lib/bus/replies.h"
 #include "lib/model/subject.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { ASK_MS = 5000, STREAM_NOT_FOUND = 10059, CONSUMER_NOT_FOUND = 10014 };
 
 static json_t *
-read_answer(const struct bus_note *note, struct err *e)
+read_reply(const struct bus_note *note, struct err *e)
 {
     json_t *o = json_loadb((const char *)note->data, note->len, 0, NULL);
     json_t *error = json_object_get(o, "error");
@@ -20,7 +24,7 @@ read_answer(const struct bus_note *note, struct err *e)
     const char *text = json_string_value(json_object_get(error, "description"));
 
     if (!json_is_object(o)) {
-        err_set(e, ERR_UNAVAILABLE, "the answer is no JSON object");
+        err_set(e, ERR_UNAVAILABLE, "the reply is not a JSON object");
     } else if (error) {
         err_set(e,
                 code == STREAM_NOT_FOUND || code == CONSUMER_NOT_FOUND
@@ -43,26 +47,11 @@ number(const json_t *o, const char *part, const char *key)
     return n > 0 ? (uint64_t)n : 0;
 }
 
-static int64_t
-read_time(const char *text)
-{
-    struct tm tm = {0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    int64_t ms = 0, scale = 100;
-
-    if (!rest)
-        return 0;
-    if (*rest == '.')
-        for (rest++; *rest >= '0' && *rest <= '9'; rest++, scale /= 10)
-            ms += (*rest - '0') * scale;
-    return (int64_t)timegm(&tm) * 1000 + ms;
-}
-
 int
 stream_info_read_stream(const struct bus_note *note,
                         struct stream_info_stream *out, struct err *e)
 {
-    json_t *o = read_answer(note, e);
+    json_t *o = read_reply(note, e);
     const char *created;
 
     if (!o)
@@ -74,7 +63,7 @@ stream_info_read_stream(const struct bus_note *note,
         .messages = number(o, "state", "messages"),
     };
     (void)str_copy(out->created, sizeof out->created, created ? created : "");
-    out->created_at_ms = read_time(out->created);
+    out->created_at_ms = replies_read_time(out->created);
     json_decref(o);
     return 0;
 }
@@ -83,7 +72,7 @@ int
 stream_info_read_consumer(const struct bus_note *note,
                           struct stream_info_consumer *out, struct err *e)
 {
-    json_t *o = read_answer(note, e);
+    json_t *o = read_reply(note, e);
 
     if (!o)
         return -1;

@@ -1,7 +1,7 @@
 /*
- * stream_info - what the broker says of its streams and consumers.
+ * stream_info - the state of streams and consumers, as the broker reports it.
  *
- * Thread: the loop thread; answers arrive there, never from inside the call.
+ * Thread: the loop thread; replies arrive there, never from inside the call.
  */
 #ifndef LIB_BUS_STREAM_INFO_H
 #define LIB_BUS_STREAM_INFO_H
@@ -17,18 +17,18 @@ struct stream_info_stream {
 };
 
 struct stream_info_consumer {
-    uint64_t delivered; /* the highest sequence handed out */
-    uint64_t ack_floor; /* everything up to it is settled */
+    uint64_t delivered; /* the highest sequence delivered */
+    uint64_t ack_floor; /* everything up to it is acknowledged */
     uint64_t pending, ack_pending;
 };
 
-/* Reads an answer; ERR_NOT_FOUND: there is no such thing. */
+/* Read a reply; ERR_NOT_FOUND: no such stream or consumer. */
 int stream_info_read_stream(const struct bus_note *note,
                             struct stream_info_stream *out, struct err *e);
 int stream_info_read_consumer(const struct bus_note *note,
                               struct stream_info_consumer *out, struct err *e);
 
-/* Ask; fn gets the answer as it came. durable NULL: the stream itself. */
+/* Sends the request; fn gets the raw reply. durable NULL: the stream itself. */
 void stream_info_ask(struct bus *b, const char *stream, const char *durable,
                      bus_reply_fn *fn, void *ctx);
 

@@ -1,4 +1,8 @@
 #include "lib/bus/bus_private.h"
+#include "lib/bus/consumer.h"
+#include "lib/bus/protocol.h"
+#include "lib/bus/replies.h"
+#include "lib/bus/requests.h"
 #include "tests/fuzz/fuzz.h"
 
 #define CONSUMER "TASKS.local_default"
@@ -9,7 +13,7 @@ read_answer(struct fuzz *f, const uint8_t *data, size_t size)
 {
     struct bus_stored stored = {0};
 
-    if (bus_read_stored(data, size, &stored, &f->e) < 0) {
+    if (replies_read_stored(data, size, &stored, &f->e) < 0) {
         (void)fuzz_refused(f);
     } else {
         struct bus_stored slow = {0};
@@ -19,7 +23,7 @@ read_answer(struct fuzz *f, const uint8_t *data, size_t size)
         /* What has a blank before it is read by the general parser. */
         wide[0] = ' ';
         memcpy(wide + 1, data, size);
-        FUZZ_NEED(bus_read_stored(wide, size + 1, &slow, &f->e) == 0);
+        FUZZ_NEED(replies_read_stored(wide, size + 1, &slow, &f->e) == 0);
         FUZZ_NEED(slow.seq == stored.seq);
         FUZZ_NEED(slow.duplicate == stored.duplicate);
     }
@@ -31,7 +35,7 @@ read_delivery(const char *text)
 {
     struct bus_msg m = {0};
 
-    if (!bus_read_ack(CONSUMER, text, &m))
+    if (!consumer_read_ack(CONSUMER, text, &m))
         return;
     FUZZ_NEED(strncmp(text, "$JS.ACK.", 8) == 0);
     FUZZ_NEED(strstr(text, "." CONSUMER "."));
@@ -45,14 +49,14 @@ read_reply(const struct fuzz *f, const char *text)
     uint64_t index = 0, serial = 0;
     char *reply;
 
-    if (bus_read_slot(INBOX, text, &index, &serial)) {
+    if (requests_read_slot(INBOX, text, &index, &serial)) {
         FUZZ_NEED(serial != 0);
         reply = mem_pool_printf(f->pool, "%s.%llx-%llx", INBOX,
                                 (unsigned long long)index,
                                 (unsigned long long)serial);
-        FUZZ_NEED(bus_read_slot(INBOX, reply, &index, &serial));
+        FUZZ_NEED(requests_read_slot(INBOX, reply, &index, &serial));
     }
-    if (bus_read_pull(INBOX, 7, text) > 0)
+    if (consumer_read_pull(INBOX, 7, text) > 0)
         FUZZ_NEED(strncmp(text, INBOX ".", sizeof INBOX) == 0);
 }
 
@@ -67,8 +71,8 @@ fuzz_headers(const uint8_t *data, size_t size)
     read_answer(&f, data, size);
     read_delivery(text);
     read_reply(&f, text);
-    (void)bus_read_time(text);
-    if (bus_number(text, &number))
+    (void)replies_read_time(text);
+    if (str_to_u64(text, 0, UINT64_MAX, &number))
         FUZZ_NEED(strspn(text, "0123456789") == strlen(text));
     if (bus_text_ok(text, 100))
         FUZZ_NEED(*text && strlen(text) <= 100 && !strpbrk(text, " \t\r\n"));
@@ -120,7 +124,7 @@ fuzz_proto(const uint8_t *data, size_t size)
         FUZZ_NEED((const char *)op.msg.data + op.msg.len < part + used);
         need_inside(op.msg.subject, part, used);
         need_inside(op.msg.reply, part, used);
-        for (int h = 0; h < CONN_HEADERS; h++)
+        for (int h = 0; h < HEADERS_READ; h++)
             need_inside(op.msg.header[h], part, used);
     }
     fuzz_end(&f);

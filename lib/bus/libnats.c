@@ -1,0 +1,132 @@
+/*
+ * Opens the NATS library when it is first needed and closes it after the last
+ * connection; gives threads a small stack and no signals; maps the library's
+ * status codes to errors.
+ */
+#include "lib/bus/libnats.h"
+
+#include "lib/base/backoff.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum {
+    STACK_BYTES = 512 * 1024, /* getaddrinfo and the library's line buffers */
+    REFUSALS = 5,             /* of a key, until they are believed */
+    RETRY_MS = 50,
+    RETRY_MOST_MS = 1000,
+};
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static unsigned users; /* of the library */
+
+void
+libnats_block_signals(sigset_t *old)
+{
+    sigset_t all;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, old);
+}
+
+void
+libnats_restore_signals(const sigset_t *old)
+{
+    (void)pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+int
+libnats_thread(void *(*fn)(void *ctx), void *ctx, struct err *e)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t old;
+    int rc;
+
+    (void)pthread_attr_init(&attr);
+    (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
+    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    libnats_block_signals(&old);
+    rc = pthread_create(&thread, &attr, fn, ctx);
+    libnats_restore_signals(&old);
+    (void)pthread_attr_destroy(&attr);
+    if (rc)
+        return err_set(e, ERR_UNAVAILABLE, "start a thread: %s", strerror(rc));
+    return 0;
+}
+
+void
+libnats_join(void)
+{
+    sigset_t old;
+
+    (void)pthread_mutex_lock(&gate);
+    if (users++ == 0) {
+        libnats_block_signals(&old);
+        (void)nats_Open(-1);
+        /* One thread delivers for all subscriptions: order holds across them,
+         * and it costs one stack. */
+        (void)nats_SetMessageDeliveryPoolSize(1);
+        libnats_restore_signals(&old);
+    }
+    (void)pthread_mutex_unlock(&gate);
+}
+
+void
+libnats_leave(bool wait)
+{
+    bool last;
+
+    (void)pthread_mutex_lock(&gate);
+    last = --users == 0;
+    (void)pthread_mutex_unlock(&gate);
+    if (last && wait)
+        (void)nats_CloseAndWait(CONN_CLOSE_MS);
+}
+
+/* --- connecting ---------------------------------------------------------- */
+
+int
+libnats_refused(const struct endpoint *r, natsStatus s, struct err *e)
+{
+    const char *text = nats_GetLastError(NULL);
+
+    switch ((int)s) { /* the library adds values */
+    case NATS_CONNECTION_AUTH_FAILED:
+    case NATS_NOT_PERMITTED:
+        return err_set(e, ERR_DENIED, "broker %s refused our credentials: %s",
+                       r->url, text);
+    case NATS_SSL_ERROR:
+    case NATS_SECURE_CONNECTION_WANTED:
+    case NATS_SECURE_CONNECTION_REQUIRED:
+        return err_set(e, ERR_DENIED, "broker %s: TLS: %s", r->url, text);
+    case NATS_INVALID_ARG:
+    case NATS_ADDRESS_MISSING:
+        return err_set(e, ERR_INVALID, "broker %s: not an address: %s", r->url,
+                       text);
+    default:
+        return err_set(e, ERR_UNAVAILABLE, "no broker answers at %s: %s",
+                       r->url, text && *text ? text : natsStatus_GetText(s));
+    }
+}
+
+int
+libnats_retry(int (*attempt)(void *ctx, struct err *e), void *ctx,
+              const struct endpoint *r, int64_t timeout_ms, struct err *e)
+{
+    int64_t give_up = loop_now_ms() + timeout_ms, wait_ms = RETRY_MS;
+    int refused = 0;
+
+    while (attempt(ctx, e) < 0) {
+        /* Before 3.8 the library sometimes signs wrongly, so a single refusal
+         * of a key proves nothing (nats.c#705). */
+        if (e->code == ERR_DENIED && (!r->seed || ++refused >= REFUSALS))
+            return -1;
+        if (e->code == ERR_INVALID ||
+            (e->code != ERR_DENIED && loop_now_ms() + wait_ms > give_up))
+            return -1;
+        nats_Sleep(wait_ms);
+        wait_ms = backoff_next(wait_ms, RETRY_MS, RETRY_MOST_MS);
+    }
+    return 0;
+}
