@@ -1,3 +1,8 @@
+/*
+ * One pass over argv: a word that begins with a dash is looked up in the
+ * tables, and its value is stored where the row points. Help is two columns of
+ * the rows.
+ */
 #include "cli/args.h"
 
 #include "lib/base/nearest.h"

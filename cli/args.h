@@ -2,7 +2,7 @@
  * args - flags and words of a command line, through tables of options.
  *
  * One row serves parsing, help and shell completion. Flags may stand anywhere
- * before `--`; what follows it is a command and is never looked at.
+ * before `--`; the words after it are a command and are not parsed.
  *
  * Thread: any; nothing is kept between calls.
  */
@@ -59,7 +59,7 @@ struct arg_setting {
     const char *value; /* NULL for a switch */
 };
 
-/* What was found. All text points into argv or is static. */
+/* The result of parsing. All text points into argv or is static. */
 struct args {
     const char **words; /* neither flags nor their values, before `--` */
     size_t n_words;
@@ -70,22 +70,23 @@ struct args {
     size_t n_task;
 };
 
-/* A word that only some flags can stand before: parsing ends there. */
+/* ARGS_LEADING: parsing ends at the first word. */
 enum args_mode { ARGS_ALL, ARGS_LEADING };
 
 /*
- * Reads argv[0..argc) with the rows of n tables. With ARGS_LEADING it stops
- * at the first word, whose index goes to *stopped. words live in pool. The
- * error says what is wrong and what was probably meant.
+ * Parses argv[0..argc) by the rows of n tables. With ARGS_LEADING it stops at
+ * the first word, whose index it writes to *stopped. words live in pool. The
+ * error names the flag and, if one is near, the flag that was probably meant.
  */
 int args_parse(const struct arg_opt *const *tables, size_t n, int argc,
                char **argv, enum args_mode mode, int *stopped,
                struct mem_pool *pool, struct args *out, struct err *e);
 
-/* Adds the rows as help, two columns. */
+/* Adds the rows as help, in two columns. */
 void args_help(const struct arg_opt *table, struct str *out);
 
-/* Adds --words to all that items has; text is cut up in pool. */
+/* Adds the parts of text, separated by commas and copied to pool, to the list.
+ */
 int args_list_add(struct arg_list *list, const char *text,
                   struct mem_pool *pool, struct err *e);
 

@@ -1,3 +1,8 @@
+/*
+ * The broker's address comes from --nats, the configuration or the state folder
+ * of this machine's fleet. Requests to the reaper block: they run the loop
+ * until the answer is there.
+ */
 #include "cli/cli.h"
 
 #include "cli/output.h"
@@ -15,10 +20,11 @@
 #include <unistd.h>
 
 enum {
-    ASK_MS = 3000,   /* one question */
-    FRESH_MS = 2500, /* for a task of ours to reach the ledger */
+    ASK_MS = 3000,   /* one request */
+    FRESH_MS = 2500, /* for a task just submitted to reach the reaper */
     DRAIN_MS = 5000,
     REPLY_MAX = 8 * 1024 * 1024,
+    STATUS_MAX = 1024 * 1024,
 };
 
 static const struct conf_opt bus_opts[] = {CONF_BUS(struct cli_conf, bus),
@@ -54,7 +60,7 @@ cli_fail(int rc, const char *what, const char *object, const char *why,
     struct str text = {0};
 
     str_addf(&text, "shunt: %s", what);
-    /* Once is enough for an object that the reason names too. */
+    /* An object that the reason names is not named twice. */
     if (object && object[0] && !strstr(why, object)) {
         str_addz(&text, ", ");
         str_add_printable(&text, object, strlen(object));
@@ -75,6 +81,14 @@ cli_fail_err(const char *what, const char *object, const struct err *e,
              const char *next)
 {
     return cli_fail(cli_rc(e), what, object, e->msg, next);
+}
+
+int
+cli_fail_lookup(const char *what, const char *selector, const struct err *e)
+{
+    return cli_fail_err(what, selector, e,
+                        e->code == ERR_UNAVAILABLE ? "shunt status"
+                                                   : "shunt ls");
 }
 
 int
@@ -136,7 +150,7 @@ set_text(char **field, const char *value)
     *field = copy;
 }
 
-/* The address of the fleet on this machine, if one was ever started. */
+/* Takes the address of this machine's fleet, if one was ever started. */
 static void
 use_endpoint(struct cli *c, bool explicit_url)
 {
@@ -164,7 +178,7 @@ cli_find_broker(struct cli *c, struct err *e)
 
     if (c->conf_loaded)
         return 0;
-    /* Without its default an address that nobody gave can be told. */
+    /* Without a default, an empty address means that none was given. */
     for (i = 0; i < N_BUS_OPTS; i++) {
         opts[i] = bus_opts[i];
         if (opts[i].key && !strcmp(opts[i].key, "bus.url")) {
@@ -280,6 +294,20 @@ cli_drain_spool(struct cli *c)
                 dir.s);
 }
 
+json_t *
+cli_fleet_status(const struct cli *c)
+{
+    struct str text = {0};
+    struct err e = {0};
+    json_t *v = NULL;
+
+    if (fleet_dir_read(&c->fleet_dir, "status.json", STATUS_MAX, &text, &e) ==
+        0)
+        v = json_loads(str_text(&text), 0, NULL);
+    str_free(&text);
+    return v;
+}
+
 void
 cli_pause(struct cli *c, int64_t ms)
 {
@@ -288,10 +316,10 @@ cli_pause(struct cli *c, int64_t ms)
     (void)loop_until(c->loop, &never, ms);
 }
 
-/* --- the ledger ---------------------------------------------------------- */
+/* --- the reaper ---------------------------------------------------------- */
 
 static int
-ledger_error(const json_t *error, struct err *e)
+reaper_error(const json_t *error, struct err *e)
 {
     static const struct {
         const char *name;
@@ -333,7 +361,7 @@ ask_once(struct cli *c, const char *verb, const char *request, json_t **reply,
         goto out;
     error = json_object_get(value, "error");
     if (json_is_object(error)) {
-        ledger_error(error, e);
+        reaper_error(error, e);
         goto out;
     }
     *reply = json_incref(value);
@@ -374,8 +402,8 @@ cli_remember_last(const struct cli *c, const char *id)
     (void)fleet_dir_write(&c->fleet_dir, "last", line, 0600, &e);
 }
 
-/* Asks, and asks again for a while if the task is one that was submitted from
- * here and may be on its way. */
+/* Asks, and asks again for a while if the task was submitted from here and may
+ * not have reached the reaper yet. */
 static int
 ask_fresh(struct cli *c, const char *verb, const char *selector, json_t **reply,
           struct err *e)
@@ -396,7 +424,8 @@ ask_fresh(struct cli *c, const char *verb, const char *selector, json_t **reply,
     }
 }
 
-/* `last` means the newest task, so ours must have arrived first. */
+/* `last` is the newest task the reaper knows: waits for the last one submitted
+ * from here. */
 static void
 settle_last(struct cli *c, const char *selector)
 {
@@ -469,6 +498,12 @@ bool
 cli_bool(const json_t *object, const char *key)
 {
     return json_is_true(json_object_get(object, key));
+}
+
+enum state
+cli_state(const json_t *object)
+{
+    return state_from_name(cli_text(object, "state", ""));
 }
 
 bool

@@ -1,9 +1,9 @@
 /*
- * cli - what all commands of `shunt` share: the context, the way to the
- * broker and to the ledger, and how failures are told.
+ * cli - what all commands of `shunt` share: the context, the connection to the
+ * broker, requests to the reaper, and how errors are printed.
  *
- * Data goes to stdout, talk to stderr. A command returns one of enum exit_rc
- * or the exit code of a child.
+ * Data goes to stdout, messages to stderr. A command returns one of enum
+ * exit_rc or the exit code of a task.
  *
  * Thread: the loop thread.
  */
@@ -25,17 +25,17 @@
 
 enum exit_rc {
     RC_OK,
-    RC_FAILED,           /* the command did not do what it should */
-    RC_USAGE,            /* wrong use or invalid input */
+    RC_FAILED,           /* the command failed */
+    RC_USAGE,            /* wrong usage or invalid input */
     RC_CANCELLED,        /* the task was cancelled */
     RC_CREDENTIALS,      /* a person must log in or grant a right */
     RC_UNSUCCESSFUL,     /* a task that was waited for did not succeed */
     RC_REFUSED,          /* by the router, a guard, ownership */
-    RC_UNREACHABLE,      /* broker, ledger or target */
+    RC_UNREACHABLE,      /* broker, reaper or target */
     RC_PENDING,          /* not finished at --timeout */
-    RC_TIMED_OUT = 124,  /* of run: the task exceeded its limit */
-    RC_OUR_SIDE = 125,   /* of run: no outcome to report */
-    RC_INTERRUPTED = 130 /* left at the second ^C */
+    RC_TIMED_OUT = 124,  /* run: the task exceeded its time limit */
+    RC_OUR_SIDE = 125,   /* run: the outcome is not known */
+    RC_INTERRUPTED = 130 /* the second ^C */
 };
 
 struct cli_conf {
@@ -54,8 +54,8 @@ struct cli {
     bool conf_loaded;
     struct loop *loop;
     struct bus *bus;
-    bool denied;             /* the broker refused a right; said already */
-    int64_t ask_patience_ms; /* while the ledger does not answer */
+    bool denied;             /* the broker refused a right; already printed */
+    int64_t ask_patience_ms; /* how long to wait for the reaper */
 };
 
 /* One row of the table of commands. */
@@ -80,21 +80,26 @@ const struct command *cli_command(const char *name); /* NULL: none */
 
 /*
  * Prints "shunt: <what>, <object>: <why>" and "  try: <next>" on stderr and
- * returns rc. object and next may be NULL; text from outside is made fit for
- * a terminal.
+ * returns rc. object and next may be NULL; text from outside is made
+ * printable.
  */
 int cli_fail(int rc, const char *what, const char *object, const char *why,
              const char *next);
 /* The same for e; the exit code follows from its code. */
 int cli_fail_err(const char *what, const char *object, const struct err *e,
                  const char *next);
+/* The same for a task or batch that cannot be shown: the hint is `shunt ls`, or
+ * `shunt status` if the reaper does not answer. */
+int cli_fail_lookup(const char *what, const char *selector,
+                    const struct err *e);
 int cli_rc(const struct err *e);
-/* Wrong use of the command itself: points to its help; returns RC_USAGE. */
+/* Wrong usage of the command: the hint is its help; returns RC_USAGE. */
 int cli_usage(const struct cli *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* For commands that take flags alone: RC_OK, or the complaint is printed. */
+/* For commands without arguments: RC_OK, or RC_USAGE after printing the
+ * first one. */
 int cli_no_arguments(const struct cli *c, const struct args *a);
-/* Talk: one line on stderr, nothing with --quiet. */
+/* A message: one line on stderr, nothing with --quiet. */
 void cli_say(const struct cli *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -111,48 +116,56 @@ int cli_find_broker(struct cli *c, struct err *e);
 
 void cli_forget_broker(struct cli *c); /* frees what was found */
 
-/* Connects, waiting at most patience_ms for a server; idempotent. */
+/* Connects within patience_ms; idempotent. */
 int cli_connect(struct cli *c, int64_t patience_ms, struct err *e);
 
-/* The same for commands that cannot do without: prints the failure and
- * returns the exit code, RC_OK if connected. */
+/* The same for commands that need the broker: RC_OK, or the exit code after
+ * the error was printed. */
 int cli_need_broker(struct cli *c, int64_t patience_ms);
 
-/* Sends what older commands could not; at most a few seconds. Says what it
- * did. */
+/* Sends the spooled tasks of earlier commands, for at most a few seconds, and
+ * prints how many. */
 void cli_drain_spool(struct cli *c);
 
 const char *cli_spool_dir(const struct cli *c, struct fleet_dir_path *buf);
 
+/* What the supervisor of this machine's fleet wrote about itself; NULL if there
+ * is no such file. The caller owns it. */
+json_t *cli_fleet_status(const struct cli *c);
+
 /* Runs the loop for ms, or until a signal stops it. */
 void cli_pause(struct cli *c, int64_t ms);
 
-/* --- the ledger ---------------------------------------------------------- */
+/* --- the reaper ---------------------------------------------------------- */
 
 /*
  * Asks ask.ledger.<verb>. Takes over request. On 0 the caller owns *reply.
- * ERR_NOT_FOUND, ERR_INVALID (ambiguous selectors too) and ERR_UNAVAILABLE as
- * the ledger says; ERR_UNAVAILABLE if it does not answer for a few seconds.
+ * ERR_NOT_FOUND, ERR_INVALID (also for ambiguous selectors) and ERR_UNAVAILABLE
+ * are the reaper's; ERR_UNAVAILABLE also if it does not answer in time.
  */
 int cli_ask(struct cli *c, const char *verb, json_t *request, json_t **reply,
             struct err *e);
 
-/* As cli_ask("show"), but a task just submitted from here is waited for. */
+/* As cli_ask("show"), but waits for a task just submitted from here. */
 int cli_show(struct cli *c, const char *selector, json_t **task, struct err *e);
 
-/* The full id behind a selector, as cli_show; state may be NULL. */
+/* The full id of a selector's task, found as by cli_show; state may be NULL. */
 int cli_find(struct cli *c, const char *selector, char id[TASK_ID_SIZE],
              enum state *state, struct err *e);
 
 /* Remembers the newest submission, for the selector `last`. */
 void cli_remember_last(const struct cli *c, const char *id);
 
-/* Text, number and boolean members with a fallback. */
+/* Members of an answer: text, number and boolean with a fallback, and the
+ * member "state". */
 const char *cli_text(const json_t *object, const char *key,
                      const char *fallback);
 int64_t cli_int(const json_t *object, const char *key, int64_t fallback);
 bool cli_bool(const json_t *object, const char *key);
-/* A time member (RFC 3339) as milliseconds since 1970; 0 if absent. */
+enum state cli_state(const json_t *object);
+
+/* A member that is a time (RFC 3339) as milliseconds since 1970; 0 if absent.
+ */
 int64_t cli_time(const json_t *object, const char *key);
 bool cli_parse_time(const char *text, int64_t *at_ms);
 

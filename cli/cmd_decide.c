@@ -1,5 +1,6 @@
 /*
- * decide: where a task would run and why, without a broker.
+ * The command decide: runs the router's decide() on the tasks of the command
+ * line and prints the decisions. Needs the broker with --live alone.
  */
 #include "cli/commands.h"
 #include "cli/decide_inputs.h"

@@ -1,6 +1,6 @@
 /*
- * delegate: prompts for the AI platform, as seed 3's ccl-delegate. Answers are
- * JSON, for dispatchers that are scripts.
+ * The command delegate, which is also called ccl-delegate: prompts for the AI
+ * platform. It prints JSON, for dispatchers that are scripts.
  */
 #include "cli/commands.h"
 #include "cli/decide_inputs.h"
@@ -41,12 +41,11 @@ const struct arg_opt delegate_opts[] = {
     ARG_END,
 };
 
-/* --- what would be done ----------------------------------------------------
- */
+/* --- decisions ----------------------------------------------------------- */
 
-/* Puts the flags over what the task says itself. */
+/* Applies the flags to the task. */
 static void
-put_flags(struct cli *c, struct task *t, bool allow)
+apply_flags(struct cli *c, struct task *t, bool allow)
 {
     struct delegation *d = mem_pool_alloc(c->pool, sizeof *d);
 
@@ -92,7 +91,7 @@ is_delegated(const struct decision *d)
     return !d->rejected && strcmp(d->backend, "secutools") == 0;
 }
 
-/* Seed 3's Decision. */
+/* The decision as ccl-delegate's callers read it. */
 static json_t *
 decision_json(const struct decision *d)
 {
@@ -123,7 +122,7 @@ run_decide(struct cli *c, const struct args *a)
     }
     rc = task_builder_prompts(c, &empty, 1, &b);
     for (i = 0; i < b.n && !rc; i++) {
-        put_flags(c, &b.tasks[i], flags.allow);
+        apply_flags(c, &b.tasks[i], flags.allow);
         rc = admit(c, &b.tasks[i], &d);
         if (!rc)
             (void)json_array_append_new(
@@ -137,8 +136,7 @@ run_decide(struct cli *c, const struct args *a)
     return rc;
 }
 
-/* --- get, result -----------------------------------------------------------
- */
+/* --- get, result --------------------------------------------------------- */
 
 static void
 copy(json_t *to, const char *as, const json_t *from, const char *key)
@@ -149,7 +147,7 @@ copy(json_t *to, const char *as, const json_t *from, const char *key)
         (void)json_object_set(to, as, v);
 }
 
-/* What a dispatcher wants to know of a shown task. */
+/* The members of a shown task that a dispatcher needs. */
 static json_t *
 state_json(const json_t *task)
 {
@@ -185,9 +183,7 @@ show(struct cli *c, const char *selector, json_t **task)
     cli_drain_spool(c);
     if (cli_show(c, selector, task, &e) == 0)
         return RC_OK;
-    return cli_fail_err("find the task", selector, &e,
-                        e.code == ERR_UNAVAILABLE ? "shunt status"
-                                                  : "shunt ls");
+    return cli_fail_lookup("find the task", selector, &e);
 }
 
 static int
@@ -205,13 +201,7 @@ run_get(struct cli *c, const struct args *a)
     return rc;
 }
 
-static enum state
-state_of(const json_t *task)
-{
-    return state_from_name(cli_text(task, "state", ""));
-}
-
-/* Waits and shows again what has ended. */
+/* Waits for the task and shows it again. */
 static int
 wait_for(struct cli *c, json_t **task)
 {
@@ -229,7 +219,7 @@ wait_for(struct cli *c, json_t **task)
     return rc;
 }
 
-/* Prints the output of a task that has ended. */
+/* Prints the output of a finished task. */
 static int
 print_result(struct cli *c, const json_t *task)
 {
@@ -238,7 +228,7 @@ print_result(struct cli *c, const json_t *task)
     struct err e = {0};
     int rc = RC_OK;
 
-    if (!state_is_terminal(state_of(task))) {
+    if (!state_is_terminal(cli_state(task))) {
         reason = cli_text(json_object_get(task, "waits"), "text", "");
         cli_say(c, "%s has not finished (%s)%s%s", id,
                 cli_text(task, "state", "?"), *reason ? ": " : "", reason);
@@ -247,7 +237,7 @@ print_result(struct cli *c, const json_t *task)
     if (follow_open(&f, c, id, &e) < 0 || follow_print(f, task, 0, &e) < 0)
         rc = cli_fail_err("read the output", id, &e, "shunt status");
     follow_close(f);
-    if (rc || state_of(task) == STATE_SUCCEEDED)
+    if (rc || cli_state(task) == STATE_SUCCEEDED)
         return rc;
     return cli_fail(RC_UNSUCCESSFUL, cli_text(task, "state", "?"), id,
                     cli_text(task, "reason", "it did not succeed"),
@@ -260,7 +250,7 @@ result_of(struct cli *c, const char *selector, bool wait)
     json_t *task = NULL;
     int rc = show(c, selector, &task);
 
-    if (!rc && wait && !state_is_terminal(state_of(task)))
+    if (!rc && wait && !state_is_terminal(cli_state(task)))
         rc = wait_for(c, &task);
     if (!rc)
         rc = print_result(c, task);
@@ -268,10 +258,9 @@ result_of(struct cli *c, const char *selector, bool wait)
     return rc;
 }
 
-/* --- submit ----------------------------------------------------------------
- */
+/* --- submit -------------------------------------------------------------- */
 
-/* Refuses what its own words keep here, before anything is sent. */
+/* Refuses tasks that do not allow delegation, before anything is sent. */
 static int
 may_delegate(struct cli *c, struct task_builder *b)
 {
@@ -279,7 +268,7 @@ may_delegate(struct cli *c, struct task_builder *b)
     int rc;
 
     for (size_t i = 0; i < b->n; i++) {
-        put_flags(c, &b->tasks[i], true);
+        apply_flags(c, &b->tasks[i], true);
         rc = admit(c, &b->tasks[i], &d);
         if (rc)
             return rc;
@@ -327,10 +316,9 @@ run_submit(struct cli *c, const struct args *a)
     return rc;
 }
 
-/* --- status ----------------------------------------------------------------
- */
+/* --- status -------------------------------------------------------------- */
 
-/* Tasks of the platform's lanes that are not over. */
+/* Unfinished tasks on the platform's lanes. */
 static int
 list_active(struct cli *c, json_t **out, struct err *e)
 {
@@ -358,7 +346,7 @@ list_active(struct cli *c, json_t **out, struct err *e)
     return 0;
 }
 
-/* The counters of all lanes of the platform, added up. */
+/* The sum of the counters of the platform's lanes. */
 static json_t *
 sum_counters(const json_t *status)
 {

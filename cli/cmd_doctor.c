@@ -1,5 +1,6 @@
 /*
- * doctor: what is right and wrong with this installation, and the remedies.
+ * The command doctor: checks programs, state folder, disk, spool, broker,
+ * streams and reaper in turn, and prints a verdict and a remedy for each.
  */
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -18,7 +19,7 @@
 
 enum {
     CONNECT_MS = 1500,
-    LAG_WARN = 10000, /* messages the ledger is behind */
+    LAG_WARN = 10000, /* messages the reaper is behind */
     DISK_WARN_MB = 2048,
     DISK_FAIL_MB = 256,
 };
@@ -37,7 +38,7 @@ static void report(struct doctor *d, enum doctor_verdict v, const char *check,
                    const char *remedy, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* One line: verdict, what was looked at, what was seen, what to do. */
+/* Prints one line: verdict, check, finding; and the remedy on the next. */
 static void
 report(struct doctor *d, enum doctor_verdict v, const char *check,
        const char *remedy, const char *fmt, ...)
@@ -178,9 +179,7 @@ check_disk(struct doctor *d)
 static void
 check_durability(struct doctor *d)
 {
-    struct str text = {0};
-    struct err e = {0};
-    json_t *v = NULL;
+    json_t *v;
     pid_t pid;
 
     if (d->c->nats) {
@@ -194,9 +193,7 @@ check_durability(struct doctor *d)
                "no fleet runs on this machine");
         return;
     }
-    if (fleet_dir_read(&d->c->fleet_dir, "status.json", 1 << 20, &text, &e) ==
-        0)
-        v = json_loads(str_text(&text), 0, NULL);
+    v = cli_fleet_status(d->c);
     report(d, OK, "fleet", NULL, "%s, supervisor pid %d",
            cli_text(v, "state", "starting"), (int)pid);
     if (cli_text(v, "durability", "")[0])
@@ -205,7 +202,6 @@ check_durability(struct doctor *d)
                                    : "install nats-server 2.10 or later",
                "%s", cli_text(v, "durability", ""));
     json_decref(v);
-    str_free(&text);
 }
 
 static void
@@ -304,7 +300,7 @@ check_alarms(struct doctor *d, const json_t *list)
 }
 
 static void
-check_ledger(struct doctor *d)
+check_reaper(struct doctor *d)
 {
     json_t *reply = NULL, *w;
     struct err e = {0};
@@ -348,7 +344,7 @@ cmd_doctor(struct cli *c, const struct args *a)
     check_durability(&d);
     if (check_broker(&d)) {
         check_topology(&d);
-        check_ledger(&d);
+        check_reaper(&d);
     }
     if (c->json)
         out_json(

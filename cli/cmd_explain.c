@@ -1,5 +1,6 @@
 /*
- * explain: why a task is where it is, from the ledger.
+ * The command explain: asks the reaper for a task, and prints its stored
+ * decision and what it waits for.
  */
 #include "cli/commands.h"
 #include "cli/decision_print.h"
@@ -19,7 +20,7 @@ agent_of(const json_t *row)
     return cli_text(json_object_get(task, "hints"), "agent", "");
 }
 
-/* Why the router took no place for it: such a task has no stored decision. */
+/* Why the router rejected it: a rejected task has no stored decision. */
 static const char *
 refusal_of(const json_t *row)
 {
@@ -77,8 +78,8 @@ print_text(struct cli *c, const json_t *row, struct err *e)
     return 0;
 }
 
-/* What the ledger would say of a task that is still in our own spool; NULL if
- * it is not there. */
+/* The reaper's answer about a task that is still in this machine's spool; NULL
+ * if it is not there. */
 static json_t *
 spooled(struct cli *c, const char *selector)
 {
@@ -109,9 +110,7 @@ cmd_explain(struct cli *c, const struct args *a)
     if (!row)
         cli_drain_spool(c);
     if (!row && cli_show(c, a->words[0], &row, &e) < 0)
-        return cli_fail_err("explain the task", a->words[0], &e,
-                            e.code == ERR_UNAVAILABLE ? "shunt status"
-                                                      : "shunt ls");
+        return cli_fail_lookup("explain the task", a->words[0], &e);
     if (c->json)
         print_json(row);
     else if (print_text(c, row, &e) < 0)

@@ -59,19 +59,13 @@ say_what_comes_in(struct cli *c, bool delegating, const json_t *folders)
 static int
 already_running(struct cli *c, pid_t pid)
 {
-    char why[160], since[64] = "";
-    struct str text = {0};
-    struct err e = {0};
-    json_t *v;
+    json_t *status = cli_fleet_status(c);
+    const char *since = cli_text(status, "started_at", "");
+    char why[160];
 
-    if (fleet_dir_read(&c->fleet_dir, "status.json", 65536, &text, &e) == 0) {
-        v = json_loads(str_text(&text), 0, NULL);
-        (void)str_copy(since, sizeof since, cli_text(v, "started_at", ""));
-        json_decref(v);
-    }
-    str_free(&text);
-    (void)snprintf(why, sizeof why, "it is already running, pid %d%s%s",
-                   (int)pid, since[0] ? ", since " : "", since);
+    (void)snprintf(why, sizeof why, "it is already running, pid %d%s%.40s",
+                   (int)pid, *since ? ", since " : "", since);
+    json_decref(status);
     return cli_fail(RC_FAILED, "start the fleet", c->fleet_dir.dir, why,
                     "shunt status");
 }

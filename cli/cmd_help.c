@@ -97,7 +97,7 @@ flags_of(const struct command *cmd, struct str *out)
     add_flags(cli_global_opts, out);
 }
 
-/* The values of flags that have a known set, as case arms. */
+/* The values of flags with a fixed set, as arms of a case. */
 static void
 bash_values(const struct arg_opt *o)
 {
@@ -166,7 +166,8 @@ bash(void)
     str_free(&flags);
 }
 
-/* Quotes for zsh's _arguments and fish: single quotes, brackets, colons. */
+/* The help of a flag with the characters in refuse, which the shell would
+ * interpret, replaced by blanks. */
 static void
 add_help(const char *help, const char *refuse, struct str *out)
 {

@@ -1,5 +1,6 @@
 /*
- * lane: what waits where, and whether a lane takes tasks.
+ * The command lane: lists lanes with their tasks and pauses, and writes the
+ * pauses to the bucket `control`, where workers see them.
  */
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -24,9 +25,9 @@ const struct arg_opt lane_opts[] = {
     ARG_END,
 };
 
-/* --- ls ------------------------------------------------------------------- */
+/* --- ls ------------------------------------------------------------------ */
 
-/* One row for each lane that is built in, counted or paused. */
+/* The row of a lane, added if it is not there yet. */
 static json_t *
 row_of(json_t *rows, const char *lane)
 {
@@ -135,7 +136,7 @@ on_known(void *ctx)
     *(bool *)ctx = true;
 }
 
-/* Reads what the bucket says of all lanes. */
+/* Reads the pauses of all lanes from the bucket. */
 static int
 read_pauses(struct cli *c, struct lane_pauses **out, struct err *e)
 {
@@ -178,7 +179,7 @@ out:
     return rc;
 }
 
-/* --- pause and resume ----------------------------------------------------- */
+/* --- pause and resume ---------------------------------------------------- */
 
 struct stored {
     bool done;

@@ -1,5 +1,6 @@
 /*
- * lint: what a file would become, without a broker.
+ * The command lint: reads task files as submit does, and prints the tasks,
+ * warnings and errors; it needs no broker.
  */
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -12,8 +13,8 @@
 
 enum { NAMES_MAX = 10, SUMMARY_SIZE = 60 };
 
-/* What a task is called; one that is named when it is submitted, by what it
- * does. */
+/* The task's name; of one that gets its name when it is submitted, a summary.
+ */
 static const char *
 name_of(const struct task *t, char *out, size_t size)
 {
@@ -75,7 +76,7 @@ add_error(const char *name, const struct err *e, json_t *o)
     task_builder_remark(name, "error", e->msg);
 }
 
-/* Checks one file; returns whether it is valid and adds what was found. */
+/* Checks one file and adds the findings to list; whether it is valid. */
 static bool
 lint_file(struct cli *c, const char *name, json_t *list)
 {

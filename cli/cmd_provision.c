@@ -1,5 +1,6 @@
 /*
- * provision - creates or updates the streams and consumers.
+ * The command provision: creates or updates the streams and consumers, and
+ * prints each with what was done to it.
  */
 #include "cli/commands.h"
 #include "cli/output.h"

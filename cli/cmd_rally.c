@@ -1,5 +1,7 @@
 /*
- * rally --each-line: one task per line of stdin, followed to the end.
+ * The command rally: writes one task for each line of stdin to a spool file,
+ * sends it and follows the batch. Progress comes from batch.<id>, whose
+ * messages may be lost, and from the reaper, which is polled.
  */
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -20,8 +22,8 @@ enum {
     REDRAW_MS = 100,
     POLL_MS = 1000,
     REPORT_MS = 1500, /* for the report to be written */
-    ANSI_MAX = 1000000,
-    NAMED_MAX = 20, /* failing tasks named at the end */
+    LINES_MAX = 1000000,
+    NAMED_MAX = 20, /* failed tasks listed at the end */
 };
 static const size_t INPUT_MAX = (size_t)256 * 1024 * 1024;
 
@@ -41,23 +43,23 @@ const struct arg_opt rally_opts[] = {
 
 struct rally_run {
     struct cli *c;
-    struct task base; /* what all tasks share */
+    struct task base; /* the fields all tasks share */
     struct batch_ref ref;
     char id[TASK_ID_SIZE];
     struct batch seen; /* newest counts */
-    struct bus_sub *news;
+    struct bus_sub *batch_sub;
     struct spool_file *file;
     struct spool_sender *sender;
     struct loop_timer *redraw, *poll;
     int64_t began_ms;
-    unsigned told; /* tenths, off a terminal */
-    bool sent, over, left, asking;
+    unsigned printed; /* tenths done, without a terminal */
+    bool sent, finished, left, asking;
     struct err failure;
 };
 
 /* --- making the tasks ---------------------------------------------------- */
 
-/* The next line that is not empty: text without its end; false at the end. */
+/* The next line that is not empty, without its line break; false at the end. */
 static bool
 next_line(struct str *input, size_t *at, size_t *number, char **line)
 {
@@ -105,10 +107,10 @@ count_lines(const struct str *input, size_t *count, struct err *e)
         return err_set(e, ERR_INVALID, "line %zu is not UTF-8", bad);
     if (!*count)
         return err_set(e, ERR_INVALID, "stdin has no lines");
-    return *count <= ANSI_MAX
+    return *count <= LINES_MAX
                ? 0
                : err_set(e, ERR_INVALID, "%zu lines; at most %d are allowed",
-                         *count, ANSI_MAX);
+                         *count, LINES_MAX);
 }
 
 /* The command with each {} replaced, or the line appended. */
@@ -131,7 +133,7 @@ substitute(const char *command, const char *line, struct str *out)
     str_addz(out, command);
 }
 
-/* The flags, the name and the batch that all tasks share. */
+/* Fills base and the batch from the flags. */
 static int
 make_base(struct rally_run *r, const struct args *a, size_t count,
           struct err *e)
@@ -230,17 +232,17 @@ take_counts(struct rally_run *r, const struct batch *b)
     struct batch *s = &r->seen;
 
     if (ended(b) < ended(s))
-        return; /* older than what is known */
+        return; /* older than the counts known */
     s->accepted = b->accepted > s->accepted ? b->accepted : s->accepted;
     s->succeeded = b->succeeded;
     s->failed = b->failed;
     s->cancelled = b->cancelled;
     if (ended(s) >= s->size)
-        r->over = true;
+        r->finished = true;
 }
 
 static void
-on_news(void *ctx, const struct bus_note *note)
+on_batch(void *ctx, const struct bus_note *note)
 {
     struct rally_run *r = ctx;
     struct mem_pool *pool = mem_pool_new();
@@ -266,7 +268,7 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *e)
     if (e)
         return;
     pool = mem_pool_new();
-    v = codec_parse_json("the ledger's answer", note->data, note->len, &bad);
+    v = codec_parse_json("the reaper's answer", note->data, note->len, &bad);
     if (v && codec_from_json(CODEC_BATCH, json_object_get(v, "batch"), pool, &b,
                              NULL, NULL, &bad) == 0)
         take_counts(r, &b);
@@ -275,7 +277,7 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *e)
 }
 
 static void
-poll_ledger(void *ctx)
+poll_reaper(void *ctx)
 {
     struct rally_run *r = ctx;
     char subject[SUBJECT_SIZE], *text;
@@ -317,9 +319,9 @@ draw(void *ctx)
                        r->seen.failed, rate, eta);
     if (out_can_progress())
         out_progress(line);
-    else if (tenth > r->told)
+    else if (tenth > r->printed)
         cli_say(r->c, "%s", line);
-    r->told = tenth;
+    r->printed = tenth;
 }
 
 static void
@@ -330,9 +332,9 @@ on_sent(void *ctx, const struct err *e)
     r->sent = true;
     if (e) {
         r->failure = *e;
-        r->over = true;
+        r->finished = true;
     } else {
-        spool_remove(r->file); /* the broker has it, whatever becomes of us */
+        spool_remove(r->file); /* the broker has stored it */
     }
 }
 
@@ -359,8 +361,8 @@ stop_following(struct rally_run *r)
     loop_timer_stop(r->redraw);
     loop_timer_stop(r->poll);
     r->redraw = r->poll = NULL;
-    bus_unsubscribe(r->news);
-    r->news = NULL;
+    bus_unsubscribe(r->batch_sub);
+    r->batch_sub = NULL;
     bus_forget(r->c->bus, r);
     loop_on_term(r->c->loop, NULL, NULL);
 }
@@ -444,9 +446,7 @@ ask_batch(struct cli *c, const char *selector, json_t **reply)
 
     if (cli_ask(c, "batch", json_pack("{s:s}", "batch", selector), reply, &e) <
         0)
-        return cli_fail_err("rally", selector, &e,
-                            e.code == ERR_UNAVAILABLE ? "shunt status"
-                                                      : "shunt ls");
+        return cli_fail_lookup("rally", selector, &e);
     return RC_OK;
 }
 
@@ -482,17 +482,17 @@ follow(struct rally_run *r, struct spool_file *f)
     char subject[SUBJECT_SIZE];
     struct err e = {0};
 
-    if (bus_subscribe(r->c->bus, subject_batch(subject, r->id), on_news, r,
-                      &r->news, &e) < 0)
+    if (bus_subscribe(r->c->bus, subject_batch(subject, r->id), on_batch, r,
+                      &r->batch_sub, &e) < 0)
         return cli_fail_err("rally", r->id, &e, "shunt status");
     loop_on_term(r->c->loop, on_term, r);
     r->began_ms = loop_now_ms();
     r->file = f;
     r->sender = spool_send(f, r->c->bus, r->c->loop, PATIENCE_MS, on_sent, r);
     r->redraw = loop_timer_start(r->c->loop, REDRAW_MS, REDRAW_MS, draw, r);
-    r->poll = loop_timer_start(r->c->loop, POLL_MS, POLL_MS, poll_ledger, r);
-    while (!r->over && !r->left)
-        (void)loop_until(r->c->loop, &r->over, forever);
+    r->poll = loop_timer_start(r->c->loop, POLL_MS, POLL_MS, poll_reaper, r);
+    while (!r->finished && !r->left)
+        (void)loop_until(r->c->loop, &r->finished, forever);
     stop_following(r);
     spool_sender_free(r->sender);
     r->sender = NULL;

@@ -1,5 +1,6 @@
 /*
- * route replay: past tasks, judged by another policy.
+ * The command route replay: runs decide() with another policy on the tasks of
+ * the ledger, and prints those that would run elsewhere.
  */
 #include "cli/commands.h"
 #include "cli/decide_inputs.h"
@@ -32,12 +33,13 @@ struct replay {
     int64_t tasks, changed, skipped;
 };
 
-/* --- judging anew --------------------------------------------------------- */
+/* --- facts and comparison --------------------------------------------------
+ */
 
 /*
- * What is known of the fleet at that time: how many tasks ran here if that
- * counted, and which backend was missing. Whatever the decision does not tell
- * is taken to have been there.
+ * The facts of that time as far as the stored decision shows them: the number
+ * of running tasks if it counted, and the backend that was missing. Everything
+ * else is assumed to have been available.
  */
 static struct routing_facts
 facts_then(const struct decision *was)
@@ -67,7 +69,8 @@ goes_elsewhere(const struct decision *was, const struct decision *now)
            strcmp(was->lane, now->lane) != 0;
 }
 
-/* --- telling -------------------------------------------------------------- */
+/* --- printing --------------------------------------------------------------
+ */
 
 static const char *
 place_text(const struct decision *d, char out[PLACE_SIZE])
@@ -90,8 +93,8 @@ complete_json(const struct decision *d)
 }
 
 static void
-tell(struct replay *r, const json_t *row, const struct decision *was,
-     const struct decision *now)
+print_change(struct replay *r, const json_t *row, const struct decision *was,
+             const struct decision *now)
 {
     static const char *const heads[] = {"ID", "NAME", "WAS", "WOULD BE"};
     char from[PLACE_SIZE], to[PLACE_SIZE];
@@ -112,7 +115,7 @@ tell(struct replay *r, const json_t *row, const struct decision *was,
 }
 
 static void
-tell_sum(const struct replay *r)
+print_summary(const struct replay *r)
 {
     if (r->c->json) {
         out_json_line(out_with_schema(
@@ -136,10 +139,11 @@ tell_sum(const struct replay *r)
             r->policy.version);
 }
 
-/* --- asking --------------------------------------------------------------- */
+/* --- the tasks of the ledger ------------------------------------------------
+ */
 
 static void
-judge_row(struct replay *r, const json_t *row)
+replay_row(struct replay *r, const json_t *row)
 {
     const json_t *task = json_object_get(row, "task");
     struct decision was, now;
@@ -161,11 +165,11 @@ judge_row(struct replay *r, const json_t *row)
     if (!goes_elsewhere(&was, &now))
         return;
     r->changed++;
-    tell(r, row, &was, &now);
+    print_change(r, row, &was, &now);
 }
 
 static int
-judge_all(struct replay *r, struct err *e)
+replay_all(struct replay *r, struct err *e)
 {
     int64_t since = str_wall_ms() - flags.since_ms, before = 0;
 
@@ -180,7 +184,7 @@ judge_all(struct replay *r, struct err *e)
             return -1;
         json_array_foreach(json_object_get(reply, "tasks"), i, row)
         {
-            judge_row(r, row);
+            replay_row(r, row);
         }
         before = cli_int(reply, "next", 0);
         json_decref(reply);
@@ -200,12 +204,12 @@ replay(struct cli *c)
     if (rc)
         return rc;
     r.pool = mem_pool_new();
-    if (judge_all(&r, &e) < 0)
+    if (replay_all(&r, &e) < 0)
         rc = cli_fail_err("replay the decisions", NULL, &e, "shunt status");
     if (r.table)
         out_table_end(r.table);
     if (!rc)
-        tell_sum(&r);
+        print_summary(&r);
     mem_pool_free(r.pool);
     return rc;
 }

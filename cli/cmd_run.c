@@ -1,5 +1,6 @@
 /*
- * run and logs: what a task prints, and how it ends.
+ * The commands run and logs: follow a task's output; run submits the task first
+ * and ends with its exit code.
  */
 #include "cli/commands.h"
 #include "cli/follow.h"
@@ -25,13 +26,13 @@ const struct arg_opt logs_opts[] = {
     ARG_END,
 };
 
-/* Says how it ended, unless it simply worked or failed by itself. */
+/* Prints the outcome, unless the task succeeded or its exit code tells all. */
 static void
 say_end(const struct cli *c, const char *id, const struct follow_end *end)
 {
     if (end->state == STATE_SUCCEEDED)
         return;
-    /* The exit code says as much as "exit code 7". */
+    /* "exit code 7" repeats the exit code. */
     if (end->state == STATE_FAILED && end->exit_code &&
         (!end->reason[0] || !strncmp(end->reason, "exit code", 9)))
         return;
@@ -46,19 +47,16 @@ leave(const struct cli *c, const char *id)
     return RC_INTERRUPTED;
 }
 
-/* Stores the task durably and sends it; the spool keeps what is not sent. */
+/* Spools the task and sends it; if that fails it stays in the spool. */
 static int
 send_task(struct cli *c, const struct task *t)
 {
     struct spool_file *f = NULL;
-    struct fleet_dir_path dir;
     struct err e = {0};
     size_t known = 0;
     int rc = RC_OK;
 
-    if (fleet_dir_make(&c->fleet_dir, &e) < 0 ||
-        spool_create(&f, cli_spool_dir(c, &dir), t->id, &e) < 0 ||
-        spool_put(f, t, &e) < 0 || spool_commit(f, &e) < 0) {
+    if (task_builder_spool(c, t, 1, &f, &e) < 0) {
         rc = cli_fail(RC_OUR_SIDE, "submit", t->name, e.msg, "shunt doctor");
     } else if (task_builder_send(c, f, PATIENCE_MS, &known, &e) < 0) {
         cli_say(c, "%s is spooled, and is sent once the broker is back", t->id);
@@ -124,15 +122,12 @@ cmd_logs(struct cli *c, const struct args *a)
     if (rc)
         return rc;
     if (cli_show(c, a->words[0], &task, &e) < 0)
-        return cli_fail_err("read the output", a->words[0], &e,
-                            e.code == ERR_UNAVAILABLE ? "shunt status"
-                                                      : "shunt ls");
+        return cli_fail_lookup("read the output", a->words[0], &e);
     id = cli_text(task, "id", "");
     if (follow_open(&f, c, id, &e) < 0 ||
         follow_print(f, task, (uint32_t)logs.attempt, &e) < 0) {
         rc = cli_fail_err("read the output", id, &e, "shunt status");
-    } else if (logs.follow && !state_is_terminal(state_from_name(
-                                  cli_text(task, "state", "")))) {
+    } else if (logs.follow && !state_is_terminal(cli_state(task))) {
         follow_on_interrupt(f, false);
         if (follow_to_end(f, &end))
             say_end(c, id, &end);

@@ -1,5 +1,6 @@
 /*
- * status and worker: what the fleet looks like now.
+ * The commands status and worker. Status joins what the supervisor of this
+ * machine has written with the reaper's answer; either may be missing.
  */
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -12,26 +13,21 @@
 #include <unistd.h>
 
 enum {
-    LOOK_MS = 1500,  /* for a ledger that may be down */
-    DRAIN_MS = 5000, /* for a worker to say that it drains */
-    HEAR_MS = 11000, /* between two heartbeats, and a bit */
+    REAPER_MS = 1500,     /* for a reaper that may be down */
+    DRAIN_MS = 5000,      /* for a worker to report that it drains */
+    HEARTBEAT_MS = 11000, /* a little more than between two heartbeats */
 };
 
-/* Members of the ledger's answer that status passes on. */
-static const char *const from_ledger[] = {"counters", "lanes", "workers", "lag",
+/* Members of the reaper's answer that status passes on. */
+static const char *const from_reaper[] = {"counters", "lanes", "workers", "lag",
                                           "alarms"};
 
 static json_t *
 read_supervisor(const struct cli *c, pid_t pid)
 {
-    struct str text = {0};
-    struct err e = {0};
-    json_t *v = NULL;
+    json_t *v = cli_fleet_status(c);
 
-    if (fleet_dir_read(&c->fleet_dir, "status.json", 1 << 20, &text, &e) == 0)
-        v = json_loads(str_text(&text), 0, NULL);
-    str_free(&text);
-    /* A file of an earlier supervisor says nothing of this one. */
+    /* A file of an earlier supervisor is of no use. */
     if (!json_is_object(v) || (pid && cli_int(v, "pid", 0) != pid)) {
         json_decref(v);
         v = json_pack("{s:i, s:s}", "pid", (int)pid, "state", "starting");
@@ -47,7 +43,7 @@ uptime_s(const json_t *v, int64_t now_ms)
     return at && now_ms > at ? (now_ms - at) / 1000 : 0;
 }
 
-/* What the supervisor wrote, with the times counted up to now. */
+/* What the supervisor wrote, with its times turned into uptimes. */
 static json_t *
 with_supervisor(json_t *written, int64_t now_ms)
 {
@@ -266,9 +262,9 @@ print_status(const json_t *all)
 
 /* --- status -------------------------------------------------------------- */
 
-/* Asks the ledger and puts what it says into all. */
+/* Asks the reaper and adds its answer to all. */
 static int
-add_ledger(struct cli *c, json_t *all, struct err *e)
+add_reaper(struct cli *c, json_t *all, struct err *e)
 {
     json_t *reply = NULL, *v;
     size_t i;
@@ -280,10 +276,10 @@ add_ledger(struct cli *c, json_t *all, struct err *e)
                                   json_pack("{s:s}", "url", bus_url(c->bus)));
     if (cli_ask(c, "status", json_object(), &reply, e) < 0)
         return -1;
-    for (i = 0; i < sizeof from_ledger / sizeof from_ledger[0]; i++) {
-        v = json_object_get(reply, from_ledger[i]);
+    for (i = 0; i < sizeof from_reaper / sizeof from_reaper[0]; i++) {
+        v = json_object_get(reply, from_reaper[i]);
         if (v)
-            (void)json_object_set(all, from_ledger[i], v);
+            (void)json_object_set(all, from_reaper[i], v);
     }
     json_decref(reply);
     return 0;
@@ -299,12 +295,12 @@ cmd_status(struct cli *c, const struct args *a)
 
     if (cli_no_arguments(c, a))
         return RC_USAGE;
-    c->ask_patience_ms = LOOK_MS;
+    c->ask_patience_ms = REAPER_MS;
     local = !c->nats && fleet_dir_locked(&c->fleet_dir, &pid);
     all = local ? with_supervisor(read_supervisor(c, pid), str_wall_ms())
                 : json_pack("{s:n, s:[]}", "supervisor", "processes");
     add_spool(c, all);
-    answers = add_ledger(c, all, &e) == 0;
+    answers = add_reaper(c, all, &e) == 0;
     if (!answers)
         (void)json_object_set_new(all, "error", json_string(e.msg));
     if (c->json)
@@ -390,8 +386,8 @@ worker_drain(struct cli *c, const char *name)
                         "shunt worker ls");
     if (query_workers(c, &workers, &e) < 0)
         return cli_fail_err("drain worker", name, &e, "shunt status");
-    /* After its own start the ledger hears of workers within ten seconds. */
-    for (until += HEAR_MS;
+    /* A reaper that has just started hears of workers within ten seconds. */
+    for (until += HEARTBEAT_MS;
          !json_array_size(workers) && loop_now_ms() < until;) {
         json_decref(workers);
         workers = NULL;

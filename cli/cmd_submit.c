@@ -1,5 +1,6 @@
 /*
- * submit: a task that is safe once this ends, broker or not.
+ * The command submit: spools the tasks, sends them if the broker can be
+ * reached, and prints their ids.
  */
 #include "cli/commands.h"
 #include "cli/output.h"

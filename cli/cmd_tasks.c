@@ -1,5 +1,6 @@
 /*
- * ls and show: what the ledger knows of tasks.
+ * The commands ls and show: print what the reaper knows of tasks, as a table
+ * and as lines of a label and a value.
  */
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -33,9 +34,10 @@ const struct arg_opt ls_opts[] = {
     ARG_END,
 };
 
-/* The names that --state stands for; RC_OK, or it was said what is wrong. */
+/* The names of the states that --state selects; RC_OK, or the exit code after
+ * the error was printed. */
 static int
-wanted_states(struct cli *c, json_t **out)
+selected_states(struct cli *c, json_t **out)
 {
     const char *names[STATE_COUNT + 3], *near;
     enum state s;
@@ -68,7 +70,7 @@ wanted_states(struct cli *c, json_t **out)
     return RC_OK;
 }
 
-/* Where it runs or ran: lane, and the worker if there is one. */
+/* Backend and lane, without the lane if it is the default. */
 static void
 where(const json_t *row, char *out, size_t size)
 {
@@ -83,7 +85,7 @@ where(const json_t *row, char *out, size_t size)
                        strcmp(lane, "default") ? lane : "");
 }
 
-/* How long it has been running, ran, or has been waiting. */
+/* How long it ran, or has been running. */
 static void
 how_long(const json_t *row, int64_t now_ms, char *out, size_t size)
 {
@@ -123,7 +125,7 @@ print_rows(const json_t *rows)
                                cli_text(row, "command", "")};
 
         (void)str_copy(id, sizeof id, full);
-        /* Only ids we made are unique enough in eight characters. */
+        /* Eight characters of a generated id are unique enough. */
         if (short_ids && strlen(full) == 16)
             id[SHORT_ID] = '\0';
         where(row, at, sizeof at);
@@ -157,7 +159,7 @@ cmd_ls(struct cli *c, const struct args *a)
 
     if (cli_no_arguments(c, a))
         return RC_USAGE;
-    rc = wanted_states(c, &states);
+    rc = selected_states(c, &states);
     if (rc)
         return rc;
     rc = cli_need_broker(c, CONNECT_MS);
@@ -278,7 +280,7 @@ show_attempts(const json_t *list)
     str_free(&s);
 }
 
-/* What a service says of the work it did. */
+/* What an AI platform reported about its job. */
 static void
 show_service(const json_t *t)
 {
@@ -346,7 +348,7 @@ show_text(const json_t *t)
     }
 }
 
-/* A task that waits in our own spool, which no ledger knows of. */
+/* Shows a task that waits in this machine's spool; false if it does not. */
 static bool
 show_spooled(struct cli *c, const char *selector)
 {
@@ -384,9 +386,7 @@ cmd_show(struct cli *c, const struct args *a)
     if (cli_show(c, a->words[0], &task, &e) < 0) {
         if (e.code == ERR_NOT_FOUND && show_spooled(c, a->words[0]))
             return RC_OK;
-        return cli_fail_err("show the task", a->words[0], &e,
-                            e.code == ERR_UNAVAILABLE ? "shunt status"
-                                                      : "shunt ls");
+        return cli_fail_lookup("show the task", a->words[0], &e);
     }
     if (json_is_object(json_object_get(task, "decision")))
         out_complete_decision(json_object_get(task, "decision"));

@@ -1,5 +1,6 @@
 /*
- * wait, cancel and retry.
+ * The commands wait, cancel and retry: all resolve selectors to tasks first;
+ * wait and cancel then wait until those are terminal.
  */
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -28,16 +29,10 @@ const struct arg_opt cancel_opts[] = {
     ARG_END,
 };
 
-static enum state
-state_of(const json_t *v)
-{
-    return state_from_name(cli_text(v, "state", ""));
-}
-
 /*
- * Prints id and state of each. The ledger is asked about each once more: it
- * writes a report that is due before it answers, and who waited for a task
- * goes on to read its report.
+ * Prints id and state of each task. Asks the reaper about each once more: it
+ * writes the task's report before it answers, and a caller that waited for a
+ * task may read its report next.
  */
 static void
 print_ends(struct cli *c, const json_t *ids)
@@ -51,7 +46,7 @@ print_ends(struct cli *c, const json_t *ids)
         task = NULL;
         if (cli_show(c, cli_text(v, "id", ""), &task, &e) < 0)
             task = json_incref(v);
-        else /* all of it would repeat the output of every task */
+        else /* the list would repeat the output of every task */
             (void)json_object_del(task, "output");
         if (!c->json)
             (void)printf("%s\t%s\n", cli_text(v, "id", ""),
@@ -64,7 +59,7 @@ print_ends(struct cli *c, const json_t *ids)
         json_decref(list);
 }
 
-/* Connects and finds what the words name; the caller owns *ids. */
+/* Connects and resolves the selectors; the caller owns *ids. */
 static int
 begin(struct cli *c, const struct args *a, const char *verb, json_t **ids)
 {
@@ -92,8 +87,9 @@ cmd_wait(struct cli *c, const struct args *a)
     (void)task_ops_wait(c, ids, wait_for.timeout_ms);
     json_array_foreach(ids, i, v)
     {
-        open += !state_is_terminal(state_of(v));
-        bad += state_is_terminal(state_of(v)) && state_of(v) != STATE_SUCCEEDED;
+        open += !state_is_terminal(cli_state(v));
+        bad +=
+            state_is_terminal(cli_state(v)) && cli_state(v) != STATE_SUCCEEDED;
     }
     print_ends(c, ids);
     json_decref(ids);
@@ -135,7 +131,7 @@ cmd_cancel(struct cli *c, const struct args *a)
         return rc;
     json_array_foreach(ids, i, v)
     {
-        if (state_is_terminal(state_of(v))) {
+        if (state_is_terminal(cli_state(v))) {
             cli_say(c, "%s has already finished (%s)", cli_text(v, "id", ""),
                     cli_text(v, "state", ""));
             continue;
@@ -153,7 +149,7 @@ cmd_cancel(struct cli *c, const struct args *a)
     (void)task_ops_wait(c, ids, cancel.timeout_ms);
     json_array_foreach(ids, i, v)
     {
-        open += !state_is_terminal(state_of(v));
+        open += !state_is_terminal(cli_state(v));
     }
     print_ends(c, ids);
     json_decref(ids);
@@ -162,7 +158,7 @@ cmd_cancel(struct cli *c, const struct args *a)
 
 /* --- retry --------------------------------------------------------------- */
 
-/* The submission behind a selector, made new. */
+/* The task of a selector as a new submission. */
 static int
 again(struct cli *c, const char *selector, struct task *t, struct err *e)
 {
@@ -173,7 +169,7 @@ again(struct cli *c, const char *selector, struct task *t, struct err *e)
     if (cli_show(c, selector, &shown, e) < 0)
         return -1;
     (void)str_copy(old, sizeof old, cli_text(shown, "id", ""));
-    if (!state_is_terminal(state_of(shown))) {
+    if (!state_is_terminal(cli_state(shown))) {
         err_set(e, ERR_INVALID, "it has not finished yet (%s)",
                 cli_text(shown, "state", "?"));
         goto out;
@@ -189,7 +185,7 @@ again(struct cli *c, const char *selector, struct task *t, struct err *e)
     t->submitted_at_ms = 0;
     t->not_before_ms = 0;
     t->n_after = 0;
-    /* It is no part of the old fan-out, whose numbers stay as they were. */
+    /* It is not part of the old batch, whose counts stay. */
     t->batch = NULL;
     task_complete(t, c->pool, str_wall_ms());
     rc = task_check(t, e);
@@ -202,7 +198,6 @@ int
 cmd_retry(struct cli *c, const struct args *a)
 {
     struct spool_file *f = NULL;
-    struct fleet_dir_path dir;
     struct task *tasks;
     struct err e = {0};
     json_t *list;
@@ -217,17 +212,9 @@ cmd_retry(struct cli *c, const struct args *a)
     tasks = mem_pool_alloc(c->pool, a->n_words * sizeof *tasks);
     for (i = 0; i < a->n_words; i++)
         if (again(c, a->words[i], &tasks[i], &e) < 0)
-            return cli_fail_err("retry", a->words[i], &e,
-                                e.code == ERR_UNAVAILABLE ? "shunt status"
-                                                          : "shunt ls");
-    if (fleet_dir_make(&c->fleet_dir, &e) < 0 ||
-        spool_create(&f, cli_spool_dir(c, &dir), tasks[0].id, &e) < 0)
-        goto failed;
-    for (i = 0; i < a->n_words; i++)
-        if (spool_put(f, &tasks[i], &e) < 0)
-            goto failed;
-    if (spool_commit(f, &e) < 0)
-        goto failed;
+            return cli_fail_lookup("retry", a->words[i], &e);
+    if (task_builder_spool(c, tasks, a->n_words, &f, &e) < 0)
+        return cli_fail(RC_FAILED, "retry", a->words[0], e.msg, "shunt doctor");
     if (task_builder_send(c, f, PATIENCE_MS, &known, &e) < 0)
         cli_say(c, "spooled: %s; the tasks are sent once the broker is back",
                 e.msg);
@@ -249,7 +236,4 @@ cmd_retry(struct cli *c, const struct args *a)
     else
         json_decref(list);
     return RC_OK;
-failed:
-    spool_close(f);
-    return cli_fail(RC_FAILED, "retry", a->words[0], e.msg, "shunt doctor");
 }

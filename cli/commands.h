@@ -1,6 +1,6 @@
 /*
- * commands - the function behind each command; what they promise stands in
- * their help (commands.c) and in docs/cli.md.
+ * commands - the function of each command, which its help (commands.c) and
+ * docs/cli.md describe.
  */
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H

@@ -47,7 +47,7 @@ decide_inputs_policy(struct cli *c, const char *given, struct policy *out)
     return rc;
 }
 
-/* --- a running fleet ------------------------------------------------------ */
+/* --- a running fleet ----------------------------------------------------- */
 
 static bool
 takes_work(const json_t *worker)

@@ -1,3 +1,9 @@
+/*
+ * Output arrives as numbered chunks on a core subject, which may lose some. A
+ * chunk that comes too early is held; a gap that stays is filled from the
+ * stream. The end is a result on done.<task>, or what the reaper says when none
+ * comes.
+ */
 #include "cli/follow.h"
 
 #include "cli/output.h"
@@ -11,11 +17,11 @@
 
 enum {
     TICK_MS = 1000,
-    QUIET_MS = 5000, /* without news: ask the ledger */
+    QUIET_MS = 5000, /* without a message: ask the reaper */
     POLL_MS = 3000,
-    LONELY_MS = 3000, /* not started: say why */
+    UNSTARTED_MS = 3000, /* not started: print why */
     FETCH_MS = 3000,
-    HELD_MAX = 512, /* chunks that came before their turn */
+    HELD_MAX = 512, /* chunks that arrived early */
 };
 
 struct held_chunk {
@@ -30,12 +36,14 @@ struct follow {
     struct mem_pool *scratch; /* the message at hand */
     struct mem_pool *keep;    /* the result */
     struct result result;
-    bool over, running, wake, left, cancels, lonely, closed;
+    bool finished, running, wake, left, cancels; /* cancels: at ^C */
+    bool waits_said;        /* why the task has not started */
+    bool closed;            /* nobody reads stdout any more */
     uint32_t attempt, next; /* the chunk to print next */
     struct held_chunk held[HELD_MAX];
     size_t n_held;
-    uint64_t dropped; /* said so far */
-    int64_t opened_ms, news_ms, polled_ms;
+    uint64_t dropped; /* bytes, as printed so far */
+    int64_t opened_ms, heard_ms, polled_ms;
 };
 
 /* --- printing ------------------------------------------------------------ */
@@ -56,7 +64,7 @@ print_part(struct follow *f, uint32_t seq, const struct output_part *p)
                       str_text(&text))));
         str_free(&text);
     } else if (!f->closed && !out_bytes(fd, p->data.data, p->data.len)) {
-        f->closed = true; /* nobody reads any more; the task goes on */
+        f->closed = true; /* the task continues */
     }
 }
 
@@ -79,7 +87,7 @@ forget_held(struct follow *f)
 
 static void take_chunk(struct follow *f, const void *data, size_t len);
 
-/* Prints what was waiting for the chunk just printed. */
+/* Prints the held chunks that follow the one just printed. */
 static void
 release_held(struct follow *f)
 {
@@ -129,7 +137,7 @@ take_chunk(struct follow *f, const void *data, size_t len)
         for (i = 0; i < f->n_held; i++)
             if (f->held[i].seq == chunk.seq)
                 return;
-        /* What finds no room is read from the stream later. */
+        /* A chunk without room is read from the stream later. */
         if (f->n_held < HELD_MAX) {
             f->held[f->n_held].seq = chunk.seq;
             f->held[f->n_held].raw = (struct str){0};
@@ -145,14 +153,14 @@ take_chunk(struct follow *f, const void *data, size_t len)
     release_held(f);
 }
 
-/* --- news ---------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 static void
 on_log(void *ctx, const struct bus_note *note)
 {
     struct follow *f = ctx;
 
-    f->news_ms = loop_now_ms();
+    f->heard_ms = loop_now_ms();
     f->running = true;
     take_chunk(f, note->data, note->len);
 }
@@ -163,7 +171,7 @@ on_started(void *ctx, const struct bus_note *note)
     struct follow *f = ctx;
 
     (void)note;
-    f->news_ms = loop_now_ms();
+    f->heard_ms = loop_now_ms();
     f->running = true;
 }
 
@@ -174,7 +182,7 @@ on_done(void *ctx, const struct bus_note *note)
     struct result r;
     struct err e = {0};
 
-    if (f->over)
+    if (f->finished)
         return;
     mem_pool_reset(f->keep);
     if (codec_decode(CODEC_RESULT, note->data, note->len, f->keep, &r, &e) <
@@ -182,7 +190,7 @@ on_done(void *ctx, const struct bus_note *note)
         strcmp(r.task, f->id) != 0 || !state_is_terminal(r.state))
         return;
     f->result = r;
-    f->over = f->wake = true;
+    f->finished = f->wake = true;
 }
 
 int
@@ -195,7 +203,7 @@ follow_open(struct follow **out, struct cli *c, const char *id, struct err *e)
     f->scratch = mem_pool_new();
     f->keep = mem_pool_new();
     f->next = 1;
-    f->opened_ms = f->news_ms = loop_now_ms();
+    f->opened_ms = f->heard_ms = loop_now_ms();
     (void)str_copy(f->id, sizeof f->id, id);
     if (bus_subscribe(c->bus, subject_logs(subject, id), on_log, f, &f->logs,
                       e) < 0 ||
@@ -250,7 +258,7 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
     str_add(&g->data, entry->data, entry->len);
 }
 
-/* Takes every stored chunk up to number last (0: all); -1 on failure. */
+/* Reads the stored chunks up to number last (0: all); -1 on failure. */
 static int
 catch_up(struct follow *f, uint32_t last, struct err *e)
 {
@@ -278,7 +286,7 @@ catch_up(struct follow *f, uint32_t last, struct err *e)
 
 /* --- the end ------------------------------------------------------------- */
 
-/* The ledger's view of the end as a result. */
+/* Fills f->result from what the reaper knows of the task. */
 static int
 result_of(struct follow *f, const json_t *task, struct err *e)
 {
@@ -309,7 +317,7 @@ result_of(struct follow *f, const json_t *task, struct err *e)
 }
 
 static void
-poll_ledger(struct follow *f)
+poll_reaper(struct follow *f)
 {
     json_t *task = NULL;
     struct err e = {0};
@@ -318,14 +326,14 @@ poll_ledger(struct follow *f)
     f->polled_ms = loop_now_ms();
     if (cli_show(f->c, f->id, &task, &e) < 0)
         return;
-    state = state_from_name(cli_text(task, "state", ""));
+    state = cli_state(task);
     f->running = f->running || state == STATE_RUNNING;
-    if (!f->over && state_is_terminal(state) && result_of(f, task, &e) == 0)
-        f->over = true;
+    if (!f->finished && state_is_terminal(state) && result_of(f, task, &e) == 0)
+        f->finished = true;
     json_decref(task);
 }
 
-/* Prints what of the final attempt has not been printed. */
+/* Prints the output of the last attempt that has not been printed. */
 static void
 print_rest(struct follow *f)
 {
@@ -336,7 +344,7 @@ print_rest(struct follow *f)
 
     if (!r->log_chunks && !r->n_output && r->output_bytes &&
         cli_show(f->c, f->id, &task, &e) == 0) {
-        /* Emitted again after a crash: the ledger may have more. */
+        /* A result sent again after a crash: the reaper may have more. */
         (void)result_of(f, task, &e);
         json_decref(task);
     }
@@ -367,7 +375,7 @@ follow_print(struct follow *f, const json_t *task, uint32_t attempt,
     if (result_of(f, task, e) < 0)
         return -1;
     if (attempt && attempt != f->result.attempt) {
-        /* An earlier one: only what went to the stream is left. */
+        /* Of an earlier attempt only the stream's part is left. */
         f->attempt = attempt;
         return catch_up(f, 0, e);
     }
@@ -419,14 +427,14 @@ tick(struct follow *f)
     int64_t now = loop_now_ms();
     struct err e = {0};
 
-    if (f->n_held && now - f->news_ms > TICK_MS)
+    if (f->n_held && now - f->heard_ms > TICK_MS)
         (void)catch_up(f, 0, &e);
-    if (!f->running && !f->lonely && now - f->opened_ms > LONELY_MS) {
-        f->lonely = true;
+    if (!f->running && !f->waits_said && now - f->opened_ms > UNSTARTED_MS) {
+        f->waits_said = true;
         task_ops_say_why_waiting(f->c, f->id);
     }
-    if (now - f->news_ms > QUIET_MS && now - f->polled_ms > POLL_MS)
-        poll_ledger(f);
+    if (now - f->heard_ms > QUIET_MS && now - f->polled_ms > POLL_MS)
+        poll_reaper(f);
 }
 
 static void
@@ -434,7 +442,7 @@ print_result(const struct follow *f)
 {
     json_t *o = codec_to_json(CODEC_RESULT, &f->result);
 
-    /* The worker's proof is nobody else's business; a zero is worth saying. */
+    /* The nonce is the worker's secret; an exit code of 0 is left out else. */
     (void)json_object_del(o, "nonce");
     (void)json_object_set_new(o, "exit_code",
                               json_integer(f->result.exit_code));
@@ -444,12 +452,12 @@ print_result(const struct follow *f)
 bool
 follow_to_end(struct follow *f, struct follow_end *out)
 {
-    while (!f->over && !f->left) {
+    while (!f->finished && !f->left) {
         f->wake = false;
         if (!loop_until(f->c->loop, &f->wake, TICK_MS) && !f->left)
             tick(f);
     }
-    if (!f->over)
+    if (!f->finished)
         return false;
     print_rest(f);
     out->state = f->result.state;

@@ -1,9 +1,9 @@
 /*
- * follow - prints what a task prints, as it comes and without a gap, until it
- * is over.
+ * follow - prints the output of a task as it arrives and without a gap, until
+ * the task has finished.
  *
- * News may be lost: chunks are numbered, missing ones are read from the
- * stream, and a task that fell silent is looked up in the ledger.
+ * Messages may be lost: chunks are numbered, missing ones are read from the
+ * stream, and the reaper is asked about a task that has been silent.
  *
  * Thread: the loop thread.
  */
@@ -20,26 +20,26 @@ struct follow_end {
     char reason[256];
 };
 
-/* Subscribes; do it before the task is submitted, and nothing is missed. */
+/* Subscribes. Called before the task is submitted, it misses nothing. */
 int follow_open(struct follow **out, struct cli *c, const char *id,
                 struct err *e);
 void follow_close(struct follow *f); /* NULL is fine */
 
-/* Prints what one attempt has written so far (0: the newest). task: what
- * the ledger's show says. */
+/* Prints the output of one attempt so far (0: the newest). task: as cli_show
+ * has it. */
 int follow_print(struct follow *f, const json_t *task, uint32_t attempt,
                  struct err *e);
 
-/* Whether the first ^C cancels the task; else it leaves. */
+/* Whether the first ^C cancels the task; else it ends following. */
 void follow_on_interrupt(struct follow *f, bool cancel);
 
 /*
  * Prints until the task is terminal, and then what is missing. False if ^C
- * ended it before: the task goes on.
+ * ended it before: the task continues.
  */
 bool follow_to_end(struct follow *f, struct follow_end *out);
 
-/* The exit code of `run` for that end. */
+/* The exit code of `run` after that end. */
 int follow_rc(const struct follow_end *end);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * shunt - gives work to a fleet of workers and brings back what came of it;
- * `shunt up` is such a fleet on one machine.
+ * shunt - submits tasks to a fleet of workers and reports their results; `shunt
+ * up` starts such a fleet on one machine.
  *
- * Reads    ask.ledger.* (questions), logs.<task>, done.<task>, batch.<batch>
+ * Reads    ask.ledger.* (answers), logs.<task>, done.<task>, batch.<batch>
  * Writes   tasks.in, tasks.bulk, $KV.control.cancel.<task>,
  *          ctl.<backend>.<worker>
  * Config   flags, SHUNT_* and NATS_URL, the section bus of config.yaml
@@ -42,7 +42,7 @@ const struct arg_opt cli_global_opts[] = {
     ARG_END,
 };
 
-/* Only before the command. */
+/* Allowed before the command only. */
 static const struct arg_opt leading_opts[] = {
     {"version", 'V', NULL, "print the version and exit", ARG_SWITCH,
      &global.version, 0, 0, NULL, NULL},
@@ -104,7 +104,7 @@ run_command(struct cli *c, int argc, char **argv)
     return c->cmd->run(c, args);
 }
 
-/* Whether we were called by that name. */
+/* Whether the program was called by that name. */
 static bool
 is_called(const char *argv0, const char *name)
 {
@@ -148,7 +148,8 @@ dispatch(struct cli *c, int argc, char **argv)
     return run_command(c, argc - at - 1, argv + at + 1);
 }
 
-/* A descriptor 0, 1 or 2 that is closed would become a socket or a file. */
+/* Opens descriptors 0, 1 and 2 if they are closed: else the next file or socket
+ * would become one of them. */
 static void
 fill_standard_streams(void)
 {
@@ -181,7 +182,7 @@ main(int argc, char **argv)
         rc = dispatch(&c, argc, argv);
 
     if (fflush(stdout) == EOF && rc == RC_OK)
-        rc = RC_FAILED; /* what was asked for did not arrive */
+        rc = RC_FAILED; /* the output did not arrive */
     bus_close(c.bus);
     loop_close(c.loop);
     cli_forget_broker(&c);

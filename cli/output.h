@@ -1,6 +1,5 @@
 /*
- * output - what commands print: tables and values for people, JSON for
- * programs.
+ * output - printing: tables and values for people, JSON for programs.
  *
  * Thread: the loop thread.
  */
@@ -14,38 +13,42 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* --- JSON (out_json.c) ---------------------------------------------------- */
+/* --- JSON (output_json.c) ----------------------------------------------------
+ */
 
 /* Prints value and a newline on stdout, and drops the reference. */
 void out_json(json_t *value);
-/* The same in one line, for streams of values. */
+/* The same on one line, for streams of values. */
 void out_json_line(json_t *value);
 /* Puts "schema": "shunt.<name>/1" first in a copy of object's members; drops
  * the reference to object. */
 json_t *out_with_schema(const char *name, json_t *object);
 
-/* Adds what a decision's JSON leaves out because it is nothing: a program may
- * rely on score (null without scoring), signals, lost and rejected. */
+/* Adds the members that a decision's JSON leaves out when they are empty:
+ * programs may rely on score (null without scoring), signals, lost and
+ * rejected. */
 void out_complete_decision(json_t *decision);
 
-/* --- text (out_text.c) ---------------------------------------------------- */
+/* --- text (output_text.c) ----------------------------------------------------
+ */
 
-/* Whether colours may be used on that descriptor: a terminal, no NO_COLOR. */
+/* Whether to use colours on the descriptor: it is a terminal, and NO_COLOR is
+ * not set. */
 bool out_colour(int fd);
-/* The columns of the terminal fd is, 0 if it is none. */
+/* The columns of the terminal; 0 if fd is not one. */
 unsigned out_columns(int fd);
 
 /* Writes all of data to fd; false if nobody reads it any more. */
 bool out_bytes(int fd, const void *data, size_t len);
 
-/* Columns that text, valid UTF-8 without controls, takes on a terminal. */
+/* Columns of text, valid UTF-8 without controls, on a terminal. */
 size_t out_width(const char *text);
 
 struct out_table;
 
 /*
- * A table: on a terminal aligned, with a heading, the last column cut at the
- * edge; elsewhere one tab between cells and no heading.
+ * A table. On a terminal it is aligned and has a heading, and the last column
+ * is cut at the edge; elsewhere cells are separated by tabs, without a heading.
  */
 struct out_table *out_table_new(const char *const *heads, size_t n);
 /* Cells are made printable; NULL is "-". */
@@ -53,7 +56,7 @@ void out_table_row(struct out_table *t, const char *const *cells);
 /* Prints on stdout and frees. */
 void out_table_end(struct out_table *t);
 
-/* A state's name, coloured if that is wanted. */
+/* A state's name, with its colour if colour is set. */
 const char *out_state(const char *state, bool colour, char *buf, size_t size);
 
 /* "3m ago", "2h ago"; "-" for 0. */
@@ -62,10 +65,10 @@ const char *out_ago(int64_t at_ms, int64_t now_ms, char *buf, size_t size);
 /* Sizes for people: "512 B", "1.5 MiB". */
 const char *out_size(uint64_t bytes, char *buf, size_t size);
 
-/* --- one line that is redrawn (out_text.c) -------------------------------- */
+/* --- one line that is redrawn (output_text.c) --------------------------------
+ */
 
-/* On a terminal stderr's last line becomes text; "" removes it. Nothing
- * elsewhere. */
+/* Replaces stderr's last line if it is a terminal; "" removes it. */
 void out_progress(const char *text);
 /* Whether stderr can have such a line. */
 bool out_can_progress(void);

@@ -1,3 +1,6 @@
+/*
+ * Prints JSON values with their schema, on stdout.
+ */
 #include "cli/output.h"
 
 #include "lib/model/codec.h"

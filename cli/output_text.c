@@ -1,3 +1,8 @@
+/*
+ * Tables, colours and the progress line. Widths are counted in columns of the
+ * terminal, not in bytes; a table is kept until its end, since the widest cell
+ * of a column decides its width.
+ */
 #include "cli/output.h"
 
 #include "lib/base/mem.h"

@@ -1,3 +1,8 @@
+/*
+ * The table of task flags, and a setter for each. A setter gets the flag's
+ * value when the flags are applied, once for each task: what a file says is
+ * there first.
+ */
 #include "cli/task_args.h"
 
 #include "cli/cli.h"
@@ -44,7 +49,7 @@ set_u32(uint32_t *to, const char *value, uint64_t most, struct err *e)
     return 0;
 }
 
-/* Setters of plain text fields. */
+/* Setters of text fields. */
 #define TEXT(NAME, FIELD)                                                      \
     static int set_##NAME(struct task *t, struct mem_pool *pool,               \
                           const char *value, struct err *e)                    \
@@ -65,7 +70,7 @@ TEXT(team, team)
 TEXT(backend, backend)
 TEXT(lane, lane)
 
-/* Setters of hints that are switches. */
+/* Setters of hints without a value. */
 #define HINT(NAME)                                                             \
     static int set_##NAME(struct task *t, struct mem_pool *pool,               \
                           const char *value, struct err *e)                    \
@@ -81,7 +86,7 @@ HINT(llm)
 HINT(ui)
 HINT(light)
 
-/* Replaces the value of a key, or adds it. */
+/* Adds a pair, or replaces the value of its key. */
 static void
 put_pair(struct key_value **list, size_t *n, const char *key, const char *value,
          struct mem_pool *pool)
@@ -220,7 +225,7 @@ task_args_time(const char *text, int64_t now_ms, int64_t *at_ms)
         }
         return true;
     }
-    /* A bare number is no duration here: ids may consist of digits. */
+    /* A bare number is not a duration here: an id may consist of digits. */
     if (text[0] == '+')
         text++;
     else if (!len || (text[len - 1] >= '0' && text[len - 1] <= '9'))
@@ -406,7 +411,7 @@ task_args_workdir(struct task *t, struct mem_pool *pool, struct err *e)
 {
     char cwd[PATH_MAX];
 
-    /* A "~" is the worker's. */
+    /* The worker expands a "~". */
     if (t->workdir[0] == '/' ||
         (t->workdir[0] == '~' && (!t->workdir[1] || t->workdir[1] == '/')))
         return 0;

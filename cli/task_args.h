@@ -14,11 +14,11 @@
 
 extern const struct arg_opt task_opts[];
 
-/* An empty task from the command line: source, format, submitter, origin and
- * working directory are set. Strings live in pool or are static. */
+/* An empty task of the command line, with source, format, submitter and working
+ * directory. Strings live in pool or are static. */
 int task_args_new(struct task *t, struct mem_pool *pool, struct err *e);
 
-/* Puts every task flag of a over what t holds. */
+/* Applies every task flag of a to t. */
 int task_args_apply(const struct args *a, struct task *t, struct mem_pool *pool,
                     struct err *e);
 
@@ -32,7 +32,7 @@ int task_args_command(struct task *t, char **words, size_t n,
 /* Makes the task's working directory absolute, ours if it has none. */
 int task_args_workdir(struct task *t, struct mem_pool *pool, struct err *e);
 
-/* A moment: RFC 3339, "HH:MM" of today or tomorrow, or a duration from now. */
+/* A point in time: RFC 3339, the next "HH:MM", or a duration from now. */
 bool task_args_time(const char *text, int64_t now_ms, int64_t *at_ms);
 
 #endif

@@ -1,3 +1,8 @@
+/*
+ * Reads tasks from the command line or from files (gateways/formats), completes
+ * and checks them, and sends them by way of the spool: they are durable on this
+ * machine before the first is published.
+ */
 #include "cli/task_builder.h"
 
 #include "cli/task_args.h"
@@ -13,7 +18,7 @@
 
 enum {
     ID_LEN = 16,        /* of ids made by task_new_id */
-    CONNECT_MS = 300,   /* a broker that restarts is worth a moment */
+    CONNECT_MS = 300,   /* for a broker that is restarting */
     PATIENCE_MS = 5000, /* without any confirmation */
 };
 
@@ -34,8 +39,8 @@ task_builder_read(const char *name, size_t cap, struct str *out, struct err *e)
     return rc;
 }
 
-/* How long the place is that a message begins with, its colon and blank
- * included; 0: it begins with none. */
+/* The length of the place (name:line:column) a message begins with, including
+ * its colon and blank; 0 if there is none. */
 static size_t
 place_length(const char *name, const char *message)
 {
@@ -65,12 +70,13 @@ task_builder_remark(const char *name, const char *word, const char *message)
     str_free(&line);
 }
 
-/* Appends the tasks of one file. prompt: what is in no known format is one. */
+/* Appends the tasks of one file. prompt: text in no known format is a prompt.
+ */
 static int
 read_named(struct cli *c, const char *name, bool prompt, struct task_builder *b,
            struct err *e)
 {
-    /* By that ending text without front matter is told to be a prompt. */
+    /* The suffix .md makes text without front matter a prompt. */
     const char *as = prompt && !strcmp(name, "-") ? "stdin.md" : name;
     struct str text = {0};
     struct import in = {0};
@@ -125,9 +131,10 @@ gather(struct cli *c, const struct args *a, struct task_builder *b,
     return 0;
 }
 
-/* A word that is no file was probably meant as a command. */
+/* The hint for a word that is not the name of a file: it was probably meant as
+ * a command. */
 static const char *
-remedy(const struct cli *c, const char *word)
+hint(const struct cli *c, const char *word)
 {
     return !strcmp(word, "-") || access(word, F_OK) == 0
                ? "shunt lint FILE"
@@ -153,7 +160,7 @@ task_builder_tasks(struct cli *c, const struct args *a,
         return cli_usage(c, "a command after -- or a file is required");
     if (gather(c, a, out, &e) < 0)
         return cli_fail(RC_USAGE, "read the task", NULL, e.msg,
-                        a->dashes ? NULL : remedy(c, a->words[0]));
+                        a->dashes ? NULL : hint(c, a->words[0]));
     for (i = 0; i < out->n; i++) {
         if (task_args_apply(a, &out->tasks[i], c->pool, &e) < 0)
             return cli_usage(c, "%s", e.msg);
@@ -254,21 +261,28 @@ task_builder_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
 /* --- submitting ------------------------------------------------------------
  */
 
-/* Makes the tasks durable here. */
-static int
-spool(struct cli *c, const struct task_builder *b, struct spool_file **out,
-      struct err *e)
+int
+task_builder_spool(struct cli *c, const struct task *tasks, size_t n,
+                   struct spool_file **out, struct err *e)
 {
+    struct spool_file *f = NULL;
     struct fleet_dir_path dir;
     size_t i;
 
     if (fleet_dir_make(&c->fleet_dir, e) < 0 ||
-        spool_create(out, cli_spool_dir(c, &dir), b->tasks[0].id, e) < 0)
+        spool_create(&f, cli_spool_dir(c, &dir), tasks[0].id, e) < 0)
         return -1;
-    for (i = 0; i < b->n; i++)
-        if (spool_put(*out, &b->tasks[i], e) < 0)
-            return err_wrap(e, "task %s", b->tasks[i].name);
-    return spool_commit(*out, e);
+    for (i = 0; i < n; i++)
+        if (spool_put(f, &tasks[i], e) < 0) {
+            err_wrap(e, "task %s", tasks[i].name);
+            break;
+        }
+    if (i == n && spool_commit(f, e) == 0) {
+        *out = f;
+        return 0;
+    }
+    spool_close(f);
+    return -1;
 }
 
 int
@@ -281,11 +295,9 @@ task_builder_submit(struct cli *c, struct task_builder *b,
     *out = (struct submission){0};
     if (task_builder_resolve(c, b, &e) < 0)
         return cli_fail_err("submit", b->tasks[0].name, &e, "shunt ls");
-    if (spool(c, b, &f, &e) < 0) {
-        spool_close(f);
+    if (task_builder_spool(c, b->tasks, b->n, &f, &e) < 0)
         return cli_fail(RC_FAILED, "submit", b->tasks[0].name, e.msg,
                         "shunt doctor");
-    }
     cli_remember_last(c, b->tasks[b->n - 1].id);
     out->spooled = cli_connect(c, CONNECT_MS, &e) < 0 ||
                    task_builder_send(c, f, PATIENCE_MS, &out->known, &e) < 0;

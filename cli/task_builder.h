@@ -1,6 +1,6 @@
 /*
- * task_builder - from a command line to tasks that are ready to be sent, and
- * from there to the broker or the spool.
+ * task_builder - makes tasks from a command line, and submits them to the
+ * broker or the spool.
  *
  * Thread: the loop thread.
  */
@@ -17,17 +17,17 @@ struct task_builder {
 };
 
 /*
- * Reads what a->command or the files a->words name, puts the flags over it,
- * completes and checks it. Returns RC_OK or prints why not. Memory is
- * c->pool's.
+ * Reads the tasks that a->command or the files a->words name, applies the
+ * flags, completes and checks them. RC_OK, or the exit code after the error was
+ * printed. Memory is c->pool's.
  */
 int task_builder_tasks(struct cli *c, const struct args *a,
                        struct task_builder *out);
 
 /*
- * The same for prompts: a->command is one, and so is what stands in the files
- * a->words name from the index on; "-" may hold mere text. Flags are not put
- * over them and nothing is completed yet.
+ * The same for prompts: of a->command, and of the files a->words name from the
+ * index from on, which may hold plain text. Flags are not applied, and nothing
+ * is completed yet.
  */
 int task_builder_prompts(struct cli *c, const struct args *a, size_t from,
                          struct task_builder *out);
@@ -36,31 +36,38 @@ int task_builder_prompts(struct cli *c, const struct args *a, size_t from,
 int task_builder_read(const char *name, size_t cap, struct str *out,
                       struct err *e);
 
-/* Prints "name:line:column: word: ..." for a message that begins with its
- * place, as importers write them, and "name: word: ..." for any other. */
+/* Prints "name:line:column: word: ..." for a message that begins with a place,
+ * as importers write them, and "name: word: ..." for any other. */
 void task_builder_remark(const char *name, const char *word,
                          const char *message);
 
-/* What became of a submission. */
+/* The result of a submission. */
 struct submission {
-    bool spooled; /* it waits here for the broker */
-    size_t known; /* submitted before under the same id */
+    bool spooled; /* the tasks wait in the spool for the broker */
+    size_t known; /* tasks submitted before under the same id */
     char why[256];
 };
 
-/* Makes the tasks durable here and sends them, if the broker is there. RC_OK:
- * they are safe; else it was said why not. */
+/* Spools the tasks and sends them if the broker can be reached. RC_OK: they are
+ * safe; else the exit code after the error was printed. */
 int task_builder_submit(struct cli *c, struct task_builder *b,
                         struct submission *out);
-/* Says what is special about it; sends what older commands could not. */
+/* Prints what is special about the submission; sends the spooled tasks of
+ * earlier commands. */
 void task_builder_say_sent(struct cli *c, const struct task_builder *b,
                            const struct submission *s);
 
-/* Names in --after become ids; asks the ledger if it must. */
+/* Writes n tasks to a new file of the spool, durably. On 0 the caller owns
+ * *out. */
+int task_builder_spool(struct cli *c, const struct task *tasks, size_t n,
+                       struct spool_file **out, struct err *e);
+
+/* Replaces names in --after by ids; asks the reaper if it must. */
 int task_builder_resolve(struct cli *c, struct task_builder *b, struct err *e);
 
-/* Sends what a spool file holds; *stored and *known count records. Returns 0
- * when the broker has all of them; the file is then removed. */
+/* Sends the tasks of a spool file; *known counts those the broker already had.
+ * Returns 0 when the broker has stored all of them; the file is then removed.
+ */
 int task_builder_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
                       size_t *known, struct err *e);
 

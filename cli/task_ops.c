@@ -1,3 +1,8 @@
+/*
+ * Requests about many tasks are made page by page and round by round: the
+ * reaper answers other clients in between. Waiting goes by done.<task>; tasks
+ * that are still open are polled, because such a message may be lost.
+ */
 #include "cli/task_ops.h"
 
 #include "cli/output.h"
@@ -12,9 +17,9 @@
 enum {
     CANCEL_MS = 5000,
     PAGE = 200,
-    EACH_MAX = 32,  /* subscribe one by one up to here */
-    POLL_MS = 2000, /* news may be lost */
-    ROUND_MAX = 64, /* questions in one round of polling */
+    EACH_MAX = 32,  /* tasks with a subscription of their own */
+    POLL_MS = 2000, /* between two rounds of polling */
+    ROUND_MAX = 64, /* requests in one round */
 };
 
 void
@@ -168,9 +173,7 @@ task_ops_resolve(struct cli *c, const char *const *selectors, size_t n,
         } else {
             json_decref(*ids);
             *ids = NULL;
-            return cli_fail_err(what, selectors[i], &e,
-                                e.code == ERR_UNAVAILABLE ? "shunt status"
-                                                          : "shunt ls");
+            return cli_fail_lookup(what, selectors[i], &e);
         }
     }
     return RC_OK;
@@ -191,7 +194,7 @@ settle(struct wait_list *w, const char *id, enum state state)
 {
     json_t *v = json_object_get(w->index, id);
 
-    if (!v || state_is_terminal(state_from_name(cli_text(v, "state", ""))))
+    if (!v || state_is_terminal(cli_state(v)))
         return;
     (void)json_object_set_new(v, "state", json_string(state_name(state)));
     if (state_is_terminal(state) && --w->open == 0)
@@ -226,7 +229,7 @@ on_term(void *ctx, int nth)
     loop_stop(w->c->loop, 0);
 }
 
-/* Asks for some of those still open, *at goes round. */
+/* Polls some of the open tasks, from *at on and round the list. */
 static void
 poll_some(struct wait_list *w, size_t *at, int64_t until)
 {
@@ -238,7 +241,7 @@ poll_some(struct wait_list *w, size_t *at, int64_t until)
 
     for (i = 0; i < n && asked < ROUND_MAX && w->open && !w->left; i++) {
         v = json_array_get(w->ids, (*at)++ % n);
-        if (state_is_terminal(state_from_name(cli_text(v, "state", ""))))
+        if (state_is_terminal(cli_state(v)))
             continue;
         if (until >= 0 && loop_now_ms() > until)
             return;
@@ -246,7 +249,7 @@ poll_some(struct wait_list *w, size_t *at, int64_t until)
         if (cli_find(w->c, cli_text(v, "id", ""), id, &state, &e) == 0)
             settle(w, id, state);
         else if (e.code != ERR_NOT_FOUND)
-            return; /* the ledger is away: later */
+            return; /* the reaper does not answer: in the next round */
     }
 }
 
@@ -285,7 +288,7 @@ task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms)
     json_array_foreach(ids, i, v)
     {
         (void)json_object_set(w.index, cli_text(v, "id", ""), v);
-        w.open += !state_is_terminal(state_from_name(cli_text(v, "state", "")));
+        w.open += !state_is_terminal(cli_state(v));
     }
     loop_on_term(c->loop, on_term, &w);
     (void)subscribe(&w, subs, &n_subs);

@@ -1,5 +1,5 @@
 /*
- * task_ops - what several commands do to tasks and batches.
+ * task_ops - operations on tasks and batches that several commands need.
  *
  * Thread: the loop thread.
  */
@@ -8,33 +8,34 @@
 
 #include "cli/cli.h"
 
-/* Publishes a durable cancel; fn as bus_publish calls it. */
+/* Publishes a durable cancel; bus_publish calls fn. */
 void task_ops_cancel(struct cli *c, const char *id, bus_stored_fn *fn,
                      void *ctx);
 
-/* One line on stderr about a task that has not started: no worker on its
- * lane, held, waiting for others. Nothing if there is nothing to say. */
+/* Prints one line on stderr about what a task waits for, if it waits. */
 void task_ops_say_why_waiting(struct cli *c, const char *id);
 
-/* Whether the task a selector names by its id (or last) waits in our own
- * spool, which no ledger knows of; its id. */
+/* Whether the task that a selector names by its id, or `last`, waits in this
+ * machine's spool, where the reaper does not see it; its id. */
 bool task_ops_spooled(const struct cli *c, const char *selector,
                       char id[TASK_ID_SIZE]);
 
 /*
- * The tasks behind selectors, batches included. On RC_OK the caller owns
- * *ids, an array of {id, state}; else it was said what is wrong.
+ * The tasks of selectors, which may name batches. On RC_OK the caller owns
+ * *ids, an array of {id, state}; else the exit code after the error was
+ * printed.
  */
 int task_ops_resolve(struct cli *c, const char *const *selectors, size_t n,
                      const char *what, json_t **ids);
 
-/* All rows of ask.ledger.list for that request (taken over), limit 0: all. */
+/* The rows of ask.ledger.list for the request, which it takes over; at most
+ * limit, 0 for all. */
 int task_ops_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
                   struct err *e);
 
 /*
- * Waits until every task of ids is terminal; members "state" are brought up
- * to date. False at the timeout (< 0: none) or when interrupted.
+ * Waits until every task of ids is terminal, and updates the members "state".
+ * False after the timeout (< 0: none) or ^C.
  */
 bool task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms);
 
