@@ -5,14 +5,14 @@
  *          (durables ledger and reaper), $KV.control.lane.>, hb.>, started.*,
  *          KV_claims
  * Writes   done.<task>, batch.<batch>, results.ledger.*, claims of tasks that
- *          are cancelled before anybody ran them, tasks.in (released tasks),
- *          $KV.control.lane.* (pauses, before the bucket forgets them)
+ *          are cancelled before they ran, tasks.in (released tasks),
+ *          $KV.control.lane.* (pauses, before the bucket expires them)
  * Answers  ask.ledger.* (proto/SUBJECTS.md), HTTP if reaper.http is set
  * Files    the database and its lock, reports/ below the report root
  * Config   the reaper section of config.yaml, see REAPER_CONF
- * Signals  TERM and INT stop intake, commit what is in hand, then exit
+ * Signals  TERM and INT stop intake, commit the messages in hand, then exit
  * Exit     0 asked to stop, 1 could not start, lost its permissions, or could
- *          not write the database (what was not committed is delivered again)
+ *          not write the database (messages not committed are redelivered)
  */
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
@@ -21,6 +21,7 @@
 #include "lib/bus/jetstream_setup.h"
 #include "lib/io/loop.h"
 #include "reaper/reaper.h"
+#include "reaper/sources.h"
 
 #include <unistd.h>
 
@@ -34,11 +35,10 @@ static const struct conf_opt options[] = {
 static int
 verify(struct bus *b, struct err *e)
 {
-    if (jetstream_verify(b, "TASKS_IN", "ledger", e) < 0 ||
-        jetstream_verify(b, "TASKS", "ledger", e) < 0 ||
-        jetstream_verify(b, "RESULTS", "reaper", e) < 0 ||
-        jetstream_verify(b, "KV_control", "ledger", e) < 0)
-        return -1;
+    for (int i = 0; i < SOURCES_N; i++)
+        if (jetstream_verify(b, sources_list[i].stream, sources_list[i].durable,
+                             e) < 0)
+            return -1;
     return jetstream_verify(b, "KV_claims", NULL, e);
 }
 
@@ -64,7 +64,7 @@ main(int argc, char **argv)
         verify(bus, &e) < 0 || reaper_open(&reaper, bus, loop, conf, &e) < 0) {
         log_error("reaper.start", "error=\"%s\"", LOG_TEXT(e.msg));
     } else {
-        (void)nice((int)conf->nice); /* nobody is refused to be nicer */
+        (void)nice((int)conf->nice); /* lowering the priority always succeeds */
         loop_on_term(loop, reaper_drain, reaper);
         log_info("reaper.start", "url=%s version=%s", bus_url(bus),
                  SHUNT_VERSION);

@@ -1,18 +1,19 @@
+/*
+ * Opens, drains and closes the reaper: the database, the consumers that fold
+ * messages into it (sources.c), and everybody who acts on what they changed:
+ * report writer, dependencies, reconciliation, answers on the bus and over
+ * HTTP.
+ */
 #include "reaper/reaper.h"
 
-#include "lib/base/failpoint.h"
 #include "lib/base/log.h"
 #include "lib/base/str.h"
-#include "lib/bus/jetstream_setup.h"
 #include "lib/bus/lane_pause.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 #include "lib/os/state_path.h"
 #include "reaper/db/db.h"
 #include "reaper/http/server.h"
-#include "reaper/ingest/coalesce.h"
-#include "reaper/ingest/ingest.h"
-#include "reaper/ingest/verify.h"
 #include "reaper/query/disk_monitor.h"
 #include "reaper/query/presence.h"
 #include "reaper/query/query.h"
@@ -20,207 +21,42 @@
 #include "reaper/recover/reconcile.h"
 #include "reaper/report/writer.h"
 #include "reaper/schedule/schedule.h"
+#include "reaper/sources.h"
 
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-    FLUSH_MOST = 2048,     /* messages in one transaction */
-    RESULTS_MOST = 2048,   /* results in them, and then no more messages */
-    FLUSH_BYTES = 1 << 20, /* the same of bytes: thousands of tasks in bulk */
-    SPACE_MS = 50,         /* between commits, under load */
-    WINDOW_MANY = 4096,    /* messages in hand, where each is a task: those of
-                              a transaction, and what comes meanwhile */
-    WINDOW = 512,          /* of the others */
-    WINDOW_BYTES = 32 << 20,
-    TRIM_MS = 2000,         /* of quiet, before memory is given back */
-    DRAIN_MS = 2000,        /* for what is in hand when we are to stop */
+    TRIM_MS = 2000,         /* of quiet, before memory is released */
+    DRAIN_MS = 2000,        /* for messages in hand when the reaper stops */
     STOP_REPORTS_MS = 2000, /* and then for reports that are due */
     PAUSE_OLD_MS = 24 * 3600 * 1000, /* it is stored again, long before */
     PAUSE_LOOK_MS = 3600 * 1000,     /* KV_control forgets it */
-    SOURCE_RESULTS = 2,              /* in sources[] */
-    N_SOURCES = 4,
-};
-
-/* A durable consumer. */
-struct reaper_source {
-    struct reaper *reaper;
-    const char *stream, *durable, *name; /* name: in the database */
-    enum event_kind kind;
-    unsigned window;
-    struct bus_consumer *consumer;
-    bool seen;        /* anything since the start */
-    uint64_t pending; /* behind the last delivery */
 };
 
 struct reaper {
     struct bus *bus;
     struct loop *loop;
-    struct db *store;
-    struct ingest *book;
-    struct presence *live;
+    struct db *db;
+    struct presence *presence;
     struct lane_pauses *pauses;
     struct schedule *schedule;
-    struct report_writer *dues;
+    struct report_writer *reports;
     struct alarms alarms;
-    struct disk_monitor *health;
+    struct disk_monitor *disk;
     struct reconcile *reconcile;
-    struct ask *ask;
-    struct http_server *web; /* NULL: not wanted */
+    struct ask *query;
+    struct http_server *http; /* NULL: switched off */
     struct mem_pool *pool;
-    struct reaper_source sources[N_SOURCES];
-    struct verifier *verifier;
-    struct coalesce *queue; /* what is to be folded */
-    struct loop_timer *flush;
-    int64_t flush_at; /* 0: the timer does not run */
-    int64_t paced_at; /* the next commit of results, at the earliest */
+    struct sources *sources;
     struct loop_timer *trim;
     struct loop_timer *deadline;
     struct rebuild *rebuild; /* NULL: none was needed */
-    struct rebuild_consumer consumers[N_SOURCES];
-    bool behind;    /* there was more than the last transaction could take */
-    bool looked_at; /* somebody has looked who does not have it folded first */
-    bool draining;
-    bool failed; /* the database does not work any more */
+    struct rebuild_consumer consumers[SOURCES_N];
 };
 
-static const struct reaper_source sources[N_SOURCES] = {
-    {.stream = "TASKS_IN",
-     .durable = "ledger",
-     .name = "TASKS_IN.ledger",
-     .kind = EVENT_ACCEPTED,
-     .window = WINDOW_MANY},
-    {.stream = "TASKS",
-     .durable = "ledger",
-     .name = "TASKS.ledger",
-     .kind = EVENT_ROUTED,
-     .window = WINDOW_MANY},
-    [SOURCE_RESULTS] = {.stream = "RESULTS",
-                        .durable = "reaper",
-                        .name = "RESULTS.reaper",
-                        .kind = EVENT_RESULT,
-                        .window = WINDOW},
-    {.stream = "KV_control",
-     .durable = "ledger",
-     .name = "KV_control.ledger",
-     .kind = EVENT_CANCEL,
-     .window = WINDOW},
-};
-
-/* --- the queue ------------------------------------------------------------ */
-
-static void
-flush_within(struct reaper *r, int64_t ms)
-{
-    int64_t at = loop_now_ms() + ms;
-
-    if (r->flush_at && r->flush_at <= at)
-        return;
-    r->flush_at = at;
-    loop_timer_again(r->flush, ms, 0);
-}
-
-/*
- * How long a result may wait for others. A commit costs a sync of the disk,
- * however little it holds: a result that comes alone is committed at once;
- * when several came together more will follow, and commits are SPACE_MS apart,
- * so that the ledger's work grows with the tasks and not with how finely they
- * trickle in.
- */
-static int64_t
-pace_ms(const struct reaper *r)
-{
-    int64_t wait = r->paced_at - loop_now_ms();
-
-    return wait > 0 ? wait : 0;
-}
-
-/* A commit was made, with so many results. */
-static void
-pace(struct reaper *r, size_t results)
-{
-    r->paced_at = results > 1 ? loop_now_ms() + SPACE_MS : 0;
-    if (results > 1)
-        coalesce_loaded(r->queue, loop_now_ms());
-}
-
-/* Sees to it that what is in the queue is folded when it is due. */
-static void
-flush_when_due(struct reaper *r)
-{
-    int64_t due_ms = coalesce_due_ms(r->queue), now_ms = loop_now_ms();
-
-    if (coalesce_has_ready(r->queue))
-        flush_within(r, pace_ms(r));
-    if (due_ms != INT64_MAX)
-        flush_within(r, due_ms > now_ms ? due_ms - now_ms : 0);
-}
-
-static void
-enqueue(struct reaper *r, const struct reaper_source *s, struct bus_msg *m,
-        const struct result_verdicts *verdicts)
-{
-    const struct entry entry = {.kind = s->kind,
-                                .stream = s->stream,
-                                .consumer = s->name,
-                                .msg = m,
-                                .verdicts = *verdicts};
-
-    coalesce_add(r->queue, &entry, loop_now_ms());
-    flush_when_due(r);
-}
-
-/* What the claims say of a message's results is known. */
-static void
-on_verified(void *ctx, struct bus_msg *m,
-            const struct result_verdicts *verdicts)
-{
-    struct reaper *r = ctx;
-
-    enqueue(r, &r->sources[SOURCE_RESULTS], m, verdicts);
-}
-
-static void
-on_verifier_idle(void *ctx)
-{
-    struct reaper *r = ctx;
-
-    if (r->draining)
-        flush_within(r, 0);
-}
-
-static void
-on_message(void *ctx, struct bus_msg *m)
-{
-    static const struct result_verdicts none;
-    struct reaper_source *s = ctx;
-    struct reaper *r = s->reaper;
-    uint64_t position = 0;
-    struct err e;
-
-    FAILPOINT("reaper.after_fetch");
-    if (r->failed) {
-        bus_msg_retry(m, 0); /* the next process need not wait for it */
-        return;
-    }
-    if (!s->seen && m->seq > 1 && m->delivered == 1 &&
-        db_position_get(r->store, s->name, &position, &e) == 0 && position == 0)
-        log_warn("reaper.history",
-                 "stream=%s seq=%" PRIu64 " text=\"the database is new and "
-                 "messages before this one are not in it\"",
-                 s->stream, m->seq);
-    s->seen = true;
-    s->pending = m->pending;
-    if (s->kind == EVENT_RESULT)
-        verifier_check(r->verifier, m);
-    else
-        enqueue(r, s, m, &none);
-}
-
-/* --- flush ---------------------------------------------------------------- */
+/* --- changes -------------------------------------------------------------- */
 
 static void
 send_batch(struct reaper *r, const char *id)
@@ -231,7 +67,7 @@ send_batch(struct reaper *r, const char *id)
     struct err e;
 
     mem_pool_reset(r->pool);
-    if (db_batch(r->store, id, r->pool, &b, &e) <= 0)
+    if (db_batch(r->db, id, r->pool, &b, &e) <= 0)
         return;
     codec_encode(CODEC_BATCH, &b.b, &bytes);
     bus_publish_core(r->bus, subject_batch(subject, id), str_text(&bytes),
@@ -239,108 +75,28 @@ send_batch(struct reaper *r, const char *id)
     str_free(&bytes);
 }
 
-/* What is told once it is stored. The result itself is the news, with its
- * output. */
+/* Publishes what is stored now, and wakes those who act on it. The message on
+ * done.<task> is the result itself, with its output. */
 static void
-tell(struct reaper *r)
-{
-    const struct ingest_news *news = ingest_news(r->book);
-    char subject[SUBJECT_SIZE];
-
-    for (size_t i = 0; i < news->n_ends; i++) {
-        const struct ingest_end *end = &news->ends[i];
-
-        presence_task_ended(r->live, end->id);
-        bus_publish_core(r->bus, subject_done(subject, end->id),
-                         end->result.data, end->result.len);
-    }
-    for (size_t i = 0; i < news->n_batches; i++)
-        send_batch(r, news->batches[i]);
-    if (news->due)
-        report_writer_wake(r->dues);
-    if (news->schedule && r->schedule)
-        schedule_wake(r->schedule);
-}
-
-/* Nothing was acknowledged, so nothing is lost: a new process folds it. */
-static void
-give_up(struct reaper *r, const struct err *e)
-{
-    log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
-    db_rollback(r->store);
-    r->failed = true;
-    for (int i = 0; i < N_SOURCES; i++)
-        bus_consumer_window(r->sources[i].consumer, 0);
-    loop_stop(r->loop, 1);
-}
-
-/* Folds what is to be folded, or all, up to the limits of a transaction; false
- * if the database failed. */
-static bool
-flush_some(struct reaper *r, bool all)
-{
-    int64_t now_ms = loop_now_ms();
-    size_t n, results = 0, bytes = 0;
-    const struct entry *entry = NULL;
-    struct err e;
-
-    if (ingest_begin(r->book, &e) < 0) {
-        give_up(r, &e);
-        return false;
-    }
-    for (n = 0; n < FLUSH_MOST && results < RESULTS_MOST && bytes < FLUSH_BYTES;
-         n++) {
-        entry = coalesce_take(r->queue, now_ms, all);
-        if (!entry)
-            break;
-        if (ingest_enter(r->book, entry, &e) < 0) {
-            give_up(r, &e);
-            return false;
-        }
-        results += entry->verdicts.n;
-        bytes += entry->msg->len;
-    }
-    r->behind = entry != NULL;
-    FAILPOINT("reaper.mid_transaction");
-    if (ingest_commit(r->book, &e) < 0) {
-        give_up(r, &e);
-        return false;
-    }
-    FAILPOINT("reaper.after_commit");
-    pace(r, results);
-    tell(r);
-    coalesce_done(r->queue);
-    FAILPOINT("reaper.after_ack");
-    return true;
-}
-
-static void
-finish_drain(struct reaper *r)
-{
-    if (r->draining && verifier_is_idle(r->verifier) &&
-        coalesce_is_empty(r->queue))
-        loop_stop(r->loop, 0);
-}
-
-static void
-on_flush(void *ctx)
+on_committed(void *ctx, const struct ingest_changes *changes)
 {
     struct reaper *r = ctx;
+    char subject[SUBJECT_SIZE];
 
-    bool all = r->draining || r->looked_at;
+    for (size_t i = 0; i < changes->n_finished; i++) {
+        const struct ingest_finished *task = &changes->finished[i];
 
-    r->flush_at = 0;
-    if (r->failed)
-        return;
-    if (!coalesce_is_empty(r->queue) && !flush_some(r, all))
-        return;
-    if (!coalesce_is_empty(r->queue) && (all || r->behind))
-        flush_within(r, 0);
-    else
-        r->looked_at = false;
-    flush_when_due(r);
+        presence_task_ended(r->presence, task->id);
+        bus_publish_core(r->bus, subject_done(subject, task->id),
+                         task->result.data, task->result.len);
+    }
+    for (size_t i = 0; i < changes->n_batches; i++)
+        send_batch(r, changes->batches[i]);
+    if (changes->report_due)
+        report_writer_wake(r->reports);
+    if (changes->schedule && r->schedule)
+        schedule_wake(r->schedule);
     loop_timer_again(r->trim, TRIM_MS, 0);
-    finish_drain(r);
 }
 
 static void
@@ -348,67 +104,62 @@ on_quiet(void *ctx)
 {
     struct reaper *r = ctx;
 
-    if (!r->failed)
-        db_idle(r->store);
-    coalesce_trim(r->queue);
+    if (!sources_failed(r->sources))
+        db_idle(r->db);
+    sources_trim(r->sources);
     mem_trim();
 }
 
-/* Before a question is answered: what has arrived counts. */
+/* --- answers -------------------------------------------------------------- */
+
+/* An answer on the bus includes everything that has arrived. */
 static void
-settle(void *ctx)
+fold_all(void *ctx)
 {
     struct reaper *r = ctx;
 
-    while (!coalesce_is_empty(r->queue) && !r->failed && flush_some(r, true))
-        ;
+    sources_fold_all(r->sources);
     loop_timer_again(r->trim, TRIM_MS, 0); /* answers need memory too */
 }
 
 static uint64_t
 lag(void *ctx, int i, const char **name)
 {
-    struct reaper *r = ctx;
-    struct reaper_source *s;
+    const struct reaper *r = ctx;
     uint64_t pending;
 
-    *name = NULL;
-    if (i >= N_SOURCES)
+    *name = i < SOURCES_N ? sources_list[i].name : NULL;
+    if (!*name)
         return 0;
-    s = &r->sources[i];
-    *name = s->name;
-    pending = s->pending + bus_consumer_unsettled(s->consumer);
-    return rebuild_runs(r->rebuild) && !pending
-               ? 1
-               : pending; /* there may be more */
+    pending = sources_lag(r->sources, i);
+    /* While the database is rebuilt there may be more. */
+    return rebuild_runs(r->rebuild) && !pending ? 1 : pending;
 }
-
-/* --- HTTP ----------------------------------------------------------------- */
 
 static void
 health_of(void *ctx, struct http_routes_health *out)
 {
     const struct reaper *r = ctx;
 
-    *out = (struct http_routes_health){.bus_up = bus_is_up(r->bus),
-                                       .database_ok = !r->failed,
-                                       .rebuilding = rebuild_runs(r->rebuild)};
+    *out =
+        (struct http_routes_health){.bus_up = bus_is_up(r->bus),
+                                    .database_ok = !sources_failed(r->sources),
+                                    .rebuilding = rebuild_runs(r->rebuild)};
 }
 
-/* What answering has touched is given back once nobody asks. */
+/* An answer over HTTP folds nothing; the next one sees what is held now. */
 static void
-on_used(void *ctx)
+on_answered(void *ctx)
 {
     struct reaper *r = ctx;
 
-    r->looked_at = true; /* the next look sees what is held */
-    flush_within(r, COALESCE_SOON_MS);
+    sources_fold_soon(r->sources);
     loop_timer_again(r->trim, TRIM_MS, 0);
 }
 
 static int
-start_web(struct reaper *r, const struct reaper_conf *conf,
-          const struct query_parts *ask, struct err *e)
+start_http(struct reaper *r, const struct reaper_conf *conf,
+           const struct query_parts *ask, struct err *e)
 {
     struct http_server_parts parts = {
         .loop = r->loop,
@@ -417,14 +168,14 @@ start_web(struct reaper *r, const struct reaper_conf *conf,
         .token_file = conf->http_token_file ? conf->http_token_file : "",
         .site = {.ask = *ask, .ctx = r, .health = health_of},
         .ctx = r,
-        .used = on_used};
+        .used = on_answered};
 
     if (!conf->http || !*conf->http || strcmp(conf->http, "off") == 0)
         return 0;
-    return http_server_open(&r->web, &parts, e);
+    return http_server_open(&r->http, &parts, e);
 }
 
-/* --- life ----------------------------------------------------------------- */
+/* --- events --------------------------------------------------------------- */
 
 static void
 on_event(void *ctx, enum bus_event event, const char *text)
@@ -447,8 +198,8 @@ on_event(void *ctx, enum bus_event event, const char *text)
     }
 }
 
-/* A worker that needs a person has paused its lane without an end; people,
- * whose names are user@host, know what they do. */
+/* A worker that needs a person pauses its lane without an end. A pause by a
+ * person, whose name is user@host, needs no alarm. */
 static void
 on_pauses(void *ctx)
 {
@@ -467,6 +218,8 @@ on_pauses(void *ctx)
                           "lane %s.%s waits for a person: %.120s",
                           held->backend, held->lane, held->reason);
 }
+
+/* --- opening -------------------------------------------------------------- */
 
 static char *
 database_path(const struct reaper_conf *conf, struct err *e)
@@ -496,10 +249,10 @@ open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
         else
             (void)snprintf(root, strlen(root) + 1, ".");
     }
-    if (db_open(&r->store, path, conf->sync, e) == 0 &&
-        report_writer_open(&r->dues, r->loop, r->store, root,
+    if (db_open(&r->db, path, conf->sync, e) == 0 &&
+        report_writer_open(&r->reports, r->loop, r->db, root,
                            conf->report_in_workdir, e) == 0) {
-        r->health = disk_monitor_open(r->bus, r->loop, &r->alarms, path);
+        r->disk = disk_monitor_open(r->bus, r->loop, &r->alarms, path);
         log_info("reaper.open", "database=%s reports=%s", path, root);
         rc = 0;
     }
@@ -509,27 +262,20 @@ open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
 }
 
 static void
-open_windows(struct reaper *r)
-{
-    for (int i = 0; i < N_SOURCES; i++)
-        bus_consumer_window(r->sources[i].consumer, r->sources[i].window);
-}
-
-/* --- a ledger that lost its database -------------------------------------- */
-
-static void
 on_tasks_read(void *ctx)
 {
-    open_windows(ctx);
+    struct reaper *r = ctx;
+
+    sources_read(r->sources, SOURCES_N);
 }
 
-/* Nothing is decided before all is folded. */
+/* Nothing is decided before everything is folded. */
 static void
 on_rebuilt(void *ctx)
 {
     struct reaper *r = ctx;
 
-    r->schedule = schedule_open(r->bus, r->loop, r->store);
+    r->schedule = schedule_open(r->bus, r->loop, r->db);
 }
 
 static int
@@ -537,37 +283,17 @@ begin_rebuild(struct reaper *r, struct err *e)
 {
     const struct rebuild_parts parts = {.bus = r->bus,
                                         .loop = r->loop,
-                                        .store = r->store,
+                                        .store = r->db,
                                         .consumers = r->consumers,
-                                        .n = N_SOURCES,
+                                        .n = SOURCES_N,
                                         .tasks_read = on_tasks_read,
                                         .over = on_rebuilt,
                                         .ctx = r};
 
-    for (int i = 0; i < N_SOURCES; i++)
-        r->consumers[i] =
-            (struct rebuild_consumer){sources[i].stream, sources[i].durable};
+    for (int i = 0; i < SOURCES_N; i++)
+        r->consumers[i] = (struct rebuild_consumer){sources_list[i].stream,
+                                                    sources_list[i].durable};
     return rebuild_begin(&r->rebuild, &parts, e);
-}
-
-static int
-open_sources(struct reaper *r, struct err *e)
-{
-    for (int i = 0; i < N_SOURCES; i++) {
-        struct reaper_source *s = &r->sources[i];
-
-        *s = sources[i];
-        s->reaper = r;
-        if (bus_consume(r->bus, s->stream, s->durable, on_message, s,
-                        &s->consumer, e) < 0)
-            return -1;
-        bus_consumer_bytes(s->consumer, WINDOW_BYTES);
-    }
-    if (r->rebuild)
-        bus_consumer_window(r->sources[0].consumer, r->sources[0].window);
-    else
-        open_windows(r);
-    return 0;
 }
 
 int
@@ -580,41 +306,44 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     r->bus = b;
     r->loop = l;
     r->pool = mem_pool_new();
-    r->queue = coalesce_new();
-    r->flush = loop_timer_start(l, 0, 0, on_flush, r);
     r->trim = loop_timer_start(l, TRIM_MS, 0, on_quiet, r);
     if (open_files(r, conf, e) < 0)
         goto fail;
-    r->book = ingest_new(r->store);
-    r->verifier = verifier_open(b, conf->verify_after_ms, on_verified,
-                                on_verifier_idle, r);
-    if (presence_open(&r->live, b, e) < 0 ||
+    r->sources = sources_open(
+        &(struct sources_parts){.bus = b,
+                                .loop = l,
+                                .db = r->db,
+                                .verify_after_ms = conf->verify_after_ms,
+                                .ctx = r,
+                                .committed = on_committed});
+    if (presence_open(&r->presence, b, e) < 0 ||
         lane_pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
         goto fail;
     lane_pauses_keep(r->pauses, PAUSE_OLD_MS, PAUSE_LOOK_MS);
     parts = (struct query_parts){.bus = b,
-                                 .store = r->store,
-                                 .live = r->live,
+                                 .store = r->db,
+                                 .live = r->presence,
                                  .pauses = r->pauses,
-                                 .dues = r->dues,
-                                 .health = r->health,
+                                 .dues = r->reports,
+                                 .health = r->disk,
                                  .ctx = r,
-                                 .settle = settle,
+                                 .settle = fold_all,
                                  .lag = lag};
-    /* A mistake in the configuration is said before anything is begun. */
-    if (start_web(r, conf, &parts, e) < 0 || begin_rebuild(r, e) < 0)
+    /* A mistake in the configuration is reported before anything begins. */
+    if (start_http(r, conf, &parts, e) < 0 || begin_rebuild(r, e) < 0)
         goto fail;
     if (!r->rebuild)
-        r->schedule = schedule_open(b, l, r->store);
+        r->schedule = schedule_open(b, l, r->db);
     r->reconcile =
         reconcile_open(&(struct reconcile_parts){.bus = b,
                                                  .loop = l,
-                                                 .store = r->store,
-                                                 .live = r->live,
+                                                 .store = r->db,
+                                                 .live = r->presence,
                                                  .alarms = &r->alarms,
                                                  .conf = conf->reconcile});
-    if (query_open(&r->ask, &parts, e) < 0 || open_sources(r, e) < 0)
+    if (query_open(&r->query, &parts, e) < 0 || sources_bind(r->sources, e) < 0)
         goto fail;
+    sources_read(r->sources, r->rebuild ? 1 : SOURCES_N);
     bus_on_event(b, on_event, r);
     *out = r;
     return 0;
@@ -622,6 +351,8 @@ fail:
     reaper_close(r);
     return -1;
 }
+
+/* --- stopping ------------------------------------------------------------- */
 
 static void
 on_deadline(void *ctx)
@@ -640,21 +371,19 @@ reaper_drain(void *reaper, int nth)
         loop_stop(r->loop, 0);
         return;
     }
-    r->draining = true;
-    for (int i = 0; i < N_SOURCES; i++)
-        bus_consumer_window(r->sources[i].consumer, 0);
     r->deadline = loop_timer_start(r->loop, DRAIN_MS, 0, on_deadline, r);
-    flush_within(r, 0);
+    sources_drain(r->sources);
 }
 
-/* A fleet that stops leaves its reports behind; what does not fit the time is
- * written by the next. */
+/* A reaper that stops writes the reports that are due; what does not fit the
+ * time is written by the next. */
 static void
-write_dues(struct reaper *r)
+write_reports(struct reaper *r)
 {
     int64_t until_ms = loop_now_ms() + STOP_REPORTS_MS;
 
-    while (r->dues && report_writer_write(r->dues) && loop_now_ms() < until_ms)
+    while (r->reports && report_writer_write(r->reports) &&
+           loop_now_ms() < until_ms)
         ;
 }
 
@@ -665,27 +394,20 @@ reaper_close(struct reaper *r)
         return;
     bus_on_event(r->bus, NULL, NULL);
     bus_forget(r->bus, r);
-    /* Hands back what is still in hand, so that the next ledger need not wait.
-     */
-    verifier_close(r->verifier);
-    coalesce_free(r->queue);
-    loop_timer_stop(r->flush);
+    sources_close(r->sources); /* hands messages back: the next need not wait */
     loop_timer_stop(r->trim);
     loop_timer_stop(r->deadline);
     rebuild_close(r->rebuild);
-    for (int i = 0; i < N_SOURCES; i++)
-        bus_consumer_close(r->sources[i].consumer);
-    http_server_close(r->web);
-    query_close(r->ask);
+    http_server_close(r->http);
+    query_close(r->query);
     reconcile_close(r->reconcile);
-    disk_monitor_close(r->health);
+    disk_monitor_close(r->disk);
     schedule_close(r->schedule);
     lane_pauses_close(r->pauses);
-    presence_close(r->live);
-    write_dues(r);
-    report_writer_close(r->dues);
-    ingest_free(r->book);
-    db_close(r->store);
+    presence_close(r->presence);
+    write_reports(r);
+    report_writer_close(r->reports);
+    db_close(r->db);
     mem_pool_free(r->pool);
     mem_free(r);
 }

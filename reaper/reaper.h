@@ -1,16 +1,17 @@
 /*
- * reaper - the ledger: folds everything accepted, routed, finished or to be
- * cancelled into SQLite, and tells whoever waits.
+ * reaper - folds every submission, decision, result and cancel request into the
+ * ledger, a SQLite database, and publishes what finished.
  *
  * The order is the promise: a message is acknowledged after the transaction
- * that holds its consequences has been committed; news goes out after that; a
- * report that a crash kept from being written is written on restart.
+ * that holds its consequences has been committed; done.<task> and
+ * batch.<batch> are published between the two; a report that was not written
+ * because of a crash is written after the restart.
  *
  * A result is believed only if it carries the nonce of the claim under which
- * the attempt ran; others are set aside in the quarantine table.
+ * the attempt ran; others go into the quarantine table.
  *
  * A database that is new, beside durables that have delivered before, means
- * that the ledger was lost: the durables are made anew, and everything the
+ * that the ledger was lost: the durables are created again, and everything the
  * streams hold is folded again, submissions first.
  *
  * Thread: the loop thread.
@@ -29,13 +30,13 @@ struct reaper_conf {
     struct bus_conf bus;
     int64_t connect_timeout_ms;
     char *database;    /* "": $XDG_STATE_HOME/shunt/ledger.db */
-    bool sync;         /* what is committed is on the disk */
+    bool sync;         /* a commit is on the disk when it returns */
     int64_t nice;      /* set by whoever runs the process */
     char *report_root; /* "": the folder of the database */
     bool report_in_workdir;
     char *http;            /* ADDRESS:PORT; "", "off" or NULL: no HTTP */
     char *http_token_file; /* "": none */
-    /* Not options: 0 stands for the usual, tests are in more of a hurry. */
+    /* Not options; 0: the default. Tests use shorter times. */
     struct reconcile_conf reconcile;
     int64_t verify_after_ms; /* see reaper/ingest/verify.h */
 };
@@ -70,8 +71,8 @@ struct reaper_conf {
 int reaper_open(struct reaper **out, struct bus *b, struct loop *l,
                 const struct reaper_conf *conf, struct err *e);
 
-/* For loop_on_term: takes nothing new, finishes what is in hand for at most
- * 2 s, stops the loop. A second call stops it at once. */
+/* For loop_on_term: takes nothing new, commits the messages in hand for at most
+ * 2 s, then stops the loop. A second call stops it at once. */
 void reaper_drain(void *reaper, int nth);
 
 void reaper_close(struct reaper *r); /* NULL is fine */

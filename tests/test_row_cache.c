@@ -15,7 +15,7 @@
 struct row_cache_fixture {
     char dir[64], path[96];
     struct db *db;
-    struct row_cache *sheet;
+    struct row_cache *cache;
     struct mem_pool *pool;
 };
 
@@ -25,7 +25,7 @@ open_fixture(void **state)
     struct row_cache_fixture *f = MEM_NEW(struct row_cache_fixture);
     struct err e;
 
-    (void)snprintf(f->dir, sizeof f->dir, "/tmp/shunt-sheet-XXXXXX");
+    (void)snprintf(f->dir, sizeof f->dir, "/tmp/shunt-rows-XXXXXX");
     if (!mkdtemp(f->dir))
         return -1;
     (void)snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
@@ -33,7 +33,7 @@ open_fixture(void **state)
     *state = f;
     if (db_open(&f->db, f->path, true, &e) < 0)
         return -1;
-    f->sheet = row_cache_new(f->db);
+    f->cache = row_cache_new(f->db);
     return 0;
 }
 
@@ -44,7 +44,7 @@ close_fixture(void **state)
     struct row_cache_fixture *f = *state;
     char path[128];
 
-    row_cache_free(f->sheet);
+    row_cache_free(f->cache);
     db_close(f->db);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         (void)snprintf(path, sizeof path, "%s%s", f->path, endings[i]);
@@ -62,7 +62,7 @@ begin(struct row_cache_fixture *f)
     struct err e;
 
     assert_int_equal(db_begin(f->db, &e), 0);
-    row_cache_begin(f->sheet);
+    row_cache_begin(f->cache);
 }
 
 static void
@@ -70,7 +70,7 @@ commit(struct row_cache_fixture *f)
 {
     struct err e;
 
-    assert_int_equal(row_cache_write(f->sheet, &e), 0);
+    assert_int_equal(row_cache_write(f->cache, &e), 0);
     assert_int_equal(db_commit(f->db, &e), 0);
 }
 
@@ -80,7 +80,7 @@ row_of(struct row_cache_fixture *f, const char *id)
     struct cached_row *r = NULL;
     struct err e;
 
-    assert_int_equal(row_cache_row(f->sheet, id, &r, &e), 0);
+    assert_int_equal(row_cache_row(f->cache, id, &r, &e), 0);
     return r;
 }
 
@@ -97,7 +97,7 @@ end(struct row_cache_fixture *f, const char *id, uint64_t fence)
     r->row.task_from = TASK_FROM_ACCEPTED;
     r->row.attempts = r->row.finals = 1;
     r->changed_by |= 1u << EVENT_RESULT;
-    assert_int_equal(row_cache_attempt(f->sheet, r, 1, fence, &a, &e), 0);
+    assert_int_equal(row_cache_attempt(f->cache, r, 1, fence, &a, &e), 0);
     assert_false(a->attempt.known);
     a->changed = a->attempt.known = true;
 }
@@ -127,8 +127,8 @@ rows_are_written_once_in_the_order_of_first_sight(void **state)
     (void)row_of(f, "untouched");
     assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 0);
     commit(f);
-    assert_true(row_cache_news(f->sheet)->schedule);
-    assert_int_equal(row_cache_news(f->sheet)->n_batches, 1);
+    assert_true(row_cache_changes(f->cache)->schedule);
+    assert_int_equal(row_cache_changes(f->cache)->n_batches, 1);
     assert_int_equal(db_task(f->db, "untouched", f->pool, &got, &e), 0);
     assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 1);
     assert_int_equal(got.n, 1);
@@ -152,10 +152,10 @@ a_recorded_attempt_is_found_again(void **state)
     end(f, "t1", 6);
     commit(f);
     begin(f);
-    assert_int_equal(row_cache_attempt(f->sheet, row_of(f, "t1"), 1, 6, &a, &e),
+    assert_int_equal(row_cache_attempt(f->cache, row_of(f, "t1"), 1, 6, &a, &e),
                      0);
     assert_true(a->attempt.known);
-    assert_int_equal(row_cache_attempt(f->sheet, row_of(f, "t1"), 2, 7, &a, &e),
+    assert_int_equal(row_cache_attempt(f->cache, row_of(f, "t1"), 2, 7, &a, &e),
                      0);
     assert_false(a->attempt.known);
     commit(f);
@@ -164,7 +164,7 @@ a_recorded_attempt_is_found_again(void **state)
 /* What is too much for the memory goes out before the commit; the sums are
  * those of a single write. */
 static void
-a_full_sheet_may_be_written_in_between(void **state)
+a_full_cache_may_be_written_in_between(void **state)
 {
     struct row_cache_fixture *f = *state;
     struct batch_state b;
@@ -173,15 +173,15 @@ a_full_sheet_may_be_written_in_between(void **state)
 
     begin(f);
     end(f, "t1", 1);
-    assert_false(row_cache_is_full(f->sheet));
-    (void)mem_pool_alloc(row_cache_pool(f->sheet), 3 * 1024 * 1024);
-    assert_true(row_cache_is_full(f->sheet));
-    assert_int_equal(row_cache_write(f->sheet, &e), 0);
-    assert_false(row_cache_is_full(f->sheet));
+    assert_false(row_cache_is_full(f->cache));
+    (void)mem_pool_alloc(row_cache_pool(f->cache), 3 * 1024 * 1024);
+    assert_true(row_cache_is_full(f->cache));
+    assert_int_equal(row_cache_write(f->cache, &e), 0);
+    assert_false(row_cache_is_full(f->cache));
     assert_int_equal(row_of(f, "t1")->row.state, STATE_SUCCEEDED);
     end(f, "t2", 2);
     commit(f);
-    assert_int_equal(row_cache_news(f->sheet)->n_batches, 1);
+    assert_int_equal(row_cache_changes(f->cache)->n_batches, 1);
     assert_int_equal(db_batch(f->db, "b1", f->pool, &b, &e), 1);
     assert_int_equal(b.b.accepted, 2);
     assert_int_equal(db_counters(f->db, add, &tasks, &e), 0);
@@ -195,7 +195,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(rows_are_written_once_in_the_order_of_first_sight),
         TEST(a_recorded_attempt_is_found_again),
-        TEST(a_full_sheet_may_be_written_in_between),
+        TEST(a_full_cache_may_be_written_in_between),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

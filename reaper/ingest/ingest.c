@@ -1,3 +1,9 @@
+/*
+ * Decodes the messages of a transaction into events, folds each into its row in
+ * the row cache, and commits rows, counters, batches and stream positions
+ * together. A message that does not decode, or a result that is not believed,
+ * goes into quarantine; the rest of its message is folded all the same.
+ */
 #include "reaper/ingest/ingest.h"
 
 #include "lib/base/log.h"
@@ -18,83 +24,83 @@ struct position {
 };
 
 struct ingest {
-    struct db *store;
+    struct db *db;
     struct position positions[CONSUMERS_MAX]; /* of the transaction */
     size_t n_positions;
-    struct row_cache *sheet;     /* the rows of the transaction */
-    struct mem_pool *pool;       /* the sheet's */
-    struct str body;             /* of what is being encoded */
-    const struct bus_msg *aside; /* the last message set aside */
-    struct ingest_end *ends;     /* of the transaction */
-    size_t n_ends, cap_ends;
-    struct ingest_news news;
+    struct row_cache *cache;           /* the rows of the transaction */
+    struct mem_pool *pool;             /* the cache's */
+    struct str body;                   /* scratch of encoded() */
+    const struct bus_msg *quarantined; /* the last message */
+    struct ingest_finished *finished;  /* of the transaction */
+    size_t n_finished, cap_finished;
+    struct ingest_changes changes;
 };
 
 struct ingest *
-ingest_new(struct db *s)
+ingest_new(struct db *db)
 {
-    struct ingest *b = MEM_NEW(struct ingest);
+    struct ingest *in = MEM_NEW(struct ingest);
 
-    b->store = s;
-    b->sheet = row_cache_new(s);
-    b->pool = row_cache_pool(b->sheet);
-    return b;
+    in->db = db;
+    in->cache = row_cache_new(db);
+    in->pool = row_cache_pool(in->cache);
+    return in;
 }
 
 void
-ingest_free(struct ingest *b)
+ingest_free(struct ingest *in)
 {
-    if (!b)
+    if (!in)
         return;
-    row_cache_free(b->sheet);
-    str_free(&b->body);
-    mem_free(b->ends);
-    mem_free(b);
+    row_cache_free(in->cache);
+    str_free(&in->body);
+    mem_free(in->finished);
+    mem_free(in);
 }
 
 int
-ingest_begin(struct ingest *b, struct err *e)
+ingest_begin(struct ingest *in, struct err *e)
 {
-    b->n_positions = 0;
-    b->n_ends = 0;
-    b->aside = NULL;
-    row_cache_begin(b->sheet);
-    return db_begin(b->store, e);
+    in->n_positions = 0;
+    in->n_finished = 0;
+    in->quarantined = NULL;
+    row_cache_begin(in->cache);
+    return db_begin(in->db, e);
 }
 
 int
-ingest_commit(struct ingest *b, struct err *e)
+ingest_commit(struct ingest *in, struct err *e)
 {
     enum { KEEP = 256 * 1024 };
-    const struct row_cache_news *news = row_cache_news(b->sheet);
-    int rc = row_cache_write(b->sheet, e);
+    const struct row_cache_changes *rows = row_cache_changes(in->cache);
+    int rc = row_cache_write(in->cache, e);
 
-    for (size_t i = 0; i < b->n_positions && rc == 0; i++)
-        rc = db_position(b->store, b->positions[i].consumer,
-                         b->positions[i].seq, e);
+    for (size_t i = 0; i < in->n_positions && rc == 0; i++)
+        rc = db_position(in->db, in->positions[i].consumer,
+                         in->positions[i].seq, e);
     if (rc == 0)
-        rc = db_commit(b->store, e);
-    if (b->body.cap > KEEP)
-        str_free(&b->body);
-    b->news = (struct ingest_news){
-        .due = news->due,
-        .schedule = news->schedule,
-        .batches = (const char(*)[TASK_ID_SIZE])news->batches,
-        .n_batches = news->n_batches,
-        .ends = b->ends,
-        .n_ends = b->n_ends};
+        rc = db_commit(in->db, e);
+    if (in->body.cap > KEEP)
+        str_free(&in->body);
+    in->changes = (struct ingest_changes){
+        .report_due = rows->report_due,
+        .schedule = rows->schedule,
+        .batches = (const char(*)[TASK_ID_SIZE])rows->batches,
+        .n_batches = rows->n_batches,
+        .finished = in->finished,
+        .n_finished = in->n_finished};
     return rc;
 }
 
-const struct ingest_news *
-ingest_news(const struct ingest *b)
+const struct ingest_changes *
+ingest_changes(const struct ingest *in)
 {
-    return &b->news;
+    return &in->changes;
 }
 
 /* --- rows ----------------------------------------------------------------- */
 
-/* Whether the result an entry brought is what its row tells of. */
+/* Whether r is the final result that the row holds. */
 static bool
 is_outcome(const struct task_state *s, const struct result *r)
 {
@@ -104,51 +110,55 @@ is_outcome(const struct task_state *s, const struct result *r)
 }
 
 static void
-note_end(struct ingest *b, const char *id, struct bytes result)
+note_finished(struct ingest *in, const char *id, struct bytes result)
 {
-    struct ingest_end *end;
+    struct ingest_finished *end;
 
-    b->ends = mem_grow(b->ends, b->n_ends, &b->cap_ends, sizeof *b->ends);
-    end = &b->ends[b->n_ends++];
+    in->finished = mem_grow(in->finished, in->n_finished, &in->cap_finished,
+                            sizeof *in->finished);
+    end = &in->finished[in->n_finished++];
     (void)str_copy(end->id, sizeof end->id, id);
     end->result = result;
 }
 
 /* Folds ev into the row of id. */
 static int
-apply(struct ingest *b, const struct entry *entry, const char *id,
+apply(struct ingest *in, const struct entry *entry, const char *id,
       const struct event *ev, struct err *e)
 {
     struct cached_attempt *a = NULL;
     struct cached_row *r;
-    bool was_over;
+    bool was_terminal;
 
-    if (row_cache_row(b->sheet, id, &r, e) < 0)
+    if (row_cache_row(in->cache, id, &r, e) < 0)
         return -1;
     if (ev->kind == EVENT_RESULT &&
-        row_cache_attempt(b->sheet, r, ev->result->attempt, ev->result->fence,
+        row_cache_attempt(in->cache, r, ev->result->attempt, ev->result->fence,
                           &a, e) < 0)
         return -1;
-    was_over = state_is_terminal(r->row.state);
+    was_terminal = state_is_terminal(r->row.state);
     if (a)
         a->attempt.changed = false;
     if (fold(&r->row, a ? &a->attempt : NULL, ev))
         r->changed_by |= 1u << ev->kind;
     if (a && a->attempt.changed)
         a->changed = a->attempt.known = true;
-    /* Told again to those who may have missed it, if it came again. */
+    /* A message that was delivered again is published again: the first time may
+     * have been lost. */
     if (ev->kind == EVENT_RESULT && is_outcome(&r->row, ev->result) &&
-        (!was_over || entry->msg->delivered > 1))
-        note_end(b, id, ev->result_bytes);
+        (!was_terminal || entry->msg->delivered > 1))
+        note_finished(in, id, ev->result_bytes);
     return 0;
 }
 
-/* --- what is set aside ---------------------------------------------------- */
+/* --- quarantine ----------------------------------------------------------- */
 
-/* A message is logged and kept once, whatever of it is not believed. */
+/* Logs a message and puts it into quarantine: once, however many of its parts
+ * are at fault. */
 static int
-set_aside(struct ingest *b, const struct entry *entry, const char *name,
-          const char *reason, bool keep, struct err *e)
+quarantine_message(struct ingest *in, const struct entry *entry,
+                   const char *name, const char *reason, bool keep,
+                   struct err *e)
 {
     const struct bus_msg *m = entry->msg;
     struct quarantine q = {.stream = entry->stream,
@@ -159,40 +169,40 @@ set_aside(struct ingest *b, const struct entry *entry, const char *name,
                            .payload = keep ? m->data : NULL,
                            .len = m->len};
 
-    if (m == b->aside)
+    if (m == in->quarantined)
         return 0;
-    b->aside = m;
+    in->quarantined = m;
     log_warn("reaper.set_aside",
              "stream=%s seq=%" PRIu64 " subject=%s as=%s reason=\"%s\"",
              entry->stream, m->seq, LOG_TEXT(m->subject), name,
              LOG_TEXT(reason));
-    return db_quarantine(b->store, &q, name, e);
+    return db_quarantine(in->db, &q, name, e);
 }
 
-/* Encoded anew, for as long as the row is in hand. */
+/* Encodes msg into the pool, for as long as its row is cached. */
 static struct bytes
-encoded(struct ingest *b, enum codec_type type, const void *msg)
+encoded(struct ingest *in, enum codec_type type, const void *msg)
 {
     uint8_t *copy;
 
-    str_reset(&b->body);
-    codec_encode(type, msg, &b->body);
-    copy = mem_pool_alloc(b->pool, b->body.len);
-    memcpy(copy, str_text(&b->body), b->body.len);
-    return (struct bytes){copy, b->body.len};
+    str_reset(&in->body);
+    codec_encode(type, msg, &in->body);
+    copy = mem_pool_alloc(in->pool, in->body.len);
+    memcpy(copy, str_text(&in->body), in->body.len);
+    return (struct bytes){copy, in->body.len};
 }
 
 /* --- submissions ---------------------------------------------------------- */
 
-/* Where the bytes of a task come from. */
+/* The message a task came in. */
 struct origin {
     const struct bus_msg *msg;
-    size_t number;                 /* in a message of many, from 1; else 0 */
+    size_t number; /* in a message of several tasks, from 1; else 0 */
     char message_id[TASK_ID_SIZE]; /* derived; "" until a task needed it */
 };
 
 static void
-give_id(struct ingest *b, struct origin *o, struct task *t)
+give_id(struct ingest *in, struct origin *o, struct task *t)
 {
     const struct bus_msg *m = o->msg;
     char id[TASK_ID_SIZE];
@@ -200,7 +210,7 @@ give_id(struct ingest *b, struct origin *o, struct task *t)
     if (*t->id)
         return;
     if (!o->number && subject_token_ok(m->id)) {
-        t->id = mem_pool_strdup(b->pool, m->id);
+        t->id = mem_pool_strdup(in->pool, m->id);
         return;
     }
     if (!*o->message_id)
@@ -208,44 +218,44 @@ give_id(struct ingest *b, struct origin *o, struct task *t)
                              o->message_id);
     if (o->number)
         task_id_of_member(o->message_id, o->number - 1, id);
-    t->id = mem_pool_strdup(b->pool, o->number ? id : o->message_id);
+    t->id = mem_pool_strdup(in->pool, o->number ? id : o->message_id);
 }
 
 static void
-take_task(struct ingest *b, const struct task *t, struct event *ev)
+take_task(struct ingest *in, const struct task *t, struct event *ev)
 {
-    char *command = mem_pool_alloc(b->pool, COMMAND_SIZE);
+    char *command = mem_pool_alloc(in->pool, COMMAND_SIZE);
 
     ev->task = t;
-    ev->task_bytes = encoded(b, CODEC_TASK, t);
+    ev->task_bytes = encoded(in, CODEC_TASK, t);
     ev->command = task_summary(t, command, COMMAND_SIZE);
 }
 
-/* The router derives the same task from the same bytes. What it cannot read it
- * answers for; its dead letter has the payload. */
+/* The router derives the same task from the same bytes. If it cannot decode
+ * them it rejects the task, and its dead letter holds the payload. */
 static int
-accept_task(struct ingest *b, const struct entry *entry, struct origin *o,
+accept_task(struct ingest *in, const struct entry *entry, struct origin *o,
             struct bytes data, struct event *ev, struct err *e)
 {
     struct task t;
     struct err bad = {0};
 
-    if (codec_decode_task_in(data.data, data.len, b->pool, &t, &bad) < 0)
-        return set_aside(b, entry, "malformed", bad.msg, false, e);
-    give_id(b, o, &t);
-    task_complete(&t, b->pool, o->msg->stored_at_ms);
-    take_task(b, &t, ev);
-    return apply(b, entry, t.id, ev, e);
+    if (codec_decode_task_in(data.data, data.len, in->pool, &t, &bad) < 0)
+        return quarantine_message(in, entry, "malformed", bad.msg, false, e);
+    give_id(in, o, &t);
+    task_complete(&t, in->pool, o->msg->stored_at_ms);
+    take_task(in, &t, ev);
+    return apply(in, entry, t.id, ev, e);
 }
 
 static int
-make_room(struct ingest *b, struct err *e)
+make_room(struct ingest *in, struct err *e)
 {
-    return row_cache_is_full(b->sheet) ? row_cache_write(b->sheet, e) : 0;
+    return row_cache_is_full(in->cache) ? row_cache_write(in->cache, e) : 0;
 }
 
 static int
-enter_many(struct ingest *b, const struct entry *entry, struct event *ev,
+enter_many(struct ingest *in, const struct entry *entry, struct event *ev,
            struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -256,51 +266,53 @@ enter_many(struct ingest *b, const struct entry *entry, struct event *ev,
     int rc = 0;
 
     if (codec_bulk_open(&tasks, CODEC_TASKS, m->data, m->len, &bad) < 0)
-        return set_aside(b, entry, "malformed", bad.msg, false, e);
+        return quarantine_message(in, entry, "malformed", bad.msg, false, e);
     while (rc == 0 && codec_bulk_next(&tasks, &data)) {
         o.number = tasks.number;
-        rc = make_room(b, e);
+        rc = make_room(in, e);
         if (rc == 0)
-            rc = accept_task(b, entry, &o, data, ev, e);
+            rc = accept_task(in, entry, &o, data, ev, e);
     }
     codec_bulk_close(&tasks);
     return rc;
 }
 
 static int
-enter_accepted(struct ingest *b, const struct entry *entry, struct event *ev,
+enter_accepted(struct ingest *in, const struct entry *entry, struct event *ev,
                struct err *e)
 {
     const struct bus_msg *m = entry->msg;
     struct origin o = {.msg = m};
 
     if (strcmp(m->subject, SUBJECT_TASKS_BULK) == 0)
-        return enter_many(b, entry, ev, e);
-    return accept_task(b, entry, &o, (struct bytes){m->data, m->len}, ev, e);
+        return enter_many(in, entry, ev, e);
+    return accept_task(in, entry, &o, (struct bytes){m->data, m->len}, ev, e);
 }
 
 static int
-take_routed(struct ingest *b, const struct entry *entry, struct bytes data,
+take_routed(struct ingest *in, const struct entry *entry, struct bytes data,
             struct event *ev, struct err *e)
 {
     struct routed_task routed;
     struct err bad = {0};
 
-    if (codec_decode(CODEC_ROUTED_TASK, data.data, data.len, b->pool, &routed,
+    if (codec_decode(CODEC_ROUTED_TASK, data.data, data.len, in->pool, &routed,
                      &bad) < 0)
-        return set_aside(b, entry, "malformed", bad.msg, true, e);
+        return quarantine_message(in, entry, "malformed", bad.msg, true, e);
     if (!subject_token_ok(routed.task->id))
-        return set_aside(b, entry, "malformed", "its task has no id", true, e);
-    take_task(b, routed.task, ev);
+        return quarantine_message(in, entry, "malformed", "its task has no id",
+                                  true, e);
+    take_task(in, routed.task, ev);
     ev->decision = routed.decision;
-    ev->decision_bytes = encoded(b, CODEC_DECISION, routed.decision);
+    ev->decision_bytes = encoded(in, CODEC_DECISION, routed.decision);
     ev->drive = routed.drive;
-    return apply(b, entry, routed.task->id, ev, e);
+    return apply(in, entry, routed.task->id, ev, e);
 }
 
-/* A worker buries what of it cannot be read, and takes the others. */
+/* A worker sends tasks that do not decode to the dead letters, and runs the
+ * others. */
 static int
-enter_routed(struct ingest *b, const struct entry *entry, struct event *ev,
+enter_routed(struct ingest *in, const struct entry *entry, struct event *ev,
              struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -310,40 +322,40 @@ enter_routed(struct ingest *b, const struct entry *entry, struct event *ev,
     int rc = 0;
 
     if (codec_bulk_open(&tasks, CODEC_ROUTED_TASKS, m->data, m->len, &bad) < 0)
-        return set_aside(b, entry, "malformed", bad.msg, true, e);
+        return quarantine_message(in, entry, "malformed", bad.msg, true, e);
     while (rc == 0 && codec_bulk_next(&tasks, &data)) {
-        rc = make_room(b, e);
+        rc = make_room(in, e);
         if (rc == 0)
-            rc = take_routed(b, entry, data, ev, e);
+            rc = take_routed(in, entry, data, ev, e);
     }
     codec_bulk_close(&tasks);
     return rc;
 }
 
 static int
-enter_cancel(struct ingest *b, const struct entry *entry, struct event *ev,
+enter_cancel(struct ingest *in, const struct entry *entry, struct event *ev,
              struct err *e)
 {
     const struct bus_msg *m = entry->msg;
     char task[SUBJECT_TOKEN_MAX + 1];
-    struct control *c = mem_pool_alloc(b->pool, sizeof *c);
+    struct control *c = mem_pool_alloc(in->pool, sizeof *c);
     struct err bad = {0};
 
     if (m->len == 0)
-        return 0; /* the mark of a key that was deleted */
-    if (codec_decode(CODEC_CONTROL, m->data, m->len, b->pool, c, &bad) < 0)
-        return set_aside(b, entry, "malformed", bad.msg, true, e);
+        return 0; /* the marker of a deleted key */
+    if (codec_decode(CODEC_CONTROL, m->data, m->len, in->pool, c, &bad) < 0)
+        return quarantine_message(in, entry, "malformed", bad.msg, true, e);
     if (!subject_token_at(m->subject, 3, task) || strcmp(task, c->task) != 0 ||
         strcmp(c->verb, "cancel") != 0)
-        return set_aside(b, entry, "malformed", "subject and content disagree",
-                         true, e);
+        return quarantine_message(in, entry, "malformed",
+                                  "subject and content disagree", true, e);
     ev->control = c;
-    return apply(b, entry, c->task, ev, e);
+    return apply(in, entry, c->task, ev, e);
 }
 
 /* --- results -------------------------------------------------------------- */
 
-/* Of the router only "rejected"; the ledger closes what never ran. */
+/* The router may only reject; the reaper ends tasks that never ran. */
 static const char *
 inside_fault(const struct result *r)
 {
@@ -358,10 +370,10 @@ inside_fault(const struct result *r)
     return "the router and the ledger cannot say that";
 }
 
-/* Why the result is not taken, or NULL. What was recorded before is no fault
- * whatever became of its claim: it is a repetition. */
+/* *out: why the result is refused, or NULL. A result that was recorded before
+ * is never refused, whatever became of its claim: it is a repetition. */
 static int
-fault_of(struct ingest *b, const struct result_verdict *v,
+fault_of(struct ingest *in, const struct result_verdict *v,
          const struct result *r, const char **out, struct err *e)
 {
     struct cached_row *row;
@@ -372,8 +384,8 @@ fault_of(struct ingest *b, const struct result_verdict *v,
         v->verification == VERIFY_CLAIM_EXPIRED ||
         v->verification == VERIFY_SUPERSEDED)
         return 0;
-    if (row_cache_row(b->sheet, r->task, &row, e) < 0 ||
-        row_cache_attempt(b->sheet, row, r->attempt, r->fence, &a, e) < 0)
+    if (row_cache_row(in->cache, r->task, &row, e) < 0 ||
+        row_cache_attempt(in->cache, row, r->attempt, r->fence, &a, e) < 0)
         return -1;
     if (a->attempt.known)
         return 0;
@@ -387,32 +399,32 @@ fault_of(struct ingest *b, const struct result_verdict *v,
 }
 
 static int
-enter_result(struct ingest *b, const struct entry *entry,
+enter_result(struct ingest *in, const struct entry *entry,
              const struct result_verdict *v, struct bytes data,
              struct event *ev, struct err *e)
 {
     const char *fault;
-    struct result *r = mem_pool_alloc(b->pool, sizeof *r);
+    struct result *r = mem_pool_alloc(in->pool, sizeof *r);
     struct err bad = {0};
 
-    if (codec_decode(CODEC_RESULT, data.data, data.len, b->pool, r, &bad) < 0)
-        return set_aside(b, entry, "quarantined", bad.msg, true, e);
-    if (fault_of(b, v, r, &fault, e) < 0)
+    if (codec_decode(CODEC_RESULT, data.data, data.len, in->pool, r, &bad) < 0)
+        return quarantine_message(in, entry, "quarantined", bad.msg, true, e);
+    if (fault_of(in, v, r, &fault, e) < 0)
         return -1;
     if (fault)
-        return set_aside(b, entry, "quarantined", fault, true, e);
+        return quarantine_message(in, entry, "quarantined", fault, true, e);
     if (v->verification == VERIFY_REFUSED)
-        return 0; /* recorded before, from a message that was believed */
+        return 0; /* recorded before, from a message that passed */
     ev->result = r;
     ev->result_bytes = data;
     ev->stale = v->verification == VERIFY_SUPERSEDED;
-    return apply(b, entry, r->task, ev, e);
+    return apply(in, entry, r->task, ev, e);
 }
 
-/* One that is not believed, or not yet, says nothing of the others in its
- * message. */
+/* Each result of a message is judged by itself: one that is refused, or not
+ * verified yet, does not affect the others. */
 static int
-enter_results(struct ingest *b, const struct entry *entry, struct event *ev,
+enter_results(struct ingest *in, const struct entry *entry, struct event *ev,
               struct err *e)
 {
     const struct bus_msg *m = entry->msg;
@@ -422,57 +434,57 @@ enter_results(struct ingest *b, const struct entry *entry, struct event *ev,
     int rc = 0;
 
     if (codec_bulk_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0)
-        return set_aside(b, entry, "quarantined", bad.msg, true, e);
+        return quarantine_message(in, entry, "quarantined", bad.msg, true, e);
     for (size_t i = 0;
          rc == 0 && i < entry->verdicts.n && codec_bulk_next(&results, &data);
          i++) {
         if (entry->verdicts.list[i].verification == VERIFY_UNKNOWN_YET)
             continue;
-        rc = make_room(b, e);
+        rc = make_room(in, e);
         if (rc == 0)
-            rc = enter_result(b, entry, &entry->verdicts.list[i], data, ev, e);
+            rc = enter_result(in, entry, &entry->verdicts.list[i], data, ev, e);
     }
     codec_bulk_close(&results);
     return rc;
 }
 
-/* The highest sequence seen, for people: messages come again, and out of
- * order, so that it decides nothing. */
+/* Records the highest sequence seen, for people only: messages are redelivered
+ * and arrive out of order, so nothing is decided by it. */
 static void
-advance(struct ingest *b, const char *consumer, uint64_t seq)
+advance(struct ingest *in, const char *consumer, uint64_t seq)
 {
     size_t i = 0;
 
-    while (i < b->n_positions &&
-           strcmp(b->positions[i].consumer, consumer) != 0)
+    while (i < in->n_positions &&
+           strcmp(in->positions[i].consumer, consumer) != 0)
         i++;
     if (i == CONSUMERS_MAX)
         return;
-    if (i == b->n_positions)
-        b->positions[b->n_positions++] = (struct position){consumer, 0};
-    if (seq > b->positions[i].seq)
-        b->positions[i].seq = seq;
+    if (i == in->n_positions)
+        in->positions[in->n_positions++] = (struct position){consumer, 0};
+    if (seq > in->positions[i].seq)
+        in->positions[i].seq = seq;
 }
 
 int
-ingest_enter(struct ingest *b, const struct entry *entry, struct err *e)
+ingest_enter(struct ingest *in, const struct entry *entry, struct err *e)
 {
     struct event ev = {.kind = entry->kind,
                        .seq = entry->msg->seq,
                        .at_ms = entry->msg->stored_at_ms};
 
-    if (make_room(b, e) < 0)
+    if (make_room(in, e) < 0)
         return -1;
-    advance(b, entry->consumer, entry->msg->seq);
+    advance(in, entry->consumer, entry->msg->seq);
     switch (entry->kind) {
     case EVENT_ACCEPTED:
-        return enter_accepted(b, entry, &ev, e);
+        return enter_accepted(in, entry, &ev, e);
     case EVENT_ROUTED:
-        return enter_routed(b, entry, &ev, e);
+        return enter_routed(in, entry, &ev, e);
     case EVENT_RESULT:
-        return enter_results(b, entry, &ev, e);
+        return enter_results(in, entry, &ev, e);
     case EVENT_CANCEL:
-        return enter_cancel(b, entry, &ev, e);
+        return enter_cancel(in, entry, &ev, e);
     }
     return 0;
 }

@@ -2,10 +2,10 @@
  * ingest - one transaction of the ledger: messages in, rows, counters and
  * batches out.
  *
- * ingest_enter turns a message into an event, folds it into its row and writes
- * the row; nothing counts before book_close has committed. What followed from
- * it (tasks that ended, batches that moved) stands in the book until the next
- * ingest_begin.
+ * ingest_enter decodes a message into events and folds them into their rows;
+ * nothing is stored before ingest_commit returns 0. What the transaction
+ * changed (tasks that finished, batches whose sums moved) is kept until the
+ * next ingest_begin.
  *
  * Thread: the loop thread.
  */
@@ -42,7 +42,7 @@ struct result_verdicts {
                          the results that are VERIFY_UNKNOWN_YET; 0: none is */
 };
 
-/* A message with what is known of it. */
+/* A message to be folded. */
 struct entry {
     enum event_kind kind;
     const char *stream, *consumer; /* static */
@@ -52,30 +52,30 @@ struct entry {
 
 struct ingest;
 
-struct ingest *ingest_new(struct db *s);
-void ingest_free(struct ingest *b); /* NULL is fine */
+struct ingest *ingest_new(struct db *db);
+void ingest_free(struct ingest *in); /* NULL is fine */
 
-int ingest_begin(struct ingest *b, struct err *e);
-/* -1: the database failed; whatever is in the message is not an error. */
-int ingest_enter(struct ingest *b, const struct entry *entry, struct err *e);
-int ingest_commit(struct ingest *b, struct err *e);
+int ingest_begin(struct ingest *in, struct err *e);
+/* -1: the database failed; a message that is invalid is no error. */
+int ingest_enter(struct ingest *in, const struct entry *entry, struct err *e);
+int ingest_commit(struct ingest *in, struct err *e);
 
-/* A task that is over, and the result that says so, in its message. */
-struct ingest_end {
+/* A task that finished, and the result that ended it, in its message. */
+struct ingest_finished {
     char id[TASK_ID_SIZE];
     struct bytes result;
 };
 
-/* Of the last transaction. */
-struct ingest_news {
-    bool due; /* a report is to be written */
-    bool
-        schedule; /* has work: a task is blocked, or to be cancelled, or over */
+/* What the last transaction changed. */
+struct ingest_changes {
+    bool report_due; /* a report is to be written */
+    bool schedule;   /* a task is blocked, is to be cancelled, or finished */
     const char (*batches)[TASK_ID_SIZE]; /* whose sums changed */
     size_t n_batches;
-    const struct ingest_end *ends; /* to be told */
-    size_t n_ends;
+    const struct ingest_finished *finished; /* to be published */
+    size_t n_finished;
 };
-const struct ingest_news *ingest_news(const struct ingest *b);
+/* Valid until the next ingest_begin. */
+const struct ingest_changes *ingest_changes(const struct ingest *in);
 
 #endif

@@ -2,10 +2,10 @@
  * row_cache - the rows that an open transaction has touched.
  *
  * A row is read once and written once per transaction, however many of its
- * events fall into it: under load a short task is a single row that goes in
- * finished, and a batch of thousands is one update. Nothing is in the database
- * before row_cache_write; what a row points to lives in the sheet's pool or in
- * the messages, which both stay until then.
+ * events fall into it: under load a short task is a single insert of a finished
+ * row, and a batch of thousands is one update. Nothing is in the database
+ * before row_cache_write; what a row points to lives in the cache's pool or in
+ * the messages, both of which stay until then.
  *
  * Thread: the loop thread.
  */
@@ -36,38 +36,37 @@ struct cached_row {
 };
 
 /* What follows from the rows that were written. */
-struct row_cache_news {
-    bool due; /* a report is to be written */
-    bool
-        schedule; /* has work: a task is blocked, or to be cancelled, or over */
-    char (*batches)[TASK_ID_SIZE]; /* of tasks that ended; the sheet's */
+struct row_cache_changes {
+    bool report_due; /* a report is to be written */
+    bool schedule;   /* a task is blocked, is to be cancelled, or finished */
+    char (*batches)[TASK_ID_SIZE]; /* of tasks that finished; the cache's */
     size_t n_batches;
 };
 
-struct row_cache *row_cache_new(struct db *s);
-void row_cache_free(struct row_cache *s); /* NULL is fine */
+struct row_cache *row_cache_new(struct db *db);
+void row_cache_free(struct row_cache *c); /* NULL is fine */
 
-/* A transaction begins: all rows, the pool and the news are forgotten. */
-void row_cache_begin(struct row_cache *s);
+/* A transaction begins: forgets the rows, the pool and the changes. */
+void row_cache_begin(struct row_cache *c);
 
-/* Of the rows; kept until they are written. */
-struct mem_pool *row_cache_pool(struct row_cache *s);
+/* The pool of the rows; reset when they are written. */
+struct mem_pool *row_cache_pool(struct row_cache *c);
 
-/* The row of id, an empty one if there is none. */
-int row_cache_row(struct row_cache *s, const char *id, struct cached_row **out,
+/* The row of id; an empty one if there is none. */
+int row_cache_row(struct row_cache *c, const char *id, struct cached_row **out,
                   struct err *e);
-/* An attempt of it, known or not. */
-int row_cache_attempt(struct row_cache *s, struct cached_row *row,
+/* An attempt of it, recorded or not. */
+int row_cache_attempt(struct row_cache *c, struct cached_row *row,
                       uint32_t attempt, uint64_t fence,
                       struct cached_attempt **out, struct err *e);
 
 /* Writes what changed, with the counters and batches that follow, and forgets
  * the rows and the pool. */
-int row_cache_write(struct row_cache *s, struct err *e);
-/* So much has come together that it should be written now. */
-bool row_cache_is_full(const struct row_cache *s);
+int row_cache_write(struct row_cache *c, struct err *e);
+/* It holds so much that it should be written now. */
+bool row_cache_is_full(const struct row_cache *c);
 
 /* Since row_cache_begin. */
-const struct row_cache_news *row_cache_news(const struct row_cache *s);
+const struct row_cache_changes *row_cache_changes(const struct row_cache *c);
 
 #endif
