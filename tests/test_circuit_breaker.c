@@ -23,7 +23,7 @@ without_a_rate_everything_goes_at_once(void **state)
     (void)state;
     breaker_init(&g, &free_way, 0);
     for (int i = 0; i < 1000; i++)
-        assert_int_equal(breaker_take(&g, 0), 0);
+        assert_int_equal(breaker_acquire(&g, 0), 0);
 }
 
 static void
@@ -33,16 +33,16 @@ a_rate_lets_a_burst_go_and_then_one_at_a_time(void **state)
 
     (void)state;
     breaker_init(&g, &ten_a_second, 0);
-    assert_int_equal(breaker_take(&g, 0), 0);
-    assert_int_equal(breaker_take(&g, 0), 0);
-    assert_int_equal(breaker_take(&g, 0), 100);
-    assert_int_equal(breaker_take(&g, 60), 40);
-    assert_int_equal(breaker_take(&g, 100), 0);
-    assert_int_equal(breaker_take(&g, 100), 100);
+    assert_int_equal(breaker_acquire(&g, 0), 0);
+    assert_int_equal(breaker_acquire(&g, 0), 0);
+    assert_int_equal(breaker_acquire(&g, 0), 100);
+    assert_int_equal(breaker_acquire(&g, 60), 40);
+    assert_int_equal(breaker_acquire(&g, 100), 0);
+    assert_int_equal(breaker_acquire(&g, 100), 100);
     /* Rest is saved up to a burst, not beyond. */
-    assert_int_equal(breaker_take(&g, 100000), 0);
-    assert_int_equal(breaker_take(&g, 100000), 0);
-    assert_int_equal(breaker_take(&g, 100000), 100);
+    assert_int_equal(breaker_acquire(&g, 100000), 0);
+    assert_int_equal(breaker_acquire(&g, 100000), 0);
+    assert_int_equal(breaker_acquire(&g, 100000), 100);
 }
 
 static void
@@ -57,26 +57,26 @@ failures_in_a_row_open_it_and_one_request_tries(void **state)
     breaker_answered(&g); /* not in a row */
     breaker_failed(&g, 0);
     breaker_failed(&g, 0);
-    assert_int_equal(breaker_take(&g, 10), 0);
+    assert_int_equal(breaker_acquire(&g, 10), 0);
     breaker_failed(&g, 10);
-    assert_int_equal(breaker_take(&g, 10), 1000);
+    assert_int_equal(breaker_acquire(&g, 10), 1000);
     breaker_failed(&g, 500); /* under way when it opened */
-    assert_int_equal(breaker_take(&g, 1009), 1);
-    assert_int_equal(breaker_take(&g, 1010), 0); /* the probe */
-    assert_true(breaker_take(&g, 1010) > 0);     /* the others wait */
+    assert_int_equal(breaker_acquire(&g, 1009), 1);
+    assert_int_equal(breaker_acquire(&g, 1010), 0); /* the probe */
+    assert_true(breaker_acquire(&g, 1010) > 0);     /* the others wait */
     breaker_failed(&g, 1100);
-    assert_int_equal(breaker_take(&g, 1100), 2000); /* longer each time */
-    assert_int_equal(breaker_take(&g, 3100), 0);
+    assert_int_equal(breaker_acquire(&g, 1100), 2000); /* longer each time */
+    assert_int_equal(breaker_acquire(&g, 3100), 0);
     breaker_failed(&g, 3100);
-    assert_int_equal(breaker_take(&g, 3100), 3000); /* up to a limit */
-    assert_int_equal(breaker_take(&g, 6100), 0);
+    assert_int_equal(breaker_acquire(&g, 3100), 3000); /* up to a limit */
+    assert_int_equal(breaker_acquire(&g, 6100), 0);
     breaker_answered(&g);
-    assert_int_equal(breaker_take(&g, 6100), 0);
-    assert_int_equal(breaker_take(&g, 6100), 0);
+    assert_int_equal(breaker_acquire(&g, 6100), 0);
+    assert_int_equal(breaker_acquire(&g, 6100), 0);
     breaker_failed(&g, 6100);
     breaker_failed(&g, 6100);
     breaker_failed(&g, 6100);
-    assert_int_equal(breaker_take(&g, 6100), 1000); /* and all anew */
+    assert_int_equal(breaker_acquire(&g, 6100), 1000); /* and all anew */
 }
 
 static void
@@ -88,9 +88,9 @@ a_probe_without_an_answer_is_given_up(void **state)
     breaker_init(&g, &free_way, 0);
     for (int i = 0; i < 3; i++)
         breaker_failed(&g, 0);
-    assert_int_equal(breaker_take(&g, 1000), 0);
-    assert_int_equal(breaker_take(&g, 1000), 60000);
-    assert_int_equal(breaker_take(&g, 61000), 0);
+    assert_int_equal(breaker_acquire(&g, 1000), 0);
+    assert_int_equal(breaker_acquire(&g, 1000), 60000);
+    assert_int_equal(breaker_acquire(&g, 61000), 0);
 }
 
 static void
@@ -100,12 +100,12 @@ a_pause_that_was_asked_for_is_kept(void **state)
 
     (void)state;
     breaker_init(&g, &free_way, 0);
-    breaker_park(&g, 5000);
-    breaker_park(&g, 2000); /* a shorter one does not end it */
-    assert_int_equal(breaker_take(&g, 0), 5000);
+    breaker_pause(&g, 5000);
+    breaker_pause(&g, 2000); /* a shorter one does not end it */
+    assert_int_equal(breaker_acquire(&g, 0), 5000);
     breaker_answered(&g);
-    assert_int_equal(breaker_take(&g, 4999), 1);
-    assert_int_equal(breaker_take(&g, 5000), 0);
+    assert_int_equal(breaker_acquire(&g, 4999), 1);
+    assert_int_equal(breaker_acquire(&g, 5000), 0);
 }
 
 static void

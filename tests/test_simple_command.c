@@ -68,7 +68,7 @@ test_row(void **state)
 {
     const struct simple_command_row *row = *state;
     struct mem_pool *pool = mem_pool_new();
-    const char **words = simple_command_simple(row->script, pool);
+    const char **words = simple_command_words(row->script, pool);
     struct str got = {0};
 
     if (!row->words) {
@@ -89,14 +89,14 @@ static void
 arguments_may_be_words_a_shell_would_act_on(void **state)
 {
     struct mem_pool *pool = mem_pool_new();
-    const char **words = simple_command_plain("A=1 test", pool);
+    const char **words = simple_command_args("A=1 test", pool);
 
     (void)state;
     assert_non_null(words);
     assert_string_equal(words[0], "A=1");
     assert_string_equal(words[1], "test");
     assert_null(words[2]);
-    words = simple_command_plain("", pool);
+    words = simple_command_args("", pool);
     assert_non_null(words);
     assert_null(words[0]);
     mem_pool_free(pool);
@@ -111,10 +111,10 @@ a_script_too_long_is_left_to_the_shell(void **state)
     (void)state;
     memset(text, 'x', sizeof text);
     text[8192] = '\0';
-    assert_non_null(simple_command_simple(text, pool));
+    assert_non_null(simple_command_words(text, pool));
     text[8192] = 'x';
     text[8193] = '\0';
-    assert_null(simple_command_simple(text, pool));
+    assert_null(simple_command_words(text, pool));
     mem_pool_free(pool);
 }
 

@@ -444,7 +444,7 @@ what_a_killed_worker_left_running_is_gone_before_the_next_attempt(void **state)
     assert_int_equal(kill(pid, 0), 0);
     hire(&h, "killed", "3s");
     assert_true(has_ended(pid));
-    wait_told(&h, "worker.stray", 1);
+    wait_told(&h, "worker.orphan", 1);
     submit_sh("killed", script);
     assert_int_equal(result("killed", 2)->exit_code, 0);
     assert_runs("killed", "12");

@@ -88,7 +88,7 @@ judge() {
 	find .git -type f ! -name '*.pack' -exec md5sum {} + | sort |
 		diff "$BATS_TEST_TMPDIR/before" -
 	[ ! -e "$BATS_TEST_TMPDIR/ran" ]
-	run ls "${TMPDIR:-/tmp}"/shunt-look-*
+	run ls "${TMPDIR:-/tmp}"/shunt-git-*
 	[ "$status" -ne 0 ]
 }
 

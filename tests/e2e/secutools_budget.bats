@@ -61,7 +61,7 @@ start_limited() {
 	start_limited b2 1.70
 	other=$(ask_dear gpu 0.50 '[output=second]')
 	until_true 20 has "$other" .waits.for refused
-	[[ $(field "$other" .waits.text) == 'waits until '*' with what is under way it may cost more than is left of today'* ]]
+	[[ $(field "$other" .waits.text) == 'waits until '*' with the running jobs it may cost more than is left of today'* ]]
 	run shunt wait --timeout 60s "$id"
 	[ "$status" -eq 0 ]
 	[ "$(job "$id" .posts)" = 1 ]

@@ -18,7 +18,7 @@ setup() {
 	work_dir
 }
 
-@test "a callback of the platform is a hint: the job is looked at sooner, and nothing is believed" {
+@test "a callback of the platform only makes the next poll earlier and is not trusted" {
 	port=$((20000 + RANDOM % 10000))
 	export SHUNT_SECUTOOLS_CALLBACK_LISTEN=127.0.0.1:$port
 	export SHUNT_SECUTOOLS_CALLBACK_URL=http://127.0.0.1:$port/hooks POLL=10m
@@ -40,10 +40,10 @@ setup() {
 	[ "$(shunt logs "$id")" = hinted ]
 }
 
-@test "where to listen and where to call go together" {
+@test "the address to listen on and the callback URL require each other" {
 	run env SHUNT_SECUTOOLS_CALLBACK_LISTEN=127.0.0.1:0 SECUTOOLS_API_KEY=k SHUNT_SECUTOOLS_URL=http://x \
 		SHUNT_BUS_URL="$(cat "$SHUNT_HOME/endpoint")" SHUNT_BUS_TOKEN_FILE="$SHUNT_HOME/token" \
 		SHUNT_WORKER_STATE_DIR="$PWD/half.state" shunt-worker-secutools
 	[ "$status" -eq 1 ]
-	[[ $output == *'callback_listen and secutools.callback_url go together'* ]]
+	[[ $output == *'callback_listen and secutools.callback_url require each other'* ]]
 }

@@ -259,8 +259,8 @@ fuzz_words(const uint8_t *data, size_t size)
 {
     struct fuzz f = fuzz_begin();
     char *text = fuzz_text(&f, data, size);
-    const char **plain = simple_command_plain(text, f.pool);
-    const char **simple = simple_command_simple(text, f.pool);
+    const char **plain = simple_command_args(text, f.pool);
+    const char **simple = simple_command_words(text, f.pool);
 
     if (plain)
         as_a_shell(&f, text, plain);

@@ -1,3 +1,8 @@
+/*
+ * Attempts younger than WATCH_MS are in a list, the oldest first, with one
+ * timer for all; when it fires, their pipes are watched. So a short attempt
+ * costs no watch.
+ */
 #include "workers/local/capture.h"
 
 #include "lib/base/mem.h"
@@ -8,30 +13,30 @@
 
 enum {
     READ_BYTES = 64 * 1024,
-    READS_AT_ONCE = 8, /* then others have their turn */
-    READS_AT_END = 64, /* a stranger may hold our pipe and write for ever */
-    WATCH_MS = 20,     /* pipes are not looked at before they are so old */
+    READS_AT_ONCE = 8, /* per turn of the loop */
+    READS_AT_END = 64, /* an escaped process may write forever */
+    WATCH_MS = 20,     /* age at which pipes are watched */
 };
 
-struct pipes_reader {
+struct capture_reader {
     struct loop *loop;
     struct capture *young, *young_last; /* not watched yet, the oldest first */
-    struct loop_timer *watch;           /* until the oldest of them is of age */
-    bool watching;                      /* it is set */
+    struct loop_timer *watch; /* until the oldest of them must be watched */
+    bool watching;            /* the timer is set */
     char buf[READ_BYTES];
 };
 
-struct pipes_reader *
+struct capture_reader *
 capture_reader_new(struct loop *l)
 {
-    struct pipes_reader *r = MEM_NEW(struct pipes_reader);
+    struct capture_reader *r = MEM_NEW(struct capture_reader);
 
     r->loop = l;
     return r;
 }
 
 void
-capture_reader_free(struct pipes_reader *r)
+capture_reader_free(struct capture_reader *r)
 {
     if (!r)
         return;
@@ -59,11 +64,11 @@ on_room(void *ctx)
             loop_fd_resume(p->ends[i].watch);
 }
 
-/* Reads what is there, at most reads times; false if the sink is full. */
+/* Reads at most reads times; false if the sink is full. */
 static bool
 end_read(struct pipe_end *end, int reads)
 {
-    struct pipes_reader *r = end->pipes->reader;
+    struct capture_reader *r = end->pipes->reader;
     bool room = true;
     ssize_t n;
 
@@ -91,7 +96,7 @@ on_readable(void *ctx)
 static void
 end_drain(struct pipe_end *end)
 {
-    struct pipes_reader *r = end->pipes->reader;
+    struct capture_reader *r = end->pipes->reader;
     ssize_t n = 1;
 
     for (int i = 0; end->fd >= 0 && i < READS_AT_END && n > 0; i++) {
@@ -102,12 +107,12 @@ end_drain(struct pipe_end *end)
     loop_fd_close(&end->watch, &end->fd);
 }
 
-/* --- the young ------------------------------------------------------------ */
+/* --- young captures ------------------------------------------------------- */
 
 static void on_watch(void *ctx);
 
 static void
-set_watch(struct pipes_reader *r, int64_t now)
+set_watch(struct capture_reader *r, int64_t now)
 {
     int64_t delay_ms = r->young->began_ms + WATCH_MS - now;
 
@@ -121,7 +126,7 @@ set_watch(struct pipes_reader *r, int64_t now)
 static void
 young_remove(struct capture *p)
 {
-    struct pipes_reader *r = p->reader;
+    struct capture_reader *r = p->reader;
 
     if (!p->young)
         return;
@@ -139,7 +144,7 @@ young_remove(struct capture *p)
 static void
 on_watch(void *ctx)
 {
-    struct pipes_reader *r = ctx;
+    struct capture_reader *r = ctx;
     int64_t now = loop_now_ms();
     struct capture *p;
 
@@ -156,10 +161,10 @@ on_watch(void *ctx)
         set_watch(r, now);
 }
 
-/* --- both of an attempt --------------------------------------------------- */
+/* --- one attempt ---------------------------------------------------------- */
 
 int
-capture_open(struct capture *p, struct pipes_reader *r, struct sink *sink,
+capture_open(struct capture *p, struct capture_reader *r, struct sink *sink,
              struct err *e)
 {
     *p = (struct capture){.reader = r, .sink = sink};
@@ -179,7 +184,7 @@ capture_open(struct capture *p, struct pipes_reader *r, struct sink *sink,
 void
 capture_watch(struct capture *p)
 {
-    struct pipes_reader *r = p->reader;
+    struct capture_reader *r = p->reader;
 
     p->young = true;
     p->began_ms = loop_now_ms();

@@ -1,10 +1,10 @@
 /*
- * capture - what the steps of an attempt print, read from two pipes into its
+ * capture - the output of an attempt's steps, read from two pipes into its
  * sink.
  *
- * Most short attempts are over before they are looked at, and are read once, at
- * their end: only those that live longer have their pipes watched. While the
- * sink is full nothing is read, so that who prints has to wait.
+ * Only the pipes of attempts that live longer are watched; those of a short one
+ * are read once, at its end. While the sink is full nothing is read, so that
+ * the writer has to wait.
  *
  * Thread: the loop thread.
  */
@@ -17,38 +17,38 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What all attempts of a worker share: memory, a timer. */
-struct pipes_reader;
+/* Shared by all attempts of a worker: a buffer, a timer. */
+struct capture_reader;
 
-struct pipes_reader *capture_reader_new(struct loop *l);
-/* Its pipes are closed before. NULL is fine. */
-void capture_reader_free(struct pipes_reader *r);
+struct capture_reader *capture_reader_new(struct loop *l);
+/* Close all captures first. NULL is fine. */
+void capture_reader_free(struct capture_reader *r);
 
-/* The two pipes of an attempt; private but for theirs. */
+/* The two pipes of an attempt; only theirs is public. */
 struct capture {
-    struct capture *next, *prev; /* of the young ones */
-    struct pipes_reader *reader;
+    struct capture *next, *prev; /* in the reader's list of young ones */
+    struct capture_reader *reader;
     struct sink *sink;
     struct pipe_end {
         struct capture *pipes;
         enum stream stream;
-        int fd;     /* ours; -1: closed */
-        int theirs; /* for the steps to write to; -1: closed */
+        int fd;     /* read end; -1: closed */
+        int theirs; /* write end, for the steps; -1: closed */
         struct loop_fd *watch;
     } ends[2]; /* standard output, standard error */
     int64_t began_ms;
     bool young; /* not watched yet */
 };
 
-/* Opens both. After -1, too, capture_close is due. */
-int capture_open(struct capture *p, struct pipes_reader *r, struct sink *sink,
+/* Opens both pipes. Call capture_close even after -1. */
+int capture_open(struct capture *p, struct capture_reader *r, struct sink *sink,
                  struct err *e);
-/* From now on they are read, once some time has passed. */
+/* Starts watching them, after a short delay. */
 void capture_watch(struct capture *p);
-/* No further step is to get their ends. */
+/* Closes the write ends: no further step gets them. */
 void capture_close_theirs(struct capture *p);
-/* Nothing is alive that would print more: takes what is still there, room or
- * not, as it is little, and closes our ends. */
+/* No writer is alive: reads the rest, even into a full sink, as it is little,
+ * and closes the read ends. */
 void capture_drain(struct capture *p);
 void capture_close(struct capture *p);
 

@@ -1,15 +1,19 @@
+/*
+ * Filters environ once; for each attempt the task's variables and the SHUNT_
+ * ones are added, so that a task cannot change its identity.
+ */
 #include "workers/local/environment.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { OWN_ENTRIES = 5 }; /* that say who the task is */
+enum { OWN_ENTRIES = 5 }; /* the task's identity */
 
 struct environment {
     const char **entries; /* borrowed strings */
     size_t n;
-    bool plain; /* nothing in it alters shells */
+    bool plain; /* no entry alters shells */
 };
 
 static bool
@@ -32,7 +36,8 @@ is_ours_alone(const char *entry)
     return false;
 }
 
-/* Whether each shell loads something first, which a bare exec would not. */
+/* Whether the entry makes every shell load something, which a bare exec would
+ * not. */
 static bool
 alters_shells(const char *entry)
 {
@@ -69,7 +74,7 @@ environment_free(struct environment *env)
     mem_free(env);
 }
 
-/* Adds KEY=value, in the place of an earlier entry for KEY from first on. */
+/* Adds KEY=value, replacing an entry for KEY from index first on. */
 static void
 put(const char **entries, size_t first, size_t *n, const char *entry)
 {
@@ -96,7 +101,7 @@ environment_of(const struct environment *env, const struct run_order *order,
     for (size_t i = 0; i < t->n_env; i++)
         put(out, 0, &n,
             mem_pool_printf(pool, "%s=%s", t->env[i].key, t->env[i].value));
-    /* Last: a task cannot change who it is. Ours has nothing of the kind. */
+    /* Last, so that a task cannot change its identity; env has none. */
     put(out, ours, &n, mem_pool_printf(pool, "SHUNT_TASK_ID=%s", t->id));
     put(out, ours, &n,
         mem_pool_printf(pool, "SHUNT_ATTEMPT=%u", order->attempt));

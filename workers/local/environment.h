@@ -1,6 +1,6 @@
 /*
- * environment - what the processes of a task have in their environment: ours
- * without what is for this worker alone, what the task asks for, and who it is.
+ * environment - the environment of a task's processes: the worker's without its
+ * own settings and secrets, the task's, and the task's identity.
  *
  * Thread: the loop thread.
  */
@@ -14,16 +14,16 @@
 
 struct environment;
 
-/* Ours as it stands, without secrets. The strings stay environ's, which must
- * not change any more. */
+/* The worker's current environment, without secrets. Borrows the strings of
+ * environ, which must not change afterwards. */
 struct environment *environment_read(void);
 void environment_free(struct environment *env); /* NULL is fine */
 
 /*
- * The environment of order's task as KEY=value, ended by NULL, in pool; ours
- * and the order's strings are borrowed. A task replaces what we have, and
- * cannot change its own id, attempt and fence. *plain says whether a command
- * does the same without a shell: nothing here makes each shell load something.
+ * The environment of order's task as KEY=value, ended by NULL, in pool; env's
+ * and the order's strings are borrowed. The task's entries replace the
+ * worker's, except its own id, attempt and fence. *plain: no entry makes every
+ * shell load something, so a command does the same without a shell.
  */
 const char *const *environment_of(const struct environment *env,
                                   const struct run_order *order,

@@ -1,3 +1,7 @@
+/*
+ * Plain paths are checked with openat2(RESOLVE_BENEATH). Patterns are matched
+ * on a walk of the workdir that enters only folders a pattern can match in.
+ */
 #include "workers/local/file_checks.h"
 
 #include "lib/base/glob.h"
@@ -17,14 +21,14 @@
 
 enum {
     DEPTH_MAX = 64,           /* of folders */
-    ENTRIES_MAX = 500 * 1000, /* looked at in all */
-    ENTRIES_AT_ONCE = 2000,   /* then others have their turn */
+    ENTRIES_MAX = 500 * 1000, /* in total */
+    ENTRIES_AT_ONCE = 2000,   /* per turn of the loop */
 };
 
 /* A folder that is being read. */
 struct level {
     DIR *dir;
-    size_t path_len; /* of its own path, with the slash behind it */
+    size_t path_len; /* of its own path, including the slash */
 };
 
 struct file_checks {
@@ -35,15 +39,15 @@ struct file_checks {
     int workdir; /* descriptor; -1: there is none */
     struct level levels[DEPTH_MAX];
     size_t n_levels;
-    struct str path;          /* of what is looked at */
+    struct str path;          /* of the current entry */
     bool open[DOD_CALLS_MAX]; /* patterns not yet found */
     size_t n_open, n_entries;
-    bool cut; /* not everything was looked at */
+    bool cut; /* not everything could be searched */
 };
 
 /* --- one path ------------------------------------------------------------- */
 
-/* Where the kernel has no openat2: good enough while nothing runs. */
+/* For kernels without openat2: good enough as no process runs meanwhile. */
 static bool
 real_path_below(int workdir, const char *path)
 {
@@ -79,15 +83,15 @@ is_below(int workdir, const char *path)
 
 /* --- patterns ------------------------------------------------------------- */
 
-/* Whether something below the folder may be meant: the text before the first
- * wildcard leads to it, or is within it. */
+/* Whether the pattern may match below the folder: the text before its first
+ * wildcard leads to the folder or is within it. */
 static bool
 may_be_below(const char *pattern, const char *folder, size_t len)
 {
     size_t plain = strcspn(pattern, "*?[\\");
 
     if (!strchr(pattern, '/'))
-        return true; /* meant in every folder */
+        return true; /* matches in every folder */
     while (strncmp(pattern, "./", 2) == 0) {
         pattern += 2;
         plain = strcspn(pattern, "*?[\\");
@@ -106,7 +110,7 @@ is_wanted(const struct file_checks *x, const char *folder, size_t len)
     return false;
 }
 
-/* Takes over fd, -1: it could not be opened. */
+/* Takes over fd; -1: it could not be opened. */
 static void
 enter(struct file_checks *x, int fd)
 {
@@ -134,9 +138,9 @@ check(struct file_checks *x)
         }
 }
 
-/* A folder whose path the path is, its slash included. */
+/* Opens the folder at x->path, which includes its slash. */
 static void
-look_into(struct file_checks *x, const struct level *above, const char *name)
+open_folder(struct file_checks *x, const struct level *above, const char *name)
 {
     int fd;
 
@@ -150,9 +154,9 @@ look_into(struct file_checks *x, const struct level *above, const char *name)
         enter(x, fd);
 }
 
-/* An entry of the folder at hand. */
+/* Checks an entry of the current folder. */
 static void
-look_at(struct file_checks *x, const struct dirent *entry)
+visit(struct file_checks *x, const struct dirent *entry)
 {
     const struct level *at = &x->levels[x->n_levels - 1];
 
@@ -164,10 +168,10 @@ look_at(struct file_checks *x, const struct dirent *entry)
     str_addc(&x->path, '/');
     if (strcmp(entry->d_name, ".git") != 0 &&
         is_wanted(x, x->path.data, x->path.len))
-        look_into(x, at, entry->d_name);
+        open_folder(x, at, entry->d_name);
 }
 
-/* The next entry of the folder at hand, or back to the one above it. */
+/* Visits the next entry of the current folder, or returns to its parent. */
 static void
 step(struct file_checks *x)
 {
@@ -183,11 +187,11 @@ step(struct file_checks *x)
         x->cut = true;
         return;
     }
-    look_at(x, entry);
+    visit(x, entry);
 }
 
 static bool
-is_over(const struct file_checks *x)
+is_finished(const struct file_checks *x)
 {
     return x->n_levels == 0 || x->n_open == 0 || x->n_entries > ENTRIES_MAX;
 }
@@ -204,7 +208,7 @@ end(struct file_checks *x)
             dod_evidence_exists(x->facts, i, false);
     if (x->cut)
         dod_evidence_files_failed(x->facts,
-                                  "not all folders could be looked at");
+                                  "not all folders could be searched");
     x->done(x->ctx);
 }
 
@@ -213,9 +217,9 @@ on_turn(void *ctx)
 {
     struct file_checks *x = ctx;
 
-    for (int i = 0; i < ENTRIES_AT_ONCE && !is_over(x); i++)
+    for (int i = 0; i < ENTRIES_AT_ONCE && !is_finished(x); i++)
         step(x);
-    if (is_over(x))
+    if (is_finished(x))
         end(x);
     else
         loop_timer_again(x->timer, 0, 0);

@@ -1,10 +1,10 @@
 /*
- * file_checks - whether the files a definition of done names are there.
+ * file_checks - whether the files that a definition of done names exist.
  *
  * Paths are relative to the workdir and stay below it: a symbolic link that
- * leads out of it is not there. Patterns are looked for folder by folder, a
- * little at a time; symbolic links are not followed then, and .git is left
- * out.
+ * leads out of it does not count. Patterns are searched folder by folder, a few
+ * entries per turn of the loop, without following symbolic links and without
+ * .git.
  *
  * Thread: the loop thread.
  */
@@ -16,11 +16,12 @@
 
 struct file_checks;
 
-/* Answers every file_exists of f, then calls done, never before it returned.
- * workdir NULL is ours. */
+/* Answers every file_exists of f, then calls done, never before returning.
+ * workdir NULL: the worker's. */
 struct file_checks *file_checks_open(struct loop *l, struct dod_evidence *f,
                                      const char *workdir, loop_fn *done,
                                      void *ctx);
-void file_checks_close(struct file_checks *x); /* done or not; NULL is fine */
+void
+file_checks_close(struct file_checks *x); /* finished or not; NULL is fine */
 
 #endif

@@ -1,3 +1,8 @@
+/*
+ * Each snapshot is a row of git commands (enum git_stage), run one after the
+ * other as children: add all files to a copy of the index, write it as a tree,
+ * and after the task compare the two trees.
+ */
 #include "workers/local/git_changes.h"
 
 #include "lib/base/mem.h"
@@ -15,9 +20,9 @@
 #include <unistd.h>
 
 enum {
-    LOOK_MS = 60000, /* before, and again after */
+    SNAPSHOT_MS = 60000, /* for each of the two */
     ANSWER_MAX = 16 * 1024,
-    ERRORS_MAX = 1024, /* of what git says on stderr */
+    ERRORS_MAX = 1024, /* of git's stderr */
     PATH_BYTES = 4096,
     INDEX_MAX = 512 * 1024 * 1024,
     ARGS_MAX = 24,
@@ -25,14 +30,14 @@ enum {
     READ_BYTES = 64 * 1024,
 };
 
-/* What is asked of git, in this order before and again after. */
+/* The commands of a snapshot, in this order. */
 enum git_stage {
-    STAGE_ASK,   /* where things are */
-    STAGE_ADD,   /* the files into our index */
+    STAGE_PATHS, /* where the index and objects are */
+    STAGE_ADD,   /* the files to our index */
     STAGE_CLEAN, /* their contents are not needed, only their names */
-    STAGE_TREE,  /* the index as a tree */
-    STAGE_DIFF,  /* the two trees; only after */
-    STAGE_OVER,
+    STAGE_TREE,  /* write the index as a tree */
+    STAGE_DIFF,  /* compare the two trees; only after the task */
+    STAGE_DONE,
 };
 
 struct git_output {
@@ -46,7 +51,7 @@ struct git_changes {
     struct git_changes_conf conf;
     struct mem_pool *pool;
     const char **env;
-    size_t n_env;     /* without what the stage adds */
+    size_t n_env;     /* without the stage's own */
     char folder[64];  /* "": none yet */
     char *index_path; /* of the repository */
     char *objects;
@@ -55,18 +60,18 @@ struct git_changes {
     struct proc *proc; /* NULL: none runs */
     struct git_output out, err;
     struct str answer, errors;
-    char path[PATH_BYTES]; /* of which the first n_path bytes came */
+    char path[PATH_BYTES]; /* its first n_path bytes are filled */
     size_t n_path;
     struct loop_timer *timer;
     struct dod_evidence *facts; /* NULL: before */
     loop_fn *done;
     void *ctx;
-    char why[128]; /* nothing is known; "": not so */
+    char why[128]; /* why the changes are unknown; "": they are not */
 };
 
 static void advance(struct git_changes *c);
 
-/* --- what git says -------------------------------------------------------- */
+/* --- output of git -------------------------------------------------------- */
 
 static void
 keep(struct str *s, size_t most, const char *data, size_t len)
@@ -88,7 +93,7 @@ take_errors(struct git_changes *c, const char *data, size_t len)
     keep(&c->errors, ERRORS_MAX, data, len);
 }
 
-/* Paths with a NUL behind each. */
+/* Takes paths, each ended by NUL. */
 static void
 take_paths(struct git_changes *c, const char *data, size_t len)
 {
@@ -104,7 +109,7 @@ take_paths(struct git_changes *c, const char *data, size_t len)
     }
 }
 
-/* Reads what is there, times times. */
+/* Reads at most so many times. */
 static void
 end_read(struct git_output *end, int times)
 {
@@ -128,7 +133,7 @@ on_readable(void *ctx)
     end_read(ctx, 1);
 }
 
-/* --- the end of a look ---------------------------------------------------- */
+/* --- end of a snapshot ---------------------------------------------------- */
 
 static void
 stop_timer(struct git_changes *c)
@@ -138,7 +143,7 @@ stop_timer(struct git_changes *c)
 }
 
 static void
-on_over(void *ctx)
+on_done(void *ctx)
 {
     struct git_changes *c = ctx;
 
@@ -148,43 +153,43 @@ on_over(void *ctx)
     c->done(c->ctx);
 }
 
-/* Tells it from the loop. */
+/* Reports the end from the loop. */
 static void
-over(struct git_changes *c)
+finish(struct git_changes *c)
 {
-    c->stage = STAGE_OVER;
+    c->stage = STAGE_DONE;
     stop_timer(c);
-    c->timer = loop_timer_start(c->conf.loop, 0, 0, on_over, c);
+    c->timer = loop_timer_start(c->conf.loop, 0, 0, on_done, c);
 }
 
 static void
-give_up(struct git_changes *c, const char *why)
+fail(struct git_changes *c, const char *why)
 {
     if (!*c->why)
         (void)str_copy(c->why, sizeof c->why, why);
-    over(c);
+    finish(c);
 }
 
-/* The first line of what git complains about. */
+/* Fails with the first line of git's stderr. */
 static void
-give_up_as_said(struct git_changes *c)
+fail_as_git_says(struct git_changes *c)
 {
     const char *text = str_text(&c->errors);
     struct str line = {0};
 
     if (strstr(text, "not a git repository")) {
-        give_up(c, "not a git repository");
+        fail(c, "not a git repository");
         return;
     }
     if (strncmp(text, "fatal: ", 7) == 0)
         text += 7;
     str_addz(&line, "git: ");
     str_add_printable(&line, text, strcspn(text, "\n"));
-    give_up(c, *text ? line.data : "git failed");
+    fail(c, *text ? line.data : "git failed");
     str_free(&line);
 }
 
-/* --- files of our own ----------------------------------------------------- */
+/* --- temporary files ------------------------------------------------------ */
 
 static char *
 in_folder(struct git_changes *c, const char *name)
@@ -203,7 +208,7 @@ write_file(const char *path, const char *text)
     return rc;
 }
 
-/* A folder for objects that finds the repository's own as well. */
+/* A folder for objects from which the repository's are found as well. */
 static int
 make_objects(struct git_changes *c, const char *name)
 {
@@ -231,8 +236,8 @@ copy_bytes(int from, int to)
     return n < 0 ? -1 : 0;
 }
 
-/* As old as the original: what was modified no earlier than the index was
- * written may have changed since within one tick, and git looks at it again. */
+/* The copy keeps the original's time: files modified no earlier than the index
+ * was written may have changed within one tick, and git reads them again. */
 static int
 copy_age(int from, int to)
 {
@@ -245,7 +250,7 @@ copy_age(int from, int to)
     return futimens(to, times);
 }
 
-/* The repository's index, for what it knows about files that did not change;
+/* Copies the repository's index, which spares git reading unchanged files;
  * there may be none yet. */
 static int
 copy_index(struct git_changes *c)
@@ -271,7 +276,7 @@ prepare_folder(struct git_changes *c)
     const char *tmp = getenv("TMPDIR");
 
     if (!*c->folder) {
-        (void)snprintf(c->folder, sizeof c->folder, "%.40s/shunt-look-XXXXXX",
+        (void)snprintf(c->folder, sizeof c->folder, "%.40s/shunt-git-XXXXXX",
                        tmp && *tmp && strlen(tmp) <= 40 ? tmp : "/tmp");
         if (!mkdtemp(c->folder)) {
             c->folder[0] = '\0';
@@ -346,7 +351,7 @@ argv_of_stage(struct git_changes *c)
         "--no-ext-diff", "--relative", c->before, c->after,      NULL};
 
     switch (c->stage) {
-    case STAGE_ASK:
+    case STAGE_PATHS:
         return argv_of(c, git, ask);
     case STAGE_ADD:
         return argv_of(c, git, files);
@@ -356,20 +361,20 @@ argv_of_stage(struct git_changes *c)
         return argv_of(c, git, tree);
     case STAGE_DIFF:
         return argv_of(c, git, diff);
-    case STAGE_OVER:
+    case STAGE_DONE:
         break;
     }
     return NULL;
 }
 
-/* Behind what all stages have. */
+/* The arguments after those common to all stages. */
 static const char *const *
 env_of_stage(struct git_changes *c)
 {
     const char *objects = c->stage == STAGE_ADD ? "blobs" : "trees";
     size_t n = c->n_env;
 
-    if (c->stage != STAGE_ASK) {
+    if (c->stage != STAGE_PATHS) {
         c->env[n++] =
             mem_pool_printf(c->pool, "GIT_INDEX_FILE=%s/index", c->folder);
         c->env[n++] = mem_pool_printf(c->pool, "GIT_OBJECT_DIRECTORY=%s/%s",
@@ -387,7 +392,7 @@ on_end(void *ctx, const struct proc_end *end)
     struct git_changes *c = ctx;
 
     c->proc = NULL;
-    /* A pipe holds no more than that; who else holds it is not waited for. */
+    /* A pipe holds no more; other holders of it are not waited for. */
     end_read(&c->out, 4);
     end_read(&c->err, 4);
     loop_fd_close(&c->out.watch, &c->out.fd);
@@ -433,13 +438,13 @@ start(struct git_changes *c)
     if (rc < 0) {
         loop_fd_close(&c->out.watch, &c->out.fd);
         loop_fd_close(&c->err.watch, &c->err.fd);
-        give_up(c, e.msg);
+        fail(c, e.msg);
     }
 }
 
-/* --- the row of commands -------------------------------------------------- */
+/* --- stages --------------------------------------------------------------- */
 
-/* "true", the index, the objects, each on a line of its own. */
+/* "true", the index, the objects, each on its own line. */
 static bool
 read_places(struct git_changes *c)
 {
@@ -469,16 +474,16 @@ read_tree(struct git_changes *c)
 static void
 stage_ended(struct git_changes *c, const struct proc_end *end)
 {
-    if (*c->why) { /* the time was over, or it was cancelled */
-        over(c);
+    if (*c->why) { /* timed out or cancelled */
+        finish(c);
     } else if (end->signalled) {
-        give_up(c, "git was killed");
+        fail(c, "git was killed");
     } else if (end->code != 0) {
-        give_up_as_said(c);
-    } else if (c->stage == STAGE_ASK && !read_places(c)) {
-        give_up(c, "not in a work tree of git");
+        fail_as_git_says(c);
+    } else if (c->stage == STAGE_PATHS && !read_places(c)) {
+        fail(c, "not in a work tree of git");
     } else if (c->stage == STAGE_TREE && !read_tree(c)) {
-        give_up(c, "git gave no name of a tree");
+        fail(c, "git printed no tree id");
     } else {
         c->stage++;
         advance(c);
@@ -489,14 +494,14 @@ static void
 advance(struct git_changes *c)
 {
     if (c->stage == STAGE_ADD && prepare_folder(c) < 0) {
-        give_up(c, "no room for a copy of the index");
+        fail(c, "the index cannot be copied");
         return;
     }
     if (c->stage == STAGE_DIFF &&
         (!c->facts || strcmp(c->before, c->after) == 0))
-        c->stage = STAGE_OVER;
-    if (c->stage == STAGE_OVER)
-        over(c);
+        c->stage = STAGE_DONE;
+    if (c->stage == STAGE_DONE)
+        finish(c);
     else
         start(c);
 }
@@ -513,7 +518,7 @@ on_late(void *ctx)
 
 /* --- life ----------------------------------------------------------------- */
 
-/* What must not reach git, or is said otherwise. */
+/* Variables that must not reach git or are set here. */
 static bool
 is_hidden(const char *entry)
 {
@@ -552,14 +557,15 @@ git_changes_open(const struct git_changes_conf *conf)
 }
 
 static void
-look(struct git_changes *c, enum git_stage from, loop_fn *done, void *ctx)
+take_snapshot(struct git_changes *c, enum git_stage from, loop_fn *done,
+              void *ctx)
 {
     c->done = done;
     c->ctx = ctx;
     c->stage = from;
-    c->timer = loop_timer_start(c->conf.loop, LOOK_MS, 0, on_late, c);
+    c->timer = loop_timer_start(c->conf.loop, SNAPSHOT_MS, 0, on_late, c);
     if (*c->why)
-        over(c);
+        finish(c);
     else
         advance(c);
 }
@@ -567,7 +573,7 @@ look(struct git_changes *c, enum git_stage from, loop_fn *done, void *ctx)
 void
 git_changes_before(struct git_changes *c, loop_fn *done, void *ctx)
 {
-    look(c, STAGE_ASK, done, ctx);
+    take_snapshot(c, STAGE_PATHS, done, ctx);
 }
 
 void
@@ -575,7 +581,7 @@ git_changes_after(struct git_changes *c, struct dod_evidence *f, loop_fn *done,
                   void *ctx)
 {
     c->facts = f;
-    look(c, STAGE_ADD, done, ctx);
+    take_snapshot(c, STAGE_ADD, done, ctx);
 }
 
 void

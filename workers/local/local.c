@@ -1,3 +1,8 @@
+/*
+ * Runs an attempt through these stages: a git snapshot if its definition of
+ * done needs one, the steps one after the other, the end of whatever processes
+ * they have left, and the evidence for the definition of done.
+ */
 #include "workers/local/local.h"
 
 #include "lib/base/mem.h"
@@ -21,9 +26,9 @@
 #include <unistd.h>
 
 enum {
-    SPARE_MAX = 64,    /* runs kept for the next ones */
-    LOOK_FIRST_MS = 5, /* between looks at what is left of a family */
-    LOOK_LAST_MS = 200,
+    SPARE_MAX = 64,     /* freed runs kept for reuse */
+    CHECK_FIRST_MS = 5, /* between checks whether the family is gone */
+    CHECK_LAST_MS = 200,
     EXIT_OUR_SIDE = 125,
     EXIT_NOT_EXECUTABLE = 126,
     EXIT_NOT_FOUND = 127,
@@ -36,8 +41,8 @@ struct local {
     const char *shell;
     int64_t grace_ms;
     struct environment *environment;
-    struct pipes_reader *reader;
-    struct local_run *spare; /* memory for runs, with their pools */
+    struct capture_reader *reader;
+    struct local_run *spare; /* freed runs, with their pools */
     unsigned n_spare;
 };
 
@@ -47,30 +52,30 @@ struct local_run {
     struct run_order order;
     struct mem_pool *pool;
     struct proc_family *family;
-    struct proc *proc;      /* of the step that runs; NULL: none */
+    struct proc *proc;      /* of the running step; NULL: none */
     const char *const *env; /* of the task */
-    const char *workdir;    /* of the task; NULL: ours */
+    const char *workdir;    /* of the task; NULL: the worker's */
     struct capture pipes;
     size_t step; /* counted from 0 */
     struct outcome outcome;
-    struct git_changes *changes; /* of files; NULL: nobody asks */
-    struct file_checks *exists;  /* looks for them; NULL: not, or not yet */
-    struct loop_timer *timer;    /* of a step's limit, or between looks */
-    int64_t look_ms, kill_ms;
-    bool exec_simple; /* no shell where none is needed */
+    struct git_changes *changes; /* NULL: not needed */
+    struct file_checks *exists;  /* NULL: not needed, or not yet */
+    struct loop_timer *timer;    /* a step's limit, or the next check */
+    int64_t check_ms, kill_ms;
+    bool exec_simple; /* run simple commands without a shell */
     bool starting;    /* within start: changed must not be called */
-    bool preparing;   /* git looks before the first step */
-    bool checking;    /* all is over, facts are gathered */
-    bool checked;     /* or need not be */
-    bool scarce;      /* not even the first step could be started now */
+    bool preparing;   /* the snapshot before the first step is taken */
+    bool checking;    /* no process is left, evidence is gathered */
+    bool checked;     /* the evidence is gathered or not needed */
+    bool scarce;      /* the first step could not be started now */
     bool cancelled;   /* no further step */
-    bool winding;     /* all steps are over */
-    bool asked;       /* the leftovers got their TERM */
+    bool ending;      /* all steps are finished */
+    bool termed;      /* the rest of the family got TERM */
     bool hard;
     bool done;
 };
 
-/* --- the end of a task ---------------------------------------------------- */
+/* --- end of a task -------------------------------------------------------- */
 
 static void on_timer(void *ctx);
 
@@ -92,7 +97,7 @@ stop_timer(struct local_run *r)
 
 static bool begin_check(struct local_run *r);
 
-/* Nothing is alive. May free the run. */
+/* No process is alive. May free the run. */
 static void
 finish(struct local_run *r)
 {
@@ -110,16 +115,16 @@ finish(struct local_run *r)
         r->order.changed(r->order.ctx);
 }
 
-/* Ends what the steps have left behind: asks, waits for the grace, kills. */
+/* Ends the rest of the family: TERM, the grace period, KILL. */
 static void
-leftovers(struct local_run *r)
+end_family(struct local_run *r)
 {
     int64_t now = loop_now_ms();
     int signo = 0;
 
     if (r->hard || now >= r->kill_ms)
         signo = SIGKILL;
-    else if (!r->asked)
+    else if (!r->termed)
         signo = SIGTERM;
     if (proc_family_gone(r->family) ||
         proc_family_signal(r->family, signo) == 0) {
@@ -128,31 +133,31 @@ leftovers(struct local_run *r)
     }
     if (signo == SIGTERM)
         (void)proc_family_signal(r->family, SIGCONT);
-    r->asked = true;
-    set_timer(r, r->look_ms);
-    r->look_ms *= 2;
-    if (r->look_ms > LOOK_LAST_MS)
-        r->look_ms = LOOK_LAST_MS;
+    r->termed = true;
+    set_timer(r, r->check_ms);
+    r->check_ms *= 2;
+    if (r->check_ms > CHECK_LAST_MS)
+        r->check_ms = CHECK_LAST_MS;
 }
 
 static void
-wind_down(struct local_run *r)
+end_steps(struct local_run *r)
 {
-    r->winding = true;
+    r->ending = true;
     capture_close_theirs(&r->pipes);
-    r->look_ms = LOOK_FIRST_MS;
+    r->check_ms = CHECK_FIRST_MS;
     r->kill_ms = loop_now_ms() + r->local->grace_ms;
-    leftovers(r);
+    end_family(r);
 }
 
-/* --- facts for the definition of done ------------------------------------- */
+/* --- evidence for the definition of done ---------------------------------- */
 
-/* Whatever git has left running goes, then the task is over. */
+/* Ends processes that git has left, then the task is finished. */
 static void
 end_check(struct local_run *r)
 {
     r->checked = r->hard = true;
-    leftovers(r);
+    end_family(r);
 }
 
 static void
@@ -177,8 +182,8 @@ on_changes(void *ctx)
     check_files(ctx);
 }
 
-/* False if there is nothing to gather, or no reason to: the task was ended, or
- * the exit code decides already. A second call ends the gathering. */
+/* False if no evidence is needed: the task was cancelled or timed out, or the
+ * exit code decides. Also false once it is gathered. */
 static bool
 begin_check(struct local_run *r)
 {
@@ -202,7 +207,8 @@ begin_check(struct local_run *r)
 
 /* --- steps ---------------------------------------------------------------- */
 
-/* The outcome is that step's failure; the first one counts. */
+/* Records the failure of the current step as the outcome; the first one
+ * counts. */
 static void fail_step(struct local_run *r, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -239,7 +245,7 @@ expand_home(struct local_run *r, const char *path)
     return mem_pool_printf(r->pool, "%s%s", home, path + 1);
 }
 
-/* Where the step runs; NULL: where the worker does. */
+/* The folder of a step; NULL: the worker's. */
 static const char *
 find_workdir(struct local_run *r, const struct step *s)
 {
@@ -251,8 +257,8 @@ find_workdir(struct local_run *r, const struct step *s)
     return *own ? own : base;
 }
 
-/* Whether a step that did not start has no folder to run in: it has failed
- * then. Not asked before, since hardly any step has none. */
+/* Whether a step did not start because its folder does not exist: then it has
+ * failed. Not checked beforehand, since this is rare. */
 static bool
 workdir_is_missing(struct local_run *r, const char *dir)
 {
@@ -321,7 +327,7 @@ start_step(struct local_run *r, struct err *e)
     if (rc == 0)
         rc = run_exec(r, &o, &x, e);
     if (rc < 0 && x.simple && e->code != ERR_UNAVAILABLE) {
-        /* The shell explains it best, and may know better. */
+        /* The shell gives the best message, or can run it after all. */
         rc = step_exec(s, shell, false, r->pool, &x, e);
         if (rc == 0)
             rc = run_exec(r, &o, &x, e);
@@ -337,13 +343,13 @@ start_step(struct local_run *r, struct err *e)
     return true;
 }
 
-/* Starts the step whose turn it is, or ends the task. May free the run. */
+/* Starts the next step or ends the task. May free the run. */
 static void
 advance(struct local_run *r, struct err *e)
 {
     if (r->step == r->order.task->n_steps || r->cancelled ||
         r->outcome.failed_step || !start_step(r, e))
-        wind_down(r);
+        end_steps(r);
     else if (r->step + 1 == r->order.task->n_steps)
         capture_close_theirs(&r->pipes); /* only the family holds them now */
 }
@@ -356,7 +362,7 @@ on_step_end(void *ctx, const struct proc_end *end)
     struct err e;
 
     r->proc = NULL;
-    if (!r->winding)
+    if (!r->ending)
         stop_timer(r);
     if (end->max_rss_bytes > o->max_rss_bytes)
         o->max_rss_bytes = end->max_rss_bytes;
@@ -380,8 +386,8 @@ on_timer(void *ctx)
     struct local_run *r = ctx;
     char text[32];
 
-    if (r->winding) {
-        leftovers(r);
+    if (r->ending) {
+        end_family(r);
     } else if (r->kill_ms == INT64_MAX) { /* the step's limit */
         (void)str_duration(r->order.task->steps[r->step].timeout_ms, text,
                            sizeof text);
@@ -393,7 +399,7 @@ on_timer(void *ctx)
         set_timer(r, r->local->grace_ms);
     } else {
         (void)proc_family_signal(r->family, SIGKILL);
-        set_timer(r, LOOK_LAST_MS);
+        set_timer(r, CHECK_LAST_MS);
     }
 }
 
@@ -412,7 +418,7 @@ on_prepared(void *ctx)
     r->order.changed(r->order.ctx);
 }
 
-/* Where the task runs, whatever its steps say. */
+/* Finds the task's folder; steps may have their own. */
 static void
 find_base(struct local_run *r)
 {
@@ -421,7 +427,7 @@ find_base(struct local_run *r)
     r->workdir = *base ? base : NULL;
 }
 
-/* Starts with what git has to see before anything runs. */
+/* Takes the snapshot that git needs before the first step. */
 static void
 begin(struct local_run *r, struct err *e)
 {
@@ -442,7 +448,7 @@ begin(struct local_run *r, struct err *e)
 
 /* --- the executor --------------------------------------------------------- */
 
-/* A run that is zeroed but for its local and its pool. */
+/* A run that is zeroed except for its local and its pool. */
 static struct local_run *
 run_new(struct local *l)
 {
@@ -547,12 +553,12 @@ static void
 local_cancel(void *run, bool hard, bool leave)
 {
     struct local_run *r = run;
-    (void)leave; /* nothing of it is elsewhere */
+    (void)leave; /* no part of it runs elsewhere */
     if (r->done)
         return;
     r->cancelled = true;
     r->hard = r->hard || hard;
-    if (r->winding) {
+    if (r->ending) {
         set_timer(r, 0);
         return;
     }

@@ -2,9 +2,9 @@
  * local - runs the steps of a task as child processes of this machine.
  *
  * Steps run one after the other, the first failure ends the task. Background
- * processes of a step live until the task ends; then whatever is left of its
- * family gets TERM, after a grace KILL, and the task is over once the family
- * is proven gone.
+ * processes of a step live until the task ends; then the rest of its process
+ * family gets TERM and, after a grace period, KILL. The task is finished once
+ * the family is proven gone.
  *
  * Programs see the worker's own environment without its secrets and settings,
  * then the task's env, then
@@ -22,17 +22,17 @@
 #include "lib/io/loop.h"
 #include "workers/core/executor.h"
 
-struct local; /* what the attempts on this machine share */
+struct local; /* shared by the attempts on this machine */
 
 extern const struct executor local_executor; /* its ctx is a struct local */
 
 /*
- * shell runs scripts (with -c); if it does not exist, /bin/sh does. Starts
- * waiting for children: one per process. Lowers the limit on core dumps to 0.
- * On 0 the caller owns *out.
+ * shell runs scripts (with -c); /bin/sh if it does not exist. Starts waiting
+ * for children: only one of these per process. Sets the limit on core dumps to
+ * 0. On 0 the caller owns *out.
  */
 int local_open(struct local **out, struct loop *l, const char *shell,
                int64_t grace_ms, struct err *e);
-void local_close(struct local *l); /* no run may be left; NULL is fine */
+void local_close(struct local *l); /* free all runs first; NULL is fine */
 
 #endif

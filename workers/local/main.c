@@ -6,11 +6,11 @@
  *          started.<task>, hb.local.<worker>
  *          worker.state_dir: outcomes the broker has not confirmed
  * Config   the worker and local sections of config.yaml, see options below
- * Signals  TERM and INT take nothing new, let tasks finish for
+ * Signals  TERM and INT stop intake, let tasks finish for
  *          worker.drain_timeout, then hand them back; a second one kills
  * Exit     0 asked to stop, 1 could not start or was denied by the bus
  *
- * What an earlier life of this worker has left running is killed at start.
+ * Processes left by an earlier process of this worker are killed at start.
  */
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
@@ -19,7 +19,7 @@
 #include "workers/local/local.h"
 #include "workers/local/orphans.h"
 
-enum { STRAYS_MS = 5000 };
+enum { ORPHANS_MS = 5000 };
 
 struct local_main_conf {
     struct worker_conf worker;
@@ -38,19 +38,20 @@ static const struct conf_opt options[] = {
 static const char about[] =
     "shunt-worker-local - runs tasks as child processes on this machine";
 
-/* Kills what an earlier life has left before any of it can run again. */
+/* Kills orphans before any of their tasks can run again. */
 static int
-open_home(struct state_dir **out, const struct worker_conf *conf, struct err *e)
+open_state(struct state_dir **out, const struct worker_conf *conf,
+           struct err *e)
 {
     int left;
 
     if (state_dir_open(out, conf->name, conf->state_dir, e) < 0)
         return -1;
-    left = orphans_kill(state_dir_worker_mark(*out), STRAYS_MS);
+    left = orphans_kill(state_dir_worker_mark(*out), ORPHANS_MS);
     if (left > 0)
-        log_error("worker.strays",
-                  "left=%d note=\"an earlier life of this worker started "
-                  "them, and they do not end\"",
+        log_error("worker.orphans",
+                  "left=%d text=\"processes of an earlier process of this "
+                  "worker do not end\"",
                   left);
     return 0;
 }
@@ -61,7 +62,7 @@ main(int argc, char **argv)
     struct local_main_conf conf = {0};
     struct loop *loop = NULL;
     struct bus *bus = NULL;
-    struct state_dir *home = NULL;
+    struct state_dir *state = NULL;
     struct local *local = NULL;
     struct worker *worker = NULL;
     struct err e = {0};
@@ -70,11 +71,11 @@ main(int argc, char **argv)
     mem_setup();
     log_open("worker-local");
     if (conf_load(&conf, options, about, argc, argv, &e) < 0 ||
-        open_home(&home, &conf.worker, &e) < 0 || loop_open(&loop, &e) < 0 ||
+        open_state(&state, &conf.worker, &e) < 0 || loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf.worker.bus, "worker-local",
                  conf.worker.connect_timeout_ms, &e) < 0 ||
         local_open(&local, loop, conf.shell, conf.worker.grace_ms, &e) < 0 ||
-        worker_open(&worker, bus, loop, &conf.worker, home, &local_executor,
+        worker_open(&worker, bus, loop, &conf.worker, state, &local_executor,
                     local, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
     } else {
@@ -87,7 +88,7 @@ main(int argc, char **argv)
     local_close(local);
     bus_close(bus);
     loop_close(loop); /* runs the last close callbacks */
-    state_dir_close(home);
+    state_dir_close(state);
     conf_free(&conf, options);
     return rc;
 }

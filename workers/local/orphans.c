@@ -1,3 +1,7 @@
+/*
+ * Scans /proc for the mark in environments, kills the sessions of those
+ * processes and repeats until none is left.
+ */
 #include "workers/local/orphans.h"
 
 #include "lib/base/log.h"
@@ -11,8 +15,8 @@
 #include <unistd.h>
 
 enum {
-    LOOK_MS = 20,
-    UNREADY_LOOKS = 100, /* a millisecond each, at a program being executed */
+    CHECK_MS = 20,
+    UNREADY_CHECKS = 100, /* of a process within exec, 1 ms apart */
 };
 
 static bool
@@ -24,7 +28,7 @@ holds(const struct procfs_list *l, pid_t pid)
     return false;
 }
 
-/* We and whoever started us, up to the first process. */
+/* Adds this process and its ancestors. */
 static void
 push_ancestors(struct procfs_list *l)
 {
@@ -41,14 +45,14 @@ carries(pid_t pid, const char *mark)
 {
     enum procfs_env found = procfs_env(pid, mark);
 
-    for (int i = 0; found == PROCFS_ENV_UNREADY && i < UNREADY_LOOKS; i++) {
+    for (int i = 0; found == PROCFS_ENV_UNREADY && i < UNREADY_CHECKS; i++) {
         (void)poll(NULL, 0, 1);
         found = procfs_env(pid, mark);
     }
     return found == PROCFS_ENV_HOLDS;
 }
 
-/* The sessions of what carries the mark. */
+/* Finds the sessions of processes that carry the mark. */
 static void
 find_sessions(const struct procfs_list *all, const struct procfs_list *spared,
               const char *mark, struct procfs_list *out)
@@ -63,7 +67,7 @@ find_sessions(const struct procfs_list *all, const struct procfs_list *spared,
             procfs_push(out, st.session, false);
 }
 
-/* Kills all there is now; returns how many. */
+/* Kills all that are alive now; returns how many. */
 static int
 kill_once(const char *mark, bool tell)
 {
@@ -82,7 +86,7 @@ kill_once(const char *mark, bool tell)
             continue;
         n++;
         if (tell)
-            log_warn("worker.stray", "pid=%d session=%d", (int)pid,
+            log_warn("worker.orphan", "pid=%d session=%d", (int)pid,
                      (int)st.session);
         (void)kill(pid, SIGKILL);
     }
@@ -101,7 +105,7 @@ orphans_kill(const char *mark, int64_t patience_ms)
 
     while ((n = kill_once(mark, tell)) > 0 && loop_now_ms() < until) {
         tell = false;
-        (void)poll(NULL, 0, LOOK_MS);
+        (void)poll(NULL, 0, CHECK_MS);
     }
     return n;
 }

@@ -1,8 +1,8 @@
 /*
- * orphans - what an earlier life of this worker has left running.
+ * orphans - processes that an earlier process of this worker has left running.
  *
- * A worker that is killed takes its direct children with it (PDEATHSIG), not
- * theirs. Before its task can be attempted again here, they must be gone.
+ * A killed worker takes its direct children with it (PDEATHSIG), but not
+ * theirs. These must be gone before the task can be attempted again here.
  *
  * Thread: before loop_run; blocks.
  */
@@ -12,10 +12,10 @@
 #include <stdint.h>
 
 /*
- * Kills every process whose environment holds mark, and whatever shares a
- * session with one, until none is left or patience_ms are over. Returns how
- * many were alive at the last look. Our own ancestors and session are spared:
- * somebody may have started us from what is left of a task.
+ * Kills every process whose environment contains mark, and all that share a
+ * session with one, until none is left or patience_ms have passed. Returns how
+ * many were alive at the last check. Our own ancestors and session are spared:
+ * the worker may have been started from within an old task.
  */
 int orphans_kill(const char *mark, int64_t patience_ms);
 

@@ -1,3 +1,7 @@
+/*
+ * Splits one line into words and gives up at any character or first word that a
+ * shell would treat specially.
+ */
 #include "workers/local/simple_command.h"
 
 #include <stdbool.h>
@@ -10,8 +14,8 @@ enum { WORDS_MAX = 1024, SIMPLE_MAX = 8192 };
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"
 
 /*
- * What a shell does itself, sorted. echo, true, false, kill and pwd are left
- * out: the programs of that name do the same. test is not: bash knows more.
+ * Builtins and keywords, sorted. echo, true, false, kill and pwd are missing:
+ * the programs of that name do the same. test is included: bash's can do more.
  */
 static const char *const builtins[] = {
     ".",         "alias",    "bg",       "bind",    "break",   "builtin",
@@ -42,7 +46,7 @@ is_builtin(const char *word)
                    sizeof *builtins, compare) != NULL;
 }
 
-/* Appends the quoted text at *text to *out and steps over it. */
+/* Appends the quoted text at *text to *out and skips it. */
 static bool
 quoted(const char **text, char **out)
 {
@@ -52,7 +56,7 @@ quoted(const char **text, char **out)
     if (!end)
         return false;
     len = (size_t)(end - from);
-    /* Even where a shell takes some of these as they are: when in doubt. */
+    /* A shell may accept some of these literally: when in doubt, not. */
     if (strcspn(from, "$`\\!\n") < len)
         return false;
     memcpy(*out, from, len);
@@ -79,7 +83,7 @@ word(const char **text, char **out)
 }
 
 const char **
-simple_command_plain(const char *text, struct mem_pool *pool)
+simple_command_args(const char *text, struct mem_pool *pool)
 {
     size_t len = strlen(text), n = 0;
     const char **words;
@@ -107,9 +111,9 @@ simple_command_plain(const char *text, struct mem_pool *pool)
 }
 
 const char **
-simple_command_simple(const char *script, struct mem_pool *pool)
+simple_command_words(const char *script, struct mem_pool *pool)
 {
-    const char **words = simple_command_plain(script, pool);
+    const char **words = simple_command_args(script, pool);
 
     if (!words || !words[0] || !*words[0] || strchr(words[0], '=') ||
         is_builtin(words[0]))

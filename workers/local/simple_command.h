@@ -1,10 +1,9 @@
 /*
- * simple_command - tells a simple command, which needs no shell, from a shell
- * script.
+ * simple_command - recognizes commands that need no shell.
  *
  * A simple command is one line of plain or plainly quoted words whose first is
  * neither assignment nor builtin nor keyword: executing it directly does what
- * the shell would do, for half the price. When in doubt it is not simple.
+ * the shell would do, at half the cost. When in doubt it is not simple.
  *
  * Thread: any.
  */
@@ -19,10 +18,10 @@
  * The words of script in an array from pool that ends with NULL, or NULL if
  * script is not a simple command.
  */
-const char **simple_command_simple(const char *script, struct mem_pool *pool);
+const char **simple_command_words(const char *script, struct mem_pool *pool);
 
-/* The words of arguments (of make, of kubectl), whatever the first of them
- * is; NULL if they are not plain. */
-const char **simple_command_plain(const char *text, struct mem_pool *pool);
+/* The words of arguments (of make, of kubectl), with any first word; NULL if
+ * they are not plain. */
+const char **simple_command_args(const char *text, struct mem_pool *pool);
 
 #endif

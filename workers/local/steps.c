@@ -1,3 +1,8 @@
+/*
+ * A script becomes the shell with -c, or from a memory file if it is too long
+ * for one argument, or its own words if it is a simple command; make and
+ * kubectl steps become those programs with their arguments.
+ */
 #include "workers/local/steps.h"
 
 #include "lib/os/file.h"
@@ -7,9 +12,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SCRIPT_ARG_MAX = 96 * 1024 }; /* longer ones do not fit one argument */
+enum {
+    SCRIPT_ARG_MAX = 96 * 1024
+}; /* longer ones do not fit in one argument */
 
-/* A script as an open file; -1 if there is no memory for it. */
+/* A script as an open memory file; -1 if there is no memory for it. */
 static int
 script_file(const char *script, size_t len)
 {
@@ -72,8 +79,8 @@ python_exec(const char *script, struct mem_pool *pool, struct step_exec *out,
     return 0;
 }
 
-/* program (NULL: none) and then the words of the step, from argv or script;
- * NULL if only a shell could split the script. */
+/* program (NULL: none), then the words of the step from argv or script; NULL if
+ * only a shell could split the script. */
 static const char **
 argv_with(const char *program, const struct step *s, struct mem_pool *pool)
 {
@@ -81,7 +88,7 @@ argv_with(const char *program, const struct step *s, struct mem_pool *pool)
     size_t n = s->n_argv, at = 0;
 
     if (n == 0 && program) {
-        words = simple_command_plain(s->script, pool);
+        words = simple_command_args(s->script, pool);
         if (!words)
             return NULL;
         while (words[n])
@@ -104,7 +111,7 @@ step_exec(const struct step *s, const char *shell, bool exec_simple,
     case STEP_UNSPECIFIED:
     case STEP_SHELL:
         if (exec_simple)
-            out->argv = simple_command_simple(s->script, pool);
+            out->argv = simple_command_words(s->script, pool);
         out->simple = out->argv != NULL;
         return out->simple ? 0 : shell_exec(s->script, shell, pool, out, e);
     case STEP_ARGV:

@@ -1,5 +1,5 @@
 /*
- * steps - what to execute for a step.
+ * steps - the program and arguments of a step.
  *
  * Thread: any; a pool belongs to one thread at a time.
  */

@@ -1,3 +1,7 @@
+/*
+ * Adds up the reaper's sum for the day, the costs seen here since, and the
+ * reservations of running jobs.
+ */
 #include "workers/secutools/budget.h"
 
 #include "lib/base/log.h"
@@ -13,8 +17,8 @@
 enum {
     DAY_MS = 24 * 60 * 60 * 1000,
     REFRESH_MS = 30000,
-    AGAIN_MS = 1000, /* while nothing is known yet */
-    ASK_MS = 5000,
+    RETRY_MS = 1000, /* while nothing is known yet */
+    QUERY_MS = 5000,
 };
 
 struct budget {
@@ -22,10 +26,10 @@ struct budget {
     int64_t limit; /* nanodollars; -1: none */
     char backend[SUBJECT_TOKEN_MAX + 1];
     struct loop_timer *timer;
-    int64_t day; /* since 1970, that the sums are of */
-    bool known, asking, told;
+    int64_t day; /* of the sums, since 1970 */
+    bool known, querying, warned;
     int64_t ledger;      /* as of the last answer */
-    int64_t before, now; /* spent here: before the last question, since */
+    int64_t before, now; /* seen here before the last query, and since */
     int64_t reserved;
 };
 
@@ -48,9 +52,9 @@ day_text(int64_t day, char out[32])
     out[10] = '\0';
 }
 
-/* A new day starts from nothing, also at the ledger. */
+/* Resets the sums when a new day begins. */
 static void
-turn_day(struct budget *b)
+update_day(struct budget *b)
 {
     if (b->day == today())
         return;
@@ -58,8 +62,7 @@ turn_day(struct budget *b)
     b->ledger = b->before = b->now = 0;
 }
 
-/* --- the ledger ------------------------------------------------------------
- */
+/* --- queries to the reaper ------------------------------------------------ */
 
 bool
 budget_read_answer(const char *text, size_t len, const char *backend,
@@ -97,53 +100,52 @@ on_answer(void *ctx, const struct bus_note *note, const struct err *e)
     char day[32];
     int64_t nano;
 
-    b->asking = false;
-    turn_day(b);
+    b->querying = false;
+    update_day(b);
     day_text(b->day, day);
     if (!e && budget_read_answer((const char *)note->data, note->len,
                                  b->backend, day, &nano)) {
         b->ledger = nano;
         b->known = true;
-    } else if (!b->known && !b->told) {
-        b->told = true;
+    } else if (!b->known && !b->warned) {
+        b->warned = true;
         log_warn("budget.unknown",
-                 "text=\"the ledger does not say what today cost; nothing is "
-                 "handed over before\" error=\"%s\"",
+                 "text=\"the reaper has not reported today's costs; nothing is "
+                 "submitted before\" error=\"%s\"",
                  e ? LOG_TEXT(e->msg) : "");
     }
-    loop_timer_again(b->timer, b->known ? REFRESH_MS : AGAIN_MS, 0);
+    loop_timer_again(b->timer, b->known ? REFRESH_MS : RETRY_MS, 0);
 }
 
 static void
 on_timer(void *ctx)
 {
     struct budget *b = ctx;
-    char subject[SUBJECT_SIZE], day[32], question[48];
+    char subject[SUBJECT_SIZE], day[32], query[48];
     int n;
 
-    if (b->asking)
+    if (b->querying)
         return;
-    turn_day(b);
+    update_day(b);
     day_text(b->day, day);
-    n = snprintf(question, sizeof question, "{\"day\":\"%.10s\"}", day);
+    n = snprintf(query, sizeof query, "{\"day\":\"%.10s\"}", day);
     b->before = b->now;
     b->now = 0;
-    b->asking = true;
-    bus_request(b->bus, subject_ask(subject, "costs"), question, (size_t)n,
-                ASK_MS, on_answer, b);
+    b->querying = true;
+    bus_request(b->bus, subject_ask(subject, "costs"), query, (size_t)n,
+                QUERY_MS, on_answer, b);
 }
 
-/* --- asking ----------------------------------------------------------------
- */
+/* --- checks --------------------------------------------------------------- */
 
 static int64_t
 spent(struct budget *b)
 {
-    turn_day(b);
+    update_day(b);
     return money_add(money_add(b->ledger, b->before), b->now);
 }
 
-enum budget_word
+enum budget_verdict
 budget_ask(struct budget *b, int64_t most_nano)
 {
     int64_t left;
@@ -178,7 +180,7 @@ budget_spend(struct budget *b, const char *cost_usd)
 {
     int64_t nano;
 
-    turn_day(b);
+    update_day(b);
     if (b->limit >= 0 && money_read(cost_usd, &nano))
         b->now = money_add(b->now, nano);
 }
@@ -191,10 +193,11 @@ budget_open(struct budget **out, struct bus *b, struct loop *l,
     int64_t nano = -1;
 
     if (*limit && !money_read(limit, &nano))
-        return err_set(e, ERR_INVALID,
-                       "secutools.max_cost_per_day: \"%s\" is no amount like "
-                       "20.00",
-                       limit);
+        return err_set(
+            e, ERR_INVALID,
+            "secutools.max_cost_per_day: \"%s\" is not an amount like "
+            "20.00",
+            limit);
     g = MEM_NEW(struct budget);
     g->bus = b;
     g->limit = nano;

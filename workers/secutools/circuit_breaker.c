@@ -1,22 +1,26 @@
+/*
+ * Checks in this order: the requested pause, the open breaker, the probe of a
+ * half-open one, and the rate, a token bucket counted in microseconds.
+ */
 #include "workers/secutools/circuit_breaker.h"
 
 #include "lib/base/backoff.h"
 
 enum {
-    PROBE_MS = 60000, /* an answer to the probe may take so long */
+    PROBE_MS = 60000, /* the longest time for the probe's answer */
     US = 1000,
 };
 
 void
-breaker_init(struct breaker *g, const struct breaker_conf *conf, int64_t now_ms)
+breaker_init(struct breaker *b, const struct breaker_conf *conf, int64_t now_ms)
 {
-    *g = (struct breaker){.conf = conf,
+    *b = (struct breaker){.conf = conf,
                           .opened_for = conf->open_ms,
                           .credit_us = INT64_MAX,
                           .seen_ms = now_ms};
 }
 
-/* Microseconds of credit that one request costs. */
+/* The cost of one request in microseconds of credit. */
 static int64_t
 price_us(const struct breaker_conf *conf)
 {
@@ -25,78 +29,78 @@ price_us(const struct breaker_conf *conf)
 
 /* Credit grows with time, up to a burst. */
 static int64_t
-rate_wait(struct breaker *g, int64_t now_ms)
+rate_wait(struct breaker *b, int64_t now_ms)
 {
     int64_t price, most;
 
-    if (g->conf->rate <= 0)
+    if (b->conf->rate <= 0)
         return 0;
-    price = price_us(g->conf);
-    most = price * (g->conf->burst > 0 ? g->conf->burst : 1);
-    if (g->credit_us > most)
-        g->credit_us = most;
-    if (now_ms > g->seen_ms) {
-        int64_t passed = now_ms - g->seen_ms;
+    price = price_us(b->conf);
+    most = price * (b->conf->burst > 0 ? b->conf->burst : 1);
+    if (b->credit_us > most)
+        b->credit_us = most;
+    if (now_ms > b->seen_ms) {
+        int64_t passed = now_ms - b->seen_ms;
 
-        g->credit_us = passed > most / US || g->credit_us + passed * US > most
+        b->credit_us = passed > most / US || b->credit_us + passed * US > most
                            ? most
-                           : g->credit_us + passed * US;
-        g->seen_ms = now_ms;
+                           : b->credit_us + passed * US;
+        b->seen_ms = now_ms;
     }
-    if (g->credit_us >= price)
+    if (b->credit_us >= price)
         return 0;
-    return (price - g->credit_us + US - 1) / US;
+    return (price - b->credit_us + US - 1) / US;
 }
 
 int64_t
-breaker_take(struct breaker *g, int64_t now_ms)
+breaker_acquire(struct breaker *b, int64_t now_ms)
 {
     int64_t wait;
 
-    if (g->parked_until > now_ms)
-        return g->parked_until - now_ms;
-    if (g->state == BREAKER_OPEN && g->open_until > now_ms)
-        return g->open_until - now_ms;
-    if (g->state == BREAKER_HALF_OPEN && g->probe_until > now_ms)
-        return g->probe_until - now_ms;
-    wait = rate_wait(g, now_ms);
+    if (b->paused_until > now_ms)
+        return b->paused_until - now_ms;
+    if (b->state == BREAKER_OPEN && b->open_until > now_ms)
+        return b->open_until - now_ms;
+    if (b->state == BREAKER_HALF_OPEN && b->probe_until > now_ms)
+        return b->probe_until - now_ms;
+    wait = rate_wait(b, now_ms);
     if (wait)
         return wait;
-    if (g->conf->rate > 0)
-        g->credit_us -= price_us(g->conf);
-    if (g->state != BREAKER_CLOSED) {
-        g->state = BREAKER_HALF_OPEN;
-        g->probe_until = now_ms + PROBE_MS;
+    if (b->conf->rate > 0)
+        b->credit_us -= price_us(b->conf);
+    if (b->state != BREAKER_CLOSED) {
+        b->state = BREAKER_HALF_OPEN;
+        b->probe_until = now_ms + PROBE_MS;
     }
     return 0;
 }
 
 void
-breaker_answered(struct breaker *g)
+breaker_answered(struct breaker *b)
 {
-    g->state = BREAKER_CLOSED;
-    g->failures = 0;
-    g->opened_for = g->conf->open_ms;
+    b->state = BREAKER_CLOSED;
+    b->failures = 0;
+    b->opened_for = b->conf->open_ms;
 }
 
 void
-breaker_failed(struct breaker *g, int64_t now_ms)
+breaker_failed(struct breaker *b, int64_t now_ms)
 {
-    g->failures++;
-    if (g->state == BREAKER_OPEN)
-        return; /* one that was under way when it opened */
-    if (g->state == BREAKER_CLOSED && g->failures < g->conf->open_after)
+    b->failures++;
+    if (b->state == BREAKER_OPEN)
+        return; /* a request sent before it opened */
+    if (b->state == BREAKER_CLOSED && b->failures < b->conf->open_after)
         return;
-    g->state = BREAKER_OPEN;
-    g->open_until = now_ms + g->opened_for;
-    g->opened_for = backoff_next(g->opened_for, 0, g->conf->open_most_ms);
+    b->state = BREAKER_OPEN;
+    b->open_until = now_ms + b->opened_for;
+    b->opened_for = backoff_next(b->opened_for, 0, b->conf->open_most_ms);
 }
 
 void
-breaker_park(struct breaker *g, int64_t until_ms)
+breaker_pause(struct breaker *b, int64_t until_ms)
 {
-    if (until_ms > g->parked_until)
-        g->parked_until = until_ms;
+    if (until_ms > b->paused_until)
+        b->paused_until = until_ms;
 }
 
 int64_t

@@ -1,3 +1,6 @@
+/*
+ * Writes pauses to the control bucket and keeps each until it is stored.
+ */
 #include "workers/secutools/lane_pauser.h"
 
 #include "lib/base/log.h"
@@ -8,73 +11,73 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* A pause on its way to the bucket. */
-struct hold {
-    struct hold *next;
+/* A pause that is being stored in the bucket. */
+struct pending_pause {
+    struct pending_pause *next;
     struct lane_pauser *lanes;
     struct lane_pause pause;
 };
 
 struct lane_pauser {
     struct bus *bus;
-    struct hold *holds;
+    struct pending_pause *pending;
     char backend[SUBJECT_TOKEN_MAX + 1], name[SUBJECT_TOKEN_MAX + 1];
 };
 
 static void
-release(struct hold *h)
+release(struct pending_pause *p)
 {
-    struct hold **at = &h->lanes->holds;
+    struct pending_pause **at = &p->lanes->pending;
 
-    while (*at != h)
+    while (*at != p)
         at = &(*at)->next;
-    *at = h->next;
-    mem_free(h);
+    *at = p->next;
+    mem_free(p);
 }
 
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct hold *h = ctx;
+    struct pending_pause *p = ctx;
 
     (void)stored;
-    /* The platform will say it again. */
+    /* The platform's next answer pauses the lane again. */
     if (e)
-        log_warn("lane.pause", "lane=%s error=\"%s\"", h->pause.lane,
+        log_warn("lane.pause", "lane=%s error=\"%s\"", p->pause.lane,
                  LOG_TEXT(e->msg));
-    release(h);
+    release(p);
 }
 
 void
 lane_pauser_pause(struct lane_pauser *l, const char *lane, int64_t for_ms,
                   const char *reason)
 {
-    struct hold *h;
+    struct pending_pause *p;
 
-    if (lane_pauser_held(l, lane))
-        return; /* what was under way says the same */
-    h = MEM_NEW(struct hold);
-    h->lanes = l;
-    h->next = l->holds;
-    l->holds = h;
-    h->pause.paused = true;
-    h->pause.at_ms = str_wall_ms();
-    h->pause.until_ms = for_ms ? h->pause.at_ms + for_ms : 0;
-    (void)str_copy(h->pause.backend, sizeof h->pause.backend, l->backend);
-    (void)str_copy(h->pause.lane, sizeof h->pause.lane, lane);
-    (void)str_copy(h->pause.by, sizeof h->pause.by, l->name);
-    (void)str_copy(h->pause.reason, sizeof h->pause.reason, reason);
+    if (lane_pauser_reason(l, lane))
+        return; /* an earlier request had the same answer */
+    p = MEM_NEW(struct pending_pause);
+    p->lanes = l;
+    p->next = l->pending;
+    l->pending = p;
+    p->pause.paused = true;
+    p->pause.at_ms = str_wall_ms();
+    p->pause.until_ms = for_ms ? p->pause.at_ms + for_ms : 0;
+    (void)str_copy(p->pause.backend, sizeof p->pause.backend, l->backend);
+    (void)str_copy(p->pause.lane, sizeof p->pause.lane, lane);
+    (void)str_copy(p->pause.by, sizeof p->pause.by, l->name);
+    (void)str_copy(p->pause.reason, sizeof p->pause.reason, reason);
     log_warn("lane.paused", "lane=%s for_ms=%" PRId64 " reason=\"%s\"", lane,
              for_ms, LOG_TEXT(reason));
-    lane_pauses_set(l->bus, &h->pause, on_stored, h);
+    lane_pauses_set(l->bus, &p->pause, on_stored, p);
 }
 
 const char *
-lane_pauser_held(const struct lane_pauser *l, const char *lane)
+lane_pauser_reason(const struct lane_pauser *l, const char *lane)
 {
-    for (const struct hold *h = l->holds; h; h = h->next)
-        if (strcmp(h->pause.lane, lane) == 0)
-            return h->pause.reason;
+    for (const struct pending_pause *p = l->pending; p; p = p->next)
+        if (strcmp(p->pause.lane, lane) == 0)
+            return p->pause.reason;
     return NULL;
 }
 
@@ -94,9 +97,9 @@ lane_pauser_close(struct lane_pauser *l)
 {
     if (!l)
         return;
-    while (l->holds) {
-        bus_forget(l->bus, l->holds);
-        release(l->holds);
+    while (l->pending) {
+        bus_forget(l->bus, l->pending);
+        release(l->pending);
     }
     mem_free(l);
 }

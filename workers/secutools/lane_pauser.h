@@ -1,8 +1,8 @@
 /*
- * lane_pauser - pauses a lane for what the platform said of one of its jobs.
+ * lane_pauser - pauses a lane because of the platform's answer for a job.
  *
- * A pause holds here from the moment it is made until its key in the bucket is
- * stored: that is what the worker heeds from then on, and what a resume ends.
+ * A pause is in force here from its creation until its key in the bucket is
+ * stored: from then on the worker obeys that key, and a resume ends it.
  *
  * Thread: the loop thread.
  */
@@ -22,7 +22,7 @@ void lane_pauser_close(struct lane_pauser *l); /* NULL is fine */
 
 /* Why a lane is being paused, or NULL. Valid until the next turn of the
  * loop. */
-const char *lane_pauser_held(const struct lane_pauser *l, const char *lane);
+const char *lane_pauser_reason(const struct lane_pauser *l, const char *lane);
 
 /* Pauses a lane for everybody; for_ms 0: until a person resumes it. */
 void lane_pauser_pause(struct lane_pauser *l, const char *lane, int64_t for_ms,

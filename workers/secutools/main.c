@@ -5,8 +5,8 @@
  * Writes   claims, results.secutools.*, logs.<task>, hb.secutools.*, pauses
  * Config   the worker and secutools sections of config.yaml; the platform's
  *          key is in SECUTOOLS_API_KEY, or the file secutools.key_file names
- * Signals  TERM and INT take nothing new and hand back what is under way:
- *          the platform goes on, and whoever comes next resumes
+ * Signals  TERM and INT stop intake and hand running tasks back: the
+ *          jobs continue, and the next worker resumes them
  * Exit     0 asked to stop, 1 could not start or lost the bus, 78 no key
  */
 #include "lib/base/conf.h"
@@ -26,7 +26,7 @@ struct secutools_main_conf {
     struct worker_conf worker;
     struct secutools_conf secutools;
     char *key_file;
-    int64_t deadline_ms; /* of a task that states no timeout */
+    int64_t deadline_ms; /* of a task without a timeout */
 };
 
 #define S(F) secutools.F
@@ -35,47 +35,45 @@ static const struct conf_opt options[] = {
     WORKER_CONF(struct secutools_main_conf, worker),
     CONF_LIST(struct secutools_main_conf, worker.lanes, "worker.lanes",
               "auto,gpu,gemini,claude-api", "providers to take tasks for"),
-    CONF_STR(struct secutools_main_conf, S(contract.url), "secutools.url", "",
+    CONF_STR(struct secutools_main_conf, S(api.url), "secutools.url", "",
              "address of the platform, https://..."),
     CONF_STR(struct secutools_main_conf, key_file, "secutools.key_file", "",
              "file with the platform's key, unless SECUTOOLS_API_KEY is set"),
-    CONF_STR(struct secutools_main_conf, S(contract.submit_path),
+    CONF_STR(struct secutools_main_conf, S(api.submit_path),
              "secutools.submit_path", "/v1/jobs",
              "path to submit a job, with POST"),
-    CONF_STR(struct secutools_main_conf, S(contract.job_path),
-             "secutools.job_path", "/v1/jobs/{id}",
-             "path to read a job, with GET"),
-    CONF_STR(struct secutools_main_conf, S(contract.result_path),
+    CONF_STR(struct secutools_main_conf, S(api.job_path), "secutools.job_path",
+             "/v1/jobs/{id}", "path to read a job, with GET"),
+    CONF_STR(struct secutools_main_conf, S(api.result_path),
              "secutools.result_path", "/v1/jobs/{id}/result",
              "path to read a job's result, with GET"),
-    CONF_STR(struct secutools_main_conf, S(contract.cancel_path),
+    CONF_STR(struct secutools_main_conf, S(api.cancel_path),
              "secutools.cancel_path", "/v1/jobs/{id}/cancel",
              "path to cancel a job, with POST"),
-    CONF_STR(struct secutools_main_conf, S(contract.key_header),
+    CONF_STR(struct secutools_main_conf, S(api.key_header),
              "secutools.idempotency_header", "Idempotency-Key",
              "header that makes a repeated submission the same job"),
-    CONF_STR(struct secutools_main_conf, S(contract.request_header),
+    CONF_STR(struct secutools_main_conf, S(api.request_header),
              "secutools.request_header", "X-Request-Id",
              "header that names the request; empty for none"),
-    CONF_STR(struct secutools_main_conf, S(contract.auth_header),
+    CONF_STR(struct secutools_main_conf, S(api.auth_header),
              "secutools.auth_header", "Authorization",
              "header of the key; Authorization has it as a bearer token"),
-    CONF_STR(struct secutools_main_conf, S(contract.wait_parameter),
+    CONF_STR(struct secutools_main_conf, S(api.wait_parameter),
              "secutools.wait_parameter", "wait",
              "parameter of a long poll, in seconds"),
     CONF_STR(struct secutools_main_conf, S(callback_listen),
              "secutools.callback_listen", "",
              "ADDRESS:PORT to receive callbacks on; empty: none"),
-    CONF_STR(struct secutools_main_conf, S(contract.callback_url),
+    CONF_STR(struct secutools_main_conf, S(api.callback_url),
              "secutools.callback_url", "",
              "address at which the platform reaches callback_listen"),
-    CONF_LIST(struct secutools_main_conf, S(contract.request_fields),
+    CONF_LIST(struct secutools_main_conf, S(api.request_fields),
               "secutools.request_fields", "",
               "submission fields the platform names differently, ours=theirs"),
-    CONF_LIST(struct secutools_main_conf, S(contract.fields),
-              "secutools.fields", "",
+    CONF_LIST(struct secutools_main_conf, S(api.fields), "secutools.fields", "",
               "answer fields the platform names differently, ours=theirs"),
-    CONF_LIST(struct secutools_main_conf, S(contract.status_words),
+    CONF_LIST(struct secutools_main_conf, S(api.status_words),
               "secutools.status_words", "",
               "additional status words, as theirs=succeeded"),
     CONF_STR(struct secutools_main_conf, S(ca_file), "secutools.ca_file", "",
@@ -89,17 +87,17 @@ static const struct conf_opt options[] = {
     CONF_MS(struct secutools_main_conf, S(request_timeout_ms),
             "secutools.request_timeout", "60s", 100, 3600000,
             "time limit of one request"),
-    CONF_INT(struct secutools_main_conf, S(gate.rate), "secutools.rate", "0", 0,
-             1000000, "requests per second, all jobs together; 0: no limit"),
-    CONF_INT(struct secutools_main_conf, S(gate.burst), "secutools.burst", "10",
-             1, 1000000, "requests allowed at once beyond the rate"),
-    CONF_INT(struct secutools_main_conf, S(gate.open_after),
+    CONF_INT(struct secutools_main_conf, S(breaker.rate), "secutools.rate", "0",
+             0, 1000000, "requests per second, all jobs together; 0: no limit"),
+    CONF_INT(struct secutools_main_conf, S(breaker.burst), "secutools.burst",
+             "10", 1, 1000000, "requests allowed at once beyond the rate"),
+    CONF_INT(struct secutools_main_conf, S(breaker.open_after),
              "secutools.open_after", "5", 1, 1000,
              "failures in a row after which requests stop"),
-    CONF_MS(struct secutools_main_conf, S(gate.open_ms), "secutools.open_for",
-            "5s", 10, 3600000,
+    CONF_MS(struct secutools_main_conf, S(breaker.open_ms),
+            "secutools.open_for", "5s", 10, 3600000,
             "how long requests stop at first; doubles each time"),
-    CONF_MS(struct secutools_main_conf, S(gate.open_most_ms),
+    CONF_MS(struct secutools_main_conf, S(breaker.open_most_ms),
             "secutools.open_at_most", "2m", 10, 3600000,
             "how long requests stop at most"),
     CONF_MS(struct secutools_main_conf, S(poll_first_ms),
@@ -128,7 +126,7 @@ static const struct conf_opt options[] = {
 static const char about[] =
     "shunt-worker-secutools - sends prompts to an AI platform";
 
-/* The caller owns it; NULL: delegation is off. */
+/* The caller owns the result; NULL: delegation is off. */
 static char *
 take_key(const struct secutools_main_conf *conf, struct err *e)
 {
@@ -144,8 +142,8 @@ take_key(const struct secutools_main_conf *conf, struct err *e)
     return NULL;
 }
 
-/* What differs from workers whose tasks run on this machine: a job costs this
- * process next to nothing, goes on without it, and must end some day. */
+/* Unlike tasks on this machine, a job costs this process almost nothing,
+ * continues without it, and must end some day. */
 static void
 set_defaults(struct secutools_main_conf *conf)
 {
@@ -162,7 +160,7 @@ main(int argc, char **argv)
     struct secutools_main_conf conf = {0};
     struct loop *loop = NULL;
     struct bus *bus = NULL;
-    struct state_dir *home = NULL;
+    struct state_dir *state = NULL;
     struct secutools *secutools = NULL;
     struct worker *worker = NULL;
     char *key = NULL;
@@ -177,14 +175,14 @@ main(int argc, char **argv)
     } else if (set_defaults(&conf), !(key = take_key(&conf, &e))) {
         log_error("worker.start", "error=\"%s\"", e.msg);
         rc = EXIT_CONFIG;
-    } else if (state_dir_open(&home, conf.worker.name, conf.worker.state_dir,
+    } else if (state_dir_open(&state, conf.worker.name, conf.worker.state_dir,
                               &e) < 0 ||
                loop_open(&loop, &e) < 0 ||
                bus_open(&bus, loop, &conf.worker.bus, "worker-secutools",
                         conf.worker.connect_timeout_ms, &e) < 0 ||
                secutools_open(&secutools, bus, loop, &conf.secutools, key,
-                              state_dir_name(home), &e) < 0 ||
-               worker_open(&worker, bus, loop, &conf.worker, home,
+                              state_dir_name(state), &e) < 0 ||
+               worker_open(&worker, bus, loop, &conf.worker, state,
                            &secutools_executor, secutools, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
     } else {
@@ -198,7 +196,7 @@ main(int argc, char **argv)
     secutools_close(secutools);
     bus_close(bus);
     loop_close(loop); /* runs the last close callbacks */
-    state_dir_close(home);
+    state_dir_close(state);
     conf_free(&conf, options);
     return rc;
 }

@@ -1,3 +1,7 @@
+/*
+ * Tables map our names of fields and status words to the platform's. Requests
+ * are built with jansson; answers are read through dotted paths.
+ */
 #include "workers/secutools/platform_api.h"
 
 #include "lib/model/money.h"
@@ -34,7 +38,7 @@ enum api_field {
 };
 
 static const struct {
-    const char *name, *path; /* ours, and where it stands by default */
+    const char *name, *path; /* ours, and the default path */
 } field_names[N_FIELDS] = {
     [FIELD_ID] = {"id", "id"},
     [FIELD_STATUS] = {"status", "status"},
@@ -96,12 +100,12 @@ static const char *const request_names[N_REQUEST_FIELDS] = {
 struct platform_api {
     const struct platform_api_conf *conf;
     const char *paths[N_FIELDS];
-    const char *request[N_REQUEST_FIELDS]; /* theirs, "" to leave it out */
+    const char *request[N_REQUEST_FIELDS]; /* theirs; "": not sent */
 };
 
 /* --- configuration -------------------------------------------------------- */
 
-/* The status that a word of ours stands for. */
+/* The status with that name of ours. */
 static bool
 own_word(const char *word, enum job_status *out)
 {
@@ -153,7 +157,7 @@ set_request_field(struct platform_api *c, const char *entry, struct err *e)
                    entry);
 }
 
-/* What may stand before the colon of a header. */
+/* Whether text is a header's name. */
 static int
 check_header(const char *key, const char *name, struct err *e)
 {
@@ -255,7 +259,7 @@ platform_api_close(struct platform_api *c)
 
 /* --- requests ------------------------------------------------------------- */
 
-/* Percent-encoded, so that an id cannot leave its place in the path. */
+/* Percent-encodes an id, so that it stays one part of the path. */
 static void
 add_escaped(struct str *out, const char *text)
 {
@@ -302,7 +306,7 @@ platform_api_key(const char *task, uint32_t failed,
     (void)snprintf(out, PLATFORM_API_KEY_SIZE, "%.40s:%" PRIu32, task, failed);
 }
 
-/* Takes value over. */
+/* Takes ownership of value. */
 static void
 set(json_t *o, const char *key, json_t *value)
 {
@@ -396,7 +400,7 @@ field(const struct platform_api *c, const json_t *o, enum api_field f)
     return at_path(o, c->paths[f]);
 }
 
-/* Text that fits a line: numbers as they would be written. */
+/* A value as one line of text; numbers as JSON writes them. */
 static const char *
 text_of(const json_t *v, size_t max, struct mem_pool *pool)
 {
@@ -437,8 +441,8 @@ status_of(const struct platform_api *c, const char *word)
     return JOB_RUNNING;
 }
 
-/* Dollars only: a sum of currencies means nothing. A number that came as one
- * is printed with the digits it needs, and never summed as a double. */
+/* Only dollars: a sum of several currencies means nothing. A JSON number is
+ * printed with the digits it needs and never added up as a double. */
 static const char *
 cost_of(const struct platform_api *c, const json_t *o, struct mem_pool *pool)
 {
@@ -459,7 +463,7 @@ cost_of(const struct platform_api *c, const json_t *o, struct mem_pool *pool)
     return mem_pool_strdup(pool, money_text(nano, text));
 }
 
-/* Cuts text to one line a person can read. */
+/* Shortens text to one printable line. */
 static const char *
 one_line(const char *text, struct mem_pool *pool)
 {

@@ -1,10 +1,10 @@
 /*
- * platform_api - the words of an AI job platform: requests as JSON, answers as
- * values (seed 3; the default words are the contract of docs/secutools.md).
+ * platform_api - the interface of an AI job platform: requests as JSON, answers
+ * as values. The defaults are the platform's job contract in docs/secutools.md.
  *
- * Every path, field and status word can be another in the configuration. What
- * the platform sends is untrusted: sizes are capped, unknown members skipped,
- * nonsense is an error and no crash. Pure: no clock, no I/O.
+ * Every path, field and status word is configurable. The platform's answers are
+ * untrusted: sizes are limited, unknown members skipped, and invalid ones are
+ * errors. Pure: no clock, no I/O.
  *
  * Thread: any.
  */
@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 enum {
-    PLATFORM_API_ID_MAX = 200,          /* of a job, as the platform names it */
+    PLATFORM_API_ID_MAX = 200,          /* of a job at the platform */
     PLATFORM_API_KEY_SIZE = 64,         /* of an idempotency key */
     PLATFORM_API_JOB_MAX = 256 * 1024,  /* bytes of a job object */
     PLATFORM_API_RESULT_MAX = 16 << 20, /* bytes of a result */
@@ -35,29 +35,29 @@ struct platform_api_conf {
     char *request_header;  /* of the request's id; "" for none */
     char *auth_header;     /* of the token; as a bearer if Authorization */
     char *wait_parameter;  /* of a long poll, in seconds */
-    char *callback_url;    /* base of the one a job has; "": none */
-    char **request_fields; /* "ours=theirs"; nothing after =: left out */
+    char *callback_url;    /* base of each job's callback; "": none */
+    char **request_fields; /* "ours=theirs"; empty after =: not sent */
     char **fields;         /* "ours=theirs", a dotted path into the object */
     char **status_words;   /* "theirs=queued|running|succeeded|failed|..." */
 };
 
 enum job_status {
     JOB_QUEUED,
-    JOB_RUNNING, /* also any word that is not known */
+    JOB_RUNNING, /* also any unknown word */
     JOB_SUCCEEDED,
     JOB_FAILED,
     JOB_CANCELLED,
 };
 
-/* A job as the platform sees it; strings in the pool, "" if absent. */
+/* A job as the platform reports it; strings in the pool, "" if absent. */
 struct job_view {
-    const char *id, *word; /* word: its status, as it came */
+    const char *id, *word; /* word: its status as received */
     enum job_status status;
     const char *provider, *model;
     const char *cost_usd; /* exact decimal, "" if none or not in dollars */
     bool cost_estimated;
-    int64_t queue_ms, run_ms;            /* -1: not said */
-    int64_t input_tokens, output_tokens; /* -1 likewise */
+    int64_t queue_ms, run_ms;            /* -1: not stated */
+    int64_t input_tokens, output_tokens; /* -1: not stated */
     const char *error;                   /* of a failed one */
 };
 
@@ -75,20 +75,20 @@ void platform_api_url(const struct platform_api *c, enum platform_api_call call,
                       const char *id, struct str *out);
 
 /*
- * The key under which an attempt's job is known: the same for every try to
- * hand over the same work, also after a crash, another after a failure that
- * counts as an attempt. SHUNT's task ids are tokens, so it is printable.
+ * The idempotency key of a job: the same for every submission of the same work,
+ * even after a crash; a different one after a failed attempt. Task ids are
+ * tokens, so it is printable.
  */
 void platform_api_key(const char *task, uint32_t failed,
                       char out[PLATFORM_API_KEY_SIZE]);
 
-/* The body of the submission. It follows from the task, its key and the
- * configuration alone: the same key with another body is a conflict. */
+/* The body of the submission. It depends only on the task, its key and the
+ * configuration: the same key with another body would be a conflict. */
 void platform_api_request(const struct platform_api *c, const struct task *t,
                           const char *provider, const char *key,
                           struct str *out);
 
-/* ERR_INVALID: no JSON object, no id, no status. */
+/* ERR_INVALID: not a JSON object, or id or status missing. */
 int platform_api_read_job(const struct platform_api *c, const char *body,
                           size_t len, struct mem_pool *pool,
                           struct job_view *out, struct err *e);
@@ -98,8 +98,8 @@ int platform_api_read_result(const struct platform_api *c, const char *body,
                              size_t len, struct mem_pool *pool,
                              struct bytes *out, struct err *e);
 
-/* What an answer that is no success says, as one line: "budget exhausted
- * (code budget_exceeded)"; "HTTP 502" if it says nothing. Never fails. */
+/* The error in an answer, as one line: "budget exhausted (code
+ * budget_exceeded)"; "HTTP 502" if it states none. Never fails. */
 const char *platform_api_read_error(int status, const char *body, size_t len,
                                     struct mem_pool *pool);
 

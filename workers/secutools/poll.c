@@ -1,3 +1,8 @@
+/*
+ * Polls a job at growing intervals until it is finished, records what it says
+ * in the outcome and writes its result to the output. A webhook call makes the
+ * next poll earlier.
+ */
 #include "workers/secutools/secutools_private.h"
 
 #include "lib/base/backoff.h"
@@ -7,9 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- following it --------------------------------------------------------- */
+/* --- polling -------------------------------------------------------------- */
 
-enum { HINT_MS = 1000 }; /* between looks at a job that hints ask for */
+enum { WEBHOOK_MS = 1000 }; /* between polls that webhook calls cause */
 
 static void
 on_result(void *ctx, const struct http_response *h, const struct err *e)
@@ -21,27 +26,27 @@ on_result(void *ctx, const struct http_response *h, const struct err *e)
 
     run_answered(r);
     if (!e && (h->status == 409 || h->status == 425)) {
-        breaker_answered(&s->gate);
-        run_again(r, h->retry_after_ms); /* not yet */
+        breaker_answered(&s->breaker);
+        run_retry(r, h->retry_after_ms); /* not yet */
         return;
     }
-    if (run_is_dealt_with(r, h, e))
+    if (run_handle_common(r, h, e))
         return;
     mem_pool_reset(s->pool);
     if (h->status == 410) {
         run_fail(r, EXIT_FAILED, "the result has expired at the platform");
     } else if (h->status != 200) {
         run_fail(r, EXIT_FAILED, run_error_text(r, h));
-    } else if (platform_api_read_result(s->contract, h->body, h->len, s->pool,
-                                        &out, &bad) < 0) {
-        log_warn("platform.nonsense", "key=%s error=\"%s\"", r->key,
+    } else if (platform_api_read_result(s->api, h->body, h->len, s->pool, &out,
+                                        &bad) < 0) {
+        log_warn("platform.invalid", "key=%s error=\"%s\"", r->key,
                  LOG_TEXT(bad.msg));
-        run_again(r, -1);
+        run_retry(r, -1);
     } else {
         (void)sink_write(r->order.sink, STREAM_STDOUT, out.data, out.len);
         if (out.len && out.data[out.len - 1] != '\n')
             (void)sink_write(r->order.sink, STREAM_STDOUT, "\n", 1);
-        run_over(r);
+        run_end(r);
     }
 }
 
@@ -52,9 +57,9 @@ poll_fetch(struct platform_run *r)
              on_result);
 }
 
-/* What the job says of itself goes into the outcome. */
+/* Records the job's own figures in the outcome. */
 static void
-keep(struct platform_run *r, const struct job_view *v)
+record_job(struct platform_run *r, const struct job_view *v)
 {
     struct outcome *o = run_outcome(r);
 
@@ -87,10 +92,10 @@ poll_delay(struct platform_run *r, int64_t hint_ms)
 }
 
 static void
-judge_job(struct platform_run *r, const struct job_view *v, int64_t hint_ms)
+on_status(struct platform_run *r, const struct job_view *v, int64_t hint_ms)
 {
     if (v->status != JOB_QUEUED && v->status != JOB_RUNNING) {
-        keep(r, v);
+        record_job(r, v);
         budget_spend(r->s->budget, v->cost_usd);
     }
     r->tries = 0;
@@ -101,10 +106,10 @@ judge_job(struct platform_run *r, const struct job_view *v, int64_t hint_ms)
         return;
     case JOB_SUCCEEDED:
         if (r->cancelled) {
-            run_over(r);
+            run_end(r);
             return;
         }
-        r->phase = PHASE_FETCH;
+        r->phase = PLATFORM_FETCH;
         timers_in(r, 0);
         return;
     case JOB_FAILED:
@@ -115,27 +120,27 @@ judge_job(struct platform_run *r, const struct job_view *v, int64_t hint_ms)
         return;
     case JOB_CANCELLED:
         if (r->cancelled)
-            run_over(r);
+            run_end(r);
         else
             run_fail(r, EXIT_FAILED, "cancelled at the platform");
         return;
     }
 }
 
-/* The platform does not know the job: perhaps not yet. */
+/* The platform does not know the job, perhaps not yet. */
 static void
-missing(struct platform_run *r)
+on_missing(struct platform_run *r)
 {
     int64_t now = loop_now_ms();
 
     if (!r->missing_since_ms)
         r->missing_since_ms = now;
     if (r->cancelled)
-        run_over(r);
+        run_end(r);
     else if (now - r->missing_since_ms >= r->s->conf->lost_after_ms)
         run_fail(r, EXIT_FAILED, "the platform does not know the job any more");
     else
-        run_again(r, -1);
+        run_retry(r, -1);
 }
 
 static void
@@ -146,41 +151,41 @@ on_job(void *ctx, const struct http_response *h, const struct err *e)
     struct err bad;
 
     run_answered(r);
-    if (run_is_dealt_with(r, h, e))
+    if (run_handle_common(r, h, e))
         return;
     mem_pool_reset(r->s->pool);
     if (h->status == 404) {
-        missing(r);
+        on_missing(r);
         return;
     }
     r->missing_since_ms = 0;
     if (h->status == 410) {
         run_fail(r, EXIT_FAILED, "the job has expired at the platform");
     } else if (h->status != 200) {
-        /* A key that was changed, a gateway that is in the way: the job goes
-         * on, so it is followed until its deadline. */
-        log_warn("platform.refuses", "key=%s error=\"%s\"", r->key,
+        /* A changed key or a proxy may be the reason: the job continues, so it
+         * is polled until its deadline. */
+        log_warn("platform.refused", "key=%s error=\"%s\"", r->key,
                  LOG_TEXT(run_error_text(r, h)));
-        run_again(r, -1);
-    } else if (platform_api_read_job(r->s->contract, h->body, h->len,
-                                     r->s->pool, &v, &bad) < 0 ||
+        run_retry(r, -1);
+    } else if (platform_api_read_job(r->s->api, h->body, h->len, r->s->pool, &v,
+                                     &bad) < 0 ||
                strcmp(v.id, r->id) != 0) {
-        log_warn("platform.nonsense", "key=%s job=%s", r->key, LOG_TEXT(r->id));
-        run_again(r, -1);
+        log_warn("platform.invalid", "key=%s job=%s", r->key, LOG_TEXT(r->id));
+        run_retry(r, -1);
     } else {
-        judge_job(r, &v, h->retry_after_ms);
+        on_status(r, &v, h->retry_after_ms);
     }
 }
 
 void
-poll_look(struct platform_run *r)
+poll_send(struct platform_run *r)
 {
     char query[64] = "";
 
-    r->looked_ms = loop_now_ms();
-    if (r->s->conf->long_poll_ms && r->phase == PHASE_FOLLOW)
+    r->polled_ms = loop_now_ms();
+    if (r->s->conf->long_poll_ms && r->phase == PLATFORM_POLL)
         (void)snprintf(query, sizeof query, "?%.32s=%" PRId64,
-                       r->s->conf->contract.wait_parameter,
+                       r->s->conf->api.wait_parameter,
                        (r->s->conf->long_poll_ms + 999) / 1000);
     run_send(r, "GET", CALL_JOB, NULL, query, NULL, PLATFORM_API_JOB_MAX,
              on_job);
@@ -189,15 +194,14 @@ poll_look(struct platform_run *r)
 void
 poll_job(struct platform_run *r)
 {
-    r->phase = PHASE_FOLLOW;
+    r->phase = PLATFORM_POLL;
     r->polls = r->tries = 0;
     if (r->cancelled)
-        r->phase = PHASE_CANCEL;
+        r->phase = PLATFORM_CANCEL;
     timers_in(r, r->cancelled ? 0 : poll_delay(r, 0));
 }
 
-/* --- stopping it
- * -------------------------------------------------------------- */
+/* --- cancelling ----------------------------------------------------------- */
 
 static void
 on_cancelled(void *ctx, const struct http_response *h, const struct err *e)
@@ -205,16 +209,16 @@ on_cancelled(void *ctx, const struct http_response *h, const struct err *e)
     struct platform_run *r = ctx;
 
     run_answered(r);
-    if (run_is_dealt_with(r, h, e))
+    if (run_handle_common(r, h, e))
         return;
-    r->told = true;
-    if (r->stray) {
-        run_over(r);
+    r->cancel_sent = true;
+    if (r->is_detached) {
+        run_end(r);
         return;
     }
-    /* Taken, or over already (409), or unknown: look what became of it. */
+    /* Accepted, or already finished (409), or unknown: poll its status. */
     r->tries = 0;
-    r->phase = PHASE_FOLLOW;
+    r->phase = PLATFORM_POLL;
     r->polls = 0;
     timers_in(r, h->status == 409 || h->status == 404 ? 0 : poll_delay(r, 0));
 }
@@ -226,10 +230,11 @@ poll_cancel(struct platform_run *r)
              on_cancelled);
 }
 
-/* --- hints ---------------------------------------------------------------- */
+/* --- webhook -------------------------------------------------------------- */
 
-/* Only what waits for its next look is looked at, and no more than once in
- * HINT_MS: whoever knows a key could else have us ask without end. */
+/* Only jobs that wait for their next poll are polled, at most once in
+ * WEBHOOK_MS: otherwise anybody who knows a key could make us poll without
+ * end. */
 void
 poll_hint(void *ctx, const char *key)
 {
@@ -237,9 +242,9 @@ poll_hint(void *ctx, const char *key)
     struct platform_run *r = hash_table_find(&s->by_key, key);
     int64_t at_ms;
 
-    if (!r || r->phase != PHASE_FOLLOW || r->call || !r->place)
+    if (!r || r->phase != PLATFORM_POLL || r->call || !r->heap_at)
         return;
-    at_ms = r->looked_ms + HINT_MS;
+    at_ms = r->polled_ms + WEBHOOK_MS;
     if (at_ms < loop_now_ms())
         at_ms = loop_now_ms();
     if (at_ms < r->due_ms)

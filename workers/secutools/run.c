@@ -1,3 +1,8 @@
+/*
+ * Acts for a run when its time has come, within the rate and the circuit
+ * breaker, and handles the answers that any request may get. Ends a run with an
+ * outcome, a refusal or a failure.
+ */
 #include "workers/secutools/secutools_private.h"
 
 #include "lib/base/backoff.h"
@@ -9,13 +14,13 @@
 #include <stdlib.h>
 
 enum {
-    BACKOFF_MS = 500, /* of tries at the same request, by the first */
+    BACKOFF_MS = 500, /* the first delay before a request is repeated */
     BACKOFF_MOST_MS = 60000,
-    PARK_MOST_MS = 5000, /* a longer pause is the lane's, not a job's */
-    STRAY_TRIES = 8,     /* at cancelling a job whose run is gone */
+    SHORT_WAIT_MS = 5000, /* a longer one pauses the lane */
+    DETACHED_TRIES = 8,   /* to cancel a job whose run the worker has freed */
 };
 
-/* --- ends ----------------------------------------------------------------- */
+/* --- ending --------------------------------------------------------------- */
 
 void
 run_free(struct platform_run *r)
@@ -23,7 +28,7 @@ run_free(struct platform_run *r)
     timers_cancel(r);
     hash_table_remove(&r->s->by_key, &r->by_key);
     http_cancel(r->call);
-    timers_turn(r->s);
+    timers_update(r->s);
     budget_release(r->s->budget, r->reserved_nano);
     mem_free(r->outcome);
     mem_free(r->id);
@@ -31,14 +36,14 @@ run_free(struct platform_run *r)
 }
 
 void
-run_stray_free(struct platform_run *r)
+run_free_detached(struct platform_run *r)
 {
-    if (r->stray_prev)
-        r->stray_prev->stray_next = r->stray_next;
+    if (r->detached_prev)
+        r->detached_prev->detached_next = r->detached_next;
     else
-        r->s->strays = r->stray_next;
-    if (r->stray_next)
-        r->stray_next->stray_prev = r->stray_prev;
+        r->s->detached = r->detached_next;
+    if (r->detached_next)
+        r->detached_next->detached_prev = r->detached_prev;
     run_free(r);
 }
 
@@ -51,27 +56,28 @@ run_outcome(struct platform_run *r)
 }
 
 void
-run_over(struct platform_run *r)
+run_end(struct platform_run *r)
 {
-    if (r->stray) {
-        run_stray_free(r);
+    if (r->is_detached) {
+        run_free_detached(r);
         return;
     }
     timers_cancel(r);
-    r->phase = PHASE_OVER;
+    r->phase = PLATFORM_DONE;
     r->order.changed(r->order.ctx);
 }
 
 void
-run_over_soon(struct platform_run *r)
+run_end_soon(struct platform_run *r)
 {
-    r->owed = !r->leave && !r->told && (r->id || r->call || r->tries);
-    /* A submission under way brings the id to cancel. */
-    if (!r->owed || r->id) {
+    r->cancel_owed =
+        !r->leave && !r->cancel_sent && (r->id || r->call || r->tries);
+    /* A pending submission returns the id to cancel. */
+    if (!r->cancel_owed || r->id) {
         http_cancel(r->call);
         r->call = NULL;
     }
-    r->phase = PHASE_OVER;
+    r->phase = PLATFORM_DONE;
     timers_at(r, AT_ONCE);
 }
 
@@ -82,7 +88,7 @@ run_fail(struct platform_run *r, int exit_code, const char *reason)
 
     o->exit_code = exit_code;
     (void)snprintf(o->reason, sizeof o->reason, "%.255s", reason);
-    run_over(r);
+    run_end(r);
 }
 
 void
@@ -92,7 +98,7 @@ run_set_refused(struct platform_run *r, int64_t again_ms, const char *reason)
 
     o->refused = true;
     o->again_ms = again_ms;
-    /* With the same key, so that it would not have two jobs: it has none. */
+    /* Not even a submission with this key may be pending: there is no job. */
     o->untouched = r->tries == 0 && !r->resumed;
     (void)snprintf(o->reason, sizeof o->reason, "%.255s", reason);
 }
@@ -101,7 +107,7 @@ void
 run_refuse(struct platform_run *r, int64_t again_ms, const char *reason)
 {
     run_set_refused(r, again_ms, reason);
-    run_over(r);
+    run_end(r);
 }
 
 void
@@ -112,7 +118,7 @@ run_refuse_lane(struct platform_run *r, int64_t for_ms, const char *reason)
     run_refuse(r, 0, reason);
 }
 
-/* --- asking --------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------- */
 
 static bool
 is_down(int status)
@@ -122,71 +128,72 @@ is_down(int status)
 }
 
 void
-run_again(struct platform_run *r, int64_t retry_after_ms)
+run_retry(struct platform_run *r, int64_t retry_after_ms)
 {
-    if (r->stray && (r->phase != PHASE_CANCEL || r->tries >= STRAY_TRIES)) {
+    if (r->is_detached &&
+        (r->phase != PLATFORM_CANCEL || r->tries >= DETACHED_TRIES)) {
         log_warn("job.left",
-                 "key=%s job=%s text=\"it goes on at the platform, "
-                 "which could not be told to stop it\"",
+                 "key=%s job=%s text=\"it continues at the platform, which "
+                 "could not be reached to cancel it\"",
                  r->key, r->id ? LOG_TEXT(r->id) : "");
-        run_stray_free(r);
+        run_free_detached(r);
         return;
     }
     timers_in(r, breaker_backoff(r->tries++, BACKOFF_MS, BACKOFF_MOST_MS,
                                  retry_after_ms, backoff_random()));
 }
 
-/* A request came to nothing. Said once, when there have been enough in a row.
- */
+/* A request failed. Logged once, when the breaker opens. */
 static void
-went_wrong(struct platform_run *r, const char *why)
+on_failure(struct platform_run *r, const char *why)
 {
     struct secutools *s = r->s;
-    bool open = s->gate.state != BREAKER_CLOSED;
+    bool open = s->breaker.state != BREAKER_CLOSED;
 
     log_debug("platform.error", "key=%s error=\"%s\"", r->key, LOG_TEXT(why));
-    breaker_failed(&s->gate, loop_now_ms());
-    if (!open && s->gate.state != BREAKER_CLOSED)
+    breaker_failed(&s->breaker, loop_now_ms());
+    if (!open && s->breaker.state != BREAKER_CLOSED)
         log_warn("platform.down", "failures=%" PRId64 " error=\"%s\"",
-                 s->gate.failures, LOG_TEXT(why));
+                 s->breaker.failures, LOG_TEXT(why));
 }
 
 static void
-went_well(struct secutools *s)
+on_success(struct secutools *s)
 {
-    if (s->gate.state != BREAKER_CLOSED)
-        log_info("platform.up", "failures=%" PRId64, s->gate.failures);
-    breaker_answered(&s->gate);
+    if (s->breaker.state != BREAKER_CLOSED)
+        log_info("platform.up", "failures=%" PRId64, s->breaker.failures);
+    breaker_answered(&s->breaker);
 }
 
 bool
-run_is_dealt_with(struct platform_run *r, const struct http_response *h,
+run_handle_common(struct platform_run *r, const struct http_response *h,
                   const struct err *e)
 {
     struct secutools *s = r->s;
     int64_t now = loop_now_ms();
 
     if (e) {
-        went_wrong(r, e->msg);
-        run_again(r, -1);
+        on_failure(r, e->msg);
+        run_retry(r, -1);
         return true;
     }
     if (is_down(h->status)) {
         mem_pool_reset(s->pool);
-        went_wrong(r, run_error_text(r, h));
+        on_failure(r, run_error_text(r, h));
         if (h->retry_after_ms > 0)
-            breaker_park(&s->gate, now + h->retry_after_ms);
-        run_again(r, h->retry_after_ms);
+            breaker_pause(&s->breaker, now + h->retry_after_ms);
+        run_retry(r, h->retry_after_ms);
         return true;
     }
-    went_well(s);
+    on_success(s);
     if (h->status == 429) {
         int64_t wait_ms =
             h->retry_after_ms >= 0 ? h->retry_after_ms : s->conf->poll_most_ms;
 
-        breaker_park(&s->gate, now + wait_ms);
-        if (r->phase != PHASE_SUBMIT || r->stray || wait_ms <= PARK_MOST_MS)
-            run_again(r, wait_ms);
+        breaker_pause(&s->breaker, now + wait_ms);
+        if (r->phase != PLATFORM_SUBMIT || r->is_detached ||
+            wait_ms <= SHORT_WAIT_MS)
+            run_retry(r, wait_ms);
         else
             run_refuse_lane(r, wait_ms,
                             "the platform asks for a pause (HTTP 429)");
@@ -199,7 +206,7 @@ void
 run_answered(struct platform_run *r)
 {
     r->call = NULL;
-    timers_turn(r->s);
+    timers_update(r->s);
 }
 
 const char *
@@ -219,12 +226,12 @@ run_send(struct platform_run *r, const char *method,
     struct http_request q = {.method = method,
                              .headers = headers,
                              .secret = s->key,
-                             .secret_header = s->conf->contract.auth_header,
+                             .secret_header = s->conf->api.auth_header,
                              .timeout_ms = s->conf->request_timeout_ms +
                                            s->conf->long_poll_ms,
                              .max_body = max_body};
 
-    platform_api_url(s->contract, call, r->id, &url);
+    platform_api_url(s->api, call, r->id, &url);
     str_addz(&url, query);
     q.url = str_text(&url);
     if (body) {
@@ -235,40 +242,39 @@ run_send(struct platform_run *r, const char *method,
     str_free(&url);
 }
 
-/* --- turns
- * ---------------------------------------------------------------------- */
+/* --- acting --------------------------------------------------------------- */
 
 void
 run_act(struct platform_run *r)
 {
     int64_t wait_ms;
 
-    if (r->phase == PHASE_OVER) {
-        run_over(r);
+    if (r->phase == PLATFORM_DONE) {
+        run_end(r);
         return;
     }
-    if (r->phase == PHASE_SUBMIT && !submit_may(r))
+    if (r->phase == PLATFORM_SUBMIT && !submit_may(r))
         return;
-    wait_ms = breaker_take(&r->s->gate, loop_now_ms());
+    wait_ms = breaker_acquire(&r->s->breaker, loop_now_ms());
     if (wait_ms > 0) {
         timers_in(r, wait_ms);
         return;
     }
     switch (r->phase) {
-    case PHASE_SUBMIT:
+    case PLATFORM_SUBMIT:
         submit_send(r);
         return;
-    case PHASE_FOLLOW:
-        poll_look(r);
+    case PLATFORM_POLL:
+        poll_send(r);
         return;
-    case PHASE_FETCH:
+    case PLATFORM_FETCH:
         poll_fetch(r);
         return;
-    case PHASE_CANCEL:
+    case PLATFORM_CANCEL:
         poll_cancel(r);
         return;
-    case PHASE_NOTE_ID:
-    case PHASE_OVER:
+    case PLATFORM_NOTE_ID:
+    case PLATFORM_DONE:
         return;
     }
 }

@@ -1,3 +1,8 @@
+/*
+ * Implements the executor: starts or resumes a run from the claim's note,
+ * reports its outcome, and keeps runs that the worker has freed until the
+ * platform has received their cancel.
+ */
 #include "workers/secutools/secutools.h"
 
 #include "lib/base/failpoint.h"
@@ -10,8 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- the executor
- * ---------------------------------------------------------------- */
+/* --- executor ------------------------------------------------------------- */
 
 static int
 secutools_start(void *ctx, const struct run_order *order, void **out,
@@ -30,7 +34,7 @@ secutools_start(void *ctx, const struct run_order *order, void **out,
     if (t->delegation && *t->delegation->max_cost_usd &&
         !money_read(t->delegation->max_cost_usd, &most))
         return err_set(e, ERR_INVALID,
-                       "max_cost_usd: \"%.40s\" is no amount like 0.50",
+                       "max_cost_usd: \"%.40s\" is not an amount like 0.50",
                        t->delegation->max_cost_usd);
     r = MEM_NEW(struct platform_run);
     r->s = s;
@@ -42,20 +46,20 @@ secutools_start(void *ctx, const struct run_order *order, void **out,
     *out = r;
     if (r->id) {
         log_info("job.resumed", "task=%s job=%s", t->id, LOG_TEXT(r->id));
-        submit_reserve(r); /* whatever is left: it is under way */
+        submit_reserve(r); /* even if too little is left: the job exists */
         order->forget(order->ctx);
         poll_job(r);
         return 0;
     }
-    why = submit_held(r);
-    if (why) { /* in hand before the lane was paused */
+    why = submit_pause_reason(r);
+    if (why) { /* claimed before the lane was paused */
         run_set_refused(r, 0, why);
-        r->phase = PHASE_OVER;
+        r->phase = PLATFORM_DONE;
         return 0;
     }
-    /* The claim that has just been stored holds the key: the intent. */
+    /* The claim that was just stored contains the key: the intent. */
     FAILPOINT("secutools.after_intent");
-    r->phase = PHASE_SUBMIT;
+    r->phase = PLATFORM_SUBMIT;
     timers_in(r, 0);
     return 0;
 }
@@ -86,7 +90,7 @@ secutools_poll(void *run, struct outcome *out)
 {
     struct platform_run *r = run;
 
-    if (r->phase != PHASE_OVER)
+    if (r->phase != PLATFORM_DONE)
         return RUN_BUSY;
     *out = *run_outcome(r);
     return RUN_DONE;
@@ -97,49 +101,49 @@ secutools_cancel(void *run, bool hard, bool leave)
 {
     struct platform_run *r = run;
 
-    if (r->phase == PHASE_OVER)
+    if (r->phase == PLATFORM_DONE)
         return;
     r->cancelled = true;
     r->leave = r->leave || leave;
-    /* Never sent: whoever comes next need not take it for sent. */
-    if (r->phase == PHASE_SUBMIT && !r->call && r->tries == 0 && !r->resumed)
+    /* Never submitted: the next attempt need not assume it was. */
+    if (r->phase == PLATFORM_SUBMIT && !r->call && r->tries == 0 && !r->resumed)
         run_outcome(r)->untouched = true;
     if (r->leave || hard) {
-        run_over_soon(r);
+        run_end_soon(r);
         return;
     }
     switch (r->phase) {
-    case PHASE_FOLLOW:
-    case PHASE_FETCH:
+    case PLATFORM_POLL:
+    case PLATFORM_FETCH:
         http_cancel(r->call);
         r->call = NULL;
-        r->phase = PHASE_CANCEL;
+        r->phase = PLATFORM_CANCEL;
         r->tries = 0;
         timers_in(r, 0);
         return;
-    case PHASE_SUBMIT:
+    case PLATFORM_SUBMIT:
         if (!r->call && r->tries == 0)
-            run_over_soon(r);
-        return; /* else it may have it: known once it answers */
-    case PHASE_NOTE_ID:
-    case PHASE_CANCEL:
-    case PHASE_OVER:
+            run_end_soon(r);
+        return; /* else its answer says whether there is a job */
+    case PLATFORM_NOTE_ID:
+    case PLATFORM_CANCEL:
+    case PLATFORM_DONE:
         return;
     }
 }
 
-/* Nobody waits for it any more; the platform is yet to be told. */
+/* The worker has freed the run; its cancel must still be sent. */
 static void
-stray(struct platform_run *r)
+detach(struct platform_run *r)
 {
     struct secutools *s = r->s;
 
-    r->stray = true;
-    r->stray_next = s->strays;
-    if (s->strays)
-        s->strays->stray_prev = r;
-    s->strays = r;
-    r->phase = r->id ? PHASE_CANCEL : PHASE_SUBMIT;
+    r->is_detached = true;
+    r->detached_next = s->detached;
+    if (s->detached)
+        s->detached->detached_prev = r;
+    s->detached = r;
+    r->phase = r->id ? PLATFORM_CANCEL : PLATFORM_SUBMIT;
     r->tries = 0;
     if (r->id)
         timers_in(r, 0);
@@ -152,8 +156,8 @@ secutools_free(void *run)
 
     if (!r)
         return;
-    if (r->owed && (r->id || r->call))
-        stray(r);
+    if (r->cancel_owed && (r->id || r->call))
+        detach(r);
     else
         run_free(r);
 }
@@ -166,23 +170,22 @@ const struct executor secutools_executor = {.name = "secutools",
                                             .cancel = secutools_cancel,
                                             .free = secutools_free};
 
-/* --- open and close
- * ---------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------- */
 
 static int
-hear_hints(struct secutools *s, struct err *e)
+open_webhook(struct secutools *s, struct err *e)
 {
-    const char *url = s->conf->contract.callback_url;
+    const char *url = s->conf->api.callback_url;
 
     if (!*s->conf->callback_listen && !*url)
         return 0;
     if (!*s->conf->callback_listen || strncmp(url, "http", 4) != 0)
         return err_set(e, ERR_INVALID,
                        "secutools.callback_listen and secutools.callback_url "
-                       "go together: where to listen, and the http(s) address "
-                       "by which the platform gets there");
-    return webhook_open(&s->hints, s->loop, s->conf->callback_listen, poll_hint,
-                        s, e);
+                       "require each other: where to listen, and the http(s) "
+                       "address by which the platform reaches it");
+    return webhook_open(&s->webhook, s->loop, s->conf->callback_listen,
+                        poll_hint, s, e);
 }
 
 int
@@ -202,11 +205,11 @@ secutools_open(struct secutools **out, struct bus *b, struct loop *l,
     s->timer_ms = INT64_MAX;
     s->pool = mem_pool_new();
     s->lanes = lane_pauser_open(b, secutools_executor.name, name);
-    breaker_init(&s->gate, &conf->gate, loop_now_ms());
+    breaker_init(&s->breaker, &conf->breaker, loop_now_ms());
     if (budget_open(&s->budget, b, l, conf->max_cost_per_day,
                     secutools_executor.name, e) < 0 ||
-        platform_api_open(&s->contract, &conf->contract, e) < 0 ||
-        http_open(&s->http, l, &http, e) < 0 || hear_hints(s, e) < 0) {
+        platform_api_open(&s->api, &conf->api, e) < 0 ||
+        http_open(&s->http, l, &http, e) < 0 || open_webhook(s, e) < 0) {
         secutools_close(s);
         return -1;
     }
@@ -219,14 +222,14 @@ secutools_close(struct secutools *s)
 {
     if (!s)
         return;
-    while (s->strays)
-        run_stray_free(s->strays);
-    webhook_close(s->hints);
+    while (s->detached)
+        run_free_detached(s->detached);
+    webhook_close(s->webhook);
     hash_table_free(&s->by_key);
     http_close(s->http);
     lane_pauser_close(s->lanes);
     budget_close(s->budget);
-    platform_api_close(s->contract);
+    platform_api_close(s->api);
     loop_timer_stop(s->timer);
     mem_pool_free(s->pool);
     mem_free(s->due);

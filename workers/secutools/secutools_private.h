@@ -1,12 +1,12 @@
 /*
- * secutools_private - what the parts of the executor share.
+ * secutools_private - shared by the files of the executor.
  *
  *   secutools.c  the executor: start, poll, cancel, free
- *   due.c        when each run acts, the soonest first
- *   run.c        turns and ends of a run, what any answer may say
- *   submit.c     whether it may be handed over, and handing it over
- *   follow.c     looking at the job, fetching its result, stopping it; sooner
- *                if the platform gives a hint
+ *   timers.c     when each run acts, the soonest first
+ *   run.c        acting and ending of a run, what any answer may say
+ *   submit.c     whether a job may be submitted, and submitting it
+ *   poll.c       polling the job, fetching its result, cancelling it; earlier
+ *                after a webhook call
  *
  * A run moves through the phases in order. Functions that end a run tell the
  * worker, which may free it inside: callers do not touch it afterwards.
@@ -28,136 +28,137 @@
 enum {
     EXIT_FAILED = 1,
     EXIT_OUR_SIDE = 125,
-    AT_ONCE = INT32_MIN, /* an end costs no request: before all others */
+    AT_ONCE = INT32_MIN, /* before all others: ending a run needs no request */
 };
 
-enum job_phase {
-    PHASE_SUBMIT,
-    PHASE_NOTE_ID,
-    PHASE_FOLLOW,
-    PHASE_FETCH,
-    PHASE_CANCEL, /* the platform is asked to stop it */
-    PHASE_OVER,
+/* In this order, except that any may go to PLATFORM_CANCEL or PLATFORM_DONE. */
+enum platform_phase {
+    PLATFORM_SUBMIT,
+    PLATFORM_NOTE_ID,
+    PLATFORM_POLL,
+    PLATFORM_FETCH,
+    PLATFORM_CANCEL, /* the platform is asked to cancel it */
+    PLATFORM_DONE,
 };
 
 struct platform_run {
-    struct hash_link by_key; /* for hints */
+    struct hash_link by_key; /* for webhook calls */
     struct secutools *s;
     struct run_order order;
     struct http_call *call; /* under way, or waiting for a connection */
-    enum job_phase phase;
-    bool cancelled; /* asked to end */
-    bool leave;     /* and to leave the job alone */
-    bool resumed;   /* an attempt before this may have handed it over */
-    bool admitted;  /* it may be, and its share of the budget is reserved */
-    bool told;      /* the platform knows that it is not wanted */
-    bool owed;      /* or is yet to be told, after the worker has freed it */
-    bool stray;     /* the worker has freed it: of order only s is left */
-    int tries;      /* of the present request, failed in a row */
+    enum platform_phase phase;
+    bool cancelled;   /* asked to end */
+    bool leave;       /* and to leave the job running */
+    bool resumed;     /* an earlier attempt may have submitted it */
+    bool admitted;    /* it may be submitted; its budget is reserved */
+    bool cancel_sent; /* the platform has received the cancel */
+    bool cancel_owed; /* it must still be sent, after the worker's free */
+    bool is_detached; /* the worker has freed it: order is invalid */
+    int tries;        /* failures in a row of the current request */
     int polls;
     int64_t due_ms;
-    uint32_t place;           /* among those that are to act; 0: not there */
-    int64_t missing_since_ms; /* the first of the 404s in a row; 0: none */
+    uint32_t heap_at;         /* position in due, from 1; 0: not in it */
+    int64_t missing_since_ms; /* of the first 404 in a row; 0: none */
     int64_t reserved_nano;    /* of the budget */
-    struct platform_run *stray_next, *stray_prev;
-    int64_t looked_ms; /* the last look at the job */
+    struct platform_run *detached_next, *detached_prev;
+    int64_t polled_ms; /* when the job was last polled */
     char key[PLATFORM_API_KEY_SIZE];
     char *id;                /* NULL: not known yet */
-    struct outcome *outcome; /* NULL while there is nothing to say */
+    struct outcome *outcome; /* NULL: nothing recorded yet */
 };
 
 struct secutools {
     struct loop *loop;
     const struct secutools_conf *conf;
-    struct platform_api *contract;
+    struct platform_api *api;
     struct http *http;
-    struct breaker gate;
+    struct breaker breaker;
     struct budget *budget;
     struct lane_pauser *lanes;
     char *key;
-    struct platform_run **due; /* the soonest first */
+    struct platform_run **due; /* a heap, the soonest first */
     size_t n_due, cap_due;
     struct loop_timer *timer;
-    int64_t timer_ms;            /* when it fires; INT64_MAX: not */
-    struct platform_run *strays; /* jobs to be cancelled without a run */
-    struct webhook *hints;       /* NULL: none are heard */
-    struct hash_table by_key;    /* runs, for hints */
-    struct mem_pool *pool;       /* of one answer */
+    int64_t timer_ms;              /* when it fires; INT64_MAX: not */
+    struct platform_run *detached; /* jobs to cancel after the worker's free */
+    struct webhook *webhook;       /* NULL: none */
+    struct hash_table by_key;      /* runs, for webhook calls */
+    struct mem_pool *pool;         /* for one answer */
     struct str scratch;
 };
 
-/* --- due.c ---------------------------------------------------------------- */
+/* --- timers.c ------------------------------------------------------------- */
 
-/* It acts then; due_ms may be AT_ONCE. Replaces what was set before. */
+/* Sets when the run acts, in place of an earlier time; may be AT_ONCE. */
 void timers_at(struct platform_run *r, int64_t due_ms);
 void timers_in(struct platform_run *r, int64_t delay_ms);
 void timers_cancel(struct platform_run *r);
-/* A connection has become free, or the soonest is another. */
-void timers_turn(struct secutools *s);
+/* Call when a connection becomes free or the soonest time changes. */
+void timers_update(struct secutools *s);
 
 /* --- run.c ---------------------------------------------------------------- */
 
-/* Does what its phase asks for; its time has come. */
+/* Does the next step of the run's phase. */
 void run_act(struct platform_run *r);
 
-/* What is reported of it, made when it is first asked for. */
+/* The run's outcome, allocated on first use. */
 struct outcome *run_outcome(struct platform_run *r);
-/* It has ended, as its outcome says. */
-void run_over(struct platform_run *r);
-/* The same from within cancel, where the worker cannot be told. */
-void run_over_soon(struct platform_run *r);
+/* Ends the run with its outcome. */
+void run_end(struct platform_run *r);
+/* The same from within cancel, where the worker must not be called. */
+void run_end_soon(struct platform_run *r);
 void run_fail(struct platform_run *r, int exit_code, const char *reason);
 void run_set_refused(struct platform_run *r, int64_t again_ms,
                      const char *reason);
-/* The platform will not have it now. */
+/* The platform refuses the job for now. */
 void run_refuse(struct platform_run *r, int64_t again_ms, const char *reason);
-/* Whatever waits on the lane waits for the same thing: says so there, and
- * hands the task back. The lane holds it, so that it may come again soon: a
- * resume is heard at once. for_ms 0: until a person resumes it. */
+/* The refusal concerns the whole lane: pauses it and hands the task back, which
+ * may be delivered again soon, as the pause holds it; so a resume takes effect
+ * at once. for_ms 0: until a person resumes the lane. */
 void run_refuse_lane(struct platform_run *r, int64_t for_ms,
                      const char *reason);
 void run_free(struct platform_run *r);
-void run_stray_free(struct platform_run *r);
+void run_free_detached(struct platform_run *r);
 
 /* Sends a request; body NULL: none. */
 void run_send(struct platform_run *r, const char *method,
               enum platform_api_call call, const char *const *headers,
               const char *query, const struct str *body, size_t max_body,
               http_fn *fn);
-/* First in every answer's callback: its connection is free for another. */
+/* Call first for every answer: its connection is free for another request. */
 void run_answered(struct platform_run *r);
-/* What every kind of answer may say. True if it has been dealt with: it was
- * none, or told to come later. */
-bool run_is_dealt_with(struct platform_run *r, const struct http_response *h,
+/* Handles what any request may get: no answer, a failure of the platform, a
+ * request to wait. True: nothing is left to do. */
+bool run_handle_common(struct platform_run *r, const struct http_response *h,
                        const struct err *e);
-/* The same request again, after a while that grows; -1: nothing was said. */
-void run_again(struct platform_run *r, int64_t retry_after_ms);
+/* Repeats the request after a growing delay. retry_after_ms -1: not stated. */
+void run_retry(struct platform_run *r, int64_t retry_after_ms);
 const char *run_error_text(struct platform_run *r,
                            const struct http_response *h);
 
 /* --- submit.c ------------------------------------------------------------- */
 
-/* Why nothing may be handed over on its lane, or NULL. */
-const char *submit_held(const struct platform_run *r);
-/* False: it waits, or was handed back. What this run has sent once is asked
- * for in any case. */
+/* Why nothing may be submitted on its lane now, or NULL. */
+const char *submit_pause_reason(const struct platform_run *r);
+/* Whether the run may submit; false: it waits or was handed back. Once it has
+ * submitted it may repeat that in any case. */
 bool submit_may(struct platform_run *r);
-/* For how long it would be in vain to take a task that is not handed over. */
+/* For how long there is no point in claiming a task that is not submitted. */
 int64_t submit_wait_ms(const struct secutools *s, const struct task *t);
-/* Holds what it may cost back from the day's budget, until it is freed. */
+/* Reserves its maximum cost in the day's budget until it is freed. */
 void submit_reserve(struct platform_run *r);
 void submit_send(struct platform_run *r);
-/* What an earlier attempt has noted in the claim. */
+/* Reads the note of an earlier attempt in the claim. */
 void submit_read_note(struct platform_run *r, const char *note);
 
-/* --- follow.c ------------------------------------------------------------- */
+/* --- poll.c --------------------------------------------------------------- */
 
-/* The job is known: looks at it from now on. */
+/* The job's id is known: starts polling it. */
 void poll_job(struct platform_run *r);
-void poll_look(struct platform_run *r);
+void poll_send(struct platform_run *r);
 void poll_fetch(struct platform_run *r);
 void poll_cancel(struct platform_run *r);
-/* A hint_fn, ctx a struct secutools. */
+/* A webhook_fn, ctx a struct secutools: polls the job earlier. */
 void poll_hint(void *ctx, const char *key);
 
 #endif

@@ -1,3 +1,7 @@
+/*
+ * Submits a job under its idempotency key if lane and budget allow, then notes
+ * its id in the claim. A refusal that concerns the whole lane pauses it.
+ */
 #include "workers/secutools/secutools_private.h"
 
 #include "lib/base/failpoint.h"
@@ -9,18 +13,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What the claim has room for. */
+/* Key and id must fit in the claim's note. */
 _Static_assert((int)PLATFORM_API_KEY_SIZE == (int)JOB_REF_KEY_SIZE &&
                    (int)PLATFORM_API_ID_MAX + 1 == (int)JOB_REF_ID_SIZE,
                "a note holds a key and a job's id");
 
 enum {
-    UNKNOWN_MS = 1000, /* between looks whether the day's costs are known */
-    LOOK_MS = 30000,   /* whether a task that is too dear is so still */
-    HELD_MS = 5000,    /* the same, while it depends on what is under way */
+    UNKNOWN_MS = 1000, /* while the day's costs are not known */
+    SHORT_MS = 30000,  /* while a task costs more than is left of the day */
+    HELD_MS = 5000,    /* while that depends on running jobs */
 };
 
-/* --- handing it over ------------------------------------------------------ */
+/* --- submission ----------------------------------------------------------- */
 
 void
 submit_read_note(struct platform_run *r, const char *note)
@@ -41,9 +45,9 @@ on_id_noted(void *ctx)
     struct platform_run *r = ctx;
 
     FAILPOINT("secutools.after_id");
-    if (r->phase != PHASE_NOTE_ID)
+    if (r->phase != PLATFORM_NOTE_ID)
         return;
-    r->order.forget(r->order.ctx); /* it is never submitted again */
+    r->order.forget(r->order.ctx); /* the job is never submitted again */
     poll_job(r);
 }
 
@@ -59,7 +63,7 @@ note_id(struct platform_run *r)
     r->order.note(r->order.ctx, note, on_id_noted, r);
 }
 
-/* The worker gave it up in the same turn; it is about to become a stray. */
+/* The worker has ended the run in the same turn and is about to free it. */
 static void
 keep_id(struct platform_run *r, const struct http_response *h)
 {
@@ -68,8 +72,8 @@ keep_id(struct platform_run *r, const struct http_response *h)
 
     mem_pool_reset(r->s->pool);
     if (h && h->status >= 200 && h->status < 300 &&
-        platform_api_read_job(r->s->contract, h->body, h->len, r->s->pool, &v,
-                              &e) == 0)
+        platform_api_read_job(r->s->api, h->body, h->len, r->s->pool, &v, &e) ==
+            0)
         r->id = mem_strdup(v.id);
 }
 
@@ -80,25 +84,25 @@ take_job(struct platform_run *r, const struct http_response *h)
     struct err e;
 
     mem_pool_reset(r->s->pool);
-    if (platform_api_read_job(r->s->contract, h->body, h->len, r->s->pool, &v,
-                              &e) < 0) {
-        /* It has the job, but we cannot tell which: ask with the same key. */
-        log_warn("platform.nonsense", "key=%s error=\"%s\"", r->key,
+    if (platform_api_read_job(r->s->api, h->body, h->len, r->s->pool, &v, &e) <
+        0) {
+        /* There is a job with an unknown id: submit again with the same key. */
+        log_warn("platform.invalid", "key=%s error=\"%s\"", r->key,
                  LOG_TEXT(e.msg));
-        run_again(r, -1);
+        run_retry(r, -1);
         return;
     }
     r->id = mem_strdup(v.id);
     r->tries = 0;
-    if (r->stray) {
-        r->phase = PHASE_CANCEL;
+    if (r->is_detached) {
+        r->phase = PLATFORM_CANCEL;
         timers_in(r, 0);
         return;
     }
     log_info("job.submitted", "task=%s job=%s", r->order.task->id,
              LOG_TEXT(r->id));
     FAILPOINT("secutools.after_post");
-    r->phase = PHASE_NOTE_ID;
+    r->phase = PLATFORM_NOTE_ID;
     note_id(r);
 }
 
@@ -110,13 +114,13 @@ on_submitted(void *ctx, const struct http_response *h, const struct err *e)
     const char *why;
 
     run_answered(r);
-    if (r->phase == PHASE_OVER) {
+    if (r->phase == PLATFORM_DONE) {
         keep_id(r, h);
         return;
     }
-    if (run_is_dealt_with(r, h, e))
+    if (run_handle_common(r, h, e))
         return;
-    /* A definite answer to this key: what came before was not taken either. */
+    /* A definite answer for this key: earlier submissions created no job. */
     r->tries = 0;
     r->resumed = false;
     mem_pool_reset(s->pool);
@@ -128,26 +132,26 @@ on_submitted(void *ctx, const struct http_response *h, const struct err *e)
         take_job(r, h);
         return;
     case 402:
-        if (!r->stray)
+        if (!r->is_detached)
             run_refuse_lane(r,
                             h->retry_after_ms > 0 ? h->retry_after_ms
                                                   : s->conf->budget_pause_ms,
                             why);
         else
-            run_over(r);
+            run_end(r);
         return;
     case 401:
     case 403:
         log_error("platform.denied",
-                  "status=%d text=\"the platform does not "
-                  "take SECUTOOLS_API_KEY; mend it, then shunt lane resume\"",
+                  "status=%d text=\"the platform rejects SECUTOOLS_API_KEY; "
+                  "correct it, then shunt lane resume\"",
                   h->status);
-        if (!r->stray)
+        if (!r->is_detached)
             run_refuse_lane(r, 0, why);
         else
-            run_over(r);
+            run_end(r);
         return;
-    default: /* trying again cannot help: no retries are spent on it */
+    default: /* repeating cannot help: no retries are used */
         run_fail(r, EXIT_OUR_SIDE, why);
         return;
     }
@@ -162,32 +166,31 @@ submit_send(struct platform_run *r)
                              NULL};
     const struct task *t = r->order.task;
 
-    (void)snprintf(key, sizeof key, "%.64s: %s", s->conf->contract.key_header,
+    (void)snprintf(key, sizeof key, "%.64s: %s", s->conf->api.key_header,
                    r->key);
     (void)snprintf(request, sizeof request, "%.64s: %s-%u",
-                   s->conf->contract.request_header, t->id, r->order.attempt);
-    if (!*s->conf->contract.request_header)
+                   s->conf->api.request_header, t->id, r->order.attempt);
+    if (!*s->conf->api.request_header)
         headers[2] = NULL;
     str_reset(&s->scratch);
-    platform_api_request(s->contract, t, r->order.lane, r->key, &s->scratch);
+    platform_api_request(s->api, t, r->order.lane, r->key, &s->scratch);
     run_send(r, "POST", CALL_SUBMIT, headers, "", &s->scratch,
              PLATFORM_API_JOB_MAX, on_submitted);
 }
 
-/* --- whether it may be handed over -----------------------------------------
- */
+/* --- admission ------------------------------------------------------------ */
 
 const char *
-submit_held(const struct platform_run *r)
+submit_pause_reason(const struct platform_run *r)
 {
-    const char *why = lane_pauser_held(r->s->lanes, r->order.lane);
+    const char *why = lane_pauser_reason(r->s->lanes, r->order.lane);
 
     return why ? why : r->order.paused(r->order.ctx);
 }
 
-/* What the task may cost at most, 0 if it does not say; start checked it. */
+/* The task's maximum cost, 0 if not stated; start has checked it. */
 static int64_t
-most_of(const struct task *t)
+max_cost(const struct task *t)
 {
     int64_t most = 0;
 
@@ -196,17 +199,17 @@ most_of(const struct task *t)
     return most;
 }
 
-/* Others on the lane may fit: it alone waits, for a larger limit or tomorrow.
- */
+/* Only this task waits, for a larger limit or the next day: others on the lane
+ * may fit. */
 static void
-too_dear(struct platform_run *r)
+refuse_short(struct platform_run *r)
 {
     const char *limit = r->s->conf->max_cost_per_day;
     char text[160];
     int64_t nano;
 
     (void)snprintf(text, sizeof text,
-                   money_read(limit, &nano) && most_of(r->order.task) > nano
+                   money_read(limit, &nano) && max_cost(r->order.task) > nano
                        ? "it may cost more than a whole day's %.40s dollars"
                        : "it may cost more than is left of today's %.40s "
                          "dollars",
@@ -215,19 +218,19 @@ too_dear(struct platform_run *r)
 }
 
 static void
-held_by_others(struct platform_run *r)
+refuse_reserved(struct platform_run *r)
 {
     char text[160];
 
     (void)snprintf(text, sizeof text,
-                   "with what is under way it may cost more than is left of "
+                   "with the running jobs it may cost more than is left of "
                    "today's %.40s dollars",
                    r->s->conf->max_cost_per_day);
     run_refuse(r, budget_day_left_ms(), text);
 }
 
 static void
-used_up(struct platform_run *r)
+refuse_exhausted(struct platform_run *r)
 {
     char text[160];
 
@@ -240,17 +243,17 @@ used_up(struct platform_run *r)
 int64_t
 submit_wait_ms(const struct secutools *s, const struct task *t)
 {
-    switch (budget_ask(s->budget, most_of(t))) {
+    switch (budget_ask(s->budget, max_cost(t))) {
     case BUDGET_FITS:
         return 0;
     case BUDGET_UNKNOWN:
         return UNKNOWN_MS;
-    case BUDGET_OVER: /* the lane is to be paused: that wants an attempt */
+    case BUDGET_OVER: /* only an attempt can pause the lane */
         return 0;
     case BUDGET_HELD:
         return HELD_MS;
     case BUDGET_SHORT:
-        return LOOK_MS;
+        return SHORT_MS;
     }
     return 0;
 }
@@ -259,7 +262,7 @@ void
 submit_reserve(struct platform_run *r)
 {
     r->admitted = true;
-    r->reserved_nano = most_of(r->order.task);
+    r->reserved_nano = max_cost(r->order.task);
     budget_reserve(r->s->budget, r->reserved_nano);
 }
 
@@ -267,15 +270,14 @@ bool
 submit_may(struct platform_run *r)
 {
     struct budget *b = r->s->budget;
-    int64_t most = most_of(r->order.task);
+    int64_t most = max_cost(r->order.task);
     const char *why;
 
-    /* An intent of an earlier attempt, which may have been carried out or not,
-     * is no exception: a job that is there already has the same key and waits
-     * for us as it is. */
+    /* An earlier attempt's intent is no exception, whether or not it was
+     * submitted: a job that exists has the same key and waits for us. */
     if (r->admitted)
         return true;
-    why = submit_held(r);
+    why = submit_pause_reason(r);
     if (why) {
         run_refuse(r, 0, why);
         return false;
@@ -288,13 +290,13 @@ submit_may(struct platform_run *r)
         timers_in(r, UNKNOWN_MS);
         return false;
     case BUDGET_OVER:
-        used_up(r);
+        refuse_exhausted(r);
         return false;
     case BUDGET_SHORT:
-        too_dear(r);
+        refuse_short(r);
         return false;
     case BUDGET_HELD:
-        held_by_others(r);
+        refuse_reserved(r);
         return false;
     }
     return true;

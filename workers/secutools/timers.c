@@ -1,13 +1,17 @@
+/*
+ * A binary heap of runs by due_ms with one timer for the soonest. While
+ * requests wait for a connection, further runs wait in the heap.
+ */
 #include "workers/secutools/secutools_private.h"
 
 #include "lib/base/mem.h"
 
-/* A heap by due_ms; each knows its place, counted from 1. */
+/* Each run knows its position in the heap, counted from 1. */
 static void
 put_at(struct secutools *s, struct platform_run *r, size_t at)
 {
     s->due[at - 1] = r;
-    r->place = (uint32_t)at;
+    r->heap_at = (uint32_t)at;
 }
 
 static void
@@ -41,12 +45,12 @@ void
 timers_cancel(struct platform_run *r)
 {
     struct secutools *s = r->s;
-    size_t at = r->place;
+    size_t at = r->heap_at;
     struct platform_run *last;
 
     if (!at)
         return;
-    r->place = 0;
+    r->heap_at = 0;
     last = s->due[--s->n_due];
     if (last == r)
         return;
@@ -56,8 +60,8 @@ timers_cancel(struct platform_run *r)
         sift_down(s, last, at);
 }
 
-/* Requests that wait for a connection cost memory: as many as there are
- * connections keep these busy, the others wait here. */
+/* Requests that wait for a connection cost memory: as many of them as there are
+ * connections keep these busy, further runs wait here. */
 static bool
 is_full(const struct secutools *s)
 {
@@ -67,12 +71,12 @@ is_full(const struct secutools *s)
 static void on_timer(void *ctx);
 
 void
-timers_turn(struct secutools *s)
+timers_update(struct secutools *s)
 {
     int64_t now = loop_now_ms(), at;
 
     if (!s->n_due || (s->due[0]->due_ms != AT_ONCE && is_full(s)))
-        return; /* or else the end of a call comes back here */
+        return; /* if full, the end of a call leads here again */
     at = s->due[0]->due_ms > now ? s->due[0]->due_ms : now;
     if (at >= s->timer_ms)
         return;
@@ -92,7 +96,7 @@ timers_at(struct platform_run *r, int64_t due_ms)
     r->due_ms = due_ms;
     s->due = mem_grow(s->due, s->n_due, &s->cap_due, sizeof(*s->due));
     sift_up(s, r, ++s->n_due);
-    timers_turn(s);
+    timers_update(s);
 }
 
 void
@@ -115,5 +119,5 @@ on_timer(void *ctx)
         timers_cancel(r);
         run_act(r);
     }
-    timers_turn(s);
+    timers_update(s);
 }

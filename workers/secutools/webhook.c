@@ -1,3 +1,7 @@
+/*
+ * A microhttpd daemon with an external epoll descriptor in the loop. The last
+ * part of a POST's path is the job's key.
+ */
 #include "workers/secutools/webhook.h"
 
 #include "lib/base/log.h"
@@ -12,11 +16,11 @@ enum {
     MEMORY_MAX = 16 * 1024, /* of a connection: request line and headers */
     BODY_MAX = 64 * 1024,
     IDLE_S = 30,
-    LOOK_MS = 1000, /* for connections that time out */
+    IDLE_CHECK_MS = 1000, /* between checks for idle connections */
 };
 
 struct webhook {
-    hint_fn *fn;
+    webhook_fn *fn;
     void *ctx;
     struct MHD_Daemon *daemon;
     struct loop_fd *fd;
@@ -54,7 +58,8 @@ on_request(void *ctx, struct MHD_Connection *c, const char *path,
     if (*size > 0) {
         *bytes += *size;
         *size = 0;
-        return *bytes > BODY_MAX ? MHD_NO : MHD_YES; /* NO: hangs up */
+        return *bytes > BODY_MAX ? MHD_NO
+                                 : MHD_YES; /* NO: closes the connection */
     }
     if (strcmp(method, "POST") != 0)
         return respond(c, MHD_HTTP_METHOD_NOT_ALLOWED);
@@ -82,12 +87,13 @@ on_ready(void *ctx)
 
     (void)MHD_run(h->daemon);
     if (MHD_get_timeout(h->daemon, &ms) == MHD_YES)
-        loop_timer_again(h->timer, ms < LOOK_MS ? (int64_t)ms : LOOK_MS, 0);
+        loop_timer_again(h->timer,
+                         ms < IDLE_CHECK_MS ? (int64_t)ms : IDLE_CHECK_MS, 0);
 }
 
 int
 webhook_open(struct webhook **out, struct loop *l, const char *address,
-             hint_fn *fn, void *ctx, struct err *e)
+             webhook_fn *fn, void *ctx, struct err *e)
 {
     static const char key[] = "secutools.callback_listen";
     struct webhook *h;
@@ -113,11 +119,12 @@ webhook_open(struct webhook **out, struct loop *l, const char *address,
                      : NULL;
     if (!info) {
         webhook_close(h);
-        return err_set(e, ERR_UNAVAILABLE, "the HTTP library does not start");
+        return err_set(e, ERR_UNAVAILABLE, "libmicrohttpd cannot start");
     }
-    h->timer = loop_timer_start(l, LOOK_MS, 0, on_ready, h);
+    h->timer = loop_timer_start(l, IDLE_CHECK_MS, 0, on_ready, h);
     h->fd = loop_fd_start(l, info->epoll_fd, on_ready, h);
-    log_info("hints.listening", "address=%s port=%d", LOG_TEXT(address), port);
+    log_info("webhook.listening", "address=%s port=%d", LOG_TEXT(address),
+             port);
     *out = h;
     return 0;
 }
