@@ -17,7 +17,7 @@ enum { NOW = 1000000, MESSAGES = 4 * COALESCE_HELD_MOST };
 
 /* A message of the test's own making. */
 struct made {
-    struct bus_msg m; /* first: what the queue settles */
+    struct bus_msg m; /* first: what coalesce settles */
     struct str bytes;
     int64_t later_ms; /* what its verdicts say */
     bool done, again;
@@ -25,12 +25,12 @@ struct made {
 };
 
 struct coalesce_fixture {
-    struct coalesce *q;
+    struct coalesce *c;
     struct made *made[MESSAGES];
     size_t n;
 };
 
-/* --- what the queue asks of the bus --------------------------------------- */
+/* --- what coalesce asks of the bus ---------------------------------------- */
 
 void
 bus_msg_done(struct bus_msg *m)
@@ -58,7 +58,7 @@ setup(void **state)
 {
     struct coalesce_fixture *f = MEM_NEW(struct coalesce_fixture);
 
-    f->q = coalesce_new();
+    f->c = coalesce_new();
     *state = f;
     return 0;
 }
@@ -69,7 +69,7 @@ teardown(void **state)
 {
     struct coalesce_fixture *f = *state;
 
-    coalesce_free(f->q);
+    coalesce_free(f->c);
     for (size_t i = 0; i < f->n; i++) {
         assert_true(f->made[i]->done || f->made[i]->again);
         str_free(&f->made[i]->bytes);
@@ -103,7 +103,7 @@ add(struct coalesce_fixture *f, struct made *m, enum event_kind kind,
         entry.verdicts.n = 1;
         entry.verdicts.again_ms = m->later_ms;
     }
-    coalesce_add(f->q, &entry, at_ms);
+    coalesce_add(f->c, &entry, at_ms);
 }
 
 static void
@@ -183,7 +183,7 @@ finish(struct coalesce_fixture *f, const char *id, int64_t at_ms)
 static void
 expect(struct coalesce_fixture *f, const struct made *m, int64_t now_ms)
 {
-    const struct entry *entry = coalesce_take(f->q, now_ms, false);
+    const struct entry *entry = coalesce_take(f->c, now_ms, false);
 
     if (!m)
         assert_null(entry);
@@ -200,20 +200,20 @@ a_result_waits_for_nothing_and_the_others_a_little(void **state)
     struct made *in, *out;
 
     in = submit(f, "t1", NOW);
-    assert_false(coalesce_has_ready(f->q));
-    assert_int_equal(coalesce_due_ms(f->q), NOW + COALESCE_SOON_MS);
+    assert_false(coalesce_has_ready(f->c));
+    assert_int_equal(coalesce_due_ms(f->c), NOW + COALESCE_SOON_MS);
     expect(f, NULL, NOW + COALESCE_SOON_MS - 1);
     out = finish(f, "t2", NOW);
-    assert_true(coalesce_has_ready(f->q));
+    assert_true(coalesce_has_ready(f->c));
     expect(f, out, NOW); /* of another task: the first goes on waiting */
     expect(f, NULL, NOW);
     expect(f, in, NOW + COALESCE_SOON_MS);
     expect(f, NULL, NOW + COALESCE_SOON_MS);
     assert_false(in->done || out->done);
-    coalesce_done(f->q);
+    coalesce_done(f->c);
     assert_true(in->done && out->done);
-    assert_true(coalesce_is_empty(f->q));
-    assert_true(coalesce_due_ms(f->q) == INT64_MAX);
+    assert_true(coalesce_is_empty(f->c));
+    assert_true(coalesce_due_ms(f->c) == INT64_MAX);
 }
 
 /* What is known of it is committed all the same. */
@@ -227,10 +227,10 @@ a_message_with_a_result_that_is_not_known_yet_comes_again(void **state)
     encode_result(&m->bytes, "t1");
     add(f, m, EVENT_RESULT, NOW);
     expect(f, m, NOW);
-    coalesce_done(f->q);
+    coalesce_done(f->c);
     assert_true(m->again && !m->done);
     assert_int_equal(m->again_ms, 200);
-    assert_true(coalesce_is_empty(f->q));
+    assert_true(coalesce_is_empty(f->c));
 }
 
 static void
@@ -245,16 +245,16 @@ a_result_takes_along_what_is_there_of_its_task(void **state)
     out = finish(f, "t1", NOW + 3);
     /* Those two in any order, before their result. */
     for (int i = 0; i < 2; i++) {
-        const struct entry *entry = coalesce_take(f->q, NOW + 3, false);
+        const struct entry *entry = coalesce_take(f->c, NOW + 3, false);
 
         assert_non_null(entry);
         assert_true(entry->msg == &in->m || entry->msg == &routed->m);
     }
     expect(f, out, NOW + 3);
     expect(f, NULL, NOW + 3);
-    coalesce_done(f->q);
+    coalesce_done(f->c);
     assert_true(in->done && routed->done && out->done && !other->done);
-    assert_int_equal(coalesce_due_ms(f->q), NOW + COALESCE_SOON_MS);
+    assert_int_equal(coalesce_due_ms(f->c), NOW + COALESCE_SOON_MS);
 }
 
 static void
@@ -279,12 +279,12 @@ what_comes_is_held_until_its_result_or_for_so_long(void **state)
     struct coalesce_fixture *f = *state;
     struct made *in[3], *out;
 
-    coalesce_loaded(f->q, NOW);
+    coalesce_loaded(f->c, NOW);
     in[0] = submit(f, "t0", NOW);
     in[1] = submit(f, "t1", NOW);
     in[2] = route(f, "t2", NOW);
     for (int64_t now = NOW; now < NOW + COALESCE_HOLD_MS; now += 100) {
-        coalesce_loaded(f->q, now); /* results of others go on coming */
+        coalesce_loaded(f->c, now); /* results of others go on coming */
         expect(f, NULL, now);
     }
     out = finish(f, "t1", NOW + COALESCE_HOLD_MS - 1);
@@ -301,9 +301,9 @@ what_is_held_goes_when_no_more_results_come(void **state)
     struct coalesce_fixture *f = *state;
     struct made *in;
 
-    coalesce_loaded(f->q, NOW);
+    coalesce_loaded(f->c, NOW);
     in = submit(f, "t1", NOW + 400);
-    assert_int_equal(coalesce_due_ms(f->q), NOW + COALESCE_LOAD_MS);
+    assert_int_equal(coalesce_due_ms(f->c), NOW + COALESCE_LOAD_MS);
     expect(f, NULL, NOW + COALESCE_LOAD_MS - 1);
     expect(f, in, NOW + COALESCE_LOAD_MS);
     /* And the next one is not held. */
@@ -317,12 +317,12 @@ what_its_result_has_overtaken_is_not_held(void **state)
     struct coalesce_fixture *f = *state;
     struct made *in, *out;
 
-    coalesce_loaded(f->q, NOW);
+    coalesce_loaded(f->c, NOW);
     out = finish(f, "t1", NOW);
     expect(f, out, NOW);
     in = submit(f, "t1", NOW);
     (void)submit(f, "t2", NOW);
-    coalesce_loaded(f->q, NOW + COALESCE_SOON_MS);
+    coalesce_loaded(f->c, NOW + COALESCE_SOON_MS);
     expect(f, in, NOW + COALESCE_SOON_MS);
     expect(f, NULL, NOW + COALESCE_SOON_MS);
 }
@@ -334,7 +334,7 @@ a_message_of_many_goes_with_the_first_of_them(void **state)
     struct made *in = make(f, SUBJECT_TASKS_BULK), *other, *routed[2], *out;
     struct str bytes = {0};
 
-    coalesce_loaded(f->q, NOW);
+    coalesce_loaded(f->c, NOW);
     for (int i = 0; i < 6; i++) {
         char id[] = {'t', (char)('0' + i), '\0'};
 
@@ -367,14 +367,14 @@ a_message_of_many_goes_with_the_first_of_them(void **state)
     str_free(&bytes);
     add(f, out, EVENT_RESULT, NOW);
     for (int i = 0; i < 2; i++) {
-        const struct entry *entry = coalesce_take(f->q, NOW, false);
+        const struct entry *entry = coalesce_take(f->c, NOW, false);
 
         assert_non_null(entry);
         assert_true(entry->msg == &in->m || entry->msg == &routed[0]->m);
     }
     expect(f, out, NOW);
     expect(f, NULL, NOW);
-    coalesce_done(f->q);
+    coalesce_done(f->c);
     assert_false(other->done || routed[1]->done);
 }
 
@@ -386,7 +386,7 @@ what_waits_for_something_is_not_held(void **state)
     struct made *gated[3], *json, *junk;
     struct task t;
 
-    coalesce_loaded(f->q, NOW);
+    coalesce_loaded(f->c, NOW);
     for (int i = 0; i < 3; i++) {
         codec_init(CODEC_TASK, &t);
         t.id = "t1";
@@ -408,13 +408,13 @@ what_waits_for_something_is_not_held(void **state)
     add(f, junk, EVENT_ROUTED, NOW);
     add(f, make(f, SUBJECT_TASKS_BULK), EVENT_ACCEPTED, NOW); /* empty */
     expect(f, NULL, NOW + COALESCE_SOON_MS - 1);
-    for (int i = 0; i < 3; i++) /* with the first, the others of its name */
-        assert_non_null(coalesce_take(f->q, NOW + COALESCE_SOON_MS, false));
+    for (int i = 0; i < 3; i++) /* with the first, the others of its task */
+        assert_non_null(coalesce_take(f->c, NOW + COALESCE_SOON_MS, false));
     expect(f, json, NOW + COALESCE_SOON_MS);
     expect(f, junk, NOW + COALESCE_SOON_MS);
-    assert_non_null(coalesce_take(f->q, NOW + COALESCE_SOON_MS, false));
+    assert_non_null(coalesce_take(f->c, NOW + COALESCE_SOON_MS, false));
     expect(f, NULL, NOW + COALESCE_SOON_MS);
-    coalesce_done(f->q);
+    coalesce_done(f->c);
     assert_true(gated[0]->done && gated[1]->done && gated[2]->done);
 }
 
@@ -427,14 +427,14 @@ beyond_its_bounds_a_submission_waits_for_its_decision_alone(void **state)
     struct made *in, *routed, *out;
     char id[24];
 
-    coalesce_loaded(f->q, NOW);
+    coalesce_loaded(f->c, NOW);
     for (size_t i = 0; i < COALESCE_HELD_MOST; i++) {
         (void)snprintf(id, sizeof id, "held%zu", i);
         (void)submit(f, id, NOW);
     }
     in = submit(f, "passes", NOW);
     routed = route(f, "passes", NOW + 10);
-    coalesce_loaded(f->q, NOW + 10);
+    coalesce_loaded(f->c, NOW + 10);
     expect(f, NULL, NOW + COALESCE_PAIR_MS - 1);
     expect(f, in, NOW + COALESCE_PAIR_MS);
     expect(f, routed, NOW + COALESCE_PAIR_MS);
@@ -455,7 +455,7 @@ no_more_than_so_many_bytes_are_held(void **state)
 
     for (size_t i = 0; i < large; i++)
         str_addz(&script, "x");
-    coalesce_loaded(f->q, NOW);
+    coalesce_loaded(f->c, NOW);
     for (int i = 0; i < 5; i++) {
         char id[] = {'t', (char)('0' + i), '\0'};
         struct step step = {
@@ -471,7 +471,7 @@ no_more_than_so_many_bytes_are_held(void **state)
         add(f, in[i], EVENT_ACCEPTED, NOW);
     }
     str_free(&script);
-    coalesce_loaded(f->q, NOW + COALESCE_PAIR_MS);
+    coalesce_loaded(f->c, NOW + COALESCE_PAIR_MS);
     expect(f, in[3],
            NOW + COALESCE_PAIR_MS); /* three are what there is room for */
     expect(f, in[4], NOW + COALESCE_PAIR_MS);
@@ -485,17 +485,17 @@ all_is_taken_when_somebody_asks(void **state)
     size_t n = 0;
 
     (void)submit(f, "t0", NOW);
-    coalesce_loaded(f->q, NOW);
+    coalesce_loaded(f->c, NOW);
     (void)submit(f, "t1", NOW);
     (void)route(f, "t2", NOW);
     (void)finish(f, "t3", NOW);
-    while (coalesce_take(f->q, NOW, true))
+    while (coalesce_take(f->c, NOW, true))
         n++;
     assert_int_equal(n, 4);
-    assert_false(coalesce_is_empty(f->q)); /* it may yet fail */
-    coalesce_done(f->q);
-    assert_true(coalesce_is_empty(f->q));
-    coalesce_trim(f->q);
+    assert_false(coalesce_is_empty(f->c)); /* it may yet fail */
+    coalesce_done(f->c);
+    assert_true(coalesce_is_empty(f->c));
+    coalesce_trim(f->c);
     (void)submit(f, "t4", NOW);
 }
 

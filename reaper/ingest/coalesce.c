@@ -1,3 +1,10 @@
+/*
+ * A message stands in one of several queues, first in, first out: ready, soon,
+ * pair and held say how long it may wait; chosen messages are taken next. A
+ * hash table finds what waits by the task's id, so that a result takes along
+ * what is there of its tasks. Ids are compared by their hash alone: a collision
+ * takes a message along too early, no more.
+ */
 #include "reaper/ingest/coalesce.h"
 
 #include "lib/base/feature.h"
@@ -9,218 +16,219 @@
 #include <string.h>
 
 enum {
-    BUCKETS = 32768,     /* of names; some two names in each at the most */
+    BUCKETS = 32768,     /* of task ids; two ids in each at most, on average */
     ENDED = 16384,       /* tasks whose results are remembered for a while */
-    WAITING_MOST = 1024, /* messages that wait without being held */
+    WAITING_MOST = 1024, /* messages in QUEUE_SOON, and in QUEUE_PAIR */
 };
 
-enum coalesce_line {
-    LINE_READY, /* results and cancels */
-    LINE_SOON,
-    LINE_PAIR,
-    LINE_HELD,
-    LINE_CHOSEN, /* the next to be taken, in this order */
-    LINE_TAKEN,
-    N_LINES,
+enum which_queue {
+    QUEUE_READY, /* results and cancels */
+    QUEUE_SOON,
+    QUEUE_PAIR,
+    QUEUE_HELD,
+    QUEUE_CHOSEN, /* the next to be taken, in this order */
+    QUEUE_TAKEN,
+    N_QUEUES,
 };
 
 /* A task that a message is about. */
-struct name {
-    struct name *next; /* in its bucket */
-    struct coalesced *item;
-    uint64_t hash; /* of the id: who shares it is taken along, no more */
+struct task_key {
+    struct task_key *next; /* in its bucket */
+    struct item *item;
+    uint64_t hash; /* of the id */
 };
 
-struct coalesced {
-    struct coalesced *prev, *next; /* in its line */
-    enum coalesce_line line;
+/* A message. */
+struct item {
+    struct item *prev, *next; /* in its queue */
+    enum which_queue queue;
     struct entry entry;
     int64_t at_ms;
-    size_t n_names;
-    struct name names[];
+    size_t n_keys;
+    struct task_key keys[];
 };
 
-struct ends {
-    struct coalesced *first, *last;
+struct queue {
+    struct item *first, *last;
     size_t n;
 };
 
 struct coalesce {
     bool off; /* nothing is held: all is taken in its order */
-    struct ends lines[N_LINES];
+    struct queue queues[N_QUEUES];
     size_t held_bytes[2], n_held[2]; /* submissions, decisions */
     int64_t loaded_until_ms;
-    struct name **buckets; /* NULL until a name is added */
-    size_t n_names;
+    struct task_key **buckets; /* NULL until a key is added */
+    size_t n_keys;
     uint64_t *ended; /* hashes of ids, each at its place; NULL until one is */
 };
 
 struct coalesce *
 coalesce_new(void)
 {
-    struct coalesce *q = MEM_NEW(struct coalesce);
+    struct coalesce *c = MEM_NEW(struct coalesce);
 
-    q->off = !feature_on(FEATURE_COALESCE);
-    return q;
+    c->off = !feature_on(FEATURE_COALESCE);
+    return c;
 }
 
-/* --- names ---------------------------------------------------------------- */
+/* --- task ids ------------------------------------------------------------- */
 
-static struct name **
-bucket(struct coalesce *q, uint64_t hash)
+static struct task_key **
+bucket(struct coalesce *c, uint64_t hash)
 {
-    return &q->buckets[(hash >> 32 ^ hash) % BUCKETS];
+    return &c->buckets[(hash >> 32 ^ hash) % BUCKETS];
 }
 
 static void
-add_names(struct coalesce *q, struct coalesced *item)
+add_keys(struct coalesce *c, struct item *item)
 {
-    if (item->n_names && !q->buckets)
-        q->buckets = mem_zero(BUCKETS, sizeof *q->buckets);
-    for (size_t i = 0; i < item->n_names; i++) {
-        struct name *n = &item->names[i], **at = bucket(q, n->hash);
+    if (item->n_keys && !c->buckets)
+        c->buckets = mem_zero(BUCKETS, sizeof *c->buckets);
+    for (size_t i = 0; i < item->n_keys; i++) {
+        struct task_key *k = &item->keys[i], **at = bucket(c, k->hash);
 
-        n->item = item;
-        n->next = *at;
-        *at = n;
+        k->item = item;
+        k->next = *at;
+        *at = k;
     }
-    q->n_names += item->n_names;
+    c->n_keys += item->n_keys;
 }
 
 static void
-remove_names(struct coalesce *q, struct coalesced *item)
+remove_keys(struct coalesce *c, struct item *item)
 {
-    for (size_t i = 0; i < item->n_names; i++) {
-        struct name *n = &item->names[i], **at = bucket(q, n->hash);
+    for (size_t i = 0; i < item->n_keys; i++) {
+        struct task_key *k = &item->keys[i], **at = bucket(c, k->hash);
 
-        while (*at != n)
+        while (*at != k)
             at = &(*at)->next;
-        *at = n->next;
+        *at = k->next;
     }
-    q->n_names -= item->n_names;
-    item->n_names = 0;
+    c->n_keys -= item->n_keys;
+    item->n_keys = 0;
 }
 
-/* Streams overtake each other: what comes of a task whose result was taken is
- * not to wait for that. */
+/* Streams overtake each other: what comes of a task whose result was taken
+ * must not wait for that. */
 static void
-note_end(struct coalesce *q, uint64_t hash)
+remember_end(struct coalesce *c, uint64_t hash)
 {
-    if (!q->ended)
-        q->ended = mem_zero(ENDED, sizeof *q->ended);
-    q->ended[hash % ENDED] = hash;
+    if (!c->ended)
+        c->ended = mem_zero(ENDED, sizeof *c->ended);
+    c->ended[hash % ENDED] = hash;
 }
 
 static bool
-has_ended(const struct coalesce *q, const struct coalesced *item)
+has_ended(const struct coalesce *c, const struct item *item)
 {
-    for (size_t i = 0; q->ended && i < item->n_names; i++)
-        if (q->ended[item->names[i].hash % ENDED] == item->names[i].hash)
+    for (size_t i = 0; c->ended && i < item->n_keys; i++)
+        if (c->ended[item->keys[i].hash % ENDED] == item->keys[i].hash)
             return true;
     return false;
 }
 
-/* --- lines ---------------------------------------------------------------- */
+/* --- queues --------------------------------------------------------------- */
 
 static void
-leave(struct coalesce *q, struct coalesced *item)
+leave(struct coalesce *c, struct item *item)
 {
-    struct ends *line = &q->lines[item->line];
+    struct queue *queue = &c->queues[item->queue];
     int kind = item->entry.kind == EVENT_ROUTED;
 
-    *(item->prev ? &item->prev->next : &line->first) = item->next;
-    *(item->next ? &item->next->prev : &line->last) = item->prev;
-    line->n--;
-    if (item->line == LINE_HELD) {
-        q->held_bytes[kind] -= item->entry.msg->len;
-        q->n_held[kind]--;
+    *(item->prev ? &item->prev->next : &queue->first) = item->next;
+    *(item->next ? &item->next->prev : &queue->last) = item->prev;
+    queue->n--;
+    if (item->queue == QUEUE_HELD) {
+        c->held_bytes[kind] -= item->entry.msg->len;
+        c->n_held[kind]--;
     }
 }
 
 static void
-enter(struct coalesce *q, struct coalesced *item, enum coalesce_line which)
+enter(struct coalesce *c, struct item *item, enum which_queue which)
 {
-    struct ends *line = &q->lines[which];
+    struct queue *queue = &c->queues[which];
     int kind = item->entry.kind == EVENT_ROUTED;
 
-    item->line = which;
-    item->prev = line->last;
+    item->queue = which;
+    item->prev = queue->last;
     item->next = NULL;
-    *(item->prev ? &item->prev->next : &line->first) = item;
-    line->last = item;
-    line->n++;
-    if (which == LINE_HELD) {
-        q->held_bytes[kind] += item->entry.msg->len;
-        q->n_held[kind]++;
+    *(item->prev ? &item->prev->next : &queue->first) = item;
+    queue->last = item;
+    queue->n++;
+    if (which == QUEUE_HELD) {
+        c->held_bytes[kind] += item->entry.msg->len;
+        c->n_held[kind]++;
     }
 }
 
 static void
-item_free(struct coalesced *item)
+item_free(struct item *item)
 {
     mem_free(item->entry.verdicts.list);
     mem_free(item);
 }
 
 void
-coalesce_free(struct coalesce *q)
+coalesce_free(struct coalesce *c)
 {
-    struct coalesced *item;
+    struct item *item;
 
-    if (!q)
+    if (!c)
         return;
-    for (int i = 0; i < N_LINES; i++)
-        while ((item = q->lines[i].first) != NULL) {
-            leave(q, item);
+    for (int i = 0; i < N_QUEUES; i++)
+        while ((item = c->queues[i].first) != NULL) {
+            leave(c, item);
             bus_msg_retry(item->entry.msg, 0);
             item_free(item);
         }
-    mem_free(q->buckets);
-    mem_free(q->ended);
-    mem_free(q);
+    mem_free(c->buckets);
+    mem_free(c->ended);
+    mem_free(c);
 }
 
 void
-coalesce_trim(struct coalesce *q)
+coalesce_trim(struct coalesce *c)
 {
-    if (q->n_names)
+    if (c->n_keys)
         return;
-    mem_free(q->buckets);
-    mem_free(q->ended);
-    q->buckets = NULL;
-    q->ended = NULL;
+    mem_free(c->buckets);
+    mem_free(c->ended);
+    c->buckets = NULL;
+    c->ended = NULL;
 }
 
 bool
-coalesce_is_empty(const struct coalesce *q)
+coalesce_is_empty(const struct coalesce *c)
 {
-    for (int i = 0; i < N_LINES; i++)
-        if (q->lines[i].n)
+    for (int i = 0; i < N_QUEUES; i++)
+        if (c->queues[i].n)
             return false;
     return true;
 }
 
 bool
-coalesce_has_ready(const struct coalesce *q)
+coalesce_has_ready(const struct coalesce *c)
 {
-    return q->lines[LINE_READY].n > 0;
+    return c->queues[QUEUE_READY].n > 0;
 }
 
-/* --- what comes ----------------------------------------------------------- */
+/* --- adding --------------------------------------------------------------- */
 
 static bool
-is_loaded(const struct coalesce *q, int64_t now_ms)
+is_loaded(const struct coalesce *c, int64_t now_ms)
 {
-    return now_ms < q->loaded_until_ms;
+    return now_ms < c->loaded_until_ms;
 }
 
 void
-coalesce_loaded(struct coalesce *q, int64_t now_ms)
+coalesce_loaded(struct coalesce *c, int64_t now_ms)
 {
-    q->loaded_until_ms = now_ms + COALESCE_LOAD_MS;
+    c->loaded_until_ms = now_ms + COALESCE_LOAD_MS;
 }
 
-/* What an entry of that kind may consist of, one or many. */
+/* The type of such a message, or of one of its members. */
 static enum codec_type
 type_of(const struct entry *entry, bool member)
 {
@@ -236,8 +244,8 @@ type_of(const struct entry *entry, bool member)
     return member ? CODEC_RESULT : CODEC_RESULTS;
 }
 
-/* Opens what entry holds as a message of many; one task alone is its only
- * member. */
+/* Opens a message for reading its members. A submission that is not one of
+ * many is its only member. */
 static bool
 open_members(const struct entry *entry, struct codec_bulk *out)
 {
@@ -256,32 +264,33 @@ open_members(const struct entry *entry, struct codec_bulk *out)
     return true;
 }
 
-/* Its ids are not seen without reading all of it, which is the book's work. */
+/* JSON does not show its ids without being parsed, which is ingest's work. */
 static bool
 is_json(const struct bus_msg *m)
 {
     return m->len > 0 && m->data[0] == '{';
 }
 
-/* A new item for entry, with the names of its tasks; *held is false if one
- * cannot be seen, or has to wait for something, which is looked at soon. */
-static struct coalesced *
-item_new(const struct coalesce *q, const struct entry *entry, bool *held)
+/* A new item with the keys of its tasks. *held is false if an id cannot be
+ * read, or a task waits for something, which the schedule is to look at soon.
+ */
+static struct item *
+item_new(const struct coalesce *c, const struct entry *entry, bool *held)
 {
     struct codec_bulk members;
     struct codec_glimpse seen;
     struct bytes data;
-    struct coalesced *item;
+    struct item *item;
 
     *held = false;
-    if (q->off ||
+    if (c->off ||
         (entry->kind != EVENT_ACCEPTED && entry->kind != EVENT_ROUTED) ||
         is_json(entry->msg) || !open_members(entry, &members)) {
         item = mem_zero(1, sizeof *item);
         item->entry = *entry;
         return item;
     }
-    item = mem_zero(1, sizeof *item + members.count * sizeof *item->names);
+    item = mem_zero(1, sizeof *item + members.count * sizeof *item->keys);
     item->entry = *entry;
     *held = true;
     while (codec_bulk_next(&members, &data)) {
@@ -291,43 +300,43 @@ item_new(const struct coalesce *q, const struct entry *entry, bool *held)
         }
         if (seen.waits)
             *held = false;
-        item->names[item->n_names++].hash =
+        item->keys[item->n_keys++].hash =
             hash_add(HASH_EMPTY, seen.task, seen.len);
     }
     codec_bulk_close(&members);
     return item;
 }
 
-static enum coalesce_line
-line_of(const struct coalesce *q, const struct coalesced *item, bool held,
-        int64_t now_ms)
+static enum which_queue
+queue_of(const struct coalesce *c, const struct item *item, bool held,
+         int64_t now_ms)
 {
     int kind = item->entry.kind == EVENT_ROUTED;
 
     if (item->entry.kind == EVENT_RESULT || item->entry.kind == EVENT_CANCEL)
-        return LINE_READY;
-    if (!held || !is_loaded(q, now_ms) || has_ended(q, item))
-        return LINE_SOON;
-    /* Those held longest are over first: they stay, and others pass. */
-    return q->n_held[kind] < COALESCE_HELD_MOST &&
-                   q->held_bytes[kind] + item->entry.msg->len <=
+        return QUEUE_READY;
+    if (!held || !is_loaded(c, now_ms) || has_ended(c, item))
+        return QUEUE_SOON;
+    /* Those held longest end first: they stay, and others are not held. */
+    return c->n_held[kind] < COALESCE_HELD_MOST &&
+                   c->held_bytes[kind] + item->entry.msg->len <=
                        COALESCE_HELD_BYTES
-               ? LINE_HELD
-               : LINE_PAIR;
+               ? QUEUE_HELD
+               : QUEUE_PAIR;
 }
 
 void
-coalesce_add(struct coalesce *q, const struct entry *entry, int64_t now_ms)
+coalesce_add(struct coalesce *c, const struct entry *entry, int64_t now_ms)
 {
     bool held;
-    struct coalesced *item = item_new(q, entry, &held);
+    struct item *item = item_new(c, entry, &held);
 
     item->at_ms = now_ms;
-    add_names(q, item);
-    enter(q, item, line_of(q, item, held, now_ms));
+    add_keys(c, item);
+    enter(c, item, queue_of(c, item, held, now_ms));
 }
 
-/* --- what goes ------------------------------------------------------------ */
+/* --- taking --------------------------------------------------------------- */
 
 static int64_t
 least(int64_t a, int64_t b)
@@ -335,74 +344,72 @@ least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* When the first of a line is to be taken. */
+/* When the first item of a queue is to be taken. */
 static int64_t
-line_due_ms(const struct coalesce *q, enum coalesce_line line)
+queue_due_ms(const struct coalesce *c, enum which_queue which)
 {
-    static const int64_t waits_ms[N_LINES] = {[LINE_SOON] = COALESCE_SOON_MS,
-                                              [LINE_PAIR] = COALESCE_PAIR_MS,
-                                              [LINE_HELD] = COALESCE_HOLD_MS};
-    const struct coalesced *item = q->lines[line].first;
-    int64_t due_ms;
+    static const int64_t waits_ms[N_QUEUES] = {[QUEUE_SOON] = COALESCE_SOON_MS,
+                                               [QUEUE_PAIR] = COALESCE_PAIR_MS,
+                                               [QUEUE_HELD] = COALESCE_HOLD_MS};
+    const struct item *item = c->queues[which].first;
 
     if (!item)
         return INT64_MAX;
-    due_ms = item->at_ms + waits_ms[line];
-    if (line == LINE_SOON)
-        return q->lines[line].n > WAITING_MOST ? 0 : due_ms;
-    if (line == LINE_PAIR && q->lines[line].n > WAITING_MOST)
+    if (which != QUEUE_HELD && c->queues[which].n > WAITING_MOST)
         return 0;
-    return least(due_ms, q->loaded_until_ms);
+    return least(item->at_ms + waits_ms[which],
+                 which == QUEUE_SOON ? INT64_MAX : c->loaded_until_ms);
 }
 
 int64_t
-coalesce_due_ms(const struct coalesce *q)
+coalesce_due_ms(const struct coalesce *c)
 {
-    if (q->lines[LINE_CHOSEN].n)
+    if (c->queues[QUEUE_CHOSEN].n)
         return 0;
-    return least(line_due_ms(q, LINE_SOON),
-                 least(line_due_ms(q, LINE_PAIR), line_due_ms(q, LINE_HELD)));
+    return least(
+        queue_due_ms(c, QUEUE_SOON),
+        least(queue_due_ms(c, QUEUE_PAIR), queue_due_ms(c, QUEUE_HELD)));
 }
 
 static void
-choose(struct coalesce *q, struct coalesced *item)
+choose(struct coalesce *c, struct item *item)
 {
-    leave(q, item);
-    remove_names(q, item);
-    enter(q, item, LINE_CHOSEN);
+    leave(c, item);
+    remove_keys(c, item);
+    enter(c, item, QUEUE_CHOSEN);
 }
 
-/* Chooses what waits of the task of that hash. */
+/* Chooses what waits of the task with that hash. */
 static void
-choose_named(struct coalesce *q, uint64_t hash)
+choose_task(struct coalesce *c, uint64_t hash)
 {
-    struct name *n;
+    struct task_key *k;
 
-    while (q->n_names) {
-        n = *bucket(q, hash);
-        while (n && n->hash != hash)
-            n = n->next;
-        if (!n)
+    while (c->n_keys) {
+        k = *bucket(c, hash);
+        while (k && k->hash != hash)
+            k = k->next;
+        if (!k)
             return;
-        choose(q, n->item); /* its names are gone */
+        choose(c, k->item); /* its keys are gone */
     }
 }
 
-/* Submissions or decisions that have waited for long enough, with what there
- * is of the same tasks. */
+/* Chooses a submission or decision that has waited long enough, with what
+ * there is of the same tasks. */
 static void
-choose_due(struct coalesce *q, struct coalesced *item)
+choose_due(struct coalesce *c, struct item *item)
 {
-    size_t n = item->n_names;
+    size_t n = item->n_keys;
 
-    choose(q, item);
+    choose(c, item);
     for (size_t i = 0; i < n; i++)
-        choose_named(q, item->names[i].hash);
+        choose_task(c, item->keys[i].hash);
 }
 
-/* What waits of the tasks that a result or a cancel is about, then itself. */
+/* Chooses what waits of the tasks of a result or cancel, and then itself. */
 static void
-choose_ready(struct coalesce *q, struct coalesced *item)
+choose_ready(struct coalesce *c, struct item *item)
 {
     const struct bus_msg *m = item->entry.msg;
     char task[SUBJECT_TOKEN_MAX + 1];
@@ -412,69 +419,69 @@ choose_ready(struct coalesce *q, struct coalesced *item)
 
     if (item->entry.kind == EVENT_CANCEL) {
         if (subject_token_at(m->subject, 3, task))
-            choose_named(q, hash_text(task));
+            choose_task(c, hash_text(task));
     } else if (open_members(&item->entry, &members)) {
         while (codec_bulk_next(&members, &data))
             if (codec_glimpse(CODEC_RESULT, data.data, data.len, &seen)) {
                 uint64_t hash = hash_add(HASH_EMPTY, seen.task, seen.len);
 
-                choose_named(q, hash);
-                note_end(q, hash);
+                choose_task(c, hash);
+                remember_end(c, hash);
             }
         codec_bulk_close(&members);
     }
-    choose(q, item);
+    choose(c, item);
 }
 
 static void
-choose_next(struct coalesce *q, int64_t now_ms, bool all)
+choose_next(struct coalesce *c, int64_t now_ms, bool all)
 {
-    if (q->lines[LINE_READY].first) {
-        choose_ready(q, q->lines[LINE_READY].first);
+    if (c->queues[QUEUE_READY].first) {
+        choose_ready(c, c->queues[QUEUE_READY].first);
         return;
     }
-    for (enum coalesce_line l = LINE_SOON; l <= LINE_HELD; l++)
-        if (q->lines[l].first && (all || line_due_ms(q, l) <= now_ms)) {
-            choose_due(q, q->lines[l].first);
+    for (enum which_queue i = QUEUE_SOON; i <= QUEUE_HELD; i++)
+        if (c->queues[i].first && (all || queue_due_ms(c, i) <= now_ms)) {
+            choose_due(c, c->queues[i].first);
             return;
         }
 }
 
 /* Without coalescing: a result takes along all that came before it. */
 static void
-choose_in_order(struct coalesce *q, int64_t now_ms, bool all)
+choose_in_order(struct coalesce *c, int64_t now_ms, bool all)
 {
-    struct coalesced *item = q->lines[LINE_SOON].first;
-    struct coalesced *ready = q->lines[LINE_READY].first;
+    struct item *item = c->queues[QUEUE_SOON].first;
+    struct item *ready = c->queues[QUEUE_READY].first;
 
-    if (!item || !(all || ready || line_due_ms(q, LINE_SOON) <= now_ms))
+    if (!item || !(all || ready || queue_due_ms(c, QUEUE_SOON) <= now_ms))
         item = ready;
     if (item)
-        choose(q, item);
+        choose(c, item);
 }
 
 const struct entry *
-coalesce_take(struct coalesce *q, int64_t now_ms, bool all)
+coalesce_take(struct coalesce *c, int64_t now_ms, bool all)
 {
-    struct coalesced *item;
+    struct item *item;
 
-    if (!q->lines[LINE_CHOSEN].first)
-        (q->off ? choose_in_order : choose_next)(q, now_ms, all);
-    item = q->lines[LINE_CHOSEN].first;
+    if (!c->queues[QUEUE_CHOSEN].first)
+        (c->off ? choose_in_order : choose_next)(c, now_ms, all);
+    item = c->queues[QUEUE_CHOSEN].first;
     if (!item)
         return NULL;
-    leave(q, item);
-    enter(q, item, LINE_TAKEN);
+    leave(c, item);
+    enter(c, item, QUEUE_TAKEN);
     return &item->entry;
 }
 
 void
-coalesce_done(struct coalesce *q)
+coalesce_done(struct coalesce *c)
 {
-    struct coalesced *item;
+    struct item *item;
 
-    while ((item = q->lines[LINE_TAKEN].first) != NULL) {
-        leave(q, item);
+    while ((item = c->queues[QUEUE_TAKEN].first) != NULL) {
+        leave(c, item);
         if (item->entry.verdicts.again_ms)
             bus_msg_retry(item->entry.msg, item->entry.verdicts.again_ms);
         else

@@ -1,15 +1,15 @@
 /*
- * coalesce - messages on their way into a transaction of the ledger.
+ * coalesce - holds submissions and decisions until the result of one of their
+ * tasks arrives, so that a short task is written once.
  *
  * A short task is three messages: its submission, its decision, its result. In
- * one transaction they are one write of one row, apart they are three, and that
- * is most of what the ledger has to do. So while results come by the hundred,
- * submissions and decisions are held until the result of one of their tasks is
- * here, which then takes them along. What is held is not acknowledged and
- * therefore safe; it is bounded in bytes, in number and in time, and whoever
- * asks the ledger something has it folded first.
+ * one transaction they are one write of one row; apart they are three, and that
+ * is most of the ledger's work. So while results come by the hundred, messages
+ * are held until the result of one of their tasks is here and takes them along.
+ * What is held is not acknowledged and therefore safe. It is bounded in bytes,
+ * in number and in time, and is folded before any query is answered.
  *
- * With little to do a message waits for 50 ms at most, and a result for none.
+ * With little to do a message waits 50 ms at most, and a result not at all.
  *
  * Thread: the loop thread. Time arrives as an argument, monotonic.
  */
@@ -23,10 +23,10 @@
 #include <stdint.h>
 
 enum {
-    COALESCE_SOON_MS = 50,    /* nobody waits for these: let more come */
-    COALESCE_PAIR_MS = 250,   /* for a decision, when the result will be late */
+    COALESCE_SOON_MS = 50,    /* messages that nobody waits for */
+    COALESCE_PAIR_MS = 250,   /* for a decision, beyond the bounds below */
     COALESCE_HOLD_MS = 10000, /* for a result; well within the ack wait */
-    COALESCE_LOAD_MS = 500, /* so long several results mean that more follow */
+    COALESCE_LOAD_MS = 500,   /* after several results more are expected */
     COALESCE_HELD_BYTES = 12 << 20, /* of submissions, and of decisions */
     COALESCE_HELD_MOST = 2048,      /* messages of each */
 };
@@ -34,33 +34,33 @@ enum {
 struct coalesce;
 
 struct coalesce *coalesce_new(void);
-/* Hands back what is left, to be delivered again. NULL is fine. */
-void coalesce_free(struct coalesce *q);
+/* Has what is left delivered again. NULL is fine. */
+void coalesce_free(struct coalesce *c);
 
 /* Takes over the message and the verdicts. */
-void coalesce_add(struct coalesce *q, const struct entry *entry,
+void coalesce_add(struct coalesce *c, const struct entry *entry,
                   int64_t now_ms);
 /* Several results were committed at once. */
-void coalesce_loaded(struct coalesce *q, int64_t now_ms);
+void coalesce_loaded(struct coalesce *c, int64_t now_ms);
 
-void coalesce_trim(
-    struct coalesce *q); /* gives back memory that it can do without */
+/* Gives back memory that it can do without. */
+void coalesce_trim(struct coalesce *c);
 
-bool coalesce_is_empty(
-    const struct coalesce *q); /* nothing was added that is not done */
-bool coalesce_has_ready(
-    const struct coalesce *q); /* a result or a cancel is in it */
-/* When there is something to take, if no result comes; INT64_MAX: never. */
-int64_t coalesce_due_ms(const struct coalesce *q);
+/* Everything that was added is done. */
+bool coalesce_is_empty(const struct coalesce *c);
+/* It has a result or a cancel. */
+bool coalesce_has_ready(const struct coalesce *c);
+/* When something else is to be taken, if no result comes; INT64_MAX: never. */
+int64_t coalesce_due_ms(const struct coalesce *c);
 
 /*
  * The next message to be folded; NULL: none for now. Results and cancels are
- * taken in their order, behind what is held of their tasks, then what has
- * waited for long enough; all: everything. It stays valid until coalesce_done.
+ * taken in their order, each after what is held of its tasks, then what has
+ * waited long enough; all: everything. It stays valid until coalesce_done.
  */
-const struct entry *coalesce_take(struct coalesce *q, int64_t now_ms, bool all);
-/* What was taken is committed: acknowledges it, or has it come again where a
- * result in it is not known yet. */
-void coalesce_done(struct coalesce *q);
+const struct entry *coalesce_take(struct coalesce *c, int64_t now_ms, bool all);
+/* What was taken is committed: acknowledges it, or has it delivered again where
+ * a result in it is not known yet. */
+void coalesce_done(struct coalesce *c);
 
 #endif
