@@ -1,3 +1,7 @@
+/*
+ * The broker: the claims with compare-and-set, the results with their message
+ * ids, and a lane with deliveries, ack waits and acknowledgements.
+ */
 #include "tests/protocol_sim_world.h"
 
 #include <string.h>
@@ -7,101 +11,101 @@ enum { DEDUP_MS = 10 * 60 * 1000 };
 /* --- claims --------------------------------------------------------------- */
 
 static void
-answer(struct life *l, const struct life_step *s, enum life_kind kind,
-       struct life_step out)
+answer(struct sim *sim, const struct sim_step *s, enum sim_step_kind kind,
+       struct sim_step out)
 {
-    if (s->worker < 0 || life_is_lost(l, s->worker))
+    if (s->worker < 0 || sim_is_lost(sim, s->worker))
         return;
     out.kind = kind;
     out.worker = s->worker;
     out.epoch = s->epoch;
     out.task = s->task;
-    out.job = s->job;
+    out.attempt = s->attempt;
     out.ask = s->ask;
-    life_at(l, life_way_ms(l), out);
+    sim_schedule(sim, sim_latency_ms(sim), out);
 }
 
 static void
-compare_and_set(struct life *l, const struct life_step *s)
+compare_and_set(struct sim *sim, const struct sim_step *s)
 {
     static const struct claim none = {.nonce = "", .worker = ""};
-    struct life_kv *kv = &l->kv[s->task];
+    struct sim_kv *kv = &sim->kv[s->task];
     bool right = kv->revision == s->revision;
 
     if (right) {
-        life_written(l, s->task, kv->revision ? &kv->wire.claim : &none,
-                     &s->wire->claim);
+        sim_claim_written(sim, s->task, kv->revision ? &kv->wire.claim : &none,
+                          &s->wire->claim);
         kv->was = kv->wire;
         kv->was_revision = kv->revision;
         kv->wire = *s->wire;
-        kv->stored_ms = life_broker_ms(l);
-        kv->written_ms = l->now_ms;
-        kv->revision = ++l->revision;
-        life_trace(l, "claim %s:%u %s by %s revision %llu", l->ids[s->task],
-                   kv->wire.claim.attempt, state_name(kv->wire.claim.state),
-                   l->workers[s->worker].name,
-                   (unsigned long long)kv->revision);
+        kv->stored_ms = sim_broker_ms(sim);
+        kv->written_ms = sim->now_ms;
+        kv->revision = ++sim->revision;
+        sim_trace(sim, "claim %s:%u %s by %s revision %llu", sim->ids[s->task],
+                  kv->wire.claim.attempt, state_name(kv->wire.claim.state),
+                  sim->workers[s->worker].name,
+                  (unsigned long long)kv->revision);
     }
-    answer(l, s, AT_CAS_ANSWER,
-           (struct life_step){.answer = right ? ANSWER_OK : ANSWER_CONFLICT,
-                              .revision = kv->revision});
+    answer(sim, s, AT_CAS_ANSWER,
+           (struct sim_step){.answer = right ? ANSWER_OK : ANSWER_CONFLICT,
+                             .revision = kv->revision});
 }
 
 static void
-read_entry(struct life *l, const struct life_step *s)
+read_entry(struct sim *sim, const struct sim_step *s)
 {
-    const struct life_kv *kv = &l->kv[s->task];
-    struct life_step out = {.revision = kv->revision, .value = kv->stored_ms};
+    const struct sim_kv *kv = &sim->kv[s->task];
+    struct sim_step out = {.revision = kv->revision, .value = kv->stored_ms};
 
-    out.wire = mem_pool_alloc(l->pool, sizeof *out.wire);
+    out.wire = mem_pool_alloc(sim->pool, sizeof *out.wire);
     *out.wire = kv->wire;
-    answer(l, s, AT_READ_ANSWER, out);
+    answer(sim, s, AT_READ_ANSWER, out);
 }
 
 /* What the broker remembers of an id; mostly ten minutes. */
 int64_t
-life_remember_until(struct life *l)
+sim_remember_until(struct sim *sim)
 {
-    return l->now_ms + (life_is_faulty(l) && life_chance(l, 15)
-                            ? life_between(l, 0, 2000)
-                            : DEDUP_MS);
+    return sim->now_ms + (sim_is_faulty(sim) && sim_chance(sim, 15)
+                              ? sim_between(sim, 0, 2000)
+                              : DEDUP_MS);
 }
 
 void
-life_tell_ledger(struct life *l, enum life_kind kind, int task, int msg)
+sim_notify_ledger(struct sim *sim, enum sim_step_kind kind, int task, int msg)
 {
-    life_at(l, life_way_ms(l),
-            (struct life_step){
-                .kind = kind, .worker = -1, .task = task, .msg = msg});
-    if (life_is_lost(l, -1)) /* its ack */
-        life_at(l, life_between(l, 0, ACK_WAIT_MS),
-                (struct life_step){
-                    .kind = kind, .worker = -1, .task = task, .msg = msg});
+    sim_schedule(sim, sim_latency_ms(sim),
+                 (struct sim_step){
+                     .kind = kind, .worker = -1, .task = task, .msg = msg});
+    if (sim_is_lost(sim, -1)) /* its ack */
+        sim_schedule(sim, sim_between(sim, 0, ACK_WAIT_MS),
+                     (struct sim_step){
+                         .kind = kind, .worker = -1, .task = task, .msg = msg});
 }
 
 void
-life_store_result(struct life *l, const struct result *r, bool forged)
+sim_store_result(struct sim *sim, const struct result *r, bool forged)
 {
-    if (l->n_results == LIFE_MESSAGES) {
-        life_violation(l, "%s: too many results", r->task);
+    if (sim->n_results == SIM_MESSAGES) {
+        sim_violation(sim, "%s: too many results", r->task);
         return;
     }
-    l->results[l->n_results] = (struct life_result){
-        .r = *r, .stored_ms = life_broker_ms(l), .forged = forged};
-    life_trace(l, "result %s:%u %s%s%s", r->task, r->attempt,
-               state_name(r->state), r->final ? " final" : "",
-               forged ? " planted" : "");
-    life_tell_ledger(l, AT_LEDGER_RESULT, 0, l->n_results++);
+    sim->results[sim->n_results] = (struct sim_result){
+        .r = *r, .stored_ms = sim_broker_ms(sim), .forged = forged};
+    sim_trace(sim, "result %s:%u %s%s%s", r->task, r->attempt,
+              state_name(r->state), r->final ? " final" : "",
+              forged ? " planted" : "");
+    sim_notify_ledger(sim, AT_LEDGER_RESULT, 0, sim->n_results++);
 }
 
 /* Whether it has seen its id, which task_result_id makes. */
 static bool
-is_known(const struct life *l, const struct result *r)
+is_known(const struct sim *sim, const struct result *r)
 {
-    for (int i = 0; i < l->n_results; i++) {
-        const struct life_result *m = &l->results[i];
+    for (int i = 0; i < sim->n_results; i++) {
+        const struct sim_result *m = &sim->results[i];
 
-        if (l->now_ms < m->known_until_ms && m->r.attempt == r->attempt &&
+        if (sim->now_ms < m->known_until_ms && m->r.attempt == r->attempt &&
             strcmp(m->r.task, r->task) == 0 &&
             strcmp(m->r.nonce, r->nonce) == 0)
             return true;
@@ -110,134 +114,135 @@ is_known(const struct life *l, const struct result *r)
 }
 
 static void
-put_result(struct life *l, const struct life_step *s)
+put_result(struct sim *sim, const struct sim_step *s)
 {
     const struct result *r = &s->wire->result;
 
-    if (!is_known(l, r)) {
-        l->truth[s->task].stored_final |= r->final;
-        life_store_result(l, r, false);
-        l->results[l->n_results - 1].known_until_ms = life_remember_until(l);
+    if (!is_known(sim, r)) {
+        sim->truth[s->task].stored_final |= r->final;
+        sim_store_result(sim, r, false);
+        sim->results[sim->n_results - 1].known_until_ms =
+            sim_remember_until(sim);
     }
-    answer(l, s, AT_RESULT_ANSWER, (struct life_step){.answer = ANSWER_OK});
+    answer(sim, s, AT_RESULT_ANSWER, (struct sim_step){.answer = ANSWER_OK});
 }
 
 /* --- the lane ------------------------------------------------------------- */
 
 static void
-deliver_after(struct life *l, int msg, int64_t delay_ms)
+deliver_after(struct sim *sim, int msg, int64_t delay_ms)
 {
-    life_at(l, delay_ms,
-            (struct life_step){.kind = AT_DELIVER,
-                               .worker = -1,
-                               .msg = msg,
-                               .value = l->msgs[msg].generation});
+    sim_schedule(sim, delay_ms,
+                 (struct sim_step){.kind = AT_DELIVER,
+                                   .worker = -1,
+                                   .msg = msg,
+                                   .value = sim->msgs[msg].generation});
 }
 
 void
-life_route(struct life *l, int task, uint32_t drive)
+sim_route(struct sim *sim, int task, uint32_t drive)
 {
-    struct life_msg *m = &l->msgs[l->n_msgs];
+    struct sim_msg *m = &sim->msgs[sim->n_msgs];
 
-    if (l->n_msgs == LIFE_MESSAGES) {
-        life_violation(l, "%s: too many messages", l->ids[task]);
+    if (sim->n_msgs == SIM_MESSAGES) {
+        sim_violation(sim, "%s: too many messages", sim->ids[task]);
         return;
     }
-    *m = (struct life_msg){
-        .task = task, .stored_ms = life_broker_ms(l), .drive = drive};
-    life_trace(l, "routed %s drive %u", l->ids[task], drive);
-    life_tell_ledger(l, AT_LEDGER_ROUTED, task, l->n_msgs);
-    deliver_after(l, l->n_msgs++, life_way_ms(l));
+    *m = (struct sim_msg){
+        .task = task, .stored_ms = sim_broker_ms(sim), .drive = drive};
+    sim_trace(sim, "routed %s drive %u", sim->ids[task], drive);
+    sim_notify_ledger(sim, AT_LEDGER_ROUTED, task, sim->n_msgs);
+    deliver_after(sim, sim->n_msgs++, sim_latency_ms(sim));
 }
 
 static void
-wait_for_ack(struct life *l, int msg)
+wait_for_ack(struct sim *sim, int msg)
 {
-    life_at(l, ACK_WAIT_MS,
-            (struct life_step){.kind = AT_ACK_WAIT,
-                               .worker = -1,
-                               .msg = msg,
-                               .value = ++l->msgs[msg].generation});
+    sim_schedule(sim, ACK_WAIT_MS,
+                 (struct sim_step){.kind = AT_ACK_WAIT,
+                                   .worker = -1,
+                                   .msg = msg,
+                                   .value = ++sim->msgs[msg].generation});
 }
 
 static void
-deliver(struct life *l, int msg)
+deliver(struct sim *sim, int msg)
 {
-    struct life_msg *m = &l->msgs[msg];
-    int worker = (int)(life_random(l) % LIFE_WORKERS);
+    struct sim_msg *m = &sim->msgs[msg];
+    int worker = (int)(sim_random(sim) % SIM_WORKERS);
 
     if (m->acked)
         return;
-    if (l->workers[worker].down) { /* nobody asked: as soon as one does */
-        deliver_after(l, msg, 200);
+    if (sim->workers[worker].down) { /* nobody asked: as soon as one does */
+        deliver_after(sim, msg, 200);
         return;
     }
     m->out = true;
     m->delivered++;
-    wait_for_ack(l, msg);
-    if (!life_is_lost(l, worker))
-        life_at(l, life_way_ms(l),
-                (struct life_step){.kind = AT_ARRIVE,
-                                   .worker = worker,
-                                   .epoch = l->workers[worker].epoch,
-                                   .task = m->task,
-                                   .msg = msg,
-                                   .value = m->delivered});
+    wait_for_ack(sim, msg);
+    if (!sim_is_lost(sim, worker))
+        sim_schedule(sim, sim_latency_ms(sim),
+                     (struct sim_step){.kind = AT_ARRIVE,
+                                       .worker = worker,
+                                       .epoch = sim->workers[worker].epoch,
+                                       .task = m->task,
+                                       .msg = msg,
+                                       .value = m->delivered});
 }
 
 static void
-settle(struct life *l, const struct life_step *s)
+settle(struct sim *sim, const struct sim_step *s)
 {
-    struct life_msg *m = &l->msgs[s->msg];
+    struct sim_msg *m = &sim->msgs[s->msg];
 
     if (m->acked || !m->out)
         return;
     if (s->kind == AT_PROGRESS) {
-        wait_for_ack(l, s->msg);
+        wait_for_ack(sim, s->msg);
     } else if (s->kind == AT_NAK) {
         m->out = false;
         m->generation++;
-        deliver_after(l, s->msg, s->value);
+        deliver_after(sim, s->msg, s->value);
     } else {
-        life_trace(l, "acked %s", l->ids[m->task]);
+        sim_trace(sim, "acked %s", sim->ids[m->task]);
         m->acked = true;
-        if (!l->truth[m->task].stored_final)
-            life_violation(l, "%s: acknowledged before its result is stored",
-                           l->ids[m->task]);
-        if (!state_is_terminal(l->kv[m->task].wire.claim.state))
-            life_violation(l,
-                           "%s: acknowledged before its claim holds the "
-                           "outcome",
-                           l->ids[m->task]);
+        if (!sim->truth[m->task].stored_final)
+            sim_violation(sim, "%s: acknowledged before its result is stored",
+                          sim->ids[m->task]);
+        if (!state_is_terminal(sim->kv[m->task].wire.claim.state))
+            sim_violation(sim,
+                          "%s: acknowledged before its claim holds the "
+                          "outcome",
+                          sim->ids[m->task]);
     }
 }
 
 static void
-lane(struct life *l, const struct life_step *s)
+lane(struct sim *sim, const struct sim_step *s)
 {
-    struct life_msg *m = &l->msgs[s->msg];
+    struct sim_msg *m = &sim->msgs[s->msg];
 
     if (s->kind != AT_DELIVER && s->kind != AT_ACK_WAIT)
-        settle(l, s);
+        settle(sim, s);
     else if (m->generation == (unsigned)s->value)
-        deliver(l, s->msg);
+        deliver(sim, s->msg);
 }
 
 void
-life_broker_step(struct life *l, const struct life_step *s)
+sim_broker_step(struct sim *sim, const struct sim_step *s)
 {
-    bool down = life_broker_is_down(l);
+    bool down = sim_broker_is_down(sim);
 
     if (down && (s->kind == AT_DELIVER || s->kind == AT_ACK_WAIT))
-        life_at(l, l->broker_down_until_ms - l->now_ms, *s);
+        sim_schedule(sim, sim->broker_down_until_ms - sim->now_ms, *s);
     else if (down)
         return; /* lost on the way */
     else if (s->kind == AT_CAS)
-        compare_and_set(l, s);
+        compare_and_set(sim, s);
     else if (s->kind == AT_READ)
-        read_entry(l, s);
+        read_entry(sim, s);
     else if (s->kind == AT_RESULT)
-        put_result(l, s);
+        put_result(sim, s);
     else
-        lane(l, s);
+        lane(sim, s);
 }

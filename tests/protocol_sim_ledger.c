@@ -1,3 +1,8 @@
+/*
+ * The ledger: believes or refuses results as reaper/ingest/verify.c does, folds
+ * with the real fold, and at the end compares its rows with the claims and with
+ * a replay in another order.
+ */
 #include "reaper/ingest/ingest.h"
 #include "tests/protocol_sim_world.h"
 
@@ -8,7 +13,7 @@ enum { CLAIM_TRIES = 3, REDELIVER_MS = 1000 };
 /* Whether the claim speaks for a result, as reaper/ingest/verify.c compares
  * them. VERIFY_UNKNOWN_YET: too early to say. */
 static enum verification
-trust_of(const struct life *l, const struct result *r, unsigned delivered,
+trust_of(const struct sim *sim, const struct result *r, unsigned delivered,
          uint64_t revision, const struct sim_wire *wire)
 {
     enum verification wait =
@@ -19,7 +24,7 @@ trust_of(const struct life *l, const struct result *r, unsigned delivered,
         return wait;
     if (*r->nonce && strcmp(r->nonce, c->nonce) == 0 &&
         c->attempt == r->attempt) {
-        if (l->conf->wrong == LIFE_HASTY_LEDGER ||
+        if (sim->conf->wrong == SIM_HASTY_LEDGER ||
             (wire->has_result && wire->result.state == r->state))
             return VERIFY_MATCHES;
         return c->state == STATE_RUNNING ? VERIFY_UNKNOWN_YET : VERIFY_REFUSED;
@@ -30,7 +35,7 @@ trust_of(const struct life *l, const struct result *r, unsigned delivered,
 }
 
 static struct attempt_row *
-attempt_of(struct life_row *row, const struct result *r)
+attempt_of(struct sim_row *row, const struct result *r)
 {
     struct attempt_row *a = row->attempts;
 
@@ -42,7 +47,7 @@ attempt_of(struct life_row *row, const struct result *r)
 
 /* Folds ev into the row as reaper/ingest/ingest.c does. */
 static void
-enter(struct life_row *row, const struct event *ev, enum verification trust)
+enter(struct sim_row *row, const struct event *ev, enum verification trust)
 {
     struct attempt_row *at, a = {0};
 
@@ -69,23 +74,23 @@ enter(struct life_row *row, const struct event *ev, enum verification trust)
 /* --- events --------------------------------------------------------------- */
 
 static struct event
-submission(const struct life *l, int task, enum event_kind kind,
-           const struct life_msg *m)
+submission(const struct sim *sim, int task, enum event_kind kind,
+           const struct sim_msg *m)
 {
     static const struct decision decision = {.backend = "local",
                                              .lane = "default"};
 
     return (struct event){.kind = kind,
                           .seq = (uint64_t)task + 1,
-                          .at_ms = m ? m->stored_ms : l->accepted_ms[task],
-                          .task = &l->tasks[task],
+                          .at_ms = m ? m->stored_ms : sim->accepted_ms[task],
+                          .task = &sim->tasks[task],
                           .command = "true",
                           .decision = &decision,
                           .drive = m ? m->drive : 0};
 }
 
 static struct event
-outcome(const struct life_result *m, int n, enum verification trust)
+outcome(const struct sim_result *m, int n, enum verification trust)
 {
     return (struct event){.kind = EVENT_RESULT,
                           .seq = (uint64_t)n + 1,
@@ -98,11 +103,11 @@ outcome(const struct life_result *m, int n, enum verification trust)
 
 /* before: the row before r was entered. */
 static void
-check_row(struct life *l, int task, const struct task_state *before,
-          const struct life_result *m)
+check_row(struct sim *sim, int task, const struct task_state *before,
+          const struct sim_result *m)
 {
-    const struct task_state *row = &l->rows[task].row;
-    const struct life_kv *kv = &l->kv[task];
+    const struct task_state *row = &sim->rows[task].row;
+    const struct sim_kv *kv = &sim->kv[task];
 
     if (state_is_terminal(before->state)) {
         if (row->state != before->state ||
@@ -110,33 +115,33 @@ check_row(struct life *l, int task, const struct task_state *before,
             row->result_fence != before->result_fence ||
             row->exit_code != before->exit_code ||
             strcmp(row->reason, before->reason) != 0)
-            life_violation(l, "%s: a terminal row changed", l->ids[task]);
+            sim_violation(sim, "%s: a terminal row changed", sim->ids[task]);
         return;
     }
     if (!state_is_terminal(row->state))
         return;
-    life_trace(l, "ledger: %s is %s by attempt %u", l->ids[task],
-               state_name(row->state), row->result_attempt);
+    sim_trace(sim, "ledger: %s is %s by attempt %u", sim->ids[task],
+              state_name(row->state), row->result_attempt);
     if (m->forged)
-        life_violation(l, "%s: a planted result became the row", l->ids[task]);
+        sim_violation(sim, "%s: a planted result became the row",
+                      sim->ids[task]);
     if (kv->wire.claim.attempt != row->result_attempt)
-        life_violation(l, "%s: attempt %u became the row while %u exists",
-                       l->ids[task], row->result_attempt,
-                       kv->wire.claim.attempt);
+        sim_violation(sim, "%s: attempt %u became the row while %u exists",
+                      sim->ids[task], row->result_attempt,
+                      kv->wire.claim.attempt);
     if (kv->wire.claim.state != row->state)
-        life_violation(l, "%s: the row says %s, the claim %s", l->ids[task],
-                       state_name(row->state),
-                       state_name(kv->wire.claim.state));
+        sim_violation(sim, "%s: the row says %s, the claim %s", sim->ids[task],
+                      state_name(row->state), state_name(kv->wire.claim.state));
 }
 
 /* --- steps ---------------------------------------------------------------- */
 
 static int
-task_of(const struct life *l, const char *id)
+task_of(const struct sim *sim, const char *id)
 {
     int i = 0;
 
-    while (strcmp(l->ids[i], id) != 0)
+    while (strcmp(sim->ids[i], id) != 0)
         i++;
     return i;
 }
@@ -155,74 +160,75 @@ overwrite(struct task_state *row, const struct result *r)
 }
 
 static void
-take_result(struct life *l, const struct life_step *s)
+take_result(struct sim *sim, const struct sim_step *s)
 {
-    struct life_result *m = &l->results[s->msg];
-    int task = task_of(l, m->r.task);
-    const struct life_kv *kv = &l->kv[task];
-    struct task_state before = l->rows[task].row;
-    bool behind = kv->was_revision && life_chance(l, 2); /* a replica */
-    enum verification trust = trust_of(l, &m->r, ++m->delivered,
+    struct sim_result *m = &sim->results[s->msg];
+    int task = task_of(sim, m->r.task);
+    const struct sim_kv *kv = &sim->kv[task];
+    struct task_state before = sim->rows[task].row;
+    bool behind = kv->was_revision && sim_chance(sim, 2); /* a replica */
+    enum verification trust = trust_of(sim, &m->r, ++m->delivered,
                                        behind ? kv->was_revision : kv->revision,
                                        behind ? &kv->was : &kv->wire);
     struct event ev;
 
-    if (l->conf->wrong == LIFE_BLIND_LEDGER || l->conf->wrong == LIFE_LAST_WINS)
+    if (sim->conf->wrong == SIM_BLIND_LEDGER ||
+        sim->conf->wrong == SIM_LAST_WINS)
         trust = VERIFY_MATCHES;
     if (trust == VERIFY_UNKNOWN_YET) {
-        life_at(l, REDELIVER_MS, *s);
+        sim_schedule(sim, REDELIVER_MS, *s);
         return;
     }
     if (trust == VERIFY_REFUSED)
-        l->report->refused++;
+        sim->report->refused++;
     else if (trust == VERIFY_SUPERSEDED)
-        l->report->superseded++;
+        sim->report->superseded++;
     ev = outcome(m, s->msg, trust);
-    if (l->conf->wrong == LIFE_LAST_WINS)
-        overwrite(&l->rows[task].row, &m->r);
+    if (sim->conf->wrong == SIM_LAST_WINS)
+        overwrite(&sim->rows[task].row, &m->r);
     else
-        enter(&l->rows[task], &ev, trust);
-    check_row(l, task, &before, m);
+        enter(&sim->rows[task], &ev, trust);
+    check_row(sim, task, &before, m);
     m->taken = true;
     /* The transaction stands, its ack may not: it comes again. */
-    if (life_is_lost(l, -1))
-        life_at(l, life_between(l, 1, ACK_WAIT_MS), *s);
+    if (sim_is_lost(sim, -1))
+        sim_schedule(sim, sim_between(sim, 1, ACK_WAIT_MS), *s);
 }
 
 void
-life_ledger_step(struct life *l, const struct life_step *s)
+sim_ledger_step(struct sim *sim, const struct sim_step *s)
 {
     struct event ev;
 
     if (s->kind == AT_LEDGER_RESULT) {
-        take_result(l, s);
+        take_result(sim, s);
     } else if (s->kind == AT_LEDGER_ACCEPTED) {
-        ev = submission(l, s->task, EVENT_ACCEPTED, NULL);
-        enter(&l->rows[s->task], &ev, VERIFY_NOT_A_RESULT);
+        ev = submission(sim, s->task, EVENT_ACCEPTED, NULL);
+        enter(&sim->rows[s->task], &ev, VERIFY_NOT_A_RESULT);
     } else {
-        ev = submission(l, s->task, EVENT_ROUTED, &l->msgs[s->msg]);
-        enter(&l->rows[s->task], &ev, VERIFY_NOT_A_RESULT);
+        ev = submission(sim, s->task, EVENT_ROUTED, &sim->msgs[s->msg]);
+        enter(&sim->rows[s->task], &ev, VERIFY_NOT_A_RESULT);
     }
 }
 
 void
-life_ledger_open(struct life *l)
+sim_ledger_open(struct sim *sim)
 {
-    for (int i = 0; i < l->n_tasks; i++)
-        fold_init(&l->rows[i].row, l->ids[i]);
+    for (int i = 0; i < sim->n_tasks; i++)
+        fold_init(&sim->rows[i].row, sim->ids[i]);
 }
 
 /* --- at the end ----------------------------------------------------------- */
 
 /* Feeds everything that is stored to new rows, in some order. */
 static void
-replay(struct life *l, struct life_row rows[LIFE_TASKS])
+replay(struct sim *sim, struct sim_row rows[SIM_TASKS])
 {
-    int n = l->n_tasks + l->n_msgs + l->n_results;
-    int *order = mem_pool_alloc(l->pool, (size_t)n * sizeof *order);
+    int n = sim->n_tasks + sim->n_msgs + sim->n_results;
+    int *order = mem_pool_alloc(sim->pool, (size_t)n * sizeof *order);
 
     for (int i = 0; i < n; i++) {
-        int at = (int)life_between(l, 0, i);
+        int at = (int)sim_between(sim, 0, i);
 
         order[i] = i;
         order[i] = order[at];
@@ -233,20 +239,20 @@ replay(struct life *l, struct life_row rows[LIFE_TASKS])
         enum verification trust = VERIFY_NOT_A_RESULT;
         struct event ev;
 
-        if (at < l->n_tasks) {
+        if (at < sim->n_tasks) {
             task = at;
-            if (!l->truth[task].accepted)
+            if (!sim->truth[task].accepted)
                 continue;
-            ev = submission(l, task, EVENT_ACCEPTED, NULL);
-        } else if ((at -= l->n_tasks) < l->n_msgs) {
-            task = l->msgs[at].task;
-            ev = submission(l, task, EVENT_ROUTED, &l->msgs[at]);
+            ev = submission(sim, task, EVENT_ACCEPTED, NULL);
+        } else if ((at -= sim->n_tasks) < sim->n_msgs) {
+            task = sim->msgs[at].task;
+            ev = submission(sim, task, EVENT_ROUTED, &sim->msgs[at]);
         } else {
-            const struct life_result *m = &l->results[at -= l->n_msgs];
+            const struct sim_result *m = &sim->results[at -= sim->n_msgs];
 
-            task = task_of(l, m->r.task);
-            trust = trust_of(l, &m->r, CLAIM_TRIES, l->kv[task].revision,
-                             &l->kv[task].wire);
+            task = task_of(sim, m->r.task);
+            trust = trust_of(sim, &m->r, CLAIM_TRIES, sim->kv[task].revision,
+                             &sim->kv[task].wire);
             ev = outcome(m, at, trust);
         }
         enter(&rows[task], &ev, trust);
@@ -263,29 +269,29 @@ same_row(const struct task_state *a, const struct task_state *b)
 }
 
 void
-life_ledger_check(struct life *l)
+sim_ledger_check(struct sim *sim)
 {
-    struct life_row *rows = mem_pool_alloc(l->pool, LIFE_TASKS * sizeof *rows);
+    struct sim_row *rows = mem_pool_alloc(sim->pool, SIM_TASKS * sizeof *rows);
 
-    memset(rows, 0, LIFE_TASKS * sizeof *rows);
-    for (int i = 0; i < l->n_tasks; i++)
-        fold_init(&rows[i].row, l->ids[i]);
-    replay(l, rows);
-    for (int i = 0; i < l->n_tasks; i++) {
-        const struct task_state *row = &l->rows[i].row;
-        const struct claim *c = &l->kv[i].wire.claim;
+    memset(rows, 0, SIM_TASKS * sizeof *rows);
+    for (int i = 0; i < sim->n_tasks; i++)
+        fold_init(&rows[i].row, sim->ids[i]);
+    replay(sim, rows);
+    for (int i = 0; i < sim->n_tasks; i++) {
+        const struct task_state *row = &sim->rows[i].row;
+        const struct claim *c = &sim->kv[i].wire.claim;
 
-        if (!l->truth[i].accepted)
+        if (!sim->truth[i].accepted)
             continue;
         if (!state_is_terminal(row->state))
-            life_violation(l, "%s: accepted, but %s for ever", l->ids[i],
-                           state_name(row->state));
+            sim_violation(sim, "%s: accepted, but %s for ever", sim->ids[i],
+                          state_name(row->state));
         else if (row->state != c->state || row->result_attempt != c->attempt)
-            life_violation(l, "%s: ended %s by %u, its claim %s by %u",
-                           l->ids[i], state_name(row->state),
-                           row->result_attempt, state_name(c->state),
-                           c->attempt);
+            sim_violation(sim, "%s: ended %s by %u, its claim %s by %u",
+                          sim->ids[i], state_name(row->state),
+                          row->result_attempt, state_name(c->state),
+                          c->attempt);
         else if (!same_row(row, &rows[i].row))
-            life_violation(l, "%s: a replay gives another row", l->ids[i]);
+            sim_violation(sim, "%s: a replay gives another row", sim->ids[i]);
     }
 }

@@ -1,3 +1,9 @@
+/*
+ * The frame of the simulation: random numbers and time, the heap of steps to
+ * come, the checks of what was promised, and everybody who is not a worker, the
+ * broker or the ledger: submitter, router, who plants results, reconciler,
+ * faults.
+ */
 #include "lib/model/codec.h"
 #include "tests/protocol_sim_world.h"
 
@@ -17,9 +23,9 @@ enum {
 
 /* splitmix64 */
 uint64_t
-life_random(struct life *l)
+sim_random(struct sim *sim)
 {
-    uint64_t z = l->random += 0x9e3779b97f4a7c15u;
+    uint64_t z = sim->random += 0x9e3779b97f4a7c15u;
 
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -27,59 +33,59 @@ life_random(struct life *l)
 }
 
 bool
-life_chance(struct life *l, unsigned of_hundred)
+sim_chance(struct sim *sim, unsigned of_hundred)
 {
-    return life_random(l) % 100 < of_hundred;
+    return sim_random(sim) % 100 < of_hundred;
 }
 
 int64_t
-life_between(struct life *l, int64_t least, int64_t most)
+sim_between(struct sim *sim, int64_t least, int64_t most)
 {
-    return least + (int64_t)(life_random(l) % (uint64_t)(most - least + 1));
+    return least + (int64_t)(sim_random(sim) % (uint64_t)(most - least + 1));
 }
 
 bool
-life_is_faulty(const struct life *l)
+sim_is_faulty(const struct sim *sim)
 {
-    return l->now_ms < l->faults_end_ms;
+    return sim->now_ms < sim->faults_end_ms;
 }
 
 int64_t
-life_way_ms(struct life *l)
+sim_latency_ms(struct sim *sim)
 {
-    if (life_is_faulty(l) && life_chance(l, l->trouble))
-        return life_between(l, 1, life_chance(l, 30) ? 40000 : 8000);
-    return life_between(l, 0, 20);
+    if (sim_is_faulty(sim) && sim_chance(sim, sim->trouble))
+        return sim_between(sim, 1, sim_chance(sim, 30) ? 40000 : 8000);
+    return sim_between(sim, 0, 20);
 }
 
 bool
-life_is_lost(struct life *l, int worker)
+sim_is_lost(struct sim *sim, int worker)
 {
-    if (worker >= 0 && l->now_ms < l->workers[worker].cut_until_ms)
+    if (worker >= 0 && sim->now_ms < sim->workers[worker].cut_until_ms)
         return true;
-    return life_is_faulty(l) && life_chance(l, l->trouble);
+    return sim_is_faulty(sim) && sim_chance(sim, sim->trouble);
 }
 
 void
-life_tempt(struct life *l, int worker)
+sim_maybe_fault(struct sim *sim, int worker)
 {
-    if (life_is_faulty(l) && life_chance(l, 2))
-        life_at(
-            l, life_between(l, 0, 40),
-            (struct life_step){.kind = AT_FAULT, .worker = -1, .msg = worker});
+    if (sim_is_faulty(sim) && sim_chance(sim, 2))
+        sim_schedule(
+            sim, sim_between(sim, 0, 40),
+            (struct sim_step){.kind = AT_FAULT, .worker = -1, .msg = worker});
 }
 
 /* Mostly short, sometimes longer than any lease. */
 int64_t
-life_run_ms(struct life *l)
+sim_run_ms(struct sim *sim)
 {
-    unsigned kind = (unsigned)(life_random(l) % 10);
+    unsigned kind = (unsigned)(sim_random(sim) % 10);
 
-    return life_between(l, 1, kind < 6 ? 3000 : kind < 9 ? 90000 : 300000);
+    return sim_between(sim, 1, kind < 6 ? 3000 : kind < 9 ? 90000 : 300000);
 }
 
 struct ending
-life_random_end(struct life *l)
+sim_random_end(struct sim *sim)
 {
     static const struct ending ends[] = {
         {STATE_SUCCEEDED, "", 0, 0},
@@ -93,7 +99,7 @@ life_random_end(struct life *l)
         {STATE_PREEMPTED, "handed back", 143, 15},
     };
     static const unsigned share[] = {45, 20, 3, 7, 7, 3, 3, 3, 9};
-    unsigned n = (unsigned)(life_random(l) % 100), i = 0;
+    unsigned n = (unsigned)(sim_random(sim) % 100), i = 0;
 
     while (n >= share[i])
         n -= share[i++];
@@ -101,25 +107,25 @@ life_random_end(struct life *l)
 }
 
 int64_t
-life_broker_ms(const struct life *l)
+sim_broker_ms(const struct sim *sim)
 {
-    return l->now_ms + l->broker_offset_ms;
+    return sim->now_ms + sim->broker_offset_ms;
 }
 
 bool
-life_broker_is_down(const struct life *l)
+sim_broker_is_down(const struct sim *sim)
 {
-    return l->now_ms < l->broker_down_until_ms;
+    return sim->now_ms < sim->broker_down_until_ms;
 }
 
 void
-life_trace(const struct life *l, const char *fmt, ...)
+sim_trace(const struct sim *sim, const char *fmt, ...)
 {
     va_list ap;
 
-    if (!l->conf->trace)
+    if (!sim->conf->trace)
         return;
-    (void)fprintf(stderr, "%9.3f  ", (double)(l->now_ms - START_MS) / 1000);
+    (void)fprintf(stderr, "%9.3f  ", (double)(sim->now_ms - START_MS) / 1000);
     va_start(ap, fmt);
     (void)vfprintf(stderr, fmt, ap);
     va_end(ap);
@@ -127,68 +133,68 @@ life_trace(const struct life *l, const char *fmt, ...)
 }
 
 void
-life_violation(struct life *l, const char *fmt, ...)
+sim_violation(struct sim *sim, const char *fmt, ...)
 {
-    char text[sizeof l->report->first];
+    char text[sizeof sim->report->first];
     va_list ap;
 
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    life_trace(l, "VIOLATION %s", text);
-    if (l->report->violations++ == 0)
-        memcpy(l->report->first, text, sizeof text);
+    sim_trace(sim, "VIOLATION %s", text);
+    if (sim->report->violations++ == 0)
+        memcpy(sim->report->first, text, sizeof text);
 }
 
 /* --- the steps to come: a heap -------------------------------------------- */
 
 static bool
-before(const struct life_step *a, const struct life_step *b)
+before(const struct sim_step *a, const struct sim_step *b)
 {
     return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->order < b->order;
 }
 
 static void
-push(struct life *l, const struct life_step *s)
+push(struct sim *sim, const struct sim_step *s)
 {
     size_t i;
 
-    if (l->n_heap == l->cap_heap) {
-        l->cap_heap = l->cap_heap ? l->cap_heap * 2 : 256;
-        l->heap = mem_resize(l->heap, l->cap_heap * sizeof *l->heap);
+    if (sim->n_heap == sim->cap_heap) {
+        sim->cap_heap = sim->cap_heap ? sim->cap_heap * 2 : 256;
+        sim->heap = mem_resize(sim->heap, sim->cap_heap * sizeof *sim->heap);
     }
-    for (i = l->n_heap++; i > 0 && before(s, &l->heap[(i - 1) / 2]);
+    for (i = sim->n_heap++; i > 0 && before(s, &sim->heap[(i - 1) / 2]);
          i = (i - 1) / 2)
-        l->heap[i] = l->heap[(i - 1) / 2];
-    l->heap[i] = *s;
+        sim->heap[i] = sim->heap[(i - 1) / 2];
+    sim->heap[i] = *s;
 }
 
-static struct life_step
-pop(struct life *l)
+static struct sim_step
+pop(struct sim *sim)
 {
-    struct life_step first = l->heap[0], last = l->heap[--l->n_heap];
+    struct sim_step first = sim->heap[0], last = sim->heap[--sim->n_heap];
     size_t i = 0, child;
 
-    while ((child = 2 * i + 1) < l->n_heap) {
-        if (child + 1 < l->n_heap &&
-            before(&l->heap[child + 1], &l->heap[child]))
+    while ((child = 2 * i + 1) < sim->n_heap) {
+        if (child + 1 < sim->n_heap &&
+            before(&sim->heap[child + 1], &sim->heap[child]))
             child++;
-        if (!before(&l->heap[child], &last))
+        if (!before(&sim->heap[child], &last))
             break;
-        l->heap[i] = l->heap[child];
+        sim->heap[i] = sim->heap[child];
         i = child;
     }
-    if (l->n_heap > 0)
-        l->heap[i] = last;
+    if (sim->n_heap > 0)
+        sim->heap[i] = last;
     return first;
 }
 
 void
-life_at(struct life *l, int64_t delay_ms, struct life_step s)
+sim_schedule(struct sim *sim, int64_t delay_ms, struct sim_step s)
 {
-    s.at_ms = l->now_ms + delay_ms;
-    s.order = life_random(l);
-    push(l, &s);
+    s.at_ms = sim->now_ms + delay_ms;
+    s.order = sim_random(sim);
+    push(sim, &s);
 }
 
 /* --- what was promised ---------------------------------------------------- */
@@ -196,54 +202,55 @@ life_at(struct life *l, int64_t delay_ms, struct life_step s)
 /* Two attempts at once: nobody may have stood still, nor the broker's clock
  * have been set, which is why the fence exists. */
 static void
-check_alone(struct life *l, int worker, const struct life_job *j)
+check_alone(struct sim *sim, int worker, const struct sim_attempt *a)
 {
-    for (int i = 0; i < LIFE_WORKERS; i++) {
-        const struct life_worker *w = &l->workers[i];
+    for (int i = 0; i < SIM_WORKERS; i++) {
+        const struct sim_worker *w = &sim->workers[i];
 
-        if (i == worker || l->broker_stepped || l->now_ms <= w->thawed_at_ms)
+        if (i == worker || sim->broker_stepped ||
+            sim->now_ms <= w->thawed_at_ms)
             continue;
-        for (int k = 0; k < LIFE_SLOTS; k++)
-            if (w->jobs[k].used && w->jobs[k].task == j->task &&
-                w->jobs[k].phase == JOB_RUN)
-                life_violation(l, "%s: runs twice at once, on %s and %s",
-                               l->ids[j->task], w->name,
-                               l->workers[worker].name);
+        for (int k = 0; k < SIM_SLOTS; k++)
+            if (w->attempts[k].used && w->attempts[k].task == a->task &&
+                w->attempts[k].phase == PHASE_RUN)
+                sim_violation(sim, "%s: runs twice at once, on %s and %s",
+                              sim->ids[a->task], w->name,
+                              sim->workers[worker].name);
     }
 }
 
 void
-life_started(struct life *l, int worker, const struct life_job *j)
+sim_attempt_started(struct sim *sim, int worker, const struct sim_attempt *a)
 {
-    const struct claim *c = &j->wire.claim;
-    struct life_truth *t = &l->truth[j->task];
-    const char *id = l->ids[j->task];
+    const struct claim *c = &a->wire.claim;
+    struct sim_truth *t = &sim->truth[a->task];
+    const char *id = sim->ids[a->task];
 
-    l->report->starts++;
-    life_trace(l, "%s starts %s:%u fence %llu", l->workers[worker].name, id,
-               c->attempt, (unsigned long long)c->fence);
-    if (c->attempt == 0 || c->attempt >= LIFE_ATTEMPTS) {
-        life_violation(l, "%s: attempt %u", id, c->attempt);
+    sim->report->starts++;
+    sim_trace(sim, "%s starts %s:%u fence %llu", sim->workers[worker].name, id,
+              c->attempt, (unsigned long long)c->fence);
+    if (c->attempt == 0 || c->attempt >= SIM_ATTEMPTS) {
+        sim_violation(sim, "%s: attempt %u", id, c->attempt);
         return;
     }
     if (++t->starts[c->attempt] > 1)
-        life_violation(l, "%s: attempt %u started twice", id, c->attempt);
+        sim_violation(sim, "%s: attempt %u started twice", id, c->attempt);
     if (c->fence <= t->fence)
-        life_violation(l, "%s: attempt %u has fence %llu after %llu", id,
-                       c->attempt, (unsigned long long)c->fence,
-                       (unsigned long long)t->fence);
+        sim_violation(sim, "%s: attempt %u has fence %llu after %llu", id,
+                      c->attempt, (unsigned long long)c->fence,
+                      (unsigned long long)t->fence);
     t->fence = c->fence;
-    for (uint32_t a = 1; a < c->attempt; a++)
-        if (l->tasks[j->task].retry == RETRY_NEVER && t->starts[a] &&
-            !t->settled[a])
-            life_violation(l,
-                           "%s: retry is never, attempt %u was lost, and "
-                           "%u starts",
-                           id, a, c->attempt);
-    check_alone(l, worker, j);
+    for (uint32_t n = 1; n < c->attempt; n++)
+        if (sim->tasks[a->task].retry == RETRY_NEVER && t->starts[n] &&
+            !t->settled[n])
+            sim_violation(sim,
+                          "%s: retry is never, attempt %u was lost, and "
+                          "%u starts",
+                          id, n, c->attempt);
+    check_alone(sim, worker, a);
 }
 
-/* The life of a task as its claims tell it. */
+/* The state of the task that a claim in that state stands for. */
 static enum state
 task_state_of(enum state claim)
 {
@@ -251,212 +258,214 @@ task_state_of(enum state claim)
 }
 
 void
-life_written(struct life *l, int task, const struct claim *was,
-             const struct claim *is)
+sim_claim_written(struct sim *sim, int task, const struct claim *was,
+                  const struct claim *is)
 {
-    struct life_truth *t = &l->truth[task];
-    const char *id = l->ids[task];
-    int64_t silent_ms = l->now_ms - l->kv[task].written_ms;
+    struct sim_truth *t = &sim->truth[task];
+    const char *id = sim->ids[task];
+    int64_t silent_ms = sim->now_ms - sim->kv[task].written_ms;
     bool took_over =
         is->state == STATE_RUNNING && strcmp(was->nonce, is->nonce) != 0;
 
     if (!state_next(task_state_of(was->state), task_state_of(is->state)))
-        life_violation(l, "%s: its claim went from %s to %s", id,
-                       state_name(was->state), state_name(is->state));
+        sim_violation(sim, "%s: its claim went from %s to %s", id,
+                      state_name(was->state), state_name(is->state));
     if (is->attempt != was->attempt + took_over)
-        life_violation(l, "%s: attempt %u claimed after %u", id, is->attempt,
-                       was->attempt);
+        sim_violation(sim, "%s: attempt %u claimed after %u", id, is->attempt,
+                      was->attempt);
     if (was->state == STATE_RUNNING && is->lost > was->lost) {
-        if (silent_ms < (l->broker_stepped ? STATE_SILENT_MS : LEASE_MS))
-            life_violation(l, "%s: attempt %u taken for lost after %lld ms", id,
-                           was->attempt, (long long)silent_ms);
+        if (silent_ms < (sim->broker_stepped ? STATE_SILENT_MS : LEASE_MS))
+            sim_violation(sim, "%s: attempt %u taken for lost after %lld ms",
+                          id, was->attempt, (long long)silent_ms);
         t->lost++;
-        l->report->lost++;
+        sim->report->lost++;
     } else if (was->state == STATE_RUNNING && is->state != STATE_RUNNING &&
-               is->attempt < LIFE_ATTEMPTS) {
+               is->attempt < SIM_ATTEMPTS) {
         t->settled[is->attempt] = true;
         t->failed += is->failed > was->failed;
     }
-    l->report->closed += is->state == STATE_DEAD || is->state == STATE_UNKNOWN;
-    if (t->failed > 1 + l->tasks[task].retries)
-        life_violation(l, "%s: failed %u times with %u retries", id, t->failed,
-                       l->tasks[task].retries);
+    sim->report->closed +=
+        is->state == STATE_DEAD || is->state == STATE_UNKNOWN;
+    if (t->failed > 1 + sim->tasks[task].retries)
+        sim_violation(sim, "%s: failed %u times with %u retries", id, t->failed,
+                      sim->tasks[task].retries);
     if (t->lost > TASK_LOST_MAX || is->lost != t->lost)
-        life_violation(l, "%s: lost %u times, its claim says %u", id, t->lost,
-                       is->lost);
+        sim_violation(sim, "%s: lost %u times, its claim says %u", id, t->lost,
+                      is->lost);
 }
 
 /* --- submitter, router, planter, reconciler ------------------------------- */
 
 static void
-submit(struct life *l, int task)
+submit(struct sim *sim, int task)
 {
-    struct life_truth *t = &l->truth[task];
+    struct sim_truth *t = &sim->truth[task];
 
     if (t->accepted)
         return;
-    if (!life_broker_is_down(l) && !life_is_lost(l, -1)) {
-        struct life_step in = {.kind = AT_ROUTER, .worker = -1, .task = task};
+    if (!sim_broker_is_down(sim) && !sim_is_lost(sim, -1)) {
+        struct sim_step in = {.kind = AT_ROUTER, .worker = -1, .task = task};
 
-        if (!t->submitted || life_chance(l, 20)) { /* the id is forgotten */
+        if (!t->submitted ||
+            sim_chance(sim, 20)) { /* the broker has forgotten the id */
             if (!t->submitted)
-                l->accepted_ms[task] = life_broker_ms(l);
+                sim->accepted_ms[task] = sim_broker_ms(sim);
             t->submitted = true;
-            life_at(l, life_way_ms(l), in);
-            life_tell_ledger(l, AT_LEDGER_ACCEPTED, task, 0);
+            sim_schedule(sim, sim_latency_ms(sim), in);
+            sim_notify_ledger(sim, AT_LEDGER_ACCEPTED, task, 0);
         }
-        t->accepted = !life_is_lost(l, -1); /* the PubAck */
+        t->accepted = !sim_is_lost(sim, -1); /* the PubAck */
     }
     if (!t->accepted)
-        life_at(
-            l, PUT_MS,
-            (struct life_step){.kind = AT_SUBMIT, .worker = -1, .task = task});
+        sim_schedule(
+            sim, PUT_MS,
+            (struct sim_step){.kind = AT_SUBMIT, .worker = -1, .task = task});
 }
 
 static void
-router(struct life *l, const struct life_step *s)
+router(struct sim *sim, const struct sim_step *s)
 {
-    if (life_broker_is_down(l) || life_is_lost(l, -1)) {
-        life_at(l, ACK_WAIT_MS, *s);
+    if (sim_broker_is_down(sim) || sim_is_lost(sim, -1)) {
+        sim_schedule(sim, ACK_WAIT_MS, *s);
         return;
     }
-    if (l->now_ms >= l->routed_until_ms[s->task]) {
-        l->routed_until_ms[s->task] = life_remember_until(l);
-        life_route(l, s->task, 0);
+    if (sim->now_ms >= sim->routed_until_ms[s->task]) {
+        sim->routed_until_ms[s->task] = sim_remember_until(sim);
+        sim_route(sim, s->task, 0);
     }
-    if (life_is_lost(l, -1)) /* its ack, or the router */
-        life_at(l, life_between(l, 0, ACK_WAIT_MS), *s);
+    if (sim_is_lost(sim, -1)) /* its ack, or the router */
+        sim_schedule(sim, sim_between(sim, 0, ACK_WAIT_MS), *s);
 }
 
 static void
-forge(struct life *l, int task)
+forge(struct sim *sim, int task)
 {
     struct result r;
 
     codec_init(CODEC_RESULT, &r);
-    r.task = l->ids[task];
-    r.attempt = 1 + (uint32_t)(life_random(l) % 2);
-    r.fence = life_chance(l, 50) ? UINT32_MAX : l->kv[task].revision;
-    r.nonce = life_chance(l, 50) ? "planted" : "";
+    r.task = sim->ids[task];
+    r.attempt = 1 + (uint32_t)(sim_random(sim) % 2);
+    r.fence = sim_chance(sim, 50) ? UINT32_MAX : sim->kv[task].revision;
+    r.nonce = sim_chance(sim, 50) ? "planted" : "";
     r.backend = "local";
     r.lane = "default";
     r.worker = "nobody";
     r.state = STATE_SUCCEEDED;
     r.final = true;
-    life_store_result(l, &r, true);
+    sim_store_result(sim, &r, true);
 }
 
-/* Drives again what is open, of which nothing is on its way. */
+/* Dispatches open tasks again whose message is acknowledged. */
 static void
-reconcile(struct life *l)
+reconcile(struct sim *sim)
 {
-    for (int i = 0; i < l->n_tasks; i++) {
-        bool open = l->truth[i].accepted &&
-                    !state_is_terminal(l->rows[i].row.state) &&
-                    l->rows[i].row.routed;
+    for (int i = 0; i < sim->n_tasks; i++) {
+        bool open = sim->truth[i].accepted &&
+                    !state_is_terminal(sim->rows[i].row.state) &&
+                    sim->rows[i].row.routed;
         uint32_t drive = 0;
 
-        for (int m = 0; m < l->n_msgs && open; m++)
-            if (l->msgs[m].task == i) {
-                open = l->msgs[m].acked;
-                drive = l->msgs[m].drive + 1;
+        for (int m = 0; m < sim->n_msgs && open; m++)
+            if (sim->msgs[m].task == i) {
+                open = sim->msgs[m].acked;
+                drive = sim->msgs[m].drive + 1;
             }
-        if (open && !life_broker_is_down(l))
-            life_route(l, i, drive);
+        if (open && !sim_broker_is_down(sim))
+            sim_route(sim, i, drive);
     }
-    life_at(l, MINUTE_MS,
-            (struct life_step){.kind = AT_RECONCILE, .worker = -1});
+    sim_schedule(sim, MINUTE_MS,
+                 (struct sim_step){.kind = AT_RECONCILE, .worker = -1});
 }
 
 /* --- faults --------------------------------------------------------------- */
 
 static void
-crash(struct life *l, int worker)
+crash(struct sim *sim, int worker)
 {
-    life_trace(l, "%s crashes", l->workers[worker].name);
-    l->report->crashes++;
-    life_worker_crash(l, worker);
-    life_at(
-        l, life_between(l, 100, 60000),
-        (struct life_step){.kind = AT_RESTART, .worker = -1, .msg = worker});
+    sim_trace(sim, "%s crashes", sim->workers[worker].name);
+    sim->report->crashes++;
+    sim_worker_crash(sim, worker);
+    sim_schedule(
+        sim, sim_between(sim, 100, 60000),
+        (struct sim_step){.kind = AT_RESTART, .worker = -1, .msg = worker});
 }
 
 static int64_t
-clock_step(struct life *l)
+clock_step(struct sim *sim)
 {
-    return life_between(l, -5 * HOUR_MS, 5 * HOUR_MS);
+    return sim_between(sim, -5 * HOUR_MS, 5 * HOUR_MS);
 }
 
 static void
-freeze(struct life *l, struct life_worker *w)
+freeze(struct sim *sim, struct sim_worker *w)
 {
     w->frozen_until_ms = w->thawed_at_ms =
-        l->now_ms + life_between(l, 1000, 3 * MINUTE_MS);
-    life_trace(l, "%s freezes until %.3f", w->name,
-               (double)(w->frozen_until_ms - START_MS) / 1000);
-    l->report->freezes++;
+        sim->now_ms + sim_between(sim, 1000, 3 * MINUTE_MS);
+    sim_trace(sim, "%s freezes until %.3f", w->name,
+              (double)(w->frozen_until_ms - START_MS) / 1000);
+    sim->report->freezes++;
 }
 
 static void
-cut(struct life *l, struct life_worker *w)
+cut(struct sim *sim, struct sim_worker *w)
 {
-    w->cut_until_ms = l->now_ms + life_between(l, 1000, 5 * MINUTE_MS);
-    life_trace(l, "%s is cut off until %.3f", w->name,
-               (double)(w->cut_until_ms - START_MS) / 1000);
-    l->report->cuts++;
+    w->cut_until_ms = sim->now_ms + sim_between(sim, 1000, 5 * MINUTE_MS);
+    sim_trace(sim, "%s is cut off until %.3f", w->name,
+              (double)(w->cut_until_ms - START_MS) / 1000);
+    sim->report->cuts++;
 }
 
 static void
-fault(struct life *l, int worker)
+fault(struct sim *sim, int worker)
 {
-    struct life_worker *w = &l->workers[worker];
-    unsigned kind = (unsigned)(life_random(l) % 100);
+    struct sim_worker *w = &sim->workers[worker];
+    unsigned kind = (unsigned)(sim_random(sim) % 100);
 
     if (kind < 25 && !w->down) {
-        crash(l, worker);
-    } else if (kind < 50 && !w->down && l->now_ms >= w->frozen_until_ms) {
-        freeze(l, w);
+        crash(sim, worker);
+    } else if (kind < 50 && !w->down && sim->now_ms >= w->frozen_until_ms) {
+        freeze(sim, w);
     } else if (kind < 75) {
-        cut(l, w);
+        cut(sim, w);
     } else if (kind < 85) {
-        w->wall_offset_ms = clock_step(l);
-        life_trace(l, "%s has its clock set by %lld ms", w->name,
-                   (long long)w->wall_offset_ms);
+        w->wall_offset_ms = clock_step(sim);
+        sim_trace(sim, "%s has its clock set by %lld ms", w->name,
+                  (long long)w->wall_offset_ms);
     } else if (kind < 95) {
-        l->broker_down_until_ms = l->now_ms + life_between(l, 1000, 60000);
-        life_trace(l, "the broker is away until %.3f",
-                   (double)(l->broker_down_until_ms - START_MS) / 1000);
-    } else if (l->broker_stepped) {
-        l->broker_offset_ms = clock_step(l);
-        life_trace(l, "the broker has its clock set by %lld ms",
-                   (long long)l->broker_offset_ms);
+        sim->broker_down_until_ms = sim->now_ms + sim_between(sim, 1000, 60000);
+        sim_trace(sim, "the broker is away until %.3f",
+                  (double)(sim->broker_down_until_ms - START_MS) / 1000);
+    } else if (sim->broker_stepped) {
+        sim->broker_offset_ms = clock_step(sim);
+        sim_trace(sim, "the broker has its clock set by %lld ms",
+                  (long long)sim->broker_offset_ms);
     }
 }
 
 /* --- one run -------------------------------------------------------------- */
 
 static void
-worker_step(struct life *l, const struct life_step *s)
+worker_step(struct sim *sim, const struct sim_step *s)
 {
-    const struct life_worker *w = &l->workers[s->worker];
+    const struct sim_worker *w = &sim->workers[s->worker];
 
     if (w->down || w->epoch != s->epoch)
         return;
-    if (l->now_ms < w->frozen_until_ms) /* it finds everything at once */
-        life_at(l, w->frozen_until_ms - l->now_ms, *s);
+    if (sim->now_ms < w->frozen_until_ms) /* it finds everything at once */
+        sim_schedule(sim, w->frozen_until_ms - sim->now_ms, *s);
     else
-        life_worker_step(l, s);
+        sim_worker_step(sim, s);
 }
 
 static void
-take_step(struct life *l, const struct life_step *s)
+take_step(struct sim *sim, const struct sim_step *s)
 {
     switch (s->kind) {
     case AT_SUBMIT:
-        submit(l, s->task);
+        submit(sim, s->task);
         return;
     case AT_ROUTER:
-        router(l, s);
+        router(sim, s);
         return;
     case AT_DELIVER:
     case AT_ACK_WAIT:
@@ -466,7 +475,7 @@ take_step(struct life *l, const struct life_step *s)
     case AT_CAS:
     case AT_READ:
     case AT_RESULT:
-        life_broker_step(l, s);
+        sim_broker_step(sim, s);
         return;
     case AT_ARRIVE:
     case AT_CAS_ANSWER:
@@ -475,129 +484,133 @@ take_step(struct life *l, const struct life_step *s)
     case AT_RUN_END:
     case AT_BEAT:
     case AT_AGAIN:
-        worker_step(l, s);
+        worker_step(sim, s);
         return;
     case AT_FAULT:
-        fault(l, s->msg);
+        fault(sim, s->msg);
         return;
     case AT_RESTART:
-        life_worker_restart(l, s->msg);
+        sim_worker_restart(sim, s->msg);
         return;
     case AT_FORGE:
-        forge(l, s->task);
+        forge(sim, s->task);
         return;
     case AT_LEDGER_ACCEPTED:
     case AT_LEDGER_ROUTED:
     case AT_LEDGER_RESULT:
-        life_ledger_step(l, s);
+        sim_ledger_step(sim, s);
         return;
     case AT_RECONCILE:
-        reconcile(l);
+        reconcile(sim);
         return;
     }
 }
 
 static bool
-at_rest(const struct life *l)
+at_rest(const struct sim *sim)
 {
-    for (int i = 0; i < l->n_tasks; i++)
-        if (!l->truth[i].accepted || !state_is_terminal(l->rows[i].row.state))
+    for (int i = 0; i < sim->n_tasks; i++)
+        if (!sim->truth[i].accepted ||
+            !state_is_terminal(sim->rows[i].row.state))
             return false;
-    for (int i = 0; i < l->n_msgs; i++)
-        if (!l->msgs[i].acked)
+    for (int i = 0; i < sim->n_msgs; i++)
+        if (!sim->msgs[i].acked)
             return false;
-    for (int i = 0; i < l->n_results; i++)
-        if (!l->results[i].taken)
+    for (int i = 0; i < sim->n_results; i++)
+        if (!sim->results[i].taken)
             return false;
-    return !life_is_faulty(l);
+    return !sim_is_faulty(sim);
 }
 
 static void
-open_tasks(struct life *l)
+open_tasks(struct sim *sim)
 {
-    l->n_tasks = (int)life_between(l, 1, LIFE_TASKS);
-    for (int i = 0; i < l->n_tasks; i++) {
-        struct task *t = &l->tasks[i];
+    sim->n_tasks = (int)sim_between(sim, 1, SIM_TASKS);
+    for (int i = 0; i < sim->n_tasks; i++) {
+        struct task *t = &sim->tasks[i];
 
         codec_init(CODEC_TASK, t);
-        (void)snprintf(l->ids[i], sizeof l->ids[i], "t%d", i);
-        t->id = l->ids[i];
-        t->retry = life_chance(l, 30) ? RETRY_NEVER : RETRY_SAFE;
-        t->retries = (uint32_t)(life_random(l) % 4);
-        life_at(l, life_between(l, 0, 2 * MINUTE_MS),
-                (struct life_step){.kind = AT_SUBMIT, .worker = -1, .task = i});
-        if (life_chance(l, 15))
-            life_at(
-                l, life_between(l, 0, 5 * MINUTE_MS),
-                (struct life_step){.kind = AT_FORGE, .worker = -1, .task = i});
+        (void)snprintf(sim->ids[i], sizeof sim->ids[i], "t%d", i);
+        t->id = sim->ids[i];
+        t->retry = sim_chance(sim, 30) ? RETRY_NEVER : RETRY_SAFE;
+        t->retries = (uint32_t)(sim_random(sim) % 4);
+        sim_schedule(
+            sim, sim_between(sim, 0, 2 * MINUTE_MS),
+            (struct sim_step){.kind = AT_SUBMIT, .worker = -1, .task = i});
+        if (sim_chance(sim, 15))
+            sim_schedule(
+                sim, sim_between(sim, 0, 5 * MINUTE_MS),
+                (struct sim_step){.kind = AT_FORGE, .worker = -1, .task = i});
     }
 }
 
 static void
-open_world(struct life *l)
+open_world(struct sim *sim)
 {
-    static const char *const names[LIFE_WORKERS] = {"anna", "bert", "cleo"};
-    int64_t faults_ms = life_between(l, MINUTE_MS, 8 * MINUTE_MS);
+    static const char *const names[SIM_WORKERS] = {"anna", "bert", "cleo"};
+    int64_t faults_ms = sim_between(sim, MINUTE_MS, 8 * MINUTE_MS);
     unsigned n_faults;
 
-    l->faults_end_ms = l->now_ms + faults_ms;
-    l->trouble = life_chance(l, 25) ? 30 : 8;
-    l->trouble = (unsigned)(life_random(l) % l->trouble);
-    l->broker_stepped = life_chance(l, 25);
-    for (int i = 0; i < LIFE_WORKERS; i++) {
-        l->workers[i].name = names[i];
-        l->workers[i].mono_offset_ms = life_between(l, 0, HOUR_MS);
-        l->workers[i].wall_offset_ms = life_chance(l, 30) ? clock_step(l) : 0;
-        l->workers[i].down = true;
-        life_worker_restart(l, i);
+    sim->faults_end_ms = sim->now_ms + faults_ms;
+    sim->trouble = sim_chance(sim, 25) ? 30 : 8;
+    sim->trouble = (unsigned)(sim_random(sim) % sim->trouble);
+    sim->broker_stepped = sim_chance(sim, 25);
+    for (int i = 0; i < SIM_WORKERS; i++) {
+        sim->workers[i].name = names[i];
+        sim->workers[i].mono_offset_ms = sim_between(sim, 0, HOUR_MS);
+        sim->workers[i].wall_offset_ms =
+            sim_chance(sim, 30) ? clock_step(sim) : 0;
+        sim->workers[i].down = true;
+        sim_worker_restart(sim, i);
     }
-    n_faults = (unsigned)(life_random(l) % 16);
+    n_faults = (unsigned)(sim_random(sim) % 16);
     for (unsigned i = 0; i < n_faults; i++) {
-        struct life_step s = {.kind = AT_FAULT, .worker = -1};
+        struct sim_step s = {.kind = AT_FAULT, .worker = -1};
 
-        s.msg = (int)(life_random(l) % LIFE_WORKERS);
-        life_at(l, life_between(l, 0, faults_ms), s);
+        s.msg = (int)(sim_random(sim) % SIM_WORKERS);
+        sim_schedule(sim, sim_between(sim, 0, faults_ms), s);
     }
-    life_at(l, MINUTE_MS,
-            (struct life_step){.kind = AT_RECONCILE, .worker = -1});
-    open_tasks(l);
-    life_ledger_open(l);
+    sim_schedule(sim, MINUTE_MS,
+                 (struct sim_step){.kind = AT_RECONCILE, .worker = -1});
+    open_tasks(sim);
+    sim_ledger_open(sim);
 }
 
 static void
-run(struct life *l)
+run(struct sim *sim)
 {
     int64_t rest_ms = 0; /* since when there is nothing left to do */
 
-    while (l->now_ms < END_MS && !(rest_ms && l->now_ms > rest_ms + REST_MS)) {
-        struct life_step s = pop(l);
+    while (sim->now_ms < END_MS &&
+           !(rest_ms && sim->now_ms > rest_ms + REST_MS)) {
+        struct sim_step s = pop(sim);
 
-        l->now_ms = s.at_ms;
-        l->report->steps++;
-        take_step(l, &s);
-        if (!at_rest(l))
+        sim->now_ms = s.at_ms;
+        sim->report->steps++;
+        take_step(sim, &s);
+        if (!at_rest(sim))
             rest_ms = 0;
         else if (!rest_ms)
-            rest_ms = l->now_ms;
+            rest_ms = sim->now_ms;
     }
 }
 
 void
-life_run(const struct life_conf *conf, struct life_report *out)
+sim_run(const struct sim_conf *conf, struct sim_report *out)
 {
-    struct life *l = MEM_NEW(struct life);
+    struct sim *sim = MEM_NEW(struct sim);
 
-    *out = (struct life_report){0};
-    l->conf = conf;
-    l->report = out;
-    l->random = conf->seed;
-    l->now_ms = START_MS;
-    l->pool = mem_pool_new();
-    open_world(l);
-    run(l);
-    life_ledger_check(l);
-    out->tasks = (unsigned)l->n_tasks;
-    mem_pool_free(l->pool);
-    mem_free(l->heap);
-    mem_free(l);
+    *out = (struct sim_report){0};
+    sim->conf = conf;
+    sim->report = out;
+    sim->random = conf->seed;
+    sim->now_ms = START_MS;
+    sim->pool = mem_pool_new();
+    open_world(sim);
+    run(sim);
+    sim_ledger_check(sim);
+    out->tasks = (unsigned)sim->n_tasks;
+    mem_pool_free(sim->pool);
+    mem_free(sim->heap);
+    mem_free(sim);
 }

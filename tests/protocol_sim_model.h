@@ -1,7 +1,7 @@
 /*
  * protocol_sim_model - the whole protocol in one process, by seed: a broker,
  * workers, a submitter, a router and a ledger that talk through a simulated
- * network and live by simulated clocks.
+ * network and go by simulated clocks.
  *
  * What decides is the real thing: state_on_delivery and state_on_end in the
  * workers, fold in the ledger. What surrounds it is a model that fails as the
@@ -17,30 +17,30 @@
 #include <stdint.h>
 
 /* A rule that is broken on purpose, to prove that the model can see. */
-enum life_wrong {
-    LIFE_RIGHT,
-    LIFE_NO_CLAIM,     /* a worker runs without having claimed */
-    LIFE_EARLY_ACK,    /* ... acknowledges before the result is stored */
-    LIFE_NO_OUTCOME,   /* ... publishes without settling the claim */
-    LIFE_BORROWED,     /* ... closes a claim in its holder's name */
-    LIFE_NO_FENCING,   /* ... runs on without having renewed */
-    LIFE_STALE_START,  /* ... starts on a claim confirmed long ago */
-    LIFE_LATE_DATE,    /* ... dates what it finds written by its last try */
-    LIFE_WALL_CLOCK,   /* ... tells a lost lease by its own wall clock */
-    LIFE_NO_WATCH,     /* ... or by the broker's alone */
-    LIFE_SAME_ATTEMPT, /* ... runs a lost attempt under its old number */
-    LIFE_HASTY_LEDGER, /* the ledger does not wait for the outcome */
-    LIFE_BLIND_LEDGER, /* ... believes every result */
-    LIFE_LAST_WINS,    /* ... and takes the last one for the outcome */
+enum sim_wrong {
+    SIM_RIGHT,
+    SIM_NO_CLAIM,     /* a worker runs without having claimed */
+    SIM_EARLY_ACK,    /* ... acknowledges before the result is stored */
+    SIM_NO_OUTCOME,   /* ... publishes without settling the claim */
+    SIM_BORROWED,     /* ... closes a claim in its holder's name */
+    SIM_NO_FENCING,   /* ... runs on without having renewed */
+    SIM_STALE_START,  /* ... starts on a claim confirmed long ago */
+    SIM_LATE_DATE,    /* ... dates what it finds written by its last try */
+    SIM_WALL_CLOCK,   /* ... tells a lost lease by its own wall clock */
+    SIM_NO_WATCH,     /* ... or by the broker's alone */
+    SIM_SAME_ATTEMPT, /* ... runs a lost attempt under its old number */
+    SIM_HASTY_LEDGER, /* the ledger does not wait for the outcome */
+    SIM_BLIND_LEDGER, /* ... believes every result */
+    SIM_LAST_WINS,    /* ... and takes the last one for the outcome */
 };
 
-struct life_conf {
+struct sim_conf {
     uint64_t seed;
-    enum life_wrong wrong;
+    enum sim_wrong wrong;
     bool trace; /* every step on stderr */
 };
 
-struct life_report {
+struct sim_report {
     unsigned violations;
     char first[256]; /* what was seen first; "" if nothing */
     unsigned tasks, starts, lost, closed, crashes, freezes, cuts, spooled,
@@ -49,6 +49,6 @@ struct life_report {
 };
 
 /* Runs one seed to its end: the same seed takes the same course. */
-void life_run(const struct life_conf *conf, struct life_report *out);
+void sim_run(const struct sim_conf *conf, struct sim_report *out);
 
 #endif

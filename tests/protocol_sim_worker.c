@@ -1,3 +1,8 @@
+/*
+ * A worker, step by step as workers/core does it: reads and writes claims, runs
+ * attempts, renews and fences, settles and publishes. Each step is one message
+ * or one timer.
+ */
 #include "lib/model/codec.h"
 #include "tests/protocol_sim_world.h"
 
@@ -6,684 +11,687 @@
 
 enum { AGAIN_MS = 500, CROWDED_MS = 250 };
 
-static void write_claim(struct life *l, int worker, struct life_job *j);
-static void read_claim(struct life *l, int worker, struct life_job *j);
+static void write_claim(struct sim *sim, int worker, struct sim_attempt *a);
+static void read_claim(struct sim *sim, int worker, struct sim_attempt *a);
 
 static int64_t
-mono_ms(const struct life *l, const struct life_worker *w)
+mono_ms(const struct sim *sim, const struct sim_worker *w)
 {
-    return l->now_ms + w->mono_offset_ms;
+    return sim->now_ms + w->mono_offset_ms;
 }
 
 static int64_t
-wall_ms(const struct life *l, const struct life_worker *w)
+wall_ms(const struct sim *sim, const struct sim_worker *w)
 {
-    return l->now_ms + w->wall_offset_ms;
+    return sim->now_ms + w->wall_offset_ms;
 }
 
-/* --- what it sends -------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------- */
 
-static struct life_step
-mine(struct life *l, enum life_kind kind, int worker, const struct life_job *j)
+static struct sim_step
+mine(struct sim *sim, enum sim_step_kind kind, int worker,
+     const struct sim_attempt *a)
 {
-    return (struct life_step){.kind = kind,
-                              .worker = worker,
-                              .epoch = l->workers[worker].epoch,
-                              .task = j->task,
-                              .msg = j->msg,
-                              .job = j->n};
+    return (struct sim_step){.kind = kind,
+                             .worker = worker,
+                             .epoch = sim->workers[worker].epoch,
+                             .task = a->task,
+                             .msg = a->msg,
+                             .attempt = a->n};
 }
 
-/* What the broker gets has no sender any more: a crash does not stop it. */
+/* What is on its way to the broker is not stopped by a crash of its sender. */
 static void
-send(struct life *l, int worker, struct life_step s)
+send(struct sim *sim, int worker, struct sim_step s)
 {
-    if (!life_is_lost(l, worker))
-        life_at(l, life_way_ms(l), s);
+    if (!sim_is_lost(sim, worker))
+        sim_schedule(sim, sim_latency_ms(sim), s);
 }
 
 static void
-settle(struct life *l, int worker, int msg, enum life_kind kind,
+settle(struct sim *sim, int worker, int msg, enum sim_step_kind kind,
        int64_t delay_ms)
 {
     if (msg < 0)
         return;
-    send(l, worker,
-         (struct life_step){
+    send(sim, worker,
+         (struct sim_step){
              .kind = kind, .worker = -1, .msg = msg, .value = delay_ms});
 }
 
 /* Asks the broker for something; the answer, or none, comes in time. */
 static uint64_t
-ask(struct life *l, int worker, const struct life_job *j, enum life_kind kind,
-    struct life_step s)
+ask(struct sim *sim, int worker, const struct sim_attempt *a,
+    enum sim_step_kind kind, struct sim_step s)
 {
-    enum life_kind answer = kind == AT_CAS    ? AT_CAS_ANSWER
-                            : kind == AT_READ ? AT_READ_ANSWER
-                                              : AT_RESULT_ANSWER;
-    struct life_step none = mine(l, answer, worker, j);
+    enum sim_step_kind answer = kind == AT_CAS    ? AT_CAS_ANSWER
+                                : kind == AT_READ ? AT_READ_ANSWER
+                                                  : AT_RESULT_ANSWER;
+    struct sim_step none = mine(sim, answer, worker, a);
 
     s.kind = kind;
     s.worker = worker;
-    s.epoch = l->workers[worker].epoch;
-    s.task = j->task;
-    s.job = j->n;
-    s.ask = none.ask = ++l->n_asks;
+    s.epoch = sim->workers[worker].epoch;
+    s.task = a->task;
+    s.attempt = a->n;
+    s.ask = none.ask = ++sim->n_asks;
     none.answer = ANSWER_TIMEOUT;
-    life_at(l, PUT_MS, none);
-    send(l, worker, s);
-    life_tempt(l, worker);
+    sim_schedule(sim, PUT_MS, none);
+    send(sim, worker, s);
+    sim_maybe_fault(sim, worker);
     return s.ask;
 }
 
 static struct sim_wire *
-copy(struct life *l, const struct sim_wire *wire)
+copy(struct sim *sim, const struct sim_wire *wire)
 {
-    struct sim_wire *out = mem_pool_alloc(l->pool, sizeof *out);
+    struct sim_wire *out = mem_pool_alloc(sim->pool, sizeof *out);
 
     *out = *wire;
     return out;
 }
 
 static void
-put_result(struct life *l, int worker, struct life_job *j)
+put_result(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    j->putting = ask(l, worker, j, AT_RESULT,
-                     (struct life_step){.wire = copy(l, &j->wire)});
+    a->putting = ask(sim, worker, a, AT_RESULT,
+                     (struct sim_step){.wire = copy(sim, &a->wire)});
 }
 
-/* --- the ends of a job ---------------------------------------------------- */
+/* --- the end of an attempt ------------------------------------------------ */
 
 static void
-job_done(struct life *l, int worker, struct life_job *j)
+attempt_done(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    settle(l, worker, j->msg, AT_ACK, 0);
-    j->used = false;
-}
-
-static void
-job_retry(struct life *l, int worker, struct life_job *j, int64_t delay_ms)
-{
-    settle(l, worker, j->msg, AT_NAK, delay_ms);
-    j->used = false;
+    settle(sim, worker, a->msg, AT_ACK, 0);
+    a->used = false;
 }
 
 static void
-job_lost(struct life *l, int worker, struct life_job *j)
+attempt_retry(struct sim *sim, int worker, struct sim_attempt *a,
+              int64_t delay_ms)
 {
-    life_trace(l, "%s gives up %s:%u", l->workers[worker].name, l->ids[j->task],
-               j->wire.claim.attempt);
-    j->used = false;
+    settle(sim, worker, a->msg, AT_NAK, delay_ms);
+    a->used = false;
 }
 
 static void
-again_later(struct life *l, int worker, struct life_job *j)
+attempt_lost(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    life_at(l, AGAIN_MS, mine(l, AT_AGAIN, worker, j));
+    sim_trace(sim, "%s gives up %s:%u", sim->workers[worker].name,
+              sim->ids[a->task], a->wire.claim.attempt);
+    a->used = false;
+}
+
+static void
+again_later(struct sim *sim, int worker, struct sim_attempt *a)
+{
+    sim_schedule(sim, AGAIN_MS, mine(sim, AT_AGAIN, worker, a));
 }
 
 /* --- running -------------------------------------------------------------- */
 
 static void
-fill_identity(struct life *l, int worker, struct life_job *j)
+fill_identity(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    struct result *r = &j->wire.result;
+    struct result *r = &a->wire.result;
 
     codec_init(CODEC_RESULT, r);
-    r->task = l->ids[j->task];
-    r->attempt = j->wire.claim.attempt;
-    r->fence = j->wire.claim.fence;
-    r->nonce = j->wire.claim.nonce;
+    r->task = sim->ids[a->task];
+    r->attempt = a->wire.claim.attempt;
+    r->fence = a->wire.claim.fence;
+    r->nonce = a->wire.claim.nonce;
     r->backend = "local";
     r->lane = "default";
-    r->worker = j->wire.claim.worker;
-    r->started_at_ms = j->wire.claim.started_at_ms;
-    r->finished_at_ms = wall_ms(l, &l->workers[worker]);
+    r->worker = a->wire.claim.worker;
+    r->started_at_ms = a->wire.claim.started_at_ms;
+    r->finished_at_ms = wall_ms(sim, &sim->workers[worker]);
 }
 
 static void
-fill_claim(struct life_job *j, enum state state)
+fill_claim(struct sim_attempt *a, enum state state)
 {
-    j->wire.claim.state = state;
-    j->wire.claim.finished_at_ms = j->wire.result.finished_at_ms;
-    j->wire.claim.retry_at_ms = j->wire.result.retry_at_ms;
-    j->wire.claim.exit_code = j->wire.result.exit_code;
-    j->wire.claim.reason = j->wire.result.reason;
-    j->wire.has_result = true;
+    a->wire.claim.state = state;
+    a->wire.claim.finished_at_ms = a->wire.result.finished_at_ms;
+    a->wire.claim.retry_at_ms = a->wire.result.retry_at_ms;
+    a->wire.claim.exit_code = a->wire.result.exit_code;
+    a->wire.claim.reason = a->wire.result.reason;
+    a->wire.has_result = true;
 }
 
 static void
-start(struct life *l, int worker, struct life_job *j)
+start(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    j->phase = JOB_RUN;
-    life_started(l, worker, j);
-    life_at(l, life_run_ms(l), mine(l, AT_RUN_END, worker, j));
+    a->phase = PHASE_RUN;
+    sim_attempt_started(sim, worker, a);
+    sim_schedule(sim, sim_run_ms(sim), mine(sim, AT_RUN_END, worker, a));
 }
 
-/* The claim is confirmed, but perhaps it took so long that nobody waits for
- * it any more. */
+/* The claim is confirmed, perhaps so late that it must be renewed first. */
 static void
-claimed(struct life *l, int worker, struct life_job *j)
+claimed(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    struct sim_wire prior = {.result = j->prior};
+    struct sim_wire prior = {.result = a->prior};
 
-    if (mono_ms(l, &l->workers[worker]) - j->confirmed_ms >= BEAT_MS &&
-        l->conf->wrong != LIFE_STALE_START) {
-        write_claim(l, worker, j);
+    if (mono_ms(sim, &sim->workers[worker]) - a->confirmed_ms >= BEAT_MS &&
+        sim->conf->wrong != SIM_STALE_START) {
+        write_claim(sim, worker, a);
         return;
     }
-    if (j->has_prior)
-        send(l, worker,
-             (struct life_step){.kind = AT_RESULT,
-                                .worker = -1,
-                                .task = j->task,
-                                .wire = copy(l, &prior)});
-    j->has_prior = false;
-    start(l, worker, j);
+    if (a->has_prior)
+        send(sim, worker,
+             (struct sim_step){.kind = AT_RESULT,
+                               .worker = -1,
+                               .task = a->task,
+                               .wire = copy(sim, &prior)});
+    a->has_prior = false;
+    start(sim, worker, a);
 }
 
-/* The claim cannot be another's yet: the result leaves with the outcome. */
+/* The claim cannot be another's yet: the result is sent with the outcome. */
 static bool
-is_fresh(const struct life *l, int worker, const struct life_job *j)
+is_fresh(const struct sim *sim, int worker, const struct sim_attempt *a)
 {
-    return mono_ms(l, &l->workers[worker]) - j->confirmed_ms < FENCE_MS;
+    return mono_ms(sim, &sim->workers[worker]) - a->confirmed_ms < FENCE_MS;
 }
 
 static void
-run_end(struct life *l, int worker, struct life_job *j)
+run_end(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    struct ending end = life_random_end(l);
-    double jitter = (double)(life_random(l) % 1000) / 1000;
-    struct result *r = &j->wire.result;
+    struct ending end = sim_random_end(sim);
+    double jitter = (double)(sim_random(sim) % 1000) / 1000;
+    struct result *r = &a->wire.result;
     struct end_plan plan;
 
-    state_on_end(&l->tasks[j->task], &j->wire.claim, &end, jitter, &plan);
-    fill_identity(l, worker, j);
+    state_on_end(&sim->tasks[a->task], &a->wire.claim, &end, jitter, &plan);
+    fill_identity(sim, worker, a);
     r->exit_code = end.exit_code;
     r->reason = end.reason;
     r->final = plan.final;
     r->state = plan.final ? plan.state : end.state;
-    j->delay_ms = plan.delay_ms;
+    a->delay_ms = plan.delay_ms;
     if (!plan.final)
         r->retry_at_ms = r->finished_at_ms + plan.delay_ms;
-    j->wire.claim.failed = plan.failed;
-    fill_claim(j, plan.state);
-    life_trace(l, "%s ends %s:%u as %s, claim %s", l->workers[worker].name,
-               l->ids[j->task], r->attempt, state_name(end.state),
-               state_name(plan.state));
-    j->phase = l->conf->wrong == LIFE_NO_OUTCOME ? JOB_PUBLISH : JOB_SETTLE;
-    if (l->conf->wrong == LIFE_NO_OUTCOME) {
-        put_result(l, worker, j);
-    } else if (j->writing) {
-        j->settle_next = true;
-    } else if (!j->reading) {
-        write_claim(l, worker, j);
-        if (is_fresh(l, worker, j))
-            put_result(l, worker, j);
+    a->wire.claim.failed = plan.failed;
+    fill_claim(a, plan.state);
+    sim_trace(sim, "%s ends %s:%u as %s, claim %s", sim->workers[worker].name,
+              sim->ids[a->task], r->attempt, state_name(end.state),
+              state_name(plan.state));
+    a->phase =
+        sim->conf->wrong == SIM_NO_OUTCOME ? PHASE_PUBLISH : PHASE_SETTLE;
+    if (sim->conf->wrong == SIM_NO_OUTCOME) {
+        put_result(sim, worker, a);
+    } else if (a->writing) {
+        a->settle_next = true;
+    } else if (!a->reading) {
+        write_claim(sim, worker, a);
+        if (is_fresh(sim, worker, a))
+            put_result(sim, worker, a);
     }
 }
 
 static void
-publish(struct life *l, int worker, struct life_job *j)
+publish(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    j->phase = JOB_PUBLISH;
-    if (j->posted && j->wire.result.final)
-        job_done(l, worker, j);
-    else if (j->posted)
-        job_retry(l, worker, j, j->delay_ms);
-    else if (!j->putting)
-        put_result(l, worker, j);
+    a->phase = PHASE_PUBLISH;
+    if (a->posted && a->wire.result.final)
+        attempt_done(sim, worker, a);
+    else if (a->posted)
+        attempt_retry(sim, worker, a, a->delay_ms);
+    else if (!a->putting)
+        put_result(sim, worker, a);
 }
 
 static void
-settled(struct life *l, int worker, struct life_job *j)
+settled(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    if (l->conf->wrong == LIFE_EARLY_ACK && j->wire.result.final)
-        settle(l, worker, j->msg, AT_ACK, 0);
-    publish(l, worker, j);
+    if (sim->conf->wrong == SIM_EARLY_ACK && a->wire.result.final)
+        settle(sim, worker, a->msg, AT_ACK, 0);
+    publish(sim, worker, a);
 }
 
 /* --- the claim ------------------------------------------------------------ */
 
 static void
-written(struct life *l, int worker, struct life_job *j)
+written(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    switch (j->phase) {
-    case JOB_CLAIM:
-        if (j->wire.claim.fence == 0)
-            j->wire.claim.fence = j->revision;
-        claimed(l, worker, j);
+    switch (a->phase) {
+    case PHASE_CLAIM:
+        if (a->wire.claim.fence == 0)
+            a->wire.claim.fence = a->revision;
+        claimed(sim, worker, a);
         return;
-    case JOB_SETTLE:
-        settled(l, worker, j);
+    case PHASE_SETTLE:
+        settled(sim, worker, a);
         return;
-    case JOB_RUN:
-    case JOB_PUBLISH:
+    case PHASE_RUN:
+    case PHASE_PUBLISH:
         return;
     }
 }
 
 static void
-write_claim(struct life *l, int worker, struct life_job *j)
+write_claim(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    j->sent_ms = mono_ms(l, &l->workers[worker]);
-    if (!j->unsure_ms || l->conf->wrong == LIFE_LATE_DATE)
-        j->unsure_ms = j->sent_ms;
-    j->writing = ask(
-        l, worker, j, AT_CAS,
-        (struct life_step){.wire = copy(l, &j->wire), .revision = j->revision});
+    a->sent_ms = mono_ms(sim, &sim->workers[worker]);
+    if (!a->unsure_ms || sim->conf->wrong == SIM_LATE_DATE)
+        a->unsure_ms = a->sent_ms;
+    a->writing = ask(sim, worker, a, AT_CAS,
+                     (struct sim_step){.wire = copy(sim, &a->wire),
+                                       .revision = a->revision});
 }
 
 static void
-on_written(struct life *l, int worker, struct life_job *j,
-           const struct life_step *s)
+on_written(struct sim *sim, int worker, struct sim_attempt *a,
+           const struct sim_step *s)
 {
-    bool settle_next = j->settle_next;
+    bool settle_next = a->settle_next;
 
-    j->writing = 0;
-    j->settle_next = false;
+    a->writing = 0;
+    a->settle_next = false;
     if (s->answer != ANSWER_OK) {
-        read_claim(l, worker, j);
+        read_claim(sim, worker, a);
         return;
     }
-    j->revision = s->revision;
-    j->confirmed_ms = j->sent_ms;
-    j->unsure_ms = 0;
+    a->revision = s->revision;
+    a->confirmed_ms = a->sent_ms;
+    a->unsure_ms = 0;
     if (settle_next)
-        write_claim(l, worker, j);
+        write_claim(sim, worker, a);
     else
-        written(l, worker, j);
+        written(sim, worker, a);
 }
 
 static const char *
-new_nonce(struct life *l)
+new_nonce(struct sim *sim)
 {
-    return mem_pool_printf(l->pool, "n%llu",
-                           (unsigned long long)life_random(l));
+    return mem_pool_printf(sim->pool, "n%llu",
+                           (unsigned long long)sim_random(sim));
 }
 
 static void
-take(struct life *l, int worker, struct life_job *j,
+take(struct sim *sim, int worker, struct sim_attempt *a,
      const struct delivery_plan *plan)
 {
-    struct claim *c = &j->wire.claim;
+    struct claim *c = &a->wire.claim;
 
     codec_init(CODEC_CLAIM, c);
-    j->wire.has_result = false;
-    j->nonce =
-        mem_pool_printf(l->pool, "n%llu", (unsigned long long)life_random(l));
-    c->task = l->ids[j->task];
+    a->wire.has_result = false;
+    a->nonce = mem_pool_printf(sim->pool, "n%llu",
+                               (unsigned long long)sim_random(sim));
+    c->task = sim->ids[a->task];
     c->attempt = plan->attempt;
-    c->worker = l->workers[worker].name;
-    c->nonce = j->nonce;
+    c->worker = sim->workers[worker].name;
+    c->nonce = a->nonce;
     c->state = STATE_RUNNING;
     c->lease_ms = LEASE_MS;
-    c->started_at_ms = wall_ms(l, &l->workers[worker]);
+    c->started_at_ms = wall_ms(sim, &sim->workers[worker]);
     c->lost = plan->lost;
     c->failed = plan->failed;
-    if (l->conf->wrong == LIFE_NO_CLAIM) {
-        c->fence = j->revision;
-        start(l, worker, j);
+    if (sim->conf->wrong == SIM_NO_CLAIM) {
+        c->fence = a->revision;
+        start(sim, worker, a);
     } else {
-        write_claim(l, worker, j);
+        write_claim(sim, worker, a);
     }
 }
 
 static void
-keep_prior(struct life *l, int worker, struct life_job *j,
+keep_prior(struct sim *sim, int worker, struct sim_attempt *a,
            const struct sim_wire *found, uint64_t revision)
 {
-    struct life_job was = {.task = j->task, .wire = *found};
+    struct sim_attempt was = {.task = a->task, .wire = *found};
 
     if (found->claim.state == STATE_RUNNING) {
         if (was.wire.claim.fence == 0)
             was.wire.claim.fence = revision;
-        fill_identity(l, worker, &was);
-        j->prior = was.wire.result;
-        j->prior.state = STATE_LOST;
-        j->prior.reason = "its worker fell silent";
+        fill_identity(sim, worker, &was);
+        a->prior = was.wire.result;
+        a->prior.state = STATE_LOST;
+        a->prior.reason = "its worker fell silent";
     } else if (found->has_result) {
-        j->prior = found->result;
-        j->prior.emitted_again = true;
+        a->prior = found->result;
+        a->prior.emitted_again = true;
     } else {
         return;
     }
-    j->prior.final = false;
-    j->has_prior = true;
+    a->prior.final = false;
+    a->has_prior = true;
 }
 
 static void
-close_claim(struct life *l, int worker, struct life_job *j,
+close_claim(struct sim *sim, int worker, struct sim_attempt *a,
             const struct sim_wire *found, const struct delivery_plan *plan)
 {
-    j->closing = true;
-    j->wire = *found;
-    if (j->wire.claim.fence == 0)
-        j->wire.claim.fence = j->revision;
-    j->wire.claim.lost = plan->lost;
-    if (l->conf->wrong != LIFE_BORROWED)
-        j->wire.claim.nonce = new_nonce(l);
-    j->nonce = j->wire.claim.nonce;
-    fill_identity(l, worker, j);
-    j->wire.result.state = plan->state;
-    j->wire.result.final = true;
-    j->wire.result.reason = plan->reason;
-    fill_claim(j, plan->state);
-    j->phase = JOB_SETTLE;
-    write_claim(l, worker, j);
+    a->closing = true;
+    a->wire = *found;
+    if (a->wire.claim.fence == 0)
+        a->wire.claim.fence = a->revision;
+    a->wire.claim.lost = plan->lost;
+    if (sim->conf->wrong != SIM_BORROWED)
+        a->wire.claim.nonce = new_nonce(sim);
+    a->nonce = a->wire.claim.nonce;
+    fill_identity(sim, worker, a);
+    a->wire.result.state = plan->state;
+    a->wire.result.final = true;
+    a->wire.result.reason = plan->reason;
+    fill_claim(a, plan->state);
+    a->phase = PHASE_SETTLE;
+    write_claim(sim, worker, a);
 }
 
 static void
-emit(struct life *l, int worker, struct life_job *j,
+emit(struct sim *sim, int worker, struct sim_attempt *a,
      const struct sim_wire *found)
 {
-    j->wire = *found;
-    j->wire.result.emitted_again = true;
-    j->wire.result.final = true;
-    j->again = true;
-    l->report->again++;
-    publish(l, worker, j);
+    a->wire = *found;
+    a->wire.result.emitted_again = true;
+    a->wire.result.final = true;
+    a->again = true;
+    sim->report->again++;
+    publish(sim, worker, a);
 }
 
 /* What the worker knows of the age of an entry. */
 static struct claim_sight
-look(struct life *l, int worker, const struct life_step *s)
+look(struct sim *sim, int worker, const struct sim_step *s)
 {
-    struct life_worker *w = &l->workers[worker];
-    struct life_sight *seen = &w->sights[s->task];
-    int64_t mono = mono_ms(l, w);
+    struct sim_worker *w = &sim->workers[worker];
+    struct sim_watched *seen = &w->watched[s->task];
+    int64_t mono = mono_ms(sim, w);
 
     if (seen->revision != s->revision) {
         seen->revision = s->revision;
         seen->since_ms = mono;
     }
-    if (l->conf->wrong == LIFE_WALL_CLOCK)
-        return (struct claim_sight){wall_ms(l, w) - s->value, INT64_MAX};
-    if (l->conf->wrong == LIFE_NO_WATCH)
+    if (sim->conf->wrong == SIM_WALL_CLOCK)
+        return (struct claim_sight){wall_ms(sim, w) - s->value, INT64_MAX};
+    if (sim->conf->wrong == SIM_NO_WATCH)
         seen->since_ms = 0;
     return (struct claim_sight){w->broker_ms + mono - w->broker_seen_ms -
                                     s->value,
                                 mono - seen->since_ms};
 }
 
-/* s: what was read; NULL: nothing is there, as far as is known. */
+/* s: the claim that was read; NULL: there is none, as far as is known. */
 static void
-plan(struct life *l, int worker, struct life_job *j, const struct life_step *s)
+plan(struct sim *sim, int worker, struct sim_attempt *a,
+     const struct sim_step *s)
 {
     struct claim_sight sight = {0};
     struct delivery_plan p;
 
     if (s)
-        sight = look(l, worker, s);
-    state_on_delivery(&l->tasks[j->task], s ? &s->wire->claim : NULL, &sight,
-                      wall_ms(l, &l->workers[worker]), &p);
+        sight = look(sim, worker, s);
+    state_on_delivery(&sim->tasks[a->task], s ? &s->wire->claim : NULL, &sight,
+                      wall_ms(sim, &sim->workers[worker]), &p);
     switch (p.what) {
     case DELIVERY_START:
         if (s)
-            keep_prior(l, worker, j, s->wire, s->revision);
-        if (s && l->conf->wrong == LIFE_SAME_ATTEMPT &&
+            keep_prior(sim, worker, a, s->wire, s->revision);
+        if (s && sim->conf->wrong == SIM_SAME_ATTEMPT &&
             p.lost > s->wire->claim.lost)
             p.attempt--;
-        take(l, worker, j, &p);
+        take(sim, worker, a, &p);
         return;
     case DELIVERY_EMIT:
-        emit(l, worker, j, s->wire);
+        emit(sim, worker, a, s->wire);
         return;
     case DELIVERY_WAIT:
-        job_retry(l, worker, j, p.delay_ms);
+        attempt_retry(sim, worker, a, p.delay_ms);
         return;
     case DELIVERY_CLOSE:
-        close_claim(l, worker, j, s->wire, &p);
+        close_claim(sim, worker, a, s->wire, &p);
         return;
     }
 }
 
 static void
-read_claim(struct life *l, int worker, struct life_job *j)
+read_claim(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    j->reading = ask(l, worker, j, AT_READ, (struct life_step){0});
+    a->reading = ask(sim, worker, a, AT_READ, (struct sim_step){0});
 }
 
 static void
-read_none(struct life *l, int worker, struct life_job *j)
+read_none(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    j->revision = 0;
-    if (j->phase == JOB_CLAIM && j->wire.claim.attempt == 0)
-        plan(l, worker, j, NULL);
-    else if (j->phase == JOB_CLAIM || j->phase == JOB_SETTLE)
-        again_later(l, worker, j);
-    else if (j->phase == JOB_RUN)
-        job_lost(l, worker, j);
+    a->revision = 0;
+    if (a->phase == PHASE_CLAIM && a->wire.claim.attempt == 0)
+        plan(sim, worker, a, NULL);
+    else if (a->phase == PHASE_CLAIM || a->phase == PHASE_SETTLE)
+        again_later(sim, worker, a);
+    else if (a->phase == PHASE_RUN)
+        attempt_lost(sim, worker, a);
 }
 
 static void
-read_ours(struct life *l, int worker, struct life_job *j,
-          const struct life_step *s)
+read_ours(struct sim *sim, int worker, struct sim_attempt *a,
+          const struct sim_step *s)
 {
     const struct claim *c = &s->wire->claim;
     bool newer =
-        s->revision > j->revision || (j->msg < 0 && c->state != STATE_RUNNING);
+        s->revision > a->revision || (a->msg < 0 && c->state != STATE_RUNNING);
 
-    j->revision = s->revision;
-    if (newer && c->state == j->wire.claim.state) {
+    a->revision = s->revision;
+    if (newer && c->state == a->wire.claim.state) {
         /* One of the writes we had no answer to, perhaps the oldest. */
-        j->confirmed_ms = j->unsure_ms;
-        j->unsure_ms = 0;
-        written(l, worker, j);
+        a->confirmed_ms = a->unsure_ms;
+        a->unsure_ms = 0;
+        written(sim, worker, a);
     } else {
-        again_later(l, worker, j);
+        again_later(sim, worker, a);
     }
 }
 
 static void
-read_theirs(struct life *l, int worker, struct life_job *j,
-            const struct life_step *s)
+read_theirs(struct sim *sim, int worker, struct sim_attempt *a,
+            const struct sim_step *s)
 {
-    if (j->phase != JOB_CLAIM && !j->closing) {
-        job_lost(l, worker, j);
+    if (a->phase != PHASE_CLAIM && !a->closing) {
+        attempt_lost(sim, worker, a);
         return;
     }
     /* Of two who closed it one was first, or its holder lives. */
-    j->closing = false;
-    j->phase = JOB_CLAIM;
-    j->revision = s->revision;
-    plan(l, worker, j, s);
+    a->closing = false;
+    a->phase = PHASE_CLAIM;
+    a->revision = s->revision;
+    plan(sim, worker, a, s);
 }
 
 static void
-on_read(struct life *l, int worker, struct life_job *j,
-        const struct life_step *s)
+on_read(struct sim *sim, int worker, struct sim_attempt *a,
+        const struct sim_step *s)
 {
-    struct life_worker *w = &l->workers[worker];
+    struct sim_worker *w = &sim->workers[worker];
 
-    j->reading = 0;
+    a->reading = 0;
     if (s->answer == ANSWER_TIMEOUT) {
-        again_later(l, worker, j);
+        again_later(sim, worker, a);
         return;
     }
     if (w->broker_ms == 0 ||
-        s->value > w->broker_ms + mono_ms(l, w) - w->broker_seen_ms) {
+        s->value > w->broker_ms + mono_ms(sim, w) - w->broker_seen_ms) {
         w->broker_ms = s->value;
-        w->broker_seen_ms = mono_ms(l, w);
+        w->broker_seen_ms = mono_ms(sim, w);
     }
     if (s->revision == 0) {
-        read_none(l, worker, j);
-    } else if (strcmp(s->wire->claim.nonce, j->nonce) == 0) {
-        read_ours(l, worker, j, s);
+        read_none(sim, worker, a);
+    } else if (strcmp(s->wire->claim.nonce, a->nonce) == 0) {
+        read_ours(sim, worker, a, s);
     } else {
-        read_theirs(l, worker, j, s);
+        read_theirs(sim, worker, a, s);
     }
 }
 
-/* --- time and arrivals ---------------------------------------------------- */
+/* --- timers and deliveries ------------------------------------------------ */
 
 static bool
-fence_off(struct life *l, int worker, struct life_job *j)
+fence_off(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    if (l->conf->wrong == LIFE_NO_FENCING || j->phase != JOB_RUN ||
-        mono_ms(l, &l->workers[worker]) - j->confirmed_ms < FENCE_MS)
+    if (sim->conf->wrong == SIM_NO_FENCING || a->phase != PHASE_RUN ||
+        mono_ms(sim, &sim->workers[worker]) - a->confirmed_ms < FENCE_MS)
         return false;
-    job_lost(l, worker, j);
+    attempt_lost(sim, worker, a);
     return true;
 }
 
 static void
-again(struct life *l, int worker, struct life_job *j)
+again(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    if (fence_off(l, worker, j) || j->writing || j->reading ||
-        j->phase == JOB_PUBLISH)
+    if (fence_off(sim, worker, a) || a->writing || a->reading ||
+        a->phase == PHASE_PUBLISH)
         return;
-    if (j->phase == JOB_CLAIM && j->wire.claim.attempt == 0)
-        read_claim(l, worker, j);
+    if (a->phase == PHASE_CLAIM && a->wire.claim.attempt == 0)
+        read_claim(sim, worker, a);
     else
-        write_claim(l, worker, j);
+        write_claim(sim, worker, a);
 }
 
 static void
-beat(struct life *l, int worker)
+beat(struct sim *sim, int worker)
 {
-    struct life_worker *w = &l->workers[worker];
+    struct sim_worker *w = &sim->workers[worker];
 
-    for (int i = 0; i < LIFE_SLOTS; i++) {
-        struct life_job *j = &w->jobs[i];
+    for (int i = 0; i < SIM_SLOTS; i++) {
+        struct sim_attempt *a = &w->attempts[i];
 
-        if (!j->used || fence_off(l, worker, j))
+        if (!a->used || fence_off(sim, worker, a))
             continue;
-        settle(l, worker, j->msg, AT_PROGRESS, 0);
-        if (j->phase == JOB_RUN && !j->writing && !j->reading)
-            write_claim(l, worker, j);
+        settle(sim, worker, a->msg, AT_PROGRESS, 0);
+        if (a->phase == PHASE_RUN && !a->writing && !a->reading)
+            write_claim(sim, worker, a);
     }
-    life_at(l, BEAT_MS + life_between(l, 0, 20),
-            (struct life_step){
-                .kind = AT_BEAT, .worker = worker, .epoch = w->epoch});
+    sim_schedule(sim, BEAT_MS + sim_between(sim, 0, 20),
+                 (struct sim_step){
+                     .kind = AT_BEAT, .worker = worker, .epoch = w->epoch});
 }
 
 static void
-arrive(struct life *l, int worker, const struct life_step *s)
+arrive(struct sim *sim, int worker, const struct sim_step *s)
 {
-    struct life_worker *w = &l->workers[worker];
-    struct life_job *j = NULL;
+    struct sim_worker *w = &sim->workers[worker];
+    struct sim_attempt *a = NULL;
 
-    for (int i = 0; i < LIFE_SLOTS; i++) {
-        if (w->jobs[i].used && w->jobs[i].task == s->task) {
-            settle(l, worker, s->msg, AT_PROGRESS, 0);
+    for (int i = 0; i < SIM_SLOTS; i++) {
+        if (w->attempts[i].used && w->attempts[i].task == s->task) {
+            settle(sim, worker, s->msg, AT_PROGRESS, 0);
             return;
         }
-        if (!w->jobs[i].used)
-            j = &w->jobs[i];
+        if (!w->attempts[i].used)
+            a = &w->attempts[i];
     }
-    if (!j) {
-        settle(l, worker, s->msg, AT_NAK, CROWDED_MS);
+    if (!a) {
+        settle(sim, worker, s->msg, AT_NAK, CROWDED_MS);
         return;
     }
-    *j = (struct life_job){.used = true,
-                           .n = ++l->n_jobs,
-                           .task = s->task,
-                           .msg = s->msg,
-                           .nonce = "",
-                           .confirmed_ms = mono_ms(l, w)};
-    codec_init(CODEC_CLAIM, &j->wire.claim);
+    *a = (struct sim_attempt){.used = true,
+                              .n = ++sim->n_attempts,
+                              .task = s->task,
+                              .msg = s->msg,
+                              .nonce = "",
+                              .confirmed_ms = mono_ms(sim, w)};
+    codec_init(CODEC_CLAIM, &a->wire.claim);
     if (s->value == 1)
-        plan(l, worker, j, NULL);
+        plan(sim, worker, a, NULL);
     else
-        read_claim(l, worker, j);
+        read_claim(sim, worker, a);
 }
 
 static void
-on_put(struct life *l, int worker, struct life_job *j,
-       const struct life_step *s)
+on_put(struct sim *sim, int worker, struct sim_attempt *a,
+       const struct sim_step *s)
 {
-    j->putting = 0;
-    j->posted = s->answer != ANSWER_TIMEOUT;
-    if (j->phase == JOB_PUBLISH)
-        publish(l, worker, j);
+    a->putting = 0;
+    a->posted = s->answer != ANSWER_TIMEOUT;
+    if (a->phase == PHASE_PUBLISH)
+        publish(sim, worker, a);
 }
 
-static struct life_job *
-job_of(struct life_worker *w, const struct life_step *s)
+static struct sim_attempt *
+attempt_of(struct sim_worker *w, const struct sim_step *s)
 {
-    for (int i = 0; i < LIFE_SLOTS; i++) {
-        if (w->jobs[i].used && w->jobs[i].n == s->job)
-            return &w->jobs[i];
-        if (w->spool[i].used && w->spool[i].n == s->job)
+    for (int i = 0; i < SIM_SLOTS; i++) {
+        if (w->attempts[i].used && w->attempts[i].n == s->attempt)
+            return &w->attempts[i];
+        if (w->spool[i].used && w->spool[i].n == s->attempt)
             return &w->spool[i];
     }
     return NULL;
 }
 
 static void
-job_step(struct life *l, struct life_job *j, const struct life_step *s)
+attempt_step(struct sim *sim, struct sim_attempt *a, const struct sim_step *s)
 {
-    if (s->kind == AT_CAS_ANSWER && s->ask == j->writing)
-        on_written(l, s->worker, j, s);
-    else if (s->kind == AT_READ_ANSWER && s->ask == j->reading)
-        on_read(l, s->worker, j, s);
-    else if (s->kind == AT_RESULT_ANSWER && s->ask == j->putting)
-        on_put(l, s->worker, j, s);
-    else if (s->kind == AT_RUN_END && j->phase == JOB_RUN)
-        run_end(l, s->worker, j);
+    if (s->kind == AT_CAS_ANSWER && s->ask == a->writing)
+        on_written(sim, s->worker, a, s);
+    else if (s->kind == AT_READ_ANSWER && s->ask == a->reading)
+        on_read(sim, s->worker, a, s);
+    else if (s->kind == AT_RESULT_ANSWER && s->ask == a->putting)
+        on_put(sim, s->worker, a, s);
+    else if (s->kind == AT_RUN_END && a->phase == PHASE_RUN)
+        run_end(sim, s->worker, a);
     else if (s->kind == AT_AGAIN)
-        again(l, s->worker, j);
+        again(sim, s->worker, a);
 }
 
 void
-life_worker_step(struct life *l, const struct life_step *s)
+sim_worker_step(struct sim *sim, const struct sim_step *s)
 {
-    struct life_job *j;
+    struct sim_attempt *a;
 
     if (s->kind == AT_ARRIVE)
-        arrive(l, s->worker, s);
+        arrive(sim, s->worker, s);
     else if (s->kind == AT_BEAT)
-        beat(l, s->worker);
-    else if ((j = job_of(&l->workers[s->worker], s)) != NULL)
-        job_step(l, j, s);
+        beat(sim, s->worker);
+    else if ((a = attempt_of(&sim->workers[s->worker], s)) != NULL)
+        attempt_step(sim, a, s);
 }
 
 void
-life_worker_crash(struct life *l, int worker)
+sim_worker_crash(struct sim *sim, int worker)
 {
-    struct life_worker *w = &l->workers[worker];
+    struct sim_worker *w = &sim->workers[worker];
 
     w->down = true;
     w->epoch++;
     w->frozen_until_ms = 0;
     w->broker_ms = w->broker_seen_ms = 0;
-    for (int i = 0; i < LIFE_SLOTS; i++) {
-        struct life_job *j = &w->jobs[i];
+    for (int i = 0; i < SIM_SLOTS; i++) {
+        struct sim_attempt *a = &w->attempts[i];
 
         /* Later deliveries find what is not on disk in the claim, or run. */
-        if (j->used && !j->closing && !j->again && !w->spool[i].used &&
-            (j->phase == JOB_SETTLE || j->phase == JOB_PUBLISH) &&
-            life_chance(l, 50))
-            w->spool[i] = *j;
+        if (a->used && !a->closing && !a->again && !w->spool[i].used &&
+            (a->phase == PHASE_SETTLE || a->phase == PHASE_PUBLISH) &&
+            sim_chance(sim, 50))
+            w->spool[i] = *a;
     }
-    memset(w->jobs, 0, sizeof w->jobs);
-    memset(w->sights, 0, sizeof w->sights);
+    memset(w->attempts, 0, sizeof w->attempts);
+    memset(w->watched, 0, sizeof w->watched);
 }
 
 void
-life_worker_restart(struct life *l, int worker)
+sim_worker_restart(struct sim *sim, int worker)
 {
-    struct life_worker *w = &l->workers[worker];
+    struct sim_worker *w = &sim->workers[worker];
 
     w->down = false;
-    life_trace(l, "%s is up", w->name);
-    for (int i = 0; i < LIFE_SLOTS; i++) {
-        struct life_job *j = &w->spool[i];
+    sim_trace(sim, "%s is up", w->name);
+    for (int i = 0; i < SIM_SLOTS; i++) {
+        struct sim_attempt *a = &w->spool[i];
 
-        if (!j->used)
+        if (!a->used)
             continue;
-        j->n = ++l->n_jobs;
-        j->msg = -1;
-        j->writing = j->reading = j->putting = 0;
-        j->settle_next = j->posted = false;
-        j->phase = JOB_SETTLE;
-        life_trace(l, "%s has the outcome of %s:%u on disk", w->name,
-                   l->ids[j->task], j->wire.claim.attempt);
-        l->report->spooled++;
-        read_claim(l, worker, j);
+        a->n = ++sim->n_attempts;
+        a->msg = -1;
+        a->writing = a->reading = a->putting = 0;
+        a->settle_next = a->posted = false;
+        a->phase = PHASE_SETTLE;
+        sim_trace(sim, "%s has the outcome of %s:%u on disk", w->name,
+                  sim->ids[a->task], a->wire.claim.attempt);
+        sim->report->spooled++;
+        read_claim(sim, worker, a);
     }
-    life_at(l, life_between(l, 0, BEAT_MS),
-            (struct life_step){
-                .kind = AT_BEAT, .worker = worker, .epoch = w->epoch});
+    sim_schedule(sim, sim_between(sim, 0, BEAT_MS),
+                 (struct sim_step){
+                     .kind = AT_BEAT, .worker = worker, .epoch = w->epoch});
 }

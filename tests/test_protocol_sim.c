@@ -1,7 +1,8 @@
 /*
- * test_protocol_sim - thousands of courses the protocol may take, by seed.
+ * test_protocol_sim - runs the protocol thousands of times, each seed another
+ * course of events.
  *
- * SHUNT_SIM_SEEDS=N   so many seeds, default 10000
+ * SHUNT_SIM_SEEDS=N   N seeds, default 10000
  * SHUNT_SIM_SEED=N    that seed alone, with every step on stderr
  */
 #include "tests/protocol_sim_model.h"
@@ -28,7 +29,7 @@ number(const char *name, uint64_t otherwise)
 }
 
 static void
-add(struct life_report *sum, const struct life_report *r)
+add(struct sim_report *sum, const struct sim_report *r)
 {
     sum->tasks += r->tasks;
     sum->starts += r->starts;
@@ -45,7 +46,7 @@ add(struct life_report *sum, const struct life_report *r)
 }
 
 static void
-tell(uint64_t seeds, const struct life_report *sum)
+tell(uint64_t seeds, const struct sim_report *sum)
 {
     print_message("%" PRIu64 " seeds, %" PRIu64 " steps: %u tasks, %u starts, "
                   "%u lost, %u closed, %u emitted again, %u superseded, %u "
@@ -60,19 +61,19 @@ nothing_is_lost_and_nothing_runs_twice(void **state)
 {
     uint64_t one = number("SHUNT_SIM_SEED", 0), first = one ? one : 1;
     uint64_t n = one ? 1 : number("SHUNT_SIM_SEEDS", SEEDS), failed = 0;
-    struct life_report sum = {0}, r;
+    struct sim_report sum = {0}, r;
 
     (void)state;
     for (uint64_t seed = first; seed < first + n; seed++) {
-        struct life_conf conf = {.seed = seed, .trace = one != 0};
+        struct sim_conf conf = {.seed = seed, .trace = one != 0};
 
-        life_run(&conf, &r);
+        sim_run(&conf, &r);
         add(&sum, &r);
         if (!r.violations)
             continue;
         if (failed++ < 10)
             print_error("%s\n  again: SHUNT_SIM_SEED=%" PRIu64 " %s\n", r.first,
-                        seed, "build/tests/test_life");
+                        seed, "build/tests/test_protocol_sim");
     }
     tell(n, &sum);
     if (failed)
@@ -82,11 +83,11 @@ nothing_is_lost_and_nothing_runs_twice(void **state)
 static void
 every_kind_of_trouble_comes_up(void **state)
 {
-    struct life_report sum = {0}, r;
+    struct sim_report sum = {0}, r;
 
     (void)state;
     for (uint64_t seed = 1; seed <= SOME_SEEDS; seed++) {
-        life_run(&(struct life_conf){.seed = seed}, &r);
+        sim_run(&(struct sim_conf){.seed = seed}, &r);
         add(&sum, &r);
     }
     assert_true(sum.lost > SOME_SEEDS / 4);
@@ -101,12 +102,12 @@ every_kind_of_trouble_comes_up(void **state)
 static void
 one_seed_takes_one_course(void **state)
 {
-    struct life_report a, b;
+    struct sim_report a, b;
 
     (void)state;
     for (uint64_t seed = 1; seed <= 20; seed++) {
-        life_run(&(struct life_conf){.seed = seed}, &a);
-        life_run(&(struct life_conf){.seed = seed}, &b);
+        sim_run(&(struct sim_conf){.seed = seed}, &a);
+        sim_run(&(struct sim_conf){.seed = seed}, &b);
         assert_memory_equal(&a, &b, sizeof a);
     }
 }
@@ -115,35 +116,35 @@ one_seed_takes_one_course(void **state)
 
 struct wrong_row {
     const char *name;
-    enum life_wrong wrong;
+    enum sim_wrong wrong;
     const char *seen; /* in what is found */
 };
 
 static const struct wrong_row wrongs[] = {
-    {"a worker that runs without a claim is seen", LIFE_NO_CLAIM, "has fence"},
-    {"a worker that acknowledges before the result is seen", LIFE_EARLY_ACK,
+    {"a worker that runs without a claim is seen", SIM_NO_CLAIM, "has fence"},
+    {"a worker that acknowledges before the result is seen", SIM_EARLY_ACK,
      "acknowledged before its result is stored"},
     {"a worker that publishes without settling the claim is seen",
-     LIFE_NO_OUTCOME, "acknowledged before its claim holds the outcome"},
-    {"a worker that closes a claim in its holder's name is seen", LIFE_BORROWED,
+     SIM_NO_OUTCOME, "acknowledged before its claim holds the outcome"},
+    {"a worker that closes a claim in its holder's name is seen", SIM_BORROWED,
      "its claim went from"},
-    {"a worker that dates an old write by a new one is seen", LIFE_LATE_DATE,
+    {"a worker that dates an old write by a new one is seen", SIM_LATE_DATE,
      "runs twice at once"},
-    {"a worker that never gives up is seen", LIFE_NO_FENCING,
+    {"a worker that never gives up is seen", SIM_NO_FENCING,
      "runs twice at once"},
-    {"a worker that starts on an old confirmation is seen", LIFE_STALE_START,
+    {"a worker that starts on an old confirmation is seen", SIM_STALE_START,
      "has fence"},
-    {"a worker that trusts its own clock is seen", LIFE_WALL_CLOCK,
+    {"a worker that trusts its own clock is seen", SIM_WALL_CLOCK,
      "taken for lost after"},
-    {"a worker that trusts the broker's clock alone is seen", LIFE_NO_WATCH,
+    {"a worker that trusts the broker's clock alone is seen", SIM_NO_WATCH,
      "taken for lost after"},
-    {"a worker that starts a lost attempt again is seen", LIFE_SAME_ATTEMPT,
+    {"a worker that starts a lost attempt again is seen", SIM_SAME_ATTEMPT,
      "claimed after"},
-    {"a ledger that does not wait for the outcome is seen", LIFE_HASTY_LEDGER,
+    {"a ledger that does not wait for the outcome is seen", SIM_HASTY_LEDGER,
      "the claim running"},
-    {"a ledger that believes every result is seen", LIFE_BLIND_LEDGER,
+    {"a ledger that believes every result is seen", SIM_BLIND_LEDGER,
      "planted"},
-    {"a ledger in which the last result wins is seen", LIFE_LAST_WINS,
+    {"a ledger in which the last result wins is seen", SIM_LAST_WINS,
      "a terminal row changed"},
 };
 
@@ -151,12 +152,12 @@ static void
 test_wrong(void **state)
 {
     const struct wrong_row *row = *state;
-    struct life_report r = {0};
+    struct sim_report r = {0};
     uint64_t seed = 0;
 
     while (seed < WRONG_SEEDS && !strstr(r.first, row->seen)) {
         seed++;
-        life_run(&(struct life_conf){.seed = seed, .wrong = row->wrong}, &r);
+        sim_run(&(struct sim_conf){.seed = seed, .wrong = row->wrong}, &r);
     }
     print_message("seed %" PRIu64 ": %s\n", seed, r.first);
     assert_non_null(strstr(r.first, row->seen));
@@ -179,5 +180,5 @@ main(void)
         tests[n++] = (struct CMUnitTest){.name = wrongs[i].name,
                                          .test_func = test_wrong,
                                          .initial_state = (void *)&wrongs[i]};
-    return _cmocka_run_group_tests("life", tests, n, NULL, NULL);
+    return _cmocka_run_group_tests("protocol_sim", tests, n, NULL, NULL);
 }
