@@ -125,13 +125,12 @@ run_decide(struct cli *c, const struct args *a)
         apply_flags(c, &b.tasks[i], flags.allow);
         rc = admit(c, &b.tasks[i], &d);
         if (!rc)
-            (void)json_array_append_new(
-                list, out_with_schema("delegate", decision_json(&d)));
+            (void)json_array_append_new(list, decision_json(&d));
     }
     if (!rc && b.n == 1)
-        out_json(json_incref(json_array_get(list, 0)));
+        out_object("delegate", json_incref(json_array_get(list, 0)));
     else if (!rc)
-        out_json(json_incref(list));
+        out_list("delegate", list);
     json_decref(list);
     return rc;
 }
@@ -152,19 +151,17 @@ static json_t *
 state_json(const json_t *task)
 {
     static const char *const keys[] = {
-        "id",         "name",   "state",        "lane",
-        "provider",   "model",  "cost_usd",     "cost_estimated",
-        "queue_ms",   "run_ms", "input_tokens", "output_tokens",
-        "attempts",   "reason", "submitted_at", "started_at",
-        "finished_at"};
+        "id",          "name",   "state",        "lane",
+        "provider",    "model",  "cost_usd",     "cost_estimated",
+        "queue_ms",    "run_ms", "input_tokens", "output_tokens",
+        "attempts",    "reason", "submitted_at", "started_at",
+        "finished_at", NULL};
     const json_t *waits = json_object_get(task, "waits");
     json_t *o = json_object();
 
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        copy(o, keys[i], task, keys[i]);
+    out_copy(o, task, keys);
     copy(o, "job_id", task, "remote_id");
-    if (waits)
-        copy(o, "waits", waits, "text");
+    copy(o, "waits", waits, "text");
     (void)json_object_set_new(
         o, "delegated",
         json_boolean(strcmp(cli_text(task, "backend", ""), "secutools") == 0));
@@ -258,6 +255,14 @@ result_of(struct cli *c, const char *selector, bool wait)
     return rc;
 }
 
+static int
+run_result(struct cli *c, const struct args *a)
+{
+    if (a->n_words != 2 || a->dashes)
+        return cli_usage(c, "result: one task is required");
+    return result_of(c, a->words[1], flags.timeout_ms >= 0);
+}
+
 /* --- submit -------------------------------------------------------------- */
 
 /* Refuses tasks that do not allow delegation, before anything is sent. */
@@ -298,11 +303,10 @@ run_submit(struct cli *c, const struct args *a)
         return rc;
     for (size_t i = 0; i < b.n; i++) {
         if (c->json && !flags.wait)
-            out_json(out_with_schema(
-                "delegate",
-                json_pack("{s:s, s:s, s:s, s:b}", "id", b.tasks[i].id, "name",
-                          b.tasks[i].name, "state", "submitted", "spooled",
-                          sent.spooled)));
+            out_object("delegate",
+                       json_pack("{s:s, s:s, s:s, s:b}", "id", b.tasks[i].id,
+                                 "name", b.tasks[i].name, "state", "submitted",
+                                 "spooled", sent.spooled));
         else if (!flags.wait)
             (void)printf("%s\n", b.tasks[i].id);
     }
@@ -322,8 +326,9 @@ run_submit(struct cli *c, const struct args *a)
 static int
 list_active(struct cli *c, json_t **out, struct err *e)
 {
-    static const char *const keys[] = {
-        "id", "name", "state", "lane", "started_at", "attempts", "worker"};
+    static const char *const keys[] = {"id",     "name",       "state",
+                                       "lane",   "started_at", "attempts",
+                                       "worker", NULL};
     json_t *rows = NULL, *row, *one;
     json_t *request =
         json_pack("{s:[s, s, s]}", "states", "routed", "running", "retry_wait");
@@ -338,8 +343,7 @@ list_active(struct cli *c, json_t **out, struct err *e)
             json_array_size(*out) == ACTIVE_MAX)
             continue;
         one = json_object();
-        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
-            copy(one, keys[k], row, keys[k]);
+        out_copy(one, row, keys);
         (void)json_array_append_new(*out, one);
     }
     json_decref(rows);
@@ -385,11 +389,11 @@ run_status(struct cli *c, const struct args *a)
         list_active(c, &active, &e) < 0)
         rc = cli_fail_err("read the status", NULL, &e, "shunt status");
     else
-        out_json(out_with_schema(
-            "delegate", json_pack("{s:O, s:o, s:O, s:O}", "active", active,
-                                  "counters", sum_counters(status), "day",
-                                  json_object_get(costs, "day"), "costs",
-                                  json_object_get(costs, "costs"))));
+        out_object("delegate",
+                   json_pack("{s:O, s:o, s:O, s:O}", "active", active,
+                             "counters", sum_counters(status), "day",
+                             json_object_get(costs, "day"), "costs",
+                             json_object_get(costs, "costs")));
     json_decref(status);
     json_decref(costs);
     json_decref(active);
@@ -399,30 +403,19 @@ run_status(struct cli *c, const struct args *a)
 int
 cmd_delegate(struct cli *c, const struct args *a)
 {
-    static const struct {
-        const char *word;
-        int (*run)(struct cli *c, const struct args *a);
-    } verbs[] = {{"submit", run_submit},
-                 {"get", run_get},
-                 {"result", NULL},
-                 {"decide", run_decide},
-                 {"status", run_status}};
-    const char *names[] = {"submit", "get", "result", "decide", "status", NULL};
+    static const char *const names[] = {"submit", "get",    "result",
+                                        "decide", "status", NULL};
+    static int (*const verbs[])(struct cli * c, const struct args *a) = {
+        run_submit, run_get, run_result, run_decide, run_status};
     const char *word = a->n_words ? a->words[0] : "", *near;
     int64_t nano;
 
     if (flags.max_cost && !money_read(flags.max_cost, &nano))
         return cli_usage(c, "--max-cost %s: not an amount like 0.50",
                          flags.max_cost);
-    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
-        if (strcmp(word, verbs[i].word) != 0)
-            continue;
-        if (verbs[i].run)
-            return verbs[i].run(c, a);
-        if (a->n_words != 2 || a->dashes)
-            return cli_usage(c, "result: one task is required");
-        return result_of(c, a->words[1], flags.timeout_ms >= 0);
-    }
+    for (size_t i = 0; names[i]; i++)
+        if (strcmp(word, names[i]) == 0)
+            return verbs[i](c, a);
     near = nearest_of(word, names);
     return cli_usage(c, "use submit, get, result, decide or status%s%s",
                      near ? "; did you mean " : "", near ? near : "");

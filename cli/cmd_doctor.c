@@ -347,9 +347,8 @@ cmd_doctor(struct cli *c, const struct args *a)
         check_reaper(&d);
     }
     if (c->json)
-        out_json(
-            out_with_schema("doctor", json_pack("{s:b, s:o}", "ok", !d.failed,
-                                                "checks", d.list)));
+        out_object("doctor",
+                   json_pack("{s:b, s:o}", "ok", !d.failed, "checks", d.list));
     else
         json_decref(d.list);
     return d.failed ? RC_FAILED : RC_OK;

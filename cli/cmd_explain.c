@@ -33,11 +33,9 @@ static void
 print_json(json_t *row)
 {
     json_t *o = json_object(), *d = json_object_get(row, "decision");
-    static const char *const same[] = {"id", "name", "state", "command"};
+    static const char *const same[] = {"id", "name", "state", "command", NULL};
 
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (json_object_get(row, same[i]))
-            (void)json_object_set(o, same[i], json_object_get(row, same[i]));
+    out_copy(o, row, same);
     if (*agent_of(row))
         (void)json_object_set_new(o, "agent", json_string(agent_of(row)));
     if (*refusal_of(row))
@@ -52,7 +50,7 @@ print_json(json_t *row)
         (void)json_object_set(o, "waits", json_object_get(row, "waits"));
     else
         (void)json_object_set_new(o, "waits", json_null());
-    out_json(out_with_schema("explain", o));
+    out_object("explain", o);
 }
 
 static int

@@ -97,10 +97,10 @@ say_up(struct cli *c, const struct control_started *s, bool delegating,
        json_t *folders)
 {
     if (c->json) {
-        out_json(out_with_schema(
-            "up", json_pack("{s:s, s:i, s:s, s:b, s:O}", "url", s->url, "pid",
-                            (int)s->pid, "durability", s->durability,
-                            "delegating", delegating, "watching", folders)));
+        out_object("up",
+                   json_pack("{s:s, s:i, s:s, s:b, s:O}", "url", s->url, "pid",
+                             (int)s->pid, "durability", s->durability,
+                             "delegating", delegating, "watching", folders));
         return;
     }
     (void)printf("%s\n", s->url);
@@ -181,8 +181,8 @@ cmd_down(struct cli *c, const struct args *a)
                         e.code == ERR_TIMEOUT ? "shunt down, which then kills"
                                               : "shunt status");
     if (c->json)
-        out_json(out_with_schema("down", json_pack("{s:b, s:i}", "stopped",
-                                                   pid != 0, "pid", (int)pid)));
+        out_object("down", json_pack("{s:b, s:i}", "stopped", pid != 0, "pid",
+                                     (int)pid));
     else
         cli_say(c, pid ? "the fleet is stopped" : "no fleet is running");
     return RC_OK;

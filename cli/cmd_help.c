@@ -71,8 +71,7 @@ cmd_version(struct cli *c, const struct args *a)
 {
     (void)a;
     if (c->json)
-        out_json(out_with_schema("version",
-                                 json_pack("{s:s}", "version", SHUNT_VERSION)));
+        out_object("version", json_pack("{s:s}", "version", SHUNT_VERSION));
     else
         (void)puts("shunt " SHUNT_VERSION);
     return RC_OK;

@@ -117,20 +117,6 @@ print_rows(const json_t *rows)
 }
 
 static void
-print_json(const json_t *rows)
-{
-    json_t *list = json_array(), *row;
-    const char *lane;
-
-    json_object_foreach((json_t *)rows, lane, row)
-    {
-        (void)json_array_append_new(list,
-                                    out_with_schema("lane", json_incref(row)));
-    }
-    out_json(list);
-}
-
-static void
 on_known(void *ctx)
 {
     *(bool *)ctx = true;
@@ -170,7 +156,7 @@ lane_ls(struct cli *c)
     add_pauses(rows, pauses);
     lane_pauses_close(pauses);
     if (c->json)
-        print_json(rows);
+        out_list("lane", rows);
     else
         print_rows(rows);
 out:
@@ -228,7 +214,7 @@ say_set(struct cli *c, const char *lane, const struct lane_pause *p)
         (void)json_object_set_new(v, "until", json_string(until));
     if (*p->reason)
         (void)json_object_set_new(v, "reason", json_string(p->reason));
-    out_json(out_with_schema("lane", v));
+    out_object("lane", v);
     return RC_OK;
 }
 

@@ -99,7 +99,7 @@ lint_file(struct cli *c, const char *name, json_t *list)
         add_found(c, name, &in, o);
     else
         add_error(name, &e, o);
-    (void)json_array_append_new(list, out_with_schema("lint", o));
+    (void)json_array_append_new(list, o);
     str_free(&text);
     return ok;
 }
@@ -118,8 +118,7 @@ cmd_lint(struct cli *c, const struct args *a)
     for (i = 0; i < a->n_words; i++)
         ok = lint_file(c, a->words[i], list) && ok;
     if (c->json)
-        out_json(list);
-    else
-        json_decref(list);
+        out_list("lint", list);
+    json_decref(list);
     return ok ? RC_OK : RC_USAGE;
 }

@@ -94,8 +94,7 @@ cmd_provision(struct cli *c, const struct args *a)
         return cli_fail_err("provision", bus_url(c->bus), &e, "shunt doctor");
     }
     if (c->json)
-        out_json(out_with_schema("provision",
-                                 json_pack("{s:o}", "objects", r.list)));
+        out_object("provision", json_pack("{s:o}", "objects", r.list));
     else
         json_decref(r.list);
     if (!r.changed)

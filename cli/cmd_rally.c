@@ -420,7 +420,7 @@ print_batch(struct cli *c, const json_t *reply, int64_t took_ms)
                                   json_object_get(reply, "report"));
         if (took_ms)
             (void)json_object_set_new(o, "wall_ms", json_integer(took_ms));
-        out_json(out_with_schema("batch", o));
+        out_object("batch", o);
         return;
     }
     (void)printf("rally %s (%s): %" PRId64 " tasks, %" PRId64
@@ -516,9 +516,8 @@ send_only(struct rally_run *r, struct spool_file *f)
                 "(shunt up -d)",
                 e.msg);
     if (r->c->json)
-        out_json(out_with_schema(
-            "batch", json_pack("{s:s, s:s, s:i}", "id", r->id, "name",
-                               r->base.name, "size", (int)r->seen.size)));
+        out_object("batch", json_pack("{s:s, s:s, s:i}", "id", r->id, "name",
+                                      r->base.name, "size", (int)r->seen.size));
     else
         (void)printf("%s\n", r->id);
     return RC_OK;

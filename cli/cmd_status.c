@@ -19,8 +19,8 @@ enum {
 };
 
 /* Members of the reaper's answer that status passes on. */
-static const char *const from_reaper[] = {"counters", "lanes", "workers", "lag",
-                                          "alarms"};
+static const char *const from_reaper[] = {"counters", "lanes",  "workers",
+                                          "lag",      "alarms", NULL};
 
 static json_t *
 read_supervisor(const struct cli *c, pid_t pid)
@@ -266,8 +266,7 @@ print_status(const json_t *all)
 static int
 add_reaper(struct cli *c, json_t *all, struct err *e)
 {
-    json_t *reply = NULL, *v;
-    size_t i;
+    json_t *reply = NULL;
 
     if (cli_connect(c, 0, e) < 0)
         return -1;
@@ -276,11 +275,7 @@ add_reaper(struct cli *c, json_t *all, struct err *e)
                                   json_pack("{s:s}", "url", bus_url(c->bus)));
     if (cli_ask(c, "status", json_object(), &reply, e) < 0)
         return -1;
-    for (i = 0; i < sizeof from_reaper / sizeof from_reaper[0]; i++) {
-        v = json_object_get(reply, from_reaper[i]);
-        if (v)
-            (void)json_object_set(all, from_reaper[i], v);
-    }
+    out_copy(all, reply, from_reaper);
     json_decref(reply);
     return 0;
 }
@@ -304,7 +299,7 @@ cmd_status(struct cli *c, const struct args *a)
     if (!answers)
         (void)json_object_set_new(all, "error", json_string(e.msg));
     if (c->json)
-        out_json(out_with_schema("status", json_incref(all)));
+        out_object("status", json_incref(all));
     else if (local || answers)
         print_status(all);
     json_decref(all);
@@ -351,22 +346,14 @@ static int
 worker_ls(struct cli *c)
 {
     struct err e = {0};
-    json_t *workers = NULL, *list, *w;
-    size_t i;
+    json_t *workers = NULL;
 
     if (query_workers(c, &workers, &e) < 0)
         return cli_fail_err("list workers", NULL, &e, "shunt status");
-    if (c->json) {
-        list = json_array();
-        json_array_foreach(workers, i, w)
-        {
-            (void)json_array_append_new(
-                list, out_with_schema("worker", json_incref(w)));
-        }
-        out_json(list);
-    } else {
+    if (c->json)
+        out_list("worker", workers);
+    else
         print_workers(workers);
-    }
     json_decref(workers);
     return RC_OK;
 }
@@ -419,8 +406,8 @@ worker_drain(struct cli *c, const char *name)
         return cli_fail(RC_PENDING, "drain worker", name,
                         "the worker has not confirmed yet", "shunt worker ls");
     if (c->json)
-        out_json(out_with_schema(
-            "worker", json_pack("{s:s, s:b}", "worker", name, "draining", 1)));
+        out_object("worker",
+                   json_pack("{s:s, s:b}", "worker", name, "draining", 1));
     else
         cli_say(c, "%s takes no new tasks", name);
     return RC_OK;

@@ -136,20 +136,6 @@ print_rows(const json_t *rows)
     out_table_end(t);
 }
 
-static void
-print_json_rows(json_t *rows)
-{
-    json_t *all = json_array(), *row;
-    size_t i;
-
-    json_array_foreach(rows, i, row)
-    {
-        (void)json_array_append_new(all,
-                                    out_with_schema("task", json_incref(row)));
-    }
-    out_json(all);
-}
-
 int
 cmd_ls(struct cli *c, const struct args *a)
 {
@@ -186,7 +172,7 @@ cmd_ls(struct cli *c, const struct args *a)
     if (task_ops_list(c, request, ls.limit, &rows, &e) < 0)
         return cli_fail_err("list tasks", NULL, &e, "shunt status");
     if (c->json)
-        print_json_rows(rows);
+        out_list("task", rows);
     else if (json_array_size(rows) || !isatty(STDOUT_FILENO))
         print_rows(rows);
     else
@@ -357,9 +343,8 @@ show_spooled(struct cli *c, const char *selector)
     if (!task_ops_spooled(c, selector, id))
         return false;
     if (c->json)
-        out_json(out_with_schema("task",
-                                 json_pack("{s:s, s:s, s:b}", "id", id, "state",
-                                           "submitted", "spooled", 1)));
+        out_object("task", json_pack("{s:s, s:s, s:b}", "id", id, "state",
+                                     "submitted", "spooled", 1));
     else
         (void)printf("id          %s\nstate       submitted\nreason      "
                      "spooled here, not sent to a broker yet\n",
@@ -391,7 +376,7 @@ cmd_show(struct cli *c, const struct args *a)
     if (json_is_object(json_object_get(task, "decision")))
         out_complete_decision(json_object_get(task, "decision"));
     if (c->json)
-        out_json(out_with_schema("task", json_incref(task)));
+        out_object("task", json_incref(task));
     else
         show_text(task);
     json_decref(task);

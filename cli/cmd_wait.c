@@ -51,12 +51,11 @@ print_ends(struct cli *c, const json_t *ids)
         if (!c->json)
             (void)printf("%s\t%s\n", cli_text(v, "id", ""),
                          cli_text(v, "state", ""));
-        (void)json_array_append_new(list, out_with_schema("task", task));
+        (void)json_array_append_new(list, task);
     }
     if (c->json)
-        out_json(list);
-    else
-        json_decref(list);
+        out_list("task", list);
+    json_decref(list);
 }
 
 /* Connects and resolves the selectors; the caller owns *ids. */
@@ -225,15 +224,12 @@ cmd_retry(struct cli *c, const struct args *a)
         if (!c->json)
             (void)printf("%s\n", tasks[i].id);
         (void)json_array_append_new(
-            list,
-            out_with_schema(
-                "task", json_pack("{s:s, s:s, s:s, s:s}", "id", tasks[i].id,
-                                  "name", tasks[i].name, "state", "submitted",
-                                  "retry_of", tasks[i].retry_of)));
+            list, json_pack("{s:s, s:s, s:s, s:s}", "id", tasks[i].id, "name",
+                            tasks[i].name, "state", "submitted", "retry_of",
+                            tasks[i].retry_of));
     }
     if (c->json)
-        out_json(list);
-    else
-        json_decref(list);
+        out_list("task", list);
+    json_decref(list);
     return RC_OK;
 }

@@ -291,19 +291,15 @@ static int
 result_of(struct follow *f, const json_t *task, struct err *e)
 {
     static const char *const same[] = {
-        "state",        "exit_code",     "reason",    "output",
-        "output_bytes", "dropped_bytes", "log_chunks"};
+        "state",        "exit_code",     "reason",     "output",
+        "output_bytes", "dropped_bytes", "log_chunks", NULL};
     const json_t *list = json_object_get(task, "attempt_list"), *v;
     json_t *o = json_pack("{s:s}", "task", f->id);
     int64_t attempt = cli_int(task, "attempts", 0);
     size_t i;
     int rc;
 
-    for (i = 0; i < sizeof same / sizeof same[0]; i++) {
-        v = json_object_get(task, same[i]);
-        if (v)
-            (void)json_object_set(o, same[i], (json_t *)(uintptr_t)v);
-    }
+    out_copy(o, task, same);
     json_array_foreach(list, i, v)
     {
         if (cli_int(v, "attempt", 0) > attempt)

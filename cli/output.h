@@ -23,6 +23,14 @@ void out_json_line(json_t *value);
 /* Puts "schema": "shunt.<name>/1" first in a copy of object's members; drops
  * the reference to object. */
 json_t *out_with_schema(const char *name, json_t *object);
+/* Prints object with its schema, and drops the reference. */
+void out_object(const char *name, json_t *object);
+/* Prints the array or the values of the object as an array, each with its
+ * schema. */
+void out_list(const char *name, const json_t *rows);
+/* Sets the members of `to` that `from` has of those keys; keys ends with NULL.
+ */
+void out_copy(json_t *to, const json_t *from, const char *const *keys);
 
 /* Adds the members that a decision's JSON leaves out when they are empty:
  * programs may rely on score (null without scoring), signals, lost and

@@ -47,6 +47,40 @@ out_with_schema(const char *name, json_t *object)
 }
 
 void
+out_object(const char *name, json_t *object)
+{
+    out_json(out_with_schema(name, object));
+}
+
+void
+out_list(const char *name, const json_t *rows)
+{
+    json_t *list = json_array(), *row;
+    const char *key;
+    size_t i;
+
+    json_array_foreach(rows, i, row)
+    {
+        (void)json_array_append_new(list,
+                                    out_with_schema(name, json_incref(row)));
+    }
+    json_object_foreach((json_t *)(uintptr_t)rows, key, row)
+    {
+        (void)json_array_append_new(list,
+                                    out_with_schema(name, json_incref(row)));
+    }
+    out_json(list);
+}
+
+void
+out_copy(json_t *to, const json_t *from, const char *const *keys)
+{
+    for (; *keys; keys++)
+        if (json_object_get(from, *keys))
+            (void)json_object_set(to, *keys, json_object_get(from, *keys));
+}
+
+void
 out_complete_decision(json_t *d)
 {
     json_t *score = json_object_get(d, "score");
