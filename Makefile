@@ -52,8 +52,13 @@ CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 
 # --- the parts of each program -------------------------------------------
 
+# Files for one system are called so: lib/os/os_linux.c.
+SYSTEM := $(shell uname -s | tr A-Z a-z)
+OTHER_SYSTEMS := $(patsubst %,\%_%.c,$(filter-out $(SYSTEM),linux darwin))
+
 # objects FOLDER...: what is built from the folders' sources
-objects = $(patsubst %.c,$(B)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
+objects = $(patsubst %.c,$(B)/%.o,$(filter-out $(OTHER_SYSTEMS), \
+	$(wildcard $(addsuffix /*.c,$(1)))))
 
 LIB_OBJS := $(call objects,lib/*) $(B)/gen/shunt.pb-c.o
 

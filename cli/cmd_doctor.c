@@ -6,6 +6,7 @@
 #include "cli/output.h"
 #include "fleet/embedded_broker.h"
 #include "lib/bus/jetstream_setup.h"
+#include "lib/os/os.h"
 #include "lib/submit/spool.h"
 
 #include <errno.h>
@@ -74,14 +75,11 @@ check_programs(struct doctor *d)
     static const char *const names[] = {"shunt-router", "shunt-worker-local",
                                         "shunt-worker-secutools",
                                         "shunt-reaper", "shunt-gateway-folder"};
-    char self[FLEET_DIR_PATH - 64], path[FLEET_DIR_PATH], *slash;
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    char self[FLEET_DIR_PATH - 64], path[FLEET_DIR_PATH];
     size_t i, missing = 0;
 
-    self[n > 0 ? n : 0] = '\0';
-    slash = strrchr(self, '/');
-    if (slash)
-        *slash = '\0';
+    if (os_program_dir(self, sizeof self) < 0)
+        self[0] = '\0';
     for (i = 0; i < sizeof names / sizeof names[0]; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", self, names[i]);
         if (access(path, X_OK) == 0)

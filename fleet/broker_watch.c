@@ -8,6 +8,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/os/os.h"
 
 #include <unistd.h>
 
@@ -53,7 +54,7 @@ provision_after_restart(struct broker_watch *w)
 {
     static const char *const argv[] = {"shunt", "provision", "--quiet", NULL};
     int deaths = daemons_deaths(w->daemons, broker);
-    struct proc_opts o = {.file = "/proc/self/exe",
+    struct proc_opts o = {.file = os_program(),
                           .argv = argv,
                           .env = (const char *const *)w->env->entries,
                           .in = -1,

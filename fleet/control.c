@@ -6,6 +6,7 @@
 #include "fleet/control.h"
 
 #include "lib/io/loop.h"
+#include "lib/os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,7 +86,7 @@ control_start(const struct fleet_dir *dir, const struct supervisor_conf *conf,
     ssize_t n;
     pid_t pid;
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    if (os_pipe(fds) < 0)
         return err_set(e, ERR_UNAVAILABLE, "pipe: %s", strerror(errno));
     pid = fork();
     if (pid == 0) {

@@ -7,12 +7,11 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/os.h"
 #include "lib/os/secret.h"
 
 #include <stdio.h>
 #include <string.h>
-
-extern char **environ;
 
 /* Takes over entry. */
 static void

@@ -8,19 +8,17 @@
 #include "lib/base/feature.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/os.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -129,12 +127,9 @@ memory_limit(void)
 void
 embedded_broker_environment(struct embedded_broker_env *out)
 {
-    cpu_set_t cpus;
-    long half = 0;
+    long half = (long)os_cpus() / 2;
     size_t n = 0;
 
-    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
-        half = CPU_COUNT(&cpus) / 2;
     *out = (struct embedded_broker_env){0};
     default_env(out, &n, "GOMAXPROCS", half > 1 ? half : 1, "");
     default_env(out, &n, "GOGC", 200, "");
@@ -181,7 +176,7 @@ try_port(int port)
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                             .sin_port = htons((uint16_t)port)};
     socklen_t len = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, got = -1;
+    int fd = os_tcp_socket(AF_INET, false), on = 1, got = -1;
 
     if (fd < 0)
         return -1;
@@ -267,19 +262,6 @@ embedded_broker_http(const struct fleet_dir *h, char *address, size_t size,
 
 /* --- durability ---------------------------------------------------------- */
 
-static int
-set_sync(int fd, bool on)
-{
-    int flags = 0;
-
-    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
-        return -1;
-    if (!!(flags & FS_SYNC_FL) == on)
-        return 0;
-    flags = on ? flags | FS_SYNC_FL : flags & ~FS_SYNC_FL;
-    return ioctl(fd, FS_IOC_SETFLAGS, &flags);
-}
-
 /* Sets or clears the flag on a folder and all files in it: new files inherit
  * it, those of an earlier start do not. Takes over fd. */
 static int
@@ -288,7 +270,7 @@ sync_tree(int fd, bool on, int depth)
     struct dirent *entry;
     struct stat st;
     DIR *d;
-    int child, rc = set_sync(fd, on);
+    int child, rc = os_set_write_through(fd, on);
 
     d = fdopendir(fd);
     if (!d) {
@@ -306,7 +288,7 @@ sync_tree(int fd, bool on, int depth)
             rc = sync_tree(child, on, depth - 1);
             continue;
         }
-        rc = S_ISREG(st.st_mode) ? set_sync(child, on) : 0;
+        rc = S_ISREG(st.st_mode) ? os_set_write_through(child, on) : 0;
         (void)close(child);
     }
     (void)closedir(d);
@@ -337,7 +319,7 @@ choose_durability(struct embedded_broker *b, const struct fleet_dir *h,
 {
     int fd =
         open(FLEET_DIR_PATH_OF(h, "nats"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool can = fd >= 0 && set_sync(fd, true) == 0;
+    bool can = fd >= 0 && os_set_write_through(fd, true) == 0;
     bool confirm = !fast && can && feature_on(FEATURE_FSYNC);
     bool through = !fast && can && !confirm && !has_sync_interval(b);
 

@@ -9,16 +9,15 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/os.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,7 +36,7 @@ struct jetstream_block {
     uint64_t number;
     ino_t ino;
     off_t size;
-    struct timespec at;
+    int64_t at_ns;
     bool through; /* it was synchronous then: each write waits for the disk */
     bool seen;    /* by the current scan */
 };
@@ -51,8 +50,8 @@ struct jetstream_write {
 struct jetstream_dir {
     char *path; /* of msgs */
     int fd;     /* of msgs, -1: gone */
-    struct timespec at;
-    bool settled; /* a change since `at` would show in the folder's time */
+    int64_t at_ns;
+    bool settled; /* a change since at_ns would show in the folder's time */
     struct jetstream_block *blocks;
     size_t n, cap;
     size_t last;                    /* the block the server appends to */
@@ -98,12 +97,6 @@ jetstream_fsync_free(struct jetstream_fsync *s)
 
 /* --- one stream ---------------------------------------------------------- */
 
-static bool
-same_time(const struct timespec *a, const struct timespec *b)
-{
-    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
 /* "12.blk" -> 12 */
 static bool
 block_number(const char *name, uint64_t *out)
@@ -132,22 +125,13 @@ block_of(struct jetstream_dir *t, uint64_t number)
     return &t->blocks[t->n++];
 }
 
-/* Whether each write to the file waits for the disk (chattr +S). */
-static bool
-writes_through(int fd)
-{
-    int flags = 0;
-
-    return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_SYNC_FL);
-}
-
 static void
 note_synced(struct jetstream_block *b, const struct jetstream_write *w)
 {
     /* As it was before the sync: later writes are for the next run. */
     b->ino = w->was.st_ino;
     b->size = w->was.st_size;
-    b->at = w->was.st_mtim;
+    b->at_ns = os_mtime_ns(&w->was);
 }
 
 /* Starts writing the block to the disk if it has changed, without waiting. A
@@ -164,14 +148,14 @@ block_begin(const struct jetstream_dir *t, struct jetstream_block *b,
                    (unsigned long long)b->number);
     if (fstatat(t->fd, name, &w->was, AT_SYMLINK_NOFOLLOW) < 0 ||
         (w->was.st_ino == b->ino && w->was.st_size == b->size &&
-         same_time(&w->was.st_mtim, &b->at)))
+         os_mtime_ns(&w->was) == b->at_ns))
         return 0;
     w->fd = openat(t->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (w->fd < 0)
         return errno == ENOENT ? 0
                                : err_set(e, ERR_UNAVAILABLE, "open %s/%s: %s",
                                          t->path, name, strerror(errno));
-    through = writes_through(w->fd);
+    through = os_writes_through(w->fd);
     if (through && b->through && w->was.st_ino == b->ino) {
         note_synced(b, w);
         (void)close(w->fd);
@@ -180,7 +164,7 @@ block_begin(const struct jetstream_dir *t, struct jetstream_block *b,
     }
     b->through = through;
     /* A failure here is harmless: block_end syncs, and reports errors. */
-    (void)sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    os_sync_begin(w->fd);
     return 0;
 }
 
@@ -193,7 +177,7 @@ block_end(const struct jetstream_dir *t, struct jetstream_block *b,
 
     if (w->fd < 0)
         return 0;
-    if (fdatasync(w->fd) < 0)
+    if (os_sync_data(w->fd) < 0)
         rc = err_set(e, ERR_UNAVAILABLE, "sync %s/%llu.blk: %s", t->path,
                      (unsigned long long)b->number, strerror(errno));
     (void)close(w->fd);
@@ -215,14 +199,12 @@ block_sync(const struct jetstream_dir *t, struct jetstream_block *b,
 
 /* Whether a later change can no longer get the same time. */
 static bool
-is_settled(const struct timespec *at)
+is_settled(int64_t at_ns)
 {
     struct timespec now;
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (now.tv_sec - at->tv_sec) * 1000000000LL + now.tv_nsec -
-               at->tv_nsec >
-           STEP_NS;
+    return now.tv_sec * 1000000000LL + now.tv_nsec - at_ns > STEP_NS;
 }
 
 /* Forgets the blocks that are gone, and finds the newest. */
@@ -276,7 +258,7 @@ stream_scan(struct jetstream_dir *t, struct err *e)
         }
     }
     (void)closedir(d);
-    if (rc == 0 && fsync(t->fd) < 0)
+    if (rc == 0 && os_sync(t->fd) < 0)
         rc = err_set(e, ERR_UNAVAILABLE, "sync %s: %s", t->path,
                      strerror(errno));
     if (rc == 0)
@@ -304,9 +286,9 @@ stream_begin(struct jetstream_dir *t, struct err *e)
         t->settled = false;
         return 0;
     }
-    if (!t->settled || !same_time(&st.st_mtim, &t->at)) {
-        t->at = st.st_mtim;
-        t->settled = is_settled(&st.st_mtim);
+    if (!t->settled || os_mtime_ns(&st) != t->at_ns) {
+        t->at_ns = os_mtime_ns(&st);
+        t->settled = is_settled(t->at_ns);
         return stream_scan(t, e);
     }
     return t->n ? block_begin(t, &t->blocks[t->last], &t->writing, e) : 0;

@@ -17,6 +17,7 @@
 #include "lib/bus/bus.h"
 #include "lib/io/loop.h"
 #include "lib/model/subject.h"
+#include "lib/os/os.h"
 #include "lib/os/secret.h"
 #include "lib/submit/spool.h"
 
@@ -181,7 +182,7 @@ make_streams_durable(void *ctx)
               O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return;
-    (void)syncfs(fd);
+    os_sync_all(fd);
     (void)close(fd);
 }
 
@@ -215,18 +216,13 @@ static int
 start_daemon(struct supervisor *s, const char *name, const char *const *changes,
              struct err *e)
 {
-    char file[FLEET_DIR_PATH], self[FLEET_DIR_PATH - 64], *slash;
+    char file[FLEET_DIR_PATH], dir[FLEET_DIR_PATH - 64];
     const char *argv[] = {file, NULL};
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 
-    if (n <= 0)
-        return err_set(e, ERR_UNAVAILABLE, "/proc/self/exe: %s",
+    if (os_program_dir(dir, sizeof dir) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "the folder of this program: %s",
                        strerror(errno));
-    self[n] = '\0';
-    slash = strrchr(self, '/');
-    if (slash)
-        *slash = '\0';
-    (void)snprintf(file, sizeof file, "%s/shunt-%s", self, name);
+    (void)snprintf(file, sizeof file, "%s/shunt-%s", dir, name);
     return daemons_start(s->daemons, name, file, argv,
                          &(struct daemon_opts){.env = changes}, e);
 }

@@ -4,6 +4,8 @@
  */
 #include "gateways/folder/dir_scan.h"
 
+#include "lib/os/os.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -36,13 +38,12 @@ add(struct dir_scan *s, size_t *cap, const char *name, const struct stat *st,
     int64_t now_ms)
 {
     s->v = mem_grow(s->v, s->n, cap, sizeof *s->v);
-    s->v[s->n++] = (struct waiting_file){
-        .name = mem_pool_strdup(s->pool, name),
-        .stamp = {.ino = st->st_ino,
-                  .size = st->st_size,
-                  .changed_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 +
-                                st->st_mtim.tv_nsec},
-        .since_ms = now_ms};
+    s->v[s->n++] =
+        (struct waiting_file){.name = mem_pool_strdup(s->pool, name),
+                              .stamp = {.ino = st->st_ino,
+                                        .size = st->st_size,
+                                        .changed_ns = os_mtime_ns(st)},
+                              .since_ms = now_ms};
 }
 
 /* Whether another program has delegated the task to an AI platform: then a

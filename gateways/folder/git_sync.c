@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/os.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -72,8 +73,6 @@ struct git_sync {
     bool termed, alarmed;
     struct proc_end end;
 };
-
-extern char **environ;
 
 static void start(struct git_sync *g, enum git_step step);
 

@@ -4,8 +4,9 @@
  */
 #include "lib/base/backoff.h"
 
+#include "lib/os/os.h"
+
 #include <stddef.h>
-#include <sys/random.h>
 
 int64_t
 backoff_next(int64_t ms, int64_t least_ms, int64_t most_ms)
@@ -33,6 +34,6 @@ backoff_random(void)
 {
     uint32_t n = 0;
 
-    (void)!getrandom(&n, sizeof n, 0);
+    (void)os_random(&n, sizeof n);
     return (double)n / 4294967296.0;
 }

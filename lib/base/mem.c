@@ -1,7 +1,7 @@
 #include "lib/base/mem.h"
 
-#include <link.h>
-#include <malloc.h>
+#include "lib/os/os.h"
+
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -42,41 +42,14 @@ die(size_t size)
 void
 mem_setup(void)
 {
-    /* One heap: the bus library's threads would each bring their own. */
-    (void)mallopt(M_ARENA_MAX, 1);
-    (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
-}
-
-/* Code and constants are never written to, so their pages can be dropped at any
- * time. Those that hold relocated data are in writable segments, and are left
- * alone. */
-static int
-drop_clean(struct dl_phdr_info *info, size_t size, void *ctx)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-
-    (void)size;
-    (void)ctx;
-    if (info->dlpi_addr == 0 || strncmp(info->dlpi_name, "linux-", 6) == 0)
-        return 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        uintptr_t from = info->dlpi_addr + p->p_vaddr;
-        uintptr_t to = from + p->p_memsz;
-
-        if (p->p_type != PT_LOAD || (p->p_flags & PF_W))
-            continue;
-        from &= ~(page - 1);
-        (void)madvise((void *)from, to - from, MADV_DONTNEED);
-    }
-    return 0;
+    os_heap_setup();
 }
 
 void
 mem_trim(void)
 {
-    (void)malloc_trim(0);
-    (void)dl_iterate_phdr(drop_clean, NULL);
+    os_heap_trim();
+    os_code_trim();
 }
 
 void *

@@ -1,6 +1,7 @@
 #include "lib/base/str.h"
 
 #include "lib/base/mem.h"
+#include "lib/os/os.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 static void
@@ -407,7 +407,7 @@ str_random(char *out, size_t size)
     unsigned char raw[128];
     size_t n = size - 1;
 
-    if (n > sizeof raw || getrandom(raw, n, 0) != (ssize_t)n)
+    if (n > sizeof raw || os_random(raw, n) < 0)
         abort(); /* ids that repeat would merge two tasks */
     for (size_t i = 0; i < n; i++)
         out[i] = STR_BASE32[raw[i] % 32];

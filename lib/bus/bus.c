@@ -16,8 +16,8 @@
 #include "lib/bus/fsync_barrier.h"
 #include "lib/bus/requests.h"
 #include "lib/model/subject.h"
+#include "lib/os/os.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,7 +245,7 @@ bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
     }
     b->turn = loop_hook_start(loop, on_turn, b);
     /* Connecting needs more memory than staying connected. */
-    (void)malloc_trim(0);
+    os_heap_trim();
     *out = b;
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "lib/base/backoff.h"
 #include "lib/base/mem.h"
 #include "lib/bus/libnats.h"
+#include "lib/os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -204,17 +204,10 @@ release(struct connector *c)
 static void
 pause_for(struct connector *c, int64_t ms)
 {
-    struct timespec at;
+    int64_t until_ms = loop_now_ms() + ms;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += ms % 1000 * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
     while (!c->stopping)
-        if (pthread_cond_timedwait(&c->cond, &c->mutex, &at) == ETIMEDOUT)
+        if (os_cond_wait(&c->cond, &c->mutex, until_ms) == ETIMEDOUT)
             return;
 }
 
@@ -325,13 +318,9 @@ connector_open(struct connector **out, const struct bus_conf *conf,
                const char *role, struct loop_waker *waker, struct err *e)
 {
     struct connector *c = MEM_NEW(struct connector);
-    pthread_condattr_t attr;
 
     (void)pthread_mutex_init(&c->mutex, NULL);
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&c->cond, &attr);
-    (void)pthread_condattr_destroy(&attr);
+    (void)os_cond_init(&c->cond);
     c->references = 1;
     c->waker = waker;
     c->made.fd = -1;
@@ -358,18 +347,16 @@ connector_endpoint(const struct connector *c)
 bool
 connector_close(struct connector *c)
 {
-    struct timespec at;
+    int64_t until_ms = loop_now_ms() + CONN_CLOSE_MS;
     bool ended;
 
     if (!c)
         return true;
-    (void)clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += CONN_CLOSE_MS / 1000;
     (void)pthread_mutex_lock(&c->mutex);
     c->stopping = true;
     (void)pthread_cond_broadcast(&c->cond);
     while (c->running &&
-           pthread_cond_timedwait(&c->cond, &c->mutex, &at) != ETIMEDOUT)
+           os_cond_wait(&c->cond, &c->mutex, until_ms) != ETIMEDOUT)
         ;
     ended = !c->running;
     (void)pthread_mutex_unlock(&c->mutex);

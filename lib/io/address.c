@@ -2,6 +2,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/str.h"
+#include "lib/os/os.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -63,9 +64,7 @@ int
 address_listen(const struct address *a, int *port, struct err *e)
 {
     struct address bound = *a;
-    int fd = socket(a->u.any.sa_family,
-                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
+    int fd = os_tcp_socket(a->u.any.sa_family, true), on = 1;
 
     if (fd >= 0 &&
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&

@@ -3,6 +3,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/os.h"
 
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -96,7 +97,7 @@ static void
 wipe(char *secret)
 {
     if (secret)
-        explicit_bzero(secret, strlen(secret));
+        os_wipe(secret, strlen(secret));
     mem_free(secret);
 }
 
@@ -152,7 +153,7 @@ static void
 free_headers(struct transfer *t)
 {
     for (struct curl_slist *h = t->headers; h; h = h->next)
-        explicit_bzero(h->data, strlen(h->data));
+        os_wipe(h->data, strlen(h->data));
     curl_slist_free_all(t->headers);
     t->headers = NULL;
 }

@@ -6,6 +6,7 @@
 #include "lib/os/file.h"
 
 #include "lib/base/mem.h"
+#include "lib/os/os.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -62,7 +63,7 @@ file_draft_open(struct file_draft *f, int dir, const char *path,
 int
 file_draft_commit(struct file_draft *f)
 {
-    if (fsync(f->fd) < 0 || renameat(f->dir, f->tmp, f->dir, f->path) < 0)
+    if (os_sync(f->fd) < 0 || renameat(f->dir, f->tmp, f->dir, f->path) < 0)
         return -1;
     f->tmp[0] = '\0';
     return 0;
@@ -103,7 +104,7 @@ file_sync_dir(int dir, const char *path)
 
     if (fd < 0)
         return -1;
-    rc = fsync(fd);
+    rc = os_sync(fd);
     error = errno;
     (void)close(fd);
     errno = error;
@@ -124,7 +125,7 @@ file_move(const char *from, const char *to)
 {
     struct stat st;
 
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+    if (os_rename_new(from, to) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return -1;

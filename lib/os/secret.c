@@ -1,12 +1,12 @@
 #include "lib/os/secret.h"
 
 #include "lib/base/mem.h"
+#include "lib/os/os.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 enum { SECRET_MAX = 4096 };
 
@@ -31,7 +31,7 @@ secret_read(const char *path, const char *first, const char *what,
             out = mem_strdup(start);
     }
     (void)fclose(f);
-    explicit_bzero(line, sizeof line);
+    os_wipe(line, sizeof line);
     if (!out)
         err_set(e, ERR_INVALID, "%s file %s: no %s in it", what, path, what);
     return out;
@@ -44,10 +44,10 @@ secret_take(const char *name)
 
     if (!value || !*value)
         return NULL;
-    (void)prctl(PR_SET_DUMPABLE, 0);
+    os_hide_memory();
     copy = mem_strdup(value);
     /* Where the kernel shows the environment we were started with. */
-    explicit_bzero(value, strlen(value));
+    os_wipe(value, strlen(value));
     (void)unsetenv(name);
     return copy;
 }
@@ -57,7 +57,7 @@ void
 secret_free(char *secret)
 {
     if (secret)
-        explicit_bzero(secret, strlen(secret));
+        os_wipe(secret, strlen(secret));
     mem_free(secret);
 }
 

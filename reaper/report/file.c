@@ -7,6 +7,7 @@
 #include "lib/base/failpoint.h"
 #include "lib/base/mem.h"
 #include "lib/os/file.h"
+#include "lib/os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +43,7 @@ enter(int dir, const char *name)
 
     if (fd >= 0 || errno != ENOENT)
         return fd;
-    if ((mkdirat(dir, name, 0755) < 0 && errno != EEXIST) || fsync(dir) < 0)
+    if ((mkdirat(dir, name, 0755) < 0 && errno != EEXIST) || os_sync(dir) < 0)
         return -1;
     return openat(dir, name, flags);
 }

@@ -7,6 +7,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
+#include "lib/os/os.h"
 #include "workers/core/worker_types.h"
 
 #include <stdio.h>
@@ -46,21 +47,6 @@ heartbeat_close(struct worker *w)
     loop_timer_stop(w->heartbeat->change);
     loop_timer_stop(w->heartbeat->roll);
     mem_free(w->heartbeat);
-}
-
-static uint64_t
-memory_free_bytes(void)
-{
-    unsigned long long kb = 0;
-    char line[128];
-    FILE *f = fopen("/proc/meminfo", "re");
-
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %llu", &kb) == 1)
-            break;
-    if (f)
-        (void)fclose(f);
-    return (uint64_t)kb * 1024;
 }
 
 static size_t
@@ -108,7 +94,7 @@ heartbeat_send(struct worker *w)
     h.running = running;
     h.n_running = list_running(w, running);
     h.running_count = w->running;
-    h.memory_free_bytes = memory_free_bytes();
+    h.memory_free_bytes = os_memory_free_bytes();
     h.sent_at_ms = str_wall_ms();
     h.draining = w->draining;
     h.stopped = w->stopped;

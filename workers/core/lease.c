@@ -5,17 +5,14 @@
  */
 #include "workers/core/lease.h"
 
-#include <time.h>
+#include "lib/os/os.h"
 
 enum { RENEW_MOST_MS = 10000 }; /* between renewals, however long the lease */
 
 int64_t
 lease_now_ms(void)
 {
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return os_boot_ms();
 }
 
 int64_t

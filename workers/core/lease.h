@@ -21,7 +21,7 @@ struct lease {
 };
 
 /*
- * Leases are measured with CLOCK_BOOTTIME, which counts what CLOCK_MONOTONIC
+ * Leases are measured with os_boot_ms, which counts what CLOCK_MONOTONIC
  * counts and the time of a suspend as well. What is fresh by this clock is
  * fresh by both.
  */

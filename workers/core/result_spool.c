@@ -4,6 +4,7 @@
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
 #include "lib/os/file.h"
+#include "lib/os/os.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -207,7 +208,7 @@ static void
 forget_oldest(const char *dir)
 {
     char path[PATH_MAX], oldest[PATH_MAX];
-    struct timespec least = {0};
+    int64_t least_ns = 0;
     struct dirent *d;
     struct stat st;
     size_t n = 0;
@@ -217,10 +218,8 @@ forget_oldest(const char *dir)
         if (d->d_name[0] == '.' ||
             fstatat(dirfd(aside), d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        if (n++ == 0 || st.st_ctim.tv_sec < least.tv_sec ||
-            (st.st_ctim.tv_sec == least.tv_sec &&
-             st.st_ctim.tv_nsec < least.tv_nsec)) {
-            least = st.st_ctim;
+        if (n++ == 0 || os_ctime_ns(&st) < least_ns) {
+            least_ns = os_ctime_ns(&st);
             (void)path_of(oldest, dir, "superseded/", d->d_name);
         }
     }

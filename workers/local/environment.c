@@ -4,6 +4,8 @@
  */
 #include "workers/local/environment.h"
 
+#include "lib/os/os.h"
+
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>

@@ -7,16 +7,15 @@
 #include "lib/base/glob.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/os.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -44,42 +43,6 @@ struct file_checks {
     size_t n_open, n_entries;
     bool cut; /* not everything could be searched */
 };
-
-/* --- one path ------------------------------------------------------------- */
-
-/* For kernels without openat2: good enough as no process runs meanwhile. */
-static bool
-real_path_below(int workdir, const char *path)
-{
-    char link[64], base[PATH_MAX], full[PATH_MAX], *found;
-    struct str name = {0};
-    ssize_t n;
-
-    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", workdir);
-    n = readlink(link, base, sizeof base - 1);
-    if (n <= 0)
-        return false;
-    base[n] = '\0';
-    str_addf(&name, "%s/%s", base, path);
-    found = realpath(name.data, full);
-    str_free(&name);
-    return found && strncmp(full, base, (size_t)n) == 0 &&
-           (full[n] == '/' || !full[n] || n == 1);
-}
-
-static bool
-is_below(int workdir, const char *path)
-{
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
-    long fd = syscall(SYS_openat2, workdir, path, &how, sizeof how);
-
-    if (fd < 0)
-        return (errno == ENOSYS || errno == EPERM) &&
-               real_path_below(workdir, path);
-    (void)close((int)fd);
-    return true;
-}
 
 /* --- patterns ------------------------------------------------------------- */
 
@@ -240,7 +203,8 @@ begin(struct file_checks *x)
         x->open[i] = strpbrk(call->arg, "*?[\\") != NULL;
         x->n_open += x->open[i];
         if (!x->open[i])
-            dod_evidence_exists(x->facts, i, is_below(x->workdir, call->arg));
+            dod_evidence_exists(x->facts, i,
+                                os_exists_beneath(x->workdir, call->arg));
     }
     if (x->n_open > 0)
         enter(x, openat(x->workdir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -255,8 +219,7 @@ file_checks_open(struct loop *l, struct dod_evidence *f, const char *workdir,
     x->facts = f;
     x->done = done;
     x->ctx = ctx;
-    x->workdir =
-        open(workdir ? workdir : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    x->workdir = os_open_folder(workdir ? workdir : ".");
     if (x->workdir >= 0)
         begin(x);
     else

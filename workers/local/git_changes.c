@@ -8,6 +8,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/os/file.h"
+#include "lib/os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -243,10 +244,14 @@ copy_age(int from, int to)
 {
     struct timespec times[2];
     struct stat st;
+    int64_t at_ns;
 
     if (fstat(from, &st) < 0)
         return -1;
-    times[0] = times[1] = st.st_mtim;
+    at_ns = os_mtime_ns(&st);
+    times[0].tv_sec = (time_t)(at_ns / 1000000000);
+    times[0].tv_nsec = (long)(at_ns % 1000000000);
+    times[1] = times[0];
     return futimens(to, times);
 }
 

@@ -6,10 +6,10 @@
 #include "workers/local/steps.h"
 
 #include "lib/os/file.h"
+#include "lib/os/os.h"
 #include "workers/local/simple_command.h"
 
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum {
@@ -20,7 +20,7 @@ enum {
 static int
 script_file(const char *script, size_t len)
 {
-    int fd = memfd_create("script", MFD_CLOEXEC);
+    int fd = os_scratch_file();
 
     if (fd < 0)
         return -1;

@@ -13,12 +13,12 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/os.h"
 #include "lib/os/secret.h"
 #include "workers/core/worker.h"
 #include "workers/secutools/secutools.h"
 
 #include <string.h>
-#include <sys/prctl.h>
 
 enum { EXIT_CONFIG = 78, SLOTS = 10000 };
 
@@ -169,7 +169,7 @@ main(int argc, char **argv)
 
     mem_setup();
     log_open("worker-secutools");
-    (void)prctl(PR_SET_DUMPABLE, 0); /* the key is in our memory */
+    os_hide_memory(); /* the key is in our memory */
     if (conf_load(&conf, options, about, argc, argv, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
     } else if (set_defaults(&conf), !(key = take_key(&conf, &e))) {

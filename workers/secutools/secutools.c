@@ -10,6 +10,7 @@
 #include "lib/base/mem.h"
 #include "lib/model/job_ref.h"
 #include "lib/model/money.h"
+#include "lib/os/os.h"
 #include "workers/secutools/secutools_private.h"
 
 #include <stdio.h>
@@ -234,7 +235,7 @@ secutools_close(struct secutools *s)
     mem_pool_free(s->pool);
     mem_free(s->due);
     str_free(&s->scratch);
-    explicit_bzero(s->key, strlen(s->key));
+    os_wipe(s->key, strlen(s->key));
     mem_free(s->key);
     mem_free(s);
 }

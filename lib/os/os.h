@@ -1,0 +1,93 @@
+/*
+ * os - what operating systems do differently, beyond processes (lib/os/proc,
+ * lib/os/procs). Each has a file of its own, as os_linux.c, which the Makefile
+ * picks; no other file asks which system it is.
+ *
+ * The lowest layer: everything may include it, and it includes nothing of ours.
+ * What returns int is 0 or a descriptor, and -1 with errno on failure.
+ *
+ * Thread: any.
+ */
+#ifndef LIB_OS_OS_H
+#define LIB_OS_OS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+extern char **environ;
+
+/* --- time ---------------------------------------------------------------- */
+
+/* Milliseconds since the machine started, those it slept included. */
+int64_t os_boot_ms(void);
+/* For os_cond_wait. */
+int os_cond_init(pthread_cond_t *c);
+/* pthread_cond_timedwait until a time of CLOCK_MONOTONIC. */
+int os_cond_wait(pthread_cond_t *c, pthread_mutex_t *m, int64_t until_ms);
+
+/* --- secrets ------------------------------------------------------------- */
+
+/* Fills out with unpredictable bytes, at most 256 of them. */
+int os_random(void *out, size_t len);
+/* Zeroes memory, also where the compiler sees no reader. */
+void os_wipe(void *p, size_t len);
+/* Keeps the user's other processes from reading our memory, and the system
+ * from writing it to a core file. */
+void os_hide_memory(void);
+
+/* --- descriptors, all close-on-exec -------------------------------------- */
+
+int os_pipe(int fds[2]);
+int os_tcp_socket(int family, bool nonblocking);
+/* An empty file without a name. */
+int os_scratch_file(void);
+/* A folder that need not be readable, for os_exists_beneath and openat. */
+int os_open_folder(const char *path);
+
+/* --- files --------------------------------------------------------------- */
+
+/* rename that fails with EEXIST rather than replace. EINVAL, ENOSYS: the file
+ * system cannot do that. */
+int os_rename_new(const char *from, const char *to);
+/* Whether the path exists, and neither ".." nor a link leads out of the
+ * folder. */
+bool os_exists_beneath(int folder, const char *path);
+int64_t os_mtime_ns(const struct stat *st); /* last write, since 1970 */
+int64_t os_ctime_ns(const struct stat *st); /* last change of the inode */
+
+/* Until content, and what leads to it, is on the disk. */
+int os_sync(int fd);
+int os_sync_data(int fd);
+/* Starts writing; only a later sync says how it went. */
+void os_sync_begin(int fd);
+/* All of the file system that fd is on. */
+void os_sync_all(int fd);
+
+/* Whether each write to the file waits for the disk. */
+bool os_writes_through(int fd);
+/* Makes it so, or not; a folder's new files inherit it. Fails where the file
+ * system cannot. */
+int os_set_write_through(int fd, bool on);
+
+/* --- this process and this machine --------------------------------------- */
+
+/* What executes this program once more, whatever its file is called by now. */
+const char *os_program(void);
+/* The folder this program's file is in. */
+int os_program_dir(char *out, size_t size);
+unsigned os_cpus(void);              /* that this process may use; 0: unknown */
+uint64_t os_memory_free_bytes(void); /* 0: unknown */
+uint64_t os_max_rss_bytes(const struct rusage *ru);
+
+/* Keeps the heap small, at the program's start. */
+void os_heap_setup(void);
+/* Gives unused heap back. */
+void os_heap_trim(void);
+/* Gives back the memory of code; what is used again is read again. */
+void os_code_trim(void);
+
+#endif

@@ -1,0 +1,310 @@
+/*
+ * os.h by what only Linux and glibc have. Where an old kernel, a sandbox or a
+ * file system lacks a call, the next best follows it.
+ */
+#include "lib/os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <link.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <malloc.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* --- time ---------------------------------------------------------------- */
+
+int64_t
+os_boot_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int
+os_cond_init(pthread_cond_t *c)
+{
+    pthread_condattr_t attr;
+    int rc;
+
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    rc = pthread_cond_init(c, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    return rc ? -1 : 0;
+}
+
+int
+os_cond_wait(pthread_cond_t *c, pthread_mutex_t *m, int64_t until_ms)
+{
+    struct timespec at = {.tv_sec = (time_t)(until_ms / 1000),
+                          .tv_nsec = (long)(until_ms % 1000) * 1000000};
+
+    return pthread_cond_timedwait(c, m, &at);
+}
+
+/* --- secrets ------------------------------------------------------------- */
+
+int
+os_random(void *out, size_t len)
+{
+    return getrandom(out, len, 0) == (ssize_t)len ? 0 : -1;
+}
+
+void
+os_wipe(void *p, size_t len)
+{
+    explicit_bzero(p, len);
+}
+
+void
+os_hide_memory(void)
+{
+    (void)prctl(PR_SET_DUMPABLE, 0);
+}
+
+/* --- descriptors --------------------------------------------------------- */
+
+int
+os_pipe(int fds[2])
+{
+    return pipe2(fds, O_CLOEXEC);
+}
+
+int
+os_tcp_socket(int family, bool nonblocking)
+{
+    return socket(
+        family, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0),
+        0);
+}
+
+int
+os_scratch_file(void)
+{
+    return memfd_create("scratch", MFD_CLOEXEC);
+}
+
+int
+os_open_folder(const char *path)
+{
+    return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* --- files --------------------------------------------------------------- */
+
+int
+os_rename_new(const char *from, const char *to)
+{
+    return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
+/* For kernels without openat2: good enough as no process runs meanwhile. */
+static bool
+real_path_beneath(int folder, const char *path)
+{
+    char link[64], base[PATH_MAX], name[2 * PATH_MAX], full[PATH_MAX];
+    ssize_t n;
+    int len;
+
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
+    n = readlink(link, base, sizeof base - 1);
+    if (n <= 0)
+        return false;
+    base[n] = '\0';
+    len = snprintf(name, sizeof name, "%s/%s", base, path);
+    return len > 0 && (size_t)len < sizeof name && realpath(name, full) &&
+           strncmp(full, base, (size_t)n) == 0 &&
+           (full[n] == '/' || !full[n] || n == 1);
+}
+
+bool
+os_exists_beneath(int folder, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    long fd = syscall(SYS_openat2, folder, path, &how, sizeof how);
+
+    if (fd < 0)
+        return (errno == ENOSYS || errno == EPERM) &&
+               real_path_beneath(folder, path);
+    (void)close((int)fd);
+    return true;
+}
+
+static int64_t
+nanoseconds(struct timespec ts)
+{
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+int64_t
+os_mtime_ns(const struct stat *st)
+{
+    return nanoseconds(st->st_mtim);
+}
+
+int64_t
+os_ctime_ns(const struct stat *st)
+{
+    return nanoseconds(st->st_ctim);
+}
+
+int
+os_sync(int fd)
+{
+    return fsync(fd);
+}
+
+int
+os_sync_data(int fd)
+{
+    return fdatasync(fd);
+}
+
+void
+os_sync_begin(int fd)
+{
+    (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+void
+os_sync_all(int fd)
+{
+    (void)syncfs(fd);
+}
+
+bool
+os_writes_through(int fd)
+{
+    int flags = 0;
+
+    return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_SYNC_FL);
+}
+
+/* As chattr +S and -S. */
+int
+os_set_write_through(int fd, bool on)
+{
+    int flags = 0;
+
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+        return -1;
+    if (!!(flags & FS_SYNC_FL) == on)
+        return 0;
+    flags = on ? flags | FS_SYNC_FL : flags & ~FS_SYNC_FL;
+    return ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+/* --- this process and this machine --------------------------------------- */
+
+const char *
+os_program(void)
+{
+    return "/proc/self/exe";
+}
+
+int
+os_program_dir(char *out, size_t size)
+{
+    ssize_t n = readlink(os_program(), out, size - 1);
+    char *slash;
+
+    if (n < 0)
+        return -1;
+    out[n] = '\0';
+    slash = strrchr(out, '/');
+    if (slash)
+        *slash = '\0';
+    return 0;
+}
+
+unsigned
+os_cpus(void)
+{
+    cpu_set_t cpus;
+
+    if (sched_getaffinity(0, sizeof cpus, &cpus) < 0)
+        return 0;
+    return (unsigned)CPU_COUNT(&cpus);
+}
+
+uint64_t
+os_memory_free_bytes(void)
+{
+    unsigned long long kb = 0;
+    char line[128];
+    FILE *f = fopen("/proc/meminfo", "re");
+
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu", &kb) == 1)
+            break;
+    if (f)
+        (void)fclose(f);
+    return (uint64_t)kb * 1024;
+}
+
+uint64_t
+os_max_rss_bytes(const struct rusage *ru)
+{
+    return (uint64_t)ru->ru_maxrss * 1024;
+}
+
+void
+os_heap_setup(void)
+{
+    /* One heap: the bus library's threads would each bring their own. */
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+}
+
+void
+os_heap_trim(void)
+{
+    (void)malloc_trim(0);
+}
+
+/* Code and constants are never written to, so their pages can be dropped at any
+ * time. Those that hold relocated data are in writable segments, and are left
+ * alone. */
+static int
+drop_clean(struct dl_phdr_info *info, size_t size, void *ctx)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    (void)size;
+    (void)ctx;
+    if (info->dlpi_addr == 0 || strncmp(info->dlpi_name, "linux-", 6) == 0)
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        uintptr_t from = info->dlpi_addr + p->p_vaddr;
+        uintptr_t to = from + p->p_memsz;
+
+        if (p->p_type != PT_LOAD || (p->p_flags & PF_W))
+            continue;
+        from &= ~(page - 1);
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void
+os_code_trim(void)
+{
+    (void)dl_iterate_phdr(drop_clean, NULL);
+}
