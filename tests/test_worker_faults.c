@@ -4,7 +4,7 @@
  */
 #include "tests/worker_fixture.h"
 
-#include "lib/os/procfs.h"
+#include "lib/os/procs.h"
 #include "workers/core/result_spool.h"
 
 #include <dirent.h>
@@ -131,11 +131,11 @@ static bool
 has_ended(pid_t pid)
 {
     int64_t until = loop_now_ms() + PATIENCE_MS;
-    struct procfs_stat st;
+    struct procs_stat st;
 
-    while (procfs_stat(pid, &st) && procfs_alive(&st) && loop_now_ms() < until)
+    while (procs_stat(pid, &st) && procs_alive(&st) && loop_now_ms() < until)
         (void)loop_until(loop, &never, 10);
-    return !procfs_stat(pid, &st) || !procfs_alive(&st);
+    return !procs_stat(pid, &st) || !procs_alive(&st);
 }
 
 static void

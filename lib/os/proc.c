@@ -1,6 +1,7 @@
 #include "lib/os/proc_private.h"
 
 #include "lib/base/mem.h"
+#include "lib/os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,7 +77,7 @@ ended(struct proc_set *s, struct proc *p, int status, const struct rusage *ru)
     p->end = (struct proc_end){
         .signalled = WIFSIGNALED(status),
         .code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
-        .max_rss_bytes = (uint64_t)ru->ru_maxrss * 1024,
+        .max_rss_bytes = os_max_rss_bytes(ru),
         .cpu_ms = cpu_ms(ru)};
     p->ended = p->untold = true;
     s->ends++;
@@ -179,9 +178,9 @@ unwatch_ends(struct proc_set *s)
 static void
 know_inherited(struct proc_set *s)
 {
-    struct procfs_list found = {0};
+    struct procs_list found = {0};
 
-    proc_push_children(s, &found, getpid(), false);
+    proc_os_push_children(s->os, &found, getpid(), false);
     for (size_t i = 0; i < found.n; i++) {
         struct proc *p = MEM_NEW(struct proc);
 
@@ -195,35 +194,23 @@ know_inherited(struct proc_set *s)
 int
 proc_set_open(struct proc_set **out, struct loop *l, bool adopt, struct err *e)
 {
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    struct proc_os *os;
     struct proc_set *s;
-    char path[64];
-    void *stack;
-    int null_fd;
 
-    null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd < 0)
         return err_set(e, ERR_UNAVAILABLE, "open /dev/null: %s",
                        strerror(errno));
-    stack = mmap(NULL, PROC_STACK_SIZE, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED ||
-        (adopt && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)) {
-        err_set(e, ERR_UNAVAILABLE, "prepare for child processes: %s",
-                strerror(errno));
-        if (stack != MAP_FAILED)
-            (void)munmap(stack, PROC_STACK_SIZE);
+    os = proc_os_open(adopt, e);
+    if (!os) {
         (void)close(null_fd);
         return -1;
     }
     s = MEM_NEW(struct proc_set);
-    s->stack = stack;
+    s->os = os;
     s->null_fd = null_fd;
     s->adopt = adopt;
     s->untold_end = &s->untold;
-    s->n_reset = -1;
-    (void)snprintf(path, sizeof path, "/proc/self/task/%d/children",
-                   (int)getpid());
-    s->children_fd = open(path, O_RDONLY | O_CLOEXEC);
     know_inherited(s);
     watch_ends(s, l);
     *out = s;
@@ -244,9 +231,7 @@ proc_set_close(struct proc_set *s)
             mem_free(p);
         }
     (void)close(s->null_fd);
-    if (s->children_fd >= 0)
-        (void)close(s->children_fd);
-    (void)munmap(s->stack, PROC_STACK_SIZE);
+    proc_os_close(s->os);
     mem_free(s);
 }
 
@@ -275,7 +260,7 @@ proc_pipe(int *ours, int *theirs, struct err *e)
 {
     int fds[2];
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    if (os_pipe(fds) < 0)
         return err_set(e, ERR_UNAVAILABLE, "pipe: %s", strerror(errno));
     (void)fcntl(fds[0], F_SETFL, O_NONBLOCK);
     *ours = fds[0];

@@ -3,7 +3,7 @@
  *
  * A child gets its own session and process group, an explicit environment, a
  * clean signal state, no inherited descriptors beyond 0, 1 and 2, and dies
- * with us (PR_SET_PDEATHSIG). A set that adopts makes this process a
+ * with us, by SIGKILL. A set that adopts makes this process a
  * subreaper: descendants that lose their parent come to us, whatever session
  * they moved to, and are waited for.
  *
@@ -46,8 +46,8 @@ struct proc_opts {
     const char *const *env;  /* NULL-terminated; the whole environment */
     const char *workdir;     /* NULL: ours */
     int in, out, err;        /* descriptors for 0, 1, 2; -1: /dev/null */
-    bool keep_on_parent_death;  /* no PDEATHSIG */
-    uint64_t timer_slack_ns;    /* prctl(2), PR_SET_TIMERSLACK; 0: ours */
+    bool keep_on_parent_death;  /* it outlives us */
+    uint64_t timer_slack_ns;    /* by which its timers may be late; 0: ours */
     struct proc_family *family; /* NULL: none */
 };
 
@@ -106,7 +106,7 @@ bool proc_family_gone(struct proc_family *f);
 int proc_pipe(int *ours, int *theirs, struct err *e);
 
 /* Whether pid is alive and started at the same time as recorded; for pid
- * files. started is /proc/<pid>/stat field 22; 0 if pid does not exist. */
+ * files. started: ticks since boot; 0 if pid does not exist. */
 uint64_t proc_started(pid_t pid);
 
 #endif

@@ -4,24 +4,15 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
-#include <stdlib.h>
+#include <signal.h>
 #include <unistd.h>
-
-enum { SEQ_WHOLE = 2048 }; /* a shorter read of a /proc list was all of it */
 
 uint64_t
 proc_started(pid_t pid)
 {
-    struct procfs_stat st;
+    struct procs_stat st;
 
-    return procfs_stat(pid, &st) ? st.started : 0;
-}
-
-void
-proc_push_children(const struct proc_set *s, struct procfs_list *ns, pid_t pid,
-                   bool ours)
-{
-    procfs_push_children(ns, pid, ours, s->children_fd >= 0);
+    return procs_stat(pid, &st) ? st.started : 0;
 }
 
 struct proc_family *
@@ -30,7 +21,7 @@ proc_family_open(struct proc_set *s, const char *mark)
     struct proc_family *f = MEM_NEW(struct proc_family);
 
     f->set = s;
-    f->opened = procfs_ticks();
+    f->opened = procs_ticks();
     (void)str_copy(f->mark, sizeof f->mark, mark);
     f->prev = s->newest;
     if (s->newest)
@@ -60,7 +51,7 @@ remember(struct proc_family *f, pid_t pid, uint64_t started)
 }
 
 static bool
-in_session(const struct proc_family *f, const struct procfs_stat *st)
+in_session(const struct proc_family *f, const struct procs_stat *st)
 {
     const struct proc *leader = proc_find(f->set, st->session);
 
@@ -70,48 +61,48 @@ in_session(const struct proc_family *f, const struct procfs_stat *st)
     return leader && leader->family == f;
 }
 
-static enum procfs_env
-belongs(const struct proc_family *f, const struct procfs_node *at,
-        const struct procfs_stat *st)
+static enum procs_env
+belongs(const struct proc_family *f, const struct procs_node *at,
+        const struct procs_stat *st)
 {
     if (at->ours || in_session(f, st) || is_kin(f, at->pid, st->started))
-        return PROCFS_ENV_HOLDS;
-    return procfs_env(at->pid, f->mark);
+        return PROCS_ENV_HOLDS;
+    return procs_env(at->pid, f->mark);
 }
 
 int
 proc_family_signal(struct proc_family *f, int signo)
 {
     struct proc_set *s = f->set;
-    struct procfs_list todo = {0}, met = {0};
-    struct procfs_stat st;
+    struct procs_list todo = {0}, met = {0};
+    struct procs_stat st;
     int count, unready = 0;
 
-    proc_push_children(s, &todo, getpid(), false);
+    proc_os_push_children(s->os, &todo, getpid(), false);
     while (todo.n > 0) {
-        struct procfs_node at = todo.v[--todo.n];
+        struct procs_node at = todo.v[--todo.n];
         const struct proc *own = proc_find(s, at.pid);
 
         if (own && !own->ended && own->family != f)
             continue; /* somebody else's, with all below it */
-        if (!procfs_stat(at.pid, &st))
+        if (!procs_stat(at.pid, &st))
             continue;
         switch (belongs(f, &at, &st)) {
-        case PROCFS_ENV_LACKS:
+        case PROCS_ENV_LACKS:
             break;
-        case PROCFS_ENV_UNREADY:
-            unready += procfs_alive(&st);
+        case PROCS_ENV_UNREADY:
+            unready += procs_alive(&st);
             break;
-        case PROCFS_ENV_HOLDS:
+        case PROCS_ENV_HOLDS:
             at.ours = true;
             /* Its parent may be gone before the next call, and with it the
              * only sign that it belongs here. */
             remember(f, at.pid, st.started);
-            if (procfs_alive(&st))
-                procfs_push(&met, at.pid, true);
+            if (procs_alive(&st))
+                procs_push(&met, at.pid, true);
             break;
         }
-        proc_push_children(s, &todo, at.pid, at.ours);
+        proc_os_push_children(s->os, &todo, at.pid, at.ours);
     }
     /* Not before all have been seen: who loses its parent is moved. */
     for (size_t i = 0; signo && i < met.n; i++)
@@ -120,31 +111,6 @@ proc_family_signal(struct proc_family *f, int signo)
     mem_free(met.v);
     mem_free(todo.v);
     return count;
-}
-
-/* Whether adopted children exist at all. */
-static bool
-has_adopted(struct proc_set *s)
-{
-    char buf[SEQ_WHOLE * 4], *at = buf, *end;
-    const struct proc *p;
-    ssize_t n;
-    long pid;
-
-    if (s->children_fd < 0)
-        return s->adopt;
-    n = pread(s->children_fd, buf, sizeof buf - 1, 0);
-    if (n < 0 || n >= SEQ_WHOLE)
-        return true; /* perhaps; the caller looks closely then */
-    buf[n] = '\0';
-    for (;; at = end) {
-        pid = strtol(at, &end, 10);
-        if (end == at)
-            return false;
-        p = proc_find(s, (pid_t)pid);
-        if (!p || p->ended)
-            return true;
-    }
 }
 
 bool
@@ -156,7 +122,7 @@ proc_family_gone(struct proc_family *f)
         return false;
     /* Who was there at that end and lost its parent came to us before the
      * child could be waited for; and nobody is born without a parent. */
-    if (s->clean < f->last_end && !has_adopted(s))
+    if (s->clean < f->last_end && !proc_os_has_adopted(s))
         s->clean = s->ends;
     return s->clean >= f->last_end;
 }
@@ -165,23 +131,23 @@ void
 proc_sweep(struct proc_set *s)
 {
     uint64_t limit = s->oldest ? s->oldest->opened : UINT64_MAX;
-    struct procfs_list todo = {0};
-    struct procfs_stat st;
+    struct procs_list todo = {0};
+    struct procs_stat st;
 
     s->swept = s->spared = false;
-    proc_push_children(s, &todo, getpid(), false);
+    proc_os_push_children(s->os, &todo, getpid(), false);
     while (todo.n > 0) {
-        struct procfs_node at = todo.v[--todo.n];
+        struct procs_node at = todo.v[--todo.n];
         const struct proc *own = proc_find(s, at.pid);
 
-        if ((own && !own->ended) || !procfs_stat(at.pid, &st))
+        if ((own && !own->ended) || !procs_stat(at.pid, &st))
             continue;
         if (!at.ours && st.started >= limit) {
             s->spared = true;
             continue;
         }
-        proc_push_children(s, &todo, at.pid, true);
-        if (procfs_alive(&st)) {
+        proc_os_push_children(s->os, &todo, at.pid, true);
+        if (procs_alive(&st)) {
             log_warn("proc.leftover", "pid=%d session=%d", (int)at.pid,
                      (int)st.session);
             (void)kill(at.pid, SIGKILL);
@@ -220,6 +186,6 @@ proc_family_close(struct proc_family *f)
         s->newest = f->prev;
     mem_free(f->kin);
     mem_free(f);
-    if (s->adopt && (!gone || s->spared) && has_adopted(s))
+    if (s->adopt && (!gone || s->spared) && proc_os_has_adopted(s))
         proc_sweep(s);
 }

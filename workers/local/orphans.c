@@ -7,7 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/io/loop.h"
-#include "lib/os/procfs.h"
+#include "lib/os/procs.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -20,7 +20,7 @@ enum {
 };
 
 static bool
-holds(const struct procfs_list *l, pid_t pid)
+holds(const struct procs_list *l, pid_t pid)
 {
     for (size_t i = 0; i < l->n; i++)
         if (l->v[i].pid == pid)
@@ -30,59 +30,59 @@ holds(const struct procfs_list *l, pid_t pid)
 
 /* Adds this process and its ancestors. */
 static void
-push_ancestors(struct procfs_list *l)
+push_ancestors(struct procs_list *l)
 {
-    struct procfs_stat st;
+    struct procs_stat st;
 
     for (pid_t pid = getpid(); pid > 0 && !holds(l, pid);) {
-        procfs_push(l, pid, false);
-        pid = procfs_stat(pid, &st) ? st.parent : 0;
+        procs_push(l, pid, false);
+        pid = procs_stat(pid, &st) ? st.parent : 0;
     }
 }
 
 static bool
 carries(pid_t pid, const char *mark)
 {
-    enum procfs_env found = procfs_env(pid, mark);
+    enum procs_env found = procs_env(pid, mark);
 
-    for (int i = 0; found == PROCFS_ENV_UNREADY && i < UNREADY_CHECKS; i++) {
+    for (int i = 0; found == PROCS_ENV_UNREADY && i < UNREADY_CHECKS; i++) {
         (void)poll(NULL, 0, 1);
-        found = procfs_env(pid, mark);
+        found = procs_env(pid, mark);
     }
-    return found == PROCFS_ENV_HOLDS;
+    return found == PROCS_ENV_HOLDS;
 }
 
 /* Finds the sessions of processes that carry the mark. */
 static void
-find_sessions(const struct procfs_list *all, const struct procfs_list *spared,
-              const char *mark, struct procfs_list *out)
+find_sessions(const struct procs_list *all, const struct procs_list *spared,
+              const char *mark, struct procs_list *out)
 {
     pid_t own = getsid(0);
-    struct procfs_stat st;
+    struct procs_stat st;
 
     for (size_t i = 0; i < all->n; i++)
         if (!holds(spared, all->v[i].pid) && carries(all->v[i].pid, mark) &&
-            procfs_stat(all->v[i].pid, &st) && procfs_alive(&st) &&
+            procs_stat(all->v[i].pid, &st) && procs_alive(&st) &&
             st.session != own && !holds(out, st.session))
-            procfs_push(out, st.session, false);
+            procs_push(out, st.session, false);
 }
 
 /* Kills all that are alive now; returns how many. */
 static int
 kill_once(const char *mark, bool tell)
 {
-    struct procfs_list all = {0}, spared = {0}, sessions = {0};
-    struct procfs_stat st;
+    struct procs_list all = {0}, spared = {0}, sessions = {0};
+    struct procs_stat st;
     int n = 0;
 
     push_ancestors(&spared);
-    procfs_push_all(&all);
+    procs_push_all(&all);
     find_sessions(&all, &spared, mark, &sessions);
     for (size_t i = 0; sessions.n > 0 && i < all.n; i++) {
         pid_t pid = all.v[i].pid;
 
-        if (holds(&spared, pid) || !procfs_stat(pid, &st) ||
-            !procfs_alive(&st) || !holds(&sessions, st.session))
+        if (holds(&spared, pid) || !procs_stat(pid, &st) || !procs_alive(&st) ||
+            !holds(&sessions, st.session))
             continue;
         n++;
         if (tell)

@@ -1,7 +1,12 @@
-#include "lib/os/procfs.h"
+/*
+ * Reads /proc. A child that is just executing looks as if it had no
+ * environment: that is told apart here.
+ */
+#include "lib/os/procs.h"
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/file.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -21,22 +26,18 @@ enum {
 static bool
 read_file(int dir, const char *path, size_t most, struct str *out)
 {
-    char buf[4096];
-    ssize_t n = -1;
-    int fd;
+    int fd = openat(dir, path, O_RDONLY | O_CLOEXEC), rc;
 
     str_reset(out);
-    fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    while (out->len <= most && (n = read(fd, buf, sizeof buf)) > 0)
-        str_add(out, buf, (size_t)n);
+    rc = file_read_all(fd, most, out);
     (void)close(fd);
-    return n == 0;
+    return rc == 0;
 }
 
 bool
-procfs_stat(pid_t pid, struct procfs_stat *st)
+procs_stat(pid_t pid, struct procs_stat *st)
 {
     char path[64], buf[1024], *p;
     ssize_t n;
@@ -60,20 +61,20 @@ procfs_stat(pid_t pid, struct procfs_stat *st)
 }
 
 bool
-procfs_alive(const struct procfs_stat *st)
+procs_alive(const struct procs_stat *st)
 {
     return (st->state != 'Z' && st->state != 'X') || st->threads > 1;
 }
 
 void
-procfs_push(struct procfs_list *ns, pid_t pid, bool ours)
+procs_push(struct procs_list *ns, pid_t pid, bool ours)
 {
     ns->v = mem_grow(ns->v, ns->n, &ns->cap, sizeof *ns->v);
-    ns->v[ns->n++] = (struct procfs_node){pid, ours};
+    ns->v[ns->n++] = (struct procs_node){pid, ours};
 }
 
 static void
-push_list(struct procfs_list *ns, const char *text, bool ours)
+push_list(struct procs_list *ns, const char *text, bool ours)
 {
     char *end;
     long pid;
@@ -82,13 +83,13 @@ push_list(struct procfs_list *ns, const char *text, bool ours)
         pid = strtol(text, &end, 10);
         if (end == text)
             return;
-        procfs_push(ns, (pid_t)pid, ours);
+        procs_push(ns, (pid_t)pid, ours);
     }
 }
 
 /* The children of pid, of all its threads. */
 static void
-push_children(struct procfs_list *ns, pid_t pid, bool ours)
+push_children(struct procs_list *ns, pid_t pid, bool ours)
 {
     struct str text = {0};
     struct dirent *d;
@@ -110,7 +111,7 @@ push_children(struct procfs_list *ns, pid_t pid, bool ours)
 }
 
 void
-procfs_push_all(struct procfs_list *ns)
+procs_push_all(struct procs_list *ns)
 {
     struct dirent *d;
     long pid;
@@ -120,7 +121,7 @@ procfs_push_all(struct procfs_list *ns)
     while (dir && (d = readdir(dir)) != NULL) {
         pid = strtol(d->d_name, NULL, 10);
         if (pid > 0)
-            procfs_push(ns, (pid_t)pid, false);
+            procs_push(ns, (pid_t)pid, false);
     }
     if (dir)
         (void)closedir(dir);
@@ -128,20 +129,20 @@ procfs_push_all(struct procfs_list *ns)
 
 /* The same on a kernel without lists of children: asks everybody. */
 static void
-push_children_slowly(struct procfs_list *ns, pid_t pid, bool ours)
+push_children_slowly(struct procs_list *ns, pid_t pid, bool ours)
 {
-    struct procfs_list all = {0};
-    struct procfs_stat st;
+    struct procs_list all = {0};
+    struct procs_stat st;
 
-    procfs_push_all(&all);
+    procs_push_all(&all);
     for (size_t i = 0; i < all.n; i++)
-        if (procfs_stat(all.v[i].pid, &st) && st.parent == pid)
-            procfs_push(ns, all.v[i].pid, ours);
+        if (procs_stat(all.v[i].pid, &st) && st.parent == pid)
+            procs_push(ns, all.v[i].pid, ours);
     mem_free(all.v);
 }
 
 void
-procfs_push_children(struct procfs_list *ns, pid_t pid, bool ours, bool lists)
+procs_push_children(struct procs_list *ns, pid_t pid, bool ours, bool lists)
 {
     if (lists)
         push_children(ns, pid, ours);
@@ -166,10 +167,10 @@ has_entry(const struct str *environ_text, const char *entry)
 /* A program that is being executed has no environment until the kernel has
  * placed it, and no arguments either. Who has arguments and no environment
  * has none, unless the kernel finished between the two looks. */
-enum procfs_env
-procfs_env(pid_t pid, const char *entry)
+enum procs_env
+procs_env(pid_t pid, const char *entry)
 {
-    enum procfs_env found = PROCFS_ENV_LACKS;
+    enum procs_env found = PROCS_ENV_LACKS;
     char env_path[64], args_path[64];
     struct str text = {0};
 
@@ -180,13 +181,13 @@ procfs_env(pid_t pid, const char *entry)
             break;
         if (text.len > 0) {
             if (has_entry(&text, entry))
-                found = PROCFS_ENV_HOLDS;
+                found = PROCS_ENV_HOLDS;
             break;
         }
         if (!read_file(AT_FDCWD, args_path, ENVIRON_MAX, &text))
             break;
         if (text.len == 0) {
-            found = PROCFS_ENV_UNREADY;
+            found = PROCS_ENV_UNREADY;
             break;
         }
     }
@@ -195,7 +196,7 @@ procfs_env(pid_t pid, const char *entry)
 }
 
 uint64_t
-procfs_ticks(void)
+procs_ticks(void)
 {
     uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
     struct timespec ts;

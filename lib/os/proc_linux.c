@@ -1,0 +1,235 @@
+/*
+ * Starts children with clone, in our memory and on a stack of their own until
+ * they execute, as vfork does; makes this process a subreaper; and reads in
+ * /proc which children it has.
+ */
+#include "lib/os/proc_private.h"
+
+#include "lib/base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    STACK_SIZE = 64 * 1024, /* of a child between clone and exec */
+    SEQ_WHOLE = 2048,       /* a shorter read of a /proc list was all of it */
+};
+
+struct proc_os {
+    char *stack;
+    int children_fd; /* /proc/self/task/<pid>/children; -1: no such file */
+    bool adopt;
+    unsigned char reset[NSIG]; /* signals that are not at their default */
+    int n_reset;               /* -1: not yet known */
+    unsigned reset_as_of;      /* loop_signal_changes then */
+};
+
+struct proc_os *
+proc_os_open(bool adopt, struct err *e)
+{
+    struct proc_os *s;
+    char path[64];
+    void *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+
+    if (stack == MAP_FAILED ||
+        (adopt && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)) {
+        err_set(e, ERR_UNAVAILABLE, "prepare for child processes: %s",
+                strerror(errno));
+        if (stack != MAP_FAILED)
+            (void)munmap(stack, STACK_SIZE);
+        return NULL;
+    }
+    s = MEM_NEW(struct proc_os);
+    s->stack = stack;
+    s->adopt = adopt;
+    s->n_reset = -1;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/children",
+                   (int)getpid());
+    s->children_fd = open(path, O_RDONLY | O_CLOEXEC);
+    return s;
+}
+
+void
+proc_os_close(struct proc_os *s)
+{
+    if (s->children_fd >= 0)
+        (void)close(s->children_fd);
+    (void)munmap(s->stack, STACK_SIZE);
+    mem_free(s);
+}
+
+/* --- starting ------------------------------------------------------------ */
+
+static void
+close_from(unsigned first)
+{
+    long most;
+
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, first, ~0U, 0U) == 0)
+        return;
+#endif
+    most = sysconf(_SC_OPEN_MAX);
+    for (long fd = (long)first; fd < most; fd++)
+        (void)close((int)fd);
+}
+
+/*
+ * Handlers would run in our memory, and what we ignore a program would too.
+ * The kernel is asked directly: libraries keep books of handlers, and these
+ * are the parent's. All zeroes are the default action, whatever the layout.
+ */
+static void
+reset_signals(const struct proc_os *s)
+{
+    static const uint64_t zeroes[8];
+
+    for (int i = 0; i < s->n_reset; i++)
+        (void)syscall(SYS_rt_sigaction, s->reset[i], zeroes, NULL, NSIG / 8);
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, zeroes, NULL, NSIG / 8);
+}
+
+static bool
+place_fds(struct proc_spawn *sp)
+{
+    /* Out of the way first: one may be where another belongs. */
+    for (int i = 0; i < 3; i++) {
+        if (sp->fds[i] < 3)
+            sp->fds[i] = fcntl(sp->fds[i], F_DUPFD, 3);
+        if (sp->fds[i] < 0)
+            return false;
+    }
+    for (int i = 0; i < 3; i++)
+        if (dup2(sp->fds[i], i) < 0)
+            return false;
+    return true;
+}
+
+/* Not _exit, which a sanitizer takes for the end of the parent. */
+static _Noreturn void
+leave(void)
+{
+    for (;;)
+        (void)syscall(SYS_exit_group, 127);
+}
+
+/* In the child: no allocation, no locks, nothing but system calls. */
+static int
+child_main(void *arg)
+{
+    struct proc_spawn *sp = arg;
+    const struct proc_opts *o = sp->opts;
+
+    (void)setsid();
+    if (!o->keep_on_parent_death) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        if (getppid() != sp->parent)
+            leave(); /* it died before that took effect */
+    }
+    if (o->timer_slack_ns)
+        (void)prctl(PR_SET_TIMERSLACK, o->timer_slack_ns, 0, 0, 0);
+    reset_signals(sp->os);
+    if (!place_fds(sp))
+        goto fail;
+    close_from(3);
+    sp->stage = STAGE_WORKDIR;
+    if (o->workdir && chdir(o->workdir) < 0)
+        goto fail;
+    sp->stage = STAGE_EXEC;
+    (void)execve(sp->path, (char *const *)o->argv, (char *const *)o->env);
+fail:
+    sp->error = errno;
+    leave();
+}
+
+/* The thread sanitizer's own clone takes it that the child has a copy of the
+ * memory; this name of the same function is not intercepted. */
+#ifdef __SANITIZE_THREAD__
+int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+#define clone __clone
+#endif
+
+/* Finds what a child must reset: what is not all zeroes is not known to be at
+ * its default. Asking for each signal, each time, is too dear. */
+static void
+find_signals(struct proc_os *s)
+{
+    uint64_t action[8];
+
+    if (s->n_reset >= 0 && s->reset_as_of == loop_signal_changes())
+        return;
+    s->n_reset = 0;
+    s->reset_as_of = loop_signal_changes();
+    for (int signo = 1; signo < NSIG; signo++) {
+        (void)memset(action, 0, sizeof action);
+        if (syscall(SYS_rt_sigaction, signo, NULL, action, NSIG / 8) < 0)
+            continue;
+        for (size_t i = 0; i < sizeof action / sizeof *action; i++)
+            if (action[i] != 0) {
+                s->reset[s->n_reset++] = (unsigned char)signo;
+                break;
+            }
+    }
+}
+
+pid_t
+proc_os_spawn(struct proc_spawn *sp)
+{
+    sigset_t all, old;
+    pid_t pid;
+
+    find_signals(sp->os);
+    sp->parent = getpid();
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    pid = clone(child_main, sp->os->stack + STACK_SIZE,
+                CLONE_VM | CLONE_VFORK | SIGCHLD, sp);
+    if (pid < 0)
+        sp->error = errno;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return pid;
+}
+
+/* --- children ------------------------------------------------------------ */
+
+void
+proc_os_push_children(const struct proc_os *s, struct procs_list *l, pid_t pid,
+                      bool ours)
+{
+    procs_push_children(l, pid, ours, s->children_fd >= 0);
+}
+
+bool
+proc_os_has_adopted(struct proc_set *s)
+{
+    char buf[SEQ_WHOLE * 4], *at = buf, *end;
+    const struct proc *p;
+    ssize_t n;
+    long pid;
+
+    if (s->os->children_fd < 0)
+        return s->os->adopt;
+    n = pread(s->os->children_fd, buf, sizeof buf - 1, 0);
+    if (n < 0 || n >= SEQ_WHOLE)
+        return true; /* perhaps; the caller looks closely then */
+    buf[n] = '\0';
+    for (;; at = end) {
+        pid = strtol(at, &end, 10);
+        if (end == at)
+            return false;
+        p = proc_find(s, (pid_t)pid);
+        if (!p || p->ended)
+            return true;
+    }
+}
