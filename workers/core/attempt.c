@@ -1,128 +1,24 @@
 /*
- * Keeps the attempts in a list and in a hash table by task, and a few freed
- * ones for the next. An attempt that leaves first lets go of everything that
- * could report to it, then of its memory, then of its message, which is settled
- * with the last of its attempts.
+ * Keeps the attempts in a list and in a hash table by task; each is part of the
+ * pool its task was decoded into. An attempt that leaves first lets go of
+ * everything that could report to it, then of its memory, then of its message,
+ * which is settled with the last of its attempts.
  */
 #include "workers/core/attempt.h"
 
 #include "lib/base/failpoint.h"
-#include "lib/base/mem.h"
 #include "lib/model/codec.h"
 #include "workers/core/capacity.h"
 #include "workers/core/claim.h"
 #include "workers/core/delivery.h"
 #include "workers/core/result_publisher.h"
 
-#include <string.h>
-
-enum {
-    BUCKETS = 256,
-    SPARE_MOST = 64, /* kept for the next attempts */
-};
-
-struct attempt_table {
-    struct attempt *buckets[BUCKETS];
-    struct attempt *ready, *ready_last;
-    struct attempt *spare;
-    unsigned n_spare;
-};
-
 /* --- memory --------------------------------------------------------------- */
-
-static struct attempt **
-bucket(const struct worker *w, const char *task)
-{
-    uint32_t h = 2166136261u;
-
-    for (; *task; task++)
-        h = (h ^ (unsigned char)*task) * 16777619u;
-    return &w->table->buckets[h % BUCKETS];
-}
 
 struct attempt *
 attempt_find(const struct worker *w, const char *task)
 {
-    struct attempt *a = *bucket(w, task);
-
-    while (a && strcmp(a->task->id, task) != 0)
-        a = a->hash_next;
-    return a;
-}
-
-/* Zeroed. */
-static struct attempt *
-take_memory(struct attempt_table *t)
-{
-    struct attempt *a = t->spare;
-
-    if (!a)
-        return MEM_NEW(struct attempt);
-    t->spare = a->next;
-    t->n_spare--;
-    memset(a, 0, sizeof *a);
-    return a;
-}
-
-static void
-give_memory(struct attempt_table *t, struct attempt *a)
-{
-    if (t->n_spare == SPARE_MOST) {
-        mem_free(a);
-        return;
-    }
-    a->next = t->spare;
-    t->spare = a;
-    t->n_spare++;
-}
-
-static void
-link_attempt(struct worker *w, struct attempt *a)
-{
-    struct attempt **at = bucket(w, a->task->id);
-
-    a->hash_next = *at;
-    *at = a;
-    a->next = w->attempts;
-    if (a->next)
-        a->next->prev = a;
-    w->attempts = a;
-    w->n_attempts++;
-}
-
-static void
-unlink_attempt(struct worker *w, struct attempt *a)
-{
-    struct attempt **at = bucket(w, a->task->id);
-
-    while (*at != a)
-        at = &(*at)->hash_next;
-    *at = a->hash_next;
-    if (a->prev)
-        a->prev->next = a->next;
-    else
-        w->attempts = a->next;
-    if (a->next)
-        a->next->prev = a->prev;
-    w->n_attempts--;
-}
-
-void
-attempt_open(struct worker *w)
-{
-    w->table = MEM_NEW(struct attempt_table);
-}
-
-void
-attempt_close(struct worker *w)
-{
-    struct attempt *a;
-
-    while ((a = w->table->spare)) {
-        w->table->spare = a->next;
-        mem_free(a);
-    }
-    mem_free(w->table);
+    return hash_table_find(&w->tasks, task);
 }
 
 struct attempt *
@@ -130,7 +26,7 @@ attempt_new(struct delivery *d, struct mem_pool *pool,
             const struct routed_task *routed)
 {
     struct worker *w = d->lane->worker;
-    struct attempt *a = take_memory(w->table);
+    struct attempt *a = mem_pool_alloc(pool, sizeof *a);
 
     delivery_hold(d);
     a->w = w;
@@ -144,7 +40,12 @@ attempt_new(struct delivery *d, struct mem_pool *pool,
     deadlines_init(&a->deadlines, w->deadlines);
     lease_begin(&a->lease);
     codec_init(CODEC_CLAIM, &a->claim);
-    link_attempt(w, a);
+    hash_table_add(&w->tasks, &a->link, a->task->id);
+    a->next = w->attempts;
+    if (a->next)
+        a->next->prev = a;
+    w->attempts = a;
+    w->n_attempts++;
     capacity_set_windows(w, NULL);
     return a;
 }
@@ -176,20 +77,20 @@ attempt_set_phase(struct attempt *a, enum attempt_phase phase)
 void
 attempt_enqueue(struct attempt *a)
 {
-    struct attempt_table *t = a->w->table;
+    struct worker *w = a->w;
 
-    if (t->ready_last)
-        t->ready_last->ready_next = a;
+    if (w->ready_last)
+        w->ready_last->ready_next = a;
     else
-        t->ready = a;
-    t->ready_last = a;
+        w->ready = a;
+    w->ready_last = a;
 }
 
 void
 attempt_dequeue(struct attempt *a)
 {
-    struct attempt_table *t = a->w->table;
-    struct attempt *prev = NULL, *at = t->ready;
+    struct worker *w = a->w;
+    struct attempt *prev = NULL, *at = w->ready;
 
     while (at && at != a) {
         prev = at;
@@ -200,16 +101,10 @@ attempt_dequeue(struct attempt *a)
     if (prev)
         prev->ready_next = a->ready_next;
     else
-        t->ready = a->ready_next;
-    if (t->ready_last == a)
-        t->ready_last = prev;
+        w->ready = a->ready_next;
+    if (w->ready_last == a)
+        w->ready_last = prev;
     a->ready_next = NULL;
-}
-
-struct attempt *
-attempt_first_ready(const struct worker *w)
-{
-    return w->table->ready;
 }
 
 /* --- leaving -------------------------------------------------------------- */
@@ -228,15 +123,21 @@ leave(struct attempt *a)
         w->ex->free(a->run);
         w->running--;
     }
-    unlink_attempt(w, a);
+    hash_table_remove(&w->tasks, &a->link);
+    if (a->prev)
+        a->prev->next = a->next;
+    else
+        w->attempts = a->next;
+    if (a->next)
+        a->next->prev = a->prev;
+    w->n_attempts--;
     if (is_over(a->phase))
         w->n_over--;
     capacity_set_windows(w, d->open == 1 ? a->lane : NULL);
     sink_close(a->sink);
     dod_evidence_close(a->evidence);
     str_free(&a->prior);
-    delivery_pool_give(w, a->pool);
-    give_memory(w->table, a);
+    delivery_pool_give(w, a->pool); /* and with it the attempt */
     delivery_release(d);
 }
 
@@ -264,7 +165,7 @@ attempt_drop(struct attempt *a)
 void
 attempt_drop_all(struct worker *w)
 {
-    w->table->ready = w->table->ready_last = NULL;
+    w->ready = w->ready_last = NULL;
     while (w->attempts)
         attempt_drop(w->attempts);
 }

@@ -9,10 +9,8 @@
 
 #include "workers/core/worker_types.h"
 
-void attempt_open(struct worker *w);
-void attempt_close(struct worker *w); /* none may be left */
-
-/* Takes over one task of d, and the pool that routed was decoded into. */
+/* Takes over one task of d, and the pool that routed was decoded into, of which
+ * the attempt becomes a part. */
 struct attempt *attempt_new(struct delivery *d, struct mem_pool *pool,
                             const struct routed_task *routed);
 /* NULL if the task is not in hand. */
@@ -20,10 +18,9 @@ struct attempt *attempt_find(const struct worker *w, const char *task);
 
 void attempt_set_phase(struct attempt *a, enum attempt_phase phase);
 
-/* The queue of those that wait for a slot. */
+/* The queue of those that wait for a slot begins at w->ready. */
 void attempt_enqueue(struct attempt *a);
 void attempt_dequeue(struct attempt *a); /* it may be anywhere in the queue */
-struct attempt *attempt_first_ready(const struct worker *w);
 
 /* Each ends the attempt: its task is over; it is to be delivered again, of many
  * in a message at once; nothing is said of it. */

@@ -6,7 +6,6 @@
 #include "workers/core/capacity.h"
 
 #include "lib/base/feature.h"
-#include "lib/base/mem.h"
 #include "lib/bus/lane_pause.h"
 #include "workers/core/worker_types.h"
 
@@ -15,24 +14,6 @@ enum {
     SLOW_COUNT_MS = 5, /* between counts of slots that are busy for long */
 };
 
-struct capacity {
-    unsigned n_slow;    /* slots busy for longer than runs count as short */
-    int64_t counted_ms; /* when */
-};
-
-void
-capacity_open(struct worker *w)
-{
-    w->capacity = MEM_NEW(struct capacity);
-    prefetch_init(&w->prefetch);
-}
-
-void
-capacity_close(struct worker *w)
-{
-    mem_free(w->capacity);
-}
-
 /*
  * Slots that are free, or may soon be. Thousands of attempts may be in hand, of
  * which thousands end in a second: they are counted now and then.
@@ -40,14 +21,14 @@ capacity_close(struct worker *w)
 static unsigned
 short_slots(struct worker *w, int64_t now)
 {
-    if (now - w->capacity->counted_ms >= SLOW_COUNT_MS) {
-        w->capacity->counted_ms = now;
-        w->capacity->n_slow = 0;
+    if (now - w->n_slow_ms >= SLOW_COUNT_MS) {
+        w->n_slow_ms = now;
+        w->n_slow = 0;
         for (const struct attempt *a = w->attempts; a; a = a->next)
             if (a->phase == PHASE_RUN && a->began_ms <= now - PREFETCH_SHORT_MS)
-                w->capacity->n_slow++;
+                w->n_slow++;
     }
-    return w->slots - w->capacity->n_slow;
+    return w->slots - w->n_slow;
 }
 
 void

@@ -11,9 +11,6 @@
 struct lane;
 struct worker;
 
-void capacity_open(struct worker *w);
-void capacity_close(struct worker *w);
-
 /* How many more tasks may begin. */
 unsigned capacity_free(const struct worker *w);
 

@@ -83,15 +83,9 @@ deadlines_is_set(const struct deadlines *d, enum deadline what)
 }
 
 bool
-deadlines_is_due(const struct deadlines *d, enum deadline what, int64_t now_ms)
-{
-    return d->at_ms[what] <= now_ms;
-}
-
-bool
 deadlines_take(struct deadlines *d, enum deadline what, int64_t now_ms)
 {
-    if (!deadlines_is_due(d, what, now_ms))
+    if (d->at_ms[what] > now_ms)
         return false;
     deadlines_clear(d, what);
     return true;

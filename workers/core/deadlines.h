@@ -45,9 +45,7 @@ void deadlines_init(struct deadlines *d, struct deadline_timer *t);
 void deadlines_set(struct deadlines *d, enum deadline what, int64_t at_ms);
 void deadlines_clear(struct deadlines *d, enum deadline what);
 bool deadlines_is_set(const struct deadlines *d, enum deadline what);
-/* Whether it is due; take: and then clears it. */
-bool deadlines_is_due(const struct deadlines *d, enum deadline what,
-                      int64_t now_ms);
+/* Whether it is due; clears it then. */
 bool deadlines_take(struct deadlines *d, enum deadline what, int64_t now_ms);
 /* The earliest. */
 int64_t deadlines_next(const struct deadlines *d);

@@ -17,15 +17,8 @@
 enum {
     CROWDED_MS = 250, /* lanes together delivered more than there is room for */
     DEAD_LETTER_BYTES = 256 * 1024,
-    POOL_BYTES = 2048, /* of a pool at first */
+    POOL_BYTES = 3072, /* of a pool at first: an attempt, and a small task */
     POOLS_MOST = 64,   /* kept for the next tasks */
-};
-
-/* A publication that a delivery waits for: a task that is sent on, or the dead
- * letter of what is not a task. */
-struct pending_publish {
-    struct pending_publish *next, *prev;
-    struct delivery *of;
 };
 
 struct deliveries {
@@ -33,7 +26,6 @@ struct deliveries {
     void (*all_settled)(struct worker *w);
     struct delivery *all;
     struct delivery *waiting, *waiting_last; /* first come, first begun */
-    struct pending_publish *pending;
     struct mem_pool *pools[POOLS_MOST];
     unsigned n_pools;
 };
@@ -139,27 +131,14 @@ delivery_pool_give(struct worker *w, struct mem_pool *pool)
 /* --- what is published for them ------------------------------------------- */
 
 static void
-pending_free(struct pending_publish *p)
-{
-    if (p->prev)
-        p->prev->next = p->next;
-    else
-        p->of->lane->worker->deliveries->pending = p->next;
-    if (p->next)
-        p->next->prev = p->prev;
-    mem_free(p);
-}
-
-static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct pending_publish *p = ctx;
-    struct delivery *d = p->of;
+    struct delivery *d = ctx;
 
     (void)stored;
+    d->pending--;
     if (e) /* trying at once does not help: later, perhaps elsewhere */
         d->again_ms = d->lane->worker->conf->lease_ms;
-    pending_free(p);
     delivery_release(d);
 }
 
@@ -169,7 +148,6 @@ publish(struct delivery *d, const char *subject, const char *id,
         enum codec_type type, const void *msg)
 {
     struct worker *w = d->lane->worker;
-    struct pending_publish *p = MEM_NEW(struct pending_publish);
     struct bus_publication what = {
         .subject = subject, .id = id, .expect = BUS_ANY_REVISION};
 
@@ -177,13 +155,9 @@ publish(struct delivery *d, const char *subject, const char *id,
     codec_encode(type, msg, &w->scratch);
     what.data = w->scratch.data;
     what.len = w->scratch.len;
-    p->of = d;
-    p->next = w->deliveries->pending;
-    if (p->next)
-        p->next->prev = p;
-    w->deliveries->pending = p;
     d->open++;
-    bus_publish_until(w->bus, &what, on_stored, p);
+    d->pending++;
+    bus_publish_until(w->bus, &what, on_stored, d);
 }
 
 /* Publishes one task of many to its lane again, by itself. */
@@ -306,8 +280,10 @@ begin_next(struct worker *w)
 }
 
 void
-delivery_begin_waiting(struct worker *w)
+delivery_begin_waiting(void *worker)
 {
+    struct worker *w = worker;
+
     while (w->deliveries->waiting && capacity_free(w) > 0)
         begin_next(w);
 }
@@ -401,26 +377,18 @@ delivery_open(struct worker *w, delivery_begin_fn *begin,
 }
 
 void
-delivery_leave_all(struct worker *w)
-{
-    for (struct delivery *d = w->deliveries->all; d; d = d->next)
-        d->left = true;
-}
-
-void
 delivery_close(struct worker *w)
 {
     struct deliveries *all = w->deliveries;
+    struct delivery *d;
 
-    while (all->pending) {
-        struct delivery *d = all->pending->of;
-
-        bus_forget(w->bus, all->pending);
-        pending_free(all->pending);
+    while ((d = all->all)) {
+        if (d->pending)
+            bus_forget(w->bus, d);
+        d->left = true;
+        d->open = 1;
         delivery_release(d);
     }
-    while (all->waiting)
-        shift_waiting(all);
     while (all->n_pools)
         mem_pool_free(all->pools[--all->n_pools]);
     mem_free(all);

@@ -33,6 +33,7 @@ struct delivery {
         again_ms;    /* it is to be delivered again after that; -1: it is not */
     int64_t wait_ms; /* when the tasks that wait are sent on */
     size_t open;     /* attempts, publications, and 1 while tasks wait */
+    unsigned pending; /* of them, publications without an answer */
 };
 
 /* A task begins: takes over pool, which it was decoded into, and calls
@@ -48,16 +49,14 @@ void delivery_close(struct worker *w);
 
 /* For bus_consume; ctx is the lane. */
 void delivery_on_message(void *ctx, struct bus_msg *m);
-/* Begins tasks that wait, while there is room. */
-void delivery_begin_waiting(struct worker *w);
+/* Begins tasks that wait, while there is room. For loop_hook_start. */
+void delivery_begin_waiting(void *worker);
 /* Sends all tasks that wait on, for other workers. */
 void delivery_send_on_waiting(struct worker *w);
 /* The same for those that have waited for too long. Returns when the next are
  * due. */
 int64_t delivery_send_on_due(struct worker *w, int64_t now_ms);
 bool delivery_is_any(const struct worker *w);
-/* None in hand is to be settled any more. */
-void delivery_leave_all(struct worker *w);
 
 /* An attempt holds its delivery until it releases it, which may free it. */
 void delivery_hold(struct delivery *d);

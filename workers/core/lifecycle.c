@@ -191,7 +191,7 @@ attempt_due(struct attempt *a, int64_t now_ms)
 {
     struct deadlines *d = &a->deadlines;
 
-    if (deadlines_is_due(d, DUE_SPOOL, now_ms))
+    if (deadlines_take(d, DUE_SPOOL, now_ms))
         unconfirmed_overdue(a);
     if (deadlines_take(d, DUE_CLAIM, now_ms)) {
         if (run_fence(a))
@@ -286,10 +286,8 @@ lifecycle_open(struct worker *w, void (*all_settled)(struct worker *w))
     w->deadlines = deadlines_open(w->loop, on_due, w);
     w->claim_events = &claim_events;
     w->watch = claims_watch_new();
-    capacity_open(w);
+    prefetch_init(&w->prefetch);
     delivery_open(w, on_begin, all_settled);
-    attempt_open(w);
-    unconfirmed_open(w);
     settle_open(w);
 }
 
@@ -299,13 +297,10 @@ lifecycle_close(struct worker *w)
     for (struct attempt *a = w->attempts; a; a = a->next)
         unconfirmed_write(a);
     unconfirmed_sync(w);
-    delivery_leave_all(w);
     attempt_drop_all(w);
     delivery_close(w);
-    attempt_close(w);
     result_publisher_close(w);
-    unconfirmed_close(w);
-    capacity_close(w);
+    hash_table_free(&w->tasks);
     deadlines_close(w->deadlines);
     claims_watch_free(w->watch);
 }

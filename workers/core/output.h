@@ -48,7 +48,7 @@ void sink_finish(struct sink *s, void (*done)(void *ctx), void *ctx);
 
 /* Fills output, output_bytes, dropped_bytes and log_chunks of r; memory from
  * pool. The whole output if it fits TASK_INLINE_OUTPUT, else its last
- * TASK_TAIL_BYTES. */
+ * TASK_TAIL_BYTES; its parts lie one behind the other in memory. */
 void sink_result(struct sink *s, struct mem_pool *pool, struct result *r);
 
 void sink_close(struct sink *s); /* NULL is fine */

@@ -252,13 +252,13 @@ start_ready(struct worker *w)
 {
     struct attempt *a;
 
-    while (w->running < w->slots && (a = attempt_first_ready(w)) != NULL) {
+    while (w->running < w->slots && (a = w->ready) != NULL) {
         attempt_dequeue(a);
         start(a);
     }
     /* With all slots busy and the next tasks at hand, nobody waits for what is
      * sent now. */
-    bus_cork(w->bus, attempt_first_ready(w) && !w->draining ? CORK_MS : 0);
+    bus_cork(w->bus, w->ready && !w->draining ? CORK_MS : 0);
 }
 
 void
@@ -279,7 +279,7 @@ run_return_ready(struct worker *w)
 {
     struct attempt *a;
 
-    while ((a = attempt_first_ready(w)))
+    while ((a = w->ready))
         run_cancel(a, CAUSE_PREEMPT, false);
 }
 

@@ -181,7 +181,7 @@ load(struct spool_replay *r, const char *name)
         return false; /* or an attempt has just removed it */
     }
     a = attempt_find(r->w, result->task);
-    return !(a && a->place == OUTCOME_DISK &&
+    return !(a && a->place >= OUTCOME_OUTDATED &&
              a->claim.attempt == result->attempt);
 }
 

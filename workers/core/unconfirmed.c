@@ -6,7 +6,6 @@
 #include "workers/core/unconfirmed.h"
 
 #include "lib/base/log.h"
-#include "lib/base/mem.h"
 #include "workers/core/result_publisher.h"
 #include "workers/core/result_spool.h"
 #include "workers/core/state_dir.h"
@@ -20,29 +19,10 @@ enum {
     AGAIN_MS = 5000,
 };
 
-struct unconfirmed {
-    unsigned n_written; /* since the last sync */
-    bool unsynced;      /* outcomes were written, their names are not safe */
-    bool failing;       /* logged already */
-};
-
-void
-unconfirmed_open(struct worker *w)
-{
-    w->unconfirmed = MEM_NEW(struct unconfirmed);
-}
-
-void
-unconfirmed_close(struct worker *w)
-{
-    mem_free(w->unconfirmed);
-}
-
 void
 unconfirmed_expect(struct attempt *a)
 {
-    if (a->place == OUTCOME_NONE)
-        a->place = OUTCOME_MEMORY;
+    a->place = a->place >= OUTCOME_OUTDATED ? OUTCOME_OUTDATED : OUTCOME_MEMORY;
     deadlines_set(&a->deadlines, DUE_SPOOL,
                   loop_now_ms() + (bus_is_up(a->w->bus) ? UNCONFIRMED_MS : 0));
 }
@@ -74,23 +54,21 @@ put(struct attempt *a, struct err *e)
 static void
 failed(struct worker *w, const struct err *e)
 {
-    if (!w->unconfirmed->failing)
+    if (!w->spool_failing)
         log_error("outcome.not_spooled",
                   "error=\"%s\" note=\"kept in memory and tried again\"",
                   LOG_TEXT(e->msg));
-    w->unconfirmed->failing = true;
+    w->spool_failing = true;
 }
 
 void
 unconfirmed_write(struct attempt *a)
 {
     struct worker *w = a->w;
-    bool as_it_is =
-        a->place == OUTCOME_DISK && !deadlines_is_set(&a->deadlines, DUE_SPOOL);
     struct err e;
 
     deadlines_clear(&a->deadlines, DUE_SPOOL);
-    if (as_it_is || a->place == OUTCOME_NONE)
+    if (a->place == OUTCOME_NONE || a->place == OUTCOME_DISK)
         return;
     if (put(a, &e) < 0) {
         failed(w, &e);
@@ -100,8 +78,8 @@ unconfirmed_write(struct attempt *a)
     log_info("outcome.spooled", "task=%s attempt=%u", a->task->id,
              a->claim.attempt);
     a->place = OUTCOME_DISK;
-    w->unconfirmed->unsynced = true;
-    w->unconfirmed->failing = false;
+    w->spool_unsynced = true;
+    w->spool_failing = false;
 }
 
 /*
@@ -119,8 +97,10 @@ unconfirmed_overdue(struct attempt *a)
         now - a->ended_ms < UNCONFIRMED_MOST_MS)
         deadlines_set(&a->deadlines, DUE_SPOOL,
                       w->confirmed_ms + UNCONFIRMED_MS);
-    else if (w->unconfirmed->n_written++ < BURST)
-        unconfirmed_write(a); /* the others remain due */
+    else if (w->n_spooled++ < BURST)
+        unconfirmed_write(a);
+    else
+        deadlines_set(&a->deadlines, DUE_SPOOL, now);
 }
 
 void
@@ -128,10 +108,10 @@ unconfirmed_sync(struct worker *w)
 {
     struct err e;
 
-    w->unconfirmed->n_written = 0;
-    if (!w->unconfirmed->unsynced)
+    w->n_spooled = 0;
+    if (!w->spool_unsynced)
         return;
-    w->unconfirmed->unsynced = false;
+    w->spool_unsynced = false;
     if (result_spool_sync(state_dir_results(w->state_dir), &e) < 0)
         failed(w, &e);
 }
@@ -142,7 +122,7 @@ end_file(struct attempt *a, void (*fn)(const char *dir, const char *name))
 {
     char name[RESULT_SPOOL_NAME_SIZE];
 
-    if (a->place != OUTCOME_DISK)
+    if (a->place < OUTCOME_OUTDATED)
         return;
     fn(state_dir_results(a->w->state_dir),
        result_spool_name(name, a->task->id, a->claim.attempt));

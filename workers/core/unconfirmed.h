@@ -12,9 +12,6 @@
 struct attempt;
 struct worker;
 
-void unconfirmed_open(struct worker *w);
-void unconfirmed_close(struct worker *w);
-
 /* The run has ended: its outcome is to be confirmed soon, or it goes to disk.
  * Sets DUE_SPOOL. */
 void unconfirmed_expect(struct attempt *a);

@@ -159,30 +159,16 @@ judge(struct attempt *a, struct ending *end)
 
 /* The end of the output, as the claim keeps it. */
 static struct bytes
-tail_of(struct attempt *a)
+tail_of(const struct result *r)
 {
-    const struct result *r = &a->result;
-    size_t total = 0, skip, piece;
-    uint8_t *out, *at;
+    size_t total = 0, skip;
 
     for (size_t i = 0; i < r->n_output; i++)
         total += r->output[i].data.len;
     if (total == 0)
         return (struct bytes){NULL, 0};
     skip = total > TASK_TAIL_BYTES ? total - TASK_TAIL_BYTES : 0;
-    total -= skip;
-    out = at = mem_pool_alloc(a->pool, total);
-    for (size_t i = 0; i < r->n_output; i++) {
-        piece = r->output[i].data.len;
-        if (skip >= piece) {
-            skip -= piece;
-            continue;
-        }
-        memcpy(at, r->output[i].data.data + skip, piece - skip);
-        at += piece - skip;
-        skip = 0;
-    }
-    return (struct bytes){out, total};
+    return (struct bytes){r->output[0].data.data + skip, total - skip};
 }
 
 /* What every result says, however the attempt went. */
@@ -240,7 +226,7 @@ fill_claim(struct attempt *a, enum state state)
     a->claim.retry_at_ms = a->result.retry_at_ms;
     a->claim.exit_code = a->result.exit_code;
     a->claim.reason = a->result.reason;
-    a->claim.tail = tail_of(a);
+    a->claim.tail = tail_of(&a->result);
     a->claim.result = slim;
     /* Only a task that is handed back goes on elsewhere. */
     if (state != STATE_PREEMPTED)

@@ -270,12 +270,6 @@ on_renewal(void *ctx)
     loop_timer_again(w->life->renewal, pause_ms, 0);
 }
 
-static void
-on_turn(void *ctx)
-{
-    delivery_begin_waiting(ctx);
-}
-
 int
 worker_open(struct worker **out, struct bus *b, struct loop *l,
             const struct worker_conf *conf, const struct state_dir *dir,
@@ -298,7 +292,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->life = MEM_NEW(struct worker_life);
     heartbeat_open(w);
     lifecycle_open(w, stop_if_drained);
-    w->life->begin = loop_hook_start(l, on_turn, w);
+    w->life->begin = loop_hook_start(l, delivery_begin_waiting, w);
     if (open_bus(w, e) < 0) {
         worker_close(w);
         return -1;

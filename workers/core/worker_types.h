@@ -28,6 +28,7 @@
 #ifndef WORKERS_CORE_WORKER_TYPES_H
 #define WORKERS_CORE_WORKER_TYPES_H
 
+#include "lib/base/hash.h"
 #include "lib/base/str.h"
 #include "lib/bus/bus.h"
 #include "lib/model/subject.h"
@@ -84,9 +85,10 @@ enum claim_note {
 
 /* The outcome of a run that has ended here, until the broker has it. */
 enum outcome_place {
-    OUTCOME_NONE,   /* there is none, or it is another worker's */
-    OUTCOME_MEMORY, /* only here */
-    OUTCOME_DISK,   /* also in a file */
+    OUTCOME_NONE,     /* there is none, or it is another worker's */
+    OUTCOME_MEMORY,   /* only here */
+    OUTCOME_OUTDATED, /* an older form of it is in a file */
+    OUTCOME_DISK,     /* it is in a file */
 };
 
 struct lane {
@@ -99,8 +101,8 @@ struct lane {
 
 /* One attempt at a task of a delivery. It moves through the phases in order. */
 struct attempt {
-    struct attempt *next, *prev; /* all of the worker; next: spare ones */
-    struct attempt *hash_next;   /* in its bucket, by task */
+    struct hash_link link;       /* by task */
+    struct attempt *next, *prev; /* all of the worker */
     struct attempt *ready_next;  /* of those that wait for a slot */
     struct worker *w;
     struct lane *lane;
@@ -160,28 +162,32 @@ struct worker {
     int64_t fence_ms; /* without a renewal: the attempt is killed */
     bool draining, handing_back, stopped;
 
-    struct attempt *attempts; /* newest first */
+    struct attempt *attempts;           /* newest first */
+    struct hash_table tasks;            /* the same, by task */
+    struct attempt *ready, *ready_last; /* those that wait for a slot */
     unsigned slots, running;
     unsigned n_attempts;
     unsigned n_over;  /* of them, those whose run has ended */
     size_t n_waiting; /* tasks delivered that have not begun */
     struct prefetch prefetch;
     int64_t ran_ms;       /* when a run last ended */
+    unsigned n_slow;      /* slots busy for longer than short runs are */
+    int64_t n_slow_ms;    /* when they were counted */
     int64_t confirmed_ms; /* when the broker last confirmed anything */
+    unsigned n_spooled;   /* outcomes written to disk since the last sync */
+    bool spool_unsynced;  /* there are some, and their names are not safe */
+    bool spool_failing;   /* logged already */
 
     struct str scratch; /* what is encoded, until it is sent */
     struct mem_pool *scratch_pool;
 
     /* Each of these belongs to the file of that name. */
-    struct capacity *capacity;
     struct deadline_timer *deadlines;
     struct heartbeat_state *heartbeat;
     struct deliveries *deliveries;
     struct result_publisher *publisher;
     const struct claim_events *claim_events;
     struct claims_watch *watch;
-    struct attempt_table *table;
-    struct unconfirmed *unconfirmed;
     struct spool_replay *replay;
     struct worker_life *life;
 };
