@@ -41,10 +41,7 @@ attempt_new(struct delivery *d, struct mem_pool *pool,
     lease_begin(&a->lease);
     codec_init(CODEC_CLAIM, &a->claim);
     hash_table_add(&w->tasks, &a->link, a->task->id);
-    a->next = w->attempts;
-    if (a->next)
-        a->next->prev = a;
-    w->attempts = a;
+    LIST_INSERT_HEAD(&w->attempts, a, entry);
     w->n_attempts++;
     capacity_set_windows(w, NULL);
     return a;
@@ -64,6 +61,10 @@ attempt_set_phase(struct attempt *a, enum attempt_phase phase)
     struct worker *w = a->w;
     bool before = is_over(a->phase), after = is_over(phase);
 
+    if (a->phase == PHASE_READY)
+        TAILQ_REMOVE(&w->ready, a, queue);
+    if (phase == PHASE_READY)
+        TAILQ_INSERT_TAIL(&w->ready, a, queue);
     a->phase = phase;
     if (before == after)
         return;
@@ -72,39 +73,6 @@ attempt_set_phase(struct attempt *a, enum attempt_phase phase)
     else
         w->n_over--;
     capacity_set_windows(w, NULL);
-}
-
-void
-attempt_enqueue(struct attempt *a)
-{
-    struct worker *w = a->w;
-
-    if (w->ready_last)
-        w->ready_last->ready_next = a;
-    else
-        w->ready = a;
-    w->ready_last = a;
-}
-
-void
-attempt_dequeue(struct attempt *a)
-{
-    struct worker *w = a->w;
-    struct attempt *prev = NULL, *at = w->ready;
-
-    while (at && at != a) {
-        prev = at;
-        at = at->ready_next;
-    }
-    if (!at)
-        return;
-    if (prev)
-        prev->ready_next = a->ready_next;
-    else
-        w->ready = a->ready_next;
-    if (w->ready_last == a)
-        w->ready_last = prev;
-    a->ready_next = NULL;
 }
 
 /* --- leaving -------------------------------------------------------------- */
@@ -118,18 +86,13 @@ leave(struct attempt *a)
     claim_forget(a);
     result_publisher_forget(a);
     if (a->phase == PHASE_READY)
-        attempt_dequeue(a);
+        TAILQ_REMOVE(&w->ready, a, queue);
     if (a->run) {
         w->ex->free(a->run);
         w->running--;
     }
     hash_table_remove(&w->tasks, &a->link);
-    if (a->prev)
-        a->prev->next = a->next;
-    else
-        w->attempts = a->next;
-    if (a->next)
-        a->next->prev = a->prev;
+    LIST_REMOVE(a, entry);
     w->n_attempts--;
     if (is_over(a->phase))
         w->n_over--;
@@ -160,12 +123,4 @@ attempt_drop(struct attempt *a)
 {
     a->delivery->left = true;
     leave(a);
-}
-
-void
-attempt_drop_all(struct worker *w)
-{
-    w->ready = w->ready_last = NULL;
-    while (w->attempts)
-        attempt_drop(w->attempts);
 }

@@ -16,17 +16,13 @@ struct attempt *attempt_new(struct delivery *d, struct mem_pool *pool,
 /* NULL if the task is not in hand. */
 struct attempt *attempt_find(const struct worker *w, const char *task);
 
+/* In PHASE_READY it is in the queue for a slot. */
 void attempt_set_phase(struct attempt *a, enum attempt_phase phase);
-
-/* The queue of those that wait for a slot begins at w->ready. */
-void attempt_enqueue(struct attempt *a);
-void attempt_dequeue(struct attempt *a); /* it may be anywhere in the queue */
 
 /* Each ends the attempt: its task is over; it is to be delivered again, of many
  * in a message at once; nothing is said of it. */
 void attempt_done(struct attempt *a);
 void attempt_retry(struct attempt *a, int64_t delay_ms);
 void attempt_drop(struct attempt *a);
-void attempt_drop_all(struct worker *w);
 
 #endif

@@ -24,7 +24,8 @@ short_slots(struct worker *w, int64_t now)
     if (now - w->n_slow_ms >= SLOW_COUNT_MS) {
         w->n_slow_ms = now;
         w->n_slow = 0;
-        for (const struct attempt *a = w->attempts; a; a = a->next)
+        for (const struct attempt *a = LIST_FIRST(&w->attempts); a;
+             a = LIST_NEXT(a, entry))
             if (a->phase == PHASE_RUN && a->began_ms <= now - PREFETCH_SHORT_MS)
                 w->n_slow++;
     }

@@ -24,8 +24,8 @@ enum {
 struct deliveries {
     delivery_begin_fn *begin;
     void (*all_settled)(struct worker *w);
-    struct delivery *all;
-    struct delivery *waiting, *waiting_last; /* first come, first begun */
+    LIST_HEAD(, delivery) all;
+    STAILQ_HEAD(, delivery) waiting; /* first come, first begun */
     struct mem_pool *pools[POOLS_MOST];
     unsigned n_pools;
 };
@@ -45,10 +45,7 @@ delivery_new(struct lane *lane, struct bus_msg *m,
     d->many = !tasks->alone;
     d->open = 1;
     d->again_ms = -1;
-    d->next = all->all;
-    if (d->next)
-        d->next->prev = d;
-    all->all = d;
+    LIST_INSERT_HEAD(&all->all, d, entry);
     return d;
 }
 
@@ -78,21 +75,16 @@ delivery_release(struct delivery *d)
     if (--d->open > 0)
         return;
     settle(d);
-    if (d->prev)
-        d->prev->next = d->next;
-    else
-        w->deliveries->all = d->next;
-    if (d->next)
-        d->next->prev = d->prev;
+    LIST_REMOVE(d, entry);
     mem_free(d);
-    if (!w->deliveries->all)
+    if (!delivery_is_any(w))
         w->deliveries->all_settled(w);
 }
 
 bool
 delivery_is_any(const struct worker *w)
 {
-    return w->deliveries->all != NULL;
+    return !LIST_EMPTY(&w->deliveries->all);
 }
 
 static bool
@@ -100,7 +92,8 @@ in_hand(const struct lane *lane, uint64_t seq)
 {
     const struct delivery *d;
 
-    for (d = lane->worker->deliveries->all; d; d = d->next)
+    for (d = LIST_FIRST(&lane->worker->deliveries->all); d;
+         d = LIST_NEXT(d, entry))
         if (d->lane == lane && d->msg->seq == seq)
             return true;
     return false;
@@ -224,11 +217,7 @@ append_waiting(struct worker *w, struct delivery *d)
     struct deliveries *all = w->deliveries;
 
     d->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
-    if (all->waiting_last)
-        all->waiting_last->waiting_next = d;
-    else
-        all->waiting = d;
-    all->waiting_last = d;
+    STAILQ_INSERT_TAIL(&all->waiting, d, queue);
     w->n_waiting += d->tasks.count;
     if (d->many)
         deadlines_wake(w->deadlines, d->wait_ms);
@@ -238,12 +227,9 @@ append_waiting(struct worker *w, struct delivery *d)
 static void
 shift_waiting(struct deliveries *all)
 {
-    struct delivery *d = all->waiting;
+    struct delivery *d = STAILQ_FIRST(&all->waiting);
 
-    all->waiting = d->waiting_next;
-    if (!all->waiting)
-        all->waiting_last = NULL;
-    d->waiting_next = NULL;
+    STAILQ_REMOVE_HEAD(&all->waiting, queue);
     d->msg = bus_msg_shed(d->msg); /* its tasks are in pools of their own */
     delivery_release(d);
 }
@@ -269,7 +255,7 @@ read_next(struct delivery *d, struct mem_pool *pool, struct routed_task *out)
 static void
 begin_next(struct worker *w)
 {
-    struct delivery *d = w->deliveries->waiting;
+    struct delivery *d = STAILQ_FIRST(&w->deliveries->waiting);
     struct mem_pool *pool = delivery_pool_take(w);
     struct routed_task routed;
 
@@ -284,7 +270,7 @@ delivery_begin_waiting(void *worker)
 {
     struct worker *w = worker;
 
-    while (w->deliveries->waiting && capacity_free(w) > 0)
+    while (!STAILQ_EMPTY(&w->deliveries->waiting) && capacity_free(w) > 0)
         begin_next(w);
 }
 
@@ -292,7 +278,7 @@ delivery_begin_waiting(void *worker)
 static void
 send_on_rest(struct worker *w)
 {
-    struct delivery *d = w->deliveries->waiting;
+    struct delivery *d = STAILQ_FIRST(&w->deliveries->waiting);
     struct mem_pool *pool = delivery_pool_take(w);
     struct routed_task routed;
 
@@ -308,7 +294,7 @@ send_on_rest(struct worker *w)
 void
 delivery_send_on_waiting(struct worker *w)
 {
-    while (w->deliveries->waiting)
+    while (!STAILQ_EMPTY(&w->deliveries->waiting))
         send_on_rest(w);
 }
 
@@ -318,7 +304,8 @@ delivery_send_on_due(struct worker *w, int64_t now_ms)
     const struct delivery *d;
 
     /* The tasks before them are not short after all: others may have a slot. */
-    while ((d = w->deliveries->waiting) && d->wait_ms <= now_ms) {
+    while ((d = STAILQ_FIRST(&w->deliveries->waiting)) &&
+           d->wait_ms <= now_ms) {
         log_info("task.sent_on", "seq=%" PRIu64 " tasks=%zu", d->msg->seq,
                  d->tasks.count - d->tasks.number);
         prefetch_returned(&w->prefetch, now_ms);
@@ -372,6 +359,7 @@ delivery_open(struct worker *w, delivery_begin_fn *begin,
               void (*all_settled)(struct worker *w))
 {
     w->deliveries = MEM_NEW(struct deliveries);
+    STAILQ_INIT(&w->deliveries->waiting);
     w->deliveries->begin = begin;
     w->deliveries->all_settled = all_settled;
 }
@@ -382,7 +370,7 @@ delivery_close(struct worker *w)
     struct deliveries *all = w->deliveries;
     struct delivery *d;
 
-    while ((d = all->all)) {
+    while ((d = LIST_FIRST(&all->all))) {
         if (d->pending)
             bus_forget(w->bus, d);
         d->left = true;

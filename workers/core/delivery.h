@@ -18,12 +18,14 @@
 #include "lib/bus/bus.h"
 #include "lib/model/codec.h"
 
+#include <sys/queue.h>
+
 struct lane;
 struct worker;
 
 struct delivery {
-    struct delivery *next, *prev;
-    struct delivery *waiting_next; /* of those with tasks that wait */
+    LIST_ENTRY(delivery) entry;
+    STAILQ_ENTRY(delivery) queue; /* while tasks of it wait */
     struct lane *lane;
     struct bus_msg *msg;
     struct codec_bulk tasks; /* those that have not begun */

@@ -54,8 +54,8 @@ list_running(const struct worker *w, struct running_task *out)
 {
     size_t n = 0;
 
-    for (const struct attempt *a = w->attempts; a && n < RUNNING_MOST;
-         a = a->next)
+    for (const struct attempt *a = LIST_FIRST(&w->attempts);
+         a && n < RUNNING_MOST; a = LIST_NEXT(a, entry))
         if (a->phase == PHASE_RUN)
             out[n++] = (struct running_task){a->task->id, a->claim.attempt,
                                              a->claim.started_at_ms,

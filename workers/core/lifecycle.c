@@ -215,14 +215,14 @@ on_due(void *ctx, int64_t now_ms)
     struct attempt *a, *next;
     int64_t next_ms, at_ms;
 
-    for (a = w->attempts; a; a = next) {
-        next = a->next;
+    for (a = LIST_FIRST(&w->attempts); a; a = next) {
+        next = LIST_NEXT(a, entry);
         if (deadlines_next(&a->deadlines) <= now_ms)
             attempt_due(a, now_ms);
     }
     unconfirmed_sync(w);
     next_ms = delivery_send_on_due(w, now_ms);
-    for (a = w->attempts; a; a = a->next) {
+    for (a = LIST_FIRST(&w->attempts); a; a = LIST_NEXT(a, entry)) {
         at_ms = deadlines_next(&a->deadlines);
         if (at_ms < next_ms)
             next_ms = at_ms;
@@ -236,8 +236,8 @@ lifecycle_renew(struct worker *w, int64_t pause_ms)
     int64_t before = lease_now_ms() - (w->renew_ms - pause_ms);
     struct attempt *a, *next;
 
-    for (a = w->attempts; a; a = next) {
-        next = a->next;
+    for (a = LIST_FIRST(&w->attempts); a; a = next) {
+        next = LIST_NEXT(a, entry);
         if (a->cause == CAUSE_LOST || run_fence(a) || a->lease.sent_ms > before)
             continue;
         if (a->phase == PHASE_RUN)
@@ -257,15 +257,15 @@ lifecycle_hand_back(struct worker *w, bool hard)
     struct attempt *a, *next;
 
     w->handing_back = true;
-    for (a = w->attempts; a; a = next) {
-        next = a->next;
+    for (a = LIST_FIRST(&w->attempts); a; a = next) {
+        next = LIST_NEXT(a, entry);
         if (a->phase == PHASE_CLAIM && a->claim.attempt == 0 &&
             a->io == CLAIM_IDLE)
             attempt_retry(a, 0);
         else
             run_cancel(a, CAUSE_PREEMPT, hard);
     }
-    for (a = w->attempts; a; a = a->next)
+    for (a = LIST_FIRST(&w->attempts); a; a = LIST_NEXT(a, entry))
         unconfirmed_write(a); /* we may not be there when it is confirmed */
     unconfirmed_sync(w);
 }
@@ -286,6 +286,7 @@ lifecycle_open(struct worker *w, void (*all_settled)(struct worker *w))
     w->deadlines = deadlines_open(w->loop, on_due, w);
     w->claim_events = &claim_events;
     w->watch = claims_watch_new();
+    TAILQ_INIT(&w->ready);
     prefetch_init(&w->prefetch);
     delivery_open(w, on_begin, all_settled);
     settle_open(w);
@@ -294,10 +295,12 @@ lifecycle_open(struct worker *w, void (*all_settled)(struct worker *w))
 void
 lifecycle_close(struct worker *w)
 {
-    for (struct attempt *a = w->attempts; a; a = a->next)
+    for (struct attempt *a = LIST_FIRST(&w->attempts); a;
+         a = LIST_NEXT(a, entry))
         unconfirmed_write(a);
     unconfirmed_sync(w);
-    attempt_drop_all(w);
+    while (!LIST_EMPTY(&w->attempts))
+        attempt_drop(LIST_FIRST(&w->attempts));
     delivery_close(w);
     result_publisher_close(w);
     hash_table_free(&w->tasks);

@@ -19,16 +19,17 @@ enum { EARLY_TIMEOUT_MS = 5000 };
 
 /* A message that is not confirmed yet. */
 struct result_msg {
-    struct result_msg *next, *prev;
+    LIST_ENTRY(result_msg) entry;
     struct worker *w;
-    struct attempt *attempts; /* whose results it holds; some may be gone */
+    LIST_HEAD(, attempt)
+    attempts; /* whose results it holds; some may be gone */
     bool early;
 };
 
 struct result_publisher {
     const struct result_publisher_events *events;
     struct loop_hook *hook;
-    struct result_msg *messages;
+    LIST_HEAD(, result_msg) messages;
     struct result_msg *open; /* the one that is being made; NULL: none */
     struct multi_msg multi;
     char subject[SUBJECT_SIZE]; /* of that message */
@@ -82,12 +83,7 @@ result_publisher_subject(const struct attempt *a, char *out)
 static void
 message_free(struct result_msg *m)
 {
-    if (m->prev)
-        m->prev->next = m->next;
-    else
-        m->w->publisher->messages = m->next;
-    if (m->next)
-        m->next->prev = m->prev;
+    LIST_REMOVE(m, entry);
     mem_free(m);
 }
 
@@ -100,7 +96,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 
     if (stored)
         m->w->confirmed_ms = loop_now_ms();
-    while ((a = m->attempts)) {
+    while ((a = LIST_FIRST(&m->attempts))) {
         result_publisher_forget(a);
         if (m->early)
             events->published_early(a, stored != NULL);
@@ -137,10 +133,8 @@ open_message(struct worker *w, const char *subject, bool early)
 
     m->w = w;
     m->early = early;
-    m->next = r->messages;
-    if (m->next)
-        m->next->prev = m;
-    r->messages = r->open = m;
+    LIST_INSERT_HEAD(&r->messages, m, entry);
+    r->open = m;
     (void)str_copy(r->subject, sizeof r->subject, subject);
 }
 
@@ -162,8 +156,7 @@ add(struct attempt *a, bool early)
     multi_msg_add(&r->multi, task_result_id(&a->result, id), w->scratch.data,
                   w->scratch.len);
     a->message = r->open;
-    a->message_next = r->open->attempts;
-    r->open->attempts = a;
+    LIST_INSERT_HEAD(&r->open->attempts, a, message_entry);
 }
 
 void
@@ -181,14 +174,8 @@ result_publisher_publish_early(struct attempt *a)
 void
 result_publisher_forget(struct attempt *a)
 {
-    struct attempt **at;
-
-    if (!a->message)
-        return;
-    at = &a->message->attempts;
-    while (*at != a)
-        at = &(*at)->message_next;
-    *at = a->message_next;
+    if (a->message)
+        LIST_REMOVE(a, message_entry);
     a->message = NULL;
 }
 
@@ -208,11 +195,12 @@ void
 result_publisher_close(struct worker *w)
 {
     struct result_publisher *r = w->publisher;
+    struct result_msg *m;
 
     loop_hook_stop(r->hook);
-    while (r->messages) {
-        bus_forget(w->bus, r->messages);
-        message_free(r->messages);
+    while ((m = LIST_FIRST(&r->messages))) {
+        bus_forget(w->bus, m);
+        message_free(m);
     }
     multi_msg_free(&r->multi);
     mem_free(r);

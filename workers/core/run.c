@@ -252,13 +252,11 @@ start_ready(struct worker *w)
 {
     struct attempt *a;
 
-    while (w->running < w->slots && (a = w->ready) != NULL) {
-        attempt_dequeue(a);
+    while (w->running < w->slots && (a = TAILQ_FIRST(&w->ready)) != NULL)
         start(a);
-    }
     /* With all slots busy and the next tasks at hand, nobody waits for what is
      * sent now. */
-    bus_cork(w->bus, w->ready && !w->draining ? CORK_MS : 0);
+    bus_cork(w->bus, !TAILQ_EMPTY(&w->ready) && !w->draining ? CORK_MS : 0);
 }
 
 void
@@ -267,7 +265,6 @@ run_enqueue(struct attempt *a)
     struct worker *w = a->w;
 
     attempt_set_phase(a, PHASE_READY);
-    attempt_enqueue(a);
     deadlines_set(&a->deadlines, DUE_SLOT, a->began_ms + PREFETCH_WAIT_MS);
     start_ready(w);
     if (w->draining)
@@ -279,7 +276,7 @@ run_return_ready(struct worker *w)
 {
     struct attempt *a;
 
-    while ((a = w->ready))
+    while ((a = TAILQ_FIRST(&w->ready)))
         run_cancel(a, CAUSE_PREEMPT, false);
 }
 
@@ -293,7 +290,6 @@ run_cancel(struct attempt *a, enum cause cause, bool hard)
     if (a->cause == CAUSE_NONE || cause == CAUSE_LOST)
         a->cause = cause;
     if (a->phase == PHASE_READY) {
-        attempt_dequeue(a);
         if (cause == CAUSE_LOST)
             attempt_drop(a);
         else

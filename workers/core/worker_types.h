@@ -39,6 +39,8 @@
 #include "workers/core/prefetch.h"
 #include "workers/core/worker_conf.h"
 
+#include <sys/queue.h>
+
 enum {
     PUT_TIMEOUT_MS = 5000, /* for the broker to confirm what is sent once */
     NONCE_SIZE = 25,
@@ -101,9 +103,9 @@ struct lane {
 
 /* One attempt at a task of a delivery. It moves through the phases in order. */
 struct attempt {
-    struct hash_link link;       /* by task */
-    struct attempt *next, *prev; /* all of the worker */
-    struct attempt *ready_next;  /* of those that wait for a slot */
+    struct hash_link link;      /* in tasks */
+    LIST_ENTRY(attempt) entry;  /* in attempts */
+    TAILQ_ENTRY(attempt) queue; /* in ready, while in PHASE_READY */
     struct worker *w;
     struct lane *lane;
     struct delivery *delivery;
@@ -140,9 +142,9 @@ struct attempt {
     struct result result;
     int64_t delay_ms; /* of the next delivery, if the result is not final */
     enum outcome_place place;
-    bool stored_early;            /* its result left before the claim had it */
-    struct result_msg *message;   /* its result is on its way in it; or NULL */
-    struct attempt *message_next; /* another one in the same */
+    bool stored_early;          /* its result left before the claim had it */
+    struct result_msg *message; /* its result is on its way in it; or NULL */
+    LIST_ENTRY(attempt) message_entry; /* among the results in it */
     struct str prior; /* a result of an earlier attempt, to publish */
     char prior_id[RESULT_ID_SIZE];
 };
@@ -162,9 +164,9 @@ struct worker {
     int64_t fence_ms; /* without a renewal: the attempt is killed */
     bool draining, handing_back, stopped;
 
-    struct attempt *attempts;           /* newest first */
-    struct hash_table tasks;            /* the same, by task */
-    struct attempt *ready, *ready_last; /* those that wait for a slot */
+    LIST_HEAD(, attempt) attempts; /* newest first */
+    struct hash_table tasks;       /* the same, by task */
+    TAILQ_HEAD(, attempt) ready;   /* they wait for a slot */
     unsigned slots, running;
     unsigned n_attempts;
     unsigned n_over;  /* of them, those whose run has ended */
