@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-/* --- what is there -------------------------------------------------------- */
+/* --- comparing ledgers ---------------------------------------------------- */
 
 /* Adds the name and text of every file below dir, in order of their names. */
 static void
@@ -49,7 +49,7 @@ lag_of(const json_t *status)
     return sum;
 }
 
-/* Counters as text, once nothing is left to be folded. */
+/* The counters as text, once everything is folded. */
 static char *
 settled_counters(struct reaper_fixture *f)
 {
@@ -75,7 +75,7 @@ settled_counters(struct reaper_fixture *f)
     return NULL;
 }
 
-/* All reports, once so many files of the name are there. */
+/* All reports, once that many files of the name exist. */
 static struct str
 settled_reports(struct reaper_fixture *f, const char *last)
 {
@@ -90,7 +90,7 @@ settled_reports(struct reaper_fixture *f, const char *last)
     return text;
 }
 
-/* --- a fleet's day -------------------------------------------------------- */
+/* --- a day's work --------------------------------------------------------- */
 
 static void
 fail_once(struct reaper_fixture *f, const char *id)
@@ -106,7 +106,7 @@ fail_once(struct reaper_fixture *f, const char *id)
     end_attempt(f, &r);
     until_counter(f, "retry_wait", 1);
     fence = claim(f, id, 2, "second");
-    /* The first worker was not dead after all, and comes back late. */
+    /* The first worker was alive after all, and reports late. */
     r.final = true;
     r.state = STATE_SUCCEEDED;
     (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
@@ -164,7 +164,7 @@ a_day(struct reaper_fixture *f)
     until_state_is(f, "t3", "held");
     cancel(f, "t3");
     reject(f, "t4");
-    /* The second of a name ends first. */
+    /* The second task of that name ends first. */
     finish(f, "t6", STATE_SUCCEEDED, "");
     until_state_is(f, "t6", "succeeded");
     finish(f, "t5", STATE_FAILED, "");
@@ -175,11 +175,11 @@ a_day(struct reaper_fixture *f)
     finish(f, "m1", STATE_SUCCEEDED, "b");
     until_state_is(f, "t3", "cancelled");
     until_state_is(f, "t2", "succeeded");
-    until_state_is(f, "t7", "accepted"); /* t1 let it go */
+    until_state_is(f, "t7", "accepted"); /* released by t1 */
     until_counter(f, "quarantined", 1);
 }
 
-/* The database goes, and the reports with it. */
+/* Deletes the database and the reports. */
 static void
 lose_everything(struct reaper_fixture *f)
 {
@@ -243,7 +243,7 @@ old_results_are_believed_when_their_claims_are_not_kept_any_more(void **state)
     stop(f);
     purge_claims(f);
     lose_everything(f);
-    start(f); /* too young: nobody knows whether it is true */
+    start(f); /* too young to be believed without a claim */
     until_counter(f, "quarantined", 1);
     until_state_is(f, "t1", "routed");
     stop(f);
@@ -254,7 +254,7 @@ old_results_are_believed_when_their_claims_are_not_kept_any_more(void **state)
     assert_int_equal(counter(f, "quarantined"), 0);
 }
 
-/* --- a disk that is full -------------------------------------------------- */
+/* --- a full disk ---------------------------------------------------------- */
 
 /* The program itself; most: bytes beyond which files cannot grow, or 0. */
 static pid_t
@@ -320,8 +320,8 @@ a_full_disk_ends_the_process_and_costs_nothing(void **state)
     (void)kill(pid, SIGKILL);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 1);
-    start(f); /* there is room again */
-    /* What was on its way comes when its ack wait of 30 s is over. */
+    start(f); /* there is space again */
+    /* What was in hand is delivered again after the ack wait of 30 s. */
     deadline = loop_now_ms() + 60000;
     while (counter(f, "tasks") < N && loop_now_ms() < deadline)
         (void)loop_until(f->loop, &never, 100);

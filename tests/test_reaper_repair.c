@@ -7,9 +7,9 @@
 
 /* --- more of the fixture -------------------------------------------------- */
 
-/* Starts the reaper anew, in a hurry to reconcile. */
+/* Restarts the reaper with short times between reconcile passes. */
 static void
-hurry(struct reaper_fixture *f)
+restart_eager(struct reaper_fixture *f)
 {
     stop(f);
     f->conf.reconcile =
@@ -38,8 +38,8 @@ on_taken(void *ctx, struct bus_msg *m)
     bus_msg_done(m);
 }
 
-/* Takes the next message of a durable and acknowledges it, as one does who
- * then forgets all about it. */
+/* Takes the next message of a durable and acknowledges it, as a process that
+ * then loses it. */
 static void
 take(struct reaper_fixture *f, const char *stream, const char *durable,
      struct taken *out)
@@ -110,7 +110,7 @@ messages_in(struct reaper_fixture *f, const char *stream)
     return n;
 }
 
-/* The text of an alarm, until it is raised. */
+/* Waits until an alarm is raised; its text. */
 static void
 until_alarm(struct reaper_fixture *f, const char *name)
 {
@@ -132,7 +132,7 @@ until_alarm(struct reaper_fixture *f, const char *name)
         fail_msg("the alarm %s never rang", name);
 }
 
-/* What a claim says; false if there is none. */
+/* Reads a claim; false if there is none. */
 struct claim_reply {
     bool arrived, found;
     struct mem_pool *pool;
@@ -165,7 +165,7 @@ read_claim(struct reaper_fixture *f, const char *id, struct mem_pool *pool,
     return r.found;
 }
 
-/* A claim as its worker left it, state and all. */
+/* Writes a claim as its worker left it. */
 static void
 leave_claim(struct reaper_fixture *f, const char *id, enum state state,
             uint32_t lease_ms, struct result *r)
@@ -186,16 +186,16 @@ leave_claim(struct reaper_fixture *f, const char *id, enum state state,
     (void)publish(f, subject_claim(subject, "local", id), CODEC_CLAIM, &c);
 }
 
-/* --- outcomes that were never told ---------------------------------------- */
+/* --- outcomes that were never published ----------------------------------- */
 
 static void
-an_outcome_in_the_claim_is_told_by_the_ledger(void **state)
+an_outcome_in_the_claim_is_published_by_the_ledger(void **state)
 {
     struct reaper_fixture *f = *state;
     struct result r;
     json_t *task;
 
-    hurry(f);
+    restart_eager(f);
     submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"]}");
     route(f, "t1");
     fill_result(&r, "t1", "secret", 1);
@@ -221,7 +221,7 @@ a_task_whose_message_is_gone_is_dispatched_again(void **state)
     struct mem_pool *pool = mem_pool_new();
     struct routed_task routed;
 
-    hurry(f);
+    restart_eager(f);
     submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"]}");
     route(f, "t1");
     take_routed(f, pool, &routed);
@@ -247,7 +247,7 @@ all_tasks_of_a_message_that_is_gone_are_dispatched_again(void **state)
     struct taken t;
     bool seen[3] = {false};
 
-    hurry(f);
+    restart_eager(f);
     for (int i = 0; i < 3; i++) {
         char text[64];
 
@@ -278,7 +278,7 @@ what_the_router_changed_is_dispatched_as_it_was_routed(void **state)
     struct mem_pool *pool = mem_pool_new();
     struct routed_task routed;
 
-    hurry(f);
+    restart_eager(f);
     /* route() sends the step without the prefix. */
     submit(f, "{\"id\": \"t1\", \"name\": \"t1\", \"steps\": "
               "[\"local: true\"]}");
@@ -296,7 +296,7 @@ a_task_that_waits_on_its_lane_is_left_alone(void **state)
     struct reaper_fixture *f = *state;
     int64_t until;
 
-    hurry(f);
+    restart_eager(f);
     submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"]}");
     submit(f, "{\"id\": \"t2\", \"steps\": [\"true\"]}");
     route(f, "t1");
@@ -313,7 +313,7 @@ a_task_the_router_forgot_goes_to_it_again(void **state)
     struct reaper_fixture *f = *state;
     struct taken t;
 
-    hurry(f);
+    restart_eager(f);
     submit(f, "{\"id\": \"t1\", \"name\": \"mine\", \"steps\": [\"true\"]}");
     take(f, "TASKS_IN", "router", &t);
     str_free(&t.bytes);
@@ -333,7 +333,7 @@ a_lost_task_that_must_not_run_again_ends_unknown(void **state)
     struct claim c;
     json_t *task;
 
-    hurry(f);
+    restart_eager(f);
     submit(f, "{\"id\": \"t1\", \"name\": \"t1\", \"retry\": \"never\", "
               "\"steps\": [\"true\"]}");
     route(f, "t1");
@@ -352,7 +352,7 @@ a_lost_task_that_must_not_run_again_ends_unknown(void **state)
 /* --- a broker that lost its store ----------------------------------------- */
 
 static void
-an_emptied_store_is_noticed_and_healed_from_the_ledger(void **state)
+an_emptied_store_is_noticed_and_its_tasks_dispatched_again(void **state)
 {
     static const char *const streams[] = {"TASKS_IN", "TASKS", "RESULTS",
                                           "KV_claims"};
@@ -363,9 +363,9 @@ an_emptied_store_is_noticed_and_healed_from_the_ledger(void **state)
     struct claim c;
     struct taken t;
 
-    hurry(f);
-    log_level_set(LOG_ERROR + 1); /* it says so, loudly */
-    /* One not routed, one queued, one that failed once, one that is over. */
+    restart_eager(f);
+    log_level_set(LOG_ERROR + 1); /* it logs an error */
+    /* One not routed, one queued, one that failed once, one that has ended. */
     submit(f, "{\"id\": \"t0\", \"steps\": [\"true\"]}");
     submit(f, "{\"id\": \"t1\", \"name\": \"t1\", \"steps\": [\"true\"]}");
     submit(f, "{\"id\": \"t2\", \"name\": \"t2\", \"steps\": [\"true\"]}");
@@ -393,7 +393,7 @@ an_emptied_store_is_noticed_and_healed_from_the_ledger(void **state)
         assert_true(strcmp(routed.task->id, "t1") == 0 ||
                     strcmp(routed.task->id, "t2") == 0);
     }
-    /* The next attempt at the second is not called the first again. */
+    /* The number of the attempt that failed is not used again. */
     assert_true(read_claim(f, "t2", pool, &c));
     assert_int_equal(c.attempt, 1);
     assert_int_equal(c.failed, 1);
@@ -403,7 +403,7 @@ an_emptied_store_is_noticed_and_healed_from_the_ledger(void **state)
     mem_pool_free(pool);
 }
 
-/* --- what is planted ------------------------------------------------------ */
+/* --- planted messages ----------------------------------------------------- */
 
 /* Publishes as any client can: with a reply subject of its choice. */
 static void
@@ -438,7 +438,7 @@ plant(struct reaper_fixture *f, const char *subject, const char *reply,
     (void)close(fd);
 }
 
-/* --- what a person is told ------------------------------------------------ */
+/* --- alarms and reasons --------------------------------------------------- */
 
 static void
 a_planted_message_is_no_outcome_and_rings_an_alarm(void **state)
@@ -451,11 +451,12 @@ a_planted_message_is_no_outcome_and_rings_an_alarm(void **state)
     route(f, "t1");
     fence = claim(f, "t1", 1, "secret");
     until_state_is(f, "t1", "routed");
-    /* The broker's own acknowledgement, sent where a submitter says. */
+    /* The broker's own acknowledgement, sent to a subject of the submitter's.
+     */
     plant(f, "tasks.in", "results.local.fake",
           "{\"id\": \"t2\", \"steps\": [\"true\"]}");
     until_counter(f, "quarantined", 1);
-    /* Well formed, and a guess. */
+    /* Well formed, with a guessed nonce. */
     fill_result(&r, "t1", "guess", fence);
     (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
     until_counter(f, "quarantined", 2);
@@ -476,7 +477,7 @@ a_planted_message_is_no_outcome_and_rings_an_alarm(void **state)
 }
 
 static void
-who_waits_is_told_why(void **state)
+a_waiting_task_has_a_reason(void **state)
 {
     struct reaper_fixture *f = *state;
     json_t *o;
@@ -506,7 +507,7 @@ dead_letters_ring_an_alarm(void **state)
 
     (void)publish_bytes(f, "dead.router", NULL, "x", 1);
     stop(f);
-    start(f); /* the count is taken at the start, then each 30 s */
+    start(f); /* counted at the start, then every 30 s */
     until_alarm(f, "dead_letters");
 }
 
@@ -591,16 +592,16 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(an_outcome_in_the_claim_is_told_by_the_ledger),
+        TEST(an_outcome_in_the_claim_is_published_by_the_ledger),
         TEST(a_task_whose_message_is_gone_is_dispatched_again),
         TEST(all_tasks_of_a_message_that_is_gone_are_dispatched_again),
         TEST(what_the_router_changed_is_dispatched_as_it_was_routed),
         TEST(a_task_that_waits_on_its_lane_is_left_alone),
         TEST(a_task_the_router_forgot_goes_to_it_again),
         TEST(a_lost_task_that_must_not_run_again_ends_unknown),
-        TEST(an_emptied_store_is_noticed_and_healed_from_the_ledger),
+        TEST(an_emptied_store_is_noticed_and_its_tasks_dispatched_again),
         TEST(a_planted_message_is_no_outcome_and_rings_an_alarm),
-        TEST(who_waits_is_told_why),
+        TEST(a_waiting_task_has_a_reason),
         TEST(dead_letters_ring_an_alarm),
         cmocka_unit_test(
             a_small_disk_is_low_below_a_gibibyte_a_large_one_below_a_twentieth),

@@ -1,7 +1,7 @@
 /* Which results the ledger believes, by their claims. */
 #include "tests/reaper_fixture.h"
 
-/* A task that runs; its fence. */
+/* Starts a task; returns its fence. */
 static uint64_t
 begin(struct reaper_fixture *f, const char *id)
 {
@@ -27,13 +27,13 @@ a_result_that_does_not_know_the_nonce_is_set_aside(void **state)
     r.nonce = "";
     (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
     until_counter(f, "quarantined", 2);
-    /* Nobody ran that one. */
+    /* A task that was never run. */
     fill_result(&r, "t2", "secret", 5);
     (void)publish(f, "results.local.cli", CODEC_RESULT, &r);
-    /* Of another backend than its subject says. */
+    /* Of another backend than its subject. */
     fill_result(&r, "t1", "secret", fence);
     (void)publish(f, "results.codespace.cli", CODEC_RESULT, &r);
-    /* In the name of the router, which runs nothing. */
+    /* In the name of the router, which runs no tasks. */
     r.backend = "router";
     (void)publish(f, "results.router.cli", CODEC_RESULT, &r);
     until_counter(f, "quarantined", 5);
@@ -52,7 +52,7 @@ add_result(struct str *message, const struct result *r)
     str_free(&bytes);
 }
 
-/* From here on warnings go to a file. */
+/* Sends warnings to a file from now on. */
 static FILE *
 log_to_file(int *saved)
 {
@@ -65,7 +65,7 @@ log_to_file(int *saved)
     return log;
 }
 
-/* Until here; how many lines are about that event. */
+/* Ends that; returns how many lines have that event. */
 static int
 logged(FILE *log, int saved, const char *event)
 {
@@ -119,7 +119,7 @@ results_of_one_message_are_believed_one_by_one(void **state)
     until_counter(f, "quarantined", 1); /* the message, once */
     assert_int_equal(logged(log, saved, "reaper.set_aside"), 1);
     assert_int_equal(counter(f, "attempts"), 2);
-    /* Each end is told by its own result alone. */
+    /* Each end is published with its own result alone. */
     assert_int_equal(f->n_done, 2);
     assert_string_equal(f->done_subject, "done.t3");
     assert_int_equal(
@@ -130,7 +130,8 @@ results_of_one_message_are_believed_one_by_one(void **state)
     mem_pool_free(pool);
 }
 
-/* A worker sends both at once. Here the outcome is late, then refused. */
+/* A worker sends result and outcome at once. Here the outcome is late, then
+ * refused. */
 static void
 a_result_counts_once_its_claim_holds_the_outcome(void **state)
 {
@@ -143,20 +144,21 @@ a_result_counts_once_its_claim_holds_the_outcome(void **state)
         fill_result(&r[i], id, "secret", begin(f, id));
         (void)publish(f, "results.local.cli", CODEC_RESULT, &r[i]);
     }
-    finish(f, "t3", STATE_FAILED, ""); /* behind them, and not kept waiting */
+    finish(f, "t3", STATE_FAILED,
+           ""); /* stored after them, and not delayed by them */
     until_counter(f, "failed", 1);
     assert_int_equal(counter(f, "attempts"), 1);
     assert_int_equal(f->n_done, 1);
     settle(f, &r[0]);
     until_state_is(f, "t1", "succeeded");
-    /* Taken for lost: the claim has gone on to another attempt. */
+    /* Taken for lost: the claim is that of another attempt now. */
     (void)claim(f, "t2", 2, "another");
     until_counter(f, "superseded", 1);
     until_state_is(f, "t2", "routed");
     assert_int_equal(counter(f, "quarantined"), 0);
 }
 
-/* Nobody's worker says two things of one attempt. */
+/* No worker reports two outcomes of one attempt. */
 static void
 a_result_that_its_claim_contradicts_is_set_aside(void **state)
 {
@@ -185,7 +187,7 @@ publish_both(struct reaper_fixture *f, const struct result r[2])
     str_free(&message);
 }
 
-/* The outcome of the second is on its way for as long as it likes. */
+/* The outcome of the second arrives arbitrarily late. */
 static void
 what_is_known_of_a_message_counts_before_the_rest_is(void **state)
 {
@@ -217,7 +219,7 @@ a_result_is_set_aside_once_its_claim_has_been_missing_for_a_while(void **state)
 
     fill_result(&r[0], "t1", "secret", begin(f, "t1"));
     settle(f, &r[0]);
-    fill_result(&r[1], "t2", "secret", 77); /* nobody ran that one */
+    fill_result(&r[1], "t2", "secret", 77); /* a task that was never run */
     publish_both(f, r);
     until_counter(f, "quarantined", 1);
     until_state_is(f, "t1", "succeeded");

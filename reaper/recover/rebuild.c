@@ -1,3 +1,7 @@
+/*
+ * Resets the ledger's consumers and then asks the broker, five times a second,
+ * whether they have anything left: first that of the submissions, then all.
+ */
 #include "reaper/recover/rebuild.h"
 
 #include "lib/base/log.h"
@@ -5,29 +9,29 @@
 #include "lib/bus/jetstream_setup.h"
 #include "lib/bus/stream_info.h"
 
-enum { LOOK_MS = 200 }; /* between looks at how far it is */
+enum { ASK_MS = 200 }; /* between inquiries how far the consumers are */
 
-enum rebuild_stage { STAGE_TASKS, STAGE_ALL, STAGE_OVER };
+enum rebuild_stage { STAGE_SUBMISSIONS, STAGE_ALL, STAGE_FINISHED };
 
 struct rebuild {
     struct rebuild_parts parts;
     struct loop_timer *timer;
     enum rebuild_stage stage;
-    unsigned asked; /* consumers that were asked how far they are */
-    bool behind;    /* one of them has something left */
+    unsigned unanswered; /* inquiries */
+    bool behind;         /* a consumer has something left */
 };
 
 static void
 step(struct rebuild *r)
 {
     if (r->behind) {
-        loop_timer_again(r->timer, LOOK_MS, 0);
-    } else if (r->stage == STAGE_TASKS) {
+        loop_timer_again(r->timer, ASK_MS, 0);
+    } else if (r->stage == STAGE_SUBMISSIONS) {
         r->stage = STAGE_ALL;
         r->parts.tasks_read(r->parts.ctx);
-        loop_timer_again(r->timer, LOOK_MS, 0);
+        loop_timer_again(r->timer, ASK_MS, 0);
     } else {
-        r->stage = STAGE_OVER;
+        r->stage = STAGE_FINISHED;
         r->parts.over(r->parts.ctx);
         log_info("reaper.rebuilt", "text=\"everything the streams hold is in "
                                    "the ledger again\"");
@@ -44,18 +48,18 @@ on_info(void *ctx, const struct bus_note *note, const struct err *e)
     if (e || stream_info_read_consumer(note, &info, &bad) < 0 || info.pending ||
         info.ack_pending)
         r->behind = true;
-    if (--r->asked == 0)
+    if (--r->unanswered == 0)
         step(r);
 }
 
 static void
-on_look(void *ctx)
+on_timer(void *ctx)
 {
     struct rebuild *r = ctx;
-    unsigned n = r->stage == STAGE_TASKS ? 1 : r->parts.n;
+    unsigned n = r->stage == STAGE_SUBMISSIONS ? 1 : r->parts.n;
 
     r->behind = false;
-    r->asked = n;
+    r->unanswered = n;
     for (unsigned i = 0; i < n; i++)
         stream_info_ask(r->parts.bus, r->parts.consumers[i].stream,
                         r->parts.consumers[i].durable, on_info, r);
@@ -83,14 +87,14 @@ rebuild_begin(struct rebuild **out, const struct rebuild_parts *parts,
         return -1;
     *out = r = MEM_NEW(struct rebuild);
     r->parts = *parts;
-    r->timer = loop_timer_start(parts->loop, LOOK_MS, 0, on_look, r);
+    r->timer = loop_timer_start(parts->loop, ASK_MS, 0, on_timer, r);
     return 0;
 }
 
 bool
 rebuild_runs(const struct rebuild *r)
 {
-    return r && r->stage != STAGE_OVER;
+    return r && r->stage != STAGE_FINISHED;
 }
 
 void

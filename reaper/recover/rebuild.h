@@ -1,9 +1,9 @@
 /*
- * rebuild - a ledger that lost its database reads everything again.
+ * rebuild - fills a new database from the streams.
  *
- * The database is new, but the broker believes that what it has delivered
- * before was kept: the ledger's consumers are made anew. The submissions are
- * read first, so that rows and names are what they were; then all the rest.
+ * The broker believes that what it has delivered before is in the ledger, so
+ * the ledger's consumers are created anew. The submissions are read first, so
+ * that rows and names are what they were, and then everything else.
  *
  * Thread: the loop thread.
  */
@@ -23,22 +23,22 @@ struct rebuild_parts {
     struct bus *bus;
     struct loop *loop;
     struct db *store;
-    /* The ledger's, that of the submissions first. */
+    /* The ledger's consumers, that of the submissions first. */
     const struct rebuild_consumer *consumers;
     unsigned n;
-    void (*tasks_read)(void *ctx); /* the others are to be read, too */
+    void (*tasks_read)(void *ctx); /* the submissions are: open the others */
     void (*over)(void *ctx);       /* everything is folded */
     void *ctx;
 };
 
 /*
- * Begins one if it is needed, and resets the consumers: call it before they
- * are bound. *out is NULL if it is not, else the caller's. What parts points
- * to must outlive it.
+ * Begins a rebuild if the database is new and the ledger is not; *out is NULL
+ * if none is needed, else the caller's. Resets the consumers: call it before
+ * they are bound. What parts points to must outlive it.
  */
 int rebuild_begin(struct rebuild **out, const struct rebuild_parts *parts,
                   struct err *e);
-/* In progress; NULL: no. */
+/* Whether one is in progress; NULL: no. */
 bool rebuild_runs(const struct rebuild *r);
 void rebuild_close(struct rebuild *r); /* NULL is fine */
 

@@ -1,8 +1,7 @@
 /*
  * One pass after the other on a timer: each phase of a pass asks the broker
  * something and goes on when all answers have come; the last looks at the rows
- * a slice at a time, so that others get their turn. A round over all rows may
- * take several passes.
+ * a slice at a time, so that others get their turn.
  */
 #include "reaper/recover/reconcile.h"
 
@@ -25,9 +24,9 @@ enum {
     WAKE_MS = 1000,       /* after a reconnect */
     SLICE_ROWS = 100,
     SLICE_GAP_MS = 100, /* between slices, for others to get their turn */
-    CATCH_UP_MS = 1000, /* between looks at how far the ledger is */
+    CATCH_UP_MS = 1000, /* between inquiries how far the ledger is */
     CATCH_UP_TRIES = 30,
-    LATER_MS = 500,              /* beyond the time a claim asked for */
+    LATER_MS = 500,              /* beyond the time a repair asked for */
     DEEP_EVERY = 60,             /* passes between counts of all rows */
     ALARM_MS = 24 * 3600 * 1000, /* how long a lost store is shown */
 };
@@ -52,30 +51,33 @@ enum reconcile_phase {
     PHASE_ROWS,
 };
 
-enum question {
-    QUESTION_LANE,
-    QUESTION_ROUTER,
-    QUESTION_STREAM,
-    QUESTION_OWN,
-};
-
-/* A question to the broker whose answer is outstanding. */
-struct inquiry {
-    struct reconcile *r;
-    enum question what;
-    size_t i; /* of the lane, stream or consumer */
-};
-
 struct lane_progress {
     struct db_lane lane;
     struct stream_info_consumer info;
     bool known; /* its durable exists */
 };
 
+/* A question to the broker, and where its answer goes. */
+struct inquiry {
+    struct reconcile *r;
+    struct stream_info_stream *stream; /* or a consumer: */
+    struct stream_info_consumer *consumer;
+    struct lane_progress *lane; /* which may lack the consumer; NULL: none */
+};
+
 struct stream_progress {
     struct stream_info_stream info;
     struct db_stream row;
     uint64_t position; /* of ours, before the broker was asked */
+};
+
+/* Where a round over all rows is, which may take several passes. */
+struct round {
+    struct db_lane lane;
+    struct db_place place;
+    int64_t unrouted;
+    bool lanes_done;
+    uint64_t lost; /* rows whose message was lost */
 };
 
 struct reconcile {
@@ -93,13 +95,8 @@ struct reconcile {
     size_t n_lanes;
     struct stream_info_consumer router, own[N_OWN];
     struct stream_progress streams[N_STREAMS];
-    /* Where the round over all rows is. */
-    struct db_lane at_lane;
-    struct db_place at_place;
-    int64_t at_unrouted;
-    bool lanes_done;
-    uint64_t lost_seen; /* rows of this round whose message was lost */
-    unsigned budget;    /* rows still to be looked at in this pass */
+    struct round round;
+    unsigned budget; /* rows still to be looked at in this pass */
     struct repairs repairs;
 };
 
@@ -140,20 +137,16 @@ end_pass(struct reconcile *r)
     loop_timer_again(r->timer, next_ms, 0);
 }
 
-/* Every row was seen once since the round began. */
+/* Every row was looked at once since the round began. */
 static int
 end_round(struct reconcile *r, struct err *e)
 {
-    bool clean = r->lost_seen == 0;
+    bool clean = r->round.lost == 0;
     int rc = 0;
 
     for (size_t i = 0; i < r->n_lanes; i++)
-        clean = clean && r->lanes[i].known; /* rows there were not seen */
-    r->at_lane = (struct db_lane){"", ""};
-    r->at_place = (struct db_place){0};
-    r->at_unrouted = 0;
-    r->lanes_done = false;
-    r->lost_seen = 0;
+        clean = clean && r->lanes[i].known; /* its rows were not looked at */
+    r->round = (struct round){.lost = 0};
     for (int i = 0; clean && i < N_STREAMS && rc == 0; i++) {
         struct db_stream *row = &r->streams[i].row;
 
@@ -195,7 +188,7 @@ check_routed(struct reconcile *r, const struct lane_progress *lane,
                 row->routed_seq < r->streams[AT_TASKS].info.first_seq;
 
     if (lost) {
-        r->lost_seen++;
+        r->round.lost++;
     } else if (runs || !is_quiet(r, row) ||
                (!gone && row->routed_seq > lane->info.delivered)) {
         return;
@@ -209,7 +202,7 @@ check_unrouted(struct reconcile *r, const struct task_state *row)
     bool lost = is_lost(r, AT_TASKS_IN, row->in_at_ms);
 
     if (lost)
-        r->lost_seen++;
+        r->round.lost++;
     else if (!is_quiet(r, row) ||
              (row->in_seq > r->router.ack_floor &&
               row->in_seq >= r->streams[AT_TASKS_IN].info.first_seq))
@@ -229,10 +222,10 @@ check_rows(struct reconcile *r, const struct lane_progress *lane,
         if (db_task_at(r->p.store, ns[i], r->pool, &row, e) <= 0)
             return -1;
         if (lane) {
-            r->at_place = (struct db_place){row.routed_seq, ns[i]};
+            r->round.place = (struct db_place){row.routed_seq, ns[i]};
             check_routed(r, lane, &row);
         } else {
-            r->at_unrouted = row.n;
+            r->round.unrouted = row.n;
             check_unrouted(r, &row);
         }
     }
@@ -243,13 +236,13 @@ static const struct lane_progress *
 current_lane(const struct reconcile *r)
 {
     for (size_t i = 0; i < r->n_lanes; i++)
-        if (strcmp(r->lanes[i].lane.backend, r->at_lane.backend) == 0 &&
-            strcmp(r->lanes[i].lane.lane, r->at_lane.lane) == 0)
+        if (strcmp(r->lanes[i].lane.backend, r->round.lane.backend) == 0 &&
+            strcmp(r->lanes[i].lane.lane, r->round.lane.lane) == 0)
             return &r->lanes[i];
     return NULL;
 }
 
-/* The lane to go on with; NULL: all were seen. */
+/* The lane to go on with; NULL: that was the last. */
 static const struct lane_progress *
 next_lane(struct reconcile *r)
 {
@@ -259,32 +252,34 @@ next_lane(struct reconcile *r)
         return at;
     for (size_t i = 0; i < r->n_lanes; i++) {
         const struct lane_progress *l = &r->lanes[i];
-        int order = strcmp(l->lane.backend, r->at_lane.backend);
+        int order = strcmp(l->lane.backend, r->round.lane.backend);
 
         if (order == 0)
-            order = strcmp(l->lane.lane, r->at_lane.lane);
+            order = strcmp(l->lane.lane, r->round.lane.lane);
         if (order <= 0 || !l->known)
             continue;
-        r->at_lane = l->lane;
-        r->at_place = (struct db_place){0};
+        r->round.lane = l->lane;
+        r->round.place = (struct db_place){0};
         return l;
     }
     return NULL;
 }
 
-/* Skips to behind the lane that was seen to its end. */
+/* Moves on behind the current lane. */
 static void
 leave_lane(struct reconcile *r)
 {
-    size_t n = strlen(r->at_lane.lane);
+    size_t n = strlen(r->round.lane.lane);
 
-    r->at_place = (struct db_place){0};
-    /* No token ends so: this sorts behind the lane and before all others. */
-    if (n + 1 < sizeof r->at_lane.lane)
-        memcpy(r->at_lane.lane + n, "\x01", 2);
+    r->round.place = (struct db_place){0};
+    /* No token has this character: it sorts behind the lane and before all
+     * others. */
+    if (n + 1 < sizeof r->round.lane.lane)
+        memcpy(r->round.lane.lane + n, "\x01", 2);
 }
 
-/* Up to SLICE_ROWS rows; 1: there are more, 0: the round is complete, -1. */
+/* Looks at up to SLICE_ROWS rows. 1: there are more; 0: the round is complete;
+ * -1: error. */
 static int
 check_slice(struct reconcile *r, struct err *e)
 {
@@ -293,14 +288,14 @@ check_slice(struct reconcile *r, struct err *e)
     const struct lane_progress *lane;
     int n;
 
-    while (!r->lanes_done && room) {
+    while (!r->round.lanes_done && room) {
         lane = next_lane(r);
         if (!lane) {
-            r->lanes_done = true;
+            r->round.lanes_done = true;
             break;
         }
-        /* What was never handed out waits on its lane, unless that is lost. */
-        n = db_on_lane(r->p.store, &lane->lane, &r->at_place,
+        /* What was never delivered waits on its lane, unless that is lost. */
+        n = db_on_lane(r->p.store, &lane->lane, &r->round.place,
                        r->streams[AT_TASKS].row.sweep ? INT64_MAX
                                                       : lane->info.delivered,
                        room, ns, e);
@@ -312,13 +307,13 @@ check_slice(struct reconcile *r, struct err *e)
     }
     if (!room)
         return 1;
-    n = db_unrouted(r->p.store, r->at_unrouted, room, ns, e);
+    n = db_unrouted(r->p.store, r->round.unrouted, room, ns, e);
     if (n < 0 || check_rows(r, NULL, ns, n, e) < 0)
         return -1;
     return (unsigned)n == room;
 }
 
-/* What the repairs of a slice need is known. */
+/* It is known what the tasks of a slice need. */
 static void
 on_read(void *ctx)
 {
@@ -387,11 +382,8 @@ note_stream(struct reconcile *r, int i, struct err *e)
         row->lost_at_ms =
             made_anew ? f->info.created_at_ms : repairs_now_ms(&r->repairs);
         row->sweep = true;
-        r->at_lane = (struct db_lane){"", ""};
-        r->at_place = (struct db_place){0};
-        r->at_unrouted = 0;
-        r->lanes_done = false;
-        r->lost_seen = 1; /* this round began before */
+        /* From the first row again; this round does not end the sweep. */
+        r->round = (struct round){.lost = 1};
         log_error("reaper.store_lost",
                   "stream=%s last_seq=%" PRIu64 " ours=%" PRIu64
                   " text=\"the broker's store is not the one it was: every "
@@ -445,15 +437,15 @@ note_streams(struct reconcile *r, struct err *e)
 static void on_info(void *ctx, const struct bus_note *note,
                     const struct err *e);
 
+/* durable NULL: of the stream itself. */
 static void
-inquire(struct reconcile *r, enum question what, size_t i, const char *stream,
+inquire(struct reconcile *r, struct inquiry inquiry, const char *stream,
         const char *durable)
 {
     struct inquiry *q = &r->inquiries[r->n_inquiries++];
 
+    *q = inquiry;
     q->r = r;
-    q->what = what;
-    q->i = i;
     r->unanswered++;
     stream_info_ask(r->p.bus, stream, durable, on_info, q);
 }
@@ -471,7 +463,8 @@ ask_streams(struct reconcile *r)
             give_up(r, &e);
             return;
         }
-        inquire(r, QUESTION_STREAM, i, streams[i].name, NULL);
+        inquire(r, (struct inquiry){.stream = &r->streams[i].info},
+                streams[i].name, NULL);
     }
 }
 
@@ -481,7 +474,8 @@ ask_own(struct reconcile *r)
     r->phase = PHASE_CATCH_UP;
     r->n_inquiries = 0;
     for (size_t i = 0; i < N_OWN; i++)
-        inquire(r, QUESTION_OWN, i, streams[i].name, streams[i].durable);
+        inquire(r, (struct inquiry){.consumer = &r->own[i]}, streams[i].name,
+                streams[i].durable);
 }
 
 static bool
@@ -507,7 +501,7 @@ begin_rows(struct reconcile *r)
     slice(r);
 }
 
-/* All answers to what was asked in this phase are here. */
+/* All inquiries of this phase are answered. */
 static void
 go_on(struct reconcile *r)
 {
@@ -537,31 +531,24 @@ go_on(struct reconcile *r)
         else if (++r->tries < CATCH_UP_TRIES)
             loop_timer_again(r->timer, CATCH_UP_MS, 0);
         else
-            end_pass(r); /* busy: there will be a better time */
+            end_pass(r); /* busy: the next pass tries again */
         return;
     }
 }
 
 static int
-take_info(struct inquiry *q, const struct bus_note *note, struct err *e)
+take_info(const struct inquiry *q, const struct bus_note *note, struct err *e)
 {
-    struct reconcile *r = q->r;
-    int rc = -1;
+    int rc;
 
-    switch (q->what) {
-    case QUESTION_LANE:
-        rc = stream_info_read_consumer(note, &r->lanes[q->i].info, e);
-        r->lanes[q->i].known = rc == 0;
-        /* Nobody serves it; a lane may be set up later. */
-        return e->code == ERR_NOT_FOUND ? 0 : rc;
-    case QUESTION_ROUTER:
-        return stream_info_read_consumer(note, &r->router, e);
-    case QUESTION_STREAM:
-        return stream_info_read_stream(note, &r->streams[q->i].info, e);
-    case QUESTION_OWN:
-        return stream_info_read_consumer(note, &r->own[q->i], e);
-    }
-    return rc;
+    if (q->stream)
+        return stream_info_read_stream(note, q->stream, e);
+    rc = stream_info_read_consumer(note, q->consumer, e);
+    if (!q->lane)
+        return rc;
+    q->lane->known = rc == 0;
+    /* Nobody serves it; a lane may be set up later. */
+    return e->code == ERR_NOT_FOUND ? 0 : rc;
 }
 
 static void
@@ -617,11 +604,13 @@ begin_pass(struct reconcile *r)
         return;
     }
     r->phase = PHASE_LANES;
-    for (size_t i = 0; i < r->n_lanes; i++)
-        inquire(r, QUESTION_LANE, i, "TASKS",
-                subject_lane_durable(durable, r->lanes[i].lane.backend,
-                                     r->lanes[i].lane.lane));
-    inquire(r, QUESTION_ROUTER, 0, "TASKS_IN", "router");
+    for (size_t i = 0; i < r->n_lanes; i++) {
+        struct lane_progress *l = &r->lanes[i];
+
+        inquire(r, (struct inquiry){.consumer = &l->info, .lane = l}, "TASKS",
+                subject_lane_durable(durable, l->lane.backend, l->lane.lane));
+    }
+    inquire(r, (struct inquiry){.consumer = &r->router}, "TASKS_IN", "router");
 }
 
 static void
@@ -641,7 +630,7 @@ on_timer(void *ctx)
         return;
     case PHASE_LANES:
     case PHASE_STREAMS:
-        return; /* answers come, or their time runs out */
+        return; /* answers arrive, or time out */
     }
 }
 
