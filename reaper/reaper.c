@@ -46,7 +46,7 @@ struct reaper {
     struct alarms alarms;
     struct disk_monitor *disk;
     struct reconcile *reconcile;
-    struct ask *query;
+    struct query *query;
     struct http_server *http; /* NULL: switched off */
     struct mem_pool *pool;
     struct sources *sources;
@@ -137,14 +137,13 @@ lag(void *ctx, int i, const char **name)
 }
 
 static void
-health_of(void *ctx, struct http_routes_health *out)
+health_of(void *ctx, struct http_health *out)
 {
     const struct reaper *r = ctx;
 
-    *out =
-        (struct http_routes_health){.bus_up = bus_is_up(r->bus),
-                                    .database_ok = !sources_failed(r->sources),
-                                    .rebuilding = rebuild_runs(r->rebuild)};
+    *out = (struct http_health){.bus_up = bus_is_up(r->bus),
+                                .database_ok = !sources_failed(r->sources),
+                                .rebuilding = rebuild_runs(r->rebuild)};
 }
 
 /* An answer over HTTP folds nothing; the next one sees what is held now. */
@@ -159,14 +158,14 @@ on_answered(void *ctx)
 
 static int
 start_http(struct reaper *r, const struct reaper_conf *conf,
-           const struct query_parts *ask, struct err *e)
+           const struct query_parts *query, struct err *e)
 {
     struct http_server_parts parts = {
         .loop = r->loop,
         .alarms = &r->alarms,
         .address = conf->http,
         .token_file = conf->http_token_file ? conf->http_token_file : "",
-        .site = {.ask = *ask, .ctx = r, .health = health_of},
+        .routes = {.query = *query, .ctx = r, .health = health_of},
         .ctx = r,
         .used = on_answered};
 
@@ -321,13 +320,13 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
         goto fail;
     lane_pauses_keep(r->pauses, PAUSE_OLD_MS, PAUSE_LOOK_MS);
     parts = (struct query_parts){.bus = b,
-                                 .store = r->db,
-                                 .live = r->presence,
+                                 .db = r->db,
+                                 .presence = r->presence,
                                  .pauses = r->pauses,
-                                 .dues = r->reports,
-                                 .health = r->disk,
+                                 .reports = r->reports,
+                                 .disk = r->disk,
                                  .ctx = r,
-                                 .settle = fold_all,
+                                 .fold_all = fold_all,
                                  .lag = lag};
     /* A mistake in the configuration is reported before anything begins. */
     if (start_http(r, conf, &parts, e) < 0 || begin_rebuild(r, e) < 0)

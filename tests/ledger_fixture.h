@@ -24,30 +24,30 @@
 enum { SMALL_BYTES = 8192 };
 
 /* A ledger of its own, without a broker. */
-struct ledger_ledger {
+struct ledger_fixture {
     char dir[64];
-    struct db *store;
-    struct presence *live;
-    struct ask *ask;
+    struct db *db;
+    struct presence *presence;
+    struct query *query;
     struct mem_pool *pool;
 };
 
 static inline int
 open_ledger(void **state)
 {
-    struct ledger_ledger *l = MEM_NEW(struct ledger_ledger);
+    struct ledger_fixture *l = MEM_NEW(struct ledger_fixture);
     char path[96];
     struct err e = {0};
 
-    (void)str_copy(l->dir, sizeof l->dir, "/tmp/shunt-ask-XXXXXX");
+    (void)str_copy(l->dir, sizeof l->dir, "/tmp/shunt-query-XXXXXX");
     assert_non_null(mkdtemp(l->dir));
     (void)snprintf(path, sizeof path, "%s/ledger.db", l->dir);
     l->pool = mem_pool_new();
-    if (db_open(&l->store, path, true, &e) < 0 ||
-        presence_open(&l->live, NULL, &e) < 0 ||
-        query_open(&l->ask,
-                   &(struct query_parts){.store = l->store,
-                                         .live = l->live,
+    if (db_open(&l->db, path, true, &e) < 0 ||
+        presence_open(&l->presence, NULL, &e) < 0 ||
+        query_open(&l->query,
+                   &(struct query_parts){.db = l->db,
+                                         .presence = l->presence,
                                          .max_bytes = SMALL_BYTES},
                    &e) < 0)
         fail_msg("%s", e.msg);
@@ -60,12 +60,12 @@ close_ledger(void **state)
 {
     static const char *const files[] = {"ledger.db", "ledger.db-wal",
                                         "ledger.db-shm", "ledger.db.lock"};
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     char path[128];
 
-    query_close(l->ask);
-    presence_close(l->live);
-    db_close(l->store);
+    query_close(l->query);
+    presence_close(l->presence);
+    db_close(l->db);
     mem_pool_free(l->pool);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", l->dir, files[i]);
@@ -77,7 +77,7 @@ close_ledger(void **state)
 }
 
 static inline struct bytes
-encoded(struct ledger_ledger *l, enum codec_type type, const void *msg)
+encoded(struct ledger_fixture *l, enum codec_type type, const void *msg)
 {
     struct str s = {0};
     struct bytes b;

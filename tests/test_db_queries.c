@@ -7,7 +7,7 @@ lists_are_newest_first_and_go_on_where_they_stopped(void **state)
     struct db_fixture *f = *state;
     int64_t ns[DB_PAGE_MAX];
     char id[16];
-    struct db_query q = {.batch = "", .limit = 3};
+    struct db_filter q = {.batch = "", .limit = 3};
     struct err e;
 
     begin(f);

@@ -6,47 +6,47 @@
 
 /* --- asking --------------------------------------------------------------- */
 
-static struct http_routes_health health;
+static struct http_health health;
 
 static void
-health_of(void *ctx, struct http_routes_health *out)
+health_of(void *ctx, struct http_health *out)
 {
     (void)ctx;
     *out = health;
 }
 
 static struct http_routes *
-open_site(struct ledger_ledger *l, const char *token)
+open_site(struct ledger_fixture *l, const char *token)
 {
     struct http_routes_parts parts = {
-        .ask = {.store = l->store, .live = l->live},
+        .query = {.db = l->db, .presence = l->presence},
         .token = token,
         .health = health_of,
     };
     struct http_routes *s = NULL;
     struct err e = {0};
 
-    health = (struct http_routes_health){true, true, false};
+    health = (struct http_health){true, true, false};
     assert_int_equal(http_routes_open(&s, &parts, &e), 0);
     return s;
 }
 
 /* A request without faults for path. */
-static struct http_routes_request
+static struct http_request
 to(const char *path)
 {
-    return (struct http_routes_request){.method = "GET",
-                                        .path = path,
-                                        .uri_len = strlen(path),
-                                        .n_hosts = 1,
-                                        .host = "127.0.0.1:80"};
+    return (struct http_request){.method = "GET",
+                                 .path = path,
+                                 .uri_len = strlen(path),
+                                 .n_hosts = 1,
+                                 .host = "127.0.0.1:80"};
 }
 
 /* The status; the JSON, if it is wanted, is the caller's. */
 static unsigned
-ask(struct http_routes *s, const struct http_routes_request *r, json_t **body)
+ask(struct http_routes *s, const struct http_request *r, json_t **body)
 {
-    struct http_routes_page page;
+    struct http_response page;
     json_t *o;
 
     http_routes_answer(s, r, &page);
@@ -68,13 +68,13 @@ ask(struct http_routes *s, const struct http_routes_request *r, json_t **body)
 static unsigned
 status_of(struct http_routes *s, const char *path)
 {
-    struct http_routes_request r = to(path);
+    struct http_request r = to(path);
 
     return ask(s, &r, NULL);
 }
 
 static void
-add(struct ledger_ledger *l, const char *id, const char *name)
+add(struct ledger_fixture *l, const char *id, const char *name)
 {
     struct task_state row;
     struct err e = {0};
@@ -82,9 +82,8 @@ add(struct ledger_ledger *l, const char *id, const char *name)
     fold_init(&row, id);
     row.state = STATE_SUCCEEDED;
     row.name = name;
-    if (db_begin(l->store, &e) < 0 ||
-        db_put_task(l->store, &row, DB_WHOLE, &e) < 0 ||
-        db_commit(l->store, &e) < 0)
+    if (db_begin(l->db, &e) < 0 || db_put_task(l->db, &row, DB_WHOLE, &e) < 0 ||
+        db_commit(l->db, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
@@ -112,7 +111,7 @@ every_page_is_there_and_no_other(void **state)
 static void
 readiness_needs_broker_and_database(void **state)
 {
-    static const struct http_routes_health bad[] = {
+    static const struct http_health bad[] = {
         {false, true, false}, {true, false, false}, {true, true, true}};
     struct http_routes *s = open_site(*state, NULL);
 
@@ -128,10 +127,10 @@ readiness_needs_broker_and_database(void **state)
 static void
 a_task_is_found_by_id_prefix_and_name(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     struct http_routes *s = open_site(l, NULL);
     json_t *o = NULL;
-    struct http_routes_request r = to("/api/v1/tasks/my/job");
+    struct http_request r = to("/api/v1/tasks/my/job");
 
     add(l, "abc1", "first");
     add(l, "abc2", "my/job");
@@ -152,7 +151,7 @@ page_of(struct http_routes *s, const char *limit, const char *before,
         json_int_t *next)
 {
     json_t *query = json_pack("{s:s, s:s}", "limit", limit, "before", before);
-    struct http_routes_request r = to("/api/v1/tasks");
+    struct http_request r = to("/api/v1/tasks");
     json_t *o = NULL;
     size_t n;
 
@@ -168,7 +167,7 @@ page_of(struct http_routes *s, const char *limit, const char *before,
 static void
 the_list_comes_in_pages(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     struct http_routes *s = open_site(l, NULL);
     json_int_t next = 0;
     char id[16], text[32];
@@ -192,7 +191,7 @@ bad_parameters_are_refused(void **state)
         {"limit", "-1"},  {"limit", "201"},        {"limit", "x"},
         {"before", "-1"}, {"state", "no-such"},    {"nonsense", "1"},
         {"limit", ""},    {"state", "running,bad"}};
-    struct http_routes_request r = to("/api/v1/tasks");
+    struct http_request r = to("/api/v1/tasks");
     struct http_routes *s = open_site(*state, NULL);
     json_t *query;
 
@@ -216,16 +215,16 @@ bad_parameters_are_refused(void **state)
 static void
 what_looks_at_everything_is_made_once_a_second(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     struct http_routes *s = open_site(l, NULL);
-    struct http_routes_request r = to("/metrics");
-    struct http_routes_page first, second;
+    struct http_request r = to("/metrics");
+    struct http_response first, second;
 
     http_routes_answer(s, &r, &first);
-    if (db_begin(l->store, &(struct err){0}) < 0)
+    if (db_begin(l->db, &(struct err){0}) < 0)
         fail();
-    db_count(l->store, "", "tasks", 1);
-    assert_int_equal(db_commit(l->store, &(struct err){0}), 0);
+    db_count(l->db, "", "tasks", 1);
+    assert_int_equal(db_commit(l->db, &(struct err){0}), 0);
     http_routes_answer(s, &r, &second);
     assert_string_equal(first.body.data, second.body.data);
     assert_string_equal(first.type, second.type);
@@ -242,7 +241,7 @@ only_get_and_head_without_a_body(void **state)
     static const char *const methods[] = {"POST",    "PUT",   "DELETE",
                                           "OPTIONS", "PATCH", "get"};
     struct http_routes *s = open_site(*state, NULL);
-    struct http_routes_request r = to("/healthz");
+    struct http_request r = to("/healthz");
 
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         r.method = methods[i];
@@ -281,7 +280,7 @@ a_foreign_name_for_us_is_refused(void **state)
                                           "0x7f000001",
                                           "localhost."};
     struct http_routes *s = open_site(*state, NULL);
-    struct http_routes_request r = to("/healthz");
+    struct http_request r = to("/healthz");
 
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         r.host = ours[i];
@@ -316,7 +315,7 @@ with_a_token_only_probes_go_without(void **state)
                                         "Bearer orrect-horse-battery",
                                         "Bearer " TOKEN " "};
     struct http_routes *s = open_site(*state, TOKEN);
-    struct http_routes_request r = to("/metrics");
+    struct http_request r = to("/metrics");
 
     r.host = "shunt.example"; /* any name: it is behind a proxy */
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

@@ -12,17 +12,17 @@
 enum { LONG_MS = 20000 };
 
 struct served {
-    struct ledger_ledger *ledger;
+    struct ledger_fixture *ledger;
     struct loop *loop;
     struct alarms alarms;
     struct http_server *web;
 };
 
 static void
-health_of(void *ctx, struct http_routes_health *out)
+health_of(void *ctx, struct http_health *out)
 {
     (void)ctx;
-    *out = (struct http_routes_health){true, true, false};
+    *out = (struct http_health){true, true, false};
 }
 
 static int
@@ -34,8 +34,9 @@ serve(struct served *s, const char *address, const char *token_file,
         .alarms = &s->alarms,
         .address = address,
         .token_file = token_file,
-        .site = {.ask = {.store = s->ledger->store, .live = s->ledger->live},
-                 .health = health_of},
+        .routes = {.query = {.db = s->ledger->db,
+                             .presence = s->ledger->presence},
+                   .health = health_of},
         .request_ms = request_ms};
 
     return http_server_open(&s->web, &parts, e);

@@ -2,7 +2,7 @@
 
 /* What one attempt cost that ended at_ms, as fold records it. */
 static void
-spend(struct ledger_ledger *l, int64_t task, uint32_t attempt,
+spend(struct ledger_fixture *l, int64_t task, uint32_t attempt,
       const char *provider, const char *team, const char *cost, int64_t at_ms)
 {
     struct result r;
@@ -22,18 +22,17 @@ spend(struct ledger_ledger *l, int64_t task, uint32_t attempt,
     r.cost_usd = cost;
     r.finished_at_ms = at_ms;
     assert_true(fold(&row, &a, &ev));
-    if (db_begin(l->store, &e) < 0 ||
-        db_put_attempt(l->store, task, &a, &e) < 0 ||
-        db_commit(l->store, &e) < 0)
+    if (db_begin(l->db, &e) < 0 || db_put_attempt(l->db, task, &a, &e) < 0 ||
+        db_commit(l->db, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
 static json_t *
-costs(struct ledger_ledger *l, const char *day)
+costs(struct ledger_fixture *l, const char *day)
 {
     json_t *request = json_pack("{s:s}", "day", day), *o;
 
-    o = query_answer(l->ask, "costs", request);
+    o = query_answer(l->query, "costs", request);
     json_decref(request);
     return o;
 }
@@ -49,7 +48,7 @@ text(const json_t *o, const char *key)
 static void
 costs_are_summed_exactly_by_provider_and_team_and_day(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     const int64_t noon = INT64_C(1764072000000); /* 2025-11-25T12:00:00Z */
     json_t *o, *list;
 
@@ -83,7 +82,7 @@ costs_are_summed_exactly_by_provider_and_team_and_day(void **state)
 static void
 an_attempt_told_of_twice_counts_once(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     json_t *o;
 
     spend(l, 1, 1, "gpu", "", "0.5", 1000);
@@ -97,7 +96,7 @@ an_attempt_told_of_twice_counts_once(void **state)
 static void
 a_day_without_costs_says_zero_and_no_day_is_an_error(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     json_t *o = costs(l, "2020-02-29");
 
     assert_string_equal(text(o, "total_usd"), "0.000000");

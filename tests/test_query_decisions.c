@@ -4,7 +4,7 @@ enum { DAY = 86400 * 1000 };
 
 /* A task that was accepted at_ms; routed: and decided. */
 static void
-add(struct ledger_ledger *l, const char *id, const char *script, int64_t at_ms,
+add(struct ledger_fixture *l, const char *id, const char *script, int64_t at_ms,
     bool routed)
 {
     struct step step = {.name = "", .script = script, .workdir = ""};
@@ -32,19 +32,18 @@ add(struct ledger_ledger *l, const char *id, const char *script, int64_t at_ms,
     row.routed = routed;
     if (routed)
         row.decision = encoded(l, CODEC_DECISION, &d);
-    if (db_begin(l->store, &e) < 0 ||
-        db_put_task(l->store, &row, DB_WHOLE, &e) < 0 ||
-        db_commit(l->store, &e) < 0)
+    if (db_begin(l->db, &e) < 0 || db_put_task(l->db, &row, DB_WHOLE, &e) < 0 ||
+        db_commit(l->db, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
 /* One page; *before moves on. The caller owns it. */
 static json_t *
-page(struct ledger_ledger *l, int64_t since_ms, json_int_t *before)
+page(struct ledger_fixture *l, int64_t since_ms, json_int_t *before)
 {
     json_t *request = json_pack("{s:I, s:I}", "since_ms", (json_int_t)since_ms,
                                 "before", *before);
-    json_t *o = query_answer(l->ask, "decisions", request);
+    json_t *o = query_answer(l->query, "decisions", request);
 
     json_decref(request);
     assert_true(json_dumpb(o, NULL, 0, JSON_COMPACT) <= SMALL_BYTES);
@@ -54,7 +53,7 @@ page(struct ledger_ledger *l, int64_t since_ms, json_int_t *before)
 
 /* How many tasks all pages hold; *pages how many those are. */
 static size_t
-count(struct ledger_ledger *l, int64_t since_ms, size_t *pages)
+count(struct ledger_fixture *l, int64_t since_ms, size_t *pages)
 {
     json_int_t before = 0;
     size_t n = 0;
@@ -73,7 +72,7 @@ count(struct ledger_ledger *l, int64_t since_ms, size_t *pages)
 static void
 pages_end_early_and_hold_every_decision_once(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     char id[16];
     size_t pages;
 
@@ -91,7 +90,7 @@ pages_end_early_and_hold_every_decision_once(void **state)
 static void
 a_decision_comes_with_what_it_read_of_the_task(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     json_int_t before = 0;
     json_t *o, *row, *task;
 
@@ -115,7 +114,7 @@ a_decision_comes_with_what_it_read_of_the_task(void **state)
 static void
 a_task_longer_than_an_answer_comes_without_itself(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     char *script = mem_pool_alloc(l->pool, 2 * SMALL_BYTES);
     json_int_t before = 0;
     json_t *o, *row;

@@ -5,7 +5,7 @@
 
 /* A task on a lane, counted there. */
 static void
-add(struct ledger_ledger *l, const char *id, const char *backend,
+add(struct ledger_fixture *l, const char *id, const char *backend,
     const char *lane, enum state state)
 {
     char scope[64];
@@ -24,20 +24,19 @@ add(struct ledger_ledger *l, const char *id, const char *backend,
     row.backend = backend;
     row.lane = lane;
     (void)snprintf(scope, sizeof scope, "%s.%s", backend, lane);
-    if (db_begin(l->store, &e) < 0 ||
-        db_put_task(l->store, &row, DB_WHOLE, &e) < 0)
+    if (db_begin(l->db, &e) < 0 || db_put_task(l->db, &row, DB_WHOLE, &e) < 0)
         fail_msg("%s", e.msg);
-    db_count(l->store, scope, "tasks", 1);
-    db_count(l->store, scope, state_name(state), 1);
-    db_count(l->store, "", "tasks", 1);
-    db_count(l->store, "", state_name(state), 1);
-    if (db_commit(l->store, &e) < 0)
+    db_count(l->db, scope, "tasks", 1);
+    db_count(l->db, scope, state_name(state), 1);
+    db_count(l->db, "", "tasks", 1);
+    db_count(l->db, "", state_name(state), 1);
+    if (db_commit(l->db, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
 /* Somebody runs it, as was heard so many milliseconds ago. */
 static void
-runs(struct ledger_ledger *l, const char *id, const char *backend,
+runs(struct ledger_fixture *l, const char *id, const char *backend,
      int64_t ago_ms)
 {
     struct claim c;
@@ -47,11 +46,11 @@ runs(struct ledger_ledger *l, const char *id, const char *backend,
     c.worker = "w";
     c.attempt = 1;
     c.started_at_ms = 1700000002000;
-    presence_on_started(l->live, &c, backend, loop_now_ms() - ago_ms);
+    presence_on_started(l->presence, &c, backend, loop_now_ms() - ago_ms);
 }
 
 static void
-is_there(struct ledger_ledger *l, const char *backend, const char *lane)
+is_there(struct ledger_fixture *l, const char *backend, const char *lane)
 {
     const char *lanes[] = {lane};
     struct str bytes = {0};
@@ -63,15 +62,16 @@ is_there(struct ledger_ledger *l, const char *backend, const char *lane)
     h.lanes = lanes;
     h.n_lanes = 1;
     codec_encode(CODEC_HEARTBEAT, &h, &bytes);
-    presence_on_heartbeat(l->live, &h, bytes.data, bytes.len, loop_now_ms());
+    presence_on_heartbeat(l->presence, &h, bytes.data, bytes.len,
+                          loop_now_ms());
     str_free(&bytes);
 }
 
 static json_t *
-answer(struct ledger_ledger *l, const char *verb)
+answer(struct ledger_fixture *l, const char *verb)
 {
     json_t *request = json_object();
-    json_t *o = query_answer(l->ask, verb, request);
+    json_t *o = query_answer(l->query, verb, request);
 
     json_decref(request);
     assert_null(json_object_get(o, "error"));
@@ -101,7 +101,7 @@ text(const json_t *o, const char *key)
 static void
 a_task_whose_worker_fell_silent_is_stale(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     json_t *o, *task;
 
     add(l, "old", "local", "default", STATE_ROUTED);
@@ -125,7 +125,7 @@ a_task_whose_worker_fell_silent_is_stale(void **state)
 static void
 what_is_over_is_not_stale(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     json_t *o;
 
     add(l, "old", "local", "default", STATE_SUCCEEDED);
@@ -139,7 +139,7 @@ what_is_over_is_not_stale(void **state)
 static void
 a_delegated_task_is_never_stale(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     json_t *o, *task;
 
     add(l, "silent", "secutools", "gpu", STATE_ROUTED);
@@ -161,7 +161,7 @@ a_delegated_task_is_never_stale(void **state)
 static void
 a_lane_with_work_and_no_worker_is_named(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     json_t *o, *list, *lane;
 
     add(l, "a", "local", "gpu", STATE_ROUTED);
@@ -190,7 +190,7 @@ a_lane_with_work_and_no_worker_is_named(void **state)
 static void
 delegated_jobs_are_listed_and_summed_up_by_provider(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     json_t *o, *gpu, *list;
 
     add(l, "a", "secutools", "gpu", STATE_ROUTED);
@@ -225,7 +225,7 @@ delegated_jobs_are_listed_and_summed_up_by_provider(void **state)
 static void
 what_delegation_cost_today_is_told(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     struct attempt_row a = {0};
     struct event ev = {.kind = EVENT_RESULT, .at_ms = 1};
     struct task_state row;
@@ -243,8 +243,8 @@ what_delegation_cost_today_is_told(void **state)
     ev.result = &r;
     fold_init(&row, "a");
     assert_true(fold(&row, &a, &ev));
-    if (db_begin(l->store, &e) < 0 || db_put_attempt(l->store, 1, &a, &e) < 0 ||
-        db_commit(l->store, &e) < 0)
+    if (db_begin(l->db, &e) < 0 || db_put_attempt(l->db, 1, &a, &e) < 0 ||
+        db_commit(l->db, &e) < 0)
         fail_msg("%s", e.msg);
     o = answer(l, "delegated");
     assert_string_equal(text(json_object_get(o, "costs_today"), "total_usd"),
@@ -255,7 +255,7 @@ what_delegation_cost_today_is_told(void **state)
 static void
 more_jobs_than_an_answer_holds_are_cut_and_counted(void **state)
 {
-    struct ledger_ledger *l = *state;
+    struct ledger_fixture *l = *state;
     char id[16];
     json_t *o;
 

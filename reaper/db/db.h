@@ -119,7 +119,7 @@ int db_quarantine(struct db *db, const struct quarantine *q, const char *name,
 
 /* --- queries -------------------------------------------------------------- */
 
-struct db_query {
+struct db_filter {
     uint32_t states;   /* bit s: tasks in state s; 0: any */
     const char *batch; /* "" for all */
     int64_t before;    /* rows before this n; 0: from the newest */
@@ -128,7 +128,7 @@ struct db_query {
 
 /* Row numbers, newest first, into out (of DB_PAGE_MAX); returns how many,
  * -1 on error. */
-int db_list(struct db *db, const struct db_query *q, int64_t *out,
+int db_list(struct db *db, const struct db_filter *q, int64_t *out,
             struct err *e);
 
 /* The first members of a batch in the states, by their index. As db_list, but

@@ -36,14 +36,14 @@ newest_first(const void *a, const void *b)
 /* The index holds a range per state; the newest rows of all are among the
  * newest of each. */
 static int
-list_states(struct db *db, const struct db_query *q, int64_t before,
+list_states(struct db *db, const struct db_filter *filter, int64_t before,
             int64_t *out, struct err *e)
 {
     int64_t all[2 * DB_PAGE_MAX];
-    int n = 0, limit = (int)q->limit;
+    int n = 0, limit = (int)filter->limit;
 
     for (int state = 1; state < STATE_COUNT; state++) {
-        if (!(q->states >> state & 1))
+        if (!(filter->states >> state & 1))
             continue;
         db_bind_int(db, Q_LIST_STATE, 1, before);
         db_bind_int(db, Q_LIST_STATE, 2, limit);
@@ -60,10 +60,11 @@ list_states(struct db *db, const struct db_query *q, int64_t before,
 }
 
 int
-db_list(struct db *db, const struct db_query *q, int64_t *out, struct err *e)
+db_list(struct db *db, const struct db_filter *filter, int64_t *out,
+        struct err *e)
 {
-    int64_t before = q->before > 0 ? q->before : INT64_MAX;
-    struct db_query own = *q;
+    int64_t before = filter->before > 0 ? filter->before : INT64_MAX;
+    struct db_filter own = *filter;
     enum statement which = Q_LIST;
 
     if (own.limit > DB_PAGE_MAX)

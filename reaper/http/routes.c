@@ -28,7 +28,7 @@ enum {
 
 /* A page that is shown again while it is fresh. */
 struct kept {
-    struct http_routes_page page; /* body empty: none yet */
+    struct http_response page; /* body empty: none yet */
     int64_t until_ms;
 };
 
@@ -36,7 +36,7 @@ enum { N_KEPT = 4 };
 
 struct http_routes {
     struct http_routes_parts p;
-    struct ask *ask;
+    struct query *query;
     char *token; /* NULL: none is wanted */
     struct kept kept[N_KEPT];
 };
@@ -45,7 +45,7 @@ struct http_routes {
 
 /* Takes over value. */
 static void
-json_page(struct http_routes_page *out, unsigned status, json_t *value)
+json_response(struct http_response *out, unsigned status, json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT);
 
@@ -59,10 +59,10 @@ json_page(struct http_routes_page *out, unsigned status, json_t *value)
 }
 
 static void
-error_page(struct http_routes_page *out, unsigned status, const char *code,
-           const char *message)
+error_response(struct http_response *out, unsigned status, const char *code,
+               const char *message)
 {
-    json_page(out, status, query_error(code, message));
+    json_response(out, status, query_error(code, message));
 }
 
 static unsigned
@@ -87,53 +87,54 @@ status_of(const json_t *answer)
 
 /* The ledger's answer as a page. Takes over request. */
 static void
-ask_page(struct http_routes *s, const char *verb, json_t *request,
-         struct http_routes_page *out)
+answer_query(struct http_routes *s, const char *verb, json_t *request,
+             struct http_response *out)
 {
-    json_t *answer = query_answer(s->ask, verb, request);
+    json_t *answer = query_answer(s->query, verb, request);
 
-    json_page(out, status_of(answer), answer);
+    json_response(out, status_of(answer), answer);
     json_decref(request);
 }
 
 /* --- health --------------------------------------------------------------- */
 
-static struct http_routes_health
+static struct http_health
 health_of(const struct http_routes *s)
 {
-    struct http_routes_health h = {0};
+    struct http_health h = {0};
 
     s->p.health(s->p.ctx, &h);
     return h;
 }
 
 static bool
-is_ready(const struct http_routes_health *h)
+is_ready(const struct http_health *h)
 {
     return h->bus_up && h->database_ok && !h->rebuilding;
 }
 
 static void
-on_healthz(struct http_routes *s, const struct http_routes_request *r,
-           struct http_routes_page *out)
+on_healthz(struct http_routes *s, const struct http_request *r,
+           struct http_response *out)
 {
     (void)s;
     (void)r;
-    json_page(out, HTTP_OK, json_pack("{s:s}", "status", "ok"));
+    json_response(out, HTTP_OK, json_pack("{s:s}", "status", "ok"));
 }
 
 static void
-on_readyz(struct http_routes *s, const struct http_routes_request *r,
-          struct http_routes_page *out)
+on_readyz(struct http_routes *s, const struct http_request *r,
+          struct http_response *out)
 {
-    struct http_routes_health h = health_of(s);
+    struct http_health h = health_of(s);
     bool ready = is_ready(&h);
 
     (void)r;
-    json_page(out, ready ? HTTP_OK : HTTP_UNAVAILABLE,
-              json_pack("{s:s, s:b, s:b, s:b}", "status",
-                        ready ? "ready" : "not ready", "bus", h.bus_up,
-                        "database", h.database_ok, "rebuilding", h.rebuilding));
+    json_response(out, ready ? HTTP_OK : HTTP_UNAVAILABLE,
+                  json_pack("{s:s, s:b, s:b, s:b}", "status",
+                            ready ? "ready" : "not ready", "bus", h.bus_up,
+                            "database", h.database_ok, "rebuilding",
+                            h.rebuilding));
 }
 
 /* --- tasks ---------------------------------------------------------------- */
@@ -188,8 +189,8 @@ unknown_parameter(const json_t *query)
 }
 
 static void
-on_tasks(struct http_routes *s, const struct http_routes_request *r,
-         struct http_routes_page *out)
+on_tasks(struct http_routes *s, const struct http_request *r,
+         struct http_response *out)
 {
     const char *states = json_string_value(json_object_get(r->query, "state"));
     json_t *batch = json_object_get(r->query, "batch");
@@ -208,61 +209,61 @@ on_tasks(struct http_routes *s, const struct http_routes_request *r,
             (void)json_object_set_new(request, "states", split(states));
         if (batch)
             (void)json_object_set(request, "batch", batch);
-        ask_page(s, "list", request, out);
+        answer_query(s, "list", request, out);
         return;
     }
     json_decref(request);
-    error_page(out, HTTP_BAD_REQUEST, "invalid", str_text(&why));
+    error_response(out, HTTP_BAD_REQUEST, "invalid", str_text(&why));
     str_free(&why);
 }
 
 #define TASK_PREFIX "/api/v1/tasks/"
 
 static void
-on_task(struct http_routes *s, const struct http_routes_request *r,
-        struct http_routes_page *out)
+on_task(struct http_routes *s, const struct http_request *r,
+        struct http_response *out)
 {
     const char *selector = r->path + sizeof TASK_PREFIX - 1;
 
-    ask_page(s, "show", json_pack("{s:s}", "task", selector), out);
+    answer_query(s, "show", json_pack("{s:s}", "task", selector), out);
 }
 
 /* --- the whole ------------------------------------------------------------ */
 
 static void
-on_workers(struct http_routes *s, const struct http_routes_request *r,
-           struct http_routes_page *out)
+on_workers(struct http_routes *s, const struct http_request *r,
+           struct http_response *out)
 {
     (void)r;
-    ask_page(s, "workers", json_object(), out);
+    answer_query(s, "workers", json_object(), out);
 }
 
 static void
-on_delegated(struct http_routes *s, const struct http_routes_request *r,
-             struct http_routes_page *out)
+on_delegated(struct http_routes *s, const struct http_request *r,
+             struct http_response *out)
 {
     (void)r;
-    ask_page(s, "delegated", json_object(), out);
+    answer_query(s, "delegated", json_object(), out);
 }
 
 static void
-on_watchdog(struct http_routes *s, const struct http_routes_request *r,
-            struct http_routes_page *out)
+on_watchdog(struct http_routes *s, const struct http_request *r,
+            struct http_response *out)
 {
     (void)r;
-    ask_page(s, "watchdog", json_object(), out);
+    answer_query(s, "watchdog", json_object(), out);
 }
 
 static void
-on_metrics(struct http_routes *s, const struct http_routes_request *r,
-           struct http_routes_page *out)
+on_metrics(struct http_routes *s, const struct http_request *r,
+           struct http_response *out)
 {
-    struct http_routes_health h = health_of(s);
+    struct http_health h = health_of(s);
     struct metrics_facts facts = {
         .ready = is_ready(&h), .bus_up = h.bus_up, .version = SHUNT_VERSION};
     json_t *nothing = json_object();
-    json_t *status = query_answer(s->ask, "status", nothing);
-    json_t *costs = query_answer(s->ask, "costs", nothing);
+    json_t *status = query_answer(s->query, "status", nothing);
+    json_t *costs = query_answer(s->query, "costs", nothing);
 
     (void)r;
     out->status = status_of(status);
@@ -270,7 +271,7 @@ on_metrics(struct http_routes *s, const struct http_routes_request *r,
     if (out->status == HTTP_OK)
         metrics_text(status, costs, &facts, &out->body);
     else
-        json_page(out, out->status, json_incref(status));
+        json_response(out, out->status, json_incref(status));
     json_decref(costs);
     json_decref(status);
     json_decref(nothing);
@@ -283,8 +284,8 @@ struct route {
     bool prefix; /* the path begins so and goes on */
     bool open;   /* for probes, which carry no token */
     int kept;    /* its place among the pages kept; -1: none */
-    void (*answer)(struct http_routes *s, const struct http_routes_request *r,
-                   struct http_routes_page *out);
+    void (*answer)(struct http_routes *s, const struct http_request *r,
+                   struct http_response *out);
 };
 
 static const struct route routes[] = {
@@ -313,7 +314,7 @@ find_route(const char *path)
 }
 
 static void
-copy_page(const struct http_routes_page *from, struct http_routes_page *to)
+copy_response(const struct http_response *from, struct http_response *to)
 {
     *to = *from;
     to->body = (struct str){0};
@@ -322,20 +323,20 @@ copy_page(const struct http_routes_page *from, struct http_routes_page *to)
 
 static void
 show(struct http_routes *s, const struct route *route,
-     const struct http_routes_request *r, struct http_routes_page *out)
+     const struct http_request *r, struct http_response *out)
 {
     struct kept *k = route->kept < 0 ? NULL : &s->kept[route->kept];
     int64_t now_ms = loop_now_ms();
 
     if (k && k->page.body.len && now_ms < k->until_ms) {
-        copy_page(&k->page, out);
+        copy_response(&k->page, out);
         return;
     }
     route->answer(s, r, out);
     if (!k)
         return;
     str_free(&k->page.body);
-    copy_page(out, &k->page);
+    copy_response(out, &k->page);
     k->until_ms = now_ms + HTTP_ROUTES_FRESH_MS;
 }
 
@@ -382,42 +383,42 @@ has_token(const struct http_routes *s, const char *authorization)
 /* With a token a foreign page gets nothing, under whatever name it comes: the
  * browser does not know it. Whoever needs none is reached by address only. */
 static bool
-is_refused_host(const struct http_routes *s,
-                const struct http_routes_request *r,
-                struct http_routes_page *out)
+is_refused_host(const struct http_routes *s, const struct http_request *r,
+                struct http_response *out)
 {
     if (r->n_hosts != 1 || !r->host) {
-        error_page(out, HTTP_BAD_REQUEST, "invalid",
-                   "exactly one Host header is wanted");
+        error_response(out, HTTP_BAD_REQUEST, "invalid",
+                       "exactly one Host header is wanted");
         return true;
     }
     if (s->token || http_routes_host_is_ours(r->host))
         return false;
-    error_page(out, HTTP_FORBIDDEN, "denied",
-               "Host is neither an address nor localhost");
+    error_response(out, HTTP_FORBIDDEN, "denied",
+                   "Host is neither an address nor localhost");
     return true;
 }
 
 static bool
-is_refused(const struct http_routes *s, const struct http_routes_request *r,
-           const struct route *route, struct http_routes_page *out)
+is_refused(const struct http_routes *s, const struct http_request *r,
+           const struct route *route, struct http_response *out)
 {
     if (r->uri_len > HTTP_ROUTES_URI_MAX) {
-        error_page(out, HTTP_URI_TOO_LONG, "invalid", "the URL is too long");
+        error_response(out, HTTP_URI_TOO_LONG, "invalid",
+                       "the URL is too long");
     } else if (strcmp(r->method, "GET") != 0 &&
                strcmp(r->method, "HEAD") != 0) {
-        error_page(out, HTTP_METHOD_NOT_ALLOWED, "invalid",
-                   "nothing is changed here: GET and HEAD only");
+        error_response(out, HTTP_METHOD_NOT_ALLOWED, "invalid",
+                       "nothing is changed here: GET and HEAD only");
         out->header = "Allow";
         out->value = "GET, HEAD";
     } else if (r->has_body) {
-        error_page(out, HTTP_TOO_LARGE, "invalid", "no body is expected");
+        error_response(out, HTTP_TOO_LARGE, "invalid", "no body is expected");
     } else if (is_refused_host(s, r, out)) {
         return true;
     } else if (s->token && !(route && route->open) &&
                !has_token(s, r->authorization)) {
-        error_page(out, HTTP_UNAUTHORIZED, "denied",
-                   "a token is wanted: Authorization: Bearer TOKEN");
+        error_response(out, HTTP_UNAUTHORIZED, "denied",
+                       "a token is wanted: Authorization: Bearer TOKEN");
         out->header = "WWW-Authenticate";
         out->value = "Bearer";
     } else {
@@ -427,18 +428,19 @@ is_refused(const struct http_routes *s, const struct http_routes_request *r,
 }
 
 void
-http_routes_answer(struct http_routes *s, const struct http_routes_request *r,
-                   struct http_routes_page *out)
+http_routes_answer(struct http_routes *s, const struct http_request *r,
+                   struct http_response *out)
 {
     const struct route *route = find_route(r->path);
 
-    *out = (struct http_routes_page){0};
+    *out = (struct http_response){0};
     if (is_refused(s, r, route, out))
         return;
     if (route)
         show(s, route, r, out);
     else
-        error_page(out, HTTP_NOT_FOUND, "not-found", "there is no such page");
+        error_response(out, HTTP_NOT_FOUND, "not-found",
+                       "there is no such page");
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -450,12 +452,12 @@ http_routes_open(struct http_routes **out,
     struct http_routes *s = MEM_NEW(struct http_routes);
 
     s->p = *parts;
-    s->p.ask.bus = NULL;    /* the bus has an ask of its own */
-    s->p.ask.dues = NULL;   /* looking writes no report */
-    s->p.ask.settle = NULL; /* and commits nothing */
-    s->p.ask.max_bytes = HTTP_ROUTES_PAGE_MAX;
+    s->p.query.bus = NULL;      /* the bus has an ask of its own */
+    s->p.query.reports = NULL;  /* looking writes no report */
+    s->p.query.fold_all = NULL; /* and commits nothing */
+    s->p.query.max_bytes = HTTP_ROUTES_BODY_MAX;
     s->token = parts->token ? mem_strdup(parts->token) : NULL;
-    if (query_open(&s->ask, &s->p.ask, e) < 0) {
+    if (query_open(&s->query, &s->p.query, e) < 0) {
         http_routes_close(s);
         return -1;
     }
@@ -470,7 +472,7 @@ http_routes_close(struct http_routes *s)
         return;
     for (int i = 0; i < N_KEPT; i++)
         str_free(&s->kept[i].page.body);
-    query_close(s->ask);
+    query_close(s->query);
     secret_free(s->token);
     mem_free(s);
 }

@@ -3,7 +3,7 @@
  * no sockets and no HTTP library; reaper/http/server brings those.
  *
  * Nothing here changes anything. An answer is the database as it was last
- * committed, with what runs laid over it, has at most HTTP_ROUTES_PAGE_MAX
+ * committed, with what runs laid over it, has at most HTTP_ROUTES_BODY_MAX
  * bytes, and those that look at everything are made at most once in
  * HTTP_ROUTES_FRESH_MS, however often they are asked for.
  *
@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 enum {
-    HTTP_ROUTES_PAGE_MAX = 256 * 1024, /* bytes of an answer from the ledger */
+    HTTP_ROUTES_BODY_MAX = 256 * 1024, /* bytes of an answer from the ledger */
     HTTP_ROUTES_URI_MAX = 2048,        /* bytes of a request's target */
     HTTP_ROUTES_FRESH_MS = 1000,
 };
@@ -26,15 +26,15 @@ enum {
 struct http_routes;
 
 /* What readiness is made of. */
-struct http_routes_health {
+struct http_health {
     bool bus_up, database_ok, rebuilding;
 };
 
 struct http_routes_parts {
-    struct query_parts ask; /* bus, dues, settle and max_bytes are not used */
-    const char *token;      /* wanted of every request; NULL: none */
+    struct query_parts query; /* bus, dues, settle and max_bytes are not used */
+    const char *token;        /* wanted of every request; NULL: none */
     void *ctx;
-    void (*health)(void *ctx, struct http_routes_health *out);
+    void (*health)(void *ctx, struct http_health *out);
 };
 
 /* parts is copied, the token too. On 0 the caller owns *out. */
@@ -43,7 +43,7 @@ int http_routes_open(struct http_routes **out,
 void http_routes_close(struct http_routes *s); /* NULL is fine */
 
 /* A request as it came; text is never NULL unless it says so. */
-struct http_routes_request {
+struct http_request {
     const char *method;
     const char *path;          /* decoded, without the query */
     size_t uri_len;            /* of the target as sent */
@@ -54,7 +54,7 @@ struct http_routes_request {
     const json_t *query;       /* parameter -> text; NULL: none */
 };
 
-struct http_routes_page {
+struct http_response {
     unsigned status;
     const char *type; /* static */
     struct str body;
@@ -62,9 +62,8 @@ struct http_routes_page {
 };
 
 /* Always fills *out; the caller frees body. */
-void http_routes_answer(struct http_routes *s,
-                        const struct http_routes_request *r,
-                        struct http_routes_page *out);
+void http_routes_answer(struct http_routes *s, const struct http_request *r,
+                        struct http_response *out);
 
 /*
  * Whether a Host header names this machine by something that no foreign name

@@ -27,7 +27,7 @@ struct connection {
 struct http_server {
     struct http_server_parts p;
     struct address address;
-    struct http_routes *site;
+    struct http_routes *routes;
     struct MHD_Daemon *daemon; /* NULL: the address is in use */
     struct loop_fd *fd;
     struct loop_timer *timer; /* what the library is to do next, or a retry */
@@ -63,7 +63,7 @@ static enum MHD_Result
 on_header(void *ctx, enum MHD_ValueKind kind, const char *key,
           const char *value)
 {
-    struct http_routes_request *r = ctx;
+    struct http_request *r = ctx;
 
     (void)kind;
     if (!value)
@@ -102,7 +102,7 @@ on_argument(void *ctx, enum MHD_ValueKind kind, const char *key,
 }
 
 static enum MHD_Result
-send_page(struct MHD_Connection *c, const struct http_routes_page *page)
+send_response(struct MHD_Connection *c, const struct http_response *page)
 {
     const struct {
         const char *name, *value;
@@ -142,8 +142,8 @@ on_request(void *ctx, struct MHD_Connection *c, const char *path,
 {
     struct http_server *w = ctx;
     struct connection *own = connection_of(c);
-    struct http_routes_request r = {.method = method, .path = path};
-    struct http_routes_page page;
+    struct http_request r = {.method = method, .path = path};
+    struct http_response page;
     json_t *query;
     enum MHD_Result rc;
 
@@ -161,10 +161,10 @@ on_request(void *ctx, struct MHD_Connection *c, const char *path,
                                     query);
     r.query = query;
     r.uri_len = own ? own->uri_len : 0;
-    http_routes_answer(w->site, &r, &page);
-    log_debug("web.request", "method=%s path=\"%s\" status=%u bytes=%zu",
+    http_routes_answer(w->routes, &r, &page);
+    log_debug("http.request", "method=%s path=\"%s\" status=%u bytes=%zu",
               LOG_TEXT(method), LOG_TEXT(path), page.status, page.body.len);
-    rc = send_page(c, &page);
+    rc = send_response(c, &page);
     str_free(&page.body);
     json_decref(query);
     if (w->p.used)
@@ -259,7 +259,7 @@ on_log(void *ctx, const char *fmt, va_list args)
     (void)ctx;
     (void)vsnprintf(line, sizeof line, fmt, args);
     line[strcspn(line, "\n")] = '\0';
-    log_debug("web.library", "text=\"%s\"", LOG_TEXT(line));
+    log_debug("http.library", "text=\"%s\"", LOG_TEXT(line));
 }
 
 /* The library owns fd from here on. */
@@ -295,13 +295,13 @@ start(struct http_server *w, struct err *e)
         w->port = 0;
         if (alarm_raise(w->p.alarms, "http_down", "%.60s: %.120s", w->p.address,
                         e->msg))
-            log_warn("web.down", "address=%s error=\"%s\"",
+            log_warn("http.down", "address=%s error=\"%s\"",
                      LOG_TEXT(w->p.address), LOG_TEXT(e->msg));
         loop_timer_again(w->timer, HTTP_SERVER_RETRY_MS, 0);
         return;
     }
     (void)alarm_clear(w->p.alarms, "http_down");
-    log_info("web.up", "url=http://%.*s:%d", (int)(colon - w->p.address),
+    log_info("http.up", "url=http://%.*s:%d", (int)(colon - w->p.address),
              w->p.address, w->port);
 }
 
@@ -357,9 +357,9 @@ http_server_open(struct http_server **out,
     if (address_read(parts->address, "reaper.http", &w->address, e) < 0 ||
         read_token(w, &token, e) < 0)
         goto out;
-    w->p.site.token = token;
-    rc = http_routes_open(&w->site, &w->p.site, e);
-    w->p.site.token = NULL;
+    w->p.routes.token = token;
+    rc = http_routes_open(&w->routes, &w->p.routes, e);
+    w->p.routes.token = NULL;
     secret_free(token);
 out:
     if (rc < 0) {
@@ -382,7 +382,7 @@ http_server_close(struct http_server *w)
     loop_timer_stop(w->timer);
     if (w->daemon)
         MHD_stop_daemon(w->daemon);
-    http_routes_close(w->site);
+    http_routes_close(w->routes);
     mem_free(w);
 }
 

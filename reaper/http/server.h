@@ -35,7 +35,7 @@ struct http_server_parts {
     struct alarms *alarms;
     const char *address;    /* "127.0.0.1:8080", "[::1]:0", "localhost:80" */
     const char *token_file; /* "": no token; only loopback then */
-    struct http_routes_parts site; /* token is not used */
+    struct http_routes_parts routes; /* token is not used */
     void *ctx;
     void (*used)(void *ctx); /* a request was answered; may be NULL */
     int64_t request_ms; /* 0: HTTP_SERVER_REQUEST_MS; tests are in a hurry */

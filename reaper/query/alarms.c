@@ -1,3 +1,6 @@
+/*
+ * Keeps the alarms in an array: there are a handful at most.
+ */
 #include "reaper/query/alarms.h"
 
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * alarms - what a person must know, as `status` shows it: at most one line of a
- * name. It stands until it is cleared.
+ * alarms - conditions that a person must look at, shown by `status`: one line
+ * per name, until it is cleared.
  *
  * Thread: the loop thread.
  */
@@ -22,10 +22,10 @@ struct alarms {
     size_t n;
 };
 
-/* True if it did not stand before; the text is renewed in any case. */
+/* True if it was not raised before; the text is replaced in any case. */
 bool alarm_raise(struct alarms *a, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* True if it stood. */
+/* True if it was raised. */
 bool alarm_clear(struct alarms *a, const char *name);
 
 #endif

@@ -1,3 +1,7 @@
+/*
+ * Answers costs: what the attempts that ended on a day (UTC) cost, by backend,
+ * provider and team, and in all.
+ */
 #include "reaper/query/query_private.h"
 
 #include "lib/model/money.h"
@@ -41,17 +45,17 @@ cost_json(const struct db_cost *c)
 }
 
 json_t *
-query_costs(struct ask *a, const json_t *request)
+query_costs(struct query *q, const json_t *request)
 {
     struct db_cost *costs;
     int64_t day, total = 0;
     char text[MONEY_SIZE], at[32];
-    size_t n, room = query_room(a);
+    size_t n, room = query_room(q);
     struct err e;
     json_t *o, *list;
 
     if (read_day(json_object_get(request, "day"), &day, &e) < 0 ||
-        db_costs(a->p.store, day, a->pool, &costs, &n, &e) < 0)
+        db_costs(q->p.db, day, q->pool, &costs, &n, &e) < 0)
         return query_failure(&e);
     o = json_object();
     list = json_array();
@@ -61,7 +65,7 @@ query_costs(struct ask *a, const json_t *request)
 
         total = money_add(total, costs[i].nano);
         if (size > room) {
-            json_decref(row); /* the total tells of it all the same */
+            json_decref(row); /* the total includes it all the same */
             continue;
         }
         room -= size;

@@ -1,3 +1,7 @@
+/*
+ * Answers decisions: past decisions with the part of the task that a policy
+ * reads, newest first, a page at a time, for `shunt route replay`.
+ */
 #include "reaper/query/query_private.h"
 
 #include "lib/model/codec.h"
@@ -7,10 +11,10 @@
 
 enum { PROMPT_MOST = 200 };
 
-/* The submission as far as a decision reads it: steps and command, hints,
+/* The part of a submission that a decision reads: steps and command, hints,
  * pins; of a prompt the beginning. */
 static json_t *
-judged_part(const struct task *t, struct mem_pool *pool)
+policy_part(const struct task *t, struct mem_pool *pool)
 {
     struct task s = *t;
 
@@ -22,14 +26,14 @@ judged_part(const struct task *t, struct mem_pool *pool)
     return codec_to_json(CODEC_TASK, &s);
 }
 
-/* NULL: it was never decided, or its submission is not known. */
+/* NULL: it has no decision, or its submission is not known. */
 static json_t *
-decided(struct ask *a, const struct task_state *row)
+decided(struct query *q, const struct task_state *row)
 {
     struct report_task t;
     json_t *o;
 
-    report_task_fill(row, NULL, 0, a->pool, &t);
+    report_task_fill(row, NULL, 0, q->pool, &t);
     if (!t.decision || !t.task)
         return NULL;
     o = json_object();
@@ -37,7 +41,7 @@ decided(struct ask *a, const struct task_state *row)
     report_set_text(o, "name", row->name);
     report_set_time(o, "decided_at", t.decision->decided_at_ms);
     query_set(o, "decision", codec_to_json(CODEC_DECISION, t.decision));
-    query_set(o, "task", judged_part(t.task, a->pool));
+    query_set(o, "task", policy_part(t.task, q->pool));
     return o;
 }
 
@@ -51,20 +55,20 @@ struct page {
 
 /* 1: looked at, 0: it belongs to the next page, -1: error. */
 static int
-add_row(struct ask *a, struct page *p, int64_t n, struct err *e)
+add_row(struct query *q, struct page *p, int64_t n, struct err *e)
 {
     struct task_state row;
     json_t *o;
     size_t size;
 
-    mem_pool_reset(a->pool);
-    if (db_task_at(a->p.store, n, a->pool, &row, e) <= 0)
+    mem_pool_reset(q->pool);
+    if (db_task_at(q->p.db, n, q->pool, &row, e) <= 0)
         return -1;
     if ((row.accepted_at_ms ? row.accepted_at_ms : row.routed_at_ms) <
         p->since_ms)
         return 1;
     p->recent = true;
-    o = decided(a, &row);
+    o = decided(q, &row);
     if (!o)
         return 1;
     size = query_size(o) + 1;
@@ -72,7 +76,7 @@ add_row(struct ask *a, struct page *p, int64_t n, struct err *e)
         json_decref(o);
         return 0;
     }
-    if (size > p->room) { /* longer than any answer */
+    if (size > p->room) { /* longer than an answer may be */
         (void)json_object_del(o, "task");
         size = query_size(o) + 1;
     }
@@ -82,24 +86,24 @@ add_row(struct ask *a, struct page *p, int64_t n, struct err *e)
 }
 
 json_t *
-query_decisions(struct ask *a, const json_t *request)
+query_decisions(struct query *q, const json_t *request)
 {
-    struct db_query q = {
+    struct db_filter filter = {
         .batch = "",
         .before = json_integer_value(json_object_get(request, "before")),
         .limit = DB_PAGE_MAX};
     struct page p = {
         .tasks = json_array(),
-        .room = query_room(a),
+        .room = query_room(q),
         .since_ms = json_integer_value(json_object_get(request, "since_ms"))};
     int64_t ns[DB_PAGE_MAX];
     struct err e = {0};
-    int n = db_list(a->p.store, &q, ns, &e), rc = n < 0 ? -1 : 1;
+    int n = db_list(q->p.db, &filter, ns, &e), rc = n < 0 ? -1 : 1;
     bool more = n == DB_PAGE_MAX;
     json_t *o;
 
     for (int i = 0; i < n && rc > 0; i++) {
-        rc = add_row(a, &p, ns[i], &e);
+        rc = add_row(q, &p, ns[i], &e);
         if (rc > 0)
             p.seen = ns[i];
     }
@@ -109,7 +113,8 @@ query_decisions(struct ask *a, const json_t *request)
     }
     o = json_object();
     query_set(o, "tasks", p.tasks);
-    /* Rows stand in order of first sight: a whole page of older ones ends. */
+    /* Rows are in the order they were first seen: a whole page of older ones is
+     * the last. */
     query_set(o, "next",
               json_integer(rc == 0 || (more && p.recent) ? p.seen : 0));
     return o;

@@ -1,12 +1,16 @@
+/*
+ * Answers delegated: sums of the tasks on an AI platform, in all and by
+ * provider, what they cost today, and those that are not finished.
+ */
 #include "reaper/query/query_private.h"
 
 #include "reaper/report/report.h"
 
 #include <string.h>
 
-enum { ACTIVE_MAX = 200 }; /* jobs in an answer */
+enum { ACTIVE_MAX = 200 }; /* tasks in an answer */
 
-/* Adds the work of a lane, as its counters tell, to the sums in out. */
+/* Adds the counters of a lane to the sums in out. */
 static void
 add_delegation(json_t *out, const json_t *lane)
 {
@@ -34,19 +38,19 @@ add_delegation(json_t *out, const json_t *lane)
                   json_integer(query_count(out, sums[i].name) + sums[i].n));
 }
 
-/* Jobs that are not over, oldest first on each lane. */
+/* Tasks that are not finished, oldest first on each lane. */
 struct active {
-    struct ask *ask;
+    struct query *query;
     json_t *list;
     size_t room;
     bool more; /* than the list holds */
 };
 
 static json_t *
-job_json(const struct ask *a, const struct task_state *row)
+delegated_json(const struct query *q, const struct task_state *row)
 {
-    const struct presence_task *t = query_live(a, row);
-    json_t *o = query_row(a, row);
+    const struct presence_task *t = query_running(q, row);
+    json_t *o = query_row(q, row);
 
     report_set_text(o, "provider", row->lane);
     report_set_time(o, "since", t ? t->started_at_ms : row->routed_at_ms);
@@ -55,16 +59,16 @@ job_json(const struct ask *a, const struct task_state *row)
 
 /* False when the list is full. */
 static bool
-add_job(struct active *l, int64_t n, struct err *e)
+add_delegated(struct active *l, int64_t n, struct err *e)
 {
     struct task_state row;
     json_t *o;
     size_t size;
 
-    mem_pool_reset(l->ask->pool);
-    if (db_task_at(l->ask->p.store, n, l->ask->pool, &row, e) <= 0)
-        return true; /* over since */
-    o = job_json(l->ask, &row);
+    mem_pool_reset(l->query->pool);
+    if (db_task_at(l->query->p.db, n, l->query->pool, &row, e) <= 0)
+        return true; /* finished since */
+    o = delegated_json(l->query, &row);
     size = query_size(o) + 1;
     if (size > l->room || json_array_size(l->list) >= ACTIVE_MAX) {
         json_decref(o);
@@ -79,18 +83,18 @@ add_job(struct active *l, int64_t n, struct err *e)
 static int
 add_active(struct active *l, struct err *e)
 {
-    struct db_lane at = {.backend = ASK_DELEGATED, .lane = ""}, next;
+    struct db_lane at = {.backend = QUERY_DELEGATED, .lane = ""}, next;
     int64_t ns[ACTIVE_MAX + 1];
     int rc, n;
 
-    while ((rc = db_next_lane(l->ask->p.store, &at, &next, e)) > 0 &&
-           strcmp(next.backend, ASK_DELEGATED) == 0) {
-        n = db_on_lane(l->ask->p.store, &next, NULL, INT64_MAX, ACTIVE_MAX + 1,
+    while ((rc = db_next_lane(l->query->p.db, &at, &next, e)) > 0 &&
+           strcmp(next.backend, QUERY_DELEGATED) == 0) {
+        n = db_on_lane(l->query->p.db, &next, NULL, INT64_MAX, ACTIVE_MAX + 1,
                        ns, e);
         if (n < 0)
             return -1;
         for (int i = 0; i < n; i++)
-            if (!add_job(l, ns[i], e))
+            if (!add_delegated(l, ns[i], e))
                 return 0;
         at = next;
     }
@@ -101,13 +105,13 @@ json_t *
 query_delegation(json_t *lanes, json_t *providers)
 {
     json_t *all = json_object(), *sums, *lane;
-    const size_t prefix = sizeof ASK_DELEGATED;
+    const size_t prefix = sizeof QUERY_DELEGATED;
     const char *name;
 
     add_delegation(all, NULL);
     json_object_foreach(lanes, name, lane)
     {
-        if (strncmp(name, ASK_DELEGATED ".", prefix) != 0)
+        if (strncmp(name, QUERY_DELEGATED ".", prefix) != 0)
             continue;
         add_delegation(all, lane);
         sums = json_object();
@@ -121,12 +125,13 @@ query_delegation(json_t *lanes, json_t *providers)
 }
 
 json_t *
-query_delegated(struct ask *a)
+query_delegated(struct query *q, const json_t *request)
 {
-    json_t *status = query_status(a), *o, *providers;
-    struct active l = {.ask = a};
+    json_t *status = query_status(q, NULL), *o, *providers;
+    struct active l = {.query = q};
     struct err e = {0};
 
+    (void)request;
     if (json_object_get(status, "error"))
         return status;
     o = json_object();
@@ -134,10 +139,10 @@ query_delegated(struct ask *a)
     query_set(o, "counters",
               query_delegation(json_object_get(status, "lanes"), providers));
     query_set(o, "providers", providers);
-    query_set(o, "costs_today", query_costs(a, NULL));
+    query_set(o, "costs_today", query_costs(q, NULL));
     json_decref(status);
     l.list = json_array();
-    l.room = query_room(a) > query_size(o) ? query_room(a) - query_size(o) : 0;
+    l.room = query_room(q) > query_size(o) ? query_room(q) - query_size(o) : 0;
     if (add_active(&l, &e) < 0) {
         json_decref(l.list);
         json_decref(o);

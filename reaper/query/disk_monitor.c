@@ -1,3 +1,7 @@
+/*
+ * Looks at the disk on a timer, and at the broker's count of dead letters when
+ * `status` shows the alarms.
+ */
 #include "reaper/query/disk_monitor.h"
 
 #include "lib/base/log.h"
@@ -11,14 +15,14 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-enum { DISK_MS = 30000, LETTERS_MS = 30000 };
+enum { DISK_MS = 30000, DEAD_LETTERS_MS = 30000 };
 
 struct disk_monitor {
     struct bus *bus;
     struct alarms *alarms;
     struct loop_timer *timer;
     char *folder;
-    int64_t asked_ms; /* for dead letters; 0: never */
+    int64_t requested_ms; /* dead letters; 0: never */
 };
 
 bool
@@ -35,84 +39,85 @@ disk_monitor_is_low(uint64_t free_bytes, uint64_t total_bytes)
 static void
 on_disk(void *ctx)
 {
-    struct disk_monitor *h = ctx;
+    struct disk_monitor *m = ctx;
     struct statvfs v;
     uint64_t left, total;
 
-    if (statvfs(h->folder, &v) < 0) {
-        log_debug("health.disk", "folder=%s error=\"%s\"", h->folder,
+    if (statvfs(m->folder, &v) < 0) {
+        log_debug("reaper.disk", "folder=%s error=\"%s\"", m->folder,
                   strerror(errno));
         return;
     }
     left = (uint64_t)v.f_bavail * v.f_frsize;
     total = (uint64_t)v.f_blocks * v.f_frsize;
     if (!disk_monitor_is_low(left, total)) {
-        if (alarm_clear(h->alarms, "disk_low"))
+        if (alarm_clear(m->alarms, "disk_low"))
             log_info("reaper.disk_ok",
                      "folder=%s free_mib=%" PRIu64 " text=\"there is room "
                      "again\"",
-                     h->folder, left >> 20);
+                     m->folder, left >> 20);
         return;
     }
-    if (alarm_raise(h->alarms, "disk_low",
+    if (alarm_raise(m->alarms, "disk_low",
                     "%" PRIu64 " MiB are free where the ledger is (%.120s): "
                     "make room",
-                    left >> 20, h->folder))
+                    left >> 20, m->folder))
         log_warn("reaper.disk_low",
-                 "folder=%s free_mib=%" PRIu64 " of_mib=%" PRIu64, h->folder,
+                 "folder=%s free_mib=%" PRIu64 " of_mib=%" PRIu64, m->folder,
                  left >> 20, total >> 20);
 }
 
 /* --- dead letters --------------------------------------------------------- */
 
 static void
-on_letters(void *ctx, const struct bus_note *note, const struct err *e)
+on_dead_letters(void *ctx, const struct bus_note *note, const struct err *e)
 {
-    struct disk_monitor *h = ctx;
+    struct disk_monitor *m = ctx;
     struct stream_info_stream info;
     struct err bad;
 
     if (e || stream_info_read_stream(note, &info, &bad) < 0)
         return;
     if (info.messages)
-        (void)alarm_raise(h->alarms, "dead_letters",
+        (void)alarm_raise(m->alarms, "dead_letters",
                           "%" PRIu64 " messages could not be understood or "
                           "were given up: they are kept in the stream DEAD",
                           info.messages);
     else
-        (void)alarm_clear(h->alarms, "dead_letters");
+        (void)alarm_clear(m->alarms, "dead_letters");
 }
 
 static void
-ask_letters(struct disk_monitor *h)
+request_dead_letters(struct disk_monitor *m)
 {
     int64_t now_ms = loop_now_ms();
 
-    if (!h->bus || (h->asked_ms && now_ms - h->asked_ms < LETTERS_MS))
+    if (!m->bus ||
+        (m->requested_ms && now_ms - m->requested_ms < DEAD_LETTERS_MS))
         return;
-    h->asked_ms = now_ms;
-    stream_info_ask(h->bus, "DEAD", NULL, on_letters, h);
+    m->requested_ms = now_ms;
+    stream_info_ask(m->bus, "DEAD", NULL, on_dead_letters, m);
 }
 
 json_t *
-disk_monitor_alarms(struct disk_monitor *h, int64_t quarantined)
+disk_monitor_alarms(struct disk_monitor *m, int64_t quarantined)
 {
     json_t *list = json_array();
 
-    ask_letters(h);
+    request_dead_letters(m);
     if (quarantined > 0)
-        (void)alarm_raise(h->alarms, "quarantined",
+        (void)alarm_raise(m->alarms, "quarantined",
                           "%" PRId64 " messages on results.* were not "
                           "believed: see the table quarantine of the ledger",
                           quarantined);
-    for (size_t i = 0; i < h->alarms->n; i++) {
+    for (size_t i = 0; i < m->alarms->n; i++) {
         json_t *o = json_object();
         struct str clean = {0};
 
-        str_add_utf8(&clean, h->alarms->list[i].text,
-                     strlen(h->alarms->list[i].text));
+        str_add_utf8(&clean, m->alarms->list[i].text,
+                     strlen(m->alarms->list[i].text));
         (void)json_object_set_new(o, "name",
-                                  json_string(h->alarms->list[i].name));
+                                  json_string(m->alarms->list[i].name));
         (void)json_object_set_new(o, "text",
                                   json_stringn(str_text(&clean), clean.len));
         (void)json_array_append_new(list, o);
@@ -127,30 +132,30 @@ struct disk_monitor *
 disk_monitor_open(struct bus *b, struct loop *l, struct alarms *alarms,
                   const char *database)
 {
-    struct disk_monitor *h = MEM_NEW(struct disk_monitor);
+    struct disk_monitor *m = MEM_NEW(struct disk_monitor);
     char *slash;
 
-    h->bus = b;
-    h->alarms = alarms;
-    h->folder = mem_strdup(database);
-    slash = strrchr(h->folder, '/');
+    m->bus = b;
+    m->alarms = alarms;
+    m->folder = mem_strdup(database);
+    slash = strrchr(m->folder, '/');
     if (slash)
-        slash[slash == h->folder] = '\0';
+        slash[slash == m->folder] = '\0';
     else
-        (void)str_copy(h->folder, strlen(h->folder) + 1, ".");
-    h->timer = loop_timer_start(l, 0, DISK_MS, on_disk, h);
-    ask_letters(h);
-    return h;
+        (void)str_copy(m->folder, strlen(m->folder) + 1, ".");
+    m->timer = loop_timer_start(l, 0, DISK_MS, on_disk, m);
+    request_dead_letters(m);
+    return m;
 }
 
 void
-disk_monitor_close(struct disk_monitor *h)
+disk_monitor_close(struct disk_monitor *m)
 {
-    if (!h)
+    if (!m)
         return;
-    if (h->bus)
-        bus_forget(h->bus, h);
-    loop_timer_stop(h->timer);
-    mem_free(h->folder);
-    mem_free(h);
+    if (m->bus)
+        bus_forget(m->bus, m);
+    loop_timer_stop(m->timer);
+    mem_free(m->folder);
+    mem_free(m);
 }

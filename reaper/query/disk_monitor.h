@@ -1,6 +1,6 @@
 /*
- * disk_monitor - alarms about what the ledger stands on: free disk below it,
- * and dead letters that nobody has looked at.
+ * disk_monitor - raises alarms about storage: too little free disk below the
+ * ledger, dead letters in the stream DEAD, messages in quarantine.
  *
  * Thread: the loop thread.
  */
@@ -19,15 +19,14 @@ struct disk_monitor;
 struct disk_monitor *disk_monitor_open(struct bus *b, struct loop *l,
                                        struct alarms *alarms,
                                        const char *database);
-void disk_monitor_close(struct disk_monitor *h); /* NULL is fine */
+void disk_monitor_close(struct disk_monitor *m); /* NULL is fine */
 
-/* The alarms as a list of {name, text}; the caller owns it. quarantined: as
- * counted. Asks the broker anew for dead letters, at most each 30 s, so that
- * their number is that of the last time. */
-json_t *disk_monitor_alarms(struct disk_monitor *h, int64_t quarantined);
+/* All alarms as a list of {name, text}; the caller owns it. quarantined: the
+ * counter. Requests the number of dead letters from the broker, at most every
+ * 30 s; the answer counts the next time. */
+json_t *disk_monitor_alarms(struct disk_monitor *m, int64_t quarantined);
 
-/* Whether so much free of so much in all is too little: below 1 GiB, or below
- * a twentieth. */
+/* Whether free_bytes is below 1 GiB or below a twentieth of total_bytes. */
 bool disk_monitor_is_low(uint64_t free_bytes, uint64_t total_bytes);
 
 #endif

@@ -1,3 +1,8 @@
+/*
+ * Remembers workers in an array with their last heartbeat, and tasks in a hash
+ * table by id. A heartbeat that lists all running tasks of a worker also
+ * removes those it no longer lists.
+ */
 #include "reaper/query/presence.h"
 
 #include "lib/model/codec.h"
@@ -6,7 +11,7 @@
 #include <string.h>
 
 enum {
-    TASK_MS = 45000, /* a start without a heartbeat that confirms it */
+    TASK_MS = 45000, /* after a start that no heartbeat confirms */
 };
 
 struct known_worker {
@@ -25,51 +30,51 @@ struct presence {
 };
 
 static void
-task_free(struct presence *l, struct presence_task *t)
+task_free(struct presence *p, struct presence_task *t)
 {
-    hash_table_remove(&l->tasks, &t->link);
+    hash_table_remove(&p->tasks, &t->link);
     mem_free(t->remote);
     mem_free(t);
 }
 
 void
-presence_task_ended(struct presence *l, const char *id)
+presence_task_ended(struct presence *p, const char *id)
 {
-    struct presence_task *t = hash_table_find(&l->tasks, id);
+    struct presence_task *t = hash_table_find(&p->tasks, id);
 
     if (t)
-        task_free(l, t);
+        task_free(p, t);
 }
 
 static struct known_worker *
-find_worker(const struct presence *l, const char *backend, const char *name)
+find_worker(const struct presence *p, const char *backend, const char *name)
 {
-    for (size_t i = 0; i < l->n_workers; i++)
-        if (strcmp(l->workers[i].name, name) == 0 &&
-            strcmp(l->workers[i].backend, backend) == 0)
-            return &l->workers[i];
+    for (size_t i = 0; i < p->n_workers; i++)
+        if (strcmp(p->workers[i].name, name) == 0 &&
+            strcmp(p->workers[i].backend, backend) == 0)
+            return &p->workers[i];
     return NULL;
 }
 
-/* Neither the task nor its worker was heard of for long. */
+/* Neither the task nor its worker was heard for long. */
 static bool
-is_silent(const struct presence *l, const struct presence_task *t,
+is_silent(const struct presence *p, const struct presence_task *t,
           int64_t now_ms)
 {
     const struct known_worker *w;
 
     if (now_ms - t->seen_ms < TASK_MS)
         return false;
-    w = find_worker(l, t->backend, t->worker);
+    w = find_worker(p, t->backend, t->worker);
     return !w || now_ms - w->seen_ms >= PRESENCE_MS;
 }
 
 const struct presence_task *
-presence_find(const struct presence *l, const char *id)
+presence_find(const struct presence *p, const char *id)
 {
-    const struct presence_task *t = hash_table_find(&l->tasks, id);
+    const struct presence_task *t = hash_table_find(&p->tasks, id);
 
-    return t && !is_silent(l, t, loop_now_ms()) ? t : NULL;
+    return t && !is_silent(p, t, loop_now_ms()) ? t : NULL;
 }
 
 /* Whether the worker's full list of now_ms leaves the task out. */
@@ -84,49 +89,49 @@ is_left_out(const struct presence_task *t, const char *backend,
 /* Forgets tasks that are silent for more than kept_ms. With backend and name
  * given also those of that worker that it did not name at now_ms. */
 static void
-sweep(struct presence *l, const char *backend, const char *name,
+sweep(struct presence *p, const char *backend, const char *name,
       int64_t kept_ms, int64_t now_ms)
 {
     struct presence_task *t, *next;
 
-    for (t = hash_table_next(&l->tasks, NULL); t; t = next) {
-        next = hash_table_next(&l->tasks, t);
+    for (t = hash_table_next(&p->tasks, NULL); t; t = next) {
+        next = hash_table_next(&p->tasks, t);
         if (is_left_out(t, backend, name, now_ms) ||
-            (now_ms - t->seen_ms >= kept_ms && is_silent(l, t, now_ms)))
-            task_free(l, t);
+            (now_ms - t->seen_ms >= kept_ms && is_silent(p, t, now_ms)))
+            task_free(p, t);
     }
 }
 
-/* What runs is more important than what fell silent. At most once a second:
- * the table may be full of tasks that run. */
+/* Forgets silent tasks in favour of running ones. At most once a second: the
+ * table may be full of running tasks. */
 static void
-make_room(struct presence *l, int64_t now_ms)
+make_room(struct presence *p, int64_t now_ms)
 {
-    if (now_ms - l->room_ms < 1000)
+    if (now_ms - p->room_ms < 1000)
         return;
-    l->room_ms = now_ms;
-    sweep(l, NULL, NULL, 0, now_ms);
+    p->room_ms = now_ms;
+    sweep(p, NULL, NULL, 0, now_ms);
 }
 
 static void
-task_seen(struct presence *l, const char *id, uint32_t attempt,
+task_seen(struct presence *p, const char *id, uint32_t attempt,
           int64_t started_at_ms, const char *remote, const char *backend,
           const char *worker, int64_t now_ms)
 {
-    struct presence_task *t = hash_table_find(&l->tasks, id);
+    struct presence_task *t = hash_table_find(&p->tasks, id);
 
     if (!t) {
-        if (l->tasks.n >= PRESENCE_TASKS_MAX)
-            make_room(l, now_ms);
-        if (l->tasks.n >= PRESENCE_TASKS_MAX)
+        if (p->tasks.n >= PRESENCE_TASKS_MAX)
+            make_room(p, now_ms);
+        if (p->tasks.n >= PRESENCE_TASKS_MAX)
             return;
         t = MEM_NEW(struct presence_task);
         (void)str_copy(t->id, sizeof t->id, id);
-        hash_table_add(&l->tasks, &t->link, t->id);
+        hash_table_add(&p->tasks, &t->link, t->id);
     } else if (attempt < t->attempt) {
-        return; /* old news */
+        return; /* of an earlier attempt */
     }
-    /* The same attempt does not forget what it noted. */
+    /* Within an attempt a note is replaced but never removed. */
     if (strcmp(t->remote ? t->remote : "", remote) != 0 &&
         (*remote || attempt != t->attempt)) {
         mem_free(t->remote);
@@ -140,65 +145,65 @@ task_seen(struct presence *l, const char *id, uint32_t attempt,
 }
 
 void
-presence_on_started(struct presence *l, const struct claim *c,
+presence_on_started(struct presence *p, const struct claim *c,
                     const char *backend, int64_t now_ms)
 {
-    task_seen(l, c->task, c->attempt, c->started_at_ms, c->remote, backend,
+    task_seen(p, c->task, c->attempt, c->started_at_ms, c->remote, backend,
               c->worker, now_ms);
 }
 
-/* The backend of a worker that is alive; a Claim does not say. */
+/* The backend of a worker that is alive: a Claim does not name it. */
 static const char *
-backend_of(const struct presence *l, const char *worker)
+backend_of(const struct presence *p, const char *worker)
 {
-    for (size_t i = 0; i < l->n_workers; i++)
-        if (strcmp(l->workers[i].name, worker) == 0)
-            return l->workers[i].backend;
+    for (size_t i = 0; i < p->n_workers; i++)
+        if (strcmp(p->workers[i].name, worker) == 0)
+            return p->workers[i].backend;
     return "";
 }
 
 static void
 on_started(void *ctx, const struct bus_note *note)
 {
-    struct presence *l = ctx;
+    struct presence *p = ctx;
     struct claim c;
     struct err e;
 
-    mem_pool_reset(l->pool);
-    if (codec_decode(CODEC_CLAIM, note->data, note->len, l->pool, &c, &e) == 0)
-        presence_on_started(l, &c, backend_of(l, c.worker), loop_now_ms());
+    mem_pool_reset(p->pool);
+    if (codec_decode(CODEC_CLAIM, note->data, note->len, p->pool, &c, &e) == 0)
+        presence_on_started(p, &c, backend_of(p, c.worker), loop_now_ms());
 }
 
-/* Room for one more: a place of one that fell silent, or a new one. */
+/* A place for one more: that of a silent worker, or a new one. */
 static struct known_worker *
-new_worker(struct presence *l, int64_t now_ms)
+new_worker(struct presence *p, int64_t now_ms)
 {
-    for (size_t i = 0; i < l->n_workers; i++)
-        if (now_ms - l->workers[i].seen_ms >= PRESENCE_MS)
-            return &l->workers[i];
-    if (l->n_workers == PRESENCE_WORKERS_MAX)
+    for (size_t i = 0; i < p->n_workers; i++)
+        if (now_ms - p->workers[i].seen_ms >= PRESENCE_MS)
+            return &p->workers[i];
+    if (p->n_workers == PRESENCE_WORKERS_MAX)
         return NULL;
-    l->workers =
-        mem_grow(l->workers, l->n_workers, &l->cap_workers, sizeof *l->workers);
-    l->workers[l->n_workers] = (struct known_worker){0};
-    return &l->workers[l->n_workers++];
+    p->workers =
+        mem_grow(p->workers, p->n_workers, &p->cap_workers, sizeof *p->workers);
+    p->workers[p->n_workers] = (struct known_worker){0};
+    return &p->workers[p->n_workers++];
 }
 
 static void
-remove_worker(struct presence *l, struct known_worker *w)
+remove_worker(struct presence *p, struct known_worker *w)
 {
     str_free(&w->message);
-    *w = l->workers[--l->n_workers];
+    *w = p->workers[--p->n_workers];
 }
 
 void
-presence_on_heartbeat(struct presence *l, const struct heartbeat *h,
+presence_on_heartbeat(struct presence *p, const struct heartbeat *h,
                       const void *data, size_t len, int64_t now_ms)
 {
-    struct known_worker *w = find_worker(l, h->backend, h->worker);
+    struct known_worker *w = find_worker(p, h->backend, h->worker);
 
     if (!w)
-        w = new_worker(l, now_ms);
+        w = new_worker(p, now_ms);
     if (!w)
         return;
     (void)str_copy(w->name, sizeof w->name, h->worker);
@@ -207,113 +212,113 @@ presence_on_heartbeat(struct presence *l, const struct heartbeat *h,
     str_reset(&w->message);
     str_add(&w->message, data, len);
     for (size_t i = 0; i < h->n_running; i++)
-        task_seen(l, h->running[i].task, h->running[i].attempt,
+        task_seen(p, h->running[i].task, h->running[i].attempt,
                   h->running[i].started_at_ms, h->running[i].remote, h->backend,
                   h->worker, now_ms);
-    /* A full list also says what does not run any more. */
+    /* A complete list also shows which tasks do not run any more. */
     if (h->stopped || h->running_count <= h->n_running)
-        sweep(l, h->backend, h->worker, PRESENCE_SILENT_MS, now_ms);
+        sweep(p, h->backend, h->worker, PRESENCE_SILENT_MS, now_ms);
     else
-        sweep(l, NULL, NULL, PRESENCE_SILENT_MS, now_ms);
+        sweep(p, NULL, NULL, PRESENCE_SILENT_MS, now_ms);
     if (h->stopped)
-        remove_worker(l, w);
+        remove_worker(p, w);
 }
 
 static void
 on_heartbeat(void *ctx, const struct bus_note *note)
 {
-    struct presence *l = ctx;
+    struct presence *p = ctx;
     struct heartbeat h;
     struct err e;
 
-    mem_pool_reset(l->pool);
-    if (codec_decode(CODEC_HEARTBEAT, note->data, note->len, l->pool, &h, &e) ==
+    mem_pool_reset(p->pool);
+    if (codec_decode(CODEC_HEARTBEAT, note->data, note->len, p->pool, &h, &e) ==
         0)
-        presence_on_heartbeat(l, &h, note->data, note->len, loop_now_ms());
+        presence_on_heartbeat(p, &h, note->data, note->len, loop_now_ms());
 }
 
 int
 presence_open(struct presence **out, struct bus *b, struct err *e)
 {
-    struct presence *l = MEM_NEW(struct presence);
+    struct presence *p = MEM_NEW(struct presence);
 
-    l->pool = mem_pool_new();
-    if (b && (bus_subscribe(b, SUBJECT_HEARTBEATS, on_heartbeat, l,
-                            &l->heartbeats, e) < 0 ||
-              bus_subscribe(b, SUBJECT_STARTED_ALL, on_started, l, &l->starts,
+    p->pool = mem_pool_new();
+    if (b && (bus_subscribe(b, SUBJECT_HEARTBEATS, on_heartbeat, p,
+                            &p->heartbeats, e) < 0 ||
+              bus_subscribe(b, SUBJECT_STARTED_ALL, on_started, p, &p->starts,
                             e) < 0)) {
-        presence_close(l);
+        presence_close(p);
         return -1;
     }
-    *out = l;
+    *out = p;
     return 0;
 }
 
 void
-presence_close(struct presence *l)
+presence_close(struct presence *p)
 {
     struct presence_task *t;
 
-    if (!l)
+    if (!p)
         return;
-    bus_unsubscribe(l->heartbeats);
-    bus_unsubscribe(l->starts);
-    while ((t = hash_table_next(&l->tasks, NULL)))
-        task_free(l, t);
-    hash_table_free(&l->tasks);
-    for (size_t i = 0; i < l->n_workers; i++)
-        str_free(&l->workers[i].message);
-    mem_free(l->workers);
-    mem_pool_free(l->pool);
-    mem_free(l);
+    bus_unsubscribe(p->heartbeats);
+    bus_unsubscribe(p->starts);
+    while ((t = hash_table_next(&p->tasks, NULL)))
+        task_free(p, t);
+    hash_table_free(&p->tasks);
+    for (size_t i = 0; i < p->n_workers; i++)
+        str_free(&p->workers[i].message);
+    mem_free(p->workers);
+    mem_pool_free(p->pool);
+    mem_free(p);
 }
 
 static void
-each_task(const struct presence *l, bool silent,
+each_task(const struct presence *p, bool silent,
           void (*fn)(void *ctx, const struct presence_task *t), void *ctx)
 {
     int64_t now_ms = loop_now_ms();
 
     const struct presence_task *t = NULL;
 
-    while ((t = hash_table_next(&l->tasks, t)))
-        if (is_silent(l, t, now_ms) == silent)
+    while ((t = hash_table_next(&p->tasks, t)))
+        if (is_silent(p, t, now_ms) == silent)
             fn(ctx, t);
 }
 
 void
-presence_each_task(const struct presence *l,
+presence_each_task(const struct presence *p,
                    void (*fn)(void *ctx, const struct presence_task *t),
                    void *ctx)
 {
-    each_task(l, false, fn, ctx);
+    each_task(p, false, fn, ctx);
 }
 
 void
-presence_each_silent(const struct presence *l,
+presence_each_silent(const struct presence *p,
                      void (*fn)(void *ctx, const struct presence_task *t),
                      void *ctx)
 {
-    each_task(l, true, fn, ctx);
+    each_task(p, true, fn, ctx);
 }
 
 void
-presence_each_worker(const struct presence *l,
+presence_each_worker(const struct presence *p,
                      void (*fn)(void *ctx, const struct heartbeat *h,
                                 int64_t age_ms),
                      void *ctx)
 {
     int64_t now_ms = loop_now_ms();
 
-    for (size_t i = 0; i < l->n_workers; i++) {
-        const struct known_worker *w = &l->workers[i];
+    for (size_t i = 0; i < p->n_workers; i++) {
+        const struct known_worker *w = &p->workers[i];
         struct heartbeat h;
         struct err e;
 
-        mem_pool_reset(l->pool);
+        mem_pool_reset(p->pool);
         if (now_ms - w->seen_ms < PRESENCE_MS &&
             codec_decode(CODEC_HEARTBEAT, str_text(&w->message), w->message.len,
-                         l->pool, &h, &e) == 0)
+                         p->pool, &h, &e) == 0)
             fn(ctx, &h, now_ms - w->seen_ms);
     }
 }

@@ -1,14 +1,15 @@
 /*
- * presence - what runs at this moment, from heartbeats and news of starts.
+ * presence - which workers are alive and which tasks run at this moment, from
+ * heartbeats and messages on started.*.
  *
- * In memory only and never part of the ledger: news may be lost, and a replay
- * of the streams must give the same database. It is laid over answers.
+ * In memory only and never part of the ledger: these messages may be lost, and
+ * a replay of the streams must give the same database. It is laid over answers.
  *
  * Bounded: PRESENCE_WORKERS_MAX workers, PRESENCE_TASKS_MAX tasks. A worker
- * counts as alive for PRESENCE_MS after its last heartbeat. A task that neither
- * it nor its worker is heard of does not run, as far as anybody knows: it is
- * silent, and remembered as such for PRESENCE_SILENT_MS, unless it starts again
- * or ends.
+ * counts as alive for PRESENCE_MS after its last heartbeat. A task of which
+ * neither it nor its worker was heard for so long is silent: it does not run,
+ * as far as is known. Silent tasks are kept for PRESENCE_SILENT_MS, unless they
+ * start again or end.
  *
  * Thread: the loop thread.
  */
@@ -39,31 +40,31 @@ struct presence_task {
 
 /* Subscribes. On 0 the caller owns *out. */
 int presence_open(struct presence **out, struct bus *b, struct err *e);
-void presence_close(struct presence *l); /* NULL is fine */
+void presence_close(struct presence *p); /* NULL is fine */
 
-/* What a worker says of the task; NULL if nobody runs it, or it is silent. */
-const struct presence_task *presence_find(const struct presence *l,
+/* What a worker reports of the task; NULL if it does not run or is silent. */
+const struct presence_task *presence_find(const struct presence *p,
                                           const char *id);
-/* The task is over. */
-void presence_task_ended(struct presence *l, const char *id);
+/* The task finished. */
+void presence_task_ended(struct presence *p, const char *id);
 
-void presence_each_task(const struct presence *l,
+void presence_each_task(const struct presence *p,
                         void (*fn)(void *ctx, const struct presence_task *t),
                         void *ctx);
-/* Those that fell silent: they ran, and nothing was heard since seen_ms. */
-void presence_each_silent(const struct presence *l,
+/* Silent tasks: they ran, and nothing was heard of them since seen_ms. */
+void presence_each_silent(const struct presence *p,
                           void (*fn)(void *ctx, const struct presence_task *t),
                           void *ctx);
-/* age_ms: since it was received. Only workers that are alive. */
-void presence_each_worker(const struct presence *l,
+/* Workers that are alive; age_ms: since the heartbeat was received. */
+void presence_each_worker(const struct presence *p,
                           void (*fn)(void *ctx, const struct heartbeat *h,
                                      int64_t age_ms),
                           void *ctx);
 
-/* The same news by hand, for tests. */
-void presence_on_started(struct presence *l, const struct claim *c,
+/* Process one message; for tests. */
+void presence_on_started(struct presence *p, const struct claim *c,
                          const char *backend, int64_t now_ms);
-void presence_on_heartbeat(struct presence *l, const struct heartbeat *h,
+void presence_on_heartbeat(struct presence *p, const struct heartbeat *h,
                            const void *data, size_t len, int64_t now_ms);
 
 #endif

@@ -1,24 +1,35 @@
 /*
- * query_private - what the parts of ask share.
+ * query_private - what the files that answer questions share.
  *
- *   ask.c         questions about tasks and batches
- *   query_status.c  the state of the whole
- *   ask_wait.c    what a task waits for
- *   query_costs.c   what a day's work cost
- *   query_decisions.c  past decisions, to judge them anew
- *   query_delegated.c  what an AI platform has in hand
- *   query_watchdog.c   what nobody sees to
+ *   query.c        dispatch, errors, sizes
+ *   tasks.c        tasks and batches
+ *   wait_facts.c   what a task waits for, from the database and the workers
+ *   status.c       counters, lanes, workers, alarms
+ *   costs.c        what a day's attempts cost
+ *   decisions.c    past decisions, for a replay with another policy
+ *   delegated.c    tasks on an AI platform
+ *   watchdog.c     tasks and lanes without a worker
  */
 #ifndef REAPER_QUERY_QUERY_PRIVATE_H
 #define REAPER_QUERY_QUERY_PRIVATE_H
 
 #include "reaper/query/query.h"
 
-struct ask {
+struct query {
     struct query_parts p;
     struct bus_sub *sub;
-    struct mem_pool *pool;
+    struct mem_pool *pool; /* of one answer */
 };
+
+/* --- answers: the caller owns them; {"error": ...} on failure ------------- */
+
+/* request NULL: without parameters. */
+typedef json_t *query_fn(struct query *q, const json_t *request);
+query_fn query_list, query_show, query_find, query_batch;
+query_fn query_status, query_workers, query_delegated, query_watchdog;
+query_fn query_costs, query_decisions;
+
+/* --- JSON ----------------------------------------------------------------- */
 
 /* Takes over value. */
 void query_set(json_t *o, const char *key, json_t *value);
@@ -26,56 +37,51 @@ void query_set(json_t *o, const char *key, json_t *value);
 json_t *query_failure(const struct err *e);
 /* Bytes of o as text. */
 size_t query_size(const json_t *o);
-/* Takes off what may be long and says neither what to run nor where. */
-void query_strip(struct task *t);
 /* Bytes an answer may have. */
-size_t query_room(const struct ask *a);
-/* What a worker says of the task, while no result of that attempt is here;
+size_t query_room(const struct query *q);
+/* A number among counters; 0 if it is missing. */
+json_int_t query_count(const json_t *counters, const char *name);
+
+/* --- tasks ---------------------------------------------------------------- */
+
+/* What a worker reports of the task while no result of that attempt is here;
  * NULL if it does not run. */
-const struct presence_task *query_live(const struct ask *a,
-                                       const struct task_state *row);
+const struct presence_task *query_running(const struct query *q,
+                                          const struct task_state *row);
+/* A row of a list. Does not reset the pool. */
+json_t *query_row(const struct query *q, const struct task_state *row);
+/* Removes what may be long and says neither what to run nor where. */
+void query_strip(struct task *t);
 
 /* Adds to a row's object why a held or blocked task waits. Reads tasks into
  * the pool, which is not reset. */
-void query_add_wait(const struct ask *a, const struct task_state *row,
+void query_add_wait(const struct query *q, const struct task_state *row,
                     json_t *o);
 /* Adds to a shown task what it waits for, if it does; last: its last attempt,
  * or NULL. As above. */
-void query_add_waits(const struct ask *a, const struct task_state *row,
+void query_add_waits(const struct query *q, const struct task_state *row,
                      const struct result *last, json_t *o);
 
-/* A row of a list. Resets nothing. */
-json_t *query_row(const struct ask *a, const struct task_state *row);
-
-/* A number among counters; 0 if there is none. */
-json_int_t query_count(const json_t *counters, const char *name);
-
-/* The backend whose tasks an AI platform does; each provider is a lane. */
-#define ASK_DELEGATED "secutools"
-
 /*
- * What was delegated, summed up from the lanes of status: submitted (ever),
- * waiting, running, succeeded, failed, cancelled. providers, if given, gets
- * the sums of each. The caller owns the result.
+ * Calls fn for each task that ran and is silent now, except delegated ones:
+ * their platform continues without a worker. Returns how many; fn may be NULL.
+ * The row is valid during the call.
  */
-json_t *query_delegation(json_t *lanes, json_t *providers);
-
-/*
- * Calls fn for each task that ran and fell silent, delegated ones aside: their
- * platform goes on without us. Returns how many; fn may be NULL. The row lives
- * during the call.
- */
-unsigned query_each_stale(struct ask *a,
+unsigned query_each_stale(struct query *q,
                           void (*fn)(void *ctx, const struct task_state *row,
                                      const struct presence_task *t),
                           void *ctx);
 
-json_t *query_status(struct ask *a);
-json_t *query_workers(struct ask *a);
-json_t *query_delegated(struct ask *a);
-json_t *query_watchdog(struct ask *a);
-/* request NULL: of today. */
-json_t *query_costs(struct ask *a, const json_t *request);
-json_t *query_decisions(struct ask *a, const json_t *request);
+/* --- delegation ----------------------------------------------------------- */
+
+/* The backend whose tasks run on an AI platform; each provider is a lane. */
+#define QUERY_DELEGATED "secutools"
+
+/*
+ * Sums of the delegated tasks, from the lanes of status: submitted (ever),
+ * waiting, running, succeeded, failed, cancelled. providers, if given, gets
+ * the sums of each. The caller owns the result.
+ */
+json_t *query_delegation(json_t *lanes, json_t *providers);
 
 #endif

@@ -1,3 +1,8 @@
+/*
+ * Answers status and workers: the counters of the ledger, in all and by lane,
+ * with the tasks that run told apart from those routed; workers alive, alarms,
+ * and how far the consumers are behind.
+ */
 #include "reaper/query/query_private.h"
 
 #include "lib/model/codec.h"
@@ -32,7 +37,7 @@ on_counter(void *ctx, const char *scope, const char *name, int64_t value)
                   json_integer(value));
 }
 
-/* Tasks that run are stored as routed; here they are told apart. */
+/* Running tasks are stored as routed: subtracts them. */
 static void
 move_running(json_t *counters)
 {
@@ -56,7 +61,7 @@ add_one(json_t *o, const char *key)
 }
 
 struct running_count {
-    struct ask *ask;
+    struct query *query;
     struct status *status;
 };
 
@@ -68,9 +73,9 @@ on_running(void *ctx, const struct presence_task *t)
     char lane[2 * TASK_ID_SIZE + 1];
     struct err e;
 
-    mem_pool_reset(r->ask->pool);
-    if (db_task(r->ask->p.store, t->id, r->ask->pool, &row, &e) <= 0 ||
-        query_live(r->ask, &row) != t)
+    mem_pool_reset(r->query->pool);
+    if (db_task(r->query->p.db, t->id, r->query->pool, &row, &e) <= 0 ||
+        query_running(r->query, &row) != t)
         return;
     add_one(r->status->counters, "running");
     if (!*row.backend)
@@ -104,13 +109,13 @@ on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
 }
 
 static json_t *
-lag_json(struct ask *a)
+lag_json(struct query *q)
 {
     json_t *o = json_object();
 
-    for (int i = 0; a->p.lag; i++) {
+    for (int i = 0; q->p.lag; i++) {
         const char *name;
-        uint64_t n = a->p.lag(a->p.ctx, i, &name);
+        uint64_t n = q->p.lag(q->p.ctx, i, &name);
 
         if (!name)
             break;
@@ -120,47 +125,49 @@ lag_json(struct ask *a)
 }
 
 json_t *
-query_workers(struct ask *a)
+query_workers(struct query *q, const json_t *request)
 {
     struct status s = {
-        .lanes = json_object(), .workers = json_array(), .room = query_room(a)};
+        .lanes = json_object(), .workers = json_array(), .room = query_room(q)};
     json_t *o = json_object();
 
-    presence_each_worker(a->p.live, on_worker, &s);
+    (void)request;
+    presence_each_worker(q->p.presence, on_worker, &s);
     json_decref(s.lanes);
     query_set(o, "workers", s.workers);
     return o;
 }
 
 json_t *
-query_status(struct ask *a)
+query_status(struct query *q, const json_t *request)
 {
     struct status s = {json_object(), json_object(), json_array(), 0};
-    struct running_count running = {a, &s};
+    struct running_count running = {q, &s};
     json_t *o = json_object();
     struct err e;
 
+    (void)request;
     query_set(o, "counters", s.counters);
     query_set(o, "lanes", s.lanes);
     query_set(o, "workers", s.workers);
-    query_set(o, "lag", lag_json(a));
-    if (db_counters(a->p.store, on_counter, &s, &e) < 0) {
+    query_set(o, "lag", lag_json(q));
+    if (db_counters(q->p.db, on_counter, &s, &e) < 0) {
         json_decref(o);
         return query_failure(&e);
     }
-    presence_each_task(a->p.live, on_running, &running);
+    presence_each_task(q->p.presence, on_running, &running);
     move_running(s.counters);
     for (void *at = json_object_iter(s.lanes); at;
          at = json_object_iter_next(s.lanes, at))
         move_running(json_object_iter_value(at));
-    query_set(o, "stale", json_integer(query_each_stale(a, NULL, NULL)));
-    if (a->p.health)
+    query_set(o, "stale", json_integer(query_each_stale(q, NULL, NULL)));
+    if (q->p.disk)
         query_set(
             o, "alarms",
-            disk_monitor_alarms(a->p.health, json_integer_value(json_object_get(
-                                                 s.counters, "quarantined"))));
-    s.room = query_room(a) > query_size(o) ? query_room(a) - query_size(o) : 0;
+            disk_monitor_alarms(q->p.disk, json_integer_value(json_object_get(
+                                               s.counters, "quarantined"))));
+    s.room = query_room(q) > query_size(o) ? query_room(q) - query_size(o) : 0;
     s.room -= s.room / 4; /* for the lanes that workers name */
-    presence_each_worker(a->p.live, on_worker, &s);
+    presence_each_worker(q->p.presence, on_worker, &s);
     return o;
 }

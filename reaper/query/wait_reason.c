@@ -1,3 +1,7 @@
+/*
+ * Derives what a task waits for from facts about it, as one phrase for people
+ * and a name for programs.
+ */
 #include "reaper/query/wait_reason.h"
 
 /* --- before it is routed -------------------------------------------------- */
@@ -21,7 +25,7 @@ why_blocked(const struct wait_facts *f, struct str *out)
         return WAIT_TASKS;
     if (early)
         return WAIT_TIME;
-    /* The ledger sees it in a moment. */
+    /* The reaper releases it in a moment. */
     str_addz(out, "is on its way to the router");
     return WAIT_ROUTER;
 }

@@ -1,3 +1,7 @@
+/*
+ * Answers watchdog: running and silent tasks, lanes with tasks but no worker,
+ * and paused lanes with the reason.
+ */
 #include "reaper/query/query_private.h"
 
 #include "lib/io/loop.h"
@@ -10,7 +14,7 @@ enum { LISTED_MAX = 100 }; /* tasks in an answer */
 /* --- stale tasks ---------------------------------------------------------- */
 
 struct stale {
-    struct ask *ask;
+    struct query *query;
     void (*fn)(void *ctx, const struct task_state *row,
                const struct presence_task *t);
     void *ctx;
@@ -24,11 +28,11 @@ on_silent(void *ctx, const struct presence_task *t)
     struct task_state row;
     struct err e;
 
-    mem_pool_reset(s->ask->pool);
-    if (strcmp(t->backend, ASK_DELEGATED) == 0 ||
-        db_task(s->ask->p.store, t->id, s->ask->pool, &row, &e) <= 0 ||
+    mem_pool_reset(s->query->pool);
+    if (strcmp(t->backend, QUERY_DELEGATED) == 0 ||
+        db_task(s->query->p.db, t->id, s->query->pool, &row, &e) <= 0 ||
         state_is_terminal(row.state) || t->attempt <= row.attempts ||
-        strcmp(row.backend, ASK_DELEGATED) == 0)
+        strcmp(row.backend, QUERY_DELEGATED) == 0)
         return;
     s->n++;
     if (s->fn)
@@ -36,21 +40,21 @@ on_silent(void *ctx, const struct presence_task *t)
 }
 
 unsigned
-query_each_stale(struct ask *a,
+query_each_stale(struct query *q,
                  void (*fn)(void *ctx, const struct task_state *row,
                             const struct presence_task *t),
                  void *ctx)
 {
-    struct stale s = {.ask = a, .fn = fn, .ctx = ctx};
+    struct stale s = {.query = q, .fn = fn, .ctx = ctx};
 
-    presence_each_silent(a->p.live, on_silent, &s);
+    presence_each_silent(q->p.presence, on_silent, &s);
     return s.n;
 }
 
 /* --- the list ------------------------------------------------------------- */
 
 struct watched_task {
-    struct ask *ask;
+    struct query *query;
     json_t *list;
     int64_t now_ms;
     bool more; /* than the list holds */
@@ -94,36 +98,37 @@ add_running(void *ctx, const struct presence_task *t)
 
     if (json_array_size(w->list) >= LISTED_MAX) {
         w->more = true;
-        return; /* rows are read for what is shown only */
+        return; /* rows are read only for tasks that are shown */
     }
-    mem_pool_reset(w->ask->pool);
-    if (db_task(w->ask->p.store, t->id, w->ask->pool, &row, &e) <= 0 ||
-        query_live(w->ask, &row) != t)
+    mem_pool_reset(w->query->pool);
+    if (db_task(w->query->p.db, t->id, w->query->pool, &row, &e) <= 0 ||
+        query_running(w->query, &row) != t)
         return;
     add_task(w, &row, t,
-             strcmp(row.backend, ASK_DELEGATED) == 0 ? "delegated_to_secutools"
-                                                     : "running");
+             strcmp(row.backend, QUERY_DELEGATED) == 0
+                 ? "delegated_to_secutools"
+                 : "running");
 }
 
 /* --- lanes ---------------------------------------------------------------- */
 
-/* Since when the oldest task of the lane waits. */
+/* Adds since when the oldest task of the lane waits. */
 static void
-add_since(struct ask *a, const struct db_lane *lane, json_t *o)
+add_since(struct query *q, const struct db_lane *lane, json_t *o)
 {
     struct task_state row;
     struct err e;
     int64_t n;
 
-    mem_pool_reset(a->pool);
-    if (db_on_lane(a->p.store, lane, NULL, INT64_MAX, 1, &n, &e) == 1 &&
-        db_task_at(a->p.store, n, a->pool, &row, &e) > 0)
+    mem_pool_reset(q->pool);
+    if (db_on_lane(q->p.db, lane, NULL, INT64_MAX, 1, &n, &e) == 1 &&
+        db_task_at(q->p.db, n, q->pool, &row, &e) > 0)
         report_set_time(o, "since", row.routed_at_ms);
 }
 
-/* Lanes with work and nobody to do it. */
+/* Lanes with waiting tasks and no worker. */
 static json_t *
-idle_lanes(struct ask *a, json_t *lanes)
+idle_lanes(struct query *q, json_t *lanes)
 {
     json_t *list = json_array(), *lane, *o;
     const char *name, *dot;
@@ -144,24 +149,24 @@ idle_lanes(struct ask *a, json_t *lanes)
         report_set_text(o, "backend", key.backend);
         report_set_text(o, "lane", key.lane);
         query_set(o, "waiting", json_integer(waiting));
-        add_since(a, &key, o);
+        add_since(q, &key, o);
         (void)json_array_append_new(list, o);
     }
     return list;
 }
 
-/* Lanes that take nothing now, and why. */
+/* Lanes that are paused now, and why. */
 static json_t *
-paused_lanes(const struct ask *a)
+paused_lanes(const struct query *q)
 {
     json_t *list = json_array(), *o;
     int64_t now = str_wall_ms();
-    size_t n = a->p.pauses ? lane_pauses_count(a->p.pauses) : 0;
+    size_t n = q->p.pauses ? lane_pauses_count(q->p.pauses) : 0;
 
     for (size_t i = 0; i < n && json_array_size(list) < LISTED_MAX; i++) {
-        const struct lane_pause *p = lane_pauses_at(a->p.pauses, i);
+        const struct lane_pause *p = lane_pauses_at(q->p.pauses, i);
 
-        if (lane_pauses_find(a->p.pauses, p->backend, p->lane, now) != p)
+        if (lane_pauses_find(q->p.pauses, p->backend, p->lane, now) != p)
             continue;
         o = json_object();
         report_set_text(o, "backend", p->backend);
@@ -193,26 +198,27 @@ counts(const json_t *status, const json_t *sums)
 }
 
 json_t *
-query_watchdog(struct ask *a)
+query_watchdog(struct query *q, const json_t *request)
 {
-    json_t *status = query_status(a), *o, *lanes, *idle, *sums;
-    struct watched_task w = {.ask = a, .now_ms = loop_now_ms()};
+    json_t *status = query_status(q, NULL), *o, *lanes, *idle, *sums;
+    struct watched_task w = {.query = q, .now_ms = loop_now_ms()};
 
+    (void)request;
     if (json_object_get(status, "error"))
         return status;
     lanes = json_object_get(status, "lanes");
-    idle = idle_lanes(a, lanes);
+    idle = idle_lanes(q, lanes);
     sums = query_delegation(lanes, NULL);
     w.list = json_array();
-    (void)query_each_stale(a, add_stale, &w);
-    presence_each_task(a->p.live, add_running, &w);
+    (void)query_each_stale(q, add_stale, &w);
+    presence_each_task(q->p.presence, add_running, &w);
     o = json_object();
     query_set(
         o, "ok",
         json_boolean(!query_count(status, "stale") && !json_array_size(idle)));
     query_set(o, "counts", counts(status, sums));
     query_set(o, "lanes_without_worker", idle);
-    query_set(o, "lanes_paused", paused_lanes(a));
+    query_set(o, "lanes_paused", paused_lanes(q));
     query_set(o, "delegation", sums);
     query_set(o, "tasks", w.list);
     query_set(o, "tasks_cut", json_boolean(w.more));

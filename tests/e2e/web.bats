@@ -154,7 +154,7 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	SHUNT_HOME=$BATS_TEST_TMPDIR/home
 	SHUNT_REAPER_HTTP=off shunt up -d --fast 3>&-
 	shunt status --json | jq -e '.http == null'
-	refute grep -q web.up "$SHUNT_HOME/log/reaper.log"
+	refute grep -q http.up "$SHUNT_HOME/log/reaper.log"
 	shunt down --timeout 30s 3>&-
 	SHUNT_REAPER_HTTP=0.0.0.0:0 run shunt up -d --fast 3>&-
 	[ "$status" -ne 0 ]

@@ -1,3 +1,8 @@
+/*
+ * Collects what is known of a waiting task (the tasks it comes after, workers
+ * and pauses of its lane, tasks before it) and adds the reason that wait_reason
+ * derives from these facts to an answer.
+ */
 #include "reaper/query/query_private.h"
 
 #include "lib/model/codec.h"
@@ -11,9 +16,9 @@ enum {
     AHEAD_MAX = 100,     /* tasks before it on its lane */
 };
 
-/* The tasks it comes after that are not over. */
+/* The tasks it comes after that are not finished. */
 static void
-add_tasks(const struct ask *a, const struct task *t, struct wait_facts *f)
+add_tasks(const struct query *q, const struct task *t, struct wait_facts *f)
 {
     size_t n = t->n_after < LOOKED_AT_MAX ? t->n_after : LOOKED_AT_MAX;
 
@@ -21,8 +26,7 @@ add_tasks(const struct ask *a, const struct task *t, struct wait_facts *f)
         enum state s;
         struct err e;
 
-        if (db_state(a->p.store, t->after[i], &s, &e) < 0 ||
-            state_is_terminal(s))
+        if (db_state(q->p.db, t->after[i], &s, &e) < 0 || state_is_terminal(s))
             continue;
         if (f->n_after < WAIT_REASON_AFTER_MAX)
             f->after[f->n_after] = t->after[i];
@@ -32,17 +36,17 @@ add_tasks(const struct ask *a, const struct task *t, struct wait_facts *f)
 
 /* Which tasks and what time a blocked task waits for. */
 static void
-add_gates(const struct ask *a, const struct task_state *row,
+add_gates(const struct query *q, const struct task_state *row,
           struct wait_facts *f)
 {
     struct task t;
     struct err e;
 
     if (row->state != STATE_BLOCKED || row->released ||
-        codec_decode(CODEC_TASK, row->task.data, row->task.len, a->pool, &t,
+        codec_decode(CODEC_TASK, row->task.data, row->task.len, q->pool, &t,
                      &e) < 0)
         return;
-    add_tasks(a, &t, f);
+    add_tasks(q, &t, f);
     f->not_before_ms = t.not_before_ms;
 }
 
@@ -64,11 +68,11 @@ on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
 }
 
 static void
-add_pause(const struct ask *a, struct wait_facts *f)
+add_pause(const struct query *q, struct wait_facts *f)
 {
     const struct lane_pause *p =
-        a->p.pauses
-            ? lane_pauses_find(a->p.pauses, f->backend, f->lane, f->now_ms)
+        q->p.pauses
+            ? lane_pauses_find(q->p.pauses, f->backend, f->lane, f->now_ms)
             : NULL;
 
     if (!p)
@@ -89,10 +93,11 @@ add_refusal(const struct result *last, struct wait_facts *f)
 
 /* The tasks routed to its lane before it that do not run yet. */
 static void
-add_ahead(const struct ask *a, const struct task_state *row,
+add_ahead(const struct query *q, const struct task_state *row,
           struct wait_facts *f)
 {
-    struct mem_pool *pool = mem_pool_new(); /* row by row: they may be large */
+    struct mem_pool *pool =
+        mem_pool_new(); /* reset after each row: they may be large */
     struct db_lane lane;
     struct err e;
     int64_t ns[AHEAD_MAX];
@@ -101,25 +106,25 @@ add_ahead(const struct ask *a, const struct task_state *row,
     (void)str_copy(lane.backend, sizeof lane.backend, row->backend);
     (void)str_copy(lane.lane, sizeof lane.lane, row->lane);
     f->ahead_max = AHEAD_MAX;
-    n = db_on_lane(a->p.store, &lane, NULL,
+    n = db_on_lane(q->p.db, &lane, NULL,
                    row->routed_seq ? row->routed_seq - 1 : 0, AHEAD_MAX, ns,
                    &e);
     for (int i = 0; i < n; i++) {
         struct task_state other;
 
         mem_pool_reset(pool);
-        if (db_task_at(a->p.store, ns[i], pool, &other, &e) > 0 &&
-            !query_live(a, &other))
+        if (db_task_at(q->p.db, ns[i], pool, &other, &e) > 0 &&
+            !query_running(q, &other))
             f->ahead++;
     }
     mem_pool_free(pool);
 }
 
 static void
-begin(const struct ask *a, const struct task_state *row, struct wait_facts *f)
+begin(const struct query *q, const struct task_state *row, struct wait_facts *f)
 {
     *f = (struct wait_facts){
-        .state = query_live(a, row) ? STATE_RUNNING : row->state,
+        .state = query_running(q, row) ? STATE_RUNNING : row->state,
         .now_ms = str_wall_ms(),
         .cancelled = row->cancel_at_ms != 0,
         .released = row->released,
@@ -132,22 +137,22 @@ begin(const struct ask *a, const struct task_state *row, struct wait_facts *f)
 }
 
 void
-query_add_wait(const struct ask *a, const struct task_state *row, json_t *o)
+query_add_wait(const struct query *q, const struct task_state *row, json_t *o)
 {
     struct wait_facts f;
     struct str text = {0};
 
     if (row->state != STATE_HELD && row->state != STATE_BLOCKED)
         return;
-    begin(a, row, &f);
-    f.cancelled = false; /* of a list: the reason it is not routed */
-    add_gates(a, row, &f);
+    begin(q, row, &f);
+    f.cancelled = false; /* a list shows why it is not routed */
+    add_gates(q, row, &f);
     (void)wait_reason(&f, &text);
     report_set_text(o, "reason", str_text(&text));
     str_free(&text);
 }
 
-/* What the phrase says, for programs. */
+/* The same as the text, for programs. */
 static json_t *
 wait_json(enum wait_for w, const struct wait_facts *f, const char *text)
 {
@@ -176,20 +181,20 @@ wait_json(enum wait_for w, const struct wait_facts *f, const char *text)
 }
 
 void
-query_add_waits(const struct ask *a, const struct task_state *row,
+query_add_waits(const struct query *q, const struct task_state *row,
                 const struct result *last, json_t *o)
 {
     struct wait_facts f;
     struct str text = {0};
     enum wait_for w;
 
-    begin(a, row, &f);
-    add_gates(a, row, &f);
+    begin(q, row, &f);
+    add_gates(q, row, &f);
     if (f.state == STATE_ROUTED || f.state == STATE_RETRY_WAIT) {
-        add_pause(a, &f);
+        add_pause(q, &f);
         add_refusal(last, &f);
-        presence_each_worker(a->p.live, on_worker, &f);
-        add_ahead(a, row, &f);
+        presence_each_worker(q->p.presence, on_worker, &f);
+        add_ahead(q, row, &f);
     }
     w = wait_reason(&f, &text);
     if (w != WAIT_NOTHING)

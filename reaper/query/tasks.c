@@ -1,0 +1,552 @@
+/*
+ * Answers questions about tasks and batches: list, find, show, batch.
+ *
+ * A running task is stored in the state it started from; what its worker
+ * reports is laid over the row. Lists end when the answer is full and say where
+ * to continue; long texts, output and submissions are cut and marked as cut.
+ */
+#include "reaper/query/query_private.h"
+
+#include "lib/base/log.h"
+#include "lib/model/codec.h"
+#include "lib/model/job_ref.h"
+#include "reaper/report/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FAILED_MAX = 100,   /* rows of a batch that did not succeed */
+    TEXT_MOST = 300,    /* bytes of a command or reason in a list */
+    BATCH_BYTES = 1024, /* of a batch's own values */
+};
+
+/* --- rows ----------------------------------------------------------------- */
+
+/* What a worker says of a task counts while no result of that attempt is
+ * here. */
+const struct presence_task *
+query_running(const struct query *q, const struct task_state *row)
+{
+    const struct presence_task *t = presence_find(q->p.presence, row->id);
+
+    return t && !state_is_terminal(row->state) && t->attempt > row->attempts
+               ? t
+               : NULL;
+}
+
+static json_t *
+row_json(const struct query *q, const struct task_state *row)
+{
+    const struct presence_task *t = query_running(q, row);
+    json_t *o = report_row_json(row);
+    struct job_ref remote;
+
+    query_add_wait(q, row, o);
+    if (!t)
+        return o;
+    report_set_text(o, "state", state_name(STATE_RUNNING));
+    report_set_time(o, "started_at", t->started_at_ms);
+    report_set_text(o, "worker", t->worker);
+    query_set(o, "attempts", json_integer(t->attempt));
+    if (t->remote && job_ref_read(t->remote, &remote)) {
+        report_set_text(o, "job_key", remote.key);
+        report_set_text(o, "job_id", remote.id);
+    }
+    /* These told of the attempt before. */
+    (void)json_object_del(o, "finished_at");
+    (void)json_object_del(o, "exit_code");
+    (void)json_object_del(o, "reason");
+    (void)json_object_del(o, "failed_step");
+    (void)json_object_del(o, "retry_at");
+    return o;
+}
+
+static void
+shorten(json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    size_t len = text ? strlen(text) : 0;
+    struct str cut = {0};
+
+    if (len <= TEXT_MOST)
+        return;
+    str_add(&cut, text, str_utf8_cut(text, len, TEXT_MOST));
+    str_addz(&cut, "...");
+    query_set(o, key, json_stringn(cut.data, cut.len));
+    str_free(&cut);
+}
+
+json_t *
+query_row(const struct query *q, const struct task_state *row)
+{
+    json_t *o = row_json(q, row);
+
+    shorten(o, "command");
+    shorten(o, "reason");
+    shorten(o, "name");
+    return o;
+}
+
+/* --- list ----------------------------------------------------------------- */
+
+static uint32_t
+bit(enum state s)
+{
+    return 1u << s;
+}
+
+static int
+read_states(const json_t *list, uint32_t *out, struct err *e)
+{
+    const json_t *v;
+    size_t i;
+
+    *out = 0;
+    if (list && !json_is_null(list) && !json_is_array(list))
+        return err_set(e, ERR_INVALID, "states: not a list of names");
+    json_array_foreach(list, i, v)
+    {
+        const char *name = json_string_value(v);
+        enum state s = name ? state_from_name(name) : STATE_UNSPECIFIED;
+
+        if (s == STATE_UNSPECIFIED)
+            return err_set(e, ERR_INVALID, "states: \"%s\" is no state",
+                           name ? LOG_TEXT(name) : "");
+        *out |= bit(s);
+    }
+    return 0;
+}
+
+struct task_list {
+    struct query *query;
+    uint32_t wanted; /* 0: any */
+    uint32_t stored; /* to look for in the database */
+    const char *batch;
+    int64_t before;
+    size_t limit, room;
+    json_t *tasks;
+    int64_t next;
+};
+
+/* Whether a row is wanted, as it looks with what runs laid over it. */
+static bool
+wanted(const struct task_list *l, const struct task_state *row)
+{
+    enum state s = query_running(l->query, row) ? STATE_RUNNING : row->state;
+
+    return !l->wanted || (l->wanted & bit(s));
+}
+
+/* Adds the rows of a page of numbers; false when the list is full. */
+static bool
+add_page(struct task_list *l, const int64_t *ns, int n, struct err *e)
+{
+    for (int i = 0; i < n; i++) {
+        struct task_state row;
+        json_t *o;
+        size_t size;
+
+        mem_pool_reset(l->query->pool);
+        if (db_task_at(l->query->p.db, ns[i], l->query->pool, &row, e) <= 0)
+            return false;
+        if (!wanted(l, &row)) {
+            l->before = ns[i];
+            continue;
+        }
+        if (json_array_size(l->tasks) >= l->limit) {
+            l->next = l->before;
+            return false;
+        }
+        o = query_row(l->query, &row);
+        size = query_size(o) + 1;
+        if (size > l->room && json_array_size(l->tasks) > 0) {
+            json_decref(o);
+            l->next = l->before;
+            return false;
+        }
+        l->room -= size < l->room ? size : l->room;
+        l->before = ns[i];
+        (void)json_array_append_new(l->tasks, o);
+    }
+    return true;
+}
+
+/* The numbers of rows that run, newest first. */
+struct running_list {
+    struct query *query;
+    const char *batch; /* "": of any */
+    int64_t *ns;
+    size_t n, cap;
+};
+
+static void
+add_running(void *ctx, const struct presence_task *t)
+{
+    struct running_list *r = ctx;
+    struct task_state row;
+    struct err e;
+
+    mem_pool_reset(r->query->pool);
+    if (db_task(r->query->p.db, t->id, r->query->pool, &row, &e) <= 0 ||
+        query_running(r->query, &row) != t ||
+        (*r->batch && strcmp(row.batch, r->batch) != 0))
+        return;
+    r->ns = mem_grow(r->ns, r->n, &r->cap, sizeof *r->ns);
+    r->ns[r->n++] = row.n;
+}
+
+static int
+newest_first(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+
+    return (*x < *y) - (*x > *y);
+}
+
+/* Merges what runs between before and floor into a page. */
+static int
+merge(const struct running_list *r, int64_t before, int64_t floor, int64_t *ns,
+      int n)
+{
+    int total = n, kept = 0;
+
+    for (size_t i = 0; i < r->n; i++)
+        if (r->ns[i] >= floor && (!before || r->ns[i] < before))
+            ns[total++] = r->ns[i];
+    qsort(ns, (size_t)total, sizeof *ns, newest_first);
+    for (int i = 0; i < total; i++)
+        if (!kept || ns[kept - 1] != ns[i])
+            ns[kept++] = ns[i];
+    return kept;
+}
+
+/* What runs is stored as the state it started from, and may be few among
+ * very many: it is looked up by what the workers say. */
+static int
+fill(struct task_list *l, struct err *e)
+{
+    struct running_list r = {.query = l->query, .batch = l->batch};
+    int64_t *ns;
+    int n, got;
+
+    *e = (struct err){0};
+    if (l->wanted & bit(STATE_RUNNING))
+        presence_each_task(l->query->p.presence, add_running, &r);
+    ns = mem_alloc((DB_PAGE_MAX + r.n) * sizeof *ns);
+    do {
+        struct db_filter filter = {.states = l->stored,
+                                   .batch = l->batch,
+                                   .before = l->before,
+                                   .limit = DB_PAGE_MAX};
+
+        got = n = l->wanted && !l->stored
+                      ? 0
+                      : db_list(l->query->p.db, &filter, ns, e);
+        if (n >= 0 && r.n)
+            n = merge(&r, l->before, n == DB_PAGE_MAX ? ns[n - 1] : 0, ns, n);
+        if (n > 0 && !add_page(l, ns, n, e))
+            break;
+    } while (got == DB_PAGE_MAX);
+    mem_free(ns);
+    mem_free(r.ns);
+    return e->code ? -1 : 0;
+}
+
+json_t *
+query_list(struct query *q, const json_t *request)
+{
+    const json_t *limit = json_object_get(request, "limit");
+    const char *batch = json_string_value(json_object_get(request, "batch"));
+    struct task_list l = {
+        .query = q, .limit = DB_PAGE_MAX, .room = query_room(q)};
+    char id[TASK_ID_SIZE] = "";
+    struct err e;
+    json_t *o;
+
+    if (read_states(json_object_get(request, "states"), &l.wanted, &e) < 0)
+        return query_failure(&e);
+    if (json_integer_value(limit) > 0 &&
+        json_integer_value(limit) < DB_PAGE_MAX)
+        l.limit = (size_t)json_integer_value(limit);
+    l.before = json_integer_value(json_object_get(request, "before"));
+    if (batch && *batch) {
+        int found = db_find_batch(q->p.db, batch, id, &e);
+
+        if (found < 0)
+            return query_failure(&e);
+        if (found == 0)
+            return query_error("not-found", "no batch of that id or name");
+    }
+    l.batch = id;
+    l.stored = l.wanted & ~bit(STATE_RUNNING);
+    l.tasks = json_array();
+    if (fill(&l, &e) < 0) {
+        json_decref(l.tasks);
+        return query_failure(&e);
+    }
+    o = json_object();
+    query_set(o, "tasks", l.tasks);
+    query_set(o, "next", json_integer(l.next));
+    return o;
+}
+
+/* --- find, show ----------------------------------------------------------- */
+
+/* The row a request's selector means; NULL: *out is filled. */
+static json_t *
+find_row(struct query *q, const json_t *request, struct task_state *out)
+{
+    const char *selector = json_string_value(json_object_get(request, "task"));
+    char id[TASK_ID_SIZE];
+    struct str text = {0};
+    struct err e;
+    json_t *o;
+    int rc;
+
+    if (!selector || !*selector)
+        return query_error("invalid", "task: missing; give an id, a prefix of "
+                                      "one, a name or last");
+    rc = db_find_task(q->p.db, selector, id, &e);
+    mem_pool_reset(q->pool);
+    if (rc > 0)
+        rc = db_task(q->p.db, id, q->pool, out, &e);
+    if (rc < 0)
+        return query_failure(&e);
+    if (rc > 0)
+        return NULL;
+    str_addf(&text, "no task has the id, prefix or name \"%s\"",
+             LOG_TEXT(selector));
+    o = query_error("not-found", str_text(&text));
+    str_free(&text);
+    return o;
+}
+
+json_t *
+query_find(struct query *q, const json_t *request)
+{
+    struct task_state row;
+    json_t *o = find_row(q, request, &row), *full;
+
+    if (o)
+        return o;
+    o = json_object();
+    full = row_json(q, &row);
+    report_set_text(o, "id", row.id);
+    (void)json_object_set(o, "state", json_object_get(full, "state"));
+    json_decref(full);
+    return o;
+}
+
+/* Parts of the output until most bytes are used, from the end backwards. */
+static json_t *
+output_json(const struct result *r, size_t most, bool *cut)
+{
+    json_t *all, *list = json_array();
+    struct result part = {0};
+
+    codec_init(CODEC_RESULT, &part);
+    *cut = false;
+    for (size_t i = r->n_output; i-- > 0 && !*cut;) {
+        struct output_part one = r->output[i];
+        size_t size = one.data.len / 3 * 4 + 48;
+
+        if (size > most) {
+            size_t keep = most > 64 ? (most - 64) / 4 * 3 : 0;
+
+            one.data.data += one.data.len - keep;
+            one.data.len = keep;
+            *cut = true;
+            if (!keep)
+                break;
+        }
+        most -= size < most ? size : most;
+        part.output = &one;
+        part.n_output = 1;
+        all = codec_to_json(CODEC_RESULT, &part);
+        (void)json_array_insert(
+            list, 0, json_array_get(json_object_get(all, "output"), 0));
+        json_decref(all);
+    }
+    return list;
+}
+
+void
+query_strip(struct task *t)
+{
+    t->context_header = t->notes = "";
+    t->env = NULL;
+    t->n_env = 0;
+    t->outputs = NULL;
+    t->n_outputs = 0;
+    t->after = NULL;
+    t->n_after = 0;
+    t->tags = NULL;
+    t->n_tags = 0;
+}
+
+/* The submission without what may be long. */
+static json_t *
+short_task(const struct task *t)
+{
+    struct task s = *t;
+    json_t *o;
+
+    query_strip(&s);
+    s.steps = NULL;
+    s.n_steps = 0;
+    s.prompt = s.command = "";
+    o = codec_to_json(CODEC_TASK, &s);
+    query_set(o, "truncated", json_true());
+    return o;
+}
+
+static void
+add_outcome(struct query *q, json_t *o, const struct result *r)
+{
+    size_t used = query_size(o), most = query_room(q);
+    bool cut;
+
+    query_set(o, "output", output_json(r, used < most ? most - used : 0, &cut));
+    if (cut)
+        query_set(o, "output_cut", json_true());
+    query_set(o, "output_bytes", json_integer((json_int_t)r->output_bytes));
+    query_set(o, "dropped_bytes", json_integer((json_int_t)r->dropped_bytes));
+    query_set(o, "log_chunks", json_integer(r->log_chunks));
+}
+
+static json_t *
+show_json(struct query *q, const struct report_task *t)
+{
+    json_t *o = row_json(q, t->row), *list = json_array();
+
+    for (size_t i = 0; i < t->n_attempts; i++) {
+        json_t *attempt = report_attempt_json(&t->attempts[i]);
+
+        if (t->n_attempts > 20)
+            shorten(attempt, "reason");
+        (void)json_array_append_new(list, attempt);
+    }
+    query_add_waits(
+        q, t->row,
+        t->n_attempts ? &t->attempts[t->n_attempts - 1].result : NULL, o);
+    report_set_text(o, "report", t->row->report);
+    if (t->outcome)
+        report_set_service(o, t->outcome);
+    if (t->decision)
+        query_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
+    query_set(o, "attempt_list", list);
+    query_set(o, "timeline", report_timeline_json(t));
+    if (t->task)
+        query_set(o, "task", codec_to_json(CODEC_TASK, t->task));
+    if (query_size(o) > query_room(q)) {
+        if (t->task)
+            query_set(o, "task", short_task(t->task));
+        if (query_size(o) > query_room(q))
+            (void)json_object_del(o, "decision");
+        if (query_size(o) > query_room(q))
+            (void)json_object_del(o, "timeline");
+        if (query_size(o) > query_room(q))
+            (void)json_object_del(o, "attempt_list");
+    }
+    if (t->outcome)
+        add_outcome(q, o, t->outcome);
+    return o;
+}
+
+json_t *
+query_show(struct query *q, const json_t *request)
+{
+    struct task_state row;
+    struct report_task t;
+    struct attempt_row *attempts;
+    json_t *o = find_row(q, request, &row);
+    size_t n;
+    struct err e;
+
+    if (o)
+        return o;
+    if (row.report_due && q->p.reports) {
+        /* Who looks at a task should find its report where it says. */
+        report_writer_now(q->p.reports, &row);
+        if (db_task_at(q->p.db, row.n, q->pool, &row, &e) <= 0)
+            return query_error("unavailable", "the task is gone");
+    }
+    if (db_attempts(q->p.db, row.n, q->pool, &attempts, &n, &e) < 0)
+        return query_failure(&e);
+    report_task_fill(&row, attempts, n, q->pool, &t);
+    o = json_object();
+    query_set(o, "task", show_json(q, &t));
+    return o;
+}
+
+/* --- batch ---------------------------------------------------------------- */
+
+static json_t *
+failed_rows(struct query *q, const char *batch, size_t most, struct err *e)
+{
+    uint32_t states = 0;
+    json_t *list = json_array();
+    int64_t *ns;
+    int n;
+
+    for (int s = 1; s < STATE_COUNT; s++)
+        if (state_is_terminal((enum state)s) && s != STATE_SUCCEEDED)
+            states |= bit((enum state)s);
+    n = db_members(q->p.db, batch, states, FAILED_MAX, q->pool, &ns, e);
+    for (int i = 0; i < n; i++) {
+        struct task_state row;
+        json_t *o;
+
+        if (db_task_at(q->p.db, ns[i], q->pool, &row, e) <= 0) {
+            n = -1;
+            break;
+        }
+        o = query_row(q, &row);
+        if (query_size(o) + 1 > most) {
+            json_decref(o);
+            break;
+        }
+        most -= query_size(o) + 1;
+        (void)json_array_append_new(list, o);
+    }
+    if (n >= 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
+json_t *
+query_batch(struct query *q, const json_t *request)
+{
+    const char *selector = json_string_value(json_object_get(request, "batch"));
+    char id[TASK_ID_SIZE];
+    struct batch_state b;
+    struct err e;
+    json_t *o, *rows;
+    int rc;
+
+    if (!selector || !*selector)
+        return query_error("invalid", "batch: missing; give an id, a prefix of "
+                                      "one, a name or last");
+    rc = db_find_batch(q->p.db, selector, id, &e);
+    mem_pool_reset(q->pool);
+    if (rc > 0)
+        rc = db_batch(q->p.db, id, q->pool, &b, &e);
+    if (rc > 0 && b.report_due && q->p.reports) {
+        report_writer_batch_now(q->p.reports, &b);
+        rc = db_batch(q->p.db, id, q->pool, &b, &e);
+    }
+    if (rc < 0)
+        return query_failure(&e);
+    if (rc == 0)
+        return query_error("not-found", "no batch has that id, prefix or name");
+    rows = failed_rows(q, id, query_room(q) - BATCH_BYTES, &e);
+    if (!rows)
+        return query_failure(&e);
+    o = json_object();
+    query_set(o, "batch", codec_to_json(CODEC_BATCH, &b.b));
+    query_set(o, "failed", rows);
+    report_set_text(o, "report", b.report);
+    return o;
+}
