@@ -7,6 +7,7 @@
 
 #include "cli/output.h"
 #include "lib/base/conf.h"
+#include "lib/base/nearest.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 #include "lib/submit/spool.h"
@@ -102,6 +103,25 @@ cli_usage(const struct cli *c, const char *fmt, ...)
     va_end(ap);
     (void)snprintf(next, sizeof next, "shunt %s --help", c->cmd->name);
     return cli_fail(RC_USAGE, c->cmd->name, NULL, why, next);
+}
+
+int
+cli_usage_unknown(const struct cli *c, const char *kind, const char *word,
+                  const char *const *names)
+{
+    const char *near = nearest_of(word, names);
+    struct str known = {0};
+    int rc;
+
+    if (near)
+        return cli_usage(c, "unknown %s %s; did you mean %s?", kind, word,
+                         near);
+    for (size_t i = 0; names[i]; i++)
+        str_addf(&known, "%s%s", i ? ", " : "", names[i]);
+    rc = cli_usage(c, "unknown %s %s; known are %s", kind, word,
+                   str_text(&known));
+    str_free(&known);
+    return rc;
 }
 
 int

@@ -96,6 +96,10 @@ int cli_rc(const struct err *e);
 /* Wrong usage of the command: the hint is its help; returns RC_USAGE. */
 int cli_usage(const struct cli *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same for a word that is none of names, which end with NULL: names the
+ * nearest, else all of them. */
+int cli_usage_unknown(const struct cli *c, const char *kind, const char *word,
+                      const char *const *names);
 /* For commands without arguments: RC_OK, or RC_USAGE after printing the
  * first one. */
 int cli_no_arguments(const struct cli *c, const struct args *a);

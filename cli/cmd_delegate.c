@@ -8,7 +8,6 @@
 #include "cli/output.h"
 #include "cli/task_builder.h"
 #include "cli/task_ops.h"
-#include "lib/base/nearest.h"
 #include "lib/model/codec.h"
 #include "lib/model/money.h"
 
@@ -407,7 +406,7 @@ cmd_delegate(struct cli *c, const struct args *a)
                                         "decide", "status", NULL};
     static int (*const verbs[])(struct cli * c, const struct args *a) = {
         run_submit, run_get, run_result, run_decide, run_status};
-    const char *word = a->n_words ? a->words[0] : "", *near;
+    const char *word = a->n_words ? a->words[0] : "";
     int64_t nano;
 
     if (flags.max_cost && !money_read(flags.max_cost, &nano))
@@ -416,7 +415,7 @@ cmd_delegate(struct cli *c, const struct args *a)
     for (size_t i = 0; names[i]; i++)
         if (strcmp(word, names[i]) == 0)
             return verbs[i](c, a);
-    near = nearest_of(word, names);
-    return cli_usage(c, "use submit, get, result, decide or status%s%s",
-                     near ? "; did you mean " : "", near ? near : "");
+    return *word ? cli_usage_unknown(c, "verb", word, names)
+                 : cli_usage(c, "a verb is required: submit, get, result, "
+                                "decide or status");
 }

@@ -5,7 +5,6 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/task_args.h"
-#include "lib/base/nearest.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -268,7 +267,6 @@ int
 cmd_completion(struct cli *c, const struct args *a)
 {
     static const char *const shells[] = {"bash", "zsh", "fish", NULL};
-    const char *near;
 
     if (a->n_words != 1)
         return cli_usage(c, "a shell is required: bash, zsh or fish");
@@ -278,11 +276,7 @@ cmd_completion(struct cli *c, const struct args *a)
         zsh();
     else if (!strcmp(a->words[0], "fish"))
         fish();
-    else {
-        near = nearest_of(a->words[0], shells);
-        return cli_usage(c, "unknown shell %s; use bash, zsh or fish%s%s",
-                         a->words[0], near ? "; did you mean " : "",
-                         near ? near : "");
-    }
+    else
+        return cli_usage_unknown(c, "shell", a->words[0], shells);
     return RC_OK;
 }

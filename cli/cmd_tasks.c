@@ -5,7 +5,6 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/task_ops.h"
-#include "lib/base/nearest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,7 +38,7 @@ const struct arg_opt ls_opts[] = {
 static int
 selected_states(struct cli *c, json_t **out)
 {
-    const char *names[STATE_COUNT + 3], *near;
+    const char *names[STATE_COUNT + 3];
     enum state s;
     size_t i, n = 0;
     bool open, done;
@@ -56,11 +55,9 @@ selected_states(struct cli *c, json_t **out)
         open = !strcmp(want, "open");
         done = !strcmp(want, "done");
         if (!open && !done && state_from_name(want) == STATE_UNSPECIFIED) {
-            near = nearest_of(want, names);
             json_decref(*out);
             *out = NULL;
-            return cli_usage(c, "--state %s: unknown state%s%s", want,
-                             near ? "; did you mean " : "", near ? near : "");
+            return cli_usage_unknown(c, "state", want, names);
         }
         for (s = STATE_SUBMITTED; s < STATE_LOST; s++)
             if ((open && !state_is_terminal(s)) ||

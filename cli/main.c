@@ -65,21 +65,18 @@ unknown_command(const char *name)
 {
     const char *names[64], *near;
     const struct command *cmd;
-    char why[160], next[80];
+    char why[160] = "shunt help lists all commands", next[80] = "shunt help";
     size_t n = 0;
 
     for (cmd = cli_commands; cmd->name && n < 63; cmd++)
         names[n++] = cmd->name;
     names[n] = NULL;
     near = nearest_of(name, names);
-    if (near)
-        (void)snprintf(why, sizeof why, "unknown command; did you mean %s?",
-                       near);
-    else
-        (void)snprintf(why, sizeof why, "unknown command");
-    (void)snprintf(next, sizeof next, "shunt %s%s", near ? near : "help",
-                   near ? " --help" : "");
-    return cli_fail(RC_USAGE, "run the command", name, why, next);
+    if (near) {
+        (void)snprintf(why, sizeof why, "did you mean %s?", near);
+        (void)snprintf(next, sizeof next, "shunt %s --help", near);
+    }
+    return cli_fail(RC_USAGE, "unknown command", name, why, next);
 }
 
 static int

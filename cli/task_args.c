@@ -33,8 +33,7 @@ set_ms(uint64_t *to, const char *value, struct err *e)
     return str_to_ms(value, to)
                ? 0
                : err_set(e, ERR_INVALID,
-                         "%s is no duration; use one like 30s, 11m or 2h",
-                         value);
+                         "%s is not a duration like 30s, 11m or 2h", value);
 }
 
 static int
@@ -43,8 +42,8 @@ set_u32(uint32_t *to, const char *value, uint64_t most, struct err *e)
     uint64_t n;
 
     if (!str_to_u64(value, 0, most, &n))
-        return err_set(e, ERR_INVALID, "%s is no number from 0 to %llu", value,
-                       (unsigned long long)most);
+        return err_set(e, ERR_INVALID, "%s is not a number from 0 to %llu",
+                       value, (unsigned long long)most);
     *to = (uint32_t)n;
     return 0;
 }
@@ -194,7 +193,7 @@ set_priority(struct task *t, struct mem_pool *pool, const char *value,
     errno = 0;
     n = strtol(value, &end, 10);
     if (errno || end == value || *end || n < -1000 || n > 1000)
-        return err_set(e, ERR_INVALID, "%s is no number from -1000 to 1000",
+        return err_set(e, ERR_INVALID, "%s is not a number from -1000 to 1000",
                        value);
     t->priority = (int32_t)n;
     return 0;
@@ -294,8 +293,7 @@ set_memory(struct task *t, struct mem_pool *pool, const char *value,
     h->memory_bytes = 0;
     if (!h->memory_unknown && !str_to_bytes(value, &h->memory_bytes))
         return err_set(e, ERR_INVALID,
-                       "%s is no size; use one like 512M or 9G, or unknown",
-                       value);
+                       "%s is not a size like 512M or 9G, nor unknown", value);
     return 0;
 }
 

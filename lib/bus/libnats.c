@@ -86,10 +86,20 @@ libnats_leave(bool wait)
 
 /* --- connecting ---------------------------------------------------------- */
 
+/* The library's last error, without the place in its source. */
+static const char *
+last_error(void)
+{
+    const char *text = nats_GetLastError(NULL);
+    const char *end = text && *text == '(' ? strstr(text, "): ") : NULL;
+
+    return end ? end + 3 : text;
+}
+
 int
 libnats_refused(const struct endpoint *r, natsStatus s, struct err *e)
 {
-    const char *text = nats_GetLastError(NULL);
+    const char *text = last_error();
 
     switch ((int)s) { /* the library adds values */
     case NATS_CONNECTION_AUTH_FAILED:
