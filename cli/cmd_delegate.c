@@ -237,7 +237,7 @@ print_result(struct cli *c, const json_t *task)
         return rc;
     return cli_fail(RC_UNSUCCESSFUL, cli_text(task, "state", "?"), id,
                     cli_text(task, "reason", "it did not succeed"),
-                    "shunt explain");
+                    mem_pool_printf(c->pool, "shunt explain %s", id));
 }
 
 static int

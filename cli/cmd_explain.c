@@ -112,7 +112,9 @@ cmd_explain(struct cli *c, const struct args *a)
     if (c->json)
         print_json(row);
     else if (print_text(c, row, &e) < 0)
-        rc = cli_fail_err("explain the task", a->words[0], &e, "shunt show");
+        rc = cli_fail_err(
+            "explain the task", a->words[0], &e,
+            mem_pool_printf(c->pool, "shunt show %s", a->words[0]));
     json_decref(row);
     return rc;
 }

@@ -446,7 +446,7 @@ ask_batch(struct cli *c, const char *selector, json_t **reply)
 
     if (cli_ask(c, "batch", json_pack("{s:s}", "batch", selector), reply, &e) <
         0)
-        return cli_fail_lookup("rally", selector, &e);
+        return cli_fail_lookup("find the batch", selector, &e);
     return RC_OK;
 }
 

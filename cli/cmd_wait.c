@@ -211,9 +211,10 @@ cmd_retry(struct cli *c, const struct args *a)
     tasks = mem_pool_alloc(c->pool, a->n_words * sizeof *tasks);
     for (i = 0; i < a->n_words; i++)
         if (again(c, a->words[i], &tasks[i], &e) < 0)
-            return cli_fail_lookup("retry", a->words[i], &e);
+            return cli_fail_lookup("retry the task", a->words[i], &e);
     if (task_builder_spool(c, tasks, a->n_words, &f, &e) < 0)
-        return cli_fail(RC_FAILED, "retry", a->words[0], e.msg, "shunt doctor");
+        return cli_fail(RC_FAILED, "retry the task", a->words[0], e.msg,
+                        "shunt doctor");
     if (task_builder_send(c, f, PATIENCE_MS, &known, &e) < 0)
         cli_say(c, "spooled: %s; the tasks are sent once the broker is back",
                 e.msg);
