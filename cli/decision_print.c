@@ -59,7 +59,7 @@ static const struct labels japanese_labels = {
 };
 
 /* The text as it grows, and the language it is in. */
-struct page {
+struct decision_text {
     struct str text;
     const struct labels *l;
     bool japanese;
@@ -81,7 +81,7 @@ decision_in_japanese(void)
 
 /* A sentence of the router or the reaper. */
 static void
-add_sentence(struct page *p, const char *text)
+add_sentence(struct decision_text *p, const char *text)
 {
     if (p->japanese)
         japanese_add(text, &p->text);
@@ -90,7 +90,7 @@ add_sentence(struct page *p, const char *text)
 }
 
 static void
-add_line(struct page *p, const char *label, const char *sentence)
+add_line(struct decision_text *p, const char *label, const char *sentence)
 {
     str_addf(&p->text, "%s: ", label);
     add_sentence(p, sentence);
@@ -98,7 +98,7 @@ add_line(struct page *p, const char *label, const char *sentence)
 }
 
 static void
-add_signal(struct page *p, const struct signal_hit *hit)
+add_signal(struct decision_text *p, const struct signal_hit *hit)
 {
     const char *name = p->japanese ? japanese_signal(hit->name) : NULL;
 
@@ -115,7 +115,7 @@ add_signal(struct page *p, const struct signal_hit *hit)
 }
 
 static void
-add_signals(struct page *p, const struct decision *d)
+add_signals(struct decision_text *p, const struct decision *d)
 {
     str_addz(&p->text, "### Signal Score:\n");
     for (size_t i = 0; i < d->n_signals; i++)
@@ -140,7 +140,7 @@ add_in_quotes(const char *text, struct str *s)
 }
 
 static void
-add_destination(struct page *p, const struct decided *j)
+add_destination(struct decision_text *p, const struct decided *j)
 {
     const struct decision *d = j->decision;
     bool local = strcmp(d->backend, "local") == 0;
@@ -165,7 +165,7 @@ add_destination(struct page *p, const struct decided *j)
 
 /* What the template has no line for. */
 static void
-add_rest(struct page *p, const struct decision *d)
+add_rest(struct decision_text *p, const struct decision *d)
 {
     struct str *s = &p->text;
 
@@ -182,7 +182,7 @@ add_rest(struct page *p, const struct decision *d)
 }
 
 static void
-add_decision(struct page *p, const struct decided *j)
+add_decision(struct decision_text *p, const struct decided *j)
 {
     const struct decision *d = j->decision;
 
@@ -196,7 +196,7 @@ add_decision(struct page *p, const struct decided *j)
 }
 
 static void
-add_state(struct page *p, const char *state)
+add_state(struct decision_text *p, const char *state)
 {
     const char *name = p->japanese ? japanese_state(state) : NULL;
 
@@ -210,7 +210,7 @@ void
 decision_print(const struct decided *j, bool japanese)
 {
     const struct labels *l = japanese ? &japanese_labels : &english_labels;
-    struct page p = {.l = l, .japanese = japanese};
+    struct decision_text p = {.l = l, .japanese = japanese};
     struct str safe = {0};
 
     str_addf(&p.text, "## %s\n\n%s: %s\n%s: %s\n\n", l->title, l->task, j->task,

@@ -336,11 +336,11 @@ start_daemons(struct supervisor *s, struct err *e)
 static int
 choose_http(struct supervisor *s, struct err *e)
 {
-    struct http_conf {
+    struct reaper_section {
         char *http;
     } conf = {0};
     static const struct conf_opt opts[] = {
-        CONF_STR(struct http_conf, http, "reaper.http", "", ""), CONF_END};
+        CONF_STR(struct reaper_section, http, "reaper.http", "", ""), CONF_END};
     int rc = conf_load(&conf, opts, "", 0, NULL, e);
 
     if (rc == 0 && !*conf.http) {
