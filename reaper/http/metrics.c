@@ -1,3 +1,7 @@
+/*
+ * Writes the counters, lanes, workers and costs of two answers as families of
+ * Prometheus samples. Label values come from outside and are escaped.
+ */
 #include "reaper/http/metrics.h"
 
 #include "lib/model/task_state.h"
@@ -11,7 +15,7 @@ family(struct str *out, const char *name, const char *type, const char *help)
     str_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* A label's value: names from outside may hold anything. */
+/* A label's value; names from outside may hold any bytes. */
 static void
 add_value(struct str *out, const char *text, size_t len)
 {
@@ -32,7 +36,7 @@ add_value(struct str *out, const char *text, size_t len)
     str_free(&clean);
 }
 
-/* first: of a sample's labels. */
+/* first: it is the first label of a sample. */
 static void
 label(struct str *out, bool first, const char *key, const char *text,
       size_t len)

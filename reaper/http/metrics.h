@@ -20,8 +20,8 @@ struct metrics_facts {
     const char *version;
 };
 
-/* Appends to out. status, costs (of today): as reaper/query/query answers them.
- * What they lack is 0, or a family without samples. */
+/* Appends to out. status, costs (of today): answers of reaper/query/query. A
+ * value that is missing is 0, a missing list a family without samples. */
 void metrics_text(const json_t *status, const json_t *costs,
                   const struct metrics_facts *f, struct str *out);
 

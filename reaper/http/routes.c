@@ -1,3 +1,7 @@
+/*
+ * Checks a request, finds its route, and makes the response from the answer of
+ * a query. Responses that read the whole ledger are cached for a second.
+ */
 #include "reaper/http/routes.h"
 
 #include "lib/base/log.h"
@@ -26,22 +30,22 @@ enum {
     HTTP_UNAVAILABLE = 503,
 };
 
-/* A page that is shown again while it is fresh. */
-struct kept {
-    struct http_response page; /* body empty: none yet */
+/* A response that is sent again while it is fresh. */
+struct cached_response {
+    struct http_response response; /* body empty: none yet */
     int64_t until_ms;
 };
 
-enum { N_KEPT = 4 };
+enum { N_CACHED = 4 };
 
 struct http_routes {
     struct http_routes_parts p;
     struct query *query;
-    char *token; /* NULL: none is wanted */
-    struct kept kept[N_KEPT];
+    char *token; /* NULL: not required */
+    struct cached_response cached[N_CACHED];
 };
 
-/* --- pages ---------------------------------------------------------------- */
+/* --- responses ------------------------------------------------------------ */
 
 /* Takes over value. */
 static void
@@ -85,7 +89,7 @@ status_of(const json_t *answer)
     return error ? HTTP_UNAVAILABLE : HTTP_OK;
 }
 
-/* The ledger's answer as a page. Takes over request. */
+/* Responds with the answer of a query. Takes over request. */
 static void
 answer_query(struct http_routes *s, const char *verb, json_t *request,
              struct http_response *out)
@@ -139,7 +143,8 @@ on_readyz(struct http_routes *s, const struct http_request *r,
 
 /* --- tasks ---------------------------------------------------------------- */
 
-/* A whole number of the query; false if it is none. Absent: nothing is set. */
+/* Copies a number of the query to request, if it is there; false if it is
+ * invalid. */
 static bool
 set_number(const json_t *query, const char *key, uint64_t most, json_t *request)
 {
@@ -168,7 +173,7 @@ split(const char *text)
     return list;
 }
 
-/* The first parameter that is none of ours; NULL: all are. */
+/* The first parameter that is unknown; NULL: none. */
 static const char *
 unknown_parameter(const json_t *query)
 {
@@ -228,7 +233,7 @@ on_task(struct http_routes *s, const struct http_request *r,
     answer_query(s, "show", json_pack("{s:s}", "task", selector), out);
 }
 
-/* --- the whole ------------------------------------------------------------ */
+/* --- the whole ledger ----------------------------------------------------- */
 
 static void
 on_workers(struct http_routes *s, const struct http_request *r,
@@ -281,9 +286,9 @@ on_metrics(struct http_routes *s, const struct http_request *r,
 
 struct route {
     const char *path;
-    bool prefix; /* the path begins so and goes on */
-    bool open;   /* for probes, which carry no token */
-    int kept;    /* its place among the pages kept; -1: none */
+    bool prefix; /* longer paths that begin with it match, too */
+    bool open;   /* for probes, which send no token */
+    int cached;  /* index of its cached response; -1: not cached */
     void (*answer)(struct http_routes *s, const struct http_request *r,
                    struct http_response *out);
 };
@@ -322,25 +327,26 @@ copy_response(const struct http_response *from, struct http_response *to)
 }
 
 static void
-show(struct http_routes *s, const struct route *route,
-     const struct http_request *r, struct http_response *out)
+serve(struct http_routes *s, const struct route *route,
+      const struct http_request *r, struct http_response *out)
 {
-    struct kept *k = route->kept < 0 ? NULL : &s->kept[route->kept];
+    struct cached_response *c =
+        route->cached < 0 ? NULL : &s->cached[route->cached];
     int64_t now_ms = loop_now_ms();
 
-    if (k && k->page.body.len && now_ms < k->until_ms) {
-        copy_response(&k->page, out);
+    if (c && c->response.body.len && now_ms < c->until_ms) {
+        copy_response(&c->response, out);
         return;
     }
     route->answer(s, r, out);
-    if (!k)
+    if (!c)
         return;
-    str_free(&k->page.body);
-    copy_response(out, &k->page);
-    k->until_ms = now_ms + HTTP_ROUTES_FRESH_MS;
+    str_free(&c->response.body);
+    copy_response(out, &c->response);
+    c->until_ms = now_ms + HTTP_ROUTES_FRESH_MS;
 }
 
-/* --- who may ask ---------------------------------------------------------- */
+/* --- access --------------------------------------------------------------- */
 
 bool
 http_routes_host_is_ours(const char *host)
@@ -380,15 +386,16 @@ has_token(const struct http_routes *s, const char *authorization)
     return secret_equal(s->token, authorization + strspn(authorization, " "));
 }
 
-/* With a token a foreign page gets nothing, under whatever name it comes: the
- * browser does not know it. Whoever needs none is reached by address only. */
+/* With a token a page from elsewhere gets nothing, whatever its name resolves
+ * to: the browser does not know the token. Without one only an address, or
+ * localhost, is accepted as Host. */
 static bool
 is_refused_host(const struct http_routes *s, const struct http_request *r,
                 struct http_response *out)
 {
     if (r->n_hosts != 1 || !r->host) {
         error_response(out, HTTP_BAD_REQUEST, "invalid",
-                       "exactly one Host header is wanted");
+                       "exactly one Host header is required");
         return true;
     }
     if (s->token || http_routes_host_is_ours(r->host))
@@ -408,7 +415,7 @@ is_refused(const struct http_routes *s, const struct http_request *r,
     } else if (strcmp(r->method, "GET") != 0 &&
                strcmp(r->method, "HEAD") != 0) {
         error_response(out, HTTP_METHOD_NOT_ALLOWED, "invalid",
-                       "nothing is changed here: GET and HEAD only");
+                       "only GET and HEAD are allowed");
         out->header = "Allow";
         out->value = "GET, HEAD";
     } else if (r->has_body) {
@@ -418,7 +425,7 @@ is_refused(const struct http_routes *s, const struct http_request *r,
     } else if (s->token && !(route && route->open) &&
                !has_token(s, r->authorization)) {
         error_response(out, HTTP_UNAUTHORIZED, "denied",
-                       "a token is wanted: Authorization: Bearer TOKEN");
+                       "a token is required: Authorization: Bearer TOKEN");
         out->header = "WWW-Authenticate";
         out->value = "Bearer";
     } else {
@@ -437,10 +444,9 @@ http_routes_answer(struct http_routes *s, const struct http_request *r,
     if (is_refused(s, r, route, out))
         return;
     if (route)
-        show(s, route, r, out);
+        serve(s, route, r, out);
     else
-        error_response(out, HTTP_NOT_FOUND, "not-found",
-                       "there is no such page");
+        error_response(out, HTTP_NOT_FOUND, "not-found", "no such path");
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -452,8 +458,8 @@ http_routes_open(struct http_routes **out,
     struct http_routes *s = MEM_NEW(struct http_routes);
 
     s->p = *parts;
-    s->p.query.bus = NULL;      /* the bus has an ask of its own */
-    s->p.query.reports = NULL;  /* looking writes no report */
+    s->p.query.bus = NULL; /* requests on the bus have a query of their own */
+    s->p.query.reports = NULL;  /* GET writes no report */
     s->p.query.fold_all = NULL; /* and commits nothing */
     s->p.query.max_bytes = HTTP_ROUTES_BODY_MAX;
     s->token = parts->token ? mem_strdup(parts->token) : NULL;
@@ -470,8 +476,8 @@ http_routes_close(struct http_routes *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < N_KEPT; i++)
-        str_free(&s->kept[i].page.body);
+    for (int i = 0; i < N_CACHED; i++)
+        str_free(&s->cached[i].response.body);
     query_close(s->query);
     secret_free(s->token);
     mem_free(s);

@@ -1,11 +1,11 @@
 /*
- * routes - what the ledger answers over HTTP: a request in, a page out. Knows
- * no sockets and no HTTP library; reaper/http/server brings those.
+ * routes - the routes of the HTTP server: a request in, a response out. Knows
+ * no sockets and no HTTP library; those are in reaper/http/server.
  *
- * Nothing here changes anything. An answer is the database as it was last
- * committed, with what runs laid over it, has at most HTTP_ROUTES_BODY_MAX
- * bytes, and those that look at everything are made at most once in
- * HTTP_ROUTES_FRESH_MS, however often they are asked for.
+ * All routes only read. A response shows the database as it was last committed,
+ * with the tasks that run laid over it; its body has at most
+ * HTTP_ROUTES_BODY_MAX bytes. Responses that read the whole ledger are made at
+ * most once in HTTP_ROUTES_FRESH_MS, however often they are requested.
  *
  * Thread: the loop thread.
  */
@@ -18,21 +18,22 @@
 #include <stddef.h>
 
 enum {
-    HTTP_ROUTES_BODY_MAX = 256 * 1024, /* bytes of an answer from the ledger */
+    HTTP_ROUTES_BODY_MAX = 256 * 1024, /* bytes of an answer from a query */
     HTTP_ROUTES_URI_MAX = 2048,        /* bytes of a request's target */
     HTTP_ROUTES_FRESH_MS = 1000,
 };
 
 struct http_routes;
 
-/* What readiness is made of. */
+/* Readiness is derived from these. */
 struct http_health {
     bool bus_up, database_ok, rebuilding;
 };
 
 struct http_routes_parts {
-    struct query_parts query; /* bus, dues, settle and max_bytes are not used */
-    const char *token;        /* wanted of every request; NULL: none */
+    struct query_parts query; /* bus, reports, fold_all and max_bytes are not
+                                 used */
+    const char *token;        /* required of every request; NULL: none */
     void *ctx;
     void (*health)(void *ctx, struct http_health *out);
 };
@@ -42,12 +43,12 @@ int http_routes_open(struct http_routes **out,
                      const struct http_routes_parts *parts, struct err *e);
 void http_routes_close(struct http_routes *s); /* NULL is fine */
 
-/* A request as it came; text is never NULL unless it says so. */
+/* A request as received; text is not NULL unless stated. */
 struct http_request {
     const char *method;
     const char *path;          /* decoded, without the query */
     size_t uri_len;            /* of the target as sent */
-    bool has_body;             /* it announces one */
+    bool has_body;             /* its headers announce one */
     unsigned n_hosts;          /* Host headers */
     const char *host;          /* the first; NULL: none */
     const char *authorization; /* NULL: none */

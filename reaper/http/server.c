@@ -1,3 +1,7 @@
+/*
+ * Runs libmicrohttpd in its external epoll mode on the loop, turns its requests
+ * into struct http_request and sends the responses.
+ */
 #include "reaper/http/server.h"
 
 #include "lib/base/log.h"
@@ -20,8 +24,8 @@ enum {
 struct connection {
     struct connection *prev, *next;
     int fd;
-    int64_t since_ms; /* it was accepted, or its last request was over */
-    size_t uri_len;   /* of the request it is at */
+    int64_t since_ms; /* it was accepted, or its last request ended */
+    size_t uri_len;   /* of the current request */
 };
 
 struct http_server {
@@ -30,9 +34,9 @@ struct http_server {
     struct http_routes *routes;
     struct MHD_Daemon *daemon; /* NULL: the address is in use */
     struct loop_fd *fd;
-    struct loop_timer *timer; /* what the library is to do next, or a retry */
+    struct loop_timer *timer; /* the next turn of the library, or a retry */
     struct connection *connections;
-    bool closed; /* one of them, since the library last ran */
+    bool closed; /* a connection, since the library last ran */
     int port;
 };
 
@@ -47,7 +51,7 @@ connection_of(struct MHD_Connection *c)
     return info ? info->socket_context : NULL;
 }
 
-/* The target as it was sent, before it is taken apart. */
+/* The target as it was sent, before it is parsed. */
 static void *
 on_uri(void *ctx, const char *uri, struct MHD_Connection *c)
 {
@@ -102,24 +106,24 @@ on_argument(void *ctx, enum MHD_ValueKind kind, const char *key,
 }
 
 static enum MHD_Result
-send_response(struct MHD_Connection *c, const struct http_response *page)
+send_response(struct MHD_Connection *c, const struct http_response *from)
 {
     const struct {
         const char *name, *value;
     } headers[] = {
-        {"Content-Type", page->type},
+        {"Content-Type", from->type},
         {"X-Content-Type-Options", "nosniff"},
         {"Content-Security-Policy",
          "default-src 'none'; frame-ancestors 'none'"},
         {"Cross-Origin-Resource-Policy", "same-origin"},
         {"Referrer-Policy", "no-referrer"},
         {"Cache-Control", "no-store"},
-        {page->header, page->value},
-        /* What follows a request that is refused is not looked at. */
-        {page->status >= 400 ? "Connection" : NULL, "close"},
+        {from->header, from->value},
+        /* Bytes after a request that was refused are not read. */
+        {from->status >= 400 ? "Connection" : NULL, "close"},
     };
     struct MHD_Response *response = MHD_create_response_from_buffer(
-        page->body.len, page->body.data, MHD_RESPMEM_MUST_COPY);
+        from->body.len, from->body.data, MHD_RESPMEM_MUST_COPY);
     enum MHD_Result rc;
 
     if (!response)
@@ -128,22 +132,22 @@ send_response(struct MHD_Connection *c, const struct http_response *page)
         if (headers[i].name)
             (void)MHD_add_response_header(response, headers[i].name,
                                           headers[i].value);
-    rc = MHD_queue_response(c, page->status, response);
+    rc = MHD_queue_response(c, from->status, response);
     MHD_destroy_response(response);
     return rc;
 }
 
-/* Called at least twice: when the headers are there, and when all is. What is
- * refused for its method or body is so at once, before any of the body. */
+/* Called at least twice: after the headers, and after the whole request. A
+ * request is refused for its method or body at once, before the body. */
 static enum MHD_Result
 on_request(void *ctx, struct MHD_Connection *c, const char *path,
            const char *method, const char *version, const char *data,
            size_t *size, void **seen)
 {
-    struct http_server *w = ctx;
+    struct http_server *s = ctx;
     struct connection *own = connection_of(c);
     struct http_request r = {.method = method, .path = path};
-    struct http_response page;
+    struct http_response response;
     json_t *query;
     enum MHD_Result rc;
 
@@ -152,7 +156,7 @@ on_request(void *ctx, struct MHD_Connection *c, const char *path,
     (void)MHD_get_connection_values(c, MHD_HEADER_KIND, on_header, &r);
     if (!*seen && !r.has_body &&
         (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)) {
-        *seen = w;
+        *seen = s;
         return MHD_YES;
     }
     *size = 0;
@@ -161,14 +165,15 @@ on_request(void *ctx, struct MHD_Connection *c, const char *path,
                                     query);
     r.query = query;
     r.uri_len = own ? own->uri_len : 0;
-    http_routes_answer(w->routes, &r, &page);
+    http_routes_answer(s->routes, &r, &response);
     log_debug("http.request", "method=%s path=\"%s\" status=%u bytes=%zu",
-              LOG_TEXT(method), LOG_TEXT(path), page.status, page.body.len);
-    rc = send_response(c, &page);
-    str_free(&page.body);
+              LOG_TEXT(method), LOG_TEXT(path), response.status,
+              response.body.len);
+    rc = send_response(c, &response);
+    str_free(&response.body);
     json_decref(query);
-    if (w->p.used)
-        w->p.used(w->p.ctx);
+    if (s->p.used)
+        s->p.used(s->p.ctx);
     return rc;
 }
 
@@ -191,7 +196,7 @@ static void
 on_connection(void *ctx, struct MHD_Connection *c, void **own,
               enum MHD_ConnectionNotificationCode what)
 {
-    struct http_server *w = ctx;
+    struct http_server *s = ctx;
     struct connection *n = *own;
 
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
@@ -201,52 +206,52 @@ on_connection(void *ctx, struct MHD_Connection *c, void **own,
         n = MEM_NEW(struct connection);
         n->fd = info ? info->connect_fd : -1;
         n->since_ms = loop_now_ms();
-        n->next = w->connections;
+        n->next = s->connections;
         if (n->next)
             n->next->prev = n;
-        w->connections = n;
+        s->connections = n;
         *own = n;
     } else if (n) {
         if (n->prev)
             n->prev->next = n->next;
         else
-            w->connections = n->next;
+            s->connections = n->next;
         if (n->next)
             n->next->prev = n->prev;
         mem_free(n);
         *own = NULL;
-        w->closed = true;
+        s->closed = true;
     }
 }
 
 /* A client that sends or reads a byte now and then is never idle. The library
- * notices what happened to the socket and closes. */
+ * notices the shutdown of the socket and closes the connection. */
 static void
-end_slow(struct http_server *w)
+end_slow(struct http_server *s)
 {
     int64_t now_ms = loop_now_ms();
 
-    for (struct connection *n = w->connections; n; n = n->next)
-        if (now_ms - n->since_ms > w->p.request_ms && n->fd >= 0)
+    for (struct connection *n = s->connections; n; n = n->next)
+        if (now_ms - n->since_ms > s->p.request_ms && n->fd >= 0)
             (void)shutdown(n->fd, SHUT_RDWR);
 }
 
 static void
 on_ready(void *ctx)
 {
-    struct http_server *w = ctx;
+    struct http_server *s = ctx;
     MHD_UNSIGNED_LONG_LONG ms;
 
-    end_slow(w);
-    w->closed = false;
-    (void)MHD_run(w->daemon);
-    if (w->closed)
-        ms = 0; /* at the limit the library takes a turn to listen again */
-    else if (!w->connections)
-        return; /* the next thing to happen is a client */
-    else if (MHD_get_timeout(w->daemon, &ms) != MHD_YES || ms > SWEEP_MS)
+    end_slow(s);
+    s->closed = false;
+    (void)MHD_run(s->daemon);
+    if (s->closed)
+        ms = 0; /* at the limit the library needs a turn to accept again */
+    else if (!s->connections)
+        return; /* until the next client */
+    else if (MHD_get_timeout(s->daemon, &ms) != MHD_YES || ms > SWEEP_MS)
         ms = SWEEP_MS;
-    loop_timer_again(w->timer, (int64_t)ms, 0);
+    loop_timer_again(s->timer, (int64_t)ms, 0);
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -264,73 +269,73 @@ on_log(void *ctx, const char *fmt, va_list args)
 
 /* The library owns fd from here on. */
 static int
-start_daemon(struct http_server *w, int fd, struct err *e)
+start_daemon(struct http_server *s, int fd, struct err *e)
 {
     const union MHD_DaemonInfo *info;
 
-    w->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, w,
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s,
         MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_SERVER_CONNECTIONS_MAX,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(HTTP_SERVER_IDLE_MS / 1000),
         MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, w, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
         MHD_OPTION_END);
-    info = w->daemon ? MHD_get_daemon_info(w->daemon, MHD_DAEMON_INFO_EPOLL_FD)
+    info = s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD)
                      : NULL;
     if (!info)
         return err_set(e, ERR_UNAVAILABLE, "the HTTP library does not start");
-    w->fd = loop_fd_start(w->p.loop, info->epoll_fd, on_ready, w);
+    s->fd = loop_fd_start(s->p.loop, info->epoll_fd, on_ready, s);
     return 0;
 }
 
 static void
-start(struct http_server *w, struct err *e)
+start(struct http_server *s, struct err *e)
 {
-    int fd = address_listen(&w->address, &w->port, e);
-    const char *colon = strrchr(w->p.address, ':');
+    int fd = address_listen(&s->address, &s->port, e);
+    const char *colon = strrchr(s->p.address, ':');
 
-    if (fd < 0 || start_daemon(w, fd, e) < 0) {
-        w->port = 0;
-        if (alarm_raise(w->p.alarms, "http_down", "%.60s: %.120s", w->p.address,
+    if (fd < 0 || start_daemon(s, fd, e) < 0) {
+        s->port = 0;
+        if (alarm_raise(s->p.alarms, "http_down", "%.60s: %.120s", s->p.address,
                         e->msg))
             log_warn("http.down", "address=%s error=\"%s\"",
-                     LOG_TEXT(w->p.address), LOG_TEXT(e->msg));
-        loop_timer_again(w->timer, HTTP_SERVER_RETRY_MS, 0);
+                     LOG_TEXT(s->p.address), LOG_TEXT(e->msg));
+        loop_timer_again(s->timer, HTTP_SERVER_RETRY_MS, 0);
         return;
     }
-    (void)alarm_clear(w->p.alarms, "http_down");
-    log_info("http.up", "url=http://%.*s:%d", (int)(colon - w->p.address),
-             w->p.address, w->port);
+    (void)alarm_clear(s->p.alarms, "http_down");
+    log_info("http.up", "url=http://%.*s:%d", (int)(colon - s->p.address),
+             s->p.address, s->port);
 }
 
 static void
 on_timer(void *ctx)
 {
-    struct http_server *w = ctx;
+    struct http_server *s = ctx;
     struct err e = {0};
 
-    if (w->daemon)
-        on_ready(w);
+    if (s->daemon)
+        on_ready(s);
     else
-        start(w, &e);
+        start(s, &e);
 }
 
-/* Whoever can reach it may read everything: beyond this machine only with a
- * token. */
+/* Whoever reaches the server may read everything: beyond this machine a token
+ * is required. */
 static int
-read_token(const struct http_server *w, char **out, struct err *e)
+read_token(const struct http_server *s, char **out, struct err *e)
 {
     *out = NULL;
-    if (!*w->p.token_file && !w->address.is_loopback)
+    if (!*s->p.token_file && !s->address.is_loopback)
         return err_set(e, ERR_INVALID,
                        "reaper.http: %s reaches beyond this machine, which "
                        "needs reaper.http_token_file",
-                       LOG_TEXT(w->p.address));
-    if (!*w->p.token_file)
+                       LOG_TEXT(s->p.address));
+    if (!*s->p.token_file)
         return 0;
-    *out = secret_read(w->p.token_file, NULL, "token", e);
+    *out = secret_read(s->p.token_file, NULL, "token", e);
     if (!*out)
         return err_wrap(e, "reaper.http_token_file");
     if (strlen(*out) >= HTTP_SERVER_TOKEN_MIN)
@@ -346,48 +351,48 @@ int
 http_server_open(struct http_server **out,
                  const struct http_server_parts *parts, struct err *e)
 {
-    struct http_server *w = MEM_NEW(struct http_server);
+    struct http_server *s = MEM_NEW(struct http_server);
     struct err busy = {0};
     char *token = NULL;
     int rc = -1;
 
-    w->p = *parts;
-    if (!w->p.request_ms)
-        w->p.request_ms = HTTP_SERVER_REQUEST_MS;
-    if (address_read(parts->address, "reaper.http", &w->address, e) < 0 ||
-        read_token(w, &token, e) < 0)
+    s->p = *parts;
+    if (!s->p.request_ms)
+        s->p.request_ms = HTTP_SERVER_REQUEST_MS;
+    if (address_read(parts->address, "reaper.http", &s->address, e) < 0 ||
+        read_token(s, &token, e) < 0)
         goto out;
-    w->p.routes.token = token;
-    rc = http_routes_open(&w->routes, &w->p.routes, e);
-    w->p.routes.token = NULL;
+    s->p.routes.token = token;
+    rc = http_routes_open(&s->routes, &s->p.routes, e);
+    s->p.routes.token = NULL;
     secret_free(token);
 out:
     if (rc < 0) {
-        http_server_close(w);
+        http_server_close(s);
         return -1;
     }
-    w->timer =
-        loop_timer_start(w->p.loop, HTTP_SERVER_RETRY_MS, 0, on_timer, w);
-    start(w, &busy);
-    *out = w;
+    s->timer =
+        loop_timer_start(s->p.loop, HTTP_SERVER_RETRY_MS, 0, on_timer, s);
+    start(s, &busy);
+    *out = s;
     return 0;
 }
 
 void
-http_server_close(struct http_server *w)
+http_server_close(struct http_server *s)
 {
-    if (!w)
+    if (!s)
         return;
-    loop_fd_stop(w->fd);
-    loop_timer_stop(w->timer);
-    if (w->daemon)
-        MHD_stop_daemon(w->daemon);
-    http_routes_close(w->routes);
-    mem_free(w);
+    loop_fd_stop(s->fd);
+    loop_timer_stop(s->timer);
+    if (s->daemon)
+        MHD_stop_daemon(s->daemon);
+    http_routes_close(s->routes);
+    mem_free(s);
 }
 
 int
-http_server_port(const struct http_server *w)
+http_server_port(const struct http_server *s)
 {
-    return w->port;
+    return s->port;
 }

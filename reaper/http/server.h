@@ -3,13 +3,12 @@
  * that knows libmicrohttpd.
  *
  * Bounded: HTTP_SERVER_CONNECTIONS_MAX connections, beyond which clients wait
- * to be accepted; a connection that says nothing for HTTP_SERVER_IDLE_MS or
- * whose request takes longer than HTTP_SERVER_REQUEST_MS, answer included, is
- * closed. What is so long or so wrong that it never becomes a request is
- * answered by the library.
+ * to be accepted; a connection that is idle for HTTP_SERVER_IDLE_MS, or whose
+ * request takes longer than HTTP_SERVER_REQUEST_MS including the response, is
+ * closed. The library itself responds to bytes that are not a valid request.
  *
- * An address that is in use does not stop the ledger: it is tried again each
- * HTTP_SERVER_RETRY_MS, and an alarm stands meanwhile.
+ * An address that is in use does not stop the reaper: it is tried again every
+ * HTTP_SERVER_RETRY_MS, and an alarm is raised meanwhile.
  *
  * Thread: the loop thread.
  */
@@ -37,19 +36,19 @@ struct http_server_parts {
     const char *token_file; /* "": no token; only loopback then */
     struct http_routes_parts routes; /* token is not used */
     void *ctx;
-    void (*used)(void *ctx); /* a request was answered; may be NULL */
-    int64_t request_ms; /* 0: HTTP_SERVER_REQUEST_MS; tests are in a hurry */
+    void (*used)(void *ctx); /* a response was sent; may be NULL */
+    int64_t request_ms;      /* 0: HTTP_SERVER_REQUEST_MS; tests use less */
 };
 
 /*
- * On 0 the caller owns *out. ERR_INVALID: the address is none, or reaches
+ * On 0 the caller owns *out. ERR_INVALID: the address is invalid, or reaches
  * beyond this machine without a token, or the token cannot be read.
  */
 int http_server_open(struct http_server **out,
                      const struct http_server_parts *parts, struct err *e);
-void http_server_close(struct http_server *w); /* NULL is fine */
+void http_server_close(struct http_server *s); /* NULL is fine */
 
 /* The port it listens on; 0 while the address is in use by another program. */
-int http_server_port(const struct http_server *w);
+int http_server_port(const struct http_server *s);
 
 #endif
