@@ -38,9 +38,9 @@ cost_json(const struct db_cost *c)
     report_set_text(o, "provider", c->provider);
     report_set_text(o, "team", c->team);
     report_set_text(o, "cost_usd", money_text(c->nano, text));
-    query_set(o, "attempts", json_integer(c->attempts));
+    report_set(o, "attempts", json_integer(c->attempts));
     if (c->estimated)
-        query_set(o, "estimated", json_integer(c->estimated));
+        report_set(o, "estimated", json_integer(c->estimated));
     return o;
 }
 
@@ -75,6 +75,6 @@ query_costs(struct query *q, const json_t *request)
     at[10] = '\0';
     report_set_text(o, "day", at);
     report_set_text(o, "total_usd", money_text(total, text));
-    query_set(o, "costs", list);
+    report_set(o, "costs", list);
     return o;
 }

@@ -40,8 +40,8 @@ decided(struct query *q, const struct task_state *row)
     report_set_text(o, "id", row->id);
     report_set_text(o, "name", row->name);
     report_set_time(o, "decided_at", t.decision->decided_at_ms);
-    query_set(o, "decision", codec_to_json(CODEC_DECISION, t.decision));
-    query_set(o, "task", policy_part(t.task, q->pool));
+    report_set(o, "decision", codec_to_json(CODEC_DECISION, t.decision));
+    report_set(o, "task", policy_part(t.task, q->pool));
     return o;
 }
 
@@ -112,10 +112,10 @@ query_decisions(struct query *q, const json_t *request)
         return query_failure(&e);
     }
     o = json_object();
-    query_set(o, "tasks", p.tasks);
+    report_set(o, "tasks", p.tasks);
     /* Rows are in the order they were first seen: a whole page of older ones is
      * the last. */
-    query_set(o, "next",
-              json_integer(rc == 0 || (more && p.recent) ? p.seen : 0));
+    report_set(o, "next",
+               json_integer(rc == 0 || (more && p.recent) ? p.seen : 0));
     return o;
 }

@@ -34,8 +34,8 @@ add_delegation(json_t *out, const json_t *lane)
     };
 
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
-        query_set(out, sums[i].name,
-                  json_integer(query_count(out, sums[i].name) + sums[i].n));
+        report_set(out, sums[i].name,
+                   json_integer(query_count(out, sums[i].name) + sums[i].n));
 }
 
 /* Tasks that are not finished, oldest first on each lane. */
@@ -116,9 +116,9 @@ query_delegation(json_t *lanes, json_t *providers)
         add_delegation(all, lane);
         sums = json_object();
         add_delegation(sums, lane);
-        query_set(sums, "workers", json_integer(query_count(lane, "workers")));
+        report_set(sums, "workers", json_integer(query_count(lane, "workers")));
         if (providers)
-            query_set(providers, name + prefix, json_incref(sums));
+            report_set(providers, name + prefix, json_incref(sums));
         json_decref(sums);
     }
     return all;
@@ -136,10 +136,10 @@ query_delegated(struct query *q, const json_t *request)
         return status;
     o = json_object();
     providers = json_object();
-    query_set(o, "counters",
-              query_delegation(json_object_get(status, "lanes"), providers));
-    query_set(o, "providers", providers);
-    query_set(o, "costs_today", query_costs(q, NULL));
+    report_set(o, "counters",
+               query_delegation(json_object_get(status, "lanes"), providers));
+    report_set(o, "providers", providers);
+    report_set(o, "costs_today", query_costs(q, NULL));
     json_decref(status);
     l.list = json_array();
     l.room = query_room(q) > query_size(o) ? query_room(q) - query_size(o) : 0;
@@ -148,7 +148,7 @@ query_delegated(struct query *q, const json_t *request)
         json_decref(o);
         return query_failure(&e);
     }
-    query_set(o, "active", l.list);
-    query_set(o, "active_cut", json_boolean(l.more));
+    report_set(o, "active", l.list);
+    report_set(o, "active_cut", json_boolean(l.more));
     return o;
 }

@@ -15,12 +15,6 @@
 
 enum { ROOM_FOR_REST = 2048 /* of an answer, beside what is measured */ };
 
-void
-query_set(json_t *o, const char *key, json_t *value)
-{
-    (void)json_object_set_new(o, key, value);
-}
-
 json_int_t
 query_count(const json_t *counters, const char *name)
 {
@@ -34,7 +28,7 @@ query_error(const char *code, const char *message)
 
     report_set_text(e, "code", code);
     report_set_text(e, "message", message);
-    query_set(o, "error", e);
+    report_set(o, "error", e);
     return o;
 }
 

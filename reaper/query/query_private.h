@@ -31,8 +31,6 @@ query_fn query_costs, query_decisions;
 
 /* --- JSON ----------------------------------------------------------------- */
 
-/* Takes over value. */
-void query_set(json_t *o, const char *key, json_t *value);
 /* {"error": ...} for a failed call. */
 json_t *query_failure(const struct err *e);
 /* Bytes of o as text. */

@@ -22,7 +22,7 @@ lane_of(struct status *s, const char *scope)
 
     if (!o) {
         o = json_object();
-        query_set(s->lanes, scope, o);
+        report_set(s->lanes, scope, o);
     }
     return o;
 }
@@ -33,8 +33,8 @@ on_counter(void *ctx, const char *scope, const char *name, int64_t value)
     struct status *s = ctx;
 
     if (value)
-        query_set(*scope ? lane_of(s, scope) : s->counters, name,
-                  json_integer(value));
+        report_set(*scope ? lane_of(s, scope) : s->counters, name,
+                   json_integer(value));
 }
 
 /* Running tasks are stored as routed: subtracts them. */
@@ -48,7 +48,7 @@ move_running(json_t *counters)
     if (!running || !routed)
         return;
     if (routed > running)
-        query_set(counters, "routed", json_integer(routed - running));
+        report_set(counters, "routed", json_integer(routed - running));
     else
         (void)json_object_del(counters, "routed");
 }
@@ -56,8 +56,8 @@ move_running(json_t *counters)
 static void
 add_one(json_t *o, const char *key)
 {
-    query_set(o, key,
-              json_integer(json_integer_value(json_object_get(o, key)) + 1));
+    report_set(o, key,
+               json_integer(json_integer_value(json_object_get(o, key)) + 1));
 }
 
 struct running_count {
@@ -91,8 +91,8 @@ on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
     json_t *o = codec_to_json(CODEC_HEARTBEAT, h);
     size_t size;
 
-    query_set(o, "running", json_integer(h->running_count));
-    query_set(o, "age_ms", json_integer(age_ms));
+    report_set(o, "running", json_integer(h->running_count));
+    report_set(o, "age_ms", json_integer(age_ms));
     size = query_size(o) + 1;
     if (size > s->room) {
         json_decref(o);
@@ -119,7 +119,7 @@ lag_json(struct query *q)
 
         if (!name)
             break;
-        query_set(o, name, json_integer((json_int_t)n));
+        report_set(o, name, json_integer((json_int_t)n));
     }
     return o;
 }
@@ -134,7 +134,7 @@ query_workers(struct query *q, const json_t *request)
     (void)request;
     presence_each_worker(q->p.presence, on_worker, &s);
     json_decref(s.lanes);
-    query_set(o, "workers", s.workers);
+    report_set(o, "workers", s.workers);
     return o;
 }
 
@@ -147,10 +147,10 @@ query_status(struct query *q, const json_t *request)
     struct err e;
 
     (void)request;
-    query_set(o, "counters", s.counters);
-    query_set(o, "lanes", s.lanes);
-    query_set(o, "workers", s.workers);
-    query_set(o, "lag", lag_json(q));
+    report_set(o, "counters", s.counters);
+    report_set(o, "lanes", s.lanes);
+    report_set(o, "workers", s.workers);
+    report_set(o, "lag", lag_json(q));
     if (db_counters(q->p.db, on_counter, &s, &e) < 0) {
         json_decref(o);
         return query_failure(&e);
@@ -160,9 +160,9 @@ query_status(struct query *q, const json_t *request)
     for (void *at = json_object_iter(s.lanes); at;
          at = json_object_iter_next(s.lanes, at))
         move_running(json_object_iter_value(at));
-    query_set(o, "stale", json_integer(query_each_stale(q, NULL, NULL)));
+    report_set(o, "stale", json_integer(query_each_stale(q, NULL, NULL)));
     if (q->p.disk)
-        query_set(
+        report_set(
             o, "alarms",
             disk_monitor_alarms(q->p.disk, json_integer_value(json_object_get(
                                                s.counters, "quarantined"))));

@@ -48,7 +48,7 @@ row_json(const struct query *q, const struct task_state *row)
     report_set_text(o, "state", state_name(STATE_RUNNING));
     report_set_time(o, "started_at", t->started_at_ms);
     report_set_text(o, "worker", t->worker);
-    query_set(o, "attempts", json_integer(t->attempt));
+    report_set(o, "attempts", json_integer(t->attempt));
     if (t->remote && job_ref_read(t->remote, &remote)) {
         report_set_text(o, "job_key", remote.key);
         report_set_text(o, "job_id", remote.id);
@@ -73,7 +73,7 @@ shorten(json_t *o, const char *key)
         return;
     str_add(&cut, text, str_utf8_cut(text, len, TEXT_MOST));
     str_addz(&cut, "...");
-    query_set(o, key, json_stringn(cut.data, cut.len));
+    report_set(o, key, json_stringn(cut.data, cut.len));
     str_free(&cut);
 }
 
@@ -286,8 +286,8 @@ query_list(struct query *q, const json_t *request)
         return query_failure(&e);
     }
     o = json_object();
-    query_set(o, "tasks", l.tasks);
-    query_set(o, "next", json_integer(l.next));
+    report_set(o, "tasks", l.tasks);
+    report_set(o, "next", json_integer(l.next));
     return o;
 }
 
@@ -397,7 +397,7 @@ short_task(const struct task *t)
     s.n_steps = 0;
     s.prompt = s.command = "";
     o = codec_to_json(CODEC_TASK, &s);
-    query_set(o, "truncated", json_true());
+    report_set(o, "truncated", json_true());
     return o;
 }
 
@@ -407,12 +407,13 @@ add_outcome(struct query *q, json_t *o, const struct result *r)
     size_t used = query_size(o), most = query_room(q);
     bool cut;
 
-    query_set(o, "output", output_json(r, used < most ? most - used : 0, &cut));
+    report_set(o, "output",
+               output_json(r, used < most ? most - used : 0, &cut));
     if (cut)
-        query_set(o, "output_cut", json_true());
-    query_set(o, "output_bytes", json_integer((json_int_t)r->output_bytes));
-    query_set(o, "dropped_bytes", json_integer((json_int_t)r->dropped_bytes));
-    query_set(o, "log_chunks", json_integer(r->log_chunks));
+        report_set(o, "output_cut", json_true());
+    report_set(o, "output_bytes", json_integer((json_int_t)r->output_bytes));
+    report_set(o, "dropped_bytes", json_integer((json_int_t)r->dropped_bytes));
+    report_set(o, "log_chunks", json_integer(r->log_chunks));
 }
 
 static json_t *
@@ -434,14 +435,14 @@ show_json(struct query *q, const struct report_task *t)
     if (t->outcome)
         report_set_service(o, t->outcome);
     if (t->decision)
-        query_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
-    query_set(o, "attempt_list", list);
-    query_set(o, "timeline", report_timeline_json(t));
+        report_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
+    report_set(o, "attempt_list", list);
+    report_set(o, "timeline", report_timeline_json(t));
     if (t->task)
-        query_set(o, "task", codec_to_json(CODEC_TASK, t->task));
+        report_set(o, "task", codec_to_json(CODEC_TASK, t->task));
     if (query_size(o) > query_room(q)) {
         if (t->task)
-            query_set(o, "task", short_task(t->task));
+            report_set(o, "task", short_task(t->task));
         if (query_size(o) > query_room(q))
             (void)json_object_del(o, "decision");
         if (query_size(o) > query_room(q))
@@ -476,7 +477,7 @@ query_show(struct query *q, const json_t *request)
         return query_failure(&e);
     report_task_fill(&row, attempts, n, q->pool, &t);
     o = json_object();
-    query_set(o, "task", show_json(q, &t));
+    report_set(o, "task", show_json(q, &t));
     return o;
 }
 
@@ -545,8 +546,8 @@ query_batch(struct query *q, const json_t *request)
     if (!rows)
         return query_failure(&e);
     o = json_object();
-    query_set(o, "batch", codec_to_json(CODEC_BATCH, &b.b));
-    query_set(o, "failed", rows);
+    report_set(o, "batch", codec_to_json(CODEC_BATCH, &b.b));
+    report_set(o, "failed", rows);
     report_set_text(o, "report", b.report);
     return o;
 }

@@ -164,8 +164,8 @@ wait_json(enum wait_for w, const struct wait_facts *f, const char *text)
         list = json_array();
         for (unsigned i = 0; i < f->n_after && i < WAIT_REASON_AFTER_MAX; i++)
             (void)json_array_append_new(list, json_string(f->after[i]));
-        query_set(o, "tasks", list);
-        query_set(o, "tasks_open", json_integer(f->n_after));
+        report_set(o, "tasks", list);
+        report_set(o, "tasks_open", json_integer(f->n_after));
     }
     if (w == WAIT_TASKS || w == WAIT_TIME)
         report_set_time(o, "until", f->not_before_ms);
@@ -176,7 +176,7 @@ wait_json(enum wait_for w, const struct wait_facts *f, const char *text)
     if (w == WAIT_LANE)
         report_set_time(o, "until", f->paused_until_ms);
     if (w == WAIT_SLOT)
-        query_set(o, "ahead", json_integer(f->ahead));
+        report_set(o, "ahead", json_integer(f->ahead));
     return o;
 }
 
@@ -198,6 +198,6 @@ query_add_waits(const struct query *q, const struct task_state *row,
     }
     w = wait_reason(&f, &text);
     if (w != WAIT_NOTHING)
-        query_set(o, "waits", wait_json(w, &f, str_text(&text)));
+        report_set(o, "waits", wait_json(w, &f, str_text(&text)));
     str_free(&text);
 }

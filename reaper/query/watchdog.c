@@ -78,7 +78,7 @@ add_task(struct watched_task *w, const struct task_state *row,
     report_set_text(o, "lane", row->lane);
     report_set_text(o, "worker", t->worker);
     report_set_time(o, "started_at", t->started_at_ms);
-    query_set(o, "silent_ms", json_integer(w->now_ms - t->seen_ms));
+    report_set(o, "silent_ms", json_integer(w->now_ms - t->seen_ms));
     (void)json_array_append_new(w->list, o);
 }
 
@@ -148,7 +148,7 @@ idle_lanes(struct query *q, json_t *lanes)
         o = json_object();
         report_set_text(o, "backend", key.backend);
         report_set_text(o, "lane", key.lane);
-        query_set(o, "waiting", json_integer(waiting));
+        report_set(o, "waiting", json_integer(waiting));
         add_since(q, &key, o);
         (void)json_array_append_new(list, o);
     }
@@ -174,7 +174,7 @@ paused_lanes(const struct query *q)
         report_set_text(o, "reason", p->reason);
         report_set_text(o, "by", p->by);
         report_set_time(o, "since", p->at_ms);
-        query_set(o, "until", json_null());
+        report_set(o, "until", json_null());
         report_set_time(o, "until", p->until_ms);
         (void)json_array_append_new(list, o);
     }
@@ -188,12 +188,12 @@ counts(const json_t *status, const json_t *sums)
     json_int_t running =
         query_count(json_object_get(status, "counters"), "running");
 
-    query_set(o, "running",
-              json_integer(running - query_count(sums, "running")));
-    query_set(o, "stale", json_integer(query_count(status, "stale")));
-    query_set(o, "delegated_to_secutools",
-              json_integer(query_count(sums, "waiting") +
-                           query_count(sums, "running")));
+    report_set(o, "running",
+               json_integer(running - query_count(sums, "running")));
+    report_set(o, "stale", json_integer(query_count(status, "stale")));
+    report_set(o, "delegated_to_secutools",
+               json_integer(query_count(sums, "waiting") +
+                            query_count(sums, "running")));
     return o;
 }
 
@@ -213,15 +213,15 @@ query_watchdog(struct query *q, const json_t *request)
     (void)query_each_stale(q, add_stale, &w);
     presence_each_task(q->p.presence, add_running, &w);
     o = json_object();
-    query_set(
+    report_set(
         o, "ok",
         json_boolean(!query_count(status, "stale") && !json_array_size(idle)));
-    query_set(o, "counts", counts(status, sums));
-    query_set(o, "lanes_without_worker", idle);
-    query_set(o, "lanes_paused", paused_lanes(q));
-    query_set(o, "delegation", sums);
-    query_set(o, "tasks", w.list);
-    query_set(o, "tasks_cut", json_boolean(w.more));
+    report_set(o, "counts", counts(status, sums));
+    report_set(o, "lanes_without_worker", idle);
+    report_set(o, "lanes_paused", paused_lanes(q));
+    report_set(o, "delegation", sums);
+    report_set(o, "tasks", w.list);
+    report_set(o, "tasks_cut", json_boolean(w.more));
     json_decref(status);
     return o;
 }

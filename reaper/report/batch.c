@@ -1,39 +1,20 @@
-#include "reaper/report/report.h"
-
-#include "lib/model/codec.h"
+/*
+ * Renders the report of a batch as Markdown or JSON: its sums, the tasks that
+ * did not succeed, and all tasks in the order of the batch.
+ */
+#include "reaper/report/report_private.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* Outside text in a table: one line, nothing that ends a cell. */
-static void
-add_cell(struct str *out, const char *text)
-{
-    struct str clean = {0};
-
-    str_add_printable(&clean, text, strlen(text));
-    for (size_t i = 0; i < clean.len; i++) {
-        char c = clean.data[i];
-
-        if (c == '\n' || c == '\t')
-            c = ' ';
-        if (strchr("\\|<>`*_[]#~", c))
-            str_addc(out, '\\');
-        str_addc(out, c);
-    }
-    str_free(&clean);
-}
-
-/* A command in a table, as code: only what ends the cell or the code span must
- * not stand in it. */
+/* A command in a table, as code: it must not end the cell or the code span. */
 static void
 add_code_cell(struct str *out, const char *text)
 {
     struct str clean = {0};
 
     if (!*text || strchr(text, '`')) {
-        add_cell(out, text);
+        report_add_text(out, text);
         return;
     }
     str_add_printable(&clean, text, strlen(text));
@@ -71,7 +52,7 @@ add_rows(const struct task_state *const *rows, size_t n, struct str *out)
                 : "");
         add_code_cell(out, r->command);
         str_addz(out, " | ");
-        add_cell(out, r->reason);
+        report_add_text(out, r->reason);
         str_addz(out, " |\n");
     }
     str_addc(out, '\n');
@@ -85,7 +66,7 @@ batch_markdown(const struct report_batch *in, struct str *out)
     char text[64];
 
     str_addz(out, "# ");
-    add_cell(out, *b->name ? b->name : b->id);
+    report_add_text(out, *b->name ? b->name : b->id);
     str_addf(out,
              ": %" PRIu32 " of %" PRIu32 " succeeded\n\n| | |\n|---|---|\n"
              "| Batch | %s |\n| Tasks | %" PRIu32 " |\n| Succeeded | %" PRIu32
@@ -123,8 +104,7 @@ rows_json(const struct task_state *const *rows, size_t n)
     for (size_t i = 0; i < n; i++) {
         json_t *o = report_row_json(rows[i]);
 
-        (void)json_object_set_new(o, "index",
-                                  json_integer(rows[i]->batch_index));
+        report_set(o, "index", json_integer(rows[i]->batch_index));
         (void)json_array_append_new(list, o);
     }
     return list;
@@ -134,29 +114,19 @@ static void
 batch_json(const struct report_batch *in, struct str *out)
 {
     const struct batch *b = in->batch;
-    json_t *o = codec_schema("report");
-    char *text;
+    json_t *o = report_begin_json("batch");
 
-    (void)json_object_set_new(o, "kind", json_string("batch"));
     report_set_text(o, "id", b->id);
     report_set_text(o, "name", b->name);
-    (void)json_object_set_new(o, "size", json_integer(b->size));
-    (void)json_object_set_new(o, "succeeded", json_integer(b->succeeded));
-    (void)json_object_set_new(o, "failed", json_integer(b->failed));
-    (void)json_object_set_new(o, "cancelled", json_integer(b->cancelled));
+    report_set(o, "size", json_integer(b->size));
+    report_set(o, "succeeded", json_integer(b->succeeded));
+    report_set(o, "failed", json_integer(b->failed));
+    report_set(o, "cancelled", json_integer(b->cancelled));
     report_set_time(o, "submitted_at", b->first_at_ms);
     report_set_time(o, "finished_at", b->last_at_ms);
-    (void)json_object_set_new(o, "failed_tasks",
-                              rows_json(in->failed, in->n_failed));
-    (void)json_object_set_new(o, "tasks",
-                              rows_json(in->members, in->n_members));
-    text = json_dumps(o, JSON_INDENT(2));
-    if (text) {
-        str_addz(out, text);
-        str_addc(out, '\n');
-    }
-    free(text);
-    json_decref(o);
+    report_set(o, "failed_tasks", rows_json(in->failed, in->n_failed));
+    report_set(o, "tasks", rows_json(in->members, in->n_members));
+    report_end_json(o, out);
 }
 
 void

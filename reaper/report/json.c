@@ -1,12 +1,16 @@
-#include "reaper/report/report.h"
+/*
+ * Renders rows, attempts, the timeline and whole tasks as JSON: for reports,
+ * and for the answers of reaper/query.
+ */
+#include "reaper/report/report_private.h"
 
 #include "lib/model/codec.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static void
-set(json_t *o, const char *key, json_t *value)
+void
+report_set(json_t *o, const char *key, json_t *value)
 {
     (void)json_object_set_new(o, key, value);
 }
@@ -19,7 +23,7 @@ report_set_text(json_t *o, const char *key, const char *text)
     if (!*text)
         return;
     str_add_utf8(&clean, text, strlen(text));
-    set(o, key, json_stringn(str_text(&clean), clean.len));
+    report_set(o, key, json_stringn(str_text(&clean), clean.len));
     str_free(&clean);
 }
 
@@ -29,14 +33,14 @@ report_set_time(json_t *o, const char *key, int64_t at_ms)
     char text[32];
 
     if (at_ms)
-        set(o, key, json_string(str_time(at_ms, text, sizeof text)));
+        report_set(o, key, json_string(str_time(at_ms, text, sizeof text)));
 }
 
 static void
 set_count(json_t *o, const char *key, uint64_t value)
 {
     if (value)
-        set(o, key, json_integer((json_int_t)value));
+        report_set(o, key, json_integer((json_int_t)value));
 }
 
 json_t *
@@ -57,8 +61,8 @@ report_row_json(const struct task_state *r)
     report_set_time(o, "started_at", r->started_at_ms);
     report_set_time(o, "finished_at", r->finished_at_ms);
     if (fold_has_exit_code(r))
-        set(o, "exit_code", json_integer(r->exit_code));
-    set(o, "attempts", json_integer(r->attempts));
+        report_set(o, "exit_code", json_integer(r->exit_code));
+    report_set(o, "attempts", json_integer(r->attempts));
     report_set_text(o, "worker", r->worker);
     report_set_text(o, "reason", r->reason);
     set_count(o, "failed_step", r->failed_step);
@@ -74,7 +78,7 @@ report_set_service(json_t *o, const struct result *r)
     report_set_text(o, "model", r->model);
     report_set_text(o, "cost_usd", r->cost_usd);
     if (*r->cost_usd && r->cost_estimated)
-        set(o, "cost_estimated", json_true());
+        report_set(o, "cost_estimated", json_true());
     report_set_text(o, "remote_id", r->remote_id);
     set_count(o, "queue_ms", r->queue_ms);
     set_count(o, "run_ms", r->run_ms);
@@ -88,17 +92,17 @@ report_attempt_json(const struct report_attempt *a)
     const struct result *r = &a->result;
     json_t *o = json_object();
 
-    set(o, "attempt", json_integer(r->attempt));
+    report_set(o, "attempt", json_integer(r->attempt));
     set_count(o, "fence", r->fence);
     report_set_text(o, "state", state_name(r->state));
-    set(o, "final", json_boolean(r->final));
+    report_set(o, "final", json_boolean(r->final));
     if (a->superseded)
-        set(o, "superseded", json_true());
+        report_set(o, "superseded", json_true());
     report_set_text(o, "backend", r->backend);
     report_set_text(o, "lane", r->lane);
     report_set_text(o, "worker", r->worker);
     if (r->attempt > 0)
-        set(o, "exit_code", json_integer(r->exit_code));
+        report_set(o, "exit_code", json_integer(r->exit_code));
     set_count(o, "signal", r->signal > 0 ? (uint64_t)r->signal : 0);
     set_count(o, "failed_step", r->failed_step);
     report_set_text(o, "reason", r->reason);
@@ -186,4 +190,64 @@ report_timeline_json(const struct report_task *t)
     }
     mem_free(m.list);
     return out;
+}
+
+/* --- reports -------------------------------------------------------------- */
+
+void
+report_end_json(json_t *o, struct str *out)
+{
+    char *text = json_dumps(o, JSON_INDENT(2));
+
+    if (text) {
+        str_addz(out, text);
+        str_addc(out, '\n');
+    }
+    free(text);
+    json_decref(o);
+}
+
+json_t *
+report_begin_json(const char *kind)
+{
+    json_t *o = codec_schema("report");
+
+    report_set(o, "kind", json_string(kind));
+    return o;
+}
+
+void
+report_task_json(const struct report_task *t, struct str *out)
+{
+    json_t *o = report_begin_json("task"), *row = report_row_json(t->row);
+    json_t *attempts = json_array();
+    struct str text = {0};
+
+    (void)json_object_update(o, row);
+    json_decref(row);
+    for (size_t i = 0; i < t->n_attempts; i++)
+        (void)json_array_append_new(attempts,
+                                    report_attempt_json(&t->attempts[i]));
+    if (t->task)
+        report_set(o, "task", codec_to_json(CODEC_TASK, t->task));
+    if (t->decision)
+        report_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
+    report_set(o, "attempt_list", attempts);
+    report_set(o, "timeline", report_timeline_json(t));
+    if (t->outcome) {
+        for (size_t i = 0; i < t->outcome->n_output; i++)
+            str_add(&text, t->outcome->output[i].data.data,
+                    t->outcome->output[i].data.len);
+        if (text.len) {
+            struct str clean = {0};
+
+            str_add_utf8(&clean, text.data, text.len);
+            report_set(o, "output", json_stringn(str_text(&clean), clean.len));
+            str_free(&clean);
+        }
+        report_set(o, "output_bytes",
+                   json_integer((json_int_t)t->outcome->output_bytes));
+    }
+    str_free(&text);
+    report_end_json(o, out);
 }

@@ -1,9 +1,9 @@
 /*
- * report - what is told of a finished task or batch, as text. Pure: rows in,
+ * report - the report of a finished task or batch as text. Pure: rows in,
  * Markdown, JSON or plain text out; nothing depends on when it is rendered.
  *
- * Whatever a program printed stands there escaped: no control reaches the
- * reader's terminal, and no fence in it ends ours.
+ * Output of programs is escaped: no control character reaches the reader's
+ * terminal, and no fence in it ends the report's own.
  *
  * Thread: any.
  */
@@ -25,18 +25,18 @@ enum report_format report_format_of(const char *path);
 /* One attempt, decoded. */
 struct report_attempt {
     struct result result;
-    bool superseded; /* said to be final, but is not the outcome */
+    bool superseded; /* claimed to be final, but is not the outcome */
     int64_t at_ms;   /* when it reached the ledger's stream */
 };
 
-/* A task with all that is known of it. What is not there is NULL or 0. */
+/* A task with all that is known of it; NULL or 0 if unknown. */
 struct report_task {
     const struct task_state *row;
     const struct task *task;
     const struct decision *decision;
     const struct report_attempt *attempts;
     size_t n_attempts;
-    const struct result *outcome; /* of the attempts, the one that counts */
+    const struct result *outcome; /* the result of the attempt that counts */
 };
 
 /* Decodes what a row and its attempts hold; all of *out lives in pool. */
@@ -50,11 +50,13 @@ void report_task(const struct report_task *t, enum report_format format,
 /* The same as JSON values, shared with the answers of the ledger. */
 json_t *report_row_json(const struct task_state *row);
 json_t *report_attempt_json(const struct report_attempt *a);
-/* Adds what a service says of the work it did: provider, model, cost, ... */
+/* Adds what a service reports of its work: provider, model, cost, ... */
 void report_set_service(json_t *o, const struct result *r);
 /* {at, state, note}, oldest first. */
 json_t *report_timeline_json(const struct report_task *t);
-/* Sets key unless text is empty; bytes that are no UTF-8 are replaced. */
+/* Takes over value. */
+void report_set(json_t *o, const char *key, json_t *value);
+/* Sets key unless text is empty; bytes that are not UTF-8 are replaced. */
 void report_set_text(json_t *o, const char *key, const char *text);
 /* Sets key to RFC 3339 text unless at_ms is 0. */
 void report_set_time(json_t *o, const char *key, int64_t at_ms);

@@ -1,3 +1,8 @@
+/*
+ * Writes the reports that are due, a job at a time: rows are read and rendered
+ * on the loop, files written by another thread, and the rows updated on the
+ * loop again.
+ */
 #include "reaper/report/writer.h"
 
 #include "lib/base/log.h"
@@ -14,10 +19,10 @@
 #include <sys/stat.h>
 
 enum {
-    QUIET_MS = 25,  /* outcomes in a row come first */
-    LOAD_ROWS = 32, /* reports written in one go */
-    LOAD_BYTES = 1 << 20,
-    LOAD_MS = 5, /* how long the loop may be kept */
+    QUIET_MS = 25, /* of no outcome, before reports are written */
+    JOB_ROWS = 32, /* reports of one job */
+    JOB_BYTES = 1 << 20,
+    JOB_MS = 5, /* for which the loop may be blocked */
     FORMATS = 2,
     AGAIN_MS = 30000, /* before a failed report is tried again */
     FAILED_MAX = 256,
@@ -30,71 +35,72 @@ struct failure {
     bool batch;
 };
 
-/* A report: one text, or the same in two formats. */
-struct piece {
+/* A report: one text, or two in different formats. */
+struct rendered {
     int64_t n; /* of the row */
     const char *root, *paths[FORMATS];
     struct str texts[FORMATS];
     size_t n_texts;
-    const char *path; /* of the last text, as the row names it */
+    const char *path; /* of the last text, as stored in the row */
     struct err e;
     int rc;
 };
 
-/* Reports on their way to another thread and back. */
-struct report_load {
-    struct report_writer *d;
+/* Reports that are written by another thread. */
+struct write_job {
+    struct report_writer *writer;
     struct mem_pool *pool;
-    struct piece pieces[LOAD_ROWS];
-    struct db_watched rows[LOAD_ROWS]; /* of the pieces */
+    struct rendered reports[JOB_ROWS];
+    struct db_watched rows[JOB_ROWS]; /* of the reports */
     size_t n, bytes;
-    bool more; /* something may have been left */
+    bool more; /* there may be further reports */
 };
 
 struct report_writer {
     struct loop *loop;
     struct loop_timer *timer;
     bool armed;
-    bool away, back; /* a load is on the other thread, or not */
-    bool again;      /* and meanwhile something became due */
+    bool idle;  /* no job is on the other thread */
+    bool again; /* a report became due meanwhile */
     bool closing;
-    struct db *store;
+    struct db *db;
     char *root;
     bool in_workdir;
-    struct mem_pool *pool; /* of the row in hand */
+    struct mem_pool *pool; /* of the row that is rendered */
     struct failure failed[FAILED_MAX];
     size_t n_failed;
 };
 
-/* --- where ---------------------------------------------------------------- */
+/* --- paths ---------------------------------------------------------------- */
 
-/* The folder a report_path is below: the task's own, where that is possible
- * and wanted, else the reports'. */
+/* The folder that a report_path is relative to: the task's workdir, if that is
+ * configured and possible, else the report root. */
 static const char *
-root_of(struct report_writer *d, const struct task *t)
+root_of(struct report_writer *w, const struct task *t)
 {
     const char *home = getenv("HOME"), *dir;
     struct stat st;
 
-    if (!d->in_workdir || !t || !*t->workdir)
-        return d->root;
+    if (!w->in_workdir || !t || !*t->workdir)
+        return w->root;
     dir = t->workdir;
     if (strcmp(dir, "~") == 0 && home)
         dir = home;
     else if (strncmp(dir, "~/", 2) == 0 && home)
-        dir = mem_pool_printf(d->pool, "%s/%s", home, dir + 2);
+        dir = mem_pool_printf(w->pool, "%s/%s", home, dir + 2);
     if (*dir == '/' && stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
         return dir;
-    return d->root;
+    return w->root;
 }
 
 /*
  * A name below reports/<kind>/ that belongs to owner, without extension. The
- * plain one is for the first of that title that was accepted, so that a replay
- * gives the same; of two titles that make one name the first written has it.
+ * plain name is that of the first task accepted with the title, so that a
+ * replay gives the same; of two titles that make one name the first written has
+ * it.
  */
 static const char *
-name_of(struct report_writer *d, struct mem_pool *pool, bool batch,
+name_of(struct report_writer *w, struct mem_pool *pool, bool batch,
         const char *title, const char *owner, struct err *e)
 {
     const char *kind = batch ? "batches" : "jobs", *name;
@@ -102,15 +108,15 @@ name_of(struct report_writer *d, struct mem_pool *pool, bool batch,
     bool ours = !*title;
 
     subject_token_from(title, owner, token);
-    if (!ours && db_is_first(d->store, batch, title, owner, &ours, e) < 0)
+    if (!ours && db_is_first(w->db, batch, title, owner, &ours, e) < 0)
         return NULL;
     name = mem_pool_printf(pool, "reports/%s/%s", kind, token);
-    if (ours && db_report_name(d->store, name, owner, &ours, e) < 0)
+    if (ours && db_report_name(w->db, name, owner, &ours, e) < 0)
         return NULL;
     if (ours)
         return name;
     name = mem_pool_printf(pool, "reports/%s/%s-%.8s", kind, token, owner);
-    if (db_report_name(d->store, name, owner, &ours, e) < 0)
+    if (db_report_name(w->db, name, owner, &ours, e) < 0)
         return NULL;
     return ours ? name
                 : mem_pool_printf(pool, "reports/%s/%s-%s", kind, token, owner);
@@ -118,74 +124,74 @@ name_of(struct report_writer *d, struct mem_pool *pool, bool batch,
 
 /* --- one report ----------------------------------------------------------- */
 
-/* The text to fill of that path; what it needs of the row is in d->pool. */
+/* Adds a text to be filled, for that path. */
 static struct str *
-add_text(struct piece *p, const char *path)
+add_text(struct rendered *p, const char *path)
 {
     p->paths[p->n_texts] = path;
     return &p->texts[p->n_texts++];
 }
 
-/* e is ERR_BUG if the database failed: nothing after that makes sense. */
+/* Marks the error of a failed database with ERR_BUG: it ends the pass. */
 static int
-store_failed(struct err *e)
+database_failed(struct err *e)
 {
     e->code = ERR_BUG;
     return -1;
 }
 
 static int
-render_task(struct report_load *l, struct piece *p,
+render_task(struct write_job *job, struct rendered *p,
             const struct task_state *row, struct err *e)
 {
-    struct report_writer *d = l->d;
+    struct report_writer *w = job->writer;
     struct attempt_row *attempts;
     struct report_task t;
     const char *name, *path;
     size_t n;
 
-    if (db_attempts(d->store, row->n, d->pool, &attempts, &n, e) < 0)
-        return store_failed(e);
-    report_task_fill(row, attempts, n, d->pool, &t);
+    if (db_attempts(w->db, row->n, w->pool, &attempts, &n, e) < 0)
+        return database_failed(e);
+    report_task_fill(row, attempts, n, w->pool, &t);
     if (*row->report_path) {
-        p->root = mem_pool_strdup(l->pool, root_of(d, t.task));
-        path = mem_pool_strdup(l->pool, row->report_path);
+        p->root = mem_pool_strdup(job->pool, root_of(w, t.task));
+        path = mem_pool_strdup(job->pool, row->report_path);
         report_task(&t, report_format_of(path), add_text(p, path));
         return 0;
     }
-    name = name_of(d, l->pool, false, row->name, row->id, e);
+    name = name_of(w, job->pool, false, row->name, row->id, e);
     if (!name)
-        return store_failed(e);
-    path = mem_pool_printf(l->pool, "%s.json", name);
+        return database_failed(e);
+    path = mem_pool_printf(job->pool, "%s.json", name);
     report_task(&t, REPORT_JSON, add_text(p, path));
-    path = mem_pool_printf(l->pool, "%s.md", name);
+    path = mem_pool_printf(job->pool, "%s.md", name);
     report_task(&t, REPORT_MARKDOWN, add_text(p, path));
     return 0;
 }
 
 /* Rows of a batch in the given states. */
 static int
-members(struct report_writer *d, const char *batch, uint32_t states,
+members(struct report_writer *w, const char *batch, uint32_t states,
         unsigned most, const struct task_state ***out, struct err *e)
 {
     int64_t *ns;
-    int n = db_members(d->store, batch, states, most, d->pool, &ns, e);
+    int n = db_members(w->db, batch, states, most, w->pool, &ns, e);
 
     if (n < 0)
         return -1;
-    *out = mem_pool_alloc(d->pool, (size_t)n * sizeof **out);
+    *out = mem_pool_alloc(w->pool, (size_t)n * sizeof **out);
     for (int i = 0; i < n; i++) {
-        struct task_state *row = mem_pool_alloc(d->pool, sizeof *row);
+        struct task_state *row = mem_pool_alloc(w->pool, sizeof *row);
 
         fold_init(row, "");
-        if (db_task_at(d->store, ns[i], d->pool, row, e) < 0)
+        if (db_task_at(w->db, ns[i], w->pool, row, e) < 0)
             return -1;
         (*out)[i] = row;
     }
     return n;
 }
 
-/* More tasks came with its id than it should have. */
+/* More tasks came with its id than its size. */
 static bool
 has_open(const struct batch *b)
 {
@@ -193,10 +199,10 @@ has_open(const struct batch *b)
 }
 
 static int
-render_batch(struct report_load *l, struct piece *p,
+render_batch(struct write_job *job, struct rendered *p,
              const struct batch_state *row, struct err *e)
 {
-    struct report_writer *d = l->d;
+    struct report_writer *w = job->writer;
     uint32_t over = 0, failed;
     struct report_batch b = {.batch = &row->b};
     const struct task_state **all, **bad;
@@ -207,22 +213,22 @@ render_batch(struct report_load *l, struct piece *p,
         if (state_is_terminal((enum state)s))
             over |= 1u << s;
     failed = over & ~(1u << STATE_SUCCEEDED);
-    /* Members that are open take a look at every one: seldom there are any. */
-    n_all = members(d, row->b.id, has_open(&row->b) ? ~0u : over, MEMBERS_MAX,
+    /* Finding unfinished members reads every member; there are seldom any. */
+    n_all = members(w, row->b.id, has_open(&row->b) ? ~0u : over, MEMBERS_MAX,
                     &all, e);
     n_bad =
-        n_all < 0 ? -1 : members(d, row->b.id, failed, FAILURES_MAX, &bad, e);
-    name =
-        n_bad < 0 ? NULL : name_of(d, l->pool, true, row->b.name, row->b.id, e);
+        n_all < 0 ? -1 : members(w, row->b.id, failed, FAILURES_MAX, &bad, e);
+    name = n_bad < 0 ? NULL
+                     : name_of(w, job->pool, true, row->b.name, row->b.id, e);
     if (!name)
-        return store_failed(e);
+        return database_failed(e);
     b.members = all;
     b.n_members = (size_t)n_all;
     b.failed = bad;
     b.n_failed = (size_t)n_bad;
-    path = mem_pool_printf(l->pool, "%s.json", name);
+    path = mem_pool_printf(job->pool, "%s.json", name);
     report_batch(&b, REPORT_JSON, add_text(p, path));
-    path = mem_pool_printf(l->pool, "%s.md", name);
+    path = mem_pool_printf(job->pool, "%s.md", name);
     report_batch(&b, REPORT_MARKDOWN, add_text(p, path));
     return 0;
 }
@@ -230,119 +236,116 @@ render_batch(struct report_load *l, struct piece *p,
 /* --- failures ------------------------------------------------------------- */
 
 static struct failure *
-failure_of(struct report_writer *d, int64_t n, bool batch)
+failure_of(struct report_writer *w, int64_t n, bool batch)
 {
-    for (size_t i = 0; i < d->n_failed; i++)
-        if (d->failed[i].n == n && d->failed[i].batch == batch)
-            return &d->failed[i];
+    for (size_t i = 0; i < w->n_failed; i++)
+        if (w->failed[i].n == n && w->failed[i].batch == batch)
+            return &w->failed[i];
     return NULL;
 }
 
-/* With too many at once all wait: there is one cause for them then. */
+/* With too many failures all reports wait: they have one cause then. */
 static bool
-must_wait(struct report_writer *d, int64_t n, bool batch)
+is_postponed(struct report_writer *w, int64_t n, bool batch)
 {
-    const struct failure *f = failure_of(d, n, batch);
+    const struct failure *f = failure_of(w, n, batch);
 
-    if (!f && d->n_failed == FAILED_MAX)
-        f = &d->failed[0];
+    if (!f && w->n_failed == FAILED_MAX)
+        f = &w->failed[0];
     return f && loop_now_ms() < f->again_ms;
 }
 
 static void
-has_failed(struct report_writer *d, int64_t n, bool batch, const char *id,
-           const struct err *e)
+note_failure(struct report_writer *w, int64_t n, bool batch, const char *id,
+             const struct err *e)
 {
-    struct failure *f = failure_of(d, n, batch);
+    struct failure *f = failure_of(w, n, batch);
 
     log_error("report.failed", "%s=%s again_s=%d error=\"%s\"",
               batch ? "batch" : "task", id, AGAIN_MS / 1000, LOG_TEXT(e->msg));
-    if (!f && d->n_failed < FAILED_MAX)
-        f = &d->failed[d->n_failed++];
+    if (!f && w->n_failed < FAILED_MAX)
+        f = &w->failed[w->n_failed++];
     if (f)
         *f = (struct failure){n, loop_now_ms() + AGAIN_MS, batch};
 }
 
 static void
-has_worked(struct report_writer *d, int64_t n, bool batch)
+clear_failure(struct report_writer *w, int64_t n, bool batch)
 {
-    struct failure *f = failure_of(d, n, batch);
+    struct failure *f = failure_of(w, n, batch);
 
     if (f)
-        *f = d->failed[--d->n_failed];
+        *f = w->failed[--w->n_failed];
 }
 
-/* --- passes --------------------------------------------------------------- */
-
-/* The database does not work: what is due stays due, a new process may do
- * better. */
+/* The database failed: reports stay due, and a new process writes them. */
 static void
-give_up(struct report_writer *d, const struct err *e)
+give_up(struct report_writer *w, const struct err *e)
 {
-    db_rollback(d->store);
+    db_rollback(w->db);
     log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
-    loop_stop(d->loop, 1);
+    loop_stop(w->loop, 1);
 }
 
-/* --- loads ---------------------------------------------------------------- */
+/* --- jobs ----------------------------------------------------------------- */
 
-static struct report_load *
-load_new(struct report_writer *d)
+static struct write_job *
+job_new(struct report_writer *w)
 {
-    struct report_load *l = MEM_NEW(struct report_load);
+    struct write_job *job = MEM_NEW(struct write_job);
 
-    l->d = d;
-    l->pool = mem_pool_new();
-    return l;
+    job->writer = w;
+    job->pool = mem_pool_new();
+    return job;
 }
 
 static void
-load_free(struct report_load *l)
+job_free(struct write_job *job)
 {
-    for (size_t i = 0; i < l->n; i++)
-        for (size_t k = 0; k < l->pieces[i].n_texts; k++)
-            str_free(&l->pieces[i].texts[k]);
-    mem_pool_free(l->pool);
-    mem_free(l);
+    for (size_t i = 0; i < job->n; i++)
+        for (size_t k = 0; k < job->reports[i].n_texts; k++)
+            str_free(&job->reports[i].texts[k]);
+    mem_pool_free(job->pool);
+    mem_free(job);
 }
 
-/* Adds the report of a row that is due; -1: the database failed. */
+/* Renders the report of a row; -1: the database failed. */
 static int
-load_add(struct report_load *l, int64_t n, bool batch, struct err *e)
+job_add(struct write_job *job, int64_t n, bool batch, struct err *e)
 {
-    struct report_writer *d = l->d;
-    struct piece *p = &l->pieces[l->n];
-    struct db_watched *w = &l->rows[l->n];
+    struct report_writer *w = job->writer;
+    struct rendered *p = &job->reports[job->n];
+    struct db_watched *row = &job->rows[job->n];
     struct task_state task;
     struct batch_state b;
     int rc;
 
-    mem_pool_reset(d->pool);
-    rc = batch ? db_batch_at(d->store, n, d->pool, &b, e)
-               : db_task_at(d->store, n, d->pool, &task, e);
+    mem_pool_reset(w->pool);
+    rc = batch ? db_batch_at(w->db, n, w->pool, &b, e)
+               : db_task_at(w->db, n, w->pool, &task, e);
     if (rc <= 0)
         return rc;
-    *p = (struct piece){.n = n, .root = d->root};
-    *w = (struct db_watched){.batch = batch};
-    (void)str_copy(w->id, sizeof w->id, batch ? b.b.id : task.id);
-    l->n++;
-    rc = batch ? render_batch(l, p, &b, e) : render_task(l, p, &task, e);
+    *p = (struct rendered){.n = n, .root = w->root};
+    *row = (struct db_watched){.batch = batch};
+    (void)str_copy(row->id, sizeof row->id, batch ? b.b.id : task.id);
+    job->n++;
+    rc = batch ? render_batch(job, p, &b, e) : render_task(job, p, &task, e);
     for (size_t i = 0; i < p->n_texts; i++)
-        l->bytes += p->texts[i].len;
+        job->bytes += p->texts[i].len;
     if (rc == 0)
-        p->path = mem_pool_printf(l->pool, "%s/%s", p->root,
+        p->path = mem_pool_printf(job->pool, "%s/%s", p->root,
                                   p->paths[p->n_texts - 1]);
     return rc;
 }
 
-/* Blocks; on any thread. */
+/* Blocks; any thread. */
 static void
-load_write(void *load)
+job_write(void *ctx)
 {
-    struct report_load *l = load;
+    struct write_job *job = ctx;
 
-    for (size_t i = 0; i < l->n; i++) {
-        struct piece *p = &l->pieces[i];
+    for (size_t i = 0; i < job->n; i++) {
+        struct rendered *p = &job->reports[i];
 
         for (size_t k = 0; k < p->n_texts && p->rc == 0; k++)
             p->rc =
@@ -351,202 +354,200 @@ load_write(void *load)
     }
 }
 
-/* What was written is not due any more; -1: the database failed. */
+/* Records the reports that were written; -1: the database failed. */
 static int
-load_settle(struct report_load *l, struct err *e)
+job_record(struct write_job *job, struct err *e)
 {
-    struct report_writer *d = l->d;
+    struct report_writer *w = job->writer;
 
-    for (size_t i = 0; i < l->n; i++) {
-        const struct piece *p = &l->pieces[i];
-        const struct db_watched *w = &l->rows[i];
+    for (size_t i = 0; i < job->n; i++) {
+        const struct rendered *p = &job->reports[i];
+        const struct db_watched *row = &job->rows[i];
 
         if (p->rc < 0) {
-            has_failed(d, p->n, w->batch, w->id, &p->e);
+            note_failure(w, p->n, row->batch, row->id, &p->e);
             continue;
         }
-        has_worked(d, p->n, w->batch);
-        if (db_reported(d->store, w->batch, p->n, p->path, w->changed, e) < 0)
+        clear_failure(w, p->n, row->batch);
+        if (db_reported(w->db, row->batch, p->n, p->path, row->changed, e) < 0)
             return -1;
     }
     return 0;
 }
 
-/* Adds those due; l->more: there was no room or time for all. */
+/* Adds reports that are due; job->more: there was no room or time for all. */
 static int
-load_due(struct report_load *l, bool batch, int64_t until_ms, struct err *e)
+job_due(struct write_job *job, bool batch, int64_t until_ms, struct err *e)
 {
-    struct report_writer *d = l->d;
-    int64_t ns[LOAD_ROWS], after = 0;
+    struct report_writer *w = job->writer;
+    int64_t ns[JOB_ROWS], after = 0;
     int n;
 
     do {
-        n = db_todo(d->store, batch ? DB_REPORT_DUE_BATCH : DB_REPORT_DUE,
-                    after, LOAD_ROWS, ns, e);
-        for (int i = 0; i < n && !l->more; i++) {
+        n = db_todo(w->db, batch ? DB_REPORT_DUE_BATCH : DB_REPORT_DUE, after,
+                    JOB_ROWS, ns, e);
+        for (int i = 0; i < n && !job->more; i++) {
             after = ns[i];
-            if (must_wait(d, ns[i], batch))
+            if (is_postponed(w, ns[i], batch))
                 continue;
-            if (load_add(l, ns[i], batch, e) < 0)
+            if (job_add(job, ns[i], batch, e) < 0)
                 return -1;
-            l->more = l->n == LOAD_ROWS || l->bytes >= LOAD_BYTES ||
-                      loop_now_ms() >= until_ms;
+            job->more = job->n == JOB_ROWS || job->bytes >= JOB_BYTES ||
+                        loop_now_ms() >= until_ms;
         }
-    } while (n == LOAD_ROWS && !l->more);
+    } while (n == JOB_ROWS && !job->more);
     return n < 0 ? -1 : 0;
 }
 
-/* A load of what is due, perhaps empty; NULL: the database failed. */
-static struct report_load *
-load_fill(struct report_writer *d)
+/* A job with reports that are due, possibly none; NULL: the database failed. */
+static struct write_job *
+job_fill(struct report_writer *w)
 {
-    struct report_load *l = load_new(d);
-    int64_t until_ms = loop_now_ms() + LOAD_MS;
+    struct write_job *job = job_new(w);
+    int64_t until_ms = loop_now_ms() + JOB_MS;
     struct err e;
 
-    if (db_begin(d->store, &e) == 0 && load_due(l, true, until_ms, &e) == 0 &&
-        (l->more || load_due(l, false, until_ms, &e) == 0) &&
-        db_commit(d->store, &e) == 0) {
-        mem_pool_reset(d->pool);
-        db_watch(d->store, l->rows, l->n);
-        return l;
+    if (db_begin(w->db, &e) == 0 && job_due(job, true, until_ms, &e) == 0 &&
+        (job->more || job_due(job, false, until_ms, &e) == 0) &&
+        db_commit(w->db, &e) == 0) {
+        mem_pool_reset(w->pool);
+        db_watch(w->db, job->rows, job->n);
+        return job;
     }
-    give_up(d, &e);
-    load_free(l);
+    give_up(w, &e);
+    job_free(job);
     return NULL;
 }
 
-/* Settles a load that was written, and frees it; false: the database failed. */
+/* Records what a job has written, and frees it; false: the database failed. */
 static bool
-load_end(struct report_load *l)
+job_end(struct write_job *job)
 {
-    struct report_writer *d = l->d;
+    struct report_writer *w = job->writer;
     struct err e;
     bool ok;
 
-    db_watch(d->store, NULL, 0);
-    ok = db_begin(d->store, &e) == 0 && load_settle(l, &e) == 0 &&
-         db_commit(d->store, &e) == 0;
+    db_watch(w->db, NULL, 0);
+    ok = db_begin(w->db, &e) == 0 && job_record(job, &e) == 0 &&
+         db_commit(w->db, &e) == 0;
     if (!ok)
-        give_up(d, &e);
-    load_free(l);
+        give_up(w, &e);
+    job_free(job);
     return ok;
 }
 
 static void
-next_at(struct report_writer *d, bool more)
+next_at(struct report_writer *w, bool more)
 {
     if (more) {
-        d->armed = true;
-        loop_timer_again(d->timer, 1, 0);
-    } else if (d->n_failed) {
-        loop_timer_again(d->timer, AGAIN_MS, 0);
+        w->armed = true;
+        loop_timer_again(w->timer, 1, 0);
+    } else if (w->n_failed) {
+        loop_timer_again(w->timer, AGAIN_MS, 0);
     }
 }
 
 static void
 on_written(void *ctx)
 {
-    struct report_load *l = ctx;
-    struct report_writer *d = l->d;
-    bool more = l->more || d->again;
+    struct write_job *job = ctx;
+    struct report_writer *w = job->writer;
+    bool more = job->more || w->again;
 
-    d->away = false;
-    d->back = true;
-    for (size_t i = 0; i < l->n; i++)
-        more = more || l->rows[i].changed;
-    if (load_end(l) && !d->closing && !d->armed)
-        next_at(d, more);
+    w->idle = true;
+    for (size_t i = 0; i < job->n; i++)
+        more = more || job->rows[i].changed;
+    if (job_end(job) && !w->closing && !w->armed)
+        next_at(w, more);
 }
 
 static void
 on_timer(void *ctx)
 {
-    struct report_writer *d = ctx;
-    struct report_load *l;
+    struct report_writer *w = ctx;
+    struct write_job *job;
 
-    d->armed = false;
-    d->again = d->away;
-    if (d->away || d->closing)
+    w->armed = false;
+    w->again = !w->idle;
+    if (!w->idle || w->closing)
         return;
-    l = load_fill(d);
-    if (!l)
+    job = job_fill(w);
+    if (!job)
         return;
-    if (l->n == 0) {
-        db_watch(d->store, NULL, 0);
-        load_free(l);
-        next_at(d, false);
+    if (job->n == 0) {
+        db_watch(w->db, NULL, 0);
+        job_free(job);
+        next_at(w, false);
         return;
     }
-    d->away = true;
-    d->back = false;
-    loop_work(d->loop, load_write, on_written, l);
+    w->idle = false;
+    loop_work(w->loop, job_write, on_written, job);
 }
 
 bool
-report_writer_write(struct report_writer *d)
+report_writer_write(struct report_writer *w)
 {
-    struct report_load *l;
+    struct write_job *job;
     bool more;
 
-    d->closing = true;
-    (void)loop_until(d->loop, &d->back, -1);
-    l = load_fill(d);
-    if (!l)
+    w->closing = true;
+    (void)loop_until(w->loop, &w->idle, -1);
+    job = job_fill(w);
+    if (!job)
         return false;
-    load_write(l);
-    more = l->more;
-    return load_end(l) && more;
+    job_write(job);
+    more = job->more;
+    return job_end(job) && more;
 }
 
 void
-report_writer_wake(struct report_writer *d)
+report_writer_wake(struct report_writer *w)
 {
-    if (d->armed)
+    if (w->armed)
         return;
-    d->armed = true;
-    loop_timer_again(d->timer, QUIET_MS, 0);
+    w->armed = true;
+    loop_timer_again(w->timer, QUIET_MS, 0);
 }
 
 static void
-now(struct report_writer *d, int64_t n, bool batch)
+write_now(struct report_writer *w, int64_t n, bool batch)
 {
-    struct report_load *l;
+    struct write_job *job;
     struct err e;
 
-    if (must_wait(d, n, batch))
+    if (is_postponed(w, n, batch))
         return;
-    l = load_new(d);
-    if (db_begin(d->store, &e) < 0 || load_add(l, n, batch, &e) < 0) {
-        give_up(d, &e);
+    job = job_new(w);
+    if (db_begin(w->db, &e) < 0 || job_add(job, n, batch, &e) < 0) {
+        give_up(w, &e);
     } else {
-        load_write(l);
-        if (load_settle(l, &e) < 0 || db_commit(d->store, &e) < 0)
-            give_up(d, &e);
+        job_write(job);
+        if (job_record(job, &e) < 0 || db_commit(w->db, &e) < 0)
+            give_up(w, &e);
     }
-    load_free(l);
-    mem_pool_reset(d->pool);
+    job_free(job);
+    mem_pool_reset(w->pool);
 }
 
 void
-report_writer_now(struct report_writer *d, const struct task_state *row)
+report_writer_now(struct report_writer *w, const struct task_state *row)
 {
     if (row->report_due)
-        now(d, row->n, false);
+        write_now(w, row->n, false);
 }
 
 void
-report_writer_batch_now(struct report_writer *d, const struct batch_state *row)
+report_writer_batch_now(struct report_writer *w, const struct batch_state *row)
 {
     if (row->report_due)
-        now(d, row->n, true);
+        write_now(w, row->n, true);
 }
 
 int
-report_writer_open(struct report_writer **out, struct loop *l, struct db *s,
+report_writer_open(struct report_writer **out, struct loop *l, struct db *db,
                    const char *root, bool in_workdir, struct err *e)
 {
-    struct report_writer *d;
+    struct report_writer *w;
     char *real;
 
     if (file_make_dirs(root, 0755) < 0)
@@ -556,29 +557,29 @@ report_writer_open(struct report_writer **out, struct loop *l, struct db *s,
     if (!real)
         return err_set(e, ERR_DENIED, "reaper.report_root: cannot use %s",
                        root);
-    d = MEM_NEW(struct report_writer);
-    d->loop = l;
-    d->store = s;
-    d->root = mem_strdup(real);
-    d->in_workdir = in_workdir;
-    d->pool = mem_pool_new();
+    w = MEM_NEW(struct report_writer);
+    w->loop = l;
+    w->db = db;
+    w->root = mem_strdup(real);
+    w->in_workdir = in_workdir;
+    w->pool = mem_pool_new();
     free(real);
-    d->timer = loop_timer_start(l, 0, 0, on_timer, d);
-    d->armed = true; /* what an earlier process left */
-    d->back = true;
-    *out = d;
+    w->timer = loop_timer_start(l, 0, 0, on_timer, w);
+    w->armed = true; /* for reports that an earlier process left */
+    w->idle = true;
+    *out = w;
     return 0;
 }
 
 void
-report_writer_close(struct report_writer *d)
+report_writer_close(struct report_writer *w)
 {
-    if (!d)
+    if (!w)
         return;
-    d->closing = true;
-    (void)loop_until(d->loop, &d->back, -1);
-    loop_timer_stop(d->timer);
-    mem_pool_free(d->pool);
-    mem_free(d->root);
-    mem_free(d);
+    w->closing = true;
+    (void)loop_until(w->loop, &w->idle, -1);
+    loop_timer_stop(w->timer);
+    mem_pool_free(w->pool);
+    mem_free(w->root);
+    mem_free(w);
 }

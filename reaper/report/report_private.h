@@ -1,0 +1,26 @@
+/*
+ * report_private - what the renderers share.
+ *
+ *   report.c     decoding, and the choice of a format
+ *   markdown.c   a task as Markdown or plain text
+ *   json.c       a task as JSON, and its parts
+ *   batch.c      a batch in both formats
+ */
+#ifndef REAPER_REPORT_REPORT_PRIVATE_H
+#define REAPER_REPORT_REPORT_PRIVATE_H
+
+#include "reaper/report/report.h"
+
+void report_task_markdown(const struct report_task *t, struct str *out);
+void report_task_plain(const struct report_task *t, struct str *out);
+void report_task_json(const struct report_task *t, struct str *out);
+
+/* Text from outside in Markdown: on one line, escaped so that it ends no table
+ * cell and no tag. */
+void report_add_text(struct str *out, const char *text);
+
+/* {schema, kind}, to be completed and then rendered; the latter frees o. */
+json_t *report_begin_json(const char *kind);
+void report_end_json(json_t *o, struct str *out);
+
+#endif
