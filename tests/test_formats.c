@@ -206,10 +206,10 @@ text_that_is_none_is_refused_where_it_stands(void **state)
 
     (void)state;
     refuse("{\"script\":\n \"a\xff\"}",
-           "q/job.json:2:4: a byte that is no text; save it as UTF-8");
+           "q/job.json:2:4: a byte that is not text; save it as UTF-8");
     assert_int_equal(formats_read("x", "{\n\0}", 4, pool, &in, &e), -1);
     assert_string_equal(e.msg,
-                        "x:2:1: a byte that is no text; save it as UTF-8");
+                        "x:2:1: a byte that is not text; save it as UTF-8");
 }
 
 static void

@@ -140,7 +140,7 @@ static const struct {
                     "devbox-codex say"},
     {"executor: x\n", "b.yaml:1:1: repo: missing; write owner/name"},
     {"executor: x\nrepo: r\n",
-     "b.yaml:2:7: repo: 'r' is no repository; write owner/name"},
+     "b.yaml:2:7: repo: 'r' is not a repository; write owner/name"},
     {"executor: x\nrepo: o/r\n",
      "b.yaml:1:1: branch: missing; write main, say"},
     {"executor: x\nrepo: o/r\nbranch: [a]\n",
@@ -293,9 +293,9 @@ mistakes_in_a_document_name_its_lines(void **state)
 {
     (void)state;
     refuse_as("i.md", "# T\n\n```codex-brief\nexecutor: x\nrepo: r\n```\n",
-              "i.md:5:7: repo: 'r' is no repository; write owner/name");
+              "i.md:5:7: repo: 'r' is not a repository; write owner/name");
     refuse_as("i.md", "# T\n\n    executor: x\n    repo: r\n",
-              "i.md:4:11: repo: 'r' is no repository; write owner/name");
+              "i.md:4:11: repo: 'r' is not a repository; write owner/name");
     refuse_as("i.md", "a\n ```codex-brief\n" BRIEF,
               "i.md:2:2: a brief begins here and does not end; close it with "
               "```");
@@ -412,7 +412,7 @@ mistakes_in_front_matter_name_place_and_remedy(void **state)
               "a.md:2:19: allow_delegation: expected true or false, found "
               "'true'");
     refuse_as("a.md", "---\nmax_cost_usd: much\n---\nx",
-              "a.md:2:15: max_cost_usd: \"much\" is no amount; write 2 or "
+              "a.md:2:15: max_cost_usd: \"much\" is not an amount; write 2 or "
               "2.50");
     refuse_as("a.md", "---\npreferred_ai: gpu\n---\n \n",
               "a.md:1:1: nothing stands below the front matter; write the "

@@ -112,7 +112,7 @@ check_repo(const struct import_text *s, const struct yaml_node *root,
         !t->repo[strcspn(t->repo, " \t\n")])
         return 0;
     return formats_fail(s, yaml_get(root, "repo"), e,
-                        "repo: '%s' is no repository; write owner/name",
+                        "repo: '%s' is not a repository; write owner/name",
                         formats_short(s, t->repo));
 }
 

@@ -257,7 +257,7 @@ check_text(const struct import_text *s, struct err *e)
         n = str_utf8_len(s->text + i, s->len - i);
         if (n == 0 || s->text[i] == '\0')
             return formats_fail(s, &at, e,
-                                "a byte that is no text; save it as UTF-8");
+                                "a byte that is not text; save it as UTF-8");
         at.column++;
         if (s->text[i] == '\n')
             at = (struct yaml_node){.line = at.line + 1, .column = 1};

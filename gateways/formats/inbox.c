@@ -158,7 +158,7 @@ read_namespace(struct inbox *x, const struct yaml_node *action,
         return -1;
     return is_name(*out) ? 0
                          : formats_fail(x->s, yaml_get(resource, "namespace"),
-                                        e, "namespace: '%s' is no name",
+                                        e, "namespace: '%s' is not a name",
                                         formats_short(x->s, *out));
 }
 

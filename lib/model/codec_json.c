@@ -298,16 +298,17 @@ read_quantity(const struct json_reader *r, const struct codec_path *at,
     if (str_ends_with(row->name, "_bytes")) {
         if (str_to_bytes(text, v))
             return 0;
-        return codec_fail(at, r->e,
-                          "\"%s\" is no size; write 512, \"64K\" or \"1.5G\"",
-                          LOG_TEXT(text));
+        return codec_fail(
+            at, r->e, "\"%s\" is not a size; write 512, \"64K\" or \"1.5G\"",
+            LOG_TEXT(text));
     }
     if (unit && str_to_ms(text, v))
         return 0;
-    return codec_fail(at, r->e,
-                      "\"%s\" is no duration; write 600000 (milliseconds) or "
-                      "\"10m\"",
-                      LOG_TEXT(text));
+    return codec_fail(
+        at, r->e,
+        "\"%s\" is not a duration; write 600000 (milliseconds) or "
+        "\"10m\"",
+        LOG_TEXT(text));
 }
 
 static int

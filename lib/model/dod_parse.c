@@ -356,7 +356,7 @@ parse_name(struct parser *p, size_t start, const char *word,
         if (strcmp(word, facts[i].name) != 0)
             continue;
         if (called) {
-            fail_at(p, p->at, "%s is no function", word);
+            fail_at(p, p->at, "%s is not a function", word);
             return false;
         }
         v->fact = facts[i].fact;

@@ -250,10 +250,11 @@ check_env(const struct task *t, struct err *e)
         const char *key = t->env[i].key;
 
         if (!env_name_ok(key))
-            return err_set(e, ERR_INVALID,
-                           "env: \"%s\" is no variable; use letters, digits "
-                           "and _, not a digit first",
-                           LOG_TEXT(key));
+            return err_set(
+                e, ERR_INVALID,
+                "env: \"%s\" is not a variable name; use letters, digits "
+                "and _, not a digit first",
+                LOG_TEXT(key));
         if (strncmp(key, "SHUNT_", 6) == 0)
             return err_set(e, ERR_INVALID,
                            "env: %s is set by shunt itself; choose a name "
@@ -305,10 +306,11 @@ check_cost(const struct task *t, struct err *e)
 
     if (!*s || (whole > 0 && rest != 1 && !s[whole + rest]))
         return 0;
-    return err_set(e, ERR_INVALID,
-                   "delegation.max_cost_usd: \"%s\" is no amount; write 2 or "
-                   "2.50",
-                   LOG_TEXT(s));
+    return err_set(
+        e, ERR_INVALID,
+        "delegation.max_cost_usd: \"%s\" is not an amount; write 2 or "
+        "2.50",
+        LOG_TEXT(s));
 }
 
 int

@@ -268,7 +268,7 @@ read_version(struct db *db, int *out, struct err *e)
     if (rc == SQLITE_OK && sqlite3_step(q) == SQLITE_ROW)
         *out = sqlite3_column_int(q, 0);
     else
-        rc = err_set(e, ERR_INVALID, "%s is no database: %s",
+        rc = err_set(e, ERR_INVALID, "%s is not a database: %s",
                      sqlite3_db_filename(db->handle, "main"),
                      sqlite3_errmsg(db->handle));
     (void)sqlite3_finalize(q);

@@ -111,7 +111,7 @@ read_states(const json_t *list, uint32_t *out, struct err *e)
         enum state s = name ? state_from_name(name) : STATE_UNSPECIFIED;
 
         if (s == STATE_UNSPECIFIED)
-            return err_set(e, ERR_INVALID, "states: \"%s\" is no state",
+            return err_set(e, ERR_INVALID, "states: \"%s\" is not a state",
                            name ? LOG_TEXT(name) : "");
         *out |= bit(s);
     }

@@ -208,7 +208,7 @@ open_lane(struct worker *w, const char *name, struct err *e)
     char durable[SUBJECT_SIZE];
 
     if (!subject_token_ok(name))
-        return err_set(e, ERR_INVALID, "lane \"%s\" is no valid name", name);
+        return err_set(e, ERR_INVALID, "lane \"%s\" is not a valid name", name);
     lane->worker = w;
     lane->members = 1;
     (void)str_copy(lane->name, sizeof lane->name, name);

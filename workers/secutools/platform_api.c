@@ -166,7 +166,7 @@ check_header(const char *key, const char *name, struct err *e)
 
     if (n > 0 && n <= WORD_MAX && !name[n])
         return 0;
-    return err_set(e, ERR_INVALID, "secutools.%s: \"%s\" is no header's name",
+    return err_set(e, ERR_INVALID, "secutools.%s: \"%s\" is not a header name",
                    key, name);
 }
 
