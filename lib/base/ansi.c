@@ -1,3 +1,7 @@
+/*
+ * A state machine over bytes: text is collected until its line ends, escape
+ * sequences (ESC, ESC [, ESC ] ... BEL) are skipped.
+ */
 #include "lib/base/ansi.h"
 
 #include <string.h>
@@ -5,7 +9,7 @@
 enum { ESC = 0x1b, BEL = 0x07 };
 
 static void
-tell(struct ansi *l, ansi_fn *fn, void *ctx)
+emit(struct ansi *l, ansi_fn *fn, void *ctx)
 {
     fn(ctx, str_text(&l->line), l->line.len);
     str_reset(&l->line);
@@ -22,11 +26,11 @@ add(struct ansi *l, const char *text, size_t len, ansi_fn *fn, void *ctx)
         text += take;
         len -= take;
         if (l->line.len == ANSI_MAX)
-            tell(l, fn, ctx);
+            emit(l, fn, ctx);
     }
 }
 
-/* A byte that is part of no text: the end of a line or of an escape. */
+/* A byte that is not text: it ends a line or is part of an escape sequence. */
 static void
 control(struct ansi *l, unsigned char c, ansi_fn *fn, void *ctx)
 {
@@ -35,7 +39,7 @@ control(struct ansi *l, unsigned char c, ansi_fn *fn, void *ctx)
         if (c == ESC)
             l->state = ANSI_ESCAPE;
         else if (c == '\r' || !l->after_cr)
-            tell(l, fn, ctx);
+            emit(l, fn, ctx);
         break;
     case ANSI_ESCAPE:
         l->state = c == '['   ? ANSI_SEQUENCE
@@ -43,7 +47,8 @@ control(struct ansi *l, unsigned char c, ansi_fn *fn, void *ctx)
                               : ANSI_TEXT;
         break;
     case ANSI_SEQUENCE:
-        if (c < 0x20 || c > 0x3f) /* neither parameter nor such */
+        if (c < 0x20 ||
+            c > 0x3f) /* neither a parameter nor an intermediate byte */
             l->state = ANSI_TEXT;
         break;
     case ANSI_STRING:
@@ -87,7 +92,7 @@ void
 ansi_end(struct ansi *l, ansi_fn *fn, void *ctx)
 {
     if (l->line.len > 0)
-        tell(l, fn, ctx);
+        emit(l, fn, ctx);
     str_free(&l->line);
     *l = (struct ansi){.state = ANSI_TEXT};
 }

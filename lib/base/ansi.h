@@ -1,8 +1,8 @@
 /*
- * ansi - bytes of a terminal, cut into lines of text: without escape
- * sequences (colours, titles), ended by LF, CR or CRLF.
+ * ansi - splits terminal output into lines of text: strips escape sequences
+ * (colours, titles) and ends lines at LF, CR or CRLF.
  *
- * Memory is bounded: what is longer than ANSI_MAX comes in pieces.
+ * Memory is bounded: a line longer than ANSI_MAX is passed on in pieces.
  *
  * Thread: any; a struct ansi belongs to one thread at a time.
  */
@@ -17,9 +17,9 @@ typedef void ansi_fn(void *ctx, const char *line, size_t len);
 
 enum ansi_state {
     ANSI_TEXT,
-    ANSI_ESCAPE,   /* behind ESC */
-    ANSI_SEQUENCE, /* behind ESC [ */
-    ANSI_STRING,   /* behind ESC ], to BEL or ESC \ */
+    ANSI_ESCAPE,   /* after ESC */
+    ANSI_SEQUENCE, /* after ESC [ */
+    ANSI_STRING,   /* after ESC ], up to BEL or ESC \ */
 };
 
 /* Zero-initialized is empty. */
@@ -29,10 +29,10 @@ struct ansi {
     bool after_cr;
 };
 
-/* Calls fn for each line that has ended. */
+/* Calls fn for each complete line. */
 void ansi_add(struct ansi *l, const void *data, size_t len, ansi_fn *fn,
               void *ctx);
-/* The last line, if nothing ended it; frees the memory. */
+/* Passes on the last line if it is unterminated; frees the memory. */
 void ansi_end(struct ansi *l, ansi_fn *fn, void *ctx);
 
 #endif

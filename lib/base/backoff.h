@@ -1,8 +1,8 @@
 /*
- * backoff - how long to wait before trying again: doubling, a cap, jitter.
+ * backoff - delays between retries: doubling up to a cap, with jitter.
  *
- * Pure: the caller keeps the last delay and hands in the random number.
- * backoff_random makes one.
+ * Pure, except for backoff_random: the caller keeps the last delay and passes
+ * the random number.
  *
  * Thread: any.
  */
@@ -11,15 +11,15 @@
 
 #include <stdint.h>
 
-/* The delay after one of ms: twice as long, within [least_ms, most_ms]. After
- * 0, with which a row of failures begins, it is least_ms. */
+/* The delay after one of ms: twice as long, at most most_ms, at least least_ms.
+ * Pass 0 for the first failure of a series. */
 int64_t backoff_next(int64_t ms, int64_t least_ms, int64_t most_ms);
 
 /* The delay before retry n, counted from 0: least_ms * 2^n, at most most_ms. */
 int64_t backoff_nth(uint32_t n, int64_t least_ms, int64_t most_ms);
 
-/* ms times a factor evenly spread over [from, to), so that those who failed
- * together do not come back together. random is in [0, 1). */
+/* ms times a factor uniformly distributed over [from, to), so that what failed
+ * together is not retried together. random is in [0, 1). */
 int64_t backoff_jitter(int64_t ms, double from, double to, double random);
 
 /* A random number in [0, 1). */

@@ -1,3 +1,7 @@
+/*
+ * Reads the files, then the environment, then the flags, each of them through
+ * the same table of options; prints the help from that table.
+ */
 #include "lib/base/conf_private.h"
 
 #include "lib/base/mem.h"
@@ -20,7 +24,7 @@ enum { FILE_MAX = YAML_MAX_BYTES };
 /* A file being read. */
 struct conf_reader {
     const char *path;
-    char where[PATH_MAX + 32]; /* "path:line" of what is read */
+    char where[PATH_MAX + 32]; /* "path:line" of the present value */
     void *out;
     const struct conf_opt *opts;
 };
@@ -73,7 +77,7 @@ read_value(struct conf_reader *r, const struct conf_opt *o,
         return err_set(e, ERR_INVALID, "%s: %s: a mapping, but %s is expected",
                        place(r, v), o->key, conf_type_words(o->type));
     if (yaml_is_null(v))
-        return 0; /* the value stays as it is */
+        return 0; /* keeps the present value */
     return conf_put_text(r->out, o, v->text, place(r, v), e);
 }
 
@@ -185,7 +189,7 @@ load_file(void *out, const struct conf_opt *opts, const char *path,
     return rc;
 }
 
-/* A file that may be missing. */
+/* Loads a file that may be missing. */
 static int
 load_optional(void *out, const struct conf_opt *opts, const char *path,
               struct err *e)
@@ -202,7 +206,7 @@ load_project(void *out, const struct conf_opt *opts, struct err *e)
     char path[PATH_MAX + sizeof "/.shunt.yaml"], dir[PATH_MAX];
 
     if (!getcwd(dir, sizeof dir) || *dir != '/')
-        return 0; /* a folder that is gone has no project */
+        return 0; /* the working directory was deleted: no project */
     for (;;) {
         char *slash = strrchr(dir, '/');
 
@@ -240,7 +244,7 @@ load_files(void *out, const struct conf_opt *opts, const char *given,
 
 /* --- environment and flags ----------------------------------------------- */
 
-/* An empty variable counts as not set: compose files pass such on. */
+/* An empty variable counts as unset: compose files pass those on. */
 static int
 load_variable(void *out, const struct conf_opt *o, const char *name,
               struct err *e)
@@ -299,7 +303,7 @@ print_help(const char *about, const struct conf_opt *opts, const char *program)
         "  --help\n  --version\n");
 }
 
-/* The row a flag ("--bus-url", "--bus-url=x") names, NULL if none. */
+/* The row of a flag ("--bus-url", "--bus-url=x"), NULL if there is none. */
 static const struct conf_opt *
 opt_of_flag(const struct conf_opt *opts, const char *arg, size_t len)
 {
@@ -318,8 +322,8 @@ opt_of_flag(const struct conf_opt *opts, const char *arg, size_t len)
     return NULL;
 }
 
-/* One flag at argv[*i]; *i moves to the last word it used. With out NULL it
- * is only checked for --config, whose file must be read first. */
+/* Reads the flag at argv[*i] and advances *i to its last word. With out NULL it
+ * only looks for --config, whose file must be read first. */
 static int
 read_flag(void *out, const struct conf_opt *opts, int argc, char **argv, int *i,
           const char **config, struct err *e)
@@ -343,7 +347,7 @@ read_flag(void *out, const struct conf_opt *opts, int argc, char **argv, int *i,
         value = eq + 1;
     else if (o && o->type == CONF_TYPE_BOOL &&
              (*i + 1 >= argc || !conf_parse_bool(argv[*i + 1], &truth)))
-        value = "true"; /* a switch needs no word */
+        value = "true"; /* a switch needs no value */
     else if (*i + 1 < argc)
         value = argv[++*i];
     else
@@ -363,7 +367,7 @@ read_flags(void *out, const struct conf_opt *opts, int argc, char **argv,
     return 0;
 }
 
-/* --help and --version win over everything else on the line. */
+/* --help and --version take precedence over everything else. */
 static void
 answer_and_exit(const char *about, const struct conf_opt *opts, int argc,
                 char **argv)

@@ -35,7 +35,7 @@ struct conf_opt {
     const char *key; /* "section.key" */
     enum conf_type type;
     size_t offset;
-    const char *fallback; /* the default, as one would write it */
+    const char *fallback; /* the default, as it would be written in the file */
     int64_t min, max;
     const char *env;  /* a second environment variable, NULL: none */
     const char *help; /* one line */

@@ -1,5 +1,5 @@
 /*
- * conf_private - what the two halves of conf share.
+ * conf_private - shared by the two files of conf:
  *
  *   conf.c        files, environment, flags, help
  *   conf_value.c  the rows of a table, values as text, "did you mean"
@@ -25,7 +25,7 @@ int conf_load_text(void *out, const struct conf_opt *opts, const char *path,
 /* The row of a key, NULL if the table has none. */
 const struct conf_opt *conf_find_opt(const struct conf_opt *opts,
                                      const char *key);
-/* Whether only some programs know the key of a section all of them read. */
+/* Whether only some of the programs reading its section know the key. */
 bool conf_is_shared(const char *key);
 /* Index of a section, -1 if there is none of that name. */
 int conf_find_section(const char *name);
@@ -42,20 +42,20 @@ int conf_unknown_section(const char *where, const char *name, struct err *e);
 int conf_unknown_flag(const struct conf_opt *opts, const char *flag,
                       struct err *e);
 
-/* Where the value of a row stands in the struct. */
+/* The field of a row in the struct out. */
 void *conf_field(void *out, const struct conf_opt *o);
 /* A NULL-terminated list of owned strings. */
 void conf_free_list(char **list);
 void conf_list_add(char ***list, size_t *n, const char *text, size_t len);
-/* Replaces the row's list by one that the struct owns from here on. */
+/* Replaces the row's list; the struct takes ownership of list. */
 void conf_put_list(void *out, const struct conf_opt *o, char **list);
 /* Reads text as the row's type and checks its range. */
 int conf_put_text(void *out, const struct conf_opt *o, const char *text,
                   const char *where, struct err *e);
 
-/* The words a bool may be. */
+/* Reads the words for a bool. */
 bool conf_parse_bool(const char *text, bool *out);
-/* What a value of the type looks like, for errors. */
+/* Describes values of the type, for errors. */
 const char *conf_type_words(enum conf_type type);
 
 #endif

@@ -1,3 +1,7 @@
+/*
+ * The rows of an option table: finding one by key, its name as a variable and
+ * as a flag, reading and checking its value, and the errors for unknown names.
+ */
 #include "lib/base/conf_private.h"
 
 #include "lib/base/mem.h"
@@ -16,8 +20,8 @@ const char *const conf_sections[CONF_SECTIONS] = {
     "secutools", "reaper", "gateways", "folder", "github",
     "linear",    "cli",    "policy"};
 
-/* Keys of sections several programs read that only some of them know: no
- * error where they are not. */
+/* Keys that only some of the programs reading their section know: the others
+ * ignore them. */
 static const char *const shared_keys[] = {
     "bus.connect_timeout", "bus.lanes",     "bus.replicas",
     "bus.max_bytes",       "bus.max_age",   "bus.log_retention",
@@ -159,7 +163,7 @@ conf_list_add(char ***list, size_t *n, const char *text, size_t len)
 
     memcpy(item, text, len);
     item[len] = '\0';
-    if ((*n & (*n - 1)) == 0) /* 0 or a power of two: room for as many again */
+    if ((*n & (*n - 1)) == 0) /* 0 or a power of two: double the room */
         *list = mem_resize(*list, (2 * *n + 2) * sizeof **list);
     (*list)[(*n)++] = item;
     (*list)[*n] = NULL;
@@ -237,7 +241,7 @@ parse_number(enum conf_type type, const char *text, int64_t *out)
         break;
     case CONF_TYPE_BYTES:
         if (strcmp(text, "-1") == 0) {
-            *out = -1; /* in range only where min says so: no limit */
+            *out = -1; /* "-1", no limit: in range only if min is -1 */
             return true;
         }
         ok = str_to_bytes(text, &v);

@@ -1,3 +1,7 @@
+/*
+ * Formats through a copy, because an argument may point into the message that
+ * it replaces.
+ */
 #include "lib/base/err.h"
 
 #include <stdarg.h>

@@ -10,13 +10,13 @@
 
 enum err_code {
     ERR_NONE,
-    ERR_INVALID,     /* the input is wrong: trying again cannot help */
+    ERR_INVALID,     /* the input is invalid: a retry cannot help */
     ERR_DENIED,      /* credentials or policy: a person must act */
-    ERR_UNAVAILABLE, /* a peer is down or saturated: try again later */
-    ERR_TIMEOUT,     /* no answer in time: the outcome is unknown */
-    ERR_CONFLICT,    /* somebody else was first: read again */
-    ERR_NOT_FOUND,   /* the thing named does not exist */
-    ERR_BUG,         /* an invariant of ours does not hold */
+    ERR_UNAVAILABLE, /* a peer is down or saturated: retry later */
+    ERR_TIMEOUT,     /* no reply in time: the outcome is unknown */
+    ERR_CONFLICT,    /* somebody else wrote first: read again */
+    ERR_NOT_FOUND,   /* what was named does not exist */
+    ERR_BUG,         /* an internal invariant is violated */
 };
 
 struct err {
@@ -28,7 +28,7 @@ struct err {
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts context in front of the message, keeps the code; returns -1. */
+/* Prepends context to the message and keeps the code; returns -1. */
 int err_wrap(struct err *e, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

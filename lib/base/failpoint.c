@@ -1,7 +1,11 @@
+/*
+ * Compares the name of each point that is reached with SHUNT_CRASH_AT and kills
+ * the process when it matches. Empty unless SHUNT_DEBUG is defined.
+ */
 #include "lib/base/failpoint.h"
 
 /* An empty translation unit is not C. */
-extern int crash_unused;
+extern int failpoint_unused;
 
 #ifdef SHUNT_DEBUG
 

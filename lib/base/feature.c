@@ -1,6 +1,6 @@
 /*
- * feature - reads SHUNT_WITHOUT once per process. The result is a bit set, so
- * that asking costs nothing where it is asked for every message.
+ * Reads SHUNT_WITHOUT once per process into a bit set, so that a check per
+ * message costs nothing.
  */
 #include "lib/base/feature.h"
 

@@ -1,3 +1,8 @@
+/*
+ * Compiles a pattern to a sequence of parts, which is an automaton whose states
+ * are the positions between parts. Two patterns have a path in common if the
+ * product of their automata has a path to the end of both.
+ */
 #include "lib/base/glob.h"
 
 #include "lib/base/mem.h"
@@ -6,15 +11,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/*
- * A pattern is a row of parts, read from the left: an automaton whose states
- * are the places between them. Two patterns have a path in common if both
- * automata can be walked to their ends by the same bytes.
- */
 struct glob_part {
-    uint8_t set[32]; /* bytes it takes, a bit for each */
-    bool loop;       /* takes any number of them, also none */
-    size_t skip;     /* takes nothing: go on here, or so many parts on */
+    uint8_t set[32]; /* bit set of the bytes that it matches */
+    bool loop;       /* matches any number of them, including none */
+    size_t skip;     /* matches nothing: continue here or skip parts later */
 };
 
 struct glob {
@@ -22,8 +22,8 @@ struct glob {
     size_t n;
 };
 
-/* Room for a pattern of so many bytes: two parts for each, and what says that
- * it is meant in every folder and for all below. */
+/* Room for a pattern of len bytes: two parts for each, and those that extend it
+ * to every folder and to everything below. */
 static struct glob
 glob_new(size_t len)
 {
@@ -54,7 +54,7 @@ set_names(uint8_t set[32])
     set['/' / 8] = (uint8_t)(set['/' / 8] & ~(1U << '/' % 8));
 }
 
-/* --- reading a pattern ---------------------------------------------------- */
+/* --- compiling ------------------------------------------------------------ */
 
 static struct glob_part *
 add_part(struct glob *g)
@@ -80,7 +80,7 @@ add_anything(struct glob *g)
     p->loop = true;
 }
 
-/* Nothing, or what the next two parts take. */
+/* Makes the next two parts optional. */
 static void
 add_choice(struct glob *g)
 {
@@ -96,7 +96,7 @@ add_folders(struct glob *g)
     add_byte(g, '/');
 }
 
-/* A character may have several bytes: the part just added takes its first. */
+/* Adds the other bytes of a character whose first byte was just added. */
 static void
 add_rest_of_character(struct glob *g)
 {
@@ -116,7 +116,7 @@ static const struct {
     {"punct", "!.:@[`{~"}, {"space", "\t\r  "}, {"blank", "\t\t  "},
 };
 
-/* [:name:] behind its first bracket; the byte behind it, NULL: unknown. */
+/* [:name:], from after its first bracket; returns its end, NULL: unknown. */
 static const char *
 read_class(const char *p, uint8_t set[32])
 {
@@ -133,7 +133,7 @@ read_class(const char *p, uint8_t set[32])
     return NULL;
 }
 
-/* One byte of a set or of the end of a range; the byte behind it. */
+/* One byte of a set or the end of a range; returns its end. */
 static const char *
 read_member(const char *p, unsigned char *c)
 {
@@ -143,7 +143,7 @@ read_member(const char *p, unsigned char *c)
     return p + 1;
 }
 
-/* [...] behind its bracket; the byte behind it, NULL: it does not end. */
+/* [...], from after its bracket; returns its end, NULL: unterminated. */
 static const char *
 read_set(const char *p, struct glob *g)
 {
@@ -178,7 +178,7 @@ read_set(const char *p, struct glob *g)
     return p + 1;
 }
 
-/* One element; the byte behind it, NULL: a set is broken. */
+/* One element; returns its end, NULL: an invalid set. */
 static const char *
 read_element(const char *p, bool at_start, struct glob *g)
 {
@@ -219,7 +219,7 @@ skip_top(const char *pattern)
     return pattern + (*pattern == '/');
 }
 
-/* 0, or -1 with what is wrong in *fault. */
+/* 0, or -1 with the reason in *fault. */
 static int
 compile(const char *pattern, struct glob *g, const char **fault)
 {
@@ -269,13 +269,13 @@ glob_check(const char *pattern, struct err *e)
     return rc < 0 ? err_set(e, ERR_INVALID, "%s", fault) : 0;
 }
 
-/* --- both at once --------------------------------------------------------- */
+/* --- common paths --------------------------------------------------------- */
 
-/* A walk over pairs of places, each entered once. */
+/* A search over pairs of positions, each entered once. */
 struct glob_walk {
     const struct glob *a, *b;
-    uint32_t *from;      /* pair it was entered from, plus 1; 0: not yet */
-    unsigned char *byte; /* by which; 0: by none */
+    uint32_t *from;      /* the pair before it, plus 1; 0: not entered */
+    unsigned char *byte; /* the byte between them; 0: none */
     uint32_t *queue;
     size_t head, tail;
 };
@@ -293,7 +293,7 @@ enter(struct glob_walk *w, size_t i, size_t j, uint32_t from,
     w->queue[w->tail++] = (uint32_t)pair;
 }
 
-/* A byte that both parts take, one that reads well if there is one; 0: none. */
+/* A byte that both parts match, a readable one if possible; 0: none. */
 static unsigned char
 common_byte(const struct glob_part *a, const struct glob_part *b)
 {
@@ -338,13 +338,13 @@ leave(struct glob_walk *w, uint32_t pair)
         enter(w, i + !a->loop, j + !b->loop, pair, byte);
 }
 
-/* The bytes on the way to a pair. */
+/* The bytes on the path to a pair. */
 static void
 write_way(const struct glob_walk *w, uint32_t pair, char *out, size_t size)
 {
     struct str back = {0}, way = {0};
 
-    while (pair) { /* the walk begins at pair 0 */
+    while (pair) { /* the search began at pair 0 */
         if (w->byte[pair])
             str_addc(&back, (char)w->byte[pair]);
         pair = w->from[pair] - 1;
@@ -392,7 +392,7 @@ glob_overlap(const char *a, const char *b, char *example, size_t size)
 
     if (size)
         example[0] = '\0';
-    /* In doubt they do. */
+    /* A pattern that does not compile counts as overlapping. */
     found = compile(a, &x, &fault) < 0 || compile(b, &y, &fault) < 0 ||
             overlap(&x, &y, example, size);
     mem_free(x.parts);

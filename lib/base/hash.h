@@ -1,5 +1,5 @@
 /*
- * hash - the FNV-1a hash, and a table of entries found by a text.
+ * hash - the FNV-1a hash, and a hash table with string keys.
  *
  * The table is intrusive: an entry belongs to the caller and begins with a
  * struct hash_link. Chains are kept short by doubling the buckets.
@@ -14,7 +14,7 @@
 
 #define HASH_EMPTY 0xcbf29ce484222325U /* the hash of no bytes */
 
-/* The hash of what h is the hash of, followed by data. */
+/* Continues the hash h with data. */
 uint64_t hash_add(uint64_t h, const void *data, size_t len);
 uint64_t hash_text(const char *text);
 
@@ -32,9 +32,9 @@ struct hash_table { /* zeroed: empty */
 /* key is borrowed until the entry leaves the table. Of several entries with
  * the same key the last added is found first. */
 void hash_table_add(struct hash_table *t, struct hash_link *l, const char *key);
-/* Takes the entry out; an entry that is in no table is fine. */
+/* Removes the entry; does nothing if it is in no table. */
 void hash_table_remove(struct hash_table *t, struct hash_link *l);
-/* The entry itself, NULL if there is none. */
+/* The entry with that key, NULL if there is none. */
 void *hash_table_find(const struct hash_table *t, const char *key);
 
 /* All entries in no particular order: the first if after is NULL, NULL at the

@@ -1,3 +1,6 @@
+/*
+ * Formats each line into one buffer and writes it with one call.
+ */
 #include "lib/base/log.h"
 
 #include <stdarg.h>
@@ -66,7 +69,8 @@ log_line(enum log_level level, const char *event, const char *fmt, ...)
     while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\n'))
         len--;
     line[len++] = '\n';
-    /* One write per line, so that lines of several threads do not mix. */
+    /* One write per line, so that lines of several threads do not interleave.
+     */
     if (write(STDERR_FILENO, line, len) < 0)
         return;
 }

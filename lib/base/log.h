@@ -14,7 +14,8 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
-/* Names the program in every line; reads SHUNT_LOG. The name is not copied. */
+/* Sets the program's name for every line and reads SHUNT_LOG. The name is not
+ * copied. */
 void log_open(const char *program);
 void log_level_set(enum log_level least);
 bool log_enabled(enum log_level level);
@@ -27,7 +28,7 @@ void log_line(enum log_level level, const char *event, const char *fmt, ...)
 #define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 
-/* Room for escaped outside text; declare one per %s. */
+/* A buffer for escaped text from outside; one for each %s. */
 struct log_text {
     char s[256];
 };

@@ -1,3 +1,8 @@
+/*
+ * Wrappers around malloc that abort when it fails, and pools: lists of blocks
+ * from which memory is taken in order. A large piece gets a block of its own,
+ * so that mem_pool_forget can free it.
+ */
 #include "lib/base/mem.h"
 
 #include "lib/os/os.h"
@@ -14,21 +19,21 @@
 
 enum {
     BLOCK_SIZE = 4096,      /* of a pool's first block */
-    BLOCK_MOST = 64 * 1024, /* of those that follow, and kept by a reset */
+    BLOCK_MOST = 64 * 1024, /* of later blocks, and kept by a reset */
     GROW_FIRST = 16,        /* elements of a growing array */
-    LARGE = 1024,           /* has a block of its own if there is no room */
+    LARGE = 1024,           /* gets a block of its own if there is no room */
 };
 
 struct mem_block {
     struct mem_block *next;
     size_t used, size;
-    bool alone; /* it holds one thing */
+    bool alone; /* it holds a single piece */
     alignas(max_align_t) unsigned char data[];
 };
 
 struct mem_pool {
     struct mem_block *first; /* survives a reset */
-    struct mem_block *last;  /* the one with room */
+    struct mem_block *last;  /* memory is taken from it */
     size_t bytes;            /* of all blocks */
 };
 
@@ -148,7 +153,7 @@ mem_pool_reset(struct mem_pool *p)
 {
     size_t size = p->bytes;
 
-    /* What was needed once is needed again: one block has room for it. */
+    /* The same amount is probably needed again: allocate one block for it. */
     if (p->first->next && size <= BLOCK_MOST) {
         free_blocks(p->first);
         p->first = block_new(size);
@@ -213,7 +218,7 @@ mem_pool_alloc(struct mem_pool *p, size_t size)
         die(size);
     size = (size + align - 1) / align * align;
     if (b->size - b->used < size && size >= LARGE) {
-        /* Behind the one with room, which remains that. */
+        /* Inserted after the current block, which stays current. */
         b = add_block(p, size);
         b->alone = true;
     } else if (b->size - b->used < size) {

@@ -1,3 +1,8 @@
+/*
+ * Parses a pattern to a tree of nodes, writes the tree out as a program of a
+ * nondeterministic automaton with all repetitions expanded, and runs all its
+ * states in step over the line, byte by byte (Thompson's construction).
+ */
 #include "lib/base/regex.h"
 
 #include "lib/base/mem.h"
@@ -10,7 +15,7 @@ enum {
     NODES_MAX = 2 * REGEX_MAX + 8,
     DEPTH_MAX = 32,
     REPEAT_MAX = 255,
-    VISITS_MAX = 8 * REGEX_OPS, /* of nodes while they are written out */
+    VISITS_MAX = 8 * REGEX_OPS, /* of nodes while the tree is written out */
     UNBOUNDED = -1,
 };
 
@@ -31,16 +36,16 @@ struct node {
     uint8_t set[32];
 };
 
-/* What a machine does at one place; a place is an index of ops. */
+/* An instruction of the program; a state is an index of ops. */
 enum op_kind { OP_SET, OP_FORK, OP_BEGIN, OP_END, OP_FOUND };
 
 struct op {
     enum op_kind kind;
-    uint16_t to, other; /* where it goes on; a fork has two */
+    uint16_t to, other; /* the next state; a fork has two */
     uint8_t set[32];
 };
 
-/* Places, each at most once. */
+/* A set of states. */
 struct places {
     uint16_t v[REGEX_OPS];
     size_t n;
@@ -49,7 +54,7 @@ struct places {
 struct regex {
     struct op ops[REGEX_OPS];
     size_t n_ops;
-    bool starts[256]; /* bytes that something can begin with, off the ends */
+    bool starts[256]; /* bytes a match can begin with, away from the ends */
     struct places places[2], *now, *next;
     uint16_t stack[2 * REGEX_OPS];
     uint32_t seen[REGEX_OPS], turn;
@@ -111,7 +116,7 @@ set_class(uint8_t set[32], const char *name, size_t len)
     return false;
 }
 
-/* --- reading -------------------------------------------------------------- */
+/* --- parsing -------------------------------------------------------------- */
 
 static int read_or(struct regex_reader *r);
 
@@ -122,7 +127,7 @@ fault(struct regex_reader *r, const char *what)
     return -1;
 }
 
-/* Its index; -1: too many. */
+/* The new node's index; -1: too many. */
 static int
 add_node(struct regex_reader *r, enum node_kind kind, int a, int b)
 {
@@ -145,7 +150,7 @@ read_class(struct regex_reader *r, uint8_t set[32])
     return 0;
 }
 
-/* [...] behind its bracket. */
+/* [...], from after its bracket. */
 static int
 read_set(struct regex_reader *r)
 {
@@ -183,7 +188,7 @@ read_set(struct regex_reader *r)
     return n;
 }
 
-/* \x behind its backslash. */
+/* \x, from after its backslash. */
 static int
 read_escape(struct regex_reader *r)
 {
@@ -274,7 +279,7 @@ read_number(struct regex_reader *r)
     return n;
 }
 
-/* {m}, {m,} or {m,n} behind its brace. */
+/* {m}, {m,} or {m,n}, from after its brace. */
 static int
 read_interval(struct regex_reader *r, int *least, int *most)
 {
@@ -344,10 +349,10 @@ read_or(struct regex_reader *r)
     return n;
 }
 
-/* --- writing it out ------------------------------------------------------- */
+/* --- compiling ------------------------------------------------------------ */
 
-/* The machine is built from its end: each part is told where to go on, and
- * says where it begins. -1: no room. */
+/* The program is built from its end: each node is given the state that follows
+ * it, and returns the state it begins with. -1: no room. */
 static int
 add_op(struct regex_reader *r, enum op_kind kind, int to, int other)
 {
@@ -423,7 +428,7 @@ write_node(struct regex_reader *r, int index, int to)
 
 /* --- running -------------------------------------------------------------- */
 
-/* Adds a place and all that it leads to without a byte; true: found. */
+/* Adds a state and all states reachable without a byte; true: it matches. */
 static bool
 enter(struct regex *p, struct places *to, uint16_t place, bool begin, bool end)
 {
@@ -460,7 +465,7 @@ enter(struct regex *p, struct places *to, uint16_t place, bool begin, bool end)
     return false;
 }
 
-/* A turn in which nothing was seen yet. */
+/* Starts a step in which no state is marked yet. */
 static void
 new_turn(struct regex *p)
 {
@@ -494,7 +499,7 @@ find_starts(struct regex *p)
             }
 }
 
-/* From at on nothing is begun: where the next match may begin; len: nowhere. */
+/* No match is under way: the next place where one may begin; len: nowhere. */
 static size_t
 skip(const struct regex *p, const char *line, size_t at, size_t len)
 {
@@ -503,7 +508,7 @@ skip(const struct regex *p, const char *line, size_t at, size_t len)
     return at;
 }
 
-/* Moves on by the byte c, behind which the line ends or not; true: found. */
+/* Steps over the byte c, the last of the line or not; true: it matches. */
 static bool
 step(struct regex *p, unsigned char c, bool end)
 {
@@ -538,9 +543,9 @@ regex_finds(struct regex *p, const char *line, size_t len)
             return true;
         if (p->now->n == 0) {
             at = skip(p, line, at, len);
-            new_turn(p); /* what was seen was seen elsewhere */
+            new_turn(p); /* the marks belong to another position */
         }
-        /* A match may begin here; at the end one without a byte. */
+        /* A match may begin here; at the end only an empty one. */
         if ((at == len || p->starts[(unsigned char)line[at]]) &&
             enter(p, p->now, first_place(p), false, at == len))
             return true;
@@ -548,7 +553,7 @@ regex_finds(struct regex *p, const char *line, size_t len)
     return false;
 }
 
-/* --- life ----------------------------------------------------------------- */
+/* --- opening and matching ------------------------------------------------- */
 
 static int
 compile(struct regex_reader *r, const char *text)
@@ -567,7 +572,7 @@ compile(struct regex_reader *r, const char *text)
         return fault(r, "a ) without its (");
     found = add_op(r, OP_FOUND, 0, 0);
     first = found < 0 ? -1 : write_node(r, top, found);
-    /* The last op is where it begins. */
+    /* The program begins at its last op. */
     return first < 0 ? -1 : add_op(r, OP_FORK, first, first);
 }
 

@@ -1,15 +1,15 @@
 /*
- * regex - POSIX extended regular expressions over the bytes of one line, in
- * memory that the pattern alone bounds, and time in proportion to the line.
+ * regex - POSIX extended regular expressions over the bytes of one line. The
+ * pattern alone bounds the memory; the time is proportional to the line.
  *
  *   . [a-z] [^a-z] [[:digit:]] \d \D \s \S \w \W   one byte
  *   ^ $                                            the ends of the line
  *   a|b (a) a* a+ a? a{3} a{3,} a{3,5}             as in grep -E
  *   \.                                             the character itself
  *
- * The C library's own give memory to whoever writes the pattern (nested
- * repetitions) or the text (each set of places met is remembered), and these
- * patterns and texts come from outside. There are no references to groups.
+ * Patterns and texts come from outside, and the C library's regcomp and regexec
+ * let them take unbounded memory: a pattern by nested repetitions, a text
+ * because each set of states is cached. There are no back-references.
  *
  * Thread: any, but one pattern belongs to one thread at a time.
  */
@@ -23,7 +23,7 @@
 
 enum {
     REGEX_MAX = 256, /* bytes of a pattern */
-    REGEX_OPS = 512, /* of a pattern with its repetitions written out */
+    REGEX_OPS = 512, /* of a pattern with its repetitions expanded */
 };
 
 struct regex;

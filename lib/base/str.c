@@ -1,3 +1,7 @@
+/*
+ * Growable text, UTF-8, quoting, and reading and writing of durations, sizes
+ * and times.
+ */
 #include "lib/base/str.h"
 
 #include "lib/base/mem.h"
@@ -92,10 +96,10 @@ str_utf8_cut(const char *text, size_t len, size_t most)
 
     if (len <= most)
         return len;
-    /* Back to the first byte of the character that crosses the limit. */
+    /* Go back to the first byte of the character that crosses the limit. */
     for (int i = 0; i < 3 && cut > 0 && (text[cut] & 0xc0) == 0x80; i++)
         cut--;
-    /* Bytes that are no UTF-8 anyway are cut where the limit is. */
+    /* Text that is not UTF-8 is cut at the limit. */
     return str_utf8_len(text + cut, len - cut) > most - cut ? cut : most;
 }
 
@@ -158,8 +162,8 @@ str_utf8_len(const void *data, size_t left)
     return n;
 }
 
-/* At a valid character: C0 but for newline and tab, DEL, or C1. Terminals that
- * take U+009B for an escape sequence's start still exist. */
+/* Whether a valid character is C0 except newline and tab, DEL, or C1. Some
+ * terminals still take U+009B for the start of an escape sequence. */
 static bool
 is_control(const unsigned char *p)
 {
@@ -180,7 +184,7 @@ add_text(struct str *s, const void *data, size_t len, bool printable)
             str_addz(s, "\xef\xbf\xbd");
             n = 1;
         } else if (printable && is_control(p)) {
-            /* The last byte is the character's number, for C1 as well. */
+            /* The last byte is the code point, for C1 as well. */
             str_addf(s, "\\x%02x", p[n - 1]);
         } else if (*p == 0) {
             str_addz(s, "\xe2\x90\x80");
@@ -251,7 +255,7 @@ struct number {
     double fraction; /* [0, 1) */
 };
 
-/* Reads a number at *text, moving it on; false if there is none. */
+/* Reads a number at *text and advances it; false if there is none. */
 static bool
 read_number(const char **text, struct number *out)
 {
@@ -384,7 +388,7 @@ str_time(int64_t at_ms, char *out, size_t size)
     out[0] = '\0';
     if (at_ms <= 0 || !gmtime_r(&s, &tm))
         return out;
-    /* A time that does not fit (a year beyond 9999) is no time. */
+    /* A time that does not fit (a year beyond 9999) is left out. */
     n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
     if (n == 0 || snprintf(out + n, size - n, ".%03dZ", (int)(at_ms % 1000)) >=
                       (int)(size - n))
@@ -408,7 +412,7 @@ str_random(char *out, size_t size)
     size_t n = size - 1;
 
     if (n > sizeof raw || os_random(raw, n) < 0)
-        abort(); /* ids that repeat would merge two tasks */
+        abort(); /* repeated ids would merge two tasks */
     for (size_t i = 0; i < n; i++)
         out[i] = STR_BASE32[raw[i] % 32];
     out[n] = '\0';

@@ -1,5 +1,5 @@
 /*
- * str - growable text, and the small readers and writers everybody needs.
+ * str - growable text, UTF-8, and text forms of numbers, durations and times.
  *
  * Thread: any; a struct str belongs to one thread at a time.
  */
@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Zero-initialized is empty. data is NUL-terminated once anything was added;
- * use str_text for a pointer that is never NULL. */
+/* Zero-initialized is empty. data is NUL-terminated once something was added;
+ * str_text gives a pointer that is never NULL. */
 struct str {
     char *data;
     size_t len, cap;
@@ -40,16 +40,16 @@ size_t str_utf8_len(const void *data, size_t left);
 size_t str_utf8_cut(const char *text, size_t len, size_t most);
 
 /*
- * Adds bytes as valid UTF-8 for people and JSON: each byte that is no part of
+ * Adds bytes as valid UTF-8 for people and JSON: each byte that is not part of
  * a valid sequence becomes U+FFFD, NUL becomes U+2400. Other controls stay.
  */
 void str_add_utf8(struct str *s, const void *data, size_t len);
 
-/* As str_add_utf8, but controls (C0, DEL and C1) except newline and tab are
- * written as \xNN: for terminals and Markdown. */
+/* Like str_add_utf8, but controls (C0, DEL and C1) except newline and tab
+ * become \xNN: for terminals and Markdown. */
 void str_add_printable(struct str *s, const void *data, size_t len);
 
-/* Adds text quoted for a POSIX shell, bare where no quoting is needed. */
+/* Adds text quoted for a POSIX shell, unquoted where that is safe. */
 void str_add_quoted(struct str *s, const char *text);
 
 /* "250ms", "10s", "5m", "2h", "1d", "1h30m"; a bare number is seconds. False

@@ -1,3 +1,7 @@
+/*
+ * Builds the tree from libyaml's events, refuses what yaml.h lists as each
+ * event arrives, and puts libyaml's error messages into plain words.
+ */
 #include "lib/base/yaml.h"
 
 #include <stdarg.h>
@@ -6,11 +10,11 @@
 #include <string.h>
 #include <yaml.h>
 
-/* A text being read: the event at hand. */
+/* A text being read, and the present event. */
 struct yaml_reader {
     yaml_parser_t parser;
     yaml_event_t event;
-    bool have; /* event is to be deleted */
+    bool have; /* event must be deleted */
     const char *name, *text;
     size_t len, line; /* line: of the first line of text */
     struct mem_pool *pool;
@@ -27,7 +31,7 @@ fail_at(const struct yaml_reader *r, yaml_mark_t mark, struct err *e,
                    mark.line + r->line, mark.column + 1, text);
 }
 
-/* What the parser says in its own words, and what people did to deserve it. */
+/* The parser's messages, and the mistakes that usually cause them. */
 static const struct {
     const char *problem, *remedy;
 } remedies[] = {
@@ -54,7 +58,7 @@ remedy_of(const char *problem)
     return NULL;
 }
 
-/* A byte that cannot be read has no mark, only an offset. */
+/* An invalid byte has no line and column, only an offset. */
 static yaml_mark_t
 mark_of_offset(const struct yaml_reader *r, size_t offset)
 {
@@ -104,7 +108,7 @@ yaml_error(const char *name, const struct yaml_node *n, struct err *e,
 
 /* --- events --------------------------------------------------------------- */
 
-/* What the event at hand carries that is refused wherever it stands. */
+/* Refuses what the present event may not have anywhere. */
 static const char *
 refused(const yaml_event_t *ev)
 {
@@ -171,7 +175,7 @@ scalar_new(struct yaml_reader *r)
     return n;
 }
 
-/* By text, and what is written first first. */
+/* By text, then by order of appearance. */
 static int
 compare_keys(const void *a, const void *b)
 {
@@ -212,7 +216,7 @@ check_keys(const struct yaml_reader *r, const struct yaml_node *map,
 static int read_node(struct yaml_reader *r, unsigned depth,
                      struct yaml_node **out, struct err *e);
 
-/* The key at hand, then its value. */
+/* Reads the present key, then its value. */
 static int
 read_pair(struct yaml_reader *r, unsigned depth, struct yaml_node **out,
           struct err *e)
@@ -254,7 +258,7 @@ read_children(struct yaml_reader *r, unsigned depth, struct yaml_node *parent,
     return parent->kind == YAML_MAP ? check_keys(r, parent, e) : 0;
 }
 
-/* The value that begins with the event at hand. */
+/* Reads the value that begins with the present event. */
 static int
 read_node(struct yaml_reader *r, unsigned depth, struct yaml_node **out,
           struct err *e)
@@ -336,7 +340,7 @@ yaml_parse(const char *name, const char *text, size_t len,
     return yaml_parse_part(name, text, len, 1, pool, root, e);
 }
 
-/* --- looking -------------------------------------------------------------- */
+/* --- look-ups ------------------------------------------------------------- */
 
 const struct yaml_node *
 yaml_get(const struct yaml_node *map, const char *key)
