@@ -354,9 +354,9 @@ garbage_is_no_message(void **state)
     struct codec_fixture *f = *state;
 
     assert_int_equal(decode(f, CODEC_TASK, "\xff\xff\xff", 3), -1);
-    assert_error("no such protobuf message");
+    assert_error("not a valid protobuf message");
     assert_int_equal(decode(f, CODEC_TASK, "\x0a\x7f", 2), -1);
-    assert_error("no such protobuf message");
+    assert_error("not a valid protobuf message");
 }
 
 static void

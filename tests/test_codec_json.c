@@ -115,12 +115,12 @@ wrong_json_is_refused_by_its_path(void **state)
         {"{\"timeout_ms\": -1}", "timeout_ms: -1 is out of range"},
         {"{\"retries\": 1.5}", "retries: is a number with a fraction"},
         {"{\"retries\": \"5\"}", "retries: is a string; write an integer"},
-        {"{\"timeout_ms\": \"5\"}", "timeout_ms: \"5\" is no duration"},
-        {"{\"timeout_ms\": \"\"}", "timeout_ms: \"\" is no duration"},
+        {"{\"timeout_ms\": \"5\"}", "timeout_ms: \"5\" is not a duration"},
+        {"{\"timeout_ms\": \"\"}", "timeout_ms: \"\" is not a duration"},
         {"{\"timeout_ms\": \"soon\"}", "write 600000 (milliseconds) or"},
         {"{\"timeout_ms\": true}", "milliseconds or a duration"},
         {"{\"hints\": {\"memory_bytes\": \"lots\"}}",
-         "hints.memory_bytes: \"lots\" is no size"},
+         "hints.memory_bytes: \"lots\" is not a size"},
         {"{\"submitted_at_ms\": \"10m\"}", "submitted_at_ms: is a string"},
         {"{\"steps\": \"make\"}", "steps: is a string; write an array"},
         {"{\"steps\": [1]}", "steps[0]: is an integer; write an object or a "
@@ -424,7 +424,7 @@ results_come_alone_or_many(void **state)
     message.len -= 1;
     assert_int_equal(
         codec_bulk_open(&b, CODEC_RESULTS, message.data, message.len, &e), -1);
-    assert_error("no such protobuf message");
+    assert_error("not a valid protobuf message");
     str_free(&alone);
     str_free(&message);
 }
@@ -452,7 +452,7 @@ many_tasks_arrive_as_protobuf(void **state)
     assert_int_equal(member_in(f, &b), 0);
     assert_string_equal(f->msg.task.id, "b");
     assert_int_equal(member_in(f, &b), -1);
-    assert_error("no such protobuf message");
+    assert_error("not a valid protobuf message");
     assert_int_equal(member_in(f, &b), -1);
     assert_error("steps: missing");
     assert_int_equal(member_in(f, &b), 0);
@@ -502,16 +502,16 @@ messages_without_tasks_are_refused(void **state)
     static const struct {
         const char *text, *why;
     } rows[] = {
-        {"", "there is none"},
-        {"\x10\x07", "there is none"},
-        {"{}", "there is none"},
-        {"{\"tasks\": []}", "there is none"},
+        {"", "the message is empty"},
+        {"\x10\x07", "the message is empty"},
+        {"{}", "the message is empty"},
+        {"{\"tasks\": []}", "the message is empty"},
         {"{\"tasks\": {}}", "must be an array"},
         {"{\"tasks\": 7}", "must be an array"},
         {"{\"tasks\": [", "tasks:1:"},
-        {"\x0a\x05x", "no such protobuf message"},
-        {"\x08\x05", "no such protobuf message"},
-        {"\x0a\x01x\xff", "no such protobuf message"},
+        {"\x0a\x05x", "not a valid protobuf message"},
+        {"\x08\x05", "not a valid protobuf message"},
+        {"\x0a\x01x\xff", "not a valid protobuf message"},
     };
 
     (void)state;

@@ -268,7 +268,7 @@ static const struct {
     {"exit_code == 99999999999999999999", "column 14:", "whole number"},
     {"system(\"x\")", "column 1:", "unknown name"},
     {"exit_code == 0\xff", "column 15:", "'and'"},
-    {"exit_code(1) == 1", "column 10:", "no function"},
+    {"exit_code(1) == 1", "column 10:", "not a function"},
     {"log_matches", "column 1:", "is a function: log_matches('"},
     {"log_matches()", "column 13:", "wants a text in quotes"},
     {"log_matches(TODO)", "column 13:", "wants a text in quotes"},

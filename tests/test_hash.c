@@ -10,19 +10,19 @@
 
 enum { MANY = 1000 };
 
-struct entry {
+struct hash_entry {
     struct hash_link link;
     char name[8];
     int seen;
 };
 
-static struct entry entries[MANY];
+static struct hash_entry entries[MANY];
 
 static void
 fill(struct hash_table *t, int n)
 {
     for (int i = 0; i < n; i++) {
-        entries[i] = (struct entry){0};
+        entries[i] = (struct hash_entry){0};
         (void)snprintf(entries[i].name, sizeof entries[i].name, "k%d", i);
         hash_table_add(t, &entries[i].link, entries[i].name);
     }
@@ -43,7 +43,7 @@ static void
 an_empty_table_finds_and_removes_nothing(void **state)
 {
     struct hash_table t = {0};
-    struct entry stranger = {.name = "k"};
+    struct hash_entry stranger = {.name = "k"};
 
     (void)state;
     assert_null(hash_table_find(&t, "k"));
@@ -92,7 +92,7 @@ static void
 of_entries_with_one_key_the_last_added_is_found(void **state)
 {
     struct hash_table t = {0};
-    struct entry first = {.name = "same"}, second = {.name = "same"};
+    struct hash_entry first = {.name = "same"}, second = {.name = "same"};
 
     (void)state;
     hash_table_add(&t, &first.link, first.name);
@@ -108,7 +108,7 @@ static void
 a_walk_meets_each_entry_once_and_may_remove_it(void **state)
 {
     struct hash_table t = {0};
-    struct entry *e, *next;
+    struct hash_entry *e, *next;
 
     (void)state;
     fill(&t, MANY);

@@ -1,3 +1,8 @@
+/*
+ * What the two forms of a message have in common: empty messages, the checks of
+ * each field against its row, errors that name the field, limits on JSON text
+ * before it is parsed, tasks.in, and messages that hold several.
+ */
 #include "lib/model/codec_private.h"
 
 #include "lib/base/log.h"
@@ -41,7 +46,7 @@ codec_store_count(void *field, size_t n)
     memcpy(field, &n, sizeof n);
 }
 
-/* Text built by hand may have been left NULL. */
+/* Code that fills a struct may leave text NULL. */
 const char *
 codec_load_text(const void *field)
 {
@@ -105,14 +110,14 @@ codec_init(enum codec_type type, void *msg)
 
 struct codec_check {
     size_t elements; /* of all lists so far */
-    size_t bytes;    /* at least what the encoded form takes */
+    size_t bytes;    /* a lower bound of the encoded size */
     struct err *e;
 };
 
-/* No field costs more than this beside its text: tag, length or number. */
+/* The most a field takes besides its text: tag, and length or number. */
 enum { FIELD_COST = 16 };
 
-/* Length of the leading part that may stand in text. */
+/* Length of the leading part that is valid text. */
 size_t
 codec_clean_length(const char *s, size_t len)
 {
@@ -184,7 +189,7 @@ check_enum(struct codec_check *c, const struct codec_path *at,
                       (int32_t)v);
 }
 
-/* Beyond this, JSON and SQLite could not hold the number. */
+/* JSON and SQLite cannot hold a larger number. */
 static int
 check_u64(struct codec_check *c, const struct codec_path *at, const void *field)
 {
@@ -223,7 +228,7 @@ check_bytes(struct codec_check *c, const struct codec_path *at,
 static int check_message(struct codec_check *c, const struct codec_path *at,
                          const struct codec_table *t, const void *msg);
 
-/* One value. Of a message, field points to the message itself. */
+/* Checks one value; of kind message, field points to the message itself. */
 static int
 check_value(struct codec_check *c, const struct codec_path *at,
             const struct codec_row *row, const void *field)
@@ -354,9 +359,9 @@ codec_decode(enum codec_type type, const void *data, size_t len,
 
 /* --- JSON text -------------------------------------------------------- */
 
-/* Where in a text. */
+/* A position in a text. */
 struct codec_place {
-    size_t line, column; /* from 1; the column counts characters */
+    size_t line, column; /* from 1; column counts characters */
 };
 
 static int
@@ -368,8 +373,8 @@ text_fail(const char *what, struct codec_place p, struct err *e,
 }
 
 /*
- * Bounds what parsing can cost, before anything is parsed: jansson would nest
- * 2048 deep, and an array of a million empty arrays takes 100 MB.
+ * Bounds the cost of parsing before anything is parsed: jansson would nest 2048
+ * deep, and an array of a million empty arrays takes 100 MB.
  */
 static int
 scan_json(const char *what, const char *text, size_t len, struct err *e)
@@ -389,7 +394,7 @@ scan_json(const char *what, const char *text, size_t len, struct err *e)
             p = (struct codec_place){p.line + 1, 0};
         if (quoted) {
             if (c == '\\')
-                i++, p.column++; /* whatever follows does not end it */
+                i++, p.column++; /* the next character is escaped */
             quoted = c != '"';
             continue;
         }
@@ -411,7 +416,7 @@ scan_json(const char *what, const char *text, size_t len, struct err *e)
     return 0;
 }
 
-/* Where the key ends that was given a second time, and where it began. */
+/* Where a duplicate key begins, from where it ends. */
 static int
 twice_fail(const char *what, const char *text, const json_error_t *error,
            struct err *e)
@@ -420,7 +425,7 @@ twice_fail(const char *what, const char *text, const json_error_t *error,
     size_t end = (size_t)error->position, from = end - 1;
     struct str key = {0};
 
-    /* A quote behind an odd number of backslashes is part of the key. */
+    /* A quote after an odd number of backslashes is part of the key. */
     for (bool escaped = true; from > 0 && escaped;) {
         size_t slashes = 0;
 
@@ -466,7 +471,7 @@ codec_parse_json(const char *what, const void *data, size_t len, struct err *e)
         (void)twice_fail(what, text, &error, e);
         return NULL;
     }
-    /* It quotes the text, lines and all. */
+    /* jansson's message quotes the text, with its line breaks. */
     str_add_printable(&why, error.text, strlen(error.text));
     for (char *c = why.data; *c; c++)
         if (*c == '\n' || *c == '\t')
@@ -481,8 +486,8 @@ codec_parse_json(const char *what, const void *data, size_t len, struct err *e)
 
 static const char bom[] = {'\xef', '\xbb', '\xbf'};
 
-/* No protobuf message begins with '{' or a byte order mark: both would be wire
- * types that do not exist. */
+/* No protobuf message begins with '{' or a byte order mark: both would be
+ * invalid wire types. */
 static bool
 is_json(const void *data, size_t len)
 {
@@ -518,7 +523,7 @@ token_or_none(const char *s)
     return s && subject_token_ok(s) ? s : "";
 }
 
-/* Keeps of a refused task what names it, and only where that is sound. */
+/* Keeps of a refused task the fields that identify it, where they are valid. */
 static void
 keep_names(struct task *t, struct mem_pool *pool)
 {
@@ -560,7 +565,7 @@ codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
     return rc;
 }
 
-/* --- messages of many --------------------------------------------------- */
+/* --- several tasks, routed tasks or results in one message ---------------- */
 
 void
 codec_bulk_add(enum codec_type type, struct str *message, const void *member,
@@ -569,7 +574,7 @@ codec_bulk_add(enum codec_type type, struct str *message, const void *member,
     codec_table_add(codec_table(type), message, member, len);
 }
 
-/* Makes of the JSON form a message whose members are JSON text. */
+/* Converts the JSON form to a message whose members are JSON text. */
 static int
 split_json(struct codec_bulk *b, const void *data, size_t len, struct err *e)
 {
@@ -589,7 +594,7 @@ split_json(struct codec_bulk *b, const void *data, size_t len, struct err *e)
     {
         char *dump = json_dumps(member, JSON_COMPACT | JSON_ENCODE_ANY);
 
-        /* What is no object must not be taken for protobuf. */
+        /* A member that is not an object must not pass for protobuf. */
         str_reset(&text);
         if (!json_is_object(member))
             str_add(&text, bom, sizeof bom);
@@ -604,7 +609,7 @@ out:
     return rc;
 }
 
-/* Counts the members and sees that nothing else is there. */
+/* Counts the members; an error if there is anything else. */
 static int
 count_members(struct codec_bulk *b, size_t len, struct err *e)
 {
@@ -617,10 +622,10 @@ count_members(struct codec_bulk *b, size_t len, struct err *e)
         b->count++;
     if (rc < 0)
         return err_set(e, ERR_INVALID,
-                       "%s: these %zu bytes are no such protobuf message",
+                       "%s: these %zu bytes are not a valid protobuf message",
                        t->name, len);
     if (b->count == 0)
-        return err_set(e, ERR_INVALID, "%s: there is none", t->name);
+        return err_set(e, ERR_INVALID, "%s: the message is empty", t->name);
     if (b->count > TASK_BULK_MOST)
         return err_set(e, ERR_INVALID,
                        "%s: %zu elements, at most %d; split it up", t->name,

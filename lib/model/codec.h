@@ -1,5 +1,5 @@
 /*
- * codec - messages to bytes and JSON and back, validated once.
+ * codec - encodes messages as protobuf and JSON, decodes and validates them.
  *
  * One table per message (codec_tables.c) drives the protobuf form, the JSON
  * form and the checks: lengths, counts, enum ranges, UTF-8, no NUL in text.
@@ -43,9 +43,9 @@ enum codec_type {
 /*
  * Appends the protobuf form of *msg (the struct that belongs to type).
  *
- * Text that only people read (reasons, names of hosts, ...) is cleaned and cut
- * so that a program's odd output cannot make a message its readers refuse.
- * Everything else is written as it is: codec_check says whether it will do.
+ * Text for people (reasons, names of hosts, ...) is repaired and cut, so that a
+ * program's odd output cannot make a message that readers refuse. Everything
+ * else is written as it is: codec_check says whether it is valid.
  */
 void codec_encode(enum codec_type type, const void *msg, struct str *out);
 
@@ -56,11 +56,11 @@ void codec_encode(enum codec_type type, const void *msg, struct str *out);
 int codec_decode(enum codec_type type, const void *data, size_t len,
                  struct mem_pool *pool, void *msg, struct err *e);
 
-/* Makes *msg empty but valid: all text "". For structs built by hand. */
+/* Makes *msg empty but valid, all text "", before its fields are set. */
 void codec_init(enum codec_type type, void *msg);
 
-/* Whether readers will take a struct built by hand: the checks of
- * codec_decode, the encoded size included. */
+/* Whether readers will accept the encoded message: the checks of codec_decode,
+ * including the size. */
 int codec_check(enum codec_type type, const void *msg, struct err *e);
 
 /* A new JSON object; absent fields are left out. The caller owns it. */
@@ -88,8 +88,8 @@ json_t *codec_parse_json(const char *what, const void *data, size_t len,
                          struct err *e);
 
 /*
- * A task as it stands on tasks.in: protobuf, or JSON if it begins with '{'.
- * Checked with task_check, which takes an id of "".
+ * Decodes a message of tasks.in: protobuf, or JSON if it begins with '{'.
+ * Checked with task_check, which accepts an id of "".
  *
  * On -1 *t is an empty, valid task with what could be read of id, name,
  * source, submission time and batch, so that it can be refused by name.
@@ -98,45 +98,45 @@ int codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
                          struct task *t, struct err *e);
 
 /*
- * Messages of many. One member that is bad does not spoil the others.
+ * Several tasks, routed tasks or results in one message. An invalid member does
+ * not affect the others.
  *
- * Of tasks, as they stand on tasks.bulk: Tasks as protobuf, or as JSON if it
- * begins with '{'. A member is what codec_decode_task_in reads.
+ * On tasks.bulk: Tasks as protobuf, or as JSON if it begins with '{'. A member
+ * is read by codec_decode_task_in.
  *
- * Of results, as they stand on results.*.*: Results, or a Result, which is a
- * message of one. A member is what codec_decode reads. The same of routed
- * tasks, as they stand on tasks.*.*.
+ * On results.*.*: Results, or a single Result. A member is read by
+ * codec_decode. The same with RoutedTasks or a RoutedTask on tasks.*.*.
  */
 struct codec_bulk {
     enum codec_type type;
-    bool alone;              /* the message is its only member */
-    size_t count;            /* of members, at least one */
-    size_t number;           /* of the next, from 0 */
-    const uint8_t *at, *end; /* what is left */
+    bool alone;              /* the message is a single member */
+    size_t count;            /* number of members, at least one */
+    size_t number;           /* of the next member, from 0 */
+    const uint8_t *at, *end; /* the rest of the message */
     struct str own;          /* the members of a JSON message */
 };
 
 /* type: CODEC_TASKS, CODEC_ROUTED_TASKS or CODEC_RESULTS. The data must outlive
- * *b. On 0 the caller releases it with codec_bulk_close; -1: no such message,
- * or one without members or with too many. */
+ * *b. On 0 the caller releases it with codec_bulk_close; -1: the message is
+ * invalid, or has no members or too many. */
 int codec_bulk_open(struct codec_bulk *b, enum codec_type type,
                     const void *data, size_t len, struct err *e);
 
-/* The next member, of a protobuf message a part of its bytes, else valid until
- * codec_bulk_close; false: that was all. */
+/* The next member: a part of the data, or, of a JSON message, valid until
+ * codec_bulk_close. False: there are no more. */
 bool codec_bulk_next(struct codec_bulk *b, struct bytes *out);
 
 void codec_bulk_close(struct codec_bulk *b);
 
-/* Adds an encoded member to a message of many, which begins empty. */
+/* Appends an encoded member to a message, which begins empty. */
 void codec_bulk_add(enum codec_type type, struct str *message,
                     const void *member, size_t len);
 
 /*
- * What is seen of a message without reading it: the task it is about, and
- * whether that is to wait for something once it is accepted. task is a part of
- * the data and not checked. False: it does not begin with an id, as JSON does
- * not. type: CODEC_TASK, CODEC_ROUTED_TASK or CODEC_RESULT.
+ * Reads the id of a message's task without decoding the message, and whether
+ * the task has to wait for something once it is accepted. task points into the
+ * data and is not checked. False: the message does not begin with an id; JSON
+ * does not. type: CODEC_TASK, CODEC_ROUTED_TASK or CODEC_RESULT.
  */
 struct codec_glimpse {
     const char *task;

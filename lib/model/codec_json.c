@@ -1,3 +1,7 @@
+/*
+ * Walks a table to write a plain struct as JSON, or to read parsed JSON into
+ * one.
+ */
 #include "lib/model/codec_private.h"
 
 #include "lib/base/log.h"
@@ -85,14 +89,14 @@ text_to_json(const char *s)
 
     if (json)
         return json;
-    /* Only a struct built by hand can have text that is not UTF-8. */
+    /* Only a struct filled by our own code can have text that is not UTF-8. */
     str_add_utf8(&clean, s, strlen(s));
     json = json_string(str_text(&clean));
     str_free(&clean);
     return json;
 }
 
-/* One value; of a message, field points to the message itself. */
+/* Writes one value; of kind message, field points to the message itself. */
 static json_t *
 value_to_json(const struct codec_row *row, const void *field)
 {
@@ -163,7 +167,7 @@ list_to_json(const struct codec_row *row, const char *msg)
     return array;
 }
 
-/* Whether a field that is no list says nothing, as in proto3. */
+/* Whether a field that is not a list has its default value, as in proto3. */
 static bool
 is_absent(const struct codec_row *row, const void *field)
 {
@@ -414,7 +418,7 @@ read_bytes(const struct json_reader *r, const struct codec_path *at,
     return 0;
 }
 
-/* One value; of a message, field is the plain struct to fill. */
+/* Reads one value; of kind message, field is the struct to fill. */
 static int
 read_value(const struct json_reader *r, const struct codec_path *at,
            const struct codec_row *row, const json_t *json, void *field)
@@ -463,7 +467,7 @@ read_pairs(const struct json_reader *r, const struct codec_path *up,
     if (!json_is_object(json))
         return wrong_type(r, up, json, "an object such as {\"NAME\": \"x\"}");
     kv = mem_pool_alloc(r->pool, json_object_size(json) * sizeof *kv);
-    /* Iterating changes nothing, but jansson's macro wants a mutable one. */
+    /* Iterating changes nothing, but jansson's macro takes a mutable value. */
     json_object_foreach((json_t *)json, key, value)
     {
         struct codec_path at = {up, key, CODEC_NO_INDEX};

@@ -1,14 +1,13 @@
+/*
+ * Walks a table to write a plain struct as protobuf, or to read protobuf into
+ * one. Field numbers and types come from protobuf-c's descriptors; protobuf-c's
+ * own structs are not used, as they would be a second copy of every message.
+ */
 #include "lib/model/codec_private.h"
 
 #include "lib/base/mem.h"
 
 #include <string.h>
-
-/*
- * Walks a table and writes, or reads, the wire form straight from and to the
- * plain struct. protobuf-c's descriptors say numbers and types; its own structs
- * would be a second copy of every message.
- */
 
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
@@ -50,19 +49,19 @@ put_bytes(struct str *out, const ProtobufCFieldDescriptor *f, const void *data,
     str_add(out, data, len);
 }
 
-/* Makes what was added since at a part with its length before it. */
+/* Inserts the length of what was added since at in front of it. */
 static void
 put_length(struct str *out, size_t at)
 {
     char bytes[VARINT_MOST];
     size_t len = out->len - at, head = write_varint(len, bytes);
 
-    str_add(out, bytes, head); /* for the room */
+    str_add(out, bytes, head); /* makes room */
     memmove(out->data + at + head, out->data + at, len);
     memcpy(out->data + at, bytes, head);
 }
 
-/* Text that readers take; most of it passes as it is. */
+/* Writes text, repaired if readers would refuse it. */
 static void
 put_text(struct str *out, const struct codec_row *row,
          const ProtobufCFieldDescriptor *f, const char *s)
@@ -122,7 +121,7 @@ number_at(const struct codec_row *row, const void *field)
         memcpy(&v32, field, sizeof v32);
         return v32;
     case KIND_INT32:
-    case KIND_ENUM: /* negative ones take ten bytes */
+    case KIND_ENUM: /* a negative number takes ten bytes */
         memcpy(&signed32, field, sizeof signed32);
         return (uint64_t)(int64_t)signed32;
     case KIND_INT64:
@@ -138,7 +137,7 @@ number_at(const struct codec_row *row, const void *field)
     return v64;
 }
 
-/* What is absent, zero or empty is left out. */
+/* A field that is absent, zero or empty is omitted. */
 static void
 put_one(struct str *out, const struct codec_row *row,
         const ProtobufCFieldDescriptor *f, const char *field)
@@ -230,7 +229,7 @@ put_message(struct str *out, const struct codec_table *t, const void *msg)
 void
 codec_encode(enum codec_type type, const void *msg, struct str *out)
 {
-    str_add(out, "", 0); /* an empty message has a buffer, too */
+    str_add(out, "", 0); /* an empty message has a buffer as well */
     put_message(out, codec_table(type), msg);
 }
 
@@ -250,9 +249,9 @@ codec_table_encoded(const struct codec_table *t, const void *msg)
 
 struct pb_reading {
     struct mem_pool *pool;
-    size_t left; /* bytes that may still be taken from it */
-    bool spent;  /* it was not enough */
-    bool bad;    /* no protobuf, or not of this message */
+    size_t left; /* bytes that may still be allocated from it */
+    bool spent;  /* left was not enough */
+    bool bad;    /* invalid protobuf, or another message */
     struct err *e;
 };
 
@@ -260,7 +259,7 @@ struct span {
     const uint8_t *at, *end;
 };
 
-/* One field as it stands on the wire. */
+/* One encoded field. */
 struct field {
     uint32_t id;
     unsigned wire;
@@ -323,7 +322,7 @@ take_field(struct span *in, struct field *out)
         in->at += len;
         return true;
     default:
-        return false; /* groups are not used any more */
+        return false; /* groups are deprecated */
     }
 }
 
@@ -333,11 +332,11 @@ length(struct span s)
     return (size_t)(s.end - s.at);
 }
 
-/* NULL: more than a message may fill. */
+/* NULL: the message would take too much memory. */
 static void *
 take(struct pb_reading *r, size_t size)
 {
-    enum { COST = 16 }; /* of the smallest piece */
+    enum { COST = 16 }; /* of the smallest allocation */
 
     if (size > r->left || r->left - size < COST) {
         r->spent = true;
@@ -347,7 +346,7 @@ take(struct pb_reading *r, size_t size)
     return mem_pool_alloc(r->pool, size);
 }
 
-/* Not a message of ours; -1. */
+/* Marks the message as invalid; returns -1. */
 static int
 bad(struct pb_reading *r)
 {
@@ -418,7 +417,7 @@ wire_of(const struct codec_row *row)
     return WIRE_VARINT;
 }
 
-/* One value; of a message, to is the plain struct to fill. */
+/* Reads one value; of kind message, to is the struct to fill. */
 static int
 value_from_wire(struct pb_reading *r, const struct codec_path *at,
                 const struct codec_row *row, const struct field *f, void *to)
@@ -453,7 +452,7 @@ value_from_wire(struct pb_reading *r, const struct codec_path *at,
     return 0;
 }
 
-/* Numbers may stand in a row, in one piece. */
+/* Reads packed numbers. */
 static bool
 is_packed(const struct codec_row *row, const struct field *f)
 {
@@ -467,8 +466,8 @@ elements(const struct codec_row *row, const struct field *f)
 }
 
 /*
- * Room for all elements of a list that this part of the message has, first
- * being the first of them and rest what follows it.
+ * Makes room for all elements of a list in this part of the message; first is
+ * the first of them, rest what follows it.
  */
 static int
 make_room(struct pb_reading *r, const struct codec_row *row,
@@ -516,7 +515,7 @@ list_from_wire(struct pb_reading *r, struct codec_path *at,
     return 0;
 }
 
-/* A message that comes in several parts is all of them. */
+/* A message field that occurs several times is merged. */
 static int
 one_from_wire(struct pb_reading *r, const struct codec_path *at,
               const struct codec_row *row, const struct field *f, char *msg)
@@ -536,8 +535,8 @@ one_from_wire(struct pb_reading *r, const struct codec_path *at,
     return value_from_wire(r, at, row, f, sub);
 }
 
-/* The row of a field; fields mostly come in order, so that it is one of the
- * next. n_rows: there is none. */
+/* The row of a field, n_rows if there is none. Fields mostly come in order, so
+ * the search begins at the next row. */
 static size_t
 find_row(const struct codec_table *t, size_t next, uint32_t id)
 {
@@ -552,12 +551,12 @@ find_row(const struct codec_table *t, size_t next, uint32_t id)
     return i < next ? i : t->n_rows;
 }
 
-/* Adds the fields of one part to *msg. On -1 *msg has what was read before. */
+/* Adds the fields of one part to *msg. On -1 *msg has those read so far. */
 static int
 from_wire(struct pb_reading *r, const struct codec_path *up,
           const struct codec_table *t, struct span in, void *msg)
 {
-    uint64_t seen = 0; /* lists that have their room */
+    uint64_t seen = 0; /* lists that have been allocated */
     size_t next = 0;
     struct field f;
 
@@ -571,7 +570,7 @@ from_wire(struct pb_reading *r, const struct codec_path *up,
             return bad(r);
         i = find_row(t, next, f.id);
         if (i == t->n_rows)
-            continue; /* its sender is newer */
+            continue; /* unknown: a newer sender */
         next = i;
         row = &t->rows[i];
         at.name = row->name;
@@ -614,12 +613,12 @@ codec_table_read(const struct codec_table *t, const void *data, size_t len,
                        t->name, len, CODEC_POOL_BYTES >> 20);
     if (r.bad)
         return err_set(e, ERR_INVALID,
-                       "%s: these %zu bytes are no such protobuf message",
+                       "%s: these %zu bytes are not a valid protobuf message",
                        t->name, len);
     return -1;
 }
 
-/* --- messages of many ------------------------------------------------- */
+/* --- several tasks, routed tasks or results in one message -------------- */
 
 int
 codec_table_element(const struct codec_table *t, const uint8_t **at,
@@ -633,7 +632,7 @@ codec_table_element(const struct codec_table *t, const uint8_t **at,
             return 0;
         if (!take_field(&in, &f))
             return -1;
-    } while (f.id != t->message->fields[0].id); /* its sender is newer */
+    } while (f.id != t->message->fields[0].id); /* unknown: a newer sender */
     *at = in.at;
     if (f.wire != WIRE_BYTES)
         return -1;
@@ -659,7 +658,7 @@ codec_table_add(const struct codec_table *t, struct str *out, const void *data,
     put_bytes(out, &t->message->fields[0], data, len);
 }
 
-/* --- a look from outside ---------------------------------------------- */
+/* --- reading the id without decoding ----------------------------------- */
 
 /* Numbers of fields in shunt.proto. */
 enum {
@@ -682,7 +681,7 @@ codec_glimpse(enum codec_type type, const void *data, size_t len,
     if (in.at == in.end || !take_field(&in, &f) || f.id != FIRST ||
         f.wire != WIRE_BYTES || f.data.at == f.data.end)
         return false;
-    if (type == CODEC_ROUTED_TASK) /* whatever it waited for is over */
+    if (type == CODEC_ROUTED_TASK) /* it does not wait any more */
         return codec_glimpse(CODEC_RESULT, f.data.at, length(f.data), out);
     out->task = (const char *)f.data.at;
     out->len = length(f.data);

@@ -1,6 +1,6 @@
 /*
- * codec_private - the tables behind lib/model/codec, for its own files and its
- * test.
+ * codec_private - the tables behind lib/model/codec, shared by its files and
+ * its test.
  *
  * A table lists a message's fields in the order of the protobuf-c descriptor
  * (by field number): row i of a table and field i of its descriptor are the
@@ -14,10 +14,10 @@
 #include <protobuf-c/protobuf-c.h>
 
 enum {
-    CODEC_MAX_BYTES = 1024 * 1024,      /* of a message that is no task */
+    CODEC_MAX_BYTES = 1024 * 1024,      /* of a message that is not a task */
     CODEC_MAX_ELEMENTS = 40000,         /* of all lists of one message */
     CODEC_MAX_JSON_BYTES = 8388608,     /* of JSON text */
-    CODEC_MAX_JSON_VALUES = 200000,     /* each costs some 100 bytes */
+    CODEC_MAX_JSON_VALUES = 200000,     /* each takes about 100 bytes */
     CODEC_MAX_JSON_DEPTH = 64,          /* nesting of arrays and objects */
     CODEC_POOL_BYTES = 8 * 1024 * 1024, /* that decoding may take, and twice
                                            the length besides */
@@ -34,7 +34,7 @@ enum codec_kind {
     KIND_DOUBLE,
     KIND_ENUM,
     KIND_BYTES,   /* struct bytes */
-    KIND_MESSAGE, /* one: a pointer, NULL if absent; many: an array of them */
+    KIND_MESSAGE, /* a pointer, NULL if absent; many: an array */
 };
 
 /* The words of an enum by its numbers; words[0] is "". */
@@ -47,8 +47,8 @@ struct codec_row {
     const char *name; /* in the .proto, in JSON and in errors */
     enum codec_kind kind;
     bool many;       /* repeated: a pointer at offset, a count at n_offset */
-    bool required;   /* the message makes no sense without it */
-    bool repair;     /* text for people: encoding mends what it must */
+    bool required;   /* the message is invalid without it */
+    bool repair;     /* text for people: encoding makes it valid */
     size_t offset;   /* of the field in the plain struct */
     size_t n_offset; /* of its count, if many */
     size_t most;     /* bytes of each text or bytes value */
@@ -60,21 +60,21 @@ struct codec_row {
 struct codec_table {
     const char *name; /* in errors about the whole message */
     size_t size;      /* of the plain struct */
-    size_t most;      /* encoded bytes, of messages that travel alone */
+    size_t most;      /* encoded bytes, of a message sent by itself */
     const struct codec_row *rows;
     size_t n_rows;
     const ProtobufCMessageDescriptor *message;
-    const char *shorthand; /* text field a bare JSON string stands for */
-    bool pairs;            /* key and value: many of them are a JSON object */
+    const char *shorthand; /* the text field that a plain JSON string sets */
+    bool pairs;            /* key and value: a list of them is a JSON object */
 };
 
 const struct codec_table *codec_table(enum codec_type type);
 
-/* Where in a message we are, for errors: the innermost part, linked up. */
+/* The path of a field in a message, for errors, from the innermost part up. */
 struct codec_path {
     const struct codec_path *up;
     const char *name; /* NULL: the message itself */
-    size_t index;     /* CODEC_NO_INDEX: no list */
+    size_t index;     /* CODEC_NO_INDEX: not in a list */
 };
 
 #define CODEC_NO_INDEX ((size_t)-1)
@@ -82,24 +82,24 @@ struct codec_path {
 /* "steps[2].script"; names from outside are escaped. */
 void codec_path_text(const struct codec_path *at, struct str *out);
 
-/* Says what is wrong there; returns -1 with ERR_INVALID. */
+/* Sets ERR_INVALID with the path in front of the message; returns -1. */
 int codec_fail(const struct codec_path *at, struct err *e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Makes *msg empty but valid. */
 void codec_table_init(const struct codec_table *t, void *msg);
 
-/* Holds *msg against the limits of its rows. */
+/* Checks *msg against the limits of its rows. */
 int codec_table_check(const struct codec_table *t, const void *msg,
                       struct err *e);
 
-/* Length of the leading part that may stand in text. */
+/* Length of the leading part that is valid text. */
 size_t codec_clean_length(const char *s, size_t len);
 
 /* Size of one element of a list in plain memory. */
 size_t codec_element_size(const struct codec_row *row);
 
-/* Text that may have been left NULL by whoever built the struct. */
+/* Reads a text field, "" if the code that filled the struct left it NULL. */
 const char *codec_load_text(const void *field);
 
 /* Bytes of the protobuf form. */
@@ -111,8 +111,8 @@ int codec_table_read(const struct codec_table *t, const void *data, size_t len,
                      struct mem_pool *pool, void *msg, struct err *e);
 
 /*
- * The next element of the one list that the message is, at *at, which moves
- * on. 1: *out is it; 0: that was all; -1: no such message.
+ * Reads the next element of a message that is one list and advances *at. 1:
+ * *out is the element; 0: there are no more; -1: invalid.
  */
 int codec_table_element(const struct codec_table *t, const uint8_t **at,
                         const uint8_t *end, struct bytes *out);
@@ -121,7 +121,7 @@ int codec_table_element(const struct codec_table *t, const uint8_t **at,
 bool codec_table_leads(const struct codec_table *t, const void *data,
                        size_t len);
 
-/* Adds an encoded element to the one list that the message is. */
+/* Adds an encoded element to a message that is one list. */
 void codec_table_add(const struct codec_table *t, struct str *out,
                      const void *data, size_t len);
 

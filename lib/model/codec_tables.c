@@ -1,8 +1,13 @@
+/*
+ * One table per message, with a row for each field in the order of its number:
+ * where it is in the plain struct, its kind and its limits. A test compares the
+ * tables with the descriptors.
+ */
 #include "lib/model/codec_private.h"
 
 #include "shunt.pb-c.h"
 
-/* The offset of a field, refused by the compiler if it is not of type T. */
+/* The offset of a field; does not compile if the field is not of type T. */
 #define AT(S, f, T)                                                            \
     (offsetof(struct S, f) + 0 * sizeof(_Generic(((struct S *)0)->f, T : 1)))
 
@@ -12,7 +17,8 @@
     {                                                                          \
         FIELD(S, f, const char *, KIND_TEXT), .most = (max)                    \
     }
-/* Text that only people read: encoding it never makes a message invalid. */
+/* Text for people: encoding repairs it, so that it cannot make a message
+ * invalid. */
 #define PROSE(S, f, max)                                                       \
     {                                                                          \
         FIELD(S, f, const char *, KIND_TEXT), .most = (max), .repair = true    \
@@ -94,12 +100,12 @@ enum {
     ID_MOST = TASK_ID_SIZE - 1,
     NAME_MOST = 256,      /* short text: names, owner/name, versions */
     PATH_MOST = 4096,     /* as the kernel's PATH_MAX */
-    ARG_MOST = 131071,    /* one argument or variable, as exec takes it */
+    ARG_MOST = 131071,    /* one argument or variable, the limit of exec */
     SCRIPT_MOST = 262144, /* a script, a prompt, a command line */
     NOTE_MOST = 65536,    /* text for people that may be long */
-    REASON_MOST = 2000,   /* one sentence, quoting what a program said */
+    REASON_MOST = 2000,   /* one sentence, which may quote a program */
     LIST_MOST = 1000,     /* elements of a list people write */
-    PARTS_MOST = TASK_INLINE_OUTPUT, /* of one byte each, at worst */
+    PARTS_MOST = TASK_INLINE_OUTPUT, /* chunks of one byte each, at worst */
 };
 
 #define WORDS(name, ...)                                                       \
@@ -176,8 +182,8 @@ static const struct codec_row batch_ref_rows[] = {
 };
 TABLE(batch_ref, batch_ref, .most = 0);
 
-/* A task's names are TEXT here and tokens in task_check: a task that is
- * refused for one of them can still be answered by its id. */
+/* A task's names are TEXT here and checked as tokens in task_check, so that a
+ * task that is refused for one of them can still be reported by its id. */
 static const struct codec_row task_rows[] = {
     TEXT(task, id, ID_MOST),
     TEXT(task, name, NAME_MOST),
@@ -348,7 +354,7 @@ static const struct codec_row log_chunk_rows[] = {
 };
 TABLE(log_chunk, log_chunk, .most = CODEC_MAX_BYTES);
 
-/* --- news and the rest ------------------------------------------------ */
+/* --- events and the rest ---------------------------------------------- */
 
 static const struct codec_row running_task_rows[] = {
     TOKEN_NEEDED(running_task, task),

@@ -1,3 +1,7 @@
+/*
+ * Evaluates an expression to yes, no or maybe, and picks the conditions that
+ * are responsible for the result.
+ */
 #include "lib/model/dod_private.h"
 
 #include "lib/base/str.h"
@@ -6,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PART_MAX = 400 }; /* bytes of the text that says what is not true */
+enum { PART_MAX = 400 }; /* bytes of the text that names what is not true */
 
 enum truth { NO, MAYBE, YES };
 
@@ -101,16 +105,16 @@ opposite(enum truth t)
     return t == MAYBE ? MAYBE : t == YES ? NO : YES;
 }
 
-/* How one looks at an expression. */
+/* One way to evaluate an expression. */
 struct dod_view {
     const struct dod *d;
     const struct dod_facts *facts;
-    /* What compares the number of files changed counts as it should be: is
-     * the rest true? */
+    /* Comparisons of the number of changed files count as fulfilled: is the
+     * rest true? */
     bool forgiving;
 };
 
-/* wanted: what n must be for the whole to be true. */
+/* wanted: the value of n that would make the whole true. */
 static enum truth
 eval(const struct dod_view *v, const struct dod_node *n, enum truth wanted)
 {
@@ -158,7 +162,7 @@ why_unknown(const struct dod *d, const struct dod_value *v,
     return "nobody looked";
 }
 
-/* "tests.failed is 3", if it is no literal; *n counts them. */
+/* Adds "tests.failed is 3" unless it is a literal; *n counts them. */
 static void
 add_value(struct str *s, const struct dod_view *w, const struct dod_value *v,
           unsigned *n)
@@ -202,7 +206,7 @@ mentions_exit_code(const struct dod_node *n)
            n->left.fact == FACT_EXIT_CODE || n->right.fact == FACT_EXIT_CODE;
 }
 
-/* The conditions of n that are as bad as the whole. */
+/* Adds the conditions of n that evaluate to bad, as the whole does. */
 static void
 add_part(struct str *s, const struct dod_view *w, const struct dod_node *n,
          enum truth bad)
@@ -216,7 +220,7 @@ add_part(struct str *s, const struct dod_view *w, const struct dod_node *n,
         add_part(s, w, n->b, bad);
         return;
     }
-    /* The exit code is told anyway, unless it is 0. */
+    /* The exit code is reported elsewhere, unless it is 0. */
     if (w->facts->exit_code != 0 && mentions_exit_code(n))
         return;
     if (s->len)

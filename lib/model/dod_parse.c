@@ -1,3 +1,7 @@
+/*
+ * A recursive descent parser for definitions of done. Names, functions and
+ * types are in tables; an error shows the place in the text with a caret.
+ */
 #include "lib/model/dod_private.h"
 
 #include "lib/base/glob.h"
@@ -13,7 +17,6 @@
 /* The caret's line must fit an error. */
 enum { DEPTH_MAX = 32, WORD_SIZE = 40, SHOWN = 72 };
 
-/* Recursive descent over the text: or, and, not, comparison. */
 struct parser {
     struct dod *d;
     struct mem_pool *pool;
@@ -61,7 +64,7 @@ enum {
     N_FUNCTIONS = sizeof functions / sizeof *functions
 };
 
-/* The name that was meant, if one is near. */
+/* The name that was probably meant; NULL: none is near. */
 static const char *
 nearest(const char *word)
 {
@@ -80,8 +83,8 @@ nearest(const char *word)
 
 /* --- errors --------------------------------------------------------------- */
 
-/* Columns a terminal gives to the character that begins with c: the scripts
- * of East Asia take two. */
+/* Columns of the character that begins with c in a terminal: those of East
+ * Asian scripts take two. */
 static int
 width_of(unsigned char c)
 {
@@ -90,7 +93,8 @@ width_of(unsigned char c)
     return c >= 0xe3 ? 2 : 1;
 }
 
-/* The part of text around at that fits one line, and a caret below at. */
+/* Sets the error: the part of the text around at that fits a line, and a caret
+ * below at. */
 static void fail_at(struct parser *p, size_t at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -194,8 +198,8 @@ take_op(struct parser *p, enum dod_op *out)
     return false;
 }
 
-/* Text in "" or ''. In "" a backslash makes \" and \\ of the two, and stays
- * before anything else: patterns need no more of them than elsewhere. */
+/* Text in "" or ''. In "" a backslash escapes " and \ only and otherwise stays,
+ * so that patterns need no doubled backslashes. */
 static const char *
 take_text(struct parser *p)
 {
@@ -234,7 +238,7 @@ leaves_workdir(const char *path)
            (len >= 3 && strcmp(path + len - 3, "/..") == 0);
 }
 
-/* What the functions ask of their text; at is where it stands. */
+/* Checks the argument of a function; at is its position. */
 static bool
 check_arg(struct parser *p, enum dod_fn fn, const char *arg, size_t at)
 {
@@ -269,7 +273,7 @@ check_arg(struct parser *p, enum dod_fn fn, const char *arg, size_t at)
     return rc == 0;
 }
 
-/* Its place in the needs; the same call twice is one. */
+/* The index of a call in the needs; equal calls share one. */
 static bool
 note_call(struct parser *p, enum dod_fn fn, const char *arg, size_t at,
           size_t *out)
@@ -299,7 +303,7 @@ note_call(struct parser *p, enum dod_fn fn, const char *arg, size_t at,
     return true;
 }
 
-/* (text) behind the name of a function. */
+/* Parses (text) after the name of a function. */
 static bool
 parse_call(struct parser *p, size_t i, struct dod_value *v)
 {
@@ -340,7 +344,7 @@ note_fact(struct dod_needs *n, enum dod_fact fact)
         n->tests || (fact >= FACT_TESTS_TOTAL && fact <= FACT_TESTS_SKIPPED);
 }
 
-/* A name that was read, from start. */
+/* Handles a name that begins at start. */
 static bool
 parse_name(struct parser *p, size_t start, const char *word,
            struct dod_value *v)
@@ -374,7 +378,7 @@ parse_name(struct parser *p, size_t start, const char *word,
     return false;
 }
 
-/* A word that was read: a number, true, false or a name. */
+/* Handles a word: a number, true, false or a name. */
 static bool
 parse_word(struct parser *p, size_t start, const char *word,
            struct dod_value *v)
@@ -423,7 +427,7 @@ parse_value(struct parser *p, struct dod_value *v)
     if (!parse_word(p, start, word, v))
         return false;
     if (v->fact != FACT_CALL)
-        p->at = end; /* not the blanks behind it */
+        p->at = end; /* not the blanks after it */
     v->span.to = p->at;
     return true;
 }
@@ -499,7 +503,7 @@ new_node(struct parser *p, enum dod_kind kind, size_t from, size_t to)
     return n;
 }
 
-/* A value alone is a condition if it is true or false. */
+/* A value by itself is a condition if its type is truth. */
 static const struct dod_node *
 parse_truth(struct parser *p, const struct dod_value *v)
 {
@@ -598,7 +602,7 @@ parse_not(struct parser *p)
     return n;
 }
 
-/* Operands with word between them, the first to the left of all others. */
+/* Operands separated by word, left associative. */
 static const struct dod_node *
 parse_row(struct parser *p, const char *word, enum dod_kind kind,
           const struct dod_node *(*operand)(struct parser *))

@@ -1,5 +1,5 @@
 /*
- * dod_private - what reading and judging share: the expression as a tree.
+ * dod_private - the parsed expression, shared by parsing and evaluation.
  *
  * Thread: any.
  */
@@ -9,7 +9,7 @@
 #include "lib/model/dod.h"
 
 enum dod_type {
-    TYPE_LITERAL, /* a number whose unit the other side decides */
+    TYPE_LITERAL, /* a number whose unit depends on the other side */
     TYPE_NUMBER,
     TYPE_DURATION, /* milliseconds */
     TYPE_SIZE,     /* bytes */
@@ -40,7 +40,7 @@ struct dod_span {
 struct dod_value {
     enum dod_type type;
     enum dod_fact fact;
-    size_t call;    /* of FACT_CALL: its place in the needs */
+    size_t call;    /* of FACT_CALL: its index in the needs */
     int64_t number; /* of FACT_NONE */
     struct dod_span span;
 };

@@ -1,3 +1,6 @@
+/*
+ * Reads and writes the note with scanf and printf formats.
+ */
 #include "lib/model/job_ref.h"
 
 #include <stdio.h>

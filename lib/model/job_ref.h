@@ -1,6 +1,6 @@
 /*
- * job_ref - the note in a claim of work that goes on at a platform, "key K id
- * J": K names the submission, and stands there before the platform is asked; J
+ * job_ref - the note in the claim of a task that an AI platform runs, "key K id
+ * J": K is our key of the submission, written before the platform is called; J
  * is the platform's name of the job, once it is known.
  *
  * Pure. Thread: any.
@@ -17,10 +17,10 @@ enum {
 };
 
 struct job_ref {
-    char key[JOB_REF_KEY_SIZE], id[JOB_REF_ID_SIZE]; /* id "": not known yet */
+    char key[JOB_REF_KEY_SIZE], id[JOB_REF_ID_SIZE]; /* id "": not yet known */
 };
 
-/* False, and both are "", if it is no such note. */
+/* False, and both are "", if note is not such a note. */
 bool job_ref_read(const char *note, struct job_ref *out);
 void job_ref_write(const struct job_ref *r, char out[JOB_REF_NOTE_SIZE]);
 

@@ -1,3 +1,6 @@
+/*
+ * Integer arithmetic on nanodollars, with checks for overflow.
+ */
 #include "lib/model/money.h"
 
 #include <inttypes.h>

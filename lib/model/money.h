@@ -1,5 +1,5 @@
 /*
- * money - amounts in US dollars, exact: whole nanodollars, never a double.
+ * money - amounts in US dollars as whole nanodollars: exact, never a double.
  *
  * Thread: any.
  */
@@ -15,16 +15,16 @@ enum { MONEY_SIZE = 32 }; /* of an amount as text */
 #define MONEY_USD INT64_C(1000000000) /* nanodollars in a dollar */
 
 /*
- * Reads "12", "0.0123" and ".5": no sign, no exponent, no blanks. What is
- * finer than a nanodollar is rounded to the nearest, halves up. False if it is
- * no amount or more than some nine thousand million dollars.
+ * Reads "12", "0.0123" and ".5": no sign, no exponent, no blanks. Fractions of
+ * a nanodollar are rounded to the nearest, halves up. False if text is not an
+ * amount or more than about nine thousand million dollars.
  */
 bool money_read(const char *text, int64_t *nano);
 
 /* "0.012300": six digits, more if they are needed to be exact. */
 char *money_text(int64_t nano, char out[MONEY_SIZE]);
 
-/* a + b, INT64_MAX if that is too much. Both at least 0. */
+/* a + b, at most INT64_MAX; both must be at least 0. */
 int64_t money_add(int64_t a, int64_t b);
 
 #endif

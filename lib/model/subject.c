@@ -1,3 +1,6 @@
+/*
+ * Joins tokens with dots into the caller's buffer; checks and makes tokens.
+ */
 #include "lib/model/subject.h"
 
 #include <ctype.h>

@@ -1,9 +1,9 @@
 /*
- * subject - the names on the bus, spelled in one place (DESIGN: proto/
- * SUBJECTS.md lists them with sender and reader).
+ * subject - the subjects on the bus, defined in one place (proto/SUBJECTS.md
+ * lists them with senders and readers).
  *
- * Builders write into a caller's buffer of SUBJECT_SIZE; tokens must have
- * passed subject_token_ok, else the result is a subject nobody listens to.
+ * Builders write into a caller's buffer of SUBJECT_SIZE. Tokens must have
+ * passed subject_token_ok, or the result is a subject that nobody reads.
  *
  * Thread: any.
  */
@@ -18,16 +18,16 @@ enum { SUBJECT_SIZE = 192, SUBJECT_TOKEN_MAX = 40 };
 #define SUBJECT_TASKS_IN "tasks.in"
 #define SUBJECT_TASKS_BULK "tasks.bulk"
 #define SUBJECT_HEARTBEATS "hb.>" /* hb.<backend>.<worker> */
-#define SUBJECT_ROLL "roll"       /* empty: every worker answers with its hb */
+#define SUBJECT_ROLL "roll"       /* empty: every worker replies with its hb */
 #define SUBJECT_DONE_ALL "done.*" /* done.<task>: final Result */
 #define SUBJECT_STARTED_ALL "started.*" /* started.<task>: Claim */
 #define SUBJECT_CANCEL_ALL "$KV.control.cancel.*"
 #define SUBJECT_LANES_ALL "$KV.control.lane.>" /* lane.<backend>.<lane> */
 #define SUBJECT_ASK "ask.ledger"  /* requests: ask.ledger.<verb>, JSON */
-#define SUBJECT_SYNC "sync.store" /* request: answered once all is on disk */
+#define SUBJECT_SYNC "sync.store" /* request: reply once all is on disk */
 
-/* [A-Za-z0-9][A-Za-z0-9_-]{0,39}: what may stand between dots, be a task's id
- * and name a file. */
+/* [A-Za-z0-9][A-Za-z0-9_-]{0,39}: valid between dots, as a task's id and as a
+ * file name. */
 bool subject_token_ok(const char *token);
 
 /* Makes a token of any text: bad characters become '-', long text is cut, ""
@@ -52,7 +52,7 @@ char *subject_drain(char *out, const char *backend, const char *worker);
 char *subject_lane_durable(char *out, const char *backend, const char *lane);
 
 /* The n-th token of subject (from 0) copied to out (SUBJECT_TOKEN_MAX + 1
- * bytes); false if it is missing, too long or no token. */
+ * bytes); false if it is missing, too long or not a token. */
 bool subject_token_at(const char *subject, int n, char *out);
 
 #endif

@@ -1,3 +1,7 @@
+/*
+ * Ids of tasks and results, the checks that concern several fields of a task,
+ * the values of fields that the submitter left out, and the one-line summary.
+ */
 #include "lib/model/task.h"
 
 #include "lib/base/hash.h"
@@ -16,8 +20,8 @@
 
 enum {
     NEW_ID_LENGTH = 16,
-    TICK_LENGTH = 3, /* of them, a count of ticks that begins again after */
-    TICK_MS = 128,   /* 70 minutes */
+    TICK_LENGTH = 3, /* of them: a count of ticks, which wraps around */
+    TICK_MS = 128,   /* after 70 minutes */
     RETRIES_MAX = 100,
 };
 
@@ -35,7 +39,7 @@ task_new_id(char out[TASK_ID_SIZE])
         out[i] = STR_BASE32[tick % 32];
 }
 
-/* Two hashes of different construction, 128 bits between them. */
+/* Two hashes of different construction, together 128 bits. */
 struct twin_hash {
     uint64_t a, b;
 };
@@ -52,7 +56,7 @@ twin_add(struct twin_hash *h, const void *data, size_t len)
     }
 }
 
-/* The same bytes whatever the machine. */
+/* The same bytes on every machine. */
 static void
 twin_add_u64(struct twin_hash *h, uint64_t v)
 {
@@ -63,7 +67,7 @@ twin_add_u64(struct twin_hash *h, uint64_t v)
     twin_add(h, raw, sizeof raw);
 }
 
-/* Spreads each bit over the whole word (MurmurHash3's last step). */
+/* Spreads each bit over the whole word (the finalizer of MurmurHash3). */
 static uint64_t
 spread(uint64_t v)
 {
@@ -296,7 +300,7 @@ check_outputs(const struct task *t, struct err *e)
     return 0;
 }
 
-/* A limit that does not parse must not turn into no limit. */
+/* A limit that does not parse must not become no limit. */
 static int
 check_cost(const struct task *t, struct err *e)
 {
@@ -337,7 +341,7 @@ task_check(const struct task *t, struct err *e)
     return dod_check(t->dod, e) < 0 ? err_wrap(e, "dod") : 0;
 }
 
-/* --- what the submitter left open ------------------------------------- */
+/* --- values the submitter left out ------------------------------------ */
 
 /* A token from the last part of a path; false if there is none in it. */
 static bool
@@ -369,7 +373,7 @@ project_of(const struct task *t, char out[SUBJECT_TOKEN_MAX + 1])
     return "task";
 }
 
-/* Behind blanks, comment lines and NAME=value words. */
+/* Skips blanks, comment lines and NAME=value words. */
 static const char *
 skip_preamble(const char *s)
 {
@@ -387,7 +391,7 @@ skip_preamble(const char *s)
     }
 }
 
-/* The program a command line starts, without its folder and ending. */
+/* The program of a command line, without its folder and extension. */
 static bool
 word_of_command(const char *s, char out[SUBJECT_TOKEN_MAX + 1])
 {
@@ -405,7 +409,7 @@ word_of_command(const char *s, char out[SUBJECT_TOKEN_MAX + 1])
     word[len] = '\0';
     if (!token_from_path(word, out))
         return false;
-    /* "scrape.py" has become "scrape-py" by now: look at the original. */
+    /* "scrape.py" is "scrape-py" by now: look at the original. */
     s = strrchr(word, '/') ? strrchr(word, '/') + 1 : word;
     len = strcspn(s, ".");
     if (len > 0 && s[len]) {
@@ -491,8 +495,8 @@ task_complete(struct task *t, struct mem_pool *pool, int64_t now_ms)
 
 /* --- for people ------------------------------------------------------- */
 
-/* Adds text as one line, blanks squeezed, until there is more than enough for
- * size bytes, the character at the cut included. */
+/* Adds text as one line with blanks collapsed, until there are more than size
+ * bytes, including the whole character at the cut. */
 static void
 add_line(struct str *s, const char *text, size_t size)
 {

@@ -1,13 +1,12 @@
 /*
- * task - the messages of proto/shunt.proto as the program knows them.
+ * task - the messages of proto/shunt.proto as plain structs.
  *
- * Plain structs, field for field as in the .proto, where each field is
- * explained. Text is never NULL ("" is absent), an optional message may be
- * NULL, an array x has its length in n_x. Everything a decoded message points
- * to lives in the pool it was decoded into; strings are borrowed.
+ * The fields are those of the .proto, where each is explained. Text is never
+ * NULL ("" is absent), an optional message may be NULL, an array x has its
+ * length in n_x. Everything a decoded message points to is in the pool it was
+ * decoded into; strings are borrowed.
  *
- * lib/model/codec turns them into bytes and JSON and back, and checks them:
- * beyond the codec a struct is valid.
+ * lib/model/codec encodes, decodes and checks them: a decoded struct is valid.
  */
 #ifndef LIB_MODEL_TASK_H
 #define LIB_MODEL_TASK_H
@@ -24,10 +23,10 @@ enum {
     TASK_ID_SIZE = 41,              /* longest id and its NUL */
     TASK_MAX_BYTES = 512 * 1024,    /* of an encoded task */
     TASK_MAX_STEPS = 1000,          /* steps of one task */
-    TASK_INLINE_OUTPUT = 32 * 1024, /* output that rides in the result */
+    TASK_INLINE_OUTPUT = 32 * 1024, /* output included in the result */
     TASK_TAIL_BYTES = 4096,         /* output kept in the claim */
-    TASK_LOST_MAX = 3,              /* attempts that may be lost */
-    TASK_BULK_MOST = 1000,          /* tasks of one message */
+    TASK_LOST_MAX = 3,     /* attempts that may be lost before a task is dead */
+    TASK_BULK_MOST = 1000, /* tasks of one message */
 };
 
 enum retry_policy { RETRY_UNSPECIFIED, RETRY_SAFE, RETRY_NEVER };
@@ -277,49 +276,51 @@ struct lane_state {
 };
 
 /*
- * A fresh id: 16 characters, the first eight enough to type. Three of them tell
- * the time within the hour, so that ids made together lie together wherever
- * they are an index, as the ledger's; the others are random.
+ * A new id: 16 characters, of which the first eight are enough to type. Three
+ * tell the time within the hour, so that ids created together are adjacent in
+ * an index, as in the ledger; the others are random.
  */
 void task_new_id(char out[TASK_ID_SIZE]);
 
 /*
- * The id of a task that came without one: derived from where the broker stored
- * it, so that every reader of that message derives the same.
+ * The id of a task that was submitted without one, derived from the position
+ * and content of its message in the stream, so that all readers derive the
+ * same.
  */
 void task_id_from_message(uint64_t seq, int64_t stored_at_ms, const void *data,
                           size_t len, char out[TASK_ID_SIZE]);
 
-/* The id of the task with that number, from 0, in a message of many whose own
- * id in the sense of task_id_from_message is given. */
+/* The id of the number-th task, from 0, in a message of several tasks;
+ * message_id is what task_id_from_message gives for that message. */
 void task_id_of_member(const char *message_id, size_t number,
                        char out[TASK_ID_SIZE]);
 
 enum { RESULT_ID_SIZE = TASK_ID_SIZE + 24 };
 
 /*
- * The Nats-Msg-Id of a result. What its worker says of an attempt and what one
- * says who closed it, under a nonce of his own, are two messages: else the
- * broker would drop the second, which may be the one that counts.
+ * The Nats-Msg-Id of a result. It contains the nonce, so that the result of the
+ * worker and that of another process which closed the attempt, under its own
+ * nonce, are two messages: otherwise the broker would drop the second, which
+ * may be the valid one.
  */
 const char *task_result_id(const struct result *r, char out[RESULT_ID_SIZE]);
 
 /*
- * Checks what the codec cannot see field by field: an id or none, steps or a
- * prompt but not both, a definition of done that parses, tokens that are
- * tokens, paths that stay below. The error names the field and the remedy.
+ * Checks what the codec cannot check field by field: a valid id or none, steps
+ * or a prompt but not both, a definition of done that parses, valid tokens,
+ * paths that stay below their folder. The error names the field and the remedy.
  */
 int task_check(const struct task *t, struct err *e);
 
 /*
- * Fills in what the submitter left open: id, project, generated name
- * <project>-<task>-<YYYYMMDD-HHMM> (seed 1), submitter, submission time,
- * source. Strings are taken from pool.
+ * Sets the fields that the submitter left out: id, project, name
+ * (<project>-<task>-<YYYYMMDD-HHMM>), submitter, submission time, source.
+ * Strings are allocated from pool.
  */
 void task_complete(struct task *t, struct mem_pool *pool, int64_t now_ms);
 
-/* The command for people: command, or the steps joined, or the prompt; cut
- * at size - 1. */
+/* The command for people: command, or the steps joined, or the prompt; at most
+ * size - 1 bytes. */
 const char *task_summary(const struct task *t, char *out, size_t size);
 
 #endif

@@ -1,3 +1,7 @@
+/*
+ * Tables and functions of the task's life: which transitions are legal, what a
+ * found claim means for a delivery, and what the end of an attempt means.
+ */
 #include "lib/model/task_state.h"
 
 #include "lib/base/backoff.h"
@@ -7,9 +11,9 @@
 #include <string.h>
 
 enum {
-    RETRY_FIRST_MS = 5 * 1000,      /* before the first repetition */
-    RETRY_MOST_MS = 15 * 60 * 1000, /* and before any */
-    WAIT_LEAST_MS = 1000,           /* a shorter delay would be a hot loop */
+    RETRY_FIRST_MS = 5 * 1000,      /* before the first retry */
+    RETRY_MOST_MS = 15 * 60 * 1000, /* before any retry */
+    WAIT_LEAST_MS = 1000,           /* a shorter one would be a busy loop */
     EXIT_OUR_SIDE = 125,
     EXIT_NOT_EXECUTABLE = 126,
     EXIT_NOT_FOUND = 127,
@@ -17,21 +21,21 @@ enum {
 
 #define BIT(s) (1u << (unsigned)(s))
 
-/* States from which nothing leads away. */
+/* States that never change. */
 #define TERMINAL                                                               \
     (BIT(STATE_SUCCEEDED) | BIT(STATE_FAILED) | BIT(STATE_UNVERIFIED) |        \
      BIT(STATE_NO_OP) | BIT(STATE_TIMED_OUT) | BIT(STATE_CANCELLED) |          \
      BIT(STATE_REJECTED) | BIT(STATE_DEAD) | BIT(STATE_UNKNOWN))
 
-/* What an attempt may turn a task into. */
+/* States of a task that has been routed and is not terminal. */
 #define UNDER_WAY                                                              \
     (BIT(STATE_ROUTED) | BIT(STATE_RUNNING) | BIT(STATE_RETRY_WAIT))
 
 /*
- * Where each state may lead. The ledger reads several streams, and a later one
- * may overtake an earlier one (a result arrives before the routed task it
- * belongs to): steps may be skipped forward, never taken back, except to
- * routed after an attempt that was lost or handed back.
+ * Which states may follow. The ledger reads several streams, and a later one
+ * may overtake an earlier one (a result arrives before its routed task), so a
+ * state may be skipped. None is returned to, except routed, after an attempt
+ * that was lost or handed back.
  */
 static const struct {
     const char *name;
@@ -71,7 +75,7 @@ static const struct {
     [STATE_PREEMPTED] = {"preempted", 0},
 };
 
-/* Numbers arrive from the wire: anything may be in an enum. */
+/* Numbers come from the wire: the enum may have any value. */
 static bool
 in_table(enum state s)
 {
@@ -119,8 +123,8 @@ least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* 5 s, 10 s, 20 s ... give or take a fifth, so that tasks which failed
- * together do not come back together. */
+/* 5 s, 10 s, 20 s ... plus or minus a fifth, so that tasks which failed
+ * together are not retried together. */
 static int64_t
 backoff_ms(uint32_t failed, double jitter)
 {
@@ -147,7 +151,7 @@ plan_wait(int64_t delay_ms, struct delivery_plan *out)
     out->delay_ms = delay_ms < WAIT_LEAST_MS ? WAIT_LEAST_MS : delay_ms;
 }
 
-/* The worker of the attempt found fell silent. */
+/* Plans for an attempt whose worker fell silent. */
 static void
 plan_after_loss(const struct task *t, const struct claim *found,
                 struct delivery_plan *out)
@@ -171,7 +175,7 @@ plan_after_loss(const struct task *t, const struct claim *found,
     out->attempt = found->attempt;
 }
 
-/* How long until a running claim counts as abandoned; at most 0: it does. */
+/* Milliseconds until a running claim counts as abandoned; <= 0: it does. */
 static int64_t
 lease_left_ms(const struct claim *found, const struct claim_sight *sight)
 {
@@ -180,8 +184,8 @@ lease_left_ms(const struct claim *found, const struct claim_sight *sight)
                     most(sight->unchanged_ms, 0));
 }
 
-/* How long until a retry is due. A wall clock that was set back must not hold
- * it longer than the back-off can have been. */
+/* Milliseconds until a retry is due. A wall clock that was set back must not
+ * delay it longer than the backoff can have been. */
 static int64_t
 retry_left_ms(const struct claim *found, const struct claim_sight *sight,
               int64_t now_ms)
@@ -223,9 +227,9 @@ state_on_delivery(const struct task *t, const struct claim *found,
     case STATE_LOST:
         plan_after_loss(t, found, out);
         return;
-    /* Handed back: the number grows, so that no attempt is started twice. */
+    /* Handed back: the attempt number grows, so that none is started twice. */
     case STATE_PREEMPTED:
-    /* A claim never holds these; whoever wrote it did not run the task. */
+    /* A claim never has these states; whoever wrote it did not run the task. */
     case STATE_UNSPECIFIED:
     case STATE_SUBMITTED:
     case STATE_ACCEPTED:
@@ -256,7 +260,7 @@ state_on_delivery(const struct task *t, const struct claim *found,
 
 #define ANY_CODE INT32_MIN
 
-/* The first row that fits says the class; the last always fits. */
+/* The first row that matches decides the class; the last always matches. */
 static const struct {
     uint32_t states;
     int32_t exit_code; /* of a command that exited */

@@ -1,9 +1,10 @@
 /*
- * task_state - the life of a task as pure functions: no clock, no I/O.
+ * task_state - the life of a task as pure functions, without clock or I/O.
  *
- * The numbers are those of State in proto/shunt.proto. A worker asks
- * state_on_delivery what to do with a task it was given and state_on_end what
- * an attempt's end means; the reaper asks state_next whether a step is legal.
+ * The numbers are those of State in proto/shunt.proto. A worker calls
+ * state_on_delivery to decide what to do with a delivered task and state_on_end
+ * to decide what follows an attempt's end; the reaper calls state_next to learn
+ * whether a transition is legal.
  */
 #ifndef LIB_MODEL_TASK_STATE_H
 #define LIB_MODEL_TASK_STATE_H
@@ -38,20 +39,21 @@ struct task;
 struct claim;
 struct result;
 
-/* "succeeded", "retry_wait", ...; "?" for a number that is none. */
+/* "succeeded", "retry_wait", ...; "?" for a number that is not a state. */
 const char *state_name(enum state s);
-/* STATE_UNSPECIFIED if name is none. */
+/* STATE_UNSPECIFIED if name is not a state. */
 enum state state_from_name(const char *name);
 bool state_is_terminal(enum state s);
-/* Whether the ledger may move a task from one state to the other. The table
- * is closed: what is not listed is illegal, and nothing leaves a terminal
- * state. Staying is always legal. */
+/* Whether the ledger may move a task from one state to the other. A transition
+ * that is not in the table is illegal, and a terminal state never changes.
+ * Staying in a state is always legal. */
 bool state_next(enum state from, enum state to);
 
 enum {
-    /* A holder renews each 10 s: whose claim an observer has not seen change
-     * for longer is silent, whatever the clocks say. It renews at a third of a
-     * lease below 30 s, and two fifths of that are waited for then. */
+    /* A worker renews its claim every 10 s: if an observer has not seen the
+     * claim change for longer, the worker is silent, whatever the clocks say.
+     * With a lease below 30 s it renews every third of the lease, and observers
+     * wait for two fifths of the lease. */
     STATE_SILENT_MS = 12 * 1000,
 };
 
@@ -62,9 +64,9 @@ enum {
  */
 enum delivery_action {
     DELIVERY_START, /* write *next over what was found, then run it */
-    DELIVERY_EMIT,  /* it is over: publish the claim's result again */
-    DELIVERY_WAIT,  /* somebody has it: hand it back for delay_ms */
-    DELIVERY_CLOSE, /* write *next, which is terminal, and publish that */
+    DELIVERY_EMIT,  /* it has finished: publish the claim's result again */
+    DELIVERY_WAIT,  /* another worker has it: hand it back for delay_ms */
+    DELIVERY_CLOSE, /* write *next, which is terminal, and publish it */
 };
 
 struct delivery_plan {
@@ -77,9 +79,9 @@ struct delivery_plan {
 };
 
 /*
- * What the observer of a claim knows about its age. A lease has run out only
- * if both say so: the broker's clock may have been set, and the observer's
- * own cannot be, but starts when it first saw the revision.
+ * What an observer knows about the age of a claim. A lease has expired only if
+ * both say so: the broker's clock may have been set; the observer's monotonic
+ * clock cannot be, but starts when it first saw the revision.
  */
 struct claim_sight {
     int64_t age_ms;       /* since it was written, by the broker's clock */
@@ -89,9 +91,9 @@ struct claim_sight {
 
 /*
  * found: the claim as stored, NULL if there is none, and then sight may be
- * NULL too; now_ms: the observer's wall clock, which may be wrong. A task the
- * worker has in hand itself is not asked about: the worker only tells the
- * broker that it is at it.
+ * NULL too; now_ms: the observer's wall clock, which may be wrong. Not called
+ * for a task that the worker itself is running: it only reports progress to the
+ * broker.
  */
 void state_on_delivery(const struct task *t, const struct claim *found,
                        const struct claim_sight *sight, int64_t now_ms,
@@ -109,19 +111,19 @@ struct ending {
  * Whether another attempt may end better. Permanent, whatever retries are
  * left:
  *
- *   cancelled       somebody does not want it
- *   exit code 125   our side refused to start it: no workdir, no such user
+ *   cancelled       somebody cancelled it
+ *   exit code 125   we refused to start it: no workdir, no such user
  *   exit code 126   the shell found the command, but cannot execute it
  *   exit code 127   the shell did not find it
  *
- * Transient: every other exit code, a time out, and any signal (9 is often
- * the kernel that was short of memory). Of an end that is no failure the
- * class is permanent: there is nothing to repeat.
+ * Transient: every other exit code, a time-out, and any signal (9 is often the
+ * kernel, short of memory). The class of an end that is not a failure is
+ * permanent: there is nothing to retry.
  */
 enum retry_class { RETRY_CLASS_TRANSIENT, RETRY_CLASS_PERMANENT };
 enum retry_class state_retry_class(const struct ending *end);
 
-/* What that end makes of the task. */
+/* What follows that end. */
 struct end_plan {
     enum state state; /* of the claim: terminal, RETRY_WAIT or PREEMPTED */
     bool final;
@@ -130,9 +132,9 @@ struct end_plan {
 };
 
 /*
- * A failure is repeated if its class is transient and retries are left; one
- * whose class is permanent is final and leaves them unused. jitter: a random
- * number in [0, 1). Back-off 5 s * 2^k, at most 15 min.
+ * A failure is retried if its class is transient and retries are left; a
+ * permanent one is final. jitter: a random number in [0, 1). The backoff is
+ * 5 s * 2^k, at most 15 min.
  */
 void state_on_end(const struct task *t, const struct claim *c,
                   const struct ending *end, double jitter,

@@ -1,3 +1,7 @@
+/*
+ * One function per family of output lines; each line is offered to all of them,
+ * and the first that recognises it counts.
+ */
 #include "lib/model/test_results.h"
 
 #include <ctype.h>
@@ -7,7 +11,7 @@ enum { NUMBER_MAX = 1000000, LINE_MAX_BYTES = 4096 };
 
 /* --- reading a line ------------------------------------------------------- */
 
-/* What is left of a line. */
+/* The rest of a line. */
 struct text {
     const char *at, *end;
 };
@@ -29,7 +33,7 @@ take(struct text *x, const char *word)
     return true;
 }
 
-/* Also says yes if there is none. */
+/* True if there are none as well. */
 static void
 take_blanks(struct text *x)
 {
@@ -84,13 +88,13 @@ add(struct testcounts *to, const struct testcounts *c)
     to->skipped += c->skipped;
 }
 
-/* Adds n of what a word says; false: the word is unknown. */
+/* Adds n to the count that a word names; false: the word is unknown. */
 static bool
 add_word(struct testcounts *c, uint64_t n, const struct text *word)
 {
     static const struct {
         const char *word;
-        char what; /* passed, failed, skipped or neither */
+        char what; /* passed, failed, skipped or none of them */
     } words[] = {
         {"passed", 'p'},     {"failed", 'f'},  {"skipped", 's'},
         {"error", 'f'},      {"errors", 'f'},  {"xfailed", 's'},
@@ -111,7 +115,7 @@ add_word(struct testcounts *c, uint64_t n, const struct text *word)
     return false;
 }
 
-/* "1 failed, 2 passed": numbers and words with between them; how many. */
+/* "1 failed, 2 passed": numbers with words, separated by with; how many. */
 static unsigned
 take_list(struct text *x, const char *between, struct testcounts *c)
 {
@@ -134,7 +138,7 @@ take_list(struct text *x, const char *between, struct testcounts *c)
 
 /* --- one function for each family of lines -------------------------------- */
 
-/* "in 0.12s", which is in no other sentence. */
+/* "in 0.12s", which no other summary has. */
 static bool
 take_seconds(struct text *x)
 {
@@ -155,7 +159,7 @@ read_pytest(struct test_results *t, struct text x)
     take_blanks(&x);
     if (!take(&x, "no tests ran") && take_list(&x, ", ", &c) == 0)
         return false;
-    if (take(&x, ", ")) { /* plugins count things of their own */
+    if (take(&x, ", ")) { /* plugins add counts of their own */
         x.at = memmem(x.at, left(&x), " in ", 4);
         if (!x.at)
             return false;
@@ -225,7 +229,7 @@ read_mocha(struct test_results *t, struct text x)
     return true;
 }
 
-/* i pass 3; node --test, whose i is a sign of its own */
+/* i pass 3; node --test, whose i is a special character */
 static bool
 read_node(struct test_results *t, struct text x)
 {
@@ -303,7 +307,7 @@ read_gtest(struct test_results *t, struct text x)
     return true;
 }
 
-/* n of failures=n; 0 if it is not there */
+/* n of failures=n; 0 if it is absent */
 static uint64_t
 number_behind(const struct text *x, const char *key)
 {
@@ -347,8 +351,8 @@ read_unittest(struct test_results *t, struct text x)
 
 /* --- TAP ------------------------------------------------------------------ */
 
-/* What a document amounts to; nothing without both a plan and a test or a
- * version: "ok" is said by many, and 1..9 is a range elsewhere. */
+/* The counts of a document. It counts only with a plan and a test or a version:
+ * many programs print "ok", and 1..9 may be a range. */
 static struct testcounts
 tap_counts(const struct test_results_tap *d)
 {
@@ -477,8 +481,8 @@ read_go_test(struct test_results *t, struct text x)
     return true;
 }
 
-/* ok<tab>package, FAIL<tab>package: without -v a package that passed names no
- * test, and one that does not build has none. */
+/* ok<tab>package, FAIL<tab>package: without -v a package that passed lists no
+ * tests, and one that does not build has none. */
 static bool
 read_go_package(struct test_results *t, struct text x)
 {
@@ -495,8 +499,7 @@ read_go_package(struct test_results *t, struct text x)
     return true;
 }
 
-/* {"Action":"pass","Package":"p","Test":"TestX"}; those of several packages
- * are mixed. */
+/* {"Action":"pass","Package":"p","Test":"TestX"}; packages are interleaved. */
 static bool
 read_go_json(struct test_results *t, struct text x)
 {
@@ -530,7 +533,7 @@ test_results_line(struct test_results *t, const char *line, size_t len)
     struct text x = {line, line + len};
 
     if (len == 0 || len > LINE_MAX_BYTES)
-        return; /* none of theirs is as long */
+        return; /* no summary is that long */
     for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
         if (readers[i](t, x))
             return;

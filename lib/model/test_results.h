@@ -1,15 +1,16 @@
 /*
- * test_results - how many tests passed and failed, read from what they print.
+ * test_results - counts passed and failed tests from the output of test
+ * runners.
  *
  * Knows pytest, unittest, jest, vitest, mocha, node --test, go test (plain,
  * -v and -json), cargo test, ctest, GoogleTest and cmocka, and TAP (bats,
- * prove, node). Several runs add up. Lines come without escape sequences
- * (lib/base/ansi).
+ * prove, node). Several runs add up. Lines must be without escape
+ * sequences (lib/base/ansi).
  *
- * A failure is never left out: what breaks before its tests are counted
- * (errors while collecting, a package that does not build, tests that a TAP
- * plan announces and that never came) counts as failed. What is known to fail
- * (xfail, TODO) counts as skipped.
+ * A failure is never missed: what breaks before its tests are counted (errors
+ * while collecting, a package that does not build, tests of a TAP plan that did
+ * not run) counts as failed. An expected failure (xfail, TODO) counts as
+ * skipped.
  *
  * Thread: any; pure.
  */
@@ -36,13 +37,13 @@ struct test_results_tap {
 struct test_results {
     struct testcounts counts;
     struct test_results_tap tap;
-    uint64_t go_tests, go_failed; /* of the package at hand; of all in JSON */
-    uint64_t unittest;            /* tests of a run whose verdict comes, + 1 */
+    uint64_t go_tests, go_failed; /* of the present package; of all in JSON */
+    uint64_t unittest; /* tests of a run whose verdict follows, + 1 */
 };
 
 void test_results_line(struct test_results *t, const char *line, size_t len);
 
-/* What was counted so far, as if nothing else came. */
+/* The counts so far, as if the output ended here. */
 struct testcounts test_results_now(const struct test_results *t);
 
 #endif
