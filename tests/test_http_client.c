@@ -241,7 +241,7 @@ an_answer_that_is_too_long_is_an_error(void **state)
                    (int)strcspn(id, "\""), id);
     a = ask(f, "GET", path, NULL, NULL);
     assert_int_equal(a.code, ERR_INVALID);
-    assert_non_null(strstr(a.msg, "more than 100000 bytes"));
+    assert_non_null(strstr(a.msg, "longer than 100000 bytes"));
 }
 
 static void

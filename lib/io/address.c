@@ -1,3 +1,7 @@
+/*
+ * Only numeric addresses and "localhost" are accepted: nothing here asks a
+ * name server.
+ */
 #include "lib/io/address.h"
 
 #include "lib/base/log.h"
@@ -49,13 +53,13 @@ address_read(const char *text, const char *key, struct address *out,
             host[len - 1] = '\0';
             start++;
         } else if (strchr(host, ':')) {
-            start = host + len; /* IPv6 without brackets */
+            start = host + len; /* IPv6 without brackets is refused */
         }
         if (set_host(out, start, (uint16_t)port))
             return 0;
     }
     return err_set(e, ERR_INVALID,
-                   "%s: \"%s\" is no ADDRESS:PORT such as "
+                   "%s: \"%s\" is not ADDRESS:PORT, such as "
                    "127.0.0.1:8080 or [::1]:8080",
                    key, LOG_TEXT(text));
 }

@@ -1,5 +1,5 @@
 /*
- * address - "ADDRESS:PORT" of a configuration, and a socket that listens there.
+ * address - parses "ADDRESS:PORT" of a configuration, and listens there.
  *
  * Thread: any.
  */
@@ -23,13 +23,13 @@ struct address {
     bool is_loopback;
 };
 
-/* "127.0.0.1:8080", "[::1]:0", "localhost:80". ERR_INVALID names key, the
- * configuration's. */
+/* Parses "127.0.0.1:8080", "[::1]:0", "localhost:80". ERR_INVALID: the message
+ * names key, the configuration's. */
 int address_read(const char *text, const char *key, struct address *out,
                  struct err *e);
 
-/* A socket that listens there, which the caller owns, and the port it has; -1
- * with ERR_UNAVAILABLE. */
+/* Returns a listening socket, owned by the caller, and its port; or -1 with
+ * ERR_UNAVAILABLE. */
 int address_listen(const struct address *a, int *port, struct err *e);
 
 #endif

@@ -1,3 +1,9 @@
+/*
+ * Drives libcurl's multi handle from the loop: its descriptors become
+ * loop_polls, its timeout one timer. Calls wait in a queue until a connection
+ * is free, are started from a timer of their own, and finish only when libcurl
+ * has returned to us.
+ */
 #include "lib/io/http_client.h"
 
 #include "lib/base/log.h"
@@ -14,23 +20,23 @@
 
 enum {
     HEADERS_MAX = 32,
-    KEEP_BODY = 64 * 1024, /* a handle's buffer beyond that is given back */
+    KEEP_BODY = 64 * 1024, /* larger buffers of spare handles are freed */
     SPARE_MAX = 64,        /* handles kept for the next request */
-    LOW_SPEED_S = 30,      /* of silence in the middle of an answer */
+    LOW_SPEED_S = 30,      /* without a byte, beyond the request's timeout */
 };
 
-/* A handle of the library with what it fills; kept from call to call. */
+/* A handle of libcurl with the buffers it fills; reused for later calls. */
 struct transfer {
-    struct transfer *next; /* among the spare ones */
+    struct transfer *next; /* spare one */
     CURL *easy;
     struct curl_slist *headers;
     struct str body;
     bool too_long;
-    char why[CURL_ERROR_SIZE];
+    char error[CURL_ERROR_SIZE];
 };
 
 struct http_call {
-    struct http_call *next, *prev; /* those that wait, or those under way */
+    struct http_call *next, *prev; /* in its queue */
     struct http *http;
     char *method, *url, *bearer;
     char *secret; /* a whole header, in place of bearer */
@@ -40,7 +46,7 @@ struct http_call {
     int64_t timeout_ms;
     http_fn *fn;
     void *ctx;
-    struct transfer *transfer; /* NULL: it waits */
+    struct transfer *transfer; /* NULL while it waits */
 };
 
 struct transfer_queue {
@@ -53,16 +59,16 @@ struct http {
     CURLM *multi;
     struct http_conf conf;
     char *ca_file;
-    struct loop_timer *timer; /* the library's */
-    struct loop_timer *turn;  /* starts what waits, out of callers' way */
-    bool turn_due;
+    struct loop_timer *timer;    /* set by libcurl */
+    struct loop_timer *starting; /* starts calls, outside of callers' frames */
+    bool start_due;
     struct transfer_queue waiting, active;
     struct transfer *spare;
     size_t n_spare;
-    struct http_call *telling; /* its callback is running */
+    struct http_call *finishing; /* its callback is running */
 };
 
-static unsigned users; /* of the library */
+static unsigned users; /* of libcurl */
 
 /* --- queues --------------------------------------------------------------- */
 
@@ -144,11 +150,11 @@ transfer_new(struct http *h)
     t = MEM_NEW(struct transfer);
     t->easy = curl_easy_init();
     if (!t->easy)
-        abort(); /* as mem: a few bytes do not fail */
+        abort(); /* out of memory, as in mem */
     return t;
 }
 
-/* The library's copies; one may hold a secret. */
+/* Wipes libcurl's copies, one of which may hold the secret. */
 static void
 free_headers(struct transfer *t)
 {
@@ -167,7 +173,7 @@ transfer_free(struct transfer *t)
     mem_free(t);
 }
 
-/* Its connection stays with the multi handle. */
+/* Keeps t for later calls. Its connection stays with the multi handle. */
 static void
 transfer_release(struct http *h, struct transfer *t)
 {
@@ -203,8 +209,8 @@ set_headers(struct http_call *c, struct transfer *t)
             return false;
         t->headers = grown;
     }
-    /* Waiting for a "100 Continue" costs a second with servers that have
-     * never heard of it. */
+    /* Waiting for "100 Continue" costs a second with servers that do not send
+     * it. */
     grown = curl_slist_append(t->headers, "Expect:");
     if (grown)
         t->headers = grown;
@@ -225,7 +231,7 @@ set_up(struct http *h, struct http_call *c, struct transfer *t)
     SET(CURLOPT_PROTOCOLS_STR, "https,http");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    SET(CURLOPT_PIPEWAIT, 1L); /* share a connection if it can be shared */
+    SET(CURLOPT_PIPEWAIT, 1L); /* prefer sharing a connection */
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_ACCEPT_ENCODING, "");
     SET(CURLOPT_USERAGENT, "shunt/" SHUNT_VERSION);
@@ -233,7 +239,7 @@ set_up(struct http *h, struct http_call *c, struct transfer *t)
     SET(CURLOPT_TIMEOUT_MS, (long)c->timeout_ms);
     SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
     SET(CURLOPT_LOW_SPEED_TIME, (long)LOW_SPEED_S + c->timeout_ms / 1000);
-    SET(CURLOPT_ERRORBUFFER, t->why);
+    SET(CURLOPT_ERRORBUFFER, t->error);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, c);
     SET(CURLOPT_HTTPHEADER, t->headers);
@@ -255,13 +261,12 @@ set_up(struct http *h, struct http_call *c, struct transfer *t)
     return ok;
 }
 
-/* --- the end of a call -----------------------------------------------------
- */
+/* --- the end of a call ---------------------------------------------------- */
 
 static enum err_code
 code_of(CURLcode rc)
 {
-    switch ((int)rc) { /* the library adds values */
+    switch ((int)rc) { /* newer libcurls have more values */
     case CURLE_OPERATION_TIMEDOUT:
         return ERR_TIMEOUT;
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -276,8 +281,8 @@ code_of(CURLcode rc)
     }
 }
 
-/* Takes c out, tells its caller, frees it. The library is not inside a
- * callback of ours then. */
+/* Removes c, calls its callback and frees it. Not to be called from inside a
+ * callback of libcurl. */
 static void
 finish(struct http *h, struct http_call *c, CURLcode rc)
 {
@@ -287,48 +292,49 @@ finish(struct http *h, struct http_call *c, CURLcode rc)
     long status = 0;
     struct err e;
 
-    h->telling = c;
+    h->finishing = c;
     dequeue(&h->active, c);
     if (rc == CURLE_OK) {
         (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
         r.status = (int)status;
         r.body = str_text(&t->body);
         r.len = t->body.len;
-        /* A date that has passed comes as a negative number. */
+        /* A date in the past comes as a negative number. */
         if (http_header(&r, "Retry-After") &&
             curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &after) ==
                 CURLE_OK)
             r.retry_after_ms = after > 0 ? after * 1000 : 0;
         c->fn(c->ctx, &r, NULL);
     } else if (t->too_long) {
-        err_set(&e, ERR_INVALID, "%s %s: an answer of more than %zu bytes",
+        err_set(&e, ERR_INVALID, "%s %s: the response is longer than %zu bytes",
                 c->method, LOG_TEXT(c->url), c->max_body);
         c->fn(c->ctx, NULL, &e);
     } else {
         err_set(&e, code_of(rc), "%s %s: %s", c->method, LOG_TEXT(c->url),
-                LOG_TEXT(*t->why ? t->why : curl_easy_strerror(rc)));
+                LOG_TEXT(*t->error ? t->error : curl_easy_strerror(rc)));
         c->fn(c->ctx, NULL, &e);
     }
-    h->telling = NULL;
+    h->finishing = NULL;
     transfer_release(h, t);
     call_free(c);
 }
 
-/* --- turns ---------------------------------------------------------------- */
+/* --- starting calls ------------------------------------------------------- */
 
-/* If something waits that may start: when all connections are busy, the end
- * of a call comes back here. */
+/* Schedules on_start if a call can be started. While all connections are busy,
+ * the end of a call comes back here. */
 static void
-turn_soon(struct http *h)
+start_soon(struct http *h)
 {
-    if (h->turn_due || !h->waiting.first ||
+    if (h->start_due || !h->waiting.first ||
         h->active.n >= (size_t)h->conf.max_connections)
         return;
-    h->turn_due = true;
-    loop_timer_again(h->turn, 0, 0);
+    h->start_due = true;
+    loop_timer_again(h->starting, 0, 0);
 }
 
-/* All that has ended; a lone transfer that timed out is told nowhere else. */
+/* Finishes every call that has ended; libcurl reports a timeout of the only
+ * transfer nowhere else. */
 static void
 collect(struct http *h)
 {
@@ -346,7 +352,7 @@ collect(struct http *h)
         if (c)
             finish(h, c, rc);
     }
-    turn_soon(h);
+    start_soon(h);
 }
 
 static void
@@ -358,27 +364,27 @@ start(struct http *h, struct http_call *c)
     enqueue(&h->active, c);
     c->transfer = t;
     t->too_long = false;
-    t->why[0] = '\0';
+    t->error[0] = '\0';
     if (set_up(h, c, t) && curl_multi_add_handle(h->multi, t->easy) == CURLM_OK)
         return;
     finish(h, c, CURLE_FAILED_INIT);
 }
 
 static void
-on_turn(void *ctx)
+on_start(void *ctx)
 {
     struct http *h = ctx;
 
-    h->turn_due = false;
+    h->start_due = false;
     while (h->waiting.first && h->active.n < (size_t)h->conf.max_connections)
         start(h, h->waiting.first);
     collect(h);
 }
 
-/* --- the library's wishes --------------------------------------------------
+/* --- libcurl's descriptors and timer ---------------------------------------
  */
 
-/* One descriptor that the library watches. */
+/* A descriptor that libcurl wants watched. */
 struct watch {
     struct http *http;
     struct loop_poll *poll;
@@ -399,7 +405,7 @@ on_ready(void *ctx, int events)
     if (events & LOOP_BROKEN)
         flags |= CURL_CSELECT_ERR;
     (void)curl_multi_socket_action(h->multi, w->fd, flags, &running);
-    collect(h); /* w may be gone */
+    collect(h); /* w may have been freed */
 }
 
 static int
@@ -450,13 +456,12 @@ on_timer(CURLM *multi, long timeout_ms, void *ctx)
     struct http *h = ctx;
 
     (void)multi;
-    /* Far away stands for never: the handle is kept. */
+    /* Negative means never; the timer is kept, far in the future. */
     loop_timer_again(h->timer, timeout_ms < 0 ? INT32_MAX : timeout_ms, 0);
     return 0;
 }
 
-/* --- opening and closing ---------------------------------------------------
- */
+/* --- opening and closing -------------------------------------------------- */
 
 int
 http_open(struct http **out, struct loop *l, const struct http_conf *conf,
@@ -480,7 +485,7 @@ http_open(struct http **out, struct loop *l, const struct http_conf *conf,
     h->conf = *conf;
     h->ca_file = mem_strdup(conf->ca_file ? conf->ca_file : "");
     h->timer = loop_timer_start(l, INT32_MAX, 0, on_timeout, h);
-    h->turn = loop_timer_start(l, INT32_MAX, 0, on_turn, h);
+    h->starting = loop_timer_start(l, INT32_MAX, 0, on_start, h);
     (void)curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     (void)curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, h);
     (void)curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -519,17 +524,16 @@ http_close(struct http *h)
         h->spare = t->next;
         transfer_free(t);
     }
-    (void)curl_multi_cleanup(h->multi); /* closes what it watches */
+    (void)curl_multi_cleanup(h->multi); /* stops watching its descriptors */
     loop_timer_stop(h->timer);
-    loop_timer_stop(h->turn);
+    loop_timer_stop(h->starting);
     mem_free(h->ca_file);
     mem_free(h);
     if (--users == 0)
         curl_global_cleanup();
 }
 
-/* --- what callers ask ------------------------------------------------------
- */
+/* --- requests ------------------------------------------------------------- */
 
 static void
 set_secret(struct http_call *c, const struct http_request *q)
@@ -571,7 +575,7 @@ http_send(struct http *h, const struct http_request *q, http_fn *fn, void *ctx)
     c->fn = fn;
     c->ctx = ctx;
     enqueue(&h->waiting, c);
-    turn_soon(h);
+    start_soon(h);
     return c;
 }
 
@@ -580,13 +584,13 @@ http_cancel(struct http_call *c)
 {
     struct http *h;
 
-    if (!c || c->http->telling == c)
+    if (!c || c->http->finishing == c)
         return;
     h = c->http;
     if (c->transfer) {
         dequeue(&h->active, c);
         transfer_release(h, c->transfer);
-        turn_soon(h);
+        start_soon(h);
     } else {
         dequeue(&h->waiting, c);
     }

@@ -1,3 +1,8 @@
+/*
+ * Wraps libuv: each handle is the first member of a struct with the caller's
+ * function and context, and that struct is freed in the handle's close
+ * callback. Everything else of libuv stays in this file.
+ */
 #include "lib/io/loop.h"
 
 #include "lib/base/mem.h"
@@ -40,7 +45,7 @@ struct loop_fd {
     uv_poll_t h;
     loop_fn *fn;
     void *ctx;
-    bool writable; /* wanted too */
+    bool writable; /* is watched, too */
 };
 
 struct loop_poll {
@@ -109,16 +114,16 @@ loop_stop(struct loop *l, int rc)
     uv_stop(&l->uv);
 }
 
-/* Frees what embeds h: each of our handles stands first in its struct. */
+/* Frees the struct that h belongs to: each begins with its handle. */
 static void
 free_handle(uv_handle_t *h)
 {
     mem_free(h);
 }
 
-/* What loop_until waits for. */
+/* The state of loop_until. */
 struct loop_wait {
-    uv_prepare_t h; /* first: freed with it */
+    uv_prepare_t h;
     const bool *done;
     bool late;
 };
@@ -131,8 +136,8 @@ mark_late(void *ctx)
     w->late = true;
 }
 
-/* Runs before the loop sleeps, and after its timers: without it a timer that
- * ends the wait would be noticed only at the next event, if there is one. */
+/* Runs after the timers and before the loop sleeps: a timer that ends the wait
+ * would otherwise be noticed only at the next event, if there is one. */
 static void
 before_sleep(uv_prepare_t *h)
 {
@@ -178,8 +183,8 @@ loop_close(struct loop *l)
     loop_signal_stop(l->term);
     loop_signal_stop(l->intr);
     (void)uv_run(&l->uv, UV_RUN_NOWAIT);
-    /* A handle still open here is a leak its owner must answer for; close it
-     * so that the loop can end. */
+    /* A handle that is still open is a leak of its owner's; close it so that
+     * the loop can end. */
     uv_walk(&l->uv, close_handle, NULL);
     while (uv_loop_close(&l->uv) == UV_EBUSY)
         (void)uv_run(&l->uv, UV_RUN_DEFAULT);
@@ -304,8 +309,8 @@ on_fd(uv_poll_t *h, int status, int events)
     struct loop_fd *f = h->data;
 
     (void)events;
-    /* The owner's read says what is wrong, perhaps only after what is still
-     * to be read; libuv has stopped polling by itself. */
+    /* The owner's read returns the error, perhaps after data that is still to
+     * be read. libuv has stopped polling. */
     if (status < 0)
         loop_fd_resume(f);
     f->fn(f->ctx);
@@ -370,15 +375,15 @@ static void
 on_poll(uv_poll_t *h, int status, int events)
 {
     struct loop_poll *p = h->data;
-    int told = 0;
+    int found = 0;
 
     if (status < 0)
-        told |= LOOP_BROKEN;
+        found |= LOOP_BROKEN;
     if (events & UV_READABLE)
-        told |= LOOP_READABLE;
+        found |= LOOP_READABLE;
     if (events & UV_WRITABLE)
-        told |= LOOP_WRITABLE;
-    p->fn(p->ctx, told);
+        found |= LOOP_WRITABLE;
+    p->fn(p->ctx, found);
 }
 
 void
@@ -458,7 +463,7 @@ after_work(uv_work_t *req, int status)
 {
     struct loop_job *j = req->data;
 
-    (void)status; /* nothing is ever cancelled */
+    (void)status; /* never cancelled */
     j->done(j->ctx);
     mem_free(j);
 }
@@ -482,7 +487,7 @@ on_change(uv_fs_event_t *h, const char *name, int events, int status)
 
     (void)name;
     (void)events;
-    (void)status; /* whoever looks sees what is wrong */
+    (void)status; /* the caller's next scan finds the error */
     w->fn(w->ctx);
 }
 

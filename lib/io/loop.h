@@ -38,11 +38,12 @@ void loop_stop(struct loop *l, int rc);
  */
 bool loop_until(struct loop *l, const bool *done, int64_t timeout_ms);
 
-/* Closes what is left and frees; NULL is fine. Runs last close callbacks. */
+/* Runs the last close callbacks, and frees l with every handle still open; NULL
+ * is fine. */
 void loop_close(struct loop *l);
 
-/* Monotonic clock, milliseconds, not cached; not comparable across machines
- * and not stopped by a step of the wall clock. */
+/* Milliseconds of the monotonic clock, which steps of the wall clock do not
+ * affect; not cached, not comparable across machines. Any thread. */
 int64_t loop_now_ms(void);
 
 /*
@@ -51,23 +52,23 @@ int64_t loop_now_ms(void);
  */
 struct loop_timer *loop_timer_start(struct loop *l, int64_t delay_ms,
                                     int64_t repeat_ms, loop_fn *fn, void *ctx);
-/* Sets it anew, as loop_timer_start would. */
+/* Restarts the timer with new times. */
 void loop_timer_again(struct loop_timer *t, int64_t delay_ms,
                       int64_t repeat_ms);
 void loop_timer_stop(struct loop_timer *t); /* NULL is fine */
 
-/* Calls fn on the loop thread soon after some thread called wake; calls
- * coalesce. */
+/* Calls fn on the loop thread soon after a call of loop_waker_wake; several
+ * may coalesce. */
 struct loop_waker *loop_waker_open(struct loop *l, loop_fn *fn, void *ctx);
-void loop_waker_wake(struct loop_waker *w);  /* any thread, any handler */
+void loop_waker_wake(struct loop_waker *w);  /* also from signal handlers */
 void loop_waker_close(struct loop_waker *w); /* NULL is fine */
 
 /* Calls fn at each signal signo (several may coalesce). */
 struct loop_signal *loop_signal_start(struct loop *l, int signo, loop_fn *fn,
                                       void *ctx);
 void loop_signal_stop(struct loop_signal *s); /* NULL is fine */
-/* Changes whenever a handler was installed or removed here: who keeps a list
- * of them asks whether it is still good. */
+/* Changes whenever a handler is installed or removed here, so that a cached
+ * list of them can be checked. */
 unsigned loop_signal_changes(void);
 
 /*
@@ -77,14 +78,14 @@ unsigned loop_signal_changes(void);
 struct loop_fd *loop_fd_start(struct loop *l, int fd, loop_fn *fn, void *ctx);
 void loop_fd_pause(struct loop_fd *f);
 void loop_fd_resume(struct loop_fd *f);
-/* Also calls fn while fd is writable, or no longer. Not while it is paused. */
+/* Starts or stops calling fn while fd is writable as well. Not while paused. */
 void loop_fd_writable(struct loop_fd *f, bool wanted);
 void loop_fd_stop(struct loop_fd *f); /* NULL is fine */
-/* Stops watching *fd and closes it; either may be none: NULL, -1, as both are
- * then. */
+/* Stops watching *fd and closes it. *watch may be NULL and *fd -1, and are so
+ * afterwards. */
 void loop_fd_close(struct loop_fd **watch, int *fd);
 
-/* Of a descriptor; LOOP_BROKEN is only told, never asked for. */
+/* Events of a descriptor; LOOP_BROKEN is only reported, never requested. */
 enum { LOOP_READABLE = 1, LOOP_WRITABLE = 2, LOOP_BROKEN = 4 };
 
 /*
@@ -97,25 +98,25 @@ void loop_poll_change(struct loop_poll *p, int events);
 void loop_poll_stop(struct loop_poll *p); /* NULL is fine */
 
 /*
- * Calls fn once per turn, before the loop sleeps: the place for what a turn has
- * gathered. The latest hook is called first, so that what it sends over
- * something opened earlier leaves in the same turn. Does not keep the loop
- * running; what fn changes is noticed by loop_until only when the loop wakes
- * again.
+ * Calls fn once per iteration, before the loop sleeps: the place to flush what
+ * the iteration has gathered. The newest hook is called first, so that what it
+ * sends through something opened earlier leaves in the same iteration. Does not
+ * keep the loop running; loop_until notices what fn changes only when the loop
+ * wakes again.
  */
 struct loop_hook *loop_hook_start(struct loop *l, loop_fn *fn, void *ctx);
 void loop_hook_stop(struct loop_hook *h); /* NULL is fine */
 
 /*
- * Calls work on a thread of its own, which may block, and then done on the
- * loop thread. Between the two, what ctx points to belongs to that thread
- * alone. Cannot be called off: whoever owns ctx waits for done.
+ * Calls work on another thread, which may block, then done on the loop thread.
+ * Until done is called, what ctx points to belongs to that thread alone. Cannot
+ * be cancelled: the owner of ctx waits for done.
  */
 void loop_work(struct loop *l, loop_fn *work, loop_fn *done, void *ctx);
 
 /*
- * Calls fn when something in the folder path may have changed: a hint that can
- * be missing (the kernel's queue overflows, network file systems are silent).
+ * Calls fn when something in the folder path may have changed. Only a hint: it
+ * is missing if the kernel's queue overflows, and on network file systems.
  * ERR_NOT_FOUND: no such folder; ERR_UNAVAILABLE: no more watches.
  */
 int loop_watch_start(struct loop_watch **out, struct loop *l, const char *path,
@@ -123,8 +124,8 @@ int loop_watch_start(struct loop_watch **out, struct loop *l, const char *path,
 void loop_watch_stop(struct loop_watch *w); /* NULL is fine */
 
 /*
- * What TERM and INT do. fn(ctx, n) is called with n = 1 at the first, 2 at
- * the second and so on; without fn the loop stops with rc 0. Idempotent.
+ * Handles TERM and INT: calls fn with nth = 1 at the first, 2 at the second and
+ * so on. With fn NULL the loop stops with rc 0. May be called again.
  */
 void loop_on_term(struct loop *l, void (*fn)(void *ctx, int nth), void *ctx);
 
