@@ -1,3 +1,7 @@
+/*
+ * A file of the spool: records are appended through a buffer, and read from a
+ * map of the file whose memory is released as the reader advances.
+ */
 #include "lib/submit/spool.h"
 
 #include "lib/base/failpoint.h"
@@ -18,18 +22,18 @@
 #include <unistd.h>
 
 enum {
-    BUFFER = 256 * 1024, /* written at once */
-    HEAD = 4,            /* bytes of a record's length */
+    BUFFER = 256 * 1024, /* bytes of one write */
+    HEAD = 4,            /* of a record: its length */
 };
 
 struct spool_file {
-    struct file_draft draft; /* its fd is that of a committed file, too */
+    struct file_draft draft; /* with the descriptor also of a committed file */
     char dir[PATH_MAX - 128];
     char name[96]; /* without ending */
     struct str buffer;
-    const uint8_t *map; /* all of it, once committed or taken */
+    const uint8_t *map; /* the whole file, once committed or taken */
     size_t size, count;
-    size_t passed; /* bytes of the map that were given back */
+    size_t passed; /* bytes of the map whose memory was released */
 };
 
 static void
@@ -71,7 +75,7 @@ spool_create(struct spool_file **out, const char *dir, const char *name,
         spool_close(f);
         return -1;
     }
-    /* Locked before it has its final name: no drainer can be faster. */
+    /* Locked before it has its final name, so that no drain takes it. */
     (void)flock(f->draft.fd, LOCK_EX | LOCK_NB);
     *out = f;
     return 0;
@@ -141,7 +145,7 @@ spool_commit(struct spool_file *f, struct err *e)
     return map_file(f, e);
 }
 
-/* Walks all records; false if they do not end where the file ends. */
+/* Counts the records; false if they do not end where the file ends. */
 static bool
 count_records(struct spool_file *f)
 {
@@ -153,7 +157,7 @@ count_records(struct spool_file *f)
         f->count++;
         spool_passed(f, at);
     }
-    f->passed = 0; /* it will be read again */
+    f->passed = 0; /* the file is read again */
     return at == f->size && f->count;
 }
 
@@ -178,7 +182,7 @@ spool_take(struct spool_file **out, const char *dir, const char *name,
         err_set(e, ERR_CONFLICT, "%s is being sent", path);
         goto fail;
     }
-    /* Another sender may have finished and removed it just before. */
+    /* Another sender may have just removed it. */
     if (fstat(f->draft.fd, &st) < 0 || st.st_nlink == 0) {
         err_set(e, ERR_NOT_FOUND, "%s has been sent", path);
         goto fail;
@@ -262,7 +266,7 @@ spool_set_aside(struct spool_file *f)
     path_of(f, ".task", path);
     n = snprintf(to, sizeof to, "%s/corrupt", f->dir);
     (void)mkdir(to, 0700);
-    /* Never over one that lies there already. */
+    /* A random suffix: an earlier file is never replaced. */
     str_random(suffix, sizeof suffix);
     n = snprintf(to, sizeof to, "%s/corrupt/%s-%s.task", f->dir, f->name,
                  suffix);

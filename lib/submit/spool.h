@@ -3,11 +3,11 @@
  *
  * A file <name>.task holds records, each a length (32 bits, little endian)
  * and an encoded Task. It is written as <name>.tmp, synced, renamed, and the
- * folder synced: what has its final name is complete and survives a power
- * cut. Whoever sends a file holds its flock; two senders cannot fight, and a
- * record sent twice is harmless, since its id stays the same for ever. A file
- * is removed when the broker has stored every record. What cannot be read
- * goes to corrupt/ below the spool and is never deleted.
+ * folder synced: a file with its final name is complete and survives a power
+ * cut. The sender of a file holds its flock, so there is only one; a record
+ * that is sent twice is harmless, as its id never changes. A file is removed
+ * when the broker has stored every record. An unreadable file is moved to
+ * corrupt/ below the spool and never deleted.
  *
  * Thread: the loop thread.
  */
@@ -23,43 +23,45 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct spool_file; /* one file, locked by us */
+struct spool_file; /* one file, locked by this process */
 
 /* --- files --------------------------------------------------------------- */
 
-/* Begins a file; name is a token. On 0 the caller owns *out. */
+/* Creates a file; name is a token, and no other process may be writing a file
+ * of that name. On 0 the caller owns *out until spool_close. */
 int spool_create(struct spool_file **out, const char *dir, const char *name,
                  struct err *e);
-/* Adds a task; buffered. ERR_INVALID: larger than TASK_MAX_BYTES. */
+/* Appends a task; buffered. ERR_INVALID: larger than TASK_MAX_BYTES. */
 int spool_put(struct spool_file *f, const struct task *t, struct err *e);
-/* Makes it durable under its final name; what follows may read it. */
+/* Makes the file durable under its final name; then it can be read. */
 int spool_commit(struct spool_file *f, struct err *e);
 
 /*
- * Takes an existing file. ERR_CONFLICT: another process sends it; NOT_FOUND:
- * it is gone; ERR_INVALID: it was unreadable and now lies in corrupt/.
+ * Locks and opens an existing file. ERR_CONFLICT: another process sends it;
+ * ERR_NOT_FOUND: it is gone; ERR_INVALID: it was unreadable and is now in
+ * corrupt/.
  */
 int spool_take(struct spool_file **out, const char *dir, const char *name,
                struct err *e);
 
-/* The record at *at (0 at first), which then moves to the next; false at the
+/* Returns the record at *at, 0 for the first, and advances *at; false at the
  * end. The bytes stay valid until the file is closed. */
 bool spool_next(const struct spool_file *f, size_t *at, const uint8_t **data,
                 size_t *len);
 
-/* The records before at are behind the reader: their memory is given back. They
- * may still be read, at the price of another look at the file. */
+/* Releases the memory of the records before at. They can still be read, at the
+ * price of reading the file again. */
 void spool_passed(struct spool_file *f, size_t at);
 
 const char *spool_name(const struct spool_file *f);
 size_t spool_count(const struct spool_file *f); /* records */
 
-void spool_remove(struct spool_file *f);    /* from the disk: all is sent */
+void spool_remove(struct spool_file *f);    /* from the disk, once it is sent */
 void spool_set_aside(struct spool_file *f); /* to corrupt/ */
-void spool_close(struct spool_file *f); /* unlocks; NULL is fine. A file that
-                                           was not committed vanishes. */
+/* Unlocks; removes a file that was not committed. NULL is fine. */
+void spool_close(struct spool_file *f);
 
-/* Whether a file of that name waits. */
+/* Whether there is a file of that name. */
 bool spool_has(const char *dir, const char *name);
 
 struct spool_backlog {
@@ -77,8 +79,8 @@ struct spool_sender;
 typedef void spool_sent_fn(void *ctx, const struct err *e);
 
 /*
- * Publishes the records of f, several in one message and many in flight. What
- * the broker did not confirm is tried again, until nothing has been confirmed
+ * Publishes the records of f, several in one message and many at once. Messages
+ * that the broker does not confirm are sent again, until it has confirmed none
  * for patience_ms. f stays the caller's and must outlive the sender.
  */
 struct spool_sender *spool_send(struct spool_file *f, struct bus *b,
@@ -95,15 +97,15 @@ struct spool_drain;
 struct spool_report {
     size_t files, tasks; /* sent and removed */
     size_t corrupt;      /* set aside now */
-    size_t left;         /* held by others, or not confirmed */
+    size_t left;         /* locked by others, or not confirmed */
 };
 typedef void spool_report_fn(void *ctx, const struct spool_report *r);
 
 /*
  * Sends every file of the folder, one after the other, and removes it. fn is
- * called once, on the loop, not before this returns; the caller then frees.
- * Unfinished temporary files older than a day are removed: their submission
- * never said that it had succeeded.
+ * called once, on the loop and after this returns; then the caller frees.
+ * Temporary files older than a day are removed: their submission was never
+ * reported as accepted.
  */
 struct spool_drain *spool_drain_start(const char *dir, struct bus *b,
                                       struct loop *l, spool_report_fn *fn,

@@ -1,5 +1,7 @@
 /*
- * The sending half of the spool: many records in flight, and the drainer.
+ * Sends the records of spool files: packs them into messages, keeps many in
+ * flight, sends again what was not confirmed; and drains a folder, file by
+ * file.
  */
 #include "lib/submit/spool.h"
 
@@ -18,14 +20,14 @@
 
 enum {
     IN_FLIGHT = 64,      /* messages */
-    TRY_MS = 5000,       /* one publish */
-    AGAIN_MS = 200,      /* before what failed is tried again */
+    PUBLISH_MS = 5000,   /* until a publish times out */
+    RETRY_MS = 200,      /* before a message is sent again */
     PATIENCE_MS = 10000, /* of a drain, without any confirmation */
-    DRAIN_FILES = 256,   /* taken from one reading of the folder */
-    STALE_S = 24 * 3600,
+    DRAIN_FILES = 256,   /* of one drain */
+    STALE_S = 24 * 3600, /* age of a temporary file nobody will finish */
 };
 
-/* A message of one record or several. */
+/* A message in flight, of one record or several. */
 struct flight {
     struct spool_sender *sender;
     size_t at; /* of its first record */
@@ -42,16 +44,14 @@ struct spool_sender {
     int64_t patience_ms, last_ms; /* of the last confirmation */
     size_t at;                    /* next record not yet published */
     size_t stored, duplicates;
-    struct multi_msg bulk;            /* the message that is being made */
-    size_t again[IN_FLIGHT], n_again; /* messages to try again, by at */
+    struct multi_msg multi;           /* the message being built */
+    size_t retry[IN_FLIGHT], n_retry; /* messages to send again, by at */
     struct flight flights[IN_FLIGHT];
     struct flight *unused[IN_FLIGHT];
     size_t n_unused;
     struct err failure;
     bool failed, finished;
 };
-
-static void pump(void *ctx);
 
 static void
 finish(struct spool_sender *s)
@@ -73,7 +73,7 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
         s->duplicates += stored->duplicate ? f->n : 0;
         s->last_ms = loop_now_ms();
     } else if (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT) {
-        s->again[s->n_again++] = f->at;
+        s->retry[s->n_retry++] = f->at;
         s->failure = *e;
         if (loop_now_ms() - s->last_ms > s->patience_ms)
             s->failed = true;
@@ -81,14 +81,14 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
         s->failure = *e;
         s->failed = true;
     }
-    /* Room for a good part at once costs fewer turns of the loop. */
-    if (s->failed || s->n_again || s->n_unused >= IN_FLIGHT / 4 ||
+    /* Waiting until several can be sent costs fewer iterations of the loop. */
+    if (s->failed || s->n_retry || s->n_unused >= IN_FLIGHT / 4 ||
         s->stored == spool_count(s->file))
-        loop_timer_again(s->timer, s->n_again && !s->failed ? AGAIN_MS : 0, 0);
+        loop_timer_again(s->timer, s->n_retry && !s->failed ? RETRY_MS : 0, 0);
 }
 
-/* Adds the record at *at to the message and passes it; false: there is none, it
- * does not fit or is no task. */
+/* Adds the record at *at to the message and advances *at; false if there is
+ * none, it does not fit, or it is not a task. */
 static bool
 add_record(struct spool_sender *s, size_t *at)
 {
@@ -98,56 +98,57 @@ add_record(struct spool_sender *s, size_t *at)
     size_t next = *at, len;
 
     if (!spool_next(s->file, &next, &data, &len) ||
-        !multi_msg_fits(&s->bulk, len))
+        !multi_msg_fits(&s->multi, len))
         return false;
     mem_pool_reset(s->pool);
     if (codec_decode(CODEC_TASK, data, len, s->pool, &t, &e) < 0 || !t.id[0]) {
         s->failed = true;
-        err_set(&s->failure, ERR_INVALID, "%s holds no task: %s",
+        err_set(&s->failure, ERR_INVALID, "%s has an invalid task: %s",
                 spool_name(s->file), e.msg);
         return false;
     }
-    multi_msg_add(&s->bulk, t.id, data, len);
+    multi_msg_add(&s->multi, t.id, data, len);
     *at = next;
     return true;
 }
 
-/* Publishes the records from at on that fit in one message, and returns where
- * the next begin. The same records each time, so that what is tried again is
- * the same message to the broker. */
+/* Publishes the records from at that fit in one message, and returns where the
+ * next begin. They are the same records each time, so that the broker sees a
+ * message that is sent again as the same one. */
 static size_t
-launch(struct spool_sender *s, size_t at)
+publish_from(struct spool_sender *s, size_t at)
 {
     struct bus_publication p;
     struct flight *f;
     size_t next = at;
 
-    multi_msg_reset(&s->bulk);
+    multi_msg_reset(&s->multi);
     while (add_record(s, &next))
         ;
-    if (s->failed || s->bulk.n == 0)
+    if (s->failed || s->multi.n == 0)
         return at;
     f = s->unused[--s->n_unused];
     f->at = at;
-    f->n = s->bulk.n;
-    p = multi_msg_publication(&s->bulk);
-    bus_publish(s->bus, &p, TRY_MS, on_stored, f);
+    f->n = s->multi.n;
+    p = multi_msg_publication(&s->multi);
+    bus_publish(s->bus, &p, PUBLISH_MS, on_stored, f);
     return next;
 }
 
-/* Publishes while there is room; ends when all is stored or all has failed. */
+/* Publishes while there is room. Finishes when every record is stored, or after
+ * a failure when nothing is in flight. */
 static void
-pump(void *ctx)
+send_more(void *ctx)
 {
     struct spool_sender *s = ctx;
-    size_t n = s->n_again, next;
+    size_t n = s->n_retry, next;
 
     if (s->finished)
         return;
     while (n-- && s->n_unused && !s->failed)
-        (void)launch(s, s->again[--s->n_again]);
-    while (s->n_unused && !s->n_again && !s->failed &&
-           (next = launch(s, s->at)) != s->at)
+        (void)publish_from(s, s->retry[--s->n_retry]);
+    while (s->n_unused && !s->n_retry && !s->failed &&
+           (next = publish_from(s, s->at)) != s->at)
         s->at = next;
     spool_passed(s->file, s->at);
     if (s->stored == spool_count(s->file) ||
@@ -164,7 +165,7 @@ spool_send(struct spool_file *f, struct bus *b, struct loop *l,
 
     s->file = f;
     s->bus = b;
-    s->bulk.type = CODEC_TASKS;
+    s->multi.type = CODEC_TASKS;
     s->fn = fn;
     s->ctx = ctx;
     s->pool = mem_pool_new();
@@ -174,7 +175,7 @@ spool_send(struct spool_file *f, struct bus *b, struct loop *l,
         s->flights[i].sender = s;
         s->unused[s->n_unused++] = &s->flights[i];
     }
-    s->timer = loop_timer_start(l, 0, 0, pump, s);
+    s->timer = loop_timer_start(l, 0, 0, send_more, s);
     return s;
 }
 
@@ -202,7 +203,7 @@ spool_sender_free(struct spool_sender *s)
             bus_forget(s->bus, &s->flights[i]);
     loop_timer_stop(s->timer);
     mem_pool_free(s->pool);
-    multi_msg_free(&s->bulk);
+    multi_msg_free(&s->multi);
     mem_free(s);
 }
 
@@ -219,7 +220,7 @@ struct spool_drain {
     size_t n, i;
     struct spool_file *file;
     struct spool_sender *sender;
-    bool ended, sent; /* the sender has called back, and how */
+    bool ended, sent; /* the sender has called back; with success */
     struct err failure;
     struct spool_report report;
 };
@@ -259,11 +260,11 @@ on_sent(void *ctx, const struct err *e)
     d->sent = !e;
     if (e)
         d->failure = *e;
-    /* Not freed here: the sender is still on the stack. */
+    /* The sender is freed later: it is still on the stack. */
     loop_timer_again(d->timer, 0, 0);
 }
 
-/* Settles the file that was being sent. */
+/* Removes, sets aside or leaves the file that was being sent. */
 static void
 close_sent(struct spool_drain *d)
 {
@@ -294,7 +295,7 @@ drain_step(void *ctx)
             return;
         close_sent(d);
         if (!d->sent && d->failure.code != ERR_INVALID) {
-            /* The broker is away: the others would fare no better. */
+            /* The broker is unavailable: the other files would fail too. */
             d->report.left += d->n - d->i;
             d->i = d->n;
         }
