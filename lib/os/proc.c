@@ -1,3 +1,7 @@
+/*
+ * The table of children by pid, and their ends: SIGCHLD wakes the loop, every
+ * ended child is waited for, then their callbacks are called.
+ */
 #include "lib/os/proc_private.h"
 
 #include "lib/base/mem.h"
@@ -48,8 +52,8 @@ proc_link(struct proc_set *s, struct proc *p)
 {
     struct proc *old = proc_find(s, p->pid);
 
-    /* The number was free, so nothing is left of the session it named. Who
-     * ended and was kept stays in its family's list, out of the table. */
+    /* The pid was free, so nothing is left of the session of that number. A
+     * child that ended and was kept stays in its family's list only. */
     if (old)
         proc_unlink(s, old);
     p->next = *bucket(s, p->pid);
@@ -70,7 +74,8 @@ cpu_ms(const struct rusage *ru)
            (uint64_t)(ru->ru_utime.tv_usec + ru->ru_stime.tv_usec) / 1000;
 }
 
-/* Notes the end of p, which is told once all have been waited for. */
+/* Records the end of p; report_ends reports it when all have been waited
+ * for. */
 static void
 ended(struct proc_set *s, struct proc *p, int status, const struct rusage *ru)
 {
@@ -79,30 +84,30 @@ ended(struct proc_set *s, struct proc *p, int status, const struct rusage *ru)
         .code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
         .max_rss_bytes = os_max_rss_bytes(ru),
         .cpu_ms = cpu_ms(ru)};
-    p->ended = p->untold = true;
+    p->ended = p->unreported = true;
     s->ends++;
     if (p->family) {
         p->family->n_alive--;
         p->family->last_end = s->ends;
     }
-    *s->untold_end = p;
-    s->untold_end = &p->next_untold;
+    *s->unreported_end = p;
+    s->unreported_end = &p->next_unreported;
 }
 
 static void
-tell(struct proc_set *s)
+report_ends(struct proc_set *s)
 {
-    while (s->untold) {
-        struct proc *p = s->untold;
+    while (s->unreported) {
+        struct proc *p = s->unreported;
         void (*on_end)(void *, const struct proc_end *) = p->on_end;
         struct proc_end end = p->end;
         void *ctx = p->ctx;
 
-        s->untold = p->next_untold;
-        if (!s->untold)
-            s->untold_end = &s->untold;
-        p->next_untold = NULL;
-        p->untold = false;
+        s->unreported = p->next_unreported;
+        if (!s->unreported)
+            s->unreported_end = &s->unreported;
+        p->next_unreported = NULL;
+        p->unreported = false;
         if (!p->family) {
             proc_unlink(s, p);
             mem_free(p);
@@ -126,13 +131,13 @@ on_ends(void *ctx)
         if (p && !p->ended)
             ended(s, p, status, &ru);
     }
-    tell(s);
+    report_ends(s);
     if (s->swept)
         proc_sweep(s);
 }
 
-/* The handler of SIGCHLD runs on whatever thread: it holds on to the waker
- * while it uses it. The loop's own handlers cost ten system calls a signal. */
+/* SIGCHLD may be handled on any thread: `waking` keeps the waker open
+ * meanwhile. The loop's own signal handling costs ten system calls a signal. */
 static _Atomic(struct loop_waker *) to_wake;
 static atomic_int waking;
 
@@ -173,8 +178,8 @@ unwatch_ends(struct proc_set *s)
     loop_waker_close(s->waker);
 }
 
-/* Children this process had before, as one that executed another program may:
- * they are neither ours nor left behind by anybody. */
+/* Adds children that this process already has, as after an exec: they belong to
+ * no family and must not be killed as leftovers. */
 static void
 know_inherited(struct proc_set *s)
 {
@@ -210,7 +215,7 @@ proc_set_open(struct proc_set **out, struct loop *l, bool adopt, struct err *e)
     s->os = os;
     s->null_fd = null_fd;
     s->adopt = adopt;
-    s->untold_end = &s->untold;
+    s->unreported_end = &s->unreported;
     know_inherited(s);
     watch_ends(s, l);
     *out = s;

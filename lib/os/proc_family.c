@@ -1,3 +1,8 @@
+/*
+ * Families: walks the tree of our descendants and attributes each process by
+ * its ancestry, its session, what was seen of it before, or the mark in its
+ * environment.
+ */
 #include "lib/os/proc_private.h"
 
 #include "lib/base/log.h"
@@ -84,7 +89,7 @@ proc_family_signal(struct proc_family *f, int signo)
         const struct proc *own = proc_find(s, at.pid);
 
         if (own && !own->ended && own->family != f)
-            continue; /* somebody else's, with all below it */
+            continue; /* another family's, with its descendants */
         if (!procs_stat(at.pid, &st))
             continue;
         switch (belongs(f, &at, &st)) {
@@ -95,8 +100,8 @@ proc_family_signal(struct proc_family *f, int signo)
             break;
         case PROCS_ENV_HOLDS:
             at.ours = true;
-            /* Its parent may be gone before the next call, and with it the
-             * only sign that it belongs here. */
+            /* Its parent may end before the next call, and with it the only
+             * sign that it belongs here. */
             remember(f, at.pid, st.started);
             if (procs_alive(&st))
                 procs_push(&met, at.pid, true);
@@ -104,7 +109,7 @@ proc_family_signal(struct proc_family *f, int signo)
         }
         proc_os_push_children(s->os, &todo, at.pid, at.ours);
     }
-    /* Not before all have been seen: who loses its parent is moved. */
+    /* Only when all have been found: a process whose parent ends is moved. */
     for (size_t i = 0; signo && i < met.n; i++)
         (void)kill(met.v[i].pid, signo);
     count = (int)met.n + unready;
@@ -120,8 +125,8 @@ proc_family_gone(struct proc_family *f)
 
     if (f->n_alive > 0)
         return false;
-    /* Who was there at that end and lost its parent came to us before the
-     * child could be waited for; and nobody is born without a parent. */
+    /* A process whose parent was that child came to us before the child could
+     * be waited for, and every process has a parent. */
     if (s->clean < f->last_end && !proc_os_has_adopted(s))
         s->clean = s->ends;
     return s->clean >= f->last_end;
@@ -171,7 +176,7 @@ proc_family_close(struct proc_family *f)
     for (p = f->procs; p; p = next) {
         next = p->sibling;
         p->family = NULL;
-        if (p->ended && !p->untold) {
+        if (p->ended && !p->unreported) {
             proc_unlink(s, p);
             mem_free(p);
         }

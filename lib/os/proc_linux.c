@@ -22,16 +22,16 @@
 
 enum {
     STACK_SIZE = 64 * 1024, /* of a child between clone and exec */
-    SEQ_WHOLE = 2048,       /* a shorter read of a /proc list was all of it */
+    SEQ_WHOLE = 2048,       /* a shorter read of a /proc list is complete */
 };
 
 struct proc_os {
     char *stack;
     int children_fd; /* /proc/self/task/<pid>/children; -1: no such file */
     bool adopt;
-    unsigned char reset[NSIG]; /* signals that are not at their default */
+    unsigned char reset[NSIG]; /* signals without their default action */
     int n_reset;               /* -1: not yet known */
-    unsigned reset_as_of;      /* loop_signal_changes then */
+    unsigned reset_as_of;      /* loop_signal_changes at that time */
 };
 
 struct proc_os *
@@ -86,9 +86,9 @@ close_from(unsigned first)
 }
 
 /*
- * Handlers would run in our memory, and what we ignore a program would too.
- * The kernel is asked directly: libraries keep books of handlers, and these
- * are the parent's. All zeroes are the default action, whatever the layout.
+ * A handler would run in our memory, and an ignored signal would stay ignored
+ * after exec. This bypasses libc: its records, and a sanitizer's, are those of
+ * the parent. All zeroes are the default action, whatever the layout.
  */
 static void
 reset_signals(const struct proc_os *s)
@@ -103,7 +103,7 @@ reset_signals(const struct proc_os *s)
 static bool
 place_fds(struct proc_spawn *sp)
 {
-    /* Out of the way first: one may be where another belongs. */
+    /* First above 2: one may have the number that another needs. */
     for (int i = 0; i < 3; i++) {
         if (sp->fds[i] < 3)
             sp->fds[i] = fcntl(sp->fds[i], F_DUPFD, 3);
@@ -116,7 +116,7 @@ place_fds(struct proc_spawn *sp)
     return true;
 }
 
-/* Not _exit, which a sanitizer takes for the end of the parent. */
+/* Ends the child. Not _exit, which a sanitizer takes for the parent's end. */
 static _Noreturn void
 leave(void)
 {
@@ -124,7 +124,8 @@ leave(void)
         (void)syscall(SYS_exit_group, 127);
 }
 
-/* In the child: no allocation, no locks, nothing but system calls. */
+/* Runs in the child, in our memory: no allocation, no locks, only system
+ * calls. */
 static int
 child_main(void *arg)
 {
@@ -135,7 +136,7 @@ child_main(void *arg)
     if (!o->keep_on_parent_death) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         if (getppid() != sp->parent)
-            leave(); /* it died before that took effect */
+            leave(); /* the parent died before that took effect */
     }
     if (o->timer_slack_ns)
         (void)prctl(PR_SET_TIMERSLACK, o->timer_slack_ns, 0, 0, 0);
@@ -153,15 +154,15 @@ fail:
     leave();
 }
 
-/* The thread sanitizer's own clone takes it that the child has a copy of the
- * memory; this name of the same function is not intercepted. */
+/* The thread sanitizer intercepts clone and assumes that the child has a copy
+ * of the memory; this name of the same function is not intercepted. */
 #ifdef __SANITIZE_THREAD__
 int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 #define clone __clone
 #endif
 
-/* Finds what a child must reset: what is not all zeroes is not known to be at
- * its default. Asking for each signal, each time, is too dear. */
+/* Finds the signals that a child must reset: those whose action is not all
+ * zeroes. Asking for all signals at each start would be too slow. */
 static void
 find_signals(struct proc_os *s)
 {
@@ -222,7 +223,7 @@ proc_os_has_adopted(struct proc_set *s)
         return s->os->adopt;
     n = pread(s->os->children_fd, buf, sizeof buf - 1, 0);
     if (n < 0 || n >= SEQ_WHOLE)
-        return true; /* perhaps; the caller looks closely then */
+        return true; /* perhaps: the caller then searches */
     buf[n] = '\0';
     for (;; at = end) {
         pid = strtol(at, &end, 10);

@@ -2,9 +2,9 @@
  * proc_private - what the parts of proc share.
  *
  *   proc.c         the table of children, their ends, the set
- *   proc_family.c  who belongs to a piece of work, and what it leaves behind
- *   proc_spawn.c   starting: finds the program, explains what failed
- *   proc_linux.c   what each system does in a way of its own: proc_os_*
+ *   proc_family.c  which processes belong to a family
+ *   proc_spawn.c   starts children
+ *   proc_linux.c   proc_os_*, the part that differs between systems
  */
 #ifndef LIB_OS_PROC_PRIVATE_H
 #define LIB_OS_PROC_PRIVATE_H
@@ -24,15 +24,15 @@ struct proc {
     struct proc_set *set;
     struct proc_family *family;
     pid_t pid;
-    bool ended;  /* kept until its family closes: its session may live on */
-    bool untold; /* ended, and on_end was not called yet */
-    struct proc *next_untold;
+    bool ended;      /* kept until its family closes: its session may live on */
+    bool unreported; /* ended, on_end not yet called */
+    struct proc *next_unreported;
     struct proc_end end;
     void (*on_end)(void *ctx, const struct proc_end *end);
     void *ctx;
 };
 
-/* A process met by ancestry, which may lose that ancestry later. */
+/* A process found by its ancestry, which it may lose later. */
 struct kin {
     pid_t pid;
     uint64_t started;
@@ -44,8 +44,8 @@ struct proc_family {
     struct proc *procs;
     struct kin *kin;
     size_t n_kin, cap_kin;
-    unsigned n_alive;  /* of its children, as far as they were waited for */
-    uint64_t last_end; /* set->ends when the last of them had ended */
+    unsigned n_alive;  /* of its children, those not yet waited for */
+    uint64_t last_end; /* set->ends after the last of them ended */
     uint64_t opened;   /* in ticks since boot, as field 22 of stat */
     char mark[128];
 };
@@ -56,15 +56,15 @@ struct proc_set {
     struct proc_os *os;
     struct proc *buckets[PROC_BUCKETS];
     struct proc_family *oldest, *newest;
-    struct proc *untold, **untold_end;
+    struct proc *unreported, **unreported_end;
     struct loop_waker *waker;
     struct sigaction old_action;
     int null_fd;
     bool adopt;
-    bool swept;  /* leftovers were killed, and their children may come to us */
-    bool spared; /* some were left, which an open family may have started */
+    bool swept;     /* leftovers were killed: their children may become ours */
+    bool spared;    /* some were spared: an open family may have started them */
     uint64_t ends;  /* children that have ended */
-    uint64_t clean; /* ends when nothing adopted was there, at last */
+    uint64_t clean; /* ends when there was last no adopted child */
 };
 
 enum proc_stage { STAGE_SETUP, STAGE_WORKDIR, STAGE_EXEC };
@@ -82,14 +82,14 @@ struct proc_spawn {
 
 /* --- proc.c --- */
 
-/* NULL: no child of that number is known. */
+/* NULL if no child of that pid is known. */
 struct proc *proc_find(struct proc_set *s, pid_t pid);
 void proc_link(struct proc_set *s, struct proc *p);
 void proc_unlink(struct proc_set *s, struct proc *p);
 
 /* --- proc_family.c --- */
 
-/* Kills adopted processes that are older than every family still open. */
+/* Kills adopted processes that are older than every open family. */
 void proc_sweep(struct proc_set *s);
 
 /* --- proc_linux.c --- */

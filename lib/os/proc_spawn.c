@@ -1,3 +1,7 @@
+/*
+ * Starts a child: finds the program, has proc_os_spawn start it, and turns a
+ * failure of one of its steps into an error that names what is missing.
+ */
 #include "lib/os/proc_private.h"
 
 #include "lib/base/mem.h"
@@ -18,8 +22,8 @@ path_of_env(const char *const *env)
     return "/usr/local/bin:/usr/bin:/bin";
 }
 
-/* Finds o->file as a shell would; relative entries of PATH are relative to
- * the child's folder. */
+/* Finds o->file in PATH as a shell does; relative entries of PATH are relative
+ * to the child's folder. */
 static int
 look_up(const struct proc_opts *o, char *out, size_t size, struct err *e)
 {

@@ -1,8 +1,8 @@
 /*
- * procs - what /proc says about processes.
+ * procs - what the system says about processes.
  *
- * All of it is true at the moment of reading: a number may belong to another
- * process by the time it is used, which (pid, started) together tells.
+ * All of it is true at the moment of reading: a pid may belong to another
+ * process by the time it is used, which `started` tells.
  *
  * Thread: any.
  */
@@ -14,7 +14,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Of /proc/<pid>/stat. */
 struct procs_stat {
     char state;
     pid_t parent, group, session;
@@ -24,19 +23,19 @@ struct procs_stat {
 
 /* False if there is no such process. */
 bool procs_stat(pid_t pid, struct procs_stat *st);
-/* A leader that has ended while other threads run is a zombie by name only. */
+/* Also true of a zombie whose other threads still run. */
 bool procs_alive(const struct procs_stat *st);
-/* Now, on the clock of started. */
+/* The time now, on the clock of `started`. */
 uint64_t procs_ticks(void);
 
 enum procs_env {
     PROCS_ENV_LACKS,
     PROCS_ENV_HOLDS,
-    PROCS_ENV_UNREADY, /* pid is just executing a program: ask again */
+    PROCS_ENV_UNREADY, /* pid is just executing a program: try again */
 };
 
 /* Whether the environment pid was started with holds entry ("KEY=value").
- * Where it may not be read, as another user's, it lacks it. */
+ * An environment that may not be read, as another user's, lacks it. */
 enum procs_env procs_env(pid_t pid, const char *entry);
 
 /* Processes, as a stack or a list; zeroed is empty, v is freed by mem_free. */
@@ -51,8 +50,9 @@ struct procs_list {
 };
 
 void procs_push(struct procs_list *l, pid_t pid, bool ours);
-/* Adds the children of pid, of all its threads. lists: the kernel keeps lists
- * of children (/proc/<pid>/task/<tid>/children); else everybody is asked. */
+/* Adds the children of pid, of all its threads. lists: the kernel has lists of
+ * children (/proc/<pid>/task/<tid>/children); otherwise all processes are
+ * searched. */
 void procs_push_children(struct procs_list *l, pid_t pid, bool ours,
                          bool lists);
 /* Adds every process there is. */

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 enum {
-    ENVIRON_MAX = 8 << 20, /* beyond that an entry is not looked for */
-    EMPTY_LOOKS = 3,       /* until an empty environment is believed */
+    ENVIRON_MAX = 8 << 20, /* a larger environment is not searched */
+    EMPTY_CHECKS = 3,      /* before an environment counts as empty */
 };
 
 /* Reads a whole file of /proc; false if it cannot be read or is too long. */
@@ -52,7 +52,7 @@ procs_stat(pid_t pid, struct procs_stat *st)
     if (n <= 0)
         return false;
     buf[n] = '\0';
-    p = strrchr(buf, ')'); /* the name before it may hold anything */
+    p = strrchr(buf, ')'); /* the name before it may contain anything */
     return p && sscanf(p + 1,
                        " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d"
                        " %*d %*d %*d %d %*d %" SCNu64,
@@ -87,7 +87,7 @@ push_list(struct procs_list *ns, const char *text, bool ours)
     }
 }
 
-/* The children of pid, of all its threads. */
+/* Adds the children of all threads of pid. */
 static void
 push_children(struct procs_list *ns, pid_t pid, bool ours)
 {
@@ -127,7 +127,7 @@ procs_push_all(struct procs_list *ns)
         (void)closedir(dir);
 }
 
-/* The same on a kernel without lists of children: asks everybody. */
+/* For kernels without lists of children: searches all processes. */
 static void
 push_children_slowly(struct procs_list *ns, pid_t pid, bool ours)
 {
@@ -164,9 +164,9 @@ has_entry(const struct str *environ_text, const char *entry)
     return false;
 }
 
-/* A program that is being executed has no environment until the kernel has
- * placed it, and no arguments either. Who has arguments and no environment
- * has none, unless the kernel finished between the two looks. */
+/* During exec a process has neither environment nor arguments until the kernel
+ * has placed them. Arguments without an environment mean that it is empty,
+ * unless the kernel finished between the two reads. */
 enum procs_env
 procs_env(pid_t pid, const char *entry)
 {
@@ -176,7 +176,7 @@ procs_env(pid_t pid, const char *entry)
 
     (void)snprintf(env_path, sizeof env_path, "/proc/%d/environ", (int)pid);
     (void)snprintf(args_path, sizeof args_path, "/proc/%d/cmdline", (int)pid);
-    for (int look = 0; look < EMPTY_LOOKS; look++) {
+    for (int i = 0; i < EMPTY_CHECKS; i++) {
         if (!read_file(AT_FDCWD, env_path, ENVIRON_MAX, &text))
             break;
         if (text.len > 0) {

@@ -1,3 +1,7 @@
+/*
+ * Reads secrets without leaving copies: buffers on the stack, stdio's and the
+ * environment's are wiped or not used.
+ */
 #include "lib/os/secret.h"
 
 #include "lib/base/mem.h"
@@ -22,7 +26,7 @@ secret_read(const char *path, const char *first, const char *what,
                 strerror(errno));
         return NULL;
     }
-    /* stdio's own copy would outlive us. */
+    /* stdio's buffer would keep a copy. */
     (void)setvbuf(f, NULL, _IONBF, 0);
     while (!out && fgets(line, sizeof line, f)) {
         start = line + strspn(line, " \t");
@@ -46,13 +50,12 @@ secret_take(const char *name)
         return NULL;
     os_hide_memory();
     copy = mem_strdup(value);
-    /* Where the kernel shows the environment we were started with. */
+    /* This is the memory that /proc/PID/environ shows. */
     os_wipe(value, strlen(value));
     (void)unsetenv(name);
     return copy;
 }
 
-/* Writes over what was secret, also where the compiler sees no reader. */
 void
 secret_free(char *secret)
 {

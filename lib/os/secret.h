@@ -1,7 +1,6 @@
 /*
- * secret - passwords and keys from files and the environment, compared without
- * telling how much of a guess was right. They are never logged, and written
- * over when freed.
+ * secret - passwords and keys from files and the environment. They are never
+ * logged, are compared in constant time, and are overwritten when freed.
  *
  * Thread: any; secret_take before threads that read the environment start.
  */
@@ -13,24 +12,23 @@
 #include <stdbool.h>
 
 /*
- * The first line of the file that starts with one of the letters in first
- * (NULL: any), without blanks around it. The caller owns it until secret_free.
- * NULL with ERR_INVALID: the file cannot be read, or has no such line; what
- * names the secret in the message ("token").
+ * Returns the first word of the first line that starts with one of the letters
+ * in first (NULL: any) after blanks. The caller owns it until secret_free. NULL
+ * with ERR_INVALID: the file cannot be read, or has no such line; what names
+ * the secret in the message ("token").
  */
 char *secret_read(const char *path, const char *first, const char *what,
                   struct err *e);
 /*
- * Takes a variable: removes it from our environment, for children and for
- * whoever reads /proc/PID/environ, and makes the process one that is not
- * dumped and whose memory other processes of the user cannot read. The caller
- * owns the copy until secret_free. NULL, and nothing is changed, if it is not
- * set or empty.
+ * Moves a variable out of our environment, so that neither children nor
+ * readers of /proc/PID/environ see it, and calls os_hide_memory. The caller
+ * owns the copy until secret_free. NULL, without any change, if the variable is
+ * not set or empty.
  */
 char *secret_take(const char *name);
 void secret_free(char *secret); /* NULL is fine */
 
-/* Takes as long for every guess of one length. */
+/* Takes the same time for every guess of the same length. */
 bool secret_equal(const char *secret, const char *guess);
 
 #endif

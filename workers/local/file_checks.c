@@ -1,5 +1,5 @@
 /*
- * Plain paths are checked with openat2(RESOLVE_BENEATH). Patterns are matched
+ * Plain paths are checked by os_exists_beneath. Patterns are matched
  * on a walk of the workdir that enters only folders a pattern can match in.
  */
 #include "workers/local/file_checks.h"
