@@ -33,7 +33,7 @@ struct inbound_msg {
     struct inbound_msg *prev, *next;
     struct router *router;
     struct bus_msg *msg;
-    struct codec_bulk tasks; /* of a multi-task message, once opened */
+    struct codec_multi tasks; /* of a multi-task message, once opened */
     bool multi, opened;
     char id[TASK_ID_SIZE]; /* of a multi-task message, see struct inbound */
     size_t pending; /* tasks in progress; one more until all have begun */
@@ -86,7 +86,7 @@ msg_free(struct inbound_msg *d)
     d->prev->next = d->next;
     d->next->prev = d->prev;
     if (d->multi && d->opened)
-        codec_bulk_close(&d->tasks);
+        codec_multi_close(&d->tasks);
     mem_free(d);
 }
 
@@ -194,8 +194,8 @@ open_message(struct router *r, struct inbound_msg *d)
 
     if (admission_is_poison(d->msg->delivered))
         err_set(&e, ERR_INVALID, ADMISSION_POISON, d->msg->delivered);
-    else if (codec_bulk_open(&d->tasks, CODEC_TASKS, d->msg->data, d->msg->len,
-                             &e) == 0)
+    else if (codec_multi_open(&d->tasks, CODEC_TASKS, d->msg->data, d->msg->len,
+                              &e) == 0)
         d->opened = true;
     if (!d->opened)
         refuse_message(r, d, e.msg);
@@ -210,14 +210,14 @@ begin_next(struct router *r, struct inbound_msg *d,
            const struct routing_facts *facts)
 {
     struct bytes data = {d->msg->data, d->msg->len};
-    struct codec_bulk before;
+    struct codec_multi before;
 
     if (!d->multi)
         return begin_task(r, d, facts, data, 0) ? BEGUN_LAST : BEGUN_LATER;
     if (!d->opened && !open_message(r, d))
         return BEGUN_LAST;
     before = d->tasks;
-    if (codec_bulk_next(&d->tasks, &data) &&
+    if (codec_multi_next(&d->tasks, &data) &&
         !begin_task(r, d, facts, data, d->tasks.number)) {
         d->tasks = before;
         return BEGUN_LATER;

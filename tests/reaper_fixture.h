@@ -349,7 +349,7 @@ route_together(struct reaper_fixture *f, const char *const *ids, size_t n)
             add_routed(&bytes, ids[i]);
         else
             str_addz(&bytes, "nonsense");
-        codec_bulk_add(CODEC_ROUTED_TASKS, &message, bytes.data, bytes.len);
+        codec_multi_add(CODEC_ROUTED_TASKS, &message, bytes.data, bytes.len);
     }
     (void)publish_bytes(f, "tasks.local.default", NULL, message.data,
                         message.len);

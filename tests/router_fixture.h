@@ -77,22 +77,22 @@ on_task(void *ctx, const struct bus_note *note)
 {
     struct mem_pool *p = mem_pool_new();
     struct router_fixture *f = ctx;
-    struct codec_bulk tasks;
+    struct codec_multi tasks;
     struct routed_task rt;
     struct bytes data;
     struct err e = {0};
 
-    if (codec_bulk_open(&tasks, CODEC_ROUTED_TASKS, note->data, note->len, &e) <
-        0)
+    if (codec_multi_open(&tasks, CODEC_ROUTED_TASKS, note->data, note->len,
+                         &e) < 0)
         fail_msg("%s", e.msg);
-    while (codec_bulk_next(&tasks, &data)) {
+    while (codec_multi_next(&tasks, &data)) {
         if (codec_decode(CODEC_ROUTED_TASK, data.data, data.len, p, &rt, &e) <
             0)
             fail_msg("%s", e.msg);
         f->seen[f->n_seen].members = tasks.count;
         note_seen(f, note, rt.task->id, rt.decision->rule);
     }
-    codec_bulk_close(&tasks);
+    codec_multi_close(&tasks);
     mem_pool_free(p);
 }
 

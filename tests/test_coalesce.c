@@ -340,7 +340,7 @@ a_message_of_many_goes_with_the_first_of_them(void **state)
 
         str_reset(&bytes);
         encode_task(&bytes, id);
-        codec_bulk_add(CODEC_TASKS, &in->bytes, bytes.data, bytes.len);
+        codec_multi_add(CODEC_TASKS, &in->bytes, bytes.data, bytes.len);
     }
     add(f, in, EVENT_ACCEPTED, NOW);
     other = submit(f, "t9", NOW);
@@ -351,8 +351,8 @@ a_message_of_many_goes_with_the_first_of_them(void **state)
 
             str_reset(&bytes);
             encode_routed(&bytes, id);
-            codec_bulk_add(CODEC_ROUTED_TASKS, &routed[i]->bytes, bytes.data,
-                           bytes.len);
+            codec_multi_add(CODEC_ROUTED_TASKS, &routed[i]->bytes, bytes.data,
+                            bytes.len);
         }
         add(f, routed[i], EVENT_ROUTED, NOW);
     }
@@ -362,7 +362,7 @@ a_message_of_many_goes_with_the_first_of_them(void **state)
 
         str_reset(&bytes);
         encode_result(&bytes, id);
-        codec_bulk_add(CODEC_RESULTS, &out->bytes, bytes.data, bytes.len);
+        codec_multi_add(CODEC_RESULTS, &out->bytes, bytes.data, bytes.len);
     }
     str_free(&bytes);
     add(f, out, EVENT_RESULT, NOW);

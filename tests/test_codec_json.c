@@ -359,18 +359,18 @@ a_refused_task_keeps_its_names(void **state)
 /* --- tasks.bulk ------------------------------------------------------- */
 
 static int
-bulk_in(struct codec_bulk *b, const char *text)
+bulk_in(struct codec_multi *b, const char *text)
 {
-    return codec_bulk_open(b, CODEC_TASKS, text, strlen(text), &e);
+    return codec_multi_open(b, CODEC_TASKS, text, strlen(text), &e);
 }
 
 /* The next member as a task; its result of codec_decode_task_in. */
 static int
-member_in(struct codec_fixture *f, struct codec_bulk *b)
+member_in(struct codec_fixture *f, struct codec_multi *b)
 {
     struct bytes member;
 
-    assert_true(codec_bulk_next(b, &member));
+    assert_true(codec_multi_next(b, &member));
     return codec_decode_task_in(member.data, member.len, f->pool, &f->msg.task,
                                 &e);
 }
@@ -380,7 +380,7 @@ results_come_alone_or_many(void **state)
 {
     struct codec_fixture *f = *state;
     struct str alone = {0}, message = {0};
-    struct codec_bulk b;
+    struct codec_multi b;
     struct bytes member;
     struct result r;
 
@@ -388,22 +388,22 @@ results_come_alone_or_many(void **state)
     r.task = "t1";
     codec_encode(CODEC_RESULT, &r, &alone);
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_RESULTS, alone.data, alone.len, &e), 0);
+        codec_multi_open(&b, CODEC_RESULTS, alone.data, alone.len, &e), 0);
     assert_int_equal(b.count, 1);
-    assert_true(codec_bulk_next(&b, &member));
+    assert_true(codec_multi_next(&b, &member));
     assert_ptr_equal(member.data, alone.data);
     assert_int_equal(member.len, alone.len);
-    assert_false(codec_bulk_next(&b, &member));
-    codec_bulk_close(&b);
+    assert_false(codec_multi_next(&b, &member));
+    codec_multi_close(&b);
 
-    codec_bulk_add(CODEC_RESULTS, &message, alone.data, alone.len);
-    codec_bulk_add(CODEC_RESULTS, &message, "\xff\xff", 2);
-    codec_bulk_add(CODEC_RESULTS, &message, alone.data, alone.len);
+    codec_multi_add(CODEC_RESULTS, &message, alone.data, alone.len);
+    codec_multi_add(CODEC_RESULTS, &message, "\xff\xff", 2);
+    codec_multi_add(CODEC_RESULTS, &message, alone.data, alone.len);
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_RESULTS, message.data, message.len, &e), 0);
+        codec_multi_open(&b, CODEC_RESULTS, message.data, message.len, &e), 0);
     assert_int_equal(b.count, 3);
     for (int i = 0; i < 3; i++) {
-        assert_true(codec_bulk_next(&b, &member));
+        assert_true(codec_multi_next(&b, &member));
         /* A part of the message, to be kept as long as that is. */
         assert_in_range((uintptr_t)member.data, (uintptr_t)message.data,
                         (uintptr_t)message.data + message.len);
@@ -411,19 +411,19 @@ results_come_alone_or_many(void **state)
                                       f->pool, &r, &e),
                          i == 1 ? -1 : 0);
     }
-    assert_false(codec_bulk_next(&b, &member));
-    codec_bulk_close(&b);
+    assert_false(codec_multi_next(&b, &member));
+    codec_multi_close(&b);
     /* JSON is of tasks.in alone. */
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_RESULTS, "{\"task\": \"t1\"}", 14, &e), 0);
-    assert_true(codec_bulk_next(&b, &member));
+        codec_multi_open(&b, CODEC_RESULTS, "{\"task\": \"t1\"}", 14, &e), 0);
+    assert_true(codec_multi_next(&b, &member));
     assert_int_equal(
         codec_decode(CODEC_RESULT, member.data, member.len, f->pool, &r, &e),
         -1);
-    codec_bulk_close(&b);
+    codec_multi_close(&b);
     message.len -= 1;
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_RESULTS, message.data, message.len, &e), -1);
+        codec_multi_open(&b, CODEC_RESULTS, message.data, message.len, &e), -1);
     assert_error("not a valid protobuf message");
     str_free(&alone);
     str_free(&message);
@@ -434,20 +434,20 @@ many_tasks_arrive_as_protobuf(void **state)
 {
     struct codec_fixture *f = *state;
     struct str message = {0};
-    struct codec_bulk b;
+    struct codec_multi b;
     struct bytes member;
 
-    codec_bulk_add(CODEC_TASKS, &message,
-                   "\x0a\x01"
-                   "b\x52\x02hi",
-                   7);
-    codec_bulk_add(CODEC_TASKS, &message, "\xff\xff", 2);
-    codec_bulk_add(CODEC_TASKS, &message, "", 0);
-    codec_bulk_add(CODEC_TASKS, &message, "{\"id\": \"c\", \"prompt\": \"x\"}",
-                   26);
+    codec_multi_add(CODEC_TASKS, &message,
+                    "\x0a\x01"
+                    "b\x52\x02hi",
+                    7);
+    codec_multi_add(CODEC_TASKS, &message, "\xff\xff", 2);
+    codec_multi_add(CODEC_TASKS, &message, "", 0);
+    codec_multi_add(CODEC_TASKS, &message, "{\"id\": \"c\", \"prompt\": \"x\"}",
+                    26);
     str_add(&message, "\x10\x07", 2); /* of a newer sender */
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_TASKS, message.data, message.len, &e), 0);
+        codec_multi_open(&b, CODEC_TASKS, message.data, message.len, &e), 0);
     assert_int_equal(b.count, 4);
     assert_int_equal(member_in(f, &b), 0);
     assert_string_equal(f->msg.task.id, "b");
@@ -458,8 +458,8 @@ many_tasks_arrive_as_protobuf(void **state)
     assert_int_equal(member_in(f, &b), 0);
     assert_string_equal(f->msg.task.id, "c");
     assert_int_equal(b.number, 4);
-    assert_false(codec_bulk_next(&b, &member));
-    codec_bulk_close(&b);
+    assert_false(codec_multi_next(&b, &member));
+    codec_multi_close(&b);
     str_free(&message);
 }
 
@@ -467,7 +467,7 @@ static void
 many_tasks_arrive_as_json(void **state)
 {
     struct codec_fixture *f = *state;
-    struct codec_bulk b;
+    struct codec_multi b;
     struct bytes member;
 
     assert_int_equal(
@@ -492,8 +492,8 @@ many_tasks_arrive_as_json(void **state)
     assert_error("id");
     assert_int_equal(member_in(f, &b), 0);
     assert_string_equal(f->msg.task.id, "c");
-    assert_false(codec_bulk_next(&b, &member));
-    codec_bulk_close(&b);
+    assert_false(codec_multi_next(&b, &member));
+    codec_multi_close(&b);
 }
 
 static void
@@ -516,7 +516,7 @@ messages_without_tasks_are_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct codec_bulk b;
+        struct codec_multi b;
 
         assert_int_equal(bulk_in(&b, rows[i].text), -1);
         assert_error(rows[i].why);
@@ -528,30 +528,30 @@ a_message_holds_so_many_tasks_and_bytes(void **state)
 {
     struct codec_fixture *f = *state;
     struct str message = {0};
-    struct codec_bulk b;
+    struct codec_multi b;
     char *big = repeat(f->pool, "x", 1, CODEC_MAX_BYTES);
 
-    for (int i = 0; i < TASK_BULK_MOST; i++)
-        codec_bulk_add(CODEC_TASKS, &message, "", 0);
+    for (int i = 0; i < TASK_MULTI_MOST; i++)
+        codec_multi_add(CODEC_TASKS, &message, "", 0);
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_TASKS, message.data, message.len, &e), 0);
-    assert_int_equal(b.count, TASK_BULK_MOST);
-    codec_bulk_close(&b);
-    codec_bulk_add(CODEC_TASKS, &message, "", 0);
+        codec_multi_open(&b, CODEC_TASKS, message.data, message.len, &e), 0);
+    assert_int_equal(b.count, TASK_MULTI_MOST);
+    codec_multi_close(&b);
+    codec_multi_add(CODEC_TASKS, &message, "", 0);
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_TASKS, message.data, message.len, &e), -1);
+        codec_multi_open(&b, CODEC_TASKS, message.data, message.len, &e), -1);
     assert_error("1001 elements, at most 1000");
 
     str_reset(&message);
-    codec_bulk_add(CODEC_TASKS, &message, big,
-                   CODEC_MAX_BYTES - 4); /* tag and length */
+    codec_multi_add(CODEC_TASKS, &message, big,
+                    CODEC_MAX_BYTES - 4); /* tag and length */
     assert_int_equal(message.len, CODEC_MAX_BYTES);
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_TASKS, message.data, message.len, &e), 0);
-    codec_bulk_close(&b);
+        codec_multi_open(&b, CODEC_TASKS, message.data, message.len, &e), 0);
+    codec_multi_close(&b);
     str_addc(&message, '\0');
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_TASKS, message.data, message.len, &e), -1);
+        codec_multi_open(&b, CODEC_TASKS, message.data, message.len, &e), -1);
     assert_error("1048577 bytes, at most 1048576");
     str_free(&message);
 }

@@ -22,13 +22,13 @@ static void
 on_routed(void *ctx, const struct bus_note *note)
 {
     struct mem_pool *pool = mem_pool_new();
-    struct codec_bulk tasks;
+    struct codec_multi tasks;
     struct routed_task rt;
     struct err e;
 
     (void)ctx;
-    if (codec_bulk_open(&tasks, CODEC_ROUTED_TASKS, note->data, note->len, &e) <
-        0)
+    if (codec_multi_open(&tasks, CODEC_ROUTED_TASKS, note->data, note->len,
+                         &e) < 0)
         memset(&tasks, 0, sizeof tasks);
     if (tasks.alone) {
         assert_true(went.n < SEEN_MOST);
@@ -38,7 +38,7 @@ on_routed(void *ctx, const struct bus_note *note)
         (void)str_copy(went.ids[went.n], TASK_ID_SIZE, rt.task->id);
         went.drives[went.n++] = rt.drive;
     }
-    codec_bulk_close(&tasks);
+    codec_multi_close(&tasks);
     mem_pool_free(pool);
 }
 
@@ -218,9 +218,10 @@ what_is_none_is_buried_and_the_others_run(void **state)
         str_reset(&bytes);
         codec_encode(CODEC_ROUTED_TASK, &rt, &bytes);
         if (i == 1)
-            codec_bulk_add(CODEC_ROUTED_TASKS, &message, "nonsense", 8);
+            codec_multi_add(CODEC_ROUTED_TASKS, &message, "nonsense", 8);
         else
-            codec_bulk_add(CODEC_ROUTED_TASKS, &message, bytes.data, bytes.len);
+            codec_multi_add(CODEC_ROUTED_TASKS, &message, bytes.data,
+                            bytes.len);
     }
     (void)store("tasks.local.default", message.data, message.len);
     assert_int_equal(result("bury0", 1)->state, STATE_SUCCEEDED);

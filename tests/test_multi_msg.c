@@ -36,7 +36,7 @@ several_come_apart_again(void **state)
                                           "{\"id\": \"c\"}"};
     struct multi_msg b = {.type = CODEC_TASKS};
     struct bus_publication p;
-    struct codec_bulk apart;
+    struct codec_multi apart;
     struct bytes data;
     struct err e;
 
@@ -46,14 +46,14 @@ several_come_apart_again(void **state)
                       strlen(members[i]));
     p = multi_msg_publication(&b);
     assert_string_equal(p.subject, SUBJECT_TASKS_BULK);
-    assert_int_equal(codec_bulk_open(&apart, CODEC_TASKS, p.data, p.len, &e),
+    assert_int_equal(codec_multi_open(&apart, CODEC_TASKS, p.data, p.len, &e),
                      0);
     assert_int_equal(apart.count, 3);
-    for (size_t i = 0; codec_bulk_next(&apart, &data); i++) {
+    for (size_t i = 0; codec_multi_next(&apart, &data); i++) {
         assert_int_equal(data.len, strlen(members[i]));
         assert_memory_equal(data.data, members[i], data.len);
     }
-    codec_bulk_close(&apart);
+    codec_multi_close(&apart);
     multi_msg_free(&b);
 }
 
@@ -90,7 +90,7 @@ results_have_the_subject_of_their_source(void **state)
 {
     struct multi_msg b = {.type = CODEC_RESULTS};
     struct bus_publication p;
-    struct codec_bulk apart;
+    struct codec_multi apart;
     struct bytes data;
     struct err e;
 
@@ -105,12 +105,12 @@ results_have_the_subject_of_their_source(void **state)
     p = multi_msg_publication(&b);
     assert_null(p.subject);
     assert_memory_equal(p.id, "bulk:", 5);
-    assert_int_equal(codec_bulk_open(&apart, CODEC_RESULTS, p.data, p.len, &e),
+    assert_int_equal(codec_multi_open(&apart, CODEC_RESULTS, p.data, p.len, &e),
                      0);
     assert_int_equal(apart.count, 2);
-    assert_true(codec_bulk_next(&apart, &data));
+    assert_true(codec_multi_next(&apart, &data));
     assert_memory_equal(data.data, "one", 3);
-    codec_bulk_close(&apart);
+    codec_multi_close(&apart);
     multi_msg_free(&b);
 }
 
@@ -119,7 +119,7 @@ routed_tasks_share_the_subject_of_their_lane_and_are_few(void **state)
 {
     struct multi_msg b = {.type = CODEC_ROUTED_TASKS};
     struct bus_publication p;
-    struct codec_bulk apart;
+    struct codec_multi apart;
     struct err e;
 
     (void)state;
@@ -134,10 +134,10 @@ routed_tasks_share_the_subject_of_their_lane_and_are_few(void **state)
     assert_null(p.subject);
     assert_memory_equal(p.id, "bulk:", 5);
     assert_int_equal(
-        codec_bulk_open(&apart, CODEC_ROUTED_TASKS, p.data, p.len, &e), 0);
+        codec_multi_open(&apart, CODEC_ROUTED_TASKS, p.data, p.len, &e), 0);
     assert_false(apart.alone);
     assert_int_equal(apart.count, 16);
-    codec_bulk_close(&apart);
+    codec_multi_close(&apart);
     multi_msg_free(&b);
 }
 

@@ -71,16 +71,16 @@ static void
 on_results(void *ctx, const struct bus_note *note)
 {
     struct result_publisher_fixture *f = ctx;
-    struct codec_bulk b;
+    struct codec_multi b;
     struct err e;
 
     assert_true(f->messages < ATTEMPTS);
     assert_int_equal(
-        codec_bulk_open(&b, CODEC_RESULTS, note->data, note->len, &e), 0);
+        codec_multi_open(&b, CODEC_RESULTS, note->data, note->len, &e), 0);
     f->members[f->messages] = (unsigned)b.count;
     (void)str_copy(f->subjects[f->messages], SUBJECT_SIZE, note->subject);
     f->messages++;
-    codec_bulk_close(&b);
+    codec_multi_close(&b);
 }
 
 static int

@@ -11,7 +11,7 @@ submit_many_as_one(struct router_fixture *f, const char *prefix, size_t n)
     for (size_t i = 0; i < n; i++) {
         (void)snprintf(text, sizeof text,
                        "{\"id\": \"%s%zu\", \"steps\": [\"true\"]}", prefix, i);
-        codec_bulk_add(CODEC_TASKS, &message, text, strlen(text));
+        codec_multi_add(CODEC_TASKS, &message, text, strlen(text));
     }
     submit_bulk(f, message.data, message.len);
     str_free(&message);
@@ -32,7 +32,7 @@ many_in_one_message_are_judged_one_by_one(void **state)
     size_t tasks = 0;
 
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-        codec_bulk_add(CODEC_TASKS, &message, members[i], strlen(members[i]));
+        codec_multi_add(CODEC_TASKS, &message, members[i], strlen(members[i]));
     submit_bulk(f, message.data, message.len);
     await(f, 5); /* three tasks, a dead letter, a rejection */
     await_settled(f);
@@ -220,7 +220,7 @@ what_goes_elsewhere_does_not_part_them(void **state)
                        "{\"id\": \"e%zu\", \"steps\": [\"true\"], "
                        "\"backend\": \"%s\"}",
                        i, i % 2 ? "codespace" : "local");
-        codec_bulk_add(CODEC_TASKS, &message, text, strlen(text));
+        codec_multi_add(CODEC_TASKS, &message, text, strlen(text));
     }
     submit_bulk(f, message.data, message.len);
     str_free(&message);

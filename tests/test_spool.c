@@ -333,16 +333,16 @@ static void
 on_message(void *ctx, struct bus_msg *m)
 {
     struct count *c = ctx;
-    struct codec_bulk tasks;
+    struct codec_multi tasks;
     struct err e;
 
     if (strcmp(m->subject, SUBJECT_TASKS_BULK) != 0) {
         c->tasks++;
     } else {
         assert_int_equal(
-            codec_bulk_open(&tasks, CODEC_TASKS, m->data, m->len, &e), 0);
+            codec_multi_open(&tasks, CODEC_TASKS, m->data, m->len, &e), 0);
         c->tasks += (int64_t)tasks.count;
-        codec_bulk_close(&tasks);
+        codec_multi_close(&tasks);
     }
     c->all = m->pending == 0;
     bus_msg_done(m);

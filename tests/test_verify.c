@@ -48,7 +48,7 @@ add_result(struct str *message, const struct result *r)
     struct str bytes = {0};
 
     codec_encode(CODEC_RESULT, r, &bytes);
-    codec_bulk_add(CODEC_RESULTS, message, bytes.data, bytes.len);
+    codec_multi_add(CODEC_RESULTS, message, bytes.data, bytes.len);
     str_free(&bytes);
 }
 
@@ -104,7 +104,7 @@ results_of_one_message_are_believed_one_by_one(void **state)
     add_result(&message, &r);
     fill_result(&r, "t2", "guess", fence[1]);
     add_result(&message, &r);
-    codec_bulk_add(CODEC_RESULTS, &message, "\xff\xff", 2);
+    codec_multi_add(CODEC_RESULTS, &message, "\xff\xff", 2);
     fill_result(&r, "t3", "secret", fence[2]);
     r.state = STATE_FAILED;
     r.exit_code = 3;

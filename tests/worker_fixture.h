@@ -56,20 +56,20 @@ static struct {
 static inline void
 take_results(const struct bus_msg *m)
 {
-    struct codec_bulk many;
+    struct codec_multi many;
     struct bytes data;
     struct err e;
 
-    assert_int_equal(codec_bulk_open(&many, CODEC_RESULTS, m->data, m->len, &e),
-                     0);
-    while (codec_bulk_next(&many, &data)) {
+    assert_int_equal(
+        codec_multi_open(&many, CODEC_RESULTS, m->data, m->len, &e), 0);
+    while (codec_multi_next(&many, &data)) {
         assert_true(seen.n < RESULTS_MAX);
         assert_int_equal(codec_decode(CODEC_RESULT, data.data, data.len,
                                       seen.pool, &seen.r[seen.n], &e),
                          0);
         seen.n++;
     }
-    codec_bulk_close(&many);
+    codec_multi_close(&many);
     seen.seq = m->seq;
 }
 
@@ -270,7 +270,7 @@ submit_together(struct order *const *orders, size_t n)
 
         str_reset(&bytes);
         codec_encode(CODEC_ROUTED_TASK, &rt, &bytes);
-        codec_bulk_add(CODEC_ROUTED_TASKS, &message, bytes.data, bytes.len);
+        codec_multi_add(CODEC_ROUTED_TASKS, &message, bytes.data, bytes.len);
     }
     (void)store("tasks.local.default", message.data, message.len);
     str_free(&bytes);

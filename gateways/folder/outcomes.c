@@ -96,17 +96,17 @@ outcomes_on_result(void *folder, struct bus_msg *msg)
     struct mem_pool *pool = mem_pool_new();
     struct result_msg *m = result_msg_new(msg);
     struct seen_results seen = {0};
-    struct codec_bulk results;
+    struct codec_multi results;
     struct bytes data;
     struct err e;
 
-    if (codec_bulk_open(&results, CODEC_RESULTS, msg->data, msg->len, &e) ==
+    if (codec_multi_open(&results, CODEC_RESULTS, msg->data, msg->len, &e) ==
         0) {
-        while (codec_bulk_next(&results, &data)) {
+        while (codec_multi_next(&results, &data)) {
             mem_pool_reset(pool);
             take_result(f, m, &data, pool, &seen);
         }
-        codec_bulk_close(&results);
+        codec_multi_close(&results);
     }
     if (seen.repeated) {
         m->dropped = true; /* the earlier delivery is settled instead */

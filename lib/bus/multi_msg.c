@@ -25,7 +25,7 @@ void
 multi_msg_add(struct multi_msg *m, const char *id, const void *member,
               size_t len)
 {
-    codec_bulk_add(m->type, &m->data, member, len);
+    codec_multi_add(m->type, &m->data, member, len);
     if (m->n++ == 0)
         m->first_at = m->data.len - len;
     str_add(&m->ids, id, strlen(id) + 1);

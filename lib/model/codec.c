@@ -568,15 +568,15 @@ codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
 /* --- several tasks, routed tasks or results in one message ---------------- */
 
 void
-codec_bulk_add(enum codec_type type, struct str *message, const void *member,
-               size_t len)
+codec_multi_add(enum codec_type type, struct str *message, const void *member,
+                size_t len)
 {
     codec_table_add(codec_table(type), message, member, len);
 }
 
 /* Converts the JSON form to a message whose members are JSON text. */
 static int
-split_json(struct codec_bulk *b, const void *data, size_t len, struct err *e)
+split_json(struct codec_multi *b, const void *data, size_t len, struct err *e)
 {
     json_t *json = codec_parse_json("tasks", data, len, e), *list, *member;
     struct str text = {0};
@@ -599,7 +599,7 @@ split_json(struct codec_bulk *b, const void *data, size_t len, struct err *e)
         if (!json_is_object(member))
             str_add(&text, bom, sizeof bom);
         str_addz(&text, dump ? dump : "");
-        codec_bulk_add(b->type, &b->own, text.data, text.len);
+        codec_multi_add(b->type, &b->own, text.data, text.len);
         mem_free(dump);
     }
     rc = 0;
@@ -611,7 +611,7 @@ out:
 
 /* Counts the members; an error if there is anything else. */
 static int
-count_members(struct codec_bulk *b, size_t len, struct err *e)
+count_members(struct codec_multi *b, size_t len, struct err *e)
 {
     const struct codec_table *t = codec_table(b->type);
     const uint8_t *at = b->at;
@@ -626,20 +626,20 @@ count_members(struct codec_bulk *b, size_t len, struct err *e)
                        t->name, len);
     if (b->count == 0)
         return err_set(e, ERR_INVALID, "%s: the message is empty", t->name);
-    if (b->count > TASK_BULK_MOST)
+    if (b->count > TASK_MULTI_MOST)
         return err_set(e, ERR_INVALID,
                        "%s: %zu elements, at most %d; split it up", t->name,
-                       b->count, TASK_BULK_MOST);
+                       b->count, TASK_MULTI_MOST);
     return 0;
 }
 
 int
-codec_bulk_open(struct codec_bulk *b, enum codec_type type, const void *data,
-                size_t len, struct err *e)
+codec_multi_open(struct codec_multi *b, enum codec_type type, const void *data,
+                 size_t len, struct err *e)
 {
     const struct codec_table *t = codec_table(type);
 
-    *b = (struct codec_bulk){.type = type};
+    *b = (struct codec_multi){.type = type};
     if (len > t->most)
         return err_set(e, ERR_INVALID,
                        "%s: %zu bytes, at most %zu; split it up", t->name, len,
@@ -661,12 +661,12 @@ codec_bulk_open(struct codec_bulk *b, enum codec_type type, const void *data,
     if (count_members(b, len, e) == 0)
         return 0;
 fail:
-    codec_bulk_close(b);
+    codec_multi_close(b);
     return -1;
 }
 
 bool
-codec_bulk_next(struct codec_bulk *b, struct bytes *out)
+codec_multi_next(struct codec_multi *b, struct bytes *out)
 {
     if (b->alone && b->number == 0)
         *out = (struct bytes){b->at, (size_t)(b->end - b->at)};
@@ -678,8 +678,8 @@ codec_bulk_next(struct codec_bulk *b, struct bytes *out)
 }
 
 void
-codec_bulk_close(struct codec_bulk *b)
+codec_multi_close(struct codec_multi *b)
 {
     str_free(&b->own);
-    *b = (struct codec_bulk){0};
+    *b = (struct codec_multi){0};
 }

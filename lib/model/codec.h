@@ -107,7 +107,7 @@ int codec_decode_task_in(const void *data, size_t len, struct mem_pool *pool,
  * On results.*.*: Results, or a single Result. A member is read by
  * codec_decode. The same with RoutedTasks or a RoutedTask on tasks.*.*.
  */
-struct codec_bulk {
+struct codec_multi {
     enum codec_type type;
     bool alone;              /* the message is a single member */
     size_t count;            /* number of members, at least one */
@@ -117,20 +117,20 @@ struct codec_bulk {
 };
 
 /* type: CODEC_TASKS, CODEC_ROUTED_TASKS or CODEC_RESULTS. The data must outlive
- * *b. On 0 the caller releases it with codec_bulk_close; -1: the message is
+ * *b. On 0 the caller releases it with codec_multi_close; -1: the message is
  * invalid, or has no members or too many. */
-int codec_bulk_open(struct codec_bulk *b, enum codec_type type,
-                    const void *data, size_t len, struct err *e);
+int codec_multi_open(struct codec_multi *b, enum codec_type type,
+                     const void *data, size_t len, struct err *e);
 
 /* The next member: a part of the data, or, of a JSON message, valid until
- * codec_bulk_close. False: there are no more. */
-bool codec_bulk_next(struct codec_bulk *b, struct bytes *out);
+ * codec_multi_close. False: there are no more. */
+bool codec_multi_next(struct codec_multi *b, struct bytes *out);
 
-void codec_bulk_close(struct codec_bulk *b);
+void codec_multi_close(struct codec_multi *b);
 
 /* Appends an encoded member to a message, which begins empty. */
-void codec_bulk_add(enum codec_type type, struct str *message,
-                    const void *member, size_t len);
+void codec_multi_add(enum codec_type type, struct str *message,
+                     const void *member, size_t len);
 
 /*
  * Reads the id of a message's task without decoding the message, and whether

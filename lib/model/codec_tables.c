@@ -226,7 +226,7 @@ static const struct codec_row task_rows[] = {
 TABLE(task, task, .most = TASK_MAX_BYTES);
 
 static const struct codec_row tasks_rows[] = {
-    MESSAGES(tasks, tasks, task, TASK_BULK_MOST),
+    MESSAGES(tasks, tasks, task, TASK_MULTI_MOST),
 };
 TABLE(tasks, tasks, .most = CODEC_MAX_BYTES);
 
@@ -267,7 +267,7 @@ static const struct codec_row routed_task_rows[] = {
 TABLE(routed_task, routed_task, .most = CODEC_MAX_BYTES);
 
 static const struct codec_row routed_tasks_rows[] = {
-    MESSAGES(routed_tasks, routed, routed_task, TASK_BULK_MOST),
+    MESSAGES(routed_tasks, routed, routed_task, TASK_MULTI_MOST),
 };
 TABLE(routed_tasks, routed_tasks, .most = CODEC_MAX_BYTES);
 
@@ -318,7 +318,7 @@ static const struct codec_row result_rows[] = {
 TABLE(result, result, .most = CODEC_MAX_BYTES);
 
 static const struct codec_row results_rows[] = {
-    MESSAGES(results, results, result, TASK_BULK_MOST),
+    MESSAGES(results, results, result, TASK_MULTI_MOST),
 };
 TABLE(results, results, .most = CODEC_MAX_BYTES);
 

@@ -25,8 +25,8 @@ enum {
     TASK_MAX_STEPS = 1000,          /* steps of one task */
     TASK_INLINE_OUTPUT = 32 * 1024, /* output included in the result */
     TASK_TAIL_BYTES = 4096,         /* output kept in the claim */
-    TASK_LOST_MAX = 3,     /* attempts that may be lost before a task is dead */
-    TASK_BULK_MOST = 1000, /* tasks of one message */
+    TASK_LOST_MAX = 3, /* attempts that may be lost before a task is dead */
+    TASK_MULTI_MOST = 1000, /* tasks of one message */
 };
 
 enum retry_policy { RETRY_UNSPECIFIED, RETRY_SAFE, RETRY_NEVER };

@@ -247,20 +247,20 @@ type_of(const struct entry *entry, bool member)
 /* Opens a message for reading its members. A submission that is not one of
  * many is its only member. */
 static bool
-open_members(const struct entry *entry, struct codec_bulk *out)
+open_members(const struct entry *entry, struct codec_multi *out)
 {
     const struct bus_msg *m = entry->msg;
     struct err e;
 
     if (entry->kind != EVENT_ACCEPTED ||
         strcmp(m->subject, SUBJECT_TASKS_BULK) == 0)
-        return codec_bulk_open(out, type_of(entry, false), m->data, m->len,
-                               &e) == 0;
-    *out = (struct codec_bulk){.type = CODEC_TASKS,
-                               .alone = true,
-                               .count = 1,
-                               .at = m->data,
-                               .end = m->data + m->len};
+        return codec_multi_open(out, type_of(entry, false), m->data, m->len,
+                                &e) == 0;
+    *out = (struct codec_multi){.type = CODEC_TASKS,
+                                .alone = true,
+                                .count = 1,
+                                .at = m->data,
+                                .end = m->data + m->len};
     return true;
 }
 
@@ -277,7 +277,7 @@ is_json(const struct bus_msg *m)
 static struct item *
 item_new(const struct coalesce *c, const struct entry *entry, bool *held)
 {
-    struct codec_bulk members;
+    struct codec_multi members;
     struct codec_glimpse seen;
     struct bytes data;
     struct item *item;
@@ -293,7 +293,7 @@ item_new(const struct coalesce *c, const struct entry *entry, bool *held)
     item = mem_zero(1, sizeof *item + members.count * sizeof *item->keys);
     item->entry = *entry;
     *held = true;
-    while (codec_bulk_next(&members, &data)) {
+    while (codec_multi_next(&members, &data)) {
         if (!codec_glimpse(type_of(entry, true), data.data, data.len, &seen)) {
             *held = false;
             continue;
@@ -303,7 +303,7 @@ item_new(const struct coalesce *c, const struct entry *entry, bool *held)
         item->keys[item->n_keys++].hash =
             hash_add(HASH_EMPTY, seen.task, seen.len);
     }
-    codec_bulk_close(&members);
+    codec_multi_close(&members);
     return item;
 }
 
@@ -413,7 +413,7 @@ choose_ready(struct coalesce *c, struct item *item)
 {
     const struct bus_msg *m = item->entry.msg;
     char task[SUBJECT_TOKEN_MAX + 1];
-    struct codec_bulk members;
+    struct codec_multi members;
     struct codec_glimpse seen;
     struct bytes data;
 
@@ -421,14 +421,14 @@ choose_ready(struct coalesce *c, struct item *item)
         if (subject_token_at(m->subject, 3, task))
             choose_task(c, hash_text(task));
     } else if (open_members(&item->entry, &members)) {
-        while (codec_bulk_next(&members, &data))
+        while (codec_multi_next(&members, &data))
             if (codec_glimpse(CODEC_RESULT, data.data, data.len, &seen)) {
                 uint64_t hash = hash_add(HASH_EMPTY, seen.task, seen.len);
 
                 choose_task(c, hash);
                 remember_end(c, hash);
             }
-        codec_bulk_close(&members);
+        codec_multi_close(&members);
     }
     choose(c, item);
 }

@@ -260,20 +260,20 @@ enter_many(struct ingest *in, const struct entry *entry, struct event *ev,
 {
     const struct bus_msg *m = entry->msg;
     struct origin o = {.msg = m};
-    struct codec_bulk tasks;
+    struct codec_multi tasks;
     struct bytes data;
     struct err bad = {0};
     int rc = 0;
 
-    if (codec_bulk_open(&tasks, CODEC_TASKS, m->data, m->len, &bad) < 0)
+    if (codec_multi_open(&tasks, CODEC_TASKS, m->data, m->len, &bad) < 0)
         return quarantine_message(in, entry, "malformed", bad.msg, false, e);
-    while (rc == 0 && codec_bulk_next(&tasks, &data)) {
+    while (rc == 0 && codec_multi_next(&tasks, &data)) {
         o.number = tasks.number;
         rc = make_room(in, e);
         if (rc == 0)
             rc = accept_task(in, entry, &o, data, ev, e);
     }
-    codec_bulk_close(&tasks);
+    codec_multi_close(&tasks);
     return rc;
 }
 
@@ -316,19 +316,19 @@ enter_routed(struct ingest *in, const struct entry *entry, struct event *ev,
              struct err *e)
 {
     const struct bus_msg *m = entry->msg;
-    struct codec_bulk tasks;
+    struct codec_multi tasks;
     struct bytes data;
     struct err bad = {0};
     int rc = 0;
 
-    if (codec_bulk_open(&tasks, CODEC_ROUTED_TASKS, m->data, m->len, &bad) < 0)
+    if (codec_multi_open(&tasks, CODEC_ROUTED_TASKS, m->data, m->len, &bad) < 0)
         return quarantine_message(in, entry, "malformed", bad.msg, true, e);
-    while (rc == 0 && codec_bulk_next(&tasks, &data)) {
+    while (rc == 0 && codec_multi_next(&tasks, &data)) {
         rc = make_room(in, e);
         if (rc == 0)
             rc = take_routed(in, entry, data, ev, e);
     }
-    codec_bulk_close(&tasks);
+    codec_multi_close(&tasks);
     return rc;
 }
 
@@ -428,15 +428,15 @@ enter_results(struct ingest *in, const struct entry *entry, struct event *ev,
               struct err *e)
 {
     const struct bus_msg *m = entry->msg;
-    struct codec_bulk results;
+    struct codec_multi results;
     struct bytes data;
     struct err bad = {0};
     int rc = 0;
 
-    if (codec_bulk_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0)
+    if (codec_multi_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0)
         return quarantine_message(in, entry, "quarantined", bad.msg, true, e);
     for (size_t i = 0;
-         rc == 0 && i < entry->verdicts.n && codec_bulk_next(&results, &data);
+         rc == 0 && i < entry->verdicts.n && codec_multi_next(&results, &data);
          i++) {
         if (entry->verdicts.list[i].verification == VERIFY_UNKNOWN_YET)
             continue;
@@ -444,7 +444,7 @@ enter_results(struct ingest *in, const struct entry *entry, struct event *ev,
         if (rc == 0)
             rc = enter_result(in, entry, &entry->verdicts.list[i], data, ev, e);
     }
-    codec_bulk_close(&results);
+    codec_multi_close(&results);
     return rc;
 }
 

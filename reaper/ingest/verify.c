@@ -260,19 +260,19 @@ void
 verifier_check(struct verifier *v, struct bus_msg *msg)
 {
     static const struct result_verdicts none;
-    struct codec_bulk results;
+    struct codec_multi results;
     struct msg_check *m;
     struct err bad;
 
-    if (codec_bulk_open(&results, CODEC_RESULTS, msg->data, msg->len, &bad) <
+    if (codec_multi_open(&results, CODEC_RESULTS, msg->data, msg->len, &bad) <
         0) {
         v->fn(v->ctx, msg, &none); /* ingest says what is wrong with it */
         return;
     }
     m = msg_check_new(v, msg, results.count);
-    for (size_t i = 0; codec_bulk_next(&results, &m->results[i].result); i++)
+    for (size_t i = 0; codec_multi_next(&results, &m->results[i].result); i++)
         m->results[i].msg_check = m;
-    codec_bulk_close(&results);
+    codec_multi_close(&results);
     m->open = m->n + 1; /* it lasts until all were looked at */
     for (size_t i = 0; i < m->n; i++)
         check_result(&m->results[i]);

@@ -113,17 +113,17 @@ static void
 print_many(const struct peek_view *view, enum codec_type type,
            const struct str *data, uint64_t seq, struct mem_pool *pool)
 {
-    struct codec_bulk members;
+    struct codec_multi members;
     struct bytes member;
     struct err e;
 
-    if (codec_bulk_open(&members, type, data->data, data->len, &e) < 0) {
+    if (codec_multi_open(&members, type, data->data, data->len, &e) < 0) {
         print_line(json_pack("{s:b}", "bad", true), seq);
         return;
     }
-    while (codec_bulk_next(&members, &member))
+    while (codec_multi_next(&members, &member))
         print_line(decoded(view, member, pool), seq);
-    codec_bulk_close(&members);
+    codec_multi_close(&members);
 }
 
 static void

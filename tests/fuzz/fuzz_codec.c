@@ -183,16 +183,16 @@ any_bulk(enum codec_type type, enum codec_type member_type, const uint8_t *data,
 {
     struct fuzz f = fuzz_begin();
     struct str again = {0};
-    struct codec_bulk b;
+    struct codec_multi b;
     struct bytes member;
     union fuzz_message m;
     struct task t;
     size_t n = 0;
 
-    if (codec_bulk_open(&b, type, data, size, &f.e) == 0) {
-        for (; codec_bulk_next(&b, &member); n++) {
+    if (codec_multi_open(&b, type, data, size, &f.e) == 0) {
+        for (; codec_multi_next(&b, &member); n++) {
             FUZZ_NEED(b.number == n + 1);
-            codec_bulk_add(type, &again, member.data, member.len);
+            codec_multi_add(type, &again, member.data, member.len);
             if ((type == CODEC_TASKS
                      ? codec_decode_task_in(member.data, member.len, f.pool, &t,
                                             &f.e)
@@ -201,10 +201,10 @@ any_bulk(enum codec_type type, enum codec_type member_type, const uint8_t *data,
                 (void)fuzz_refused(&f);
         }
         FUZZ_NEED(n == b.count && n > 0);
-        codec_bulk_close(&b);
-        FUZZ_NEED(codec_bulk_open(&b, type, again.data, again.len, &f.e) == 0);
+        codec_multi_close(&b);
+        FUZZ_NEED(codec_multi_open(&b, type, again.data, again.len, &f.e) == 0);
         FUZZ_NEED(b.count == n);
-        codec_bulk_close(&b);
+        codec_multi_close(&b);
     } else {
         (void)fuzz_refused(&f);
     }

@@ -34,7 +34,7 @@ struct deliveries {
 
 static struct delivery *
 delivery_new(struct lane *lane, struct bus_msg *m,
-             const struct codec_bulk *tasks)
+             const struct codec_multi *tasks)
 {
     struct deliveries *all = lane->worker->deliveries;
     struct delivery *d = MEM_NEW(struct delivery);
@@ -243,7 +243,7 @@ read_next(struct delivery *d, struct mem_pool *pool, struct routed_task *out)
     struct err e;
 
     d->lane->worker->n_waiting--;
-    if (!codec_bulk_next(&d->tasks, &data))
+    if (!codec_multi_next(&d->tasks, &data))
         return false;
     if (codec_decode(CODEC_ROUTED_TASK, data.data, data.len, pool, out, &e) ==
         0)
@@ -319,7 +319,7 @@ delivery_send_on_due(struct worker *w, int64_t now_ms)
 static void
 refuse(struct lane *lane, struct bus_msg *m, const char *reason)
 {
-    const struct codec_bulk none = {.alone = true};
+    const struct codec_multi none = {.alone = true};
     struct delivery *d = delivery_new(lane, m, &none);
 
     publish_dead(d, (struct bytes){m->data, m->len}, 0, reason);
@@ -331,11 +331,11 @@ delivery_on_message(void *ctx, struct bus_msg *m)
 {
     struct lane *lane = ctx;
     struct worker *w = lane->worker;
-    struct codec_bulk tasks;
+    struct codec_multi tasks;
     struct err e;
 
     FAILPOINT("worker.after_fetch");
-    if (codec_bulk_open(&tasks, CODEC_ROUTED_TASKS, m->data, m->len, &e) < 0) {
+    if (codec_multi_open(&tasks, CODEC_ROUTED_TASKS, m->data, m->len, &e) < 0) {
         refuse(lane, m, e.msg);
         return;
     }

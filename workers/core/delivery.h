@@ -28,7 +28,7 @@ struct delivery {
     STAILQ_ENTRY(delivery) queue; /* while tasks of it wait */
     struct lane *lane;
     struct bus_msg *msg;
-    struct codec_bulk tasks; /* those that have not begun */
+    struct codec_multi tasks; /* those that have not begun */
     bool many;
     bool left; /* it is not settled: the broker delivers it again */
     int64_t
