@@ -447,7 +447,7 @@ a_cancel_between_attempts_ends_the_task_in_every_order(void **unused)
 }
 
 static void
-a_task_driven_again_keeps_its_newest_decision(void **unused)
+a_task_dispatched_again_keeps_its_newest_decision(void **unused)
 {
     struct script s;
     struct fold_ledger l;
@@ -593,7 +593,7 @@ main(void)
         cmocka_unit_test(a_held_task_is_cancelled_in_every_order),
         cmocka_unit_test(
             a_cancel_between_attempts_ends_the_task_in_every_order),
-        cmocka_unit_test(a_task_driven_again_keeps_its_newest_decision),
+        cmocka_unit_test(a_task_dispatched_again_keeps_its_newest_decision),
         cmocka_unit_test(a_rejection_needs_no_task),
         cmocka_unit_test(
             a_namesake_that_was_rejected_does_not_end_a_routed_task),

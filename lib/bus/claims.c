@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum {
+    TIMEOUT_MS = 5000,          /* for the broker to answer */
     FORGET_MS = 10 * 60 * 1000, /* a watched claim that is not seen again */
     LEASE_MARGIN_MS = 5000,     /* beyond the lease before nobody serves it */
 };
@@ -27,7 +28,7 @@ claims_get(struct bus *b, const char *backend, const char *task,
     char subject[SUBJECT_SIZE];
 
     bus_get_last(b, "KV_claims", subject_claim(subject, backend, task),
-                 CLAIMS_TIMEOUT_MS, fn, ctx);
+                 TIMEOUT_MS, fn, ctx);
 }
 
 int
@@ -64,7 +65,7 @@ claims_put(struct bus *b, const char *backend, const struct claim *c,
                     .data = str_text(&bytes),
                     .len = bytes.len,
                     .expect = (int64_t)revision},
-                CLAIMS_TIMEOUT_MS, fn, ctx);
+                TIMEOUT_MS, fn, ctx);
     str_free(&bytes);
 }
 

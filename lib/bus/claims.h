@@ -17,7 +17,6 @@
 #include "lib/model/task.h"
 
 enum {
-    CLAIMS_TIMEOUT_MS = 5000, /* for the broker to answer a get or a put */
     /* The bucket keeps a claim for 48 hours: of a message that is older than
      * this the claim may have expired. */
     CLAIMS_KEPT_MS = 47 * 3600 * 1000,
@@ -33,7 +32,8 @@ struct claims_entry {
     int64_t age_ms;            /* since it was written, by the broker's clock */
 };
 
-/* Gets a task's claim; fn passes what it receives to claims_read. One try. */
+/* Gets a task's claim; fn passes what it receives to claims_read. One try of
+ * 5 s. */
 void claims_get(struct bus *b, const char *backend, const char *task,
                 bus_entry_fn *fn, void *ctx);
 
@@ -42,8 +42,8 @@ void claims_get(struct bus *b, const char *backend, const char *task,
 int claims_read(const struct bus *b, const struct bus_entry *entry,
                 struct mem_pool *pool, struct claims_entry *out, struct err *e);
 
-/* Writes c if the revision is still this one; fn as in bus_publish. One try:
- * after ERR_TIMEOUT only reading tells whether it was stored. */
+/* Writes c if the revision is still this one; fn as in bus_publish. One try of
+ * 5 s: after ERR_TIMEOUT only reading tells whether it was stored. */
 void claims_put(struct bus *b, const char *backend, const struct claim *c,
                 uint64_t revision, bus_stored_fn *fn, void *ctx);
 

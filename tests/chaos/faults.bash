@@ -241,7 +241,7 @@ round_freeze() {
 }
 
 # The broker comes back with nothing in its store: what was accepted is open
-# in the ledger, which alarms and drives it again.
+# in the ledger, which alarms and dispatches it again.
 round_emptied() {
 	local problems=() open
 	kind=emptied-store
@@ -254,7 +254,7 @@ round_emptied() {
 	load_pid=
 	wait_for 30 all_known
 	open=$(open_tasks)
-	((open >= 10)) || problems+=("only $open tasks were open: nothing to drive again")
+	((open >= 10)) || problems+=("only $open tasks were open: nothing to dispatch again")
 	: >"$D/away"
 	kill_process broker
 	nap 1
