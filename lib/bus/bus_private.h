@@ -20,6 +20,8 @@
 #include "lib/bus/bus.h"
 #include "lib/bus/conn.h"
 
+#include <sys/queue.h>
+
 enum {
     BUS_INBOX_SIZE = 96,   /* of "_INBOX.<role>.<random>" */
     BUS_REPLY_SIZE = 160,  /* of a reply subject below the inbox */
@@ -49,9 +51,9 @@ struct bus {
     struct bus_request *requests;
     unsigned n_requests, free_request; /* slots; first free one + 1 */
     uint64_t request_serial;
-    struct retried_publish *retried;
+    LIST_HEAD(, retried_publish) retried;
 
-    struct bus_consumer *consumers;
+    LIST_HEAD(, bus_consumer) consumers;
     unsigned consumer_serial;
     struct fsync_barrier *barrier; /* NULL: the broker's word is enough */
 };

@@ -26,7 +26,7 @@ enum {
 };
 
 struct bus_consumer {
-    struct bus_consumer *next;
+    LIST_ENTRY(bus_consumer) link;
     struct bus *bus;
     struct conn_sub *sub;
     bus_msg_fn *fn;
@@ -117,12 +117,14 @@ pull_more(struct bus_consumer *c)
 void
 consumers_pull(struct bus *b)
 {
-    for (struct bus_consumer *c = b->consumers; c; c = c->next)
+    struct bus_consumer *c;
+
+    LIST_FOREACH (c, &b->consumers, link)
         pull_more(c);
 }
 
 static void
-settled(struct bus_consumer *c)
+one_settled(struct bus_consumer *c)
 {
     c->unsettled--;
     c->bus->refill = true;
@@ -131,7 +133,7 @@ settled(struct bus_consumer *c)
 }
 
 static void
-forget_pulls(struct bus_consumer *c)
+reset_pulls(struct bus_consumer *c)
 {
     c->outstanding = 0;
     c->recent = 0;
@@ -142,8 +144,10 @@ forget_pulls(struct bus_consumer *c)
 void
 consumers_connected(struct bus *b)
 {
-    for (struct bus_consumer *c = b->consumers; c; c = c->next) {
-        forget_pulls(c);
+    struct bus_consumer *c;
+
+    LIST_FOREACH (c, &b->consumers, link) {
+        reset_pulls(c);
         c->retry_at = 0;
         pull_more(c);
     }
@@ -172,7 +176,7 @@ check(struct bus_consumer *c, int64_t now)
 {
     if (c->outstanding > 0 && now - c->pulled_at >= PULL_OVER_MS) {
         /* No pull lives that long: the broker did not receive it. */
-        forget_pulls(c);
+        reset_pulls(c);
         stall(c, "none", "the broker does not answer pulls");
         return;
     }
@@ -186,8 +190,9 @@ int64_t
 consumers_tick(struct bus *b, int64_t now)
 {
     int64_t next = INT64_MAX;
+    struct bus_consumer *c;
 
-    for (struct bus_consumer *c = b->consumers; c; c = c->next) {
+    LIST_FOREACH (c, &b->consumers, link) {
         if (c->check_at && c->check_at <= now)
             check(c, now);
         pull_more(c);
@@ -202,7 +207,7 @@ consumers_tick(struct bus *b, int64_t now)
 /* --- receiving ------------------------------------------------------------ */
 
 static void
-settle(struct bus *b, const char *reply, const char *word)
+send_ack(struct bus *b, const char *reply, const char *word)
 {
     (void)conn_send(b->conn,
                     &(struct protocol_out){.subject = reply,
@@ -263,7 +268,7 @@ is_full(const struct protocol_msg *m)
 
 /* A pull has ended, or the broker sends an idle heartbeat. */
 static void
-take_status(struct bus_consumer *c, const struct protocol_msg *m)
+on_status(struct bus_consumer *c, const struct protocol_msg *m)
 {
     const char *status = m->header[HEADER_STATUS];
     const char *pending = m->header[HEADER_PENDING];
@@ -339,8 +344,8 @@ put(char **at, const void *data, size_t len)
 
 /* A copy of msg, freed when it is settled; the numbers are those of meta. */
 static struct pending_ack *
-keep(struct bus_consumer *c, const struct protocol_msg *msg,
-     const struct bus_msg *meta)
+copy_delivery(struct bus_consumer *c, const struct protocol_msg *msg,
+              const struct bus_msg *meta)
 {
     const char *id = msg->header[HEADER_ID];
     size_t subject = strlen(msg->subject) + 1, ids = strlen(id) + 1,
@@ -363,8 +368,8 @@ keep(struct bus_consumer *c, const struct protocol_msg *msg,
 }
 
 static void
-take_delivery(struct bus_consumer *c, const struct protocol_msg *msg,
-              const struct bus_msg *meta)
+on_delivery(struct bus_consumer *c, const struct protocol_msg *msg,
+            const struct bus_msg *meta)
 {
     struct pending_ack *d;
     char word[64];
@@ -373,10 +378,10 @@ take_delivery(struct bus_consumer *c, const struct protocol_msg *msg,
         c->outstanding--;
     unstall(c);
     if (c->unsettled >= c->window) {
-        settle(c->bus, msg->reply, nak(c->hold_ms, word, sizeof word));
+        send_ack(c->bus, msg->reply, nak(c->hold_ms, word, sizeof word));
         return;
     }
-    d = keep(c, msg, meta);
+    d = copy_delivery(c, msg, meta);
     c->unsettled++;
     c->bytes += d->size;
     bus_note_broker_time(c->bus, meta->stored_at_ms);
@@ -384,16 +389,16 @@ take_delivery(struct bus_consumer *c, const struct protocol_msg *msg,
 }
 
 static void
-take(void *ctx, const struct protocol_msg *m)
+on_msg(void *ctx, const struct protocol_msg *m)
 {
     struct bus_consumer *c = ctx;
     struct bus_msg meta = {0};
 
     c->bus->refill = true;
     if (consumer_read_ack(c->name, m->reply, &meta))
-        take_delivery(c, m, &meta);
+        on_delivery(c, m, &meta);
     else
-        take_status(c, m); /* or junk, which is ignored */
+        on_status(c, m); /* or junk, which is ignored */
 }
 
 /* --- for callers ---------------------------------------------------------- */
@@ -418,15 +423,14 @@ bus_consume(struct bus *b, const char *stream, const char *durable,
     (void)snprintf(c->inbox, sizeof c->inbox, "%s.c%u", b->inbox,
                    ++b->consumer_serial);
     (void)snprintf(subject, sizeof subject, "%s.*", c->inbox);
-    if (conn_subscribe(b->conn, subject, false, take, c, &c->sub, e) < 0) {
+    if (conn_subscribe(b->conn, subject, false, on_msg, c, &c->sub, e) < 0) {
         mem_free(c);
         return -1;
     }
     c->bus = b;
     c->fn = fn;
     c->ctx = ctx;
-    c->next = b->consumers;
-    b->consumers = c;
+    LIST_INSERT_HEAD(&b->consumers, c, link);
     *out = c;
     return 0;
 }
@@ -461,13 +465,9 @@ bus_consumer_unsettled(const struct bus_consumer *c)
 void
 bus_consumer_close(struct bus_consumer *c)
 {
-    struct bus_consumer **at;
-
     if (!c)
         return;
-    for (at = &c->bus->consumers; *at != c; at = &(*at)->next)
-        ;
-    *at = c->next;
+    LIST_REMOVE(c, link);
     conn_unsubscribe(c->sub);
     c->closed = true;
     if (c->unsettled == 0)
@@ -475,22 +475,22 @@ bus_consumer_close(struct bus_consumer *c)
 }
 
 static void
-finish(struct bus_msg *m, const char *word)
+settle(struct bus_msg *m, const char *word)
 {
     struct pending_ack *d = (struct pending_ack *)m;
     struct bus_consumer *c = d->consumer;
 
     if (word)
-        settle(c->bus, d->reply, word);
+        send_ack(c->bus, d->reply, word);
     c->bytes -= d->size;
     mem_free(d);
-    settled(c);
+    one_settled(c);
 }
 
 void
 bus_msg_done(struct bus_msg *m)
 {
-    finish(m, "+ACK");
+    settle(m, "+ACK");
 }
 
 void
@@ -498,7 +498,7 @@ bus_msg_retry(struct bus_msg *m, int64_t delay_ms)
 {
     char word[64];
 
-    finish(m, nak(delay_ms, word, sizeof word));
+    settle(m, nak(delay_ms, word, sizeof word));
 }
 
 void
@@ -506,7 +506,7 @@ bus_msg_progress(struct bus_msg *m)
 {
     struct pending_ack *d = (struct pending_ack *)m;
 
-    settle(d->consumer->bus, d->reply, "+WPI");
+    send_ack(d->consumer->bus, d->reply, "+WPI");
 }
 
 struct bus_msg *
@@ -538,5 +538,5 @@ bus_msg_shed(struct bus_msg *m)
 void
 bus_msg_drop(struct bus_msg *m)
 {
-    finish(m, NULL);
+    settle(m, NULL);
 }

@@ -48,7 +48,7 @@ struct bus_request {
 
 /* A publication that is retried until it is stored. */
 struct retried_publish {
-    struct retried_publish *next, *prev;
+    LIST_ENTRY(retried_publish) link;
     struct bus *bus;
     struct bus_publication p; /* points into text */
     bus_stored_fn *fn;
@@ -502,12 +502,7 @@ bus_get_next(struct bus *b, const char *stream, const char *subject,
 static void
 retried_free(struct retried_publish *r)
 {
-    if (r->prev)
-        r->prev->next = r->next;
-    else
-        r->bus->retried = r->next;
-    if (r->next)
-        r->next->prev = r->prev;
+    LIST_REMOVE(r, link);
     mem_free(r);
 }
 
@@ -543,7 +538,6 @@ bus_publish_until(struct bus *b, const struct bus_publication *p,
     struct retried_publish *r = mem_alloc(sizeof *r + subject + id + p->len);
 
     *r = (struct retried_publish){
-        .next = b->retried,
         .bus = b,
         .p = {.subject = r->text,
               .id = r->text + subject,
@@ -557,9 +551,7 @@ bus_publish_until(struct bus *b, const struct bus_publication *p,
     memcpy(r->text + subject, p->id, id);
     if (p->len)
         memcpy(r->text + subject + id, p->data, p->len);
-    if (r->next)
-        r->next->prev = r;
-    b->retried = r;
+    LIST_INSERT_HEAD(&b->retried, r, link);
     retried_try(r);
 }
 
@@ -567,9 +559,10 @@ void
 requests_connected(struct bus *b)
 {
     int64_t now = loop_now_ms();
+    struct retried_publish *r;
 
     /* Soon, but spread: not all processes in the same millisecond. */
-    for (struct retried_publish *r = b->retried; r; r = r->next)
+    LIST_FOREACH (r, &b->retried, link)
         if (r->due != INT64_MAX) {
             r->due =
                 now + backoff_jitter(RETRY_FIRST_MS, 0, 1, backoff_random());
@@ -582,8 +575,9 @@ static int64_t
 retried_tick(struct bus *b, int64_t now)
 {
     int64_t next = INT64_MAX;
+    struct retried_publish *r;
 
-    for (struct retried_publish *r = b->retried; r; r = r->next) {
+    LIST_FOREACH (r, &b->retried, link) {
         if (r->due <= now)
             retried_try(r);
         else if (r->due < next)
@@ -620,11 +614,13 @@ requests_tick(struct bus *b, int64_t now)
 void
 bus_forget(struct bus *b, const void *ctx)
 {
+    struct retried_publish *r;
+
     for (unsigned i = 0; i < b->n_requests; i++)
         if (b->requests[i].serial && b->requests[i].ctx == ctx)
             request_free(b, &b->requests[i]);
     /* What was promised to be stored still is; only the callback is gone. */
-    for (struct retried_publish *r = b->retried; r; r = r->next)
+    LIST_FOREACH (r, &b->retried, link)
         if (r->ctx == ctx)
             r->fn = NULL;
     if (b->event_ctx == ctx)
@@ -634,8 +630,8 @@ bus_forget(struct bus *b, const void *ctx)
 void
 requests_free_all(struct bus *b)
 {
-    while (b->retried)
-        retried_free(b->retried);
+    while (!LIST_EMPTY(&b->retried))
+        retried_free(LIST_FIRST(&b->retried));
     for (unsigned i = 0; i < b->n_requests; i++)
         mem_free(b->requests[i].entry);
     mem_free(b->requests);
