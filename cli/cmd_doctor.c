@@ -122,7 +122,7 @@ check_state_folder(struct doctor *d)
 {
     struct fleet_dir_path path;
     struct stat st;
-    const char *dir = d->c->fleet_dir.dir;
+    const char *dir = d->c->fleet_dir.path;
 
     if (stat(dir, &st) < 0) {
         report(d, errno == ENOENT ? OK : FAIL, "home", NULL, "%s: %s", dir,
@@ -156,7 +156,7 @@ check_disk(struct doctor *d)
     uint64_t free_bytes;
 
     /* The nearest folder that exists: the state folder may not yet. */
-    (void)str_copy(dir, sizeof dir, d->c->fleet_dir.dir);
+    (void)str_copy(dir, sizeof dir, d->c->fleet_dir.path);
     while (statvfs(dir, &v) < 0) {
         slash = strrchr(dir, '/');
         if (!slash || slash == dir)

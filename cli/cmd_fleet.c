@@ -66,7 +66,7 @@ already_running(struct cli *c, pid_t pid)
     (void)snprintf(why, sizeof why, "it is already running, pid %d%s%.40s",
                    (int)pid, *since ? ", since " : "", since);
     json_decref(status);
-    return cli_fail(RC_FAILED, "start the fleet", c->fleet_dir.dir, why,
+    return cli_fail(RC_FAILED, "start the fleet", c->fleet_dir.path, why,
                     "shunt status");
 }
 
@@ -80,7 +80,7 @@ start_failed(struct cli *c, const struct err *e)
         return already_running(c, pid);
     }
     return cli_fail(e->code == ERR_INVALID ? RC_USAGE : RC_FAILED,
-                    "start the fleet", c->fleet_dir.dir, e->msg,
+                    "start the fleet", c->fleet_dir.path, e->msg,
                     "shunt doctor");
 }
 
@@ -177,7 +177,7 @@ cmd_down(struct cli *c, const struct args *a)
         return RC_USAGE;
     if (control_stop(&c->fleet_dir, down.timeout_ms, &pid, &e) < 0)
         return cli_fail(e.code == ERR_TIMEOUT ? RC_PENDING : cli_rc(&e),
-                        "stop the fleet", c->fleet_dir.dir, e.msg,
+                        "stop the fleet", c->fleet_dir.path, e.msg,
                         e.code == ERR_TIMEOUT ? "shunt down, which then kills"
                                               : "shunt status");
     if (c->json)

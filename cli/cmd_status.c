@@ -308,7 +308,7 @@ cmd_status(struct cli *c, const struct args *a)
     if (!local)
         return cli_fail(
             RC_UNREACHABLE, "read the fleet's status",
-            c->conf.bus.url ? c->conf.bus.url : c->fleet_dir.dir, e.msg,
+            c->conf.bus.url ? c->conf.bus.url : c->fleet_dir.path, e.msg,
             e.code == ERR_UNAVAILABLE ? "shunt up -d" : "shunt doctor");
     cli_say(c, "%s", e.msg);
     return RC_OK;

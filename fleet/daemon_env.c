@@ -76,7 +76,7 @@ daemon_env_init(struct daemon_env *out, const struct fleet_dir *dir,
     for (char **entry = environ; *entry; entry++)
         if (!is_listed(*entry, dropped))
             add(out, mem_strdup(*entry));
-    daemon_env_set(out, "SHUNT_HOME", dir->dir);
+    daemon_env_set(out, "SHUNT_HOME", dir->path);
     daemon_env_set(out, "SHUNT_BUS_URL", f->url);
     daemon_env_set(out, "SHUNT_BUS_TOKEN_FILE",
                    fleet_dir_path(dir, "token", &path));
@@ -85,7 +85,7 @@ daemon_env_init(struct daemon_env *out, const struct fleet_dir *dir,
                    fleet_dir_path(dir, "worker", &path));
     daemon_env_set(out, "SHUNT_REAPER_DATABASE",
                    fleet_dir_path(dir, "ledger.db", &path));
-    daemon_env_set(out, "SHUNT_REAPER_REPORT_ROOT", dir->dir);
+    daemon_env_set(out, "SHUNT_REAPER_REPORT_ROOT", dir->path);
     daemon_env_set(out, "SHUNT_REAPER_REPORT_IN_WORKDIR", "true");
     if (*f->project)
         daemon_env_set(out, "SHUNT_FOLDER_PROJECT", f->project);

@@ -204,13 +204,13 @@ wait_port(int port, int64_t ms, struct loop *l)
 
 /* The port of the address in that file; 0: there is none. */
 static int
-last_port(const struct fleet_dir *h, const char *file)
+last_port(const struct fleet_dir *dir, const char *file)
 {
     const char *colon;
     char line[128];
     uint64_t port = 0;
 
-    if (!fleet_dir_line(h, file, line, sizeof line))
+    if (!fleet_dir_line(dir, file, line, sizeof line))
         return 0;
     colon = strrchr(line, ':');
     if (colon)
@@ -220,10 +220,10 @@ last_port(const struct fleet_dir *h, const char *file)
 
 /* The last port if it is free, else any free one; 0: there is none. */
 static int
-choose_any_port(const struct fleet_dir *h, const char *file, struct loop *l,
+choose_any_port(const struct fleet_dir *dir, const char *file, struct loop *l,
                 struct err *e)
 {
-    int port = last_port(h, file);
+    int port = last_port(dir, file);
 
     if (port && wait_port(port, PORT_MS, l))
         return port;
@@ -236,28 +236,28 @@ choose_any_port(const struct fleet_dir *h, const char *file, struct loop *l,
 }
 
 static int
-choose_port(struct embedded_broker *b, const struct fleet_dir *h, int given,
+choose_port(struct embedded_broker *b, const struct fleet_dir *dir, int given,
             struct loop *l, struct err *e)
 {
     if (given && !wait_port(given, PORT_GIVEN_MS, l))
         return err_set(e, ERR_UNAVAILABLE,
                        "port %d is in use by another program", given);
-    b->port = given ? given : choose_any_port(h, "endpoint", l, e);
+    b->port = given ? given : choose_any_port(dir, "endpoint", l, e);
     return b->port ? 0 : -1;
 }
 
 int
-embedded_broker_http(const struct fleet_dir *h, char *address, size_t size,
+embedded_broker_http(const struct fleet_dir *dir, char *address, size_t size,
                      struct loop *l, struct err *e)
 {
-    int port = choose_any_port(h, "http", l, e);
+    int port = choose_any_port(dir, "http", l, e);
     char line[64];
 
     if (!port)
         return -1;
     (void)snprintf(address, size, "127.0.0.1:%d", port);
     (void)snprintf(line, sizeof line, "http://%s\n", address);
-    return fleet_dir_write(h, "http", line, 0600, e);
+    return fleet_dir_write(dir, "http", line, 0600, e);
 }
 
 /* --- durability ---------------------------------------------------------- */
@@ -314,11 +314,11 @@ set_lossy(struct embedded_broker *b)
 
 /* Tries the flag out, clears what an earlier start has set, and chooses. */
 static void
-choose_durability(struct embedded_broker *b, const struct fleet_dir *h,
+choose_durability(struct embedded_broker *b, const struct fleet_dir *dir,
                   bool fast)
 {
-    int fd =
-        open(FLEET_DIR_PATH_OF(h, "nats"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(FLEET_DIR_PATH_OF(dir, "nats"),
+                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool can = fd >= 0 && os_set_write_through(fd, true) == 0;
     bool confirm = !fast && can && feature_on(FEATURE_FSYNC);
     bool through = !fast && can && !confirm && !has_sync_interval(b);
@@ -345,7 +345,7 @@ choose_durability(struct embedded_broker *b, const struct fleet_dir *h,
 
 int
 embedded_broker_write_through(struct embedded_broker *b,
-                              const struct fleet_dir *h, struct err *e)
+                              const struct fleet_dir *dir, struct err *e)
 {
     /* Submissions and cancels: people and foreign programs write them. */
     static const char *const streams[] = {"TASKS_IN", "KV_control"};
@@ -356,8 +356,8 @@ embedded_broker_write_through(struct embedded_broker *b,
          i++) {
         (void)snprintf(rel, sizeof rel, "nats/jetstream/$G/streams/%s/msgs",
                        streams[i]);
-        fd =
-            open(FLEET_DIR_PATH_OF(h, rel), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        fd = open(FLEET_DIR_PATH_OF(dir, rel),
+                  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0 || sync_tree(fd, true, STORE_DEPTH) < 0) {
             err_set(e, ERR_UNAVAILABLE, "make %s synchronous: %s", rel,
                     strerror(errno));
@@ -371,20 +371,20 @@ embedded_broker_write_through(struct embedded_broker *b,
 /* --- configuration ------------------------------------------------------- */
 
 static int
-make_token(const struct fleet_dir *h, char out[64], struct err *e)
+make_token(const struct fleet_dir *dir, char out[64], struct err *e)
 {
     char token[33], line[40];
 
-    if (fleet_dir_line(h, "token", out, 64) && strlen(out) >= 32)
+    if (fleet_dir_line(dir, "token", out, 64) && strlen(out) >= 32)
         return 0;
     str_random(token, sizeof token);
     (void)snprintf(line, sizeof line, "%s\n", token);
     (void)str_copy(out, 64, token);
-    return fleet_dir_write(h, "token", line, 0600, e);
+    return fleet_dir_write(dir, "token", line, 0600, e);
 }
 
 static int
-write_conf(const struct embedded_broker *b, const struct fleet_dir *h,
+write_conf(const struct embedded_broker *b, const struct fleet_dir *dir,
            const char *token, struct err *e)
 {
     struct str s = {0};
@@ -402,32 +402,32 @@ write_conf(const struct embedded_broker *b, const struct fleet_dir *h,
              "  store_dir: \"%s/nats\"\n"
              "  max_mem: 64MB\n"
              "  max_file: 1TB\n", /* what streams may reserve, not use */
-             b->port, token, h->dir);
+             b->port, token, dir->path);
     if (b->durable && !b->confirm && has_sync_interval(b))
         str_addz(&s, "  sync_interval: always\n");
     str_addz(&s, "}\n");
-    rc = fleet_dir_write(h, "nats-server.conf", str_text(&s), 0600, e);
+    rc = fleet_dir_write(dir, "nats-server.conf", str_text(&s), 0600, e);
     str_free(&s);
     return rc;
 }
 
 int
-embedded_broker_prepare(struct embedded_broker *b, const struct fleet_dir *h,
+embedded_broker_prepare(struct embedded_broker *b, const struct fleet_dir *dir,
                         int port, bool fast, struct loop *l, struct err *e)
 {
     char token[64], line[80];
 
-    if (strpbrk(h->dir, "\"\\\n"))
+    if (strpbrk(dir->path, "\"\\\n"))
         return err_set(e, ERR_INVALID,
                        "%s: the path must not contain quotes, backslashes or "
                        "line breaks",
-                       h->dir);
-    if (choose_port(b, h, port, l, e) < 0 || make_token(h, token, e) < 0)
+                       dir->path);
+    if (choose_port(b, dir, port, l, e) < 0 || make_token(dir, token, e) < 0)
         return -1;
     (void)snprintf(b->url, sizeof b->url, "nats://127.0.0.1:%d", b->port);
     (void)snprintf(line, sizeof line, "%s\n", b->url);
-    choose_durability(b, h, fast);
-    if (write_conf(b, h, token, e) < 0)
+    choose_durability(b, dir, fast);
+    if (write_conf(b, dir, token, e) < 0)
         return -1;
-    return fleet_dir_write(h, "endpoint", line, 0600, e);
+    return fleet_dir_write(dir, "endpoint", line, 0600, e);
 }

@@ -66,15 +66,15 @@ int embedded_broker_find(struct embedded_broker *b, struct loop *l,
  * endpoint.
  */
 int embedded_broker_prepare(struct embedded_broker *b,
-                            const struct fleet_dir *h, int port, bool fast,
+                            const struct fleet_dir *dir, int port, bool fast,
                             struct loop *l, struct err *e);
 
 /*
  * Chooses an address on loopback for the reaper's HTTP server, the one of the
  * last start if it is free, and writes it to the state folder's file http.
  */
-int embedded_broker_http(const struct fleet_dir *h, char *address, size_t size,
-                         struct loop *l, struct err *e);
+int embedded_broker_http(const struct fleet_dir *dir, char *address,
+                         size_t size, struct loop *l, struct err *e);
 
 /*
  * If confirm is set: makes the streams that programs outside the fleet write to
@@ -83,6 +83,6 @@ int embedded_broker_http(const struct fleet_dir *h, char *address, size_t size,
  * durable is false and durability says so.
  */
 int embedded_broker_write_through(struct embedded_broker *b,
-                                  const struct fleet_dir *h, struct err *e);
+                                  const struct fleet_dir *dir, struct err *e);
 
 #endif

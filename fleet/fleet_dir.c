@@ -18,62 +18,63 @@
 enum { LOCK_WAIT_MS = 200 }; /* fleet_dir_locked holds it for a moment */
 
 int
-fleet_dir_find(struct fleet_dir *h, struct err *e)
+fleet_dir_find(struct fleet_dir *dir, struct err *e)
 {
     const char *own = getenv("SHUNT_HOME");
     char cwd[FLEET_DIR_PATH];
     int n;
 
     if (own && own[0] == '/')
-        n = snprintf(h->dir, sizeof h->dir, "%s", own);
+        n = snprintf(dir->path, sizeof dir->path, "%s", own);
     else if (own && own[0] && getcwd(cwd, sizeof cwd))
-        n = snprintf(h->dir, sizeof h->dir, "%s/%s", cwd, own);
+        n = snprintf(dir->path, sizeof dir->path, "%s/%s", cwd, own);
     else
-        return state_path(h->dir, sizeof h->dir, "", "SHUNT_HOME", e);
-    if (n < 0 || (size_t)n >= sizeof h->dir)
+        return state_path(dir->path, sizeof dir->path, "", "SHUNT_HOME", e);
+    if (n < 0 || (size_t)n >= sizeof dir->path)
         return err_set(e, ERR_INVALID, "SHUNT_HOME is too long");
     return 0;
 }
 
 const char *
-fleet_dir_path(const struct fleet_dir *h, const char *rel,
+fleet_dir_path(const struct fleet_dir *dir, const char *rel,
                struct fleet_dir_path *buf)
 {
     /* cppcheck-suppress ctuuninitvar */
-    (void)snprintf(buf->s, sizeof buf->s, "%s/%s", h->dir, rel);
+    (void)snprintf(buf->s, sizeof buf->s, "%s/%s", dir->path, rel);
     return buf->s;
 }
 
 int
-fleet_dir_make(const struct fleet_dir *h, struct err *e)
+fleet_dir_make(const struct fleet_dir *dir, struct err *e)
 {
     static const char *const dirs[] = {"log", "nats", "spool", "spool/corrupt"};
     struct stat st;
     size_t i;
 
-    if (file_make_dirs(h->dir, 0700) < 0)
-        return err_set(e, ERR_UNAVAILABLE, "make folder %s: %s", h->dir,
+    if (file_make_dirs(dir->path, 0700) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "make folder %s: %s", dir->path,
                        strerror(errno));
-    if (stat(h->dir, &st) < 0 || !S_ISDIR(st.st_mode))
-        return err_set(e, ERR_INVALID, "%s is not a folder", h->dir);
+    if (stat(dir->path, &st) < 0 || !S_ISDIR(st.st_mode))
+        return err_set(e, ERR_INVALID, "%s is not a folder", dir->path);
     if (st.st_uid != geteuid())
-        return err_set(e, ERR_DENIED, "%s belongs to another user", h->dir);
-    if ((st.st_mode & 0077) && chmod(h->dir, 0700) < 0)
-        return err_set(e, ERR_DENIED, "chmod %s: %s", h->dir, strerror(errno));
+        return err_set(e, ERR_DENIED, "%s belongs to another user", dir->path);
+    if ((st.st_mode & 0077) && chmod(dir->path, 0700) < 0)
+        return err_set(e, ERR_DENIED, "chmod %s: %s", dir->path,
+                       strerror(errno));
     for (i = 0; i < sizeof dirs / sizeof dirs[0]; i++)
-        if (file_make_dirs(FLEET_DIR_PATH_OF(h, dirs[i]), 0700) < 0)
-            return err_set(e, ERR_UNAVAILABLE, "make folder %s/%s: %s", h->dir,
-                           dirs[i], strerror(errno));
+        if (file_make_dirs(FLEET_DIR_PATH_OF(dir, dirs[i]), 0700) < 0)
+            return err_set(e, ERR_UNAVAILABLE, "make folder %s/%s: %s",
+                           dir->path, dirs[i], strerror(errno));
     return 0;
 }
 
 int
-fleet_dir_write(const struct fleet_dir *h, const char *rel, const char *text,
+fleet_dir_write(const struct fleet_dir *dir, const char *rel, const char *text,
                 mode_t mode, struct err *e)
 {
     struct fleet_dir_path path;
 
-    (void)fleet_dir_path(h, rel, &path);
+    (void)fleet_dir_path(dir, rel, &path);
     if (file_replace(AT_FDCWD, path.s, text, strlen(text), mode) < 0)
         return err_set(e, ERR_UNAVAILABLE, "write %s: %s", path.s,
                        strerror(errno));
@@ -81,12 +82,12 @@ fleet_dir_write(const struct fleet_dir *h, const char *rel, const char *text,
 }
 
 int
-fleet_dir_read(const struct fleet_dir *h, const char *rel, size_t cap,
+fleet_dir_read(const struct fleet_dir *dir, const char *rel, size_t cap,
                struct str *out, struct err *e)
 {
     struct fleet_dir_path path;
 
-    (void)fleet_dir_path(h, rel, &path);
+    (void)fleet_dir_path(dir, rel, &path);
     if (file_read(path.s, cap, out) < 0)
         return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_UNAVAILABLE,
                        "read %s: %s", path.s, strerror(errno));
@@ -94,14 +95,14 @@ fleet_dir_read(const struct fleet_dir *h, const char *rel, size_t cap,
 }
 
 bool
-fleet_dir_line(const struct fleet_dir *h, const char *rel, char *out,
+fleet_dir_line(const struct fleet_dir *dir, const char *rel, char *out,
                size_t size)
 {
     struct str text = {0};
     struct err e = {0};
     bool ok = false;
 
-    if (fleet_dir_read(h, rel, 65536, &text, &e) == 0 && text.len) {
+    if (fleet_dir_read(dir, rel, 65536, &text, &e) == 0 && text.len) {
         text.data[strcspn(text.data, "\r\n")] = '\0';
         ok = text.data[0] && str_copy(out, size, text.data);
     }
@@ -110,12 +111,13 @@ fleet_dir_line(const struct fleet_dir *h, const char *rel, char *out,
 }
 
 int
-fleet_dir_lock(const struct fleet_dir *h, int *fd, pid_t *holder, struct err *e)
+fleet_dir_lock(const struct fleet_dir *dir, int *fd, pid_t *holder,
+               struct err *e)
 {
     struct fleet_dir_path path;
 
-    *fd =
-        lock_file_take(fleet_dir_path(h, "lock", &path), LOCK_WAIT_MS, holder);
+    *fd = lock_file_take(fleet_dir_path(dir, "lock", &path), LOCK_WAIT_MS,
+                         holder);
     if (*fd < 0 && errno == EWOULDBLOCK)
         return err_set(e, ERR_CONFLICT, "%s is locked", path.s);
     if (*fd < 0)
@@ -125,7 +127,7 @@ fleet_dir_lock(const struct fleet_dir *h, int *fd, pid_t *holder, struct err *e)
 }
 
 bool
-fleet_dir_locked(const struct fleet_dir *h, pid_t *holder)
+fleet_dir_locked(const struct fleet_dir *dir, pid_t *holder)
 {
-    return lock_file_held(FLEET_DIR_PATH_OF(h, "lock"), holder);
+    return lock_file_held(FLEET_DIR_PATH_OF(dir, "lock"), holder);
 }

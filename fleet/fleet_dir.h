@@ -33,7 +33,7 @@ enum { FLEET_DIR_PATH = 4096 };
 
 struct fleet_dir {
     /* Absolute; leaves room for the names of its files. */
-    char dir[FLEET_DIR_PATH - 256];
+    char path[FLEET_DIR_PATH - 256];
 };
 
 struct fleet_dir_path {
@@ -41,27 +41,27 @@ struct fleet_dir_path {
 };
 
 /* Finds the path; touches nothing on the disk. */
-int fleet_dir_find(struct fleet_dir *h, struct err *e);
+int fleet_dir_find(struct fleet_dir *dir, struct err *e);
 
 /* Creates the folder, for this user only, and the folders in it. */
-int fleet_dir_make(const struct fleet_dir *h, struct err *e);
+int fleet_dir_make(const struct fleet_dir *dir, struct err *e);
 
 /* The path of rel below the folder, in buf. */
-const char *fleet_dir_path(const struct fleet_dir *h, const char *rel,
+const char *fleet_dir_path(const struct fleet_dir *dir, const char *rel,
                            struct fleet_dir_path *buf);
-#define FLEET_DIR_PATH_OF(h, rel)                                              \
-    fleet_dir_path((h), (rel), &(struct fleet_dir_path){{0}})
+#define FLEET_DIR_PATH_OF(dir, rel)                                            \
+    fleet_dir_path((dir), (rel), &(struct fleet_dir_path){{0}})
 
 /* Replaces a file at once: a reader sees the old or the new text. */
-int fleet_dir_write(const struct fleet_dir *h, const char *rel,
+int fleet_dir_write(const struct fleet_dir *dir, const char *rel,
                     const char *text, mode_t mode, struct err *e);
 
 /* The first line of a small file; false if there is none. */
-bool fleet_dir_line(const struct fleet_dir *h, const char *rel, char *out,
+bool fleet_dir_line(const struct fleet_dir *dir, const char *rel, char *out,
                     size_t size);
 
 /* Appends a whole file of at most cap bytes. */
-int fleet_dir_read(const struct fleet_dir *h, const char *rel, size_t cap,
+int fleet_dir_read(const struct fleet_dir *dir, const char *rel, size_t cap,
                    struct str *out, struct err *e);
 
 /*
@@ -69,10 +69,10 @@ int fleet_dir_read(const struct fleet_dir *h, const char *rel, size_t cap,
  * until *fd is closed. ERR_CONFLICT: another has it; its pid is in *holder,
  * 0 if it has not been written yet.
  */
-int fleet_dir_lock(const struct fleet_dir *h, int *fd, pid_t *holder,
+int fleet_dir_lock(const struct fleet_dir *dir, int *fd, pid_t *holder,
                    struct err *e);
 
 /* Whether a supervisor holds the lock, and its pid (0: not yet written). */
-bool fleet_dir_locked(const struct fleet_dir *h, pid_t *holder);
+bool fleet_dir_locked(const struct fleet_dir *dir, pid_t *holder);
 
 #endif

@@ -1,13 +1,13 @@
 /*
- * With bus_conf.confirm what is stored counts once the keeper has answered.
- * The keeper here is a subscription of the test's own.
+ * With bus_conf.confirm what is stored counts once the fsync server has
+ * answered. The fsync server here is a subscription of the test's own.
  */
 #include "tests/bus_fixture.h"
 
 #include "lib/model/subject.h"
 
 struct desk {
-    struct bus *bus; /* the keeper's */
+    struct bus *bus; /* the fsync server's */
     struct bus_sub *sub;
     unsigned asked;
     bool silent;
@@ -34,7 +34,8 @@ open_desk(struct bus_fixture *f, struct desk *d)
 
     if (!d->answer)
         d->answer = "";
-    assert_int_equal(bus_open(&d->bus, f->loop, &conf, "keeper", 5000, &e), 0);
+    assert_int_equal(
+        bus_open(&d->bus, f->loop, &conf, "fsync-server", 5000, &e), 0);
     assert_int_equal(
         bus_subscribe(d->bus, SUBJECT_SYNC, on_question, d, &d->sub, &e), 0);
     run_for(f, 20); /* the subscription arrives */
@@ -79,7 +80,7 @@ begin_publish(struct bus_fixture *f, const char *subject, int64_t timeout_ms,
 }
 
 static void
-a_publication_is_told_only_after_the_keeper_has_answered(void **state)
+a_publication_is_told_only_after_the_fsync_server_has_answered(void **state)
 {
     struct bus_fixture *f = *state;
     struct desk d = {.silent = true};
@@ -121,7 +122,7 @@ many_publications_share_a_question(void **state)
 }
 
 static void
-a_keeper_that_refuses_is_asked_again(void **state)
+an_fsync_server_that_refuses_is_asked_again(void **state)
 {
     struct bus_fixture *f = *state;
     struct desk d = {.answer = "sync: input/output error"};
@@ -139,7 +140,7 @@ a_keeper_that_refuses_is_asked_again(void **state)
 }
 
 static void
-without_a_keeper_nothing_counts_as_stored(void **state)
+without_an_fsync_server_nothing_counts_as_stored(void **state)
 {
     struct bus_fixture *f = *state;
     struct bus_result r = {0};
@@ -237,10 +238,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONFIRM(a_publication_is_told_only_after_the_keeper_has_answered),
+        CONFIRM(a_publication_is_told_only_after_the_fsync_server_has_answered),
         CONFIRM(many_publications_share_a_question),
-        CONFIRM(a_keeper_that_refuses_is_asked_again),
-        CONFIRM(without_a_keeper_nothing_counts_as_stored),
+        CONFIRM(an_fsync_server_that_refuses_is_asked_again),
+        CONFIRM(without_an_fsync_server_nothing_counts_as_stored),
         CONFIRM(what_is_refused_is_told_at_once),
         CONFIRM(what_is_read_waits_likewise),
         CONFIRM(whoever_forgets_is_not_called),

@@ -228,7 +228,7 @@ write_fleet_dir(const char *text)
     struct fleet_dir d;
     struct err e;
 
-    assert_true(str_copy(d.dir, sizeof d.dir, dir));
+    assert_true(str_copy(d.path, sizeof d.path, dir));
     return fleet_dir_write(&d, "f", text, 0600, &e);
 }
 

@@ -1,4 +1,4 @@
-# The embedded fleet: start, supervision, isolation, stop.
+# The fleet of `shunt up`: start, supervision, isolation, stop.
 setup() {
 	load helper
 	unset SHUNT_HOME
@@ -90,7 +90,7 @@ up() { shunt up -d --fast --slots 2 "$@" 3>&-; }
 	[ "$status" -eq 0 ]
 }
 
-@test "a supervisor killed with -9 takes its children along, and up works again" {
+@test "a supervisor killed with -9 takes its daemons along, and up works again" {
 	up
 	mapfile -t pids < <(shunt status --json | jq '.processes[].pid')
 	kill -9 "$(shunt status --json | jq .supervisor.pid)"
