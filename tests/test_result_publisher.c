@@ -62,9 +62,6 @@ on_published_early(struct attempt *a, bool stored)
     fixture->all_early = fixture->early == fixture->want;
 }
 
-static const struct result_publisher_events events = {on_published,
-                                                      on_published_early};
-
 /* --- the fixture ---------------------------------------------------------- */
 
 static void
@@ -109,7 +106,7 @@ setup(void **state)
     f->w.bus = f->bus;
     f->w.loop = f->loop;
     f->w.ex = &executor;
-    result_publisher_open(&f->w, &events);
+    result_publisher_open(&f->w, on_published, on_published_early);
     for (unsigned i = 0; i < ATTEMPTS; i++) {
         struct attempt *a = &f->attempts[i];
 
@@ -259,7 +256,7 @@ a_worker_may_close_with_results_on_their_way(void **state)
 
     publish(f, 0, 3);
     result_publisher_close(&f->w);
-    result_publisher_open(&f->w, &events);
+    result_publisher_open(&f->w, on_published, on_published_early);
     publish(f, 3, 4);
     until_published(f, 1);
 }

@@ -24,10 +24,11 @@ enum {
 struct heartbeat_state {
     char host[256];
     int64_t started_at_ms;
-    struct loop_timer *change, *roll;
-    int64_t sent_ms;       /* the last one */
-    bool busy, short_runs; /* what it said */
-    int64_t short_runs_ms; /* when that last changed */
+    struct loop_timer *timer; /* to the next one for a reason below */
+    bool roll_call;           /* there was one, else something changed */
+    int64_t sent_ms;          /* the last one */
+    bool busy, short_runs;    /* what it said */
+    int64_t short_runs_ms;    /* when that last changed */
 };
 
 void
@@ -44,8 +45,7 @@ heartbeat_open(struct worker *w)
 void
 heartbeat_close(struct worker *w)
 {
-    loop_timer_stop(w->heartbeat->change);
-    loop_timer_stop(w->heartbeat->roll);
+    loop_timer_stop(w->heartbeat->timer);
     mem_free(w->heartbeat);
 }
 
@@ -124,13 +124,16 @@ has_changed(struct worker *w)
 }
 
 static void
-on_change_timer(void *ctx)
+on_timer(void *ctx)
 {
     struct worker *w = ctx;
+    struct heartbeat_state *s = w->heartbeat;
+    bool wanted = s->roll_call || has_changed(w);
 
-    loop_timer_stop(w->heartbeat->change);
-    w->heartbeat->change = NULL;
-    if (has_changed(w))
+    loop_timer_stop(s->timer);
+    s->timer = NULL;
+    s->roll_call = false;
+    if (wanted)
         heartbeat_send(w);
 }
 
@@ -150,28 +153,23 @@ heartbeat_notify(struct worker *w)
         return;
     }
     wait_ms = s->sent_ms + CHANGE_LEAST_MS - now;
-    if (s->change)
+    if (s->timer)
         return;
     if (wait_ms > 0)
-        s->change = loop_timer_start(w->loop, wait_ms, 0, on_change_timer, w);
+        s->timer = loop_timer_start(w->loop, wait_ms, 0, on_timer, w);
     else
         heartbeat_send(w);
-}
-
-static void
-on_roll_timer(void *ctx)
-{
-    struct worker *w = ctx;
-
-    loop_timer_stop(w->heartbeat->roll);
-    w->heartbeat->roll = NULL;
-    heartbeat_send(w);
 }
 
 void
 heartbeat_answer_roll_call(struct worker *w)
 {
-    if (!w->heartbeat->roll && !w->stopped)
-        w->heartbeat->roll = loop_timer_start(w->loop, random() % ROLL_MOST_MS,
-                                              0, on_roll_timer, w);
+    struct heartbeat_state *s = w->heartbeat;
+
+    if (s->roll_call || w->stopped)
+        return;
+    s->roll_call = true;
+    loop_timer_stop(s->timer);
+    s->timer =
+        loop_timer_start(w->loop, random() % ROLL_MOST_MS, 0, on_timer, w);
 }

@@ -289,7 +289,7 @@ lifecycle_open(struct worker *w, void (*all_settled)(struct worker *w))
     TAILQ_INIT(&w->ready);
     prefetch_init(&w->prefetch);
     delivery_open(w, on_begin, all_settled);
-    settle_open(w);
+    result_publisher_open(w, settle_published, settle_published_early);
 }
 
 void

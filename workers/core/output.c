@@ -242,27 +242,21 @@ chunk_bytes(const struct sink *s)
 static void pump(struct sink *s);
 
 static void
-acked(struct sink *s, const struct err *e)
+on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct log_text why;
+    struct sink *s = ctx;
 
+    (void)stored;
     s->unacked--;
     if (e)
         log_warn("output.lost", "task=%s error=\"%s\"", s->task,
-                 log_text(&why, e->msg));
+                 LOG_TEXT(e->msg));
     if (s->unacked == 0)
         s->undelivered = 0;
     if (s->finished)
         pump(s);
     else if (s->unacked == UNACKED_MAX - 1 && s->on_room)
         s->on_room(s->room_ctx);
-}
-
-static void
-on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
-{
-    (void)stored;
-    acked(ctx, e);
 }
 
 /* Sends len bytes of t from skip on as the next chunk. */

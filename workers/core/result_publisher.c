@@ -27,7 +27,8 @@ struct result_msg {
 };
 
 struct result_publisher {
-    const struct result_publisher_events *events;
+    void (*published)(struct attempt *a, const struct err *e);
+    void (*published_early)(struct attempt *a, bool stored);
     struct loop_hook *hook;
     LIST_HEAD(, result_msg) messages;
     struct result_msg *open; /* the one that is being made; NULL: none */
@@ -91,7 +92,7 @@ static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
     struct result_msg *m = ctx;
-    const struct result_publisher_events *events = m->w->publisher->events;
+    const struct result_publisher *r = m->w->publisher;
     struct attempt *a;
 
     if (stored)
@@ -99,9 +100,9 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
     while ((a = LIST_FIRST(&m->attempts))) {
         result_publisher_forget(a);
         if (m->early)
-            events->published_early(a, stored != NULL);
+            r->published_early(a, stored != NULL);
         else
-            events->published(a, e);
+            r->published(a, e);
     }
     message_free(m);
 }
@@ -183,10 +184,12 @@ result_publisher_forget(struct attempt *a)
 
 void
 result_publisher_open(struct worker *w,
-                      const struct result_publisher_events *events)
+                      void (*published)(struct attempt *a, const struct err *e),
+                      void (*published_early)(struct attempt *a, bool stored))
 {
     w->publisher = MEM_NEW(struct result_publisher);
-    w->publisher->events = events;
+    w->publisher->published = published;
+    w->publisher->published_early = published_early;
     w->publisher->multi.type = CODEC_RESULTS;
     w->publisher->hook = loop_hook_start(w->loop, send_open, w);
 }

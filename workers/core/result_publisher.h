@@ -17,16 +17,15 @@
 struct attempt;
 struct worker;
 
-/* What became of a result. Each may end the attempt. */
-struct result_publisher_events {
-    /* RESULTS has it, or, with e, never will. */
-    void (*published)(struct attempt *a, const struct err *e);
-    /* RESULTS has what was published early, or it may not. */
-    void (*published_early)(struct attempt *a, bool stored);
-};
-
-void result_publisher_open(struct worker *w,
-                           const struct result_publisher_events *events);
+/*
+ * What became of a result is reported by two functions that may end the
+ * attempt. published: RESULTS has it, or, with e, never will. published_early:
+ * RESULTS has what was published early, or it may not.
+ */
+void
+result_publisher_open(struct worker *w,
+                      void (*published)(struct attempt *a, const struct err *e),
+                      void (*published_early)(struct attempt *a, bool stored));
 void result_publisher_close(struct worker *w);
 
 /* Publishes a->result until it is stored, then reports it as published. It is

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,41 +37,32 @@ path_of(char out[PATH_MAX], const char *dir, const char *below,
 
 /* --- writing ------------------------------------------------------------- */
 
-/* Puts the length of what was added since at before it. */
+/* Moves part to the end of out, its length before it. */
 static void
-close_part(struct str *s, size_t at)
+add_part(struct str *out, struct str *part)
 {
-    size_t len = s->len - at - HEAD;
+    uint8_t head[HEAD];
 
     for (size_t i = 0; i < HEAD; i++)
-        s->data[at + i] = (char)(uint8_t)(len >> (8 * i));
-}
-
-static size_t
-open_part(struct str *s)
-{
-    static const uint8_t blank[HEAD];
-    size_t at = s->len;
-
-    str_add(s, blank, sizeof blank);
-    return at;
+        head[i] = (uint8_t)(part->len >> (8 * i));
+    str_add(out, head, sizeof head);
+    str_add(out, part->data, part->len);
+    str_reset(part);
 }
 
 static void
 encode(const struct spooled_result *r, struct str *out)
 {
-    size_t at;
+    struct str part = {0};
 
     str_addz(out, magic);
-    at = open_part(out);
-    str_addz(out, r->subject);
-    close_part(out, at);
-    at = open_part(out);
-    codec_encode(CODEC_CLAIM, &r->claim, out);
-    close_part(out, at);
-    at = open_part(out);
-    codec_encode(CODEC_RESULT, &r->result, out);
-    close_part(out, at);
+    str_addz(&part, r->subject);
+    add_part(out, &part);
+    codec_encode(CODEC_CLAIM, &r->claim, &part);
+    add_part(out, &part);
+    codec_encode(CODEC_RESULT, &r->result, &part);
+    add_part(out, &part);
+    str_free(&part);
 }
 
 int
@@ -178,10 +168,7 @@ result_spool_list(const char *dir, struct mem_pool *pool)
     while (open_dir && (d = readdir(open_dir)) != NULL) {
         if (!is_outcome(d))
             continue;
-        if (n == cap) {
-            cap = cap ? cap * 2 : 16;
-            names = mem_resize(names, cap * sizeof *names);
-        }
+        names = mem_grow(names, n, &cap, sizeof *names);
         names[n++] = mem_pool_strdup(pool, d->d_name);
     }
     if (open_dir)

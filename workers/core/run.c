@@ -16,7 +16,6 @@
 #include "workers/core/claim.h"
 #include "workers/core/delivery.h"
 #include "workers/core/heartbeat.h"
-#include "workers/core/output.h"
 #include "workers/core/settle.h"
 #include "workers/core/state_dir.h"
 #include "workers/core/unconfirmed.h"
@@ -332,16 +331,6 @@ run_fence(struct attempt *a)
 
 /* --- deadlines ------------------------------------------------------------ */
 
-/* A shorter run has only its end published: two messages and two lines of log
- * for each of a thousand tasks a second would serve nobody. */
-static void
-tell_started(struct attempt *a)
-{
-    log_info("task.started", "task=%s attempt=%u fence=%llu", a->task->id,
-             a->claim.attempt, (unsigned long long)a->claim.fence);
-    publish_started(a);
-}
-
 void
 run_on_deadlines(struct attempt *a, int64_t now_ms)
 {
@@ -350,8 +339,13 @@ run_on_deadlines(struct attempt *a, int64_t now_ms)
 
     if (deadlines_take(d, DUE_KILL, now_ms))
         a->w->ex->cancel(a->run, true, a->cause == CAUSE_PREEMPT);
-    if (deadlines_take(d, DUE_TELL, now_ms))
-        tell_started(a);
+    /* A shorter run has only its end published: two messages and two lines of
+     * log for each of a thousand tasks a second would serve nobody. */
+    if (deadlines_take(d, DUE_TELL, now_ms)) {
+        log_info("task.started", "task=%s attempt=%u fence=%llu", a->task->id,
+                 a->claim.attempt, (unsigned long long)a->claim.fence);
+        publish_started(a);
+    }
     if (deadlines_take(d, DUE_LIMIT, now_ms)) {
         run_cancel(a, CAUSE_TIMEOUT, false);
     } else if (deadlines_take(d, DUE_IDLE, now_ms)) {

@@ -18,8 +18,8 @@
 
 /* --- publishing ----------------------------------------------------------- */
 
-static void
-on_published(struct attempt *a, const struct err *e)
+void
+settle_published(struct attempt *a, const struct err *e)
 {
     FAILPOINT("worker.after_result");
     unconfirmed_remove(a);
@@ -41,13 +41,13 @@ publish(struct attempt *a)
 {
     attempt_set_phase(a, PHASE_PUBLISH);
     if (a->stored_early)
-        on_published(a, NULL);
+        settle_published(a, NULL);
     else if (!a->message) /* else it is under way */
         result_publisher_publish(a);
 }
 
-static void
-on_published_early(struct attempt *a, bool stored)
+void
+settle_published_early(struct attempt *a, bool stored)
 {
     a->stored_early = stored;
     if (a->phase == PHASE_PUBLISH)
@@ -155,13 +155,4 @@ settle_publish_prior(struct attempt *a)
         return;
     bus_publish_until(a->w->bus, &p, on_prior, a->w);
     str_free(&a->prior);
-}
-
-void
-settle_open(struct worker *w)
-{
-    static const struct result_publisher_events events = {on_published,
-                                                          on_published_early};
-
-    result_publisher_open(w, &events);
 }

@@ -12,15 +12,16 @@
 #include "lib/bus/claims.h"
 
 struct attempt;
-struct worker;
-
-void settle_open(struct worker *w);
 
 /* The attempt is over, with all its output stored: judges it, and stores
  * that. */
 void settle_begin(struct attempt *a);
 /* The claim has the outcome. */
 void settle_publish(struct attempt *a);
+/* RESULTS has the result, or, with e, never will. */
+void settle_published(struct attempt *a, const struct err *e);
+/* RESULTS has what was published early, or it may not. */
+void settle_published_early(struct attempt *a, bool stored);
 
 /* Closes a task without running it: the attempt of found was lost. */
 void settle_close(struct attempt *a, const struct claim *found,

@@ -25,7 +25,6 @@ struct spool_replay {
     const char **names; /* those still to send, the current one first */
     struct spooled_result current;
     struct loop_timer *timer;
-    bool asking; /* an answer of the bus is outstanding */
 };
 
 static void next(struct spool_replay *r);
@@ -71,7 +70,6 @@ on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
     const struct result *result = &r->current.result;
 
     (void)stored;
-    r->asking = false;
     if (e) {
         /* The claim has the outcome; whoever gets the task emits that. */
         log_error("result.refused", "task=%s error=\"%s\"", result->task,
@@ -87,7 +85,6 @@ on_published(void *ctx, const struct bus_stored *stored, const struct err *e)
 static void
 publish(struct spool_replay *r)
 {
-    r->asking = true;
     result_publisher_publish_one(r->w, r->current.subject, &r->current.result,
                                  on_published, r);
 }
@@ -97,7 +94,6 @@ on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
     struct spool_replay *r = ctx;
 
-    r->asking = false;
     if (stored) {
         publish(r);
     } else {
@@ -111,7 +107,6 @@ on_written(void *ctx, const struct bus_stored *stored, const struct err *e)
 static void
 write_claim(struct spool_replay *r, uint64_t revision)
 {
-    r->asking = true;
     claims_put(r->w->bus, r->w->ex->name, &r->current.claim, revision,
                on_written, r);
 }
@@ -143,7 +138,6 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
     struct claims_entry found;
     struct err bad;
 
-    r->asking = false;
     if (e) {
         log_debug("outcome.read", "task=%s error=\"%s\"",
                   r->current.result.task, e->msg);
@@ -160,7 +154,6 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 static void
 read_claim(struct spool_replay *r)
 {
-    r->asking = true;
     claims_get(r->w->bus, r->w->ex->name, r->current.result.task, on_entry, r);
 }
 
@@ -222,8 +215,7 @@ spool_replay_stop(struct worker *w)
 
     if (!r)
         return;
-    if (r->asking)
-        bus_forget(w->bus, r);
+    bus_forget(w->bus, r);
     loop_timer_stop(r->timer);
     mem_pool_free(r->pool);
     mem_pool_free(r->names_pool);

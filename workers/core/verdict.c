@@ -7,7 +7,6 @@
 
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
-#include "workers/core/output.h"
 #include "workers/core/worker_types.h"
 
 #include <stdio.h>
@@ -38,13 +37,6 @@ limit_text(uint64_t ms, char *out, size_t size)
     else
         (void)str_duration(ms, out, size);
     return out;
-}
-
-static uint64_t
-limit_ms(const struct attempt *a)
-{
-    return a->task->timeout_ms ? a->task->timeout_ms
-                               : (uint64_t)a->w->conf->timeout_ms;
 }
 
 /* Why a command that ended by itself did not satisfy its task; part: what of
@@ -86,13 +78,12 @@ verdict_on(struct attempt *a, const char **part)
 static void
 judge_end(struct attempt *a, struct ending *end)
 {
-    struct outcome *o = verdict_outcome(a);
+    const struct outcome *o = verdict_outcome(a);
     const char *part;
 
     if (o->timed_out) {
         end->state = STATE_TIMED_OUT;
         end->reason = o->reason;
-        o->exit_code = EXIT_TIMED_OUT;
         return;
     }
     switch (verdict_on(a, &part)) {
@@ -117,7 +108,8 @@ judge_end(struct attempt *a, struct ending *end)
 static void
 judge(struct attempt *a, struct ending *end)
 {
-    struct outcome *o = verdict_outcome(a);
+    uint64_t limit_ms = a->task->timeout_ms ? a->task->timeout_ms
+                                            : (uint64_t)a->w->conf->timeout_ms;
     char text[32];
 
     *end = (struct ending){.state = STATE_FAILED, .reason = ""};
@@ -127,30 +119,25 @@ judge(struct attempt *a, struct ending *end)
         return;
     case CAUSE_TIMEOUT:
         end->state = STATE_TIMED_OUT;
-        end->reason =
-            mem_pool_printf(a->pool, "ran longer than %s",
-                            limit_text(limit_ms(a), text, sizeof text));
-        o->exit_code = EXIT_TIMED_OUT;
+        end->reason = mem_pool_printf(a->pool, "ran longer than %s",
+                                      limit_text(limit_ms, text, sizeof text));
         return;
     case CAUSE_IDLE:
         end->state = STATE_TIMED_OUT;
         end->reason = mem_pool_printf(
             a->pool, "no output for %s",
             limit_text(a->task->idle_timeout_ms, text, sizeof text));
-        o->exit_code = EXIT_TIMED_OUT;
         return;
     case CAUSE_CANCEL:
-        end->state = STATE_CANCELLED;
+    case CAUSE_START:
+        end->state =
+            a->cause == CAUSE_CANCEL ? STATE_CANCELLED : STATE_PREEMPTED;
         end->reason = a->why;
         return;
     case CAUSE_PREEMPT:
         end->state = STATE_PREEMPTED;
         end->reason = a->w->draining ? "handed back: the worker stops"
                                      : "handed back: no slot became free";
-        return;
-    case CAUSE_START:
-        end->state = STATE_PREEMPTED;
-        end->reason = a->why;
         return;
     case CAUSE_LOST:
         return; /* dropped before it comes here */
@@ -242,7 +229,7 @@ random_fraction(void)
 void
 verdict_fill(struct attempt *a)
 {
-    const struct outcome *o = verdict_outcome(a);
+    struct outcome *o = verdict_outcome(a);
     struct task asked = *a->task;
     struct ending end;
     struct end_plan plan;
@@ -258,6 +245,8 @@ verdict_fill(struct attempt *a)
     if (o->untouched || (!a->ran && !a->inherited))
         a->claim.remote = "";
     judge(a, &end);
+    if (end.state == STATE_TIMED_OUT)
+        o->exit_code = EXIT_TIMED_OUT;
     end.exit_code = o->exit_code;
     end.signal = o->signal;
     fill_outcome(a);
@@ -284,24 +273,13 @@ verdict_fill(struct attempt *a)
 
 /* --- without running ------------------------------------------------------ */
 
-/* A claim outlives the memory it was read into. */
-static void
-copy_claim(struct attempt *a, const struct claim *found)
-{
-    a->claim = *found;
-    a->claim.task = a->task->id;
-    a->claim.worker = mem_pool_strdup(a->pool, found->worker);
-    a->claim.nonce = mem_pool_strdup(a->pool, found->nonce);
-    a->claim.reason = "";
-    a->claim.tail = (struct bytes){NULL, 0};
-    a->claim.result = NULL;
-}
-
 void
 verdict_close(struct attempt *a, const struct claim *found,
               const struct delivery_plan *plan)
 {
-    copy_claim(a, found);
+    a->claim = *found;
+    a->claim.task = a->task->id;
+    a->claim.worker = mem_pool_strdup(a->pool, found->worker);
     if (a->claim.fence == 0)
         a->claim.fence = a->revision; /* it was never renewed */
     a->claim.lost = plan->lost;

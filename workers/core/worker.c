@@ -120,8 +120,10 @@ on_bus(void *ctx, enum bus_event event, const char *text)
 /* --- drain --------------------------------------------------------------- */
 
 static void
-stop(struct worker *w)
+stop(void *worker)
 {
+    struct worker *w = worker;
+
     if (w->stopped)
         return;
     w->stopped = true;
@@ -145,12 +147,6 @@ hand_back(struct worker *w, bool hard)
 }
 
 static void
-on_last_resort(void *ctx)
-{
-    stop(ctx);
-}
-
-static void
 set_drain_timer(struct worker *w, int64_t delay_ms, loop_fn *fn)
 {
     loop_timer_stop(w->life->drain);
@@ -163,7 +159,7 @@ on_drain_timeout(void *ctx)
     struct worker *w = ctx;
 
     log_info("worker.hand_back", "worker=%s running=%u", w->name, w->running);
-    set_drain_timer(w, w->conf->grace_ms + LAST_RESORT_MS, on_last_resort);
+    set_drain_timer(w, w->conf->grace_ms + LAST_RESORT_MS, stop);
     hand_back(w, false);
 }
 
@@ -174,7 +170,7 @@ worker_drain(void *worker, int nth)
 
     if (nth > 1) {
         w->draining = true;
-        set_drain_timer(w, KILLED_MS, on_last_resort);
+        set_drain_timer(w, KILLED_MS, stop);
         hand_back(w, true);
         return;
     }
@@ -240,13 +236,11 @@ open_bus(struct worker *w, struct err *e)
     for (size_t i = 0; i < n; i++)
         if (open_lane(w, w->conf->lanes[i], e) < 0)
             return -1;
+    (void)subject_drain(subject, w->ex->name, w->name);
     if (bus_subscribe(w->bus, SUBJECT_CANCEL_ALL, on_cancel, w,
-                      &w->life->cancels, e) < 0)
-        return -1;
-    if (bus_subscribe(w->bus, subject_drain(subject, w->ex->name, w->name),
-                      on_drain, w, &w->life->drains, e) < 0)
-        return -1;
-    if (bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->life->rolls,
+                      &w->life->cancels, e) < 0 ||
+        bus_subscribe(w->bus, subject, on_drain, w, &w->life->drains, e) < 0 ||
+        bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->life->rolls,
                       e) < 0)
         return -1;
     return lane_pauses_open(&w->pauses, w->bus, w->loop, on_pauses, w, e);

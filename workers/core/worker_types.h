@@ -41,10 +41,7 @@
 
 #include <sys/queue.h>
 
-enum {
-    PUT_TIMEOUT_MS = 5000, /* for the broker to confirm what is sent once */
-    NONCE_SIZE = 25,
-};
+enum { NONCE_SIZE = 25 };
 
 enum attempt_phase {
     PHASE_CLAIM,   /* the claim is being read or written */
