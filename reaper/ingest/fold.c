@@ -1,3 +1,9 @@
+/*
+ * Folds an event into the row of its task: a function per kind of event decides
+ * whether its facts replace those of the row, and state_of derives the state
+ * from the facts. Counters and batches follow from the difference between two
+ * rows.
+ */
 #include "reaper/ingest/fold.h"
 
 #include <stdio.h>
@@ -23,7 +29,7 @@ fold_init(struct task_state *s, const char *id)
 }
 
 /* Whether one message was stored before another. Time comes first: a stream
- * that was made anew counts from 1 again. */
+ * that was recreated counts from 1 again. */
 static bool
 stored_before(int64_t at_ms, uint64_t seq, int64_t than_ms, uint64_t than_seq)
 {
@@ -44,8 +50,8 @@ same_bytes(struct bytes a, struct bytes b)
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
-/* The task as it went to its lane: mostly the very task that was accepted,
- * which is not kept twice. */
+/* The task as it was sent to its lane: usually the task that was accepted,
+ * which is not stored twice. */
 static struct bytes
 as_routed(const struct task_state *s)
 {
@@ -84,8 +90,8 @@ take_submission(struct task_state *s, const struct event *ev,
     }
 }
 
-/* Of several submissions with one id the first stored is the task; a later
- * one can only let it go. */
+/* Of several submissions with one id the first stored is the task; a later one
+ * can only release it. */
 static bool
 fold_accepted(struct task_state *s, const struct event *ev)
 {
@@ -109,8 +115,8 @@ fold_accepted(struct task_state *s, const struct event *ev)
     return true;
 }
 
-/* The newest drive says where the task is; of one drive, stored twice, the
- * first. */
+/* The newest dispatch is where the task is; of a dispatch that was stored
+ * twice, the first. */
 static bool
 fold_routed(struct task_state *s, const struct event *ev)
 {
@@ -147,23 +153,23 @@ fold_cancel(struct task_state *s, const struct event *ev)
     return true;
 }
 
-/* What is told of one attempt twice: the end of the task outranks the end of
- * the attempt, and the original a repetition, which may lack its output. */
+/* Of two results of one attempt: the end of the task outranks the end of the
+ * attempt, and the original a repetition, which may lack its output. */
 static bool
-tells_more(const struct attempt_row *a, const struct result *r)
+outranks(const struct attempt_row *a, const struct result *r)
 {
     if (!a->known)
         return true;
     return r->final != a->final ? r->final : a->again && !r->emitted_again;
 }
 
-/* Records the result itself, whichever of its versions came first. */
+/* Records the result in its attempt, whichever version came first. */
 static void
 record(struct task_state *s, struct attempt_row *a, const struct event *ev)
 {
     const struct result *r = ev->result;
 
-    if (!tells_more(a, r))
+    if (!outranks(a, r))
         return;
     if (r->final && !(a->known && a->final))
         s->finals++;
@@ -199,7 +205,7 @@ later(const struct task_state *s, const struct result *r)
                                            : r->fence > s->result_fence;
 }
 
-/* Whether r is what the row should tell about. */
+/* Whether the row should hold this result. */
 static bool
 takes_over(const struct task_state *s, const struct event *ev)
 {
@@ -212,7 +218,7 @@ takes_over(const struct task_state *s, const struct event *ev)
     if (r->final && ev->stale)
         return false;
     if (!s->has_result)
-        /* A task that was routed was not rejected: that was a namesake. */
+        /* A routed task was not rejected: that was another with its id. */
         return !(r->state == STATE_REJECTED && s->routed);
     if (r->final && r->attempt == 0)
         return r->state != STATE_REJECTED;
@@ -239,7 +245,7 @@ fold_result(struct task_state *s, struct attempt_row *a, const struct event *ev)
     s->worker = r->worker;
     s->started_at_ms = r->started_at_ms;
     s->finished_at_ms = r->finished_at_ms ? r->finished_at_ms : ev->at_ms;
-    /* Handed back or lost: it is on its lane, not in a back-off. */
+    /* Preempted or lost: the task is on its lane, not waiting for a retry. */
     s->retry_at_ms = r->state == STATE_PREEMPTED || r->state == STATE_LOST
                          ? 0
                          : r->retry_at_ms;
@@ -252,8 +258,8 @@ fold_result(struct task_state *s, struct attempt_row *a, const struct event *ev)
     return true;
 }
 
-/* The state that the facts of the row amount to. r is the result the event
- * brought, if the row tells of it now. */
+/* The state that follows from the facts of the row. r is the result of the
+ * event, if the row holds it now. */
 static enum state
 state_of(const struct task_state *s, const struct result *r)
 {
@@ -273,8 +279,8 @@ state_of(const struct task_state *s, const struct result *r)
     return s->gate == GATE_HELD ? STATE_HELD : STATE_BLOCKED;
 }
 
-/* Messages overtake each other, so a step may skip what is certain to have
- * been between: whatever ran had been routed. */
+/* Messages overtake each other, so a step may skip a state that is certain to
+ * have been between: every task that ran was routed. */
 static bool
 reachable(enum state from, enum state to)
 {
@@ -285,7 +291,7 @@ reachable(enum state from, enum state to)
 bool
 fold(struct task_state *s, struct attempt_row *a, const struct event *ev)
 {
-    bool changed = false, told;
+    bool changed = false, has_it;
     enum state to;
 
     switch (ev->kind) {
@@ -304,11 +310,11 @@ fold(struct task_state *s, struct attempt_row *a, const struct event *ev)
     }
     if (!changed)
         return false;
-    told = ev->kind == EVENT_RESULT && same_result(s, ev->result);
-    to = state_of(s, told ? ev->result : NULL);
+    has_it = ev->kind == EVENT_RESULT && same_result(s, ev->result);
+    to = state_of(s, has_it ? ev->result : NULL);
     if (!state_is_terminal(s->state) && reachable(s->state, to))
         s->state = to;
-    /* Members of a batch are told of in the report of the batch. */
+    /* Members of a batch are listed in the report of the batch. */
     if (state_is_terminal(s->state) && s->task_from != TASK_FROM_NONE &&
         (!*s->batch || *s->report_path))
         s->report_due = true;
@@ -345,8 +351,8 @@ contribution(const struct task_state *s, int64_t out[N_COUNTS])
 }
 
 static void
-tell(const char *scope, const int64_t *minus, const int64_t *plus,
-     fold_count_fn *fn, void *ctx)
+add_counts(const char *scope, const int64_t *minus, const int64_t *plus,
+           fold_count_fn *fn, void *ctx)
 {
     for (int i = 0; i < N_COUNTS; i++) {
         int64_t delta = (plus ? plus[i] : 0) - (minus ? minus[i] : 0);
@@ -377,18 +383,18 @@ fold_counts(const struct task_state *before, const struct task_state *after,
 
     contribution(before, minus);
     contribution(after, plus);
-    tell("", minus, plus, fn, ctx);
+    add_counts("", minus, plus, fn, ctx);
     scope_of(before, from);
     scope_of(after, to);
     if (strcmp(from, to) == 0) {
         if (*to)
-            tell(to, minus, plus, fn, ctx);
+            add_counts(to, minus, plus, fn, ctx);
         return;
     }
     if (*from)
-        tell(from, minus, NULL, fn, ctx);
+        add_counts(from, minus, NULL, fn, ctx);
     if (*to)
-        tell(to, NULL, plus, fn, ctx);
+        add_counts(to, NULL, plus, fn, ctx);
 }
 
 void

@@ -1,12 +1,12 @@
 /*
- * fold - what the ledger knows about a task, as a pure function of the events
- * it has seen.
+ * fold - the row of a task as a pure function of the events about it.
  *
  * The events come from several streams and may arrive in any order and more
- * than once. Each adds a fact to the row (submitted so, routed there, attempt
- * 2 ended thus, a cancel was asked for), conflicting facts are ranked by what
- * they say and never by when they came, and the state follows from the facts:
- * every interleaving ends with the same row. A terminal state never changes.
+ * than once. Each adds a fact to the row (how it was submitted, where it was
+ * routed, how attempt 2 ended, that a cancel was requested). Conflicting facts
+ * are ranked by what they say and never by when they arrived, and the state
+ * follows from the facts: every interleaving ends with the same row. A terminal
+ * state never changes.
  *
  * No clock, no I/O, no globals: times are those of the messages.
  *
@@ -23,13 +23,13 @@
 /* What a task waits for before it is routed. */
 enum gate { GATE_NONE, GATE_BLOCKED, GATE_HELD };
 
-/* Where our knowledge of the submission is from; the greater wins, because
- * the router hands on a task it may have changed (prefixes, gates). */
+/* The message that the submission was read from; the greater wins, because the
+ * router may change a task (prefixes, gates) before it sends it on. */
 enum task_from { TASK_FROM_NONE, TASK_FROM_ROUTED, TASK_FROM_ACCEPTED };
 
 /* The row of a task. Strings and bytes are borrowed; text is never NULL. */
 struct task_state {
-    int64_t n; /* of the row, in order of first sight; 0: not stored yet */
+    int64_t n; /* of the row, in the order first seen; 0: not stored yet */
     const char *id;
     enum state state;
 
@@ -44,9 +44,9 @@ struct task_state {
     int64_t in_at_ms; /* the newest message of it on tasks.in */
     uint64_t in_seq;
     enum gate gate;
-    bool ungated; /* seen on tasks.in without a gate: it was let go */
+    bool ungated; /* seen on tasks.in without a gate: it was released */
 
-    /* The decision of the newest drive. */
+    /* The decision of the newest dispatch; drive counts them. */
     bool routed;
     uint32_t drive;
     int64_t routed_at_ms;
@@ -70,15 +70,15 @@ struct task_state {
     uint32_t attempts; /* the highest number seen */
     uint32_t finals;   /* results that claimed to be final */
 
-    /* What the ledger has done about it; fold only raises report_due. */
+    /* What the reaper has done about it; of these fold only sets report_due. */
     bool released;      /* sent to tasks.in again */
-    uint32_t drives;    /* the highest drive it has sent to a lane */
-    uint32_t resubmits; /* times it has sent it to the router again */
+    uint32_t drives;    /* the highest dispatch it has sent to a lane */
+    uint32_t resubmits; /* how often it has sent it to the router again */
     bool report_due;    /* a report is to be written (again) */
-    const char *report; /* where it stands; "" before it was written */
+    const char *report; /* its path; "" before it was written */
 };
 
-/* One attempt as recorded; the key is task, attempt and fence. */
+/* One recorded attempt; the key is task, attempt and fence. */
 struct attempt_row {
     bool known;   /* it was recorded before */
     bool changed; /* set by fold: record it */
@@ -87,7 +87,7 @@ struct attempt_row {
     bool final, again;
     int64_t at_ms;                         /* when the result was stored */
     const char *backend, *provider, *team; /* set by fold */
-    const char *cost_usd;                  /* "": it says nothing */
+    const char *cost_usd;                  /* "": unknown */
     bool estimated;
     int64_t ended_at_ms;
     struct bytes result; /* encoded, with its output */
@@ -95,7 +95,7 @@ struct attempt_row {
 
 enum event_kind { EVENT_ACCEPTED, EVENT_ROUTED, EVENT_RESULT, EVENT_CANCEL };
 
-/* One message, decoded. What its kind does not need is not looked at. */
+/* One decoded message. Members that its kind does not need are not read. */
 struct event {
     enum event_kind kind;
     uint64_t seq;  /* in its stream */
@@ -120,23 +120,23 @@ struct event {
 void fold_init(struct task_state *s, const char *id);
 
 /*
- * Applies one event to the row; true if anything changed. a is the attempt a
- * RESULT is about, as recorded (known false, if it is not), else NULL.
+ * Applies one event to the row; true if anything changed. a is the attempt of a
+ * RESULT, as recorded (known is false if it is not), else NULL.
  */
 bool fold(struct task_state *s, struct attempt_row *a, const struct event *ev);
 
-/* Whether a program ran to the end the row tells of: its exit code counts. */
+/* Whether the result of the row is that of a program: it has an exit code. */
 bool fold_has_exit_code(const struct task_state *s);
 
 /* --- what follows from a change ------------------------------------------- */
 
 /* scope: "" for all, or "backend.lane". Deltas may be negative: besides totals
- * (tasks, attempts, superseded; unseen: of which no submission came yet) each
- * state counts the tasks that are in it. */
+ * (tasks, attempts, superseded; unseen: tasks without a submission yet) there
+ * is a counter per state of the tasks that are in it. */
 typedef void fold_count_fn(void *ctx, const char *scope, const char *name,
                            int64_t delta);
 
-/* Tells what the step from before to after adds to the counters. */
+/* Calls fn with what the step from before to after adds to the counters. */
 void fold_counts(const struct task_state *before,
                  const struct task_state *after, fold_count_fn *fn, void *ctx);
 
