@@ -60,16 +60,8 @@ query_costs(struct query *q, const json_t *request)
     o = json_object();
     list = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_t *row = cost_json(&costs[i]);
-        size_t size = query_size(row) + 1;
-
-        total = money_add(total, costs[i].nano);
-        if (size > room) {
-            json_decref(row); /* the total includes it all the same */
-            continue;
-        }
-        room -= size;
-        (void)json_array_append_new(list, row);
+        total = money_add(total, costs[i].nano); /* of those left out, too */
+        (void)query_append(list, cost_json(&costs[i]), &room);
     }
     (void)str_time(day * DB_DAY_MS, at, sizeof at);
     at[10] = '\0';

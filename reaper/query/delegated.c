@@ -62,22 +62,13 @@ static bool
 add_delegated(struct active *l, int64_t n, struct err *e)
 {
     struct task_state row;
-    json_t *o;
-    size_t size;
 
     mem_pool_reset(l->query->pool);
     if (db_task_at(l->query->p.db, n, l->query->pool, &row, e) <= 0)
         return true; /* finished since */
-    o = delegated_json(l->query, &row);
-    size = query_size(o) + 1;
-    if (size > l->room || json_array_size(l->list) >= ACTIVE_MAX) {
-        json_decref(o);
-        l->more = true;
-        return false;
-    }
-    l->room -= size;
-    (void)json_array_append_new(l->list, o);
-    return true;
+    l->more = json_array_size(l->list) >= ACTIVE_MAX ||
+              !query_append(l->list, delegated_json(l->query, &row), &l->room);
+    return !l->more;
 }
 
 static int

@@ -48,6 +48,20 @@ query_size(const json_t *o)
     return json_dumpb(o, NULL, 0, JSON_COMPACT);
 }
 
+bool
+query_append(json_t *list, json_t *o, size_t *room)
+{
+    size_t size = query_size(o) + 1;
+
+    if (size > *room) {
+        json_decref(o);
+        return false;
+    }
+    *room -= size;
+    (void)json_array_append_new(list, o);
+    return true;
+}
+
 size_t
 query_room(const struct query *q)
 {

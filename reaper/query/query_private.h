@@ -37,6 +37,9 @@ json_t *query_failure(const struct err *e);
 size_t query_size(const json_t *o);
 /* Bytes an answer may have. */
 size_t query_room(const struct query *q);
+/* Takes over o: adds it to list if it fits into *room bytes, which shrink by
+ * its size; else false. */
+bool query_append(json_t *list, json_t *o, size_t *room);
 /* A number among counters; 0 if it is missing. */
 json_int_t query_count(const json_t *counters, const char *name);
 

@@ -89,17 +89,11 @@ on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
 {
     struct status *s = ctx;
     json_t *o = codec_to_json(CODEC_HEARTBEAT, h);
-    size_t size;
 
     report_set(o, "running", json_integer(h->running_count));
     report_set(o, "age_ms", json_integer(age_ms));
-    size = query_size(o) + 1;
-    if (size > s->room) {
-        json_decref(o);
+    if (!query_append(s->workers, o, &s->room))
         return;
-    }
-    s->room -= size;
-    (void)json_array_append_new(s->workers, o);
     for (size_t i = 0; i < h->n_lanes; i++) {
         char lane[2 * TASK_ID_SIZE + 1];
 

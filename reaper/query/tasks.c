@@ -483,9 +483,11 @@ query_show(struct query *q, const json_t *request)
 
 /* --- batch ---------------------------------------------------------------- */
 
+/* NULL: the database failed. */
 static json_t *
 failed_rows(struct query *q, const char *batch, size_t most, struct err *e)
 {
+    struct task_state row;
     uint32_t states = 0;
     json_t *list = json_array();
     int64_t *ns;
@@ -496,20 +498,10 @@ failed_rows(struct query *q, const char *batch, size_t most, struct err *e)
             states |= bit((enum state)s);
     n = db_members(q->p.db, batch, states, FAILED_MAX, q->pool, &ns, e);
     for (int i = 0; i < n; i++) {
-        struct task_state row;
-        json_t *o;
-
-        if (db_task_at(q->p.db, ns[i], q->pool, &row, e) <= 0) {
+        if (db_task_at(q->p.db, ns[i], q->pool, &row, e) <= 0)
             n = -1;
+        else if (!query_append(list, query_row(q, &row), &most))
             break;
-        }
-        o = query_row(q, &row);
-        if (query_size(o) + 1 > most) {
-            json_decref(o);
-            break;
-        }
-        most -= query_size(o) + 1;
-        (void)json_array_append_new(list, o);
     }
     if (n >= 0)
         return list;
