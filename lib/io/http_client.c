@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/queue.h>
 
 enum {
     HEADERS_MAX = 32,
@@ -36,7 +37,7 @@ struct transfer {
 };
 
 struct http_call {
-    struct http_call *next, *prev; /* in its queue */
+    TAILQ_ENTRY(http_call) link; /* in its queue */
     struct http *http;
     char *method, *url, *bearer;
     char *secret; /* a whole header, in place of bearer */
@@ -50,7 +51,7 @@ struct http_call {
 };
 
 struct transfer_queue {
-    struct http_call *first, *last;
+    TAILQ_HEAD(http_call_list, http_call) calls;
     size_t n;
 };
 
@@ -75,27 +76,14 @@ static unsigned users; /* of libcurl */
 static void
 enqueue(struct transfer_queue *q, struct http_call *c)
 {
-    c->next = NULL;
-    c->prev = q->last;
-    if (q->last)
-        q->last->next = c;
-    else
-        q->first = c;
-    q->last = c;
+    TAILQ_INSERT_TAIL(&q->calls, c, link);
     q->n++;
 }
 
 static void
 dequeue(struct transfer_queue *q, struct http_call *c)
 {
-    if (c->prev)
-        c->prev->next = c->next;
-    else
-        q->first = c->next;
-    if (c->next)
-        c->next->prev = c->prev;
-    else
-        q->last = c->prev;
+    TAILQ_REMOVE(&q->calls, c, link);
     q->n--;
 }
 
@@ -326,7 +314,7 @@ finish(struct http *h, struct http_call *c, CURLcode rc)
 static void
 start_soon(struct http *h)
 {
-    if (h->start_due || !h->waiting.first ||
+    if (h->start_due || !h->waiting.n ||
         h->active.n >= (size_t)h->conf.max_connections)
         return;
     h->start_due = true;
@@ -376,8 +364,8 @@ on_start(void *ctx)
     struct http *h = ctx;
 
     h->start_due = false;
-    while (h->waiting.first && h->active.n < (size_t)h->conf.max_connections)
-        start(h, h->waiting.first);
+    while (h->waiting.n && h->active.n < (size_t)h->conf.max_connections)
+        start(h, TAILQ_FIRST(&h->waiting.calls));
     collect(h);
 }
 
@@ -480,6 +468,8 @@ http_open(struct http **out, struct loop *l, const struct http_conf *conf,
     }
     users++;
     h = MEM_NEW(struct http);
+    TAILQ_INIT(&h->waiting.calls);
+    TAILQ_INIT(&h->active.calls);
     h->loop = l;
     h->multi = multi;
     h->conf = *conf;
@@ -503,7 +493,7 @@ drop_all(struct http *h, struct transfer_queue *q)
 {
     struct http_call *c;
 
-    while ((c = q->first)) {
+    while ((c = TAILQ_FIRST(&q->calls))) {
         dequeue(q, c);
         if (c->transfer)
             transfer_release(h, c->transfer);

@@ -90,23 +90,20 @@ ended(struct proc_set *s, struct proc *p, int status, const struct rusage *ru)
         p->family->n_alive--;
         p->family->last_end = s->ends;
     }
-    *s->unreported_end = p;
-    s->unreported_end = &p->next_unreported;
+    STAILQ_INSERT_TAIL(&s->unreported, p, unreported_link);
 }
 
 static void
 report_ends(struct proc_set *s)
 {
-    while (s->unreported) {
-        struct proc *p = s->unreported;
+    struct proc *p;
+
+    while ((p = STAILQ_FIRST(&s->unreported))) {
         void (*on_end)(void *, const struct proc_end *) = p->on_end;
         struct proc_end end = p->end;
         void *ctx = p->ctx;
 
-        s->unreported = p->next_unreported;
-        if (!s->unreported)
-            s->unreported_end = &s->unreported;
-        p->next_unreported = NULL;
+        STAILQ_REMOVE_HEAD(&s->unreported, unreported_link);
         p->unreported = false;
         if (!p->family) {
             proc_unlink(s, p);
@@ -215,7 +212,8 @@ proc_set_open(struct proc_set **out, struct loop *l, bool adopt, struct err *e)
     s->os = os;
     s->null_fd = null_fd;
     s->adopt = adopt;
-    s->unreported_end = &s->unreported;
+    TAILQ_INIT(&s->families);
+    STAILQ_INIT(&s->unreported);
     know_inherited(s);
     watch_ends(s, l);
     *out = s;

@@ -28,12 +28,7 @@ proc_family_open(struct proc_set *s, const char *mark)
     f->set = s;
     f->opened = procs_ticks();
     (void)str_copy(f->mark, sizeof f->mark, mark);
-    f->prev = s->newest;
-    if (s->newest)
-        s->newest->next = f;
-    else
-        s->oldest = f;
-    s->newest = f;
+    TAILQ_INSERT_TAIL(&s->families, f, link);
     return f;
 }
 
@@ -135,7 +130,8 @@ proc_family_gone(struct proc_family *f)
 void
 proc_sweep(struct proc_set *s)
 {
-    uint64_t limit = s->oldest ? s->oldest->opened : UINT64_MAX;
+    const struct proc_family *oldest = TAILQ_FIRST(&s->families);
+    uint64_t limit = oldest ? oldest->opened : UINT64_MAX;
     struct procs_list todo = {0};
     struct procs_stat st;
 
@@ -181,14 +177,7 @@ proc_family_close(struct proc_family *f)
             mem_free(p);
         }
     }
-    if (f->prev)
-        f->prev->next = f->next;
-    else
-        s->oldest = f->next;
-    if (f->next)
-        f->next->prev = f->prev;
-    else
-        s->newest = f->prev;
+    TAILQ_REMOVE(&s->families, f, link);
     mem_free(f->kin);
     mem_free(f);
     if (s->adopt && (!gone || s->spared) && proc_os_has_adopted(s))

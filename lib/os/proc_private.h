@@ -13,6 +13,7 @@
 #include "lib/os/procs.h"
 
 #include <signal.h>
+#include <sys/queue.h>
 
 enum {
     PROC_BUCKETS = 256, /* of the table of children, a power of two */
@@ -26,7 +27,7 @@ struct proc {
     pid_t pid;
     bool ended;      /* kept until its family closes: its session may live on */
     bool unreported; /* ended, on_end not yet called */
-    struct proc *next_unreported;
+    STAILQ_ENTRY(proc) unreported_link;
     struct proc_end end;
     void (*on_end)(void *ctx, const struct proc_end *end);
     void *ctx;
@@ -39,14 +40,14 @@ struct kin {
 };
 
 struct proc_family {
-    struct proc_family *next, *prev;
+    TAILQ_ENTRY(proc_family) link;
     struct proc_set *set;
     struct proc *procs;
     struct kin *kin;
     size_t n_kin, cap_kin;
     unsigned n_alive;  /* of its children, those not yet waited for */
     uint64_t last_end; /* set->ends after the last of them ended */
-    uint64_t opened;   /* in ticks since boot, as field 22 of stat */
+    uint64_t opened;   /* by procs_ticks */
     char mark[128];
 };
 
@@ -55,8 +56,8 @@ struct proc_os; /* what the system needs for a set */
 struct proc_set {
     struct proc_os *os;
     struct proc *buckets[PROC_BUCKETS];
-    struct proc_family *oldest, *newest;
-    struct proc *unreported, **unreported_end;
+    TAILQ_HEAD(proc_families, proc_family) families; /* the oldest first */
+    STAILQ_HEAD(proc_queue, proc) unreported;
     struct loop_waker *waker;
     struct sigaction old_action;
     int null_fd;
