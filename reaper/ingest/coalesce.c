@@ -14,6 +14,7 @@
 #include "lib/model/subject.h"
 
 #include <string.h>
+#include <sys/queue.h>
 
 enum {
     BUCKETS = 32768,     /* of task ids; two ids in each at most, on average */
@@ -40,7 +41,7 @@ struct task_key {
 
 /* A message. */
 struct item {
-    struct item *prev, *next; /* in its queue */
+    TAILQ_ENTRY(item) link; /* in its queue */
     enum which_queue queue;
     struct entry entry;
     int64_t at_ms;
@@ -49,7 +50,7 @@ struct item {
 };
 
 struct queue {
-    struct item *first, *last;
+    TAILQ_HEAD(, item) items;
     size_t n;
 };
 
@@ -69,6 +70,8 @@ coalesce_new(void)
     struct coalesce *c = MEM_NEW(struct coalesce);
 
     c->off = !feature_on(FEATURE_COALESCE);
+    for (int i = 0; i < N_QUEUES; i++)
+        TAILQ_INIT(&c->queues[i].items);
     return c;
 }
 
@@ -130,14 +133,19 @@ has_ended(const struct coalesce *c, const struct item *item)
 
 /* --- queues --------------------------------------------------------------- */
 
+static struct item *
+first(const struct coalesce *c, enum which_queue which)
+{
+    return TAILQ_FIRST(&c->queues[which].items);
+}
+
 static void
 leave(struct coalesce *c, struct item *item)
 {
     struct queue *queue = &c->queues[item->queue];
     int kind = item->entry.kind == EVENT_ROUTED;
 
-    *(item->prev ? &item->prev->next : &queue->first) = item->next;
-    *(item->next ? &item->next->prev : &queue->last) = item->prev;
+    TAILQ_REMOVE(&queue->items, item, link);
     queue->n--;
     if (item->queue == QUEUE_HELD) {
         c->held_bytes[kind] -= item->entry.msg->len;
@@ -152,10 +160,7 @@ enter(struct coalesce *c, struct item *item, enum which_queue which)
     int kind = item->entry.kind == EVENT_ROUTED;
 
     item->queue = which;
-    item->prev = queue->last;
-    item->next = NULL;
-    *(item->prev ? &item->prev->next : &queue->first) = item;
-    queue->last = item;
+    TAILQ_INSERT_TAIL(&queue->items, item, link);
     queue->n++;
     if (which == QUEUE_HELD) {
         c->held_bytes[kind] += item->entry.msg->len;
@@ -178,7 +183,7 @@ coalesce_free(struct coalesce *c)
     if (!c)
         return;
     for (int i = 0; i < N_QUEUES; i++)
-        while ((item = c->queues[i].first) != NULL) {
+        while ((item = first(c, i)) != NULL) {
             leave(c, item);
             bus_msg_retry(item->entry.msg, 0);
             item_free(item);
@@ -351,7 +356,7 @@ queue_due_ms(const struct coalesce *c, enum which_queue which)
     static const int64_t waits_ms[N_QUEUES] = {[QUEUE_SOON] = COALESCE_SOON_MS,
                                                [QUEUE_PAIR] = COALESCE_PAIR_MS,
                                                [QUEUE_HELD] = COALESCE_HOLD_MS};
-    const struct item *item = c->queues[which].first;
+    const struct item *item = first(c, which);
 
     if (!item)
         return INT64_MAX;
@@ -436,13 +441,13 @@ choose_ready(struct coalesce *c, struct item *item)
 static void
 choose_next(struct coalesce *c, int64_t now_ms, bool all)
 {
-    if (c->queues[QUEUE_READY].first) {
-        choose_ready(c, c->queues[QUEUE_READY].first);
+    if (first(c, QUEUE_READY)) {
+        choose_ready(c, first(c, QUEUE_READY));
         return;
     }
     for (enum which_queue i = QUEUE_SOON; i <= QUEUE_HELD; i++)
-        if (c->queues[i].first && (all || queue_due_ms(c, i) <= now_ms)) {
-            choose_due(c, c->queues[i].first);
+        if (first(c, i) && (all || queue_due_ms(c, i) <= now_ms)) {
+            choose_due(c, first(c, i));
             return;
         }
 }
@@ -451,8 +456,8 @@ choose_next(struct coalesce *c, int64_t now_ms, bool all)
 static void
 choose_in_order(struct coalesce *c, int64_t now_ms, bool all)
 {
-    struct item *item = c->queues[QUEUE_SOON].first;
-    struct item *ready = c->queues[QUEUE_READY].first;
+    struct item *item = first(c, QUEUE_SOON);
+    struct item *ready = first(c, QUEUE_READY);
 
     if (!item || !(all || ready || queue_due_ms(c, QUEUE_SOON) <= now_ms))
         item = ready;
@@ -465,9 +470,9 @@ coalesce_take(struct coalesce *c, int64_t now_ms, bool all)
 {
     struct item *item;
 
-    if (!c->queues[QUEUE_CHOSEN].first)
+    if (!first(c, QUEUE_CHOSEN))
         (c->off ? choose_in_order : choose_next)(c, now_ms, all);
-    item = c->queues[QUEUE_CHOSEN].first;
+    item = first(c, QUEUE_CHOSEN);
     if (!item)
         return NULL;
     leave(c, item);
@@ -480,7 +485,7 @@ coalesce_done(struct coalesce *c)
 {
     struct item *item;
 
-    while ((item = c->queues[QUEUE_TAKEN].first) != NULL) {
+    while ((item = first(c, QUEUE_TAKEN)) != NULL) {
         leave(c, item);
         if (item->entry.verdicts.again_ms)
             bus_msg_retry(item->entry.msg, item->entry.verdicts.again_ms);

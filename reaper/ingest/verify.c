@@ -13,6 +13,7 @@
 #include "lib/model/subject.h"
 
 #include <string.h>
+#include <sys/queue.h>
 
 enum {
     CLAIM_TRIES = 3,      /* a replica may lag behind the claim's writer */
@@ -25,7 +26,7 @@ enum {
 struct msg_check {
     struct verifier *verifier;
     struct bus_msg *msg;
-    struct msg_check *next, **at;
+    LIST_ENTRY(msg_check) link;
     struct result_verdict *verdicts;
     size_t n;
     size_t open;    /* results without a verdict */
@@ -44,15 +45,13 @@ struct verifier {
     void (*idle)(void *ctx);
     void *ctx;
     struct mem_pool *pool;
-    struct msg_check *first;
+    LIST_HEAD(, msg_check) checks;
 };
 
 static void
 msg_check_free(struct msg_check *m)
 {
-    *m->at = m->next;
-    if (m->next)
-        m->next->at = m->at;
+    LIST_REMOVE(m, link);
     mem_free(m->verdicts);
     mem_free(m);
 }
@@ -198,7 +197,7 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
         check_without_claim(c);
     else
         compare(c, &r, found.claim);
-    if (!v->first)
+    if (LIST_EMPTY(&v->checks))
         v->idle(v->ctx);
 }
 
@@ -248,11 +247,7 @@ msg_check_new(struct verifier *v, struct bus_msg *msg, size_t n)
     m->msg = msg;
     m->n = n;
     m->verdicts = mem_zero(n, sizeof *m->verdicts);
-    m->next = v->first;
-    m->at = &v->first;
-    if (m->next)
-        m->next->at = &m->next;
-    v->first = m;
+    LIST_INSERT_HEAD(&v->checks, m, link);
     return m;
 }
 
@@ -282,7 +277,7 @@ verifier_check(struct verifier *v, struct bus_msg *msg)
 bool
 verifier_is_idle(const struct verifier *v)
 {
-    return !v->first;
+    return LIST_EMPTY(&v->checks);
 }
 
 struct verifier *
@@ -303,11 +298,11 @@ verifier_open(struct bus *b, int64_t kept_ms, verifier_fn *fn,
 void
 verifier_close(struct verifier *v)
 {
+    struct msg_check *m;
+
     if (!v)
         return;
-    while (v->first) {
-        struct msg_check *m = v->first;
-
+    while ((m = LIST_FIRST(&v->checks)) != NULL) {
         for (size_t i = 0; i < m->n; i++)
             bus_forget(v->bus, &m->results[i]);
         bus_msg_retry(m->msg, 0);

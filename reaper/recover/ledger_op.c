@@ -19,9 +19,11 @@ ledger_ops_init(struct ledger_ops *ops, struct bus *b)
 void
 ledger_ops_release(struct ledger_ops *ops)
 {
-    while (ops->first) {
-        bus_forget(ops->bus, ops->first);
-        ledger_op_free(ops->first);
+    struct ledger_op *op;
+
+    while ((op = LIST_FIRST(&ops->list)) != NULL) {
+        bus_forget(ops->bus, op);
+        ledger_op_free(op);
     }
     mem_pool_free(ops->pool);
 }
@@ -29,7 +31,9 @@ ledger_ops_release(struct ledger_ops *ops)
 bool
 ledger_ops_has(const struct ledger_ops *ops, const char *id)
 {
-    for (const struct ledger_op *op = ops->first; op; op = op->next)
+    const struct ledger_op *op;
+
+    LIST_FOREACH (op, &ops->list, link)
         if (strcmp(op->id, id) == 0)
             return true;
     return false;
@@ -46,11 +50,7 @@ ledger_op_new(struct ledger_ops *ops, size_t size, const struct task_state *row)
                    subject_token_ok(row->source) ? row->source : "cli");
     (void)str_copy(op->backend, sizeof op->backend, row->backend);
     (void)str_copy(op->batch, sizeof op->batch, row->batch);
-    op->next = ops->first;
-    op->at = &ops->first;
-    if (op->next)
-        op->next->at = &op->next;
-    ops->first = op;
+    LIST_INSERT_HEAD(&ops->list, op, link);
     ops->n++;
     return op;
 }
@@ -58,9 +58,7 @@ ledger_op_new(struct ledger_ops *ops, size_t size, const struct task_state *row)
 void
 ledger_op_free(struct ledger_op *op)
 {
-    *op->at = op->next;
-    if (op->next)
-        op->next->at = op->at;
+    LIST_REMOVE(op, link);
     op->ops->n--;
     str_free(&op->reason);
     str_free(&op->bytes);

@@ -13,16 +13,18 @@
 #include "lib/bus/bus.h"
 #include "reaper/ingest/fold.h"
 
+#include <sys/queue.h>
+
 struct ledger_ops {
     struct bus *bus;
     struct mem_pool *pool; /* of the row or answer that is looked at now */
-    struct ledger_op *first;
+    LIST_HEAD(, ledger_op) list;
     size_t n;
 };
 
 struct ledger_op {
     struct ledger_ops *ops;
-    struct ledger_op *next, **at;
+    LIST_ENTRY(ledger_op) link;
     char id[TASK_ID_SIZE], source[TASK_ID_SIZE], backend[TASK_ID_SIZE],
         batch[TASK_ID_SIZE];
     struct str reason; /* of the result that ends the task */

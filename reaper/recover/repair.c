@@ -364,20 +364,21 @@ repairs_send(struct repairs *r, struct err *e)
 {
     struct ledger_op *op, *next;
 
-    for (op = r->ops.first; op && !op->due; op = op->next)
-        ;
+    LIST_FOREACH (op, &r->ops.list, link)
+        if (op->due)
+            break;
     if (!op)
         return 0;
     r->acted = true;
     if (db_begin(r->db, e) < 0)
         return -1;
-    for (; op; op = op->next)
+    LIST_FOREACH (op, &r->ops.list, link)
         if (op->due && number((struct task_repair *)op, e) < 0)
             return -1;
     if (db_commit(r->db, e) < 0)
         return -1;
-    for (op = r->ops.first; op; op = next) {
-        next = op->next;
+    for (op = LIST_FIRST(&r->ops.list); op; op = next) {
+        next = LIST_NEXT(op, link);
         if (op->due)
             send((struct task_repair *)op);
         else if (((struct task_repair *)op)->over)

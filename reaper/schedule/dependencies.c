@@ -88,8 +88,9 @@ void
 dependencies_release(struct ledger_ops *ops)
 {
     char id[TASK_ID_SIZE + 8];
+    struct ledger_op *op;
 
-    for (struct ledger_op *op = ops->first; op; op = op->next) {
+    LIST_FOREACH (op, &ops->list, link) {
         if (!op->due)
             continue;
         (void)snprintf(id, sizeof id, "%s:rel1", op->id);
