@@ -62,10 +62,10 @@ note(void *ctx)
     *(bool *)ctx = true;
 }
 
-/* What a test of a sink needs. */
+/* What a test of an output needs. */
 struct trial {
     char task[TASK_ID_SIZE];
-    struct sink *sink;
+    struct attempt_output *output;
     struct mem_pool *pool;
     struct result result;
     bool finished, room;
@@ -74,28 +74,28 @@ struct trial {
 static void
 begin(struct trial *t, int64_t head, int64_t tail)
 {
-    const struct sink_conf sc = {head, tail};
+    const struct output_conf sc = {head, tail};
 
     *t = (struct trial){0};
     (void)snprintf(t->task, sizeof t->task, "t%u", ++tasks);
-    t->sink = sink_open(bus, loop, &sc, t->task, 3, 77);
+    t->output = output_open(bus, loop, &sc, t->task, 3, 77);
     t->pool = mem_pool_new();
-    sink_on_room(t->sink, note, &t->room);
+    output_on_room(t->output, note, &t->room);
     codec_init(CODEC_RESULT, &t->result);
 }
 
 static void
 finish(struct trial *t)
 {
-    sink_finish(t->sink, note, &t->finished);
+    output_finish(t->output, note, &t->finished);
     assert_true(loop_until(loop, &t->finished, PATIENCE_MS));
-    sink_result(t->sink, t->pool, &t->result);
+    output_result(t->output, t->pool, &t->result);
 }
 
 static void
 end(struct trial *t)
 {
-    sink_close(t->sink);
+    output_close(t->output);
     mem_pool_free(t->pool);
 }
 
@@ -191,13 +191,13 @@ quick_small_output_rides_in_the_result_alone(void **state)
 
     (void)state;
     begin(&t, 65536, 65536);
-    assert_true(sink_write(t.sink, STREAM_STDOUT, "one ", 4));
-    assert_true(sink_write(t.sink, STREAM_STDOUT, "two", 3));
-    assert_true(sink_write(t.sink, STREAM_STDERR, "oops", 4));
-    assert_true(sink_write(t.sink, STREAM_STDOUT, "three", 5));
-    sink_finish(t.sink, note, &t.finished);
+    assert_true(output_write(t.output, STREAM_STDOUT, "one ", 4));
+    assert_true(output_write(t.output, STREAM_STDOUT, "two", 3));
+    assert_true(output_write(t.output, STREAM_STDERR, "oops", 4));
+    assert_true(output_write(t.output, STREAM_STDOUT, "three", 5));
+    output_finish(t.output, note, &t.finished);
     assert_true(t.finished);
-    sink_result(t.sink, t.pool, &t.result);
+    output_result(t.output, t.pool, &t.result);
     text = joined(t.result.output, t.result.n_output);
     assert_string_equal(text, "o:one twoe:oopso:three");
     assert_int_equal(t.result.output_bytes, 16);
@@ -216,9 +216,9 @@ without_output_there_is_none(void **state)
 
     (void)state;
     begin(&t, 65536, 65536);
-    sink_finish(t.sink, note, &t.finished);
+    output_finish(t.output, note, &t.finished);
     assert_true(t.finished);
-    sink_result(t.sink, t.pool, &t.result);
+    output_result(t.output, t.pool, &t.result);
     assert_int_equal(t.result.n_output, 0);
     assert_int_equal(t.result.output_bytes, 0);
     end(&t);
@@ -234,14 +234,14 @@ slow_small_output_is_in_the_log_and_whole_in_the_result(void **state)
 
     (void)state;
     begin(&t, 65536, 65536);
-    assert_true(sink_write(t.sink, STREAM_STDOUT, "first", 5));
+    assert_true(output_write(t.output, STREAM_STDOUT, "first", 5));
     while (r.chunks == 0 && loop_now_ms() < until) {
         str_free(&r.text);
         read_log(&t, &r);
     }
     assert_int_equal(r.text.len, 5);
     str_free(&r.text);
-    assert_true(sink_write(t.sink, STREAM_STDERR, "second", 6));
+    assert_true(output_write(t.output, STREAM_STDERR, "second", 6));
     finish(&t);
     read_log(&t, &r);
     assert_int_equal(r.chunks, 2);
@@ -263,7 +263,7 @@ output_of_just_the_limit_is_inline_and_a_byte_more_is_not(void **state)
 
     (void)state;
     begin(&t, 65536, 65536);
-    (void)sink_write(t.sink, STREAM_STDOUT, data, TASK_INLINE_OUTPUT);
+    (void)output_write(t.output, STREAM_STDOUT, data, TASK_INLINE_OUTPUT);
     finish(&t);
     assert_int_equal(t.result.log_chunks, 0);
     assert_int_equal(t.result.n_output, 1);
@@ -271,8 +271,8 @@ output_of_just_the_limit_is_inline_and_a_byte_more_is_not(void **state)
     end(&t);
 
     begin(&t, 65536, 65536);
-    (void)sink_write(t.sink, STREAM_STDOUT, data, TASK_INLINE_OUTPUT);
-    (void)sink_write(t.sink, STREAM_STDOUT, data + TASK_INLINE_OUTPUT, 1);
+    (void)output_write(t.output, STREAM_STDOUT, data, TASK_INLINE_OUTPUT);
+    (void)output_write(t.output, STREAM_STDOUT, data + TASK_INLINE_OUTPUT, 1);
     finish(&t);
     assert_int_equal(t.result.log_chunks, 2);
     assert_int_equal(t.result.dropped_bytes, 0);
@@ -297,7 +297,7 @@ long_output_is_whole_in_the_log_and_ends_the_result(void **state)
     begin(&t, 1024 * KB, 65536);
     for (size_t left = len, n; left > 0; left -= n, at += n) {
         n = left < 1777 ? left : 1777;
-        if (!sink_write(t.sink, STREAM_STDOUT, at, n)) {
+        if (!output_write(t.output, STREAM_STDOUT, at, n)) {
             t.room = false;
             assert_true(loop_until(loop, &t.room, PATIENCE_MS));
         }
@@ -334,7 +334,7 @@ beyond_the_head_only_the_tail_is_kept(void **state)
     begin(&t, (int64_t)head, (int64_t)tail);
     for (size_t left = len, n; left > 0; left -= n, at += n) {
         n = left < 50 * KB ? left : 50 * KB;
-        (void)sink_write(t.sink, STREAM_STDERR, at, n);
+        (void)output_write(t.output, STREAM_STDERR, at, n);
     }
     finish(&t);
     read_log(&t, &r);
@@ -358,11 +358,11 @@ too_much_on_its_way_pauses_the_writer(void **state)
 
     (void)state;
     begin(&t, 64 * KB * KB, 65536);
-    while (writes < 100 && sink_write(t.sink, STREAM_STDOUT, data, 64 * KB))
+    while (writes < 100 && output_write(t.output, STREAM_STDOUT, data, 64 * KB))
         writes++;
     assert_true(writes > 4 && writes < 20);
     assert_true(loop_until(loop, &t.room, PATIENCE_MS));
-    assert_true(sink_write(t.sink, STREAM_STDOUT, "x", 1));
+    assert_true(output_write(t.output, STREAM_STDOUT, "x", 1));
     finish(&t);
     end(&t);
     mem_free(data);
@@ -380,7 +380,8 @@ streams_that_alternate_byte_by_byte_stay_in_order(void **state)
     for (size_t i = 0; i < len; i++) {
         char c = (char)('0' + i % 10);
 
-        if (!sink_write(t.sink, i % 2 ? STREAM_STDERR : STREAM_STDOUT, &c, 1)) {
+        if (!output_write(t.output, i % 2 ? STREAM_STDERR : STREAM_STDOUT, &c,
+                          1)) {
             t.room = false;
             assert_true(loop_until(loop, &t.room, PATIENCE_MS));
         }
@@ -403,7 +404,7 @@ a_sink_is_closed_with_chunks_on_their_way(void **state)
 
     (void)state;
     begin(&t, 1024 * KB, 65536);
-    (void)sink_write(t.sink, STREAM_STDOUT, data, 64 * KB);
+    (void)output_write(t.output, STREAM_STDOUT, data, 64 * KB);
     end(&t);
     mem_free(data);
 }

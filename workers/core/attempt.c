@@ -97,7 +97,7 @@ leave(struct attempt *a)
     if (is_over(a->phase))
         w->n_over--;
     capacity_set_windows(w, d->open == 1 ? a->lane : NULL);
-    sink_close(a->sink);
+    output_close(a->output);
     dod_evidence_close(a->evidence);
     str_free(&a->prior);
     delivery_pool_give(w, a->pool); /* and with it the attempt */

@@ -85,7 +85,8 @@ prepare(struct dod_evidence *f)
 }
 
 struct dod_evidence *
-dod_evidence_open(const char *dod, struct mem_pool *pool, struct sink *sink)
+dod_evidence_open(const char *dod, struct mem_pool *pool,
+                  struct attempt_output *output)
 {
     struct dod_evidence *f = mem_pool_alloc(pool, sizeof *f);
 
@@ -93,7 +94,7 @@ dod_evidence_open(const char *dod, struct mem_pool *pool, struct sink *sink)
         f->dod = NULL;
     prepare(f);
     if (dod_evidence_needs(f)->log || dod_evidence_needs(f)->tests)
-        sink_tap(sink, on_output, f);
+        output_tap(output, on_output, f);
     return f;
 }
 

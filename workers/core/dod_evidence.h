@@ -15,11 +15,11 @@
 
 struct dod_evidence;
 
-/* Reads the output that goes to sink from now on. Memory from pool, which must
+/* Reads what goes to output from now on. Memory from pool, which must
  * live until they are closed, as must the text. One that does not parse is
  * judged as failed. */
 struct dod_evidence *dod_evidence_open(const char *dod, struct mem_pool *pool,
-                                       struct sink *sink);
+                                       struct attempt_output *output);
 void dod_evidence_close(struct dod_evidence *f); /* NULL is fine */
 
 /* Of NULL: nothing. */

@@ -32,10 +32,10 @@ struct tape {
     size_t run_at, n_runs, run_cap, run_most;
 };
 
-struct sink {
+struct attempt_output {
     struct bus *bus;
     struct loop *loop;
-    struct sink_conf conf;
+    struct output_conf conf;
     char task[TASK_ID_SIZE];
     uint32_t attempt;
     uint64_t fence;
@@ -48,7 +48,7 @@ struct sink {
     uint64_t undelivered; /* bytes of unacknowledged chunks */
     uint32_t seq;         /* chunks sent */
     unsigned unacked;
-    bool finished;     /* sink_finish was called */
+    bool finished;     /* output_finish was called */
     bool tail_started; /* the first chunk of the tail was sent */
     int64_t last_ms;
     struct loop_timer *timer;
@@ -208,11 +208,11 @@ tape_parts(const struct tape *t, size_t skip, size_t len,
 
 /* --- chunks -------------------------------------------------------------- */
 
-struct sink *
-sink_open(struct bus *b, struct loop *l, const struct sink_conf *conf,
-          const char *task, uint32_t attempt, uint64_t fence)
+struct attempt_output *
+output_open(struct bus *b, struct loop *l, const struct output_conf *conf,
+            const char *task, uint32_t attempt, uint64_t fence)
 {
-    struct sink *s = MEM_NEW(struct sink);
+    struct attempt_output *s = MEM_NEW(struct attempt_output);
 
     s->bus = b;
     s->loop = l;
@@ -230,7 +230,7 @@ sink_open(struct bus *b, struct loop *l, const struct sink_conf *conf,
 
 /* Bytes a chunk may carry: less on a broker with a small limit. */
 static size_t
-chunk_bytes(const struct sink *s)
+chunk_bytes(const struct attempt_output *s)
 {
     size_t most = bus_max_payload(s->bus);
 
@@ -239,12 +239,12 @@ chunk_bytes(const struct sink *s)
     return most / 4 + 1;
 }
 
-static void pump(struct sink *s);
+static void pump(struct attempt_output *s);
 
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct sink *s = ctx;
+    struct attempt_output *s = ctx;
 
     (void)stored;
     s->unacked--;
@@ -261,8 +261,8 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 
 /* Sends len bytes of t from skip on as the next chunk. */
 static void
-send_chunk(struct sink *s, const struct tape *t, size_t skip, size_t len,
-           uint64_t offset, uint64_t dropped)
+send_chunk(struct attempt_output *s, const struct tape *t, size_t skip,
+           size_t len, uint64_t offset, uint64_t dropped)
 {
     char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 32];
     struct str bytes = {0};
@@ -291,7 +291,7 @@ send_chunk(struct sink *s, const struct tape *t, size_t skip, size_t len,
 
 /* Sends what is waiting, in chunks. */
 static void
-flush(struct sink *s)
+flush(struct attempt_output *s)
 {
     size_t most = chunk_bytes(s), len;
 
@@ -307,7 +307,7 @@ flush(struct sink *s)
 static void
 on_timer(void *ctx)
 {
-    struct sink *s = ctx;
+    struct attempt_output *s = ctx;
 
     if (!s->finished) {
         flush(s);
@@ -324,7 +324,7 @@ on_timer(void *ctx)
 }
 
 static void
-set_timer(struct sink *s, int64_t delay_ms)
+set_timer(struct attempt_output *s, int64_t delay_ms)
 {
     if (s->timer)
         loop_timer_again(s->timer, delay_ms, 0);
@@ -334,7 +334,8 @@ set_timer(struct sink *s, int64_t delay_ms)
 
 /* Takes bytes of the head, at most a chunk of them. */
 static void
-take_head(struct sink *s, enum stream stream, const uint8_t *data, size_t len)
+take_head(struct attempt_output *s, enum stream stream, const uint8_t *data,
+          size_t len)
 {
     const struct tape *t = &s->recent;
     bool crowded =
@@ -352,7 +353,8 @@ take_head(struct sink *s, enum stream stream, const uint8_t *data, size_t len)
 }
 
 bool
-sink_write(struct sink *s, enum stream stream, const void *data, size_t len)
+output_write(struct attempt_output *s, enum stream stream, const void *data,
+             size_t len)
 {
     const uint8_t *at = data;
     uint64_t head = (uint64_t)s->conf.head_bytes;
@@ -380,24 +382,24 @@ sink_write(struct sink *s, enum stream stream, const void *data, size_t len)
 }
 
 void
-sink_tap(struct sink *s,
-         void (*fn)(void *ctx, enum stream stream, const void *data,
-                    size_t len),
-         void *ctx)
+output_tap(struct attempt_output *s,
+           void (*fn)(void *ctx, enum stream stream, const void *data,
+                      size_t len),
+           void *ctx)
 {
     s->tap = fn;
     s->tap_ctx = ctx;
 }
 
 void
-sink_on_room(struct sink *s, void (*fn)(void *ctx), void *ctx)
+output_on_room(struct attempt_output *s, void (*fn)(void *ctx), void *ctx)
 {
     s->on_room = fn;
     s->room_ctx = ctx;
 }
 
 int64_t
-sink_last_ms(const struct sink *s)
+output_last_ms(const struct attempt_output *s)
 {
     return s->last_ms;
 }
@@ -406,7 +408,7 @@ sink_last_ms(const struct sink *s)
 
 /* After the end: sends the tail as chunks are acknowledged, then says so. */
 static void
-pump(struct sink *s)
+pump(struct attempt_output *s)
 {
     void (*done)(void *) = s->done;
     size_t most = chunk_bytes(s), len;
@@ -430,7 +432,7 @@ pump(struct sink *s)
 }
 
 void
-sink_finish(struct sink *s, void (*done)(void *ctx), void *ctx)
+output_finish(struct attempt_output *s, void (*done)(void *ctx), void *ctx)
 {
     s->finished = true;
     s->on_room = NULL;
@@ -445,7 +447,7 @@ sink_finish(struct sink *s, void (*done)(void *ctx), void *ctx)
 }
 
 void
-sink_result(struct sink *s, struct mem_pool *pool, struct result *r)
+output_result(struct attempt_output *s, struct mem_pool *pool, struct result *r)
 {
     struct tape *t = &s->recent;
     bool whole = s->total == t->len;
@@ -468,7 +470,7 @@ sink_result(struct sink *s, struct mem_pool *pool, struct result *r)
 }
 
 void
-sink_close(struct sink *s)
+output_close(struct attempt_output *s)
 {
     if (!s)
         return;

@@ -4,7 +4,7 @@
  * cap, memory bounded throughout.
  *
  * Chunks leave at 32 KiB or 100 ms after their first byte. While too many are
- * unacknowledged sink_write says "full" and the executor stops reading.
+ * unacknowledged output_write says "full" and the executor stops reading.
  *
  * Thread: the loop thread.
  */
@@ -14,43 +14,46 @@
 #include "lib/bus/bus.h"
 #include "lib/model/task.h"
 
-struct sink;
+struct attempt_output;
 
-struct sink_conf {
+struct output_conf {
     int64_t head_bytes; /* streamed as it comes */
     int64_t tail_bytes; /* beyond that, the last so many are kept */
 };
 
-struct sink *sink_open(struct bus *b, struct loop *l,
-                       const struct sink_conf *conf, const char *task,
-                       uint32_t attempt, uint64_t fence);
+struct attempt_output *output_open(struct bus *b, struct loop *l,
+                                   const struct output_conf *conf,
+                                   const char *task, uint32_t attempt,
+                                   uint64_t fence);
 
 /* Takes all of data. Returns false if the writer should pause until
  * on_room. */
-bool sink_write(struct sink *s, enum stream stream, const void *data,
-                size_t len);
-void sink_on_room(struct sink *s, void (*fn)(void *ctx), void *ctx);
+bool output_write(struct attempt_output *s, enum stream stream,
+                  const void *data, size_t len);
+void output_on_room(struct attempt_output *s, void (*fn)(void *ctx), void *ctx);
 
 /* Calls fn with all that is written from now on, before any of it is cut. */
-void sink_tap(struct sink *s,
-              void (*fn)(void *ctx, enum stream stream, const void *data,
-                         size_t len),
-              void *ctx);
+void output_tap(struct attempt_output *s,
+                void (*fn)(void *ctx, enum stream stream, const void *data,
+                           size_t len),
+                void *ctx);
 
 /* Monotonic time of the last byte, for the no-output watchdog. */
-int64_t sink_last_ms(const struct sink *s);
+int64_t output_last_ms(const struct attempt_output *s);
 
 /*
- * No more output. Calls done once every chunk is stored (or the sink never
+ * No more output. Calls done once every chunk is stored (or there never
  * sent any: at once, before returning).
  */
-void sink_finish(struct sink *s, void (*done)(void *ctx), void *ctx);
+void output_finish(struct attempt_output *s, void (*done)(void *ctx),
+                   void *ctx);
 
 /* Fills output, output_bytes, dropped_bytes and log_chunks of r; memory from
  * pool. The whole output if it fits TASK_INLINE_OUTPUT, else its last
  * TASK_TAIL_BYTES; its parts lie one behind the other in memory. */
-void sink_result(struct sink *s, struct mem_pool *pool, struct result *r);
+void output_result(struct attempt_output *s, struct mem_pool *pool,
+                   struct result *r);
 
-void sink_close(struct sink *s); /* NULL is fine */
+void output_close(struct attempt_output *s); /* NULL is fine */
 
 #endif

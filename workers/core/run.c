@@ -71,7 +71,7 @@ ended(struct attempt *a)
         FAILPOINT("worker.after_exit");
         attempt_set_phase(a, PHASE_OUTPUT);
         unconfirmed_expect(a);
-        sink_finish(a->sink, on_output_done, a);
+        output_finish(a->output, on_output_done, a);
     }
     start_ready(w);
 }
@@ -206,7 +206,7 @@ static void
 start(struct attempt *a)
 {
     struct worker *w = a->w;
-    const struct sink_conf sc = {w->conf->output_head, w->conf->output_tail};
+    const struct output_conf sc = {w->conf->output_head, w->conf->output_tail};
     struct run_order order = {.task = a->task,
                               .lane = a->lane->name,
                               .attempt = a->claim.attempt,
@@ -227,12 +227,12 @@ start(struct attempt *a)
     deadlines_clear(&a->deadlines, DUE_SLOT);
     a->began_ms = loop_now_ms();
     a->claim.started_at_ms = str_wall_ms(); /* it may have waited */
-    a->sink = sink_open(w->bus, w->loop, &sc, a->task->id, a->claim.attempt,
-                        a->claim.fence);
+    a->output = output_open(w->bus, w->loop, &sc, a->task->id, a->claim.attempt,
+                            a->claim.fence);
     if (*a->task->dod) /* the usual one needs no evidence gathered */
-        a->evidence = dod_evidence_open(a->task->dod, a->pool, a->sink);
-    order.sink = a->sink;
-    order.facts = a->evidence;
+        a->evidence = dod_evidence_open(a->task->dod, a->pool, a->output);
+    order.output = a->output;
+    order.evidence = a->evidence;
     if (w->ex->start(w->ex_ctx, &order, &a->run, &e) < 0) {
         start_failed(a, &e);
         return;
@@ -349,7 +349,7 @@ run_on_deadlines(struct attempt *a, int64_t now_ms)
     if (deadlines_take(d, DUE_LIMIT, now_ms)) {
         run_cancel(a, CAUSE_TIMEOUT, false);
     } else if (deadlines_take(d, DUE_IDLE, now_ms)) {
-        idle_ms = sink_last_ms(a->sink) + (int64_t)a->task->idle_timeout_ms;
+        idle_ms = output_last_ms(a->output) + (int64_t)a->task->idle_timeout_ms;
         if (idle_ms <= now_ms)
             run_cancel(a, CAUSE_IDLE, false);
         else

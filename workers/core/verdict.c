@@ -70,7 +70,7 @@ verdict_on(struct attempt *a, const char **part)
 
     *part = "";
     if (!a->evidence && a->ran)
-        a->evidence = dod_evidence_open(a->task->dod, a->pool, a->sink);
+        a->evidence = dod_evidence_open(a->task->dod, a->pool, a->output);
     return a->evidence ? dod_evidence_judge(a->evidence, &end, a->pool, part)
                        : DOD_FAILED;
 }
@@ -236,8 +236,8 @@ verdict_fill(struct attempt *a)
 
     codec_init(CODEC_RESULT, &a->result);
     fill_identity(a);
-    if (a->sink)
-        sink_result(a->sink, a->pool, &a->result);
+    if (a->output)
+        output_result(a->output, a->pool, &a->result);
     if (a->cause == CAUSE_NONE && o->refused) {
         a->cause = CAUSE_START;
         a->why = mem_pool_strdup(a->pool, o->reason);

@@ -131,7 +131,7 @@ struct attempt {
     enum run_status stage;
     void (*noted)(void *ctx); /* of run_order.note; NULL: none waits */
     void *noted_ctx;
-    struct sink *sink;
+    struct attempt_output *output;
     struct dod_evidence *evidence; /* NULL: none needed */
 
     /* Its end. */

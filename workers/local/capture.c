@@ -64,7 +64,7 @@ on_room(void *ctx)
             loop_fd_resume(p->ends[i].watch);
 }
 
-/* Reads at most reads times; false if the sink is full. */
+/* Reads at most reads times; false if the output is full. */
 static bool
 end_read(struct pipe_end *end, int reads)
 {
@@ -75,7 +75,8 @@ end_read(struct pipe_end *end, int reads)
     while (end->fd >= 0 && reads-- > 0 && room) {
         n = read(end->fd, r->buf, sizeof r->buf);
         if (n > 0)
-            room = sink_write(end->pipes->sink, end->stream, r->buf, (size_t)n);
+            room = output_write(end->pipes->output, end->stream, r->buf,
+                                (size_t)n);
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))
             loop_fd_close(&end->watch, &end->fd);
         else
@@ -102,7 +103,8 @@ end_drain(struct pipe_end *end)
     for (int i = 0; end->fd >= 0 && i < READS_AT_END && n > 0; i++) {
         n = read(end->fd, r->buf, sizeof r->buf);
         if (n > 0)
-            (void)sink_write(end->pipes->sink, end->stream, r->buf, (size_t)n);
+            (void)output_write(end->pipes->output, end->stream, r->buf,
+                               (size_t)n);
     }
     loop_fd_close(&end->watch, &end->fd);
 }
@@ -164,10 +166,10 @@ on_watch(void *ctx)
 /* --- one attempt ---------------------------------------------------------- */
 
 int
-capture_open(struct capture *p, struct capture_reader *r, struct sink *sink,
-             struct err *e)
+capture_open(struct capture *p, struct capture_reader *r,
+             struct attempt_output *output, struct err *e)
 {
-    *p = (struct capture){.reader = r, .sink = sink};
+    *p = (struct capture){.reader = r, .output = output};
     for (int i = 0; i < 2; i++)
         p->ends[i] =
             (struct pipe_end){.pipes = p,
@@ -177,7 +179,7 @@ capture_open(struct capture *p, struct capture_reader *r, struct sink *sink,
     for (int i = 0; i < 2; i++)
         if (proc_pipe(&p->ends[i].fd, &p->ends[i].theirs, e) < 0)
             return -1;
-    sink_on_room(sink, on_room, p);
+    output_on_room(output, on_room, p);
     return 0;
 }
 

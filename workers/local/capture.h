@@ -1,9 +1,8 @@
 /*
- * capture - the output of an attempt's steps, read from two pipes into its
- * sink.
+ * capture - reads the output of an attempt's steps from two pipes.
  *
  * Only the pipes of attempts that live longer are watched; those of a short one
- * are read once, at its end. While the sink is full nothing is read, so that
+ * are read once, at its end. While the output is full nothing is read, so that
  * the writer has to wait.
  *
  * Thread: the loop thread.
@@ -28,7 +27,7 @@ void capture_reader_free(struct capture_reader *r);
 struct capture {
     struct capture *next, *prev; /* in the reader's list of young ones */
     struct capture_reader *reader;
-    struct sink *sink;
+    struct attempt_output *output;
     struct pipe_end {
         struct capture *pipes;
         enum stream stream;
@@ -41,14 +40,14 @@ struct capture {
 };
 
 /* Opens both pipes. Call capture_close even after -1. */
-int capture_open(struct capture *p, struct capture_reader *r, struct sink *sink,
-                 struct err *e);
+int capture_open(struct capture *p, struct capture_reader *r,
+                 struct attempt_output *output, struct err *e);
 /* Starts watching them, after a short delay. */
 void capture_watch(struct capture *p);
 /* Closes the write ends: no further step gets them. */
 void capture_close_theirs(struct capture *p);
-/* No writer is alive: reads the rest, even into a full sink, as it is little,
- * and closes the read ends. */
+/* No writer is alive: reads the rest, even if the output is full, as it is
+ * little, and closes the read ends. */
 void capture_drain(struct capture *p);
 void capture_close(struct capture *p);
 

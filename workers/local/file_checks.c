@@ -31,7 +31,7 @@ struct level {
 };
 
 struct file_checks {
-    struct dod_evidence *facts;
+    struct dod_evidence *evidence;
     loop_fn *done;
     void *ctx;
     struct loop_timer *timer;
@@ -65,7 +65,7 @@ may_be_below(const char *pattern, const char *folder, size_t len)
 static bool
 is_wanted(const struct file_checks *x, const char *folder, size_t len)
 {
-    const struct dod_needs *needs = dod_evidence_needs(x->facts);
+    const struct dod_needs *needs = dod_evidence_needs(x->evidence);
 
     for (size_t i = 0; i < needs->n_calls; i++)
         if (x->open[i] && may_be_below(needs->calls[i].arg, folder, len))
@@ -91,11 +91,11 @@ enter(struct file_checks *x, int fd)
 static void
 check(struct file_checks *x)
 {
-    const struct dod_needs *needs = dod_evidence_needs(x->facts);
+    const struct dod_needs *needs = dod_evidence_needs(x->evidence);
 
     for (size_t i = 0; i < needs->n_calls; i++)
         if (x->open[i] && glob_match(needs->calls[i].arg, x->path.data)) {
-            dod_evidence_exists(x->facts, i, true);
+            dod_evidence_exists(x->evidence, i, true);
             x->open[i] = false;
             x->n_open--;
         }
@@ -162,15 +162,15 @@ is_finished(const struct file_checks *x)
 static void
 end(struct file_checks *x)
 {
-    const struct dod_needs *needs = dod_evidence_needs(x->facts);
+    const struct dod_needs *needs = dod_evidence_needs(x->evidence);
 
     loop_timer_stop(x->timer);
     x->timer = NULL;
     for (size_t i = 0; i < needs->n_calls; i++)
         if (x->open[i] && !x->cut)
-            dod_evidence_exists(x->facts, i, false);
+            dod_evidence_exists(x->evidence, i, false);
     if (x->cut)
-        dod_evidence_files_failed(x->facts,
+        dod_evidence_files_failed(x->evidence,
                                   "not all folders could be searched");
     x->done(x->ctx);
 }
@@ -193,7 +193,7 @@ on_turn(void *ctx)
 static void
 begin(struct file_checks *x)
 {
-    const struct dod_needs *needs = dod_evidence_needs(x->facts);
+    const struct dod_needs *needs = dod_evidence_needs(x->evidence);
 
     for (size_t i = 0; i < needs->n_calls; i++) {
         const struct dod_call *call = &needs->calls[i];
@@ -203,7 +203,7 @@ begin(struct file_checks *x)
         x->open[i] = strpbrk(call->arg, "*?[\\") != NULL;
         x->n_open += x->open[i];
         if (!x->open[i])
-            dod_evidence_exists(x->facts, i,
+            dod_evidence_exists(x->evidence, i,
                                 os_exists_beneath(x->workdir, call->arg));
     }
     if (x->n_open > 0)
@@ -216,7 +216,7 @@ file_checks_open(struct loop *l, struct dod_evidence *f, const char *workdir,
 {
     struct file_checks *x = MEM_NEW(struct file_checks);
 
-    x->facts = f;
+    x->evidence = f;
     x->done = done;
     x->ctx = ctx;
     x->workdir = os_open_folder(workdir ? workdir : ".");

@@ -64,7 +64,7 @@ struct git_changes {
     char path[PATH_BYTES]; /* its first n_path bytes are filled */
     size_t n_path;
     struct loop_timer *timer;
-    struct dod_evidence *facts; /* NULL: before */
+    struct dod_evidence *evidence; /* NULL: before */
     loop_fn *done;
     void *ctx;
     char why[128]; /* why the changes are unknown; "": they are not */
@@ -105,7 +105,7 @@ take_paths(struct git_changes *c, const char *data, size_t len)
             continue;
         }
         c->path[c->n_path] = '\0';
-        dod_evidence_changed(c->facts, c->path);
+        dod_evidence_changed(c->evidence, c->path);
         c->n_path = 0;
     }
 }
@@ -149,8 +149,8 @@ on_done(void *ctx)
     struct git_changes *c = ctx;
 
     stop_timer(c);
-    if (c->facts)
-        dod_evidence_changes_done(c->facts, *c->why ? c->why : NULL);
+    if (c->evidence)
+        dod_evidence_changes_done(c->evidence, *c->why ? c->why : NULL);
     c->done(c->ctx);
 }
 
@@ -467,7 +467,7 @@ read_tree(struct git_changes *c)
 {
     const char *name = str_text(&c->answer);
     size_t len = strcspn(name, "\n");
-    char *out = c->facts ? c->after : c->before;
+    char *out = c->evidence ? c->after : c->before;
 
     if (len < 40 || len >= TREE_SIZE || strspn(name, "0123456789abcdef") < len)
         return false;
@@ -503,7 +503,7 @@ advance(struct git_changes *c)
         return;
     }
     if (c->stage == STAGE_DIFF &&
-        (!c->facts || strcmp(c->before, c->after) == 0))
+        (!c->evidence || strcmp(c->before, c->after) == 0))
         c->stage = STAGE_DONE;
     if (c->stage == STAGE_DONE)
         finish(c);
@@ -585,7 +585,7 @@ void
 git_changes_after(struct git_changes *c, struct dod_evidence *f, loop_fn *done,
                   void *ctx)
 {
-    c->facts = f;
+    c->evidence = f;
     take_snapshot(c, STAGE_ADD, done, ctx);
 }
 

@@ -169,9 +169,9 @@ on_exists(void *ctx)
 static void
 check_files(struct local_run *r)
 {
-    if (dod_evidence_needs(r->order.facts)->files)
-        r->exists = file_checks_open(r->local->loop, r->order.facts, r->workdir,
-                                     on_exists, r);
+    if (dod_evidence_needs(r->order.evidence)->files)
+        r->exists = file_checks_open(r->local->loop, r->order.evidence,
+                                     r->workdir, on_exists, r);
     else
         end_check(r);
 }
@@ -190,16 +190,16 @@ begin_check(struct local_run *r)
     const struct dod_needs *needs;
 
     if (r->checked || r->checking || r->cancelled || r->outcome.timed_out ||
-        !r->order.facts)
+        !r->order.evidence)
         return false;
-    needs = dod_evidence_needs(r->order.facts);
+    needs = dod_evidence_needs(r->order.evidence);
     if (r->outcome.exit_code != 0 && !needs->exit_code)
         return false;
     if (!r->changes && !needs->files)
         return false;
     r->checking = true;
     if (r->changes)
-        git_changes_after(r->changes, r->order.facts, on_changes, r);
+        git_changes_after(r->changes, r->order.evidence, on_changes, r);
     else
         check_files(r);
     return true;
@@ -437,7 +437,7 @@ begin(struct local_run *r, struct err *e)
                                           .env = r->env,
                                           .workdir = r->workdir};
 
-    if (!r->order.facts || !dod_evidence_needs(r->order.facts)->changes) {
+    if (!r->order.evidence || !dod_evidence_needs(r->order.evidence)->changes) {
         advance(r, e);
         return;
     }
@@ -515,7 +515,7 @@ local_start(void *ctx, const struct run_order *order, void **out, struct err *e)
                        "task has none");
     r = run_new(l);
     r->order = *order;
-    if (capture_open(&r->pipes, l->reader, order->sink, e) < 0) {
+    if (capture_open(&r->pipes, l->reader, order->output, e) < 0) {
         local_free(r);
         return -1;
     }

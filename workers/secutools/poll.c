@@ -43,9 +43,9 @@ on_result(void *ctx, const struct http_response *h, const struct err *e)
                  LOG_TEXT(bad.msg));
         run_retry(r, -1);
     } else {
-        (void)sink_write(r->order.sink, STREAM_STDOUT, out.data, out.len);
+        (void)output_write(r->order.output, STREAM_STDOUT, out.data, out.len);
         if (out.len && out.data[out.len - 1] != '\n')
-            (void)sink_write(r->order.sink, STREAM_STDOUT, "\n", 1);
+            (void)output_write(r->order.output, STREAM_STDOUT, "\n", 1);
         run_end(r);
     }
 }
