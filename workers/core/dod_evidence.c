@@ -1,3 +1,8 @@
+/*
+ * Gathers what the definition of done asks for while the attempt runs: lines of
+ * output are searched and counted as they come, what an executor finds out
+ * about files is noted, and at the end dod_judge gets all of it.
+ */
 #include "workers/core/dod_evidence.h"
 
 #include "lib/base/ansi.h"
@@ -23,9 +28,9 @@ struct dod_evidence {
 static const struct dod_needs no_needs;
 
 const struct dod_needs *
-dod_evidence_needs(const struct dod_evidence *f)
+dod_evidence_needs(const struct dod_evidence *ev)
 {
-    return f && f->dod ? dod_needs(f->dod) : &no_needs;
+    return ev && ev->dod ? dod_needs(ev->dod) : &no_needs;
 }
 
 /* --- the output ----------------------------------------------------------- */
@@ -33,39 +38,39 @@ dod_evidence_needs(const struct dod_evidence *f)
 static void
 on_line(void *ctx, const char *line, size_t len)
 {
-    struct dod_evidence *f = ctx;
-    const struct dod_needs *needs = dod_evidence_needs(f);
+    struct dod_evidence *ev = ctx;
+    const struct dod_needs *needs = dod_evidence_needs(ev);
 
     for (size_t i = 0; i < needs->n_calls; i++) {
         const char *arg = needs->calls[i].arg;
-        int64_t *found = &f->known.calls[i];
+        int64_t *found = &ev->known.calls[i];
 
         if (*found == 1)
             continue;
         if (needs->calls[i].fn == DOD_LOG_CONTAINS)
             *found = memmem(line, len, arg, strlen(arg)) != NULL;
         else if (needs->calls[i].fn == DOD_LOG_MATCHES)
-            *found = regex_finds(f->patterns[i], line, len);
+            *found = regex_finds(ev->patterns[i], line, len);
     }
     if (needs->tests)
-        test_results_line(&f->tests, line, len);
+        test_results_line(&ev->tests, line, len);
 }
 
 static void
 on_output(void *ctx, enum stream stream, const void *data, size_t len)
 {
-    struct dod_evidence *f = ctx;
+    struct dod_evidence *ev = ctx;
 
-    ansi_add(&f->lines[stream == STREAM_STDERR], data, len, on_line, f);
+    ansi_add(&ev->lines[stream == STREAM_STDERR], data, len, on_line, ev);
 }
 
 /* --- life ----------------------------------------------------------------- */
 
 static void
-prepare(struct dod_evidence *f)
+prepare(struct dod_evidence *ev)
 {
-    const struct dod_needs *needs = dod_evidence_needs(f);
-    struct dod_facts *k = &f->known;
+    const struct dod_needs *needs = dod_evidence_needs(ev);
+    struct dod_facts *k = &ev->known;
     struct err e;
 
     k->tests_total = k->tests_passed = DOD_UNKNOWN;
@@ -79,8 +84,8 @@ prepare(struct dod_evidence *f)
         if (call->fn == DOD_LOG_CONTAINS || call->fn == DOD_LOG_MATCHES)
             k->calls[i] = 0;
         if (call->fn == DOD_LOG_MATCHES &&
-            regex_new(&f->patterns[i], call->arg, &e) < 0)
-            k->calls[i] = DOD_UNKNOWN; /* it was read before: not so */
+            regex_new(&ev->patterns[i], call->arg, &e) < 0)
+            k->calls[i] = DOD_UNKNOWN; /* cannot be: dod_parse read it */
     }
 }
 
@@ -88,81 +93,81 @@ struct dod_evidence *
 dod_evidence_open(const char *dod, struct mem_pool *pool,
                   struct attempt_output *output)
 {
-    struct dod_evidence *f = mem_pool_alloc(pool, sizeof *f);
+    struct dod_evidence *ev = mem_pool_alloc(pool, sizeof *ev);
 
-    if (dod_parse(dod, pool, &f->dod, &f->bad) < 0)
-        f->dod = NULL;
-    prepare(f);
-    if (dod_evidence_needs(f)->log || dod_evidence_needs(f)->tests)
-        output_tap(output, on_output, f);
-    return f;
+    if (dod_parse(dod, pool, &ev->dod, &ev->bad) < 0)
+        ev->dod = NULL;
+    prepare(ev);
+    if (dod_evidence_needs(ev)->log || dod_evidence_needs(ev)->tests)
+        output_tap(output, on_output, ev);
+    return ev;
 }
 
 void
-dod_evidence_close(struct dod_evidence *f)
+dod_evidence_close(struct dod_evidence *ev)
 {
-    if (!f)
+    if (!ev)
         return;
     for (size_t i = 0; i < DOD_CALLS_MAX; i++)
-        regex_free(f->patterns[i]);
+        regex_free(ev->patterns[i]);
     for (int i = 0; i < 2; i++)
-        str_free(&f->lines[i].line);
+        str_free(&ev->lines[i].line);
 }
 
 /* --- files ---------------------------------------------------------------- */
 
 void
-dod_evidence_changed(struct dod_evidence *f, const char *path)
+dod_evidence_changed(struct dod_evidence *ev, const char *path)
 {
-    const struct dod_needs *needs = dod_evidence_needs(f);
+    const struct dod_needs *needs = dod_evidence_needs(ev);
 
-    f->changed++;
+    ev->changed++;
     for (size_t i = 0; i < needs->n_calls; i++)
         if (needs->calls[i].fn == DOD_FILES_CHANGED)
-            f->of_glob[i] += glob_match(needs->calls[i].arg, path);
+            ev->of_glob[i] += glob_match(needs->calls[i].arg, path);
 }
 
 void
-dod_evidence_changes_done(struct dod_evidence *f, const char *why)
+dod_evidence_changes_done(struct dod_evidence *ev, const char *why)
 {
-    const struct dod_needs *needs = dod_evidence_needs(f);
+    const struct dod_needs *needs = dod_evidence_needs(ev);
 
     if (why) {
-        (void)str_copy(f->why, sizeof f->why, why);
-        f->known.no_changes = f->why;
+        (void)str_copy(ev->why, sizeof ev->why, why);
+        ev->known.no_changes = ev->why;
         return;
     }
-    f->known.files_changed = f->changed;
+    ev->known.files_changed = ev->changed;
     for (size_t i = 0; i < needs->n_calls; i++)
         if (needs->calls[i].fn == DOD_FILES_CHANGED)
-            f->known.calls[i] = f->of_glob[i];
+            ev->known.calls[i] = ev->of_glob[i];
 }
 
 void
-dod_evidence_exists(struct dod_evidence *f, size_t call, bool yes)
+dod_evidence_exists(struct dod_evidence *ev, size_t call, bool yes)
 {
-    f->known.calls[call] = yes;
+    ev->known.calls[call] = yes;
 }
 
 void
-dod_evidence_files_failed(struct dod_evidence *f, const char *why)
+dod_evidence_files_failed(struct dod_evidence *ev, const char *why)
 {
-    (void)str_copy(f->why_files, sizeof f->why_files, why);
-    f->known.no_files = f->why_files;
+    (void)str_copy(ev->why_files, sizeof ev->why_files, why);
+    ev->known.no_files = ev->why_files;
 }
 
 /* --- the end -------------------------------------------------------------- */
 
-/* Where no test ran, none has passed, and that none failed says nothing. */
+/* Where no test ran none has passed, and that none failed proves nothing. */
 static void
-count_tests(struct dod_evidence *f)
+count_tests(struct dod_evidence *ev)
 {
-    struct dod_facts *k = &f->known;
+    struct dod_facts *k = &ev->known;
     struct testcounts tests;
 
     for (int i = 0; i < 2; i++)
-        ansi_end(&f->lines[i], on_line, f);
-    tests = test_results_now(&f->tests);
+        ansi_end(&ev->lines[i], on_line, ev);
+    tests = test_results_now(&ev->tests);
     if (!tests.seen)
         return;
     k->tests_total = (int64_t)(tests.passed + tests.failed + tests.skipped);
@@ -174,18 +179,18 @@ count_tests(struct dod_evidence *f)
 }
 
 enum dod_verdict
-dod_evidence_judge(struct dod_evidence *f, const struct dod_evidence_end *end,
+dod_evidence_judge(struct dod_evidence *ev, const struct dod_evidence_end *end,
                    struct mem_pool *pool, const char **part)
 {
-    if (!f->dod) {
-        *part = mem_pool_printf(pool, "it does not parse: %s", f->bad.msg);
+    if (!ev->dod) {
+        *part = mem_pool_printf(pool, "it does not parse: %s", ev->bad.msg);
         return DOD_FAILED;
     }
-    count_tests(f);
-    f->known.exit_code = end->exit_code;
-    f->known.signal = end->signal;
-    f->known.attempt = end->attempt;
-    f->known.duration_ms = end->duration_ms;
-    f->known.output_bytes = end->output_bytes;
-    return dod_judge(f->dod, &f->known, pool, part);
+    count_tests(ev);
+    ev->known.exit_code = end->exit_code;
+    ev->known.signal = end->signal;
+    ev->known.attempt = end->attempt;
+    ev->known.duration_ms = end->duration_ms;
+    ev->known.output_bytes = end->output_bytes;
+    return dod_judge(ev->dod, &ev->known, pool, part);
 }

@@ -1,9 +1,9 @@
 /*
- * dod_evidence - what an attempt shows for its definition of done.
+ * dod_evidence - the evidence of an attempt for its definition of done.
  *
- * The worker opens them before the attempt starts; an executor that can look
- * at files is asked to, in its order. Nothing is gathered that the expression
- * does not ask for: for most tasks there is nothing to do.
+ * The worker opens it before the attempt starts; an executor that can look at
+ * files finds it in its order. Nothing is gathered that the expression does not
+ * ask for: for most tasks there is nothing to do.
  *
  * Thread: the loop thread.
  */
@@ -20,26 +20,26 @@ struct dod_evidence;
  * judged as failed. */
 struct dod_evidence *dod_evidence_open(const char *dod, struct mem_pool *pool,
                                        struct attempt_output *output);
-void dod_evidence_close(struct dod_evidence *f); /* NULL is fine */
+void dod_evidence_close(struct dod_evidence *ev); /* NULL is fine */
 
 /* Of NULL: nothing. */
-const struct dod_needs *dod_evidence_needs(const struct dod_evidence *f);
+const struct dod_needs *dod_evidence_needs(const struct dod_evidence *ev);
 
-/* --- what an executor tells -------------------------------------------- */
+/* --- from an executor ----------------------------------------------------- */
 
 /* A file was changed; its path is relative to the workdir. */
-void dod_evidence_changed(struct dod_evidence *f, const char *path);
-/* That were all of them; or, with why, it could not be found out. */
-void dod_evidence_changes_done(struct dod_evidence *f, const char *why);
+void dod_evidence_changed(struct dod_evidence *ev, const char *path);
+/* All changes were reported; or, with why, they could not be found out. */
+void dod_evidence_changes_done(struct dod_evidence *ev, const char *why);
 
-/* The answer to the call of that number in the needs. */
-void dod_evidence_exists(struct dod_evidence *f, size_t call, bool yes);
-/* Files that exist could not be looked for. */
-void dod_evidence_files_failed(struct dod_evidence *f, const char *why);
+/* Whether there is a file, for the call of that number in the needs. */
+void dod_evidence_exists(struct dod_evidence *ev, size_t call, bool yes);
+/* Whether files exist could not be found out. */
+void dod_evidence_files_failed(struct dod_evidence *ev, const char *why);
 
 /* --- the end -------------------------------------------------------------- */
 
-/* What the worker knows by itself. */
+/* Evidence of the worker's own. */
 struct dod_evidence_end {
     int exit_code, signal;
     uint32_t attempt;
@@ -47,7 +47,7 @@ struct dod_evidence_end {
 };
 
 /* As dod_judge. */
-enum dod_verdict dod_evidence_judge(struct dod_evidence *f,
+enum dod_verdict dod_evidence_judge(struct dod_evidence *ev,
                                     const struct dod_evidence_end *end,
                                     struct mem_pool *pool, const char **part);
 

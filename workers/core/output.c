@@ -1,3 +1,9 @@
+/*
+ * Keeps the last chunk of an attempt's output in a ring buffer, from which it
+ * is sent in chunks and from which the result takes its copy, and beyond the
+ * head the end in a second one. Each ring remembers which stream its bytes came
+ * from. Output that is small and quick is never sent: the result has it.
+ */
 #include "workers/core/output.h"
 
 #include "lib/base/log.h"
@@ -11,10 +17,10 @@
 enum {
     CHUNK_BYTES = TASK_INLINE_OUTPUT, /* of one message on logs.<task> */
     CHUNK_RUNS = 2048,                /* changes of stream within it */
-    CHUNK_MS = 100,                   /* it leaves so long after its start */
+    CHUNK_MS = 100,                   /* from its first byte until it leaves */
     TAIL_RUNS = 16384,
-    UNACKED_MAX = 16,          /* chunks on their way; beyond that: full */
-    FINISH_WAIT_MS = 30000,    /* an outcome does not wait for ever for logs */
+    UNACKED_MAX = 16,          /* chunks on their way: the output is full */
+    FINISH_WAIT_MS = 30000,    /* that an outcome waits for the logs */
     ENVELOPE_BYTES = 64 * 1024 /* of a chunk, beside its data */
 };
 
@@ -23,8 +29,8 @@ struct run_of {
     uint32_t stream, len;
 };
 
-/* The last so many bytes, and which stream each came from. Memory comes with
- * the first bytes and grows up to the bounds. */
+/* The last bytes, and which stream each came from. Memory is allocated with the
+ * first bytes and grows up to the bounds. */
 struct tape {
     uint8_t *data;
     size_t at, len, cap, most; /* ring: first byte, count, size, bound */
@@ -141,7 +147,7 @@ last_run(const struct tape *t)
     return &t->runs[(t->run_at + t->n_runs - 1) % t->run_cap];
 }
 
-/* Adds to the end; what no longer fits is forgotten at the front. */
+/* Adds to the end, and forgets at the front what does not fit any more. */
 static void
 tape_add(struct tape *t, enum stream stream, const uint8_t *data, size_t len)
 {
@@ -212,64 +218,64 @@ struct attempt_output *
 output_open(struct bus *b, struct loop *l, const struct output_conf *conf,
             const char *task, uint32_t attempt, uint64_t fence)
 {
-    struct attempt_output *s = MEM_NEW(struct attempt_output);
+    struct attempt_output *o = MEM_NEW(struct attempt_output);
 
-    s->bus = b;
-    s->loop = l;
-    s->conf = *conf;
-    (void)snprintf(s->task, sizeof s->task, "%s", task);
-    s->attempt = attempt;
-    s->fence = fence;
-    s->recent.most = CHUNK_BYTES;
-    s->recent.run_most = CHUNK_RUNS;
-    s->tail.most = (size_t)conf->tail_bytes;
-    s->tail.run_most = TAIL_RUNS;
-    s->last_ms = loop_now_ms();
-    return s;
+    o->bus = b;
+    o->loop = l;
+    o->conf = *conf;
+    (void)snprintf(o->task, sizeof o->task, "%s", task);
+    o->attempt = attempt;
+    o->fence = fence;
+    o->recent.most = CHUNK_BYTES;
+    o->recent.run_most = CHUNK_RUNS;
+    o->tail.most = (size_t)conf->tail_bytes;
+    o->tail.run_most = TAIL_RUNS;
+    o->last_ms = loop_now_ms();
+    return o;
 }
 
 /* Bytes a chunk may carry: less on a broker with a small limit. */
 static size_t
-chunk_bytes(const struct attempt_output *s)
+chunk_bytes(const struct attempt_output *o)
 {
-    size_t most = bus_max_payload(s->bus);
+    size_t most = bus_max_payload(o->bus);
 
     if (most >= CHUNK_BYTES + ENVELOPE_BYTES)
         return CHUNK_BYTES;
     return most / 4 + 1;
 }
 
-static void pump(struct attempt_output *s);
+static void pump(struct attempt_output *o);
 
 static void
 on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
-    struct attempt_output *s = ctx;
+    struct attempt_output *o = ctx;
 
     (void)stored;
-    s->unacked--;
+    o->unacked--;
     if (e)
-        log_warn("output.lost", "task=%s error=\"%s\"", s->task,
+        log_warn("output.lost", "task=%s error=\"%s\"", o->task,
                  LOG_TEXT(e->msg));
-    if (s->unacked == 0)
-        s->undelivered = 0;
-    if (s->finished)
-        pump(s);
-    else if (s->unacked == UNACKED_MAX - 1 && s->on_room)
-        s->on_room(s->room_ctx);
+    if (o->unacked == 0)
+        o->undelivered = 0;
+    if (o->finished)
+        pump(o);
+    else if (o->unacked == UNACKED_MAX - 1 && o->on_room)
+        o->on_room(o->room_ctx);
 }
 
 /* Sends len bytes of t from skip on as the next chunk. */
 static void
-send_chunk(struct attempt_output *s, const struct tape *t, size_t skip,
+send_chunk(struct attempt_output *o, const struct tape *t, size_t skip,
            size_t len, uint64_t offset, uint64_t dropped)
 {
     char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 32];
     struct str bytes = {0};
-    struct log_chunk c = {.task = s->task,
-                          .attempt = s->attempt,
-                          .fence = s->fence,
-                          .seq = ++s->seq,
+    struct log_chunk c = {.task = o->task,
+                          .attempt = o->attempt,
+                          .fence = o->fence,
+                          .seq = ++o->seq,
                           .offset = offset,
                           .dropped_bytes = dropped};
     struct bus_publication p = {.id = id, .expect = BUS_ANY_REVISION};
@@ -279,184 +285,184 @@ send_chunk(struct attempt_output *s, const struct tape *t, size_t skip,
     c.n_parts = tape_parts(t, skip, len, c.parts);
     codec_encode(CODEC_LOG_CHUNK, &c, &bytes);
     mem_free(c.parts);
-    (void)snprintf(id, sizeof id, "%s:%u:l%u", s->task, s->attempt, s->seq);
-    p.subject = subject_logs(subject, s->task);
+    (void)snprintf(id, sizeof id, "%s:%u:l%u", o->task, o->attempt, o->seq);
+    p.subject = subject_logs(subject, o->task);
     p.data = bytes.data;
     p.len = bytes.len;
-    s->unacked++;
-    s->undelivered += len;
-    bus_publish_until(s->bus, &p, on_stored, s);
+    o->unacked++;
+    o->undelivered += len;
+    bus_publish_until(o->bus, &p, on_stored, o);
     str_free(&bytes);
 }
 
 /* Sends what is waiting, in chunks. */
 static void
-flush(struct attempt_output *s)
+flush(struct attempt_output *o)
 {
-    size_t most = chunk_bytes(s), len;
+    size_t most = chunk_bytes(o), len;
 
-    while (s->unsent > 0) {
-        len = s->unsent < most ? s->unsent : most;
-        send_chunk(s, &s->recent, s->recent.len - s->unsent, len, s->streamed,
+    while (o->unsent > 0) {
+        len = o->unsent < most ? o->unsent : most;
+        send_chunk(o, &o->recent, o->recent.len - o->unsent, len, o->streamed,
                    0);
-        s->streamed += len;
-        s->unsent -= len;
+        o->streamed += len;
+        o->unsent -= len;
     }
 }
 
 static void
 on_timer(void *ctx)
 {
-    struct attempt_output *s = ctx;
+    struct attempt_output *o = ctx;
 
-    if (!s->finished) {
-        flush(s);
+    if (!o->finished) {
+        flush(o);
         return;
     }
     log_warn("output.lost", "task=%s bytes=%llu error=\"not stored in time\"",
-             s->task, (unsigned long long)(s->undelivered + s->tail.len));
-    bus_forget(s->bus, s);
-    s->dropped += s->undelivered + s->tail.len;
-    s->tail.len = s->tail.n_runs = 0;
-    s->undelivered = 0;
-    s->unacked = 0;
-    pump(s);
+             o->task, (unsigned long long)(o->undelivered + o->tail.len));
+    bus_forget(o->bus, o);
+    o->dropped += o->undelivered + o->tail.len;
+    o->tail.len = o->tail.n_runs = 0;
+    o->undelivered = 0;
+    o->unacked = 0;
+    pump(o);
 }
 
 static void
-set_timer(struct attempt_output *s, int64_t delay_ms)
+set_timer(struct attempt_output *o, int64_t delay_ms)
 {
-    if (s->timer)
-        loop_timer_again(s->timer, delay_ms, 0);
+    if (o->timer)
+        loop_timer_again(o->timer, delay_ms, 0);
     else
-        s->timer = loop_timer_start(s->loop, delay_ms, 0, on_timer, s);
+        o->timer = loop_timer_start(o->loop, delay_ms, 0, on_timer, o);
 }
 
 /* Takes bytes of the head, at most a chunk of them. */
 static void
-take_head(struct attempt_output *s, enum stream stream, const uint8_t *data,
+take_head(struct attempt_output *o, enum stream stream, const uint8_t *data,
           size_t len)
 {
-    const struct tape *t = &s->recent;
+    const struct tape *t = &o->recent;
     bool crowded =
-        t->n_runs == CHUNK_RUNS && s->unsent + t->runs[t->run_at].len > t->len;
+        t->n_runs == CHUNK_RUNS && o->unsent + t->runs[t->run_at].len > t->len;
 
     /* What falls off the front of recent must have been sent. */
-    if (s->unsent + len > CHUNK_BYTES || crowded)
-        flush(s);
-    if (s->unsent == 0)
-        set_timer(s, CHUNK_MS);
-    tape_add(&s->recent, stream, data, len);
-    s->unsent += len;
-    if (s->unsent >= CHUNK_BYTES && s->total > CHUNK_BYTES)
-        flush(s);
+    if (o->unsent + len > CHUNK_BYTES || crowded)
+        flush(o);
+    if (o->unsent == 0)
+        set_timer(o, CHUNK_MS);
+    tape_add(&o->recent, stream, data, len);
+    o->unsent += len;
+    if (o->unsent >= CHUNK_BYTES && o->total > CHUNK_BYTES)
+        flush(o);
 }
 
 bool
-output_write(struct attempt_output *s, enum stream stream, const void *data,
+output_write(struct attempt_output *o, enum stream stream, const void *data,
              size_t len)
 {
     const uint8_t *at = data;
-    uint64_t head = (uint64_t)s->conf.head_bytes;
+    uint64_t head = (uint64_t)o->conf.head_bytes;
     size_t take;
 
-    s->last_ms = loop_now_ms();
-    if (s->tap)
-        s->tap(s->tap_ctx, stream, data, len);
-    while (len > 0 && s->total < head) {
+    o->last_ms = loop_now_ms();
+    if (o->tap)
+        o->tap(o->tap_ctx, stream, data, len);
+    while (len > 0 && o->total < head) {
         take = len < CHUNK_BYTES ? len : CHUNK_BYTES;
-        if (take > head - s->total)
-            take = (size_t)(head - s->total);
-        s->total += take;
-        take_head(s, stream, at, take);
+        if (take > head - o->total)
+            take = (size_t)(head - o->total);
+        o->total += take;
+        take_head(o, stream, at, take);
         at += take;
         len -= take;
     }
     if (len > 0) {
-        flush(s); /* before its bytes fall off the front of recent */
-        s->total += len;
-        tape_add(&s->recent, stream, at, len);
-        tape_add(&s->tail, stream, at, len);
+        flush(o); /* before its bytes fall off the front of recent */
+        o->total += len;
+        tape_add(&o->recent, stream, at, len);
+        tape_add(&o->tail, stream, at, len);
     }
-    return s->unacked < UNACKED_MAX;
+    return o->unacked < UNACKED_MAX;
 }
 
 void
-output_tap(struct attempt_output *s,
+output_tap(struct attempt_output *o,
            void (*fn)(void *ctx, enum stream stream, const void *data,
                       size_t len),
            void *ctx)
 {
-    s->tap = fn;
-    s->tap_ctx = ctx;
+    o->tap = fn;
+    o->tap_ctx = ctx;
 }
 
 void
-output_on_room(struct attempt_output *s, void (*fn)(void *ctx), void *ctx)
+output_on_room(struct attempt_output *o, void (*fn)(void *ctx), void *ctx)
 {
-    s->on_room = fn;
-    s->room_ctx = ctx;
+    o->on_room = fn;
+    o->room_ctx = ctx;
 }
 
 int64_t
-output_last_ms(const struct attempt_output *s)
+output_last_ms(const struct attempt_output *o)
 {
-    return s->last_ms;
+    return o->last_ms;
 }
 
 /* --- the end ------------------------------------------------------------- */
 
-/* After the end: sends the tail as chunks are acknowledged, then says so. */
+/* After the end: sends the tail as chunks are acknowledged, then calls done. */
 static void
-pump(struct attempt_output *s)
+pump(struct attempt_output *o)
 {
-    void (*done)(void *) = s->done;
-    size_t most = chunk_bytes(s), len;
+    void (*done)(void *) = o->done;
+    size_t most = chunk_bytes(o), len;
     uint64_t dropped = 0;
 
-    while (s->tail.len > 0 && s->unacked < UNACKED_MAX) {
-        if (!s->tail_started) {
-            s->tail_started = true;
-            dropped = s->total - s->streamed - s->tail.len;
-            s->dropped += dropped;
+    while (o->tail.len > 0 && o->unacked < UNACKED_MAX) {
+        if (!o->tail_started) {
+            o->tail_started = true;
+            dropped = o->total - o->streamed - o->tail.len;
+            o->dropped += dropped;
         }
-        len = s->tail.len < most ? s->tail.len : most;
-        send_chunk(s, &s->tail, 0, len, s->total - s->tail.len, dropped);
-        tape_drop(&s->tail, len);
+        len = o->tail.len < most ? o->tail.len : most;
+        send_chunk(o, &o->tail, 0, len, o->total - o->tail.len, dropped);
+        tape_drop(&o->tail, len);
         dropped = 0;
     }
-    if (s->unacked > 0 || !done)
+    if (o->unacked > 0 || !done)
         return;
-    s->done = NULL;
-    done(s->done_ctx);
+    o->done = NULL;
+    done(o->done_ctx);
 }
 
 void
-output_finish(struct attempt_output *s, void (*done)(void *ctx), void *ctx)
+output_finish(struct attempt_output *o, void (*done)(void *ctx), void *ctx)
 {
-    s->finished = true;
-    s->on_room = NULL;
-    s->done = done;
-    s->done_ctx = ctx;
-    /* Small and quick output rides in the result alone. */
-    if (s->seq > 0 || s->total > TASK_INLINE_OUTPUT)
-        flush(s);
-    if (s->seq > 0 || s->tail.len > 0)
-        set_timer(s, FINISH_WAIT_MS);
-    pump(s);
+    o->finished = true;
+    o->on_room = NULL;
+    o->done = done;
+    o->done_ctx = ctx;
+    /* Small and quick output is in the result alone. */
+    if (o->seq > 0 || o->total > TASK_INLINE_OUTPUT)
+        flush(o);
+    if (o->seq > 0 || o->tail.len > 0)
+        set_timer(o, FINISH_WAIT_MS);
+    pump(o);
 }
 
 void
-output_result(struct attempt_output *s, struct mem_pool *pool, struct result *r)
+output_result(struct attempt_output *o, struct mem_pool *pool, struct result *r)
 {
-    struct tape *t = &s->recent;
-    bool whole = s->total == t->len;
+    struct tape *t = &o->recent;
+    bool whole = o->total == t->len;
     size_t len = whole || t->len < TASK_TAIL_BYTES ? t->len : TASK_TAIL_BYTES;
     uint8_t *copy;
 
-    r->output_bytes = s->total;
-    r->dropped_bytes = whole ? 0 : s->dropped;
-    r->log_chunks = s->seq;
+    r->output_bytes = o->total;
+    r->dropped_bytes = whole ? 0 : o->dropped;
+    r->log_chunks = o->seq;
     if (len == 0)
         return;
     r->output = mem_pool_alloc(pool, (t->n_runs + 1) * sizeof *r->output);
@@ -470,14 +476,14 @@ output_result(struct attempt_output *s, struct mem_pool *pool, struct result *r)
 }
 
 void
-output_close(struct attempt_output *s)
+output_close(struct attempt_output *o)
 {
-    if (!s)
+    if (!o)
         return;
-    if (s->unacked > 0)
-        bus_forget(s->bus, s);
-    loop_timer_stop(s->timer);
-    tape_free(&s->recent);
-    tape_free(&s->tail);
-    mem_free(s);
+    if (o->unacked > 0)
+        bus_forget(o->bus, o);
+    loop_timer_stop(o->timer);
+    tape_free(&o->recent);
+    tape_free(&o->tail);
+    mem_free(o);
 }

@@ -1,10 +1,10 @@
 /*
- * output - takes what an attempt prints to where it belongs: small output into
- * the result, the rest in chunks to logs.<task>, head and tail kept beyond the
- * cap, memory bounded throughout.
+ * output - takes what an attempt prints: small output goes into the result, the
+ * rest in chunks to logs.<task>. Beyond the cap only the tail is kept; memory
+ * is bounded throughout.
  *
  * Chunks leave at 32 KiB or 100 ms after their first byte. While too many are
- * unacknowledged output_write says "full" and the executor stops reading.
+ * unacknowledged output_write returns false and the executor stops reading.
  *
  * Thread: the loop thread.
  */
@@ -28,32 +28,32 @@ struct attempt_output *output_open(struct bus *b, struct loop *l,
 
 /* Takes all of data. Returns false if the writer should pause until
  * on_room. */
-bool output_write(struct attempt_output *s, enum stream stream,
+bool output_write(struct attempt_output *o, enum stream stream,
                   const void *data, size_t len);
-void output_on_room(struct attempt_output *s, void (*fn)(void *ctx), void *ctx);
+void output_on_room(struct attempt_output *o, void (*fn)(void *ctx), void *ctx);
 
-/* Calls fn with all that is written from now on, before any of it is cut. */
-void output_tap(struct attempt_output *s,
+/* Calls fn with everything written from now on, before any of it is cut. */
+void output_tap(struct attempt_output *o,
                 void (*fn)(void *ctx, enum stream stream, const void *data,
                            size_t len),
                 void *ctx);
 
 /* Monotonic time of the last byte, for the no-output watchdog. */
-int64_t output_last_ms(const struct attempt_output *s);
+int64_t output_last_ms(const struct attempt_output *o);
 
 /*
  * No more output. Calls done once every chunk is stored (or there never
  * sent any: at once, before returning).
  */
-void output_finish(struct attempt_output *s, void (*done)(void *ctx),
+void output_finish(struct attempt_output *o, void (*done)(void *ctx),
                    void *ctx);
 
 /* Fills output, output_bytes, dropped_bytes and log_chunks of r; memory from
  * pool. The whole output if it fits TASK_INLINE_OUTPUT, else its last
  * TASK_TAIL_BYTES; its parts lie one behind the other in memory. */
-void output_result(struct attempt_output *s, struct mem_pool *pool,
+void output_result(struct attempt_output *o, struct mem_pool *pool,
                    struct result *r);
 
-void output_close(struct attempt_output *s); /* NULL is fine */
+void output_close(struct attempt_output *o); /* NULL is fine */
 
 #endif

@@ -1,3 +1,8 @@
+/*
+ * A file is a line that names its format, then three parts, each with its
+ * length before it: the result's subject, the claim, the result. It is replaced
+ * as a whole (lib/os/file); the folder is synced apart, for many at once.
+ */
 #include "workers/core/result_spool.h"
 
 #include "lib/base/mem.h"
@@ -91,7 +96,7 @@ result_spool_sync(const char *dir, struct err *e)
 
 /* --- reading ------------------------------------------------------------- */
 
-/* The next part of data, which *at moves over. */
+/* The next part of s; moves *at behind it. */
 static bool
 next_part(const struct str *s, size_t *at, const char **part, size_t *len)
 {

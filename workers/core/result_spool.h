@@ -2,20 +2,20 @@
  * result_spool - a folder of outcomes that the broker has not confirmed.
  *
  * A file <task>-<attempt> holds the claim in its last form and the result with
- * its output. It is written as .tmp, synced and renamed: what has its final
+ * its output. It is written as .tmp, synced and renamed: a file under its final
  * name is complete, and survives a power cut once result_spool_sync has
  * returned.
  *
- * Normally nothing is written here: the claim in the bucket holds the outcome
- * a round trip after the end of the run, and a file per task would cost a sync
+ * Normally nothing is written here: the claim in the bucket has the outcome a
+ * round trip after the end of the run, and a file per task would cost a sync
  * each. The folder is for runs that end while the broker is away, or so slow
  * that it has confirmed nothing for a while.
  *
- * What turns out to be superseded, or cannot be read, is kept in superseded/,
- * the newest RESULT_SPOOL_KEPT of them.
+ * A file that is superseded, or cannot be read, is kept in superseded/, the
+ * newest RESULT_SPOOL_KEPT of them.
  *
- * Thread: the loop thread. Writing blocks for a sync: a few milliseconds, while
- * there is hardly a broker to serve.
+ * Thread: the loop thread. Writing blocks for a sync: a few milliseconds, at a
+ * time when there is hardly a broker to serve.
  */
 #ifndef WORKERS_CORE_RESULT_SPOOL_H
 #define WORKERS_CORE_RESULT_SPOOL_H
@@ -37,17 +37,17 @@ struct spooled_result {
     struct result result;
 };
 
-/* The file's name of an attempt. */
+/* The name of an attempt's file. */
 char *result_spool_name(char out[RESULT_SPOOL_NAME_SIZE], const char *task,
                         uint32_t attempt);
 
 /* Writes or replaces a file. ERR_UNAVAILABLE: the disk is full, or worse. */
 int result_spool_put(const char *dir, const struct spooled_result *r,
                      struct err *e);
-/* Makes the names of what was put so far durable. */
+/* Makes the names of all files put so far durable. */
 int result_spool_sync(const char *dir, struct err *e);
 
-/* Reads a file; memory from pool. ERR_INVALID: it is no outcome. */
+/* Reads a file; memory from pool. ERR_INVALID: it is not an outcome. */
 int result_spool_load(const char *dir, const char *name, struct mem_pool *pool,
                       struct spooled_result *out, struct err *e);
 

@@ -1,3 +1,8 @@
+/*
+ * Finds the worker's folder, creates it, and takes its lock before anything in
+ * it is touched. The mark of its processes comes from the lock file, which is
+ * the same in every life of the worker.
+ */
 #include "workers/core/state_dir.h"
 
 #include "lib/base/mem.h"
@@ -27,23 +32,23 @@ struct state_dir {
 };
 
 static void
-name_it(struct state_dir *h, const char *name)
+name_it(struct state_dir *d, const char *name)
 {
     char host[256] = "";
 
     (void)gethostname(host, sizeof host - 1);
-    subject_token_from(*name ? name : host, "worker", h->name);
+    subject_token_from(*name ? name : host, "worker", d->name);
 }
 
 static int
-find_dir(struct state_dir *h, const char *own, struct err *e)
+find_dir(struct state_dir *d, const char *own, struct err *e)
 {
     char name[SUBJECT_TOKEN_MAX + 8];
 
-    (void)snprintf(name, sizeof name, "worker-%s", h->name);
+    (void)snprintf(name, sizeof name, "worker-%s", d->name);
     if (!*own)
-        return state_path(h->dir, sizeof h->dir, name, "worker.state_dir", e);
-    if (!str_copy(h->dir, sizeof h->dir, own))
+        return state_path(d->dir, sizeof d->dir, name, "worker.state_dir", e);
+    if (!str_copy(d->dir, sizeof d->dir, own))
         return err_set(e, ERR_INVALID, "worker.state_dir is too long");
     return 0;
 }
@@ -59,14 +64,14 @@ make_dirs(const char *path, struct err *e)
 }
 
 static int
-take_lock(struct state_dir *h, struct err *e)
+take_lock(struct state_dir *d, struct err *e)
 {
     char path[PATH_MAX], text[24] = "unknown";
     pid_t holder = 0;
 
-    (void)snprintf(path, sizeof path, "%s/lock", h->dir);
-    h->lock = lock_file_take(path, 0, &holder);
-    if (h->lock >= 0)
+    (void)snprintf(path, sizeof path, "%s/lock", d->dir);
+    d->lock = lock_file_take(path, 0, &holder);
+    if (d->lock >= 0)
         return 0;
     if (errno != EWOULDBLOCK)
         return err_set(e, ERR_UNAVAILABLE, "worker.state_dir: lock %s: %s",
@@ -77,7 +82,7 @@ take_lock(struct state_dir *h, struct err *e)
                    "worker %s runs already on this machine (pid %s holds "
                    "%.400s): give this one a worker.name and a "
                    "worker.state_dir of its own",
-                   h->name, text, path);
+                   d->name, text, path);
 }
 
 /*
@@ -85,14 +90,14 @@ take_lock(struct state_dir *h, struct err *e)
  * from outside it, where the same path is another folder.
  */
 static int
-make_mark(struct state_dir *h, struct err *e)
+make_mark(struct state_dir *d, struct err *e)
 {
     struct stat st;
 
-    if (fstat(h->lock, &st) < 0)
-        return err_set(e, ERR_UNAVAILABLE, "stat %s/lock: %s", h->dir,
+    if (fstat(d->lock, &st) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "stat %s/lock: %s", d->dir,
                        strerror(errno));
-    (void)snprintf(h->mark, sizeof h->mark, "SHUNT_WORKER=%s@%" PRIx64, h->name,
+    (void)snprintf(d->mark, sizeof d->mark, "SHUNT_WORKER=%s@%" PRIx64, d->name,
                    ((uint64_t)st.st_dev << 40) ^ (uint64_t)st.st_ino);
     return 0;
 }
@@ -101,49 +106,49 @@ int
 state_dir_open(struct state_dir **out, const char *name, const char *state_dir,
                struct err *e)
 {
-    struct state_dir *h = MEM_NEW(struct state_dir);
+    struct state_dir *d = MEM_NEW(struct state_dir);
     char aside[PATH_MAX + 16];
 
-    h->lock = -1;
-    name_it(h, name);
-    if (find_dir(h, state_dir, e) < 0)
+    d->lock = -1;
+    name_it(d, name);
+    if (find_dir(d, state_dir, e) < 0)
         goto out;
-    (void)snprintf(h->outcomes, sizeof h->outcomes, "%s/outcomes", h->dir);
-    (void)snprintf(aside, sizeof aside, "%s/superseded", h->outcomes);
-    if (make_dirs(h->dir, e) < 0 || take_lock(h, e) < 0 ||
-        make_mark(h, e) < 0 || make_dirs(aside, e) < 0)
+    (void)snprintf(d->outcomes, sizeof d->outcomes, "%s/outcomes", d->dir);
+    (void)snprintf(aside, sizeof aside, "%s/superseded", d->outcomes);
+    if (make_dirs(d->dir, e) < 0 || take_lock(d, e) < 0 ||
+        make_mark(d, e) < 0 || make_dirs(aside, e) < 0)
         goto out;
-    *out = h;
+    *out = d;
     return 0;
 out:
-    state_dir_close(h);
+    state_dir_close(d);
     return -1;
 }
 
 void
-state_dir_close(struct state_dir *h)
+state_dir_close(struct state_dir *d)
 {
-    if (!h)
+    if (!d)
         return;
-    if (h->lock >= 0)
-        (void)close(h->lock);
-    mem_free(h);
+    if (d->lock >= 0)
+        (void)close(d->lock);
+    mem_free(d);
 }
 
 const char *
-state_dir_name(const struct state_dir *h)
+state_dir_name(const struct state_dir *d)
 {
-    return h->name;
+    return d->name;
 }
 
 const char *
-state_dir_worker_mark(const struct state_dir *h)
+state_dir_worker_mark(const struct state_dir *d)
 {
-    return h->mark;
+    return d->mark;
 }
 
 const char *
-state_dir_results(const struct state_dir *h)
+state_dir_results(const struct state_dir *d)
 {
-    return h->outcomes;
+    return d->outcomes;
 }

@@ -1,6 +1,6 @@
 /*
- * state_dir - the folder in which one worker keeps what must survive it, and
- * the proof that it is the only worker of its name on this machine.
+ * state_dir - the folder in which a worker keeps what must survive it; its lock
+ * proves that there is no other worker of that name on this machine.
  *
  *   lock                 held while the worker lives, its pid inside
  *   outcomes/            see workers/core/result_spool.h
@@ -24,14 +24,14 @@ struct state_dir;
  */
 int state_dir_open(struct state_dir **out, const char *name,
                    const char *state_dir, struct err *e);
-void state_dir_close(struct state_dir *h); /* unlocks; NULL is fine */
+void state_dir_close(struct state_dir *d); /* unlocks; NULL is fine */
 
 /* The worker's name as a token. */
-const char *state_dir_name(const struct state_dir *h);
-/* "SHUNT_WORKER=<name>@<hash>": in the environment of every program a worker
- * of this home starts, in this life and in any other. */
-const char *state_dir_worker_mark(const struct state_dir *h);
+const char *state_dir_name(const struct state_dir *d);
+/* "SHUNT_WORKER=<name>@<hash>": in the environment of every program that a
+ * worker of this folder starts, in this life and in any other. */
+const char *state_dir_worker_mark(const struct state_dir *d);
 /* The folder of unconfirmed outcomes. */
-const char *state_dir_results(const struct state_dir *h);
+const char *state_dir_results(const struct state_dir *d);
 
 #endif
