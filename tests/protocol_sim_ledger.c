@@ -86,7 +86,7 @@ submission(const struct sim *sim, int task, enum event_kind kind,
                           .task = &sim->tasks[task],
                           .command = "true",
                           .decision = &decision,
-                          .drive = m ? m->drive : 0};
+                          .dispatch = m ? m->drive : 0};
 }
 
 static struct event
@@ -265,7 +265,7 @@ same_row(const struct task_state *a, const struct task_state *b)
     return a->state == b->state && a->result_attempt == b->result_attempt &&
            a->result_fence == b->result_fence && a->exit_code == b->exit_code &&
            a->worker == b->worker && strcmp(a->reason, b->reason) == 0 &&
-           a->finished_at_ms == b->finished_at_ms && a->drive == b->drive;
+           a->finished_at_ms == b->finished_at_ms && a->dispatch == b->dispatch;
 }
 
 void

@@ -29,7 +29,7 @@ a_row_comes_back_as_it_went_in(void **state)
     row.accepted_seq = UINT64_MAX / 2;
     row.gate = GATE_HELD;
     row.ungated = row.routed = true;
-    row.drive = 3;
+    row.dispatch = 3;
     row.routed_at_ms = 4;
     row.routed_seq = 5;
     row.backend = "local";
@@ -68,7 +68,7 @@ a_row_comes_back_as_it_went_in(void **state)
     SAME_TEXT(report);
     SAME(n), SAME(state), SAME(task_from), SAME(batch_index), SAME(batch_size);
     SAME(submitted_at_ms), SAME(accepted_at_ms), SAME(accepted_seq);
-    SAME(gate), SAME(ungated), SAME(routed), SAME(drive), SAME(routed_at_ms);
+    SAME(gate), SAME(ungated), SAME(routed), SAME(dispatch), SAME(routed_at_ms);
     SAME(routed_seq), SAME(cancel_at_ms), SAME(has_result), SAME(final);
     SAME(again), SAME(result_attempt), SAME(result_fence), SAME(exit_code);
     SAME(failed_step), SAME(started_at_ms), SAME(finished_at_ms);
@@ -297,7 +297,7 @@ decide_row(struct task_state *row)
 {
     row->state = STATE_ROUTED;
     row->routed = true;
-    row->drive = 1;
+    row->dispatch = 1;
     row->routed_at_ms = 71;
     row->routed_seq = 7;
     row->backend = "local";
@@ -337,7 +337,7 @@ assert_over(struct db_fixture *f, const struct task_state *row)
     assert_int_equal(got.state, STATE_FAILED);
     assert_true(got.routed && got.report_due && got.has_result && got.final &&
                 got.again);
-    assert_int_equal(got.drive, 1);
+    assert_int_equal(got.dispatch, 1);
     assert_int_equal(got.routed_at_ms, 71);
     assert_int_equal(got.routed_seq, 7);
     assert_string_equal(got.backend, "local");
@@ -371,7 +371,7 @@ a_part_of_a_row_is_written_alone(void **state)
     decide_row(&row);
     assert_int_equal(db_put_task(f->db, &row, DB_ROUTING, &e), 0);
     end_row(&row);
-    row.drive = 2; /* is not written */
+    row.dispatch = 2; /* is not written */
     assert_int_equal(db_put_task(f->db, &row, DB_OUTCOME, &e), 0);
     commit(f);
     assert_over(f, &row);

@@ -134,7 +134,7 @@ a_new_column_is_written_and_read(void **state)
     reopen(f);
     assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 1);
     assert_string_equal(got.name, "of before");
-    assert_int_equal(got.drives, 3);
+    assert_int_equal(got.dispatches, 3);
     assert_int_equal(got.priority, 0);
     got.priority = 5;
     fold_init(&row, "t2");
@@ -148,7 +148,7 @@ a_new_column_is_written_and_read(void **state)
     reopen(f);
     assert_int_equal(db_task(f->db, "t1", f->pool, &got, &e), 1);
     assert_int_equal(got.priority, 5);
-    assert_int_equal(got.drives, 3);
+    assert_int_equal(got.dispatches, 3);
     assert_int_equal(db_task(f->db, "t2", f->pool, &got, &e), 1);
     assert_int_equal(got.priority, 7);
 }

@@ -71,7 +71,7 @@ add_routed(struct script *s, uint32_t drive, int64_t at_ms)
     ev->command = "true";
     ev->task_bytes = (struct bytes){(const uint8_t *)"routed", 6};
     ev->decision = &s->decision;
-    ev->drive = drive;
+    ev->dispatch = drive;
 }
 
 static struct result *
@@ -200,7 +200,7 @@ assert_same(const struct fold_ledger *a, const struct fold_ledger *b)
     assert_int_equal(x->gate, y->gate);
     assert_int_equal(x->ungated, y->ungated);
     assert_int_equal(x->routed_at_ms, y->routed_at_ms);
-    assert_int_equal(x->drive, y->drive);
+    assert_int_equal(x->dispatch, y->dispatch);
     assert_int_equal(x->cancel_at_ms, y->cancel_at_ms);
     assert_int_equal(x->result_attempt, y->result_attempt);
     assert_int_equal(x->result_fence, y->result_fence);
@@ -459,7 +459,7 @@ a_task_dispatched_again_keeps_its_newest_decision(void **unused)
     add_routed(&s, 0, 1150); /* stored twice */
     add_routed(&s, 1, 1200);
     l = every_order(&s);
-    assert_int_equal(l.row.drive, 1);
+    assert_int_equal(l.row.dispatch, 1);
     assert_int_equal(l.row.routed_at_ms, 1200);
     assert_int_equal(l.row.state, STATE_ROUTED);
 }

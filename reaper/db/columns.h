@@ -21,7 +21,7 @@
 
 #define TASK_ROUTING(X) /* DB_ROUTING */                                       \
     X(INTEGER, routed, routed)                                                 \
-    X(INTEGER, drive, drive)                                                   \
+    X(INTEGER, drive, dispatch)                                                \
     X(INTEGER, routed_at, routed_at_ms)                                        \
     X(INTEGER, routed_seq, routed_seq)                                         \
     X(TEXT, backend, backend)                                                  \
@@ -66,7 +66,7 @@
     X(INTEGER, released, released)                                             \
     X(TEXT, report, report)                                                    \
     X(BLOB, task, task)                                                        \
-    X(INTEGER, drives, drives)                                                 \
+    X(INTEGER, drives, dispatches)                                             \
     X(INTEGER, resubmits, resubmits)                                           \
     X(INTEGER, in_at, in_at_ms)                                                \
     X(INTEGER, in_seq, in_seq)                                                 \

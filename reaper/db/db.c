@@ -130,7 +130,7 @@ static const char *const sql[Q_COUNT_OF] = {
                   "ORDER BY routed_seq, n LIMIT ?6",
     [Q_UNROUTED] = "SELECT n FROM tasks WHERE state = 2 AND n > ?1 "
                    "ORDER BY n LIMIT ?2",
-    [Q_DRIVES] = "UPDATE tasks SET drives = ?2 WHERE n = ?1",
+    [Q_DISPATCHES] = "UPDATE tasks SET drives = ?2 WHERE n = ?1",
     [Q_RESUBMITS] = "UPDATE tasks SET resubmits = ?2 WHERE n = ?1",
     [Q_STREAM] = "SELECT created, lost_at, sweep FROM streams WHERE name = ?1",
     [Q_STREAM_PUT] = "INSERT INTO streams(name, created, lost_at, sweep) "

@@ -191,7 +191,8 @@ int db_unrouted(struct db *db, int64_t after, unsigned limit, int64_t *out,
                 struct err *e);
 /* Recorded before a task is dispatched to its lane, or sent to the router,
  * again: the number of that dispatch or resubmission. */
-int db_set_drives(struct db *db, int64_t n, uint32_t drives, struct err *e);
+int db_set_dispatches(struct db *db, int64_t n, uint32_t dispatches,
+                      struct err *e);
 int db_set_resubmits(struct db *db, int64_t n, uint32_t resubmits,
                      struct err *e);
 

@@ -63,7 +63,7 @@ enum statement {
     Q_LANES,
     Q_ON_LANE,
     Q_UNROUTED,
-    Q_DRIVES,
+    Q_DISPATCHES,
     Q_RESUBMITS,
     Q_STREAM,
     Q_STREAM_PUT,

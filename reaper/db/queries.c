@@ -308,9 +308,9 @@ set_number(struct db *db, enum statement which, int64_t n, uint32_t value,
 }
 
 int
-db_set_drives(struct db *db, int64_t n, uint32_t drives, struct err *e)
+db_set_dispatches(struct db *db, int64_t n, uint32_t dispatches, struct err *e)
 {
-    return set_number(db, Q_DRIVES, n, drives, e);
+    return set_number(db, Q_DISPATCHES, n, dispatches, e);
 }
 
 int

@@ -53,8 +53,8 @@ static const char schema_1[] =
     "CREATE TABLE report_names("
     " name TEXT PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID;";
 
-/* What reconciling needs, and names that are given in the order in which tasks
- * were accepted: a replay gives the same ones. */
+/* Columns for reconciliation. Names of reports are given in the order in which
+ * tasks were accepted, so that a replay gives the same ones. */
 static const char schema_2[] =
     "ALTER TABLE tasks ADD COLUMN drives INTEGER;"
     "ALTER TABLE tasks ADD COLUMN resubmits INTEGER;"
@@ -73,9 +73,9 @@ static const char schema_2[] =
     " name TEXT PRIMARY KEY, created TEXT NOT NULL, lost_at INTEGER NOT NULL,"
     " sweep INTEGER NOT NULL) WITHOUT ROWID;";
 
-/* Less to write per task: attempts in one tree instead of two, and members of
- * a batch are only sought once they are over. The sign before state keeps the
- * planner from taking the condition for a range to be walked. */
+/* Less to write per task: attempts in one tree instead of two, and the members
+ * of a batch are indexed only when they have finished. The sign before state
+ * keeps the planner from walking the condition as a range. */
 static const char schema_3[] =
     "CREATE TABLE attempts_3("
     " task INTEGER NOT NULL, attempt INTEGER NOT NULL,"
@@ -89,8 +89,8 @@ static const char schema_3[] =
     "CREATE INDEX tasks_member ON tasks(batch, state, batch_index)"
     " WHERE batch <> '' AND +state >= 8;";
 
-/* What attempts cost, in nanodollars, by days since 1970 (UTC): sums come from
- * the index alone. */
+/* The cost of attempts in nanodollars, by days since 1970 (UTC). Sums are read
+ * from the index alone. */
 static const char schema_costs[] =
     "CREATE TABLE costs("
     " task INTEGER NOT NULL, attempt INTEGER NOT NULL,"

@@ -96,14 +96,15 @@ add_tasks(struct str *out, const json_t *counters)
             labelled(out, "shunt_tasks", "state", state_name((enum state)s),
                      number(counters, state_name((enum state)s)));
     single(out, "shunt_tasks_accepted_total", "counter",
-           "Tasks the ledger has accepted.", number(counters, "tasks"));
+           "Tasks in the ledger that were accepted.",
+           number(counters, "tasks"));
     single(out, "shunt_attempts_total", "counter",
            "Attempts of tasks that have ended.", number(counters, "attempts"));
     single(out, "shunt_results_superseded_total", "counter",
-           "Final results of tasks that were over already.",
+           "Final results of tasks that had already finished.",
            number(counters, "superseded"));
     single(out, "shunt_quarantined_total", "counter",
-           "Messages that were not believed or not understood.",
+           "Messages that failed verification or do not decode.",
            number(counters, "quarantined"));
 }
 
@@ -158,7 +159,7 @@ add_lanes(struct str *out, json_t *lanes)
 
     add_lane_states(out, lanes);
     family(out, "shunt_lane_waiting_tasks", "gauge",
-           "Tasks of a lane that nobody runs yet: what to scale by.");
+           "Tasks of a lane that do not run yet: scale by this.");
     json_object_foreach(lanes, scope, lane)
     {
         lane_sample(out, "shunt_lane_waiting_tasks", scope,
@@ -210,7 +211,8 @@ add_workers(struct str *out, const json_t *workers)
                       "Memory free on a worker's machine.", "memory_free_bytes",
                       false);
     add_worker_family(out, workers, "shunt_worker_heartbeat_age_seconds",
-                      "Time since a worker was last heard.", "age_ms", true);
+                      "Time since the last heartbeat of a worker.", "age_ms",
+                      true);
 }
 
 /* --- costs ---------------------------------------------------------------- */
@@ -222,7 +224,7 @@ add_costs(struct str *out, const json_t *costs)
     size_t i;
 
     family(out, "shunt_cost_today_usd", "gauge",
-           "What attempts cost that ended today, UTC.");
+           "The cost of attempts that ended today, UTC.");
     json_array_foreach(json_object_get(costs, "costs"), i, row)
     {
         const char *provider = text(row, "provider"), *team = text(row, "team");
@@ -244,27 +246,28 @@ metrics_text(const json_t *status, const json_t *costs,
     const char *consumer;
     size_t i;
 
-    family(out, "shunt_info", "gauge", "The ledger's version.");
+    family(out, "shunt_info", "gauge", "The version of the reaper.");
     labelled(out, "shunt_info", "version", f->version, 1);
     single(out, "shunt_ready", "gauge",
-           "Whether the ledger has broker and database.", f->ready);
+           "Whether the reaper has broker and database.", f->ready);
     single(out, "shunt_bus_up", "gauge", "Whether the broker is connected.",
            f->bus_up);
     add_tasks(out, json_object_get(status, "counters"));
     single(out, "shunt_stale_tasks", "gauge",
-           "Tasks that ran and were not heard of since; delegated ones aside.",
+           "Tasks that ran and are silent now, except delegated ones.",
            number(status, "stale"));
     add_lanes(out, json_object_get(status, "lanes"));
     add_workers(out, json_object_get(status, "workers"));
     add_costs(out, costs);
     family(out, "shunt_ledger_lag_messages", "gauge",
-           "Messages the ledger has not folded yet.");
+           "Messages the reaper has not folded yet.");
     json_object_foreach(lag, consumer, v)
     {
         labelled(out, "shunt_ledger_lag_messages", "consumer", consumer,
                  number(lag, consumer));
     }
-    family(out, "shunt_alarm", "gauge", "What a person must see to: 1 each.");
+    family(out, "shunt_alarm", "gauge",
+           "Alarms that a person must look at: 1 each.");
     json_array_foreach(json_object_get(status, "alarms"), i, v)
     {
         labelled(out, "shunt_alarm", "name", text(v, "name"), 1);

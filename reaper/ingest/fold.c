@@ -121,15 +121,15 @@ static bool
 fold_routed(struct task_state *s, const struct event *ev)
 {
     if (s->routed &&
-        (ev->drive < s->drive ||
-         (ev->drive == s->drive &&
+        (ev->dispatch < s->dispatch ||
+         (ev->dispatch == s->dispatch &&
           !stored_before(ev->at_ms, ev->seq, s->routed_at_ms, s->routed_seq))))
         return false;
     if (s->task_from < TASK_FROM_ACCEPTED)
         take_submission(s, ev, TASK_FROM_ROUTED);
     s->routed = true;
     keep_routed(s, ev->task_bytes);
-    s->drive = ev->drive;
+    s->dispatch = ev->dispatch;
     s->routed_at_ms = ev->at_ms;
     s->routed_seq = ev->seq;
     s->decision = ev->decision_bytes;

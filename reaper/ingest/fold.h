@@ -46,9 +46,9 @@ struct task_state {
     enum gate gate;
     bool ungated; /* seen on tasks.in without a gate: it was released */
 
-    /* The decision of the newest dispatch; drive counts them. */
+    /* The decision of the newest dispatch to a lane. */
     bool routed;
-    uint32_t drive;
+    uint32_t dispatch; /* 0, or the n-th time it was dispatched again */
     int64_t routed_at_ms;
     uint64_t routed_seq;
     struct bytes decision;    /* encoded */
@@ -71,11 +71,11 @@ struct task_state {
     uint32_t finals;   /* results that claimed to be final */
 
     /* What the reaper has done about it; of these fold only sets report_due. */
-    bool released;      /* sent to tasks.in again */
-    uint32_t drives;    /* the highest dispatch it has sent to a lane */
-    uint32_t resubmits; /* how often it has sent it to the router again */
-    bool report_due;    /* a report is to be written (again) */
-    const char *report; /* its path; "" before it was written */
+    bool released;       /* sent to tasks.in again */
+    uint32_t dispatches; /* the highest dispatch it has sent to a lane */
+    uint32_t resubmits;  /* how often it has sent it to the router again */
+    bool report_due;     /* a report is to be written (again) */
+    const char *report;  /* its path; "" before it was written */
 };
 
 /* One recorded attempt; the key is task, attempt and fence. */
@@ -107,7 +107,7 @@ struct event {
 
     const struct decision *decision; /* ROUTED */
     struct bytes decision_bytes;
-    uint32_t drive;
+    uint32_t dispatch;
 
     const struct result *result; /* RESULT */
     struct bytes result_bytes;

@@ -305,7 +305,7 @@ take_routed(struct ingest *in, const struct entry *entry, struct bytes data,
     take_task(in, routed.task, ev);
     ev->decision = routed.decision;
     ev->decision_bytes = encoded(in, CODEC_DECISION, routed.decision);
-    ev->drive = routed.drive;
+    ev->dispatch = routed.drive;
     return apply(in, entry, routed.task->id, ev, e);
 }
 
@@ -392,7 +392,7 @@ fault_of(struct ingest *in, const struct result_verdict *v,
     if (v->verification == VERIFY_REFUSED)
         *out = v->reason;
     else if (state_is_terminal(row->row.state))
-        *out = "the task was over";
+        *out = "the task had already finished";
     else
         *out = inside_fault(r);
     return 0;

@@ -23,8 +23,6 @@ enum {
 
 /* --- rows ----------------------------------------------------------------- */
 
-/* What a worker says of a task counts while no result of that attempt is
- * here. */
 const struct presence_task *
 query_running(const struct query *q, const struct task_state *row)
 {
@@ -53,7 +51,7 @@ row_json(const struct query *q, const struct task_state *row)
         report_set_text(o, "job_key", remote.key);
         report_set_text(o, "job_id", remote.id);
     }
-    /* These told of the attempt before. */
+    /* These describe the attempt before. */
     (void)json_object_del(o, "finished_at");
     (void)json_object_del(o, "exit_code");
     (void)json_object_del(o, "reason");
@@ -120,8 +118,8 @@ read_states(const json_t *list, uint32_t *out, struct err *e)
 
 struct task_list {
     struct query *query;
-    uint32_t wanted; /* 0: any */
-    uint32_t stored; /* to look for in the database */
+    uint32_t states; /* 0: any */
+    uint32_t stored; /* of these, the ones that rows are stored in */
     const char *batch;
     int64_t before;
     size_t limit, room;
@@ -129,13 +127,13 @@ struct task_list {
     int64_t next;
 };
 
-/* Whether a row is wanted, as it looks with what runs laid over it. */
+/* Whether the list includes the row; a running task counts as such. */
 static bool
-wanted(const struct task_list *l, const struct task_state *row)
+includes(const struct task_list *l, const struct task_state *row)
 {
     enum state s = query_running(l->query, row) ? STATE_RUNNING : row->state;
 
-    return !l->wanted || (l->wanted & bit(s));
+    return !l->states || (l->states & bit(s));
 }
 
 /* Adds the rows of a page of numbers; false when the list is full. */
@@ -150,7 +148,7 @@ add_page(struct task_list *l, const int64_t *ns, int n, struct err *e)
         mem_pool_reset(l->query->pool);
         if (db_task_at(l->query->p.db, ns[i], l->query->pool, &row, e) <= 0)
             return false;
-        if (!wanted(l, &row)) {
+        if (!includes(l, &row)) {
             l->before = ns[i];
             continue;
         }
@@ -204,7 +202,7 @@ newest_first(const void *a, const void *b)
     return (*x < *y) - (*x > *y);
 }
 
-/* Merges what runs between before and floor into a page. */
+/* Merges running rows between before and floor into a page. */
 static int
 merge(const struct running_list *r, int64_t before, int64_t floor, int64_t *ns,
       int n)
@@ -221,8 +219,8 @@ merge(const struct running_list *r, int64_t before, int64_t floor, int64_t *ns,
     return kept;
 }
 
-/* What runs is stored as the state it started from, and may be few among
- * very many: it is looked up by what the workers say. */
+/* Running tasks are stored in the state they started from, and may be few among
+ * very many: they are looked up by what the workers report. */
 static int
 fill(struct task_list *l, struct err *e)
 {
@@ -231,7 +229,7 @@ fill(struct task_list *l, struct err *e)
     int n, got;
 
     *e = (struct err){0};
-    if (l->wanted & bit(STATE_RUNNING))
+    if (l->states & bit(STATE_RUNNING))
         presence_each_task(l->query->p.presence, add_running, &r);
     ns = mem_alloc((DB_PAGE_MAX + r.n) * sizeof *ns);
     do {
@@ -240,7 +238,7 @@ fill(struct task_list *l, struct err *e)
                                    .before = l->before,
                                    .limit = DB_PAGE_MAX};
 
-        got = n = l->wanted && !l->stored
+        got = n = l->states && !l->stored
                       ? 0
                       : db_list(l->query->p.db, &filter, ns, e);
         if (n >= 0 && r.n)
@@ -264,7 +262,7 @@ query_list(struct query *q, const json_t *request)
     struct err e;
     json_t *o;
 
-    if (read_states(json_object_get(request, "states"), &l.wanted, &e) < 0)
+    if (read_states(json_object_get(request, "states"), &l.states, &e) < 0)
         return query_failure(&e);
     if (json_integer_value(limit) > 0 &&
         json_integer_value(limit) < DB_PAGE_MAX)
@@ -279,7 +277,7 @@ query_list(struct query *q, const json_t *request)
             return query_error("not-found", "no batch of that id or name");
     }
     l.batch = id;
-    l.stored = l.wanted & ~bit(STATE_RUNNING);
+    l.stored = l.states & ~bit(STATE_RUNNING);
     l.tasks = json_array();
     if (fill(&l, &e) < 0) {
         json_decref(l.tasks);

@@ -293,8 +293,9 @@ number(struct task_repair *t, struct err *e)
         t->number = row.resubmits + 1;
         return db_set_resubmits(db, t->n, t->number, e);
     }
-    t->number = row.drives > row.drive ? row.drives : row.drive + 1;
-    return db_set_drives(db, t->n, t->number, e);
+    t->number =
+        row.dispatches > row.dispatch ? row.dispatches : row.dispatch + 1;
+    return db_set_dispatches(db, t->n, t->number, e);
 }
 
 static int

@@ -203,7 +203,7 @@ render_batch(struct write_job *job, struct rendered *p,
              const struct batch_state *row, struct err *e)
 {
     struct report_writer *w = job->writer;
-    uint32_t over = 0, failed;
+    uint32_t terminal = 0, failed;
     struct report_batch b = {.batch = &row->b};
     const struct task_state **all, **bad;
     const char *name, *path;
@@ -211,11 +211,11 @@ render_batch(struct write_job *job, struct rendered *p,
 
     for (int s = 1; s < STATE_COUNT; s++)
         if (state_is_terminal((enum state)s))
-            over |= 1u << s;
-    failed = over & ~(1u << STATE_SUCCEEDED);
+            terminal |= 1u << s;
+    failed = terminal & ~(1u << STATE_SUCCEEDED);
     /* Finding unfinished members reads every member; there are seldom any. */
-    n_all = members(w, row->b.id, has_open(&row->b) ? ~0u : over, MEMBERS_MAX,
-                    &all, e);
+    n_all = members(w, row->b.id, has_open(&row->b) ? ~0u : terminal,
+                    MEMBERS_MAX, &all, e);
     n_bad =
         n_all < 0 ? -1 : members(w, row->b.id, failed, FAILURES_MAX, &bad, e);
     name = n_bad < 0 ? NULL
