@@ -282,7 +282,7 @@ begin_rebuild(struct reaper *r, struct err *e)
 {
     const struct rebuild_parts parts = {.bus = r->bus,
                                         .loop = r->loop,
-                                        .store = r->db,
+                                        .db = r->db,
                                         .consumers = r->consumers,
                                         .n = SOURCES_N,
                                         .tasks_read = on_tasks_read,
@@ -336,8 +336,8 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     r->reconcile =
         reconcile_open(&(struct reconcile_parts){.bus = b,
                                                  .loop = l,
-                                                 .store = r->db,
-                                                 .live = r->presence,
+                                                 .db = r->db,
+                                                 .presence = r->presence,
                                                  .alarms = &r->alarms,
                                                  .conf = conf->reconcile});
     if (query_open(&r->query, &parts, e) < 0 || sources_bind(r->sources, e) < 0)

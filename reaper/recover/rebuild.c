@@ -73,7 +73,7 @@ rebuild_begin(struct rebuild **out, const struct rebuild_parts *parts,
     bool is_new, used;
 
     *out = NULL;
-    if (db_is_new(parts->store, &is_new, e) < 0)
+    if (db_is_new(parts->db, &is_new, e) < 0)
         return -1;
     if (!is_new)
         return 0;

@@ -22,7 +22,7 @@ struct rebuild_consumer {
 struct rebuild_parts {
     struct bus *bus;
     struct loop *loop;
-    struct db *store;
+    struct db *db;
     /* The ledger's consumers, that of the submissions first. */
     const struct rebuild_consumer *consumers;
     unsigned n;

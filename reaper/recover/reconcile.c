@@ -103,7 +103,7 @@ struct reconcile {
 static void
 give_up(struct reconcile *r, const struct err *e)
 {
-    db_rollback(r->p.store);
+    db_rollback(r->p.db);
     log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
     loop_stop(r->p.loop, 1);
 }
@@ -117,8 +117,8 @@ check_sums(struct reconcile *r)
     struct err e;
     bool ok;
 
-    if (db_check(r->p.store, r->passes % DEEP_EVERY == 1, &ok, what,
-                 sizeof what, &e) < 0)
+    if (db_check(r->p.db, r->passes % DEEP_EVERY == 1, &ok, what, sizeof what,
+                 &e) < 0)
         give_up(r, &e);
     else if (ok)
         (void)alarm_clear(r->p.alarms, "sums");
@@ -153,7 +153,7 @@ end_round(struct reconcile *r, struct err *e)
         if (!row->sweep)
             continue;
         row->sweep = false;
-        rc = db_put_stream(r->p.store, streams[i].name, row, e);
+        rc = db_put_stream(r->p.db, streams[i].name, row, e);
         log_info("reaper.store_healed", "stream=%s", streams[i].name);
     }
     return rc;
@@ -182,7 +182,7 @@ static void
 check_routed(struct reconcile *r, const struct lane_progress *lane,
              const struct task_state *row)
 {
-    const struct presence_task *runs = presence_find(r->p.live, row->id);
+    const struct presence_task *runs = presence_find(r->p.presence, row->id);
     bool lost = is_lost(r, AT_TASKS, row->routed_at_ms);
     bool gone = lost || row->routed_seq <= lane->info.ack_floor ||
                 row->routed_seq < r->streams[AT_TASKS].info.first_seq;
@@ -219,7 +219,7 @@ check_rows(struct reconcile *r, const struct lane_progress *lane,
         struct task_state row;
 
         mem_pool_reset(r->pool);
-        if (db_task_at(r->p.store, ns[i], r->pool, &row, e) <= 0)
+        if (db_task_at(r->p.db, ns[i], r->pool, &row, e) <= 0)
             return -1;
         if (lane) {
             r->round.place = (struct db_place){row.routed_seq, ns[i]};
@@ -295,7 +295,7 @@ check_slice(struct reconcile *r, struct err *e)
             break;
         }
         /* What was never delivered waits on its lane, unless that is lost. */
-        n = db_on_lane(r->p.store, &lane->lane, &r->round.place,
+        n = db_on_lane(r->p.db, &lane->lane, &r->round.place,
                        r->streams[AT_TASKS].row.sweep ? INT64_MAX
                                                       : lane->info.delivered,
                        room, ns, e);
@@ -307,7 +307,7 @@ check_slice(struct reconcile *r, struct err *e)
     }
     if (!room)
         return 1;
-    n = db_unrouted(r->p.store, r->round.unrouted, room, ns, e);
+    n = db_unrouted(r->p.db, r->round.unrouted, room, ns, e);
     if (n < 0 || check_rows(r, NULL, ns, n, e) < 0)
         return -1;
     return (unsigned)n == room;
@@ -371,7 +371,7 @@ note_stream(struct reconcile *r, int i, struct err *e)
     struct db_stream *row = &f->row;
     bool made_anew, shrank;
 
-    if (db_stream(r->p.store, streams[i].name, row, e) < 0)
+    if (db_stream(r->p.db, streams[i].name, row, e) < 0)
         return -1;
     made_anew = *row->created && strcmp(row->created, f->info.created) != 0;
     shrank = f->info.last_seq < f->position;
@@ -390,11 +390,11 @@ note_stream(struct reconcile *r, int i, struct err *e)
                   "open task is dispatched again from the ledger\"",
                   streams[i].name, f->info.last_seq, f->position);
         if (*streams[i].position &&
-            db_position_set(r->p.store, streams[i].position, f->info.last_seq,
-                            e) < 0)
+            db_position_set(r->p.db, streams[i].position, f->info.last_seq, e) <
+                0)
             return -1;
     }
-    return db_put_stream(r->p.store, streams[i].name, row, e);
+    return db_put_stream(r->p.db, streams[i].name, row, e);
 }
 
 static void
@@ -421,12 +421,12 @@ show_lost(struct reconcile *r)
 static int
 note_streams(struct reconcile *r, struct err *e)
 {
-    if (db_begin(r->p.store, e) < 0)
+    if (db_begin(r->p.db, e) < 0)
         return -1;
     for (int i = 0; i < N_STREAMS; i++)
         if (note_stream(r, i, e) < 0)
             return -1;
-    if (db_commit(r->p.store, e) < 0)
+    if (db_commit(r->p.db, e) < 0)
         return -1;
     show_lost(r);
     return 0;
@@ -458,7 +458,7 @@ ask_streams(struct reconcile *r)
     r->phase = PHASE_STREAMS;
     for (size_t i = 0; i < N_STREAMS; i++) {
         if (*streams[i].position &&
-            db_position_get(r->p.store, streams[i].position,
+            db_position_get(r->p.db, streams[i].position,
                             &r->streams[i].position, &e) < 0) {
             give_up(r, &e);
             return;
@@ -575,7 +575,7 @@ find_lanes(struct reconcile *r, struct err *e)
 
     r->n_lanes = 0;
     while (r->n_lanes < LANES_MAX &&
-           (rc = db_next_lane(r->p.store, &at, &at, e)) != 0) {
+           (rc = db_next_lane(r->p.db, &at, &at, e)) != 0) {
         if (rc < 0)
             return -1;
         if (subject_token_ok(at.backend) && subject_token_ok(at.lane))
@@ -659,10 +659,8 @@ reconcile_open(const struct reconcile_parts *parts)
     if (!conf->quiet_ms)
         conf->quiet_ms = QUIET_MS;
     r->pool = mem_pool_new();
-    r->repairs = (struct repairs){.db = parts->store,
-                                  .quiet_ms = conf->quiet_ms,
-                                  .read = on_read,
-                                  .ctx = r};
+    r->repairs = (struct repairs){
+        .db = parts->db, .quiet_ms = conf->quiet_ms, .read = on_read, .ctx = r};
     repairs_init(&r->repairs, parts->bus);
     r->timer = loop_timer_start(parts->loop, conf->first_ms, 0, on_timer, r);
     return r;

@@ -36,8 +36,8 @@ struct reconcile_conf {
 struct reconcile_parts {
     struct bus *bus;
     struct loop *loop;
-    struct db *store;
-    const struct presence *live;
+    struct db *db;
+    const struct presence *presence;
     struct alarms *alarms;
     struct reconcile_conf conf;
 };
