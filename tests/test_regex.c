@@ -100,7 +100,7 @@ static const struct {
     {"[z-a]", "before its start"},
     {"[[:nope:]]", "unknown class"},
     {"[[.a.]]", "not known"},
-    {"a\\", "nothing behind"},
+    {"a\\", "nothing after"},
     {"(a)\\1", "unknown escape"},
     {"\\bx", "unknown escape"},
     {"a{", "repetition is written"},
@@ -114,7 +114,7 @@ static const struct {
 };
 
 static void
-what_is_no_pattern_is_refused_with_the_reason(void **state)
+an_invalid_pattern_is_refused_with_the_reason(void **state)
 {
     char deep[REGEX_MAX + 2];
 
@@ -243,7 +243,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_are_found_where_they_stand),
-        cmocka_unit_test(what_is_no_pattern_is_refused_with_the_reason),
+        cmocka_unit_test(an_invalid_pattern_is_refused_with_the_reason),
         cmocka_unit_test(the_c_library_finds_the_same),
         cmocka_unit_test(hard_patterns_cost_no_more_than_others),
     };

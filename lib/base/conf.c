@@ -19,7 +19,7 @@
 
 enum { FILE_MAX = YAML_MAX_BYTES };
 
-/* --- files --------------------------------------------------------------- */
+/* --- files ---------------------------------------------------------------- */
 
 /* A file being read. */
 struct conf_reader {
@@ -242,7 +242,7 @@ load_files(void *out, const struct conf_opt *opts, const char *given,
     return load_project(out, opts, e);
 }
 
-/* --- environment and flags ----------------------------------------------- */
+/* --- environment and flags ------------------------------------------------ */
 
 /* An empty variable counts as unset: compose files pass those on. */
 static int
@@ -268,7 +268,7 @@ load_environment(void *out, const struct conf_opt *opts, struct err *e)
     return 0;
 }
 
-/* --- help ---------------------------------------------------------------- */
+/* --- help ----------------------------------------------------------------- */
 
 static const char *
 program_of(const char *argv0)

@@ -27,7 +27,7 @@ static const char *const shared_keys[] = {
     "bus.max_bytes",       "bus.max_age",   "bus.log_retention",
     "bus.log_max_bytes",   "router.window", "router.drain_timeout"};
 
-/* --- rows ---------------------------------------------------------------- */
+/* --- rows ----------------------------------------------------------------- */
 
 const struct conf_opt *
 conf_find_opt(const struct conf_opt *opts, const char *key)
@@ -85,7 +85,7 @@ conf_flag_name(const char *key, char *out, size_t size)
             *out = '-';
 }
 
-/* --- did you mean -------------------------------------------------------- */
+/* --- did you mean --------------------------------------------------------- */
 
 static int
 unknown(const char *where, const char *what, const char *word,
@@ -140,7 +140,7 @@ conf_unknown_flag(const struct conf_opt *opts, const char *flag, struct err *e)
                    "%s: unknown option; --help lists the known ones", flag);
 }
 
-/* --- values -------------------------------------------------------------- */
+/* --- values --------------------------------------------------------------- */
 
 void *
 conf_field(void *out, const struct conf_opt *o)

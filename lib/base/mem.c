@@ -40,7 +40,7 @@ struct mem_pool {
 static void
 die(size_t size)
 {
-    (void)fprintf(stderr, "out of memory: %zu bytes asked\n", size);
+    (void)fprintf(stderr, "out of memory: %zu bytes requested\n", size);
     abort();
 }
 

@@ -201,7 +201,7 @@ read_escape(struct regex_reader *r)
     if (n < 0)
         return -1;
     if (!c)
-        return fault(r, "a \\ with nothing behind it");
+        return fault(r, "a \\ with nothing after it");
     if (!letter && isalnum(c))
         return fault(r, "an unknown escape; known are \\d \\s \\w \\D \\S \\W");
     if (letter) {

@@ -120,7 +120,7 @@ int bus_subscribe(struct bus *b, const char *subject, bus_note_fn *fn,
                   void *ctx, struct bus_sub **out, struct err *e);
 void bus_unsubscribe(struct bus_sub *s); /* NULL is fine; no callback after */
 
-/* --- requests ------------------------------------------------------------ */
+/* --- requests ------------------------------------------------------------- */
 
 /* Exactly one of note and e is given. ERR_UNAVAILABLE: nobody listens;
  * ERR_TIMEOUT. */
@@ -135,7 +135,7 @@ void bus_request(struct bus *b, const char *subject, const void *data,
 int bus_call(struct bus *b, const char *subject, const void *data, size_t len,
              int64_t timeout_ms, struct str *answer, struct err *e);
 
-/* --- durable messages ---------------------------------------------------- */
+/* --- durable messages ----------------------------------------------------- */
 
 enum { BUS_ANY_REVISION = -1 };
 
@@ -171,7 +171,7 @@ void bus_publish(struct bus *b, const struct bus_publication *p,
 void bus_publish_until(struct bus *b, const struct bus_publication *p,
                        bus_stored_fn *fn, void *ctx);
 
-/* --- reading single messages of a stream (KV values, log chunks) --------- */
+/* --- reading single messages of a stream (KV values, log chunks) ---------- */
 
 struct bus_entry {
     const char *subject;
@@ -195,7 +195,7 @@ void bus_get_next(struct bus *b, const char *stream, const char *subject,
                   uint64_t seq, int64_t timeout_ms, bus_entry_fn *fn,
                   void *ctx);
 
-/* --- consumers ----------------------------------------------------------- */
+/* --- consumers ------------------------------------------------------------ */
 
 /* One delivery. Settle it exactly once, which frees it. */
 struct bus_msg {

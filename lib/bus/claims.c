@@ -124,10 +124,7 @@ place_of(struct claims_watch *w, const char *task, int64_t now_ms)
     }
     if (w->n == CLAIMS_WATCHED_MAX)
         return now_ms - oldest->last_ms > FORGET_MS ? oldest : NULL;
-    if (w->n == w->cap) {
-        w->cap = w->cap ? w->cap * 2 : 16;
-        w->v = mem_resize(w->v, w->cap * sizeof *w->v);
-    }
+    w->v = mem_grow(w->v, w->n, &w->cap, sizeof *w->v);
     w->v[w->n] = (struct watched_claim){.revision = 0};
     return &w->v[w->n++];
 }

@@ -49,8 +49,7 @@ struct conn_tcp {
     bool closing;   /* no callback is called any more */
 };
 
-/* --- writing ---------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------- */
 
 static void
 clear_out(struct conn_tcp *t)
@@ -131,8 +130,7 @@ tcp_send(struct conn *c, const struct protocol_out *o, enum conn_policy policy)
     return true;
 }
 
-/* --- subscriptions ---------------------------------------------------------
- */
+/* --- subscriptions -------------------------------------------------------- */
 
 static void
 put_sub(struct conn_tcp *t, const struct conn_sub *s)
@@ -162,8 +160,7 @@ tcp_unsubscribe(struct conn *c, struct conn_sub *s)
         str_addf(&t->out, "UNSUB %lld\r\n", (long long)s->sid);
 }
 
-/* --- losing and replacing the connection
- * ---------------------------------------------------- */
+/* --- losing and replacing the connection ---------------------------------- */
 
 static void on_fd(void *ctx);
 static void on_tick(void *ctx);
@@ -245,8 +242,7 @@ on_tick(void *ctx)
         put_ping(t);
 }
 
-/* --- reading ---------------------------------------------------------------
- */
+/* --- reading -------------------------------------------------------------- */
 
 /* A server may change its limit at run time. */
 static void
@@ -375,8 +371,7 @@ on_fd(void *ctx)
         lost(t, why);
 }
 
-/* --- opening and closing ---------------------------------------------------
- */
+/* --- opening and closing -------------------------------------------------- */
 
 /* Writes the queue and reads until the broker has answered a ping. */
 static void

@@ -212,7 +212,7 @@ on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure)
         log_warn("bus.slow", "the library dropped messages");
 }
 
-/* --- writing ------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------- */
 
 /*
  * Makes the library write its buffer. Its own thread would do so a millisecond
@@ -313,7 +313,7 @@ tls_send(struct conn *c, const struct protocol_out *o, enum conn_policy policy)
     return fits;
 }
 
-/* --- reading ------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------- */
 
 /* All queued events in order; valid until the next call. */
 static size_t
@@ -430,7 +430,7 @@ tls_flush(struct conn *c)
     (void)c;
 }
 
-/* --- opening ------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------- */
 
 static int
 set_behaviour(struct conn_tls *t, natsOptions *opts, const char *name,

@@ -49,8 +49,7 @@ struct connector {
     char text[TEXT_SIZE], told[TEXT_SIZE];
 };
 
-/* --- the socket ------------------------------------------------------------
- */
+/* --- the socket ----------------------------------------------------------- */
 
 /* Duplicates the descriptor, so that ours survives when the library closes its
  * own. */
@@ -152,8 +151,7 @@ attempt(struct connector *c, struct connected *out, struct err *e)
     return -1;
 }
 
-/* --- on the calling thread
- * --------------------------------------------------------------- */
+/* --- on the calling thread ------------------------------------------------ */
 
 struct first_attempt {
     struct connector *connector;
@@ -179,8 +177,7 @@ connector_connect(struct connector *c, int64_t timeout_ms,
     return rc;
 }
 
-/* --- on a thread -----------------------------------------------------------
- */
+/* --- on a thread ---------------------------------------------------------- */
 
 static void
 release(struct connector *c)
@@ -296,8 +293,7 @@ connector_take(struct connector *c, struct connected *out, const char **denied)
     return made;
 }
 
-/* --- opening and closing ---------------------------------------------------
- */
+/* --- opening and closing -------------------------------------------------- */
 
 static int
 set_behaviour(struct connector *c, const char *name, struct err *e)

@@ -84,7 +84,7 @@ libnats_leave(bool wait)
         (void)nats_CloseAndWait(CONN_CLOSE_MS);
 }
 
-/* --- connecting ---------------------------------------------------------- */
+/* --- connecting ----------------------------------------------------------- */
 
 /* The library's last error, without the place in its source. */
 static const char *

@@ -27,8 +27,7 @@ enum {
     DIGITS_MOST = 18,
 };
 
-/* --- reading ---------------------------------------------------------------
- */
+/* --- reading -------------------------------------------------------------- */
 
 static const char *const header_names[HEADERS_READ] = {
     [HEADER_ID] = "Nats-Msg-Id",
@@ -225,8 +224,7 @@ protocol_read(char *in, size_t len, struct protocol_op *op, size_t *used)
     return PROTOCOL_JUNK;
 }
 
-/* --- writing ---------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------- */
 
 static void
 put_number(struct str *out, uint64_t v)

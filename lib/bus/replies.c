@@ -34,7 +34,7 @@ api_error_code(int64_t code, int64_t err_code)
 
 /* The text after word and blanks; NULL if it does not begin with word. */
 static const char *
-behind(const char *at, const char *end, const char *word)
+after(const char *at, const char *end, const char *word)
 {
     size_t n = strlen(word);
 
@@ -47,13 +47,13 @@ behind(const char *at, const char *end, const char *word)
 
 /* The text after a string without escapes, likewise. */
 static const char *
-behind_string(const char *at, const char *end)
+after_string(const char *at, const char *end)
 {
-    at = behind(at, end, "\"");
+    at = after(at, end, "\"");
     while (at && at < end && *at >= ' ' && *at < 127 && *at != '"' &&
            *at != '\\')
         at++;
-    return behind(at, end, "\"");
+    return after(at, end, "\"");
 }
 
 /*
@@ -68,9 +68,9 @@ read_common(const char *at, const char *end, struct bus_stored *out)
     const char *digits, *more;
     uint64_t seq = 0;
 
-    at = behind(behind(behind(at, end, "{"), end, "\"stream\""), end, ":");
-    at = behind(behind_string(at, end), end, ",");
-    at = behind(behind(at, end, "\"seq\""), end, ":");
+    at = after(after(after(at, end, "{"), end, "\"stream\""), end, ":");
+    at = after(after_string(at, end), end, ",");
+    at = after(after(at, end, "\"seq\""), end, ":");
     if (!at || at == end || *at == '0')
         return false;
     for (digits = at; at < end && *at >= '0' && *at <= '9'; at++)
@@ -78,10 +78,10 @@ read_common(const char *at, const char *end, struct bus_stored *out)
             seq = seq * 10 + (uint64_t)(*at - '0');
     if (at == digits || at - digits > DIGITS_MOST)
         return false;
-    at = behind(at, end, "");
-    more = behind(behind(behind(at, end, ","), end, "\"duplicate\""), end, ":");
-    more = behind(more, end, "true");
-    if (behind(more ? more : at, end, "}") != end)
+    at = after(at, end, "");
+    more = after(after(after(at, end, ","), end, "\"duplicate\""), end, ":");
+    more = after(more, end, "true");
+    if (after(more ? more : at, end, "}") != end)
         return false;
     *out = (struct bus_stored){.seq = seq, .duplicate = more != NULL};
     return true;

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- fields by offset ------------------------------------------------- */
+/* --- fields by offset ----------------------------------------------------- */
 
 void *
 codec_load_ptr(const void *field)
@@ -55,7 +55,7 @@ codec_load_text(const void *field)
     return s ? s : "";
 }
 
-/* --- errors ----------------------------------------------------------- */
+/* --- errors --------------------------------------------------------------- */
 
 void
 codec_path_text(const struct codec_path *at, struct str *out)
@@ -86,7 +86,7 @@ codec_fail(const struct codec_path *at, struct err *e, const char *fmt, ...)
     return -1;
 }
 
-/* --- empty messages --------------------------------------------------- */
+/* --- empty messages ------------------------------------------------------- */
 
 void
 codec_table_init(const struct codec_table *t, void *msg)
@@ -106,7 +106,7 @@ codec_init(enum codec_type type, void *msg)
     codec_table_init(codec_table(type), msg);
 }
 
-/* --- checks ----------------------------------------------------------- */
+/* --- checks --------------------------------------------------------------- */
 
 struct codec_check {
     size_t elements; /* of all lists so far */
@@ -357,7 +357,7 @@ codec_decode(enum codec_type type, const void *data, size_t len,
     return -1;
 }
 
-/* --- JSON text -------------------------------------------------------- */
+/* --- JSON text ------------------------------------------------------------ */
 
 /* A position in a text. */
 struct codec_place {
@@ -482,7 +482,7 @@ codec_parse_json(const char *what, const void *data, size_t len, struct err *e)
     return NULL;
 }
 
-/* --- tasks.in --------------------------------------------------------- */
+/* --- tasks.in ------------------------------------------------------------- */
 
 static const char bom[] = {'\xef', '\xbb', '\xbf'};
 

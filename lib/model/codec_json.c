@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- base64 ----------------------------------------------------------- */
+/* --- base64 --------------------------------------------------------------- */
 
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -77,7 +77,7 @@ base64_to(const char *text, size_t len, struct mem_pool *pool,
     return true;
 }
 
-/* --- plain struct to JSON --------------------------------------------- */
+/* --- plain struct to JSON ------------------------------------------------- */
 
 static json_t *message_to_json(const struct codec_table *t, const void *msg);
 
@@ -230,7 +230,7 @@ codec_schema(const char *name)
     return json_pack("{s:o}", "schema", json_sprintf("shunt.%s/1", name));
 }
 
-/* --- JSON to plain struct --------------------------------------------- */
+/* --- JSON to plain struct ------------------------------------------------- */
 
 struct json_reader {
     struct mem_pool *pool;

@@ -11,7 +11,7 @@
 
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
-/* --- plain struct to protobuf ----------------------------------------- */
+/* --- plain struct to protobuf --------------------------------------------- */
 
 enum { VARINT_MOST = 10 };
 
@@ -245,7 +245,7 @@ codec_table_encoded(const struct codec_table *t, const void *msg)
     return size;
 }
 
-/* --- protobuf to plain struct ----------------------------------------- */
+/* --- protobuf to plain struct --------------------------------------------- */
 
 struct pb_reading {
     struct mem_pool *pool;
@@ -618,7 +618,7 @@ codec_table_read(const struct codec_table *t, const void *data, size_t len,
     return -1;
 }
 
-/* --- several tasks, routed tasks or results in one message -------------- */
+/* --- several tasks, routed tasks or results in one message ---------------- */
 
 int
 codec_table_element(const struct codec_table *t, const uint8_t **at,
@@ -658,7 +658,7 @@ codec_table_add(const struct codec_table *t, struct str *out, const void *data,
     put_bytes(out, &t->message->fields[0], data, len);
 }
 
-/* --- reading the id without decoding ----------------------------------- */
+/* --- reading the id without decoding -------------------------------------- */
 
 /* Numbers of fields in shunt.proto. */
 enum {

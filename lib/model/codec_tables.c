@@ -121,7 +121,7 @@ WORDS(retry_words, "", "safe", "never");
 WORDS(kind_words, "", "shell", "argv", "python", "make", "kubectl");
 WORDS(stream_words, "", "stdout", "stderr");
 
-/* --- tasks ------------------------------------------------------------ */
+/* --- tasks ---------------------------------------------------------------- */
 
 static const struct codec_row key_value_rows[] = {
     {FIELD(key_value, key, const char *, KIND_TEXT), .most = NAME_MOST,
@@ -230,7 +230,7 @@ static const struct codec_row tasks_rows[] = {
 };
 TABLE(tasks, tasks, .most = CODEC_MAX_BYTES);
 
-/* --- decisions -------------------------------------------------------- */
+/* --- decisions ------------------------------------------------------------ */
 
 static const struct codec_row signal_hit_rows[] = {
     PROSE(signal_hit, name, NAME_MOST),
@@ -271,7 +271,7 @@ static const struct codec_row routed_tasks_rows[] = {
 };
 TABLE(routed_tasks, routed_tasks, .most = CODEC_MAX_BYTES);
 
-/* --- attempts --------------------------------------------------------- */
+/* --- attempts ------------------------------------------------------------- */
 
 static const struct codec_row output_part_rows[] = {
     ENUM(output_part, stream, stream, stream_words),
@@ -354,7 +354,7 @@ static const struct codec_row log_chunk_rows[] = {
 };
 TABLE(log_chunk, log_chunk, .most = CODEC_MAX_BYTES);
 
-/* --- events and the rest ---------------------------------------------- */
+/* --- events and the rest -------------------------------------------------- */
 
 static const struct codec_row running_task_rows[] = {
     TOKEN_NEEDED(running_task, task),

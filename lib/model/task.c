@@ -27,7 +27,7 @@ enum {
 
 static const uint64_t TIMEOUT_MAX_MS = 30ULL * 86400 * 1000;
 
-/* --- ids -------------------------------------------------------------- */
+/* --- ids ------------------------------------------------------------------ */
 
 void
 task_new_id(char out[TASK_ID_SIZE])
@@ -110,7 +110,7 @@ task_result_id(const struct result *r, char out[RESULT_ID_SIZE])
     return out;
 }
 
-/* --- checks ----------------------------------------------------------- */
+/* --- checks --------------------------------------------------------------- */
 
 static int
 check_token(const char *field, const char *text, struct err *e)
@@ -341,7 +341,7 @@ task_check(const struct task *t, struct err *e)
     return dod_check(t->dod, e) < 0 ? err_wrap(e, "dod") : 0;
 }
 
-/* --- values the submitter left out ------------------------------------ */
+/* --- values the submitter left out ---------------------------------------- */
 
 /* A token from the last part of a path; false if there is none in it. */
 static bool
@@ -493,7 +493,7 @@ task_complete(struct task *t, struct mem_pool *pool, int64_t now_ms)
         t->submitted_at_ms = now_ms;
 }
 
-/* --- for people ------------------------------------------------------- */
+/* --- for people ----------------------------------------------------------- */
 
 /* Adds text as one line with blanks collapsed, until there are more than size
  * bytes, including the whole character at the cut. */
