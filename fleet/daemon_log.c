@@ -5,6 +5,8 @@
  */
 #include "fleet/daemon_log.h"
 
+#include "lib/os/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -52,7 +54,7 @@ daemon_log_rotate(const struct fleet_dir *dir, const char *name, int fd)
     out = open(log_path(dir, name, ".1", &old),
                O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     while (in >= 0 && out >= 0 && (n = pread(in, buf, sizeof buf, at)) > 0 &&
-           write(out, buf, (size_t)n) == n)
+           file_write_all(out, buf, (size_t)n) == 0)
         at += n;
     (void)ftruncate(fd, 0);
     if (in >= 0)

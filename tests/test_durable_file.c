@@ -342,13 +342,20 @@ struct writer {
 };
 
 static const struct writer writers[] = {
-    {"file", write_file, read_file, "f", false},
-    {"gateway", write_gateway, read_file, "f", false},
-    {"report", write_report, read_file, "f", false},
-    {"report below", write_report_below, read_below, "a", false},
-    {"fleet_dir", write_fleet_dir, read_file, "f", true},
-    {"spool", write_spool, read_spool, "f.task", false},
-    {"result_spool", write_result, read_result, "f-1", false},
+    {"a file is the old one or the new one, whatever fails", write_file,
+     read_file, "f", false},
+    {"a gateway's file is the old one or the new one, whatever fails",
+     write_gateway, read_file, "f", false},
+    {"a report is the old one or the new one, whatever fails", write_report,
+     read_file, "f", false},
+    {"a report in new folders is whole or absent, whatever fails",
+     write_report_below, read_below, "a", false},
+    {"the fleet's files are the old or the new ones, whatever fails",
+     write_fleet_dir, read_file, "f", true},
+    {"a spool file is the old one or the new one, whatever fails", write_spool,
+     read_spool, "f.task", false},
+    {"a spooled result is the old one or the new one, whatever fails",
+     write_result, read_result, "f-1", false},
 };
 
 /* --- the test -------------------------------------------------------------

@@ -3,7 +3,7 @@ setup_file() { load helper; start_fleet --slots 4; }
 teardown_file() { load helper; stop_fleet; }
 setup() { load helper; work_dir; }
 
-long=1000 # seconds; nothing here may live that long
+long=10$$ # seconds: no run lives that long, and no other run has the same
 
 @test "run prints the output and exits with the command's code" {
 	run shunt run -- 'echo hi; exit 42'

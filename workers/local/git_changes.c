@@ -231,7 +231,7 @@ copy_bytes(int from, int to)
 
     while ((n = read(from, buf, sizeof buf)) > 0) {
         total += n;
-        if (total > INDEX_MAX || write(to, buf, (size_t)n) != n)
+        if (total > INDEX_MAX || file_write_all(to, buf, (size_t)n) < 0)
             return -1;
     }
     return n < 0 ? -1 : 0;
