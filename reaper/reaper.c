@@ -53,7 +53,6 @@ struct reaper {
     struct loop_timer *trim;
     struct loop_timer *deadline;
     struct rebuild *rebuild; /* NULL: none was needed */
-    struct rebuild_consumer consumers[SOURCES_N];
 };
 
 /* --- changes -------------------------------------------------------------- */
@@ -283,15 +282,10 @@ begin_rebuild(struct reaper *r, struct err *e)
     const struct rebuild_parts parts = {.bus = r->bus,
                                         .loop = r->loop,
                                         .db = r->db,
-                                        .consumers = r->consumers,
-                                        .n = SOURCES_N,
                                         .tasks_read = on_tasks_read,
-                                        .over = on_rebuilt,
+                                        .done = on_rebuilt,
                                         .ctx = r};
 
-    for (int i = 0; i < SOURCES_N; i++)
-        r->consumers[i] = (struct rebuild_consumer){sources_list[i].stream,
-                                                    sources_list[i].durable};
     return rebuild_begin(&r->rebuild, &parts, e);
 }
 

@@ -8,6 +8,7 @@
 #include "lib/base/mem.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/bus/stream_info.h"
+#include "reaper/sources.h"
 
 enum { ASK_MS = 200 }; /* between inquiries how far the consumers are */
 
@@ -32,7 +33,7 @@ step(struct rebuild *r)
         loop_timer_again(r->timer, ASK_MS, 0);
     } else {
         r->stage = STAGE_FINISHED;
-        r->parts.over(r->parts.ctx);
+        r->parts.done(r->parts.ctx);
         log_info("reaper.rebuilt", "text=\"everything the streams hold is in "
                                    "the ledger again\"");
     }
@@ -56,13 +57,13 @@ static void
 on_timer(void *ctx)
 {
     struct rebuild *r = ctx;
-    unsigned n = r->stage == STAGE_SUBMISSIONS ? 1 : r->parts.n;
+    unsigned n = r->stage == STAGE_SUBMISSIONS ? 1 : SOURCES_N;
 
     r->behind = false;
     r->unanswered = n;
     for (unsigned i = 0; i < n; i++)
-        stream_info_ask(r->parts.bus, r->parts.consumers[i].stream,
-                        r->parts.consumers[i].durable, on_info, r);
+        stream_info_ask(r->parts.bus, sources_list[i].stream,
+                        sources_list[i].durable, on_info, r);
 }
 
 int

@@ -15,26 +15,19 @@
 
 struct rebuild;
 
-struct rebuild_consumer {
-    const char *stream, *durable; /* static */
-};
-
 struct rebuild_parts {
     struct bus *bus;
     struct loop *loop;
     struct db *db;
-    /* The ledger's consumers, that of the submissions first. */
-    const struct rebuild_consumer *consumers;
-    unsigned n;
     void (*tasks_read)(void *ctx); /* the submissions are: open the others */
-    void (*over)(void *ctx);       /* everything is folded */
+    void (*done)(void *ctx);       /* everything is folded */
     void *ctx;
 };
 
 /*
  * Begins a rebuild if the database is new and the ledger is not; *out is NULL
  * if none is needed, else the caller's. Resets the consumers: call it before
- * they are bound. What parts points to must outlive it.
+ * they are bound. parts is copied.
  */
 int rebuild_begin(struct rebuild **out, const struct rebuild_parts *parts,
                   struct err *e);
