@@ -5,13 +5,13 @@
  */
 #include "workers/core/heartbeat.h"
 
+#include "lib/base/backoff.h"
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
 #include "lib/os/os.h"
 #include "workers/core/worker_types.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 enum {
@@ -170,6 +170,7 @@ heartbeat_answer_roll_call(struct worker *w)
         return;
     s->roll_call = true;
     loop_timer_stop(s->timer);
-    s->timer =
-        loop_timer_start(w->loop, random() % ROLL_MOST_MS, 0, on_timer, w);
+    s->timer = loop_timer_start(
+        w->loop, backoff_jitter(ROLL_MOST_MS, 0, 1, backoff_random()), 0,
+        on_timer, w);
 }

@@ -5,6 +5,8 @@
  */
 #include "workers/core/prefetch.h"
 
+#include "lib/base/backoff.h"
+
 enum {
     WEIGHT = 8,          /* of the mean so far, against one of the next value */
     RUN_MOST_MS = 4000,  /* a long run counts for some twenty short ones */
@@ -45,12 +47,9 @@ prefetch_returned(struct prefetch *p, int64_t now_ms)
 {
     if (now_ms < p->barred_ms)
         return; /* several wait for the same slots */
-    if (p->bar_ms == 0 || now_ms - p->barred_ms > PREFETCH_BAR_MOST_MS)
-        p->bar_ms = PREFETCH_BAR_MS;
-    else if (p->bar_ms < PREFETCH_BAR_MOST_MS / 2)
-        p->bar_ms *= 2;
-    else
-        p->bar_ms = PREFETCH_BAR_MOST_MS;
+    if (now_ms - p->barred_ms > PREFETCH_BAR_MOST_MS)
+        p->bar_ms = 0;
+    p->bar_ms = backoff_next(p->bar_ms, PREFETCH_BAR_MS, PREFETCH_BAR_MOST_MS);
     p->barred_ms = now_ms + p->bar_ms;
 }
 

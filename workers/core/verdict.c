@@ -5,12 +5,12 @@
  */
 #include "workers/core/verdict.h"
 
+#include "lib/base/backoff.h"
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
 #include "workers/core/worker_types.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -220,12 +220,6 @@ fill_claim(struct attempt *a, enum state state)
         a->claim.remote = "";
 }
 
-static double
-random_fraction(void)
-{
-    return (double)random() / ((double)RAND_MAX + 1.0);
-}
-
 void
 verdict_fill(struct attempt *a)
 {
@@ -252,7 +246,7 @@ verdict_fill(struct attempt *a)
     fill_outcome(a);
     if (!a->ran || o->untouched)
         asked.retry = RETRY_SAFE; /* nothing has happened yet */
-    state_on_end(&asked, &a->claim, &end, random_fraction(), &plan);
+    state_on_end(&asked, &a->claim, &end, backoff_random(), &plan);
     a->result.reason = end.reason;
     a->result.final = plan.final;
     a->result.state = plan.final ? plan.state : end.state;

@@ -19,7 +19,6 @@
 #include "workers/core/run.h"
 #include "workers/core/spool_replay.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 enum {
@@ -277,7 +276,6 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->state_dir = dir;
     w->ex = ex;
     w->ex_ctx = ex_ctx;
-    srandom((unsigned)getpid() ^ (unsigned)lease_now_ms()); /* for jitter */
     (void)str_copy(w->name, sizeof w->name, state_dir_name(dir));
     w->slots = count_slots(conf);
     w->renew_ms = lease_renew_ms(conf->lease_ms);
