@@ -11,7 +11,7 @@
 #                   selects parts, BENCH_FULL=1 has a million tasks wait
 #                   (bench/README.md)
 #   make fuzz       every parser under libFuzzer, T seconds in all (60)
-#   make lint       format, static checks, what STYLE refuses, syntax of YAML
+#   make lint       format, static checks, rules of CONTRIBUTING, YAML
 #   make format     clang-format over the tree
 #   make install    programs to $(DESTDIR)$(PREFIX)/bin
 #   make deps       the Debian packages all of this needs

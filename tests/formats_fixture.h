@@ -90,15 +90,15 @@ expect_warnings(const struct import *in, const char *const *want)
 
 #define WARNINGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-/* A file of tests/data/seeds, as the seeds print it. */
+/* Reads a file of tests/data/examples. */
 static inline const struct task *
-accept_seed(const char *file, struct import *in)
+accept_example(const char *file, struct import *in)
 {
     char path[128], *text = mem_pool_alloc(pool, 64 * 1024);
     FILE *f;
     size_t len;
 
-    (void)snprintf(path, sizeof path, "tests/data/seeds/%s", file);
+    (void)snprintf(path, sizeof path, "tests/data/examples/%s", file);
     f = fopen(path, "rb");
     if (!f)
         fail_msg("%s: cannot be read", path);

@@ -37,8 +37,8 @@ the_affinity_table_is_complete(void **state)
 
 /* --- hints ---------------------------------------------------------------- */
 
-/* Each condition of seed 1's two tables alone, at its limit, and against its
- * neighbours in the order of rules. */
+/* Each condition of the cloud routing rules alone, at its limit, and against
+ * its neighbours in the order of rules. */
 
 struct hint_row {
     const char *name; /* a sentence */
@@ -167,13 +167,14 @@ hint_case(void **state)
     mem_pool_free(pool);
 }
 
-/* --- seed 3 --------------------------------------------------------------- */
+/* --- delegation front matter -----------------------------------------------
+ */
 
 /* The five rules of its Decide, in their order: each row breaks only the rules
  * below the one it names. Reasons are the Go code's, byte for byte. */
 
 static void
-ai_tasks_follow_seed_3_word_for_word(void **state)
+prompts_follow_their_delegation_front_matter(void **state)
 {
     static const struct {
         const char *preferred;
@@ -426,8 +427,9 @@ a_lane_is_there_if_a_worker_serves_it(void **state)
     assert_string_equal(d.wanted, "codespace");
 }
 
-/* Seed 1 has a limit of 8 GB because its Mac has 48: where less is free, less
- * is too much. A worker that does not say what is free forces nothing. */
+/* The limit is 8 GB because the Mac of the cloud routing rules has 48: where
+ * less is free, less is too much. A worker that does not say what is free
+ * forces nothing. */
 static void
 what_no_local_worker_has_free_goes_away(void **state)
 {
@@ -551,7 +553,7 @@ main(void)
 {
     static const struct CMUnitTest fixed[] = {
         POOLED(the_affinity_table_is_complete),
-        POOLED(ai_tasks_follow_seed_3_word_for_word),
+        POOLED(prompts_follow_their_delegation_front_matter),
         POOLED(a_prompt_without_front_matter_stays_here),
         POOLED(pins_and_executors_come_first),
         POOLED(a_pinned_prompt_finds_the_lane_of_its_backend),

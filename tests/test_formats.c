@@ -23,10 +23,10 @@ refuse(const char *text, const char *want)
 }
 
 static void
-seed_2s_job_becomes_a_task(void **state)
+a_job_file_becomes_a_task(void **state)
 {
     struct import in;
-    const struct task *t = accept_seed("2-job.json", &in);
+    const struct task *t = accept_example("job.json", &in);
 
     (void)state;
     assert_string_equal(in.format, "job.json");
@@ -37,7 +37,7 @@ seed_2s_job_becomes_a_task(void **state)
     assert_string_equal(t->dod, "exit_code == 0");
     assert_string_equal(t->report_path, "reports/jobs/2025-11-XX-001.out");
     assert_string_equal(t->format, "job.json");
-    assert_string_equal(t->origin, "2-job.json");
+    assert_string_equal(t->origin, "job.json");
     assert_int_equal(t->n_steps, 2);
     assert_string_equal(t->steps[0].name, "1");
     assert_int_equal(t->steps[0].kind, STEP_SHELL);
@@ -256,7 +256,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        POOLED(seed_2s_job_becomes_a_task),
+        POOLED(a_job_file_becomes_a_task),
         POOLED(carriage_returns_and_a_bom_are_accepted),
         POOLED(unknown_keys_are_warned_of_with_their_line),
         POOLED(mistakes_in_a_job_name_line_key_and_remedy),

@@ -1,10 +1,10 @@
-/* Briefs (seed 5) and prompts with front matter (seed 3). */
+/* Briefs, and prompts with front matter. */
 #include "tests/formats_fixture.h"
 
 /* --- briefs --------------------------------------------------------------- */
 
 static void
-expect_seed_5(const struct task *t)
+expect_brief(const struct task *t)
 {
     assert_string_equal(t->executor, "devbox-codex");
     assert_string_equal(t->context_header,
@@ -35,15 +35,15 @@ expect_seed_5(const struct task *t)
 }
 
 static void
-seed_5s_brief_is_read_in_all_its_forms(void **state)
+a_brief_is_read_in_all_its_forms(void **state)
 {
-    static const char *const files[] = {"5-brief.md", "5-brief-indented.md",
-                                        "5-brief.yaml"};
+    static const char *const files[] = {"brief.md", "brief-indented.md",
+                                        "brief.yaml"};
     struct import in;
 
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        expect_seed_5(accept_seed(files[i], &in));
+        expect_brief(accept_example(files[i], &in));
         assert_string_equal(in.format, "codex-brief");
         assert_int_equal(in.n_tasks, 1);
         assert_int_equal(in.n_warnings, 0);
@@ -312,15 +312,15 @@ mistakes_in_a_document_name_its_lines(void **state)
 /* --- prompts -------------------------------------------------------------- */
 
 static void
-seed_3s_front_matter_is_read(void **state)
+delegation_front_matter_is_read(void **state)
 {
     struct import in;
-    const struct task *t = accept_seed("3-task.md", &in);
+    const struct task *t = accept_example("task.md", &in);
 
     (void)state;
     assert_string_equal(in.format, "markdown");
     assert_int_equal(in.n_warnings, 0);
-    assert_string_equal(t->name, "3-task");
+    assert_string_equal(t->name, "task");
     assert_string_equal(t->prompt,
                         "# Summarise the scan reports\n\nRead what the "
                         "scanners found and write one page.");
@@ -429,7 +429,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        POOLED(seed_5s_brief_is_read_in_all_its_forms),
+        POOLED(a_brief_is_read_in_all_its_forms),
         POOLED(every_kind_of_step_is_read),
         POOLED(every_kind_of_output_is_read),
         POOLED(unknown_keys_of_a_brief_are_kept),
@@ -438,7 +438,7 @@ main(void)
         POOLED(briefs_are_found_where_they_stand),
         POOLED(talk_about_briefs_is_no_brief),
         POOLED(mistakes_in_a_document_name_its_lines),
-        POOLED(seed_3s_front_matter_is_read),
+        POOLED(delegation_front_matter_is_read),
         POOLED(without_front_matter_the_whole_is_the_prompt),
         POOLED(front_matter_is_read_from_dos_too),
         POOLED(words_that_do_nothing_are_warned_of),

@@ -1,13 +1,13 @@
-/* Queue files of seed 4, inbox files and run contracts. */
+/* Queue files of the cloud, inbox files and run contracts. */
 #include "tests/formats_fixture.h"
 
 /* --- cloud-queue ---------------------------------------------------------- */
 
 static void
-seed_4s_file_becomes_a_prompt(void **state)
+a_queue_file_becomes_a_prompt(void **state)
 {
     struct import in;
-    const struct task *t = accept_seed("4-cloud-queue.json", &in);
+    const struct task *t = accept_example("cloud-queue.json", &in);
 
     (void)state;
     assert_string_equal(in.format, "cloud-queue");
@@ -20,7 +20,7 @@ seed_4s_file_becomes_a_prompt(void **state)
     assert_string_equal(t->tags[0].key, "submitted_at");
     assert_string_equal(t->tags[1].key, "identifier");
     assert_string_equal(t->backend, "");
-    expect_warnings(&in, WARNINGS("4-cloud-queue.json:16:21: execution_mode: a "
+    expect_warnings(&in, WARNINGS("cloud-queue.json:16:21: execution_mode: a "
                                   "prompt stays with local Claude Code; only "
                                   "commands go to the cloud"));
 }
@@ -95,7 +95,7 @@ an_ask_runs_kubectl_without_a_shell(void **state)
 {
     static const char *const want[] = {"get", "ksvc", "hello", "-n", "default"};
     struct import in;
-    const struct task *t = accept_seed("2-inbox-ask.json", &in);
+    const struct task *t = accept_example("inbox-ask.json", &in);
 
     (void)state;
     assert_string_equal(in.format, "inbox");
@@ -116,7 +116,7 @@ static void
 an_ask_without_actions_asks_its_note(void **state)
 {
     struct import in;
-    const struct task *t = accept_seed("2-inbox-note.json", &in);
+    const struct task *t = accept_example("inbox-note.json", &in);
 
     (void)state;
     assert_int_equal(in.n_warnings, 0);
@@ -130,7 +130,7 @@ an_approved_apply_checks_applies_and_shows(void **state)
     static const char *const want[3][6] = {
         {"apply", "--dry-run=server", "-f"}, {"apply", "-f"}, {"get", "-f"}};
     struct import in;
-    const struct task *t = accept_seed("2-inbox-apply.json", &in);
+    const struct task *t = accept_example("inbox-apply.json", &in);
 
     (void)state;
     assert_int_equal(in.n_warnings, 0);
@@ -331,19 +331,19 @@ static void
 a_contract_becomes_a_chain(void **state)
 {
     struct import in;
-    const struct task *t = accept_seed("2-contract.json", &in);
+    const struct task *t = accept_example("contract.json", &in);
 
     (void)state;
     assert_string_equal(in.format, "run-contract");
     assert_int_equal(in.n_tasks, 3);
     assert_true(in.linked);
-    expect_warnings(&in, WARNINGS("2-contract.json:8:7: rollback: kept as a "
+    expect_warnings(&in, WARNINGS("contract.json:8:7: rollback: kept as a "
                                   "note; nothing runs it by itself"));
     for (uint32_t i = 0; i < 3; i++) {
         assert_string_equal(t[i].branch, "feature/metrics-echo");
         assert_int_equal(t[i].batch->index, i + 1);
         assert_int_equal(t[i].batch->size, 3);
-        assert_string_equal(t[i].batch->name, "2-contract");
+        assert_string_equal(t[i].batch->name, "contract");
         assert_int_equal(t[i].n_after, i > 0);
     }
     assert_string_equal(t[0].name, "snapshot");
@@ -388,7 +388,7 @@ static void
 linking_gives_ids_that_agree(void **state)
 {
     struct import in, other;
-    const struct task *t = accept_seed("2-contract.json", &in);
+    const struct task *t = accept_example("contract.json", &in);
 
     (void)state;
     formats_link(&in, pool);
@@ -439,7 +439,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        POOLED(seed_4s_file_becomes_a_prompt),
+        POOLED(a_queue_file_becomes_a_prompt),
         POOLED(a_command_in_the_dictionary_is_run),
         POOLED(execution_mode_is_a_wish_and_no_pin),
         POOLED(an_ask_runs_kubectl_without_a_shell),

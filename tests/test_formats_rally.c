@@ -1,4 +1,4 @@
-/* Rallies (DESIGN's YAML). */
+/* Rallies. */
 #include "tests/formats_fixture.h"
 
 #include "lib/base/str.h"
@@ -7,13 +7,13 @@ static void
 the_printed_rally_becomes_a_batch(void **state)
 {
     struct import in;
-    const struct task *t = accept_seed("1-rally.yaml", &in);
+    const struct task *t = accept_example("rally.yaml", &in);
 
     (void)state;
     assert_string_equal(in.format, "rally");
     assert_int_equal(in.n_tasks, 4);
     assert_true(in.linked);
-    expect_warnings(&in, WARNINGS("1-rally.yaml:8:61: max_fails: not acted on; "
+    expect_warnings(&in, WARNINGS("rally.yaml:8:61: max_fails: not acted on; "
                                   "a branch that fails keeps verify from "
                                   "starting, the others go on"));
     assert_string_equal(t[0].name, "feature-auth-prepare");

@@ -94,7 +94,7 @@ the_built_in_policy_is_the_shipped_file(void **state)
 }
 
 static void
-it_holds_seed_1s_numbers(void **state)
+it_has_the_limits_of_the_cloud_routing_rules(void **state)
 {
     const struct policy *p = policy_default();
 
@@ -114,7 +114,7 @@ it_holds_seed_1s_numbers(void **state)
 }
 
 static void
-it_holds_seed_1s_nine_rows(void **state)
+it_has_the_nine_rows_of_the_cloud_routing_rules(void **state)
 {
     static const struct {
         const char *name;
@@ -381,8 +381,8 @@ main(void)
 {
     static const struct CMUnitTest fixed[] = {
         TEST(the_built_in_policy_is_the_shipped_file),
-        TEST(it_holds_seed_1s_numbers),
-        TEST(it_holds_seed_1s_nine_rows),
+        TEST(it_has_the_limits_of_the_cloud_routing_rules),
+        TEST(it_has_the_nine_rows_of_the_cloud_routing_rules),
         TEST(a_word_finds_its_row_alone_or_after_its_companion),
         TEST(one_word_may_complete_two_keywords),
         TEST(the_nearer_price_counts),

@@ -1,6 +1,6 @@
 #include "tests/decide_fixture.h"
 
-/* --- seed 1's table of examples ------------------------------------------ */
+/* --- examples of the cloud routing rules --------------------------------- */
 
 struct golden {
     const char *command;
@@ -11,7 +11,7 @@ struct golden {
 /*
  * All seven, the CEO's in a_ceo_task_is_local_without_a_score. In two places
  * the examples do not follow from the signal table. The examples are what the
- * reader of seed 1 sees happen, so they win and the table is read to fit:
+ * reader of the rules sees, so they win and the table is read to fit:
  *
  * - `uv run pytest` scores 2 "pytest(+1), uv(+1)", but the table lists only
  *   `uv sync`. Read: the row means uv as a tool that builds an environment,
@@ -34,7 +34,7 @@ static const struct golden golden[] = {
      "prefix-local"},
 };
 
-/* --- every word of seed 1's table ---------------------------------------- */
+/* --- every word of the table of points ----------------------------------- */
 
 static const struct golden table[] = {
     {"make build", 2, "build(2)", "codespace", "score"},

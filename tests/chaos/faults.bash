@@ -1,5 +1,5 @@
-# faults - one function per kind of fault on one machine: a fleet, work, the
-# fault at a random moment, its healing, and the verdict on stdout.
+# faults - one function per kind of fault on one machine: a fleet, tasks, the fault
+# at a random moment, its removal, and the verdict on stdout.
 # shellcheck shell=bash
 
 # crash POINT kill|exit [NTH]: a process ends itself at a named place.
@@ -29,7 +29,7 @@ round_crash() {
 	verdict
 }
 
-# Each third submission dies; what it left is sent by the supervisor.
+# Each third submission dies; the supervisor publishes what it left.
 round_crash_submit() {
 	local i env=("SHUNT_CRASH_AT=$1" "SHUNT_CRASH_HOW=$2")
 	fault_ms=$(now_ms)
@@ -81,7 +81,7 @@ round_kill() {
 	verdict
 }
 
-# The supervisor is killed: all die with it, and a new fleet goes on.
+# The supervisor is killed: all die with it, and a new fleet continues.
 round_kill_fleet() {
 	kind=kill-fleet
 	begin 'kill -9 of the whole fleet'
@@ -109,8 +109,8 @@ holder_of() {
 # A worker says that a task runs once it has run for a moment.
 is_held() { [ -n "$(holder_of "$1")" ]; }
 
-# A worker is stopped for longer than its lease and goes on: what it ran to
-# the end meanwhile must not win, what it still runs is to be killed.
+# A worker is stopped for longer than its lease and continued: a task of its that
+# ended meanwhile must not win, one that still runs must be killed.
 round_stop() {
 	local running holder id i stale=() problems=()
 	kind=stop-worker
@@ -171,7 +171,7 @@ task_gone() {
 	[ -n "$pid" ] && ! kill -0 "$pid" 2>/dev/null
 }
 
-# The broker is away while everybody else starts, and comes after 30 s.
+# The broker is down while all others start, and starts after 30 s.
 round_absent_start() {
 	kind=absent-start
 	begin 'broker absent for 30 s at start'
@@ -204,7 +204,7 @@ hand_start() {
 		shunt-worker-local
 }
 
-# The broker dies and stays away for 30 s.
+# The broker dies and stays down for 30 s.
 round_absent_middle() {
 	kind=absent-middle
 	begin 'broker absent for 30 s'
@@ -240,8 +240,8 @@ round_freeze() {
 	verdict "${problems[@]}"
 }
 
-# The broker comes back with nothing in its store: what was accepted is open
-# in the ledger, which alarms and dispatches it again.
+# The broker returns with an empty store: accepted tasks are open in the ledger;
+# the reaper raises an alarm and dispatches them again.
 round_emptied() {
 	local problems=() open
 	kind=emptied-store
@@ -339,7 +339,7 @@ round_disk_ledger() {
 
 # --- everything at once ------------------------------------------------------------
 
-# Whoever looks after the fleet: starts it again when the supervisor is dead.
+# Starts the fleet again when the supervisor is dead.
 watch_fleet() {
 	while [ ! -e "$D/calm" ] && [ ! -e "$D/stop" ]; do
 		# The lock is the supervisor's while it lives.
@@ -375,7 +375,7 @@ one_fault() {
 	esac 2>/dev/null
 }
 
-# random SECONDS SEED: any crash point by chance, and any of the above.
+# random SECONDS SEED: crash points at random, and any of the above.
 round_random() {
 	local duration=$1 seed=$2 env watcher pid
 	kind=random
@@ -395,7 +395,7 @@ round_random() {
 		between 30 120
 		one_fault && faults=$((faults + 1))
 	done
-	# Peace: the same fleet without the crash points.
+	# Without faults: the same fleet without crash points.
 	: >"$D/calm"
 	wait "$watcher"
 	kill "$load_pid" 2>/dev/null

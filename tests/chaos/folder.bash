@@ -1,8 +1,8 @@
-# folder - files in a folder while its gateways die: each is one task, and ends
-# where it belongs.
+# folder - files in a folder while its gateways die: each is one task and ends in
+# the right folder.
 # shellcheck shell=bash
 
-# drop N: so many job files, and one that nobody can read.
+# drop N: writes N job files and an invalid one.
 drop() {
 	local i
 	mkdir -p "$D/drop"
@@ -23,7 +23,7 @@ all_carried() {
 		[ -z "$(ls -A "$D/jobs/queue" "$D/jobs/running" | grep json)" ]
 }
 
-# What the folder itself shows to be wrong, one line each.
+# Errors seen in the folder itself, one line each.
 folder_problems() {
 	local n=$1 files names
 	files=$(find "$D/jobs" -name 'file-*.json' ! -name '*.result.json' | wc -l)

@@ -1,5 +1,5 @@
-# lib - what the rounds share: a fleet in a folder of its own, work for it,
-# ways to hurt it, and the verdict.
+# lib - shared by the rounds: a fleet in its own folder, tasks for it, faults and
+# the verdict.
 # shellcheck shell=bash
 
 : "${SHUNT_DEBUG_BIN:?the folder of a debug build}"
@@ -25,7 +25,7 @@ nap() { read -r -t "$1" <> <(:) || true; }
 
 # --- a round's folder ---------------------------------------------------------
 
-# begin NAME: everything of the round lives in $D, the fleet in $SHUNT_HOME.
+# begin NAME: everything of the round is in $D, the fleet in $SHUNT_HOME.
 begin() {
 	round=$1
 	D=$(mktemp -d "${CHAOS_TMP:-/tmp}/shunt-chaos.XXXXXX")
@@ -37,7 +37,7 @@ begin() {
 	: >"$D/mounts"
 	: >"$D/recoveries"
 	export SHUNT_HOME=$D/home XDG_CONFIG_HOME=$D/config
-	# The broker is started through a script, so that it can be kept away.
+	# The broker is started through a script, so that it can be kept down.
 	cat >"$D/nats-server" <<-BROKER
 		#!/bin/sh
 		if [ -e '$D/away' ] && [ "\$1" != --version ]; then
@@ -53,7 +53,7 @@ begin() {
 	cd "$D" || exit 1
 }
 
-# Whatever happened: nothing of the round stays, unless it is to be looked at.
+# In any case nothing of the round remains, unless it is to be inspected.
 end() {
 	local status=$? pid i
 	trap '' INT TERM
@@ -168,7 +168,7 @@ second_worker() {
 		shunt-worker-local
 }
 
-# --- work for it ------------------------------------------------------------------
+# --- tasks ------------------------------------------------------------------------
 
 # submit_one NAME [NAME=VALUE...]: one task, noted as acknowledged if it was.
 submit_one() {
@@ -236,8 +236,8 @@ open_tasks() {
 	((total >= acked)) && echo "$n" || echo $((n + acked - total))
 }
 
-# settle SECONDS: until all that was submitted has ended. What does not is
-# found by the checker.
+# settle SECONDS: waits until all submitted tasks have finished. The checker finds
+# those that have not.
 settle() {
 	local until=$((SECONDS + $1)) open
 	[ -z "${load_pid:-}" ] || wait "$load_pid"
@@ -247,7 +247,7 @@ settle() {
 			say "after $1 s still open: $open"
 			return 0
 		fi
-		# Without a supervisor the spool goes with the next command.
+		# Without a supervisor the next command publishes the spool.
 		if spooled && [ ! -e "$SHUNT_HOME/status.json" ]; then
 			timeout -k 5 20 shunt ls --limit 1 >/dev/null 2>&1
 		fi
@@ -291,7 +291,7 @@ verdict() {
 	cat "$D/verdict"
 }
 
-# --- what is allowed here -----------------------------------------------------------
+# --- permissions --------------------------------------------------------------------
 
 # small_disk FOLDER SIZE: a file system that is soon full.
 small_disk() {

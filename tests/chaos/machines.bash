@@ -1,5 +1,5 @@
-# machines - faults that need more than one machine, or a disk of one's own:
-# a cluster that loses its leader, a worker that is cut off, a power cut.
+# machines - faults that need more than one machine: a cluster that loses its
+# leader, a worker that is cut off.
 # shellcheck shell=bash
 
 # --- three brokers -------------------------------------------------------------
@@ -39,8 +39,8 @@ provision() {
 		>"$D/provision.out" 2>&1
 }
 
-# The server that leads the stream everything enters by is killed, and comes
-# back after the others have elected another.
+# The leader of the stream TASKS_IN is killed and returns after the others have
+# elected another.
 round_leader() {
 	local leader i
 	kind=leader
@@ -75,8 +75,8 @@ round_leader() {
 
 # --- a partition ------------------------------------------------------------------
 
-# A worker in a network of its own is cut off for longer than its lease: it
-# kills its task, another one takes over, and what it says later is stale.
+# A worker in a separate network is cut off for longer than its lease: it kills
+# its task, another one takes over, and its later result is stale.
 round_partition() {
 	local net=10.213.$((RANDOM % 250)) port problems=() cut id
 	kind=partition

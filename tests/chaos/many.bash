@@ -1,7 +1,7 @@
 # many - thousands of short tasks, several to a message, while processes die.
 # shellcheck shell=bash
 
-# What the round itself shows to be wrong, one line each.
+# Errors seen in the round itself, one line each.
 many_problems() {
 	local n=$1 rc=$2 tasks messages
 	[ "$rc" = 0 ] || echo "the rally ended with $rc: $(tail -n 1 "$D/many.err")"
@@ -17,9 +17,9 @@ rally_of() {
 		--each-line "$here/task $D $seconds ok {}" >"$D/$1.out" 2>"$D/$1.err"
 }
 
-# many KILLS: so many times one of the processes is killed. One slot: runs that
-# share a processor would not be short. The router knows that they are when the
-# first hundred have run.
+# many KILLS: kills one of the processes so many times. One slot: runs that share
+# a processor would not be short. The router knows they are after the first
+# hundred.
 round_many() {
 	local kills=$1 n=2000 first=100 i rally rc problems slots=1
 	local victims=(worker-local router broker reaper)

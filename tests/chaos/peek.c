@@ -1,5 +1,6 @@
 /*
- * peek - what stands in a stream, one JSON object per line, for the checker.
+ * peek - prints the messages of a stream, one JSON object per line, for the
+ * checker.
  *
  * usage: peek URL TOKEN_FILE tasks|results|claims   TOKEN_FILE may be ""
  *        peek URL TOKEN_FILE leader STREAM          name of the server
@@ -108,7 +109,7 @@ print_line(json_t *v, uint64_t seq)
     json_decref(v);
 }
 
-/* A line for each task or result of a message of many. */
+/* Prints a line for each task or result of a message of several. */
 static void
 print_many(const struct peek_view *view, enum codec_type type,
            const struct str *data, uint64_t seq, struct mem_pool *pool)

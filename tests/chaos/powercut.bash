@@ -1,15 +1,15 @@
 # powercut - what a power cut leaves of a fleet's disk.
 #
-# The home is a file system in a file. While tasks are submitted from
-# elsewhere everything is stopped, and the file is copied without a sync: the
-# copy holds what the kernel had written back by then, as a disk would after a
-# cut. A new fleet goes on with the copy.
+# The state folder is a file system in a file. While tasks are submitted from
+# elsewhere all processes are stopped, and the file is copied without a sync: the
+# copy has what the kernel had written back by then, as a disk would after a power
+# cut. A new fleet continues with the copy.
 # shellcheck shell=bash
 
 cut_after=12 # of submissions before the cut
 
-# powercut durable|fast: with the first nothing may be missing. With the
-# second something must be, or this test could not see a loss.
+# powercut durable|fast: with durable nothing may be missing. With fast something
+# must be, or this test could not detect a loss.
 round_powercut() {
 	local mode=$1 flags=() problems=() missing
 	kind=powercut-$mode
@@ -47,7 +47,7 @@ round_powercut() {
 	verdict "${problems[@]}"
 }
 
-# Makes it and mounts it as the home.
+# Creates it and mounts it as the state folder.
 image() {
 	truncate -s 400M "$1"
 	mkfs.ext4 -q -F "$1" 2>"$D/mount.err" || return 1
@@ -78,7 +78,7 @@ submit_for_a_while() {
 	wait "${pids[@]}"
 }
 
-# The broker first: what it has acknowledged by now is what counts.
+# The broker first: what it has acknowledged until then counts.
 cut_power() {
 	local pid pids
 	kill_process broker STOP
@@ -94,14 +94,14 @@ cut_power() {
 	mount_image "$D/copy.img" || say "the copy does not mount"
 }
 
-# Acknowledged tasks that the broker's store does not hold.
+# Acknowledged tasks that are not in the broker's store.
 missing_tasks() {
 	timeout 60 "$CHAOS_PEEK" "$(cat "$SHUNT_HOME/endpoint")" \
 		"$SHUNT_HOME/token" tasks | jq -r .id | sort >"$D/kept"
 	sort "$D/acked" | comm -23 - "$D/kept" | wc -l
 }
 
-# A loss that was asked for is none: it is counted as missing only.
+# An expected loss is not an error: it is only counted as missing.
 verdict_of_loss() {
 	local missing=$1
 	shift

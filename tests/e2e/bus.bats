@@ -1,4 +1,4 @@
-# What stands on tasks.in is untrusted: nothing in it stops the fleet.
+# Messages on tasks.in are untrusted: none of them stops the fleet.
 setup_file() { load helper; start_fleet --slots 2; }
 teardown_file() { load helper; stop_fleet; }
 setup() { load helper; work_dir; }
@@ -41,7 +41,7 @@ dead() { shunt status --json | jq -r '.counters.dead // 0'; }
 	[ "$(shunt logs by-hand)" = 'from json' ]
 }
 
-@test "many tasks fit in one message, and a bad one spoils only itself" {
+@test "several tasks fit in one message, and an invalid one affects only itself" {
 	jq -n --arg d "$PWD" '{tasks: ([range(100)
 		| {id: "many-\(.)", steps: ["echo \(.) >>\($d)/many.txt"]}]
 		+ [{id: "many-bad", steps: 7}])}' >many.json
@@ -63,7 +63,7 @@ dead() { shunt status --json | jq -r '.counters.dead // 0'; }
 	[ "$(wc -l <once.txt)" -eq 1 ]
 }
 
-@test "junk where results and routed tasks stand is set aside" {
+@test "junk among results and routed tasks is quarantined" {
 	head -c 500 /dev/urandom >noise.msg
 	printf '{"stream":"TASKS_IN","seq":7}' >ack.msg
 	publish results.local.cli noise.msg

@@ -44,13 +44,13 @@ served() {
 		refute grep -qF top-secret-key "/proc/$pid/environ"
 	done
 	refute grep -rqF top-secret-key "$SHUNT_HOME"
-	# Nor to what a task is started with.
+	# Nor is it in a task's environment.
 	run shunt run -- env
 	[ "$status" -eq 0 ]
 	[[ $output != *SECUTOOLS_API_KEY* ]]
 }
 
-@test "decide says what seed 3 decides, without a broker" {
+@test "decide follows the delegation front matter, without a broker" {
 	export SHUNT_BUS_URL=nats://127.0.0.1:1
 	decided() { # decided JQ FLAGS...
 		ccl-delegate decide "${@:2}" | jq -e "$1"
@@ -83,7 +83,7 @@ served() {
 	shunt cancel "$id"
 }
 
-@test "what must stay here is refused, and nothing is submitted" {
+@test "a prompt that must stay here is refused and not submitted" {
 	printf -- '---\nneeds_claude_code: true\n---\nhello\n' >stay.md
 	run ccl-delegate submit stay.md
 	[ "$status" -eq 6 ]

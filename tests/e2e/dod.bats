@@ -20,7 +20,7 @@ new_repo() {
 	printf 'new\n' >new.txt
 }
 
-# judge EXPR SCRIPT STATE [REASON] - what becomes of it.
+# judge EXPR SCRIPT STATE [REASON] - runs SCRIPT and checks the outcome.
 judge() {
 	local id shown
 	id=$(shunt submit --dod "$1" -- "$2")
@@ -32,7 +32,7 @@ judge() {
 		{ echo "$shown"; return 1; }
 }
 
-@test "what was changed is counted, whatever way it was changed" {
+@test "changed files are counted, by whatever means they changed" {
 	judge 'files_changed("reports/**") == 1 and files_changed == 1' \
 		'mkdir -p reports/x; echo r >reports/x/y.md' succeeded
 	judge 'files_changed("*.txt") == 1 and files_changed == 1' \
@@ -44,7 +44,7 @@ judge() {
 	judge 'files_changed == 1' 'git checkout -q HEAD~ -- a.txt' succeeded
 }
 
-@test "what was dirty before and is the same does not count" {
+@test "a file that was dirty before and is the same after does not count" {
 	judge 'files_changed >= 1' 'touch a.txt kept.txt new.txt; echo x >x.log' \
 		no_op 'changed nothing: files_changed >= 1 (files_changed is 0)'
 	judge 'files_changed >= 1' \
@@ -52,19 +52,19 @@ judge() {
 	judge 'files_changed >= 1' 'git add -A; git commit -qm all' no_op
 }
 
-@test "another file than the one that was wanted is a failure" {
+@test "a change to another file than the expected one is a failure" {
 	judge 'files_changed("reports/**") >= 1' 'echo x >elsewhere' \
 		failed 'files_changed("reports/**") is 0'
 }
 
-@test "only what is below the workdir counts" {
+@test "only files below the workdir count" {
 	mkdir -p sub/deep
 	cd sub
 	judge 'files_changed == 1 and files_changed("deep/*") == 1' \
 		'echo x >../outside; echo x >deep/inside' succeeded
 }
 
-@test "a repository without a commit and a linked work tree will do" {
+@test "a repository without a commit and a linked work tree work" {
 	git init -q "$BATS_TEST_TMPDIR/empty"
 	git worktree add -q "$BATS_TEST_TMPDIR/tree" -b other
 	cd "$BATS_TEST_TMPDIR/empty"
@@ -73,7 +73,7 @@ judge() {
 	judge 'files_changed == 1' 'echo x >x; git add x; git commit -qm x' succeeded
 }
 
-@test "looking leaves the repository as it is, and runs none of its hooks" {
+@test "the snapshots leave the repository unchanged and run no hooks" {
 	# shellcheck disable=SC2016
 	printf '#!/bin/sh\ntouch "%s/ran"\n' "$BATS_TEST_TMPDIR" >hook
 	chmod +x hook
@@ -92,7 +92,7 @@ judge() {
 	[ "$status" -ne 0 ]
 }
 
-@test "what the task tells git does not reach the look" {
+@test "the task's git variables do not affect the snapshots" {
 	id=$(shunt submit --env GIT_DIR=/nowhere --env GIT_INDEX_FILE=/nowhere \
 		--dod 'files_changed == 1' -- 'echo x >x')
 	shunt wait --timeout 60s "$id"
@@ -116,7 +116,7 @@ judge() {
 	shunt show "$id" --json | jq -e '.state == "no_op" and (.attempts | length) == 1'
 }
 
-@test "run ends with 1 for what exited 0 and is not done, and says why" {
+@test "run exits 1 with the reason for a command that exited 0 and is not done" {
 	run --separate-stderr shunt run --dod 'tests.failed == 0' -- 'echo hello'
 	[ "$status" -eq 1 ]
 	[ "$output" = hello ]
@@ -127,7 +127,7 @@ judge() {
 	[[ $stderr == *no_op*"changed nothing"* ]]
 }
 
-@test "results of tests are read from what was printed" {
+@test "test results are read from the output" {
 	judge 'tests.failed == 0 and tests.total == 3' \
 		'echo "== 2 passed, 1 skipped in 0.10s =="' succeeded
 	judge 'tests.failed == 0' 'printf "1..3\nok 1\n"' \
@@ -143,7 +143,7 @@ judge() {
 		unverified 'no test results were recognised'
 }
 
-@test "the whole output is read, beyond what is kept" {
+@test "the whole output is read, even what is not kept" {
 	big='head -c 12000000 /dev/zero | tr "\0" "x" | fold -w 1000'
 	judge 'not log_matches("^TO+DO [0-9]+$")' \
 		"$big; echo; echo TOODO 17; $big" failed 'is true'
@@ -151,7 +151,7 @@ judge() {
 		"$big; printf '\\n\\033[1mhere\\033[0m it is\\n'; $big" succeeded
 }
 
-@test "files are looked for below the workdir, and not beyond it" {
+@test "files are searched below the workdir only" {
 	mkdir -p out/deep "$BATS_TEST_TMPDIR/secret"
 	touch "$BATS_TEST_TMPDIR/secret/file"
 	ln -s "$BATS_TEST_TMPDIR/secret" leads-out
@@ -165,7 +165,7 @@ judge() {
 		true succeeded
 }
 
-@test "the time that git takes is no time of the task" {
+@test "the time that git takes does not count for the task" {
 	git config filter.slow.clean 'sleep 1; cat'
 	echo '*.slow filter=slow' >.gitattributes
 	echo x >x.slow
@@ -174,7 +174,7 @@ judge() {
 	shunt wait --timeout 60s "$id"
 }
 
-@test "a task that is cancelled while git looks is cancelled" {
+@test "a task that is cancelled during a snapshot is cancelled" {
 	git config filter.stuck.clean 'sleep 1000; cat'
 	echo '*.stuck filter=stuck' >.gitattributes
 	echo x >x.stuck
@@ -202,7 +202,7 @@ judge() {
 	[ "$(shunt ls --limit 0 --json | jq length)" = "$before" ]
 }
 
-@test "a mistake that comes over the bus is refused with its reason" {
+@test "an invalid expression from the bus is refused with the reason" {
 	printf '{"id": "bad-dod", "steps": ["true"], "dod": "test.failed == 0"}' >task
 	publish tasks.in task
 	until_true 20 shunt show bad-dod

@@ -5,7 +5,7 @@ setup_file() {
 	export PROJECT=$BATS_FILE_TMPDIR/project
 	mkdir -p "$PROJECT/jobs/queue" "$PROJECT/.cloud-queue/pending" \
 		"$PROJECT/codex/inbox" "$PROJECT/agent-queue"
-	# A file is taken, or given up, soon enough for a test.
+	# Files are claimed, or fail, soon enough for a test.
 	export SHUNT_FOLDER_SETTLE=100ms SHUNT_FOLDER_PATIENCE=1s
 	export SHUNT_FOLDER_FOLDERS="codex/inbox,agent-queue style=agent-queue"
 	cd "$PROJECT" || return 1
@@ -22,7 +22,7 @@ setup() {
 	cd "$PROJECT" || return 1
 }
 
-# job FOLDER NAME COMMAND: a job file, put there as producers should.
+# job FOLDER NAME COMMAND: writes a job file as producers should.
 job() {
 	jq -n --arg id "$2" --arg c "$3" \
 		'{id: $id, kind: "run_shell", script: [$c], dod: "exit_code == 0"}' \
@@ -54,7 +54,7 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 		'.source == "folder" and .task.origin == $at'
 }
 
-@test "a job that fails ends in failed, with its report where it asked for it" {
+@test "a job that fails ends in failed, with its report at report_path" {
 	jq -n '{id: "breaks", kind: "run_shell", script: ["echo so; exit 3"],
 		dod: "exit_code == 0", report_path: "reports/jobs/breaks.out"}' >.breaks.tmp
 	mv .breaks.tmp jobs/queue/breaks.json
@@ -63,7 +63,7 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 	until_true 10 grep -q '^so' reports/jobs/breaks.out
 }
 
-@test "a cloud queue's file moves through its directories and gets its result" {
+@test "a cloud queue's file moves through its folders and gets its outcome" {
 	mkfifo hold
 	job .cloud-queue/pending TRA-56 "cat '$PROJECT/hold'"
 	until_true 20 test -e .cloud-queue/running/TRA-56.json
@@ -99,7 +99,7 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 	[ -e agent-queue/other.md ]
 }
 
-@test "what cannot be read is set aside with the reason, after a moment's patience" {
+@test "a file that cannot be read is moved aside with the reason, after folder.patience" {
 	printf '{"id": "x",\n "script": }\n' >jobs/queue/broken.json
 	until_true 20 test -e jobs/failed/broken.json.error
 	grep -q "jobs/queue/broken.json:2:" jobs/failed/broken.json.error
@@ -128,7 +128,7 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 	rm -rf jobs/queue/.hidden.json jobs/queue/* jobs/running/*
 }
 
-@test "the same file put in again is new work, and keeps both records" {
+@test "the same file put in again is a new task, and both records are kept" {
 	job jobs/queue again 'echo one'
 	until_true 20 test -e jobs/done/again.json
 	mv jobs/done/again.json jobs/queue/

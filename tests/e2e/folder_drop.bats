@@ -34,7 +34,7 @@ some_done() { [ "$(done_files)" -ge "$1" ]; }
 all_done() { [ "$(done_files)" = "$drop" ]; }
 empty() { [ -z "$(ls -A "$1")" ]; }
 
-@test "every file ends in its place though gateway and worker are killed" {
+@test "every file ends in its folder though gateway and worker are killed" {
 	shunt up -d --fast 3>&-
 	make_jobs
 	drop_them
@@ -55,11 +55,11 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 	[ "$(sort -u ran | wc -l)" = "$drop" ]
 }
 
-@test "nothing is lost where no change is told" {
+@test "nothing is lost without file system events" {
 	export SHUNT_FOLDER_WATCH=false SHUNT_FOLDER_RESCAN=500ms
 	shunt up -d --fast 3>&-
 	make_jobs
-	# Some come while the gateway does not look.
+	# Some arrive while the gateway is stopped.
 	kill -STOP "$(pid_of gateway-folder)"
 	drop_them
 	kill -CONT "$(pid_of gateway-folder)"

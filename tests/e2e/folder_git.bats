@@ -1,5 +1,5 @@
-# A queue in a git checkout: how a relay elsewhere hands over jobs and reads
-# outcomes.
+# A queue in a git checkout, through which a workflow elsewhere submits jobs and
+# reads outcomes.
 setup_file() {
 	load helper
 	new_home
@@ -32,7 +32,7 @@ setup() {
 	cd "$RELAY" || return 1
 }
 
-# relay_job NAME COMMAND: what a workflow does that leaves a job.
+# relay_job NAME COMMAND: commits a job as a workflow does.
 relay_job() {
 	jq -n --arg id "$1" --arg c "$2" '{id: $id, kind: "run_shell", script: [$c],
 		report_path: "reports/jobs/\($id).out"}' >"jobs/queue/$1.json"
@@ -43,7 +43,7 @@ relay_job() {
 
 pushed() { git pull -q --rebase && git push -q; }
 
-# Whether the outcome has come back over the repository.
+# Whether the outcome has arrived in the repository.
 returned() {
 	git pull -q --rebase && [ -e "jobs/done/$1.json" ]
 }
@@ -59,7 +59,7 @@ returned() {
 	refute grep claimed <(git ls-files)
 }
 
-@test "what runs is not committed as gone" {
+@test "a running file is not committed as deleted" {
 	mkfifo "$BATS_FILE_TMPDIR/hold"
 	relay_job waits "cat '$BATS_FILE_TMPDIR/hold'"
 	relay_job quick true
@@ -70,7 +70,7 @@ returned() {
 	[ ! -e jobs/queue/waits.json ]
 }
 
-@test "a push that others overtake is made again on top of theirs" {
+@test "a push that others overtake is repeated on top of theirs" {
 	# A commit that appears in the moment of the gateway's push.
 	cat >"$REPO/hooks/pre-receive" <<-HOOK
 		#!/bin/sh
@@ -79,7 +79,7 @@ returned() {
 		if [ "\$who" != shunt-gateway-folder ] || [ -e '$BATS_FILE_TMPDIR/overtaken' ]; then
 			exit 0
 		fi
-		# Outside of what this push brings, which is thrown away.
+		# Outside the objects of this push, which are discarded.
 		clean() { env -i PATH="\$PATH" GIT_DIR=. git -c user.name=x -c user.email=x@y "\$@"; }
 		clean update-ref "\$ref" "\$(clean commit-tree -p "\$old" -m overtakes "\$old^{tree}")"
 		: >'$BATS_FILE_TMPDIR/overtaken'
@@ -94,12 +94,12 @@ returned() {
 	rm "$REPO/hooks/pre-receive"
 }
 
-@test "a checkout that cannot go forward is left alone, and said" {
+@test "a checkout that cannot be fast-forwarded is left unchanged and logged" {
 	git -C "$CHECKOUT" commit -q --allow-empty -m "of a person, not pushed"
 	relay_job stuck true
 	until_true 30 grep -q 'error.*folder.git.*step=' "$SHUNT_HOME/log/gateway-folder.log"
 	[ "$(git -C "$CHECKOUT" log -1 --format=%s)" = "of a person, not pushed" ]
-	# The person puts it right; the gateway never would.
+	# A person resolves it; the gateway never does.
 	until_true 20 bash -c 'cd "$CHECKOUT" && git pull -q --rebase && git push -q'
 	until_true 30 returned stuck
 	grep -q 'recovered' "$SHUNT_HOME/log/gateway-folder.log"

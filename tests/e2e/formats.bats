@@ -1,10 +1,10 @@
-# Every format from a file to what ran.
+# Every format, from a file to its tasks.
 setup_file() {
 	load helper
 	mkdir -p "$BATS_FILE_TMPDIR/bin"
 	printf '#!/bin/sh\necho "kubectl[$#]: $*"\n' >"$BATS_FILE_TMPDIR/bin/kubectl"
 	chmod +x "$BATS_FILE_TMPDIR/bin/kubectl"
-	export SEEDS=$PWD/tests/data/seeds PATH=$BATS_FILE_TMPDIR/bin:$PATH
+	export EXAMPLES=$PWD/tests/data/examples PATH=$BATS_FILE_TMPDIR/bin:$PATH
 	start_fleet --slots 4
 }
 teardown_file() { load helper; stop_fleet; }
@@ -12,18 +12,18 @@ setup() { load helper; work_dir; }
 
 count() { shunt ls --limit 0 --json | jq length; }
 
-@test "lint names format, number and names of every seed" {
-	run --separate-stderr shunt lint "$SEEDS"/*
+@test "lint prints format, number and names of every example" {
+	run --separate-stderr shunt lint "$EXAMPLES"/*
 	[ "$status" -eq 0 ]
-	[[ $output == *"1-rally.yaml	rally	4 tasks	feature-auth-prepare, feature-auth-backend"* ]]
-	[[ $output == *"2-contract.json	run-contract	3 tasks	snapshot, render, acceptance"* ]]
-	[[ $output == *"2-inbox-ask.json	inbox	1 task"* ]]
-	[[ $output == *"2-job.json	job.json	1 task	2025-11-XX-001"* ]]
-	[[ $output == *"3-task.md	markdown	1 task	3-task"* ]]
-	[[ $output == *"4-cloud-queue.json	cloud-queue	1 task	TRA-56"* ]]
-	[[ $output == *"5-brief.md	codex-brief	1 task"* ]]
-	[[ $stderr == *"1-rally.yaml:8:61: warning: max_fails: "* ]]
-	shunt lint --json "$SEEDS"/1-rally.yaml 2>/dev/null |
+	[[ $output == *"rally.yaml	rally	4 tasks	feature-auth-prepare, feature-auth-backend"* ]]
+	[[ $output == *"contract.json	run-contract	3 tasks	snapshot, render, acceptance"* ]]
+	[[ $output == *"inbox-ask.json	inbox	1 task"* ]]
+	[[ $output == *"job.json	job.json	1 task	2025-11-XX-001"* ]]
+	[[ $output == *"task.md	markdown	1 task	task"* ]]
+	[[ $output == *"cloud-queue.json	cloud-queue	1 task	TRA-56"* ]]
+	[[ $output == *"brief.md	codex-brief	1 task"* ]]
+	[[ $stderr == *"rally.yaml:8:61: warning: max_fails: "* ]]
+	shunt lint --json "$EXAMPLES"/rally.yaml 2>/dev/null |
 		jq -e '.[0] | .schema == "shunt.lint/1" and .format == "rally" and
 			.tasks == 4 and .names[3] == "feature-auth-verify"'
 }
@@ -110,7 +110,7 @@ count() { shunt ls --limit 0 --json | jq length; }
 	[ "$(count)" = "$before" ]
 }
 
-@test "an inbox ask runs kubectl by its words" {
+@test "an inbox ask runs kubectl with its arguments" {
 	printf '%s' '{"kind": "ask", "actions": [{"cmd":
 		"kubectl -n default get ksvc hello -o jsonpath='\''{.a b}'\''"}]}' |
 		tr -d '\n\t' >ask.json
@@ -123,20 +123,20 @@ count() { shunt ls --limit 0 --json | jq length; }
 	[[ $output == *"delete is not accepted here"* ]]
 }
 
-@test "an apply that nobody approved is held" {
-	jq '.approved = false' "$SEEDS/2-inbox-apply.json" >apply.json
+@test "an apply without approval is held" {
+	jq '.approved = false' "$EXAMPLES/inbox-apply.json" >apply.json
 	run --separate-stderr shunt submit --backend local apply.json
 	[ "$status" -eq 0 ]
 	[[ $stderr == *"warning: approved is not true"* ]]
 	until_true 10 sh -c "shunt show $output --json | jq -e '.state == \"held\"'"
 	shunt cancel "$output"
-	id=$(shunt submit --backend local "$SEEDS/2-inbox-apply.json")
+	id=$(shunt submit --backend local "$EXAMPLES/inbox-apply.json")
 	shunt wait --timeout 30s "$id"
 	[[ $(shunt logs "$id") == *'kubectl[5]: apply -f infra/k8s/overlays/dev/hello-ksvc.yaml -n default'* ]]
 }
 
-@test "a queue file of the cloud goes there if it can, and says if not" {
-	jq '.task_data.command = "echo ran"' "$SEEDS/4-cloud-queue.json" >TRA-56_1763082150.json
+@test "a cloud queue's file runs in the cloud if possible, else the decision says so" {
+	jq '.task_data.command = "echo ran"' "$EXAMPLES/cloud-queue.json" >TRA-56_1763082150.json
 	id=$(shunt submit TRA-56_1763082150.json)
 	shunt wait --timeout 30s "$id"
 	[ "$(shunt logs "$id")" = ran ]

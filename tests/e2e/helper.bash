@@ -1,4 +1,4 @@
-# helper - a fleet of one's own for each file, and what the tests share.
+# helper - a separate fleet for each file, and functions shared by the tests.
 # shellcheck shell=bash
 
 bats_require_minimum_version 1.5.0
@@ -35,7 +35,7 @@ work_dir() {
 # refute COMMAND...: it fails. A bare "!" fails no test but in the last line.
 refute() { ! "$@"; }
 
-# until_true SECONDS COMMAND... - asks again until it holds or time is up.
+# until_true SECONDS COMMAND... - repeats it until it succeeds or time is up.
 until_true() {
 	local deadline=$((SECONDS + $1))
 	shift
@@ -94,7 +94,7 @@ publish() {
 	[[ $reply == PONG* ]]
 }
 
-# Sanitizers bring memory and time of their own.
+# Sanitizers need additional memory and time.
 plain_build() {
 	[[ $SHUNT_BIN != */flavor-*[ds]* || $SHUNT_BIN == */flavor-clang/* ]]
 }

@@ -1,4 +1,4 @@
-# job.json of seed 2: a file in, a report out.
+# Job files: from the file to the report.
 setup_file() { load helper; start_fleet --slots 2; }
 teardown_file() { load helper; stop_fleet; }
 setup() { load helper; work_dir; }
@@ -10,7 +10,7 @@ job() {
 		report_path: "reports/jobs/\($id).out"}' "${@:3}" >"$1.json"
 }
 
-@test "each entry has a shell of its own in workdir, in order" {
+@test "each entry runs in its own shell in workdir, in order" {
 	job in-order 'exit_code == 0' 'x=1; cd /; echo one' 'echo "[$x]"; pwd'
 	id=$(shunt submit in-order.json)
 	shunt wait --timeout 30s "$id"
@@ -29,7 +29,7 @@ job() {
 	shunt show "$id" --json | jq -e '.state == "failed" and .exit_code == 7'
 }
 
-@test "the report stands where report_path says" {
+@test "the report is written to report_path" {
 	job reported 'exit_code == 0' 'echo what it said'
 	id=$(shunt submit reported.json)
 	shunt wait --timeout 30s "$id"

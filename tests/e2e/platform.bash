@@ -1,5 +1,5 @@
-# platform - the worker of the AI platform against a stand-in of it, for the
-# files that test it. After helper.
+# platform - the worker of the AI platform and a fake platform, for the files that
+# test them. Load after helper.
 # shellcheck shell=bash
 
 start_platform() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Where tasks go, why they wait, and how the policy is changed.
+# Decisions, what tasks wait for, and changes of the policy.
 
 load helper
 
@@ -26,7 +26,7 @@ reload() {
 	kill -HUP "$(pid_of router)"
 }
 
-# router_says TEXT - it stands in the router's log.
+# router_says TEXT - the router's log has it.
 router_says() {
 	grep -q "$1" "$SHUNT_HOME/log/router.log"
 }
@@ -88,7 +88,7 @@ waits_for() {
 	[[ $output != *Waits:* ]]
 }
 
-@test "explain gives the reason of a task that was rejected" {
+@test "explain gives the reason of a rejected task" {
 	id=$(shunt submit --lane nowhere -- true)
 	until_true 10 eval "shunt explain $id --json | jq -e '.state == \"rejected\"'"
 	run shunt explain "$id"
@@ -107,7 +107,7 @@ waits_for() {
 	[[ $output == *'Waits: is spooled here'* ]]
 }
 
-@test "explain of no task fails as show does" {
+@test "explain of an unknown task fails as show does" {
 	run shunt explain nosuchtask
 	[ "$status" -eq 2 ]
 	[[ $output == *nosuchtask* ]]
@@ -138,7 +138,7 @@ waits_for() {
 	until_true 10 router_says 'policy.reloaded.*version=shipped-1@.*before=changed@'
 }
 
-@test "decide judges by the router's policy or the one named" {
+@test "decide uses the router's policy or the one given" {
 	sed 's/^threshold: 2/threshold: 4/' "$SHUNT_ROUTER_POLICY" >other.yaml
 	shunt decide --json -- npm run build | jq -e '.backend == "codespace"'
 	shunt decide --json --policy other.yaml -- npm run build | jq -e '.backend == "local"'
@@ -151,7 +151,7 @@ waits_for() {
 	[ "$status" -eq 2 ]
 }
 
-@test "decide --live adds what the fleet looks like" {
+@test "decide --live adds the state of the fleet" {
 	shunt decide --json -- npm run build | jq -e '.backend == "codespace" and .wanted == null'
 	shunt decide --json --live -- npm run build |
 		jq -e '.backend == "local" and .wanted == "codespace" and .rule == "score"'
@@ -166,7 +166,7 @@ waits_for() {
 	shunt cancel "$job"
 }
 
-@test "route replay says which past tasks would have gone elsewhere" {
+@test "route replay shows which past tasks would be routed elsewhere" {
 	build=$(shunt submit --name the-build -- make build)
 	held=$(shunt submit --hold -- make build)
 	for i in 1 2 3; do shunt submit --agent Lens --name "plain-$i" -- true; done

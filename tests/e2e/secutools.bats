@@ -1,4 +1,4 @@
-# The worker of the AI platform, against a stand-in of it.
+# The worker of the AI platform, against a fake platform.
 setup_file() {
 	load helper
 	load platform
@@ -22,7 +22,7 @@ setup() {
 	work_dir
 }
 
-@test "a prompt is handed over, followed, and its result comes home with provider and cost" {
+@test "a prompt is submitted and polled, and its result arrives with provider and cost" {
 	id=$(ask_ai gemini 'add [poll=queued,running,succeeded output=four cost=0.0123]')
 	run shunt wait --timeout 20s "$id"
 	[ "$status" -eq 0 ]
@@ -37,7 +37,7 @@ marker_says() { # marker_says FILE JQ: as true
 	jq -e "$2" "$QUEUE/running/$1.delegated"
 }
 
-@test "a Markdown task in an agent queue is marked while it is away, and gets its footer" {
+@test "a Markdown task in an agent queue has a sidecar while it is delegated, and gets its footer" {
 	printf -- '---\npreferred_ai: gpu\nallow_delegation: true\n---\n\n# Sum\n\n%s\n' \
 		"[poll=$(printf 'running,%.0s' {1..20})succeeded output=page cost=0.0123]" >"$QUEUE/.sum.tmp"
 	mv "$QUEUE/.sum.tmp" "$QUEUE/sum.md"
@@ -51,7 +51,7 @@ marker_says() { # marker_says FILE JQ: as true
 	grep -q '^state: succeeded' footer
 }
 
-@test "the marker tells what is meant, then what is, also after a kill of the gateway" {
+@test "the sidecar shows intent, then job, even after a kill of the gateway" {
 	shunt lane pause secutools.gpu
 	printf -- '---\npreferred_ai: gpu\nallow_delegation: true\n---\n\n%s\n' \
 		'[submit=500,ok poll=running]' >"$QUEUE/.plan.tmp"
@@ -79,7 +79,7 @@ marker_says() { # marker_says FILE JQ: as true
 	grep -q 'the model gave up' "$QUEUE/failed/try.md"
 }
 
-@test "while a job is away its id at the platform is told, also by a ledger that has just started" {
+@test "a running job's id at the platform is shown, even by a reaper that has just started" {
 	id=$(ask_ai gpu '[poll=running]')
 	until_true 20 job_has "$id" '.polls > 0'
 	url=$(shunt status --json | jq -r .http.url)
@@ -102,7 +102,7 @@ marker_says() { # marker_says FILE JQ: as true
 	shunt cancel "$id" >/dev/null
 }
 
-@test "failures of the platform on the way are gone through, with one job in the end" {
+@test "temporary failures of the platform end in exactly one job" {
 	ids=()
 	for play in submit=503,429@0,500,ok submit=reset,ok submit=stored,ok \
 		submit=cut,ok submit=nonsense,ok poll=500,reset,cut,succeeded \
@@ -121,7 +121,7 @@ marker_says() { # marker_says FILE JQ: as true
 		jq '[.keys[] | select(.stored)] | group_by(.key) | map(length) | max')" = 1 ]
 }
 
-@test "what the platform refuses for good fails at once, and says why" {
+@test "a permanent refusal of the platform fails the task at once, with the reason" {
 	for status in 400 413 422 409; do
 		id=$(ask_ai gpu "[submit=$status]" --retries 3)
 		run shunt wait --timeout 20s "$id"
@@ -150,7 +150,7 @@ marker_says() { # marker_says FILE JQ: as true
 		'[.keys[] | select(.key | startswith($id + ":")) | .key] | sort == [$id + ":0", $id + ":1"]')" = true ]
 }
 
-@test "a cancel is carried to the platform" {
+@test "a cancel is sent to the platform" {
 	id=$(ask_ai gpu '[poll=running]')
 	until_true 20 job_has "$id" '.polls > 0'
 	run shunt cancel "$id"
@@ -159,7 +159,7 @@ marker_says() { # marker_says FILE JQ: as true
 	[ "$(job "$id" .cancels)" = 1 ]
 }
 
-@test "a cancel that the platform does not take at once is carried there all the same" {
+@test "a cancel that the platform first refuses is sent again" {
 	stop_worker s1
 	SHUNT_WORKER_GRACE=200ms start_worker s3
 	id=$(ask_ai gpu '[poll=running cancel=503@1,reset,503,ok]')
@@ -178,7 +178,7 @@ marker_says() { # marker_says FILE JQ: as true
 	[ "$(job "$id" .cancels)" = 1 ]
 }
 
-@test "an exhausted budget pauses the lane, says so, and the task goes on when it is resumed" {
+@test "an exhausted budget pauses the lane with the reason, and the task continues when it is resumed" {
 	curl -sf -d 402@7200 "$PLATFORM/_fake/submit" >/dev/null
 	id=$(ask_ai claude-api '[output=later]')
 	until_true 20 lane_is secutools.claude-api paused
@@ -191,7 +191,7 @@ marker_says() { # marker_says FILE JQ: as true
 	url=$(shunt status --json | jq -r .http.url)
 	curl -sf "$url/watchdog/status" | jq -e '.lanes_paused[] | select(.lane == "claude-api") |
 		(.reason | startswith("HTTP 402")) and .by == "s1" and .until != null and .since != null'
-	# Others are not held up by it.
+	# Others do not wait for it.
 	other=$(ask_ai gpu '[output=meanwhile]')
 	run shunt wait --timeout 20s "$other"
 	[ "$status" -eq 0 ]
@@ -213,7 +213,7 @@ marker_says() { # marker_says FILE JQ: as true
 @test "a worker that dies leaves no core with the key in it" {
 	mkdir cores
 	cd cores
-	# Here others do, or this test could not see one.
+	# Other processes do here, or this test would prove nothing.
 	(ulimit -c unlimited && exec bash -c 'kill -SEGV $$') || true
 	compgen -G 'core*' || skip 'no program leaves a core here'
 	rm core*
@@ -229,7 +229,7 @@ marker_says() { # marker_says FILE JQ: as true
 	refute grep -qF top-secret-key "/proc/$(cat "$BATS_FILE_TMPDIR/s1.pid")/environ"
 }
 
-@test "a key that is refused pauses the lane until a person resumes it" {
+@test "a rejected key pauses the lane until a person resumes it" {
 	export KEY=an-old-key
 	stop_worker s1
 	start_worker s2 gemini
@@ -245,7 +245,7 @@ marker_says() { # marker_says FILE JQ: as true
 	[ "$status" -eq 0 ]
 }
 
-@test "a worker that is told to stop hands its jobs over, and they are not submitted again" {
+@test "a worker that stops hands its jobs back, and they are not submitted again" {
 	id=$(ask_ai gpu '[poll=running,running,running,running,running,running,running,running,running,running,succeeded output=resumed]')
 	until_true 20 job_has "$id" '.polls > 0'
 	stop_worker s1
@@ -283,7 +283,7 @@ marker_says() { # marker_says FILE JQ: as true
 	done
 }
 
-@test "without a key it does not start, and says what is missing" {
+@test "without a key the worker does not start and names what is missing" {
 	run env -u SECUTOOLS_API_KEY shunt-worker-secutools
 	[ "$status" -eq 78 ]
 	[[ $output == *'SECUTOOLS_API_KEY is not set'* ]]

@@ -1,4 +1,4 @@
-# What the AI platform may cost: the limit of a day, and of a task.
+# Cost limits of the AI platform: per day and per task.
 setup_file() {
 	load helper
 	load platform
@@ -16,11 +16,11 @@ setup() {
 	load helper
 	load platform
 	work_dir
-	# What was spent before midnight does not count after it.
+	# Costs before midnight do not count after it.
 	((10#$(date -u +%H%M) < 2355)) || skip "the day (UTC) is about to end"
 }
 
-# ask_dear PROVIDER MOST PROMPT: a task that says what it may cost.
+# ask_dear PROVIDER MOST PROMPT: a task with a maximum cost.
 ask_dear() {
 	jq -n --arg ai "$1" --arg most "$2" --arg prompt "$3" '{prompt: $prompt, delegation:
 		{allow_delegation: true, preferred_ai: $ai, max_cost_usd: $most}}' | shunt submit -
@@ -31,7 +31,7 @@ start_limited() {
 	SHUNT_SECUTOOLS_MAX_COST_PER_DAY=$2 start_worker "$1" "${3:-auto,gpu,gemini,claude-api}"
 }
 
-@test "what today has cost is known to a worker that starts, and its limit pauses the lane" {
+@test "a worker that starts knows today's costs, and the limit pauses the lane" {
 	start_worker b0
 	id=$(ask_ai gpu '[cost=0.75]')
 	run shunt wait --timeout 20s "$id"
@@ -42,7 +42,7 @@ start_limited() {
 	until_true 20 lane_is secutools.gpu paused
 	[[ $(shunt lane ls --json | jq -r '.[] | select(.lane == "secutools.gpu") | .reason') == 'the budget of 0.70 dollars for today is used up' ]]
 	[ -z "$(job "$id" .posts)" ]
-	# Resumed without a larger limit it says so again; with one it goes on.
+	# Resumed without a larger limit it pauses again; with one it continues.
 	shunt lane resume secutools.gpu
 	until_true 20 lane_is secutools.gpu paused
 	stop_worker b1
@@ -53,7 +53,7 @@ start_limited() {
 	stop_worker b1
 }
 
-@test "a job that is at the platform is followed whatever is left, and what it may cost is held back" {
+@test "a job at the platform is polled whatever is left, and its maximum cost is reserved" {
 	start_limited b2 1.70 # 0.75 of it are spent
 	id=$(ask_dear gpu 0.80 "[poll=$(printf 'running,%.0s' {1..25})succeeded output=paid cost=0.90]")
 	until_true 20 job_has "$id" '.polls > 0'
@@ -67,7 +67,7 @@ start_limited() {
 	[ "$(job "$id" .posts)" = 1 ]
 	[ "$(job "$id" .cancels)" = 0 ]
 	shunt delegate status | jq -e '[.costs[] | .cost_usd | tonumber] | add * 100 | round == 165'
-	# Its cost counts, and the other waits on.
+	# Its cost counts, and the other continues to wait.
 	[ -z "$(job "$other" .posts)" ]
 	stop_worker b2
 	start_limited b2 100
@@ -76,14 +76,14 @@ start_limited() {
 	stop_worker b2
 }
 
-@test "a task that is too dear waits without another attempt, and explain says why" {
+@test "a task that exceeds the budget waits without another attempt, and explain says why" {
 	start_limited b3 5
 	id=$(ask_dear gpu 200 '[output=dear]')
 	until_true 20 has "$id" .waits.for refused
 	field "$id" .waits.text
 	[[ $(field "$id" .waits.text) == 'waits until '*'T00:00:'*" at the latest: it may cost more than a whole day's 5 dollars" ]]
 	shunt explain "$id" | grep -q "more than a whole day's 5 dollars"
-	# Others go on, and a worker that starts looks at it anew.
+	# Others continue, and a worker that starts checks it again.
 	other=$(ask_ai gpu '[output=cheap]')
 	run shunt wait --timeout 20s "$other"
 	[ "$status" -eq 0 ]
@@ -100,7 +100,7 @@ start_limited() {
 	stop_worker b3
 }
 
-@test "an intent that may never have been carried out is checked before the platform is asked" {
+@test "an intent that may not have been submitted is checked before the submission" {
 	[ -x "${SHUNT_DEBUG_BIN:-}/shunt-worker-secutools" ] ||
 		skip "no debug build at ${SHUNT_DEBUG_BIN:-}: make debug"
 	WORKER_BIN=$SHUNT_DEBUG_BIN SHUNT_WORKER_LEASE=3s SHUNT_CRASH_AT=secutools.after_intent \

@@ -28,12 +28,12 @@ setup() {
 	url=$(job "$id" .callback)
 	[ "$url" = "http://127.0.0.1:$port/hooks/$id:0" ]
 	hint() { curl -sS -o hint.txt -w '%{http_code}' "$@"; }
-	# A key of no job, another method, a body without end: nothing comes of it.
+	# A key of no job, another method, a body without end: no effect.
 	[ "$(hint -d '{"status": "succeeded"}' "${url%:0}:1")" = 204 ]
 	[ "$(hint "$url")" = 405 ]
 	head -c 10000000 /dev/zero | hint --data-binary @- "$url" || true
 	[ "$(job "$id" .polls)" = 0 ]
-	# The first look finds it running: what the callback says is not believed.
+	# The first poll finds it running: the callback is not trusted.
 	until_true 30 eval 'hint -d "{\"status\": \"succeeded\"}" "$url" && [ "$(job "$id" .polls)" -ge 1 ]'
 	has "$id" .state running
 	until_true 30 eval 'hint -d "" "$url" && has "$id" .state succeeded'

@@ -1,5 +1,5 @@
-# The AI platform behind TLS, as it is in life: HTTP/2 where it is offered, and
-# nothing said to whoever cannot show a certificate that is trusted.
+# The AI platform behind TLS: HTTP/2 where it is offered, and no request to a
+# server without a trusted certificate.
 setup_file() {
 	load helper
 	load platform
@@ -29,7 +29,7 @@ teardown() {
 }
 
 # start_front FLAG...: TLS before the platform, whose address is in $PLATFORM
-# afterwards. Requests stand in $front.access.
+# afterwards. Requests are logged in $front.access.
 start_front() {
 	local port back=${PLATFORM#http://}
 	for _ in {1..20}; do
@@ -52,7 +52,7 @@ start_front() {
 	return 1
 }
 
-# worker NAME: on the lane gpu, trusting what $SHUNT_SECUTOOLS_CA_FILE says
+# worker NAME: on the lane gpu, trusting $SHUNT_SECUTOOLS_CA_FILE
 worker() {
 	start_worker "$1" gpu
 	mv "$BATS_FILE_TMPDIR/$1.pid" "$front.worker.pid"
@@ -88,7 +88,7 @@ ask_many() { # ask_many N: prints the ids
 	[ "$(awk '{print $1}' "$front.access" | sort -u | wc -l)" -le 3 ]
 }
 
-@test "to a certificate that is not trusted nothing is said" {
+@test "nothing is sent to a server whose certificate is not trusted" {
 	start_front
 	worker distrust
 	id=$(ask_ai gpu 'a secret prompt')

@@ -1,4 +1,4 @@
-# The ledger over HTTP, as curl sees it.
+# The reaper's HTTP interface, as curl sees it.
 setup_file() {
 	load helper
 	start_fleet --slots 2
@@ -41,7 +41,7 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	[ "$(code "$url/api/v1/tasks/no-such-task")" = 404 ]
 }
 
-@test "the list comes in pages that hold each task once" {
+@test "the pages of the list have each task once" {
 	seq 1 25 | shunt rally --each-line 'true {}' >/dev/null
 	before=0
 	: >seen
@@ -72,7 +72,7 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	shunt cancel "$id"
 }
 
-@test "the watchdog names a lane with work and no worker" {
+@test "the watchdog names a lane with tasks and without a worker" {
 	watch() { get /watchdog/status | jq -e "$1"; }
 	until_true 10 watch '.ok and .counts.stale == 0'
 	id=$(shunt submit --backend secutools --lane gpu -- true) ||
@@ -94,7 +94,7 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	done
 }
 
-@test "what is refused is refused in JSON" {
+@test "errors are JSON" {
 	refused() {
 		local want=$1
 		shift
@@ -113,7 +113,7 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	refused 414 "$url/$(head -c 9000 /dev/zero | tr '\0' a)"
 }
 
-@test "clients that send nothing hold up nobody" {
+@test "clients that send nothing delay nobody" {
 	port=${url##*:}
 	for fd in 20 21 22 23; do
 		eval "exec $fd<>/dev/tcp/127.0.0.1/$port"
@@ -124,12 +124,12 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	for fd in 20 21 22 23; do eval "exec $fd>&-"; done
 }
 
-@test "the address survives the ledger" {
+@test "the address stays the same when the reaper restarts" {
 	kill -9 "$(pid_of reaper)"
 	until_true 30 get /readyz
 }
 
-@test "with a token nothing but probes is answered without it" {
+@test "with a token only probes are answered without it" {
 	printf 'a-token-of-some-length\n' >token
 	export SHUNT_REAPER_HTTP_TOKEN_FILE=$PWD/token
 	SHUNT_HOME=$BATS_TEST_TMPDIR/home
@@ -150,7 +150,7 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	[ "$other" != "$url" ]
 }
 
-@test "HTTP can be off, and beyond loopback it wants a token" {
+@test "HTTP can be off, and beyond loopback it requires a token" {
 	SHUNT_HOME=$BATS_TEST_TMPDIR/home
 	SHUNT_REAPER_HTTP=off shunt up -d --fast 3>&-
 	shunt status --json | jq -e '.http == null'

@@ -1,26 +1,33 @@
 /*
- * secutools - a stand-in for the AI job platform, for tests and benchmarks.
+ * secutools - a fake AI job platform for tests and benchmarks.
  *
  * usage: secutools [PORT]     prints "port N" once it listens; ends with its
  *                             standard input, or by a signal
  *
- * Speaks docs/secutools.md's contract under /v1. The key it wants is in
- * FAKE_KEY ("secret"). A prompt may tell it what to play, in one pair of
- * brackets; each list is walked through, its last word goes on:
+ * Implements the job contract of docs/secutools.md under /v1. The key it
+ * requires is FAKE_KEY ("secret"). A prompt may script its answers in one pair
+ * of brackets; the words of each list are used in order, the last one
+ * repeatedly:
  *
  *   [submit=503,ok poll=queued,running,succeeded result=409,200 cost=0.0123
  *    output=text size=N provider=gpu]
  *
- * Words of submit, poll, result and cancel: an HTTP status, perhaps with the
- * seconds of a Retry-After (429@2, 503@date for a date), or ok        what a
- * good platform answers      reset  closes without a word cut       a body that
- * breaks off            slow   a body of 1.5 s nonsense  a body that is no JSON
- * wrong  another job's id stored    (submit) takes the job, then closes without
- * a word Of poll also a status word.
+ * Words of submit, poll, result and cancel: an HTTP status, optionally with the
+ * seconds of a Retry-After (429@2, 503@date for a date), or
  *
- * POST /_fake/submit with such a list as body plays it to all submissions,
- * whatever their prompts say, until it is empty. GET /_fake/stats tells what
- * came: jobs, and how often each key was submitted, each job cancelled.
+ *   ok        the normal answer
+ *   reset     closes the connection without an answer
+ *   cut       a truncated body
+ *   slow      a body that takes 1.5 s
+ *   nonsense  a body that is not JSON
+ *   wrong     the id of another job
+ *   stored    (submit) accepts the job, then closes without an answer
+ *
+ * and for poll also a status word.
+ *
+ * POST /_fake/submit with such a list as body applies it to all submissions,
+ * whatever their prompts say, until it is empty. GET /_fake/stats returns what
+ * arrived: jobs, and how often each key was submitted, each job cancelled.
  */
 #include <jansson.h>
 #include <microhttpd.h>
