@@ -50,7 +50,7 @@ put(const char *dir, const char *name, const char *text)
 static bool
 there(const char *dir, const char *name)
 {
-    return files_exist(FILES_PATH(dir, name));
+    return file_exists(FILES_PATH(dir, name));
 }
 
 /* The text of a file that must be there; until the next call. */
@@ -242,8 +242,8 @@ a_taken_file_is_claimed_shown_and_read(void **state)
     assert_string_equal(t.tasks[0].id, ID);
     assert_false(there(layout.waiting, "a.json"));
     assert_true(
-        files_same(FILES_PATH(layout.running, "a.json"),
-                   FILES_PATH(layout.running, ".claimed-" ID "-a.json")));
+        file_same(FILES_PATH(layout.running, "a.json"),
+                  FILES_PATH(layout.running, ".claimed-" ID "-a.json")));
     assert_int_equal(codec_decode(CODEC_TASK, str_text(&t.tasks[0].data),
                                   t.tasks[0].data.len, pool, &task, &e),
                      0);

@@ -61,7 +61,7 @@ link_visible(struct claim_file *t, const char *file)
 
     (void)files_path(t->layout->running, t->name, &visible);
     if (link(file, visible.s) == 0 || errno != EEXIST ||
-        files_same(file, visible.s))
+        file_same(file, visible.s))
         return true; /* linked, or this file system has no links */
     set_state(t, CLAIM_FILE_BUSY, "");
     return false;
@@ -167,7 +167,7 @@ write_sidecar(struct claim_file *t, struct err *e)
 
     folder_layout_sidecar_name(t->name, sidecar);
     t->sidecar = true;
-    if (files_exist(FILES_PATH(t->layout->running, sidecar)))
+    if (file_exists(FILES_PATH(t->layout->running, sidecar)))
         return 0;
     o = outcome_delegated(t->tasks[0].id, "", "", "", "");
     outcome_json(o, &text);

@@ -69,23 +69,6 @@ files_sync(const char *dir, struct err *e)
     return 0;
 }
 
-bool
-files_exist(const char *path)
-{
-    struct stat st;
-
-    return lstat(path, &st) == 0;
-}
-
-bool
-files_same(const char *a, const char *b)
-{
-    struct stat x, y;
-
-    return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_ino == y.st_ino &&
-           x.st_dev == y.st_dev;
-}
-
 int
 files_read(const char *path, size_t cap, struct str *out, struct stat *st,
            struct err *e)

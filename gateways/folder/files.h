@@ -9,6 +9,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/str.h"
+#include "lib/os/file.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,10 +38,6 @@ int files_move(const char *from, const char *to, struct err *e);
 
 /* Makes the renames in dir durable. */
 int files_sync(const char *dir, struct err *e);
-
-bool files_exist(const char *path);
-/* Whether both are names of one file. */
-bool files_same(const char *a, const char *b);
 
 /* Appends a regular file of at most cap bytes, not a link; *st is taken after
  * reading. ERR_NOT_FOUND, ERR_INVALID (too large, not a file),

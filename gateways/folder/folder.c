@@ -138,7 +138,7 @@ add_project(struct folder *f, const char *project, struct err *e)
         struct folder_layout p;
         bool known;
 
-        if (!files_exist(files_path(project, usual[i], &path)))
+        if (!file_exists(files_path(project, usual[i], &path)))
             continue;
         if (folder_layout_parse(usual[i], project, &p, e) < 0)
             return -1;

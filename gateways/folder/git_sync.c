@@ -109,7 +109,7 @@ add_dir(struct git_sync *g, const char *dir, bool make)
 
     if (make)
         (void)files_make_dir(dir, &e);
-    if (files_exist(dir))
+    if (file_exists(dir))
         add_word(&g->paths, "", dir);
 }
 
@@ -453,7 +453,7 @@ git_sync_find(const char *path)
     char *dir = mem_strdup(path), *slash;
 
     for (;;) {
-        if (files_exist(FILES_PATH(dir, ".git")))
+        if (file_exists(FILES_PATH(dir, ".git")))
             return dir;
         slash = strrchr(dir, '/');
         if (!slash || slash == dir)

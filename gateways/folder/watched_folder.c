@@ -36,7 +36,7 @@ scan(void *ctx)
     int64_t from = loop_now_ms();
     struct err e;
 
-    if (files_exist(p->path) && !files_exist(p->waiting))
+    if (file_exists(p->path) && !file_exists(p->waiting))
         (void)files_make_dir(p->waiting, &e); /* the scan reports why not */
     j->rc = dir_scan_read(p, loop_now_ms(), &j->scan, &j->e);
     j->took_ms = loop_now_ms() - from;

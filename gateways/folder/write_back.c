@@ -46,7 +46,7 @@ choose_name(struct file_move *t)
 {
     const char *name = t->b->name;
 
-    if (files_exist(FILES_PATH(t->dir, name)) && !is_ours(t, name))
+    if (file_exists(FILES_PATH(t->dir, name)) && !is_ours(t, name))
         folder_layout_second_name(t->b->id, name, t->final);
     else
         (void)str_copy(t->final, sizeof t->final, name);
@@ -65,7 +65,7 @@ unlink_visible(const struct file_move *t)
     char sidecar[FOLDER_LAYOUT_FILE_SIZE + 16];
 
     (void)files_path(t->b->layout->running, t->b->name, &visible);
-    if (!files_same(visible.s, t->claimed.s))
+    if (!file_same(visible.s, t->claimed.s))
         return;
     folder_layout_sidecar_name(t->b->name, sidecar);
     (void)unlink(FILES_PATH(t->b->layout->running, sidecar));
@@ -206,7 +206,7 @@ write_back_file(struct write_back *b)
                                                       : b->layout->failed;
     folder_layout_claim_name(b->id, b->name, claimed);
     (void)files_path(b->layout->running, claimed, &t.claimed);
-    if (!files_exist(t.claimed.s)) {
+    if (!file_exists(t.claimed.s)) {
         b->gone = true;
         return;
     }
@@ -216,7 +216,7 @@ write_back_file(struct write_back *b)
     if (write_outcome(&t, &b->e) == 0) {
         b->ok = true;
         (void)snprintf(b->at, sizeof b->at, "%s/%s", t.dir, t.final);
-    } else if (b->e.code == ERR_NOT_FOUND && !files_exist(t.claimed.s)) {
+    } else if (b->e.code == ERR_NOT_FOUND && !file_exists(t.claimed.s)) {
         b->gone = true;
     }
 }

@@ -69,8 +69,6 @@ struct http {
     struct http_call *finishing; /* its callback is running */
 };
 
-static unsigned users; /* of libcurl */
-
 /* --- queues --------------------------------------------------------------- */
 
 static void
@@ -181,28 +179,25 @@ transfer_release(struct http *h, struct transfer *t)
 }
 
 static bool
-set_headers(struct http_call *c, struct transfer *t)
+add_header(struct transfer *t, const char *text)
 {
-    struct curl_slist *grown;
+    struct curl_slist *grown = curl_slist_append(t->headers, text);
 
-    for (size_t i = 0; c->headers[i]; i++) {
-        grown = curl_slist_append(t->headers, c->headers[i]);
-        if (!grown)
-            return false;
-        t->headers = grown;
-    }
-    if (c->secret) {
-        grown = curl_slist_append(t->headers, c->secret);
-        if (!grown)
-            return false;
-        t->headers = grown;
-    }
-    /* Waiting for "100 Continue" costs a second with servers that do not send
-     * it. */
-    grown = curl_slist_append(t->headers, "Expect:");
     if (grown)
         t->headers = grown;
     return grown != NULL;
+}
+
+static bool
+set_headers(struct http_call *c, struct transfer *t)
+{
+    bool ok = !c->secret || add_header(t, c->secret);
+
+    for (size_t i = 0; ok && c->headers[i]; i++)
+        ok = add_header(t, c->headers[i]);
+    /* Waiting for "100 Continue" costs a second with servers that do not send
+     * it. */
+    return ok && add_header(t, "Expect:");
 }
 
 static bool
@@ -233,7 +228,7 @@ set_up(struct http *h, struct http_call *c, struct transfer *t)
     SET(CURLOPT_HTTPHEADER, t->headers);
     if (*h->ca_file)
         SET(CURLOPT_CAINFO, h->ca_file);
-    if (*c->bearer) {
+    if (c->bearer) {
         SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BEARER);
         SET(CURLOPT_XOAUTH2_BEARER, c->bearer);
     }
@@ -458,15 +453,13 @@ http_open(struct http **out, struct loop *l, const struct http_conf *conf,
     struct http *h;
     CURLM *multi;
 
-    if (users == 0 && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return err_set(e, ERR_UNAVAILABLE, "libcurl does not start");
     multi = curl_multi_init();
     if (!multi) {
-        if (users == 0)
-            curl_global_cleanup();
+        curl_global_cleanup();
         return err_set(e, ERR_UNAVAILABLE, "libcurl does not start");
     }
-    users++;
     h = MEM_NEW(struct http);
     TAILQ_INIT(&h->waiting.calls);
     TAILQ_INIT(&h->active.calls);
@@ -519,8 +512,7 @@ http_close(struct http *h)
     loop_timer_stop(h->starting);
     mem_free(h->ca_file);
     mem_free(h);
-    if (--users == 0)
-        curl_global_cleanup();
+    curl_global_cleanup(); /* libcurl counts */
 }
 
 /* --- requests ------------------------------------------------------------- */
@@ -528,14 +520,12 @@ http_close(struct http *h)
 static void
 set_secret(struct http_call *c, const struct http_request *q)
 {
-    const char *name = q->secret_header, *secret = q->secret ? q->secret : "";
+    const char *name = q->secret_header, *secret = q->secret;
     size_t size;
 
-    c->bearer = mem_strdup("");
-    if (!*secret)
+    if (!secret || !*secret)
         return;
     if (!name || strcasecmp(name, "Authorization") == 0) {
-        mem_free(c->bearer);
         c->bearer = mem_strdup(secret);
         return;
     }

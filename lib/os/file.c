@@ -111,8 +111,16 @@ file_sync_dir(int dir, const char *path)
     return rc;
 }
 
-static bool
-same_file(const char *a, const char *b)
+bool
+file_exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+bool
+file_same(const char *a, const char *b)
 {
     struct stat x, y;
 
@@ -123,20 +131,18 @@ same_file(const char *a, const char *b)
 int
 file_move(const char *from, const char *to)
 {
-    struct stat st;
-
     if (os_rename_new(from, to) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return -1;
     /* Network file systems: a link is as exclusive. A crash in between leaves
      * both names, and the next call ends at the same file. */
-    if (link(from, to) == 0 || (errno == EEXIST && same_file(from, to)))
+    if (link(from, to) == 0 || (errno == EEXIST && file_same(from, to)))
         return unlink(from) == 0 || errno == ENOENT ? 0 : -1;
     if (errno == ENOENT || errno == EEXIST)
         return -1;
     /* Without links there is a moment between look and rename. */
-    if (lstat(to, &st) == 0) {
+    if (file_exists(to)) {
         errno = EEXIST;
         return -1;
     }

@@ -18,6 +18,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -47,6 +48,10 @@ void file_draft_close(struct file_draft *f);
 
 /* Moves a file to a name that nobody has. EEXIST: somebody has it. */
 int file_move(const char *from, const char *to);
+
+/* Neither follows a link. */
+bool file_exists(const char *path);
+bool file_same(const char *a, const char *b); /* two names of one file */
 
 /* Writes everything, over short writes and interruptions. */
 int file_write_all(int fd, const void *data, size_t len);

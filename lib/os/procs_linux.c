@@ -87,29 +87,6 @@ push_list(struct procs_list *ns, const char *text, bool ours)
     }
 }
 
-/* Adds the children of all threads of pid. */
-static void
-push_children(struct procs_list *ns, pid_t pid, bool ours)
-{
-    struct str text = {0};
-    struct dirent *d;
-    char path[300];
-    DIR *dir;
-
-    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
-    dir = opendir(path);
-    while (dir && (d = readdir(dir)) != NULL) {
-        if (d->d_name[0] == '.')
-            continue;
-        (void)snprintf(path, sizeof path, "%s/children", d->d_name);
-        if (read_file(dirfd(dir), path, SIZE_MAX - 1, &text))
-            push_list(ns, str_text(&text), ours);
-    }
-    if (dir)
-        (void)closedir(dir);
-    str_free(&text);
-}
-
 void
 procs_push_all(struct procs_list *ns)
 {
@@ -127,9 +104,9 @@ procs_push_all(struct procs_list *ns)
         (void)closedir(dir);
 }
 
-/* For kernels without lists of children: searches all processes. */
+/* Searches all processes for the children of pid. */
 static void
-push_children_slowly(struct procs_list *ns, pid_t pid, bool ours)
+search_children(struct procs_list *l, pid_t pid, bool ours)
 {
     struct procs_list all = {0};
     struct procs_stat st;
@@ -137,17 +114,34 @@ push_children_slowly(struct procs_list *ns, pid_t pid, bool ours)
     procs_push_all(&all);
     for (size_t i = 0; i < all.n; i++)
         if (procs_stat(all.v[i].pid, &st) && st.parent == pid)
-            procs_push(ns, all.v[i].pid, ours);
+            procs_push(l, all.v[i].pid, ours);
     mem_free(all.v);
 }
 
 void
-procs_push_children(struct procs_list *ns, pid_t pid, bool ours, bool lists)
+procs_push_children(struct procs_list *l, pid_t pid, bool ours, bool lists)
 {
-    if (lists)
-        push_children(ns, pid, ours);
-    else
-        push_children_slowly(ns, pid, ours);
+    struct str text = {0};
+    struct dirent *d;
+    char path[300];
+    DIR *dir;
+
+    if (!lists) {
+        search_children(l, pid, ours);
+        return;
+    }
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    dir = opendir(path);
+    while (dir && (d = readdir(dir)) != NULL) {
+        if (d->d_name[0] == '.')
+            continue;
+        (void)snprintf(path, sizeof path, "%s/children", d->d_name);
+        if (read_file(dirfd(dir), path, SIZE_MAX - 1, &text))
+            push_list(l, str_text(&text), ours);
+    }
+    if (dir)
+        (void)closedir(dir);
+    str_free(&text);
 }
 
 static bool

@@ -296,24 +296,9 @@ spool_has(const char *dir, const char *name)
     return access(path, F_OK) == 0;
 }
 
-static size_t
-count_files(const char *dir)
+static void
+count_files(const char *dir, struct spool_backlog *out)
 {
-    DIR *d = opendir(dir);
-    struct dirent *entry;
-    size_t n = 0;
-
-    while (d && (entry = readdir(d)))
-        n += str_ends_with(entry->d_name, ".task");
-    if (d)
-        (void)closedir(d);
-    return n;
-}
-
-void
-spool_look(const char *dir, struct spool_backlog *out)
-{
-    char corrupt[PATH_MAX];
     DIR *d = opendir(dir);
     struct dirent *entry;
     struct stat st;
@@ -332,6 +317,16 @@ spool_look(const char *dir, struct spool_backlog *out)
     }
     if (d)
         (void)closedir(d);
-    (void)snprintf(corrupt, sizeof corrupt, "%s/corrupt", dir);
-    out->corrupt = count_files(corrupt);
+}
+
+void
+spool_look(const char *dir, struct spool_backlog *out)
+{
+    struct spool_backlog corrupt;
+    char path[PATH_MAX];
+
+    (void)snprintf(path, sizeof path, "%s/corrupt", dir);
+    count_files(path, &corrupt);
+    count_files(dir, out);
+    out->corrupt = corrupt.files;
 }
