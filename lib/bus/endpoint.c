@@ -1,6 +1,7 @@
 /*
- * endpoint - from configuration to the library's options: addresses,
- * credentials, certificates.
+ * Sets the servers, credentials and certificates of a connection in the options
+ * of the NATS library, and keeps the addresses without credentials for
+ * messages.
  */
 #include "lib/bus/endpoint.h"
 
