@@ -233,7 +233,7 @@ marker_says() { # marker_says FILE JQ: as true
 	export KEY=an-old-key
 	stop_worker s1
 	start_worker s2 gemini
-	id=$(ask_ai gemini '[output=mended]')
+	id=$(ask_ai gemini '[output=corrected]')
 	until_true 20 lane_is secutools.gemini paused
 	[ "$(shunt lane ls --json | jq '.[] | select(.lane == "secutools.gemini") | .until')" = null ]
 	until_true 20 eval "shunt status --json | jq -e '.alarms[] | select(.name == \"lane_held\")'"
