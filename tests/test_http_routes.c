@@ -32,21 +32,21 @@ open_site(struct ledger_fixture *l, const char *token)
 }
 
 /* A request without faults for path. */
-static struct http_request
+static struct http_routes_request
 to(const char *path)
 {
-    return (struct http_request){.method = "GET",
-                                 .path = path,
-                                 .uri_len = strlen(path),
-                                 .n_hosts = 1,
-                                 .host = "127.0.0.1:80"};
+    return (struct http_routes_request){.method = "GET",
+                                        .path = path,
+                                        .uri_len = strlen(path),
+                                        .n_hosts = 1,
+                                        .host = "127.0.0.1:80"};
 }
 
 /* The status; the JSON, if it is wanted, is the caller's. */
 static unsigned
-ask(struct http_routes *s, const struct http_request *r, json_t **body)
+ask(struct http_routes *s, const struct http_routes_request *r, json_t **body)
 {
-    struct http_response page;
+    struct http_routes_response page;
     json_t *o;
 
     http_routes_answer(s, r, &page);
@@ -68,7 +68,7 @@ ask(struct http_routes *s, const struct http_request *r, json_t **body)
 static unsigned
 status_of(struct http_routes *s, const char *path)
 {
-    struct http_request r = to(path);
+    struct http_routes_request r = to(path);
 
     return ask(s, &r, NULL);
 }
@@ -130,7 +130,7 @@ a_task_is_found_by_id_prefix_and_name(void **state)
     struct ledger_fixture *l = *state;
     struct http_routes *s = open_site(l, NULL);
     json_t *o = NULL;
-    struct http_request r = to("/api/v1/tasks/my/job");
+    struct http_routes_request r = to("/api/v1/tasks/my/job");
 
     add(l, "abc1", "first");
     add(l, "abc2", "my/job");
@@ -151,7 +151,7 @@ page_of(struct http_routes *s, const char *limit, const char *before,
         json_int_t *next)
 {
     json_t *query = json_pack("{s:s, s:s}", "limit", limit, "before", before);
-    struct http_request r = to("/api/v1/tasks");
+    struct http_routes_request r = to("/api/v1/tasks");
     json_t *o = NULL;
     size_t n;
 
@@ -191,7 +191,7 @@ bad_parameters_are_refused(void **state)
         {"limit", "-1"},  {"limit", "201"},        {"limit", "x"},
         {"before", "-1"}, {"state", "no-such"},    {"nonsense", "1"},
         {"limit", ""},    {"state", "running,bad"}};
-    struct http_request r = to("/api/v1/tasks");
+    struct http_routes_request r = to("/api/v1/tasks");
     struct http_routes *s = open_site(*state, NULL);
     json_t *query;
 
@@ -217,8 +217,8 @@ what_looks_at_everything_is_made_once_a_second(void **state)
 {
     struct ledger_fixture *l = *state;
     struct http_routes *s = open_site(l, NULL);
-    struct http_request r = to("/metrics");
-    struct http_response first, second;
+    struct http_routes_request r = to("/metrics");
+    struct http_routes_response first, second;
 
     http_routes_answer(s, &r, &first);
     if (db_begin(l->db, &(struct err){0}) < 0)
@@ -241,7 +241,7 @@ only_get_and_head_without_a_body(void **state)
     static const char *const methods[] = {"POST",    "PUT",   "DELETE",
                                           "OPTIONS", "PATCH", "get"};
     struct http_routes *s = open_site(*state, NULL);
-    struct http_request r = to("/healthz");
+    struct http_routes_request r = to("/healthz");
 
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         r.method = methods[i];
@@ -280,7 +280,7 @@ a_foreign_name_for_us_is_refused(void **state)
                                           "0x7f000001",
                                           "localhost."};
     struct http_routes *s = open_site(*state, NULL);
-    struct http_request r = to("/healthz");
+    struct http_routes_request r = to("/healthz");
 
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         r.host = ours[i];
@@ -315,7 +315,7 @@ with_a_token_only_probes_go_without(void **state)
                                         "Bearer orrect-horse-battery",
                                         "Bearer " TOKEN " "};
     struct http_routes *s = open_site(*state, TOKEN);
-    struct http_request r = to("/metrics");
+    struct http_routes_request r = to("/metrics");
 
     r.host = "shunt.example"; /* any name: it is behind a proxy */
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

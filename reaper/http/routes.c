@@ -32,7 +32,7 @@ enum {
 
 /* A response that is sent again while it is fresh. */
 struct cached_response {
-    struct http_response response; /* body empty: none yet */
+    struct http_routes_response response; /* body empty: none yet */
     int64_t until_ms;
 };
 
@@ -49,7 +49,7 @@ struct http_routes {
 
 /* Takes over value. */
 static void
-json_response(struct http_response *out, unsigned status, json_t *value)
+json_response(struct http_routes_response *out, unsigned status, json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT);
 
@@ -63,8 +63,8 @@ json_response(struct http_response *out, unsigned status, json_t *value)
 }
 
 static void
-error_response(struct http_response *out, unsigned status, const char *code,
-               const char *message)
+error_response(struct http_routes_response *out, unsigned status,
+               const char *code, const char *message)
 {
     json_response(out, status, query_error(code, message));
 }
@@ -92,7 +92,7 @@ status_of(const json_t *answer)
 /* Responds with the answer of a query. Takes over request. */
 static void
 answer_query(struct http_routes *s, const char *verb, json_t *request,
-             struct http_response *out)
+             struct http_routes_response *out)
 {
     json_t *answer = query_answer(s->query, verb, request);
 
@@ -118,8 +118,8 @@ is_ready(const struct http_health *h)
 }
 
 static void
-on_healthz(struct http_routes *s, const struct http_request *r,
-           struct http_response *out)
+on_healthz(struct http_routes *s, const struct http_routes_request *r,
+           struct http_routes_response *out)
 {
     (void)s;
     (void)r;
@@ -127,8 +127,8 @@ on_healthz(struct http_routes *s, const struct http_request *r,
 }
 
 static void
-on_readyz(struct http_routes *s, const struct http_request *r,
-          struct http_response *out)
+on_readyz(struct http_routes *s, const struct http_routes_request *r,
+          struct http_routes_response *out)
 {
     struct http_health h = health_of(s);
     bool ready = is_ready(&h);
@@ -194,8 +194,8 @@ unknown_parameter(const json_t *query)
 }
 
 static void
-on_tasks(struct http_routes *s, const struct http_request *r,
-         struct http_response *out)
+on_tasks(struct http_routes *s, const struct http_routes_request *r,
+         struct http_routes_response *out)
 {
     const char *states = json_string_value(json_object_get(r->query, "state"));
     json_t *batch = json_object_get(r->query, "batch");
@@ -225,8 +225,8 @@ on_tasks(struct http_routes *s, const struct http_request *r,
 #define TASK_PREFIX "/api/v1/tasks/"
 
 static void
-on_task(struct http_routes *s, const struct http_request *r,
-        struct http_response *out)
+on_task(struct http_routes *s, const struct http_routes_request *r,
+        struct http_routes_response *out)
 {
     const char *selector = r->path + sizeof TASK_PREFIX - 1;
 
@@ -236,32 +236,32 @@ on_task(struct http_routes *s, const struct http_request *r,
 /* --- the whole ledger ----------------------------------------------------- */
 
 static void
-on_workers(struct http_routes *s, const struct http_request *r,
-           struct http_response *out)
+on_workers(struct http_routes *s, const struct http_routes_request *r,
+           struct http_routes_response *out)
 {
     (void)r;
     answer_query(s, "workers", json_object(), out);
 }
 
 static void
-on_delegated(struct http_routes *s, const struct http_request *r,
-             struct http_response *out)
+on_delegated(struct http_routes *s, const struct http_routes_request *r,
+             struct http_routes_response *out)
 {
     (void)r;
     answer_query(s, "delegated", json_object(), out);
 }
 
 static void
-on_watchdog(struct http_routes *s, const struct http_request *r,
-            struct http_response *out)
+on_watchdog(struct http_routes *s, const struct http_routes_request *r,
+            struct http_routes_response *out)
 {
     (void)r;
     answer_query(s, "watchdog", json_object(), out);
 }
 
 static void
-on_metrics(struct http_routes *s, const struct http_request *r,
-           struct http_response *out)
+on_metrics(struct http_routes *s, const struct http_routes_request *r,
+           struct http_routes_response *out)
 {
     struct http_health h = health_of(s);
     struct metrics_facts facts = {
@@ -289,8 +289,8 @@ struct route {
     bool prefix; /* longer paths that begin with it match, too */
     bool open;   /* for probes, which send no token */
     int cached;  /* index of its cached response; -1: not cached */
-    void (*answer)(struct http_routes *s, const struct http_request *r,
-                   struct http_response *out);
+    void (*answer)(struct http_routes *s, const struct http_routes_request *r,
+                   struct http_routes_response *out);
 };
 
 static const struct route routes[] = {
@@ -319,7 +319,8 @@ find_route(const char *path)
 }
 
 static void
-copy_response(const struct http_response *from, struct http_response *to)
+copy_response(const struct http_routes_response *from,
+              struct http_routes_response *to)
 {
     *to = *from;
     to->body = (struct str){0};
@@ -328,7 +329,7 @@ copy_response(const struct http_response *from, struct http_response *to)
 
 static void
 serve(struct http_routes *s, const struct route *route,
-      const struct http_request *r, struct http_response *out)
+      const struct http_routes_request *r, struct http_routes_response *out)
 {
     struct cached_response *c =
         route->cached < 0 ? NULL : &s->cached[route->cached];
@@ -390,8 +391,9 @@ has_token(const struct http_routes *s, const char *authorization)
  * to: the browser does not know the token. Without one only an address, or
  * localhost, is accepted as Host. */
 static bool
-is_refused_host(const struct http_routes *s, const struct http_request *r,
-                struct http_response *out)
+is_refused_host(const struct http_routes *s,
+                const struct http_routes_request *r,
+                struct http_routes_response *out)
 {
     if (r->n_hosts != 1 || !r->host) {
         error_response(out, HTTP_BAD_REQUEST, "invalid",
@@ -406,8 +408,8 @@ is_refused_host(const struct http_routes *s, const struct http_request *r,
 }
 
 static bool
-is_refused(const struct http_routes *s, const struct http_request *r,
-           const struct route *route, struct http_response *out)
+is_refused(const struct http_routes *s, const struct http_routes_request *r,
+           const struct route *route, struct http_routes_response *out)
 {
     if (r->uri_len > HTTP_ROUTES_URI_MAX) {
         error_response(out, HTTP_URI_TOO_LONG, "invalid",
@@ -435,12 +437,12 @@ is_refused(const struct http_routes *s, const struct http_request *r,
 }
 
 void
-http_routes_answer(struct http_routes *s, const struct http_request *r,
-                   struct http_response *out)
+http_routes_answer(struct http_routes *s, const struct http_routes_request *r,
+                   struct http_routes_response *out)
 {
     const struct route *route = find_route(r->path);
 
-    *out = (struct http_response){0};
+    *out = (struct http_routes_response){0};
     if (is_refused(s, r, route, out))
         return;
     if (route)

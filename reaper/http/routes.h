@@ -44,7 +44,7 @@ int http_routes_open(struct http_routes **out,
 void http_routes_close(struct http_routes *s); /* NULL is fine */
 
 /* A request as received; text is not NULL unless stated. */
-struct http_request {
+struct http_routes_request {
     const char *method;
     const char *path;          /* decoded, without the query */
     size_t uri_len;            /* of the target as sent */
@@ -55,7 +55,7 @@ struct http_request {
     const json_t *query;       /* parameter -> text; NULL: none */
 };
 
-struct http_response {
+struct http_routes_response {
     unsigned status;
     const char *type; /* static */
     struct str body;
@@ -63,8 +63,9 @@ struct http_response {
 };
 
 /* Always fills *out; the caller frees body. */
-void http_routes_answer(struct http_routes *s, const struct http_request *r,
-                        struct http_response *out);
+void http_routes_answer(struct http_routes *s,
+                        const struct http_routes_request *r,
+                        struct http_routes_response *out);
 
 /*
  * Whether a Host header names this machine by something that no foreign name

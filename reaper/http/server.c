@@ -1,6 +1,6 @@
 /*
  * Runs libmicrohttpd in its external epoll mode on the loop, turns its requests
- * into struct http_request and sends the responses.
+ * into struct http_routes_request and sends the responses.
  */
 #include "reaper/http/server.h"
 
@@ -67,7 +67,7 @@ static enum MHD_Result
 on_header(void *ctx, enum MHD_ValueKind kind, const char *key,
           const char *value)
 {
-    struct http_request *r = ctx;
+    struct http_routes_request *r = ctx;
 
     (void)kind;
     if (!value)
@@ -106,7 +106,7 @@ on_argument(void *ctx, enum MHD_ValueKind kind, const char *key,
 }
 
 static enum MHD_Result
-send_response(struct MHD_Connection *c, const struct http_response *from)
+send_response(struct MHD_Connection *c, const struct http_routes_response *from)
 {
     const struct {
         const char *name, *value;
@@ -146,8 +146,8 @@ on_request(void *ctx, struct MHD_Connection *c, const char *path,
 {
     struct http_server *s = ctx;
     struct connection *own = connection_of(c);
-    struct http_request r = {.method = method, .path = path};
-    struct http_response response;
+    struct http_routes_request r = {.method = method, .path = path};
+    struct http_routes_response response;
     json_t *query;
     enum MHD_Result rc;
 
