@@ -1,5 +1,5 @@
 /*
- * router - decides which worker carries out a task.
+ * router - decides where tasks run.
  *
  * Reads    tasks.in, tasks.bulk (durable router), hb.> to know the workers
  * Writes   tasks.<backend>.<lane>, results.router.<source> (rejected),

@@ -327,7 +327,7 @@ on_progress(void *ctx)
     for (struct inbound_msg *d = r->messages.next; d != &r->messages;
          d = d->next)
         bus_msg_progress(d->msg);
-    /* Memory that a backlog needed is returned once it is over. */
+    /* Memory that a backlog needed is returned after it. */
     if (r->worked) {
         r->trimmed = false;
     } else if (!r->trimmed) {

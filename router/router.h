@@ -55,7 +55,7 @@ struct router;
 /*
  * Subscribes and starts. The configuration must outlive the router. On
  * 0 the caller owns *out until router_close. On -1 e says ERR_INVALID (a value
- * of the configuration, which it names) or what the bus said.
+ * of the configuration, which it names) or the bus's error.
  */
 int router_open(struct router **out, struct bus *b, struct loop *l,
                 const struct router_conf *conf, struct err *e);

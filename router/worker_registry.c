@@ -24,7 +24,7 @@ struct registered_worker {
     char name[NAME_SIZE]; /* "backend.worker" */
     int64_t last_seen_ms;
     uint32_t running;
-    uint64_t free_bytes; /* memory of its machine; 0: not said */
+    uint64_t free_bytes; /* memory of its machine; 0: unknown */
     bool draining;       /* accepts no new tasks */
     bool short_runs;
     struct str lanes; /* names, each ended by NUL; an empty one ends all */

@@ -95,7 +95,7 @@ mistakes_in_a_job_name_line_key_and_remedy(void **state)
     refuse("{\n\n\"script\": [\"a\", {}]}",
            "q/job.json:3:17: script[1]: expected text, found an object");
     refuse("{\"script\": [\"a\", \" \"]}",
-           "q/job.json:1:18: script[1]: empty; write what it is to run");
+           "q/job.json:1:18: script[1]: empty; write what to run");
     refuse("{\"script\": [\"a\"],\n\"kind\": \"run_python\"}",
            "q/job.json:2:9: kind: 'run_python' is unknown; accepted is "
            "run_shell");

@@ -150,8 +150,8 @@ static const struct {
     {HEAD, "b.yaml:1:1: steps: missing; write a list of name: and shell:"},
     {HEAD "steps: []\n", "b.yaml:5:8: steps: empty; write what to run"},
     {HEAD "steps: make\n", "b.yaml:5:8: steps: expected a list, found text"},
-    {HEAD "steps: [a]\n", "b.yaml:1:1: outputs: missing; write what it is to "
-                          "leave behind, or [] for nothing"},
+    {HEAD "steps: [a]\n", "b.yaml:1:1: outputs: missing; list what the brief "
+                          "produces, or [] for nothing"},
     {HEAD "steps: [a]\noutputs: x\n",
      "b.yaml:6:10: outputs: expected a list, found text"},
     {HEAD "steps: [a]\noutputs: [x]\n",
@@ -166,12 +166,12 @@ static const struct {
     {HEAD "steps: [a]\noutputs: [{type: comment, link_issue: soon}]\n",
      "b.yaml:6:39: link_issue: expected the number of an issue, found 'soon'"},
     {HEAD "steps:\n  - name: x\n" TAIL,
-     "b.yaml:6:5: a step without shell, python, make or kubectl; write what "
-     "it is to run"},
+     "b.yaml:6:5: a step without shell, python, make or kubectl; write what to "
+     "run"},
     {HEAD "steps:\n  - shell: a\n    make: b\n" TAIL,
      "b.yaml:7:5: make: given together with shell; write two steps"},
     {HEAD "steps:\n  - shell: ''\n" TAIL,
-     "b.yaml:6:12: shell: empty; write what it is to run"},
+     "b.yaml:6:12: shell: empty; write what to run"},
     {HEAD "steps:\n  - kubectl: get pods | sh\n" TAIL,
      "b.yaml:6:14: kubectl: no shell is used, and | is one's; write it inside "
      "'...', or a command for each entry"},
@@ -184,7 +184,7 @@ static const struct {
     {HEAD "steps:\n  - kubectl: get 'x\n" TAIL,
      "b.yaml:6:14: kubectl: a quote is not closed"},
     {HEAD "steps:\n  - kubectl: kubectl\n" TAIL,
-     "b.yaml:6:14: kubectl: no arguments; write what it is to do"},
+     "b.yaml:6:14: kubectl: no arguments; write what to do"},
     {"executor: x\ncontext_header: repo=r / topic: a: b\n",
      "b.yaml:2:31: mapping values are not allowed in this context; text with "
      "\": \" in it needs quotes: key: \"a: b\""},
@@ -414,9 +414,9 @@ mistakes_in_front_matter_name_place_and_remedy(void **state)
     refuse_as("a.md", "---\nmax_cost_usd: much\n---\nx",
               "a.md:2:15: max_cost_usd: \"much\" is not an amount; write 2 or "
               "2.50");
-    refuse_as("a.md", "---\npreferred_ai: gpu\n---\n \n",
-              "a.md:1:1: nothing stands below the front matter; write the "
-              "prompt there");
+    refuse_as(
+        "a.md", "---\npreferred_ai: gpu\n---\n \n",
+        "a.md:1:1: no text below the front matter; write the prompt there");
     refuse_as("a.md", "---\n- a\n---\nx",
               "a.md:2:1: front matter is written key: value, preferred_ai: gpu "
               "say");

@@ -82,8 +82,8 @@ execution_mode_is_a_wish_and_no_pin(void **state)
                   &in);
     assert_string_equal(t->steps[0].script, "make");
     expect_warnings(&in, WARNINGS("-:1:98: x: unknown key, kept as a tag",
-                                  "-:1:88: status: 'failed' is not looked at; "
-                                  "the folder says what is to be done",
+                                  "-:1:88: status: 'failed' is ignored; the "
+                                  "folder determines what is done",
                                   "-:1:70: execution_mode: 'moon' is unknown, "
                                   "ignored; known are cloud and local"));
 }
@@ -213,8 +213,7 @@ nothing_is_applied_outside_of_scope_and_folder(void **state)
     refuse_as("-", "{\"kind\": \"ask\", \"actions\": [3]}",
               "-:1:29: actions: an action has cmd, or type and path");
     refuse_as("-", "{\"kind\": \"ask\"}",
-              "-:1:1: actions: missing, and there is no note to go by; write "
-              "one of them");
+              "-:1:1: actions: missing, and note as well; write one of them");
     refuse_as("-", "{\"kind\": \"pray\", \"actions\": []}",
               "-:1:10: kind: 'pray' is unknown; write ask or apply");
 }

@@ -105,7 +105,7 @@ static const struct {
     {"rally: r\nbranches: {a: x}\n",
      "r:2:15: branch a: expected agent, steps and exclusive_write, found text"},
     {"rally: r\nbranches: {a: {agent: B}}\n",
-     "r:2:12: branch a: no steps; write what it is to do"},
+     "r:2:12: branch a: no steps; write what to run"},
     {"rally: r\nbranches: {a: {steps: [x], prompt: y}}\n",
      "r:2:16: steps: given together with prompt; keep one"},
     {"rally: r\nmerge: RESOLVE\nbranches: {a: {steps: [x]}}\n",

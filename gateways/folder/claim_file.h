@@ -31,7 +31,7 @@ struct claim_file {
     char id[TASK_ID_SIZE]; /* of the claim */
     char name[FOLDER_LAYOUT_FILE_SIZE];
     struct file_stamp stamp; /* as last seen, ino 0: never; out: as read */
-    bool claim;              /* it still pending: rename it first */
+    bool claim;              /* not claimed yet: rename it first */
     bool patient;            /* treat a file that cannot be read as young */
     /* out */
     enum claim_file_state state;

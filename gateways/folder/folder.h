@@ -58,8 +58,8 @@ struct folder;
 /*
  * Subscribes to the results and starts. The configuration must outlive the
  * gateway. On 0 the caller owns *out until folder_close. On -1 e says
- * ERR_INVALID (a line of the configuration, which it quotes) or what the bus
- * said.
+ * ERR_INVALID (a line of the configuration, which it quotes) or the bus's
+ * error.
  */
 int folder_open(struct folder **out, struct bus *b, struct loop *l,
                 const struct folder_conf *conf, struct err *e);

@@ -123,7 +123,7 @@ layout_dir(const char *path, const char *rel)
     return out;
 }
 
-/* The project's folder: what is left without the tasks the style adds. */
+/* The project's folder: path without the parts that the style adds. */
 static char *
 root_of(const char *path, enum style style)
 {

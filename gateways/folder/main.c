@@ -1,5 +1,6 @@
 /*
- * gateway-folder - watches folders: files become tasks, outcomes go back.
+ * gateway-folder - watches folders: files become tasks, outcomes are written
+ * back.
  *
  * Reads    files in the folders of folder.folders; results.*.folder (durable
  *          gateway_folder); answers to ask.ledger.show

@@ -87,8 +87,8 @@ read_outputs(struct import_text *s, const struct yaml_node *root,
 
     if (!list)
         return formats_fail(s, root, e,
-                            "outputs: missing; write what it is to leave "
-                            "behind, or [] for nothing");
+                            "outputs: missing; list what the brief produces, "
+                            "or [] for nothing");
     if (list->kind != YAML_LIST)
         return formats_fail(s, list, e, "outputs: expected a list, found %s",
                             formats_kind(s, list));

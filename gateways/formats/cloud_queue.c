@@ -106,10 +106,10 @@ check_status(struct import_text *s, const struct yaml_node *root, struct err *e)
     if (formats_text(s, root, "status", &status, e) < 0)
         return -1;
     if (*status && strcmp(status, "pending") != 0)
-        formats_warn(s, yaml_get(root, "status"),
-                     "status: '%s' is not looked at; the folder says what is "
-                     "to be done",
-                     formats_short(s, status));
+        formats_warn(
+            s, yaml_get(root, "status"),
+            "status: '%s' is ignored; the folder determines what is done",
+            formats_short(s, status));
     return 0;
 }
 

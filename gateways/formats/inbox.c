@@ -291,9 +291,9 @@ read_request(struct inbox *x, const struct yaml_node *root, struct err *e)
         return formats_fail(x->s, root, e,
                             "actions: missing; write what to apply");
     if (!t->notes[strspn(t->notes, " \t\r\n")])
-        return formats_fail(x->s, root, e,
-                            "actions: missing, and there is no note to go by; "
-                            "write one of them");
+        return formats_fail(
+            x->s, root, e,
+            "actions: missing, and note as well; write one of them");
     t->prompt = t->notes;
     return 0;
 }

@@ -114,7 +114,7 @@ kubectl_words(const struct import_text *s, const struct yaml_node *at,
     kubectl_drop_name(out, n);
     return *n ? 0
               : formats_fail(s, at, e,
-                             "kubectl: no arguments; write what it is to do");
+                             "kubectl: no arguments; write what to do");
 }
 
 /* --- what only reads ------------------------------------------------------ */

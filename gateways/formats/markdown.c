@@ -101,9 +101,9 @@ formats_read_markdown(struct import_text *s, const struct yaml_node *meta,
     if (meta && read_meta(s, meta, t, e) < 0)
         return -1;
     if (!*t->prompt)
-        return formats_fail(s, &top, e,
-                            "nothing stands below the front matter; write the "
-                            "prompt there");
+        return formats_fail(
+            s, &top, e,
+            "no text below the front matter; write the prompt there");
     if (task_check(t, e) == 0)
         return 0;
     /* The error names delegation.max_cost_usd, the file max_cost_usd. */

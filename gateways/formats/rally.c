@@ -198,8 +198,7 @@ read_work(struct rally_import *r, const struct yaml_node *b, struct task *t,
         return formats_steps(r->s, steps, false, t, e);
     return *t->prompt ? 0
                       : formats_fail(r->s, b->key, e,
-                                     "branch %s: no steps; write what it is to "
-                                     "do",
+                                     "branch %s: no steps; write what to run",
                                      formats_short(r->s, b->key->text));
 }
 

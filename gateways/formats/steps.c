@@ -25,7 +25,7 @@ read_script(const struct import_text *s, const struct yaml_node *v,
         return formats_fail(s, v, e, "%s: expected text, found %s", key,
                             formats_kind(s, v));
     if (is_blank(v->text))
-        return formats_fail(s, v, e, "%s: empty; write what it is to run", key);
+        return formats_fail(s, v, e, "%s: empty; write what to run", key);
     out->kind = kind;
     out->script = v->text;
     return 0;
@@ -105,9 +105,9 @@ find_kind(const struct import_text *s, const struct yaml_node *map, bool free,
         found = i;
     }
     if (found == N_KINDS)
-        return formats_fail(s, map, e,
-                            "a step without shell, python, make or kubectl; "
-                            "write what it is to run");
+        return formats_fail(
+            s, map, e,
+            "a step without shell, python, make or kubectl; write what to run");
     *out = found;
     return 0;
 }

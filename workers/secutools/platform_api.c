@@ -527,7 +527,7 @@ platform_api_read_job(const struct platform_api *c, const char *body,
 
     *out = (struct job_view){.status = JOB_RUNNING};
     if (!json_is_object(o)) {
-        err_set(e, ERR_INVALID, "the answer is no JSON object");
+        err_set(e, ERR_INVALID, "the answer is not a JSON object");
         goto out;
     }
     out->id = text_of(field(c, o, FIELD_ID), PLATFORM_API_ID_MAX, pool);
@@ -538,7 +538,7 @@ platform_api_read_job(const struct platform_api *c, const char *body,
         goto out;
     }
     if (!*out->word) {
-        err_set(e, ERR_INVALID, "the answer says no status (%s)",
+        err_set(e, ERR_INVALID, "the answer has no status (%s)",
                 c->paths[FIELD_STATUS]);
         goto out;
     }

@@ -39,7 +39,7 @@ struct secutools_conf {
     int64_t lost_after_ms;   /* of 404 answers: the job is gone */
     int64_t budget_pause_ms; /* after a 402 without Retry-After */
     char *max_cost_per_day;  /* decimal dollars, "" for none */
-    char *callback_listen;   /* ADDRESS:PORT for webhook; "": none are heard */
+    char *callback_listen;   /* ADDRESS:PORT for webhook; "": none */
 };
 
 /*
