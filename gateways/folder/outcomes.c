@@ -42,7 +42,7 @@ enum {
 
 /* Queries soon; the message is kept until the outcome is written back. */
 static void
-add_hint(struct claimed_file *c, struct result_msg *m)
+add_hint(struct claimed_file *c, struct hinted_msg *m)
 {
     int64_t now = loop_now_ms();
 
@@ -69,7 +69,7 @@ struct seen_results {
 };
 
 static void
-take_result(struct folder *f, struct result_msg *m, const struct bytes *data,
+take_result(struct folder *f, struct hinted_msg *m, const struct bytes *data,
             struct mem_pool *pool, struct seen_results *seen)
 {
     struct claimed_file *c;
@@ -94,7 +94,7 @@ outcomes_on_result(void *folder, struct bus_msg *msg)
 {
     struct folder *f = folder;
     struct mem_pool *pool = mem_pool_new();
-    struct result_msg *m = result_msg_new(msg);
+    struct hinted_msg *m = result_msg_new(msg);
     struct seen_results seen = {0};
     struct codec_multi results;
     struct bytes data;

@@ -11,10 +11,10 @@ enum {
     RETRY_MS = 5000,
 };
 
-struct result_msg *
+struct hinted_msg *
 result_msg_new(struct bus_msg *msg)
 {
-    struct result_msg *m = MEM_NEW(struct result_msg);
+    struct hinted_msg *m = MEM_NEW(struct hinted_msg);
 
     m->msg = msg;
     m->hints = 1;
@@ -22,7 +22,7 @@ result_msg_new(struct bus_msg *msg)
 }
 
 void
-result_msg_release(struct result_msg *m)
+result_msg_release(struct hinted_msg *m)
 {
     if (--m->hints)
         return;
@@ -36,7 +36,7 @@ result_msg_release(struct result_msg *m)
 }
 
 void
-result_hint_add(struct result_hint **list, struct result_msg *m, int64_t now_ms)
+result_hint_add(struct result_hint **list, struct hinted_msg *m, int64_t now_ms)
 {
     struct result_hint *h = MEM_NEW(struct result_hint);
 

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* A message of results, kept until its last hint is released. */
-struct result_msg {
+struct hinted_msg {
     struct bus_msg *msg;
     unsigned hints;
     bool dropped;     /* neither acknowledged nor refused */
@@ -26,16 +26,16 @@ struct result_msg {
 /* One of a file's list. */
 struct result_hint {
     struct result_hint *next;
-    struct result_msg *from;
+    struct hinted_msg *from;
     int64_t since_ms;
 };
 
 /* The caller holds one hint, to be ended by result_msg_release. */
-struct result_msg *result_msg_new(struct bus_msg *msg);
+struct hinted_msg *result_msg_new(struct bus_msg *msg);
 /* Settles the message with the last hint. */
-void result_msg_release(struct result_msg *m);
+void result_msg_release(struct hinted_msg *m);
 
-void result_hint_add(struct result_hint **list, struct result_msg *m,
+void result_hint_add(struct result_hint **list, struct hinted_msg *m,
                      int64_t now_ms);
 /* Whether the list has a hint from the message with that sequence. */
 bool result_hint_has(const struct result_hint *list, uint64_t seq);
