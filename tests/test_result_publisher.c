@@ -144,7 +144,7 @@ static void
 publish(struct result_publisher_fixture *f, unsigned from, unsigned to)
 {
     for (unsigned i = from; i < to; i++)
-        result_publisher_publish(&f->attempts[i]);
+        result_publisher_publish(&f->attempts[i], false);
 }
 
 static void
@@ -269,7 +269,7 @@ an_early_message_is_by_itself_and_sent_once(void **state)
 
     publish(f, 0, 2);
     for (unsigned i = 2; i < 5; i++)
-        result_publisher_publish_early(&f->attempts[i]);
+        result_publisher_publish(&f->attempts[i], true);
     publish(f, 5, 6);
     f->want = 3;
     until_published(f, 3);
@@ -283,7 +283,7 @@ an_early_message_is_by_itself_and_sent_once(void **state)
     broker_kill(f->broker);
     f->want = 4;
     f->all_early = false;
-    result_publisher_publish_early(&f->attempts[6]);
+    result_publisher_publish(&f->attempts[6], true);
     assert_true(loop_until(f->loop, &f->all_early, LONG_MS));
     assert_int_equal(f->stored, 3);
     broker_restart(f->broker);

@@ -16,19 +16,12 @@
 /* --- memory --------------------------------------------------------------- */
 
 struct attempt *
-attempt_find(const struct worker *w, const char *task)
-{
-    return hash_table_find(&w->tasks, task);
-}
-
-struct attempt *
 attempt_new(struct delivery *d, struct mem_pool *pool,
             const struct routed_task *routed)
 {
     struct worker *w = d->lane->worker;
     struct attempt *a = mem_pool_alloc(pool, sizeof *a);
 
-    delivery_hold(d);
     a->w = w;
     a->lane = d->lane;
     a->delivery = d;
@@ -68,10 +61,7 @@ attempt_set_phase(struct attempt *a, enum attempt_phase phase)
     a->phase = phase;
     if (before == after)
         return;
-    if (after)
-        w->n_over++;
-    else
-        w->n_over--;
+    w->n_over = after ? w->n_over + 1 : w->n_over - 1;
     capacity_set_windows(w, NULL);
 }
 

@@ -13,8 +13,6 @@
  * the attempt becomes a part. */
 struct attempt *attempt_new(struct delivery *d, struct mem_pool *pool,
                             const struct routed_task *routed);
-/* NULL if the task is not in hand. */
-struct attempt *attempt_find(const struct worker *w, const char *task);
 
 /* In PHASE_READY it is in the queue for a slot. */
 void attempt_set_phase(struct attempt *a, enum attempt_phase phase);

@@ -1,24 +1,22 @@
 /*
  * The claim's requests as a state machine. What is on its way is the state:
  *
- *             begin, delivered again                     a write is refused
- *        ┌──────────────────────────────► READING ◄────┐ or has no answer:
- *        │                                   │         │ only reading tells
- *        │        what is there decides      │         │
- *      IDLE ◄────────────────────────────────┘         │
- *      ▲ │                                             │
- *      │ ├── ask_ledger ─► ASKING ── answer ─► IDLE    │
- *      │ ├── take ───────► TAKING ─────────────────────┤
- *      │ ├── renew ──────► RENEWING ───────────────────┤
- *      │ ├── note ───────► NOTING ─────────────────────┤
- *      │ └── settle ─────► SETTLING ───────────────────┘
- *      │                      │
- *      └────── stored ────────┘
+ *             delivered again                    refused, or no answer:
+ *       ┌─────────────────────────► READING ◄──┐ only reading tells
+ *       │                              │       │
+ *      IDLE ◄───── what is there ──────┘       │
+ *       │ ▲                                    │
+ *       ├─│── take ────────► TAKING ───┬───────┤
+ *       ├─│── renew ───────► RENEWING ─┤       │
+ *       ├─│── note ────────► NOTING ───┤       │
+ *       ├─│── settle ──────► SETTLING ─┼───────┘
+ *       │ └◄────── stored ─────────────┤
+ *       └──── ask_ledger ──► ASKING ───┘ answer
  *
  * A request that could not be made leads back to IDLE and is made again at
- * DUE_CLAIM. A note or an outcome that comes during a renewal is written once
- * that is stored: only then is the revision known that it must expect. During
- * READING it is written when the answer is there.
+ * DUE_CLAIM. A note or an outcome that comes while a request is on its way is
+ * written after the answer: only then is the revision known that it must
+ * expect.
  */
 #include "workers/core/claim.h"
 
@@ -239,10 +237,8 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 void
 claim_begin(struct attempt *a)
 {
-    static const struct claims_entry none = {0};
-
     if (a->delivery->msg->delivered == 1)
-        a->w->claim_events->found(a, &none, NULL);
+        a->w->claim_events->found(a, &(struct claims_entry){0}, NULL);
     else
         enter(a, CLAIM_READING);
 }

@@ -61,13 +61,6 @@ settle(struct delivery *d)
 }
 
 void
-delivery_hold(struct delivery *d)
-{
-    d->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
-    d->open++;
-}
-
-void
 delivery_release(struct delivery *d)
 {
     struct worker *w = d->lane->worker;
@@ -259,8 +252,13 @@ begin_next(struct worker *w)
     struct mem_pool *pool = delivery_pool_take(w);
     struct routed_task routed;
 
-    if (!read_next(d, pool, &routed) || !w->deliveries->begin(d, pool, &routed))
+    d->open++;
+    if (read_next(d, pool, &routed) && w->deliveries->begin(d, pool, &routed)) {
+        d->wait_ms = loop_now_ms() + PREFETCH_WAIT_MS;
+    } else {
+        d->open--;
         delivery_pool_give(w, pool);
+    }
     if (d->tasks.number == d->tasks.count)
         shift_waiting(w->deliveries);
 }

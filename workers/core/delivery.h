@@ -38,8 +38,8 @@ struct delivery {
     unsigned pending; /* of them, publications without an answer */
 };
 
-/* A task begins: takes over pool, which it was decoded into, and calls
- * delivery_hold. False: it does not, and pool stays the caller's. */
+/* A task begins: takes over pool, which it was decoded into, and releases d in
+ * the end. False: it does not begin. */
 typedef bool delivery_begin_fn(struct delivery *d, struct mem_pool *pool,
                                const struct routed_task *routed);
 
@@ -60,8 +60,7 @@ void delivery_send_on_waiting(struct worker *w);
 int64_t delivery_send_on_due(struct worker *w, int64_t now_ms);
 bool delivery_is_any(const struct worker *w);
 
-/* An attempt holds its delivery until it releases it, which may free it. */
-void delivery_hold(struct delivery *d);
+/* An attempt has ended; with the last one, so has the delivery. */
 void delivery_release(struct delivery *d);
 /* One of its tasks is to be delivered again after delay_ms; of many: at once,
  * by itself. */

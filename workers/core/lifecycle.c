@@ -29,7 +29,7 @@ on_begin(struct delivery *d, struct mem_pool *pool,
          const struct routed_task *routed)
 {
     struct worker *w = d->lane->worker;
-    const struct attempt *other = attempt_find(w, routed->task->id);
+    const struct attempt *other = hash_table_find(&w->tasks, routed->task->id);
 
     if (!other) {
         claim_begin(attempt_new(d, pool, routed));
@@ -120,7 +120,6 @@ on_found(struct attempt *a, const struct claims_entry *found,
 static void
 on_answered(struct attempt *a, enum ledger_answer answer, const struct err *e)
 {
-    static const struct claims_entry none = {0};
     struct delivery_plan plan;
 
     switch (answer) {
@@ -141,7 +140,7 @@ on_answered(struct attempt *a, enum ledger_answer answer, const struct err *e)
     case LEDGER_UNKNOWN:
     case LEDGER_OPEN:
         state_on_delivery(a->task, NULL, NULL, str_wall_ms(), &plan);
-        take(a, &none, &plan);
+        take(a, &(struct claims_entry){0}, &plan);
         return;
     }
 }

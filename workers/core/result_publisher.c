@@ -27,8 +27,8 @@ struct result_msg {
 };
 
 struct result_publisher {
-    void (*published)(struct attempt *a, const struct err *e);
-    void (*published_early)(struct attempt *a, bool stored);
+    result_published_fn *published;
+    result_published_early_fn *published_early;
     struct loop_hook *hook;
     LIST_HEAD(, result_msg) messages;
     struct result_msg *open; /* the one that is being made; NULL: none */
@@ -139,8 +139,8 @@ open_message(struct worker *w, const char *subject, bool early)
     (void)str_copy(r->subject, sizeof r->subject, subject);
 }
 
-static void
-add(struct attempt *a, bool early)
+void
+result_publisher_publish(struct attempt *a, bool early)
 {
     struct worker *w = a->w;
     struct result_publisher *r = w->publisher;
@@ -161,18 +161,6 @@ add(struct attempt *a, bool early)
 }
 
 void
-result_publisher_publish(struct attempt *a)
-{
-    add(a, false);
-}
-
-void
-result_publisher_publish_early(struct attempt *a)
-{
-    add(a, true);
-}
-
-void
 result_publisher_forget(struct attempt *a)
 {
     if (a->message)
@@ -183,9 +171,8 @@ result_publisher_forget(struct attempt *a)
 /* --- opening and closing -------------------------------------------------- */
 
 void
-result_publisher_open(struct worker *w,
-                      void (*published)(struct attempt *a, const struct err *e),
-                      void (*published_early)(struct attempt *a, bool stored))
+result_publisher_open(struct worker *w, result_published_fn *published,
+                      result_published_early_fn *published_early)
 {
     w->publisher = MEM_NEW(struct result_publisher);
     w->publisher->published = published;

@@ -17,26 +17,22 @@
 struct attempt;
 struct worker;
 
-/*
- * What became of a result is reported by two functions that may end the
- * attempt. published: RESULTS has it, or, with e, never will. published_early:
- * RESULTS has what was published early, or it may not.
- */
-void
-result_publisher_open(struct worker *w,
-                      void (*published)(struct attempt *a, const struct err *e),
-                      void (*published_early)(struct attempt *a, bool stored));
+/* What became of a result; each may end the attempt. RESULTS has it, or, with
+ * e, never will; RESULTS has what was published early, or it may not. */
+typedef void result_published_fn(struct attempt *a, const struct err *e);
+typedef void result_published_early_fn(struct attempt *a, bool stored);
+
+void result_publisher_open(struct worker *w, result_published_fn *published,
+                           result_published_early_fn *published_early);
 void result_publisher_close(struct worker *w);
 
-/* Publishes a->result until it is stored, then reports it as published. It is
- * encoded at once. */
-void result_publisher_publish(struct attempt *a);
 /*
- * The same, but it is sent once, right behind the outcome that is on its way
- * into the claim: the ledger believes the result once the claim has it. Should
- * the outcome not get there, the result must not turn up later.
+ * Publishes a->result until it is stored; it is encoded at once. early: it is
+ * sent once, right behind the outcome that is on its way into the claim, and
+ * the ledger believes it once the claim has that. Should the outcome not get
+ * there, the result must not turn up later.
  */
-void result_publisher_publish_early(struct attempt *a);
+void result_publisher_publish(struct attempt *a, bool early);
 /* Nothing is reported any more; the result stays on its way. */
 void result_publisher_forget(struct attempt *a);
 

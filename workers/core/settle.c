@@ -43,7 +43,7 @@ publish(struct attempt *a)
     if (a->stored_early)
         settle_published(a, NULL);
     else if (!a->message) /* else it is under way */
-        result_publisher_publish(a);
+        result_publisher_publish(a, false);
 }
 
 void
@@ -77,7 +77,7 @@ settle_begin(struct attempt *a)
     attempt_set_phase(a, PHASE_SETTLE);
     if (claim_settle(a) && feature_on(FEATURE_EARLY) &&
         lease_is_fresh(&a->lease, a->w->fence_ms))
-        result_publisher_publish_early(a);
+        result_publisher_publish(a, true);
 }
 
 void

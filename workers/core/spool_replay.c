@@ -9,10 +9,10 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/bus/claims.h"
-#include "workers/core/attempt.h"
 #include "workers/core/result_publisher.h"
 #include "workers/core/result_spool.h"
 #include "workers/core/state_dir.h"
+#include "workers/core/worker_types.h"
 
 #include <string.h>
 
@@ -173,7 +173,7 @@ load(struct spool_replay *r, const char *name)
         }
         return false; /* or an attempt has just removed it */
     }
-    a = attempt_find(r->w, result->task);
+    a = hash_table_find(&r->w->tasks, result->task);
     return !(a && a->place >= OUTCOME_OUTDATED &&
              a->claim.attempt == result->attempt);
 }

@@ -28,13 +28,6 @@ enum {
     CROWD_PARTS = 16,
 };
 
-struct worker_life {
-    struct bus_sub *cancels, *drains, *rolls;
-    struct loop_hook *begin;
-    struct loop_timer *renewal, *drain;
-    int64_t heartbeat_ms; /* the last one of the timer */
-};
-
 /* --- events --------------------------------------------------------------- */
 
 static void
@@ -49,7 +42,7 @@ on_cancel(void *ctx, const struct bus_note *note)
     /* $KV.control.cancel.<task>; a deleted key has no content. */
     if (note->len == 0 || !subject_token_at(note->subject, 3, task))
         return;
-    a = attempt_find(w, task);
+    a = hash_table_find(&w->tasks, task);
     mem_pool_reset(w->scratch_pool);
     if (!a || codec_decode(CODEC_CONTROL, note->data, note->len,
                            w->scratch_pool, &c, &e) < 0)
@@ -148,8 +141,8 @@ hand_back(struct worker *w, bool hard)
 static void
 set_drain_timer(struct worker *w, int64_t delay_ms, loop_fn *fn)
 {
-    loop_timer_stop(w->life->drain);
-    w->life->drain = loop_timer_start(w->loop, delay_ms, 0, fn, w);
+    loop_timer_stop(w->drain_timer);
+    w->drain_timer = loop_timer_start(w->loop, delay_ms, 0, fn, w);
 }
 
 static void
@@ -236,11 +229,10 @@ open_bus(struct worker *w, struct err *e)
         if (open_lane(w, w->conf->lanes[i], e) < 0)
             return -1;
     (void)subject_drain(subject, w->ex->name, w->name);
-    if (bus_subscribe(w->bus, SUBJECT_CANCEL_ALL, on_cancel, w,
-                      &w->life->cancels, e) < 0 ||
-        bus_subscribe(w->bus, subject, on_drain, w, &w->life->drains, e) < 0 ||
-        bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->life->rolls,
-                      e) < 0)
+    if (bus_subscribe(w->bus, SUBJECT_CANCEL_ALL, on_cancel, w, &w->cancels,
+                      e) < 0 ||
+        bus_subscribe(w->bus, subject, on_drain, w, &w->drains, e) < 0 ||
+        bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->rolls, e) < 0)
         return -1;
     return lane_pauses_open(&w->pauses, w->bus, w->loop, on_pauses, w, e);
 }
@@ -256,11 +248,11 @@ on_renewal(void *ctx)
         w->n_attempts > CROWD ? w->renew_ms / CROWD_PARTS : w->renew_ms;
 
     lifecycle_renew(w, pause_ms);
-    if (now - w->life->heartbeat_ms >= w->renew_ms - pause_ms / 2) {
-        w->life->heartbeat_ms = now;
+    if (now - w->heartbeat_ms >= w->renew_ms - pause_ms / 2) {
+        w->heartbeat_ms = now;
         heartbeat_send(w);
     }
-    loop_timer_again(w->life->renewal, pause_ms, 0);
+    loop_timer_again(w->renewal, pause_ms, 0);
 }
 
 int
@@ -281,16 +273,15 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->renew_ms = lease_renew_ms(conf->lease_ms);
     w->fence_ms = lease_fence_ms(conf->lease_ms);
     w->scratch_pool = mem_pool_new();
-    w->life = MEM_NEW(struct worker_life);
     heartbeat_open(w);
     lifecycle_open(w, stop_if_drained);
-    w->life->begin = loop_hook_start(l, delivery_begin_waiting, w);
+    w->begin = loop_hook_start(l, delivery_begin_waiting, w);
     if (open_bus(w, e) < 0) {
         worker_close(w);
         return -1;
     }
     bus_on_event(b, on_bus, w);
-    w->life->renewal = loop_timer_start(l, w->renew_ms, 0, on_renewal, w);
+    w->renewal = loop_timer_start(l, w->renew_ms, 0, on_renewal, w);
     spool_replay_start(w);
     heartbeat_send(w); /* it takes tasks once on_pauses was called */
     log_info("worker.ready", "worker=%s backend=%s slots=%u lanes=%zu", w->name,
@@ -307,21 +298,20 @@ worker_close(struct worker *w)
     w->draining = w->stopped = true; /* nothing starts or stops any more */
     for (size_t i = 0; i < w->n_lanes; i++)
         bus_consumer_close(w->lanes[i].consumer);
-    bus_unsubscribe(w->life->cancels);
-    bus_unsubscribe(w->life->drains);
-    bus_unsubscribe(w->life->rolls);
+    bus_unsubscribe(w->cancels);
+    bus_unsubscribe(w->drains);
+    bus_unsubscribe(w->rolls);
     lane_pauses_close(w->pauses);
     w->pauses = NULL;
-    loop_hook_stop(w->life->begin);
+    loop_hook_stop(w->begin);
     spool_replay_stop(w);
     lifecycle_close(w);
     heartbeat_close(w);
     bus_forget(w->bus, w);
-    loop_timer_stop(w->life->renewal);
-    loop_timer_stop(w->life->drain);
+    loop_timer_stop(w->renewal);
+    loop_timer_stop(w->drain_timer);
     str_free(&w->scratch);
     mem_pool_free(w->scratch_pool);
-    mem_free(w->life);
     mem_free(w->lanes);
     mem_free(w);
 }

@@ -188,7 +188,12 @@ struct worker {
     const struct claim_events *claim_events;
     struct claims_watch *watch;
     struct spool_replay *replay;
-    struct worker_life *life;
+
+    /* Of worker.c. */
+    struct bus_sub *cancels, *drains, *rolls;
+    struct loop_hook *begin;
+    struct loop_timer *renewal, *drain_timer;
+    int64_t heartbeat_ms; /* the last heartbeat with a renewal */
 };
 
 #endif
