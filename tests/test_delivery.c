@@ -156,10 +156,10 @@ all_run_and_the_message_is_settled(void **state)
 {
     static const char *const ids[] = {"all0", "all1", "all2", "all3", "all4"};
     struct order o[5], *together[5];
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    open_shop(&s, 2);
+    open_fixture(&s, 2);
     for (size_t i = 0; i < 5; i++) {
         order(together[i] = &o[i], ids[i], i == 3 ? "exit 7" : "true");
     }
@@ -173,17 +173,17 @@ all_run_and_the_message_is_settled(void **state)
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(results_of(ids[i]), 1);
     assert_int_equal(went.n, 0);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 one_that_is_not_over_is_sent_on_by_itself(void **state)
 {
     struct order o[3], *together[] = {&o[0], &o[1], &o[2]};
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o[0], "again0", "true");
     order(&o[1], "again1", "exit $((SHUNT_ATTEMPT == 1))");
     o[1].task.retries = 1;
@@ -199,7 +199,7 @@ one_that_is_not_over_is_sent_on_by_itself(void **state)
     /* The others did not come again with it. */
     assert_int_equal(results_of("again0"), 1);
     assert_int_equal(results_of("again2"), 1);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
@@ -207,10 +207,10 @@ what_is_none_is_buried_and_the_others_run(void **state)
 {
     struct str message = {0}, bytes = {0};
     struct order o;
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     for (int i = 0; i < 3; i++) {
         struct routed_task rt = {&o.task, &o.decision, 0};
 
@@ -237,17 +237,17 @@ what_is_none_is_buried_and_the_others_run(void **state)
     assert_int_equal(results_of("bury0"), 1);
     str_free(&bytes);
     str_free(&message);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_task_that_stands_in_it_twice_runs_once(void **state)
 {
     struct order o[2], *together[] = {&o[0], &o[0], &o[1]};
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    open_shop(&s, 3);
+    open_fixture(&s, 3);
     order(&o[0], "twice", "true");
     order(&o[1], "thrice", "true");
     submit_together(together, 3);
@@ -255,7 +255,7 @@ a_task_that_stands_in_it_twice_runs_once(void **state)
     assert_int_equal(result("thrice", 1)->state, STATE_SUCCEEDED);
     await_settled();
     assert_int_equal(results_of("twice"), 1);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 /* How long the broker waits for a word about a delivery. */
@@ -287,10 +287,10 @@ static void
 a_second_delivery_neither_runs_nor_settles_anything(void **state)
 {
     struct order o[2], *together[] = {&o[0], &o[1]};
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    open_shop(&s, 2);
+    open_fixture(&s, 2);
     set_ack_wait(200); /* sooner than the worker says that it is at it */
     order(&o[0], "second0", "sleep 1.5");
     order(&o[1], "second1", "true");
@@ -301,7 +301,7 @@ a_second_delivery_neither_runs_nor_settles_anything(void **state)
     assert_int_equal(results_of("second0"), 1);
     assert_int_equal(results_of("second1"), 1);
     set_ack_wait(30000);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
@@ -310,11 +310,11 @@ those_without_a_slot_are_sent_on_to_others(void **state)
     static char other[] = "w2", dir[80];
     char script[600];
     struct order o[3], *together[] = {&o[0], &o[1], &o[2]};
-    struct shop s, s2;
+    struct worker_fixture s, s2;
     pid_t pid;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o[0], "slot0", announcing("sleep 1000", script, sizeof script));
     order(&o[1], "slot1", "true");
     order(&o[2], "slot2", "true");
@@ -324,15 +324,15 @@ those_without_a_slot_are_sent_on_to_others(void **state)
     assert_string_equal(went.ids[0], "slot1");
     assert_string_equal(went.ids[1], "slot2");
     (void)snprintf(dir, sizeof dir, "%s/state2", folder);
-    open_shop_in(&s2, other, dir, 1);
+    open_fixture_in(&s2, other, dir, 1);
     assert_string_equal(result("slot1", 1)->worker, "w2");
     assert_string_equal(result("slot2", 1)->worker, "w2");
     assert_int_equal(kill(pid, 0), 0);
     (void)kill(-pid, SIGKILL);
     assert_int_equal(result("slot0", 1)->state, STATE_FAILED);
     await_settled();
-    close_shop(&s2);
-    close_shop(&s);
+    close_fixture(&s2);
+    close_fixture(&s);
 }
 
 static void
@@ -341,10 +341,10 @@ a_worker_that_stops_leaves_the_rest_to_others(void **state)
     static char other[] = "w3", dir[80];
     char script[600];
     struct order o[3], *together[] = {&o[0], &o[1], &o[2]};
-    struct shop s, s2;
+    struct worker_fixture s, s2;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o[0], "stop0", announcing("sleep 1000", script, sizeof script));
     order(&o[1], "stop1", "true");
     order(&o[2], "stop2", "true");
@@ -356,16 +356,16 @@ a_worker_that_stops_leaves_the_rest_to_others(void **state)
     assert_int_equal(loop_run(loop), 0);
     await_went(3);
     assert_string_equal(went.ids[2], "stop0");
-    close_shop(&s);
+    close_fixture(&s);
     assert_true(results_of("stop1") == 0 && results_of("stop2") == 0);
     (void)snprintf(dir, sizeof dir, "%s/state3", folder);
-    open_shop_in(&s2, other, dir, 3);
+    open_fixture_in(&s2, other, dir, 3);
     assert_int_equal(result("stop1", 1)->state, STATE_SUCCEEDED);
     assert_int_equal(result("stop2", 1)->state, STATE_SUCCEEDED);
     (void)announced(); /* the first runs again */
     worker_drain(s2.worker, 2);
     assert_int_equal(loop_run(loop), 0);
-    close_shop(&s2);
+    close_fixture(&s2);
 }
 
 /* --- what the worker says of itself --------------------------------------- */
@@ -385,11 +385,11 @@ static void
 short_runs_are_told_and_a_long_one_ends_that(void **state)
 {
     struct order o, *one = &o;
-    struct shop s;
+    struct worker_fixture s;
     char id[24];
 
     (void)state;
-    open_shop(&s, 2);
+    open_fixture(&s, 2);
     /* As many as it takes: how long a run of true takes is the machine's. */
     for (unsigned i = 0; !went.short_runs && i < RESULTS_MAX / 2; i++) {
         (void)snprintf(id, sizeof id, "short%u", i);
@@ -404,7 +404,7 @@ short_runs_are_told_and_a_long_one_ends_that(void **state)
     submit_sh("long", "sleep 2");
     (void)result("long", 1);
     await_brisk(false);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 #define PARCEL_TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)

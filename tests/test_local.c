@@ -24,11 +24,11 @@ test_exit(void **state)
     const struct exit_row *row = *state;
     static unsigned n;
     char id[TASK_ID_SIZE];
-    struct shop s;
+    struct worker_fixture s;
     const struct result *r;
 
     (void)snprintf(id, sizeof id, "exit%u", ++n);
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh(id, row->script);
     r = result(id, 1);
     assert_int_equal(r->exit_code, row->exit_code);
@@ -36,18 +36,18 @@ test_exit(void **state)
     assert_non_null(strstr(r->reason, row->reason));
     assert_int_equal(r->state, row->exit_code ? STATE_FAILED : STATE_SUCCEEDED);
     assert_int_equal(r->failed_step, row->exit_code ? 1 : 0);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 steps_stop_at_the_first_failure(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     const struct result *r;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o, "steps", "echo one");
     o.steps[1].script = "echo two; false";
     o.steps[1].name = "middle";
@@ -58,7 +58,7 @@ steps_stop_at_the_first_failure(void **state)
     assert_int_equal(r->failed_step, 2);
     assert_string_equal(r->reason, "step 2 (middle): exit code 1");
     assert_output(r, "one\ntwo\n");
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
@@ -67,7 +67,7 @@ programs_get_their_arguments_environment_and_folder(void **state)
     const char *argv[] = {"sh", "-c", "echo \"$0|$1|$A|$NATS_URL\"; pwd", "a b",
                           "*"};
     struct key_value env[] = {{"A", "x y"}};
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     const struct result *r;
 
@@ -75,7 +75,7 @@ programs_get_their_arguments_environment_and_folder(void **state)
     (void)setenv("NATS_URL", "nats://secret", 1);
     local_close(local);
     assert_int_equal(local_open(&local, loop, "/bin/bash", 300, NULL), 0);
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o, "args", "");
     o.steps[0].kind = STEP_ARGV;
     o.steps[0].argv = argv;
@@ -87,36 +87,36 @@ programs_get_their_arguments_environment_and_folder(void **state)
     submit(&o);
     r = result("args", 1);
     assert_output(r, "a b|*|x y|\n/usr/share\n");
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_missing_workdir_is_named(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     const struct result *r;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o, "nodir", "true");
     o.task.workdir = "/no/such/folder";
     submit(&o);
     r = result("nodir", 1);
     assert_int_equal(r->exit_code, 125);
     assert_string_equal(r->reason, "workdir /no/such/folder does not exist");
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_script_longer_than_an_argument_runs(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     struct str script = {0};
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     for (int i = 0; i < 20000; i++)
         str_addz(&script, "# comment\n");
     str_addz(&script, "cat; echo end $#");
@@ -124,19 +124,19 @@ a_script_longer_than_an_argument_runs(void **state)
     submit(&o);
     assert_output(result("long", 1), "end 0\n");
     str_free(&script);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 what_a_task_leaves_behind_is_killed(void **state)
 {
     char script[800], text[700];
-    struct shop s;
+    struct worker_fixture s;
     const struct result *r;
     pid_t pid;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     (void)snprintf(text, sizeof text,
                    "setsid sh -c 'trap \"\" TERM; echo $$ >%s/new; "
                    "mv %s/new %s/file; while :; do sleep 1; done' & "
@@ -149,18 +149,18 @@ what_a_task_leaves_behind_is_killed(void **state)
     assert_output(r, "done\n");
     pid = announced();
     assert_int_equal(kill(pid, 0), -1);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_step_that_takes_too_long_times_out(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     const struct result *r;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o, "slowstep", "sleep 1000");
     o.steps[0].timeout_ms = 200;
     submit(&o);
@@ -168,7 +168,7 @@ a_step_that_takes_too_long_times_out(void **state)
     assert_int_equal(r->state, STATE_TIMED_OUT);
     assert_int_equal(r->exit_code, 124);
     assert_int_equal(r->failed_step, 1);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 enum { N_EXITS = sizeof exits / sizeof *exits, N_PLAIN = 6 };

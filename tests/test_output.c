@@ -1,3 +1,5 @@
+/* Output of attempts: what is in the result, what is sent, and what is left out
+ * beyond the bounds. */
 #include "workers/core/output.h"
 
 #include "lib/base/mem.h"

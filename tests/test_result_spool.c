@@ -1,3 +1,5 @@
+/* The folder of outcomes that are not confirmed: files are whole or not there,
+ * and what is set aside stays bounded. */
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
@@ -196,8 +198,6 @@ a_folder_that_is_gone_is_an_error_that_may_pass(void **state)
     assert_int_equal(e.code, ERR_UNAVAILABLE);
     assert_int_equal(result_spool_sync("/nonexistent/outcomes", &e), -1);
 }
-
-/* --- sights -------------------------------------------------------------- */
 
 int
 main(void)

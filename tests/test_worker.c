@@ -1,14 +1,16 @@
+/* What becomes of a task in one worker: it succeeds, fails, times out, is
+ * cancelled, repeated, taken over or lost. */
 #include "tests/worker_fixture.h"
 
 static void
 a_task_succeeds_and_the_claim_holds_it(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     const struct result *r;
     struct lookup l;
 
     (void)state;
-    open_shop(&s, 2);
+    open_fixture(&s, 2);
     submit_sh("ok", "echo hello $((1 + 1)); echo $SHUNT_TASK_ID "
                     "$SHUNT_ATTEMPT ${SHUNT_FENCE:+fenced} >&2");
     r = result("ok", 1);
@@ -31,18 +33,18 @@ a_task_succeeds_and_the_claim_holds_it(void **state)
     assert_int_equal(l.claim.result->n_output, 0);
     assert_true(l.revision > r->fence);
     mem_pool_free(l.pool);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_task_that_takes_too_long_times_out(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     const struct result *r;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o, "slow", "echo before; trap '' TERM; sleep 1000");
     o.task.timeout_ms = 1000;
     submit(&o);
@@ -51,18 +53,18 @@ a_task_that_takes_too_long_times_out(void **state)
     assert_int_equal(r->exit_code, 124);
     assert_string_equal(r->reason, "ran longer than 1s");
     assert_output(r, "before\n");
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_silent_task_times_out_and_a_talking_one_does_not(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     const struct result *r;
 
     (void)state;
-    open_shop(&s, 2);
+    open_fixture(&s, 2);
     order(&o, "silent", "echo once; sleep 1000");
     o.task.idle_timeout_ms = 500;
     submit(&o);
@@ -73,7 +75,7 @@ a_silent_task_times_out_and_a_talking_one_does_not(void **state)
     assert_int_equal(r->state, STATE_TIMED_OUT);
     assert_string_equal(r->reason, "no output for 500ms");
     assert_int_equal(result("talks", 1)->state, STATE_SUCCEEDED);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
@@ -82,12 +84,12 @@ a_running_task_is_cancelled(void **state)
     char script[600], subject[SUBJECT_SIZE];
     struct str bytes = {0};
     struct control c;
-    struct shop s;
+    struct worker_fixture s;
     const struct result *r;
     pid_t pid;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh("stopme", announcing("sleep 1000", script, sizeof script));
     pid = announced();
     codec_init(CODEC_CONTROL, &c);
@@ -102,19 +104,19 @@ a_running_task_is_cancelled(void **state)
     assert_true(r->final);
     assert_string_equal(r->reason, "cancelled by me@here");
     assert_true(is_gone(pid));
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_failure_with_retries_left_waits_for_the_next_attempt(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     const struct result *r;
     struct lookup l;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o, "again", "exit $((SHUNT_ATTEMPT == 1))");
     o.task.retries = 1;
     submit(&o);
@@ -129,18 +131,18 @@ a_failure_with_retries_left_waits_for_the_next_attempt(void **state)
     r = result("again", 2);
     assert_int_equal(r->state, STATE_SUCCEEDED);
     assert_true(r->final);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 the_definition_of_done_decides(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     const struct result *r;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o, "done3", "exit 3");
     o.task.dod = "exit_code == 3";
     submit(&o);
@@ -151,13 +153,13 @@ the_definition_of_done_decides(void **state)
     r = result("notdone", 1);
     assert_int_equal(r->state, STATE_FAILED);
     assert_string_equal(r->reason, "not done: exit_code == 3 (exit_code is 0)");
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 what_is_over_is_emitted_again_and_not_run(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct result old;
     struct claim c;
     const struct result *r;
@@ -174,7 +176,7 @@ what_is_over_is_emitted_again_and_not_run(void **state)
     c.tail = (struct bytes){(const uint8_t *)"the end", 7};
     c.result = &old;
     (void)put_claim(&c);
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh("over", "echo must not run");
     r = result("over", 7);
     assert_true(r->emitted_again);
@@ -182,13 +184,13 @@ what_is_over_is_emitted_again_and_not_run(void **state)
     assert_int_equal(r->exit_code, 9);
     assert_output(r, "the end");
     assert_null(find_result("over", 8));
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 another_workers_lost_claim_is_taken_over(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct claim c;
     const struct result *r;
     uint64_t revision;
@@ -203,7 +205,7 @@ another_workers_lost_claim_is_taken_over(void **state)
     c.state = STATE_RUNNING;
     c.lease_ms = 1200;
     revision = put_claim(&c);
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh("taken", "echo $SHUNT_ATTEMPT");
     r = result("taken", 2);
     /* Not while the lease lasted. */
@@ -217,7 +219,7 @@ another_workers_lost_claim_is_taken_over(void **state)
     assert_int_equal(r->fence, revision);
     assert_string_equal(r->nonce, "theirs");
     assert_string_equal(r->worker, "other");
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
@@ -227,7 +229,7 @@ an_old_claim_is_watched_before_it_is_taken_over(void **state)
     bool never = false;
     struct lookup l;
     struct claim c;
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
     codec_init(CODEC_CLAIM, &c);
@@ -244,19 +246,19 @@ an_old_claim_is_watched_before_it_is_taken_over(void **state)
     assert_true(began > 0);
     while (bus_broker_ms(bus) - began < 2000 && loop_now_ms() < until)
         (void)loop_until(loop, &never, 5);
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     began = loop_now_ms();
     submit_sh("watched", "true");
     assert_int_equal(result("watched", 2)->state, STATE_SUCCEEDED);
     /* Its holder may be alive, and only the broker have been away. */
     assert_true(loop_now_ms() - began >= 2000 * 2 / 5);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_lost_task_that_must_not_repeat_ends_unknown(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
     struct order o;
     struct claim c;
     struct lookup l;
@@ -271,7 +273,7 @@ a_lost_task_that_must_not_repeat_ends_unknown(void **state)
     c.state = STATE_RUNNING;
     c.lease_ms = 1;
     (void)put_claim(&c);
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     order(&o, "never", "echo must not run");
     o.task.retry = RETRY_NEVER;
     submit(&o);
@@ -284,19 +286,19 @@ a_lost_task_that_must_not_repeat_ends_unknown(void **state)
     assert_int_equal(l.claim.state, STATE_UNKNOWN);
     assert_string_equal(l.claim.nonce, r->nonce);
     mem_pool_free(l.pool);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_task_whose_claim_is_taken_is_killed_in_silence(void **state)
 {
     char script[600];
-    struct shop s;
+    struct worker_fixture s;
     struct claim c;
     pid_t pid;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh("stolen", announcing("sleep 1000", script, sizeof script));
     pid = announced();
     codec_init(CODEC_CLAIM, &c);
@@ -312,7 +314,7 @@ a_task_whose_claim_is_taken_is_killed_in_silence(void **state)
     submit_sh("next", "true");
     assert_int_equal(result("next", 1)->state, STATE_SUCCEEDED);
     assert_null(find_result("stolen", 1));
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
@@ -320,11 +322,11 @@ a_task_closed_in_our_name_stays_closed(void **state)
 {
     char script[600];
     struct lookup l;
-    struct shop s;
+    struct worker_fixture s;
     pid_t pid;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh("closed", announcing("sleep 0.1", script, sizeof script));
     pid = announced();
     get_claim("closed", &l);
@@ -339,18 +341,18 @@ a_task_closed_in_our_name_stays_closed(void **state)
     get_claim("closed", &l);
     assert_int_equal(l.claim.state, STATE_UNKNOWN);
     mem_pool_free(l.pool);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 without_renewal_a_task_is_killed(void **state)
 {
     char script[600];
-    struct shop s;
+    struct worker_fixture s;
     pid_t pid;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh("fenced", announcing("sleep 1000", script, sizeof script));
     pid = announced();
     broker_freeze(broker, true);
@@ -359,20 +361,20 @@ without_renewal_a_task_is_killed(void **state)
     submit_sh("later", "true");
     assert_int_equal(result("later", 1)->state, STATE_SUCCEEDED);
     assert_null(find_result("fenced", 1));
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_short_outage_of_the_broker_costs_nothing(void **state)
 {
     char script[600], go[300];
-    struct shop s;
+    struct worker_fixture s;
     const struct result *r;
     pid_t pid;
     FILE *f;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     (void)snprintf(go, sizeof go, "%s/go", folder);
     (void)snprintf(script, sizeof script,
                    "echo $$ >%s/new; mv %s/new %s/file; "
@@ -390,7 +392,7 @@ a_short_outage_of_the_broker_costs_nothing(void **state)
     assert_int_equal(r->state, STATE_SUCCEEDED);
     assert_output(r, "through\n");
     (void)unlink(go);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 struct letters {
@@ -417,13 +419,13 @@ what_is_no_task_goes_to_the_dead_letters(void **state)
     struct letters l = {.pool = mem_pool_new()};
     struct bus_sub *sub;
     struct err e;
-    struct shop s;
+    struct worker_fixture s;
     uint64_t seq;
 
     (void)state;
     assert_int_equal(bus_subscribe(bus, "dead.local", on_letter, &l, &sub, &e),
                      0);
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     seq = store("tasks.local.default", "\xff\xff rubbish", 10);
     assert_true(loop_until(loop, &l.came, PATIENCE_MS));
     assert_string_equal(l.d.process, "local");
@@ -435,17 +437,17 @@ what_is_no_task_goes_to_the_dead_letters(void **state)
     assert_int_equal(result("after-rubbish", 1)->state, STATE_SUCCEEDED);
     bus_unsubscribe(sub);
     mem_pool_free(l.pool);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 one_slot_runs_one_task_at_a_time(void **state)
 {
     char script[600], id[TASK_ID_SIZE];
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     (void)snprintf(script, sizeof script,
                    "mkdir %s/lock && sleep 0.02; rmdir %s/lock", folder,
                    folder);
@@ -457,18 +459,18 @@ one_slot_runs_one_task_at_a_time(void **state)
         (void)snprintf(id, sizeof id, "turn%d", i);
         assert_int_equal(result(id, 1)->state, STATE_SUCCEEDED);
     }
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_second_copy_of_a_task_does_not_run_it_again(void **state)
 {
     char script[600], path[300];
-    struct shop s;
+    struct worker_fixture s;
     struct stat st;
 
     (void)state;
-    open_shop(&s, 4);
+    open_fixture(&s, 4);
     (void)snprintf(path, sizeof path, "%s/count", folder);
     (void)snprintf(script, sizeof script, "echo x >>%s; sleep 0.2", path);
     for (int i = 0; i < 3; i++)
@@ -481,7 +483,7 @@ a_second_copy_of_a_task_does_not_run_it_again(void **state)
     assert_int_equal(st.st_size, 2);
     assert_null(find_result("twice", 2));
     (void)unlink(path);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 int

@@ -20,9 +20,9 @@ on_question(void *ctx, const struct bus_note *note)
     bus_publish_core(bus, note->reply, answer, strlen(answer));
 }
 
-/* Opens a shop for which every message is an old one. */
+/* Opens a worker for which every message is an old one. */
 static struct bus_sub *
-open_old_shop(struct shop *s, struct ledger *l)
+open_old_fixture(struct worker_fixture *s, struct ledger *l)
 {
     int64_t stored_ms = str_wall_ms();
     struct bus_sub *asked = NULL;
@@ -33,7 +33,7 @@ open_old_shop(struct shop *s, struct ledger *l)
         bus_subscribe(bus, "ask.ledger.find", on_question, l, &asked, &e), 0);
     while (str_wall_ms() < stored_ms + 2)
         (void)loop_until(loop, &never, 1);
-    open_shop(s, 1);
+    open_fixture(s, 1);
     s->conf.old_after_ms = 1;
     return asked;
 }
@@ -48,11 +48,11 @@ an_old_task_that_is_over_is_not_run_again(void **state)
         ""};
     struct bus_sub *asked;
     struct lookup look;
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
     submit_sh("old", "true");
-    asked = open_old_shop(&s, &l);
+    asked = open_old_fixture(&s, &l);
     submit_sh("new", "true");
     assert_int_equal(result("new", 1)->state, STATE_SUCCEEDED);
     assert_null(find_result("old", 1));
@@ -60,7 +60,7 @@ an_old_task_that_is_over_is_not_run_again(void **state)
     assert_false(look.found);
     mem_pool_free(look.pool);
     bus_unsubscribe(asked);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
@@ -74,7 +74,7 @@ an_old_task_that_only_waited_is_run(void **state)
     };
     struct bus_sub *asked;
     struct ledger l = {0};
-    struct shop s;
+    struct worker_fixture s;
     char id[TASK_ID_SIZE];
 
     (void)state;
@@ -83,13 +83,13 @@ an_old_task_that_only_waited_is_run(void **state)
         for (unsigned k = 0; k < 4; k++)
             l.answers[k] = answers[i];
         submit_sh(id, "true");
-        asked = open_old_shop(&s, &l);
+        asked = open_old_fixture(&s, &l);
         assert_int_equal(result(id, 1)->state, STATE_SUCCEEDED);
         assert_true(l.asked > 0);
         if (i == 0)
             assert_string_equal(l.question, "{\"task\": \"waited\"}");
         bus_unsubscribe(asked);
-        close_shop(&s);
+        close_fixture(&s);
     }
 }
 
@@ -102,13 +102,13 @@ an_old_task_waits_for_the_ledger(void **state)
         ""};
     struct bus_sub *asked;
     struct lookup look;
-    struct shop s;
+    struct worker_fixture s;
     bool never = false;
     int64_t until = loop_now_ms() + PATIENCE_MS;
 
     (void)state;
     submit_sh("patient", "true");
-    asked = open_old_shop(&s, &l);
+    asked = open_old_fixture(&s, &l);
     while (l.asked == 0 && loop_now_ms() < until)
         (void)loop_until(loop, &never, 5);
     assert_true(l.asked > 0);
@@ -116,7 +116,7 @@ an_old_task_waits_for_the_ledger(void **state)
     assert_false(look.found);
     mem_pool_free(look.pool);
     bus_unsubscribe(asked);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 int

@@ -194,24 +194,24 @@ assert_runs(const char *id, const char *want)
 }
 
 static void
-open_second(struct shop *s)
+open_second(struct worker_fixture *s)
 {
     static char name[] = "w2", dir[80];
 
     (void)snprintf(dir, sizeof dir, "%s/second", folder);
-    open_shop_in(s, name, dir, 1);
+    open_fixture_in(s, name, dir, 1);
 }
 
 static void
 what_waits_for_a_slot_is_handed_back_and_runs_elsewhere(void **state)
 {
     char script[600];
-    struct shop s, second;
+    struct worker_fixture s, second;
     const struct result *r;
     struct lookup l;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     warm_up("warm");
     submit_sh("hog", announcing("sleep 1000", script, sizeof script));
     (void)announced();
@@ -238,18 +238,18 @@ what_waits_for_a_slot_is_handed_back_and_runs_elsewhere(void **state)
         submit_sh(id, "true");
         assert_string_equal(result(id, 1)->worker, "w2");
     }
-    close_shop(&second);
-    close_shop(&s);
+    close_fixture(&second);
+    close_fixture(&s);
 }
 
 static void
 a_long_task_in_the_only_slot_keeps_no_others(void **state)
 {
     char script[600], id[TASK_ID_SIZE];
-    struct shop s, second;
+    struct worker_fixture s, second;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh("long", announcing("sleep 1000", script, sizeof script));
     (void)announced();
     for (int i = 0; i < 3; i++) {
@@ -262,19 +262,19 @@ a_long_task_in_the_only_slot_keeps_no_others(void **state)
         assert_string_equal(result(id, 1)->worker, "w2");
         assert_int_equal(result(id, 1)->state, STATE_SUCCEEDED);
     }
-    close_shop(&second);
-    close_shop(&s);
+    close_fixture(&second);
+    close_fixture(&s);
 }
 
 static void
 a_waiting_claim_that_cannot_be_renewed_does_not_run(void **state)
 {
     char script[600];
-    struct shop s;
+    struct worker_fixture s;
     pid_t pid;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     warm_up("calm");
     submit_sh("fenced", announcing("sleep 1000", script, sizeof script));
     pid = announced();
@@ -290,18 +290,18 @@ a_waiting_claim_that_cannot_be_renewed_does_not_run(void **state)
     submit_counting("waiting", RETRY_SAFE); /* the copy a reconcile sends */
     assert_int_equal(result("waiting", 2)->state, STATE_SUCCEEDED);
     assert_runs("waiting", "2");
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_draining_worker_hands_back_what_waits_at_once(void **state)
 {
     char script[600];
-    struct shop s;
+    struct worker_fixture s;
     const struct result *r;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     warm_up("drain");
     submit_sh("last", announcing("sleep 1000", script, sizeof script));
     (void)announced();
@@ -313,7 +313,7 @@ a_draining_worker_hands_back_what_waits_at_once(void **state)
     assert_string_equal(r->reason, "handed back: the worker stops");
     assert_null(find_result("last", 1));
     assert_runs("next", NULL);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 int

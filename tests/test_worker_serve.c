@@ -8,42 +8,42 @@
 static void
 an_idle_worker_stops_at_once(void **state)
 {
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     worker_drain(s.worker, 1);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_draining_worker_lets_its_task_finish(void **state)
 {
     char script[600];
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh("lastone",
               announcing("sleep 0.3; echo finished", script, sizeof script));
     (void)announced();
     worker_drain(s.worker, 1);
     assert_int_equal(loop_run(loop), 0);
     assert_output(result("lastone", 1), "finished\n");
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_task_that_outlasts_the_drain_is_handed_back(void **state)
 {
     char script[600];
-    struct shop s;
+    struct worker_fixture s;
     struct lookup l;
     const struct result *r;
     pid_t pid;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     s.conf.drain_timeout_ms = 100;
     submit_sh("handed", announcing("[ $SHUNT_ATTEMPT = 2 ] || sleep 1000",
                                    script, sizeof script));
@@ -58,23 +58,23 @@ a_task_that_outlasts_the_drain_is_handed_back(void **state)
     assert_int_equal(l.claim.state, STATE_PREEMPTED);
     assert_int_equal(l.claim.failed, 0);
     mem_pool_free(l.pool);
-    close_shop(&s);
+    close_fixture(&s);
     /* The next worker takes it at once. */
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     assert_int_equal(result("handed", 2)->state, STATE_SUCCEEDED);
     (void)announced();
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
 a_second_term_kills_and_hands_back(void **state)
 {
     char script[600];
-    struct shop s;
+    struct worker_fixture s;
     pid_t pid;
 
     (void)state;
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     submit_sh("killed",
               announcing("[ $SHUNT_ATTEMPT = 2 ] && exit; trap '' TERM; "
                          "while :; do sleep 1; done",
@@ -85,11 +85,11 @@ a_second_term_kills_and_hands_back(void **state)
     assert_int_equal(loop_run(loop), 0);
     assert_true(is_gone(pid));
     assert_int_equal(result("killed", 1)->state, STATE_PREEMPTED);
-    close_shop(&s);
-    open_shop(&s, 1);
+    close_fixture(&s);
+    open_fixture(&s, 1);
     assert_int_equal(result("killed", 2)->state, STATE_SUCCEEDED);
     (void)announced();
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 /* --- heartbeats ----------------------------------------------------------- */
@@ -123,16 +123,16 @@ on_heartbeat(void *ctx, const struct bus_note *note)
     mem_pool_free(pool);
 }
 
-/* A shop of 3 slots, whose heartbeats are heard from the first on. */
+/* A worker of 3 slots, whose heartbeats are received from the first on. */
 static struct bus_sub *
-open_heard_shop(struct shop *s, struct pulse *p)
+open_with_heartbeats(struct worker_fixture *s, struct pulse *p)
 {
     struct bus_sub *sub;
     struct err e;
 
     assert_int_equal(
         bus_subscribe(bus, SUBJECT_HEARTBEATS, on_heartbeat, p, &sub, &e), 0);
-    open_shop(s, 3);
+    open_fixture(s, 3);
     return sub;
 }
 
@@ -142,10 +142,10 @@ heartbeats_tell_busy_and_stopped(void **state)
     char script[600];
     struct pulse p = {0};
     struct bus_sub *sub;
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    sub = open_heard_shop(&s, &p);
+    sub = open_with_heartbeats(&s, &p);
     submit_sh("beating", announcing("sleep 1.5", script, sizeof script));
     (void)announced();
     assert_true(loop_until(loop, &p.any_busy, PATIENCE_MS));
@@ -153,7 +153,7 @@ heartbeats_tell_busy_and_stopped(void **state)
     assert_int_equal(loop_run(loop), 0);
     assert_true(loop_until(loop, &p.any_stopped, PATIENCE_MS));
     bus_unsubscribe(sub);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
@@ -161,17 +161,17 @@ a_roll_call_is_answered(void **state)
 {
     struct pulse p = {0};
     struct bus_sub *sub;
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    sub = open_heard_shop(&s, &p);
+    sub = open_with_heartbeats(&s, &p);
     assert_true(loop_until(loop, &p.any, PATIENCE_MS));
     p.any = false;
     bus_publish_core(bus, SUBJECT_ROLL, "", 0);
     /* Before its next by itself, which comes each 10 s. */
     assert_true(loop_until(loop, &p.any, 5000));
     bus_unsubscribe(sub);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 /* --- paused lanes --------------------------------------------------------- */
@@ -198,15 +198,15 @@ static void
 a_pause_of_before_the_worker_came_holds_until_it_ends(void **state)
 {
     int64_t ends_ms = str_wall_ms() + 1500;
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
     pause_lane("default", true, 1500);
     submit_sh("kept-back", "echo later");
-    open_shop(&s, 1);
+    open_fixture(&s, 1);
     assert_true(result("kept-back", 1)->started_at_ms >= ends_ms);
     assert_output(result("kept-back", 1), "later\n");
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 static void
@@ -215,10 +215,10 @@ a_paused_lane_goes_on_with_what_it_has_and_takes_no_more_until_resumed(
 {
     char script[600];
     int64_t resumed_ms;
-    struct shop s;
+    struct worker_fixture s;
 
     (void)state;
-    open_shop(&s, 2);
+    open_fixture(&s, 2);
     submit_sh("goes-on", announcing("sleep 0.5", script, sizeof script));
     (void)announced();
     pause_lane("default", true, 0);
@@ -227,7 +227,7 @@ a_paused_lane_goes_on_with_what_it_has_and_takes_no_more_until_resumed(
     resumed_ms = str_wall_ms();
     pause_lane("default", false, 0);
     assert_true(result("kept", 1)->started_at_ms >= resumed_ms);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 int

@@ -8,17 +8,16 @@
 static bool never;
 
 static bool
-is_on_disk(const struct shop *s, const char *name)
+is_on_disk(const struct worker_fixture *s, const char *name)
 {
     char path[4200];
 
-    (void)snprintf(path, sizeof path, "%s/%s", state_dir_results(s->home),
-                   name);
+    (void)snprintf(path, sizeof path, "%s/%s", state_dir_results(s->dir), name);
     return access(path, F_OK) == 0;
 }
 
 static void
-wait_on_disk(const struct shop *s, const char *name, bool wanted)
+wait_on_disk(const struct worker_fixture *s, const char *name, bool wanted)
 {
     int64_t until = loop_now_ms() + PATIENCE_MS;
 
@@ -60,7 +59,7 @@ touch_go(void)
 }
 
 static void
-on_news(void *ctx, const struct bus_note *note)
+on_result(void *ctx, const struct bus_note *note)
 {
     (void)note;
     *(bool *)ctx = true;
@@ -72,13 +71,13 @@ an_outcome_goes_to_disk_once_nothing_is_confirmed_any_more(void **state)
 {
     struct str answer = {0};
     char script[200], wait[500];
-    struct bus_sub *news;
+    struct bus_sub *results_sub;
     bool said = false;
-    struct shop s;
+    struct worker_fixture s;
     struct err e;
 
     (void)state;
-    open_shop(&s, 2);
+    open_fixture(&s, 2);
     if (bus_call(bus, "$JS.API.STREAM.DELETE.RESULTS", "", 0, PATIENCE_MS,
                  &answer, &e) < 0)
         fail_msg("%s", e.msg);
@@ -87,11 +86,11 @@ an_outcome_goes_to_disk_once_nothing_is_confirmed_any_more(void **state)
                    "until [ -e %s/go ]; do sleep 0.05; done", folder);
     submit_sh("renewed", announcing(script, wait, sizeof wait));
     (void)announced();
-    if (bus_subscribe(bus, "results.>", on_news, &said, &news, &e) < 0)
+    if (bus_subscribe(bus, "results.>", on_result, &said, &results_sub, &e) < 0)
         fail_msg("%s", e.msg);
     submit_sh("waiting", "true");
     assert_true(loop_until(loop, &said, PATIENCE_MS)); /* and not stored */
-    bus_unsubscribe(news);
+    bus_unsubscribe(results_sub);
     wait_renewed("renewed", 4); /* one every LEASE_MS / 3 */
     assert_false(is_on_disk(&s, "waiting-1"));
     touch_go();
@@ -102,7 +101,7 @@ an_outcome_goes_to_disk_once_nothing_is_confirmed_any_more(void **state)
     wait_on_disk(&s, "renewed-1", false);
     assert_int_equal(result("waiting", 1)->state, STATE_SUCCEEDED);
     assert_int_equal(result("renewed", 1)->state, STATE_SUCCEEDED);
-    close_shop(&s);
+    close_fixture(&s);
 }
 
 int

@@ -45,7 +45,7 @@ static char state_dir[64];
 
 /* What was stored on results.>. It is read from the stream, as the ledger
  * does: after a broker's restart a worker may be connected again before the
- * test is, and news would pass it by. */
+ * test is, and a live message would be missed. */
 static struct {
     struct mem_pool *pool;
     struct result r[RESULTS_MAX];
@@ -147,54 +147,54 @@ teardown(void **state)
 
 /* --- a worker and its tasks ---------------------------------------------- */
 
-struct shop {
+struct worker_fixture {
     struct worker_conf conf;
-    struct state_dir *home;
+    struct state_dir *dir;
     struct bus *bus;
     struct worker *worker;
 };
 
 static char *lanes[] = {(char[]){"default"}, NULL};
 
-/* A shop of that name; both texts must outlive it. */
+/* A worker of that name; both texts must outlive it. */
 static inline void
-open_shop_in(struct shop *s, char *name, char *dir, int64_t slots)
+open_fixture_in(struct worker_fixture *s, char *name, char *dir, int64_t slots)
 {
     struct err e;
 
-    *s = (struct shop){.conf = {.bus = bus_conf(),
-                                .name = name,
-                                .state_dir = dir,
-                                .lanes = lanes,
-                                .slots = slots,
-                                .lease_ms = LEASE_MS,
-                                .grace_ms = 300,
-                                .drain_timeout_ms = 60000,
-                                .output_head = 65536,
-                                .output_tail = 65536}};
-    if (state_dir_open(&s->home, name, dir, &e) < 0 ||
+    *s = (struct worker_fixture){.conf = {.bus = bus_conf(),
+                                          .name = name,
+                                          .state_dir = dir,
+                                          .lanes = lanes,
+                                          .slots = slots,
+                                          .lease_ms = LEASE_MS,
+                                          .grace_ms = 300,
+                                          .drain_timeout_ms = 60000,
+                                          .output_head = 65536,
+                                          .output_tail = 65536}};
+    if (state_dir_open(&s->dir, name, dir, &e) < 0 ||
         bus_open(&s->bus, loop, &s->conf.bus, "worker-local", PATIENCE_MS, &e) <
             0 ||
-        worker_open(&s->worker, s->bus, loop, &s->conf, s->home,
-                    &local_executor, local, &e) < 0)
+        worker_open(&s->worker, s->bus, loop, &s->conf, s->dir, &local_executor,
+                    local, &e) < 0)
         fail_msg("%s", e.msg);
 }
 
 static inline void
-open_shop(struct shop *s, int64_t slots)
+open_fixture(struct worker_fixture *s, int64_t slots)
 {
     static char name[] = "w1";
 
     (void)snprintf(state_dir, sizeof state_dir, "%s/state", folder);
-    open_shop_in(s, name, state_dir, slots);
+    open_fixture_in(s, name, state_dir, slots);
 }
 
 static inline void
-close_shop(struct shop *s)
+close_fixture(struct worker_fixture *s)
 {
     worker_close(s->worker);
     bus_close(s->bus);
-    state_dir_close(s->home);
+    state_dir_close(s->dir);
 }
 
 static inline void

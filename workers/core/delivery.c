@@ -24,8 +24,8 @@ enum {
 struct deliveries {
     delivery_begin_fn *begin;
     void (*all_settled)(struct worker *w);
-    LIST_HEAD(, delivery) all;
-    STAILQ_HEAD(, delivery) waiting; /* first come, first begun */
+    LIST_HEAD(all_deliveries, delivery) all;
+    STAILQ_HEAD(waiting_queue, delivery) waiting; /* first come, first begun */
     struct mem_pool *pools[POOLS_MOST];
     unsigned n_pools;
 };

@@ -21,8 +21,7 @@ enum { EARLY_TIMEOUT_MS = 5000 };
 struct result_msg {
     LIST_ENTRY(result_msg) entry;
     struct worker *w;
-    LIST_HEAD(, attempt)
-    attempts; /* whose results it holds; some may be gone */
+    LIST_HEAD(sent_attempts, attempt) attempts; /* some may be gone */
     bool early;
 };
 
@@ -30,7 +29,7 @@ struct result_publisher {
     result_published_fn *published;
     result_published_early_fn *published_early;
     struct loop_hook *hook;
-    LIST_HEAD(, result_msg) messages;
+    LIST_HEAD(result_msgs, result_msg) messages;
     struct result_msg *open; /* the one that is being made; NULL: none */
     struct multi_msg multi;
     char subject[SUBJECT_SIZE]; /* of that message */

@@ -161,9 +161,9 @@ struct worker {
     int64_t fence_ms; /* without a renewal: the attempt is killed */
     bool draining, handing_back, stopped;
 
-    LIST_HEAD(, attempt) attempts; /* newest first */
-    struct hash_table tasks;       /* the same, by task */
-    TAILQ_HEAD(, attempt) ready;   /* they wait for a slot */
+    LIST_HEAD(attempts, attempt) attempts;  /* newest first */
+    struct hash_table tasks;                /* the same, by task */
+    TAILQ_HEAD(ready_queue, attempt) ready; /* they wait for a slot */
     unsigned slots, running;
     unsigned n_attempts;
     unsigned n_over;  /* of them, those whose run has ended */
