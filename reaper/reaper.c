@@ -14,6 +14,7 @@
 #include "lib/os/state_path.h"
 #include "reaper/db/db.h"
 #include "reaper/http/server.h"
+#include "reaper/ingest/row_cache.h"
 #include "reaper/query/disk_monitor.h"
 #include "reaper/query/presence.h"
 #include "reaper/query/query.h"
@@ -89,11 +90,11 @@ on_committed(void *ctx, const struct ingest_changes *changes)
         bus_publish_core(r->bus, subject_done(subject, task->id),
                          task->result.data, task->result.len);
     }
-    for (size_t i = 0; i < changes->n_batches; i++)
-        send_batch(r, changes->batches[i]);
-    if (changes->report_due)
+    for (size_t i = 0; i < changes->rows->n_batches; i++)
+        send_batch(r, changes->rows->batches[i]);
+    if (changes->rows->report_due)
         report_writer_wake(r->reports);
-    if (changes->schedule && r->schedule)
+    if (changes->rows->schedule && r->schedule)
         schedule_wake(r->schedule);
     loop_timer_again(r->trim, TRIM_MS, 0);
 }

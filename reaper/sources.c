@@ -182,11 +182,9 @@ close_windows(struct sources *s)
 static void
 give_up(struct sources *s, const struct err *e)
 {
-    log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
-    db_rollback(s->p.db);
     s->failed = true;
     close_windows(s);
-    loop_stop(s->p.loop, 1);
+    db_give_up(s->p.db, s->p.loop, e);
 }
 
 /* One transaction, of what is due or of all, up to its limits; -1: the database

@@ -74,8 +74,8 @@ a_task_whose_worker_fell_silent_does_not_run_but_is_remembered(void **unused)
     c.task = "t2";
     presence_on_started(l, &c, "local", now_ms);
     assert_null(presence_find(l, "t1"));
-    presence_each_silent(l, count_task, &silent);
-    presence_each_task(l, count_task, &running);
+    presence_each_task(l, true, count_task, &silent);
+    presence_each_task(l, false, count_task, &running);
     assert_int_equal(silent, 1);
     assert_int_equal(running, 1);
     c.task = "t1";
@@ -83,7 +83,7 @@ a_task_whose_worker_fell_silent_does_not_run_but_is_remembered(void **unused)
     presence_on_started(l, &c, "local", now_ms);
     assert_non_null(presence_find(l, "t1"));
     silent = 0;
-    presence_each_silent(l, count_task, &silent);
+    presence_each_task(l, true, count_task, &silent);
     assert_int_equal(silent, 0);
     presence_close(l);
 }

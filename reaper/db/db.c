@@ -7,6 +7,7 @@
  */
 #include "reaper/db/db_private.h"
 
+#include "lib/base/log.h"
 #include "lib/base/str.h"
 #include "lib/os/file.h"
 #include "lib/os/lock_file.h"
@@ -424,6 +425,14 @@ db_rollback(struct db *db)
     db->n_counts = 0;
     if (!sqlite3_get_autocommit(db->handle))
         (void)db_run(db, Q_ROLLBACK, &e);
+}
+
+void
+db_give_up(struct db *db, struct loop *l, const struct err *e)
+{
+    db_rollback(db);
+    log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
+    loop_stop(l, 1);
 }
 
 void

@@ -16,6 +16,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/mem.h"
+#include "lib/io/loop.h"
 #include "reaper/ingest/fold.h"
 
 #include <stdbool.h>
@@ -38,6 +39,9 @@ void db_close(struct db *db); /* NULL is fine */
 int db_begin(struct db *db, struct err *e);
 int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
+/* The database failed: rolls back, logs e and stops the loop. A new process
+ * continues with what is committed. */
+void db_give_up(struct db *db, struct loop *l, const struct err *e);
 /* For a quiet moment: moves what was committed from the write-ahead log into
  * the file, and releases memory. */
 void db_idle(struct db *db);

@@ -4,9 +4,11 @@
  */
 #include "reaper/http/metrics.h"
 
-#include "lib/model/task_state.h"
+#include "lib/model/task.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 static void
@@ -17,11 +19,11 @@ family(struct str *out, const char *name, const char *type, const char *help)
 
 /* A label's value; names from outside may hold any bytes. */
 static void
-add_value(struct str *out, const char *text, size_t len)
+add_value(struct str *out, const char *text)
 {
     struct str clean = {0};
 
-    str_add_utf8(&clean, text, len);
+    str_add_utf8(&clean, text, strlen(text));
     for (size_t i = 0; i < clean.len; i++) {
         char c = clean.data[i];
 
@@ -36,14 +38,29 @@ add_value(struct str *out, const char *text, size_t len)
     str_free(&clean);
 }
 
-/* first: it is the first label of a sample. */
+/* Begins a sample with labels: keys and values, and a NULL. */
 static void
-label(struct str *out, bool first, const char *key, const char *text,
-      size_t len)
+labelled(struct str *out, const char *name, const char *key, ...)
 {
-    str_addf(out, "%s%s=\"", first ? "{" : ",", key);
-    add_value(out, text, len);
-    str_addc(out, '"');
+    const char *before = "{";
+    va_list args;
+
+    str_addz(out, name);
+    va_start(args, key);
+    for (; key; key = va_arg(args, const char *)) {
+        str_addf(out, "%s%s=\"", before, key);
+        add_value(out, va_arg(args, const char *));
+        before = "\",";
+    }
+    va_end(args);
+    str_addz(out, "\"} ");
+}
+
+/* Ends it. */
+static void
+add_number(struct str *out, int64_t n)
+{
+    str_addf(out, "%" PRId64 "\n", n);
 }
 
 static int64_t
@@ -68,16 +85,6 @@ single(struct str *out, const char *name, const char *type, const char *help,
     str_addf(out, "%s %" PRId64 "\n", name, value);
 }
 
-/* One sample with one label. */
-static void
-labelled(struct str *out, const char *name, const char *key, const char *value,
-         int64_t n)
-{
-    str_addz(out, name);
-    label(out, true, key, value, strlen(value));
-    str_addf(out, "} %" PRId64 "\n", n);
-}
-
 /* --- tasks ---------------------------------------------------------------- */
 
 /* States a task can be in; the others are those of attempts. */
@@ -92,9 +99,11 @@ add_tasks(struct str *out, const json_t *counters)
 {
     family(out, "shunt_tasks", "gauge", "Tasks by state.");
     for (int s = 0; s < STATE_COUNT; s++)
-        if (is_of_tasks((enum state)s))
+        if (is_of_tasks((enum state)s)) {
             labelled(out, "shunt_tasks", "state", state_name((enum state)s),
-                     number(counters, state_name((enum state)s)));
+                     NULL);
+            add_number(out, number(counters, state_name((enum state)s)));
+        }
     single(out, "shunt_tasks_accepted_total", "counter",
            "Tasks in the ledger that were accepted.",
            number(counters, "tasks"));
@@ -110,66 +119,56 @@ add_tasks(struct str *out, const json_t *counters)
 
 /* --- lanes ---------------------------------------------------------------- */
 
-/* The labels of a lane, "backend.lane". */
-static void
-lane_labels(struct str *out, const char *scope)
+/* "backend.lane": copies the backend, returns the lane. */
+static const char *
+split_scope(const char *scope, char *backend, size_t size)
 {
     size_t len = strcspn(scope, ".");
-    const char *lane = scope + len + (scope[len] == '.');
 
-    label(out, true, "backend", scope, len);
-    label(out, false, "lane", lane, strlen(lane));
-}
-
-static void
-lane_sample(struct str *out, const char *name, const char *scope, int64_t n)
-{
-    str_addz(out, name);
-    lane_labels(out, scope);
-    str_addf(out, "} %" PRId64 "\n", n);
+    (void)snprintf(backend, size, "%.*s", (int)len, scope);
+    return scope + len + (scope[len] == '.');
 }
 
 static void
 add_lane_states(struct str *out, json_t *lanes)
 {
     const char *scope;
-    json_t *lane;
+    json_t *counters;
 
     family(out, "shunt_lane_tasks", "gauge", "Tasks of a lane by state.");
-    json_object_foreach(lanes, scope, lane)
+    json_object_foreach(lanes, scope, counters)
     {
+        char backend[TASK_ID_SIZE];
+        const char *lane = split_scope(scope, backend, sizeof backend);
+
         for (int s = 0; s < STATE_COUNT; s++) {
             const char *state = state_name((enum state)s);
 
-            if (!is_of_tasks((enum state)s) || !number(lane, state))
+            if (!is_of_tasks((enum state)s) || !number(counters, state))
                 continue;
-            str_addz(out, "shunt_lane_tasks");
-            lane_labels(out, scope);
-            label(out, false, "state", state, strlen(state));
-            str_addf(out, "} %" PRId64 "\n", number(lane, state));
+            labelled(out, "shunt_lane_tasks", "backend", backend, "lane", lane,
+                     "state", state, NULL);
+            add_number(out, number(counters, state));
         }
     }
 }
 
+/* The sum of the counters key and other, which may be NULL, of each lane. */
 static void
-add_lanes(struct str *out, json_t *lanes)
+add_lane_family(struct str *out, json_t *lanes, const char *name,
+                const char *help, const char *key, const char *other)
 {
     const char *scope;
-    json_t *lane;
+    json_t *counters;
 
-    add_lane_states(out, lanes);
-    family(out, "shunt_lane_waiting_tasks", "gauge",
-           "Tasks of a lane that do not run yet: scale by this.");
-    json_object_foreach(lanes, scope, lane)
+    family(out, name, "gauge", help);
+    json_object_foreach(lanes, scope, counters)
     {
-        lane_sample(out, "shunt_lane_waiting_tasks", scope,
-                    number(lane, "routed") + number(lane, "retry_wait"));
-    }
-    family(out, "shunt_lane_workers", "gauge",
-           "Workers alive that take tasks from a lane.");
-    json_object_foreach(lanes, scope, lane)
-    {
-        lane_sample(out, "shunt_lane_workers", scope, number(lane, "workers"));
+        char backend[TASK_ID_SIZE];
+        const char *lane = split_scope(scope, backend, sizeof backend);
+
+        labelled(out, name, "backend", backend, "lane", lane, NULL);
+        add_number(out, number(counters, key) + number(counters, other));
     }
 }
 
@@ -185,16 +184,13 @@ add_worker_family(struct str *out, const json_t *workers, const char *name,
     family(out, name, "gauge", help);
     json_array_foreach(workers, i, w)
     {
-        const char *backend = text(w, "backend"), *worker = text(w, "worker");
-
-        str_addz(out, name);
-        label(out, true, "backend", backend, strlen(backend));
-        label(out, false, "worker", worker, strlen(worker));
+        labelled(out, name, "backend", text(w, "backend"), "worker",
+                 text(w, "worker"), NULL);
         if (is_ms)
-            str_addf(out, "} %" PRId64 ".%03" PRId64 "\n",
-                     number(w, key) / 1000, number(w, key) % 1000);
+            str_addf(out, "%" PRId64 ".%03" PRId64 "\n", number(w, key) / 1000,
+                     number(w, key) % 1000);
         else
-            str_addf(out, "} %" PRId64 "\n", number(w, key));
+            add_number(out, number(w, key));
     }
 }
 
@@ -227,12 +223,9 @@ add_costs(struct str *out, const json_t *costs)
            "The cost of attempts that ended today, UTC.");
     json_array_foreach(json_object_get(costs, "costs"), i, row)
     {
-        const char *provider = text(row, "provider"), *team = text(row, "team");
-
-        str_addz(out, "shunt_cost_today_usd");
-        label(out, true, "provider", provider, strlen(provider));
-        label(out, false, "team", team, strlen(team));
-        str_addf(out, "} %s\n", text(row, "cost_usd"));
+        labelled(out, "shunt_cost_today_usd", "provider", text(row, "provider"),
+                 "team", text(row, "team"), NULL);
+        str_addf(out, "%s\n", text(row, "cost_usd"));
     }
 }
 
@@ -243,11 +236,13 @@ metrics_text(const json_t *status, const json_t *costs,
              const struct metrics_facts *f, struct str *out)
 {
     json_t *lag = json_object_get(status, "lag"), *v;
+    json_t *lanes = json_object_get(status, "lanes");
     const char *consumer;
     size_t i;
 
     family(out, "shunt_info", "gauge", "The version of the reaper.");
-    labelled(out, "shunt_info", "version", f->version, 1);
+    labelled(out, "shunt_info", "version", f->version, NULL);
+    add_number(out, 1);
     single(out, "shunt_ready", "gauge",
            "Whether the reaper has broker and database.", f->ready);
     single(out, "shunt_bus_up", "gauge", "Whether the broker is connected.",
@@ -256,20 +251,27 @@ metrics_text(const json_t *status, const json_t *costs,
     single(out, "shunt_stale_tasks", "gauge",
            "Tasks that ran and are silent now, except delegated ones.",
            number(status, "stale"));
-    add_lanes(out, json_object_get(status, "lanes"));
+    add_lane_states(out, lanes);
+    add_lane_family(out, lanes, "shunt_lane_waiting_tasks",
+                    "Tasks of a lane that do not run yet: scale by this.",
+                    "routed", "retry_wait");
+    add_lane_family(out, lanes, "shunt_lane_workers",
+                    "Workers alive that take tasks from a lane.", "workers",
+                    NULL);
     add_workers(out, json_object_get(status, "workers"));
     add_costs(out, costs);
     family(out, "shunt_ledger_lag_messages", "gauge",
            "Messages the reaper has not folded yet.");
     json_object_foreach(lag, consumer, v)
     {
-        labelled(out, "shunt_ledger_lag_messages", "consumer", consumer,
-                 number(lag, consumer));
+        labelled(out, "shunt_ledger_lag_messages", "consumer", consumer, NULL);
+        add_number(out, json_integer_value(v));
     }
     family(out, "shunt_alarm", "gauge",
            "Alarms that a person must look at: 1 each.");
     json_array_foreach(json_object_get(status, "alarms"), i, v)
     {
-        labelled(out, "shunt_alarm", "name", text(v, "name"), 1);
+        labelled(out, "shunt_alarm", "name", text(v, "name"), NULL);
+        add_number(out, 1);
     }
 }

@@ -236,30 +236,6 @@ on_task(struct http_routes *s, const struct http_routes_request *r,
 /* --- the whole ledger ----------------------------------------------------- */
 
 static void
-on_workers(struct http_routes *s, const struct http_routes_request *r,
-           struct http_routes_response *out)
-{
-    (void)r;
-    answer_query(s, "workers", json_object(), out);
-}
-
-static void
-on_delegated(struct http_routes *s, const struct http_routes_request *r,
-             struct http_routes_response *out)
-{
-    (void)r;
-    answer_query(s, "delegated", json_object(), out);
-}
-
-static void
-on_watchdog(struct http_routes *s, const struct http_routes_request *r,
-            struct http_routes_response *out)
-{
-    (void)r;
-    answer_query(s, "watchdog", json_object(), out);
-}
-
-static void
 on_metrics(struct http_routes *s, const struct http_routes_request *r,
            struct http_routes_response *out)
 {
@@ -291,17 +267,18 @@ struct route {
     int cached;  /* index of its cached response; -1: not cached */
     void (*answer)(struct http_routes *s, const struct http_routes_request *r,
                    struct http_routes_response *out);
+    const char *verb; /* or a query without parameters answers */
 };
 
 static const struct route routes[] = {
-    {"/healthz", false, true, -1, on_healthz},
-    {"/readyz", false, true, -1, on_readyz},
-    {"/metrics", false, false, 0, on_metrics},
-    {"/api/v1/tasks", false, false, -1, on_tasks},
-    {TASK_PREFIX, true, false, -1, on_task},
-    {"/api/v1/workers", false, false, 1, on_workers},
-    {"/api/delegated/status", false, false, 2, on_delegated},
-    {"/watchdog/status", false, false, 3, on_watchdog},
+    {"/healthz", false, true, -1, on_healthz, NULL},
+    {"/readyz", false, true, -1, on_readyz, NULL},
+    {"/metrics", false, false, 0, on_metrics, NULL},
+    {"/api/v1/tasks", false, false, -1, on_tasks, NULL},
+    {TASK_PREFIX, true, false, -1, on_task, NULL},
+    {"/api/v1/workers", false, false, 1, NULL, "workers"},
+    {"/api/delegated/status", false, false, 2, NULL, "delegated"},
+    {"/watchdog/status", false, false, 3, NULL, "watchdog"},
 };
 
 static const struct route *
@@ -339,7 +316,10 @@ serve(struct http_routes *s, const struct route *route,
         copy_response(&c->response, out);
         return;
     }
-    route->answer(s, r, out);
+    if (route->verb)
+        answer_query(s, route->verb, json_object(), out);
+    else
+        route->answer(s, r, out);
     if (!c)
         return;
     str_free(&c->response.body);

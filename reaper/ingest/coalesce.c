@@ -233,42 +233,6 @@ coalesce_loaded(struct coalesce *c, int64_t now_ms)
     c->loaded_until_ms = now_ms + COALESCE_LOAD_MS;
 }
 
-/* The type of such a message, or of one of its members. */
-static enum codec_type
-type_of(const struct entry *entry, bool member)
-{
-    switch (entry->kind) {
-    case EVENT_ACCEPTED:
-        return member ? CODEC_TASK : CODEC_TASKS;
-    case EVENT_ROUTED:
-        return member ? CODEC_ROUTED_TASK : CODEC_ROUTED_TASKS;
-    case EVENT_RESULT:
-    case EVENT_CANCEL:
-        break;
-    }
-    return member ? CODEC_RESULT : CODEC_RESULTS;
-}
-
-/* Opens a message for reading its members. A submission that is not one of
- * many is its only member. */
-static bool
-open_members(const struct entry *entry, struct codec_multi *out)
-{
-    const struct bus_msg *m = entry->msg;
-    struct err e;
-
-    if (entry->kind != EVENT_ACCEPTED ||
-        strcmp(m->subject, SUBJECT_TASKS_BULK) == 0)
-        return codec_multi_open(out, type_of(entry, false), m->data, m->len,
-                                &e) == 0;
-    *out = (struct codec_multi){.type = CODEC_TASKS,
-                                .alone = true,
-                                .count = 1,
-                                .at = m->data,
-                                .end = m->data + m->len};
-    return true;
-}
-
 /* JSON does not show its ids without being parsed, which is ingest's work. */
 static bool
 is_json(const struct bus_msg *m)
@@ -282,15 +246,18 @@ is_json(const struct bus_msg *m)
 static struct item *
 item_new(const struct coalesce *c, const struct entry *entry, bool *held)
 {
+    enum codec_type type =
+        entry->kind == EVENT_ACCEPTED ? CODEC_TASK : CODEC_ROUTED_TASK;
     struct codec_multi members;
     struct codec_glimpse seen;
     struct bytes data;
     struct item *item;
+    struct err e;
 
     *held = false;
     if (c->off ||
         (entry->kind != EVENT_ACCEPTED && entry->kind != EVENT_ROUTED) ||
-        is_json(entry->msg) || !open_members(entry, &members)) {
+        is_json(entry->msg) || entry_open(entry, &members, &e) < 0) {
         item = mem_zero(1, sizeof *item);
         item->entry = *entry;
         return item;
@@ -299,7 +266,7 @@ item_new(const struct coalesce *c, const struct entry *entry, bool *held)
     item->entry = *entry;
     *held = true;
     while (codec_multi_next(&members, &data)) {
-        if (!codec_glimpse(type_of(entry, true), data.data, data.len, &seen)) {
+        if (!codec_glimpse(type, data.data, data.len, &seen)) {
             *held = false;
             continue;
         }
@@ -421,11 +388,12 @@ choose_ready(struct coalesce *c, struct item *item)
     struct codec_multi members;
     struct codec_glimpse seen;
     struct bytes data;
+    struct err e;
 
     if (item->entry.kind == EVENT_CANCEL) {
         if (subject_token_at(m->subject, 3, task))
             choose_task(c, hash_text(task));
-    } else if (open_members(&item->entry, &members)) {
+    } else if (entry_open(&item->entry, &members, &e) == 0) {
         while (codec_multi_next(&members, &data))
             if (codec_glimpse(CODEC_RESULT, data.data, data.len, &seen)) {
                 uint64_t hash = hash_add(HASH_EMPTY, seen.task, seen.len);

@@ -31,9 +31,10 @@ struct ingest {
     struct mem_pool *pool;             /* the cache's */
     struct str body;                   /* scratch of encoded() */
     const struct bus_msg *quarantined; /* the last message */
-    struct ingest_finished *finished;  /* of the transaction */
-    size_t n_finished, cap_finished;
+    char message_id[TASK_ID_SIZE];     /* of the message that is entered, for
+                                          its tasks; "" until one needs it */
     struct ingest_changes changes;
+    size_t cap_finished;
 };
 
 struct ingest *
@@ -44,6 +45,7 @@ ingest_new(struct db *db)
     in->db = db;
     in->cache = row_cache_new(db);
     in->pool = row_cache_pool(in->cache);
+    in->changes.rows = row_cache_changes(in->cache);
     return in;
 }
 
@@ -54,7 +56,7 @@ ingest_free(struct ingest *in)
         return;
     row_cache_free(in->cache);
     str_free(&in->body);
-    mem_free(in->finished);
+    mem_free(in->changes.finished);
     mem_free(in);
 }
 
@@ -62,7 +64,7 @@ int
 ingest_begin(struct ingest *in, struct err *e)
 {
     in->n_positions = 0;
-    in->n_finished = 0;
+    in->changes.n_finished = 0;
     in->quarantined = NULL;
     row_cache_begin(in->cache);
     return db_begin(in->db, e);
@@ -72,7 +74,6 @@ int
 ingest_commit(struct ingest *in, struct err *e)
 {
     enum { KEEP = 256 * 1024 };
-    const struct row_cache_changes *rows = row_cache_changes(in->cache);
     int rc = row_cache_write(in->cache, e);
 
     for (size_t i = 0; i < in->n_positions && rc == 0; i++)
@@ -82,13 +83,6 @@ ingest_commit(struct ingest *in, struct err *e)
         rc = db_commit(in->db, e);
     if (in->body.cap > KEEP)
         str_free(&in->body);
-    in->changes = (struct ingest_changes){
-        .report_due = rows->report_due,
-        .schedule = rows->schedule,
-        .batches = (const char(*)[TASK_ID_SIZE])rows->batches,
-        .n_batches = rows->n_batches,
-        .finished = in->finished,
-        .n_finished = in->n_finished};
     return rc;
 }
 
@@ -112,11 +106,12 @@ is_outcome(const struct task_state *s, const struct result *r)
 static void
 note_finished(struct ingest *in, const char *id, struct bytes result)
 {
+    struct ingest_changes *n = &in->changes;
     struct ingest_finished *end;
 
-    in->finished = mem_grow(in->finished, in->n_finished, &in->cap_finished,
-                            sizeof *in->finished);
-    end = &in->finished[in->n_finished++];
+    n->finished = mem_grow(n->finished, n->n_finished, &in->cap_finished,
+                           sizeof *n->finished);
+    end = &n->finished[n->n_finished++];
     (void)str_copy(end->id, sizeof end->id, id);
     end->result = result;
 }
@@ -157,16 +152,18 @@ apply(struct ingest *in, const struct entry *entry, const char *id,
  * are at fault. */
 static int
 quarantine_message(struct ingest *in, const struct entry *entry,
-                   const char *name, const char *reason, bool keep,
-                   struct err *e)
+                   const char *reason, struct err *e)
 {
+    const char *name =
+        entry->kind == EVENT_RESULT ? "quarantined" : "malformed";
     const struct bus_msg *m = entry->msg;
     struct quarantine q = {.stream = entry->stream,
                            .subject = m->subject,
                            .reason = reason,
                            .seq = m->seq,
                            .at_ms = m->stored_at_ms,
-                           .payload = keep ? m->data : NULL,
+                           .payload =
+                               entry->kind == EVENT_ACCEPTED ? NULL : m->data,
                            .len = m->len};
 
     if (m == in->quarantined)
@@ -194,31 +191,25 @@ encoded(struct ingest *in, enum codec_type type, const void *msg)
 
 /* --- submissions ---------------------------------------------------------- */
 
-/* The message a task came in. */
-struct origin {
-    const struct bus_msg *msg;
-    size_t number; /* in a message of several tasks, from 1; else 0 */
-    char message_id[TASK_ID_SIZE]; /* derived; "" until a task needed it */
-};
-
+/* number: of the task in a message of several, from 1; else 0. */
 static void
-give_id(struct ingest *in, struct origin *o, struct task *t)
+give_id(struct ingest *in, const struct bus_msg *m, size_t number,
+        struct task *t)
 {
-    const struct bus_msg *m = o->msg;
     char id[TASK_ID_SIZE];
 
     if (*t->id)
         return;
-    if (!o->number && subject_token_ok(m->id)) {
+    if (!number && subject_token_ok(m->id)) {
         t->id = mem_pool_strdup(in->pool, m->id);
         return;
     }
-    if (!*o->message_id)
+    if (!*in->message_id)
         task_id_from_message(m->seq, m->stored_at_ms, m->data, m->len,
-                             o->message_id);
-    if (o->number)
-        task_id_of_member(o->message_id, o->number - 1, id);
-    t->id = mem_pool_strdup(in->pool, o->number ? id : o->message_id);
+                             in->message_id);
+    if (number)
+        task_id_of_member(in->message_id, number - 1, id);
+    t->id = mem_pool_strdup(in->pool, number ? id : in->message_id);
 }
 
 static void
@@ -234,16 +225,16 @@ take_task(struct ingest *in, const struct task *t, struct event *ev)
 /* The router derives the same task from the same bytes. If it cannot decode
  * them it rejects the task, and its dead letter holds the payload. */
 static int
-accept_task(struct ingest *in, const struct entry *entry, struct origin *o,
+accept_task(struct ingest *in, const struct entry *entry, size_t number,
             struct bytes data, struct event *ev, struct err *e)
 {
     struct task t;
     struct err bad = {0};
 
     if (codec_decode_task_in(data.data, data.len, in->pool, &t, &bad) < 0)
-        return quarantine_message(in, entry, "malformed", bad.msg, false, e);
-    give_id(in, o, &t);
-    task_complete(&t, in->pool, o->msg->stored_at_ms);
+        return quarantine_message(in, entry, bad.msg, e);
+    give_id(in, entry->msg, number, &t);
+    task_complete(&t, in->pool, entry->msg->stored_at_ms);
     take_task(in, &t, ev);
     return apply(in, entry, t.id, ev, e);
 }
@@ -254,41 +245,8 @@ make_room(struct ingest *in, struct err *e)
     return row_cache_is_full(in->cache) ? row_cache_write(in->cache, e) : 0;
 }
 
-static int
-enter_many(struct ingest *in, const struct entry *entry, struct event *ev,
-           struct err *e)
-{
-    const struct bus_msg *m = entry->msg;
-    struct origin o = {.msg = m};
-    struct codec_multi tasks;
-    struct bytes data;
-    struct err bad = {0};
-    int rc = 0;
-
-    if (codec_multi_open(&tasks, CODEC_TASKS, m->data, m->len, &bad) < 0)
-        return quarantine_message(in, entry, "malformed", bad.msg, false, e);
-    while (rc == 0 && codec_multi_next(&tasks, &data)) {
-        o.number = tasks.number;
-        rc = make_room(in, e);
-        if (rc == 0)
-            rc = accept_task(in, entry, &o, data, ev, e);
-    }
-    codec_multi_close(&tasks);
-    return rc;
-}
-
-static int
-enter_accepted(struct ingest *in, const struct entry *entry, struct event *ev,
-               struct err *e)
-{
-    const struct bus_msg *m = entry->msg;
-    struct origin o = {.msg = m};
-
-    if (strcmp(m->subject, SUBJECT_TASKS_BULK) == 0)
-        return enter_many(in, entry, ev, e);
-    return accept_task(in, entry, &o, (struct bytes){m->data, m->len}, ev, e);
-}
-
+/* A worker sends tasks that do not decode to the dead letters, and runs the
+ * others. */
 static int
 take_routed(struct ingest *in, const struct entry *entry, struct bytes data,
             struct event *ev, struct err *e)
@@ -298,38 +256,14 @@ take_routed(struct ingest *in, const struct entry *entry, struct bytes data,
 
     if (codec_decode(CODEC_ROUTED_TASK, data.data, data.len, in->pool, &routed,
                      &bad) < 0)
-        return quarantine_message(in, entry, "malformed", bad.msg, true, e);
+        return quarantine_message(in, entry, bad.msg, e);
     if (!subject_token_ok(routed.task->id))
-        return quarantine_message(in, entry, "malformed", "its task has no id",
-                                  true, e);
+        return quarantine_message(in, entry, "its task has no id", e);
     take_task(in, routed.task, ev);
     ev->decision = routed.decision;
     ev->decision_bytes = encoded(in, CODEC_DECISION, routed.decision);
     ev->dispatch = routed.drive;
     return apply(in, entry, routed.task->id, ev, e);
-}
-
-/* A worker sends tasks that do not decode to the dead letters, and runs the
- * others. */
-static int
-enter_routed(struct ingest *in, const struct entry *entry, struct event *ev,
-             struct err *e)
-{
-    const struct bus_msg *m = entry->msg;
-    struct codec_multi tasks;
-    struct bytes data;
-    struct err bad = {0};
-    int rc = 0;
-
-    if (codec_multi_open(&tasks, CODEC_ROUTED_TASKS, m->data, m->len, &bad) < 0)
-        return quarantine_message(in, entry, "malformed", bad.msg, true, e);
-    while (rc == 0 && codec_multi_next(&tasks, &data)) {
-        rc = make_room(in, e);
-        if (rc == 0)
-            rc = take_routed(in, entry, data, ev, e);
-    }
-    codec_multi_close(&tasks);
-    return rc;
 }
 
 static int
@@ -344,11 +278,10 @@ enter_cancel(struct ingest *in, const struct entry *entry, struct event *ev,
     if (m->len == 0)
         return 0; /* the marker of a deleted key */
     if (codec_decode(CODEC_CONTROL, m->data, m->len, in->pool, c, &bad) < 0)
-        return quarantine_message(in, entry, "malformed", bad.msg, true, e);
+        return quarantine_message(in, entry, bad.msg, e);
     if (!subject_token_at(m->subject, 3, task) || strcmp(task, c->task) != 0 ||
         strcmp(c->verb, "cancel") != 0)
-        return quarantine_message(in, entry, "malformed",
-                                  "subject and content disagree", true, e);
+        return quarantine_message(in, entry, "subject and content disagree", e);
     ev->control = c;
     return apply(in, entry, c->task, ev, e);
 }
@@ -399,20 +332,22 @@ fault_of(struct ingest *in, const struct result_verdict *v,
 }
 
 static int
-enter_result(struct ingest *in, const struct entry *entry,
-             const struct result_verdict *v, struct bytes data,
-             struct event *ev, struct err *e)
+take_result(struct ingest *in, const struct entry *entry,
+            const struct result_verdict *v, struct bytes data, struct event *ev,
+            struct err *e)
 {
     const char *fault;
     struct result *r = mem_pool_alloc(in->pool, sizeof *r);
     struct err bad = {0};
 
+    if (v->verification == VERIFY_UNKNOWN_YET)
+        return 0;
     if (codec_decode(CODEC_RESULT, data.data, data.len, in->pool, r, &bad) < 0)
-        return quarantine_message(in, entry, "quarantined", bad.msg, true, e);
+        return quarantine_message(in, entry, bad.msg, e);
     if (fault_of(in, v, r, &fault, e) < 0)
         return -1;
     if (fault)
-        return quarantine_message(in, entry, "quarantined", fault, true, e);
+        return quarantine_message(in, entry, fault, e);
     if (v->verification == VERIFY_REFUSED)
         return 0; /* recorded before, from a message that passed */
     ev->result = r;
@@ -421,30 +356,57 @@ enter_result(struct ingest *in, const struct entry *entry,
     return apply(in, entry, r->task, ev, e);
 }
 
-/* Each result of a message is judged by itself: one that is refused, or not
- * verified yet, does not affect the others. */
+/* --- messages ------------------------------------------------------------- */
+
+int
+entry_open(const struct entry *entry, struct codec_multi *out, struct err *e)
+{
+    static const enum codec_type types[] = {
+        [EVENT_ACCEPTED] = CODEC_TASKS,
+        [EVENT_ROUTED] = CODEC_ROUTED_TASKS,
+        [EVENT_RESULT] = CODEC_RESULTS,
+    };
+    const struct bus_msg *m = entry->msg;
+
+    if (entry->kind != EVENT_ACCEPTED ||
+        strcmp(m->subject, SUBJECT_TASKS_BULK) == 0)
+        return codec_multi_open(out, types[entry->kind], m->data, m->len, e);
+    *out = (struct codec_multi){.type = CODEC_TASKS,
+                                .alone = true,
+                                .count = 1,
+                                .at = m->data,
+                                .end = m->data + m->len};
+    return 0;
+}
+
+/* A member that is invalid, or a result that is refused or not verified yet,
+ * does not affect the others. */
 static int
-enter_results(struct ingest *in, const struct entry *entry, struct event *ev,
+enter_members(struct ingest *in, const struct entry *entry, struct event *ev,
               struct err *e)
 {
-    const struct bus_msg *m = entry->msg;
-    struct codec_multi results;
+    struct codec_multi members;
     struct bytes data;
     struct err bad = {0};
     int rc = 0;
 
-    if (codec_multi_open(&results, CODEC_RESULTS, m->data, m->len, &bad) < 0)
-        return quarantine_message(in, entry, "quarantined", bad.msg, true, e);
-    for (size_t i = 0;
-         rc == 0 && i < entry->verdicts.n && codec_multi_next(&results, &data);
-         i++) {
-        if (entry->verdicts.list[i].verification == VERIFY_UNKNOWN_YET)
-            continue;
+    if (entry_open(entry, &members, &bad) < 0)
+        return quarantine_message(in, entry, bad.msg, e);
+    while (rc == 0 && codec_multi_next(&members, &data)) {
+        size_t i = members.number - 1;
+
         rc = make_room(in, e);
-        if (rc == 0)
-            rc = enter_result(in, entry, &entry->verdicts.list[i], data, ev, e);
+        if (rc < 0)
+            break;
+        if (entry->kind == EVENT_ACCEPTED)
+            rc = accept_task(in, entry, members.alone ? 0 : members.number,
+                             data, ev, e);
+        else if (entry->kind == EVENT_ROUTED)
+            rc = take_routed(in, entry, data, ev, e);
+        else if (i < entry->verdicts.n)
+            rc = take_result(in, entry, &entry->verdicts.list[i], data, ev, e);
     }
-    codec_multi_close(&results);
+    codec_multi_close(&members);
     return rc;
 }
 
@@ -473,18 +435,10 @@ ingest_enter(struct ingest *in, const struct entry *entry, struct err *e)
                        .seq = entry->msg->seq,
                        .at_ms = entry->msg->stored_at_ms};
 
+    in->message_id[0] = '\0';
     if (make_room(in, e) < 0)
         return -1;
     advance(in, entry->consumer, entry->msg->seq);
-    switch (entry->kind) {
-    case EVENT_ACCEPTED:
-        return enter_accepted(in, entry, &ev, e);
-    case EVENT_ROUTED:
-        return enter_routed(in, entry, &ev, e);
-    case EVENT_RESULT:
-        return enter_results(in, entry, &ev, e);
-    case EVENT_CANCEL:
-        return enter_cancel(in, entry, &ev, e);
-    }
-    return 0;
+    return entry->kind == EVENT_CANCEL ? enter_cancel(in, entry, &ev, e)
+                                       : enter_members(in, entry, &ev, e);
 }

@@ -13,7 +13,7 @@
 #define REAPER_INGEST_INGEST_H
 
 #include "lib/bus/bus.h"
-#include "lib/model/task.h"
+#include "lib/model/codec.h"
 #include "reaper/db/db.h"
 
 #include <stdbool.h>
@@ -50,6 +50,11 @@ struct entry {
     struct result_verdicts verdicts; /* none: it holds no results */
 };
 
+/* Opens a message, not one of kind CANCEL, for reading its members. A
+ * submission that is not one of many is its only member. */
+int entry_open(const struct entry *entry, struct codec_multi *out,
+               struct err *e);
+
 struct ingest;
 
 struct ingest *ingest_new(struct db *db);
@@ -68,11 +73,8 @@ struct ingest_finished {
 
 /* What the last transaction changed. */
 struct ingest_changes {
-    bool report_due; /* a report is to be written */
-    bool schedule;   /* a task is blocked, is to be cancelled, or finished */
-    const char (*batches)[TASK_ID_SIZE]; /* whose sums changed */
-    size_t n_batches;
-    const struct ingest_finished *finished; /* to be published */
+    const struct row_cache_changes *rows; /* reaper/ingest/row_cache.h */
+    struct ingest_finished *finished;     /* to be published */
     size_t n_finished;
 };
 /* Valid until the next ingest_begin. */

@@ -46,12 +46,13 @@ presence_task_ended(struct presence *p, const char *id)
         task_free(p, t);
 }
 
+/* backend NULL: of any. */
 static struct known_worker *
 find_worker(const struct presence *p, const char *backend, const char *name)
 {
     for (size_t i = 0; i < p->n_workers; i++)
         if (strcmp(p->workers[i].name, name) == 0 &&
-            strcmp(p->workers[i].backend, backend) == 0)
+            (!backend || strcmp(p->workers[i].backend, backend) == 0))
             return &p->workers[i];
     return NULL;
 }
@@ -77,26 +78,21 @@ presence_find(const struct presence *p, const char *id)
     return t && !is_silent(p, t, loop_now_ms()) ? t : NULL;
 }
 
-/* Whether the worker's full list of now_ms leaves the task out. */
-static bool
-is_left_out(const struct presence_task *t, const char *backend,
-            const char *name, int64_t now_ms)
-{
-    return name && strcmp(t->worker, name) == 0 &&
-           strcmp(t->backend, backend) == 0 && t->seen_ms != now_ms;
-}
-
-/* Forgets tasks that are silent for more than kept_ms. With backend and name
- * given also those of that worker that it did not name at now_ms. */
+/* Forgets tasks that are silent for more than kept_ms. With full given also
+ * those that this worker's full list of now_ms leaves out. */
 static void
-sweep(struct presence *p, const char *backend, const char *name,
-      int64_t kept_ms, int64_t now_ms)
+sweep(struct presence *p, const struct known_worker *full, int64_t kept_ms,
+      int64_t now_ms)
 {
     struct presence_task *t, *next;
 
     for (t = hash_table_next(&p->tasks, NULL); t; t = next) {
+        bool left_out = full && t->seen_ms != now_ms &&
+                        strcmp(t->worker, full->name) == 0 &&
+                        strcmp(t->backend, full->backend) == 0;
+
         next = hash_table_next(&p->tasks, t);
-        if (is_left_out(t, backend, name, now_ms) ||
+        if (left_out ||
             (now_ms - t->seen_ms >= kept_ms && is_silent(p, t, now_ms)))
             task_free(p, t);
     }
@@ -110,7 +106,7 @@ make_room(struct presence *p, int64_t now_ms)
     if (now_ms - p->room_ms < 1000)
         return;
     p->room_ms = now_ms;
-    sweep(p, NULL, NULL, 0, now_ms);
+    sweep(p, NULL, 0, now_ms);
 }
 
 static void
@@ -152,26 +148,19 @@ presence_on_started(struct presence *p, const struct claim *c,
               c->worker, now_ms);
 }
 
-/* The backend of a worker that is alive: a Claim does not name it. */
-static const char *
-backend_of(const struct presence *p, const char *worker)
-{
-    for (size_t i = 0; i < p->n_workers; i++)
-        if (strcmp(p->workers[i].name, worker) == 0)
-            return p->workers[i].backend;
-    return "";
-}
-
 static void
 on_started(void *ctx, const struct bus_note *note)
 {
+    const struct known_worker *w;
     struct presence *p = ctx;
     struct claim c;
     struct err e;
 
     mem_pool_reset(p->pool);
-    if (codec_decode(CODEC_CLAIM, note->data, note->len, p->pool, &c, &e) == 0)
-        presence_on_started(p, &c, backend_of(p, c.worker), loop_now_ms());
+    if (codec_decode(CODEC_CLAIM, note->data, note->len, p->pool, &c, &e) < 0)
+        return;
+    w = find_worker(p, NULL, c.worker); /* a Claim does not name the backend */
+    presence_on_started(p, &c, w ? w->backend : "", loop_now_ms());
 }
 
 /* A place for one more: that of a silent worker, or a new one. */
@@ -189,18 +178,12 @@ new_worker(struct presence *p, int64_t now_ms)
     return &p->workers[p->n_workers++];
 }
 
-static void
-remove_worker(struct presence *p, struct known_worker *w)
-{
-    str_free(&w->message);
-    *w = p->workers[--p->n_workers];
-}
-
 void
 presence_on_heartbeat(struct presence *p, const struct heartbeat *h,
                       const void *data, size_t len, int64_t now_ms)
 {
     struct known_worker *w = find_worker(p, h->backend, h->worker);
+    bool complete;
 
     if (!w)
         w = new_worker(p, now_ms);
@@ -216,12 +199,12 @@ presence_on_heartbeat(struct presence *p, const struct heartbeat *h,
                   h->running[i].started_at_ms, h->running[i].remote, h->backend,
                   h->worker, now_ms);
     /* A complete list also shows which tasks do not run any more. */
-    if (h->stopped || h->running_count <= h->n_running)
-        sweep(p, h->backend, h->worker, PRESENCE_SILENT_MS, now_ms);
-    else
-        sweep(p, NULL, NULL, PRESENCE_SILENT_MS, now_ms);
-    if (h->stopped)
-        remove_worker(p, w);
+    complete = h->stopped || h->running_count <= h->n_running;
+    sweep(p, complete ? w : NULL, PRESENCE_SILENT_MS, now_ms);
+    if (h->stopped) {
+        str_free(&w->message);
+        *w = p->workers[--p->n_workers];
+    }
 }
 
 static void
@@ -273,33 +256,17 @@ presence_close(struct presence *p)
     mem_free(p);
 }
 
-static void
-each_task(const struct presence *p, bool silent,
-          void (*fn)(void *ctx, const struct presence_task *t), void *ctx)
+void
+presence_each_task(const struct presence *p, bool silent,
+                   void (*fn)(void *ctx, const struct presence_task *t),
+                   void *ctx)
 {
-    int64_t now_ms = loop_now_ms();
-
     const struct presence_task *t = NULL;
+    int64_t now_ms = loop_now_ms();
 
     while ((t = hash_table_next(&p->tasks, t)))
         if (is_silent(p, t, now_ms) == silent)
             fn(ctx, t);
-}
-
-void
-presence_each_task(const struct presence *p,
-                   void (*fn)(void *ctx, const struct presence_task *t),
-                   void *ctx)
-{
-    each_task(p, false, fn, ctx);
-}
-
-void
-presence_each_silent(const struct presence *p,
-                     void (*fn)(void *ctx, const struct presence_task *t),
-                     void *ctx)
-{
-    each_task(p, true, fn, ctx);
 }
 
 void

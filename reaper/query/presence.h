@@ -48,13 +48,11 @@ const struct presence_task *presence_find(const struct presence *p,
 /* The task finished. */
 void presence_task_ended(struct presence *p, const char *id);
 
-void presence_each_task(const struct presence *p,
+/* Tasks that run; silent: those that ran, and of which nothing was heard since
+ * seen_ms. */
+void presence_each_task(const struct presence *p, bool silent,
                         void (*fn)(void *ctx, const struct presence_task *t),
                         void *ctx);
-/* Silent tasks: they ran, and nothing was heard of them since seen_ms. */
-void presence_each_silent(const struct presence *p,
-                          void (*fn)(void *ctx, const struct presence_task *t),
-                          void *ctx);
 /* Workers that are alive; age_ms: since the heartbeat was received. */
 void presence_each_worker(const struct presence *p,
                           void (*fn)(void *ctx, const struct heartbeat *h,

@@ -49,6 +49,10 @@ json_int_t query_count(const json_t *counters, const char *name);
  * NULL if it does not run. */
 const struct presence_task *query_running(const struct query *q,
                                           const struct task_state *row);
+/* Reads the row of a task that a worker reports; false if it does not run.
+ * Resets the pool. */
+bool query_running_row(const struct query *q, const struct presence_task *t,
+                       struct task_state *out);
 /* A row of a list. Does not reset the pool. */
 json_t *query_row(const struct query *q, const struct task_state *row);
 /* Removes what may be long and says neither what to run nor where. */

@@ -71,11 +71,8 @@ on_running(void *ctx, const struct presence_task *t)
     struct running_count *r = ctx;
     struct task_state row;
     char lane[2 * TASK_ID_SIZE + 1];
-    struct err e;
 
-    mem_pool_reset(r->query->pool);
-    if (db_task(r->query->p.db, t->id, r->query->pool, &row, &e) <= 0 ||
-        query_running(r->query, &row) != t)
+    if (!query_running_row(r->query, t, &row))
         return;
     add_one(r->status->counters, "running");
     if (!*row.backend)
@@ -149,7 +146,7 @@ query_status(struct query *q, const json_t *request)
         json_decref(o);
         return query_failure(&e);
     }
-    presence_each_task(q->p.presence, on_running, &running);
+    presence_each_task(q->p.presence, false, on_running, &running);
     move_running(s.counters);
     for (void *at = json_object_iter(s.lanes); at;
          at = json_object_iter_next(s.lanes, at))

@@ -33,6 +33,17 @@ query_running(const struct query *q, const struct task_state *row)
                : NULL;
 }
 
+bool
+query_running_row(const struct query *q, const struct presence_task *t,
+                  struct task_state *out)
+{
+    struct err e;
+
+    mem_pool_reset(q->pool);
+    return db_task(q->p.db, t->id, q->pool, out, &e) > 0 &&
+           query_running(q, out) == t;
+}
+
 static json_t *
 row_json(const struct query *q, const struct task_state *row)
 {
@@ -183,11 +194,8 @@ add_running(void *ctx, const struct presence_task *t)
 {
     struct running_list *r = ctx;
     struct task_state row;
-    struct err e;
 
-    mem_pool_reset(r->query->pool);
-    if (db_task(r->query->p.db, t->id, r->query->pool, &row, &e) <= 0 ||
-        query_running(r->query, &row) != t ||
+    if (!query_running_row(r->query, t, &row) ||
         (*r->batch && strcmp(row.batch, r->batch) != 0))
         return;
     r->ns = mem_grow(r->ns, r->n, &r->cap, sizeof *r->ns);
@@ -230,7 +238,7 @@ fill(struct task_list *l, struct err *e)
 
     *e = (struct err){0};
     if (l->states & bit(STATE_RUNNING))
-        presence_each_task(l->query->p.presence, add_running, &r);
+        presence_each_task(l->query->p.presence, false, add_running, &r);
     ns = mem_alloc((DB_PAGE_MAX + r.n) * sizeof *ns);
     do {
         struct db_filter filter = {.states = l->stored,
@@ -467,7 +475,7 @@ query_show(struct query *q, const json_t *request)
         return o;
     if (row.report_due && q->p.reports) {
         /* Who looks at a task should find its report where it says. */
-        report_writer_now(q->p.reports, &row);
+        report_writer_now(q->p.reports, false, row.n);
         if (db_task_at(q->p.db, row.n, q->pool, &row, &e) <= 0)
             return query_error("unavailable", "the task is gone");
     }
@@ -525,7 +533,7 @@ query_batch(struct query *q, const json_t *request)
     if (rc > 0)
         rc = db_batch(q->p.db, id, q->pool, &b, &e);
     if (rc > 0 && b.report_due && q->p.reports) {
-        report_writer_batch_now(q->p.reports, &b);
+        report_writer_now(q->p.reports, true, b.n);
         rc = db_batch(q->p.db, id, q->pool, &b, &e);
     }
     if (rc < 0)

@@ -156,6 +156,11 @@ query_add_wait(const struct query *q, const struct task_state *row, json_t *o)
 static json_t *
 wait_json(enum wait_for w, const struct wait_facts *f, const char *text)
 {
+    const int64_t until_ms[WAIT_CANCEL + 1] = {
+        [WAIT_TASKS] = f->not_before_ms,  [WAIT_TIME] = f->not_before_ms,
+        [WAIT_RETRY] = f->retry_at_ms,    [WAIT_REFUSED] = f->refused_until_ms,
+        [WAIT_LANE] = f->paused_until_ms,
+    };
     json_t *o = json_object(), *list;
 
     report_set_text(o, "for", wait_reason_name(w));
@@ -167,14 +172,7 @@ wait_json(enum wait_for w, const struct wait_facts *f, const char *text)
         report_set(o, "tasks", list);
         report_set(o, "tasks_open", json_integer(f->n_after));
     }
-    if (w == WAIT_TASKS || w == WAIT_TIME)
-        report_set_time(o, "until", f->not_before_ms);
-    if (w == WAIT_RETRY)
-        report_set_time(o, "until", f->retry_at_ms);
-    if (w == WAIT_REFUSED)
-        report_set_time(o, "until", f->refused_until_ms);
-    if (w == WAIT_LANE)
-        report_set_time(o, "until", f->paused_until_ms);
+    report_set_time(o, "until", until_ms[w]);
     if (w == WAIT_SLOT)
         report_set(o, "ahead", json_integer(f->ahead));
     return o;

@@ -146,31 +146,12 @@ wait_reason(const struct wait_facts *f, struct str *out)
 const char *
 wait_reason_name(enum wait_for w)
 {
-    switch (w) {
-    case WAIT_NOTHING:
-        break;
-    case WAIT_PERSON:
-        return "person";
-    case WAIT_TASKS:
-        return "tasks";
-    case WAIT_TIME:
-        return "time";
-    case WAIT_ROUTER:
-        return "router";
-    case WAIT_RETRY:
-        return "retry";
-    case WAIT_LANE:
-        return "lane-paused";
-    case WAIT_REFUSED:
-        return "refused";
-    case WAIT_WORKER:
-        return "worker";
-    case WAIT_DRAINING:
-        return "draining";
-    case WAIT_SLOT:
-        return "slot";
-    case WAIT_CANCEL:
-        return "cancel";
-    }
-    return "";
+    static const char *const names[] = {
+        "",       "person",   "tasks",       "time",
+        "router", "retry",    "lane-paused", "refused",
+        "worker", "draining", "slot",        "cancel"};
+
+    _Static_assert(sizeof names / sizeof *names == WAIT_CANCEL + 1,
+                   "a name for each");
+    return w <= WAIT_CANCEL ? names[w] : "";
 }

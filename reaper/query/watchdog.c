@@ -47,7 +47,7 @@ query_each_stale(struct query *q,
 {
     struct stale s = {.query = q, .fn = fn, .ctx = ctx};
 
-    presence_each_silent(q->p.presence, on_silent, &s);
+    presence_each_task(q->p.presence, true, on_silent, &s);
     return s.n;
 }
 
@@ -94,20 +94,14 @@ add_running(void *ctx, const struct presence_task *t)
 {
     struct watched_task *w = ctx;
     struct task_state row;
-    struct err e;
 
-    if (json_array_size(w->list) >= LISTED_MAX) {
-        w->more = true;
-        return; /* rows are read only for tasks that are shown */
-    }
-    mem_pool_reset(w->query->pool);
-    if (db_task(w->query->p.db, t->id, w->query->pool, &row, &e) <= 0 ||
-        query_running(w->query, &row) != t)
-        return;
-    add_task(w, &row, t,
-             strcmp(row.backend, QUERY_DELEGATED) == 0
-                 ? "delegated_to_secutools"
-                 : "running");
+    if (json_array_size(w->list) >= LISTED_MAX)
+        w->more = true; /* rows are read only for tasks that are shown */
+    else if (query_running_row(w->query, t, &row))
+        add_task(w, &row, t,
+                 strcmp(row.backend, QUERY_DELEGATED) == 0
+                     ? "delegated_to_secutools"
+                     : "running");
 }
 
 /* --- lanes ---------------------------------------------------------------- */
@@ -211,7 +205,7 @@ query_watchdog(struct query *q, const json_t *request)
     sums = query_delegation(lanes, NULL);
     w.list = json_array();
     (void)query_each_stale(q, add_stale, &w);
-    presence_each_task(q->p.presence, add_running, &w);
+    presence_each_task(q->p.presence, false, add_running, &w);
     o = json_object();
     report_set(
         o, "ok",

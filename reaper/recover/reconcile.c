@@ -100,14 +100,6 @@ struct reconcile {
     struct repairs repairs;
 };
 
-static void
-give_up(struct reconcile *r, const struct err *e)
-{
-    db_rollback(r->p.db);
-    log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
-    loop_stop(r->p.loop, 1);
-}
-
 /* --- the end of a pass ---------------------------------------------------- */
 
 static void
@@ -119,7 +111,7 @@ check_sums(struct reconcile *r)
 
     if (db_check(r->p.db, r->passes % DEEP_EVERY == 1, &ok, what, sizeof what,
                  &e) < 0)
-        give_up(r, &e);
+        db_give_up(r->p.db, r->p.loop, &e);
     else if (ok)
         (void)alarm_clear(r->p.alarms, "sums");
     else if (alarm_raise(r->p.alarms, "sums", "%s", what))
@@ -323,7 +315,7 @@ on_read(void *ctx)
     if (r->phase != PHASE_ROWS)
         return;
     if (repairs_send(&r->repairs, &e) < 0) {
-        give_up(r, &e);
+        db_give_up(r->p.db, r->p.loop, &e);
         return;
     }
     if (!r->budget && r->repairs.acted) {
@@ -355,7 +347,7 @@ slice(struct reconcile *r)
         rc = end_round(r, &e);
     }
     if (rc < 0) {
-        give_up(r, &e);
+        db_give_up(r->p.db, r->p.loop, &e);
         return;
     }
     if (r->repairs.n_reading == 0)
@@ -460,7 +452,7 @@ ask_streams(struct reconcile *r)
         if (*streams[i].position &&
             db_position_get(r->p.db, streams[i].position,
                             &r->streams[i].position, &e) < 0) {
-            give_up(r, &e);
+            db_give_up(r->p.db, r->p.loop, &e);
             return;
         }
         inquire(r, (struct inquiry){.stream = &r->streams[i].info},
@@ -521,7 +513,7 @@ go_on(struct reconcile *r)
         return;
     case PHASE_STREAMS:
         if (note_streams(r, &e) < 0)
-            give_up(r, &e);
+            db_give_up(r->p.db, r->p.loop, &e);
         else
             ask_own(r);
         return;
@@ -600,7 +592,7 @@ begin_pass(struct reconcile *r)
         return;
     }
     if (find_lanes(r, &e) < 0) {
-        give_up(r, &e);
+        db_give_up(r->p.db, r->p.loop, &e);
         return;
     }
     r->phase = PHASE_LANES;

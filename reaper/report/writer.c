@@ -124,11 +124,12 @@ name_of(struct report_writer *w, struct mem_pool *pool, bool batch,
 
 /* --- one report ----------------------------------------------------------- */
 
-/* Adds a text to be filled, for that path. */
+/* Adds a text to be filled, for the path name followed by ext. */
 static struct str *
-add_text(struct rendered *p, const char *path)
+add_text(struct write_job *job, struct rendered *p, const char *name,
+         const char *ext)
 {
-    p->paths[p->n_texts] = path;
+    p->paths[p->n_texts] = mem_pool_printf(job->pool, "%s%s", name, ext);
     return &p->texts[p->n_texts++];
 }
 
@@ -147,7 +148,7 @@ render_task(struct write_job *job, struct rendered *p,
     struct report_writer *w = job->writer;
     struct attempt_row *attempts;
     struct report_task t;
-    const char *name, *path;
+    const char *name;
     size_t n;
 
     if (db_attempts(w->db, row->n, w->pool, &attempts, &n, e) < 0)
@@ -155,17 +156,15 @@ render_task(struct write_job *job, struct rendered *p,
     report_task_fill(row, attempts, n, w->pool, &t);
     if (*row->report_path) {
         p->root = mem_pool_strdup(job->pool, root_of(w, t.task));
-        path = mem_pool_strdup(job->pool, row->report_path);
-        report_task(&t, report_format_of(path), add_text(p, path));
+        report_task(&t, report_format_of(row->report_path),
+                    add_text(job, p, row->report_path, ""));
         return 0;
     }
     name = name_of(w, job->pool, false, row->name, row->id, e);
     if (!name)
         return database_failed(e);
-    path = mem_pool_printf(job->pool, "%s.json", name);
-    report_task(&t, REPORT_JSON, add_text(p, path));
-    path = mem_pool_printf(job->pool, "%s.md", name);
-    report_task(&t, REPORT_MARKDOWN, add_text(p, path));
+    report_task(&t, REPORT_JSON, add_text(job, p, name, ".json"));
+    report_task(&t, REPORT_MARKDOWN, add_text(job, p, name, ".md"));
     return 0;
 }
 
@@ -206,7 +205,7 @@ render_batch(struct write_job *job, struct rendered *p,
     uint32_t terminal = 0, failed;
     struct report_batch b = {.batch = &row->b};
     const struct task_state **all, **bad;
-    const char *name, *path;
+    const char *name;
     int n_all, n_bad;
 
     for (int s = 1; s < STATE_COUNT; s++)
@@ -226,10 +225,8 @@ render_batch(struct write_job *job, struct rendered *p,
     b.n_members = (size_t)n_all;
     b.failed = bad;
     b.n_failed = (size_t)n_bad;
-    path = mem_pool_printf(job->pool, "%s.json", name);
-    report_batch(&b, REPORT_JSON, add_text(p, path));
-    path = mem_pool_printf(job->pool, "%s.md", name);
-    report_batch(&b, REPORT_MARKDOWN, add_text(p, path));
+    report_batch(&b, REPORT_JSON, add_text(job, p, name, ".json"));
+    report_batch(&b, REPORT_MARKDOWN, add_text(job, p, name, ".md"));
     return 0;
 }
 
@@ -276,15 +273,6 @@ clear_failure(struct report_writer *w, int64_t n, bool batch)
 
     if (f)
         *f = w->failed[--w->n_failed];
-}
-
-/* The database failed: reports stay due, and a new process writes them. */
-static void
-give_up(struct report_writer *w, const struct err *e)
-{
-    db_rollback(w->db);
-    log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e->msg));
-    loop_stop(w->loop, 1);
 }
 
 /* --- jobs ----------------------------------------------------------------- */
@@ -414,7 +402,7 @@ job_fill(struct report_writer *w)
         db_watch(w->db, job->rows, job->n);
         return job;
     }
-    give_up(w, &e);
+    db_give_up(w->db, w->loop, &e);
     job_free(job);
     return NULL;
 }
@@ -431,7 +419,7 @@ job_end(struct write_job *job)
     ok = db_begin(w->db, &e) == 0 && job_record(job, &e) == 0 &&
          db_commit(w->db, &e) == 0;
     if (!ok)
-        give_up(w, &e);
+        db_give_up(w->db, w->loop, &e);
     job_free(job);
     return ok;
 }
@@ -509,8 +497,8 @@ report_writer_wake(struct report_writer *w)
     loop_timer_again(w->timer, QUIET_MS, 0);
 }
 
-static void
-write_now(struct report_writer *w, int64_t n, bool batch)
+void
+report_writer_now(struct report_writer *w, bool batch, int64_t n)
 {
     struct write_job *job;
     struct err e;
@@ -519,28 +507,14 @@ write_now(struct report_writer *w, int64_t n, bool batch)
         return;
     job = job_new(w);
     if (db_begin(w->db, &e) < 0 || job_add(job, n, batch, &e) < 0) {
-        give_up(w, &e);
+        db_give_up(w->db, w->loop, &e);
     } else {
         job_write(job);
         if (job_record(job, &e) < 0 || db_commit(w->db, &e) < 0)
-            give_up(w, &e);
+            db_give_up(w->db, w->loop, &e);
     }
     job_free(job);
     mem_pool_reset(w->pool);
-}
-
-void
-report_writer_now(struct report_writer *w, const struct task_state *row)
-{
-    if (row->report_due)
-        write_now(w, row->n, false);
-}
-
-void
-report_writer_batch_now(struct report_writer *w, const struct batch_state *row)
-{
-    if (row->report_due)
-        write_now(w, row->n, true);
 }
 
 int

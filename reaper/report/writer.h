@@ -29,11 +29,9 @@ void report_writer_close(struct report_writer *w); /* NULL is fine */
 
 /* A report may have become due. */
 void report_writer_wake(struct report_writer *w);
-/* Writes the report of that row now, if it is due; call it outside a
+/* Writes the report of row n of the tasks, or batches, now; call it outside a
  * transaction. Blocks for the fsyncs. */
-void report_writer_now(struct report_writer *w, const struct task_state *row);
-void report_writer_batch_now(struct report_writer *w,
-                             const struct batch_state *row);
+void report_writer_now(struct report_writer *w, bool batch, int64_t n);
 /* For stopping: writes a few reports, blocking; true if there may be more. From
  * then on none is written by itself. */
 bool report_writer_write(struct report_writer *w);

@@ -5,7 +5,6 @@
  */
 #include "reaper/schedule/schedule.h"
 
-#include "lib/base/log.h"
 #include "reaper/schedule/cancel.h"
 #include "reaper/schedule/dependencies.h"
 
@@ -102,11 +101,8 @@ on_timer(void *ctx)
 
     s->next_ms = 0;
     s->passed_ms = loop_now_ms();
-    if (pass(s, s->passed_ms, &e) < 0) {
-        db_rollback(s->db);
-        log_error("reaper.store", "error=\"%s\"", LOG_TEXT(e.msg));
-        loop_stop(s->loop, 1);
-    }
+    if (pass(s, s->passed_ms, &e) < 0)
+        db_give_up(s->db, s->loop, &e);
     mem_pool_reset(s->ops.pool);
 }
 
