@@ -1,6 +1,6 @@
 /*
- * Opens the ledger's SQLite file, brings its schema up to date, prepares every
- * statement once, and runs transactions.
+ * Opens the ledger's SQLite file, brings its schema up to date, keeps the
+ * statements that were prepared, and runs transactions.
  *
  * A lock file beside the database keeps a second process out. Counters are
  * collected in memory and written by db_commit, each of them once.
@@ -11,7 +11,6 @@
 #include "lib/base/str.h"
 #include "lib/os/file.h"
 #include "lib/os/lock_file.h"
-#include "reaper/db/columns.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,135 +19,6 @@
 #include <unistd.h>
 
 enum { BUSY_MS = 2000 };
-
-/* What a column of a list adds to a statement. */
-#define NAME(type, column, member) ", " #column
-#define PARAMETER(type, column, member) ", ?"
-#define ASSIGN(type, column, member) ", " #column " = ?"
-#define REPLACE(type, column, member) ", " #column " = excluded." #column
-
-/* The columns that no list holds come first. A plain ? is the parameter after
- * the greatest before it. */
-#define SELECT_TASK "SELECT n, id, state" TASK_COLUMNS(NAME) " FROM tasks "
-#define UPDATE_TASK(parts)                                                     \
-    "UPDATE tasks SET state = ?3" TASK_COMMON(ASSIGN) parts " WHERE n = ?1"
-#define SELECT_ATTEMPT                                                         \
-    "SELECT task" ATTEMPT_COLUMNS(NAME) " FROM attempts WHERE task = ?1 "
-#define SELECT_BATCH "SELECT n, id, name" BATCH_COLUMNS(NAME) " FROM batches "
-#define UPDATE_BATCH                                                           \
-    " ON CONFLICT(id) DO UPDATE SET name = ?2" BATCH_COLUMNS(REPLACE)
-#define INSERT(into, first, parameters, columns)                               \
-    "INSERT " into "(" first columns(NAME) ") VALUES(" parameters columns(     \
-        PARAMETER) ")"
-
-static const char *const sql[Q_COUNT_OF] = {
-    [Q_BEGIN] = "BEGIN IMMEDIATE",
-    [Q_COMMIT] = "COMMIT",
-    [Q_ROLLBACK] = "ROLLBACK",
-    [Q_TASK] = SELECT_TASK "WHERE id = ?1",
-    [Q_TASK_AT] = SELECT_TASK "WHERE n = ?1",
-    [Q_TASK_ADD] =
-        INSERT("INTO tasks", "n, id, state", "?1, ?2, ?3", TASK_COLUMNS),
-    [Q_TASK_PUT] = UPDATE_TASK(TASK_ROUTING(ASSIGN) TASK_OUTCOME(ASSIGN)
-                                   TASK_DETAILS(ASSIGN)),
-    [Q_TASK_ROUTED] = UPDATE_TASK(TASK_ROUTING(ASSIGN)),
-    [Q_TASK_ENDED] = UPDATE_TASK(TASK_OUTCOME(ASSIGN)),
-    [Q_TASK_RUN] = UPDATE_TASK(TASK_ROUTING(ASSIGN) TASK_OUTCOME(ASSIGN)),
-    [Q_TASK_STATE] = "SELECT state FROM tasks WHERE id = ?1",
-    [Q_ATTEMPT] = SELECT_ATTEMPT "AND attempt = ?2 AND fence = ?3",
-    [Q_ATTEMPT_PUT] =
-        INSERT("OR REPLACE INTO attempts", "task", "?1", ATTEMPT_COLUMNS),
-    [Q_ATTEMPTS] = SELECT_ATTEMPT "ORDER BY attempt, fence LIMIT ?2",
-    [Q_COST_PUT] = INSERT("OR REPLACE INTO costs", "task, day, nano",
-                          "?1, ?2, ?3", COST_COLUMNS),
-    [Q_COSTS] = "SELECT backend, provider, team, sum(nano), count(*), "
-                "sum(estimated) FROM costs WHERE day = ?1 "
-                "GROUP BY backend, provider, team "
-                "ORDER BY backend, provider, team LIMIT ?2",
-    [Q_BATCH] = SELECT_BATCH "WHERE id = ?1",
-    [Q_BATCH_AT] = SELECT_BATCH "WHERE n = ?1",
-    [Q_BATCH_PUT] = INSERT("INTO batches", "id, name", "?1, ?2", BATCH_COLUMNS)
-        UPDATE_BATCH,
-    [Q_COUNT] = "INSERT INTO counters(scope, name, value) VALUES(?1, ?2, ?3) "
-                "ON CONFLICT(scope, name) DO UPDATE SET value = value + ?3",
-    [Q_COUNTERS] = "SELECT scope, name, value FROM counters "
-                   "ORDER BY scope, name",
-    [Q_QUARANTINED] =
-        "SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT ?1)",
-    [Q_POSITION] = "INSERT INTO positions(consumer, seq) VALUES(?1, ?2) "
-                   "ON CONFLICT(consumer) DO UPDATE SET seq = max(seq, ?2)",
-    [Q_POSITION_GET] = "SELECT seq FROM positions WHERE consumer = ?1",
-    [Q_QUARANTINE] = "INSERT OR IGNORE INTO quarantine(stream, seq, at, "
-                     "subject, reason, bytes, payload) "
-                     "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    [Q_LIST] = "SELECT n FROM tasks WHERE n < ?1 AND state <> 1 "
-               "ORDER BY n DESC LIMIT ?2",
-    [Q_LIST_STATE] = "SELECT n FROM tasks WHERE state = ?3 AND n < ?1 "
-                     "ORDER BY n DESC LIMIT ?2",
-    [Q_LIST_BATCH] = "SELECT n FROM tasks WHERE batch = ?3 AND batch <> '' "
-                     "AND n < ?1 ORDER BY n DESC LIMIT ?2",
-    [Q_LIST_BATCH_STATES] =
-        "SELECT n FROM tasks WHERE batch = ?3 AND batch <> '' AND n < ?1 "
-        "AND (?4 >> state) & 1 ORDER BY n DESC LIMIT ?2",
-    [Q_MEMBERS] = "SELECT n, batch_index FROM tasks "
-                  "WHERE batch = ?1 AND batch <> '' AND state = ?2 "
-                  "AND +state >= 8 ORDER BY batch_index, id LIMIT ?3",
-    [Q_MEMBERS_OPEN] = "SELECT n, batch_index FROM tasks "
-                       "WHERE batch = ?1 AND batch <> '' "
-                       "AND (?2 >> state) & 1 AND state < 8 "
-                       "ORDER BY batch_index, id LIMIT ?3",
-    [Q_LAST] = "SELECT id FROM tasks WHERE state <> 1 ORDER BY n DESC LIMIT 1",
-    [Q_BY_NAME] = "SELECT id FROM tasks WHERE name = ?1 AND name <> '' "
-                  "ORDER BY accepted_at DESC, accepted_seq DESC LIMIT 1",
-    [Q_BY_PREFIX] = "SELECT id FROM tasks WHERE id >= ?1 AND id < ?2 LIMIT 2",
-    [Q_BATCH_LAST] = "SELECT id FROM batches ORDER BY n DESC LIMIT 1",
-    [Q_BATCH_BY_NAME] = "SELECT id FROM batches WHERE name = ?1 "
-                        "ORDER BY n DESC LIMIT 1",
-    [Q_BATCH_BY_PREFIX] =
-        "SELECT id FROM batches WHERE id >= ?1 AND id < ?2 LIMIT 2",
-    [Q_BLOCKED] = "SELECT n FROM tasks WHERE state = 4 AND n > ?1 "
-                  "ORDER BY n LIMIT ?2",
-    [Q_CANCELLED] = "SELECT n FROM tasks WHERE cancel_at > 0 AND state < 8 "
-                    "AND n > ?1 ORDER BY n LIMIT ?2",
-    [Q_DUE] = "SELECT n FROM tasks WHERE report_due = 1 AND n > ?1 "
-              "ORDER BY n LIMIT ?2",
-    [Q_DUE_BATCH] = "SELECT n FROM batches WHERE report_due = 1 AND n > ?1 "
-                    "ORDER BY n LIMIT ?2",
-    [Q_NAME_PUT] =
-        "INSERT OR IGNORE INTO report_names(name, owner) VALUES(?1, ?2)",
-    [Q_NAME_OWNER] = "SELECT owner FROM report_names WHERE name = ?1",
-    [Q_NAME_FIRST] = "SELECT id FROM tasks WHERE name = ?1 AND name <> '' "
-                     "AND accepted_at > 0 "
-                     "ORDER BY accepted_at, accepted_seq LIMIT 1",
-    [Q_BATCH_NAME_FIRST] = "SELECT id FROM batches WHERE name = ?1 "
-                           "ORDER BY first_at, id LIMIT 1",
-    [Q_LANES] = "SELECT backend, lane FROM tasks WHERE routed = 1 "
-                "AND state < 8 AND (backend, lane) > (?1, ?2) "
-                "ORDER BY backend, lane LIMIT 1",
-    [Q_ON_LANE] = "SELECT n FROM tasks WHERE routed = 1 AND state < 8 "
-                  "AND backend = ?1 AND lane = ?2 "
-                  "AND (routed_seq, n) > (?3, ?4) AND routed_seq <= ?5 "
-                  "ORDER BY routed_seq, n LIMIT ?6",
-    [Q_UNROUTED] = "SELECT n FROM tasks WHERE state = 2 AND n > ?1 "
-                   "ORDER BY n LIMIT ?2",
-    [Q_DISPATCHES] = "UPDATE tasks SET drives = ?2 WHERE n = ?1",
-    [Q_RESUBMITS] = "UPDATE tasks SET resubmits = ?2 WHERE n = ?1",
-    [Q_STREAM] = "SELECT created, lost_at, sweep FROM streams WHERE name = ?1",
-    [Q_STREAM_PUT] = "INSERT INTO streams(name, created, lost_at, sweep) "
-                     "VALUES(?1, ?2, ?3, ?4) ON CONFLICT(name) DO UPDATE SET "
-                     "created = ?2, lost_at = ?3, sweep = ?4",
-    [Q_POSITION_SET] = "UPDATE positions SET seq = ?2 WHERE consumer = ?1",
-    [Q_POSITIONS] = "SELECT count(*) FROM positions",
-    [Q_ROWS] = "SELECT max(n) FROM tasks",
-    [Q_STATES] = "SELECT state, count(*) FROM tasks GROUP BY state",
-    [Q_REPORTED] = "UPDATE tasks SET report_due = ?3, report = ?2 WHERE n = ?1",
-    [Q_BATCH_REPORTED] =
-        "UPDATE batches SET report_due = ?3, report = ?2 WHERE n = ?1",
-};
-
-_Static_assert(STATE_SUBMITTED == 1 && STATE_BLOCKED == 4 &&
-                   STATE_SUCCEEDED == 8,
-               "the statements spell these numbers");
 
 /* --- statements ----------------------------------------------------------- */
 
@@ -159,17 +29,37 @@ db_fail(struct db *db, const char *what, struct err *e)
                    sqlite3_errmsg(db->handle));
 }
 
-void
-db_done(struct db *db, enum statement which)
+sqlite3_stmt *
+db_sql(struct db *db, const char *sql)
 {
-    (void)sqlite3_reset(db->q[which]);
-    (void)sqlite3_clear_bindings(db->q[which]);
+    struct db_statement *s;
+    sqlite3_stmt *q = NULL;
+
+    for (size_t i = 0; i < db->n_statements; i++)
+        if (db->statements[i].sql == sql)
+            return db->statements[i].q;
+    if (sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &q,
+                           NULL) != SQLITE_OK)
+        return NULL;
+    db->statements = mem_grow(db->statements, db->n_statements,
+                              &db->cap_statements, sizeof *s);
+    s = &db->statements[db->n_statements++];
+    *s = (struct db_statement){sql, q};
+    return q;
+}
+
+void
+db_done(sqlite3_stmt *q)
+{
+    (void)sqlite3_reset(q);
+    if (q)
+        (void)sqlite3_clear_bindings(q);
 }
 
 int
-db_step(struct db *db, enum statement which, struct err *e)
+db_step(struct db *db, sqlite3_stmt *q, struct err *e)
 {
-    int rc = sqlite3_step(db->q[which]);
+    int rc = sqlite3_step(q);
 
     if (rc == SQLITE_ROW)
         return 1;
@@ -177,39 +67,39 @@ db_step(struct db *db, enum statement which, struct err *e)
         return 0;
     /* SQLite's reason comes first: the text of a statement is long. */
     return err_set(e, ERR_UNAVAILABLE, "ledger database: %s (%.40s...)",
-                   sqlite3_errmsg(db->handle), sqlite3_sql(db->q[which]));
+                   sqlite3_errmsg(db->handle), q ? sqlite3_sql(q) : "");
 }
 
 int
-db_run(struct db *db, enum statement which, struct err *e)
+db_run(struct db *db, sqlite3_stmt *q, struct err *e)
 {
-    int rc = db_step(db, which, e);
+    int rc = db_step(db, q, e);
 
-    db_done(db, which);
+    db_done(q);
     return rc < 0 ? -1 : 0;
 }
 
 /* Binding fails only for want of memory or a wrong index; the step that
  * follows then meets NULL where the schema or the reader does not mind. */
 void
-db_bind_int(struct db *db, enum statement which, int at, int64_t v)
+db_bind_int(sqlite3_stmt *q, int at, int64_t v)
 {
-    (void)sqlite3_bind_int64(db->q[which], at, v);
+    (void)sqlite3_bind_int64(q, at, v);
 }
 
 void
-db_bind_text(struct db *db, enum statement which, int at, const char *v)
+db_bind_text(sqlite3_stmt *q, int at, const char *v)
 {
-    (void)sqlite3_bind_text(db->q[which], at, v, -1, SQLITE_STATIC);
+    (void)sqlite3_bind_text(q, at, v, -1, SQLITE_STATIC);
 }
 
 int
-db_number(struct db *db, enum statement which, int64_t *out, struct err *e)
+db_number(struct db *db, sqlite3_stmt *q, int64_t *out, struct err *e)
 {
-    int rc = db_step(db, which, e);
+    int rc = db_step(db, q, e);
 
-    *out = rc > 0 ? sqlite3_column_int64(db->q[which], 0) : 0;
-    db_done(db, which);
+    *out = rc > 0 ? sqlite3_column_int64(q, 0) : 0;
+    db_done(q);
     return rc < 0 ? -1 : 0;
 }
 
@@ -301,17 +191,6 @@ migrate(struct db *db, struct err *e)
     return 0;
 }
 
-static int
-prepare(struct db *db, struct err *e)
-{
-    for (int i = 0; i < Q_COUNT_OF; i++)
-        if (sqlite3_prepare_v3(db->handle, sql[i], -1,
-                               SQLITE_PREPARE_PERSISTENT, &db->q[i],
-                               NULL) != SQLITE_OK)
-            return db_fail(db, sql[i], e);
-    return 0;
-}
-
 int
 db_open(struct db **out, const char *path, bool sync, struct err *e)
 {
@@ -348,7 +227,7 @@ db_open(struct db **out, const char *path, bool sync, struct err *e)
             rc = migrate(db, e);
     }
     (void)umask(mask);
-    if (rc != 0 || prepare(db, e) < 0)
+    if (rc != 0)
         goto fail;
     *out = db;
     return 0;
@@ -362,8 +241,9 @@ db_close(struct db *db)
 {
     if (!db)
         return;
-    for (int i = 0; i < Q_COUNT_OF; i++)
-        (void)sqlite3_finalize(db->q[i]);
+    for (size_t i = 0; i < db->n_statements; i++)
+        (void)sqlite3_finalize(db->statements[i].q);
+    mem_free(db->statements);
     (void)sqlite3_close(db->handle);
     if (db->lock >= 0)
         (void)close(db->lock);
@@ -376,8 +256,10 @@ db_close(struct db *db)
 int
 db_begin(struct db *db, struct err *e)
 {
+    sqlite3_stmt *q = db_sql(db, "BEGIN IMMEDIATE");
+
     db->n_counts = 0;
-    return db_run(db, Q_BEGIN, e);
+    return db_run(db, q, e);
 }
 
 void
@@ -404,27 +286,32 @@ db_count(void *ctx, const char *scope, const char *name, int64_t delta)
 int
 db_commit(struct db *db, struct err *e)
 {
+    sqlite3_stmt *q = db_sql(
+        db, "INSERT INTO counters(scope, name, value) VALUES(?1, ?2, ?3) "
+            "ON CONFLICT(scope, name) DO UPDATE SET value = value + ?3");
+
     for (size_t i = 0; i < db->n_counts; i++) {
         if (!db->counts[i].delta)
             continue;
-        db_bind_text(db, Q_COUNT, 1, db->counts[i].scope);
-        db_bind_text(db, Q_COUNT, 2, db->counts[i].name);
-        db_bind_int(db, Q_COUNT, 3, db->counts[i].delta);
-        if (db_run(db, Q_COUNT, e) < 0)
+        db_bind_text(q, 1, db->counts[i].scope);
+        db_bind_text(q, 2, db->counts[i].name);
+        db_bind_int(q, 3, db->counts[i].delta);
+        if (db_run(db, q, e) < 0)
             return -1;
     }
     db->n_counts = 0;
-    return db_run(db, Q_COMMIT, e);
+    return db_run(db, db_sql(db, "COMMIT"), e);
 }
 
 void
 db_rollback(struct db *db)
 {
+    sqlite3_stmt *q = db_sql(db, "ROLLBACK");
     struct err e;
 
     db->n_counts = 0;
     if (!sqlite3_get_autocommit(db->handle))
-        (void)db_run(db, Q_ROLLBACK, &e);
+        (void)db_run(db, q, &e);
 }
 
 void

@@ -155,6 +155,7 @@ int db_find_batch(struct db *db, const char *selector, char id[TASK_ID_SIZE],
 enum db_todo {
     DB_BLOCKED,          /* tasks that wait for tasks or a time */
     DB_CANCELLED,        /* unfinished tasks with a request to cancel */
+    DB_UNROUTED,         /* tasks that are accepted but not routed */
     DB_REPORT_DUE,       /* tasks whose report is to be written */
     DB_REPORT_DUE_BATCH, /* batches whose report is to be written: out holds
                             batch rows */
@@ -190,15 +191,10 @@ struct db_place {
 int db_on_lane(struct db *db, const struct db_lane *lane,
                const struct db_place *after, uint64_t to, unsigned limit,
                int64_t *out, struct err *e);
-/* Rows after n of tasks that are accepted but not routed. */
-int db_unrouted(struct db *db, int64_t after, unsigned limit, int64_t *out,
-                struct err *e);
 /* Recorded before a task is dispatched to its lane, or sent to the router,
- * again: the number of that dispatch or resubmission. */
-int db_set_dispatches(struct db *db, int64_t n, uint32_t dispatches,
-                      struct err *e);
-int db_set_resubmits(struct db *db, int64_t n, uint32_t resubmits,
-                     struct err *e);
+ * again (resubmits): the number of that dispatch or resubmission. */
+int db_set_number(struct db *db, int64_t n, bool resubmits, uint32_t number,
+                  struct err *e);
 
 /* Identifies a stream, to detect that it was recreated. */
 struct db_stream {

@@ -11,17 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(STATE_SUBMITTED == 1 && STATE_BLOCKED == 4 &&
+                   STATE_SUCCEEDED == 8,
+               "the statements spell these numbers");
+
 /* --- lists ---------------------------------------------------------------- */
 
 int
-db_collect(struct db *db, enum statement which, int64_t *out, int n, int most,
+db_collect(struct db *db, sqlite3_stmt *q, int64_t *out, int n, int most,
            struct err *e)
 {
     int rc = 0;
 
-    while (n < most && (rc = db_step(db, which, e)) > 0)
-        out[n++] = sqlite3_column_int64(db->q[which], 0);
-    db_done(db, which);
+    while (n < most && (rc = db_step(db, q, e)) > 0)
+        out[n++] = sqlite3_column_int64(q, 0);
+    db_done(q);
     return rc < 0 ? -1 : n;
 }
 
@@ -39,16 +43,19 @@ static int
 list_states(struct db *db, const struct db_filter *filter, int64_t before,
             int64_t *out, struct err *e)
 {
+    sqlite3_stmt *q =
+        db_sql(db, "SELECT n FROM tasks WHERE state = ?3 AND n < ?1 "
+                   "ORDER BY n DESC LIMIT ?2");
     int64_t all[2 * DB_PAGE_MAX];
     int n = 0, limit = (int)filter->limit;
 
     for (int state = 1; state < STATE_COUNT; state++) {
         if (!(filter->states >> state & 1))
             continue;
-        db_bind_int(db, Q_LIST_STATE, 1, before);
-        db_bind_int(db, Q_LIST_STATE, 2, limit);
-        db_bind_int(db, Q_LIST_STATE, 3, state);
-        n = db_collect(db, Q_LIST_STATE, all, n, n + limit, e);
+        db_bind_int(q, 1, before);
+        db_bind_int(q, 2, limit);
+        db_bind_int(q, 3, state);
+        n = db_collect(db, q, all, n, n + limit, e);
         if (n < 0)
             return -1;
         qsort(all, (size_t)n, sizeof *all, newest_first);
@@ -65,21 +72,30 @@ db_list(struct db *db, const struct db_filter *filter, int64_t *out,
 {
     int64_t before = filter->before > 0 ? filter->before : INT64_MAX;
     struct db_filter own = *filter;
-    enum statement which = Q_LIST;
+    sqlite3_stmt *q;
 
     if (own.limit > DB_PAGE_MAX)
         own.limit = DB_PAGE_MAX;
     if (!*own.batch && own.states)
         return list_states(db, &own, before, out, e);
     if (*own.batch)
-        which = own.states ? Q_LIST_BATCH_STATES : Q_LIST_BATCH;
-    db_bind_int(db, which, 1, before);
-    db_bind_int(db, which, 2, own.limit);
+        q = own.states
+                ? db_sql(db, "SELECT n FROM tasks WHERE batch = ?3 AND batch "
+                             "<> '' AND n < ?1 "
+                             "AND (?4 >> state) & 1 ORDER BY n DESC LIMIT ?2")
+                : db_sql(db,
+                         "SELECT n FROM tasks WHERE batch = ?3 AND batch <> '' "
+                         "AND n < ?1 ORDER BY n DESC LIMIT ?2");
+    else
+        q = db_sql(db, "SELECT n FROM tasks WHERE n < ?1 AND state <> 1 "
+                       "ORDER BY n DESC LIMIT ?2");
+    db_bind_int(q, 1, before);
+    db_bind_int(q, 2, own.limit);
     if (*own.batch)
-        db_bind_text(db, which, 3, own.batch);
-    if (which == Q_LIST_BATCH_STATES)
-        db_bind_int(db, which, 4, own.states);
-    return db_collect(db, which, out, 0, (int)own.limit, e);
+        db_bind_text(q, 3, own.batch);
+    if (*own.batch && own.states)
+        db_bind_int(q, 4, own.states);
+    return db_collect(db, q, out, 0, (int)own.limit, e);
 }
 
 struct batch_member {
@@ -99,20 +115,18 @@ by_index(const void *a, const void *b)
 /* Adds the first members a statement finds to all, which has room for them,
  * and keeps the first limit of all; -1: error. */
 static int
-add_members(struct db *db, enum statement which, const char *batch,
-            int64_t states, unsigned limit, struct batch_member *all, size_t *n,
-            struct err *e)
+add_members(struct db *db, sqlite3_stmt *q, const char *batch, int64_t states,
+            unsigned limit, struct batch_member *all, size_t *n, struct err *e)
 {
-    sqlite3_stmt *q = db->q[which];
     int rc;
 
-    db_bind_text(db, which, 1, batch);
-    db_bind_int(db, which, 2, states);
-    db_bind_int(db, which, 3, limit);
-    while ((rc = db_step(db, which, e)) > 0)
+    db_bind_text(q, 1, batch);
+    db_bind_int(q, 2, states);
+    db_bind_int(q, 3, limit);
+    while ((rc = db_step(db, q, e)) > 0)
         all[(*n)++] = (struct batch_member){sqlite3_column_int64(q, 0),
                                             sqlite3_column_int64(q, 1)};
-    db_done(db, which);
+    db_done(q);
     qsort(all, *n, sizeof *all, by_index);
     if (*n > limit)
         *n = limit;
@@ -123,16 +137,25 @@ int
 db_members(struct db *db, const char *batch, uint32_t states, unsigned limit,
            struct mem_pool *pool, int64_t **out, struct err *e)
 {
+    sqlite3_stmt *q =
+        db_sql(db, "SELECT n, batch_index FROM tasks "
+                   "WHERE batch = ?1 AND batch <> '' AND state = ?2 "
+                   "AND +state >= 8 ORDER BY batch_index, id LIMIT ?3");
     struct batch_member *all = mem_alloc(2 * (size_t)limit * sizeof *all);
     uint32_t open = states & ((1u << STATE_SUCCEEDED) - 1);
     size_t n = 0;
     int rc = 0;
 
     if (open)
-        rc = add_members(db, Q_MEMBERS_OPEN, batch, open, limit, all, &n, e);
+        rc = add_members(db,
+                         db_sql(db, "SELECT n, batch_index FROM tasks "
+                                    "WHERE batch = ?1 AND batch <> '' "
+                                    "AND (?2 >> state) & 1 AND state < 8 "
+                                    "ORDER BY batch_index, id LIMIT ?3"),
+                         batch, open, limit, all, &n, e);
     for (int state = STATE_SUCCEEDED; state < STATE_COUNT && rc >= 0; state++)
         if (states >> state & 1)
-            rc = add_members(db, Q_MEMBERS, batch, state, limit, all, &n, e);
+            rc = add_members(db, q, batch, state, limit, all, &n, e);
     *out = mem_pool_alloc(pool, n * sizeof **out);
     for (size_t i = 0; i < n; i++)
         (*out)[i] = all[i].n;
@@ -144,42 +167,52 @@ int
 db_todo(struct db *db, enum db_todo what, int64_t after, unsigned limit,
         int64_t *out, struct err *e)
 {
-    static const enum statement which[DB_TODO_COUNT] = {
-        [DB_BLOCKED] = Q_BLOCKED,
-        [DB_CANCELLED] = Q_CANCELLED,
-        [DB_REPORT_DUE] = Q_DUE,
-        [DB_REPORT_DUE_BATCH] = Q_DUE_BATCH,
+    static const char *const sql[DB_TODO_COUNT] = {
+        [DB_BLOCKED] = "SELECT n FROM tasks WHERE state = 4 AND n > ?1 "
+                       "ORDER BY n LIMIT ?2",
+        [DB_CANCELLED] =
+            "SELECT n FROM tasks WHERE cancel_at > 0 AND state < 8 "
+            "AND n > ?1 ORDER BY n LIMIT ?2",
+        [DB_UNROUTED] = "SELECT n FROM tasks WHERE state = 2 AND n > ?1 "
+                        "ORDER BY n LIMIT ?2",
+        [DB_REPORT_DUE] = "SELECT n FROM tasks WHERE report_due = 1 AND n > ?1 "
+                          "ORDER BY n LIMIT ?2",
+        [DB_REPORT_DUE_BATCH] =
+            "SELECT n FROM batches WHERE report_due = 1 AND n > ?1 "
+            "ORDER BY n LIMIT ?2",
     };
+    sqlite3_stmt *q = db_sql(db, sql[what]);
 
-    db_bind_int(db, which[what], 1, after);
-    db_bind_int(db, which[what], 2, limit);
-    return db_collect(db, which[what], out, 0, (int)limit, e);
+    db_bind_int(q, 1, after);
+    db_bind_int(q, 2, limit);
+    return db_collect(db, q, out, 0, (int)limit, e);
 }
 
 /* --- selectors ------------------------------------------------------------ */
 
 /* The ids in the first two rows; returns how many there are. */
 static int
-ids(struct db *db, enum statement which, char out[2][TASK_ID_SIZE],
-    struct err *e)
+ids(struct db *db, sqlite3_stmt *q, char out[2][TASK_ID_SIZE], struct err *e)
 {
     int n = 0, rc = 0;
 
-    while (n < 2 && (rc = db_step(db, which, e)) > 0)
-        db_copy_text(db->q[which], 0, out[n++], TASK_ID_SIZE);
-    db_done(db, which);
+    while (n < 2 && (rc = db_step(db, q, e)) > 0)
+        db_copy_text(q, 0, out[n++], TASK_ID_SIZE);
+    db_done(q);
     return rc < 0 ? -1 : n;
 }
 
 struct finders {
-    enum statement exact, last, by_name, by_prefix;
     const char *what;
+    bool batch;
+    const char *last, *by_name, *by_prefix; /* statements */
 };
 
 static int
 find_prefix(struct db *db, const struct finders *f, const char *prefix,
             char found[2][TASK_ID_SIZE], struct err *e)
 {
+    sqlite3_stmt *q = db_sql(db, f->by_prefix);
     char end[TASK_ID_SIZE + 1];
     size_t len = strlen(prefix);
     int n;
@@ -189,9 +222,9 @@ find_prefix(struct db *db, const struct finders *f, const char *prefix,
     memcpy(end, prefix, len);
     end[len] = '\x7f'; /* behind every character an id may have */
     end[len + 1] = '\0';
-    db_bind_text(db, f->by_prefix, 1, prefix);
-    db_bind_text(db, f->by_prefix, 2, end);
-    n = ids(db, f->by_prefix, found, e);
+    db_bind_text(q, 1, prefix);
+    db_bind_text(q, 2, end);
+    n = ids(db, q, found, e);
     if (n == 2)
         return err_set(e, ERR_CONFLICT,
                        "\"%s\" begins the ids of several %ss: %s, %s, ...; "
@@ -210,18 +243,20 @@ find(struct db *db, const struct finders *f, const char *selector,
     struct mem_pool *pool = mem_pool_new();
     struct task_state task;
     struct batch_state batch;
+    sqlite3_stmt *q;
     int n;
 
-    n = f->exact == Q_TASK ? db_task(db, selector, pool, &task, e)
-                           : db_batch(db, selector, pool, &batch, e);
+    n = f->batch ? db_batch(db, selector, pool, &batch, e)
+                 : db_task(db, selector, pool, &task, e);
     mem_pool_free(pool);
     if (n > 0)
         (void)memcpy(found[0], selector, strlen(selector) + 1);
     if (n == 0 && strcmp(selector, "last") == 0) {
-        n = ids(db, f->last, found, e);
+        n = ids(db, db_sql(db, f->last), found, e);
     } else if (n == 0) {
-        db_bind_text(db, f->by_name, 1, selector);
-        n = ids(db, f->by_name, found, e);
+        q = db_sql(db, f->by_name);
+        db_bind_text(q, 1, selector);
+        n = ids(db, q, found, e);
         if (n == 0)
             n = find_prefix(db, f, selector, found, e);
     }
@@ -234,8 +269,12 @@ int
 db_find_task(struct db *db, const char *selector, char id[TASK_ID_SIZE],
              struct err *e)
 {
-    static const struct finders f = {Q_TASK, Q_LAST, Q_BY_NAME, Q_BY_PREFIX,
-                                     "task"};
+    static const struct finders f = {
+        .what = "task",
+        .last = "SELECT id FROM tasks WHERE state <> 1 ORDER BY n DESC LIMIT 1",
+        .by_name = "SELECT id FROM tasks WHERE name = ?1 AND name <> '' "
+                   "ORDER BY accepted_at DESC, accepted_seq DESC LIMIT 1",
+        .by_prefix = "SELECT id FROM tasks WHERE id >= ?1 AND id < ?2 LIMIT 2"};
 
     return find(db, &f, selector, id, e);
 }
@@ -244,8 +283,14 @@ int
 db_find_batch(struct db *db, const char *selector, char id[TASK_ID_SIZE],
               struct err *e)
 {
-    static const struct finders f = {Q_BATCH, Q_BATCH_LAST, Q_BATCH_BY_NAME,
-                                     Q_BATCH_BY_PREFIX, "batch"};
+    static const struct finders f = {
+        .what = "batch",
+        .batch = true,
+        .last = "SELECT id FROM batches ORDER BY n DESC LIMIT 1",
+        .by_name = "SELECT id FROM batches WHERE name = ?1 "
+                   "ORDER BY n DESC LIMIT 1",
+        .by_prefix =
+            "SELECT id FROM batches WHERE id >= ?1 AND id < ?2 LIMIT 2"};
 
     return find(db, &f, selector, id, e);
 }
@@ -256,17 +301,21 @@ int
 db_next_lane(struct db *db, const struct db_lane *after, struct db_lane *out,
              struct err *e)
 {
+    sqlite3_stmt *q =
+        db_sql(db, "SELECT backend, lane FROM tasks WHERE routed = 1 "
+                   "AND state < 8 AND (backend, lane) > (?1, ?2) "
+                   "ORDER BY backend, lane LIMIT 1");
     struct db_lane found = {0};
     int rc;
 
-    db_bind_text(db, Q_LANES, 1, after->backend);
-    db_bind_text(db, Q_LANES, 2, after->lane);
-    rc = db_step(db, Q_LANES, e);
+    db_bind_text(q, 1, after->backend);
+    db_bind_text(q, 2, after->lane);
+    rc = db_step(db, q, e);
     if (rc > 0) {
-        db_copy_text(db->q[Q_LANES], 0, found.backend, sizeof found.backend);
-        db_copy_text(db->q[Q_LANES], 1, found.lane, sizeof found.lane);
+        db_copy_text(q, 0, found.backend, sizeof found.backend);
+        db_copy_text(q, 1, found.lane, sizeof found.lane);
     }
-    db_done(db, Q_LANES);
+    db_done(q);
     *out = found;
     return rc;
 }
@@ -276,47 +325,35 @@ db_on_lane(struct db *db, const struct db_lane *lane,
            const struct db_place *after, uint64_t to, unsigned limit,
            int64_t *out, struct err *e)
 {
+    sqlite3_stmt *q =
+        db_sql(db, "SELECT n FROM tasks WHERE routed = 1 AND state < 8 "
+                   "AND backend = ?1 AND lane = ?2 "
+                   "AND (routed_seq, n) > (?3, ?4) AND routed_seq <= ?5 "
+                   "ORDER BY routed_seq, n LIMIT ?6");
     static const struct db_place start;
 
     if (!after)
         after = &start;
-    db_bind_text(db, Q_ON_LANE, 1, lane->backend);
-    db_bind_text(db, Q_ON_LANE, 2, lane->lane);
-    db_bind_int(db, Q_ON_LANE, 3, (int64_t)after->seq);
-    db_bind_int(db, Q_ON_LANE, 4, after->n);
-    db_bind_int(db, Q_ON_LANE, 5, (int64_t)to);
-    db_bind_int(db, Q_ON_LANE, 6, limit);
-    return db_collect(db, Q_ON_LANE, out, 0, (int)limit, e);
+    db_bind_text(q, 1, lane->backend);
+    db_bind_text(q, 2, lane->lane);
+    db_bind_int(q, 3, (int64_t)after->seq);
+    db_bind_int(q, 4, after->n);
+    db_bind_int(q, 5, (int64_t)to);
+    db_bind_int(q, 6, limit);
+    return db_collect(db, q, out, 0, (int)limit, e);
 }
 
 int
-db_unrouted(struct db *db, int64_t after, unsigned limit, int64_t *out,
-            struct err *e)
+db_set_number(struct db *db, int64_t n, bool resubmits, uint32_t number,
+              struct err *e)
 {
-    db_bind_int(db, Q_UNROUTED, 1, after);
-    db_bind_int(db, Q_UNROUTED, 2, limit);
-    return db_collect(db, Q_UNROUTED, out, 0, (int)limit, e);
-}
+    sqlite3_stmt *q =
+        resubmits ? db_sql(db, "UPDATE tasks SET resubmits = ?2 WHERE n = ?1")
+                  : db_sql(db, "UPDATE tasks SET drives = ?2 WHERE n = ?1");
 
-static int
-set_number(struct db *db, enum statement which, int64_t n, uint32_t value,
-           struct err *e)
-{
-    db_bind_int(db, which, 1, n);
-    db_bind_int(db, which, 2, value);
-    return db_run(db, which, e);
-}
-
-int
-db_set_dispatches(struct db *db, int64_t n, uint32_t dispatches, struct err *e)
-{
-    return set_number(db, Q_DISPATCHES, n, dispatches, e);
-}
-
-int
-db_set_resubmits(struct db *db, int64_t n, uint32_t resubmits, struct err *e)
-{
-    return set_number(db, Q_RESUBMITS, n, resubmits, e);
+    db_bind_int(q, 1, n);
+    db_bind_int(q, 2, number);
+    return db_run(db, q, e);
 }
 
 /* --- counters ------------------------------------------------------------- */
@@ -324,13 +361,14 @@ db_set_resubmits(struct db *db, int64_t n, uint32_t resubmits, struct err *e)
 int
 db_counters(struct db *db, db_counter_fn *fn, void *ctx, struct err *e)
 {
-    sqlite3_stmt *q = db->q[Q_COUNTERS];
+    sqlite3_stmt *q = db_sql(db, "SELECT scope, name, value FROM counters "
+                                 "ORDER BY scope, name");
     int rc;
 
-    while ((rc = db_step(db, Q_COUNTERS, e)) > 0)
+    while ((rc = db_step(db, q, e)) > 0)
         fn(ctx, (const char *)sqlite3_column_text(q, 0),
            (const char *)sqlite3_column_text(q, 1), sqlite3_column_int64(q, 2));
-    db_done(db, Q_COUNTERS);
+    db_done(q);
     return rc;
 }
 
@@ -358,17 +396,18 @@ add_counter(void *ctx, const char *scope, const char *name, int64_t value)
 static int
 count_states(struct db *db, struct sums *out, struct err *e)
 {
-    sqlite3_stmt *q = db->q[Q_STATES];
+    sqlite3_stmt *q =
+        db_sql(db, "SELECT state, count(*) FROM tasks GROUP BY state");
     int rc;
 
     *out = (struct sums){0};
-    while ((rc = db_step(db, Q_STATES, e)) > 0) {
+    while ((rc = db_step(db, q, e)) > 0) {
         int64_t state = sqlite3_column_int64(q, 0);
 
         if (state >= 0 && state < STATE_COUNT)
             out->states[state] = sqlite3_column_int64(q, 1);
     }
-    db_done(db, Q_STATES);
+    db_done(q);
     return rc;
 }
 
@@ -376,12 +415,13 @@ int
 db_check(struct db *db, bool deep, bool *ok, char *what, size_t size,
          struct err *e)
 {
+    sqlite3_stmt *q = db_sql(db, "SELECT max(n) FROM tasks");
     struct sums sums = {0}, found;
     int64_t rows, terminal = 0, open = 0;
 
     *ok = true;
     if (db_counters(db, add_counter, &sums, e) < 0 ||
-        db_number(db, Q_ROWS, &rows, e) < 0)
+        db_number(db, q, &rows, e) < 0)
         return -1;
     for (int i = 1; i < STATE_COUNT; i++)
         *(state_is_terminal((enum state)i) ? &terminal : &open) +=

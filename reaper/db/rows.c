@@ -11,6 +11,26 @@
 
 #include <string.h>
 
+/* What a column of a list adds to a statement. */
+#define NAME(type, column, member) ", " #column
+#define PARAMETER(type, column, member) ", ?"
+#define ASSIGN(type, column, member) ", " #column " = ?"
+#define REPLACE(type, column, member) ", " #column " = excluded." #column
+
+/* The columns that no list holds come first. A plain ? is the parameter after
+ * the greatest before it. */
+#define SELECT_TASK "SELECT n, id, state" TASK_COLUMNS(NAME) " FROM tasks "
+#define UPDATE_TASK(parts)                                                     \
+    "UPDATE tasks SET state = ?3" TASK_COMMON(ASSIGN) parts " WHERE n = ?1"
+#define SELECT_ATTEMPT                                                         \
+    "SELECT task" ATTEMPT_COLUMNS(NAME) " FROM attempts WHERE task = ?1 "
+#define SELECT_BATCH "SELECT n, id, name" BATCH_COLUMNS(NAME) " FROM batches "
+#define UPDATE_BATCH                                                           \
+    " ON CONFLICT(id) DO UPDATE SET name = ?2" BATCH_COLUMNS(REPLACE)
+#define INSERT(into, first, parameters, columns)                               \
+    "INSERT " into "(" first columns(NAME) ") VALUES(" parameters columns(     \
+        PARAMETER) ")"
+
 static void
 bind_bytes(sqlite3_stmt *q, int at, struct bytes v)
 {
@@ -44,12 +64,12 @@ load_text(sqlite3_stmt *q, int at, struct mem_pool *pool)
     return text && len > 0 ? mem_pool_strndup(pool, text, (size_t)len) : "";
 }
 
-/* Each binds a member of *row to the next parameter of statement which, or
- * loads it from the next column of q; i counts them. */
+/* Each binds a member of *row to the next parameter of statement q, or
+ * loads it from its next column; i counts them. */
 #define BIND(type, column, member) BIND_##type(row->member);
-#define BIND_INTEGER(v) db_bind_int(db, which, i++, (int64_t)(v))
-#define BIND_TEXT(v) db_bind_text(db, which, i++, (v))
-#define BIND_BLOB(v) bind_bytes(db->q[which], i++, (v))
+#define BIND_INTEGER(v) db_bind_int(q, i++, (int64_t)(v))
+#define BIND_TEXT(v) db_bind_text(q, i++, (v))
+#define BIND_BLOB(v) bind_bytes(q, i++, (v))
 #define LOAD(type, column, member) LOAD_##type(row->member);
 #define LOAD_INTEGER(v) (v) = (__typeof__(v))sqlite3_column_int64(q, i++)
 #define LOAD_TEXT(v) (v) = load_text(q, i++, pool)
@@ -58,11 +78,10 @@ load_text(sqlite3_stmt *q, int at, struct mem_pool *pool)
 /* --- tasks ---------------------------------------------------------------- */
 
 static int
-read_task(struct db *db, enum statement which, struct mem_pool *pool,
+read_task(struct db *db, sqlite3_stmt *q, struct mem_pool *pool,
           struct task_state *row, struct err *e)
 {
-    sqlite3_stmt *q = db->q[which];
-    int rc = db_step(db, which, e), i = 0;
+    int rc = db_step(db, q, e), i = 0;
 
     if (rc > 0) {
         LOAD_INTEGER(row->n);
@@ -70,7 +89,7 @@ read_task(struct db *db, enum statement which, struct mem_pool *pool,
         LOAD_INTEGER(row->state);
         TASK_COLUMNS(LOAD)
     }
-    db_done(db, which);
+    db_done(q);
     return rc;
 }
 
@@ -78,26 +97,30 @@ int
 db_task(struct db *db, const char *id, struct mem_pool *pool,
         struct task_state *out, struct err *e)
 {
-    db_bind_text(db, Q_TASK, 1, id);
-    return read_task(db, Q_TASK, pool, out, e);
+    sqlite3_stmt *q = db_sql(db, SELECT_TASK "WHERE id = ?1");
+
+    db_bind_text(q, 1, id);
+    return read_task(db, q, pool, out, e);
 }
 
 int
 db_task_at(struct db *db, int64_t n, struct mem_pool *pool,
            struct task_state *out, struct err *e)
 {
-    db_bind_int(db, Q_TASK_AT, 1, n);
-    return read_task(db, Q_TASK_AT, pool, out, e);
+    sqlite3_stmt *q = db_sql(db, SELECT_TASK "WHERE n = ?1");
+
+    db_bind_int(q, 1, n);
+    return read_task(db, q, pool, out, e);
 }
 
 static int
-write_task(struct db *db, enum statement which, const struct task_state *row,
+write_task(struct db *db, sqlite3_stmt *q, const struct task_state *row,
            enum db_part part, struct err *e)
 {
     int i = 2;
 
     if (row->n) /* else NULL, which is the next free number */
-        db_bind_int(db, which, 1, row->n);
+        db_bind_int(q, 1, row->n);
     BIND_TEXT(row->id); /* an update has no such parameter */
     BIND_INTEGER(row->state);
     TASK_COMMON(BIND)
@@ -110,7 +133,7 @@ write_task(struct db *db, enum statement which, const struct task_state *row,
     if (part == DB_WHOLE) {
         TASK_DETAILS(BIND)
     }
-    return db_run(db, which, e);
+    return db_run(db, q, e);
 }
 
 void
@@ -132,18 +155,22 @@ int
 db_put_task(struct db *db, struct task_state *row, enum db_part part,
             struct err *e)
 {
-    static const enum statement updates[] = {
-        [DB_WHOLE] = Q_TASK_PUT,
-        [DB_ROUTING] = Q_TASK_ROUTED,
-        [DB_OUTCOME] = Q_TASK_ENDED,
-        [DB_RUN] = Q_TASK_RUN,
+    static const char *const updates[] = {
+        [DB_WHOLE] = UPDATE_TASK(TASK_ROUTING(ASSIGN) TASK_OUTCOME(ASSIGN)
+                                     TASK_DETAILS(ASSIGN)),
+        [DB_ROUTING] = UPDATE_TASK(TASK_ROUTING(ASSIGN)),
+        [DB_OUTCOME] = UPDATE_TASK(TASK_OUTCOME(ASSIGN)),
+        [DB_RUN] = UPDATE_TASK(TASK_ROUTING(ASSIGN) TASK_OUTCOME(ASSIGN)),
     };
 
     if (row->n) {
         mark_changed(db, row->id, false);
-        return write_task(db, updates[part], row, part, e);
+        return write_task(db, db_sql(db, updates[part]), row, part, e);
     }
-    if (write_task(db, Q_TASK_ADD, row, DB_WHOLE, e) < 0)
+    if (write_task(db,
+                   db_sql(db, INSERT("INTO tasks", "n, id, state", "?1, ?2, ?3",
+                                     TASK_COLUMNS)),
+                   row, DB_WHOLE, e) < 0)
         return -1;
     row->n = sqlite3_last_insert_rowid(db->handle);
     return 0;
@@ -152,11 +179,12 @@ db_put_task(struct db *db, struct task_state *row, enum db_part part,
 int
 db_state(struct db *db, const char *id, enum state *out, struct err *e)
 {
+    sqlite3_stmt *q = db_sql(db, "SELECT state FROM tasks WHERE id = ?1");
     int64_t state;
     int rc;
 
-    db_bind_text(db, Q_TASK_STATE, 1, id);
-    rc = db_number(db, Q_TASK_STATE, &state, e);
+    db_bind_text(q, 1, id);
+    rc = db_number(db, q, &state, e);
     *out = (enum state)state;
     return rc;
 }
@@ -165,11 +193,10 @@ db_state(struct db *db, const char *id, enum state *out, struct err *e)
 
 /* Steps, and loads the attempt it found. */
 static int
-step_attempt(struct db *db, enum statement which, struct mem_pool *pool,
+step_attempt(struct db *db, sqlite3_stmt *q, struct mem_pool *pool,
              struct attempt_row *row, struct err *e)
 {
-    sqlite3_stmt *q = db->q[which];
-    int rc = db_step(db, which, e), i = 1; /* behind task */
+    int rc = db_step(db, q, e), i = 1; /* behind task */
 
     if (rc > 0) {
         *row = (struct attempt_row){.known = true};
@@ -182,16 +209,18 @@ int
 db_attempt(struct db *db, int64_t n, uint32_t attempt, uint64_t fence,
            struct mem_pool *pool, struct attempt_row *out, struct err *e)
 {
+    sqlite3_stmt *q =
+        db_sql(db, SELECT_ATTEMPT "AND attempt = ?2 AND fence = ?3");
     int rc;
 
     *out = (struct attempt_row){0};
     if (!n)
         return 0;
-    db_bind_int(db, Q_ATTEMPT, 1, n);
-    db_bind_int(db, Q_ATTEMPT, 2, attempt);
-    db_bind_int(db, Q_ATTEMPT, 3, (int64_t)fence);
-    rc = step_attempt(db, Q_ATTEMPT, pool, out, e);
-    db_done(db, Q_ATTEMPT);
+    db_bind_int(q, 1, n);
+    db_bind_int(q, 2, attempt);
+    db_bind_int(q, 3, (int64_t)fence);
+    rc = step_attempt(db, q, pool, out, e);
+    db_done(q);
     return rc < 0 ? -1 : 0;
 }
 
@@ -199,7 +228,9 @@ db_attempt(struct db *db, int64_t n, uint32_t attempt, uint64_t fence,
 static int
 put_cost(struct db *db, int64_t n, const struct attempt_row *row, struct err *e)
 {
-    enum statement which = Q_COST_PUT;
+    sqlite3_stmt *q =
+        db_sql(db, INSERT("OR REPLACE INTO costs", "task, day, nano",
+                          "?1, ?2, ?3", COST_COLUMNS));
     int64_t nano;
     int i = 1;
 
@@ -209,19 +240,20 @@ put_cost(struct db *db, int64_t n, const struct attempt_row *row, struct err *e)
     BIND_INTEGER(row->ended_at_ms / DB_DAY_MS);
     BIND_INTEGER(nano);
     COST_COLUMNS(BIND)
-    return db_run(db, which, e);
+    return db_run(db, q, e);
 }
 
 int
 db_put_attempt(struct db *db, int64_t n, const struct attempt_row *row,
                struct err *e)
 {
-    enum statement which = Q_ATTEMPT_PUT;
+    sqlite3_stmt *q = db_sql(
+        db, INSERT("OR REPLACE INTO attempts", "task", "?1", ATTEMPT_COLUMNS));
     int i = 1;
 
     BIND_INTEGER(n);
     ATTEMPT_COLUMNS(BIND)
-    if (db_run(db, which, e) < 0)
+    if (db_run(db, q, e) < 0)
         return -1;
     return put_cost(db, n, row, e);
 }
@@ -230,15 +262,17 @@ int
 db_attempts(struct db *db, int64_t n, struct mem_pool *pool,
             struct attempt_row **out, size_t *n_out, struct err *e)
 {
+    sqlite3_stmt *q =
+        db_sql(db, SELECT_ATTEMPT "ORDER BY attempt, fence LIMIT ?2");
     int rc;
 
     *out = mem_pool_alloc(pool, DB_ATTEMPTS_MAX * sizeof **out);
     *n_out = 0;
-    db_bind_int(db, Q_ATTEMPTS, 1, n);
-    db_bind_int(db, Q_ATTEMPTS, 2, DB_ATTEMPTS_MAX);
-    while ((rc = step_attempt(db, Q_ATTEMPTS, pool, &(*out)[*n_out], e)) > 0)
+    db_bind_int(q, 1, n);
+    db_bind_int(q, 2, DB_ATTEMPTS_MAX);
+    while ((rc = step_attempt(db, q, pool, &(*out)[*n_out], e)) > 0)
         (*n_out)++;
-    db_done(db, Q_ATTEMPTS);
+    db_done(q);
     return rc;
 }
 
@@ -248,14 +282,18 @@ int
 db_costs(struct db *db, int64_t day, struct mem_pool *pool,
          struct db_cost **out, size_t *n_out, struct err *e)
 {
-    sqlite3_stmt *q = db->q[Q_COSTS];
+    sqlite3_stmt *q =
+        db_sql(db, "SELECT backend, provider, team, sum(nano), count(*), "
+                   "sum(estimated) FROM costs WHERE day = ?1 "
+                   "GROUP BY backend, provider, team "
+                   "ORDER BY backend, provider, team LIMIT ?2");
     int rc;
 
     *out = mem_pool_alloc(pool, DB_COSTS_MAX * sizeof **out);
     *n_out = 0;
-    db_bind_int(db, Q_COSTS, 1, day);
-    db_bind_int(db, Q_COSTS, 2, DB_COSTS_MAX);
-    while ((rc = db_step(db, Q_COSTS, e)) > 0)
+    db_bind_int(q, 1, day);
+    db_bind_int(q, 2, DB_COSTS_MAX);
+    while ((rc = db_step(db, q, e)) > 0)
         (*out)[(*n_out)++] =
             (struct db_cost){.backend = load_text(q, 0, pool),
                              .provider = load_text(q, 1, pool),
@@ -263,18 +301,17 @@ db_costs(struct db *db, int64_t day, struct mem_pool *pool,
                              .nano = sqlite3_column_int64(q, 3),
                              .attempts = sqlite3_column_int64(q, 4),
                              .estimated = sqlite3_column_int64(q, 5)};
-    db_done(db, Q_COSTS);
+    db_done(q);
     return rc;
 }
 
 /* --- batches -------------------------------------------------------------- */
 
 static int
-read_batch(struct db *db, enum statement which, struct mem_pool *pool,
+read_batch(struct db *db, sqlite3_stmt *q, struct mem_pool *pool,
            struct batch_state *row, struct err *e)
 {
-    sqlite3_stmt *q = db->q[which];
-    int rc = db_step(db, which, e), i = 0;
+    int rc = db_step(db, q, e), i = 0;
 
     if (rc > 0) {
         *row = (struct batch_state){0};
@@ -283,7 +320,7 @@ read_batch(struct db *db, enum statement which, struct mem_pool *pool,
         LOAD_TEXT(row->b.name);
         BATCH_COLUMNS(LOAD)
     }
-    db_done(db, which);
+    db_done(q);
     return rc;
 }
 
@@ -291,29 +328,34 @@ int
 db_batch(struct db *db, const char *id, struct mem_pool *pool,
          struct batch_state *out, struct err *e)
 {
-    db_bind_text(db, Q_BATCH, 1, id);
-    return read_batch(db, Q_BATCH, pool, out, e);
+    sqlite3_stmt *q = db_sql(db, SELECT_BATCH "WHERE id = ?1");
+
+    db_bind_text(q, 1, id);
+    return read_batch(db, q, pool, out, e);
 }
 
 int
 db_batch_at(struct db *db, int64_t n, struct mem_pool *pool,
             struct batch_state *out, struct err *e)
 {
-    db_bind_int(db, Q_BATCH_AT, 1, n);
-    return read_batch(db, Q_BATCH_AT, pool, out, e);
+    sqlite3_stmt *q = db_sql(db, SELECT_BATCH "WHERE n = ?1");
+
+    db_bind_int(q, 1, n);
+    return read_batch(db, q, pool, out, e);
 }
 
 int
 db_put_batch(struct db *db, const struct batch_state *row, struct err *e)
 {
-    enum statement which = Q_BATCH_PUT;
+    sqlite3_stmt *q = db_sql(db, INSERT("INTO batches", "id, name", "?1, ?2",
+                                        BATCH_COLUMNS) UPDATE_BATCH);
     int i = 1;
 
     mark_changed(db, row->b.id, true);
     BIND_TEXT(row->b.id);
     BIND_TEXT(row->b.name);
     BATCH_COLUMNS(BIND)
-    return db_run(db, which, e);
+    return db_run(db, q, e);
 }
 
 /* --- positions, quarantine, reports --------------------------------------- */
@@ -321,48 +363,58 @@ db_put_batch(struct db *db, const struct batch_state *row, struct err *e)
 int
 db_position(struct db *db, const char *consumer, uint64_t seq, struct err *e)
 {
-    db_bind_text(db, Q_POSITION, 1, consumer);
-    db_bind_int(db, Q_POSITION, 2, (int64_t)seq);
-    return db_run(db, Q_POSITION, e);
+    sqlite3_stmt *q =
+        db_sql(db, "INSERT INTO positions(consumer, seq) VALUES(?1, ?2) "
+                   "ON CONFLICT(consumer) DO UPDATE SET seq = max(seq, ?2)");
+
+    db_bind_text(q, 1, consumer);
+    db_bind_int(q, 2, (int64_t)seq);
+    return db_run(db, q, e);
 }
 
 int
 db_position_get(struct db *db, const char *consumer, uint64_t *out,
                 struct err *e)
 {
+    sqlite3_stmt *q =
+        db_sql(db, "SELECT seq FROM positions WHERE consumer = ?1");
     int64_t seq;
     int rc;
 
-    db_bind_text(db, Q_POSITION_GET, 1, consumer);
-    rc = db_number(db, Q_POSITION_GET, &seq, e);
+    db_bind_text(q, 1, consumer);
+    rc = db_number(db, q, &seq, e);
     *out = (uint64_t)seq;
     return rc;
 }
 
 int
-db_quarantine(struct db *db, const struct quarantine *q, const char *name,
+db_quarantine(struct db *db, const struct quarantine *m, const char *name,
               struct err *e)
 {
-    size_t len = q->len;
+    sqlite3_stmt *q =
+        db_sql(db, "SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT ?1)");
+    size_t len = m->len;
     int64_t kept;
 
-    db_bind_int(db, Q_QUARANTINED, 1, DB_QUARANTINE_KEPT);
-    if (db_number(db, Q_QUARANTINED, &kept, e) < 0)
+    db_bind_int(q, 1, DB_QUARANTINE_KEPT);
+    if (db_number(db, q, &kept, e) < 0)
         return -1;
-    if (kept >= DB_QUARANTINE_KEPT || !q->payload)
+    if (kept >= DB_QUARANTINE_KEPT || !m->payload)
         len = 0;
     else if (len > DB_QUARANTINE_BYTES)
         len = DB_QUARANTINE_BYTES;
-    db_bind_text(db, Q_QUARANTINE, 1, q->stream);
-    db_bind_int(db, Q_QUARANTINE, 2, (int64_t)q->seq);
-    db_bind_int(db, Q_QUARANTINE, 3, q->at_ms);
-    db_bind_text(db, Q_QUARANTINE, 4, q->subject);
-    db_bind_text(db, Q_QUARANTINE, 5, q->reason);
-    db_bind_int(db, Q_QUARANTINE, 6, (int64_t)q->len);
+    q = db_sql(db, "INSERT OR IGNORE INTO quarantine(stream, seq, at, "
+                   "subject, reason, bytes, payload) "
+                   "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+    db_bind_text(q, 1, m->stream);
+    db_bind_int(q, 2, (int64_t)m->seq);
+    db_bind_int(q, 3, m->at_ms);
+    db_bind_text(q, 4, m->subject);
+    db_bind_text(q, 5, m->reason);
+    db_bind_int(q, 6, (int64_t)m->len);
     if (len)
-        (void)sqlite3_bind_blob64(db->q[Q_QUARANTINE], 7, q->payload, len,
-                                  SQLITE_STATIC);
-    if (db_run(db, Q_QUARANTINE, e) < 0)
+        (void)sqlite3_bind_blob64(q, 7, m->payload, len, SQLITE_STATIC);
+    if (db_run(db, q, e) < 0)
         return -1;
     if (sqlite3_changes(db->handle) > 0)
         db_count(db, "", name, 1);
@@ -371,14 +423,13 @@ db_quarantine(struct db *db, const struct quarantine *q, const char *name,
 
 /* Whether the text a statement finds first is this one. */
 static int
-finds(struct db *db, enum statement which, const char *text, bool *out,
+finds(struct db *db, sqlite3_stmt *q, const char *text, bool *out,
       struct err *e)
 {
-    int rc = db_step(db, which, e);
+    int rc = db_step(db, q, e);
 
-    *out = rc > 0 && strcmp((const char *)sqlite3_column_text(db->q[which], 0),
-                            text) == 0;
-    db_done(db, which);
+    *out = rc > 0 && strcmp((const char *)sqlite3_column_text(q, 0), text) == 0;
+    db_done(q);
     return rc < 0 ? -1 : 0;
 }
 
@@ -386,34 +437,50 @@ int
 db_report_name(struct db *db, const char *name, const char *owner, bool *ours,
                struct err *e)
 {
-    db_bind_text(db, Q_NAME_PUT, 1, name);
-    db_bind_text(db, Q_NAME_PUT, 2, owner);
-    if (db_run(db, Q_NAME_PUT, e) < 0)
+    sqlite3_stmt *q = db_sql(
+        db, "INSERT OR IGNORE INTO report_names(name, owner) VALUES(?1, ?2)");
+
+    db_bind_text(q, 1, name);
+    db_bind_text(q, 2, owner);
+    if (db_run(db, q, e) < 0)
         return -1;
-    db_bind_text(db, Q_NAME_OWNER, 1, name);
-    return finds(db, Q_NAME_OWNER, owner, ours, e);
+    q = db_sql(db, "SELECT owner FROM report_names WHERE name = ?1");
+    db_bind_text(q, 1, name);
+    return finds(db, q, owner, ours, e);
 }
 
 int
 db_is_first(struct db *db, bool batch, const char *name, const char *id,
             bool *out, struct err *e)
 {
-    enum statement which = batch ? Q_BATCH_NAME_FIRST : Q_NAME_FIRST;
+    sqlite3_stmt *q =
+        batch
+            ? db_sql(db, "SELECT id FROM batches WHERE name = ?1 "
+                         "ORDER BY first_at, id LIMIT 1")
+            : db_sql(db, "SELECT id FROM tasks WHERE name = ?1 AND name <> '' "
+                         "AND accepted_at > 0 "
+                         "ORDER BY accepted_at, accepted_seq LIMIT 1");
 
-    db_bind_text(db, which, 1, name);
-    return finds(db, which, id, out, e);
+    db_bind_text(q, 1, name);
+    return finds(db, q, id, out, e);
 }
 
 int
 db_reported(struct db *db, bool batch, int64_t n, const char *path,
             bool changed, struct err *e)
 {
-    enum statement which = batch ? Q_BATCH_REPORTED : Q_REPORTED;
+    sqlite3_stmt *q =
+        batch
+            ? db_sql(db, "UPDATE batches SET report_due = ?3, report = ?2 "
+                         "WHERE n = ?1")
+            : db_sql(
+                  db,
+                  "UPDATE tasks SET report_due = ?3, report = ?2 WHERE n = ?1");
 
-    db_bind_int(db, which, 1, n);
-    db_bind_text(db, which, 2, path);
-    db_bind_int(db, which, 3, changed);
-    return db_run(db, which, e);
+    db_bind_int(q, 1, n);
+    db_bind_text(q, 2, path);
+    db_bind_int(q, 3, changed);
+    return db_run(db, q, e);
 }
 
 /* --- streams -------------------------------------------------------------- */
@@ -421,18 +488,19 @@ db_reported(struct db *db, bool batch, int64_t n, const char *path,
 int
 db_stream(struct db *db, const char *name, struct db_stream *out, struct err *e)
 {
-    sqlite3_stmt *q = db->q[Q_STREAM];
+    sqlite3_stmt *q = db_sql(
+        db, "SELECT created, lost_at, sweep FROM streams WHERE name = ?1");
     int rc;
 
     *out = (struct db_stream){0};
-    db_bind_text(db, Q_STREAM, 1, name);
-    rc = db_step(db, Q_STREAM, e);
+    db_bind_text(q, 1, name);
+    rc = db_step(db, q, e);
     if (rc > 0) {
         db_copy_text(q, 0, out->created, sizeof out->created);
         out->lost_at_ms = sqlite3_column_int64(q, 1);
         out->sweep = sqlite3_column_int(q, 2) != 0;
     }
-    db_done(db, Q_STREAM);
+    db_done(q);
     return rc < 0 ? -1 : 0;
 }
 
@@ -440,20 +508,28 @@ int
 db_put_stream(struct db *db, const char *name, const struct db_stream *row,
               struct err *e)
 {
-    db_bind_text(db, Q_STREAM_PUT, 1, name);
-    db_bind_text(db, Q_STREAM_PUT, 2, row->created);
-    db_bind_int(db, Q_STREAM_PUT, 3, row->lost_at_ms);
-    db_bind_int(db, Q_STREAM_PUT, 4, row->sweep);
-    return db_run(db, Q_STREAM_PUT, e);
+    sqlite3_stmt *q =
+        db_sql(db, "INSERT INTO streams(name, created, lost_at, sweep) "
+                   "VALUES(?1, ?2, ?3, ?4) ON CONFLICT(name) DO UPDATE SET "
+                   "created = ?2, lost_at = ?3, sweep = ?4");
+
+    db_bind_text(q, 1, name);
+    db_bind_text(q, 2, row->created);
+    db_bind_int(q, 3, row->lost_at_ms);
+    db_bind_int(q, 4, row->sweep);
+    return db_run(db, q, e);
 }
 
 int
 db_position_set(struct db *db, const char *consumer, uint64_t seq,
                 struct err *e)
 {
-    db_bind_text(db, Q_POSITION_SET, 1, consumer);
-    db_bind_int(db, Q_POSITION_SET, 2, (int64_t)seq);
-    return db_run(db, Q_POSITION_SET, e);
+    sqlite3_stmt *q =
+        db_sql(db, "UPDATE positions SET seq = ?2 WHERE consumer = ?1");
+
+    db_bind_text(q, 1, consumer);
+    db_bind_int(q, 2, (int64_t)seq);
+    return db_run(db, q, e);
 }
 
 int
@@ -461,8 +537,9 @@ db_is_new(struct db *db, bool *out, struct err *e)
 {
     int64_t n = 0, rows = 0;
 
-    if (db_number(db, Q_POSITIONS, &n, e) < 0 ||
-        db_number(db, Q_ROWS, &rows, e) < 0)
+    if (db_number(db, db_sql(db, "SELECT count(*) FROM positions"), &n, e) <
+            0 ||
+        db_number(db, db_sql(db, "SELECT max(n) FROM tasks"), &rows, e) < 0)
         return -1;
     *out = n == 0 && rows == 0;
     return 0;

@@ -299,7 +299,7 @@ check_slice(struct reconcile *r, struct err *e)
     }
     if (!room)
         return 1;
-    n = db_unrouted(r->p.db, r->round.unrouted, room, ns, e);
+    n = db_todo(r->p.db, DB_UNROUTED, r->round.unrouted, room, ns, e);
     if (n < 0 || check_rows(r, NULL, ns, n, e) < 0)
         return -1;
     return (unsigned)n == room;

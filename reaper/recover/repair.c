@@ -289,13 +289,12 @@ number(struct task_repair *t, struct err *e)
         t->over = true;
         return 0;
     }
-    if (t->unrouted) {
+    if (t->unrouted)
         t->number = row.resubmits + 1;
-        return db_set_resubmits(db, t->n, t->number, e);
-    }
-    t->number =
-        row.dispatches > row.dispatch ? row.dispatches : row.dispatch + 1;
-    return db_set_dispatches(db, t->n, t->number, e);
+    else
+        t->number =
+            row.dispatches > row.dispatch ? row.dispatches : row.dispatch + 1;
+    return db_set_number(db, t->n, t->unrouted, t->number, e);
 }
 
 static int
