@@ -34,8 +34,15 @@ struct arg_list {
     size_t n;
 };
 
-typedef int arg_task_fn(struct task *t, struct mem_pool *pool,
-                        const char *value, struct err *e);
+/* A property of a task that a flag sets. */
+struct arg_edit {
+    struct task *task;
+    void *member;      /* what the row's offset points to */
+    const char *value; /* NULL for a switch */
+    struct mem_pool *pool;
+};
+
+typedef int arg_task_fn(const struct arg_edit *a, struct err *e);
 
 struct arg_opt {
     const char *name; /* without the dashes; NULL ends a table */
@@ -45,13 +52,15 @@ struct arg_opt {
     enum arg_kind kind;
     void *to;            /* where the value goes; NULL for ARG_TASK */
     int64_t least, most; /* of ARG_NUMBER */
-    arg_task_fn *set;    /* of ARG_TASK */
     const char *words;   /* values for completion, by spaces; NULL: any */
+    arg_task_fn *set;    /* of ARG_TASK */
+    size_t offset;       /* of the member of struct task that set changes */
+    bool hint;           /* it is a member of struct hints instead */
 };
 
 #define ARG_END                                                                \
     {                                                                          \
-        NULL, 0, NULL, NULL, ARG_SWITCH, NULL, 0, 0, NULL, NULL                \
+        .name = NULL                                                           \
     }
 
 struct arg_setting {

@@ -46,12 +46,9 @@ cli_rc(const struct err *e)
     case ERR_UNAVAILABLE:
     case ERR_TIMEOUT:
         return RC_UNREACHABLE;
-    case ERR_NONE:
-    case ERR_CONFLICT:
-    case ERR_BUG:
+    default:
         return RC_FAILED;
     }
-    return RC_FAILED;
 }
 
 int
@@ -232,16 +229,11 @@ on_bus_event(void *ctx, enum bus_event event, const char *text)
 {
     struct cli *c = ctx;
 
-    switch (event) {
-    case BUS_UP:
-    case BUS_DOWN:
-        break;
-    case BUS_DENIED:
-        c->denied = true;
-        (void)cli_fail(RC_CREDENTIALS, "use the broker", bus_url(c->bus), text,
-                       "shunt doctor");
-        break;
-    }
+    if (event != BUS_DENIED)
+        return;
+    c->denied = true;
+    (void)cli_fail(RC_CREDENTIALS, "use the broker", bus_url(c->bus), text,
+                   "shunt doctor");
 }
 
 int

@@ -20,10 +20,10 @@ static struct {
 } flags;
 
 const struct arg_opt decide_opts[] = {
-    {"live", 0, NULL, "consider the running fleet too", ARG_SWITCH, &flags.live,
-     0, 0, NULL, NULL},
+    {"live", 0, NULL, "consider the running fleet too", ARG_SWITCH,
+     .to = &flags.live},
     {"policy", 0, "FILE", "apply this policy (default: the router's)", ARG_TEXT,
-     &flags.policy, 0, 0, NULL, NULL},
+     .to = &flags.policy},
     ARG_END,
 };
 

@@ -24,19 +24,19 @@ static struct {
 
 const struct arg_opt delegate_opts[] = {
     {"provider", 0, "P", "provider: auto, gpu, gemini or claude-api", ARG_TEXT,
-     &flags.provider, 0, 0, NULL, "auto gpu gemini claude-api"},
+     &flags.provider, .words = "auto gpu gemini claude-api"},
     {"complexity", 0, "HINT", "complexity of the prompt: low, medium or high",
-     ARG_TEXT, &flags.complexity, 0, 0, NULL, "low medium high"},
+     ARG_TEXT, &flags.complexity, .words = "low medium high"},
     {"max-cost", 0, "USD", "upper limit of the cost, like 0.50", ARG_TEXT,
-     &flags.max_cost, 0, 0, NULL, NULL},
+     .to = &flags.max_cost},
     {"wait", 0, NULL, "submit: wait for the result and print it", ARG_SWITCH,
-     &flags.wait, 0, 0, NULL, NULL},
+     .to = &flags.wait},
     {"timeout", 0, "TIME", "submit --wait, result: wait at most TIME", ARG_MS,
-     &flags.timeout_ms, 0, 0, NULL, NULL},
+     .to = &flags.timeout_ms},
     {"allow-delegation", 0, NULL, "decide: as if the task allowed delegation",
-     ARG_SWITCH, &flags.allow, 0, 0, NULL, NULL},
+     ARG_SWITCH, .to = &flags.allow},
     {"needs-claude-code", 0, NULL, "decide: as if the task needed Claude Code",
-     ARG_SWITCH, &flags.needs_claude, 0, 0, NULL, NULL},
+     ARG_SWITCH, .to = &flags.needs_claude},
     ARG_END,
 };
 

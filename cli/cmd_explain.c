@@ -32,24 +32,18 @@ refusal_of(const json_t *row)
 static void
 print_json(json_t *row)
 {
-    json_t *o = json_object(), *d = json_object_get(row, "decision");
     static const char *const same[] = {"id", "name", "state", "command", NULL};
+    const char *agent = agent_of(row), *refusal = refusal_of(row);
+    json_t *o = json_object(), *d = json_object_get(row, "decision");
 
     out_copy(o, row, same);
-    if (*agent_of(row))
-        (void)json_object_set_new(o, "agent", json_string(agent_of(row)));
-    if (*refusal_of(row))
-        (void)json_object_set_new(o, "refusal", json_string(refusal_of(row)));
     if (json_is_object(d))
         out_complete_decision(d);
-    (void)json_object_set_new(o, "decision",
-                              json_is_object(d)
-                                  ? out_with_schema("decision", json_incref(d))
-                                  : json_null());
-    if (json_object_get(row, "waits"))
-        (void)json_object_set(o, "waits", json_object_get(row, "waits"));
-    else
-        (void)json_object_set_new(o, "waits", json_null());
+    d = json_is_object(d) ? out_with_schema("decision", json_incref(d)) : NULL;
+    (void)json_object_update_new(
+        o, json_pack("{s:s*, s:s*, s:o?, s:O?}", "agent", *agent ? agent : NULL,
+                     "refusal", *refusal ? refusal : NULL, "decision", d,
+                     "waits", json_object_get(row, "waits")));
     out_object("explain", o);
 }
 

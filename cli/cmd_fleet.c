@@ -18,14 +18,14 @@ static struct {
 
 const struct arg_opt up_opts[] = {
     {"detach", 'd', NULL, "run in the background; return once it is ready",
-     ARG_SWITCH, &up.detach, 0, 0, NULL, NULL},
+     ARG_SWITCH, .to = &up.detach},
     {"fast", 0, NULL, "faster, but a power cut may lose the newest tasks",
-     ARG_SWITCH, &up.fast, 0, 0, NULL, NULL},
+     ARG_SWITCH, .to = &up.fast},
     {"slots", 0, "N", "run N tasks at once (default: one per processor)",
-     ARG_NUMBER, &up.slots, 1, 10000, NULL, NULL},
+     ARG_NUMBER, &up.slots, .least = 1, .most = 10000},
     {"port", 0, "P",
      "port of the broker (default: the last one, or a free one)", ARG_NUMBER,
-     &up.port, 1, 65535, NULL, NULL},
+     &up.port, .least = 1, .most = 65535},
     ARG_END,
 };
 
@@ -35,7 +35,7 @@ static struct {
 
 const struct arg_opt down_opts[] = {
     {"timeout", 0, "TIME", "wait at most TIME for the end (default 60s)",
-     ARG_MS, &down.timeout_ms, 0, 0, NULL, NULL},
+     ARG_MS, .to = &down.timeout_ms},
     ARG_END,
 };
 

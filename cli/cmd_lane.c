@@ -18,10 +18,10 @@ static struct {
 } pause_opts;
 
 const struct arg_opt lane_opts[] = {
-    {"for", 0, "TIME", "pause: resume after TIME", ARG_MS, &pause_opts.for_ms,
-     0, 0, NULL, NULL},
+    {"for", 0, "TIME", "pause: resume after TIME", ARG_MS,
+     .to = &pause_opts.for_ms},
     {"reason", 0, "TEXT", "pause: reason shown for waiting tasks", ARG_TEXT,
-     &pause_opts.reason, 0, 0, NULL, NULL},
+     .to = &pause_opts.reason},
     ARG_END,
 };
 
@@ -45,19 +45,17 @@ static void
 add_counts(json_t *rows, const json_t *lanes)
 {
     const char *lane;
-    json_t *counts, *row;
+    json_t *n;
 
-    json_object_foreach((json_t *)lanes, lane, counts)
+    json_object_foreach((json_t *)lanes, lane, n)
     {
-        row = row_of(rows, lane);
-        (void)json_object_set_new(
-            row, "waiting",
-            json_integer(cli_int(counts, "routed", 0) +
-                         cli_int(counts, "retry_wait", 0)));
-        (void)json_object_set_new(row, "running",
-                                  json_integer(cli_int(counts, "running", 0)));
-        (void)json_object_set_new(row, "workers",
-                                  json_integer(cli_int(counts, "workers", 0)));
+        int64_t waiting = cli_int(n, "routed", 0) + cli_int(n, "retry_wait", 0);
+
+        (void)json_object_update_new(
+            row_of(rows, lane),
+            json_pack("{s:I, s:I, s:I}", "waiting", (json_int_t)waiting,
+                      "running", (json_int_t)cli_int(n, "running", 0),
+                      "workers", (json_int_t)cli_int(n, "workers", 0)));
     }
 }
 
@@ -65,55 +63,35 @@ static void
 add_pauses(json_t *rows, const struct lane_pauses *p)
 {
     int64_t now = str_wall_ms();
-    char lane[LANE_SIZE], time[32];
+    char lane[LANE_SIZE], since[32], until[32];
 
     for (size_t i = 0; i < lane_pauses_count(p); i++) {
         const struct lane_pause *at = lane_pauses_at(p, i);
-        json_t *row;
 
         if (!lane_pauses_find(p, at->backend, at->lane, now))
             continue;
         (void)snprintf(lane, sizeof lane, "%s.%s", at->backend, at->lane);
-        row = row_of(rows, lane);
-        (void)json_object_set_new(row, "state", json_string("paused"));
-        (void)json_object_set_new(row, "reason", json_string(at->reason));
-        (void)json_object_set_new(row, "by", json_string(at->by));
-        (void)json_object_set_new(
-            row, "since", json_string(str_time(at->at_ms, time, sizeof time)));
-        if (at->until_ms)
-            (void)json_object_set_new(
-                row, "until",
-                json_string(str_time(at->until_ms, time, sizeof time)));
+        (void)str_time(at->at_ms, since, sizeof since);
+        (void)str_time(at->until_ms, until, sizeof until);
+        (void)json_object_update_new(
+            row_of(rows, lane),
+            json_pack("{s:s, s:s, s:s, s:s, s:s*}", "state", "paused", "reason",
+                      at->reason, "by", at->by, "since", since, "until",
+                      at->until_ms ? until : NULL));
     }
 }
 
 static void
 print_rows(const json_t *rows)
 {
-    static const char *const heads[] = {
-        "LANE", "STATE", "WAITING", "RUNNING", "WORKERS", "UNTIL", "REASON"};
-    struct out_table *t = out_table_new(heads, sizeof heads / sizeof *heads);
-    const char *lane;
-    json_t *row;
+    static const struct out_column columns[] = {
+        {"LANE", "lane", NULL},       {"STATE", "state", NULL},
+        {"WAITING", "waiting", NULL}, {"RUNNING", "running", NULL},
+        {"WORKERS", "workers", NULL}, {"UNTIL", "until", NULL},
+        {"REASON", "reason", NULL},
+    };
 
-    json_object_foreach((json_t *)rows, lane, row)
-    {
-        char n[3][24];
-        const char *cells[] = {lane,
-                               cli_text(row, "state", NULL),
-                               n[0],
-                               n[1],
-                               n[2],
-                               cli_text(row, "until", NULL),
-                               cli_text(row, "reason", NULL)};
-        static const char *const keys[] = {"waiting", "running", "workers"};
-
-        for (size_t i = 0; i < 3; i++)
-            (void)snprintf(n[i], sizeof n[i], "%lld",
-                           (long long)cli_int(row, keys[i], 0));
-        out_table_row(t, cells);
-    }
-    out_table_end(t);
+    out_table(rows, columns, sizeof columns / sizeof *columns);
 }
 
 static void

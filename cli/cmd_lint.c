@@ -57,10 +57,9 @@ print_line(const char *file, const struct import *in)
 static void
 add_found(struct cli *c, const char *name, const struct import *in, json_t *o)
 {
-    (void)json_object_set_new(o, "format", json_string(in->format));
-    (void)json_object_set_new(o, "tasks",
-                              json_integer((json_int_t)in->n_tasks));
-    (void)json_object_set_new(o, "names", names_to_json(in));
+    (void)json_object_update_new(
+        o, json_pack("{s:s, s:I, s:o}", "format", in->format, "tasks",
+                     (json_int_t)in->n_tasks, "names", names_to_json(in)));
     if (!c->json)
         print_line(name, in);
 }
@@ -80,7 +79,7 @@ add_error(const char *name, const struct err *e, json_t *o)
 static bool
 lint_file(struct cli *c, const char *name, json_t *list)
 {
-    json_t *o = json_pack("{s:s}", "file", name), *warnings = json_array();
+    json_t *o, *warnings = json_array();
     struct import in = {0};
     struct str text = {0};
     struct err e = {0};
@@ -93,8 +92,8 @@ lint_file(struct cli *c, const char *name, json_t *list)
         if (!c->quiet)
             task_builder_remark(name, "warning", in.warnings[i]);
     }
-    (void)json_object_set_new(o, "ok", json_boolean(ok));
-    (void)json_object_set_new(o, "warnings", warnings);
+    o = json_pack("{s:s, s:b, s:o}", "file", name, "ok", ok, "warnings",
+                  warnings);
     if (ok)
         add_found(c, name, &in, o);
     else

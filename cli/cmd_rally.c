@@ -35,9 +35,9 @@ static struct {
 const struct arg_opt rally_opts[] = {
     {"each-line", 0, "COMMAND",
      "command of each task; {} is replaced by the line", ARG_TEXT,
-     &flags.each_line, 0, 0, NULL, NULL},
+     .to = &flags.each_line},
     {"no-wait", 0, NULL, "print the batch's id and return at once", ARG_SWITCH,
-     &flags.no_wait, 0, 0, NULL, NULL},
+     .to = &flags.no_wait},
     ARG_END,
 };
 
@@ -370,38 +370,25 @@ stop_following(struct rally_run *r)
 /* --- the end ------------------------------------------------------------- */
 
 static void
-print_failed(const json_t *rows)
+print_failed(json_t *rows)
 {
-    static const char *const heads[] = {"FAILED", "NAME", "STATE", "EXIT",
-                                        "COMMAND"};
-    struct out_table *t;
-    char code[32];
-    const json_t *v;
-    size_t i;
+    static const struct out_column columns[] = {
+        {"FAILED", "id", NULL},       {"NAME", "name", NULL},
+        {"STATE", "state", NULL},     {"EXIT", "exit_code", NULL},
+        {"COMMAND", "command", NULL},
+    };
 
-    if (!json_array_size(rows))
-        return;
-    t = out_table_new(heads, 5);
-    json_array_foreach(rows, i, v)
-    {
-        const char *cells[] = {cli_text(v, "id", ""), cli_text(v, "name", ""),
-                               cli_text(v, "state", "?"),
-                               json_object_get(v, "exit_code") ? code : NULL,
-                               cli_text(v, "command", "")};
-
-        if (i == NAMED_MAX)
-            break;
-        (void)snprintf(code, sizeof code, "%" PRId64,
-                       cli_int(v, "exit_code", 0));
-        out_table_row(t, cells);
-    }
-    out_table_end(t);
+    while (json_array_size(rows) > NAMED_MAX)
+        (void)json_array_remove(rows, NAMED_MAX);
+    if (json_array_size(rows))
+        out_table(rows, columns, sizeof columns / sizeof *columns);
 }
 
 static void
 print_batch(struct cli *c, const json_t *reply, int64_t took_ms)
 {
     const json_t *b = json_object_get(reply, "batch");
+    const char *written = cli_text(reply, "report", "");
     json_t *o;
     char took[32] = "";
     int64_t size = cli_int(b, "size", 0), ok = cli_int(b, "succeeded", 0),
@@ -413,13 +400,11 @@ print_batch(struct cli *c, const json_t *reply, int64_t took_ms)
                       "failed", (json_int_t)bad, "cancelled", (json_int_t)gone,
                       "done", !open);
         (void)json_object_update_missing(o, (json_t *)(uintptr_t)b);
-        (void)json_object_set(o, "failed_tasks",
-                              json_object_get(reply, "failed"));
-        if (cli_text(reply, "report", "")[0])
-            (void)json_object_set(o, "report",
-                                  json_object_get(reply, "report"));
-        if (took_ms)
-            (void)json_object_set_new(o, "wall_ms", json_integer(took_ms));
+        (void)json_object_update_new(
+            o, json_pack("{s:O*, s:s*, s:o*}", "failed_tasks",
+                         json_object_get(reply, "failed"), "report",
+                         *written ? written : NULL, "wall_ms",
+                         took_ms ? json_integer(took_ms) : NULL));
         out_object("batch", o);
         return;
     }
@@ -434,8 +419,8 @@ print_batch(struct cli *c, const json_t *reply, int64_t took_ms)
                      str_duration((uint64_t)took_ms, took, sizeof took),
                      (double)size * 1000.0 / (double)took_ms);
     (void)puts("");
-    if (cli_text(reply, "report", "")[0])
-        (void)printf("report %s\n", cli_text(reply, "report", ""));
+    if (*written)
+        (void)printf("report %s\n", written);
     print_failed(json_object_get(reply, "failed"));
 }
 

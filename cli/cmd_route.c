@@ -19,17 +19,17 @@ static struct {
 
 const struct arg_opt route_opts[] = {
     {"policy", 0, "FILE", "apply this policy (default: the router's)", ARG_TEXT,
-     &flags.policy, 0, 0, NULL, NULL},
+     .to = &flags.policy},
     {"since", 0, "TIME", "tasks of the last TIME (default 30d)", ARG_MS,
-     &flags.since_ms, 0, 0, NULL, NULL},
+     .to = &flags.since_ms},
     ARG_END,
 };
 
 struct replay {
     struct cli *c;
     struct policy policy;
-    struct mem_pool *pool;   /* of the task at hand */
-    struct out_table *table; /* NULL: no row yet */
+    struct mem_pool *pool; /* of the task at hand */
+    json_t *rows;          /* of the table */
     int64_t tasks, changed, skipped;
 };
 
@@ -96,20 +96,19 @@ static void
 print_change(struct replay *r, const json_t *row, const struct decision *was,
              const struct decision *now)
 {
-    static const char *const heads[] = {"ID", "NAME", "WAS", "WOULD BE"};
     char from[PLACE_SIZE], to[PLACE_SIZE];
-    const char *cells[] = {cli_text(row, "id", ""), cli_text(row, "name", NULL),
-                           place_text(was, from), place_text(now, to)};
 
     if (!r->c->json) {
-        if (!r->table)
-            r->table = out_table_new(heads, 4);
-        out_table_row(r->table, cells);
+        (void)json_array_append_new(
+            r->rows,
+            json_pack("{s:s, s:s*, s:s, s:s}", "id", cli_text(row, "id", ""),
+                      "name", cli_text(row, "name", NULL), "was",
+                      place_text(was, from), "now", place_text(now, to)));
         return;
     }
     out_json_line(out_with_schema(
         "replay",
-        json_pack("{s:s, s:s, s:o, s:o}", "id", cells[0], "name",
+        json_pack("{s:s, s:s, s:o, s:o}", "id", cli_text(row, "id", ""), "name",
                   cli_text(row, "name", ""), "was", complete_json(was),
                   "would_be", complete_json(now))));
 }
@@ -195,6 +194,10 @@ replay_all(struct replay *r, struct err *e)
 static int
 replay(struct cli *c)
 {
+    static const struct out_column columns[] = {{"ID", "id", NULL},
+                                                {"NAME", "name", NULL},
+                                                {"WAS", "was", NULL},
+                                                {"WOULD BE", "now", NULL}};
     struct replay r = {.c = c};
     struct err e = {0};
     int rc = decide_inputs_policy(c, flags.policy, &r.policy);
@@ -204,10 +207,12 @@ replay(struct cli *c)
     if (rc)
         return rc;
     r.pool = mem_pool_new();
+    r.rows = json_array();
     if (replay_all(&r, &e) < 0)
         rc = cli_fail_err("replay the decisions", NULL, &e, "shunt status");
-    if (r.table)
-        out_table_end(r.table);
+    if (json_array_size(r.rows))
+        out_table(r.rows, columns, sizeof columns / sizeof *columns);
+    json_decref(r.rows);
     if (!rc)
         print_summary(&r);
     mem_pool_free(r.pool);

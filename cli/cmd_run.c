@@ -20,9 +20,9 @@ static struct {
 
 const struct arg_opt logs_opts[] = {
     {"follow", 'f', NULL, "follow the output until the task has finished",
-     ARG_SWITCH, &logs.follow, 0, 0, NULL, NULL},
+     ARG_SWITCH, .to = &logs.follow},
     {"attempt", 0, "N", "print the output of attempt N (default: the newest)",
-     ARG_NUMBER, &logs.attempt, 1, 1000000, NULL, NULL},
+     ARG_NUMBER, &logs.attempt, .least = 1, .most = 1000000},
     ARG_END,
 };
 

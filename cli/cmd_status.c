@@ -47,33 +47,27 @@ uptime_s(const json_t *v, int64_t now_ms)
 static json_t *
 with_supervisor(json_t *written, int64_t now_ms)
 {
-    json_t *all = json_object(), *p, *sup, *broker;
+    json_t *list = json_object_get(written, "processes"), *all, *p;
+    const char *http = cli_text(written, "http", "");
     size_t i;
 
-    json_array_foreach(json_object_get(written, "processes"), i, p)
+    json_array_foreach(list, i, p)
     {
         if (json_object_get(p, "pid"))
             (void)json_object_set_new(p, "uptime_s",
                                       json_integer(uptime_s(p, now_ms)));
     }
-    sup = json_pack("{s:I, s:I, s:s, s:s}", "pid",
-                    (json_int_t)cli_int(written, "pid", 0), "uptime_s",
-                    (json_int_t)uptime_s(written, now_ms), "state",
-                    cli_text(written, "state", "?"), "version",
-                    cli_text(written, "version", ""));
-    broker = json_pack(
-        "{s:s, s:b, s:b, s:s}", "url", cli_text(written, "url", ""), "fast",
-        cli_bool(written, "fast"), "durable", cli_bool(written, "durable"),
-        "durability", cli_text(written, "durability", ""));
-    p = json_object_get(written, "processes");
-    (void)json_object_set_new(all, "supervisor", sup);
-    (void)json_object_set_new(all, "processes",
-                              p ? json_incref(p) : json_array());
-    (void)json_object_set_new(all, "broker", broker);
-    if (cli_text(written, "http", "")[0])
-        (void)json_object_set_new(
-            all, "http",
-            json_pack("{s:s}", "url", cli_text(written, "http", "")));
+    all = json_pack(
+        "{s:{s:I, s:I, s:s, s:s}, s:o, s:{s:s, s:b, s:b, s:s}, s:o*}",
+        "supervisor", "pid", (json_int_t)cli_int(written, "pid", 0), "uptime_s",
+        (json_int_t)uptime_s(written, now_ms), "state",
+        cli_text(written, "state", "?"), "version",
+        cli_text(written, "version", ""), "processes",
+        list ? json_incref(list) : json_array(), "broker", "url",
+        cli_text(written, "url", ""), "fast", cli_bool(written, "fast"),
+        "durable", cli_bool(written, "durable"), "durability",
+        cli_text(written, "durability", ""), "http",
+        *http ? json_pack("{s:s}", "url", http) : NULL);
     json_decref(written);
     return all;
 }
@@ -94,46 +88,37 @@ add_spool(const struct cli *c, json_t *all)
 /* --- text ---------------------------------------------------------------- */
 
 static void
-print_processes(const json_t *list)
+add_uptime(const json_t *p, struct str *cell)
 {
-    static const char *const heads[] = {"PROCESS", "PID", "STATE", "UPTIME",
-                                        "RESTARTS"};
-    struct out_table *t;
-    char pid[32], up[32], restarts[32];
-    const json_t *p;
-    size_t i;
+    char up[32] = "-";
 
-    if (!json_array_size(list))
-        return;
-    t = out_table_new(heads, 5);
-    json_array_foreach(list, i, p)
-    {
-        const char *cells[] = {cli_text(p, "name", NULL),
-                               json_object_get(p, "pid") ? pid : NULL,
-                               cli_text(p, "state", NULL),
-                               json_object_get(p, "pid") ? up : NULL, restarts};
-
-        (void)snprintf(pid, sizeof pid, "%lld",
-                       (long long)cli_int(p, "pid", 0));
+    if (json_object_get(p, "pid"))
         (void)str_duration((uint64_t)cli_int(p, "uptime_s", 0) * 1000, up,
                            sizeof up);
-        (void)snprintf(restarts, sizeof restarts, "%lld",
-                       (long long)cli_int(p, "restarts", 0));
-        out_table_row(t, cells);
-    }
-    out_table_end(t);
+    str_addz(cell, up);
 }
 
 static void
-join(const json_t *list, struct str *out)
+print_processes(const json_t *list)
+{
+    static const struct out_column columns[] = {
+        {"PROCESS", "name", NULL},      {"PID", "pid", NULL},
+        {"STATE", "state", NULL},       {"UPTIME", NULL, add_uptime},
+        {"RESTARTS", "restarts", NULL},
+    };
+
+    out_table(list, columns, sizeof columns / sizeof *columns);
+}
+
+static void
+add_lanes(const json_t *w, struct str *cell)
 {
     const json_t *v;
     size_t i;
 
-    str_reset(out);
-    json_array_foreach(list, i, v)
+    json_array_foreach(json_object_get(w, "lanes"), i, v)
     {
-        str_addf(out, "%s%s", i ? "," : "",
+        str_addf(cell, "%s%s", i ? "," : "",
                  json_string_value(v) ? json_string_value(v) : "?");
     }
 }
@@ -144,14 +129,23 @@ worker_name(const json_t *w)
     return cli_text(w, "worker", cli_text(w, "name", "?"));
 }
 
-static int64_t
-worker_running(const json_t *w)
+static void
+add_worker_name(const json_t *w, struct str *cell)
+{
+    str_addz(cell, worker_name(w));
+}
+
+static void
+add_running(const json_t *w, struct str *cell)
 {
     const json_t *r = json_object_get(w, "running");
+    int64_t running =
+        json_is_array(r)
+            ? cli_int(w, "running_count", (int64_t)json_array_size(r))
+            : cli_int(w, "running", cli_int(w, "running_count", 0));
 
-    return json_is_array(r)
-               ? cli_int(w, "running_count", (int64_t)json_array_size(r))
-               : cli_int(w, "running", cli_int(w, "running_count", 0));
+    str_addf(cell, "%lld/%lld", (long long)running,
+             (long long)cli_int(w, "slots", 0));
 }
 
 static const char *
@@ -165,31 +159,21 @@ worker_state(const json_t *w)
 }
 
 static void
+add_worker_state(const json_t *w, struct str *cell)
+{
+    str_addz(cell, worker_state(w));
+}
+
+static void
 print_workers(const json_t *list)
 {
-    static const char *const heads[] = {"WORKER",  "BACKEND", "LANES",
-                                        "RUNNING", "STATE",   "HOST"};
-    struct out_table *t = out_table_new(heads, 6);
-    struct str lanes = {0};
-    char running[64];
-    const json_t *w;
-    size_t i;
+    static const struct out_column columns[] = {
+        {"WORKER", NULL, add_worker_name}, {"BACKEND", "backend", NULL},
+        {"LANES", NULL, add_lanes},        {"RUNNING", NULL, add_running},
+        {"STATE", NULL, add_worker_state}, {"HOST", "host", NULL},
+    };
 
-    json_array_foreach(list, i, w)
-    {
-        const char *cells[] = {
-            worker_name(w),  cli_text(w, "backend", NULL), NULL, running,
-            worker_state(w), cli_text(w, "host", NULL)};
-
-        join(json_object_get(w, "lanes"), &lanes);
-        cells[2] = str_text(&lanes);
-        (void)snprintf(running, sizeof running, "%lld/%lld",
-                       (long long)worker_running(w),
-                       (long long)cli_int(w, "slots", 0));
-        out_table_row(t, cells);
-    }
-    out_table_end(t);
-    str_free(&lanes);
+    out_table(list, columns, sizeof columns / sizeof *columns);
 }
 
 static void
@@ -316,11 +300,14 @@ cmd_status(struct cli *c, const struct args *a)
 
 /* --- worker -------------------------------------------------------------- */
 
+/* Replaces *workers, which may be NULL. */
 static int
 query_workers(struct cli *c, json_t **workers, struct err *e)
 {
     json_t *reply = NULL, *list;
 
+    json_decref(*workers);
+    *workers = NULL;
     if (cli_ask(c, "status", json_object(), &reply, e) < 0)
         return -1;
     list = json_object_get(reply, "workers");
@@ -377,8 +364,6 @@ worker_drain(struct cli *c, const char *name)
     /* A reaper that has just started hears of workers within ten seconds. */
     for (until += HEARTBEAT_MS;
          !json_array_size(workers) && loop_now_ms() < until;) {
-        json_decref(workers);
-        workers = NULL;
         cli_pause(c, 500);
         if (query_workers(c, &workers, &e) < 0)
             return cli_fail_err("drain worker", name, &e, "shunt status");
@@ -393,8 +378,6 @@ worker_drain(struct cli *c, const char *name)
     }
     (void)subject_drain(subject, cli_text(w, "backend", "local"), name);
     do {
-        json_decref(workers);
-        workers = NULL;
         bus_publish_core(c->bus, subject, "", 0);
         cli_pause(c, 200);
         if (query_workers(c, &workers, &e) < 0)

@@ -22,14 +22,15 @@ static struct {
 const struct arg_opt ls_opts[] = {
     {"state", 0, "STATE",
      "show tasks in this state; open, done or a name; repeatable", ARG_LIST,
-     &ls.states, 0, 0, NULL,
-     "open done submitted accepted held blocked routed running retry_wait "
-     "succeeded failed unverified no_op timed_out cancelled rejected dead "
-     "unknown"},
+     &ls.states,
+     .words =
+         "open done submitted accepted held blocked routed running retry_wait "
+         "succeeded failed unverified no_op timed_out cancelled rejected dead "
+         "unknown"},
     {"limit", 'n', "N", "show at most N tasks (default 20; 0 for all)",
-     ARG_NUMBER, &ls.limit, 0, 100000000, NULL, NULL},
-    {"batch", 0, "ID", "show tasks of this batch alone", ARG_TEXT, &ls.batch, 0,
-     0, NULL, NULL},
+     ARG_NUMBER, &ls.limit, .most = 100000000},
+    {"batch", 0, "ID", "show tasks of this batch alone", ARG_TEXT,
+     .to = &ls.batch},
     ARG_END,
 };
 
@@ -69,68 +70,67 @@ selected_states(struct cli *c, json_t **out)
 
 /* Backend and lane, without the lane if it is the default. */
 static void
-where(const json_t *row, char *out, size_t size)
+add_where(const json_t *row, struct str *out)
 {
     const char *backend = cli_text(row, "backend", "");
     const char *lane = cli_text(row, "lane", "");
 
-    if (!backend[0])
-        (void)snprintf(out, size, "-");
-    else
-        (void)snprintf(out, size, "%s%s%s", backend,
-                       strcmp(lane, "default") && lane[0] ? "." : "",
-                       strcmp(lane, "default") ? lane : "");
+    str_addz(out, backend[0] ? backend : "-");
+    if (backend[0] && lane[0] && strcmp(lane, "default") != 0)
+        str_addf(out, ".%s", lane);
 }
 
 /* How long it ran, or has been running. */
 static void
-how_long(const json_t *row, int64_t now_ms, char *out, size_t size)
+add_time(const json_t *row, struct str *out)
 {
-    int64_t from = cli_time(row, "started_at"),
+    int64_t from = cli_time(row, "started_at"), now = str_wall_ms(),
             to = cli_time(row, "finished_at");
+    char took[32] = "-";
 
-    if (!from) {
-        (void)snprintf(out, size, "-");
-        return;
-    }
     if (!to || to < from)
-        to = now_ms > from ? now_ms : from;
-    (void)str_duration((uint64_t)(to - from), out, size);
+        to = now > from ? now : from;
+    if (from)
+        (void)str_duration((uint64_t)(to - from), took, sizeof took);
+    str_addz(out, took);
+}
+
+static void
+add_age(const json_t *row, struct str *out)
+{
+    char age[32];
+
+    str_addz(out, out_ago(cli_time(row, "submitted_at"), str_wall_ms(), age,
+                          sizeof age));
+}
+
+/* Eight characters of a generated id are unique enough for people. */
+static void
+add_id(const json_t *row, struct str *out)
+{
+    const char *id = cli_text(row, "id", "");
+    size_t len = strlen(id);
+
+    str_add(out, id, len == 16 && isatty(STDOUT_FILENO) ? SHORT_ID : len);
+}
+
+static void
+add_command(const json_t *row, struct str *out)
+{
+    str_addz(out, cli_text(row, "command", ""));
 }
 
 static void
 print_rows(const json_t *rows)
 {
-    static const char *const heads[] = {"ID",  "NAME", "STATE",  "WHERE",
-                                        "AGE", "TIME", "COMMAND"};
-    struct out_table *t = out_table_new(heads, 7);
-    char id[TASK_ID_SIZE], at[96], age[32], took[32];
-    int64_t now = str_wall_ms();
-    bool short_ids = isatty(STDOUT_FILENO);
-    const json_t *row;
-    size_t i;
+    static const struct out_column columns[] = {
+        {"ID", NULL, add_id},           {"NAME", "name", NULL},
+        {"STATE", "state", NULL},       {"WHERE", NULL, add_where},
+        {"AGE", NULL, add_age},         {"TIME", NULL, add_time},
+        {"COMMAND", NULL, add_command},
+    };
 
-    json_array_foreach(rows, i, row)
-    {
-        const char *full = cli_text(row, "id", "");
-        const char *cells[] = {id,
-                               cli_text(row, "name", NULL),
-                               cli_text(row, "state", "?"),
-                               at,
-                               age,
-                               took,
-                               cli_text(row, "command", "")};
-
-        (void)str_copy(id, sizeof id, full);
-        /* Eight characters of a generated id are unique enough. */
-        if (short_ids && strlen(full) == 16)
-            id[SHORT_ID] = '\0';
-        where(row, at, sizeof at);
-        how_long(row, now, took, sizeof took);
-        (void)out_ago(cli_time(row, "submitted_at"), now, age, sizeof age);
-        out_table_row(t, cells);
-    }
-    out_table_end(t);
+    out_table(rows, columns, sizeof columns / sizeof *columns);
 }
 
 int
@@ -180,17 +180,38 @@ cmd_ls(struct cli *c, const struct args *a)
 
 /* --- show ---------------------------------------------------------------- */
 
+/* Prints a label and the value, unless it is empty, and frees the value. */
 static void
-line(const char *label, const char *value)
+line(const char *label, struct str *value)
 {
     struct str s = {0};
 
-    if (!value[0])
-        return;
     str_addf(&s, "%-11s ", label);
-    str_add_printable(&s, value, strlen(value));
-    (void)puts(str_text(&s));
+    str_add_printable(&s, str_text(value), value->len);
+    if (value->len)
+        (void)puts(str_text(&s));
     str_free(&s);
+    str_free(value);
+}
+
+/* Adds a member, text or a whole number, after the text before, if the object
+ * has it. */
+static void
+add_member(const char *before, const json_t *o, const char *key, struct str *s)
+{
+    if (json_is_integer(json_object_get(o, key)))
+        str_addf(s, "%s%" PRId64, before, cli_int(o, key, 0));
+    else if (cli_text(o, key, "")[0])
+        str_addf(s, "%s%s", before, cli_text(o, key, ""));
+}
+
+static void
+member(const char *label, const json_t *o, const char *key)
+{
+    struct str s = {0};
+
+    add_member("", o, key, &s);
+    line(label, &s);
 }
 
 static void
@@ -206,61 +227,51 @@ show_decision(const json_t *d)
              cli_text(d, "lane", "?"), cli_text(d, "rule", "?"));
     if (cli_bool(d, "scored"))
         str_addf(&s, ", score %" PRId64, cli_int(d, "score", 0));
-    if (cli_text(d, "reason", "")[0])
-        str_addf(&s, ": %s", cli_text(d, "reason", ""));
-    line("decision", str_text(&s));
+    add_member(": ", d, "reason", &s);
+    line("decision", &s);
     json_array_foreach(json_object_get(d, "signals"), i, v)
     {
-        str_reset(&s);
         str_addf(&s, "  %+" PRId64 " %s", cli_int(v, "points", 0),
                  cli_text(v, "name", "?"));
         if (cli_text(v, "match", "")[0])
             str_addf(&s, " (%s)", cli_text(v, "match", ""));
-        line("", str_text(&s));
+        line("", &s);
     }
-    str_free(&s);
 }
 
 static void
 show_timeline(const json_t *list)
 {
-    const json_t *v;
     struct str s = {0};
+    const json_t *v;
     size_t i;
 
     json_array_foreach(list, i, v)
     {
-        str_reset(&s);
         str_addf(&s, "%s  %-10s %s", cli_text(v, "at", ""),
                  cli_text(v, "state", ""), cli_text(v, "note", ""));
-        line(i ? "" : "timeline", str_text(&s));
+        line(i ? "" : "timeline", &s);
     }
-    str_free(&s);
 }
 
 static void
 show_attempts(const json_t *list)
 {
-    const json_t *v;
     struct str s = {0};
+    const json_t *v;
     size_t i;
 
     if (json_array_size(list) < 2)
         return;
     json_array_foreach(list, i, v)
     {
-        str_reset(&s);
         str_addf(&s, "%" PRId64 " %s", cli_int(v, "attempt", 0),
                  cli_text(v, "state", "?"));
-        if (json_object_get(v, "exit_code"))
-            str_addf(&s, ", exit %" PRId64, cli_int(v, "exit_code", 0));
-        if (cli_text(v, "worker", "")[0])
-            str_addf(&s, ", on %s", cli_text(v, "worker", ""));
-        if (cli_text(v, "reason", "")[0])
-            str_addf(&s, ": %s", cli_text(v, "reason", ""));
-        line(i ? "" : "attempts", str_text(&s));
+        add_member(", exit ", v, "exit_code", &s);
+        add_member(", on ", v, "worker", &s);
+        add_member(": ", v, "reason", &s);
+        line(i ? "" : "attempts", &s);
     }
-    str_free(&s);
 }
 
 /* What an AI platform reported about its job. */
@@ -270,65 +281,55 @@ show_service(const json_t *t)
     struct str s = {0};
     char took[32];
 
-    line("provider", cli_text(t, "provider", ""));
-    line("model", cli_text(t, "model", ""));
-    if (cli_text(t, "cost_usd", "")[0]) {
-        str_addf(&s, "$%s%s", cli_text(t, "cost_usd", ""),
-                 cli_bool(t, "cost_estimated") ? " (estimated)" : "");
-        line("cost", str_text(&s));
-    }
-    str_reset(&s);
-    str_addz(&s, cli_text(t, "remote_id", ""));
+    member("provider", t, "provider");
+    member("model", t, "model");
+    add_member("$", t, "cost_usd", &s);
+    if (s.len && cli_bool(t, "cost_estimated"))
+        str_addz(&s, " (estimated)");
+    line("cost", &s);
+    add_member("", t, "remote_id", &s);
     if (s.len && cli_int(t, "run_ms", 0))
         str_addf(
             &s, ", ran %s there",
             str_duration((uint64_t)cli_int(t, "run_ms", 0), took, sizeof took));
-    line("job", str_text(&s));
-    if (cli_int(t, "input_tokens", 0) || cli_int(t, "output_tokens", 0)) {
-        str_reset(&s);
+    line("job", &s);
+    if (cli_int(t, "input_tokens", 0) || cli_int(t, "output_tokens", 0))
         str_addf(&s, "%" PRId64 " in, %" PRId64 " out",
                  cli_int(t, "input_tokens", 0), cli_int(t, "output_tokens", 0));
-        line("tokens", str_text(&s));
-    }
-    str_free(&s);
+    line("tokens", &s);
 }
 
 static void
 show_text(const json_t *t)
 {
-    const json_t *task = json_object_get(t, "task");
-    char text[128];
     bool colour = out_colour(STDOUT_FILENO);
+    struct str s = {0};
+    char text[128];
 
-    line("id", cli_text(t, "id", ""));
-    line("name", cli_text(t, "name", ""));
+    member("id", t, "id");
+    member("name", t, "name");
     (void)printf(
         "%-11s %s\n", "state",
         out_state(cli_text(t, "state", "?"), colour, text, sizeof text));
-    if (json_object_get(t, "exit_code")) {
-        (void)snprintf(text, sizeof text, "%" PRId64,
-                       cli_int(t, "exit_code", 0));
-        line("exit code", text);
-    }
-    line("reason", cli_text(t, "reason", ""));
-    line("command", cli_text(t, "command", ""));
-    line("workdir", cli_text(task, "workdir", ""));
-    where(t, text, sizeof text);
-    line("where", text);
-    line("worker", cli_text(t, "worker", ""));
-    how_long(t, str_wall_ms(), text, sizeof text);
-    line("time", text);
+    member("exit code", t, "exit_code");
+    member("reason", t, "reason");
+    member("command", t, "command");
+    member("workdir", json_object_get(t, "task"), "workdir");
+    add_where(t, &s);
+    line("where", &s);
+    member("worker", t, "worker");
+    add_time(t, &s);
+    line("time", &s);
     show_service(t);
     show_decision(json_object_get(t, "decision"));
     show_attempts(json_object_get(t, "attempt_list"));
     show_timeline(json_object_get(t, "timeline"));
-    line("batch", cli_text(t, "batch", ""));
-    line("report", cli_text(t, "report", ""));
-    if (cli_int(t, "output_bytes", 0)) {
-        (void)out_size((uint64_t)cli_int(t, "output_bytes", 0), text,
-                       sizeof text);
-        line("output", text);
-    }
+    member("batch", t, "batch");
+    member("report", t, "report");
+    if (cli_int(t, "output_bytes", 0))
+        str_addz(&s, out_size((uint64_t)cli_int(t, "output_bytes", 0), text,
+                              sizeof text));
+    line("output", &s);
 }
 
 /* Shows a task that waits in this machine's spool; false if it does not. */

@@ -19,13 +19,13 @@ static struct {
 
 const struct arg_opt wait_opts[] = {
     {"timeout", 0, "TIME", "wait at most TIME (default: no limit)", ARG_MS,
-     &wait_for.timeout_ms, 0, 0, NULL, NULL},
+     .to = &wait_for.timeout_ms},
     ARG_END,
 };
 
 const struct arg_opt cancel_opts[] = {
     {"timeout", 0, "TIME", "wait at most TIME for the end (default 15s)",
-     ARG_MS, &cancel.timeout_ms, 0, 0, NULL, NULL},
+     ARG_MS, .to = &cancel.timeout_ms},
     ARG_END,
 };
 

@@ -29,23 +29,21 @@ static struct {
 } global;
 
 const struct arg_opt cli_global_opts[] = {
-    {"json", 0, NULL, "print JSON on stdout", ARG_SWITCH, &global.json, 0, 0,
-     NULL, NULL},
+    {"json", 0, NULL, "print JSON on stdout", ARG_SWITCH, .to = &global.json},
     {"nats", 0, "URL", "address of the broker, like nats://host:4222", ARG_TEXT,
-     &global.nats, 0, 0, NULL, NULL},
+     .to = &global.nats},
     {"config", 0, "FILE", "read this configuration file, and no other",
-     ARG_TEXT, &global.config, 0, 0, NULL, NULL},
+     ARG_TEXT, .to = &global.config},
     {"quiet", 'q', NULL, "print errors alone on stderr", ARG_SWITCH,
-     &global.quiet, 0, 0, NULL, NULL},
-    {"help", 'h', NULL, "show help and exit", ARG_SWITCH, &global.help, 0, 0,
-     NULL, NULL},
+     .to = &global.quiet},
+    {"help", 'h', NULL, "show help and exit", ARG_SWITCH, .to = &global.help},
     ARG_END,
 };
 
 /* Allowed before the command only. */
 static const struct arg_opt leading_opts[] = {
     {"version", 'V', NULL, "print the version and exit", ARG_SWITCH,
-     &global.version, 0, 0, NULL, NULL},
+     .to = &global.version},
     ARG_END,
 };
 

@@ -52,17 +52,19 @@ bool out_bytes(int fd, const void *data, size_t len);
 /* Columns of text, valid UTF-8 without controls, on a terminal. */
 size_t out_width(const char *text);
 
-struct out_table;
+/* A column shows a member of each row, text or a whole number ("-": the row has
+ * none), or what add writes to the cell. */
+struct out_column {
+    const char *head, *key;
+    void (*add)(const json_t *row, struct str *cell);
+};
 
 /*
- * A table. On a terminal it is aligned and has a heading, and the last column
- * is cut at the edge; elsewhere cells are separated by tabs, without a heading.
+ * Prints the array or the values of the object as a table on stdout. On a
+ * terminal it is aligned and has a heading, and the last column is cut at the
+ * edge; elsewhere cells are separated by tabs, without a heading.
  */
-struct out_table *out_table_new(const char *const *heads, size_t n);
-/* Cells are made printable; NULL is "-". */
-void out_table_row(struct out_table *t, const char *const *cells);
-/* Prints on stdout and frees. */
-void out_table_end(struct out_table *t);
+void out_table(const json_t *rows, const struct out_column *columns, size_t n);
 
 /* A state's name, with its colour if colour is set. */
 const char *out_state(const char *state, bool colour, char *buf, size_t size);

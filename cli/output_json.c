@@ -83,18 +83,10 @@ out_copy(json_t *to, const json_t *from, const char *const *keys)
 void
 out_complete_decision(json_t *d)
 {
-    json_t *score = json_object_get(d, "score");
-
-    if (!json_is_true(json_object_get(d, "scored"))) {
-        (void)json_object_set_new(d, "scored", json_false());
-        (void)json_object_set_new(d, "score", json_null());
-    } else if (!score) {
-        (void)json_object_set_new(d, "score", json_integer(0));
-    }
-    if (!json_object_get(d, "signals"))
-        (void)json_object_set_new(d, "signals", json_array());
-    if (!json_object_get(d, "lost"))
-        (void)json_object_set_new(d, "lost", json_array());
-    if (!json_object_get(d, "rejected"))
-        (void)json_object_set_new(d, "rejected", json_false());
+    if (!json_is_true(json_object_get(d, "scored")))
+        (void)json_object_update_new(
+            d, json_pack("{s:b, s:n}", "scored", 0, "score"));
+    (void)json_object_update_missing_new(d, json_pack("{s:i, s:[], s:[], s:b}",
+                                                      "score", 0, "signals",
+                                                      "lost", "rejected", 0));
 }

@@ -17,9 +17,9 @@
 #include <unistd.h>
 #include <wchar.h>
 
-struct out_table {
-    const char *const *heads;
-    size_t n, rows, cap;
+struct table {
+    const struct out_column *columns;
+    size_t n, rows;
     char **cells; /* rows * n */
 };
 
@@ -92,83 +92,53 @@ out_width(const char *text)
     return total;
 }
 
-struct out_table *
-out_table_new(const char *const *heads, size_t n)
+static char *
+make_cell(const json_t *row, const struct out_column *column)
 {
-    struct out_table *t = MEM_NEW(struct out_table);
+    const json_t *v = json_object_get(row, column->key);
+    struct str text = {0}, safe = {0};
 
-    t->heads = heads;
-    t->n = n;
-    return t;
-}
-
-void
-out_table_row(struct out_table *t, const char *const *cells)
-{
-    struct str text = {0};
-    size_t i;
-
-    t->cells = mem_grow(t->cells, t->rows, &t->cap, t->n * sizeof *t->cells);
-    for (i = 0; i < t->n; i++) {
-        str_reset(&text);
-        if (cells[i])
-            str_add_printable(&text, cells[i], strlen(cells[i]));
-        else
-            str_addc(&text, '-');
-        t->cells[t->rows * t->n + i] = mem_strdup(str_text(&text));
-    }
-    /* A cell stays one line, whatever a command looks like. */
-    for (i = 0; i < t->n; i++) {
-        char *c = t->cells[t->rows * t->n + i];
-
-        for (; *c; c++)
-            if (*c == '\n' || *c == '\t')
-                *c = ' ';
-    }
-    t->rows++;
+    if (column->add)
+        column->add(row, &text);
+    else if (json_is_integer(v))
+        str_addf(&text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+    else
+        str_addz(&text, json_is_string(v) ? json_string_value(v) : "-");
+    str_add_printable(&safe, str_text(&text), text.len);
     str_free(&text);
+    str_addz(&safe, ""); /* data is there, even of nothing */
+    /* A cell stays one line, whatever a command looks like. */
+    for (char *c = safe.data; *c; c++)
+        if (*c == '\n' || *c == '\t')
+            *c = ' ';
+    return safe.data;
 }
 
-static const char *
-state_colour(const char *state)
+static void
+add_row(struct table *t, const json_t *row)
 {
-    switch (state_from_name(state)) {
-    case STATE_SUCCEEDED:
-        return "32";
-    case STATE_FAILED:
-    case STATE_TIMED_OUT:
-    case STATE_REJECTED:
-    case STATE_DEAD:
-    case STATE_UNKNOWN:
-    case STATE_LOST:
-        return "31";
-    case STATE_RUNNING:
-        return "36";
-    case STATE_RETRY_WAIT:
-    case STATE_HELD:
-    case STATE_BLOCKED:
-    case STATE_UNVERIFIED:
-    case STATE_NO_OP:
-        return "33";
-    case STATE_CANCELLED:
-    case STATE_PREEMPTED:
-        return "35";
-    case STATE_UNSPECIFIED:
-    case STATE_SUBMITTED:
-    case STATE_ACCEPTED:
-    case STATE_ROUTED:
-    case STATE_COUNT:
-        return "";
-    }
-    return "";
+    for (size_t i = 0; i < t->n; i++)
+        t->cells[t->rows * t->n + i] = make_cell(row, &t->columns[i]);
+    t->rows++;
 }
+
+static const char *const state_colours[STATE_COUNT] = {
+    [STATE_SUCCEEDED] = "32",  [STATE_FAILED] = "31",
+    [STATE_TIMED_OUT] = "31",  [STATE_REJECTED] = "31",
+    [STATE_DEAD] = "31",       [STATE_UNKNOWN] = "31",
+    [STATE_LOST] = "31",       [STATE_RUNNING] = "36",
+    [STATE_RETRY_WAIT] = "33", [STATE_HELD] = "33",
+    [STATE_BLOCKED] = "33",    [STATE_UNVERIFIED] = "33",
+    [STATE_NO_OP] = "33",      [STATE_CANCELLED] = "35",
+    [STATE_PREEMPTED] = "35",
+};
 
 const char *
 out_state(const char *state, bool colour, char *buf, size_t size)
 {
-    const char *code = colour ? state_colour(state) : "";
+    const char *code = colour ? state_colours[state_from_name(state)] : NULL;
 
-    if (*code)
+    if (code)
         (void)snprintf(buf, size, "\033[%sm%s\033[0m", code, state);
     else
         (void)snprintf(buf, size, "%s", state);
@@ -207,14 +177,14 @@ print_cell(const char *cell, size_t pad, bool last, bool colour)
 }
 
 static void
-print_aligned(struct out_table *t, unsigned columns)
+print_aligned(struct table *t, unsigned columns)
 {
     size_t *widths = mem_zero(t->n, sizeof *widths), i, row, used = 0, w;
     bool colour = out_colour(STDOUT_FILENO);
     char *cell;
 
     for (i = 0; i < t->n; i++) {
-        widths[i] = out_width(t->heads[i]);
+        widths[i] = out_width(t->columns[i].head);
         for (row = 0; row < t->rows; row++) {
             w = out_width(t->cells[row * t->n + i]);
             if (w > widths[i])
@@ -226,10 +196,11 @@ print_aligned(struct out_table *t, unsigned columns)
     for (i = 0; i < t->n; i++) {
         if (colour)
             (void)fputs("\033[1m", stdout);
-        (void)fputs(t->heads[i], stdout);
+        (void)fputs(t->columns[i].head, stdout);
         if (colour)
             (void)fputs("\033[0m", stdout);
-        for (w = out_width(t->heads[i]); i + 1 < t->n && w < widths[i] + 2; w++)
+        for (w = out_width(t->columns[i].head);
+             i + 1 < t->n && w < widths[i] + 2; w++)
             (void)fputc(' ', stdout);
     }
     (void)fputc('\n', stdout);
@@ -247,22 +218,31 @@ print_aligned(struct out_table *t, unsigned columns)
 }
 
 void
-out_table_end(struct out_table *t)
+out_table(const json_t *rows, const struct out_column *columns, size_t n)
 {
-    unsigned columns = out_columns(STDOUT_FILENO);
-    size_t i;
+    size_t size = json_array_size(rows) + json_object_size(rows), i;
+    struct table t = {columns, n, 0, mem_zero(size * n + 1, sizeof *t.cells)};
+    unsigned width = out_columns(STDOUT_FILENO);
+    const char *key;
+    json_t *row;
 
-    if (columns) {
-        print_aligned(t, columns);
-    } else {
-        for (i = 0; i < t->rows * t->n; i++)
-            (void)printf("%s%c", t->cells[i], (i + 1) % t->n ? '\t' : '\n');
+    json_array_foreach(rows, i, row)
+    {
+        add_row(&t, row);
+    }
+    json_object_foreach((json_t *)(uintptr_t)rows, key, row)
+    {
+        add_row(&t, row);
+    }
+    if (width)
+        print_aligned(&t, width);
+    for (i = 0; i < t.rows * n; i++) {
+        if (!width)
+            (void)printf("%s%c", t.cells[i], (i + 1) % n ? '\t' : '\n');
+        mem_free(t.cells[i]);
     }
     (void)fflush(stdout);
-    for (i = 0; i < t->rows * t->n; i++)
-        mem_free(t->cells[i]);
-    mem_free(t->cells);
-    mem_free(t);
+    mem_free(t.cells);
 }
 
 const char *

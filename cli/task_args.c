@@ -28,12 +28,12 @@ hints_of(struct task *t, struct mem_pool *pool)
 }
 
 static int
-set_ms(uint64_t *to, const char *value, struct err *e)
+set_ms(const struct arg_edit *a, struct err *e)
 {
-    return str_to_ms(value, to)
+    return str_to_ms(a->value, a->member)
                ? 0
                : err_set(e, ERR_INVALID,
-                         "%s is not a duration like 30s, 11m or 2h", value);
+                         "%s is not a duration like 30s, 11m or 2h", a->value);
 }
 
 static int
@@ -48,154 +48,96 @@ set_u32(uint32_t *to, const char *value, uint64_t most, struct err *e)
     return 0;
 }
 
-/* Setters of text fields. */
-#define TEXT(NAME, FIELD)                                                      \
-    static int set_##NAME(struct task *t, struct mem_pool *pool,               \
-                          const char *value, struct err *e)                    \
-    {                                                                          \
-        (void)pool;                                                            \
-        (void)e;                                                               \
-        t->FIELD = value;                                                      \
-        return 0;                                                              \
-    }
+static int
+set_text(const struct arg_edit *a, struct err *e)
+{
+    (void)e;
+    *(const char **)a->member = a->value;
+    return 0;
+}
 
-TEXT(name, name)
-TEXT(workdir, workdir)
-TEXT(repo, repo)
-TEXT(branch, branch)
-TEXT(dod, dod)
-TEXT(report, report_path)
-TEXT(team, team)
-TEXT(backend, backend)
-TEXT(lane, lane)
+static int
+set_true(const struct arg_edit *a, struct err *e)
+{
+    (void)e;
+    *(bool *)a->member = true;
+    return 0;
+}
 
-/* Setters of hints without a value. */
-#define HINT(NAME)                                                             \
-    static int set_##NAME(struct task *t, struct mem_pool *pool,               \
-                          const char *value, struct err *e)                    \
-    {                                                                          \
-        (void)value;                                                           \
-        (void)e;                                                               \
-        hints_of(t, pool)->NAME = true;                                        \
-        return 0;                                                              \
-    }
-
-HINT(heavy_log)
-HINT(llm)
-HINT(ui)
-HINT(light)
-
-/* Adds a pair, or replaces the value of its key. */
-static void
-put_pair(struct key_value **list, size_t *n, const char *key, const char *value,
-         struct mem_pool *pool)
+/* Adds "KEY=VALUE", or replaces the value of its key; a KEY alone has the value
+ * fallback. */
+static int
+put_pair(struct key_value **list, size_t *n, const char *text,
+         const char *fallback, struct mem_pool *pool, struct err *e)
 {
     struct key_value *grown;
-    size_t i;
+    size_t len = strcspn(text, "="), i;
 
+    if (!len)
+        return err_set(e, ERR_INVALID, "'%s' is not KEY=VALUE", text);
     grown = mem_pool_alloc(pool, (*n + 1) * sizeof *grown);
     if (*n)
         memcpy(grown, *list, *n * sizeof *grown);
-    for (i = 0; i < *n && strcmp(grown[i].key, key) != 0; i++)
+    grown[*n].key = mem_pool_strndup(pool, text, len);
+    for (i = 0; strcmp(grown[i].key, grown[*n].key) != 0; i++)
         ;
-    grown[i].key = key;
-    grown[i].value = value;
+    grown[i].key = grown[*n].key;
+    grown[i].value = text[len] ? text + len + 1 : fallback;
     *list = grown;
     *n += i == *n;
+    return 0;
 }
 
 static int
-set_env(struct task *t, struct mem_pool *pool, const char *value, struct err *e)
+set_env(const struct arg_edit *a, struct err *e)
 {
-    const char *eq = strchr(value, '='), *own;
+    const char *own = strchr(a->value, '=') ? "" : getenv(a->value);
 
-    if (eq == value || !value[0])
-        return err_set(e, ERR_INVALID, "'%s' is not KEY=VALUE", value);
-    if (eq) {
-        put_pair(&t->env, &t->n_env,
-                 mem_pool_strndup(pool, value, (size_t)(eq - value)), eq + 1,
-                 pool);
-        return 0;
-    }
-    own = getenv(value);
-    if (!own)
+    if (!own && *a->value)
         return err_set(e, ERR_INVALID,
                        "%s is not set here; use KEY=VALUE, or the name of a "
                        "variable that is set",
-                       value);
-    put_pair(&t->env, &t->n_env, value, own, pool);
-    return 0;
+                       a->value);
+    return put_pair(&a->task->env, &a->task->n_env, a->value, own, a->pool, e);
 }
 
 static int
-set_tag(struct task *t, struct mem_pool *pool, const char *value, struct err *e)
+set_tag(const struct arg_edit *a, struct err *e)
 {
-    const char *eq = strchr(value, '=');
-
-    if (eq == value || !value[0])
-        return err_set(e, ERR_INVALID, "'%s' is not KEY=VALUE", value);
-    if (eq)
-        put_pair(&t->tags, &t->n_tags,
-                 mem_pool_strndup(pool, value, (size_t)(eq - value)), eq + 1,
-                 pool);
-    else
-        put_pair(&t->tags, &t->n_tags, value, "", pool);
-    return 0;
+    return put_pair(&a->task->tags, &a->task->n_tags, a->value, "", a->pool, e);
 }
 
 static int
-set_timeout(struct task *t, struct mem_pool *pool, const char *value,
-            struct err *e)
+set_retries(const struct arg_edit *a, struct err *e)
 {
-    (void)pool;
-    return set_ms(&t->timeout_ms, value, e);
+    return set_u32(a->member, a->value, 1000, e);
 }
 
 static int
-set_idle_timeout(struct task *t, struct mem_pool *pool, const char *value,
-                 struct err *e)
+set_retry(const struct arg_edit *a, struct err *e)
 {
-    (void)pool;
-    return set_ms(&t->idle_timeout_ms, value, e);
-}
-
-static int
-set_retries(struct task *t, struct mem_pool *pool, const char *value,
-            struct err *e)
-{
-    (void)pool;
-    return set_u32(&t->retries, value, 1000, e);
-}
-
-static int
-set_retry(struct task *t, struct mem_pool *pool, const char *value,
-          struct err *e)
-{
-    (void)pool;
-    if (!strcmp(value, "safe"))
-        t->retry = RETRY_SAFE;
-    else if (!strcmp(value, "never"))
-        t->retry = RETRY_NEVER;
+    if (!strcmp(a->value, "safe"))
+        a->task->retry = RETRY_SAFE;
+    else if (!strcmp(a->value, "never"))
+        a->task->retry = RETRY_NEVER;
     else
         return err_set(e, ERR_INVALID, "%s is unknown; use safe or never",
-                       value);
+                       a->value);
     return 0;
 }
 
 static int
-set_priority(struct task *t, struct mem_pool *pool, const char *value,
-             struct err *e)
+set_priority(const struct arg_edit *a, struct err *e)
 {
     char *end;
     long n;
 
-    (void)pool;
     errno = 0;
-    n = strtol(value, &end, 10);
-    if (errno || end == value || *end || n < -1000 || n > 1000)
+    n = strtol(a->value, &end, 10);
+    if (errno || end == a->value || *end || n < -1000 || n > 1000)
         return err_set(e, ERR_INVALID, "%s is not a number from -1000 to 1000",
-                       value);
-    t->priority = (int32_t)n;
+                       a->value);
+    a->task->priority = (int32_t)n;
     return 0;
 }
 
@@ -236,143 +178,123 @@ task_args_time(const char *text, int64_t now_ms, int64_t *at_ms)
 }
 
 static int
-set_after(struct task *t, struct mem_pool *pool, const char *value,
-          struct err *e)
+set_after(const struct arg_edit *a, struct err *e)
 {
     const char **grown;
     int64_t at_ms;
 
-    if (!value[0])
+    if (!a->value[0])
         return err_set(e, ERR_INVALID, "an id or a time is required");
-    if (task_args_time(value, str_wall_ms(), &at_ms)) {
-        t->not_before_ms = at_ms;
+    if (task_args_time(a->value, str_wall_ms(), &at_ms)) {
+        a->task->not_before_ms = at_ms;
         return 0;
     }
-    grown = mem_pool_alloc(pool, (t->n_after + 1) * sizeof *grown);
-    if (t->n_after)
-        memcpy(grown, t->after, t->n_after * sizeof *grown);
-    grown[t->n_after++] = value;
-    t->after = grown;
+    grown = mem_pool_alloc(a->pool, (a->task->n_after + 1) * sizeof *grown);
+    if (a->task->n_after)
+        memcpy(grown, a->task->after, a->task->n_after * sizeof *grown);
+    grown[a->task->n_after++] = a->value;
+    a->task->after = grown;
     return 0;
 }
 
 static int
-set_hold(struct task *t, struct mem_pool *pool, const char *value,
-         struct err *e)
+set_memory(const struct arg_edit *a, struct err *e)
 {
-    (void)pool;
-    (void)value;
-    (void)e;
-    t->hold = true;
-    return 0;
-}
+    struct hints *h = a->task->hints;
 
-static int
-set_agent(struct task *t, struct mem_pool *pool, const char *value,
-          struct err *e)
-{
-    (void)e;
-    hints_of(t, pool)->agent = value;
-    return 0;
-}
-
-static int
-set_runtime(struct task *t, struct mem_pool *pool, const char *value,
-            struct err *e)
-{
-    return set_ms(&hints_of(t, pool)->runtime_ms, value, e);
-}
-
-static int
-set_memory(struct task *t, struct mem_pool *pool, const char *value,
-           struct err *e)
-{
-    struct hints *h = hints_of(t, pool);
-
-    h->memory_unknown = !strcmp(value, "unknown");
+    h->memory_unknown = !strcmp(a->value, "unknown");
     h->memory_bytes = 0;
-    if (!h->memory_unknown && !str_to_bytes(value, &h->memory_bytes))
+    if (!h->memory_unknown && !str_to_bytes(a->value, &h->memory_bytes))
         return err_set(e, ERR_INVALID,
-                       "%s is not a size like 512M or 9G, nor unknown", value);
+                       "%s is not a size like 512M or 9G, nor unknown",
+                       a->value);
     return 0;
 }
 
 static int
-set_parallel(struct task *t, struct mem_pool *pool, const char *value,
-             struct err *e)
+set_parallel(const struct arg_edit *a, struct err *e)
 {
-    return set_u32(&hints_of(t, pool)->parallel, value, 1000000, e);
+    return set_u32(a->member, a->value, 1000000, e);
 }
 
 static int
-set_data(struct task *t, struct mem_pool *pool, const char *value,
-         struct err *e)
+set_data(const struct arg_edit *a, struct err *e)
 {
-    if (strcmp(value, "small") != 0 && strcmp(value, "large") != 0 &&
-        strcmp(value, "unknown") != 0)
+    if (strcmp(a->value, "small") != 0 && strcmp(a->value, "large") != 0 &&
+        strcmp(a->value, "unknown") != 0)
         return err_set(e, ERR_INVALID,
-                       "%s is unknown; use small, large or unknown", value);
-    hints_of(t, pool)->data = value;
-    return 0;
+                       "%s is unknown; use small, large or unknown", a->value);
+    return set_text(a, e);
 }
 
-#define FLAG(NAME, ARG, HELP, SET, WORDS)                                      \
+#define ROW(NAME, ARG, HELP, WORDS, SET, OFFSET, HINT)                         \
     {                                                                          \
-        NAME, 0, ARG, HELP, ARG_TASK, NULL, 0, 0, SET, WORDS                   \
+        NAME, 0, ARG, HELP, ARG_TASK, NULL, 0, 0, WORDS, SET, OFFSET, HINT     \
     }
+/* SET sets the member FIELD of the task, or of its hints. */
+#define FLAG(NAME, ARG, HELP, WORDS, SET, FIELD)                               \
+    ROW(NAME, ARG, HELP, WORDS, SET, offsetof(struct task, FIELD), false)
+#define HINT(NAME, ARG, HELP, WORDS, SET, FIELD)                               \
+    ROW(NAME, ARG, "hint: " HELP, WORDS, SET, offsetof(struct hints, FIELD),   \
+        true)
 
 const struct arg_opt task_opts[] = {
     FLAG("name", "NAME",
-         "name of the task (default: made from project and time)", set_name,
-         NULL),
+         "name of the task (default: made from project and time)", NULL,
+         set_text, name),
     FLAG("workdir", "DIR", "where to run (default: the current directory)",
-         set_workdir, NULL),
-    FLAG("repo", "OWNER/NAME", "repository the task works on", set_repo, NULL),
-    FLAG("branch", "BRANCH", "branch of that repository", set_branch, NULL),
+         NULL, set_text, workdir),
+    FLAG("repo", "OWNER/NAME", "repository the task works on", NULL, set_text,
+         repo),
+    FLAG("branch", "BRANCH", "branch of that repository", NULL, set_text,
+         branch),
     FLAG("env", "K=V",
-         "environment variable; K alone copies it from here; repeatable",
-         set_env, NULL),
-    FLAG("timeout", "TIME", "time limit of one attempt", set_timeout, NULL),
-    FLAG("idle-timeout", "TIME", "time limit without output", set_idle_timeout,
-         NULL),
-    FLAG("retries", "N", "further attempts after a failure (default 0)",
-         set_retries, NULL),
+         "environment variable; K alone copies it from here; repeatable", NULL,
+         set_env, env),
+    FLAG("timeout", "TIME", "time limit of one attempt", NULL, set_ms,
+         timeout_ms),
+    FLAG("idle-timeout", "TIME", "time limit without output", NULL, set_ms,
+         idle_timeout_ms),
+    FLAG("retries", "N", "further attempts after a failure (default 0)", NULL,
+         set_retries, retries),
     FLAG("retry", "safe|never",
          "whether to run again after its worker was lost (default safe)",
-         set_retry, "safe never"),
+         "safe never", set_retry, retry),
     FLAG("dod", "EXPR",
-         "definition of done, see docs/dod.md (default exit_code == 0)",
-         set_dod, NULL),
+         "definition of done, see docs/dod.md (default exit_code == 0)", NULL,
+         set_text, dod),
     FLAG("report", "PATH",
-         "path of the report, relative to the working directory", set_report,
-         NULL),
+         "path of the report, relative to the working directory", NULL,
+         set_text, report_path),
     FLAG("priority", "N", "higher runs first, where the backend supports it",
-         set_priority, NULL),
-    FLAG("team", "TEAM", "team the task belongs to", set_team, NULL),
-    FLAG("tag", "K=V", "label; repeatable", set_tag, NULL),
+         NULL, set_priority, priority),
+    FLAG("team", "TEAM", "team the task belongs to", NULL, set_text, team),
+    FLAG("tag", "K=V", "label; repeatable", NULL, set_tag, tags),
     FLAG("after", "ID|TIME",
          "start after that task, or not before that time (10m, 18:30); "
          "repeatable",
-         set_after, NULL),
-    FLAG("hold", NULL, "accept the task, but do not run it", set_hold, NULL),
+         NULL, set_after, after),
+    FLAG("hold", NULL, "accept the task, but do not run it", NULL, set_true,
+         hold),
     FLAG("backend", "BACKEND",
-         "run on this backend: local, codespace or secutools", set_backend,
-         "local codespace secutools"),
-    FLAG("lane", "LANE", "run on this lane of the backend", set_lane, NULL),
-    FLAG("agent", "NAME", "hint: agent that does the work", set_agent, NULL),
-    FLAG("runtime", "TIME", "hint: expected duration, like 11m", set_runtime,
-         NULL),
-    FLAG("memory", "SIZE|unknown", "hint: expected peak memory, like 9G",
-         set_memory, "unknown"),
-    FLAG("parallel", "N", "hint: number of jobs it runs at once", set_parallel,
-         NULL),
-    FLAG("data", "AMOUNT", "hint: amount of data, small, large or unknown",
-         set_data, "small large unknown"),
-    FLAG("heavy-log", NULL, "hint: prints much output", set_heavy_log, NULL),
-    FLAG("llm", NULL, "hint: calls language models or embeddings", set_llm,
-         NULL),
-    FLAG("ui", NULL, "hint: needs a browser or an IDE", set_ui, NULL),
-    FLAG("light", NULL, "hint: a lightweight check", set_light, NULL),
+         "run on this backend: local, codespace or secutools",
+         "local codespace secutools", set_text, backend),
+    FLAG("lane", "LANE", "run on this lane of the backend", NULL, set_text,
+         lane),
+    HINT("agent", "NAME", "agent that does the work", NULL, set_text, agent),
+    HINT("runtime", "TIME", "expected duration, like 11m", NULL, set_ms,
+         runtime_ms),
+    HINT("memory", "SIZE|unknown", "expected peak memory, like 9G", "unknown",
+         set_memory, memory_bytes),
+    HINT("parallel", "N", "number of jobs it runs at once", NULL, set_parallel,
+         parallel),
+    HINT("data", "AMOUNT", "amount of data, small, large or unknown",
+         "small large unknown", set_data, data),
+    HINT("heavy-log", NULL, "prints much output", NULL, set_true, heavy_log),
+    HINT("llm", NULL, "calls language models or embeddings", NULL, set_true,
+         llm),
+    HINT("ui", NULL, "needs a browser or an IDE", NULL, set_true, ui),
+    HINT("light", NULL, "a lightweight check", NULL, set_true, light),
     ARG_END,
 };
 
@@ -396,11 +318,15 @@ int
 task_args_apply(const struct args *a, struct task *t, struct mem_pool *pool,
                 struct err *e)
 {
-    size_t i;
+    for (size_t i = 0; i < a->n_task; i++) {
+        const struct arg_opt *o = a->task[i].opt;
+        char *from = o->hint ? (char *)hints_of(t, pool) : (char *)t;
 
-    for (i = 0; i < a->n_task; i++)
-        if (a->task[i].opt->set(t, pool, a->task[i].value, e) < 0)
-            return err_wrap(e, "--%s", a->task[i].opt->name);
+        struct arg_edit edit = {t, from + o->offset, a->task[i].value, pool};
+
+        if (o->set(&edit, e) < 0)
+            return err_wrap(e, "--%s", o->name);
+    }
     return task_args_workdir(t, pool, e);
 }
 

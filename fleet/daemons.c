@@ -27,8 +27,7 @@ enum {
 struct daemon {
     struct daemons *all;
     char name[32];
-    char *file;
-    char *argv[ARGS_MAX];
+    char *argv[ARGS_MAX];      /* the first is the program's file */
     struct daemon_env own_env; /* empty: that of all */
     uint64_t timer_slack_ns;
     struct proc *proc;                   /* NULL: not running */
@@ -84,7 +83,6 @@ daemons_free(struct daemons *all)
             proc_forget(d->proc);
         if (d->log >= 0)
             (void)close(d->log);
-        mem_free(d->file);
         for (size_t j = 0; j < ARGS_MAX; j++)
             mem_free(d->argv[j]);
         daemon_env_release(&d->own_env);
@@ -146,7 +144,7 @@ start(struct daemon *d, struct err *e)
 {
     struct daemons *all = d->all;
     char **env = d->own_env.entries ? d->own_env.entries : all->env->entries;
-    struct proc_opts o = {.file = d->file,
+    struct proc_opts o = {.file = d->argv[0],
                           .argv = (const char *const *)d->argv,
                           .env = (const char *const *)env,
                           .in = -1,
@@ -158,7 +156,7 @@ start(struct daemon *d, struct err *e)
         return -1;
     o.out = o.err = d->log;
     if (proc_start(all->procs, &o, on_end, d, &d->proc, e) < 0)
-        return err_wrap(e, "start %s", d->file);
+        return err_wrap(e, "start %s", d->argv[0]);
     d->started_ms = str_wall_ms();
     d->started_mono_ms = loop_now_ms();
     log_info("process.started", "name=%s pid=%d restarts=%d", d->name,
@@ -181,9 +179,8 @@ start_again(void *ctx)
 }
 
 int
-daemons_start(struct daemons *all, const char *name, const char *file,
-              const char *const *argv, const struct daemon_opts *opts,
-              struct err *e)
+daemons_start(struct daemons *all, const char *name, const char *const *argv,
+              const struct daemon_opts *opts, struct err *e)
 {
     struct daemon *d = &all->v[all->n];
 
@@ -191,7 +188,6 @@ daemons_start(struct daemons *all, const char *name, const char *file,
         return err_set(e, ERR_BUG, "more than %d processes", DAEMONS_MAX);
     *d = (struct daemon){.all = all, .log = -1};
     (void)str_copy(d->name, sizeof d->name, name);
-    d->file = mem_strdup(file);
     for (size_t i = 0; argv[i] && i + 1 < ARGS_MAX; i++)
         d->argv[i] = mem_strdup(argv[i]);
     if (opts && opts->env)
@@ -329,27 +325,23 @@ daemons_explain_end(const struct daemons *all, const char *name, struct err *e)
 json_t *
 daemons_to_json(const struct daemons *all)
 {
-    json_t *list = json_array(), *v;
+    json_t *list = json_array();
     char since[32];
 
     for (size_t i = 0; all && i < all->n; i++) {
         const struct daemon *d = &all->v[i];
 
-        v = json_pack("{s:s, s:s, s:i}", "name", d->name, "state",
-                      d->proc         ? "running"
-                      : all->stopping ? "stopped"
-                                      : "restarting",
-                      "restarts", d->deaths);
-        if (d->proc) {
-            (void)json_object_set_new(v, "pid",
-                                      json_integer(proc_pid(d->proc)));
-            (void)json_object_set_new(
-                v, "started_at",
-                json_string(str_time(d->started_ms, since, sizeof since)));
-        }
-        if (d->last_end[0])
-            (void)json_object_set_new(v, "last_end", json_string(d->last_end));
-        (void)json_array_append_new(list, v);
+        (void)str_time(d->started_ms, since, sizeof since);
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:s, s:i, s:o*, s:s*, s:s*}", "name",
+                            d->name, "state",
+                            d->proc         ? "running"
+                            : all->stopping ? "stopped"
+                                            : "restarting",
+                            "restarts", d->deaths, "pid",
+                            d->proc ? json_integer(proc_pid(d->proc)) : NULL,
+                            "started_at", d->proc ? since : NULL, "last_end",
+                            d->last_end[0] ? d->last_end : NULL));
     }
     return list;
 }

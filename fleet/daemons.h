@@ -36,10 +36,11 @@ struct daemon_opts {
 
 /*
  * Starts a daemon and keeps it running until daemons_stop, which stops them in
- * the reverse order of these calls. argv and opts (NULL: nothing differs) are
- * copied. -1 if it cannot be started at all: the program is missing.
+ * the reverse order of these calls. argv, whose first word is the program's
+ * file, and opts (NULL: nothing differs) are copied. -1 if it cannot be started
+ * at all: the program is missing.
  */
-int daemons_start(struct daemons *all, const char *name, const char *file,
+int daemons_start(struct daemons *all, const char *name,
                   const char *const *argv, const struct daemon_opts *opts,
                   struct err *e);
 

@@ -70,18 +70,17 @@ write_status(void *ctx)
     json_t *v;
     char *text;
 
-    v = json_pack(
-        "{s:i, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o}", "pid", (int)getpid(),
-        "started_at", str_time(s->started_ms, since, sizeof since), "version",
-        SHUNT_VERSION, "url", s->broker.url, "fast", s->conf->fast, "durable",
-        s->broker.durable, "durability", s->broker.durability, "state",
-        s->stopping ? "stopping"
-        : s->ready  ? "up"
-                    : "starting",
-        "processes", daemons_to_json(s->daemons));
-    if (v && s->http[0])
-        (void)json_object_set_new(v, "http",
-                                  json_sprintf("http://%s", s->http));
+    v = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o*}", "pid",
+                  (int)getpid(), "started_at",
+                  str_time(s->started_ms, since, sizeof since), "version",
+                  SHUNT_VERSION, "url", s->broker.url, "fast", s->conf->fast,
+                  "durable", s->broker.durable, "durability",
+                  s->broker.durability, "state",
+                  s->stopping ? "stopping"
+                  : s->ready  ? "up"
+                              : "starting",
+                  "processes", daemons_to_json(s->daemons), "http",
+                  s->http[0] ? json_sprintf("http://%s", s->http) : NULL);
     text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
     if (text && fleet_dir_write(s->dir, "status.json", text, 0600, &e) < 0)
         log_warn("status.write", "error=\"%s\"", LOG_TEXT(e.msg));
@@ -113,8 +112,7 @@ start_broker(struct supervisor *s, struct err *e)
         .env = env.list, .timer_slack_ns = EMBEDDED_BROKER_TIMER_SLACK_NS};
 
     embedded_broker_environment(&env);
-    return daemons_start(s->daemons, "broker", s->broker.program, argv, &opts,
-                         e);
+    return daemons_start(s->daemons, "broker", argv, &opts, e);
 }
 
 /* Connects, trying again until the broker listens. */
@@ -223,7 +221,7 @@ start_daemon(struct supervisor *s, const char *name, const char *const *changes,
         return err_set(e, ERR_UNAVAILABLE, "the folder of this program: %s",
                        strerror(errno));
     (void)snprintf(file, sizeof file, "%s/shunt-%s", dir, name);
-    return daemons_start(s->daemons, name, file, argv,
+    return daemons_start(s->daemons, name, argv,
                          &(struct daemon_opts){.env = changes}, e);
 }
 

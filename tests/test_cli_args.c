@@ -21,11 +21,11 @@ static struct {
 } got;
 
 static const struct arg_opt opts[] = {
-    {"loud", 'l', NULL, "", ARG_SWITCH, &got.loud, 0, 0, NULL, NULL},
-    {"file", 'f', "FILE", "", ARG_TEXT, &got.file, 0, 0, NULL, NULL},
-    {"number", 0, "N", "", ARG_NUMBER, &got.n, 1, 9, NULL, NULL},
-    {"wait", 0, "TIME", "", ARG_MS, &got.wait_ms, 0, 0, NULL, NULL},
-    {"state", 0, "STATE", "", ARG_LIST, &got.states, 0, 0, NULL, NULL},
+    {"loud", 'l', NULL, "", ARG_SWITCH, .to = &got.loud},
+    {"file", 'f', "FILE", "", ARG_TEXT, .to = &got.file},
+    {"number", 0, "N", "", ARG_NUMBER, &got.n, .least = 1, .most = 9},
+    {"wait", 0, "TIME", "", ARG_MS, .to = &got.wait_ms},
+    {"state", 0, "STATE", "", ARG_LIST, .to = &got.states},
     ARG_END,
 };
 
