@@ -146,16 +146,17 @@ list_lost(const struct rule *winner, const struct decide_input *in,
     for (const struct rule *r = winner + 1; r->name; r++) {
         struct destination p;
 
-        if (r->target == TARGET_REJECT || !r->holds(in))
+        if (r->target == TARGET_REJECT || !rule_holds(r, in))
             continue;
         p = destination_of(r->target, in);
         if (strcmp(p.backend, won.backend) == 0 &&
             strcmp(p.lane, won.lane) == 0)
             continue;
         add_lost(d, in->pool,
-                 mem_pool_printf(
-                     in->pool, "%s.%s by %s (%s): %s stands before it",
-                     p.backend, p.lane, r->name, r->why(in), winner->name));
+                 mem_pool_printf(in->pool,
+                                 "%s.%s by %s (%s): %s stands before it",
+                                 p.backend, p.lane, r->name, rule_reason(r, in),
+                                 winner->name));
     }
     if (winner->scored && !d->n_lost)
         add_lost(d, in->pool,
@@ -270,13 +271,13 @@ decide(struct task *t, const struct routing_facts *f, const struct policy *p,
     struct destination place;
 
     gather_input(&in, t, f, p, pool);
-    while (!winner->holds(&in))
+    while (!rule_holds(winner, &in))
         winner++;
     place = destination_of(winner->target, &in);
     *out = (struct decision){.backend = place.backend,
                              .lane = place.lane,
                              .rule = winner->name,
-                             .reason = winner->why(&in),
+                             .reason = rule_reason(winner, &in),
                              .affinity = policy_affinity_name(in.affinity),
                              .policy = p->version,
                              .wanted = "",

@@ -25,9 +25,6 @@ struct policy_reader {
     const char *name; /* of the file */
     struct mem_pool *pool;
     struct policy *p;
-    /* Grows while the signals are read. */
-    struct keyword *keywords;
-    size_t cap_keywords;
 };
 
 /* One key of a map: `read` stores its value in the struct at `to`. */
@@ -123,34 +120,35 @@ read_bool(struct policy_reader *r, const struct key *k,
     return 0;
 }
 
+/* A number that parse reads, within the key's limits. */
+static int
+read_limit(struct policy_reader *r, const struct key *k,
+           const struct yaml_node *n,
+           bool (*parse)(const char *text, uint64_t *out), const char *wanted,
+           uint64_t *out, struct err *e)
+{
+    if (is_off(n))
+        return 0;
+    if (n->kind != YAML_SCALAR || !parse(n->text, out) || *out < k->least ||
+        *out > k->most)
+        return bad_value(r, k, n, wanted, e);
+    return 0;
+}
+
 static int
 read_ms(struct policy_reader *r, const struct key *k, const struct yaml_node *n,
         void *to, struct err *e)
 {
-    uint64_t ms = 0;
-
-    if (is_off(n))
-        return 0;
-    if (n->kind != YAML_SCALAR || !str_to_ms(n->text, &ms) || ms < k->least ||
-        ms > k->most)
-        return bad_value(r, k, n, "a duration (10m, at most 1d) or false", e);
-    *(uint64_t *)to = ms;
-    return 0;
+    return read_limit(r, k, n, str_to_ms,
+                      "a duration (10m, at most 1d) or false", to, e);
 }
 
 static int
 read_size(struct policy_reader *r, const struct key *k,
           const struct yaml_node *n, void *to, struct err *e)
 {
-    uint64_t bytes = 0;
-
-    if (is_off(n))
-        return 0;
-    if (n->kind != YAML_SCALAR || !str_to_bytes(n->text, &bytes) ||
-        bytes < k->least || bytes > k->most)
-        return bad_value(r, k, n, "a size (8G, at most 1T) or false", e);
-    *(uint64_t *)to = bytes;
-    return 0;
+    return read_limit(r, k, n, str_to_bytes, "a size (8G, at most 1T) or false",
+                      to, e);
 }
 
 static int
@@ -257,12 +255,17 @@ read_texts(struct policy_reader *r, const struct yaml_node *n, const char *what,
     return 0;
 }
 
-/* Refuses duplicates in a list. */
+/* As read_texts, but refuses duplicates; *set receives the texts as well. */
 static int
-refuse_twice(struct policy_reader *r, const struct yaml_node *list,
-             const char *what, struct word_set *set, struct err *e)
+read_distinct(struct policy_reader *r, const struct yaml_node *n,
+              const char *what, bool (*ok)(const char *text),
+              const char *wanted, const char ***out, size_t *n_out,
+              struct word_set *set, struct err *e)
 {
-    for (const struct yaml_node *v = list->first; v; v = v->next)
+    if (read_texts(r, n, what, ok, wanted, out, n_out, e) < 0)
+        return -1;
+    word_set_init(set, n->n, r->pool);
+    for (const struct yaml_node *v = n->first; v; v = v->next)
         if (!word_set_add(set, v->text))
             return yaml_error(r->name, v, e,
                               "%s: %.60s is listed twice; keep one", what,
@@ -294,16 +297,12 @@ static int
 read_set(struct policy_reader *r, const struct key *k,
          const struct yaml_node *n, void *to, struct err *e)
 {
-    struct word_set *set = to;
     const char **list;
     size_t len;
 
-    if (read_texts(r, n, k->name, is_word,
-                   "a word in lower case without any of . : - _ /", &list, &len,
-                   e) < 0)
-        return -1;
-    word_set_init(set, len, r->pool);
-    return refuse_twice(r, n, k->name, set, e);
+    return read_distinct(r, n, k->name, is_word,
+                         "a word in lower case without any of . : - _ /", &list,
+                         &len, to, e);
 }
 
 static bool
@@ -323,15 +322,25 @@ read_providers(struct policy_reader *r, const struct key *k,
     struct policy *p = to;
     struct word_set set;
 
-    if (read_texts(r, n, k->name, is_provider,
-                   "a lane's name in lower case, neither auto nor claude-code,",
-                   &p->providers, &p->n_providers, e) < 0)
-        return -1;
-    word_set_init(&set, n->n, r->pool);
-    return refuse_twice(r, n, k->name, &set, e);
+    return read_distinct(
+        r, n, k->name, is_provider,
+        "a lane's name in lower case, neither auto nor claude-code,",
+        &p->providers, &p->n_providers, &set, e);
 }
 
 /* --- agents, executors, prices -------------------------------------------- */
+
+/* A copy of the list of n elements with room for more. */
+static void *
+longer(struct mem_pool *pool, const void *list, size_t n, size_t more,
+       size_t size)
+{
+    void *out = mem_pool_alloc(pool, (n + more) * size);
+
+    if (n)
+        memcpy(out, list, n * size);
+    return out;
+}
 
 static bool
 is_agent(const char *text)
@@ -356,10 +365,7 @@ read_agents(struct policy_reader *r, const struct key *k,
     if (p->n_agents + len > POLICY_AGENTS_MAX)
         return yaml_error(r->name, n, e, "affinity: more than %d agents",
                           POLICY_AGENTS_MAX);
-    all = mem_pool_alloc(r->pool, (p->n_agents + len) * sizeof *all);
-    if (p->n_agents)
-        memcpy(all, p->agents, p->n_agents * sizeof *all);
-    p->agents = all;
+    p->agents = all = longer(r->pool, p->agents, p->n_agents, len, sizeof *all);
     for (const struct yaml_node *v = n->first; v; v = v->next) {
         if (policy_affinity(p, v->text) != AFFINITY_NONE)
             return yaml_error(r->name, v, e,
@@ -517,23 +523,6 @@ read_allow(struct policy_reader *r, const struct key *k,
 
 /* --- signals -------------------------------------------------------------- */
 
-static void
-add_keyword(struct policy_reader *r, const struct keyword *k)
-{
-    struct policy *p = r->p;
-
-    if (p->n_keywords == r->cap_keywords) {
-        struct keyword *more;
-
-        r->cap_keywords = r->cap_keywords ? 2 * r->cap_keywords : 64;
-        more = mem_pool_alloc(r->pool, r->cap_keywords * sizeof *more);
-        if (p->n_keywords)
-            memcpy(more, r->keywords, p->n_keywords * sizeof *more);
-        p->keywords = r->keywords = more;
-    }
-    r->keywords[p->n_keywords++] = *k;
-}
-
 /* "docker", or "npm run". */
 static bool
 read_keyword(struct policy_reader *r, const char *text, struct keyword *out)
@@ -554,19 +543,24 @@ read_words(struct policy_reader *r, const struct key *k,
            const struct yaml_node *n, void *to, struct err *e)
 {
     struct signal_row *row = to;
+    struct policy *p = r->p;
+    struct keyword *all;
 
     if (expect(r, n, YAML_LIST, k->name, "a list", e) < 0)
         return -1;
+    p->keywords = all =
+        longer(r->pool, p->keywords, p->n_keywords, n->n, sizeof *all);
     for (const struct yaml_node *v = n->first; v; v = v->next) {
-        struct keyword word = {.row = r->p->n_rows, .line = v->line};
+        struct keyword *word = &all[p->n_keywords++];
 
-        if (v->kind != YAML_SCALAR || !read_keyword(r, v->text, &word))
+        word->row = p->n_rows;
+        word->line = v->line;
+        if (v->kind != YAML_SCALAR || !read_keyword(r, v->text, word))
             return yaml_error(
                 r->name, v, e,
                 "words: '%.60s' could never match; write one or two words in "
                 "lower case, without any of . : - _ /",
                 v->text);
-        add_keyword(r, &word);
     }
     row->kind = SIGNAL_WORDS;
     return 0;
@@ -618,11 +612,8 @@ read_data(struct policy_reader *r, const struct key *k,
     struct word_set set;
 
     row->kind = SIGNAL_DATA;
-    if (read_texts(r, n, k->name, is_amount, "small, large or unknown",
-                   &row->data, &row->n_data, e) < 0)
-        return -1;
-    word_set_init(&set, n->n, r->pool);
-    return refuse_twice(r, n, k->name, &set, e);
+    return read_distinct(r, n, k->name, is_amount, "small, large or unknown",
+                         &row->data, &row->n_data, &set, e);
 }
 
 #define OF_ROW(f) offsetof(struct signal_row, f)

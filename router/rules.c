@@ -1,7 +1,8 @@
 /*
  * The rules in order of precedence: what the submitter pinned, then those for
  * prompts (delegation front matter), then those for steps (the cloud routing
- * rules). Each has a predicate and a function that words its reason.
+ * rules). Each has a predicate and its reason, fixed or worded by a
+ * function.
  */
 #include "router/rules.h"
 
@@ -75,13 +76,6 @@ names_unknown_executor(const struct decide_input *in)
 }
 
 static const char *
-why_nothing(const struct decide_input *in)
-{
-    (void)in;
-    return "nothing is left to run after the prefix";
-}
-
-static const char *
 why_unknown_backend(const struct decide_input *in)
 {
     return mem_pool_printf(in->pool,
@@ -136,68 +130,45 @@ why_executor(const struct decide_input *in)
 static bool
 needs_claude_code(const struct decide_input *in)
 {
-    return in->is_ai && in->task->delegation &&
-           in->task->delegation->needs_claude_code;
+    return in->task->delegation && in->task->delegation->needs_claude_code;
 }
 
 static bool
 prefers_claude_code(const struct decide_input *in)
 {
-    return in->is_ai && strcmp(in->preferred, "claude-code") == 0;
+    return strcmp(in->preferred, "claude-code") == 0;
 }
 
 static bool
 must_not_delegate(const struct decide_input *in)
 {
-    return in->is_ai &&
-           !(in->task->delegation && in->task->delegation->allow_delegation);
+    return !(in->task->delegation && in->task->delegation->allow_delegation);
 }
 
 static bool
 prefers_provider(const struct decide_input *in)
 {
-    return in->is_ai && policy_is_provider(in->policy, in->preferred);
+    return policy_is_provider(in->policy, in->preferred);
 }
 
 static bool
 prefers_auto(const struct decide_input *in)
 {
-    return in->is_ai && (!*in->preferred || strcmp(in->preferred, "auto") == 0);
+    return !*in->preferred || strcmp(in->preferred, "auto") == 0;
 }
 
 /* A typo must not send real work to a platform that costs money. */
 static bool
 prefers_something_else(const struct decide_input *in)
 {
-    return in->is_ai && !prefers_claude_code(in) && !prefers_provider(in) &&
+    return !prefers_claude_code(in) && !prefers_provider(in) &&
            !prefers_auto(in);
-}
-
-static const char *
-why_needs_claude(const struct decide_input *in)
-{
-    (void)in;
-    return "needs_claude_code=true";
 }
 
 static const char *
 why_prefers(const struct decide_input *in)
 {
     return mem_pool_printf(in->pool, "preferred_ai=%s", in->preferred);
-}
-
-static const char *
-why_not_delegated(const struct decide_input *in)
-{
-    (void)in;
-    return "allow_delegation=false (default)";
-}
-
-static const char *
-why_auto(const struct decide_input *in)
-{
-    (void)in;
-    return "preferred_ai=auto (smart_triage)";
 }
 
 static const char *
@@ -212,57 +183,57 @@ why_fail_safe(const struct decide_input *in)
 static bool
 agent_is_local(const struct decide_input *in)
 {
-    return !in->is_ai && in->affinity == AFFINITY_LOCAL;
+    return in->affinity == AFFINITY_LOCAL;
 }
 
 static bool
 agent_is_cloud(const struct decide_input *in)
 {
-    return !in->is_ai && in->affinity == AFFINITY_CLOUD;
+    return in->affinity == AFFINITY_CLOUD;
 }
 
 static bool
 says_local(const struct decide_input *in)
 {
-    return !in->is_ai && in->prefix == PREFIX_LOCAL;
+    return in->prefix == PREFIX_LOCAL;
 }
 
 static bool
 says_cloud(const struct decide_input *in)
 {
-    return !in->is_ai && in->prefix == PREFIX_CLOUD;
+    return in->prefix == PREFIX_CLOUD;
 }
 
 static bool
 runs_long(const struct decide_input *in)
 {
-    return !in->is_ai && in->policy->cloud_runtime_ms &&
+    return in->policy->cloud_runtime_ms &&
            in->hints->runtime_ms > in->policy->cloud_runtime_ms;
 }
 
 static bool
 logs_heavily(const struct decide_input *in)
 {
-    return !in->is_ai && in->policy->cloud_heavy_log && in->hints->heavy_log;
+    return in->policy->cloud_heavy_log && in->hints->heavy_log;
 }
 
 static bool
 calls_models(const struct decide_input *in)
 {
-    return !in->is_ai && in->policy->cloud_llm && in->hints->llm;
+    return in->policy->cloud_llm && in->hints->llm;
 }
 
 static bool
 runs_parallel(const struct decide_input *in)
 {
-    return !in->is_ai && in->policy->cloud_parallel &&
+    return in->policy->cloud_parallel &&
            in->hints->parallel >= in->policy->cloud_parallel;
 }
 
 static bool
 outgrows_memory(const struct decide_input *in)
 {
-    return !in->is_ai && in->policy->cloud_memory_bytes &&
+    return in->policy->cloud_memory_bytes &&
            in->hints->memory_bytes > in->policy->cloud_memory_bytes;
 }
 
@@ -271,7 +242,7 @@ outgrows_memory(const struct decide_input *in)
 static bool
 outgrows_free_memory(const struct decide_input *in)
 {
-    return !in->is_ai && in->policy->cloud_memory_free && in->facts->known &&
+    return in->policy->cloud_memory_free && in->facts->known &&
            in->facts->local_free_bytes &&
            in->hints->memory_bytes > in->facts->local_free_bytes;
 }
@@ -279,8 +250,7 @@ outgrows_free_memory(const struct decide_input *in)
 static bool
 memory_is_unknown(const struct decide_input *in)
 {
-    return !in->is_ai && in->policy->cloud_memory_unknown &&
-           in->hints->memory_unknown;
+    return in->policy->cloud_memory_unknown && in->hints->memory_unknown;
 }
 
 /* An unstated runtime is not short. */
@@ -298,8 +268,7 @@ is_light_ui_work(const struct decide_input *in)
 {
     const struct policy *p = in->policy;
 
-    return !in->is_ai &&
-           (p->local_runtime_ms || p->local_ui || p->local_light) &&
+    return (p->local_runtime_ms || p->local_ui || p->local_light) &&
            (!p->local_runtime_ms || is_short(in)) &&
            (!p->local_ui || in->hints->ui) &&
            (!p->local_light || in->hints->light);
@@ -309,7 +278,7 @@ is_light_ui_work(const struct decide_input *in)
 static bool
 runtime_is_in_doubt(const struct decide_input *in)
 {
-    return !in->is_ai && in->policy->local_runtime_ms &&
+    return in->policy->local_runtime_ms &&
            in->hints->runtime_ms > in->policy->local_runtime_ms &&
            !runs_long(in);
 }
@@ -317,13 +286,13 @@ runtime_is_in_doubt(const struct decide_input *in)
 static bool
 score_is_high(const struct decide_input *in)
 {
-    return !in->is_ai && in->score.points >= in->policy->threshold;
+    return in->score.points >= in->policy->threshold;
 }
 
 static bool
 score_is_low(const struct decide_input *in)
 {
-    return !in->is_ai && !score_is_high(in);
+    return !score_is_high(in);
 }
 
 static const char *
@@ -367,20 +336,6 @@ why_doubt(const struct decide_input *in)
 }
 
 static const char *
-why_logs(const struct decide_input *in)
-{
-    (void)in;
-    return "it prints a great deal";
-}
-
-static const char *
-why_models(const struct decide_input *in)
-{
-    (void)in;
-    return "it calls language models or embeddings";
-}
-
-static const char *
 why_parallel(const struct decide_input *in)
 {
     return mem_pool_printf(in->pool, "it runs %" PRIu32 " jobs at once",
@@ -408,20 +363,6 @@ why_memory_free(const struct decide_input *in)
 }
 
 static const char *
-why_memory_unknown(const struct decide_input *in)
-{
-    (void)in;
-    return "its memory is stated to be unknown";
-}
-
-static const char *
-why_light(const struct decide_input *in)
-{
-    (void)in;
-    return "every exception of allow_local holds";
-}
-
-static const char *
 why_score(const struct decide_input *in)
 {
     return mem_pool_printf(
@@ -435,48 +376,76 @@ why_score(const struct decide_input *in)
 /* The first rule that holds decides. One of the last rules for each kind of
  * task always holds. */
 const struct rule rules[] = {
-    {"nothing-to-run", has_nothing_to_run, TARGET_REJECT, false, why_nothing},
-    {"unknown-backend", pins_unknown_backend, TARGET_REJECT, false,
-     why_unknown_backend},
-    {"wrong-backend", pins_what_cannot_run_it, TARGET_REJECT, false,
-     why_cannot_run},
-    {"pinned", is_pinned, TARGET_PIN, false, why_pinned},
-    {"unknown-executor", names_unknown_executor, TARGET_REJECT, false,
-     why_unknown_executor},
-    {"executor", names_executor, TARGET_EXECUTOR, false, why_executor},
+    {"nothing-to-run", TASKS_ALL, has_nothing_to_run, TARGET_REJECT,
+     .reason = "nothing is left to run after the prefix"},
+    {"unknown-backend", TASKS_ALL, pins_unknown_backend, TARGET_REJECT,
+     .why = why_unknown_backend},
+    {"wrong-backend", TASKS_ALL, pins_what_cannot_run_it, TARGET_REJECT,
+     .why = why_cannot_run},
+    {"pinned", TASKS_ALL, is_pinned, TARGET_PIN, .why = why_pinned},
+    {"unknown-executor", TASKS_ALL, names_unknown_executor, TARGET_REJECT,
+     .why = why_unknown_executor},
+    {"executor", TASKS_ALL, names_executor, TARGET_EXECUTOR,
+     .why = why_executor},
 
-    {"needs-claude-code", needs_claude_code, TARGET_CLAUDE, false,
-     why_needs_claude},
-    {"preferred-claude-code", prefers_claude_code, TARGET_CLAUDE, false,
-     why_prefers},
-    {"delegation-not-allowed", must_not_delegate, TARGET_CLAUDE, false,
-     why_not_delegated},
-    {"preferred-provider", prefers_provider, TARGET_PROVIDER, false,
-     why_prefers},
-    {"preferred-auto", prefers_auto, TARGET_AUTO, false, why_auto},
-    {"unknown-provider", prefers_something_else, TARGET_CLAUDE, false,
-     why_fail_safe},
+    {"needs-claude-code", TASKS_PROMPT, needs_claude_code, TARGET_CLAUDE,
+     .reason = "needs_claude_code=true"},
+    {"preferred-claude-code", TASKS_PROMPT, prefers_claude_code, TARGET_CLAUDE,
+     .why = why_prefers},
+    {"delegation-not-allowed", TASKS_PROMPT, must_not_delegate, TARGET_CLAUDE,
+     .reason = "allow_delegation=false (default)"},
+    {"preferred-provider", TASKS_PROMPT, prefers_provider, TARGET_PROVIDER,
+     .why = why_prefers},
+    {"preferred-auto", TASKS_PROMPT, prefers_auto, TARGET_AUTO,
+     .reason = "preferred_ai=auto (smart_triage)"},
+    {"unknown-provider", TASKS_PROMPT, prefers_something_else, TARGET_CLAUDE,
+     .why = why_fail_safe},
 
-    {"affinity-local", agent_is_local, TARGET_LOCAL, false, why_agent},
-    {"prefix-local", says_local, TARGET_LOCAL, true, why_prefix},
-    {"prefix-cloud", says_cloud, TARGET_CLOUD, true, why_prefix},
-    {"force-runtime", runs_long, TARGET_CLOUD, false, why_long},
-    {"force-heavy-log", logs_heavily, TARGET_CLOUD, false, why_logs},
-    {"force-llm", calls_models, TARGET_CLOUD, false, why_models},
-    {"force-parallel", runs_parallel, TARGET_CLOUD, false, why_parallel},
-    {"force-memory", outgrows_memory, TARGET_CLOUD, false, why_memory},
-    {"force-memory-free", outgrows_free_memory, TARGET_CLOUD, false,
-     why_memory_free},
-    {"force-memory-unknown", memory_is_unknown, TARGET_CLOUD, false,
-     why_memory_unknown},
-    {"light-ui-work", is_light_ui_work, TARGET_LOCAL, false, why_light},
-    {"affinity-cloud", agent_is_cloud, TARGET_CLOUD, false, why_agent},
-    {"runtime-in-doubt", runtime_is_in_doubt, TARGET_CLOUD, false, why_doubt},
-    {"score", score_is_high, TARGET_CLOUD, true, why_score},
-    {"score-too-low", score_is_low, TARGET_LOCAL, true, why_score},
-    {NULL, NULL, TARGET_REJECT, false, NULL},
+    {"affinity-local", TASKS_STEPS, agent_is_local, TARGET_LOCAL,
+     .why = why_agent},
+    {"prefix-local", TASKS_STEPS, says_local, TARGET_LOCAL, .scored = true,
+     .why = why_prefix},
+    {"prefix-cloud", TASKS_STEPS, says_cloud, TARGET_CLOUD, .scored = true,
+     .why = why_prefix},
+    {"force-runtime", TASKS_STEPS, runs_long, TARGET_CLOUD, .why = why_long},
+    {"force-heavy-log", TASKS_STEPS, logs_heavily, TARGET_CLOUD,
+     .reason = "it prints a great deal"},
+    {"force-llm", TASKS_STEPS, calls_models, TARGET_CLOUD,
+     .reason = "it calls language models or embeddings"},
+    {"force-parallel", TASKS_STEPS, runs_parallel, TARGET_CLOUD,
+     .why = why_parallel},
+    {"force-memory", TASKS_STEPS, outgrows_memory, TARGET_CLOUD,
+     .why = why_memory},
+    {"force-memory-free", TASKS_STEPS, outgrows_free_memory, TARGET_CLOUD,
+     .why = why_memory_free},
+    {"force-memory-unknown", TASKS_STEPS, memory_is_unknown, TARGET_CLOUD,
+     .reason = "its memory is stated to be unknown"},
+    {"light-ui-work", TASKS_STEPS, is_light_ui_work, TARGET_LOCAL,
+     .reason = "every exception of allow_local holds"},
+    {"affinity-cloud", TASKS_STEPS, agent_is_cloud, TARGET_CLOUD,
+     .why = why_agent},
+    {"runtime-in-doubt", TASKS_STEPS, runtime_is_in_doubt, TARGET_CLOUD,
+     .why = why_doubt},
+    {"score", TASKS_STEPS, score_is_high, TARGET_CLOUD, .scored = true,
+     .why = why_score},
+    {"score-too-low", TASKS_STEPS, score_is_low, TARGET_LOCAL, .scored = true,
+     .why = why_score},
+    {.name = NULL},
 };
 _Static_assert(sizeof rules / sizeof *rules <= RULES_MAX, "room for them");
+
+bool
+rule_holds(const struct rule *r, const struct decide_input *in)
+{
+    return (r->tasks == TASKS_ALL || (r->tasks == TASKS_PROMPT) == in->is_ai) &&
+           r->holds(in);
+}
+
+const char *
+rule_reason(const struct rule *r, const struct decide_input *in)
+{
+    return r->why ? r->why(in) : r->reason;
+}
 
 struct destination
 destination_of(enum target target, const struct decide_input *in)

@@ -42,11 +42,16 @@ struct decide_input {
     const struct executor_lane *executor;
 };
 
+/* The tasks that a rule is about. */
+enum rule_tasks { TASKS_ALL, TASKS_PROMPT, TASKS_STEPS };
+
 struct rule {
     const char *name;
+    enum rule_tasks tasks;
     bool (*holds)(const struct decide_input *in);
     enum target target;
-    bool scored; /* by the command's score */
+    bool scored;        /* by the command's score */
+    const char *reason; /* unless why words it */
     const char *(*why)(const struct decide_input *in);
 };
 
@@ -55,6 +60,9 @@ enum { RULES_MAX = 32 };
 /* The first rule that holds decides; for every task one does. A row without a
  * name ends the table. */
 extern const struct rule rules[];
+
+bool rule_holds(const struct rule *r, const struct decide_input *in);
+const char *rule_reason(const struct rule *r, const struct decide_input *in);
 
 /* Where a rule of that target sends the task; "" for TARGET_REJECT. */
 struct destination destination_of(enum target target,
