@@ -25,13 +25,14 @@ struct policy_reader {
     const char *name; /* of the file */
     struct mem_pool *pool;
     struct policy *p;
+    struct err *e; /* what to set on -1 */
 };
 
 /* One key of a map: `read` stores its value in the struct at `to`. */
 struct key {
     const char *name;
     int (*read)(struct policy_reader *r, const struct key *k,
-                const struct yaml_node *n, void *to, struct err *e);
+                const struct yaml_node *n, void *to);
     size_t offset;
     uint64_t least, most;
     bool needed;
@@ -52,20 +53,20 @@ names_of(const struct policy_reader *r, const struct key *keys, size_t n)
 
 static int
 expect(const struct policy_reader *r, const struct yaml_node *n,
-       enum yaml_kind kind, const char *what, const char *wanted, struct err *e)
+       enum yaml_kind kind, const char *what, const char *wanted)
 {
     if (n->kind == kind && !yaml_is_null(n))
         return 0;
-    return yaml_error(r->name, n, e, "%s: %s is expected here, not %s", what,
+    return yaml_error(r->name, n, r->e, "%s: %s is expected here, not %s", what,
                       wanted, yaml_kind_words(n));
 }
 
 /* Reads the map n, named what in errors, key by key into *to. */
 static int
 read_map(struct policy_reader *r, const struct yaml_node *n, const char *what,
-         const struct key *keys, size_t n_keys, void *to, struct err *e)
+         const struct key *keys, size_t n_keys, void *to)
 {
-    if (expect(r, n, YAML_MAP, what, "a map", e) < 0)
+    if (expect(r, n, YAML_MAP, what, "a map") < 0)
         return -1;
     for (const struct yaml_node *v = n->first; v; v = v->next) {
         size_t i = 0;
@@ -73,15 +74,15 @@ read_map(struct policy_reader *r, const struct yaml_node *n, const char *what,
         while (i < n_keys && strcmp(keys[i].name, v->key->text) != 0)
             i++;
         if (i == n_keys)
-            return yaml_error(r->name, v->key, e,
+            return yaml_error(r->name, v->key, r->e,
                               "%s: unknown key %.40s; known are %s", what,
                               v->key->text, names_of(r, keys, n_keys));
-        if (keys[i].read(r, &keys[i], v, (char *)to + keys[i].offset, e) < 0)
+        if (keys[i].read(r, &keys[i], v, (char *)to + keys[i].offset) < 0)
             return -1;
     }
     for (size_t i = 0; i < n_keys; i++)
         if (keys[i].needed && !yaml_get(n, keys[i].name))
-            return yaml_error(r->name, n, e,
+            return yaml_error(r->name, n, r->e,
                               "%s: %s is missing; etc/policy.yaml shows it",
                               what, keys[i].name);
     return 0;
@@ -91,13 +92,13 @@ read_map(struct policy_reader *r, const struct yaml_node *n, const char *what,
 
 static int
 bad_value(const struct policy_reader *r, const struct key *k,
-          const struct yaml_node *n, const char *wanted, struct err *e)
+          const struct yaml_node *n, const char *wanted)
 {
     if (n->kind != YAML_SCALAR || yaml_is_null(n))
-        return yaml_error(r->name, n, e, "%s: %s is expected, not %s", k->name,
-                          wanted, yaml_kind_words(n));
-    return yaml_error(r->name, n, e, "%s: %s is expected, not '%.40s'", k->name,
-                      wanted, n->text);
+        return yaml_error(r->name, n, r->e, "%s: %s is expected, not %s",
+                          k->name, wanted, yaml_kind_words(n));
+    return yaml_error(r->name, n, r->e, "%s: %s is expected, not '%.40s'",
+                      k->name, wanted, n->text);
 }
 
 /* Whether a value is false: the condition is not checked. */
@@ -110,12 +111,12 @@ is_off(const struct yaml_node *n)
 
 static int
 read_bool(struct policy_reader *r, const struct key *k,
-          const struct yaml_node *n, void *to, struct err *e)
+          const struct yaml_node *n, void *to)
 {
     bool on = n->kind == YAML_SCALAR && strcasecmp(n->text, "true") == 0;
 
     if (n->quoted || (!on && !is_off(n)))
-        return bad_value(r, k, n, "true or false", e);
+        return bad_value(r, k, n, "true or false");
     *(bool *)to = on;
     return 0;
 }
@@ -125,35 +126,35 @@ static int
 read_limit(struct policy_reader *r, const struct key *k,
            const struct yaml_node *n,
            bool (*parse)(const char *text, uint64_t *out), const char *wanted,
-           uint64_t *out, struct err *e)
+           uint64_t *out)
 {
     if (is_off(n))
         return 0;
     if (n->kind != YAML_SCALAR || !parse(n->text, out) || *out < k->least ||
         *out > k->most)
-        return bad_value(r, k, n, wanted, e);
+        return bad_value(r, k, n, wanted);
     return 0;
 }
 
 static int
 read_ms(struct policy_reader *r, const struct key *k, const struct yaml_node *n,
-        void *to, struct err *e)
+        void *to)
 {
     return read_limit(r, k, n, str_to_ms,
-                      "a duration (10m, at most 1d) or false", to, e);
+                      "a duration (10m, at most 1d) or false", to);
 }
 
 static int
 read_size(struct policy_reader *r, const struct key *k,
-          const struct yaml_node *n, void *to, struct err *e)
+          const struct yaml_node *n, void *to)
 {
     return read_limit(r, k, n, str_to_bytes, "a size (8G, at most 1T) or false",
-                      to, e);
+                      to);
 }
 
 static int
 read_count(struct policy_reader *r, const struct key *k,
-           const struct yaml_node *n, void *to, struct err *e)
+           const struct yaml_node *n, void *to)
 {
     uint64_t count = 0;
 
@@ -161,8 +162,7 @@ read_count(struct policy_reader *r, const struct key *k,
         return 0;
     if (n->kind != YAML_SCALAR ||
         !str_to_u64(n->text, k->least, k->most, &count))
-        return bad_value(r, k, n, "a whole number from 1 to 10000, or false",
-                         e);
+        return bad_value(r, k, n, "a whole number from 1 to 10000, or false");
     *(uint32_t *)to = (uint32_t)count;
     return 0;
 }
@@ -170,7 +170,7 @@ read_count(struct policy_reader *r, const struct key *k,
 /* Points, with a minus sign if they are subtracted. */
 static int
 read_points(struct policy_reader *r, const struct key *k,
-            const struct yaml_node *n, void *to, struct err *e)
+            const struct yaml_node *n, void *to)
 {
     const char *text = n->text;
     bool minus = *text == '-';
@@ -181,8 +181,7 @@ read_points(struct policy_reader *r, const struct key *k,
                     &points))
         return bad_value(r, k, n,
                          k->least ? "a whole number from -100 to 100, not 0,"
-                                  : "a whole number from -100 to 100",
-                         e);
+                                  : "a whole number from -100 to 100");
     *(int32_t *)to = minus ? -(int32_t)points : (int32_t)points;
     return 0;
 }
@@ -203,18 +202,18 @@ is_line(const char *text, size_t most)
 /* A line of text for people. */
 static int
 read_line(struct policy_reader *r, const struct key *k,
-          const struct yaml_node *n, void *to, struct err *e)
+          const struct yaml_node *n, void *to)
 {
     if (n->kind != YAML_SCALAR || yaml_is_null(n) ||
         !is_line(n->text, (size_t)k->most))
-        return bad_value(r, k, n, "a line of at most 40 characters", e);
+        return bad_value(r, k, n, "a line of at most 40 characters");
     *(const char **)to = n->text;
     return 0;
 }
 
 static int
 read_unavailable(struct policy_reader *r, const struct key *k,
-                 const struct yaml_node *n, void *to, struct err *e)
+                 const struct yaml_node *n, void *to)
 {
     static const char *const words[] = {[UNAVAILABLE_LOCAL] = "local",
                                         [UNAVAILABLE_QUEUE] = "queue",
@@ -226,7 +225,7 @@ read_unavailable(struct policy_reader *r, const struct key *k,
         *(enum when_unavailable *)to = (enum when_unavailable)i;
         return 0;
     }
-    return bad_value(r, k, n, "local, queue or reject", e);
+    return bad_value(r, k, n, "local, queue or reject");
 }
 
 /* --- lists of words ------------------------------------------------------- */
@@ -235,19 +234,20 @@ read_unavailable(struct policy_reader *r, const struct key *k,
 static int
 read_texts(struct policy_reader *r, const struct yaml_node *n, const char *what,
            bool (*ok)(const char *text), const char *wanted, const char ***out,
-           size_t *n_out, struct err *e)
+           size_t *n_out)
 {
     const char **list;
     size_t i = 0;
 
-    if (expect(r, n, YAML_LIST, what, "a list", e) < 0)
+    if (expect(r, n, YAML_LIST, what, "a list") < 0)
         return -1;
     list = mem_pool_alloc(r->pool, n->n * sizeof *list);
     for (const struct yaml_node *v = n->first; v; v = v->next) {
         if (v->kind != YAML_SCALAR || !ok(v->text))
-            return yaml_error(
-                r->name, v, e, "%s: %s is expected, not %s%.40s", what, wanted,
-                v->kind == YAML_SCALAR ? "" : yaml_kind_words(v), v->text);
+            return yaml_error(r->name, v, r->e,
+                              "%s: %s is expected, not %s%.40s", what, wanted,
+                              v->kind == YAML_SCALAR ? "" : yaml_kind_words(v),
+                              v->text);
         list[i++] = v->text;
     }
     *out = list;
@@ -260,14 +260,14 @@ static int
 read_distinct(struct policy_reader *r, const struct yaml_node *n,
               const char *what, bool (*ok)(const char *text),
               const char *wanted, const char ***out, size_t *n_out,
-              struct word_set *set, struct err *e)
+              struct word_set *set)
 {
-    if (read_texts(r, n, what, ok, wanted, out, n_out, e) < 0)
+    if (read_texts(r, n, what, ok, wanted, out, n_out) < 0)
         return -1;
     word_set_init(set, n->n, r->pool);
     for (const struct yaml_node *v = n->first; v; v = v->next)
         if (!word_set_add(set, v->text))
-            return yaml_error(r->name, v, e,
+            return yaml_error(r->name, v, r->e,
                               "%s: %.60s is listed twice; keep one", what,
                               v->text);
     return 0;
@@ -295,14 +295,14 @@ is_word(const char *text)
 
 static int
 read_set(struct policy_reader *r, const struct key *k,
-         const struct yaml_node *n, void *to, struct err *e)
+         const struct yaml_node *n, void *to)
 {
     const char **list;
     size_t len;
 
     return read_distinct(r, n, k->name, is_word,
                          "a word in lower case without any of . : - _ /", &list,
-                         &len, to, e);
+                         &len, to);
 }
 
 static bool
@@ -317,7 +317,7 @@ is_provider(const char *text)
 
 static int
 read_providers(struct policy_reader *r, const struct key *k,
-               const struct yaml_node *n, void *to, struct err *e)
+               const struct yaml_node *n, void *to)
 {
     struct policy *p = to;
     struct word_set set;
@@ -325,7 +325,7 @@ read_providers(struct policy_reader *r, const struct key *k,
     return read_distinct(
         r, n, k->name, is_provider,
         "a lane's name in lower case, neither auto nor claude-code,",
-        &p->providers, &p->n_providers, &set, e);
+        &p->providers, &p->n_providers, &set);
 }
 
 /* --- agents, executors, prices -------------------------------------------- */
@@ -352,23 +352,23 @@ is_agent(const char *text)
  * case. */
 static int
 read_agents(struct policy_reader *r, const struct key *k,
-            const struct yaml_node *n, void *to, struct err *e)
+            const struct yaml_node *n, void *to)
 {
     struct policy *p = to;
     struct agent_row *all;
     const char **list;
     size_t len;
 
-    if (read_texts(r, n, k->name, is_agent, "the name of an agent", &list, &len,
-                   e) < 0)
+    if (read_texts(r, n, k->name, is_agent, "the name of an agent", &list,
+                   &len) < 0)
         return -1;
     if (p->n_agents + len > POLICY_AGENTS_MAX)
-        return yaml_error(r->name, n, e, "affinity: more than %d agents",
+        return yaml_error(r->name, n, r->e, "affinity: more than %d agents",
                           POLICY_AGENTS_MAX);
     p->agents = all = longer(r->pool, p->agents, p->n_agents, len, sizeof *all);
     for (const struct yaml_node *v = n->first; v; v = v->next) {
         if (policy_affinity(p, v->text) != AFFINITY_NONE)
-            return yaml_error(r->name, v, e,
+            return yaml_error(r->name, v, r->e,
                               "affinity: %.40s is listed twice; keep one",
                               v->text);
         all[p->n_agents++] =
@@ -379,7 +379,7 @@ read_agents(struct policy_reader *r, const struct key *k,
 
 static int
 read_affinity(struct policy_reader *r, const struct key *k,
-              const struct yaml_node *n, void *to, struct err *e)
+              const struct yaml_node *n, void *to)
 {
     static const struct key keys[] = {
         {"cloud", read_agents, 0, AFFINITY_CLOUD, 0, true},
@@ -387,21 +387,20 @@ read_affinity(struct policy_reader *r, const struct key *k,
         {"depends", read_agents, 0, AFFINITY_DEPENDS, 0, true},
     };
 
-    return read_map(r, n, k->name, keys, sizeof keys / sizeof *keys, to, e);
+    return read_map(r, n, k->name, keys, sizeof keys / sizeof *keys, to);
 }
 
 static int
 read_executors(struct policy_reader *r, const struct key *k,
-               const struct yaml_node *n, void *to, struct err *e)
+               const struct yaml_node *n, void *to)
 {
     struct policy *p = to;
     struct executor_lane *list;
 
-    if (expect(r, n, YAML_MAP, k->name, "a map of executor: backend.lane", e) <
-        0)
+    if (expect(r, n, YAML_MAP, k->name, "a map of executor: backend.lane") < 0)
         return -1;
     if (n->n > POLICY_EXECUTORS_MAX)
-        return yaml_error(r->name, n, e, "%s: more than %d", k->name,
+        return yaml_error(r->name, n, r->e, "%s: more than %d", k->name,
                           POLICY_EXECUTORS_MAX);
     list = mem_pool_alloc(r->pool, n->n * sizeof *list);
     p->executors = list;
@@ -409,12 +408,12 @@ read_executors(struct policy_reader *r, const struct key *k,
         const char *dot = strchr(v->text, '.');
 
         if (!is_line(v->key->text, NAME_MOST))
-            return yaml_error(r->name, v->key, e,
+            return yaml_error(r->name, v->key, r->e,
                               "%s: a name of at most %d characters is expected",
                               k->name, NAME_MOST);
         if (v->kind != YAML_SCALAR || !policy_is_place(v->text))
             return yaml_error(
-                r->name, v, e,
+                r->name, v, r->e,
                 "%s: '%.60s' is not a lane; write backend.lane with "
                 "a backend of local, codespace and secutools",
                 k->name, v->text);
@@ -456,13 +455,13 @@ to_usd_micros(const char *text, uint64_t *out)
 
 static int
 read_prices(struct policy_reader *r, const struct key *k,
-            const struct yaml_node *n, void *to, struct err *e)
+            const struct yaml_node *n, void *to)
 {
     struct policy *p = to;
     struct price *list;
 
-    if (expect(r, n, YAML_MAP, k->name, "a map of backend: dollars an hour",
-               e) < 0)
+    if (expect(r, n, YAML_MAP, k->name, "a map of backend: dollars an hour") <
+        0)
         return -1;
     list = mem_pool_alloc(r->pool, n->n * sizeof *list);
     p->prices = list;
@@ -472,13 +471,13 @@ read_prices(struct policy_reader *r, const struct key *k,
         price->place = v->key->text;
         if (!policy_is_place(price->place) &&
             !policy_is_backend(price->place, strlen(price->place)))
-            return yaml_error(r->name, v->key, e,
+            return yaml_error(r->name, v->key, r->e,
                               "%s: '%.60s' is neither a backend (local, "
                               "codespace, secutools) nor a backend.lane",
                               k->name, price->place);
         if (v->kind != YAML_SCALAR ||
             !to_usd_micros(v->text, &price->usd_micros_per_hour))
-            return yaml_error(r->name, v, e,
+            return yaml_error(r->name, v, r->e,
                               "%s: '%.40s' is not a price; write US dollars an "
                               "hour, as in 0.36, at most %d",
                               k->name, v->text, USD_MOST);
@@ -492,7 +491,7 @@ read_prices(struct policy_reader *r, const struct key *k,
 
 static int
 read_force(struct policy_reader *r, const struct key *k,
-           const struct yaml_node *n, void *to, struct err *e)
+           const struct yaml_node *n, void *to)
 {
     static const struct key keys[] = {
         {"runtime_over", read_ms, FIELD(cloud_runtime_ms), 1, DAY_MS, false},
@@ -505,12 +504,12 @@ read_force(struct policy_reader *r, const struct key *k,
         {"memory_unknown", read_bool, FIELD(cloud_memory_unknown), 0, 0, false},
     };
 
-    return read_map(r, n, k->name, keys, sizeof keys / sizeof *keys, to, e);
+    return read_map(r, n, k->name, keys, sizeof keys / sizeof *keys, to);
 }
 
 static int
 read_allow(struct policy_reader *r, const struct key *k,
-           const struct yaml_node *n, void *to, struct err *e)
+           const struct yaml_node *n, void *to)
 {
     static const struct key keys[] = {
         {"runtime_up_to", read_ms, FIELD(local_runtime_ms), 1, DAY_MS, false},
@@ -518,7 +517,7 @@ read_allow(struct policy_reader *r, const struct key *k,
         {"light", read_bool, FIELD(local_light), 0, 0, false},
     };
 
-    return read_map(r, n, k->name, keys, sizeof keys / sizeof *keys, to, e);
+    return read_map(r, n, k->name, keys, sizeof keys / sizeof *keys, to);
 }
 
 /* --- signals -------------------------------------------------------------- */
@@ -540,13 +539,13 @@ read_keyword(struct policy_reader *r, const char *text, struct keyword *out)
 
 static int
 read_words(struct policy_reader *r, const struct key *k,
-           const struct yaml_node *n, void *to, struct err *e)
+           const struct yaml_node *n, void *to)
 {
     struct signal_row *row = to;
     struct policy *p = r->p;
     struct keyword *all;
 
-    if (expect(r, n, YAML_LIST, k->name, "a list", e) < 0)
+    if (expect(r, n, YAML_LIST, k->name, "a list") < 0)
         return -1;
     p->keywords = all =
         longer(r->pool, p->keywords, p->n_keywords, n->n, sizeof *all);
@@ -557,7 +556,7 @@ read_words(struct policy_reader *r, const struct key *k,
         word->line = v->line;
         if (v->kind != YAML_SCALAR || !read_keyword(r, v->text, word))
             return yaml_error(
-                r->name, v, e,
+                r->name, v, r->e,
                 "words: '%.60s' could never match; write one or two words in "
                 "lower case, without any of . : - _ /",
                 v->text);
@@ -568,7 +567,7 @@ read_words(struct policy_reader *r, const struct key *k,
 
 static int
 read_prefix(struct policy_reader *r, const struct key *k,
-            const struct yaml_node *n, void *to, struct err *e)
+            const struct yaml_node *n, void *to)
 {
     struct signal_row *row = to;
 
@@ -578,13 +577,13 @@ read_prefix(struct policy_reader *r, const struct key *k,
     else if (strcmp(n->text, "local") == 0)
         row->prefix = PREFIX_LOCAL;
     else
-        return bad_value(r, k, n, "cloud or local", e);
+        return bad_value(r, k, n, "cloud or local");
     return 0;
 }
 
 static int
 read_running(struct policy_reader *r, const struct key *k,
-             const struct yaml_node *n, void *to, struct err *e)
+             const struct yaml_node *n, void *to)
 {
     struct signal_row *row = to;
     uint64_t least = 0;
@@ -592,7 +591,7 @@ read_running(struct policy_reader *r, const struct key *k,
     row->kind = SIGNAL_RUNNING_LOCAL;
     if (n->kind != YAML_SCALAR ||
         !str_to_u64(n->text, k->least, k->most, &least))
-        return bad_value(r, k, n, "a whole number from 1 to 10000", e);
+        return bad_value(r, k, n, "a whole number from 1 to 10000");
     row->running_local = (uint32_t)least;
     return 0;
 }
@@ -606,21 +605,21 @@ is_amount(const char *text)
 
 static int
 read_data(struct policy_reader *r, const struct key *k,
-          const struct yaml_node *n, void *to, struct err *e)
+          const struct yaml_node *n, void *to)
 {
     struct signal_row *row = to;
     struct word_set set;
 
     row->kind = SIGNAL_DATA;
     return read_distinct(r, n, k->name, is_amount, "small, large or unknown",
-                         &row->data, &row->n_data, &set, e);
+                         &row->data, &row->n_data, &set);
 }
 
 #define OF_ROW(f) offsetof(struct signal_row, f)
 
 static int
 read_row(struct policy_reader *r, const struct yaml_node *n,
-         struct signal_row *row, struct err *e)
+         struct signal_row *row)
 {
     static const struct key keys[] = {
         {"name", read_line, OF_ROW(name), 0, NAME_MOST, true},
@@ -631,16 +630,16 @@ read_row(struct policy_reader *r, const struct yaml_node *n,
         {"data", read_data, 0, 0, 0, false},
     };
 
-    if (read_map(r, n, "signals", keys, sizeof keys / sizeof *keys, row, e) < 0)
+    if (read_map(r, n, "signals", keys, sizeof keys / sizeof *keys, row) < 0)
         return -1;
     if (n->n != 3)
-        return yaml_error(r->name, n, e,
+        return yaml_error(r->name, n, r->e,
                           "signals: %s needs exactly one of words, "
                           "prefix, running_local and data",
                           row->name);
     for (size_t i = 0; i < r->p->n_rows; i++)
         if (strcmp(r->p->rows[i].name, row->name) == 0)
-            return yaml_error(r->name, n, e,
+            return yaml_error(r->name, n, r->e,
                               "signals: two rows are named %s; rename one",
                               row->name);
     return 0;
@@ -648,20 +647,20 @@ read_row(struct policy_reader *r, const struct yaml_node *n,
 
 static int
 read_signals(struct policy_reader *r, const struct key *k,
-             const struct yaml_node *n, void *to, struct err *e)
+             const struct yaml_node *n, void *to)
 {
     struct policy *p = to;
     struct signal_row *rows;
 
-    if (expect(r, n, YAML_LIST, k->name, "a list", e) < 0)
+    if (expect(r, n, YAML_LIST, k->name, "a list") < 0)
         return -1;
     if (n->n > POLICY_ROWS_MAX)
-        return yaml_error(r->name, n, e, "%s: more than %d rows", k->name,
+        return yaml_error(r->name, n, r->e, "%s: more than %d rows", k->name,
                           POLICY_ROWS_MAX);
     rows = mem_pool_alloc(r->pool, n->n * sizeof *rows);
     p->rows = rows;
     for (const struct yaml_node *v = n->first; v; v = v->next) {
-        if (read_row(r, v, &rows[p->n_rows], e) < 0)
+        if (read_row(r, v, &rows[p->n_rows]) < 0)
             return -1;
         p->n_rows++;
     }
@@ -670,7 +669,7 @@ read_signals(struct policy_reader *r, const struct key *k,
 
 /* Refuses words that occur twice, in one row or in two. */
 static int
-check_words(const struct policy_reader *r, struct err *e)
+check_words(const struct policy_reader *r)
 {
     const struct policy *p = r->p;
     struct word_set seen;
@@ -678,7 +677,7 @@ check_words(const struct policy_reader *r, struct err *e)
     word_set_init(&seen, p->n_keywords, r->pool);
     for (size_t i = 0; i < p->n_keywords; i++)
         if (!word_set_add(&seen, p->keywords[i].text))
-            return err_set(e, ERR_INVALID,
+            return err_set(r->e, ERR_INVALID,
                            "%s:%zu: words: '%s' is listed in two rows or twice "
                            "in one; keep one",
                            r->name, p->keywords[i].line, p->keywords[i].text);
@@ -688,18 +687,17 @@ check_words(const struct policy_reader *r, struct err *e)
 /* --- complete policy ------------------------------------------------------ */
 
 static int
-check_whole(const struct policy_reader *r, const struct yaml_node *root,
-            struct err *e)
+check_whole(const struct policy_reader *r, const struct yaml_node *root)
 {
     const struct policy *p = r->p;
 
     if (p->cloud_runtime_ms && p->local_runtime_ms > p->cloud_runtime_ms)
         return yaml_error(
             r->name, yaml_get(yaml_get(root, "allow_local"), "runtime_up_to"),
-            e,
+            r->e,
             "allow_local: runtime_up_to is longer than "
             "runtime_over of force_cloud");
-    return check_words(r, e);
+    return check_words(r);
 }
 
 int
@@ -723,12 +721,11 @@ policy_read(const char *name, const char *text, size_t len,
          true},
         {"prices", read_prices, 0, 0, 0, false},
     };
-    struct policy_reader r = {.name = name, .pool = pool, .p = out};
+    struct policy_reader r = {.name = name, .pool = pool, .p = out, .e = e};
     const struct yaml_node *root;
 
     if (yaml_parse(name, text, len, pool, &root, e) < 0 ||
-        read_map(&r, root, "policy", keys, sizeof keys / sizeof *keys, out, e) <
-            0)
+        read_map(&r, root, "policy", keys, sizeof keys / sizeof *keys, out) < 0)
         return -1;
-    return check_whole(&r, root, e);
+    return check_whole(&r, root);
 }

@@ -144,15 +144,14 @@ blocks_first_key(const char *text, size_t len, const char *key)
 }
 
 static int
-add_block(struct scan *x, const char *text, size_t len, size_t line,
-          struct err *e)
+add_block(struct scan *x, const char *text, size_t len, size_t line)
 {
     struct yaml_node at = {.line = line, .column = 1};
 
     if (!x->blocks)
         x->blocks = mem_pool_alloc(x->s->pool, BLOCKS_MAX * sizeof *x->blocks);
     if (x->n == BLOCKS_MAX)
-        return formats_fail(x->s, &at, e,
+        return formats_fail(x->s, &at,
                             "more than %d briefs in one document; split it",
                             BLOCKS_MAX);
     x->blocks[x->n++] = (struct block){text, len, line};
@@ -162,7 +161,7 @@ add_block(struct scan *x, const char *text, size_t len, size_t line,
 /* The content of a fence; its opening line has been read. */
 static int
 read_fence(struct scan *x, const struct line *open, enum fence_kind kind,
-           char mark, size_t length, struct err *e)
+           char mark, size_t length)
 {
     size_t end = x->s->len, from = x->at < end ? x->at : end;
     const char *text = x->s->text + from;
@@ -183,13 +182,13 @@ read_fence(struct scan *x, const struct line *open, enum fence_kind kind,
         struct yaml_node at = {.line = open->number,
                                .column = open->indent + 1};
 
-        return formats_fail(x->s, &at, e,
+        return formats_fail(x->s, &at,
                             "a brief begins here and does not end; close it "
                             "with %.*s",
                             (int)(length < 8 ? length : 8),
                             mark == '`' ? "````````" : "~~~~~~~~");
     }
-    return add_block(x, text, end - from, open->number + 1, e);
+    return add_block(x, text, end - from, open->number + 1);
 }
 
 /* Whether an indented block that is a brief begins here. */
@@ -202,7 +201,7 @@ begins_indented(const struct line *l)
 
 /* The block of l and all following lines indented as far. */
 static int
-read_indented(struct scan *x, const struct line *first, struct err *e)
+read_indented(struct scan *x, const struct line *first)
 {
     size_t end = x->at;
     struct scan ahead = *x;
@@ -219,11 +218,11 @@ read_indented(struct scan *x, const struct line *first, struct err *e)
     if (end > x->s->len)
         end = x->s->len;
     return add_block(x, first->text, end - (size_t)(first->text - x->s->text),
-                     first->number, e);
+                     first->number);
 }
 
 static int
-scan(struct scan *x, struct err *e)
+scan(struct scan *x)
 {
     bool after_blank = true;
     struct line l;
@@ -235,10 +234,10 @@ scan(struct scan *x, struct err *e)
 
         kind = opens(&l, &mark, &length);
         if (length > 0) {
-            if (read_fence(x, &l, kind, mark, length, e) < 0)
+            if (read_fence(x, &l, kind, mark, length) < 0)
                 return -1;
         } else if (!x->marked && after_blank && begins_indented(&l)) {
-            if (read_indented(x, &l, e) < 0)
+            if (read_indented(x, &l) < 0)
                 return -1;
         }
         after_blank = is_blank(&l);
@@ -247,16 +246,15 @@ scan(struct scan *x, struct err *e)
 }
 
 int
-blocks_find(const struct import_text *s, struct block **out, size_t *n,
-            struct err *e)
+blocks_find(const struct import_text *s, struct block **out, size_t *n)
 {
     struct scan x = {.s = s, .marked = true};
 
-    if (scan(&x, e) < 0)
+    if (scan(&x) < 0)
         return -1;
     if (x.n == 0) {
         x = (struct scan){.s = s};
-        if (scan(&x, e) < 0)
+        if (scan(&x) < 0)
             return -1;
     }
     *out = x.blocks;

@@ -13,7 +13,7 @@
 /* The number of an issue: 774, "774" or "#774". */
 static int
 read_link(const struct import_text *s, const struct yaml_node *map,
-          int64_t *out, struct err *e)
+          int64_t *out)
 {
     const struct yaml_node *v = formats_get(map, "link_issue");
     uint64_t number;
@@ -26,7 +26,7 @@ read_link(const struct import_text *s, const struct yaml_node *map,
         return 0;
     }
     return formats_fail(
-        s, v, e,
+        s, v,
         "link_issue: expected the number of an issue, found "
         "%s",
         v->kind == YAML_SCALAR
@@ -36,66 +36,62 @@ read_link(const struct import_text *s, const struct yaml_node *map,
 
 static int
 check_type(const struct import_text *s, const struct yaml_node *map,
-           const struct output *o, struct err *e)
+           const struct output *o)
 {
     const struct yaml_node *at = yaml_get(map, "type");
 
     if (strcmp(o->type, "pr") == 0)
         return *o->title ? 0
-                         : formats_fail(s, map, e,
+                         : formats_fail(s, map,
                                         "title: missing; write the title of "
                                         "the pull request");
     if (strcmp(o->type, "comment") == 0 || strcmp(o->type, "report") == 0)
         return 0;
-    return formats_fail(s, at, e,
+    return formats_fail(s, at,
                         "type: '%s' is unknown; write pr, comment or report",
                         formats_short(s, o->type));
 }
 
 static int
 read_output(struct import_text *s, const struct yaml_node *map,
-            struct output *o, struct err *e)
+            struct output *o)
 {
     static const char *const known[] = {"type",  "title",      "commit_message",
                                         "files", "link_issue", "path",
                                         "body",  NULL};
 
     if (map->kind != YAML_MAP)
-        return formats_fail(s, map, e,
-                            "outputs: expected type: pr, comment or report, "
-                            "found %s",
-                            formats_kind(s, map));
+        return formats_expected(s, map, "outputs",
+                                "type: pr, comment or report");
     formats_unknown(s, map, known, NULL);
-    if (formats_need(s, map, "type", "pr, comment or report", &o->type, e) <
-            0 ||
-        formats_text(s, map, "title", &o->title, e) < 0 ||
-        formats_text(s, map, "commit_message", &o->commit_message, e) < 0 ||
-        formats_text(s, map, "path", &o->path, e) < 0 ||
-        formats_text(s, map, "body", &o->body, e) < 0 ||
-        formats_texts(s, map, "files", &o->files, &o->n_files, e) < 0 ||
-        read_link(s, map, &o->link_issue, e) < 0)
+    if (formats_need(s, map, "type", "pr, comment or report", &o->type) < 0 ||
+        formats_text(s, map, "title", &o->title) < 0 ||
+        formats_text(s, map, "commit_message", &o->commit_message) < 0 ||
+        formats_text(s, map, "path", &o->path) < 0 ||
+        formats_text(s, map, "body", &o->body) < 0 ||
+        formats_texts(s, map, "files", &o->files, &o->n_files) < 0 ||
+        read_link(s, map, &o->link_issue) < 0)
         return -1;
-    return check_type(s, map, o, e);
+    return check_type(s, map, o);
 }
 
 static int
 read_outputs(struct import_text *s, const struct yaml_node *root,
-             struct task *t, struct err *e)
+             struct task *t)
 {
     const struct yaml_node *list = formats_get(root, "outputs");
     size_t i = 0;
 
     if (!list)
-        return formats_fail(s, root, e,
+        return formats_fail(s, root,
                             "outputs: missing; list what the brief produces, "
                             "or [] for nothing");
     if (list->kind != YAML_LIST)
-        return formats_fail(s, list, e, "outputs: expected a list, found %s",
-                            formats_kind(s, list));
+        return formats_expected(s, list, "outputs", "a list");
     t->outputs = mem_pool_alloc(s->pool, list->n * sizeof *t->outputs);
     t->n_outputs = list->n;
     for (const struct yaml_node *v = list->first; v; v = v->next)
-        if (read_output(s, v, &t->outputs[i++], e) < 0)
+        if (read_output(s, v, &t->outputs[i++]) < 0)
             return -1;
     return 0;
 }
@@ -104,21 +100,20 @@ read_outputs(struct import_text *s, const struct yaml_node *root,
 
 static int
 check_repo(const struct import_text *s, const struct yaml_node *root,
-           const struct task *t, struct err *e)
+           const struct task *t)
 {
     const char *slash = strchr(t->repo, '/');
 
     if (slash && slash != t->repo && slash[1] && !strchr(slash + 1, '/') &&
         !t->repo[strcspn(t->repo, " \t\n")])
         return 0;
-    return formats_fail(s, yaml_get(root, "repo"), e,
+    return formats_fail(s, yaml_get(root, "repo"),
                         "repo: '%s' is not a repository; write owner/name",
                         formats_short(s, t->repo));
 }
 
 static int
-read_brief(struct import_text *s, const struct yaml_node *root, struct task *t,
-           struct err *e)
+read_brief(struct import_text *s, const struct yaml_node *root, struct task *t)
 {
     static const char *const known[] = {"executor", "context_header", "repo",
                                         "branch",   "workdir",        "steps",
@@ -126,24 +121,24 @@ read_brief(struct import_text *s, const struct yaml_node *root, struct task *t,
     const struct yaml_node *steps = formats_get(root, "steps");
 
     if (root->kind != YAML_MAP)
-        return formats_fail(s, root, e,
+        return formats_fail(s, root,
                             "a brief is written key: value, beginning with "
                             "executor:");
     formats_unknown(s, root, known, t);
     if (formats_need(s, root, "executor", "the lane, devbox-codex say",
-                     &t->executor, e) < 0 ||
-        formats_need(s, root, "repo", "owner/name", &t->repo, e) < 0 ||
-        check_repo(s, root, t, e) < 0 ||
-        formats_need(s, root, "branch", "main, say", &t->branch, e) < 0 ||
-        formats_need(s, root, "workdir", "where to run", &t->workdir, e) < 0 ||
-        formats_text(s, root, "context_header", &t->context_header, e) < 0 ||
-        formats_text(s, root, "notes", &t->notes, e) < 0)
+                     &t->executor) < 0 ||
+        formats_need(s, root, "repo", "owner/name", &t->repo) < 0 ||
+        check_repo(s, root, t) < 0 ||
+        formats_need(s, root, "branch", "main, say", &t->branch) < 0 ||
+        formats_need(s, root, "workdir", "where to run", &t->workdir) < 0 ||
+        formats_text(s, root, "context_header", &t->context_header) < 0 ||
+        formats_text(s, root, "notes", &t->notes) < 0)
         return -1;
     if (!steps)
-        return formats_fail(s, root, e,
+        return formats_fail(s, root,
                             "steps: missing; write a list of name: and shell:");
-    if (formats_steps(s, steps, false, t, e) < 0 ||
-        read_outputs(s, root, t, e) < 0 || formats_check(s, root, t, e) < 0)
+    if (formats_steps(s, steps, false, t) < 0 || read_outputs(s, root, t) < 0 ||
+        formats_check(s, root, t) < 0)
         return -1;
     /* Only now is its path known to be valid. */
     for (size_t i = 0; i < t->n_outputs && !*t->report_path; i++)
@@ -153,8 +148,7 @@ read_brief(struct import_text *s, const struct yaml_node *root, struct task *t,
 }
 
 int
-formats_read_briefs(struct import_text *s, const struct block *blocks, size_t n,
-                    struct err *e)
+formats_read_briefs(struct import_text *s, const struct block *blocks, size_t n)
 {
     struct task *tasks = formats_tasks(s, "codex-brief", n);
 
@@ -162,8 +156,8 @@ formats_read_briefs(struct import_text *s, const struct block *blocks, size_t n,
         const struct yaml_node *root;
 
         if (yaml_parse_part(s->name, blocks[i].text, blocks[i].len,
-                            blocks[i].line, s->pool, &root, e) < 0 ||
-            read_brief(s, root, &tasks[i], e) < 0)
+                            blocks[i].line, s->pool, &root, s->e) < 0 ||
+            read_brief(s, root, &tasks[i]) < 0)
             return -1;
     }
     return 0;

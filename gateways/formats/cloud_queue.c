@@ -8,8 +8,7 @@
 
 /* Reads what to run, if given: command, script or steps. */
 static int
-read_work(struct import_text *s, const struct yaml_node *data, struct task *t,
-          struct err *e)
+read_work(struct import_text *s, const struct yaml_node *data, struct task *t)
 {
     static const char *const keys[] = {"command", "script", "steps"};
     const struct yaml_node *found = NULL;
@@ -18,7 +17,7 @@ read_work(struct import_text *s, const struct yaml_node *data, struct task *t,
         const struct yaml_node *v = formats_get(data, keys[i]);
 
         if (v && found)
-            return formats_fail(s, v->key, e,
+            return formats_fail(s, v->key,
                                 "%s: given together with %s; keep one", keys[i],
                                 found->key->text);
         found = v ? v : found;
@@ -26,20 +25,19 @@ read_work(struct import_text *s, const struct yaml_node *data, struct task *t,
     if (!found)
         return 0;
     return strcmp(found->key->text, "steps") == 0
-               ? formats_steps(s, found, true, t, e)
-               : formats_commands(s, found, found->key->text, t, e);
+               ? formats_steps(s, found, true, t)
+               : formats_commands(s, found, found->key->text, t);
 }
 
 /* Reads the prompt, else builds it from the issue's title and description. */
 static int
-read_prompt(struct import_text *s, const struct yaml_node *data, struct task *t,
-            struct err *e)
+read_prompt(struct import_text *s, const struct yaml_node *data, struct task *t)
 {
     const char *prompt, *title, *description;
 
-    if (formats_text(s, data, "prompt", &prompt, e) < 0 ||
-        formats_text(s, data, "title", &title, e) < 0 ||
-        formats_text(s, data, "description", &description, e) < 0)
+    if (formats_text(s, data, "prompt", &prompt) < 0 ||
+        formats_text(s, data, "title", &title) < 0 ||
+        formats_text(s, data, "description", &description) < 0)
         return -1;
     if (*prompt)
         t->prompt = prompt;
@@ -47,9 +45,9 @@ read_prompt(struct import_text *s, const struct yaml_node *data, struct task *t,
         t->prompt = mem_pool_printf(s->pool, "%s\n\n%s", title, description);
     else
         t->prompt = *title ? title : description;
-    if (t->prompt[strspn(t->prompt, " \t\r\n")])
+    if (!formats_is_blank(t->prompt))
         return 0;
-    return formats_fail(s, data, e,
+    return formats_fail(s, data,
                         "task_data: nothing to run and nothing to ask; write "
                         "command, script, steps, prompt or a title");
 }
@@ -70,13 +68,12 @@ wish(struct import_text *s, struct task *t, const char *place)
 }
 
 static int
-read_mode(struct import_text *s, const struct yaml_node *root, struct task *t,
-          struct err *e)
+read_mode(struct import_text *s, const struct yaml_node *root, struct task *t)
 {
     const struct yaml_node *at = yaml_get(root, "execution_mode");
     const char *mode;
 
-    if (formats_text(s, root, "execution_mode", &mode, e) < 0)
+    if (formats_text(s, root, "execution_mode", &mode) < 0)
         return -1;
     if (!*mode)
         return 0;
@@ -99,11 +96,11 @@ read_mode(struct import_text *s, const struct yaml_node *root, struct task *t,
 }
 
 static int
-check_status(struct import_text *s, const struct yaml_node *root, struct err *e)
+check_status(struct import_text *s, const struct yaml_node *root)
 {
     const char *status;
 
-    if (formats_text(s, root, "status", &status, e) < 0)
+    if (formats_text(s, root, "status", &status) < 0)
         return -1;
     if (*status && strcmp(status, "pending") != 0)
         formats_warn(
@@ -116,13 +113,13 @@ check_status(struct import_text *s, const struct yaml_node *root, struct err *e)
 /* The tags by which people search for an issue. */
 static int
 read_tags(struct import_text *s, const struct yaml_node *root,
-          const struct yaml_node *data, struct task *t, struct err *e)
+          const struct yaml_node *data, struct task *t)
 {
     const char *at, *identifier, *url;
 
-    if (formats_text(s, root, "submitted_at", &at, e) < 0 ||
-        formats_text(s, data, "identifier", &identifier, e) < 0 ||
-        formats_text(s, data, "url", &url, e) < 0)
+    if (formats_text(s, root, "submitted_at", &at) < 0 ||
+        formats_text(s, data, "identifier", &identifier) < 0 ||
+        formats_text(s, data, "url", &url) < 0)
         return -1;
     if (*at)
         formats_tag(s, t, "submitted_at", at);
@@ -134,8 +131,7 @@ read_tags(struct import_text *s, const struct yaml_node *root,
 }
 
 int
-formats_read_cloud_queue(struct import_text *s, const struct yaml_node *root,
-                         struct err *e)
+formats_read_cloud_queue(struct import_text *s, const struct yaml_node *root)
 {
     static const char *const known[] = {
         "task_id",   "team_id",        "status", "submitted_at",
@@ -145,18 +141,18 @@ formats_read_cloud_queue(struct import_text *s, const struct yaml_node *root,
 
     formats_unknown(s, root, known, t);
     if (!data || data->kind != YAML_MAP)
-        return formats_fail(s, data ? data : root, e,
+        return formats_fail(s, data ? data : root,
                             "task_data: expected an object, found %s",
                             data ? formats_kind(s, data) : "nothing");
-    if (formats_need(s, root, "task_id", "the task's name", &t->name, e) < 0 ||
-        formats_text(s, root, "team_id", &t->team, e) < 0 ||
-        check_status(s, root, e) < 0 || read_tags(s, root, data, t, e) < 0 ||
-        formats_text(s, data, "workdir", &t->workdir, e) < 0 ||
-        formats_text(s, data, "repo", &t->repo, e) < 0 ||
-        formats_text(s, data, "branch", &t->branch, e) < 0 ||
-        read_work(s, data, t, e) < 0)
+    if (formats_need(s, root, "task_id", "the task's name", &t->name) < 0 ||
+        formats_text(s, root, "team_id", &t->team) < 0 ||
+        check_status(s, root) < 0 || read_tags(s, root, data, t) < 0 ||
+        formats_text(s, data, "workdir", &t->workdir) < 0 ||
+        formats_text(s, data, "repo", &t->repo) < 0 ||
+        formats_text(s, data, "branch", &t->branch) < 0 ||
+        read_work(s, data, t) < 0)
         return -1;
-    if (t->n_steps == 0 && read_prompt(s, data, t, e) < 0)
+    if (t->n_steps == 0 && read_prompt(s, data, t) < 0)
         return -1;
-    return read_mode(s, root, t, e) < 0 ? -1 : formats_check(s, root, t, e);
+    return read_mode(s, root, t) < 0 ? -1 : formats_check(s, root, t);
 }

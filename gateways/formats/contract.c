@@ -53,18 +53,18 @@ evidence_step(const struct import_text *s, const char *file)
 
 static int
 read_evidence(struct import_text *s, const struct yaml_node *map,
-              struct task *t, struct err *e)
+              struct task *t)
 {
     const char **evidence;
     struct step *steps;
     size_t n;
 
-    if (formats_texts(s, map, "evidence", &evidence, &n, e) < 0)
+    if (formats_texts(s, map, "evidence", &evidence, &n) < 0)
         return -1;
     if (n == 0)
         return 0;
     if (n + t->n_steps > TASK_MAX_STEPS)
-        return formats_fail(s, yaml_get(map, "evidence"), e,
+        return formats_fail(s, yaml_get(map, "evidence"),
                             "evidence: at most %d commands and files",
                             TASK_MAX_STEPS);
     steps = mem_pool_alloc(s->pool, (t->n_steps + n) * sizeof *steps);
@@ -83,12 +83,12 @@ read_evidence(struct import_text *s, const struct yaml_node *map,
 /* Nothing runs automatically after a failure: a person decides. */
 static int
 read_rollback(struct import_text *s, const struct yaml_node *map,
-              struct task *t, struct err *e)
+              struct task *t)
 {
     const char **commands;
     size_t n;
 
-    if (formats_texts(s, map, "rollback", &commands, &n, e) < 0)
+    if (formats_texts(s, map, "rollback", &commands, &n) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
         t->notes =
@@ -102,39 +102,37 @@ read_rollback(struct import_text *s, const struct yaml_node *map,
 /* --- the contract --------------------------------------------------------- */
 
 static int
-read_entry(struct import_text *s, const struct yaml_node *map, struct task *t,
-           struct err *e)
+read_entry(struct import_text *s, const struct yaml_node *map, struct task *t)
 {
     static const char *const known[] = {"id", "commands", "evidence",
                                         "rollback", NULL};
     const struct yaml_node *commands;
 
     if (map->kind != YAML_MAP)
-        return formats_fail(s, map, e, "tasks: expected an object, found %s",
-                            formats_kind(s, map));
+        return formats_expected(s, map, "tasks", "an object");
     formats_unknown(s, map, known, t);
     commands = formats_get(map, "commands");
     if (!commands)
-        return formats_fail(s, map, e,
+        return formats_fail(s, map,
                             "commands: missing; write a list of shell "
                             "commands");
-    if (formats_need(s, map, "id", "a name", &t->name, e) < 0 ||
-        formats_commands(s, commands, "commands", t, e) < 0 ||
-        read_evidence(s, map, t, e) < 0)
+    if (formats_need(s, map, "id", "a name", &t->name) < 0 ||
+        formats_commands(s, commands, "commands", t) < 0 ||
+        read_evidence(s, map, t) < 0)
         return -1;
-    return read_rollback(s, map, t, e);
+    return read_rollback(s, map, t);
 }
 
 static int
 check_names(const struct import_text *s, const struct yaml_node *list,
-            const struct task *tasks, struct err *e)
+            const struct task *tasks)
 {
     size_t i = 0;
 
     for (const struct yaml_node *v = list->first; v; v = v->next, i++)
         for (size_t k = 0; k < i; k++)
             if (strcmp(tasks[i].name, tasks[k].name) == 0)
-                return formats_fail(s, yaml_get(v, "id"), e,
+                return formats_fail(s, yaml_get(v, "id"),
                                     "id: '%s' is given twice; rename one",
                                     formats_short(s, tasks[i].name));
     return 0;
@@ -143,47 +141,46 @@ check_names(const struct import_text *s, const struct yaml_node *list,
 /* Checks the lists and counts the tasks. */
 static int
 count_tasks(const struct import_text *s, const struct yaml_node *root,
-            size_t *out, struct err *e)
+            size_t *out)
 {
     const struct yaml_node *list = formats_get(root, "tasks");
     const struct yaml_node *acceptance = formats_get(root, "acceptance");
 
     if (!list || list->kind != YAML_LIST || list->n == 0)
-        return formats_fail(s, list ? list : root, e,
+        return formats_fail(s, list ? list : root,
                             "tasks: missing; write a list of id and commands");
     if (!acceptance || acceptance->kind != YAML_LIST)
-        return formats_fail(s, acceptance ? acceptance : root, e,
+        return formats_fail(s, acceptance ? acceptance : root,
                             "acceptance: missing; write a list of shell "
                             "commands, or [] for none");
     *out = list->n + (acceptance->n > 0);
     return *out <= FORMATS_MAX_TASKS
                ? 0
-               : formats_fail(s, list, e, "tasks: %zu entries; at most %d",
+               : formats_fail(s, list, "tasks: %zu entries; at most %d",
                               list->n, FORMATS_MAX_TASKS - 1);
 }
 
 static int
 read_tasks(struct import_text *s, const struct yaml_node *root,
-           struct task *tasks, size_t n, struct err *e)
+           struct task *tasks, size_t n)
 {
     const struct yaml_node *list = yaml_get(root, "tasks");
     size_t i = 0;
 
     for (const struct yaml_node *v = list->first; v; v = v->next)
-        if (read_entry(s, v, &tasks[i++], e) < 0)
+        if (read_entry(s, v, &tasks[i++]) < 0)
             return -1;
-    if (check_names(s, list, tasks, e) < 0)
+    if (check_names(s, list, tasks) < 0)
         return -1;
     if (i == n)
         return 0;
     tasks[i].name = "acceptance";
     return formats_commands(s, yaml_get(root, "acceptance"), "acceptance",
-                            &tasks[i], e);
+                            &tasks[i]);
 }
 
 int
-formats_read_contract(struct import_text *s, const struct yaml_node *root,
-                      struct err *e)
+formats_read_contract(struct import_text *s, const struct yaml_node *root)
 {
     static const char *const known[] = {"work_branch", "tasks",   "acceptance",
                                         "repo",        "workdir", NULL};
@@ -192,14 +189,14 @@ formats_read_contract(struct import_text *s, const struct yaml_node *root,
     size_t n = 0;
 
     formats_unknown(s, root, known, NULL);
-    if (formats_need(s, root, "work_branch", "the branch to work on", &branch,
-                     e) < 0 ||
-        formats_text(s, root, "repo", &repo, e) < 0 ||
-        formats_text(s, root, "workdir", &workdir, e) < 0 ||
-        count_tasks(s, root, &n, e) < 0)
+    if (formats_need(s, root, "work_branch", "the branch to work on", &branch) <
+            0 ||
+        formats_text(s, root, "repo", &repo) < 0 ||
+        formats_text(s, root, "workdir", &workdir) < 0 ||
+        count_tasks(s, root, &n) < 0)
         return -1;
     tasks = formats_tasks(s, "run-contract", n);
-    if (read_tasks(s, root, tasks, n, e) < 0)
+    if (read_tasks(s, root, tasks, n) < 0)
         return -1;
     formats_batch(s, *name ? name : branch);
     for (size_t i = 0; i < n; i++) {
@@ -208,7 +205,7 @@ formats_read_contract(struct import_text *s, const struct yaml_node *root,
         tasks[i].workdir = workdir;
         if (i > 0)
             formats_after(s, i, i - 1);
-        if (formats_check(s, root, &tasks[i], e) < 0)
+        if (formats_check(s, root, &tasks[i]) < 0)
             return -1;
     }
     return 0;

@@ -46,8 +46,7 @@ is_job(const struct yaml_node *root)
 /* In this order; each is recognized by keys that only it has. */
 static const struct {
     bool (*is)(const struct yaml_node *root);
-    int (*read)(struct import_text *s, const struct yaml_node *root,
-                struct err *e);
+    int (*read)(struct import_text *s, const struct yaml_node *root);
 } objects[] = {
     {has_task_data, formats_read_cloud_queue},
     {is_contract, formats_read_contract},
@@ -57,16 +56,16 @@ static const struct {
 
 static int
 read_object(struct import_text *s, const json_t *json,
-            const struct yaml_node *root, struct err *e)
+            const struct yaml_node *root)
 {
     if (root->kind != YAML_MAP)
-        return formats_fail(s, root, e, "expected a JSON object");
+        return formats_fail(s, root, "expected a JSON object");
     if (yaml_get(root, "steps") || yaml_get(root, "prompt"))
-        return formats_read_task_json(s, json, root, e);
+        return formats_read_task_json(s, json, root);
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
         if (objects[i].is(root))
-            return objects[i].read(s, root, e);
-    return formats_fail(s, root, e,
+            return objects[i].read(s, root);
+    return formats_fail(s, root,
                         "not a format shunt knows; write \"script\" (a "
                         "job.json), \"steps\" or \"prompt\" (a task), "
                         "\"task_data\" (cloud-queue), \"actions\" (inbox) or "
@@ -74,15 +73,15 @@ read_object(struct import_text *s, const json_t *json,
 }
 
 static int
-read_json(struct import_text *s, struct err *e)
+read_json(struct import_text *s)
 {
-    json_t *json = codec_parse_json(s->name, s->text, s->len, e);
+    json_t *json = codec_parse_json(s->name, s->text, s->len, s->e);
     int rc;
 
     if (!json)
         return -1;
     s->json = true;
-    rc = read_object(s, json, formats_json_tree(s, json), e);
+    rc = read_object(s, json, formats_json_tree(s, json));
     json_decref(json);
     return rc;
 }
@@ -159,20 +158,20 @@ is_named_markdown(const char *name)
 
 static int
 parse_matter(struct import_text *s, const struct matter *m,
-             const struct yaml_node **meta, struct err *e)
+             const struct yaml_node **meta)
 {
     static const struct yaml_node top = {.line = 1, .column = 1, .text = ""};
 
     if (!m->body)
-        return formats_fail(s, &top, e,
+        return formats_fail(s, &top,
                             "front matter begins here and does not end; write "
                             "--- below it");
-    if (yaml_parse_part(s->name, m->text, m->len, 2, s->pool, meta, e) < 0)
+    if (yaml_parse_part(s->name, m->text, m->len, 2, s->pool, meta, s->e) < 0)
         return -1;
     if ((*meta)->kind == YAML_MAP)
         return 0;
     if (!yaml_is_null(*meta))
-        return formats_fail(s, *meta, e,
+        return formats_fail(s, *meta,
                             "front matter is written key: value, preferred_ai: "
                             "gpu say");
     *meta = NULL; /* empty */
@@ -181,7 +180,7 @@ parse_matter(struct import_text *s, const struct matter *m,
 
 /* A document: a prompt, or one with briefs. */
 static int
-read_document(struct import_text *s, struct err *e)
+read_document(struct import_text *s)
 {
     static const struct yaml_node top = {.line = 1, .column = 1, .text = ""};
     const struct yaml_node *meta = NULL;
@@ -190,19 +189,19 @@ read_document(struct import_text *s, struct err *e)
     size_t n;
     bool has_matter = find_matter(s, &m);
 
-    if (has_matter && parse_matter(s, &m, &meta, e) < 0)
+    if (has_matter && parse_matter(s, &m, &meta) < 0)
         return -1;
     if (asks_an_ai(meta))
-        return formats_read_markdown(s, meta, m.body, m.body_len, e);
-    if (blocks_find(s, &blocks, &n, e) < 0)
+        return formats_read_markdown(s, meta, m.body, m.body_len);
+    if (blocks_find(s, &blocks, &n) < 0)
         return -1;
     if (n > 0)
-        return formats_read_briefs(s, blocks, n, e);
+        return formats_read_briefs(s, blocks, n);
     if (has_matter)
-        return formats_read_markdown(s, meta, m.body, m.body_len, e);
+        return formats_read_markdown(s, meta, m.body, m.body_len);
     if (is_named_markdown(s->name))
-        return formats_read_markdown(s, NULL, s->text, s->len, e);
-    return formats_fail(s, &top, e,
+        return formats_read_markdown(s, NULL, s->text, s->len);
+    return formats_fail(s, &top,
                         "not a format shunt knows; it reads JSON ({...), a "
                         "brief (executor: or a codex-brief fence), a rally "
                         "(rally:), and Markdown with front matter or the "
@@ -211,7 +210,7 @@ read_document(struct import_text *s, struct err *e)
 
 /* Plain YAML is recognized by its first key, or by a name in .yaml. */
 static int
-read_text(struct import_text *s, struct err *e)
+read_text(struct import_text *s)
 {
     struct block all = {s->text, s->len, 1};
     bool named =
@@ -219,16 +218,16 @@ read_text(struct import_text *s, struct err *e)
     const struct yaml_node *root;
 
     if (blocks_first_key(s->text, s->len, "rally") == 1)
-        return formats_read_rally(s, e);
+        return formats_read_rally(s);
     if (blocks_first_key(s->text, s->len, "executor") == 1)
-        return formats_read_briefs(s, &all, 1, e);
+        return formats_read_briefs(s, &all, 1);
     if (!named)
-        return read_document(s, e);
-    if (yaml_parse(s->name, s->text, s->len, s->pool, &root, e) < 0)
+        return read_document(s);
+    if (yaml_parse(s->name, s->text, s->len, s->pool, &root, s->e) < 0)
         return -1;
     if (yaml_get(root, "rally") || yaml_get(root, "branches"))
-        return formats_read_rally(s, e);
-    return formats_read_briefs(s, &all, 1, e);
+        return formats_read_rally(s);
+    return formats_read_briefs(s, &all, 1);
 }
 
 /* --- any text ------------------------------------------------------------- */
@@ -244,7 +243,7 @@ skip_bom(struct import_text *s)
 }
 
 static int
-check_text(const struct import_text *s, struct err *e)
+check_text(const struct import_text *s)
 {
     struct yaml_node at = {.line = 1, .column = 1};
     size_t blank = 0;
@@ -252,11 +251,11 @@ check_text(const struct import_text *s, struct err *e)
     while (blank < s->len && isspace((unsigned char)s->text[blank]))
         blank++;
     if (blank == s->len)
-        return formats_fail(s, &at, e, "empty; write a task (docs/formats.md)");
+        return formats_fail(s, &at, "empty; write a task (docs/formats.md)");
     for (size_t i = 0, n; i < s->len; i += n) {
         n = str_utf8_len(s->text + i, s->len - i);
         if (n == 0 || s->text[i] == '\0')
-            return formats_fail(s, &at, e,
+            return formats_fail(s, &at,
                                 "a byte that is not text; save it as UTF-8");
         at.column++;
         if (s->text[i] == '\n')
@@ -269,7 +268,8 @@ int
 formats_read(const char *name, const void *data, size_t len,
              struct mem_pool *pool, struct import *out, struct err *e)
 {
-    struct import_text s = {.name = name, .len = len, .pool = pool, .out = out};
+    struct import_text s = {
+        .name = name, .len = len, .pool = pool, .out = out, .e = e};
     size_t first;
     int rc;
 
@@ -279,10 +279,10 @@ formats_read(const char *name, const void *data, size_t len,
                        name, len);
     s.text = data ? data : "";
     skip_bom(&s);
-    if (check_text(&s, e) < 0)
+    if (check_text(&s) < 0)
         return -1;
     first = strspn(s.text, " \t\r\n");
-    rc = s.text[first] == '{' ? read_json(&s, e) : read_text(&s, e);
+    rc = s.text[first] == '{' ? read_json(&s) : read_text(&s);
     if (rc < 0) {
         out->format = "";
         out->tasks = NULL;

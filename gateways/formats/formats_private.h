@@ -27,15 +27,15 @@ struct import_text {
     size_t len;
     struct mem_pool *pool;
     struct import *out;
-    bool json; /* a value without quotes is not text */
+    struct err *e; /* what to set on -1 */
+    bool json;     /* a value without quotes is not text */
 };
 
 /* --- values (values.c) ---------------------------------------------------- */
 
 /* "name:line:column: ..." as an error; returns -1. */
 int formats_fail(const struct import_text *s, const struct yaml_node *at,
-                 struct err *e, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+                 const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Adds the same as a warning. */
 void formats_warn(struct import_text *s, const struct yaml_node *at,
@@ -48,30 +48,36 @@ const char *formats_short(const struct import_text *s, const char *text);
 const char *formats_kind(const struct import_text *s,
                          const struct yaml_node *n);
 
+/* "key: expected a list, found text" as an error; returns -1. */
+int formats_expected(const struct import_text *s, const struct yaml_node *at,
+                     const char *key, const char *what);
+
+/* Whether text consists of blanks only. */
+bool formats_is_blank(const char *text);
+
 /* The value of a key, NULL if it is missing or null. */
 const struct yaml_node *formats_get(const struct yaml_node *map,
                                     const char *key);
 
 /* The text of a key, "" if it is missing. */
 int formats_text(const struct import_text *s, const struct yaml_node *map,
-                 const char *key, const char **out, struct err *e);
+                 const char *key, const char **out);
 
 /* As formats_text, but required; remedy says what to write. */
 int formats_need(const struct import_text *s, const struct yaml_node *map,
-                 const char *key, const char *remedy, const char **out,
-                 struct err *e);
+                 const char *key, const char *remedy, const char **out);
 
 /* True or false; *out is unchanged if the key is missing. */
 int formats_flag(const struct import_text *s, const struct yaml_node *map,
-                 const char *key, bool *out, struct err *e);
+                 const char *key, bool *out);
 
 /* A duration such as 10m. */
 int formats_ms(const struct import_text *s, const struct yaml_node *map,
-               const char *key, uint64_t *out, struct err *e);
+               const char *key, uint64_t *out);
 
 /* A list of non-empty texts; a single text is a list of one. */
 int formats_texts(const struct import_text *s, const struct yaml_node *map,
-                  const char *key, const char ***out, size_t *n, struct err *e);
+                  const char *key, const char ***out, size_t *n);
 
 /* Warns of keys that are not in known, which ends with NULL, and keeps those
  * with short values as tags of t, unless t is NULL. */
@@ -90,12 +96,11 @@ const char *formats_base_name(const struct import_text *s);
 
 /* task_check, with the position of the field that its error names. */
 int formats_check(const struct import_text *s, const struct yaml_node *map,
-                  const struct task *t, struct err *e);
+                  const struct task *t);
 
 /* Prepends the position of the field that e->msg begins with ("steps[2].kind:
  * ..."); returns -1. */
-int formats_place(const struct import_text *s, const struct yaml_node *map,
-                  struct err *e);
+int formats_place(const struct import_text *s, const struct yaml_node *map);
 
 /* The last key of such a path that exists. */
 const struct yaml_node *formats_key_at(const struct yaml_node *map,
@@ -118,11 +123,11 @@ const struct yaml_node *formats_json_tree(const struct import_text *s,
 /* A list of steps, each text or a map; free: from a dictionary without a fixed
  * form, where run, command, cmd and script mean shell. */
 int formats_steps(struct import_text *s, const struct yaml_node *list,
-                  bool free, struct task *t, struct err *e);
+                  bool free, struct task *t);
 
 /* A list of shell commands, or one, named by number. */
 int formats_commands(struct import_text *s, const struct yaml_node *list,
-                     const char *key, struct task *t, struct err *e);
+                     const char *key, struct task *t);
 
 /* --- kubectl (kubectl.c) -------------------------------------------------- */
 
@@ -131,15 +136,14 @@ int formats_commands(struct import_text *s, const struct yaml_node *list,
  * would make a shell do more is refused. A first word "kubectl" is dropped.
  */
 int kubectl_words(const struct import_text *s, const struct yaml_node *at,
-                  const char *text, const char ***out, size_t *n,
-                  struct err *e);
+                  const char *text, const char ***out, size_t *n);
 
 /* Drops a first word "kubectl". */
 void kubectl_drop_name(const char ***argv, size_t *n);
 
 /* Whether the arguments of kubectl only read; otherwise -1 and the reason. */
 int kubectl_only_reads(const struct import_text *s, const struct yaml_node *at,
-                       const char *const *argv, size_t n, struct err *e);
+                       const char *const *argv, size_t n);
 
 /* --- blocks of a document (blocks.c) -------------------------------------- */
 
@@ -149,8 +153,7 @@ struct block {
 };
 
 /* The briefs in a Markdown document; there may be none. */
-int blocks_find(const struct import_text *s, struct block **out, size_t *n,
-                struct err *e);
+int blocks_find(const struct import_text *s, struct block **out, size_t *n);
 
 /* The column of the first key of a YAML text; 0: the first key is another. */
 size_t blocks_first_key(const char *text, size_t len, const char *key);
@@ -158,20 +161,17 @@ size_t blocks_first_key(const char *text, size_t len, const char *key);
 /* --- the formats ---------------------------------------------------------- */
 
 int formats_read_task_json(struct import_text *s, const json_t *json,
-                           const struct yaml_node *root, struct err *e);
-int formats_read_job_json(struct import_text *s, const struct yaml_node *root,
-                          struct err *e);
+                           const struct yaml_node *root);
+int formats_read_job_json(struct import_text *s, const struct yaml_node *root);
 int formats_read_cloud_queue(struct import_text *s,
-                             const struct yaml_node *root, struct err *e);
-int formats_read_inbox(struct import_text *s, const struct yaml_node *root,
-                       struct err *e);
-int formats_read_contract(struct import_text *s, const struct yaml_node *root,
-                          struct err *e);
+                             const struct yaml_node *root);
+int formats_read_inbox(struct import_text *s, const struct yaml_node *root);
+int formats_read_contract(struct import_text *s, const struct yaml_node *root);
 int formats_read_briefs(struct import_text *s, const struct block *blocks,
-                        size_t n, struct err *e);
-int formats_read_rally(struct import_text *s, struct err *e);
+                        size_t n);
+int formats_read_rally(struct import_text *s);
 /* meta: the front matter; NULL: none. */
 int formats_read_markdown(struct import_text *s, const struct yaml_node *meta,
-                          const char *body, size_t len, struct err *e);
+                          const char *body, size_t len);
 
 #endif

@@ -53,23 +53,23 @@ covers(const char *scope, const char *path)
 
 static int
 check_path(const struct inbox *x, const struct yaml_node *action,
-           const char *path, struct err *e)
+           const char *path)
 {
     const struct yaml_node *at = yaml_get(action, "path");
 
     if (!stays_below(path) || path[strcspn(path, " \t\r\n")])
-        return formats_fail(x->s, at, e,
+        return formats_fail(x->s, at,
                             "path: '%s' is not accepted; write a path below "
                             "%s, relative, without . and ..",
                             formats_short(x->s, path), APPLY_ROOT);
     if (strncmp(path, APPLY_ROOT, sizeof APPLY_ROOT - 1) != 0 ||
         !path[sizeof APPLY_ROOT - 1])
-        return formats_fail(x->s, at, e,
+        return formats_fail(x->s, at,
                             "path: '%s' must not be applied from here; only "
                             "what lies below %s may",
                             formats_short(x->s, path), APPLY_ROOT);
     if (!covers(x->scope, path))
-        return formats_fail(x->s, at, e,
+        return formats_fail(x->s, at,
                             "path: '%s' is outside of the scope that was "
                             "approved, '%s'",
                             formats_short(x->s, path),
@@ -91,7 +91,7 @@ add_step(struct inbox *x, const char *name, const char **argv, size_t n)
 }
 
 static int
-read_cmd(struct inbox *x, const struct yaml_node *action, struct err *e)
+read_cmd(struct inbox *x, const struct yaml_node *action)
 {
     static const char *const known[] = {"cmd", NULL};
     const struct yaml_node *at = yaml_get(action, "cmd");
@@ -99,16 +99,16 @@ read_cmd(struct inbox *x, const struct yaml_node *action, struct err *e)
     size_t n, first;
 
     formats_unknown(x->s, action, known, NULL);
-    if (formats_need(x->s, action, "cmd", "kubectl get ...", &cmd, e) < 0)
+    if (formats_need(x->s, action, "cmd", "kubectl get ...", &cmd) < 0)
         return -1;
     first = strspn(cmd, " \t");
     if (strncmp(cmd + first, "kubectl", 7) != 0 ||
         !strchr(" \t", cmd[first + 7]) || !cmd[first + 7])
-        return formats_fail(x->s, at, e,
+        return formats_fail(x->s, at,
                             "cmd: '%s' is not accepted; only kubectl is",
                             formats_short(x->s, cmd));
-    if (kubectl_words(x->s, at, cmd, &argv, &n, e) < 0 ||
-        kubectl_only_reads(x->s, at, argv, n, e) < 0)
+    if (kubectl_words(x->s, at, cmd, &argv, &n) < 0 ||
+        kubectl_only_reads(x->s, at, argv, n) < 0)
         return -1;
     add_step(x, mem_pool_printf(x->s->pool, "%zu", x->t->n_steps + 1), argv, n);
     return 0;
@@ -143,7 +143,7 @@ is_name(const char *text)
 
 static int
 read_namespace(struct inbox *x, const struct yaml_node *action,
-               const char **out, struct err *e)
+               const char **out)
 {
     const struct yaml_node *resource = formats_get(action, "resource");
 
@@ -151,14 +151,12 @@ read_namespace(struct inbox *x, const struct yaml_node *action,
     if (!resource)
         return 0;
     if (resource->kind != YAML_MAP)
-        return formats_fail(x->s, resource, e,
-                            "resource: expected an object, found %s",
-                            formats_kind(x->s, resource));
-    if (formats_text(x->s, resource, "namespace", out, e) < 0)
+        return formats_expected(x->s, resource, "resource", "an object");
+    if (formats_text(x->s, resource, "namespace", out) < 0)
         return -1;
     return is_name(*out) ? 0
                          : formats_fail(x->s, yaml_get(resource, "namespace"),
-                                        e, "namespace: '%s' is not a name",
+                                        "namespace: '%s' is not a name",
                                         formats_short(x->s, *out));
 }
 
@@ -166,7 +164,7 @@ read_namespace(struct inbox *x, const struct yaml_node *action,
  * kubectl diff is not among them: it exits 1 for "differs", which would fail
  * the task. */
 static int
-read_apply(struct inbox *x, const struct yaml_node *action, struct err *e)
+read_apply(struct inbox *x, const struct yaml_node *action)
 {
     static const char *const known[] = {"type", "path", "resource", NULL};
     static const char *const check[] = {"apply", "--dry-run=server", NULL};
@@ -175,18 +173,18 @@ read_apply(struct inbox *x, const struct yaml_node *action, struct err *e)
     const char *type, *path, *space;
 
     formats_unknown(x->s, action, known, NULL);
-    if (formats_text(x->s, action, "type", &type, e) < 0)
+    if (formats_text(x->s, action, "type", &type) < 0)
         return -1;
     if (strcmp(type, "k8s-apply") != 0)
-        return formats_fail(x->s, yaml_get(action, "type"), e,
+        return formats_fail(x->s, yaml_get(action, "type"),
                             "type: '%s' is unknown; accepted is k8s-apply",
                             formats_short(x->s, type));
     if (strcmp(x->kind, "apply") != 0)
-        return formats_fail(x->s, yaml_get(action, "type"), e,
+        return formats_fail(x->s, yaml_get(action, "type"),
                             "type: k8s-apply needs a file of kind apply");
-    if (formats_need(x->s, action, "path", "the file to apply", &path, e) < 0 ||
-        check_path(x, action, path, e) < 0 ||
-        read_namespace(x, action, &space, e) < 0)
+    if (formats_need(x->s, action, "path", "the file to apply", &path) < 0 ||
+        check_path(x, action, path) < 0 ||
+        read_namespace(x, action, &space) < 0)
         return -1;
     add_apply(x, mem_pool_printf(x->s->pool, "check %s", path), check, path,
               space);
@@ -197,25 +195,24 @@ read_apply(struct inbox *x, const struct yaml_node *action, struct err *e)
 }
 
 static int
-read_actions(struct inbox *x, const struct yaml_node *list, struct err *e)
+read_actions(struct inbox *x, const struct yaml_node *list)
 {
     enum { STEPS_EACH = 3 };
 
     if (list->kind != YAML_LIST)
-        return formats_fail(x->s, list, e, "actions: expected a list, found %s",
-                            formats_kind(x->s, list));
+        return formats_expected(x->s, list, "actions", "a list");
     if (list->n > TASK_MAX_STEPS / STEPS_EACH)
-        return formats_fail(x->s, list, e, "actions: %zu entries; at most %d",
+        return formats_fail(x->s, list, "actions: %zu entries; at most %d",
                             list->n, TASK_MAX_STEPS / STEPS_EACH);
     x->t->steps =
         mem_pool_alloc(x->s->pool, list->n * STEPS_EACH * sizeof *x->t->steps);
     for (const struct yaml_node *v = list->first; v; v = v->next) {
         if (v->kind != YAML_MAP ||
             (!yaml_get(v, "cmd") && !yaml_get(v, "type")))
-            return formats_fail(x->s, v, e,
+            return formats_fail(x->s, v,
                                 "actions: an action has cmd, or type and "
                                 "path");
-        if ((yaml_get(v, "cmd") ? read_cmd : read_apply)(x, v, e) < 0)
+        if ((yaml_get(v, "cmd") ? read_cmd : read_apply)(x, v) < 0)
             return -1;
     }
     return 0;
@@ -224,32 +221,32 @@ read_actions(struct inbox *x, const struct yaml_node *list, struct err *e)
 /* --- the file ------------------------------------------------------------- */
 
 static int
-check_kind(struct inbox *x, const struct yaml_node *root, struct err *e)
+check_kind(struct inbox *x, const struct yaml_node *root)
 {
-    if (formats_need(x->s, root, "kind", "ask or apply", &x->kind, e) < 0)
+    if (formats_need(x->s, root, "kind", "ask or apply", &x->kind) < 0)
         return -1;
     if (strcmp(x->kind, "ask") == 0 || strcmp(x->kind, "apply") == 0)
         return 0;
-    return formats_fail(x->s, yaml_get(root, "kind"), e,
+    return formats_fail(x->s, yaml_get(root, "kind"),
                         "kind: '%s' is unknown; write ask or apply",
                         formats_short(x->s, x->kind));
 }
 
 /* Without approval the task waits for a person. */
 static int
-check_approval(struct inbox *x, const struct yaml_node *root, struct err *e)
+check_approval(struct inbox *x, const struct yaml_node *root)
 {
     const struct yaml_node *at = yaml_get(root, "approved");
 
-    if (formats_flag(x->s, root, "approved", &x->approved, e) < 0)
+    if (formats_flag(x->s, root, "approved", &x->approved) < 0)
         return -1;
     if (strcmp(x->kind, "apply") != 0)
         return 0;
     if (formats_need(x->s, root, "scope", "the path that may be applied",
-                     &x->scope, e) < 0)
+                     &x->scope) < 0)
         return -1;
     if (!stays_below(x->scope))
-        return formats_fail(x->s, yaml_get(root, "scope"), e,
+        return formats_fail(x->s, yaml_get(root, "scope"),
                             "scope: '%s' is not accepted; write a path, "
                             "relative, without . and ..",
                             formats_short(x->s, x->scope));
@@ -264,7 +261,7 @@ check_approval(struct inbox *x, const struct yaml_node *root, struct err *e)
 
 /* The origin, as the file states it. */
 static int
-read_tags(struct inbox *x, const struct yaml_node *root, struct err *e)
+read_tags(struct inbox *x, const struct yaml_node *root)
 {
     static const char *const keys[] = {"source", "approver", "scope",
                                        "pr_number"};
@@ -273,8 +270,7 @@ read_tags(struct inbox *x, const struct yaml_node *root, struct err *e)
         const struct yaml_node *v = formats_get(root, keys[i]);
 
         if (v && v->kind != YAML_SCALAR)
-            return formats_fail(x->s, v, e, "%s: expected text, found %s",
-                                keys[i], formats_kind(x->s, v));
+            return formats_expected(x->s, v, keys[i], "text");
         if (v && strlen(v->text) <= FORMATS_TAG_BYTES)
             formats_tag(x->s, x->t, keys[i], v->text);
     }
@@ -283,24 +279,23 @@ read_tags(struct inbox *x, const struct yaml_node *root, struct err *e)
 
 /* Without actions the note is the request. */
 static int
-read_request(struct inbox *x, const struct yaml_node *root, struct err *e)
+read_request(struct inbox *x, const struct yaml_node *root)
 {
     struct task *t = x->t;
 
     if (strcmp(x->kind, "apply") == 0)
-        return formats_fail(x->s, root, e,
+        return formats_fail(x->s, root,
                             "actions: missing; write what to apply");
-    if (!t->notes[strspn(t->notes, " \t\r\n")])
+    if (formats_is_blank(t->notes))
         return formats_fail(
-            x->s, root, e,
+            x->s, root,
             "actions: missing, and note as well; write one of them");
     t->prompt = t->notes;
     return 0;
 }
 
 int
-formats_read_inbox(struct import_text *s, const struct yaml_node *root,
-                   struct err *e)
+formats_read_inbox(struct import_text *s, const struct yaml_node *root)
 {
     static const char *const known[] = {
         "kind",  "source", "note",    "actions", "approved",  "approver",
@@ -311,16 +306,16 @@ formats_read_inbox(struct import_text *s, const struct yaml_node *root,
 
     formats_unknown(s, root, known, t);
     t->name = formats_base_name(s);
-    if (check_kind(&x, root, e) < 0 || check_approval(&x, root, e) < 0 ||
-        read_tags(&x, root, e) < 0 ||
-        formats_text(s, root, "note", &t->notes, e) < 0 ||
-        formats_text(s, root, "repo", &t->repo, e) < 0 ||
-        formats_text(s, root, "branch", &t->branch, e) < 0 ||
-        formats_text(s, root, "workdir", &t->workdir, e) < 0)
+    if (check_kind(&x, root) < 0 || check_approval(&x, root) < 0 ||
+        read_tags(&x, root) < 0 ||
+        formats_text(s, root, "note", &t->notes) < 0 ||
+        formats_text(s, root, "repo", &t->repo) < 0 ||
+        formats_text(s, root, "branch", &t->branch) < 0 ||
+        formats_text(s, root, "workdir", &t->workdir) < 0)
         return -1;
-    if (actions && read_actions(&x, actions, e) < 0)
+    if (actions && read_actions(&x, actions) < 0)
         return -1;
-    if (t->n_steps == 0 && read_request(&x, root, e) < 0)
+    if (t->n_steps == 0 && read_request(&x, root) < 0)
         return -1;
-    return formats_check(s, root, t, e);
+    return formats_check(s, root, t);
 }

@@ -93,7 +93,7 @@ kubectl_drop_name(const char ***argv, size_t *n)
 
 int
 kubectl_words(const struct import_text *s, const struct yaml_node *at,
-              const char *text, const char ***out, size_t *n, struct err *e)
+              const char *text, const char ***out, size_t *n)
 {
     const char **argv = mem_pool_alloc(s->pool, (WORDS_MAX + 1) * sizeof *argv);
     size_t len = strlen(text), count = 0;
@@ -108,13 +108,12 @@ kubectl_words(const struct import_text *s, const struct yaml_node *at,
     if (count == WORDS_MAX)
         set_fault(&x, "too many words");
     if (*x.fault)
-        return formats_fail(s, at, e, "kubectl: %s", x.fault);
+        return formats_fail(s, at, "kubectl: %s", x.fault);
     *out = argv;
     *n = count;
     kubectl_drop_name(out, n);
     return *n ? 0
-              : formats_fail(s, at, e,
-                             "kubectl: no arguments; write what to do");
+              : formats_fail(s, at, "kubectl: no arguments; write what to do");
 }
 
 /* --- what only reads ------------------------------------------------------ */
@@ -228,22 +227,22 @@ find_verb(const char *const *argv, size_t n, const char **bad)
 
 int
 kubectl_only_reads(const struct import_text *s, const struct yaml_node *at,
-                   const char *const *argv, size_t n, struct err *e)
+                   const char *const *argv, size_t n)
 {
     const char *bad, *fault;
     size_t i = find_verb(argv, n, &bad);
 
     if (bad)
-        return formats_fail(s, at, e, "kubectl: write %s behind the verb",
+        return formats_fail(s, at, "kubectl: write %s behind the verb",
                             formats_short(s, bad));
     if (i == n)
-        return formats_fail(s, at, e, "kubectl: no verb; write get, say");
+        return formats_fail(s, at, "kubectl: no verb; write get, say");
     for (size_t k = 0; k < n; k++) {
         if (argv[k][0] != '-')
             continue;
         fault = fault_of_option(argv[k], k + 1 < n ? argv[k + 1] : NULL);
         if (fault)
-            return formats_fail(s, at, e, "kubectl: %s %s",
+            return formats_fail(s, at, "kubectl: %s %s",
                                 formats_short(s, argv[k]), fault);
     }
     for (size_t k = 0; k < sizeof verbs / sizeof *verbs; k++)
@@ -251,7 +250,7 @@ kubectl_only_reads(const struct import_text *s, const struct yaml_node *at,
             (!verbs[k].second ||
              (i + 1 < n && strcmp(argv[i + 1], verbs[k].second) == 0)))
             return 0;
-    return formats_fail(s, at, e,
+    return formats_fail(s, at,
                         "kubectl: %s is not accepted here; it may get, "
                         "describe, explain, logs, top, wait, diff, version, "
                         "cluster-info, api-resources, api-versions, auth can-i",

@@ -41,8 +41,7 @@ warn_words(struct import_text *s, const struct yaml_node *meta,
 }
 
 static int
-read_meta(struct import_text *s, const struct yaml_node *meta, struct task *t,
-          struct err *e)
+read_meta(struct import_text *s, const struct yaml_node *meta, struct task *t)
 {
     static const char *const known[] = {"preferred_ai",      "allow_delegation",
                                         "needs_claude_code", "complexity_hint",
@@ -50,13 +49,11 @@ read_meta(struct import_text *s, const struct yaml_node *meta, struct task *t,
     struct delegation *d = mem_pool_alloc(s->pool, sizeof *d);
 
     formats_unknown(s, meta, known, t);
-    if (formats_text(s, meta, "preferred_ai", &d->preferred_ai, e) < 0 ||
-        formats_flag(s, meta, "allow_delegation", &d->allow_delegation, e) <
-            0 ||
-        formats_flag(s, meta, "needs_claude_code", &d->needs_claude_code, e) <
-            0 ||
-        formats_text(s, meta, "complexity_hint", &d->complexity_hint, e) < 0 ||
-        formats_text(s, meta, "max_cost_usd", &d->max_cost_usd, e) < 0)
+    if (formats_text(s, meta, "preferred_ai", &d->preferred_ai) < 0 ||
+        formats_flag(s, meta, "allow_delegation", &d->allow_delegation) < 0 ||
+        formats_flag(s, meta, "needs_claude_code", &d->needs_claude_code) < 0 ||
+        formats_text(s, meta, "complexity_hint", &d->complexity_hint) < 0 ||
+        formats_text(s, meta, "max_cost_usd", &d->max_cost_usd) < 0)
         return -1;
     warn_words(s, meta, d);
     for (size_t i = 0; known[i] && !t->delegation; i++)
@@ -91,23 +88,22 @@ prompt_of(const struct import_text *s, const char *body, size_t len)
 
 int
 formats_read_markdown(struct import_text *s, const struct yaml_node *meta,
-                      const char *body, size_t len, struct err *e)
+                      const char *body, size_t len)
 {
     static const struct yaml_node top = {.line = 1, .column = 1, .text = ""};
     struct task *t = formats_tasks(s, "markdown", 1);
 
     t->name = formats_base_name(s);
     t->prompt = prompt_of(s, body, len);
-    if (meta && read_meta(s, meta, t, e) < 0)
+    if (meta && read_meta(s, meta, t) < 0)
         return -1;
     if (!*t->prompt)
         return formats_fail(
-            s, &top, e,
-            "no text below the front matter; write the prompt there");
-    if (task_check(t, e) == 0)
+            s, &top, "no text below the front matter; write the prompt there");
+    if (task_check(t, s->e) == 0)
         return 0;
     /* The error names delegation.max_cost_usd, the file max_cost_usd. */
-    if (meta && strncmp(e->msg, "delegation.", 11) == 0)
-        memmove(e->msg, e->msg + 11, strlen(e->msg + 11) + 1);
-    return formats_place(s, meta ? meta : &top, e);
+    if (meta && strncmp(s->e->msg, "delegation.", 11) == 0)
+        memmove(s->e->msg, s->e->msg + 11, strlen(s->e->msg + 11) + 1);
+    return formats_place(s, meta ? meta : &top);
 }

@@ -26,17 +26,17 @@ on_unknown(void *ctx, const char *path)
 
 int
 formats_read_task_json(struct import_text *s, const json_t *json,
-                       const struct yaml_node *root, struct err *e)
+                       const struct yaml_node *root)
 {
     struct task *t = formats_tasks(s, "task.json", 1);
     struct task_reading r = {s, root};
     const char *origin = t->origin;
 
-    if (codec_from_json(CODEC_TASK, json, s->pool, t, on_unknown, &r, e) < 0)
-        return formats_place(s, root, e);
+    if (codec_from_json(CODEC_TASK, json, s->pool, t, on_unknown, &r, s->e) < 0)
+        return formats_place(s, root);
     if (!*t->format)
         t->format = s->out->format;
     if (!*t->origin)
         t->origin = origin;
-    return formats_check(s, root, t, e);
+    return formats_check(s, root, t);
 }

@@ -18,15 +18,15 @@ enum { SHORT_BYTES = 60 };
 
 int
 formats_fail(const struct import_text *s, const struct yaml_node *at,
-             struct err *e, const char *fmt, ...)
+             const char *fmt, ...)
 {
-    char text[sizeof e->msg];
+    char text[sizeof s->e->msg];
     va_list ap;
 
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    return yaml_error(s->name, at, e, "%s", text);
+    return yaml_error(s->name, at, s->e, "%s", text);
 }
 
 void
@@ -74,6 +74,14 @@ formats_kind(const struct import_text *s, const struct yaml_node *n)
     return isalpha((unsigned char)*n->text) ? "true or false" : "a number";
 }
 
+int
+formats_expected(const struct import_text *s, const struct yaml_node *at,
+                 const char *key, const char *what)
+{
+    return formats_fail(s, at, "%s: expected %s, found %s", key, what,
+                        formats_kind(s, at));
+}
+
 /* --- typed values --------------------------------------------------------- */
 
 const struct yaml_node *
@@ -94,7 +102,7 @@ is_text(const struct import_text *s, const struct yaml_node *v)
 
 int
 formats_text(const struct import_text *s, const struct yaml_node *map,
-             const char *key, const char **out, struct err *e)
+             const char *key, const char **out)
 {
     const struct yaml_node *v = formats_get(map, key);
 
@@ -102,36 +110,33 @@ formats_text(const struct import_text *s, const struct yaml_node *map,
     if (!v)
         return 0;
     if (!is_text(s, v))
-        return formats_fail(s, v, e, "%s: expected text, found %s", key,
-                            formats_kind(s, v));
+        return formats_expected(s, v, key, "text");
     *out = v->text;
     return 0;
 }
 
-static bool
-is_blank(const char *text)
+bool
+formats_is_blank(const char *text)
 {
     return !text[strspn(text, " \t\r\n")];
 }
 
 int
 formats_need(const struct import_text *s, const struct yaml_node *map,
-             const char *key, const char *remedy, const char **out,
-             struct err *e)
+             const char *key, const char *remedy, const char **out)
 {
     const struct yaml_node *v = yaml_get(map, key);
 
-    if (formats_text(s, map, key, out, e) < 0)
+    if (formats_text(s, map, key, out) < 0)
         return -1;
-    if (!is_blank(*out))
+    if (!formats_is_blank(*out))
         return 0;
-    return formats_fail(s, v ? v : map, e, "%s: missing; write %s", key,
-                        remedy);
+    return formats_fail(s, v ? v : map, "%s: missing; write %s", key, remedy);
 }
 
 int
 formats_flag(const struct import_text *s, const struct yaml_node *map,
-             const char *key, bool *out, struct err *e)
+             const char *key, bool *out)
 {
     static const char *const words[] = {"false", "true", "no",
                                         "yes",   "off",  "on"};
@@ -147,7 +152,7 @@ formats_flag(const struct import_text *s, const struct yaml_node *map,
         }
     }
     return formats_fail(
-        s, v, e, "%s: expected true or false, found %s", key,
+        s, v, "%s: expected true or false, found %s", key,
         v->kind == YAML_SCALAR && *v->text
             ? mem_pool_printf(s->pool, "'%s'", formats_short(s, v->text))
             : formats_kind(s, v));
@@ -155,7 +160,7 @@ formats_flag(const struct import_text *s, const struct yaml_node *map,
 
 int
 formats_ms(const struct import_text *s, const struct yaml_node *map,
-           const char *key, uint64_t *out, struct err *e)
+           const char *key, uint64_t *out)
 {
     const struct yaml_node *v = formats_get(map, key);
 
@@ -163,14 +168,12 @@ formats_ms(const struct import_text *s, const struct yaml_node *map,
         return 0;
     if (v->kind == YAML_SCALAR && str_to_ms(v->text, out))
         return 0;
-    return formats_fail(s, v, e,
-                        "%s: expected a duration such as 30s or 10m, found %s",
-                        key, formats_kind(s, v));
+    return formats_expected(s, v, key, "a duration such as 30s or 10m");
 }
 
 int
 formats_texts(const struct import_text *s, const struct yaml_node *map,
-              const char *key, const char ***out, size_t *n, struct err *e)
+              const char *key, const char ***out, size_t *n)
 {
     const struct yaml_node *list = formats_get(map, key), *v;
     const char **texts;
@@ -183,12 +186,12 @@ formats_texts(const struct import_text *s, const struct yaml_node *map,
     texts = mem_pool_alloc(s->pool, (list->n + 1) * sizeof *texts);
     for (; v; v = list->kind == YAML_LIST ? v->next : NULL) {
         if (!is_text(s, v))
-            return formats_fail(s, v, e, "%s: expected %s, found %s", key,
+            return formats_fail(s, v, "%s: expected %s, found %s", key,
                                 list->kind == YAML_LIST ? "text"
                                                         : "a list of texts",
                                 formats_kind(s, v));
-        if (is_blank(v->text))
-            return formats_fail(s, v, e, "%s: empty; remove it", key);
+        if (formats_is_blank(v->text))
+            return formats_fail(s, v, "%s: empty; remove it", key);
         texts[i++] = v->text;
     }
     *out = texts;
@@ -315,17 +318,16 @@ formats_key_at(const struct yaml_node *map, const char *path)
 }
 
 int
-formats_place(const struct import_text *s, const struct yaml_node *map,
-              struct err *e)
+formats_place(const struct import_text *s, const struct yaml_node *map)
 {
-    return formats_fail(s, follow(map, e->msg), e, "%s", e->msg);
+    return formats_fail(s, follow(map, s->e->msg), "%s", s->e->msg);
 }
 
 int
 formats_check(const struct import_text *s, const struct yaml_node *map,
-              const struct task *t, struct err *e)
+              const struct task *t)
 {
-    return task_check(t, e) < 0 ? formats_place(s, map, e) : 0;
+    return task_check(t, s->e) < 0 ? formats_place(s, map) : 0;
 }
 
 void
