@@ -11,7 +11,6 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
-#include "lib/os/os.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -203,10 +202,8 @@ parse(struct claim_file *t, const struct str *text, struct err *e)
 static bool
 changed(struct claim_file *t, const struct stat *st)
 {
-    struct file_stamp now = {
-        .ino = st->st_ino, .size = st->st_size, .changed_ns = os_mtime_ns(st)};
-    bool same = now.ino == t->stamp.ino && now.size == t->stamp.size &&
-                now.changed_ns == t->stamp.changed_ns;
+    struct file_stamp now = file_stamp_of(st);
+    bool same = file_stamp_same(&now, &t->stamp);
 
     t->stamp = now;
     return !same;

@@ -1,6 +1,6 @@
 /*
  * Finds claimed files by their tasks' ids through a hash table, and keeps each
- * in the ring of its phase.
+ * in the list of its phase.
  */
 #include "gateways/folder/claimed_file.h"
 
@@ -41,23 +41,17 @@ claimed_file_find(struct folder *f, const char *task)
 }
 
 static void
-leave_ring(struct claimed_file *c)
+leave_phase(struct claimed_file *c)
 {
-    c->prev->next = c->next;
-    c->next->prev = c->prev;
+    TAILQ_REMOVE(&c->f->phases[c->phase], c, in_phase);
     c->f->counts[c->phase]--;
 }
 
 static void
-enter_ring(struct claimed_file *c, enum claimed_phase phase)
+enter_phase(struct claimed_file *c, enum claimed_phase phase)
 {
-    struct claimed_file *head = &c->f->rings[phase];
-
     c->phase = phase;
-    c->prev = head->prev;
-    c->next = head;
-    c->prev->next = c;
-    head->prev = c;
+    TAILQ_INSERT_TAIL(&c->f->phases[phase], c, in_phase);
     c->f->counts[phase]++;
 }
 
@@ -74,7 +68,7 @@ claimed_file_new(struct watched_folder *w, const char *id, const char *name,
     c->changed_ms = loop_now_ms();
     (void)str_copy(c->id, sizeof c->id, id);
     link_id(c->f, &c->link, c, id);
-    enter_ring(c, CLAIMED_READ);
+    enter_phase(c, CLAIMED_READ);
     c->f->n_claims++;
     return c;
 }
@@ -83,8 +77,8 @@ void
 claimed_file_to(struct claimed_file *c, enum claimed_phase phase,
                 int64_t due_ms)
 {
-    leave_ring(c);
-    enter_ring(c, phase);
+    leave_phase(c);
+    enter_phase(c, phase);
     c->due_ms = due_ms;
 }
 
@@ -149,7 +143,7 @@ claimed_file_free(struct claimed_file *c, bool settle)
     forget_tasks(c);
     result_hint_free(&c->hints, settle);
     hash_table_remove(&f->by_id, &c->link.link);
-    leave_ring(c);
+    leave_phase(c);
     f->n_claims--;
     str_free(&c->output);
     mem_free(c->name);

@@ -2,7 +2,7 @@
  * claimed_file - a file that the gateway has claimed: its tasks, its phase and
  * the results it waits for. Found by the ids of its tasks.
  *
- * Each file is in the ring of its phase, so that whoever advances a phase
+ * Each file is in the list of its phase, so that whoever advances a phase
  * visits only the files in it.
  *
  * Thread: the loop thread.
@@ -15,6 +15,7 @@
 #include "lib/base/hash.h"
 
 #include <jansson.h>
+#include <sys/queue.h>
 
 struct folder;
 struct watched_folder;
@@ -56,7 +57,7 @@ enum sidecar_state {
 };
 
 struct claimed_file {
-    struct claimed_file *prev, *next; /* ring of its phase */
+    TAILQ_ENTRY(claimed_file) in_phase;
     struct folder *f;
     struct watched_folder *w;
     enum claimed_phase phase;

@@ -12,7 +12,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+struct file_stamp
+file_stamp_of(const struct stat *st)
+{
+    return (struct file_stamp){
+        .ino = st->st_ino, .size = st->st_size, .changed_ns = os_mtime_ns(st)};
+}
+
+bool
+file_stamp_same(const struct file_stamp *a, const struct file_stamp *b)
+{
+    return a->ino == b->ino && a->size == b->size &&
+           a->changed_ns == b->changed_ns;
+}
 
 static DIR *
 open_dir(const char *path, struct err *e)
@@ -38,12 +51,9 @@ add(struct dir_scan *s, size_t *cap, const char *name, const struct stat *st,
     int64_t now_ms)
 {
     s->v = mem_grow(s->v, s->n, cap, sizeof *s->v);
-    s->v[s->n++] =
-        (struct waiting_file){.name = mem_pool_strdup(s->pool, name),
-                              .stamp = {.ino = st->st_ino,
-                                        .size = st->st_size,
-                                        .changed_ns = os_mtime_ns(st)},
-                              .since_ms = now_ms};
+    s->v[s->n++] = (struct waiting_file){.name = mem_pool_strdup(s->pool, name),
+                                         .stamp = file_stamp_of(st),
+                                         .since_ms = now_ms};
 }
 
 /* Whether another program has delegated the task to an AI platform: then a
@@ -100,13 +110,6 @@ dir_scan_release(struct dir_scan *s)
     *s = (struct dir_scan){0};
 }
 
-static bool
-is_unchanged(const struct file_stamp *a, const struct file_stamp *b)
-{
-    return a->ino == b->ino && a->size == b->size &&
-           a->changed_ns == b->changed_ns;
-}
-
 void
 dir_scan_compare(struct dir_scan *now, const struct dir_scan *before)
 {
@@ -118,7 +121,7 @@ dir_scan_compare(struct dir_scan *now, const struct dir_scan *before)
         while (j < before->n && strcmp(before->v[j].name, w->name) < 0)
             j++;
         if (j < before->n && strcmp(before->v[j].name, w->name) == 0 &&
-            is_unchanged(&w->stamp, &before->v[j].stamp))
+            file_stamp_same(&w->stamp, &before->v[j].stamp))
             w->since_ms = before->v[j].since_ms;
     }
 }

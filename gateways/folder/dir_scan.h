@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 enum { DIR_SCAN_MAX = 100000 }; /* names kept; more wait for the next scan */
 
@@ -25,6 +26,9 @@ struct file_stamp {
     uint64_t ino;
     int64_t size, changed_ns;
 };
+
+struct file_stamp file_stamp_of(const struct stat *st);
+bool file_stamp_same(const struct file_stamp *a, const struct file_stamp *b);
 
 struct waiting_file {
     const char *name;

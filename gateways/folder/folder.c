@@ -175,10 +175,10 @@ each_claimed(void *ctx, struct git_sync *g,
              void (*add)(struct git_sync *g, const char *dir, const char *name))
 {
     struct folder *f = ctx;
+    const struct claimed_file *c;
 
     for (size_t i = 0; i < CLAIMED_PHASES; i++)
-        for (const struct claimed_file *c = f->rings[i].next; c != &f->rings[i];
-             c = c->next)
+        TAILQ_FOREACH (c, &f->phases[i], in_phase)
             if (c->w->git == g)
                 add(g, c->w->layout.waiting, c->name);
 }
@@ -245,7 +245,7 @@ folder_open(struct folder **out, struct bus *b, struct loop *l,
     f->multi.type = CODEC_TASKS;
     f->idle = true;
     for (size_t i = 0; i < CLAIMED_PHASES; i++)
-        f->rings[i].prev = f->rings[i].next = &f->rings[i];
+        TAILQ_INIT(&f->phases[i]);
     if (add_folders(f, e) < 0 || join_checkouts(f, e) < 0 ||
         bus_subscribe(b, SUBJECT_STARTED_ALL, sidecar_on_started, f,
                       &f->started, e) < 0 ||
@@ -298,8 +298,8 @@ folder_close(struct folder *f)
     (void)loop_until(f->loop, &f->idle, -1);
     bus_on_event(f->bus, NULL, NULL);
     for (size_t i = 0; i < CLAIMED_PHASES; i++)
-        while (f->rings[i].next != &f->rings[i])
-            claimed_file_free(f->rings[i].next, false);
+        while (!TAILQ_EMPTY(&f->phases[i]))
+            claimed_file_free(TAILQ_FIRST(&f->phases[i]), false);
     bus_unsubscribe(f->started);
     bus_consumer_close(f->results);
     loop_timer_stop(f->tick);

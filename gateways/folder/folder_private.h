@@ -28,7 +28,7 @@ struct folder {
     struct bus_consumer *results;
     struct bus_sub *started;
     struct loop_timer *tick, *deadline;
-    struct claimed_file rings[CLAIMED_PHASES]; /* heads */
+    TAILQ_HEAD(, claimed_file) phases[CLAIMED_PHASES];
     size_t counts[CLAIMED_PHASES];
     struct hash_table by_id; /* struct id_link */
     size_t n_claims, loaded;

@@ -135,8 +135,7 @@ on_file_read(struct claimed_file *c, struct claim_file *t)
 {
     int64_t now = loop_now_ms();
 
-    if (t->stamp.ino != c->stamp.ino || t->stamp.size != c->stamp.size ||
-        t->stamp.changed_ns != c->stamp.changed_ns)
+    if (!file_stamp_same(&t->stamp, &c->stamp))
         c->changed_ms = now;
     c->stamp = t->stamp;
     switch (t->state) {
@@ -236,10 +235,10 @@ static void
 add_claimed(struct intake_job *j, int64_t now_ms)
 {
     struct folder *f = j->f;
-    struct claimed_file *c = f->rings[CLAIMED_READ].next, *next;
+    struct claimed_file *c = TAILQ_FIRST(&f->phases[CLAIMED_READ]), *next;
 
-    for (; c != &f->rings[CLAIMED_READ] && j->n < INTAKE_BATCH; c = next) {
-        next = c->next;
+    for (; c && j->n < INTAKE_BATCH; c = next) {
+        next = TAILQ_NEXT(c, in_phase);
         if (c->due_ms > now_ms || (j->layout && j->layout != &c->w->layout))
             continue;
         j->layout = &c->w->layout;

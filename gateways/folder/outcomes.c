@@ -312,14 +312,20 @@ add(struct write_back_job *j, struct claimed_file *c)
 }
 
 static void
+start_write_back(struct write_back_job *j)
+{
+    j->f->write_backs++;
+    folder_job(j->f, write_all, on_all_written, j);
+}
+
+static void
 write_back_due(struct folder *f, int64_t now_ms)
 {
-    struct claimed_file *head = &f->rings[CLAIMED_WRITE_BACK], *c = head->next,
-                        *next;
+    struct claimed_file *c = TAILQ_FIRST(&f->phases[CLAIMED_WRITE_BACK]), *next;
     struct write_back_job *j = NULL;
 
-    for (; c != head && f->write_backs < WRITE_BACK_JOBS; c = next) {
-        next = c->next;
+    for (; c && f->write_backs < WRITE_BACK_JOBS; c = next) {
+        next = TAILQ_NEXT(c, in_phase);
         if (c->due_ms > now_ms)
             continue;
         if (!j)
@@ -327,24 +333,21 @@ write_back_due(struct folder *f, int64_t now_ms)
         j->f = f;
         add(j, c);
         if (j->n == WRITE_BACK_BATCH) {
-            f->write_backs++;
-            folder_job(f, write_all, on_all_written, j);
+            start_write_back(j);
             j = NULL;
         }
     }
-    if (j) {
-        f->write_backs++;
-        folder_job(f, write_all, on_all_written, j);
-    }
+    if (j)
+        start_write_back(j);
 }
 
 static void
 query_due(struct folder *f, enum claimed_phase phase, int64_t now_ms)
 {
-    struct claimed_file *head = &f->rings[phase], *c = head->next, *next;
+    struct claimed_file *c = TAILQ_FIRST(&f->phases[phase]), *next;
 
-    for (; c != head && f->queries < QUERIES_MAX; c = next) {
-        next = c->next;
+    for (; c && f->queries < QUERIES_MAX; c = next) {
+        next = TAILQ_NEXT(c, in_phase);
         result_hint_expire(&c->hints, now_ms);
         if (c->due_ms <= now_ms)
             send_query(c);

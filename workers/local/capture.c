@@ -20,9 +20,9 @@ enum {
 
 struct capture_reader {
     struct loop *loop;
-    struct capture *young, *young_last; /* not watched yet, the oldest first */
-    struct loop_timer *watch; /* until the oldest of them must be watched */
-    bool watching;            /* the timer is set */
+    TAILQ_HEAD(, capture) young; /* not watched yet, the oldest first */
+    struct loop_timer *watch;    /* until the oldest of them must be watched */
+    bool watching;               /* the timer is set */
     char buf[READ_BYTES];
 };
 
@@ -32,6 +32,7 @@ capture_reader_new(struct loop *l)
     struct capture_reader *r = MEM_NEW(struct capture_reader);
 
     r->loop = l;
+    TAILQ_INIT(&r->young);
     return r;
 }
 
@@ -116,7 +117,7 @@ static void on_watch(void *ctx);
 static void
 set_watch(struct capture_reader *r, int64_t now)
 {
-    int64_t delay_ms = r->young->began_ms + WATCH_MS - now;
+    int64_t delay_ms = TAILQ_FIRST(&r->young)->began_ms + WATCH_MS - now;
 
     if (r->watch)
         loop_timer_again(r->watch, delay_ms, 0);
@@ -128,19 +129,9 @@ set_watch(struct capture_reader *r, int64_t now)
 static void
 young_remove(struct capture *p)
 {
-    struct capture_reader *r = p->reader;
-
-    if (!p->young)
-        return;
+    if (p->young)
+        TAILQ_REMOVE(&p->reader->young, p, link);
     p->young = false;
-    if (p->prev)
-        p->prev->next = p->next;
-    else
-        r->young = p->next;
-    if (p->next)
-        p->next->prev = p->prev;
-    else
-        r->young_last = p->prev;
 }
 
 static void
@@ -151,7 +142,7 @@ on_watch(void *ctx)
     struct capture *p;
 
     r->watching = false;
-    while ((p = r->young) && p->began_ms + WATCH_MS <= now) {
+    while ((p = TAILQ_FIRST(&r->young)) && p->began_ms + WATCH_MS <= now) {
         young_remove(p);
         for (int i = 0; i < 2; i++) {
             struct pipe_end *end = &p->ends[i];
@@ -159,7 +150,7 @@ on_watch(void *ctx)
             end->watch = loop_fd_start(r->loop, end->fd, on_readable, end);
         }
     }
-    if (r->young)
+    if (!TAILQ_EMPTY(&r->young))
         set_watch(r, now);
 }
 
@@ -190,13 +181,7 @@ capture_watch(struct capture *p)
 
     p->young = true;
     p->began_ms = loop_now_ms();
-    p->next = NULL;
-    p->prev = r->young_last;
-    if (p->prev)
-        p->prev->next = p;
-    else
-        r->young = p;
-    r->young_last = p;
+    TAILQ_INSERT_TAIL(&r->young, p, link);
     if (!r->watching)
         set_watch(r, p->began_ms);
 }

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 /* Shared by all attempts of a worker: a buffer, a timer. */
 struct capture_reader;
@@ -25,7 +26,7 @@ void capture_reader_free(struct capture_reader *r);
 
 /* The two pipes of an attempt; only theirs is public. */
 struct capture {
-    struct capture *next, *prev; /* in the reader's list of young ones */
+    TAILQ_ENTRY(capture) link; /* in the reader's list of young ones */
     struct capture_reader *reader;
     struct attempt_output *output;
     struct pipe_end {

@@ -10,28 +10,24 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/queue.h>
 
 /* A pause that is being stored in the bucket. */
 struct pending_pause {
-    struct pending_pause *next;
-    struct lane_pauser *lanes;
+    LIST_ENTRY(pending_pause) link;
     struct lane_pause pause;
 };
 
 struct lane_pauser {
     struct bus *bus;
-    struct pending_pause *pending;
+    LIST_HEAD(, pending_pause) pending;
     char backend[SUBJECT_TOKEN_MAX + 1], name[SUBJECT_TOKEN_MAX + 1];
 };
 
 static void
 release(struct pending_pause *p)
 {
-    struct pending_pause **at = &p->lanes->pending;
-
-    while (*at != p)
-        at = &(*at)->next;
-    *at = p->next;
+    LIST_REMOVE(p, link);
     mem_free(p);
 }
 
@@ -57,9 +53,7 @@ lane_pauser_pause(struct lane_pauser *l, const char *lane, int64_t for_ms,
     if (lane_pauser_reason(l, lane))
         return; /* an earlier request had the same answer */
     p = MEM_NEW(struct pending_pause);
-    p->lanes = l;
-    p->next = l->pending;
-    l->pending = p;
+    LIST_INSERT_HEAD(&l->pending, p, link);
     p->pause.paused = true;
     p->pause.at_ms = str_wall_ms();
     p->pause.until_ms = for_ms ? p->pause.at_ms + for_ms : 0;
@@ -75,7 +69,9 @@ lane_pauser_pause(struct lane_pauser *l, const char *lane, int64_t for_ms,
 const char *
 lane_pauser_reason(const struct lane_pauser *l, const char *lane)
 {
-    for (const struct pending_pause *p = l->pending; p; p = p->next)
+    const struct pending_pause *p;
+
+    LIST_FOREACH (p, &l->pending, link)
         if (strcmp(p->pause.lane, lane) == 0)
             return p->pause.reason;
     return NULL;
@@ -97,9 +93,9 @@ lane_pauser_close(struct lane_pauser *l)
 {
     if (!l)
         return;
-    while (l->pending) {
-        bus_forget(l->bus, l->pending);
-        release(l->pending);
+    while (!LIST_EMPTY(&l->pending)) {
+        bus_forget(l->bus, LIST_FIRST(&l->pending));
+        release(LIST_FIRST(&l->pending));
     }
     mem_free(l);
 }

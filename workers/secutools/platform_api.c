@@ -37,9 +37,11 @@ enum api_field {
     N_FIELDS,
 };
 
-static const struct {
-    const char *name, *path; /* ours, and the default path */
-} field_names[N_FIELDS] = {
+struct api_name {
+    const char *ours, *theirs; /* the default of theirs */
+};
+
+static const struct api_name field_names[N_FIELDS] = {
     [FIELD_ID] = {"id", "id"},
     [FIELD_STATUS] = {"status", "status"},
     [FIELD_PROVIDER] = {"provider", "provider"},
@@ -89,12 +91,16 @@ enum request_field {
     N_REQUEST_FIELDS,
 };
 
-static const char *const request_names[N_REQUEST_FIELDS] = {
-    [REQUEST_TASK] = "task_id",          [REQUEST_PROVIDER] = "provider",
-    [REQUEST_PROMPT] = "prompt",         [REQUEST_HINT] = "complexity_hint",
-    [REQUEST_MOST] = "max_cost_usd",     [REQUEST_PRIORITY] = "priority",
-    [REQUEST_TIMEOUT] = "timeout_s",     [REQUEST_METADATA] = "metadata",
-    [REQUEST_CALLBACK] = "callback_url",
+static const struct api_name request_names[N_REQUEST_FIELDS] = {
+    [REQUEST_TASK] = {"task_id", "task_id"},
+    [REQUEST_PROVIDER] = {"provider", "provider"},
+    [REQUEST_PROMPT] = {"prompt", "prompt"},
+    [REQUEST_HINT] = {"complexity_hint", "complexity_hint"},
+    [REQUEST_MOST] = {"max_cost_usd", "max_cost_usd"},
+    [REQUEST_PRIORITY] = {"priority", "priority"},
+    [REQUEST_TIMEOUT] = {"timeout_s", "timeout_s"},
+    [REQUEST_METADATA] = {"metadata", "metadata"},
+    [REQUEST_CALLBACK] = {"callback_url", "callback_url"},
 };
 
 struct platform_api {
@@ -123,38 +129,27 @@ own_word(const char *word, enum job_status *out)
     return false;
 }
 
+/* Takes entries NAME=THEIRS into out, by the position of NAME in the table. */
 static int
-set_field(struct platform_api *c, const char *entry, struct err *e)
+set_names(char *const *entries, const struct api_name *table, size_t n,
+          bool may_be_empty, const char **out, const char *key,
+          const char *form, struct err *e)
 {
-    const char *eq = strchr(entry, '=');
+    for (; *entries; entries++) {
+        const char *eq = strchr(*entries, '=');
+        size_t len = eq ? (size_t)(eq - *entries) : 0, i = 0;
 
-    for (size_t i = 0; eq && eq[1] && i < N_FIELDS; i++)
-        if (strncmp(entry, field_names[i].name, (size_t)(eq - entry)) == 0 &&
-            field_names[i].name[eq - entry] == '\0') {
-            c->paths[i] = eq + 1;
-            return 0;
-        }
-    return err_set(e, ERR_INVALID,
-                   "secutools.fields: \"%s\" is not NAME=PATH with one of the "
-                   "names in docs/secutools.md",
-                   entry);
-}
-
-static int
-set_request_field(struct platform_api *c, const char *entry, struct err *e)
-{
-    const char *eq = strchr(entry, '=');
-
-    for (size_t i = 0; eq && i < N_REQUEST_FIELDS; i++)
-        if (strncmp(entry, request_names[i], (size_t)(eq - entry)) == 0 &&
-            request_names[i][eq - entry] == '\0') {
-            c->request[i] = eq + 1;
-            return 0;
-        }
-    return err_set(e, ERR_INVALID,
-                   "secutools.request_fields: \"%s\" is not NAME=THEIRS with "
-                   "one of the names in docs/secutools.md",
-                   entry);
+        while (i < n && (strncmp(*entries, table[i].ours, len) != 0 ||
+                         table[i].ours[len]))
+            i++;
+        if (!eq || i == n || (!eq[1] && !may_be_empty))
+            return err_set(e, ERR_INVALID,
+                           "secutools.%s: \"%s\" is not %s with one of the "
+                           "names in docs/secutools.md",
+                           key, *entries, form);
+        out[i] = eq + 1;
+    }
+    return 0;
 }
 
 /* Whether text is a header's name. */
@@ -197,18 +192,6 @@ check_path(const char *key, const char *path, bool needs_id, struct err *e)
     return 0;
 }
 
-static int
-set_fields(struct platform_api *c, struct err *e)
-{
-    for (size_t i = 0; c->conf->fields[i]; i++)
-        if (set_field(c, c->conf->fields[i], e) < 0)
-            return -1;
-    for (size_t i = 0; c->conf->request_fields[i]; i++)
-        if (set_request_field(c, c->conf->request_fields[i], e) < 0)
-            return -1;
-    return 0;
-}
-
 int
 platform_api_open(struct platform_api **out,
                   const struct platform_api_conf *conf, struct err *e)
@@ -240,10 +223,13 @@ platform_api_open(struct platform_api **out,
     c = MEM_NEW(struct platform_api);
     c->conf = conf;
     for (size_t i = 0; i < N_FIELDS; i++)
-        c->paths[i] = field_names[i].path;
+        c->paths[i] = field_names[i].theirs;
     for (size_t i = 0; i < N_REQUEST_FIELDS; i++)
-        c->request[i] = request_names[i];
-    if (set_fields(c, e) < 0) {
+        c->request[i] = request_names[i].theirs;
+    if (set_names(conf->fields, field_names, N_FIELDS, false, c->paths,
+                  "fields", "NAME=PATH", e) < 0 ||
+        set_names(conf->request_fields, request_names, N_REQUEST_FIELDS, true,
+                  c->request, "request_fields", "NAME=THEIRS", e) < 0) {
         platform_api_close(c);
         return -1;
     }
@@ -517,31 +503,21 @@ is_clean(const char *id)
     return true;
 }
 
-int
-platform_api_read_job(const struct platform_api *c, const char *body,
-                      size_t len, struct mem_pool *pool, struct job_view *out,
-                      struct err *e)
+static int
+read_job(const struct platform_api *c, const json_t *o, struct mem_pool *pool,
+         struct job_view *out, struct err *e)
 {
-    json_t *o = parse(body, len, PLATFORM_API_JOB_MAX);
-    int rc = -1;
-
     *out = (struct job_view){.status = JOB_RUNNING};
-    if (!json_is_object(o)) {
-        err_set(e, ERR_INVALID, "the answer is not a JSON object");
-        goto out;
-    }
+    if (!json_is_object(o))
+        return err_set(e, ERR_INVALID, "the answer is no JSON object");
     out->id = text_of(field(c, o, FIELD_ID), PLATFORM_API_ID_MAX, pool);
     out->word = text_of(field(c, o, FIELD_STATUS), WORD_MAX, pool);
-    if (!*out->id || !is_clean(out->id)) {
-        err_set(e, ERR_INVALID, "the answer names no job (%s)",
-                c->paths[FIELD_ID]);
-        goto out;
-    }
-    if (!*out->word) {
-        err_set(e, ERR_INVALID, "the answer has no status (%s)",
-                c->paths[FIELD_STATUS]);
-        goto out;
-    }
+    if (!*out->id || !is_clean(out->id))
+        return err_set(e, ERR_INVALID, "the answer names no job (%s)",
+                       c->paths[FIELD_ID]);
+    if (!*out->word)
+        return err_set(e, ERR_INVALID, "the answer says no status (%s)",
+                       c->paths[FIELD_STATUS]);
     out->status = status_of(c, out->word);
     out->provider = text_of(field(c, o, FIELD_PROVIDER), 31, pool);
     out->model = text_of(field(c, o, FIELD_MODEL), WORD_MAX, pool);
@@ -552,8 +528,17 @@ platform_api_read_job(const struct platform_api *c, const char *body,
     out->input_tokens = count_of(field(c, o, FIELD_INPUT_TOKENS));
     out->output_tokens = count_of(field(c, o, FIELD_OUTPUT_TOKENS));
     out->error = error_of(field(c, o, FIELD_ERROR), NULL, pool);
-    rc = 0;
-out:
+    return 0;
+}
+
+int
+platform_api_read_job(const struct platform_api *c, const char *body,
+                      size_t len, struct mem_pool *pool, struct job_view *out,
+                      struct err *e)
+{
+    json_t *o = parse(body, len, PLATFORM_API_JOB_MAX);
+    int rc = read_job(c, o, pool, out, e);
+
     json_decref(o);
     return rc;
 }

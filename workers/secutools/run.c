@@ -38,12 +38,7 @@ run_free(struct platform_run *r)
 void
 run_free_detached(struct platform_run *r)
 {
-    if (r->detached_prev)
-        r->detached_prev->detached_next = r->detached_next;
-    else
-        r->s->detached = r->detached_next;
-    if (r->detached_next)
-        r->detached_next->detached_prev = r->detached_prev;
+    LIST_REMOVE(r, detached);
     run_free(r);
 }
 
@@ -113,6 +108,10 @@ run_refuse(struct platform_run *r, int64_t again_ms, const char *reason)
 void
 run_refuse_lane(struct platform_run *r, int64_t for_ms, const char *reason)
 {
+    if (r->is_detached) {
+        run_end(r);
+        return;
+    }
     if (!r->order.paused(r->order.ctx))
         lane_pauser_pause(r->s->lanes, r->order.lane, for_ms, reason);
     run_refuse(r, 0, reason);

@@ -137,13 +137,8 @@ secutools_cancel(void *run, bool hard, bool leave)
 static void
 detach(struct platform_run *r)
 {
-    struct secutools *s = r->s;
-
     r->is_detached = true;
-    r->detached_next = s->detached;
-    if (s->detached)
-        s->detached->detached_prev = r;
-    s->detached = r;
+    LIST_INSERT_HEAD(&r->s->detached, r, detached);
     r->phase = r->id ? PLATFORM_CANCEL : PLATFORM_SUBMIT;
     r->tries = 0;
     if (r->id)
@@ -223,8 +218,8 @@ secutools_close(struct secutools *s)
 {
     if (!s)
         return;
-    while (s->detached)
-        run_free_detached(s->detached);
+    while (!LIST_EMPTY(&s->detached))
+        run_free_detached(LIST_FIRST(&s->detached));
     webhook_close(s->webhook);
     hash_table_free(&s->by_key);
     http_close(s->http);

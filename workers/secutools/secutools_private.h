@@ -25,6 +25,8 @@
 #include "workers/secutools/secutools.h"
 #include "workers/secutools/webhook.h"
 
+#include <sys/queue.h>
+
 enum {
     EXIT_FAILED = 1,
     EXIT_OUR_SIDE = 125,
@@ -60,7 +62,7 @@ struct platform_run {
     uint32_t heap_at;         /* position in due, from 1; 0: not in it */
     int64_t missing_since_ms; /* of the first 404 in a row; 0: none */
     int64_t reserved_nano;    /* of the budget */
-    struct platform_run *detached_next, *detached_prev;
+    LIST_ENTRY(platform_run) detached;
     int64_t polled_ms; /* when the job was last polled */
     char key[PLATFORM_API_KEY_SIZE];
     char *id;                /* NULL: not known yet */
@@ -79,11 +81,12 @@ struct secutools {
     struct platform_run **due; /* a heap, the soonest first */
     size_t n_due, cap_due;
     struct loop_timer *timer;
-    int64_t timer_ms;              /* when it fires; INT64_MAX: not */
-    struct platform_run *detached; /* jobs to cancel after the worker's free */
-    struct webhook *webhook;       /* NULL: none */
-    struct hash_table by_key;      /* runs, for webhook calls */
-    struct mem_pool *pool;         /* for one answer */
+    int64_t timer_ms; /* when it fires; INT64_MAX: not */
+    /* Jobs to cancel after the worker's free. */
+    LIST_HEAD(, platform_run) detached;
+    struct webhook *webhook;  /* NULL: none */
+    struct hash_table by_key; /* runs, for webhook calls */
+    struct mem_pool *pool;    /* for one answer */
     struct str scratch;
 };
 

@@ -132,13 +132,10 @@ on_submitted(void *ctx, const struct http_response *h, const struct err *e)
         take_job(r, h);
         return;
     case 402:
-        if (!r->is_detached)
-            run_refuse_lane(r,
-                            h->retry_after_ms > 0 ? h->retry_after_ms
-                                                  : s->conf->budget_pause_ms,
-                            why);
-        else
-            run_end(r);
+        run_refuse_lane(r,
+                        h->retry_after_ms > 0 ? h->retry_after_ms
+                                              : s->conf->budget_pause_ms,
+                        why);
         return;
     case 401:
     case 403:
@@ -146,10 +143,7 @@ on_submitted(void *ctx, const struct http_response *h, const struct err *e)
                   "status=%d text=\"the platform rejects SECUTOOLS_API_KEY; "
                   "correct it, then shunt lane resume\"",
                   h->status);
-        if (!r->is_detached)
-            run_refuse_lane(r, 0, why);
-        else
-            run_end(r);
+        run_refuse_lane(r, 0, why);
         return;
     default: /* repeating cannot help: no retries are used */
         run_fail(r, EXIT_OUR_SIDE, why);
@@ -199,47 +193,6 @@ max_cost(const struct task *t)
     return most;
 }
 
-/* Only this task waits, for a larger limit or the next day: others on the lane
- * may fit. */
-static void
-refuse_short(struct platform_run *r)
-{
-    const char *limit = r->s->conf->max_cost_per_day;
-    char text[160];
-    int64_t nano;
-
-    (void)snprintf(text, sizeof text,
-                   money_read(limit, &nano) && max_cost(r->order.task) > nano
-                       ? "it may cost more than a whole day's %.40s dollars"
-                       : "it may cost more than is left of today's %.40s "
-                         "dollars",
-                   limit);
-    run_refuse(r, budget_day_left_ms(), text);
-}
-
-static void
-refuse_reserved(struct platform_run *r)
-{
-    char text[160];
-
-    (void)snprintf(text, sizeof text,
-                   "with the running jobs it may cost more than is left of "
-                   "today's %.40s dollars",
-                   r->s->conf->max_cost_per_day);
-    run_refuse(r, budget_day_left_ms(), text);
-}
-
-static void
-refuse_exhausted(struct platform_run *r)
-{
-    char text[160];
-
-    (void)snprintf(text, sizeof text,
-                   "the budget of %.40s dollars for today is used up",
-                   r->s->conf->max_cost_per_day);
-    run_refuse_lane(r, budget_day_left_ms(), text);
-}
-
 int64_t
 submit_wait_ms(const struct secutools *s, const struct task *t)
 {
@@ -269,9 +222,12 @@ submit_reserve(struct platform_run *r)
 bool
 submit_may(struct platform_run *r)
 {
-    struct budget *b = r->s->budget;
-    int64_t most = max_cost(r->order.task);
-    const char *why;
+    const char *limit = r->s->conf->max_cost_per_day;
+    int64_t most = max_cost(r->order.task), day;
+    enum budget_verdict verdict = budget_ask(r->s->budget, most);
+    const char *why, *begin = "it may cost more than is left of today's";
+    const char *end = "";
+    char text[160];
 
     /* An earlier attempt's intent is no exception, whether or not it was
      * submitted: a job that exists has the same key and waits for us. */
@@ -282,7 +238,7 @@ submit_may(struct platform_run *r)
         run_refuse(r, 0, why);
         return false;
     }
-    switch (budget_ask(b, most)) {
+    switch (verdict) {
     case BUDGET_FITS:
         submit_reserve(r);
         return true;
@@ -290,14 +246,24 @@ submit_may(struct platform_run *r)
         timers_in(r, UNKNOWN_MS);
         return false;
     case BUDGET_OVER:
-        refuse_exhausted(r);
-        return false;
+        begin = "the budget of";
+        end = " for today is used up";
+        break;
     case BUDGET_SHORT:
-        refuse_short(r);
-        return false;
+        if (money_read(limit, &day) && most > day)
+            begin = "it may cost more than a whole day's";
+        break;
     case BUDGET_HELD:
-        refuse_reserved(r);
-        return false;
+        begin = "with the running jobs it may cost more than is left of "
+                "today's";
+        break;
     }
-    return true;
+    (void)snprintf(text, sizeof text, "%s %.40s dollars%s", begin, limit, end);
+    /* Only this task waits, for a larger limit or the next day, unless nothing
+     * is left: others on the lane may fit. */
+    if (verdict == BUDGET_OVER)
+        run_refuse_lane(r, budget_day_left_ms(), text);
+    else
+        run_refuse(r, budget_day_left_ms(), text);
+    return false;
 }
