@@ -24,8 +24,8 @@
 #include "reaper/schedule/schedule.h"
 #include "reaper/sources.h"
 
+#include <libgen.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -235,27 +235,23 @@ database_path(const struct reaper_conf *conf, struct err *e)
 static int
 open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
 {
-    char *path = database_path(conf, e), *root = NULL, *slash;
+    char *path = database_path(conf, e), *copy;
+    const char *folder, *root;
     int rc = -1;
 
     if (!path)
         return -1;
-    root = mem_strdup(*conf->report_root ? conf->report_root : path);
-    slash = strrchr(root, '/');
-    if (!*conf->report_root) {
-        if (slash)
-            slash[slash == root] = '\0';
-        else
-            (void)snprintf(root, strlen(root) + 1, ".");
-    }
+    copy = mem_strdup(path);
+    folder = dirname(copy);
+    root = *conf->report_root ? conf->report_root : folder;
     if (db_open(&r->db, path, conf->sync, e) == 0 &&
         report_writer_open(&r->reports, r->loop, r->db, root,
                            conf->report_in_workdir, e) == 0) {
-        r->disk = disk_monitor_open(r->bus, r->loop, &r->alarms, path);
+        r->disk = disk_monitor_open(r->bus, r->loop, &r->alarms, folder);
         log_info("reaper.open", "database=%s reports=%s", path, root);
         rc = 0;
     }
-    mem_free(root);
+    mem_free(copy);
     mem_free(path);
     return rc;
 }

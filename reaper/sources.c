@@ -13,7 +13,6 @@
 #include "reaper/ingest/verify.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 enum {
     FLUSH_MOST = 2048,     /* messages in one transaction */

@@ -150,40 +150,26 @@ exec(struct db *db, const char *text, struct err *e)
 }
 
 static int
-read_version(struct db *db, int *out, struct err *e)
-{
-    sqlite3_stmt *q = NULL;
-    int rc =
-        sqlite3_prepare_v2(db->handle, "PRAGMA user_version", -1, &q, NULL);
-
-    if (rc == SQLITE_OK && sqlite3_step(q) == SQLITE_ROW)
-        *out = sqlite3_column_int(q, 0);
-    else
-        rc = err_set(e, ERR_INVALID, "%s is not a database: %s",
-                     sqlite3_db_filename(db->handle, "main"),
-                     sqlite3_errmsg(db->handle));
-    (void)sqlite3_finalize(q);
-    return rc == SQLITE_OK ? 0 : -1;
-}
-
-static int
 migrate(struct db *db, struct err *e)
 {
     char pragma[64];
-    int version = 0, newest = 0;
+    int64_t version;
+    int newest = 0;
 
     while (db_migrations[newest])
         newest++;
-    if (read_version(db, &version, e) < 0)
-        return -1;
+    if (db_number(db, db_sql(db, "PRAGMA user_version"), &version, e) < 0)
+        return err_set(e, ERR_INVALID, "%s is not a database: %s",
+                       sqlite3_db_filename(db->handle, "main"),
+                       sqlite3_errmsg(db->handle));
     if (version > newest)
         return err_set(e, ERR_INVALID,
                        "the ledger has schema %d, this program knows %d: it "
                        "was written by a newer shunt",
-                       version, newest);
+                       (int)version, newest);
     for (; version < newest; version++) {
         (void)snprintf(pragma, sizeof pragma,
-                       "PRAGMA user_version = %d; COMMIT;", version + 1);
+                       "PRAGMA user_version = %d; COMMIT;", (int)version + 1);
         if (exec(db, "BEGIN IMMEDIATE", e) < 0 ||
             exec(db, db_migrations[version], e) < 0 || exec(db, pragma, e) < 0)
             return -1;

@@ -135,6 +135,9 @@ struct db_filter {
 int db_list(struct db *db, const struct db_filter *q, int64_t *out,
             struct err *e);
 
+/* Compares two row numbers, for qsort. */
+int db_newest_first(const void *a, const void *b);
+
 /* The first members of a batch in the states, by their index. As db_list, but
  * any limit is allowed and *out lives in pool. */
 int db_members(struct db *db, const char *batch, uint32_t states,

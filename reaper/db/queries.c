@@ -4,8 +4,6 @@
  */
 #include "reaper/db/db_private.h"
 
-#include "lib/base/str.h"
-
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +27,8 @@ db_collect(struct db *db, sqlite3_stmt *q, int64_t *out, int n, int most,
     return rc < 0 ? -1 : n;
 }
 
-static int
-newest_first(const void *a, const void *b)
+int
+db_newest_first(const void *a, const void *b)
 {
     const int64_t *x = a, *y = b;
 
@@ -58,7 +56,7 @@ list_states(struct db *db, const struct db_filter *filter, int64_t before,
         n = db_collect(db, q, all, n, n + limit, e);
         if (n < 0)
             return -1;
-        qsort(all, (size_t)n, sizeof *all, newest_first);
+        qsort(all, (size_t)n, sizeof *all, db_newest_first);
         if (n > limit)
             n = limit;
     }

@@ -6,7 +6,6 @@
 #include "reaper/db/columns.h"
 #include "reaper/db/db_private.h"
 
-#include "lib/base/str.h"
 #include "lib/model/money.h"
 
 #include <string.h>
@@ -43,16 +42,10 @@ load_bytes(sqlite3_stmt *q, int at, struct mem_pool *pool)
 {
     const void *data = sqlite3_column_blob(q, at);
     int len = sqlite3_column_bytes(q, at);
-    struct bytes out = {0};
+    size_t n = data && len > 0 ? (size_t)len : 0;
 
-    if (data && len > 0) {
-        void *copy = mem_pool_alloc(pool, (size_t)len);
-
-        memcpy(copy, data, (size_t)len);
-        out.data = copy;
-        out.len = (size_t)len;
-    }
-    return out;
+    return (struct bytes){
+        n ? (const uint8_t *)mem_pool_strndup(pool, data, n) : NULL, n};
 }
 
 static const char *

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ enum {
 };
 
 struct connection {
-    struct connection *prev, *next;
+    LIST_ENTRY(connection) link;
     int fd;
     int64_t since_ms; /* it was accepted, or its last request ended */
     size_t uri_len;   /* of the current request */
@@ -35,7 +36,7 @@ struct http_server {
     struct MHD_Daemon *daemon; /* NULL: the address is in use */
     struct loop_fd *fd;
     struct loop_timer *timer; /* the next turn of the library, or a retry */
-    struct connection *connections;
+    LIST_HEAD(, connection) connections;
     bool closed; /* a connection, since the library last ran */
     int port;
 };
@@ -206,18 +207,10 @@ on_connection(void *ctx, struct MHD_Connection *c, void **own,
         n = MEM_NEW(struct connection);
         n->fd = info ? info->connect_fd : -1;
         n->since_ms = loop_now_ms();
-        n->next = s->connections;
-        if (n->next)
-            n->next->prev = n;
-        s->connections = n;
+        LIST_INSERT_HEAD(&s->connections, n, link);
         *own = n;
     } else if (n) {
-        if (n->prev)
-            n->prev->next = n->next;
-        else
-            s->connections = n->next;
-        if (n->next)
-            n->next->prev = n->prev;
+        LIST_REMOVE(n, link);
         mem_free(n);
         *own = NULL;
         s->closed = true;
@@ -230,8 +223,9 @@ static void
 end_slow(struct http_server *s)
 {
     int64_t now_ms = loop_now_ms();
+    struct connection *n;
 
-    for (struct connection *n = s->connections; n; n = n->next)
+    LIST_FOREACH (n, &s->connections, link)
         if (now_ms - n->since_ms > s->p.request_ms && n->fd >= 0)
             (void)shutdown(n->fd, SHUT_RDWR);
 }
@@ -247,7 +241,7 @@ on_ready(void *ctx)
     (void)MHD_run(s->daemon);
     if (s->closed)
         ms = 0; /* at the limit the library needs a turn to accept again */
-    else if (!s->connections)
+    else if (LIST_EMPTY(&s->connections))
         return; /* until the next client */
     else if (MHD_get_timeout(s->daemon, &ms) != MHD_YES || ms > SWEEP_MS)
         ms = SWEEP_MS;

@@ -13,7 +13,6 @@
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 
-#include <string.h>
 #include <sys/queue.h>
 
 enum {

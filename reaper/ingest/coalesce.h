@@ -19,7 +19,6 @@
 #include "reaper/ingest/ingest.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 enum {

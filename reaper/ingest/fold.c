@@ -12,20 +12,10 @@
 void
 fold_init(struct task_state *s, const char *id)
 {
-    *s = (struct task_state){.id = id,
-                             .name = "",
-                             .source = "",
-                             .command = "",
-                             .report_path = "",
-                             .batch = "",
-                             .batch_name = "",
-                             .backend = "",
-                             .lane = "",
-                             .cancel_by = "",
-                             .cancel_reason = "",
-                             .reason = "",
-                             .worker = "",
-                             .report = ""};
+    *s = (struct task_state){.id = id};
+    s->name = s->source = s->command = s->report_path = "";
+    s->batch = s->batch_name = s->backend = s->lane = "";
+    s->cancel_by = s->cancel_reason = s->reason = s->worker = s->report = "";
 }
 
 /* Whether one message was stored before another. Time comes first: a stream

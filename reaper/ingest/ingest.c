@@ -13,7 +13,6 @@
 #include "reaper/ingest/row_cache.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { COMMAND_SIZE = 201, CONSUMERS_MAX = 8 };

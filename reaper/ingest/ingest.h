@@ -16,8 +16,6 @@
 #include "lib/model/codec.h"
 #include "reaper/db/db.h"
 
-#include <stdbool.h>
-
 /* What a result's claim says of it. */
 enum verification {
     VERIFY_NOT_A_RESULT,

@@ -8,10 +8,10 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/bus/stream_info.h"
+#include "reaper/report/report.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -112,16 +112,10 @@ disk_monitor_alarms(struct disk_monitor *m, int64_t quarantined)
                           quarantined);
     for (size_t i = 0; i < m->alarms->n; i++) {
         json_t *o = json_object();
-        struct str clean = {0};
 
-        str_add_utf8(&clean, m->alarms->list[i].text,
-                     strlen(m->alarms->list[i].text));
-        (void)json_object_set_new(o, "name",
-                                  json_string(m->alarms->list[i].name));
-        (void)json_object_set_new(o, "text",
-                                  json_stringn(str_text(&clean), clean.len));
+        report_set_text(o, "name", m->alarms->list[i].name);
+        report_set_text(o, "text", m->alarms->list[i].text);
         (void)json_array_append_new(list, o);
-        str_free(&clean);
     }
     return list;
 }
@@ -130,19 +124,13 @@ disk_monitor_alarms(struct disk_monitor *m, int64_t quarantined)
 
 struct disk_monitor *
 disk_monitor_open(struct bus *b, struct loop *l, struct alarms *alarms,
-                  const char *database)
+                  const char *folder)
 {
     struct disk_monitor *m = MEM_NEW(struct disk_monitor);
-    char *slash;
 
     m->bus = b;
     m->alarms = alarms;
-    m->folder = mem_strdup(database);
-    slash = strrchr(m->folder, '/');
-    if (slash)
-        slash[slash == m->folder] = '\0';
-    else
-        (void)str_copy(m->folder, strlen(m->folder) + 1, ".");
+    m->folder = mem_strdup(folder);
     m->timer = loop_timer_start(l, 0, DISK_MS, on_disk, m);
     request_dead_letters(m);
     return m;

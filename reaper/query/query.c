@@ -24,12 +24,11 @@ query_count(const json_t *counters, const char *name)
 json_t *
 query_error(const char *code, const char *message)
 {
-    json_t *e = json_object(), *o = json_object();
+    json_t *e = json_object();
 
     report_set_text(e, "code", code);
     report_set_text(e, "message", message);
-    report_set(o, "error", e);
-    return o;
+    return json_pack("{s:o}", "error", e);
 }
 
 json_t *
@@ -39,7 +38,8 @@ query_failure(const struct err *e)
         return query_error("ambiguous", e->msg);
     if (e->code == ERR_INVALID)
         return query_error("invalid", e->msg);
-    return query_error("unavailable", e->msg);
+    return query_error(e->code == ERR_NOT_FOUND ? "not-found" : "unavailable",
+                       e->msg);
 }
 
 size_t

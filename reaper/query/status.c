@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 struct status {
+    struct query *query;
     json_t *counters, *lanes, *workers;
     size_t room;
 };
@@ -41,9 +42,8 @@ on_counter(void *ctx, const char *scope, const char *name, int64_t value)
 static void
 move_running(json_t *counters)
 {
-    json_int_t running =
-        json_integer_value(json_object_get(counters, "running"));
-    json_int_t routed = json_integer_value(json_object_get(counters, "routed"));
+    json_int_t running = query_count(counters, "running");
+    json_int_t routed = query_count(counters, "routed");
 
     if (!running || !routed)
         return;
@@ -56,29 +56,23 @@ move_running(json_t *counters)
 static void
 add_one(json_t *o, const char *key)
 {
-    report_set(o, key,
-               json_integer(json_integer_value(json_object_get(o, key)) + 1));
+    report_set(o, key, json_integer(query_count(o, key) + 1));
 }
-
-struct running_count {
-    struct query *query;
-    struct status *status;
-};
 
 static void
 on_running(void *ctx, const struct presence_task *t)
 {
-    struct running_count *r = ctx;
+    struct status *s = ctx;
     struct task_state row;
     char lane[2 * TASK_ID_SIZE + 1];
 
-    if (!query_running_row(r->query, t, &row))
+    if (!query_running_row(s->query, t, &row))
         return;
-    add_one(r->status->counters, "running");
+    add_one(s->counters, "running");
     if (!*row.backend)
         return;
     (void)snprintf(lane, sizeof lane, "%s.%s", row.backend, row.lane);
-    add_one(lane_of(r->status, lane), "running");
+    add_one(lane_of(s, lane), "running");
 }
 
 static void
@@ -132,8 +126,7 @@ query_workers(struct query *q, const json_t *request)
 json_t *
 query_status(struct query *q, const json_t *request)
 {
-    struct status s = {json_object(), json_object(), json_array(), 0};
-    struct running_count running = {q, &s};
+    struct status s = {q, json_object(), json_object(), json_array(), 0};
     json_t *o = json_object();
     struct err e;
 
@@ -146,17 +139,16 @@ query_status(struct query *q, const json_t *request)
         json_decref(o);
         return query_failure(&e);
     }
-    presence_each_task(q->p.presence, false, on_running, &running);
+    presence_each_task(q->p.presence, false, on_running, &s);
     move_running(s.counters);
     for (void *at = json_object_iter(s.lanes); at;
          at = json_object_iter_next(s.lanes, at))
         move_running(json_object_iter_value(at));
     report_set(o, "stale", json_integer(query_each_stale(q, NULL, NULL)));
     if (q->p.disk)
-        report_set(
-            o, "alarms",
-            disk_monitor_alarms(q->p.disk, json_integer_value(json_object_get(
-                                               s.counters, "quarantined"))));
+        report_set(o, "alarms",
+                   disk_monitor_alarms(q->p.disk,
+                                       query_count(s.counters, "quarantined")));
     s.room = query_room(q) > query_size(o) ? query_room(q) - query_size(o) : 0;
     s.room -= s.room / 4; /* for the lanes that workers name */
     presence_each_worker(q->p.presence, on_worker, &s);

@@ -97,6 +97,32 @@ query_row(const struct query *q, const struct task_state *row)
     return o;
 }
 
+/* The id of the task or batch that the selector request[kind] means; NULL: id
+ * is filled. */
+static json_t *
+find_id(struct query *q, const json_t *request, const char *kind,
+        int (*find)(struct db *db, const char *selector, char id[TASK_ID_SIZE],
+                    struct err *e),
+        char id[TASK_ID_SIZE])
+{
+    const char *selector = json_string_value(json_object_get(request, kind));
+    struct err e;
+    int rc;
+
+    if (!selector || !*selector) {
+        (void)err_set(
+            &e, ERR_INVALID,
+            "%s: missing; give an id, a prefix of one, a name or last", kind);
+        return query_failure(&e);
+    }
+    rc = find(q->p.db, selector, id, &e);
+    if (rc == 0)
+        (void)err_set(&e, ERR_NOT_FOUND,
+                      "no %s has the id, prefix or name \"%s\"", kind,
+                      LOG_TEXT(selector));
+    return rc > 0 ? NULL : query_failure(&e);
+}
+
 /* --- list ----------------------------------------------------------------- */
 
 static uint32_t
@@ -202,14 +228,6 @@ add_running(void *ctx, const struct presence_task *t)
     r->ns[r->n++] = row.n;
 }
 
-static int
-newest_first(const void *a, const void *b)
-{
-    const int64_t *x = a, *y = b;
-
-    return (*x < *y) - (*x > *y);
-}
-
 /* Merges running rows between before and floor into a page. */
 static int
 merge(const struct running_list *r, int64_t before, int64_t floor, int64_t *ns,
@@ -220,7 +238,7 @@ merge(const struct running_list *r, int64_t before, int64_t floor, int64_t *ns,
     for (size_t i = 0; i < r->n; i++)
         if (r->ns[i] >= floor && (!before || r->ns[i] < before))
             ns[total++] = r->ns[i];
-    qsort(ns, (size_t)total, sizeof *ns, newest_first);
+    qsort(ns, (size_t)total, sizeof *ns, db_newest_first);
     for (int i = 0; i < total; i++)
         if (!kept || ns[kept - 1] != ns[i])
             ns[kept++] = ns[i];
@@ -277,12 +295,9 @@ query_list(struct query *q, const json_t *request)
         l.limit = (size_t)json_integer_value(limit);
     l.before = json_integer_value(json_object_get(request, "before"));
     if (batch && *batch) {
-        int found = db_find_batch(q->p.db, batch, id, &e);
-
-        if (found < 0)
-            return query_failure(&e);
-        if (found == 0)
-            return query_error("not-found", "no batch of that id or name");
+        o = find_id(q, request, "batch", db_find_batch, id);
+        if (o)
+            return o;
     }
     l.batch = id;
     l.stored = l.states & ~bit(STATE_RUNNING);
@@ -303,29 +318,18 @@ query_list(struct query *q, const json_t *request)
 static json_t *
 find_row(struct query *q, const json_t *request, struct task_state *out)
 {
-    const char *selector = json_string_value(json_object_get(request, "task"));
     char id[TASK_ID_SIZE];
-    struct str text = {0};
+    json_t *o = find_id(q, request, "task", db_find_task, id);
     struct err e;
-    json_t *o;
     int rc;
 
-    if (!selector || !*selector)
-        return query_error("invalid", "task: missing; give an id, a prefix of "
-                                      "one, a name or last");
-    rc = db_find_task(q->p.db, selector, id, &e);
+    if (o)
+        return o;
     mem_pool_reset(q->pool);
-    if (rc > 0)
-        rc = db_task(q->p.db, id, q->pool, out, &e);
-    if (rc < 0)
-        return query_failure(&e);
-    if (rc > 0)
-        return NULL;
-    str_addf(&text, "no task has the id, prefix or name \"%s\"",
-             LOG_TEXT(selector));
-    o = query_error("not-found", str_text(&text));
-    str_free(&text);
-    return o;
+    rc = db_task(q->p.db, id, q->pool, out, &e);
+    if (rc == 0)
+        (void)err_set(&e, ERR_UNAVAILABLE, "the task is gone");
+    return rc > 0 ? NULL : query_failure(&e);
 }
 
 json_t *
@@ -518,28 +522,23 @@ failed_rows(struct query *q, const char *batch, size_t most, struct err *e)
 json_t *
 query_batch(struct query *q, const json_t *request)
 {
-    const char *selector = json_string_value(json_object_get(request, "batch"));
     char id[TASK_ID_SIZE];
     struct batch_state b;
     struct err e;
-    json_t *o, *rows;
+    json_t *o = find_id(q, request, "batch", db_find_batch, id), *rows;
     int rc;
 
-    if (!selector || !*selector)
-        return query_error("invalid", "batch: missing; give an id, a prefix of "
-                                      "one, a name or last");
-    rc = db_find_batch(q->p.db, selector, id, &e);
+    if (o)
+        return o;
     mem_pool_reset(q->pool);
-    if (rc > 0)
-        rc = db_batch(q->p.db, id, q->pool, &b, &e);
+    rc = db_batch(q->p.db, id, q->pool, &b, &e);
     if (rc > 0 && b.report_due && q->p.reports) {
         report_writer_now(q->p.reports, true, b.n);
         rc = db_batch(q->p.db, id, q->pool, &b, &e);
     }
-    if (rc < 0)
-        return query_failure(&e);
-    if (rc == 0)
-        return query_error("not-found", "no batch has that id, prefix or name");
+    if (rc <= 0)
+        return rc < 0 ? query_failure(&e)
+                      : query_error("unavailable", "the batch is gone");
     rows = failed_rows(q, id, query_room(q) - BATCH_BYTES, &e);
     if (!rows)
         return query_failure(&e);

@@ -178,17 +178,13 @@ paused_lanes(const struct query *q)
 static json_t *
 counts(const json_t *status, const json_t *sums)
 {
-    json_t *o = json_object();
-    json_int_t running =
+    json_int_t all =
         query_count(json_object_get(status, "counters"), "running");
+    json_int_t delegated = query_count(sums, "running");
 
-    report_set(o, "running",
-               json_integer(running - query_count(sums, "running")));
-    report_set(o, "stale", json_integer(query_count(status, "stale")));
-    report_set(o, "delegated_to_secutools",
-               json_integer(query_count(sums, "waiting") +
-                            query_count(sums, "running")));
-    return o;
+    return json_pack("{s:I, s:I, s:I}", "running", all - delegated, "stale",
+                     query_count(status, "stale"), "delegated_to_secutools",
+                     query_count(sums, "waiting") + delegated);
 }
 
 json_t *

@@ -12,7 +12,6 @@
 #include "reaper/recover/repair_plan.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -224,34 +223,23 @@ check_rows(struct reconcile *r, const struct lane_progress *lane,
     return n;
 }
 
-static const struct lane_progress *
-current_lane(const struct reconcile *r)
-{
-    for (size_t i = 0; i < r->n_lanes; i++)
-        if (strcmp(r->lanes[i].lane.backend, r->round.lane.backend) == 0 &&
-            strcmp(r->lanes[i].lane.lane, r->round.lane.lane) == 0)
-            return &r->lanes[i];
-    return NULL;
-}
-
-/* The lane to go on with; NULL: that was the last. */
+/* The lane to go on with, which may be the current one; NULL: that was the
+ * last. Lanes are in the order of their names. */
 static const struct lane_progress *
 next_lane(struct reconcile *r)
 {
-    const struct lane_progress *at = current_lane(r);
-
-    if (at && at->known)
-        return at;
     for (size_t i = 0; i < r->n_lanes; i++) {
         const struct lane_progress *l = &r->lanes[i];
         int order = strcmp(l->lane.backend, r->round.lane.backend);
 
         if (order == 0)
             order = strcmp(l->lane.lane, r->round.lane.lane);
-        if (order <= 0 || !l->known)
+        if (order < 0 || !l->known)
             continue;
-        r->round.lane = l->lane;
-        r->round.place = (struct db_place){0};
+        if (order > 0) {
+            r->round.lane = l->lane;
+            r->round.place = (struct db_place){0};
+        }
         return l;
     }
     return NULL;

@@ -133,13 +133,5 @@ void
 report_batch(const struct report_batch *b, enum report_format format,
              struct str *out)
 {
-    switch (format) {
-    case REPORT_JSON:
-        batch_json(b, out);
-        return;
-    case REPORT_MARKDOWN:
-    case REPORT_TEXT:
-        batch_markdown(b, out);
-        return;
-    }
+    (format == REPORT_JSON ? batch_json : batch_markdown)(b, out);
 }

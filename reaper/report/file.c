@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -81,6 +80,10 @@ put(int dir, const char *name, const void *data, size_t len, const char **what)
     struct stat st;
     int rc;
 
+    if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        errno = EXDEV;
+        return -1;
+    }
     *what = "write";
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
         S_ISDIR(st.st_mode)) {
@@ -108,32 +111,20 @@ report_file_put(const char *root, const char *path, const void *data,
 {
     char *copy = mem_strdup(path), *name = NULL;
     const char *what = "open";
-    int dir, rc = -1;
+    int dir = -1, rc = -1;
 
-    dir = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0) {
-        fail(e, root, path, "open its root", errno);
-        goto out;
-    }
-    if (*path == '/') {
-        (void)close(dir);
-        fail(e, root, path, what, EXDEV);
-        goto out;
-    }
-    dir = walk(dir, copy, &name);
-    if (dir < 0) {
-        fail(e, root, path, what, errno);
-        goto out;
-    }
-    if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-        fail(e, root, path, what, EXDEV);
-    } else {
+    if (*path == '/')
+        errno = EXDEV;
+    else if ((dir = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        what = "open its root";
+    else
+        dir = walk(dir, copy, &name);
+    if (dir >= 0)
         rc = put(dir, name, data, len, &what);
-        if (rc < 0)
-            fail(e, root, path, what, errno);
-    }
-    (void)close(dir);
-out:
+    if (rc < 0)
+        fail(e, root, path, what, errno);
+    if (dir >= 0)
+        (void)close(dir);
     mem_free(copy);
     return rc;
 }

@@ -175,24 +175,11 @@ add_facts(const struct report_task *t, struct report_facts *f)
         add_service(t->outcome, f);
 }
 
-static const char *
-kind_name(enum step_kind kind)
-{
-    switch (kind) {
-    case STEP_ARGV:
-        return "argv";
-    case STEP_PYTHON:
-        return "python";
-    case STEP_MAKE:
-        return "make";
-    case STEP_KUBECTL:
-        return "kubectl";
-    case STEP_UNSPECIFIED:
-    case STEP_SHELL:
-        return "shell";
-    }
-    return "shell";
-}
+static const char *const kind_names[] = {
+    [STEP_UNSPECIFIED] = "shell", [STEP_SHELL] = "shell",
+    [STEP_ARGV] = "argv",         [STEP_PYTHON] = "python",
+    [STEP_MAKE] = "make",         [STEP_KUBECTL] = "kubectl",
+};
 
 static void
 step_text(const struct step *s, struct str *out)
@@ -222,7 +209,7 @@ add_steps(const struct task *t, uint32_t failed, struct str *out)
     for (size_t i = 0; i < t->n_steps; i++) {
         const struct step *s = &t->steps[i];
 
-        str_addf(out, "%zu. %s", i + 1, kind_name(s->kind));
+        str_addf(out, "%zu. %s", i + 1, kind_names[s->kind]);
         if (*s->name) {
             str_addz(out, " ");
             report_add_text(out, s->name);

@@ -62,15 +62,11 @@ void
 report_task(const struct report_task *t, enum report_format format,
             struct str *out)
 {
-    switch (format) {
-    case REPORT_MARKDOWN:
-        report_task_markdown(t, out);
-        return;
-    case REPORT_JSON:
-        report_task_json(t, out);
-        return;
-    case REPORT_TEXT:
-        report_task_plain(t, out);
-        return;
-    }
+    static void (*const render[])(const struct report_task *, struct str *) = {
+        [REPORT_MARKDOWN] = report_task_markdown,
+        [REPORT_JSON] = report_task_json,
+        [REPORT_TEXT] = report_task_plain,
+    };
+
+    render[format](t, out);
 }

@@ -72,54 +72,25 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
     }
 }
 
-enum cancel_where { CANCEL_NOWHERE, CANCEL_UNCLAIMED, CANCEL_ON_LANE };
-
-/* Where the ledger can cancel a task; nowhere if that is not its to do. */
-static enum cancel_where
-where(const struct task_state *row)
-{
-    switch (row->state) {
-    case STATE_HELD:
-    case STATE_BLOCKED:
-        /* A task that was released is on its way to a lane. */
-        return row->released ? CANCEL_NOWHERE : CANCEL_UNCLAIMED;
-    case STATE_ROUTED:
-    case STATE_RUNNING:
-    case STATE_RETRY_WAIT:
-        return subject_token_ok(row->backend) ? CANCEL_ON_LANE : CANCEL_NOWHERE;
-    case STATE_UNSPECIFIED:
-    case STATE_SUBMITTED:
-    case STATE_ACCEPTED: /* the router has it in hand: wait for the lane */
-    case STATE_SUCCEEDED:
-    case STATE_FAILED:
-    case STATE_UNVERIFIED:
-    case STATE_NO_OP:
-    case STATE_TIMED_OUT:
-    case STATE_CANCELLED:
-    case STATE_REJECTED:
-    case STATE_DEAD:
-    case STATE_UNKNOWN:
-    case STATE_LOST:
-    case STATE_PREEMPTED:
-    case STATE_COUNT:
-        break;
-    }
-    return CANCEL_NOWHERE;
-}
-
 void
 cancel_task(struct ledger_ops *ops, const struct task_state *row)
 {
-    enum cancel_where at = where(row);
+    enum state s = row->state;
+    bool unclaimed = (s == STATE_HELD || s == STATE_BLOCKED) &&
+                     !row->released; /* else it is on its way to a lane */
+    bool on_lane =
+        (s == STATE_ROUTED || s == STATE_RUNNING || s == STATE_RETRY_WAIT) &&
+        subject_token_ok(row->backend);
     struct ledger_op *op;
 
-    if (at == CANCEL_NOWHERE || ledger_ops_has(ops, row->id))
+    /* An accepted task is in the router's hands: wait for its lane. */
+    if (!(unclaimed || on_lane) || ledger_ops_has(ops, row->id))
         return;
     op = ledger_op_new(ops, sizeof *op, row);
     str_addf(&op->reason, "cancelled by %s%s%s",
              *row->cancel_by ? row->cancel_by : "somebody",
              *row->cancel_reason ? ": " : "", row->cancel_reason);
-    if (at == CANCEL_UNCLAIMED)
+    if (unclaimed)
         cancel_unclaimed(op);
     else
         claims_get(ops->bus, op->backend, op->id, on_claim, op);
