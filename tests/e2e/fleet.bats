@@ -139,7 +139,7 @@ up() { shunt up -d --fast --slots 2 "$@" 3>&-; }
 	niceness() { ps -o ni= -p "$(pid_of "$1")" | tr -d ' '; }
 	up
 	own=$(ps -o ni= -p $$ | tr -d ' ')
-	[ "$(niceness reaper)" = $((own + 5)) ]
+	[ "$(niceness reaper)" = $((own + 5 < 19 ? own + 5 : 19)) ]
 	[ "$(niceness router)" = "$own" ]
 	[ "$(shunt run -- nice)" = "$own" ]
 	shunt down
