@@ -9,7 +9,6 @@
 #include "lib/bus/jetstream_setup.h"
 #include "lib/model/codec.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* --- invalid messages ---------------------------------------------------- */

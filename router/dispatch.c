@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/queue.h>
 
 enum {
     PAYLOAD_MAX = 512 * 1024, /* of the original, in a dead letter */
@@ -25,7 +26,7 @@ enum {
 
 /* A task, or what should be one, whose messages are being published. */
 struct dispatched {
-    struct dispatched *prev, *next;
+    LIST_ENTRY(dispatched) link;
     struct dispatcher *of;
     void *ctx;
     const struct bus_msg *msg;
@@ -41,8 +42,8 @@ struct dispatcher {
     struct worker_registry *workers;
     dispatched_fn *fn;
     struct multi_publisher *multi;
-    struct str buf;         /* the message about to be published */
-    struct dispatched ring; /* its head */
+    struct str buf; /* the message about to be published */
+    LIST_HEAD(, dispatched) tasks;
     size_t n;
 };
 
@@ -51,8 +52,7 @@ struct dispatcher {
 static void
 dispatched_free(struct dispatched *t)
 {
-    t->prev->next = t->next;
-    t->next->prev = t->prev;
+    LIST_REMOVE(t, link);
     t->of->n--;
     mem_free(t);
 }
@@ -218,9 +218,7 @@ dispatch(struct dispatcher *d, const struct bus_msg *msg, struct bytes data,
     memcpy(t->who.id, a->id, sizeof t->who.id);
     memcpy(t->who.source, a->source, sizeof t->who.source);
     memcpy(t->who.batch, a->batch, sizeof t->who.batch);
-    t->prev = d->ring.prev;
-    t->next = &d->ring;
-    t->prev->next = t->next->prev = t;
+    LIST_INSERT_HEAD(&d->tasks, t, link);
     d->n++;
     t->pending = 1; /* until all of it has been handed to the bus */
     switch (a->verdict) {
@@ -249,7 +247,6 @@ dispatcher_new(struct bus *b, struct worker_registry *workers,
     d->bus = b;
     d->workers = workers;
     d->fn = fn;
-    d->ring.prev = d->ring.next = &d->ring;
     d->multi = multi_publisher_new(b, on_stored);
     return d;
 }
@@ -259,9 +256,9 @@ dispatcher_free(struct dispatcher *d)
 {
     if (!d)
         return;
-    while (d->ring.next != &d->ring) {
-        bus_forget(d->bus, d->ring.next);
-        dispatched_free(d->ring.next);
+    while (!LIST_EMPTY(&d->tasks)) {
+        bus_forget(d->bus, LIST_FIRST(&d->tasks));
+        dispatched_free(LIST_FIRST(&d->tasks));
     }
     multi_publisher_free(d->multi);
     str_free(&d->buf);

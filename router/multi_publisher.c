@@ -10,10 +10,11 @@
 #include "lib/model/subject.h"
 
 #include <string.h>
+#include <sys/queue.h>
 
 /* A message that is collected or being published. */
 struct multi_publication {
-    struct multi_publication *prev, *next;
+    LIST_ENTRY(multi_publication) link;
     struct multi_publisher *of;
     size_t n;
     void *tasks[MULTI_MSG_ROUTED_MOST]; /* the ctx of each */
@@ -22,9 +23,9 @@ struct multi_publication {
 struct multi_publisher {
     struct bus *bus;
     bus_stored_fn *fn;
-    struct multi_publication *first; /* all, the open one included */
-    struct multi_publication *open;  /* being collected; NULL: none */
-    struct multi_msg msg;            /* its content */
+    LIST_HEAD(, multi_publication) all; /* the open one included */
+    struct multi_publication *open;     /* being collected; NULL: none */
+    struct multi_msg msg;               /* its content */
     char subject[SUBJECT_SIZE];
 };
 
@@ -42,9 +43,7 @@ multi_publisher_new(struct bus *b, bus_stored_fn *fn)
 static void
 publication_free(struct multi_publication *m)
 {
-    *(m->prev ? &m->prev->next : &m->of->first) = m->next;
-    if (m->next)
-        m->next->prev = m->prev;
+    LIST_REMOVE(m, link);
     mem_free(m);
 }
 
@@ -53,9 +52,9 @@ multi_publisher_free(struct multi_publisher *p)
 {
     if (!p)
         return;
-    while (p->first) {
-        bus_forget(p->bus, p->first);
-        publication_free(p->first);
+    while (!LIST_EMPTY(&p->all)) {
+        bus_forget(p->bus, LIST_FIRST(&p->all));
+        publication_free(LIST_FIRST(&p->all));
     }
     multi_msg_free(&p->msg);
     mem_free(p);
@@ -85,19 +84,6 @@ multi_publisher_flush(struct multi_publisher *p)
     p->open = NULL;
 }
 
-static struct multi_publication *
-publication_new(struct multi_publisher *p)
-{
-    struct multi_publication *m = MEM_NEW(struct multi_publication);
-
-    m->of = p;
-    m->next = p->first;
-    if (m->next)
-        m->next->prev = m;
-    p->first = m;
-    return m;
-}
-
 void
 multi_publisher_add(struct multi_publisher *p, const char *subject,
                     const char *id, const struct str *routed, void *ctx)
@@ -106,7 +92,9 @@ multi_publisher_add(struct multi_publisher *p, const char *subject,
         !multi_msg_fits(&p->msg, routed->len))
         multi_publisher_flush(p);
     if (!p->open) {
-        p->open = publication_new(p);
+        p->open = MEM_NEW(struct multi_publication);
+        p->open->of = p;
+        LIST_INSERT_HEAD(&p->all, p->open, link);
         (void)str_copy(p->subject, sizeof p->subject, subject);
     }
     multi_msg_add(&p->msg, id, routed->data, routed->len);

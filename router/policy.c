@@ -122,17 +122,12 @@ policy_affinity(const struct policy *p, const char *agent)
 const char *
 policy_affinity_name(enum affinity a)
 {
-    switch (a) {
-    case AFFINITY_NONE:
-        return "";
-    case AFFINITY_CLOUD:
-        return "cloud";
-    case AFFINITY_LOCAL:
-        return "local";
-    case AFFINITY_DEPENDS:
-        return "depends";
-    }
-    return "";
+    static const char *const names[] = {[AFFINITY_NONE] = "",
+                                        [AFFINITY_CLOUD] = "cloud",
+                                        [AFFINITY_LOCAL] = "local",
+                                        [AFFINITY_DEPENDS] = "depends"};
+
+    return names[a];
 }
 
 const struct executor_lane *

@@ -15,8 +15,8 @@
 #include "router/dispatch.h"
 #include "router/worker_registry.h"
 
-#include <inttypes.h>
 #include <string.h>
+#include <sys/queue.h>
 
 enum {
     /* Well within the ack wait of 30 s, so that an outage of the stream we
@@ -30,7 +30,7 @@ enum {
 /* A message of one or several tasks. It is acknowledged when all that follows
  * from each of them has been stored. */
 struct inbound_msg {
-    struct inbound_msg *prev, *next;
+    TAILQ_ENTRY(inbound_msg) link;
     struct router *router;
     struct bus_msg *msg;
     struct codec_multi tasks; /* of a multi-task message, once opened */
@@ -52,9 +52,9 @@ struct router {
     struct bus_consumer *consumer;
     struct bus_sub *heartbeats;
     struct loop_timer *progress, *deadline;
-    struct loop_timer *roll_call;  /* runs while workers may still answer it */
-    struct inbound_msg messages;   /* head of the ring of unacknowledged ones */
-    struct inbound_msg *next_msg;  /* the first with tasks left to begin */
+    struct loop_timer *roll_call; /* runs while workers may still answer it */
+    TAILQ_HEAD(, inbound_msg) messages; /* unacknowledged */
+    struct inbound_msg *next_msg;  /* the first with tasks left; NULL: none */
     struct dispatcher *dispatcher; /* the tasks in progress */
     bool beginning;                /* begin_tasks is on the stack */
     bool worked;                   /* since the last on_progress */
@@ -73,18 +73,14 @@ msg_new(struct router *r, struct bus_msg *m)
     d->msg = m;
     d->multi = strcmp(m->subject, SUBJECT_TASKS_BULK) == 0;
     d->pending = 1;
-    d->prev = r->messages.prev;
-    d->next = &r->messages;
-    d->prev->next = d;
-    d->next->prev = d;
+    TAILQ_INSERT_TAIL(&r->messages, d, link);
     return d;
 }
 
 static void
 msg_free(struct inbound_msg *d)
 {
-    d->prev->next = d->next;
-    d->next->prev = d->prev;
+    TAILQ_REMOVE(&d->router->messages, d, link);
     if (d->multi && d->opened)
         codec_multi_close(&d->tasks);
     mem_free(d);
@@ -101,15 +97,16 @@ msg_release(struct inbound_msg *d)
     bus_msg_done(d->msg);
     FAILPOINT("router.after_ack");
     msg_free(d);
-    if (r->draining && r->messages.next == &r->messages)
+    if (r->draining && TAILQ_EMPTY(&r->messages))
         loop_stop(r->loop, 0);
 }
 
 static bool
 is_known(const struct router *r, uint64_t seq)
 {
-    for (const struct inbound_msg *d = r->messages.next; d != &r->messages;
-         d = d->next)
+    const struct inbound_msg *d;
+
+    TAILQ_FOREACH (d, &r->messages, link)
         if (d->msg->seq == seq)
             return true;
     return false;
@@ -234,12 +231,11 @@ begin_tasks(struct router *r)
     size_t window = (size_t)r->conf->window;
     struct routing_facts facts;
 
-    if (r->beginning || r->next_msg == &r->messages)
+    if (r->beginning || !r->next_msg)
         return;
     r->beginning = true;
     gather_facts(r, &facts);
-    while (r->next_msg != &r->messages &&
-           dispatcher_count(r->dispatcher) < window) {
+    while (r->next_msg && dispatcher_count(r->dispatcher) < window) {
         struct inbound_msg *d = r->next_msg;
         enum begun begun = begin_next(r, d, &facts);
 
@@ -248,7 +244,7 @@ begin_tasks(struct router *r)
         if (begun == BEGUN_MORE)
             continue;
         dispatcher_flush(r->dispatcher);
-        r->next_msg = d->next;
+        r->next_msg = TAILQ_NEXT(d, link);
         msg_release(d);
     }
     /* With the window full, tasks that are stored next make room for others of
@@ -274,7 +270,7 @@ on_message(void *ctx, struct bus_msg *m)
         return;
     }
     d = msg_new(r, m);
-    if (r->next_msg == &r->messages)
+    if (!r->next_msg)
         r->next_msg = d;
     begin_tasks(r);
 }
@@ -323,9 +319,9 @@ static void
 on_progress(void *ctx)
 {
     struct router *r = ctx;
+    struct inbound_msg *d;
 
-    for (struct inbound_msg *d = r->messages.next; d != &r->messages;
-         d = d->next)
+    TAILQ_FOREACH (d, &r->messages, link)
         bus_msg_progress(d->msg);
     /* Memory that a backlog needed is returned after it. */
     if (r->worked) {
@@ -406,7 +402,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     r->bus = b;
     r->loop = l;
     r->conf = conf;
-    r->messages.prev = r->messages.next = r->next_msg = &r->messages;
+    TAILQ_INIT(&r->messages);
     r->policy_pool = mem_pool_new();
     r->pool = mem_pool_new();
     r->workers = worker_registry_new();
@@ -471,7 +467,7 @@ router_drain(void *router, int nth)
 
     r->draining = true;
     bus_consumer_window(r->consumer, 0);
-    if (nth > 1 || r->messages.next == &r->messages) {
+    if (nth > 1 || TAILQ_EMPTY(&r->messages)) {
         loop_stop(r->loop, 0);
         return;
     }
@@ -489,11 +485,11 @@ router_close(struct router *r)
     loop_timer_stop(r->roll_call);
     loop_timer_stop(r->deadline);
     dispatcher_free(r->dispatcher);
-    while (r->messages.next != &r->messages) {
+    while (!TAILQ_EMPTY(&r->messages)) {
         /* Another router gets it now rather than after the ack wait; what is
          * being published already is the same message to the broker. */
-        bus_msg_retry(r->messages.next->msg, HAND_BACK_MS);
-        msg_free(r->messages.next);
+        bus_msg_retry(TAILQ_FIRST(&r->messages)->msg, HAND_BACK_MS);
+        msg_free(TAILQ_FIRST(&r->messages));
     }
     bus_consumer_close(r->consumer);
     bus_unsubscribe(r->heartbeats);

@@ -14,7 +14,6 @@
 #include "lib/base/mem.h"
 #include "lib/model/subject.h"
 
-#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -109,18 +108,23 @@ is_watched(const struct folder *f, const char *waiting)
     return false;
 }
 
+/* A usual folder may be listed as well. */
 static int
-add_line(struct folder *f, const char *line, const char *cwd, struct err *e)
+add_line(struct folder *f, const char *line, const char *cwd, bool usual,
+         struct err *e)
 {
     struct folder_layout p;
+    int rc = 0;
 
     if (folder_layout_parse(line, cwd, &p, e) < 0)
         return err_wrap(e, "folder.folders: '%.200s'", line);
     if (is_watched(f, p.waiting)) {
-        err_set(e, ERR_INVALID, "folder.folders: '%.200s': %s is listed twice",
-                line, p.waiting);
+        if (!usual)
+            rc = err_set(e, ERR_INVALID,
+                         "folder.folders: '%.200s': %s is listed twice", line,
+                         p.waiting);
         folder_layout_release(&p);
-        return -1;
+        return rc;
     }
     f->v = mem_resize(f->v, (f->n + 1) * sizeof *f->v);
     f->v[f->n++] = (struct watched_folder){.f = f, .layout = p};
@@ -135,16 +139,9 @@ add_project(struct folder *f, const char *project, struct err *e)
 
     for (size_t i = 0; *project && i < sizeof usual / sizeof *usual; i++) {
         struct files_path path;
-        struct folder_layout p;
-        bool known;
 
-        if (!file_exists(files_path(project, usual[i], &path)))
-            continue;
-        if (folder_layout_parse(usual[i], project, &p, e) < 0)
-            return -1;
-        known = is_watched(f, p.waiting);
-        folder_layout_release(&p);
-        if (!known && add_line(f, usual[i], project, e) < 0)
+        if (file_exists(files_path(project, usual[i], &path)) &&
+            add_line(f, usual[i], project, true, e) < 0)
             return -1;
     }
     return 0;
@@ -158,7 +155,7 @@ add_folders(struct folder *f, struct err *e)
     if (!getcwd(cwd, sizeof cwd))
         return err_set(e, ERR_INVALID, "the current folder does not exist");
     for (char **line = f->conf->folders; line && *line; line++)
-        if (add_line(f, *line, cwd, e) < 0)
+        if (add_line(f, *line, cwd, false, e) < 0)
             return -1;
     if (add_project(f, f->conf->project, e) < 0)
         return -1;

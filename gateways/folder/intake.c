@@ -11,7 +11,6 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 enum {

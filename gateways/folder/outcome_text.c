@@ -9,7 +9,6 @@
 #include "lib/model/task.h"
 #include "lib/model/task_state.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

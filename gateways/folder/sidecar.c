@@ -13,7 +13,6 @@
 #include "lib/model/codec.h"
 #include "lib/model/job_ref.h"
 
-#include <string.h>
 #include <unistd.h>
 
 /* A sidecar that another thread writes. */

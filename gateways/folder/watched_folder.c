@@ -10,8 +10,6 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 
-#include <string.h>
-
 enum {
     CHANGE_MS = 20,  /* from a change to the scan: changes come in groups */
     SCAN_SHARE = 10, /* scans take at most one part in so many of the time */

@@ -8,7 +8,6 @@
 #include "gateways/folder/outcome_text.h"
 #include "gateways/formats/formats.h"
 #include "lib/base/failpoint.h"
-#include "lib/base/mem.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -98,11 +97,15 @@ replace_file(struct file_move *t, const struct str *text, struct err *e)
     return 0;
 }
 
+/* Writes the text, which it frees, beside the file's new name and moves it. */
 static int
-put_beside(struct file_move *t, const char *name, const struct str *text,
-           struct err *e)
+move_with(struct file_move *t, const char *name, struct str *text,
+          struct err *e)
 {
-    return files_put(t->dir, name, str_text(text), text->len, e);
+    int rc = files_put(t->dir, name, str_text(text), text->len, e);
+
+    str_free(text);
+    return rc == 0 ? move_file(t, name, e) : -1;
 }
 
 static int
@@ -110,13 +113,10 @@ to_jobs(struct file_move *t, struct err *e)
 {
     char name[FOLDER_LAYOUT_FILE_SIZE];
     struct str text = {0};
-    int rc;
 
     folder_layout_result_name(t->final, name);
     outcome_json(t->b->result, &text);
-    rc = put_beside(t, name, &text, e);
-    str_free(&text);
-    return rc == 0 ? move_file(t, name, e) : -1;
+    return move_with(t, name, &text, e);
 }
 
 static int
@@ -170,13 +170,10 @@ to_quarantine(struct file_move *t, struct err *e)
 {
     char name[FOLDER_LAYOUT_FILE_SIZE + 8];
     struct str text = {0};
-    int rc;
 
     (void)snprintf(name, sizeof name, "%s.error", t->final);
     str_addf(&text, "%s\n", t->b->why);
-    rc = put_beside(t, name, &text, e);
-    str_free(&text);
-    return rc == 0 ? move_file(t, name, e) : -1;
+    return move_with(t, name, &text, e);
 }
 
 static int

@@ -49,9 +49,9 @@ next_line(struct scan *x, struct line *l)
 }
 
 static bool
-is_blank(const struct line *l)
+is_blank_from(const struct line *l, size_t from)
 {
-    for (size_t i = 0; i < l->len; i++)
+    for (size_t i = from; i < l->len; i++)
         if (l->text[i] != ' ' && l->text[i] != '\t')
             return false;
     return true;
@@ -106,12 +106,7 @@ closes(const struct line *l, char mark, size_t length)
 {
     size_t n = fence_length(l, mark);
 
-    if (n == 0 || n < length)
-        return false;
-    for (size_t i = l->indent + n; i < l->len; i++)
-        if (l->text[i] != ' ' && l->text[i] != '\t')
-            return false;
-    return true;
+    return n > 0 && n >= length && is_blank_from(l, l->indent + n);
 }
 
 size_t
@@ -208,9 +203,9 @@ read_indented(struct scan *x, const struct line *first)
     struct line l;
 
     while (next_line(&ahead, &l)) {
-        if (!is_blank(&l) && l.indent < first->indent)
+        if (!is_blank_from(&l, 0) && l.indent < first->indent)
             break;
-        if (!is_blank(&l))
+        if (!is_blank_from(&l, 0))
             end = ahead.at;
         x->at = ahead.at;
         x->number = ahead.number;
@@ -240,7 +235,7 @@ scan(struct scan *x)
             if (read_indented(x, &l) < 0)
                 return -1;
         }
-        after_blank = is_blank(&l);
+        after_blank = is_blank_from(&l, 0);
     }
     return 0;
 }

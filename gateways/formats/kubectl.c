@@ -128,27 +128,23 @@ static const struct {
     {"wait", NULL},         {"diff", NULL},     {"auth", "can-i"},
 };
 
-/* Options allowed before the verb; the others must follow it. */
-static const struct {
-    const char *name;
-    bool value;
-} leading[] = {
-    {"-n", true},
-    {"--namespace", true},
-    {"-o", true},
-    {"--output", true},
-    {"-f", true},
-    {"--filename", true},
-    {"-l", true},
-    {"--selector", true},
-    {"-v", true},
-    {"--v", true},
-    {"--context", true},
-    {"--kubeconfig", true},
-    {"-A", false},
-    {"--all-namespaces", false},
-    {"--request-timeout", true},
-};
+/* Options allowed before the verb, with a value and without; the others must
+ * follow it. */
+static const char *const leading[] = {"-n",
+                                      "--namespace",
+                                      "-o",
+                                      "--output",
+                                      "-f",
+                                      "--filename",
+                                      "-l",
+                                      "--selector",
+                                      "-v",
+                                      "--v",
+                                      "--context",
+                                      "--kubeconfig",
+                                      "--request-timeout",
+                                      NULL};
+static const char *const leading_flags[] = {"-A", "--all-namespaces", NULL};
 
 /* Options that would send this cluster's credentials to another, impersonate
  * somebody or write files. */
@@ -164,6 +160,7 @@ static const char *const refused[] = {
     "--kuberc",     "--tls-server-name",
     "--log-file",   "--profile-output",
     "--log-dir",    "--output-directory",
+    NULL,
 };
 
 /* Whether a word is that option, alone or with "=value". */
@@ -173,6 +170,14 @@ is_option(const char *word, const char *name)
     size_t len = strlen(name);
 
     return strncmp(word, name, len) == 0 && (!word[len] || word[len] == '=');
+}
+
+static bool
+is_any_option(const char *word, const char *const *names)
+{
+    while (*names && !is_option(word, *names))
+        names++;
+    return *names;
 }
 
 /* -xVALUE; combined letters could hide another option. */
@@ -186,9 +191,8 @@ static const char *
 fault_of_option(const char *word, const char *next)
 {
     if (strncmp(word, "--", 2) == 0) {
-        for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-            if (is_option(word, refused[i]))
-                return "is not accepted; set it up where the worker runs";
+        if (is_any_option(word, refused))
+            return "is not accepted; set it up where the worker runs";
         if (!is_option(word, "--kubeconfig"))
             return NULL;
         /* A file in the working directory may name any program. */
@@ -211,13 +215,10 @@ find_verb(const char *const *argv, size_t n, const char **bad)
 
     *bad = NULL;
     while (i < n && argv[i][0] == '-' && !*bad) {
-        size_t k = 0, n_leading = sizeof leading / sizeof *leading;
-
-        while (k < n_leading && !is_option(argv[i], leading[k].name))
-            k++;
-        if (k < n_leading)
-            i += leading[k].value && !strchr(argv[i], '=') ? 2 : 1;
-        else if (is_short_with_value(argv[i]))
+        if (is_any_option(argv[i], leading))
+            i += strchr(argv[i], '=') ? 1 : 2;
+        else if (is_any_option(argv[i], leading_flags) ||
+                 is_short_with_value(argv[i]))
             i++;
         else
             *bad = argv[i];

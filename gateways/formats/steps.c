@@ -3,8 +3,6 @@
  */
 #include "gateways/formats/formats_private.h"
 
-#include "lib/base/str.h"
-
 #include <string.h>
 
 /* --- one step ------------------------------------------------------------- */

@@ -5,8 +5,6 @@
 
 #include "lib/model/codec.h"
 
-#include <string.h>
-
 struct task_reading {
     struct import_text *s;
     const struct yaml_node *root;

@@ -65,15 +65,16 @@ on_room(void *ctx)
             loop_fd_resume(p->ends[i].watch);
 }
 
-/* Reads at most reads times; false if the output is full. */
+/* Reads at most reads times, on request also when the output is full; false if
+ * it is. */
 static bool
-end_read(struct pipe_end *end, int reads)
+end_read(struct pipe_end *end, int reads, bool beyond_full)
 {
     struct capture_reader *r = end->pipes->reader;
     bool room = true;
     ssize_t n;
 
-    while (end->fd >= 0 && reads-- > 0 && room) {
+    while (end->fd >= 0 && reads-- > 0 && (room || beyond_full)) {
         n = read(end->fd, r->buf, sizeof r->buf);
         if (n > 0)
             room = output_write(end->pipes->output, end->stream, r->buf,
@@ -91,22 +92,14 @@ on_readable(void *ctx)
 {
     struct pipe_end *end = ctx;
 
-    if (!end_read(end, READS_AT_ONCE))
+    if (!end_read(end, READS_AT_ONCE, false))
         pause_reading(end->pipes);
 }
 
 static void
 end_drain(struct pipe_end *end)
 {
-    struct capture_reader *r = end->pipes->reader;
-    ssize_t n = 1;
-
-    for (int i = 0; end->fd >= 0 && i < READS_AT_END && n > 0; i++) {
-        n = read(end->fd, r->buf, sizeof r->buf);
-        if (n > 0)
-            (void)output_write(end->pipes->output, end->stream, r->buf,
-                               (size_t)n);
-    }
+    (void)end_read(end, READS_AT_END, true);
     loop_fd_close(&end->watch, &end->fd);
 }
 

@@ -15,7 +15,6 @@
 #include "workers/local/steps.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -103,14 +102,11 @@ finish(struct local_run *r)
 {
     capture_drain(&r->pipes);
     stop_timer(r);
-    if (begin_check(r)) {
-        if (!r->starting)
-            r->order.changed(r->order.ctx);
-        return;
+    if (!begin_check(r)) {
+        proc_family_close(r->family);
+        r->family = NULL;
+        r->done = true;
     }
-    proc_family_close(r->family);
-    r->family = NULL;
-    r->done = true;
     if (!r->starting)
         r->order.changed(r->order.ctx);
 }
@@ -418,15 +414,6 @@ on_prepared(void *ctx)
     r->order.changed(r->order.ctx);
 }
 
-/* Finds the task's folder; steps may have their own. */
-static void
-find_base(struct local_run *r)
-{
-    const char *base = expand_home(r, r->order.task->workdir);
-
-    r->workdir = *base ? base : NULL;
-}
-
 /* Takes the snapshot that git needs before the first step. */
 static void
 begin(struct local_run *r, struct err *e)
@@ -508,6 +495,7 @@ local_start(void *ctx, const struct run_order *order, void **out, struct err *e)
 {
     struct local *l = ctx;
     struct local_run *r;
+    const char *base;
 
     if (order->task->n_steps == 0)
         return err_set(e, ERR_INVALID,
@@ -522,7 +510,8 @@ local_start(void *ctx, const struct run_order *order, void **out, struct err *e)
     r->env = environment_of(r->local->environment, &r->order, r->pool,
                             &r->exec_simple);
     r->family = proc_family_open(l->set, order->mark);
-    find_base(r);
+    base = expand_home(r, order->task->workdir);
+    r->workdir = *base ? base : NULL; /* steps may have their own */
     r->starting = true;
     begin(r, e);
     if (r->scarce) {

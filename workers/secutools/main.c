@@ -12,13 +12,10 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "lib/base/str.h"
 #include "lib/os/os.h"
 #include "lib/os/secret.h"
 #include "workers/core/worker.h"
 #include "workers/secutools/secutools.h"
-
-#include <string.h>
 
 enum { EXIT_CONFIG = 78, SLOTS = 10000 };
 

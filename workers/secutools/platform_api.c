@@ -5,7 +5,6 @@
 #include "workers/secutools/platform_api.h"
 
 #include "lib/model/money.h"
-#include "lib/model/subject.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -11,7 +11,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     BACKOFF_MS = 500, /* the first delay before a request is repeated */

@@ -13,7 +13,6 @@
 #include "lib/os/os.h"
 #include "workers/secutools/secutools_private.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* --- executor ------------------------------------------------------------- */

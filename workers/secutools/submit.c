@@ -11,7 +11,6 @@
 #include "lib/model/money.h"
 
 #include <stdio.h>
-#include <string.h>
 
 /* Key and id must fit in the claim's note. */
 _Static_assert((int)PLATFORM_API_KEY_SIZE == (int)JOB_REF_KEY_SIZE &&
