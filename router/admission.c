@@ -8,6 +8,7 @@
 #include "lib/base/str.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/model/codec.h"
+#include "router/policy.h"
 
 #include <string.h>
 
@@ -81,22 +82,13 @@ must_wait(const struct task *t)
 }
 
 static bool
-is_lane(const char *name, const char *backend, const char *lane)
-{
-    size_t len = strlen(backend);
-
-    return strncmp(name, backend, len) == 0 && name[len] == '.' &&
-           strcmp(name + len + 1, lane) == 0;
-}
-
-static bool
 lane_exists(char **lanes, const char *backend, const char *lane)
 {
     for (const char *const *p = jetstream_lanes(); *p; p++)
-        if (is_lane(*p, backend, lane))
+        if (policy_is_lane(*p, backend, lane))
             return true;
     for (char **p = lanes; p && *p; p++)
-        if (is_lane(*p, backend, lane))
+        if (policy_is_lane(*p, backend, lane))
             return true;
     return false;
 }

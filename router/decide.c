@@ -179,11 +179,8 @@ copy_signals(const struct decide_input *in, struct decision *d)
 static bool
 has_worker(const struct routing_facts *f, const char *backend, const char *lane)
 {
-    size_t len = strlen(backend);
-
     for (size_t i = 0; i < f->n_lanes; i++)
-        if (strncmp(f->lanes[i], backend, len) == 0 &&
-            f->lanes[i][len] == '.' && strcmp(f->lanes[i] + len + 1, lane) == 0)
+        if (policy_is_lane(f->lanes[i], backend, lane))
             return true;
     return false;
 }

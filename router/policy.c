@@ -151,17 +151,14 @@ policy_is_provider(const struct policy *p, const char *name)
 uint64_t
 policy_price(const struct policy *p, const char *backend, const char *lane)
 {
-    size_t len = strlen(backend);
     uint64_t price = 0;
 
     for (size_t i = 0; i < p->n_prices; i++) {
         const char *place = p->prices[i].place;
 
-        if (strncmp(place, backend, len) != 0)
-            continue;
-        if (place[len] == '.' && strcmp(place + len + 1, lane) == 0)
+        if (policy_is_lane(place, backend, lane))
             return p->prices[i].usd_micros_per_hour; /* the nearer one */
-        if (!place[len])
+        if (strcmp(place, backend) == 0)
             price = p->prices[i].usd_micros_per_hour;
     }
     return price;
@@ -176,6 +173,15 @@ policy_is_backend(const char *text, size_t len)
         if (strlen(backends[i]) == len && strncmp(backends[i], text, len) == 0)
             return true;
     return false;
+}
+
+bool
+policy_is_lane(const char *name, const char *backend, const char *lane)
+{
+    size_t len = strlen(backend);
+
+    return strncmp(name, backend, len) == 0 && name[len] == '.' &&
+           strcmp(name + len + 1, lane) == 0;
 }
 
 bool

@@ -160,6 +160,8 @@ const struct keyword *policy_keyword(const struct policy *p, const char *before,
 
 bool policy_is_backend(const char *text, size_t len);
 /* "backend.lane" */
+/* Whether name is "backend.lane". */
+bool policy_is_lane(const char *name, const char *backend, const char *lane);
 bool policy_is_place(const char *text);
 
 #endif

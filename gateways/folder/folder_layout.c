@@ -55,9 +55,9 @@ base_name(const char *path)
 
 /* path without its last part; "/" stays "/". */
 static char *
-parent_of(const char *path)
+parent_of(struct mem_pool *pool, const char *path)
 {
-    char *out = mem_strdup(path), *slash = strrchr(out, '/');
+    char *out = mem_pool_strdup(pool, path), *slash = strrchr(out, '/');
 
     if (slash)
         slash[slash == out] = '\0';
@@ -65,24 +65,17 @@ parent_of(const char *path)
 }
 
 static char *
-join(const char *dir, const char *rel)
+join(struct mem_pool *pool, const char *dir, const char *rel)
 {
-    struct str s = {0};
-    char *out;
+    bool slash = *rel && *dir && !str_ends_with(dir, "/");
 
-    str_addz(&s, dir);
-    if (*rel && s.len && s.data[s.len - 1] != '/')
-        str_addc(&s, '/');
-    str_addz(&s, rel);
-    out = mem_strdup(str_text(&s));
-    str_free(&s);
-    return out;
+    return mem_pool_printf(pool, "%s%s%s", dir, slash ? "/" : "", rel);
 }
 
 /* An absolute path without "." and redundant slashes; ".." is kept, since the
  * part before it may be a link. */
 static char *
-absolute(const char *text, const char *cwd)
+absolute(struct mem_pool *pool, const char *text, const char *cwd)
 {
     const char *home = getenv("HOME");
     struct str raw = {0}, out = {0};
@@ -104,37 +97,30 @@ absolute(const char *text, const char *cwd)
         }
         p += len + (p[len] == '/');
     }
-    path = mem_strdup(out.len ? str_text(&out) : "/");
+    path = mem_pool_strdup(pool, out.len ? str_text(&out) : "/");
     str_free(&raw);
     str_free(&out);
     return path;
 }
 
 static char *
-layout_dir(const char *path, const char *rel)
+layout_dir(struct mem_pool *pool, const char *path, const char *rel)
 {
-    char *parent, *out;
-
     if (strncmp(rel, "../", 3) != 0)
-        return join(path, rel);
-    parent = parent_of(path);
-    out = join(parent, rel + 3);
-    mem_free(parent);
-    return out;
+        return join(pool, path, rel);
+    return join(pool, parent_of(pool, path), rel + 3);
 }
 
-/* The project's folder: path without the parts that the style adds. */
+/* The project's folder: what is left without the tasks the style adds. */
 static char *
-root_of(const char *path, enum style style)
+root_of(struct mem_pool *pool, const char *path, enum style style)
 {
-    char *up = parent_of(path), *out;
+    char *up = parent_of(pool, path);
 
-    if (!*layouts[style].tail ||
-        strcmp(base_name(up), layouts[style].tail) != 0)
-        return up;
-    out = parent_of(up);
-    mem_free(up);
-    return out;
+    return *layouts[style].tail &&
+                   strcmp(base_name(up), layouts[style].tail) == 0
+               ? parent_of(pool, up)
+               : up;
 }
 
 /* --- parsing -------------------------------------------------------------- */
@@ -195,13 +181,6 @@ read_git(const char *value, struct folder_layout *p, struct err *e)
                    value);
 }
 
-static void
-replace(char **at, char *value)
-{
-    mem_free(*at);
-    *at = value;
-}
-
 /* One key=value. */
 static int
 read_option(const char *word, const char *cwd, struct folder_layout *p,
@@ -209,27 +188,26 @@ read_option(const char *word, const char *cwd, struct folder_layout *p,
 {
     const char *value = strchr(word, '=') + 1;
     size_t len = (size_t)(value - word) - 1;
-    struct {
-        const char *key;
-        char **dir;
-    } dirs[] = {
-        {"running", &p->running}, {"done", &p->done}, {"failed", &p->failed}};
+    const struct {
+        const char *key, *cwd;
+        char **path;
+    } paths[] = {{"workdir", cwd, &p->root},
+                 {"running", p->path, &p->running},
+                 {"done", p->path, &p->done},
+                 {"failed", p->path, &p->failed}};
 
     if (len == 3 && memcmp(word, "git", 3) == 0)
         return read_git(value, p, e);
     if (!*value)
         return err_set(e, ERR_INVALID, "%.60s: a value is missing", word);
-    if (len == 7 && memcmp(word, "workdir", 7) == 0) {
-        replace(&p->root, absolute(value, cwd));
-        return 0;
-    }
     if (len == 7 && memcmp(word, "project", 7) == 0) {
-        replace(&p->project, mem_strdup(value));
+        p->project = mem_pool_strdup(p->pool, value);
         return 0;
     }
-    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
-        if (strlen(dirs[i].key) == len && memcmp(word, dirs[i].key, len) == 0) {
-            replace(dirs[i].dir, absolute(value, p->path));
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        if (strlen(paths[i].key) == len &&
+            memcmp(word, paths[i].key, len) == 0) {
+            *paths[i].path = absolute(p->pool, value, paths[i].cwd);
             return 0;
         }
     }
@@ -245,18 +223,18 @@ fill(struct folder_layout *p)
     const struct layout *l = &layouts[p->style];
     char token[SUBJECT_TOKEN_MAX + 1];
 
-    p->waiting = layout_dir(p->path, l->waiting);
+    p->waiting = layout_dir(p->pool, p->path, l->waiting);
     if (!p->running)
-        p->running = layout_dir(p->path, l->running);
+        p->running = layout_dir(p->pool, p->path, l->running);
     if (!p->done)
-        p->done = layout_dir(p->path, l->done);
+        p->done = layout_dir(p->pool, p->path, l->done);
     if (!p->failed)
-        p->failed = layout_dir(p->path, l->failed);
+        p->failed = layout_dir(p->pool, p->path, l->failed);
     if (!p->root)
-        p->root = root_of(p->path, p->style);
+        p->root = root_of(p->pool, p->path, p->style);
     if (!p->project) {
         subject_token_from(base_name(p->root), "folder", token);
-        p->project = mem_strdup(token);
+        p->project = mem_pool_strdup(p->pool, token);
     }
 }
 
@@ -293,7 +271,7 @@ read_words(const char *line, const char *cwd, struct folder_layout *p,
         return err_set(e, ERR_INVALID, "empty; write a path and a style");
     if (rc < 0)
         return -1;
-    p->path = absolute(word, cwd);
+    p->path = absolute(p->pool, word, cwd);
     while ((rc = next_word(&line, word, sizeof word, e)) > 0) {
         if (!strchr(word, '=') || strncmp(word, "style=", 6) == 0) {
             const char *name = strchr(word, '=') ? word + 6 : word;
@@ -325,7 +303,7 @@ int
 folder_layout_parse(const char *line, const char *cwd,
                     struct folder_layout *out, struct err *e)
 {
-    *out = (struct folder_layout){0};
+    *out = (struct folder_layout){.pool = mem_pool_sized(1024)};
     if (read_words(line, cwd, out, e) == 0) {
         fill(out);
         if (check_dirs(out, e) == 0)
@@ -338,11 +316,7 @@ folder_layout_parse(const char *line, const char *cwd,
 void
 folder_layout_release(struct folder_layout *p)
 {
-    char *all[] = {p->path,   p->waiting, p->running, p->done,
-                   p->failed, p->root,    p->project};
-
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        mem_free(all[i]);
+    mem_pool_free(p->pool);
     *p = (struct folder_layout){0};
 }
 

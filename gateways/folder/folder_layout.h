@@ -32,8 +32,9 @@ enum style {
     STYLE_INBOX,       /* codex/inbox with _done/ and run logs */
 };
 
-/* All strings owned, all paths absolute. */
+/* All paths are absolute. */
 struct folder_layout {
+    struct mem_pool *pool; /* owns the strings */
     enum style style;
     char *path; /* as configured */
     char *waiting, *running, *done, *failed;

@@ -137,9 +137,10 @@ on_file_read(struct claimed_file *c, struct claim_file *t)
     if (!file_stamp_same(&t->stamp, &c->stamp))
         c->changed_ms = now;
     c->stamp = t->stamp;
+    if (t->state != CLAIM_FILE_LATER)
+        c->waiting = false;
     switch (t->state) {
     case CLAIM_FILE_READY:
-        c->waiting = false;
         if (t->sidecar && c->sidecar == SIDECAR_NONE)
             c->sidecar = SIDECAR_INTENT;
         claimed_file_fill(c, t);
@@ -152,15 +153,12 @@ on_file_read(struct claimed_file *c, struct claim_file *t)
         }
         break;
     case CLAIM_FILE_YOUNG:
-        c->waiting = false;
         claimed_file_to(c, CLAIMED_READ, now + c->f->conf->settle_ms);
         break;
     case CLAIM_FILE_BUSY:
-        c->waiting = false;
         claimed_file_to(c, CLAIMED_READ, now + NAME_BUSY_MS);
         break;
     case CLAIM_FILE_BAD:
-        c->waiting = false;
         c->bad = true;
         (void)str_copy(c->why, sizeof c->why, t->why);
         log_file_error(c, "folder.unreadable", t->why);

@@ -38,8 +38,6 @@ static int
 check_type(const struct import_text *s, const struct yaml_node *map,
            const struct output *o)
 {
-    const struct yaml_node *at = yaml_get(map, "type");
-
     if (strcmp(o->type, "pr") == 0)
         return *o->title ? 0
                          : formats_fail(s, map,
@@ -47,9 +45,8 @@ check_type(const struct import_text *s, const struct yaml_node *map,
                                         "the pull request");
     if (strcmp(o->type, "comment") == 0 || strcmp(o->type, "report") == 0)
         return 0;
-    return formats_fail(s, at,
-                        "type: '%s' is unknown; write pr, comment or report",
-                        formats_short(s, o->type));
+    return formats_refuse(s, map, "type", o->type,
+                          "is unknown; write pr, comment or report");
 }
 
 static int
@@ -107,9 +104,8 @@ check_repo(const struct import_text *s, const struct yaml_node *root,
     if (slash && slash != t->repo && slash[1] && !strchr(slash + 1, '/') &&
         !t->repo[strcspn(t->repo, " \t\n")])
         return 0;
-    return formats_fail(s, yaml_get(root, "repo"),
-                        "repo: '%s' is not a repository; write owner/name",
-                        formats_short(s, t->repo));
+    return formats_refuse(s, root, "repo", t->repo,
+                          "is not a repository; write owner/name");
 }
 
 static int

@@ -132,9 +132,8 @@ check_names(const struct import_text *s, const struct yaml_node *list,
     for (const struct yaml_node *v = list->first; v; v = v->next, i++)
         for (size_t k = 0; k < i; k++)
             if (strcmp(tasks[i].name, tasks[k].name) == 0)
-                return formats_fail(s, yaml_get(v, "id"),
-                                    "id: '%s' is given twice; rename one",
-                                    formats_short(s, tasks[i].name));
+                return formats_refuse(s, v, "id", tasks[i].name,
+                                      "is given twice; rename one");
     return 0;
 }
 

@@ -52,6 +52,10 @@ const char *formats_kind(const struct import_text *s,
 int formats_expected(const struct import_text *s, const struct yaml_node *at,
                      const char *key, const char *what);
 
+/* "key: 'text' is ..." as an error at the key's value; returns -1. */
+int formats_refuse(const struct import_text *s, const struct yaml_node *map,
+                   const char *key, const char *text, const char *fault);
+
 /* Whether text consists of blanks only. */
 bool formats_is_blank(const char *text);
 

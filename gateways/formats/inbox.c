@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Only files below it may be applied; production is elsewhere on purpose. */
-static const char APPLY_ROOT[] = "infra/k8s/overlays/dev/";
+#define APPLY_ROOT "infra/k8s/overlays/dev/"
 
 /* One file being read. */
 struct inbox {
@@ -55,21 +55,17 @@ static int
 check_path(const struct inbox *x, const struct yaml_node *action,
            const char *path)
 {
-    const struct yaml_node *at = yaml_get(action, "path");
-
     if (!stays_below(path) || path[strcspn(path, " \t\r\n")])
-        return formats_fail(x->s, at,
-                            "path: '%s' is not accepted; write a path below "
-                            "%s, relative, without . and ..",
-                            formats_short(x->s, path), APPLY_ROOT);
+        return formats_refuse(x->s, action, "path", path,
+                              "is not accepted; write a path below " APPLY_ROOT
+                              ", relative, without . and ..");
     if (strncmp(path, APPLY_ROOT, sizeof APPLY_ROOT - 1) != 0 ||
         !path[sizeof APPLY_ROOT - 1])
-        return formats_fail(x->s, at,
-                            "path: '%s' must not be applied from here; only "
-                            "what lies below %s may",
-                            formats_short(x->s, path), APPLY_ROOT);
+        return formats_refuse(x->s, action, "path", path,
+                              "must not be applied from here; only what lies "
+                              "below " APPLY_ROOT " may");
     if (!covers(x->scope, path))
-        return formats_fail(x->s, at,
+        return formats_fail(x->s, yaml_get(action, "path"),
                             "path: '%s' is outside of the scope that was "
                             "approved, '%s'",
                             formats_short(x->s, path),
@@ -155,9 +151,8 @@ read_namespace(struct inbox *x, const struct yaml_node *action,
     if (formats_text(x->s, resource, "namespace", out) < 0)
         return -1;
     return is_name(*out) ? 0
-                         : formats_fail(x->s, yaml_get(resource, "namespace"),
-                                        "namespace: '%s' is not a name",
-                                        formats_short(x->s, *out));
+                         : formats_refuse(x->s, resource, "namespace", *out,
+                                          "is not a name");
 }
 
 /* Three steps: a dry run on the server, the apply, and a look at the result.
@@ -176,9 +171,8 @@ read_apply(struct inbox *x, const struct yaml_node *action)
     if (formats_text(x->s, action, "type", &type) < 0)
         return -1;
     if (strcmp(type, "k8s-apply") != 0)
-        return formats_fail(x->s, yaml_get(action, "type"),
-                            "type: '%s' is unknown; accepted is k8s-apply",
-                            formats_short(x->s, type));
+        return formats_refuse(x->s, action, "type", type,
+                              "is unknown; accepted is k8s-apply");
     if (strcmp(x->kind, "apply") != 0)
         return formats_fail(x->s, yaml_get(action, "type"),
                             "type: k8s-apply needs a file of kind apply");
@@ -227,9 +221,8 @@ check_kind(struct inbox *x, const struct yaml_node *root)
         return -1;
     if (strcmp(x->kind, "ask") == 0 || strcmp(x->kind, "apply") == 0)
         return 0;
-    return formats_fail(x->s, yaml_get(root, "kind"),
-                        "kind: '%s' is unknown; write ask or apply",
-                        formats_short(x->s, x->kind));
+    return formats_refuse(x->s, root, "kind", x->kind,
+                          "is unknown; write ask or apply");
 }
 
 /* Without approval the task waits for a person. */
@@ -246,10 +239,9 @@ check_approval(struct inbox *x, const struct yaml_node *root)
                      &x->scope) < 0)
         return -1;
     if (!stays_below(x->scope))
-        return formats_fail(x->s, yaml_get(root, "scope"),
-                            "scope: '%s' is not accepted; write a path, "
-                            "relative, without . and ..",
-                            formats_short(x->s, x->scope));
+        return formats_refuse(
+            x->s, root, "scope", x->scope,
+            "is not accepted; write a path, relative, without . and ..");
     if (!x->approved) {
         x->t->hold = true;
         formats_warn(x->s, at ? at : root,

@@ -16,9 +16,8 @@ check_kind(const struct import_text *s, const struct yaml_node *root)
         return -1;
     if (!*kind || strcmp(kind, "run_shell") == 0)
         return 0;
-    return formats_fail(s, yaml_get(root, "kind"),
-                        "kind: '%s' is unknown; accepted is run_shell",
-                        formats_short(s, kind));
+    return formats_refuse(s, root, "kind", kind,
+                          "is unknown; accepted is run_shell");
 }
 
 static int

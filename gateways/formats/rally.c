@@ -295,9 +295,8 @@ check_merge(struct rally_import *r)
         return formats_fail(r->s, at,
                             "merge: RESOLVE cannot be done: the branches work "
                             "in one folder; write CONCAT or MANUAL");
-    return formats_fail(r->s, at,
-                        "merge: '%s' is unknown; write CONCAT or MANUAL",
-                        formats_short(r->s, merge));
+    return formats_refuse(r->s, r->root, "merge", merge,
+                          "is unknown; write CONCAT or MANUAL");
 }
 
 static int

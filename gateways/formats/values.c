@@ -82,6 +82,14 @@ formats_expected(const struct import_text *s, const struct yaml_node *at,
                         formats_kind(s, at));
 }
 
+int
+formats_refuse(const struct import_text *s, const struct yaml_node *map,
+               const char *key, const char *text, const char *fault)
+{
+    return formats_fail(s, yaml_get(map, key), "%s: '%s' %s", key,
+                        formats_short(s, text), fault);
+}
+
 /* --- typed values --------------------------------------------------------- */
 
 const struct yaml_node *

@@ -150,32 +150,24 @@ end_steps(struct local_run *r)
 
 /* Ends processes that git has left, then the task is finished. */
 static void
-end_check(struct local_run *r)
+end_check(void *run)
 {
+    struct local_run *r = run;
+
     r->checked = r->hard = true;
     end_family(r);
 }
 
 static void
-on_exists(void *ctx)
+check_files(void *run)
 {
-    end_check(ctx);
-}
+    struct local_run *r = run;
 
-static void
-check_files(struct local_run *r)
-{
     if (dod_evidence_needs(r->order.evidence)->files)
         r->exists = file_checks_open(r->local->loop, r->order.evidence,
-                                     r->workdir, on_exists, r);
+                                     r->workdir, end_check, r);
     else
         end_check(r);
-}
-
-static void
-on_changes(void *ctx)
-{
-    check_files(ctx);
 }
 
 /* False if no evidence is needed: the task was cancelled or timed out, or the
@@ -195,7 +187,7 @@ begin_check(struct local_run *r)
         return false;
     r->checking = true;
     if (r->changes)
-        git_changes_after(r->changes, r->order.evidence, on_changes, r);
+        git_changes_after(r->changes, r->order.evidence, check_files, r);
     else
         check_files(r);
     return true;

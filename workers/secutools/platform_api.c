@@ -548,35 +548,24 @@ platform_api_read_result(const struct platform_api *c, const char *body,
                          struct err *e)
 {
     json_t *o = parse(body, len, PLATFORM_API_RESULT_MAX);
-    const json_t *v;
-    char *text = NULL, *copy;
-    const char *from;
-    size_t n;
-    int rc = -1;
+    const json_t *v = json_is_object(o) ? field(c, o, FIELD_OUTPUT) : NULL;
+    bool found = v;
+    char *text = NULL;
 
-    v = json_is_object(o) ? field(c, o, FIELD_OUTPUT) : NULL;
-    if (!v) {
-        err_set(e, ERR_INVALID, "the result has no output (%s)",
-                c->paths[FIELD_OUTPUT]);
-        goto out;
-    }
+    *out = (struct bytes){(const uint8_t *)"", 0};
     if (json_is_string(v)) {
-        from = json_string_value(v);
-        n = json_string_length(v);
-    } else {
-        from = text = json_dumps(v, JSON_INDENT(2) | JSON_ENCODE_ANY);
-        n = text ? strlen(text) : 0;
+        out->len = json_string_length(v);
+        out->data = (const uint8_t *)mem_pool_strndup(
+            pool, json_string_value(v), out->len);
+    } else if (v && (text = json_dumps(v, JSON_INDENT(2) | JSON_ENCODE_ANY))) {
+        out->len = strlen(text);
+        out->data = (const uint8_t *)mem_pool_strdup(pool, text);
     }
-    copy = mem_pool_alloc(pool, n + 1);
-    if (n)
-        memcpy(copy, from, n);
-    copy[n] = '\0';
-    *out = (struct bytes){(const uint8_t *)copy, n};
-    rc = 0;
-out:
     free(text);
     json_decref(o);
-    return rc;
+    return found ? 0
+                 : err_set(e, ERR_INVALID, "the result has no output (%s)",
+                           c->paths[FIELD_OUTPUT]);
 }
 
 const char *
