@@ -90,7 +90,7 @@ read_named(struct cli *c, const char *name, bool prompt, struct task_builder *b,
         goto out;
     for (i = 0; i < in.n_warnings && !c->quiet; i++)
         task_builder_remark(name, "warning", in.warnings[i]);
-    formats_link(&in, c->pool);
+    formats_link(&in, NULL, c->pool);
     path = strcmp(name, "-") ? realpath(name, NULL) : NULL;
     grown = mem_pool_alloc(c->pool, (b->n + in.n_tasks) * sizeof *grown);
     if (b->n)

@@ -15,15 +15,6 @@ enum { COST_MS_MAX = 1000000000 }; /* 11 days; anything longer is a mistake */
 
 /* --- input --------------------------------------------------------------- */
 
-/* The prefix of a step's own text. */
-static enum prefix
-step_prefix(const struct step *s, size_t *len)
-{
-    if (s->n_argv)
-        return scoring_prefix(s->argv[0], len);
-    return scoring_prefix(s->script, len);
-}
-
 static void
 strip_step(struct step *s, size_t len)
 {
@@ -47,7 +38,8 @@ strip_prefix(struct task *t, struct decide_input *in)
     size_t len = 0, step_len = 0;
 
     if (first)
-        of_step = step_prefix(first, &step_len);
+        of_step = scoring_prefix(first->n_argv ? first->argv[0] : first->script,
+                                 &step_len);
     in->prefix = scoring_prefix(t->command, &len);
     t->command += len;
     if (in->prefix == PREFIX_NONE)
@@ -167,15 +159,6 @@ list_lost(const struct rule *winner, const struct decide_input *in,
                                  d->reason));
 }
 
-static void
-copy_signals(const struct decide_input *in, struct decision *d)
-{
-    d->scored = true;
-    d->score = in->score.points;
-    d->n_signals = in->score.n_hits;
-    d->signals = in->score.hits;
-}
-
 static bool
 has_worker(const struct routing_facts *f, const char *backend, const char *lane)
 {
@@ -279,8 +262,12 @@ decide(struct task *t, const struct routing_facts *f, const struct policy *p,
                              .policy = p->version,
                              .wanted = "",
                              .cost_usd = ""};
-    if (winner->scored)
-        copy_signals(&in, out);
+    if (winner->scored) {
+        out->scored = true;
+        out->score = in.score.points;
+        out->n_signals = in.score.n_hits;
+        out->signals = in.score.hits;
+    }
     if (winner->target == TARGET_REJECT) {
         reject(out);
         return;

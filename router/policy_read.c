@@ -14,8 +14,7 @@
 #include <strings.h>
 
 enum {
-    VERSION_MOST = 40,
-    NAME_MOST = 40,
+    LINE_MOST = 40,
     DAY_MS = 86400 * 1000,
     USD_MOST = 10000, /* an hour */
 };
@@ -187,16 +186,14 @@ read_points(struct policy_reader *r, const struct key *k,
 }
 
 static bool
-is_line(const char *text, size_t most)
+is_line(const char *text)
 {
     size_t len = strlen(text);
 
-    if (len == 0 || len > most)
-        return false;
     for (; *text; text++)
         if (iscntrl((unsigned char)*text))
             return false;
-    return true;
+    return len > 0 && len <= LINE_MOST;
 }
 
 /* A line of text for people. */
@@ -204,8 +201,7 @@ static int
 read_line(struct policy_reader *r, const struct key *k,
           const struct yaml_node *n, void *to)
 {
-    if (n->kind != YAML_SCALAR || yaml_is_null(n) ||
-        !is_line(n->text, (size_t)k->most))
+    if (n->kind != YAML_SCALAR || yaml_is_null(n) || !is_line(n->text))
         return bad_value(r, k, n, "a line of at most 40 characters");
     *(const char **)to = n->text;
     return 0;
@@ -342,12 +338,6 @@ longer(struct mem_pool *pool, const void *list, size_t n, size_t more,
     return out;
 }
 
-static bool
-is_agent(const char *text)
-{
-    return is_line(text, NAME_MOST);
-}
-
 /* One of the three lists; names are unique across all of them, ignoring
  * case. */
 static int
@@ -359,7 +349,7 @@ read_agents(struct policy_reader *r, const struct key *k,
     const char **list;
     size_t len;
 
-    if (read_texts(r, n, k->name, is_agent, "the name of an agent", &list,
+    if (read_texts(r, n, k->name, is_line, "the name of an agent", &list,
                    &len) < 0)
         return -1;
     if (p->n_agents + len > POLICY_AGENTS_MAX)
@@ -407,10 +397,10 @@ read_executors(struct policy_reader *r, const struct key *k,
     for (const struct yaml_node *v = n->first; v; v = v->next) {
         const char *dot = strchr(v->text, '.');
 
-        if (!is_line(v->key->text, NAME_MOST))
+        if (!is_line(v->key->text))
             return yaml_error(r->name, v->key, r->e,
                               "%s: a name of at most %d characters is expected",
-                              k->name, NAME_MOST);
+                              k->name, LINE_MOST);
         if (v->kind != YAML_SCALAR || !policy_is_place(v->text))
             return yaml_error(
                 r->name, v, r->e,
@@ -622,7 +612,7 @@ read_row(struct policy_reader *r, const struct yaml_node *n,
          struct signal_row *row)
 {
     static const struct key keys[] = {
-        {"name", read_line, OF_ROW(name), 0, NAME_MOST, true},
+        {"name", read_line, OF_ROW(name), 0, 0, true},
         {"points", read_points, OF_ROW(points), 1, 0, true},
         {"words", read_words, 0, 0, 0, false},
         {"prefix", read_prefix, 0, 0, 0, false},
@@ -705,7 +695,7 @@ policy_read(const char *name, const char *text, size_t len,
             struct mem_pool *pool, struct policy *out, struct err *e)
 {
     static const struct key keys[] = {
-        {"version", read_line, FIELD(version), 0, VERSION_MOST, true},
+        {"version", read_line, FIELD(version), 0, 0, true},
         {"executors", read_executors, 0, 0, 0, true},
         {"providers", read_providers, 0, 0, 0, true},
         {"affinity", read_affinity, 0, 0, 0, true},

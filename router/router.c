@@ -127,22 +127,6 @@ on_dispatched(void *ctx)
 
 /* --- intake -------------------------------------------------------------- */
 
-static void
-gather_facts(struct router *r, struct routing_facts *out)
-{
-    worker_registry_facts(r->workers, loop_now_ms(), out);
-    out->codespace_configured = r->has_codespace;
-    out->secutools_configured = r->has_secutools;
-}
-
-/* Whether the task goes elsewhere, or nowhere, for want of a worker that may
- * merely not have answered the roll call yet. */
-static bool
-is_premature(const struct router *r, const struct admission *a)
-{
-    return r->roll_call && a->decision.wanted && *a->decision.wanted;
-}
-
 /* false: not yet. */
 static bool
 begin_task(struct router *r, struct inbound_msg *d,
@@ -164,29 +148,20 @@ begin_task(struct router *r, struct inbound_msg *d,
     }
     mem_pool_reset(r->pool);
     admit(&in, &r->rules, facts, str_wall_ms(), r->pool, &a);
-    if (is_premature(r, &a))
+    /* It would go elsewhere, or nowhere, for want of a worker that may merely
+     * not have answered the roll call yet. */
+    if (r->roll_call && a.decision.wanted && *a.decision.wanted)
         return false;
     d->pending++;
     dispatch(r->dispatcher, d->msg, data, number, &a, d);
     return true;
 }
 
-/* A multi-task message as a whole is not understood: the tasks in it have no
- * names, so there is nobody to tell. */
-static void
-refuse_message(struct router *r, struct inbound_msg *d, const char *reason)
-{
-    struct admission a = {.verdict = ADMIT_DEAD, .reason = reason};
-
-    d->pending++;
-    dispatch(r->dispatcher, d->msg, (struct bytes){d->msg->data, d->msg->len},
-             0, &a, d);
-}
-
 /* Opens a multi-task message; false: it is refused. */
 static bool
 open_message(struct router *r, struct inbound_msg *d)
 {
+    struct admission a = {.verdict = ADMIT_DEAD};
     struct err e = {0};
 
     if (admission_is_poison(d->msg->delivered))
@@ -194,9 +169,14 @@ open_message(struct router *r, struct inbound_msg *d)
     else if (codec_multi_open(&d->tasks, CODEC_TASKS, d->msg->data, d->msg->len,
                               &e) == 0)
         d->opened = true;
-    if (!d->opened)
-        refuse_message(r, d, e.msg);
-    return d->opened;
+    if (d->opened)
+        return true;
+    /* The tasks in it have no names, so there is nobody to tell. */
+    a.reason = e.msg;
+    d->pending++;
+    dispatch(r->dispatcher, d->msg, (struct bytes){d->msg->data, d->msg->len},
+             0, &a, d);
+    return false;
 }
 
 enum begun { BEGUN_MORE, BEGUN_LAST, BEGUN_LATER };
@@ -234,7 +214,9 @@ begin_tasks(struct router *r)
     if (r->beginning || !r->next_msg)
         return;
     r->beginning = true;
-    gather_facts(r, &facts);
+    worker_registry_facts(r->workers, loop_now_ms(), &facts);
+    facts.codespace_configured = r->has_codespace;
+    facts.secutools_configured = r->has_secutools;
     while (r->next_msg && dispatcher_count(r->dispatcher) < window) {
         struct inbound_msg *d = r->next_msg;
         enum begun begun = begin_next(r, d, &facts);

@@ -390,7 +390,7 @@ linking_gives_ids_that_agree(void **state)
     const struct task *t = accept_example("contract.json", &in);
 
     (void)state;
-    formats_link(&in, pool);
+    formats_link(&in, NULL, pool);
     assert_false(in.linked);
     assert_int_equal(strlen(t[0].id), 16);
     assert_string_equal(t[1].after[0], t[0].id);
@@ -400,7 +400,7 @@ linking_gives_ids_that_agree(void **state)
     assert_int_equal(strlen(t[0].batch->id), 16);
 
     (void)accept_as("-", "{\"script\": \"a\"}", &other);
-    formats_link(&other, pool);
+    formats_link(&other, NULL, pool);
     assert_string_equal(other.tasks->id, "");
     assert_null(other.tasks->batch);
 }

@@ -43,7 +43,7 @@ the_printed_rally_becomes_a_batch(void **state)
     assert_string_equal(t[3].after[0], "2");
     assert_string_equal(t[3].after[1], "3");
 
-    formats_link(&in, pool);
+    formats_link(&in, NULL, pool);
     assert_string_equal(t[3].after[1], t[2].id);
     assert_string_equal(t[3].batch->id, t[0].batch->id);
 }

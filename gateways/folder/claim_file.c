@@ -66,44 +66,6 @@ link_visible(struct claim_file *t, const char *file)
     return false;
 }
 
-/* The task with that number, from "1"; NULL: there is none. */
-static const struct task *
-task_by_number(const struct import *in, const char *text)
-{
-    uint64_t n;
-
-    return str_to_u64(text, 1, in->n_tasks, &n) ? &in->tasks[n - 1] : NULL;
-}
-
-/*
- * The tasks of a batch without an id name each other by position. All ids are
- * derived from the claim's: read again, the file is the same batch.
- */
-static void
-link_batch(const struct claim_file *t, struct import *in, struct mem_pool *pool)
-{
-    const char *batch = mem_pool_strdup(pool, t->id);
-
-    for (size_t i = 0; i < in->n_tasks; i++) {
-        struct task *task = &in->tasks[i];
-
-        if (!task->batch || *task->batch->id || in->n_tasks < 2)
-            return;
-        task->id = mem_pool_printf(pool, "%s-%zu", t->id, i + 1);
-    }
-    for (size_t i = 0; i < in->n_tasks; i++) {
-        struct task *task = &in->tasks[i];
-
-        task->batch->id = batch;
-        for (size_t k = 0; k < task->n_after; k++) {
-            const struct task *other = task_by_number(in, task->after[k]);
-
-            if (other)
-                task->after[k] = other->id;
-        }
-    }
-}
-
 /* Fills in what the file does not set. */
 static void
 complete(const struct claim_file *t, struct task *task, size_t i, size_t n,
@@ -129,7 +91,8 @@ static int
 encode(struct claim_file *t, struct import *in, struct mem_pool *pool,
        struct err *e)
 {
-    link_batch(t, in, pool);
+    if (in->n_tasks > 1) /* read again, the file is the same batch */
+        formats_link(in, t->id, pool);
     t->tasks = mem_zero(in->n_tasks, sizeof *t->tasks);
     t->n = in->n_tasks;
     for (size_t i = 0; i < in->n_tasks; i++) {

@@ -269,13 +269,6 @@ add_waiting(struct intake_job *j, struct watched_folder *w, int64_t now_ms)
         watched_folder_on_claimed_all(w);
 }
 
-static void
-start(struct intake_job *j)
-{
-    j->f->intakes++;
-    folder_job(j->f, read_all, on_all_read, j);
-}
-
 /* One batch at a time, so that tasks are published in order. */
 void
 intake_work(struct folder *f, int64_t now_ms)
@@ -290,8 +283,10 @@ intake_work(struct folder *f, int64_t now_ms)
     add_claimed(j, now_ms);
     for (size_t i = 0; i < f->n && j->n == 0; i++)
         add_waiting(j, &f->v[i], now_ms);
-    if (j->n)
-        start(j);
-    else
+    if (j->n == 0) {
         mem_free(j);
+        return;
+    }
+    f->intakes++;
+    folder_job(f, read_all, on_all_read, j);
 }

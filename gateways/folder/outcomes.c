@@ -53,15 +53,6 @@ add_hint(struct claimed_file *c, struct hinted_msg *m)
     }
 }
 
-/* The result's file is not ours, or not yet, or no longer: a file that no sweep
- * finds has been written back. */
-static void
-sweep_all(struct folder *f)
-{
-    for (size_t i = 0; i < f->n; i++)
-        watched_folder_sweep(&f->v[i]);
-}
-
 /* What the results of a message were. */
 struct seen_results {
     bool unknown;  /* some belong to no file here */
@@ -111,8 +102,11 @@ outcomes_on_result(void *folder, struct bus_msg *msg)
     if (seen.repeated) {
         m->dropped = true; /* the earlier delivery is settled instead */
     } else if (seen.unknown && msg->delivered < UNKNOWN_DELIVERIES_MAX) {
+        /* Its file is not ours, or not yet, or no longer: a file that no sweep
+         * finds has been written back. */
         m->retry_ms = UNKNOWN_MS;
-        sweep_all(f);
+        for (size_t i = 0; i < f->n; i++)
+            watched_folder_sweep(&f->v[i]);
     } else if (seen.unknown) {
         log_info("folder.unknown_result",
                  "seq=%" PRIu64 " text=\"a result of no file here\"", msg->seq);

@@ -102,14 +102,6 @@ watch(struct watched_folder *w, uint64_t ino)
     }
 }
 
-static void
-log_missing(struct watched_folder *w, const struct err *e)
-{
-    if (!w->missing)
-        log_warn("folder.missing", "error=\"%s\"", LOG_TEXT(e->msg));
-    w->missing = true;
-}
-
 static bool
 unsettled(const struct watched_folder *w, int64_t now_ms)
 {
@@ -158,7 +150,9 @@ on_scanned(void *ctx)
             delay = f->conf->settle_ms;
         delay = pause_of(w, delay);
     } else {
-        log_missing(w, &j->e);
+        if (!w->missing)
+            log_warn("folder.missing", "error=\"%s\"", LOG_TEXT(j->e.msg));
+        w->missing = true;
     }
     mem_free(j);
     scan_soon(w, delay);

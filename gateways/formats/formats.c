@@ -293,18 +293,19 @@ formats_read(const char *name, const void *data, size_t len,
 }
 
 void
-formats_link(struct import *in, struct mem_pool *pool)
+formats_link(struct import *in, const char *id, struct mem_pool *pool)
 {
-    char id[TASK_ID_SIZE];
+    char fresh[TASK_ID_SIZE];
 
     if (!in->linked)
         return;
-    task_new_id(id);
+    task_new_id(fresh);
     for (size_t i = 0; i < in->n_tasks; i++)
-        in->tasks[i].batch->id = mem_pool_strdup(pool, id);
+        in->tasks[i].batch->id = mem_pool_strdup(pool, id ? id : fresh);
     for (size_t i = 0; i < in->n_tasks; i++) {
-        task_new_id(id);
-        in->tasks[i].id = mem_pool_strdup(pool, id);
+        task_new_id(fresh);
+        in->tasks[i].id = id ? mem_pool_printf(pool, "%s-%zu", id, i + 1)
+                             : mem_pool_strdup(pool, fresh);
     }
     for (size_t i = 0; i < in->n_tasks; i++) {
         struct task *t = &in->tasks[i];

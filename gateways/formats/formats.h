@@ -42,9 +42,9 @@ struct import {
 int formats_read(const char *name, const void *data, size_t len,
                  struct mem_pool *pool, struct import *out, struct err *e);
 
-/* Gives the tasks of a batch, and the batch, fresh ids and replaces positions
- * in after by ids. To be called once by the submitter; does nothing to tasks
- * that are not a batch. */
-void formats_link(struct import *in, struct mem_pool *pool);
+/* Gives a batch that id and its tasks ids derived from it, or fresh ones if id
+ * is NULL, and replaces positions in after by ids. To be called once by the
+ * submitter; does nothing to tasks that are not a batch. */
+void formats_link(struct import *in, const char *id, struct mem_pool *pool);
 
 #endif

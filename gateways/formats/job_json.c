@@ -20,15 +20,6 @@ check_kind(const struct import_text *s, const struct yaml_node *root)
                           "is unknown; accepted is run_shell");
 }
 
-static int
-check_dod(const struct import_text *s, const struct yaml_node *root,
-          const struct task *t)
-{
-    if (dod_check(t->dod, s->e) == 0)
-        return 0;
-    return formats_fail(s, yaml_get(root, "dod"), "dod: %s", s->e->msg);
-}
-
 int
 formats_read_job_json(struct import_text *s, const struct yaml_node *root)
 {
@@ -50,8 +41,9 @@ formats_read_job_json(struct import_text *s, const struct yaml_node *root)
         formats_text(s, root, "id", &t->name) < 0 ||
         formats_text(s, root, "workdir", &t->workdir) < 0 ||
         formats_text(s, root, "dod", &t->dod) < 0 ||
-        formats_text(s, root, "report_path", &t->report_path) < 0 ||
-        check_dod(s, root, t) < 0)
+        formats_text(s, root, "report_path", &t->report_path) < 0)
         return -1;
+    if (dod_check(t->dod, s->e) < 0)
+        return formats_fail(s, yaml_get(root, "dod"), "dod: %s", s->e->msg);
     return formats_check(s, root, t);
 }

@@ -30,7 +30,7 @@ read_formats(struct fuzz *f, const char *name, const uint8_t *data, size_t size)
     }
     for (size_t i = 0; i < in.n_warnings; i++)
         FUZZ_NEED(strncmp(in.warnings[i], name, len) == 0);
-    formats_link(&in, f->pool);
+    formats_link(&in, NULL, f->pool);
     for (size_t i = 0; i < in.n_tasks; i++) {
         FUZZ_NEED(task_check(&in.tasks[i], &f->e) == 0);
         fuzz_round_trip(f, CODEC_TASK, &in.tasks[i]);

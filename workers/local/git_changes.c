@@ -45,7 +45,8 @@ struct git_output {
     struct git_changes *c;
     int fd; /* -1: closed */
     struct loop_fd *watch;
-    void (*take)(struct git_changes *c, const char *data, size_t len);
+    struct str text; /* at most max bytes */
+    size_t max;
 };
 
 struct git_changes {
@@ -60,7 +61,6 @@ struct git_changes {
     enum git_stage stage;
     struct proc *proc; /* NULL: none runs */
     struct git_output out, err;
-    struct str answer, errors;
     char path[PATH_BYTES]; /* its first n_path bytes are filled */
     size_t n_path;
     struct loop_timer *timer;
@@ -73,26 +73,6 @@ struct git_changes {
 static void advance(struct git_changes *c);
 
 /* --- output of git -------------------------------------------------------- */
-
-static void
-keep(struct str *s, size_t most, const char *data, size_t len)
-{
-    size_t room = most - s->len;
-
-    str_add(s, data, len < room ? len : room);
-}
-
-static void
-take_answer(struct git_changes *c, const char *data, size_t len)
-{
-    keep(&c->answer, ANSWER_MAX, data, len);
-}
-
-static void
-take_errors(struct git_changes *c, const char *data, size_t len)
-{
-    keep(&c->errors, ERRORS_MAX, data, len);
-}
 
 /* Takes paths, each ended by NUL. */
 static void
@@ -110,6 +90,17 @@ take_paths(struct git_changes *c, const char *data, size_t len)
     }
 }
 
+static void
+end_take(struct git_output *end, const char *data, size_t len)
+{
+    size_t room = end->max - end->text.len;
+
+    if (end == &end->c->out && end->c->stage == STAGE_DIFF)
+        take_paths(end->c, data, len);
+    else
+        str_add(&end->text, data, len < room ? len : room);
+}
+
 /* Reads at most so many times. */
 static void
 end_read(struct git_output *end, int times)
@@ -120,7 +111,7 @@ end_read(struct git_output *end, int times)
     while (end->fd >= 0 && times-- > 0) {
         n = read(end->fd, buf, sizeof buf);
         if (n > 0)
-            end->take(end->c, buf, (size_t)n);
+            end_take(end, buf, (size_t)n);
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))
             loop_fd_close(&end->watch, &end->fd);
         else
@@ -175,7 +166,7 @@ fail(struct git_changes *c, const char *why)
 static void
 fail_as_git_says(struct git_changes *c)
 {
-    const char *text = str_text(&c->errors);
+    const char *text = str_text(&c->err.text);
     struct str line = {0};
 
     if (strstr(text, "not a git repository")) {
@@ -428,9 +419,8 @@ start(struct git_changes *c)
     struct err e;
     int rc = -1;
 
-    str_reset(&c->answer);
-    str_reset(&c->errors);
-    c->out.take = c->stage == STAGE_DIFF ? take_paths : take_answer;
+    str_reset(&c->out.text);
+    str_reset(&c->err.text);
     o.argv = argv_of_stage(c);
     o.file = o.argv[0];
     if (open_end(&c->out, &o.out, &e) == 0 &&
@@ -453,7 +443,7 @@ start(struct git_changes *c)
 static bool
 read_places(struct git_changes *c)
 {
-    char *at = mem_pool_strdup(c->pool, str_text(&c->answer));
+    char *at = mem_pool_strdup(c->pool, str_text(&c->out.text));
     char *inside = strsep(&at, "\n");
 
     c->index_path = strsep(&at, "\n");
@@ -465,7 +455,7 @@ read_places(struct git_changes *c)
 static bool
 read_tree(struct git_changes *c)
 {
-    const char *name = str_text(&c->answer);
+    const char *name = str_text(&c->out.text);
     size_t len = strcspn(name, "\n");
     char *out = c->evidence ? c->after : c->before;
 
@@ -555,8 +545,8 @@ git_changes_open(const struct git_changes_conf *conf)
 
     c->conf = *conf;
     c->pool = mem_pool_new();
-    c->out = (struct git_output){.c = c, .fd = -1};
-    c->err = (struct git_output){.c = c, .fd = -1, .take = take_errors};
+    c->out = (struct git_output){.c = c, .fd = -1, .max = ANSWER_MAX};
+    c->err = (struct git_output){.c = c, .fd = -1, .max = ERRORS_MAX};
     build_env(c);
     return c;
 }
@@ -603,8 +593,8 @@ git_changes_close(struct git_changes *c)
     loop_fd_close(&c->err.watch, &c->err.fd);
     if (*c->folder)
         (void)nftw(c->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    str_free(&c->answer);
-    str_free(&c->errors);
+    str_free(&c->out.text);
+    str_free(&c->err.text);
     mem_pool_free(c->pool);
     mem_free(c);
 }
