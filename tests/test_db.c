@@ -233,8 +233,8 @@ positions_only_grow(void **state)
     struct err e;
 
     begin(f);
-    assert_int_equal(db_position(f->db, "c", 7, &e), 0);
-    assert_int_equal(db_position(f->db, "c", 3, &e), 0);
+    assert_int_equal(db_position(f->db, "c", 7, false, &e), 0);
+    assert_int_equal(db_position(f->db, "c", 3, false, &e), 0);
     commit(f);
     assert_int_equal(db_position_get(f->db, "c", &seq, &e), 0);
     assert_int_equal(seq, 7);

@@ -99,8 +99,9 @@ int db_put_batch(struct db *db, const struct batch_state *row, struct err *e);
 
 /* A fold_count_fn; ctx is the struct db. Written by db_commit. */
 void db_count(void *ctx, const char *scope, const char *name, int64_t delta);
-/* Records the highest sequence folded; a lower one changes nothing. */
-int db_position(struct db *db, const char *consumer, uint64_t seq,
+/* Records the highest sequence folded; a lower one changes nothing. exactly:
+ * the sequence may decrease, if one is recorded. */
+int db_position(struct db *db, const char *consumer, uint64_t seq, bool exactly,
                 struct err *e);
 int db_position_get(struct db *db, const char *consumer, uint64_t *out,
                     struct err *e);
@@ -209,9 +210,6 @@ int db_stream(struct db *db, const char *name, struct db_stream *out,
               struct err *e);
 int db_put_stream(struct db *db, const char *name, const struct db_stream *row,
                   struct err *e);
-/* As db_position, but the sequence may decrease. */
-int db_position_set(struct db *db, const char *consumer, uint64_t seq,
-                    struct err *e);
 /* Whether nothing was ever folded into this database. */
 int db_is_new(struct db *db, bool *out, struct err *e);
 

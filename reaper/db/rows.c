@@ -354,11 +354,13 @@ db_put_batch(struct db *db, const struct batch_state *row, struct err *e)
 /* --- positions, quarantine, reports --------------------------------------- */
 
 int
-db_position(struct db *db, const char *consumer, uint64_t seq, struct err *e)
+db_position(struct db *db, const char *consumer, uint64_t seq, bool exactly,
+            struct err *e)
 {
-    sqlite3_stmt *q =
-        db_sql(db, "INSERT INTO positions(consumer, seq) VALUES(?1, ?2) "
-                   "ON CONFLICT(consumer) DO UPDATE SET seq = max(seq, ?2)");
+    sqlite3_stmt *q = db_sql(
+        db, exactly ? "UPDATE positions SET seq = ?2 WHERE consumer = ?1"
+                    : "INSERT INTO positions(consumer, seq) VALUES(?1, ?2) "
+                      "ON CONFLICT(consumer) DO UPDATE SET seq = max(seq, ?2)");
 
     db_bind_text(q, 1, consumer);
     db_bind_int(q, 2, (int64_t)seq);
@@ -510,18 +512,6 @@ db_put_stream(struct db *db, const char *name, const struct db_stream *row,
     db_bind_text(q, 2, row->created);
     db_bind_int(q, 3, row->lost_at_ms);
     db_bind_int(q, 4, row->sweep);
-    return db_run(db, q, e);
-}
-
-int
-db_position_set(struct db *db, const char *consumer, uint64_t seq,
-                struct err *e)
-{
-    sqlite3_stmt *q =
-        db_sql(db, "UPDATE positions SET seq = ?2 WHERE consumer = ?1");
-
-    db_bind_text(q, 1, consumer);
-    db_bind_int(q, 2, (int64_t)seq);
     return db_run(db, q, e);
 }
 

@@ -201,14 +201,16 @@ on_tasks(struct http_routes *s, const struct http_routes_request *r,
     json_t *batch = json_object_get(r->query, "batch");
     const char *unknown = unknown_parameter(r->query);
     json_t *request = json_object();
-    struct str why = {0};
+    struct err e;
 
     if (unknown) {
-        str_addf(&why, "no such parameter: %s", LOG_TEXT(unknown));
+        (void)err_set(&e, ERR_INVALID, "no such parameter: %s",
+                      LOG_TEXT(unknown));
     } else if (!set_number(r->query, "limit", DB_PAGE_MAX, request) ||
                !set_number(r->query, "before", INT64_MAX, request)) {
-        str_addf(&why, "limit is 0 to %d, before is next of the page before",
-                 DB_PAGE_MAX);
+        (void)err_set(&e, ERR_INVALID,
+                      "limit is 0 to %d, before is next of the page before",
+                      DB_PAGE_MAX);
     } else {
         if (states)
             (void)json_object_set_new(request, "states", split(states));
@@ -218,8 +220,7 @@ on_tasks(struct http_routes *s, const struct http_routes_request *r,
         return;
     }
     json_decref(request);
-    error_response(out, HTTP_BAD_REQUEST, "invalid", str_text(&why));
-    str_free(&why);
+    error_response(out, HTTP_BAD_REQUEST, "invalid", e.msg);
 }
 
 #define TASK_PREFIX "/api/v1/tasks/"

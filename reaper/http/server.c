@@ -322,13 +322,13 @@ static int
 read_token(const struct http_server *s, char **out, struct err *e)
 {
     *out = NULL;
-    if (!*s->p.token_file && !s->address.is_loopback)
-        return err_set(e, ERR_INVALID,
-                       "reaper.http: %s reaches beyond this machine, which "
-                       "needs reaper.http_token_file",
-                       LOG_TEXT(s->p.address));
     if (!*s->p.token_file)
-        return 0;
+        return s->address.is_loopback
+                   ? 0
+                   : err_set(e, ERR_INVALID,
+                             "reaper.http: %s reaches beyond this machine, "
+                             "which needs reaper.http_token_file",
+                             LOG_TEXT(s->p.address));
     *out = secret_read(s->p.token_file, NULL, "token", e);
     if (!*out)
         return err_wrap(e, "reaper.http_token_file");
@@ -353,14 +353,13 @@ http_server_open(struct http_server **out,
     s->p = *parts;
     if (!s->p.request_ms)
         s->p.request_ms = HTTP_SERVER_REQUEST_MS;
-    if (address_read(parts->address, "reaper.http", &s->address, e) < 0 ||
-        read_token(s, &token, e) < 0)
-        goto out;
-    s->p.routes.token = token;
-    rc = http_routes_open(&s->routes, &s->p.routes, e);
-    s->p.routes.token = NULL;
-    secret_free(token);
-out:
+    if (address_read(parts->address, "reaper.http", &s->address, e) == 0 &&
+        read_token(s, &token, e) == 0) {
+        s->p.routes.token = token;
+        rc = http_routes_open(&s->routes, &s->p.routes, e);
+        s->p.routes.token = NULL;
+        secret_free(token);
+    }
     if (rc < 0) {
         http_server_close(s);
         return -1;

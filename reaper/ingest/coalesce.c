@@ -33,7 +33,7 @@ enum which_queue {
 
 /* A task that a message is about. */
 struct task_key {
-    struct task_key *next; /* in its bucket */
+    LIST_ENTRY(task_key) link; /* in its bucket */
     struct item *item;
     uint64_t hash; /* of the id */
 };
@@ -58,7 +58,7 @@ struct coalesce {
     struct queue queues[N_QUEUES];
     size_t held_bytes[2], n_held[2]; /* submissions, decisions */
     int64_t loaded_until_ms;
-    struct task_key **buckets; /* NULL until a key is added */
+    LIST_HEAD(bucket, task_key) * buckets; /* NULL until a key is added */
     size_t n_keys;
     uint64_t *ended; /* hashes of ids, each at its place; NULL until one is */
 };
@@ -76,8 +76,8 @@ coalesce_new(void)
 
 /* --- task ids ------------------------------------------------------------- */
 
-static struct task_key **
-bucket(struct coalesce *c, uint64_t hash)
+static struct bucket *
+bucket_of(struct coalesce *c, uint64_t hash)
 {
     return &c->buckets[(hash >> 32 ^ hash) % BUCKETS];
 }
@@ -88,11 +88,10 @@ add_keys(struct coalesce *c, struct item *item)
     if (item->n_keys && !c->buckets)
         c->buckets = mem_zero(BUCKETS, sizeof *c->buckets);
     for (size_t i = 0; i < item->n_keys; i++) {
-        struct task_key *k = &item->keys[i], **at = bucket(c, k->hash);
+        struct task_key *k = &item->keys[i];
 
         k->item = item;
-        k->next = *at;
-        *at = k;
+        LIST_INSERT_HEAD(bucket_of(c, k->hash), k, link);
     }
     c->n_keys += item->n_keys;
 }
@@ -100,13 +99,8 @@ add_keys(struct coalesce *c, struct item *item)
 static void
 remove_keys(struct coalesce *c, struct item *item)
 {
-    for (size_t i = 0; i < item->n_keys; i++) {
-        struct task_key *k = &item->keys[i], **at = bucket(c, k->hash);
-
-        while (*at != k)
-            at = &(*at)->next;
-        *at = k->next;
-    }
+    for (size_t i = 0; i < item->n_keys; i++)
+        LIST_REMOVE(&item->keys[i], link);
     c->n_keys -= item->n_keys;
     item->n_keys = 0;
 }
@@ -220,12 +214,6 @@ coalesce_has_ready(const struct coalesce *c)
 
 /* --- adding --------------------------------------------------------------- */
 
-static bool
-is_loaded(const struct coalesce *c, int64_t now_ms)
-{
-    return now_ms < c->loaded_until_ms;
-}
-
 void
 coalesce_loaded(struct coalesce *c, int64_t now_ms)
 {
@@ -286,7 +274,7 @@ queue_of(const struct coalesce *c, const struct item *item, bool held,
 
     if (item->entry.kind == EVENT_RESULT || item->entry.kind == EVENT_CANCEL)
         return QUEUE_READY;
-    if (!held || !is_loaded(c, now_ms) || has_ended(c, item))
+    if (!held || now_ms >= c->loaded_until_ms || has_ended(c, item))
         return QUEUE_SOON;
     /* Those held longest end first: they stay, and others are not held. */
     return c->n_held[kind] < COALESCE_HELD_MOST &&
@@ -357,9 +345,9 @@ choose_task(struct coalesce *c, uint64_t hash)
     struct task_key *k;
 
     while (c->n_keys) {
-        k = *bucket(c, hash);
-        while (k && k->hash != hash)
-            k = k->next;
+        LIST_FOREACH (k, bucket_of(c, hash), link)
+            if (k->hash == hash)
+                break;
         if (!k)
             return;
         choose(c, k->item); /* its keys are gone */

@@ -393,14 +393,11 @@ fold_batch_init(struct batch_state *b, const char *id)
     *b = (struct batch_state){.b = {.id = id, .name = ""}, .report = ""};
 }
 
-struct share {
-    uint32_t accepted, succeeded, failed, cancelled;
-};
-
-static struct share
+/* What a task adds to the sums of a batch. */
+static struct batch
 share_of(const struct task_state *s, const char *batch)
 {
-    struct share out = {0};
+    struct batch out = {0};
 
     if (strcmp(s->batch, batch) != 0)
         return out;
@@ -417,8 +414,8 @@ void
 fold_batch(struct batch_state *b, const struct task_state *before,
            const struct task_state *after)
 {
-    struct share was = share_of(before, b->b.id);
-    struct share is = share_of(after, b->b.id);
+    struct batch was = share_of(before, b->b.id);
+    struct batch is = share_of(after, b->b.id);
 
     b->b.accepted += is.accepted - was.accepted;
     b->b.succeeded += is.succeeded - was.succeeded;

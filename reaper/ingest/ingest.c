@@ -77,7 +77,7 @@ ingest_commit(struct ingest *in, struct err *e)
 
     for (size_t i = 0; i < in->n_positions && rc == 0; i++)
         rc = db_position(in->db, in->positions[i].consumer,
-                         in->positions[i].seq, e);
+                         in->positions[i].seq, false, e);
     if (rc == 0)
         rc = db_commit(in->db, e);
     if (in->body.cap > KEEP)

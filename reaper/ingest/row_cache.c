@@ -24,7 +24,7 @@ struct cached_batch {
 struct row_cache {
     struct db *db;
     struct mem_pool *pool;
-    struct cached_row *first, **last;
+    STAILQ_HEAD(, cached_row) rows;
     struct hash_table by_id;
     struct cached_batch *batches;
     size_t n_batches;
@@ -39,7 +39,7 @@ row_cache_new(struct db *db)
 
     c->db = db;
     c->pool = mem_pool_new();
-    c->last = &c->first;
+    STAILQ_INIT(&c->rows);
     return c;
 }
 
@@ -77,8 +77,7 @@ static void
 forget_rows(struct row_cache *c)
 {
     hash_table_clear(&c->by_id);
-    c->first = NULL;
-    c->last = &c->first;
+    STAILQ_INIT(&c->rows);
     c->batches = NULL;
     c->n_batches = 0;
     mem_pool_reset(c->pool);
@@ -113,8 +112,7 @@ row_cache_row(struct row_cache *c, const char *id, struct cached_row **out,
         fold_init(&r->row, mem_pool_strdup(c->pool, id));
     r->before = r->row;
     hash_table_add(&c->by_id, &r->link, r->row.id);
-    *c->last = r;
-    c->last = &r->next;
+    STAILQ_INSERT_TAIL(&c->rows, r, next);
     *out = r;
     return 0;
 }
@@ -252,7 +250,9 @@ write_row(struct row_cache *c, struct cached_row *r, struct err *e)
 int
 row_cache_write(struct row_cache *c, struct err *e)
 {
-    for (struct cached_row *r = c->first; r; r = r->next)
+    struct cached_row *r;
+
+    STAILQ_FOREACH (r, &c->rows, next)
         if (r->changed_by && write_row(c, r, e) < 0)
             return -1;
     for (struct cached_batch *b = c->batches; b; b = b->next)

@@ -16,6 +16,7 @@
 #include "reaper/db/db.h"
 
 #include <stdbool.h>
+#include <sys/queue.h>
 
 struct row_cache;
 
@@ -27,11 +28,11 @@ struct cached_attempt {
 };
 
 struct cached_row {
-    struct hash_link link;    /* by the task's id */
-    struct cached_row *next;  /* in order of first sight */
-    struct task_state before; /* as it stands in the database */
-    struct task_state row;    /* as folded so far */
-    unsigned changed_by;      /* bit k: by events of kind k */
+    struct hash_link link;         /* by the task's id */
+    STAILQ_ENTRY(cached_row) next; /* in order of first sight */
+    struct task_state before;      /* as it stands in the database */
+    struct task_state row;         /* as folded so far */
+    unsigned changed_by;           /* bit k: by events of kind k */
     struct cached_attempt *attempts;
 };
 

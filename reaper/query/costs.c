@@ -52,21 +52,18 @@ query_costs(struct query *q, const json_t *request)
     char text[MONEY_SIZE], at[32];
     size_t n, room = query_room(q);
     struct err e;
-    json_t *o, *list;
+    json_t *list;
 
     if (read_day(json_object_get(request, "day"), &day, &e) < 0 ||
         db_costs(q->p.db, day, q->pool, &costs, &n, &e) < 0)
         return query_failure(&e);
-    o = json_object();
     list = json_array();
     for (size_t i = 0; i < n; i++) {
         total = money_add(total, costs[i].nano); /* of those left out, too */
-        (void)query_append(list, cost_json(&costs[i]), &room);
+        (void)query_append(list, cost_json(&costs[i]), &room, false);
     }
     (void)str_time(day * DB_DAY_MS, at, sizeof at);
     at[10] = '\0';
-    report_set_text(o, "day", at);
-    report_set_text(o, "total_usd", money_text(total, text));
-    report_set(o, "costs", list);
-    return o;
+    return json_pack("{s:s, s:s, s:o}", "day", at, "total_usd",
+                     money_text(total, text), "costs", list);
 }

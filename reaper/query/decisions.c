@@ -59,7 +59,6 @@ add_row(struct query *q, struct page *p, int64_t n, struct err *e)
 {
     struct task_state row;
     json_t *o;
-    size_t size;
 
     mem_pool_reset(q->pool);
     if (db_task_at(q->p.db, n, q->pool, &row, e) <= 0)
@@ -71,18 +70,9 @@ add_row(struct query *q, struct page *p, int64_t n, struct err *e)
     o = decided(q, &row);
     if (!o)
         return 1;
-    size = query_size(o) + 1;
-    if (size > p->room && json_array_size(p->tasks) > 0) {
-        json_decref(o);
-        return 0;
-    }
-    if (size > p->room) { /* longer than an answer may be */
-        (void)json_object_del(o, "task");
-        size = query_size(o) + 1;
-    }
-    p->room -= size < p->room ? size : p->room;
-    (void)json_array_append_new(p->tasks, o);
-    return 1;
+    if (json_array_size(p->tasks) == 0 && query_size(o) >= p->room)
+        (void)json_object_del(o, "task"); /* longer than an answer may be */
+    return query_append(p->tasks, o, &p->room, true);
 }
 
 json_t *
@@ -100,7 +90,6 @@ query_decisions(struct query *q, const json_t *request)
     struct err e = {0};
     int n = db_list(q->p.db, &filter, ns, &e), rc = n < 0 ? -1 : 1;
     bool more = n == DB_PAGE_MAX;
-    json_t *o;
 
     for (int i = 0; i < n && rc > 0; i++) {
         rc = add_row(q, &p, ns[i], &e);
@@ -111,11 +100,10 @@ query_decisions(struct query *q, const json_t *request)
         json_decref(p.tasks);
         return query_failure(&e);
     }
-    o = json_object();
-    report_set(o, "tasks", p.tasks);
     /* Rows are in the order they were first seen: a whole page of older ones is
      * the last. */
-    report_set(o, "next",
-               json_integer(rc == 0 || (more && p.recent) ? p.seen : 0));
-    return o;
+    if (rc > 0 && !(more && p.recent))
+        p.seen = 0;
+    return json_pack("{s:o, s:I}", "tasks", p.tasks, "next",
+                     (json_int_t)p.seen);
 }

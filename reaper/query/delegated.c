@@ -66,8 +66,9 @@ add_delegated(struct active *l, int64_t n, struct err *e)
     mem_pool_reset(l->query->pool);
     if (db_task_at(l->query->p.db, n, l->query->pool, &row, e) <= 0)
         return true; /* finished since */
-    l->more = json_array_size(l->list) >= ACTIVE_MAX ||
-              !query_append(l->list, delegated_json(l->query, &row), &l->room);
+    l->more =
+        json_array_size(l->list) >= ACTIVE_MAX ||
+        !query_append(l->list, delegated_json(l->query, &row), &l->room, false);
     return !l->more;
 }
 
@@ -133,7 +134,7 @@ query_delegated(struct query *q, const json_t *request)
     report_set(o, "costs_today", query_costs(q, NULL));
     json_decref(status);
     l.list = json_array();
-    l.room = query_room(q) > query_size(o) ? query_room(q) - query_size(o) : 0;
+    l.room = query_room_beside(q, o);
     if (add_active(&l, &e) < 0) {
         json_decref(l.list);
         json_decref(o);

@@ -110,11 +110,10 @@ make_room(struct presence *p, int64_t now_ms)
 }
 
 static void
-task_seen(struct presence *p, const char *id, uint32_t attempt,
-          int64_t started_at_ms, const char *remote, const char *backend,
+task_seen(struct presence *p, const struct running_task *r, const char *backend,
           const char *worker, int64_t now_ms)
 {
-    struct presence_task *t = hash_table_find(&p->tasks, id);
+    struct presence_task *t = hash_table_find(&p->tasks, r->task);
 
     if (!t) {
         if (p->tasks.n >= PRESENCE_TASKS_MAX)
@@ -122,19 +121,19 @@ task_seen(struct presence *p, const char *id, uint32_t attempt,
         if (p->tasks.n >= PRESENCE_TASKS_MAX)
             return;
         t = MEM_NEW(struct presence_task);
-        (void)str_copy(t->id, sizeof t->id, id);
+        (void)str_copy(t->id, sizeof t->id, r->task);
         hash_table_add(&p->tasks, &t->link, t->id);
-    } else if (attempt < t->attempt) {
+    } else if (r->attempt < t->attempt) {
         return; /* of an earlier attempt */
     }
     /* Within an attempt a note is replaced but never removed. */
-    if (strcmp(t->remote ? t->remote : "", remote) != 0 &&
-        (*remote || attempt != t->attempt)) {
+    if (strcmp(t->remote ? t->remote : "", r->remote) != 0 &&
+        (*r->remote || r->attempt != t->attempt)) {
         mem_free(t->remote);
-        t->remote = *remote ? mem_strdup(remote) : NULL;
+        t->remote = *r->remote ? mem_strdup(r->remote) : NULL;
     }
-    t->attempt = attempt;
-    t->started_at_ms = started_at_ms;
+    t->attempt = r->attempt;
+    t->started_at_ms = r->started_at_ms;
     t->seen_ms = now_ms;
     (void)str_copy(t->worker, sizeof t->worker, worker);
     (void)str_copy(t->backend, sizeof t->backend, backend);
@@ -144,8 +143,12 @@ void
 presence_on_started(struct presence *p, const struct claim *c,
                     const char *backend, int64_t now_ms)
 {
-    task_seen(p, c->task, c->attempt, c->started_at_ms, c->remote, backend,
-              c->worker, now_ms);
+    const struct running_task r = {.task = c->task,
+                                   .attempt = c->attempt,
+                                   .started_at_ms = c->started_at_ms,
+                                   .remote = c->remote};
+
+    task_seen(p, &r, backend, c->worker, now_ms);
 }
 
 static void
@@ -195,9 +198,7 @@ presence_on_heartbeat(struct presence *p, const struct heartbeat *h,
     str_reset(&w->message);
     str_add(&w->message, data, len);
     for (size_t i = 0; i < h->n_running; i++)
-        task_seen(p, h->running[i].task, h->running[i].attempt,
-                  h->running[i].started_at_ms, h->running[i].remote, h->backend,
-                  h->worker, now_ms);
+        task_seen(p, &h->running[i], h->backend, h->worker, now_ms);
     /* A complete list also shows which tasks do not run any more. */
     complete = h->stopped || h->running_count <= h->n_running;
     sweep(p, complete ? w : NULL, PRESENCE_SILENT_MS, now_ms);

@@ -49,15 +49,15 @@ query_size(const json_t *o)
 }
 
 bool
-query_append(json_t *list, json_t *o, size_t *room)
+query_append(json_t *list, json_t *o, size_t *room, bool never_empty)
 {
     size_t size = query_size(o) + 1;
 
-    if (size > *room) {
+    if (size > *room && !(never_empty && json_array_size(list) == 0)) {
         json_decref(o);
         return false;
     }
-    *room -= size;
+    *room -= size < *room ? size : *room;
     (void)json_array_append_new(list, o);
     return true;
 }
@@ -70,6 +70,14 @@ query_room(const struct query *q)
     if (!most)
         most = bus_max_payload(q->p.bus);
     return most > 2 * ROOM_FOR_REST ? most - ROOM_FOR_REST : ROOM_FOR_REST;
+}
+
+size_t
+query_room_beside(const struct query *q, const json_t *o)
+{
+    size_t most = query_room(q), used = query_size(o);
+
+    return used < most ? most - used : 0;
 }
 
 /* --- dispatch ------------------------------------------------------------- */
@@ -88,8 +96,7 @@ static const struct {
 json_t *
 query_answer(struct query *q, const char *verb, const json_t *request)
 {
-    struct str text = {0};
-    json_t *o;
+    struct err e;
 
     if (!json_is_object(request))
         return query_error("invalid", "the question is not a JSON object");
@@ -98,10 +105,8 @@ query_answer(struct query *q, const char *verb, const json_t *request)
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(verb, verbs[i].name) == 0)
             return verbs[i].answer(q, request);
-    str_addf(&text, "no such question: %s", LOG_TEXT(verb));
-    o = query_error("invalid", str_text(&text));
-    str_free(&text);
-    return o;
+    (void)err_set(&e, ERR_INVALID, "no such question: %s", LOG_TEXT(verb));
+    return query_failure(&e);
 }
 
 static void

@@ -37,9 +37,11 @@ json_t *query_failure(const struct err *e);
 size_t query_size(const json_t *o);
 /* Bytes an answer may have. */
 size_t query_room(const struct query *q);
+/* The bytes that are left beside o. */
+size_t query_room_beside(const struct query *q, const json_t *o);
 /* Takes over o: adds it to list if it fits into *room bytes, which shrink by
- * its size; else false. */
-bool query_append(json_t *list, json_t *o, size_t *room);
+ * its size; else false. never_empty: the first element is added anyway. */
+bool query_append(json_t *list, json_t *o, size_t *room, bool never_empty);
 /* A number among counters; 0 if it is missing. */
 json_int_t query_count(const json_t *counters, const char *name);
 
@@ -68,14 +70,12 @@ void query_add_waits(const struct query *q, const struct task_state *row,
                      const struct result *last, json_t *o);
 
 /*
- * Calls fn for each task that ran and is silent now, except delegated ones:
- * their platform continues without a worker. Returns how many; fn may be NULL.
- * The row is valid during the call.
+ * Reads the row of a silent task; false if the task is not stale: finished,
+ * started again, or delegated, as a platform continues without a worker. Resets
+ * the pool.
  */
-unsigned query_each_stale(struct query *q,
-                          void (*fn)(void *ctx, const struct task_state *row,
-                                     const struct presence_task *t),
-                          void *ctx);
+bool query_stale_row(const struct query *q, const struct presence_task *t,
+                     struct task_state *out);
 
 /* --- delegation ----------------------------------------------------------- */
 

@@ -14,6 +14,7 @@ struct status {
     struct query *query;
     json_t *counters, *lanes, *workers;
     size_t room;
+    unsigned stale;
 };
 
 static json_t *
@@ -76,6 +77,15 @@ on_running(void *ctx, const struct presence_task *t)
 }
 
 static void
+on_silent(void *ctx, const struct presence_task *t)
+{
+    struct status *s = ctx;
+    struct task_state row;
+
+    s->stale += query_stale_row(s->query, t, &row);
+}
+
+static void
 on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
 {
     struct status *s = ctx;
@@ -83,7 +93,7 @@ on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
 
     report_set(o, "running", json_integer(h->running_count));
     report_set(o, "age_ms", json_integer(age_ms));
-    if (!query_append(s->workers, o, &s->room))
+    if (!query_append(s->workers, o, &s->room, false))
         return;
     for (size_t i = 0; i < h->n_lanes; i++) {
         char lane[2 * TASK_ID_SIZE + 1];
@@ -114,19 +124,20 @@ query_workers(struct query *q, const json_t *request)
 {
     struct status s = {
         .lanes = json_object(), .workers = json_array(), .room = query_room(q)};
-    json_t *o = json_object();
 
     (void)request;
     presence_each_worker(q->p.presence, on_worker, &s);
     json_decref(s.lanes);
-    report_set(o, "workers", s.workers);
-    return o;
+    return json_pack("{s:o}", "workers", s.workers);
 }
 
 json_t *
 query_status(struct query *q, const json_t *request)
 {
-    struct status s = {q, json_object(), json_object(), json_array(), 0};
+    struct status s = {.query = q,
+                       .counters = json_object(),
+                       .lanes = json_object(),
+                       .workers = json_array()};
     json_t *o = json_object();
     struct err e;
 
@@ -144,12 +155,13 @@ query_status(struct query *q, const json_t *request)
     for (void *at = json_object_iter(s.lanes); at;
          at = json_object_iter_next(s.lanes, at))
         move_running(json_object_iter_value(at));
-    report_set(o, "stale", json_integer(query_each_stale(q, NULL, NULL)));
+    presence_each_task(q->p.presence, true, on_silent, &s);
+    report_set(o, "stale", json_integer(s.stale));
     if (q->p.disk)
         report_set(o, "alarms",
                    disk_monitor_alarms(q->p.disk,
                                        query_count(s.counters, "quarantined")));
-    s.room = query_room(q) > query_size(o) ? query_room(q) - query_size(o) : 0;
+    s.room = query_room_beside(q, o);
     s.room -= s.room / 4; /* for the lanes that workers name */
     presence_each_worker(q->p.presence, on_worker, &s);
     return o;

@@ -162,6 +162,8 @@ struct task_list {
     size_t limit, room;
     json_t *tasks;
     int64_t next;
+    int64_t *running; /* the numbers of rows of running tasks */
+    size_t n_running, cap_running;
 };
 
 /* Whether the list includes the row; a running task counts as such. */
@@ -179,8 +181,6 @@ add_page(struct task_list *l, const int64_t *ns, int n, struct err *e)
 {
     for (int i = 0; i < n; i++) {
         struct task_state row;
-        json_t *o;
-        size_t size;
 
         mem_pool_reset(l->query->pool);
         if (db_task_at(l->query->p.db, ns[i], l->query->pool, &row, e) <= 0)
@@ -189,55 +189,40 @@ add_page(struct task_list *l, const int64_t *ns, int n, struct err *e)
             l->before = ns[i];
             continue;
         }
-        if (json_array_size(l->tasks) >= l->limit) {
+        if (json_array_size(l->tasks) >= l->limit ||
+            !query_append(l->tasks, query_row(l->query, &row), &l->room,
+                          true)) {
             l->next = l->before;
             return false;
         }
-        o = query_row(l->query, &row);
-        size = query_size(o) + 1;
-        if (size > l->room && json_array_size(l->tasks) > 0) {
-            json_decref(o);
-            l->next = l->before;
-            return false;
-        }
-        l->room -= size < l->room ? size : l->room;
         l->before = ns[i];
-        (void)json_array_append_new(l->tasks, o);
     }
     return true;
 }
 
-/* The numbers of rows that run, newest first. */
-struct running_list {
-    struct query *query;
-    const char *batch; /* "": of any */
-    int64_t *ns;
-    size_t n, cap;
-};
-
 static void
 add_running(void *ctx, const struct presence_task *t)
 {
-    struct running_list *r = ctx;
+    struct task_list *l = ctx;
     struct task_state row;
 
-    if (!query_running_row(r->query, t, &row) ||
-        (*r->batch && strcmp(row.batch, r->batch) != 0))
+    if (!query_running_row(l->query, t, &row) ||
+        (*l->batch && strcmp(row.batch, l->batch) != 0))
         return;
-    r->ns = mem_grow(r->ns, r->n, &r->cap, sizeof *r->ns);
-    r->ns[r->n++] = row.n;
+    l->running =
+        mem_grow(l->running, l->n_running, &l->cap_running, sizeof *l->running);
+    l->running[l->n_running++] = row.n;
 }
 
-/* Merges running rows between before and floor into a page. */
+/* Merges running rows between l->before and floor into a page. */
 static int
-merge(const struct running_list *r, int64_t before, int64_t floor, int64_t *ns,
-      int n)
+merge(const struct task_list *l, int64_t floor, int64_t *ns, int n)
 {
     int total = n, kept = 0;
 
-    for (size_t i = 0; i < r->n; i++)
-        if (r->ns[i] >= floor && (!before || r->ns[i] < before))
-            ns[total++] = r->ns[i];
+    for (size_t i = 0; i < l->n_running; i++)
+        if (l->running[i] >= floor && (!l->before || l->running[i] < l->before))
+            ns[total++] = l->running[i];
     qsort(ns, (size_t)total, sizeof *ns, db_newest_first);
     for (int i = 0; i < total; i++)
         if (!kept || ns[kept - 1] != ns[i])
@@ -250,14 +235,13 @@ merge(const struct running_list *r, int64_t before, int64_t floor, int64_t *ns,
 static int
 fill(struct task_list *l, struct err *e)
 {
-    struct running_list r = {.query = l->query, .batch = l->batch};
     int64_t *ns;
     int n, got;
 
     *e = (struct err){0};
     if (l->states & bit(STATE_RUNNING))
-        presence_each_task(l->query->p.presence, false, add_running, &r);
-    ns = mem_alloc((DB_PAGE_MAX + r.n) * sizeof *ns);
+        presence_each_task(l->query->p.presence, false, add_running, l);
+    ns = mem_alloc((DB_PAGE_MAX + l->n_running) * sizeof *ns);
     do {
         struct db_filter filter = {.states = l->stored,
                                    .batch = l->batch,
@@ -267,13 +251,13 @@ fill(struct task_list *l, struct err *e)
         got = n = l->states && !l->stored
                       ? 0
                       : db_list(l->query->p.db, &filter, ns, e);
-        if (n >= 0 && r.n)
-            n = merge(&r, l->before, n == DB_PAGE_MAX ? ns[n - 1] : 0, ns, n);
+        if (n >= 0 && l->n_running)
+            n = merge(l, n == DB_PAGE_MAX ? ns[n - 1] : 0, ns, n);
         if (n > 0 && !add_page(l, ns, n, e))
             break;
     } while (got == DB_PAGE_MAX);
     mem_free(ns);
-    mem_free(r.ns);
+    mem_free(l->running);
     return e->code ? -1 : 0;
 }
 
@@ -306,10 +290,8 @@ query_list(struct query *q, const json_t *request)
         json_decref(l.tasks);
         return query_failure(&e);
     }
-    o = json_object();
-    report_set(o, "tasks", l.tasks);
-    report_set(o, "next", json_integer(l.next));
-    return o;
+    return json_pack("{s:o, s:I}", "tasks", l.tasks, "next",
+                     (json_int_t)l.next);
 }
 
 /* --- find, show ----------------------------------------------------------- */
@@ -414,11 +396,9 @@ short_task(const struct task *t)
 static void
 add_outcome(struct query *q, json_t *o, const struct result *r)
 {
-    size_t used = query_size(o), most = query_room(q);
     bool cut;
 
-    report_set(o, "output",
-               output_json(r, used < most ? most - used : 0, &cut));
+    report_set(o, "output", output_json(r, query_room_beside(q, o), &cut));
     if (cut)
         report_set(o, "output_cut", json_true());
     report_set(o, "output_bytes", json_integer((json_int_t)r->output_bytes));
@@ -486,9 +466,7 @@ query_show(struct query *q, const json_t *request)
     if (db_attempts(q->p.db, row.n, q->pool, &attempts, &n, &e) < 0)
         return query_failure(&e);
     report_task_fill(&row, attempts, n, q->pool, &t);
-    o = json_object();
-    report_set(o, "task", show_json(q, &t));
-    return o;
+    return json_pack("{s:o}", "task", show_json(q, &t));
 }
 
 /* --- batch ---------------------------------------------------------------- */
@@ -510,7 +488,7 @@ failed_rows(struct query *q, const char *batch, size_t most, struct err *e)
     for (int i = 0; i < n; i++) {
         if (db_task_at(q->p.db, ns[i], q->pool, &row, e) <= 0)
             n = -1;
-        else if (!query_append(list, query_row(q, &row), &most))
+        else if (!query_append(list, query_row(q, &row), &most, false))
             break;
     }
     if (n >= 0)

@@ -16,24 +16,6 @@ enum {
     AHEAD_MAX = 100,     /* tasks before it on its lane */
 };
 
-/* The tasks it comes after that are not finished. */
-static void
-add_tasks(const struct query *q, const struct task *t, struct wait_facts *f)
-{
-    size_t n = t->n_after < LOOKED_AT_MAX ? t->n_after : LOOKED_AT_MAX;
-
-    for (size_t i = 0; i < n; i++) {
-        enum state s;
-        struct err e;
-
-        if (db_state(q->p.db, t->after[i], &s, &e) < 0 || state_is_terminal(s))
-            continue;
-        if (f->n_after < WAIT_REASON_AFTER_MAX)
-            f->after[f->n_after] = t->after[i];
-        f->n_after++;
-    }
-}
-
 /* Which tasks and what time a blocked task waits for. */
 static void
 add_gates(const struct query *q, const struct task_state *row,
@@ -46,8 +28,16 @@ add_gates(const struct query *q, const struct task_state *row,
         codec_decode(CODEC_TASK, row->task.data, row->task.len, q->pool, &t,
                      &e) < 0)
         return;
-    add_tasks(q, &t, f);
     f->not_before_ms = t.not_before_ms;
+    for (size_t i = 0; i < t.n_after && i < LOOKED_AT_MAX; i++) {
+        enum state s;
+
+        if (db_state(q->p.db, t.after[i], &s, &e) < 0 || state_is_terminal(s))
+            continue;
+        if (f->n_after < WAIT_REASON_AFTER_MAX)
+            f->after[f->n_after] = t.after[i];
+        f->n_after++;
+    }
 }
 
 static void

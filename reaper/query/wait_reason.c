@@ -46,18 +46,10 @@ why_paused(const struct wait_facts *f, struct str *out)
 }
 
 static enum wait_for
-why_refused(const struct wait_facts *f, struct str *out)
+why_on_lane(const struct wait_facts *f, struct str *out)
 {
     char at[32];
 
-    str_addf(out, "waits until %s at the latest: %s",
-             str_time(f->refused_until_ms, at, sizeof at), f->refused_reason);
-    return WAIT_REFUSED;
-}
-
-static enum wait_for
-why_on_lane(const struct wait_facts *f, struct str *out)
-{
     if (f->paused)
         return why_paused(f, out);
     if (f->workers == 0) {
@@ -70,8 +62,12 @@ why_on_lane(const struct wait_facts *f, struct str *out)
                  f->lane);
         return WAIT_DRAINING;
     }
-    if (f->refused_until_ms > f->now_ms)
-        return why_refused(f, out);
+    if (f->refused_until_ms > f->now_ms) {
+        str_addf(out, "waits until %s at the latest: %s",
+                 str_time(f->refused_until_ms, at, sizeof at),
+                 f->refused_reason);
+        return WAIT_REFUSED;
+    }
     if (f->ahead == 0)
         str_addf(out, "is next on lane %s.%s, for a free slot", f->backend,
                  f->lane);

@@ -13,42 +13,17 @@ enum { LISTED_MAX = 100 }; /* tasks in an answer */
 
 /* --- stale tasks ---------------------------------------------------------- */
 
-struct stale {
-    struct query *query;
-    void (*fn)(void *ctx, const struct task_state *row,
-               const struct presence_task *t);
-    void *ctx;
-    unsigned n;
-};
-
-static void
-on_silent(void *ctx, const struct presence_task *t)
+bool
+query_stale_row(const struct query *q, const struct presence_task *t,
+                struct task_state *out)
 {
-    struct stale *s = ctx;
-    struct task_state row;
     struct err e;
 
-    mem_pool_reset(s->query->pool);
-    if (strcmp(t->backend, QUERY_DELEGATED) == 0 ||
-        db_task(s->query->p.db, t->id, s->query->pool, &row, &e) <= 0 ||
-        state_is_terminal(row.state) || t->attempt <= row.attempts ||
-        strcmp(row.backend, QUERY_DELEGATED) == 0)
-        return;
-    s->n++;
-    if (s->fn)
-        s->fn(s->ctx, &row, t);
-}
-
-unsigned
-query_each_stale(struct query *q,
-                 void (*fn)(void *ctx, const struct task_state *row,
-                            const struct presence_task *t),
-                 void *ctx)
-{
-    struct stale s = {.query = q, .fn = fn, .ctx = ctx};
-
-    presence_each_task(q->p.presence, true, on_silent, &s);
-    return s.n;
+    mem_pool_reset(q->pool);
+    return strcmp(t->backend, QUERY_DELEGATED) != 0 &&
+           db_task(q->p.db, t->id, q->pool, out, &e) > 0 &&
+           !state_is_terminal(out->state) && t->attempt > out->attempts &&
+           strcmp(out->backend, QUERY_DELEGATED) != 0;
 }
 
 /* --- the list ------------------------------------------------------------- */
@@ -83,10 +58,13 @@ add_task(struct watched_task *w, const struct task_state *row,
 }
 
 static void
-add_stale(void *ctx, const struct task_state *row,
-          const struct presence_task *t)
+add_stale(void *ctx, const struct presence_task *t)
 {
-    add_task(ctx, row, t, "stale");
+    struct watched_task *w = ctx;
+    struct task_state row;
+
+    if (query_stale_row(w->query, t, &row))
+        add_task(w, &row, t, "stale");
 }
 
 static void
@@ -200,7 +178,7 @@ query_watchdog(struct query *q, const json_t *request)
     idle = idle_lanes(q, lanes);
     sums = query_delegation(lanes, NULL);
     w.list = json_array();
-    (void)query_each_stale(q, add_stale, &w);
+    presence_each_task(q->p.presence, true, add_stale, &w);
     presence_each_task(q->p.presence, false, add_running, &w);
     o = json_object();
     report_set(

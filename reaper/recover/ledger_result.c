@@ -27,15 +27,6 @@ make_result(const struct ledger_op *op, enum state state, int64_t at_ms,
 }
 
 void
-ledger_result_encode(struct ledger_op *op, enum state state, int64_t at_ms)
-{
-    struct result r;
-
-    make_result(op, state, at_ms, "", &r);
-    codec_encode(CODEC_RESULT, &r, &op->bytes);
-}
-
-void
 ledger_result_claim(struct ledger_op *op, enum state state, int64_t at_ms,
                     const struct claims_entry *found, bus_stored_fn *fn)
 {
@@ -57,4 +48,14 @@ ledger_result_publish(struct ledger_op *op)
 
     (void)snprintf(id, sizeof id, "%s:l", op->id);
     ledger_op_publish(op, subject_result(subject, "ledger", op->source), id);
+}
+
+void
+ledger_result_end(struct ledger_op *op, enum state state, int64_t at_ms)
+{
+    struct result r;
+
+    make_result(op, state, at_ms, "", &r);
+    codec_encode(CODEC_RESULT, &r, &op->bytes);
+    ledger_result_publish(op);
 }

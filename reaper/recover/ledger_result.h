@@ -14,9 +14,8 @@
 #include "lib/bus/claims.h"
 #include "reaper/recover/ledger_op.h"
 
-/* Encodes into op->bytes the result that ends a task without a claim. */
-void ledger_result_encode(struct ledger_op *op, enum state state,
-                          int64_t at_ms);
+/* Publishes the result that ends a task without a claim, then frees op. */
+void ledger_result_end(struct ledger_op *op, enum state state, int64_t at_ms);
 
 /* Encodes the result and writes it into the claim, over found. fn gets op;
  * publish the result once the claim is stored. */

@@ -369,9 +369,8 @@ note_stream(struct reconcile *r, int i, struct err *e)
                   " text=\"the broker's store is not the one it was: every "
                   "open task is dispatched again from the ledger\"",
                   streams[i].name, f->info.last_seq, f->position);
-        if (*streams[i].position &&
-            db_position_set(r->p.db, streams[i].position, f->info.last_seq, e) <
-                0)
+        if (*streams[i].position && db_position(r->p.db, streams[i].position,
+                                                f->info.last_seq, true, e) < 0)
             return -1;
     }
     return db_put_stream(r->p.db, streams[i].name, row, e);

@@ -234,27 +234,19 @@ output_text(const struct result *r, struct str *out)
     str_free(&raw);
 }
 
-static uint64_t
-output_held(const struct result *r)
-{
-    uint64_t held = 0;
-
-    for (size_t i = 0; i < r->n_output; i++)
-        held += r->output[i].data.len;
-    return held;
-}
-
 static void
 add_output_note(const struct report_task *t, struct str *out)
 {
     const struct result *r = t->outcome;
+    uint64_t held = 0;
 
-    if (r->output_bytes <= output_held(r))
-        return;
-    str_addf(out,
-             "The last %" PRIu64 " of %" PRIu64 " bytes; all that was kept: "
-             "shunt logs %s\n\n",
-             output_held(r), r->output_bytes, t->row->id);
+    for (size_t i = 0; i < r->n_output; i++)
+        held += r->output[i].data.len;
+    if (r->output_bytes > held)
+        str_addf(out,
+                 "The last %" PRIu64 " of %" PRIu64 " bytes; all that was "
+                 "kept: shunt logs %s\n\n",
+                 held, r->output_bytes, t->row->id);
 }
 
 static void
@@ -283,12 +275,6 @@ add_attempts(const struct report_task *t, struct str *out)
     str_addc(out, '\n');
 }
 
-static const char *
-title_of(const struct task_state *r)
-{
-    return *r->name ? r->name : r->id;
-}
-
 void
 report_task_markdown(const struct report_task *t, struct str *out)
 {
@@ -296,7 +282,7 @@ report_task_markdown(const struct report_task *t, struct str *out)
     struct str text = {0};
 
     str_addz(out, "# ");
-    report_add_text(out, title_of(t->row));
+    report_add_text(out, *t->row->name ? t->row->name : t->row->id);
     str_addf(out, ": %s\n\n| | |\n|---|---|\n", state_name(t->row->state));
     add_facts(t, &f);
     str_addc(out, '\n');

@@ -132,14 +132,6 @@ add_text(struct write_job *job, struct rendered *p, const char *name,
     return &p->texts[p->n_texts++];
 }
 
-/* Marks the error of a failed database with ERR_BUG: it ends the pass. */
-static int
-database_failed(struct err *e)
-{
-    e->code = ERR_BUG;
-    return -1;
-}
-
 static int
 render_task(struct write_job *job, struct rendered *p,
             const struct task_state *row, struct err *e)
@@ -151,7 +143,7 @@ render_task(struct write_job *job, struct rendered *p,
     size_t n;
 
     if (db_attempts(w->db, row->n, w->pool, &attempts, &n, e) < 0)
-        return database_failed(e);
+        return -1;
     report_task_fill(row, attempts, n, w->pool, &t);
     if (*row->report_path) {
         p->root = mem_pool_strdup(job->pool, root_of(w, t.task));
@@ -161,7 +153,7 @@ render_task(struct write_job *job, struct rendered *p,
     }
     name = name_of(w, job->pool, false, row->name, row->id, e);
     if (!name)
-        return database_failed(e);
+        return -1;
     report_task(&t, REPORT_JSON, add_text(job, p, name, ".json"));
     report_task(&t, REPORT_MARKDOWN, add_text(job, p, name, ".md"));
     return 0;
@@ -189,13 +181,6 @@ members(struct report_writer *w, const char *batch, uint32_t states,
     return n;
 }
 
-/* More tasks came with its id than its size. */
-static bool
-has_open(const struct batch *b)
-{
-    return b->accepted > b->succeeded + b->failed + b->cancelled;
-}
-
 static int
 render_batch(struct write_job *job, struct rendered *p,
              const struct batch_state *row, struct err *e)
@@ -203,6 +188,9 @@ render_batch(struct write_job *job, struct rendered *p,
     struct report_writer *w = job->writer;
     uint32_t terminal = 0, failed;
     struct report_batch b = {.batch = &row->b};
+    /* More tasks came with its id than its size. */
+    bool has_open =
+        row->b.accepted > row->b.succeeded + row->b.failed + row->b.cancelled;
     const struct task_state **all, **bad;
     const char *name;
     int n_all, n_bad;
@@ -212,14 +200,14 @@ render_batch(struct write_job *job, struct rendered *p,
             terminal |= 1u << s;
     failed = terminal & ~(1u << STATE_SUCCEEDED);
     /* Finding unfinished members reads every member; there are seldom any. */
-    n_all = members(w, row->b.id, has_open(&row->b) ? ~0u : terminal,
-                    MEMBERS_MAX, &all, e);
+    n_all =
+        members(w, row->b.id, has_open ? ~0u : terminal, MEMBERS_MAX, &all, e);
     n_bad =
         n_all < 0 ? -1 : members(w, row->b.id, failed, FAILURES_MAX, &bad, e);
     name = n_bad < 0 ? NULL
                      : name_of(w, job->pool, true, row->b.name, row->b.id, e);
     if (!name)
-        return database_failed(e);
+        return -1;
     b.members = all;
     b.n_members = (size_t)n_all;
     b.failed = bad;

@@ -15,10 +15,9 @@
 void
 cancel_unclaimed(struct ledger_op *op)
 {
-    ledger_result_encode(op, STATE_CANCELLED, str_wall_ms());
     log_info("task.cancelled", "task=%s reason=\"%s\"", op->id,
              LOG_TEXT(str_text(&op->reason)));
-    ledger_result_publish(op);
+    ledger_result_end(op, STATE_CANCELLED, str_wall_ms());
 }
 
 static void
