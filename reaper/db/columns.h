@@ -2,12 +2,12 @@
  * columns - the columns of the ledger's relations, each of them once.
  *
  * X(TYPE, column, member): the type in the schema, the column's name, and the
- * member of the row's struct that it holds. The text of the statements (db.c),
- * what is bound to them and what is loaded from them (rows.c) follow from the
- * lists; a unit test compares them with the schema. A new column is a line
- * here, a member of the struct, and a migration (schema.c). Not listed is what
- * a statement must name: the key, and one column to begin a list of
- * assignments with.
+ * member of the row's struct that it holds. The text of the statements, what is
+ * bound to them and what is loaded from them (rows.c) follow from the lists; a
+ * unit test compares them with the schema. A new column is a line here, a
+ * member of the struct, and a migration (schema.c). Not listed is what a
+ * statement must name: the key, and one column to begin a list of assignments
+ * with.
  */
 #ifndef REAPER_DB_COLUMNS_H
 #define REAPER_DB_COLUMNS_H

@@ -1,7 +1,7 @@
 /*
  * db_private - what the parts of reaper/db share.
  *
- *   db.c        the file, its statements, transactions
+ *   db.c        the file, preparing and running statements, transactions
  *   schema.c    the migrations
  *   columns.h   the columns of each relation
  *   rows.c      one row at a time
