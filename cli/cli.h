@@ -61,14 +61,14 @@ struct cli {
 /* One row of the table of commands. */
 struct command {
     const char *name;
-    const char *synopsis;       /* what follows the name */
-    const char *about;          /* one line */
-    const char *more;           /* paragraphs of help; NULL: none */
-    const char *examples;       /* lines of help */
+    const char *synopsis; /* what follows the name */
+    const char *about;    /* one line */
+    const char *more;     /* paragraphs of help; NULL: none */
+    const char *examples; /* lines of help */
+    int (*run)(struct cli *c, const struct args *a);
     const struct arg_opt *opts; /* NULL: none of its own */
     bool task_flags;            /* takes the flags of task_args.h too */
     const char *words;          /* first words, for completion */
-    int (*run)(struct cli *c, const struct args *a);
 };
 
 /* All commands, in the order of help; ends with a row without a name. */

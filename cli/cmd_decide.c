@@ -7,7 +7,6 @@
 #include "cli/decision_print.h"
 #include "cli/output.h"
 #include "cli/task_builder.h"
-#include "gateways/formats/formats.h"
 #include "lib/model/codec.h"
 
 #include <stdio.h>

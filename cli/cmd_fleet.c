@@ -9,7 +9,6 @@
 #include "lib/os/secret.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static struct {
     bool detach, fast;

@@ -174,7 +174,6 @@ static int
 say_set(struct cli *c, const char *lane, const struct lane_pause *p)
 {
     char until[32] = "";
-    json_t *v;
 
     if (p->until_ms)
         (void)str_time(p->until_ms, until, sizeof until);
@@ -186,13 +185,10 @@ say_set(struct cli *c, const char *lane, const struct lane_pause *p)
                     lane, *until ? "until " : "until shunt lane resume", until);
         return RC_OK;
     }
-    v = json_pack("{s:s, s:s}", "lane", lane, "state",
-                  p->paused ? "paused" : "open");
-    if (*until)
-        (void)json_object_set_new(v, "until", json_string(until));
-    if (*p->reason)
-        (void)json_object_set_new(v, "reason", json_string(p->reason));
-    out_object("lane", v);
+    out_object("lane", json_pack("{s:s, s:s, s:s*, s:s*}", "lane", lane,
+                                 "state", p->paused ? "paused" : "open",
+                                 "until", *until ? until : NULL, "reason",
+                                 *p->reason ? p->reason : NULL));
     return RC_OK;
 }
 

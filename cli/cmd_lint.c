@@ -9,7 +9,6 @@
 #include "lib/base/str.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum { NAMES_MAX = 10, SUMMARY_SIZE = 60 };
 

@@ -12,46 +12,38 @@
 
 const struct arg_opt provision_opts[] = {ARG_END};
 
-static const struct conf_opt opts[] = {
-    CONF_INT(struct jetstream_conf, replicas, "bus.replicas", "1", 1, 5,
-             "copies of each stream"),
-    CONF_BYTES(struct jetstream_conf, max_bytes, "bus.max_bytes", "2G", -1,
-               INT64_MAX,
-               "largest size of each durable stream; -1 for no limit"),
-    CONF_MS(struct jetstream_conf, max_age_ms, "bus.max_age", "30d", 3600000,
-            INT64_MAX / 1000000, "how long to keep tasks and results"),
-    CONF_MS(struct jetstream_conf, log_retention_ms, "bus.log_retention", "7d",
-            60000, INT64_MAX / 1000000, "how long to keep output"),
-    CONF_BYTES(struct jetstream_conf, log_max_bytes, "bus.log_max_bytes", "2G",
-               -1, INT64_MAX,
-               "largest size of all output together; -1 for no limit"),
-    CONF_LIST(struct jetstream_conf, lanes, "bus.lanes", "",
-              "additional lanes, named backend.lane"),
-    CONF_END};
-
-/* The rest of the section, read by cli_find_broker. */
-struct all {
-    struct jetstream_conf topology;
+/* The section bus; cli_find_broker reads its other half. */
+struct bus_section {
+    struct jetstream_conf jetstream;
     struct bus_conf bus;
 };
+
+static const struct conf_opt opts[] = {
+    CONF_INT(struct bus_section, jetstream.replicas, "bus.replicas", "1", 1, 5,
+             "copies of each stream"),
+    CONF_BYTES(struct bus_section, jetstream.max_bytes, "bus.max_bytes", "2G",
+               -1, INT64_MAX,
+               "largest size of each durable stream; -1 for no limit"),
+    CONF_MS(struct bus_section, jetstream.max_age_ms, "bus.max_age", "30d",
+            3600000, INT64_MAX / 1000000, "how long to keep tasks and results"),
+    CONF_MS(struct bus_section, jetstream.log_retention_ms, "bus.log_retention",
+            "7d", 60000, INT64_MAX / 1000000, "how long to keep output"),
+    CONF_BYTES(struct bus_section, jetstream.log_max_bytes, "bus.log_max_bytes",
+               "2G", -1, INT64_MAX,
+               "largest size of all output together; -1 for no limit"),
+    CONF_LIST(struct bus_section, jetstream.lanes, "bus.lanes", "",
+              "additional lanes, named backend.lane"),
+    CONF_BUS(struct bus_section, bus),
+    CONF_END};
 
 int
 provision_conf(struct jetstream_conf *out, struct err *e)
 {
-    static struct all all;
-    static const struct conf_opt bus[] = {CONF_BUS(struct all, bus), CONF_END};
-    struct conf_opt
-        both[sizeof opts / sizeof opts[0] + sizeof bus / sizeof bus[0]];
-    size_t n = 0, i;
+    static struct bus_section section;
 
-    for (i = 0; opts[i].key; i++)
-        both[n++] = opts[i];
-    for (i = 0; bus[i].key; i++)
-        both[n++] = bus[i];
-    both[n] = (struct conf_opt)CONF_END;
-    if (conf_load(&all, both, "", 0, NULL, e) < 0)
+    if (conf_load(&section, opts, "", 0, NULL, e) < 0)
         return -1;
-    *out = all.topology;
+    *out = section.jetstream;
     return 0;
 }
 

@@ -8,7 +8,6 @@
 #include "cli/task_builder.h"
 #include "lib/model/task_state.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { CONNECT_MS = 3000, PATIENCE_MS = 30000 };
@@ -28,7 +27,7 @@ const struct arg_opt logs_opts[] = {
 
 /* Prints the outcome, unless the task succeeded or its exit code tells all. */
 static void
-say_end(const struct cli *c, const char *id, const struct follow_end *end)
+say_end(const struct cli *c, const char *id, const struct result *end)
 {
     if (end->state == STATE_SUCCEEDED)
         return;
@@ -72,7 +71,7 @@ int
 cmd_run(struct cli *c, const struct args *a)
 {
     struct follow *f = NULL;
-    struct follow_end end;
+    const struct result *end;
     struct task_builder b;
     struct err e = {0};
     int rc;
@@ -93,12 +92,13 @@ cmd_run(struct cli *c, const struct args *a)
     if (rc)
         goto out;
     follow_on_interrupt(f, true);
-    if (!follow_to_end(f, &end)) {
+    end = follow_to_end(f);
+    if (!end) {
         rc = leave(c, b.tasks[0].id);
         goto out;
     }
-    say_end(c, b.tasks[0].id, &end);
-    rc = follow_rc(&end);
+    say_end(c, b.tasks[0].id, end);
+    rc = follow_rc(end);
     cli_drain_spool(c);
 out:
     follow_close(f);
@@ -109,7 +109,7 @@ int
 cmd_logs(struct cli *c, const struct args *a)
 {
     struct follow *f = NULL;
-    struct follow_end end;
+    const struct result *end;
     struct err e = {0};
     json_t *task = NULL;
     const char *id;
@@ -129,8 +129,9 @@ cmd_logs(struct cli *c, const struct args *a)
         rc = cli_fail_err("read the output", id, &e, "shunt status");
     } else if (logs.follow && !state_is_terminal(cli_state(task))) {
         follow_on_interrupt(f, false);
-        if (follow_to_end(f, &end))
-            say_end(c, id, &end);
+        end = follow_to_end(f);
+        if (end)
+            say_end(c, id, end);
         else
             rc = RC_INTERRUPTED;
     }

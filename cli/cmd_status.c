@@ -7,7 +7,6 @@
 #include "lib/model/subject.h"
 #include "lib/submit/spool.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

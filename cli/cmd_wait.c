@@ -9,7 +9,6 @@
 #include "lib/model/codec.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum { CONNECT_MS = 3000, CANCEL_MS = 15000, PATIENCE_MS = 10000 };
 

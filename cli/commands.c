@@ -16,7 +16,7 @@ const struct command cli_commands[] = {
      "  shunt up -d            start in the background; return once it is "
      "ready\n"
      "  shunt up --slots 8     run in the foreground, with eight tasks at once",
-     up_opts, false, NULL, cmd_up},
+     cmd_up, .opts = up_opts},
     {"down", "[--timeout TIME]", "stop the fleet on this machine",
      "Workers take no new tasks and finish their running ones within their "
      "drain\n"
@@ -24,18 +24,18 @@ const struct command cli_commands[] = {
      "again\n"
      "after the next start. A second `shunt down` in the meantime kills at "
      "once.",
-     "  shunt down", down_opts, false, NULL, cmd_down},
+     "  shunt down", cmd_down, .opts = down_opts},
     {"status", "", "show processes, workers and task counts",
      "Exits with 7 if no fleet is running and no broker answers.",
      "  shunt status\n"
      "  shunt status --json | jq '.processes[] | {name, pid, restarts}'",
-     NULL, false, NULL, cmd_status},
+     .run = cmd_status},
     {"provision", "", "create or update the broker's streams and consumers",
      "Needed once for a broker of your own, and again after each upgrade. "
      "`shunt up`\n"
      "does it by itself.",
-     "  shunt provision --nats nats://broker:4222", provision_opts, false, NULL,
-     cmd_provision},
+     "  shunt provision --nats nats://broker:4222", cmd_provision,
+     .opts = provision_opts},
     {"submit", "[FLAGS] -- COMMAND... | FILE... | -",
      "submit tasks and print their ids",
      "One word after -- is a shell script; several words are a program and "
@@ -53,7 +53,7 @@ const struct command cli_commands[] = {
      "  shunt submit --name nightly --after 02:00 -- 'make && ./report.sh'\n"
      "  shunt submit jobs/queue/job.json\n"
      "  id=$(shunt submit -- ./train.sh) && shunt wait \"$id\"",
-     NULL, true, NULL, cmd_submit},
+     cmd_submit, .task_flags = true},
     {"run", "[FLAGS] -- COMMAND...",
      "submit a task, show its output and exit with its code",
      "The exit code is the command's own, or\n"
@@ -66,7 +66,7 @@ const struct command cli_commands[] = {
      "^C cancels the task; a second ^C leaves it running.",
      "  shunt run -- pytest -q\n"
      "  shunt run --timeout 10m --retries 2 -- 'make && make check'",
-     NULL, true, NULL, cmd_run},
+     cmd_run, .task_flags = true},
     {"ls", "[--state STATE] [--limit N] [--batch ID]",
      "list tasks, newest first",
      "STATE is the name of a state, open (not finished) or done (finished). "
@@ -74,30 +74,30 @@ const struct command cli_commands[] = {
      "--state, or separate states with commas.",
      "  shunt ls --state open\n"
      "  shunt ls --state failed,timed_out --limit 0 --json | jq '.[].id'",
-     ls_opts, false, NULL, cmd_ls},
+     cmd_ls, .opts = ls_opts},
     {"show", "ID", "show everything about a task",
      "ID is a task's id, a beginning of it that no other id has, a task's name "
      "(the\n"
      "newest task of that name), or `last` for the newest task.",
      "  shunt show last\n"
      "  shunt show 5kq3 --json | jq .decision",
-     NULL, false, NULL, cmd_show},
+     .run = cmd_show},
     {"logs", "[-f] [--attempt N] ID", "print the output of a task",
      "Prints the task's stdout on stdout and its stderr on stderr.",
      "  shunt logs last\n"
      "  shunt logs -f 5kq3",
-     logs_opts, false, NULL, cmd_logs},
+     cmd_logs, .opts = logs_opts},
     {"wait", "[--timeout TIME] ID...", "wait until tasks have finished",
      "ID may name a batch. Exits with 5 if a task did not succeed, with 8 if "
      "one had\n"
      "not finished at --timeout.",
-     "  shunt wait --timeout 10m $(shunt submit -- make test)", wait_opts,
-     false, NULL, cmd_wait},
+     "  shunt wait --timeout 10m $(shunt submit -- make test)", cmd_wait,
+     .opts = wait_opts},
     {"cancel", "[--timeout TIME] ID...", "cancel tasks",
      "Running tasks are killed, queued tasks never start. ID may name a batch.",
-     "  shunt cancel last", cancel_opts, false, NULL, cmd_cancel},
+     "  shunt cancel last", cmd_cancel, .opts = cancel_opts},
     {"retry", "ID...", "submit finished tasks again, under new ids",
-     "Prints the new ids.", "  shunt retry last", NULL, false, NULL, cmd_retry},
+     "Prints the new ids.", "  shunt retry last", .run = cmd_retry},
     {"decide", "[FLAGS] -- COMMAND... | FILE... | -",
      "show where a task would run, and why",
      "Applies the routing policy without a broker; --live also considers the "
@@ -105,13 +105,13 @@ const struct command cli_commands[] = {
      "fleet. Nothing is submitted. Exits with 6 if a task would be rejected.",
      "  shunt decide -- npm run build\n"
      "  shunt decide --agent CEO --json -- 'decide something' | jq .backend",
-     decide_opts, true, NULL, cmd_decide},
+     cmd_decide, .opts = decide_opts, .task_flags = true},
     {"explain", "ID",
      "show why a task runs where it does, and what it waits for",
      "Prints the decision as it was made and, for a waiting task, the reason.",
      "  shunt explain last\n"
      "  shunt explain 5kq3 --json | jq .waits",
-     NULL, false, NULL, cmd_explain},
+     .run = cmd_explain},
     {"route", "replay [--policy FILE] [--since TIME]",
      "show which past tasks another policy would have routed elsewhere",
      "Applies the policy to the tasks in the ledger. The fleet of that time is "
@@ -120,8 +120,8 @@ const struct command cli_commands[] = {
      "stored\n"
      "decision, and a backend that was missing is missing again. Nothing is "
      "changed.",
-     "  shunt route replay --policy new.yaml --since 30d", route_opts, false,
-     "replay", cmd_route},
+     "  shunt route replay --policy new.yaml --since 30d", cmd_route,
+     .opts = route_opts, .words = "replay"},
     {"lint", "FILE... | -", "check task files, and show what tasks they hold",
      "Detects the format by content: job.json, the JSON of a task, codex-brief "
      "(YAML\n"
@@ -133,7 +133,7 @@ const struct command cli_commands[] = {
      "invalid.",
      "  shunt lint jobs/queue/*.json\n"
      "  shunt lint --json rally.yaml | jq '.[].names'",
-     NULL, false, NULL, cmd_lint},
+     .run = cmd_lint},
     {"rally", "--each-line 'COMMAND {}' [FLAGS] | status [ID]",
      "run one task for each line of stdin, in parallel",
      "{} is replaced by the line, quoted for the shell; without {} the line "
@@ -145,7 +145,7 @@ const struct command cli_commands[] = {
      "  ls *.png | shunt rally --each-line 'optipng {}'\n"
      "  seq 1000 | shunt rally --each-line './sim --seed {}' --name sweep\n"
      "  shunt rally status last",
-     rally_opts, true, "status", cmd_rally},
+     cmd_rally, .opts = rally_opts, .task_flags = true, .words = "status"},
     {"lane", "ls | pause LANE | resume LANE", "list lanes; pause or resume one",
      "A lane is named BACKEND.LANE. While it is paused, tasks on it wait and "
      "running\n"
@@ -155,7 +155,7 @@ const struct command cli_commands[] = {
      "  shunt lane ls\n"
      "  shunt lane pause secutools.gpu --for 2h --reason 'maintenance'\n"
      "  shunt lane resume secutools.gpu",
-     lane_opts, false, "ls pause resume", cmd_lane},
+     cmd_lane, .opts = lane_opts, .words = "ls pause resume"},
     {"delegate", "submit | get | result | decide | status",
      "send prompts to an AI platform",
      "submit [--provider P] [--wait] FILE.md | - | -- PROMPT\n"
@@ -177,26 +177,27 @@ const struct command cli_commands[] = {
      "  id=$(ccl-delegate submit task.md) && ccl-delegate result --timeout 1h "
      "\"$id\"\n"
      "  ccl-delegate decide task.md | jq -e .delegated",
-     delegate_opts, false, "submit get result decide status", cmd_delegate},
+     cmd_delegate, .opts = delegate_opts,
+     .words = "submit get result decide status"},
     {"worker", "ls | drain NAME", "list workers; drain one",
      "A draining worker takes no new tasks, finishes its running ones and "
      "exits;\n"
      "`shunt up` then starts a new one in its place.",
      "  shunt worker ls\n"
      "  shunt worker drain devbox-2",
-     NULL, false, "ls drain", cmd_worker},
+     cmd_worker, .words = "ls drain"},
     {"doctor", "", "check this installation and suggest remedies",
      "Prints one line per check: ok, warn or fail, and what to do. Exits with "
      "1 if a\n"
      "check fails.",
-     "  shunt doctor", NULL, false, NULL, cmd_doctor},
-    {"version", "", "print the version", NULL, "  shunt version", NULL, false,
-     NULL, cmd_version},
+     "  shunt doctor", .run = cmd_doctor},
+    {"version", "", "print the version", NULL, "  shunt version",
+     .run = cmd_version},
     {"completion", "bash|zsh|fish", "print a shell completion script", NULL,
      "  source <(shunt completion bash)\n"
      "  shunt completion fish > ~/.config/fish/completions/shunt.fish",
-     NULL, false, "bash zsh fish", cmd_completion},
-    {"help", "[COMMAND]", "show help", NULL, "  shunt help submit", NULL, false,
-     NULL, cmd_help},
-    {NULL, NULL, NULL, NULL, NULL, NULL, false, NULL, NULL},
+     cmd_completion, .words = "bash zsh fish"},
+    {"help", "[COMMAND]", "show help", NULL, "  shunt help submit",
+     .run = cmd_help},
+    {.name = NULL},
 };

@@ -14,54 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The labels of the template. */
-struct labels {
-    const char *title, *task, *agent, *none, *decision, *run, *local;
-    const char *rejected, *reason, *lane, *cost, *considered, *policy, *state;
-    const char *waits, *undecided;
-};
-
-static const struct labels english_labels = {
-    .title = "Routing decision",
-    .task = "Task",
-    .agent = "Agent",
-    .none = "none",
-    .decision = "Decision",
-    .run = "Run",
-    .local = "locally",
-    .rejected = "REJECTED",
-    .reason = "Reason",
-    .lane = "Lane",
-    .cost = "Cost",
-    .considered = "Considered",
-    .policy = "Policy",
-    .state = "State",
-    .waits = "Waits",
-    .undecided = "not decided yet",
-};
-static const struct labels japanese_labels = {
-    .title = "ルーティング判定",
-    .task = "タスク",
-    .agent = "担当エージェント",
-    .none = "なし",
-    .decision = "判定",
-    .run = "実行",
-    .local = "ローカル実行",
-    .rejected = "拒否",
-    .reason = "理由",
-    .lane = "行き先",
-    .cost = "費用",
-    .considered = "検討",
-    .policy = "ポリシー",
-    .state = "状態",
-    .waits = "待機",
-    .undecided = "未判定",
-};
-
 /* The text as it grows, and the language it is in. */
 struct decision_text {
     struct str text;
-    const struct labels *l;
     bool japanese;
 };
 
@@ -79,6 +34,13 @@ decision_in_japanese(void)
     return false;
 }
 
+/* A label of the template. */
+static const char *
+label(const struct decision_text *p, const char *english)
+{
+    return p->japanese ? japanese_label(english) : english;
+}
+
 /* A sentence of the router or the reaper. */
 static void
 add_sentence(struct decision_text *p, const char *text)
@@ -90,9 +52,9 @@ add_sentence(struct decision_text *p, const char *text)
 }
 
 static void
-add_line(struct decision_text *p, const char *label, const char *sentence)
+add_line(struct decision_text *p, const char *english, const char *sentence)
 {
-    str_addf(&p->text, "%s: ", label);
+    str_addf(&p->text, "%s: ", label(p, english));
     add_sentence(p, sentence);
     str_addc(&p->text, '\n');
 }
@@ -147,16 +109,16 @@ add_destination(struct decision_text *p, const struct decided *j)
     struct str *s = &p->text;
 
     if (d->rejected) {
-        str_addf(s, "### %s: %s\n", p->l->decision, p->l->rejected);
+        str_addf(s, "### %s: %s\n", label(p, "Decision"), label(p, "REJECTED"));
         return;
     }
-    str_addf(s, "### %s: %s\n### %s: ", p->l->decision,
-             local ? "LOCAL" : "CLOUD", p->l->run);
+    str_addf(s, "### %s: %s\n### %s: ", label(p, "Decision"),
+             local ? "LOCAL" : "CLOUD", label(p, "Run"));
     if (strcmp(d->backend, "codespace") == 0) {
         str_addz(s, "cs run ");
         add_in_quotes(j->task, s);
     } else if (local) {
-        str_addz(s, p->l->local);
+        str_addz(s, label(p, "locally"));
     } else {
         str_addf(s, "%s %s", d->backend, d->lane);
     }
@@ -170,15 +132,15 @@ add_rest(struct decision_text *p, const struct decision *d)
     struct str *s = &p->text;
 
     if (!d->rejected)
-        str_addf(s, "%s: %s.%s\n", p->l->lane, d->backend, d->lane);
-    str_addf(s, "%s: ", p->l->reason);
+        str_addf(s, "%s: %s.%s\n", label(p, "Lane"), d->backend, d->lane);
+    str_addf(s, "%s: ", label(p, "Reason"));
     add_sentence(p, d->reason);
     str_addf(s, " (%s)\n", d->rule);
     if (*d->cost_usd)
-        str_addf(s, "%s: $%s\n", p->l->cost, d->cost_usd);
+        str_addf(s, "%s: $%s\n", label(p, "Cost"), d->cost_usd);
     for (size_t i = 0; i < d->n_lost; i++)
-        add_line(p, p->l->considered, d->lost[i]);
-    str_addf(s, "%s: %s\n", p->l->policy, d->policy);
+        add_line(p, "Considered", d->lost[i]);
+    str_addf(s, "%s: %s\n", label(p, "Policy"), d->policy);
 }
 
 static void
@@ -200,7 +162,7 @@ add_state(struct decision_text *p, const char *state)
 {
     const char *name = p->japanese ? japanese_state(state) : NULL;
 
-    str_addf(&p->text, "%s: %s", p->l->state, state);
+    str_addf(&p->text, "%s: %s", label(p, "State"), state);
     if (name)
         str_addf(&p->text, "(%s)", name);
     str_addc(&p->text, '\n');
@@ -209,24 +171,26 @@ add_state(struct decision_text *p, const char *state)
 void
 decision_print(const struct decided *j, bool japanese)
 {
-    const struct labels *l = japanese ? &japanese_labels : &english_labels;
-    struct decision_text p = {.l = l, .japanese = japanese};
+    struct decision_text p = {.japanese = japanese};
     struct str safe = {0};
 
-    str_addf(&p.text, "## %s\n\n%s: %s\n%s: %s\n\n", l->title, l->task, j->task,
-             l->agent, *j->agent ? j->agent : l->none);
+    str_addf(&p.text, "## %s\n\n%s: %s\n%s: %s\n\n",
+             label(&p, "Routing decision"), label(&p, "Task"), j->task,
+             label(&p, "Agent"), *j->agent ? j->agent : label(&p, "none"));
     if (j->decision) {
         add_decision(&p, j);
     } else if (*j->refusal) {
-        str_addf(&p.text, "### %s: %s\n\n", l->decision, l->rejected);
-        add_line(&p, l->reason, j->refusal);
+        str_addf(&p.text, "### %s: %s\n\n", label(&p, "Decision"),
+                 label(&p, "REJECTED"));
+        add_line(&p, "Reason", j->refusal);
     } else {
-        str_addf(&p.text, "### %s: %s\n\n", l->decision, l->undecided);
+        str_addf(&p.text, "### %s: %s\n\n", label(&p, "Decision"),
+                 label(&p, "not decided yet"));
     }
     if (*j->state)
         add_state(&p, j->state);
     if (*j->waits)
-        add_line(&p, l->waits, j->waits);
+        add_line(&p, "Waits", j->waits);
     str_add_printable(&safe, str_text(&p.text), p.text.len);
     (void)fputs(str_text(&safe), stdout);
     str_free(&safe);

@@ -445,8 +445,8 @@ print_result(const struct follow *f)
     out_json_line(out_with_schema("result", o));
 }
 
-bool
-follow_to_end(struct follow *f, struct follow_end *out)
+const struct result *
+follow_to_end(struct follow *f)
 {
     while (!f->finished && !f->left) {
         f->wake = false;
@@ -454,26 +454,23 @@ follow_to_end(struct follow *f, struct follow_end *out)
             tick(f);
     }
     if (!f->finished)
-        return false;
+        return NULL;
     print_rest(f);
-    out->state = f->result.state;
-    out->exit_code = f->result.exit_code;
-    (void)str_copy(out->reason, sizeof out->reason, f->result.reason);
     if (f->c->json)
         print_result(f);
-    return true;
+    return &f->result;
 }
 
 int
-follow_rc(const struct follow_end *end)
+follow_rc(const struct result *r)
 {
-    switch (end->state) {
+    switch (r->state) {
     case STATE_SUCCEEDED:
-        return end->exit_code;
+        return r->exit_code;
     case STATE_FAILED:
     case STATE_UNVERIFIED:
     case STATE_NO_OP:
-        return end->exit_code ? end->exit_code : RC_FAILED;
+        return r->exit_code ? r->exit_code : RC_FAILED;
     case STATE_TIMED_OUT:
         return RC_TIMED_OUT;
     case STATE_CANCELLED:

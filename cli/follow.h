@@ -14,12 +14,6 @@
 
 struct follow;
 
-struct follow_end {
-    enum state state; /* terminal */
-    int exit_code;
-    char reason[256];
-};
-
 /* Subscribes. Called before the task is submitted, it misses nothing. */
 int follow_open(struct follow **out, struct cli *c, const char *id,
                 struct err *e);
@@ -34,12 +28,12 @@ int follow_print(struct follow *f, const json_t *task, uint32_t attempt,
 void follow_on_interrupt(struct follow *f, bool cancel);
 
 /*
- * Prints until the task is terminal, and then what is missing. False if ^C
- * ended it before: the task continues.
+ * Prints until the task is terminal, and then what is missing. The result lives
+ * as long as f. NULL if ^C ended it before: the task continues.
  */
-bool follow_to_end(struct follow *f, struct follow_end *out);
+const struct result *follow_to_end(struct follow *f);
 
 /* The exit code of `run` after that end. */
-int follow_rc(const struct follow_end *end);
+int follow_rc(const struct result *r);
 
 #endif

@@ -157,6 +157,25 @@ static const struct translation signals[] = {
     {"local-prefix", "接頭辞 local:"},
 };
 
+static const struct translation labels[] = {
+    {"Routing decision", "ルーティング判定"},
+    {"Task", "タスク"},
+    {"Agent", "担当エージェント"},
+    {"none", "なし"},
+    {"Decision", "判定"},
+    {"Run", "実行"},
+    {"locally", "ローカル実行"},
+    {"REJECTED", "拒否"},
+    {"Reason", "理由"},
+    {"Lane", "行き先"},
+    {"Cost", "費用"},
+    {"Considered", "検討"},
+    {"Policy", "ポリシー"},
+    {"State", "状態"},
+    {"Waits", "待機"},
+    {"not decided yet", "未判定"},
+};
+
 struct value {
     const char *text;
     size_t len;
@@ -222,11 +241,23 @@ japanese_state(const char *state)
     return states[state_from_name(state)];
 }
 
+static const char *
+find(const struct translation *t, size_t n, const char *english)
+{
+    for (; n > 0; n--, t++)
+        if (strcmp(t->english, english) == 0)
+            return t->japanese;
+    return NULL;
+}
+
 const char *
 japanese_signal(const char *name)
 {
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        if (strcmp(signals[i].english, name) == 0)
-            return signals[i].japanese;
-    return NULL;
+    return find(signals, sizeof signals / sizeof *signals, name);
+}
+
+const char *
+japanese_label(const char *english)
+{
+    return find(labels, sizeof labels / sizeof *labels, english);
 }

@@ -21,4 +21,7 @@ const char *japanese_state(const char *state);
 /* What a signal of the shipped policy looks for; NULL for any other. */
 const char *japanese_signal(const char *name);
 
+/* A label of the decision template. */
+const char *japanese_label(const char *english);
+
 #endif

@@ -6,7 +6,6 @@
 #include "fleet/embedded_broker.h"
 
 #include "lib/base/feature.h"
-#include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/os/os.h"
 

@@ -15,7 +15,6 @@
 #include "lib/os/proc.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 
 struct embedded_broker {
     char program[FLEET_DIR_PATH]; /* nats-server, absolute */

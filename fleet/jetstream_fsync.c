@@ -75,10 +75,17 @@ jetstream_fsync_new(const char *dir)
 }
 
 static void
+close_fd(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
+}
+
+static void
 stream_release(struct jetstream_dir *t)
 {
-    if (t->fd >= 0)
-        (void)close(t->fd);
+    close_fd(&t->fd);
     mem_free(t->blocks);
     mem_free(t->path);
 }
@@ -158,8 +165,7 @@ block_begin(const struct jetstream_dir *t, struct jetstream_block *b,
     through = os_writes_through(w->fd);
     if (through && b->through && w->was.st_ino == b->ino) {
         note_synced(b, w);
-        (void)close(w->fd);
-        w->fd = -1;
+        close_fd(&w->fd);
         return 0;
     }
     b->through = through;
@@ -180,8 +186,7 @@ block_end(const struct jetstream_dir *t, struct jetstream_block *b,
     if (os_sync_data(w->fd) < 0)
         rc = err_set(e, ERR_UNAVAILABLE, "sync %s/%llu.blk: %s", t->path,
                      (unsigned long long)b->number, strerror(errno));
-    (void)close(w->fd);
-    w->fd = -1;
+    close_fd(&w->fd);
     note_synced(b, w);
     return rc;
 }
@@ -238,10 +243,9 @@ stream_scan(struct jetstream_dir *t, struct err *e)
 
     d = fd < 0 ? NULL : fdopendir(fd);
     if (!d) {
-        if (fd >= 0)
-            (void)close(fd);
-        return err_set(e, ERR_UNAVAILABLE, "read %s: %s", t->path,
-                       strerror(errno));
+        err_set(e, ERR_UNAVAILABLE, "read %s: %s", t->path, strerror(errno));
+        close_fd(&fd);
+        return -1;
     }
     for (size_t i = 0; i < t->n; i++)
         t->blocks[i].seen = false;
@@ -280,8 +284,7 @@ stream_begin(struct jetstream_dir *t, struct err *e)
     if (t->fd < 0)
         return 0; /* the stream is being created or removed */
     if (fstat(t->fd, &st) < 0 || st.st_nlink == 0) {
-        (void)close(t->fd);
-        t->fd = -1;
+        close_fd(&t->fd);
         t->n = 0;
         t->settled = false;
         return 0;
@@ -298,14 +301,6 @@ static int
 stream_end(struct jetstream_dir *t, struct err *e)
 {
     return t->n ? block_end(t, &t->blocks[t->last], &t->writing, e) : 0;
-}
-
-static void
-stream_abandon(struct jetstream_dir *t)
-{
-    if (t->writing.fd >= 0)
-        (void)close(t->writing.fd);
-    t->writing.fd = -1;
 }
 
 /* --- all streams --------------------------------------------------------- */
@@ -396,6 +391,6 @@ jetstream_fsync_run(struct jetstream_fsync *s, struct err *e)
     for (size_t i = 0; rc == 0 && i < s->n; i++)
         rc = stream_end(&s->streams[i], e);
     for (size_t i = 0; i < s->n; i++)
-        stream_abandon(&s->streams[i]);
+        close_fd(&s->streams[i].writing.fd);
     return rc;
 }
