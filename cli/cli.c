@@ -229,11 +229,9 @@ on_bus_event(void *ctx, enum bus_event event, const char *text)
 {
     struct cli *c = ctx;
 
-    if (event != BUS_DENIED)
-        return;
-    c->denied = true;
-    (void)cli_fail(RC_CREDENTIALS, "use the broker", bus_url(c->bus), text,
-                   "shunt doctor");
+    if (event == BUS_DENIED)
+        (void)cli_fail(RC_CREDENTIALS, "use the broker", bus_url(c->bus), text,
+                       "shunt doctor");
 }
 
 int

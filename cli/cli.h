@@ -54,7 +54,6 @@ struct cli {
     bool conf_loaded;
     struct loop *loop;
     struct bus *bus;
-    bool denied;             /* the broker refused a right; already printed */
     int64_t ask_patience_ms; /* how long to wait for the reaper */
 };
 

@@ -67,14 +67,13 @@ cmd_decide(struct cli *c, const struct args *a)
         decide(&b.tasks[i], &facts, &policy, c->pool, &d);
         rejected = rejected || d.rejected;
         if (c->json)
-            (void)json_array_append_new(list, decision_json(&d));
+            (void)json_array_append_new(
+                list, out_with_schema("decision", decision_json(&d)));
         else
             print_text(&b.tasks[i], &d);
     }
-    if (c->json && !b.from_files)
-        out_json(json_incref(json_array_get(list, 0)));
-    else if (c->json)
-        out_json(json_incref(list));
+    if (c->json)
+        out_json(json_incref(b.from_files ? list : json_array_get(list, 0)));
     json_decref(list);
     return rejected ? RC_REFUSED : RC_OK;
 }

@@ -136,15 +136,6 @@ run_decide(struct cli *c, const struct args *a)
 
 /* --- get, result --------------------------------------------------------- */
 
-static void
-copy(json_t *to, const char *as, const json_t *from, const char *key)
-{
-    json_t *v = json_object_get(from, key);
-
-    if (v)
-        (void)json_object_set(to, as, v);
-}
-
 /* The members of a shown task that a dispatcher needs. */
 static json_t *
 state_json(const json_t *task)
@@ -159,11 +150,11 @@ state_json(const json_t *task)
     json_t *o = json_object();
 
     out_copy(o, task, keys);
-    copy(o, "job_id", task, "remote_id");
-    copy(o, "waits", waits, "text");
-    (void)json_object_set_new(
-        o, "delegated",
-        json_boolean(strcmp(cli_text(task, "backend", ""), "secutools") == 0));
+    (void)json_object_update_new(
+        o, json_pack("{s:O*, s:O*, s:b}", "job_id",
+                     json_object_get(task, "remote_id"), "waits",
+                     json_object_get(waits, "text"), "delegated",
+                     strcmp(cli_text(task, "backend", ""), "secutools") == 0));
     return out_with_schema("delegate", o);
 }
 
@@ -204,15 +195,13 @@ wait_for(struct cli *c, json_t **task)
     json_t *ids = json_pack("[{s:s, s:s}]", "id", cli_text(*task, "id", ""),
                             "state", cli_text(*task, "state", ""));
     char id[TASK_ID_SIZE];
-    int rc;
 
     (void)str_copy(id, sizeof id, cli_text(*task, "id", ""));
     (void)task_ops_wait(c, ids, flags.timeout_ms);
     json_decref(ids);
     json_decref(*task);
     *task = NULL;
-    rc = show(c, id, task);
-    return rc;
+    return show(c, id, task);
 }
 
 /* Prints the output of a finished task. */

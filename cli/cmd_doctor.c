@@ -106,13 +106,10 @@ check_broker_program(struct doctor *d)
         report(d, d->c->nats ? WARN : FAIL, "nats-server",
                "apt install nats-server, or set SHUNT_NATS_SERVER", "%s",
                e.msg);
-    } else if (b.major == 2 && b.minor < 10) {
-        report(d, WARN, "nats-server",
+    } else {
+        report(d, b.major == 2 && b.minor < 10 ? WARN : OK, "nats-server",
                "install 2.10.27 or later for more than one machine",
                "%s, version %d.%d.%d", b.program, b.major, b.minor, b.patch);
-    } else {
-        report(d, OK, "nats-server", NULL, "%s, version %d.%d.%d", b.program,
-               b.major, b.minor, b.patch);
     }
     proc_set_close(procs);
 }
@@ -168,10 +165,9 @@ check_disk(struct doctor *d)
     if (free_bytes < (uint64_t)DISK_FAIL_MB << 20)
         report(d, FAIL, "disk", "free some space; a full disk stops the broker",
                "%s free at %s", size, dir);
-    else if (free_bytes < (uint64_t)DISK_WARN_MB << 20)
-        report(d, WARN, "disk", "free some space", "%s free at %s", size, dir);
     else
-        report(d, OK, "disk", NULL, "%s free at %s", size, dir);
+        report(d, free_bytes < (uint64_t)DISK_WARN_MB << 20 ? WARN : OK, "disk",
+               "free some space", "%s free at %s", size, dir);
 }
 
 static void

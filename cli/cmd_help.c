@@ -267,16 +267,14 @@ int
 cmd_completion(struct cli *c, const struct args *a)
 {
     static const char *const shells[] = {"bash", "zsh", "fish", NULL};
+    static void (*const print[])(void) = {bash, zsh, fish};
 
     if (a->n_words != 1)
         return cli_usage(c, "a shell is required: bash, zsh or fish");
-    if (!strcmp(a->words[0], "bash"))
-        bash();
-    else if (!strcmp(a->words[0], "zsh"))
-        zsh();
-    else if (!strcmp(a->words[0], "fish"))
-        fish();
-    else
-        return cli_usage_unknown(c, "shell", a->words[0], shells);
-    return RC_OK;
+    for (size_t i = 0; shells[i]; i++)
+        if (!strcmp(a->words[0], shells[i])) {
+            print[i]();
+            return RC_OK;
+        }
+    return cli_usage_unknown(c, "shell", a->words[0], shells);
 }

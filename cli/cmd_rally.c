@@ -360,9 +360,7 @@ stop_following(struct rally_run *r)
     out_progress("");
     loop_timer_stop(r->redraw);
     loop_timer_stop(r->poll);
-    r->redraw = r->poll = NULL;
     bus_unsubscribe(r->batch_sub);
-    r->batch_sub = NULL;
     bus_forget(r->c->bus, r);
     loop_on_term(r->c->loop, NULL, NULL);
 }
@@ -480,7 +478,6 @@ follow(struct rally_run *r, struct spool_file *f)
         (void)loop_until(r->c->loop, &r->finished, forever);
     stop_following(r);
     spool_sender_free(r->sender);
-    r->sender = NULL;
     if (r->failure.code != ERR_NONE)
         return cli_fail_err(
             "submit the rally", r->id, &r->failure,

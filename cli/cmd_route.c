@@ -4,6 +4,7 @@
  */
 #include "cli/commands.h"
 #include "cli/decide_inputs.h"
+#include "cli/decision_print.h"
 #include "cli/output.h"
 #include "lib/model/codec.h"
 
@@ -83,15 +84,6 @@ place_text(const struct decision *d, char out[PLACE_SIZE])
     return out;
 }
 
-static json_t *
-complete_json(const struct decision *d)
-{
-    json_t *o = codec_to_json(CODEC_DECISION, d);
-
-    out_complete_decision(o);
-    return o;
-}
-
 static void
 print_change(struct replay *r, const json_t *row, const struct decision *was,
              const struct decision *now)
@@ -109,8 +101,8 @@ print_change(struct replay *r, const json_t *row, const struct decision *was,
     out_json_line(out_with_schema(
         "replay",
         json_pack("{s:s, s:s, s:o, s:o}", "id", cli_text(row, "id", ""), "name",
-                  cli_text(row, "name", ""), "was", complete_json(was),
-                  "would_be", complete_json(now))));
+                  cli_text(row, "name", ""), "was", decision_json(was),
+                  "would_be", decision_json(now))));
 }
 
 static void

@@ -20,23 +20,17 @@ to_json(const struct task *t, bool spooled)
 static void
 print_ids(const struct cli *c, const struct task_builder *b, bool spooled)
 {
-    json_t *list;
-    size_t i;
+    json_t *list = json_array();
 
-    if (!c->json) {
-        for (i = 0; i < b->n; i++)
+    for (size_t i = 0; i < b->n; i++) {
+        if (!c->json)
             (void)printf("%s\n", b->tasks[i].id);
-        (void)fflush(stdout);
-        return;
-    }
-    if (!b->from_files) {
-        out_json(to_json(&b->tasks[0], spooled));
-        return;
-    }
-    list = json_array();
-    for (i = 0; i < b->n; i++)
         (void)json_array_append_new(list, to_json(&b->tasks[i], spooled));
-    out_json(list);
+    }
+    if (c->json)
+        out_json(json_incref(b->from_files ? list : json_array_get(list, 0)));
+    (void)fflush(stdout);
+    json_decref(list);
 }
 
 int

@@ -203,5 +203,5 @@ decision_json(const struct decision *d)
     json_t *o = codec_to_json(CODEC_DECISION, d);
 
     out_complete_decision(o);
-    return out_with_schema("decision", o);
+    return o;
 }

@@ -28,7 +28,7 @@ struct decided {
 /* Prints the template on stdout, fit for a terminal. */
 void decision_print(const struct decided *j, bool japanese);
 
-/* shunt.decision/1 */
+/* The members of shunt.decision/1, all of which are there. */
 json_t *decision_json(const struct decision *d);
 
 #endif

@@ -23,27 +23,25 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct {
-    bool json, quiet, help, version;
-    const char *nats, *config;
-} global;
+static struct cli cli = {.ask_patience_ms = 4000};
+static bool help, version;
 
 const struct arg_opt cli_global_opts[] = {
-    {"json", 0, NULL, "print JSON on stdout", ARG_SWITCH, .to = &global.json},
+    {"json", 0, NULL, "print JSON on stdout", ARG_SWITCH, .to = &cli.json},
     {"nats", 0, "URL", "address of the broker, like nats://host:4222", ARG_TEXT,
-     .to = &global.nats},
+     .to = &cli.nats},
     {"config", 0, "FILE", "read this configuration file, and no other",
-     ARG_TEXT, .to = &global.config},
+     ARG_TEXT, .to = &cli.config},
     {"quiet", 'q', NULL, "print errors alone on stderr", ARG_SWITCH,
-     .to = &global.quiet},
-    {"help", 'h', NULL, "show help and exit", ARG_SWITCH, .to = &global.help},
+     .to = &cli.quiet},
+    {"help", 'h', NULL, "show help and exit", ARG_SWITCH, .to = &help},
     ARG_END,
 };
 
 /* Allowed before the command only. */
 static const struct arg_opt leading_opts[] = {
     {"version", 'V', NULL, "print the version and exit", ARG_SWITCH,
-     .to = &global.version},
+     .to = &version},
     ARG_END,
 };
 
@@ -88,14 +86,10 @@ run_command(struct cli *c, int argc, char **argv)
     if (args_parse(tables, 3, argc, argv, ARGS_ALL, NULL, c->pool, args, &e) <
         0)
         return cli_usage(c, "%s", e.msg);
-    if (global.help) {
+    if (help) {
         help_command(c->cmd);
         return RC_OK;
     }
-    c->json = global.json;
-    c->quiet = global.quiet;
-    c->nats = global.nats;
-    c->config = global.config;
     return c->cmd->run(c, args);
 }
 
@@ -125,11 +119,11 @@ dispatch(struct cli *c, int argc, char **argv)
         return cli_fail(RC_USAGE, "read the command line", NULL, e.msg,
                         "shunt help");
     at++;
-    if (global.version) {
+    if (version) {
         c->cmd = cli_command("version");
         return run_command(c, 0, argv);
     }
-    if (global.help && at == argc) {
+    if (help && at == argc) {
         help_overview();
         return RC_OK;
     }
@@ -160,7 +154,6 @@ fill_standard_streams(void)
 int
 main(int argc, char **argv)
 {
-    struct cli c = {.ask_patience_ms = 4000};
     struct err e = {0};
     int rc;
 
@@ -169,18 +162,18 @@ main(int argc, char **argv)
     (void)setlocale(LC_CTYPE, "");
     log_level_set(LOG_WARN);
     log_open("shunt");
-    c.pool = mem_pool_new();
-    if (fleet_dir_find(&c.fleet_dir, &e) < 0)
+    cli.pool = mem_pool_new();
+    if (fleet_dir_find(&cli.fleet_dir, &e) < 0)
         rc = cli_fail_err("find the state folder", NULL, &e,
                           "export SHUNT_HOME=/a/folder/of/your/own");
     else
-        rc = dispatch(&c, argc, argv);
+        rc = dispatch(&cli, argc, argv);
 
     if (fflush(stdout) == EOF && rc == RC_OK)
         rc = RC_FAILED; /* the output did not arrive */
-    bus_close(c.bus);
-    loop_close(c.loop);
-    cli_forget_broker(&c);
-    mem_pool_free(c.pool);
+    bus_close(cli.bus);
+    loop_close(cli.loop);
+    cli_forget_broker(&cli);
+    mem_pool_free(cli.pool);
     return rc;
 }

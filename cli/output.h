@@ -49,9 +49,6 @@ unsigned out_columns(int fd);
 /* Writes all of data to fd; false if nobody reads it any more. */
 bool out_bytes(int fd, const void *data, size_t len);
 
-/* Columns of text, valid UTF-8 without controls, on a terminal. */
-size_t out_width(const char *text);
-
 /* A column shows a member of each row, text or a whole number ("-": the row has
  * none), or what add writes to the cell. */
 struct out_column {

@@ -80,8 +80,9 @@ character(const char *text, size_t *width)
     return n;
 }
 
-size_t
-out_width(const char *text)
+/* Columns of text, valid UTF-8 without controls, on a terminal. */
+static size_t
+text_width(const char *text)
 {
     size_t total = 0, width;
 
@@ -114,11 +115,13 @@ make_cell(const json_t *row, const struct out_column *column)
     return safe.data;
 }
 
+/* A row of NULL is the heading. */
 static void
 add_row(struct table *t, const json_t *row)
 {
     for (size_t i = 0; i < t->n; i++)
-        t->cells[t->rows * t->n + i] = make_cell(row, &t->columns[i]);
+        t->cells[t->rows * t->n + i] = row ? make_cell(row, &t->columns[i])
+                                           : mem_strdup(t->columns[i].head);
     t->rows++;
 }
 
@@ -163,12 +166,14 @@ cut(char *text, size_t columns)
 }
 
 static void
-print_cell(const char *cell, size_t pad, bool last, bool colour)
+print_cell(const char *cell, size_t pad, bool last, bool heading, bool colour)
 {
     char state[64];
     size_t i;
 
-    if (colour && state_from_name(cell) != STATE_UNSPECIFIED)
+    if (colour && heading)
+        (void)printf("\033[1m%s\033[0m", cell);
+    else if (colour && state_from_name(cell) != STATE_UNSPECIFIED)
         (void)fputs(out_state(cell, true, state, sizeof state), stdout);
     else
         (void)fputs(cell, stdout);
@@ -184,32 +189,20 @@ print_aligned(struct table *t, unsigned columns)
     char *cell;
 
     for (i = 0; i < t->n; i++) {
-        widths[i] = out_width(t->columns[i].head);
         for (row = 0; row < t->rows; row++) {
-            w = out_width(t->cells[row * t->n + i]);
+            w = text_width(t->cells[row * t->n + i]);
             if (w > widths[i])
                 widths[i] = w;
         }
         if (i + 1 < t->n)
             used += widths[i] + 2;
     }
-    for (i = 0; i < t->n; i++) {
-        if (colour)
-            (void)fputs("\033[1m", stdout);
-        (void)fputs(t->columns[i].head, stdout);
-        if (colour)
-            (void)fputs("\033[0m", stdout);
-        for (w = out_width(t->columns[i].head);
-             i + 1 < t->n && w < widths[i] + 2; w++)
-            (void)fputc(' ', stdout);
-    }
-    (void)fputc('\n', stdout);
     for (row = 0; row < t->rows; row++) {
         for (i = 0; i < t->n; i++) {
             cell = t->cells[row * t->n + i];
             if (i + 1 == t->n && columns > used + 8)
                 cut(cell, columns - used);
-            print_cell(cell, widths[i] - out_width(cell), i + 1 == t->n,
+            print_cell(cell, widths[i] - text_width(cell), i + 1 == t->n, !row,
                        colour);
         }
         (void)fputc('\n', stdout);
@@ -221,11 +214,12 @@ void
 out_table(const json_t *rows, const struct out_column *columns, size_t n)
 {
     size_t size = json_array_size(rows) + json_object_size(rows), i;
-    struct table t = {columns, n, 0, mem_zero(size * n + 1, sizeof *t.cells)};
+    struct table t = {columns, n, 0, mem_zero((size + 1) * n, sizeof *t.cells)};
     unsigned width = out_columns(STDOUT_FILENO);
     const char *key;
     json_t *row;
 
+    add_row(&t, NULL);
     json_array_foreach(rows, i, row)
     {
         add_row(&t, row);
@@ -237,7 +231,7 @@ out_table(const json_t *rows, const struct out_column *columns, size_t n)
     if (width)
         print_aligned(&t, width);
     for (i = 0; i < t.rows * n; i++) {
-        if (!width)
+        if (!width && i >= n)
             (void)printf("%s%c", t.cells[i], (i + 1) % n ? '\t' : '\n');
         mem_free(t.cells[i]);
     }
