@@ -188,12 +188,11 @@ args_help(const struct arg_opt *table, struct str *out)
     char left[64];
 
     for (o = table; o && o->name; o++) {
-        if (o->letter)
-            (void)snprintf(left, sizeof left, "-%c, --%s%s%s", o->letter,
-                           o->name, o->arg ? " " : "", o->arg ? o->arg : "");
-        else
-            (void)snprintf(left, sizeof left, "    --%s%s%s", o->name,
-                           o->arg ? " " : "", o->arg ? o->arg : "");
+        const char letter[] = {'-', o->letter, ',', ' ', '\0'};
+
+        (void)snprintf(left, sizeof left, "%s--%s%s%s",
+                       o->letter ? letter : "    ", o->name, o->arg ? " " : "",
+                       o->arg ? o->arg : "");
         if (strlen(left) > 26)
             str_addf(out, "  %s\n  %-26s  %s\n", left, "", o->help);
         else

@@ -105,15 +105,13 @@ lint_file(struct cli *c, const char *name, json_t *list)
 int
 cmd_lint(struct cli *c, const struct args *a)
 {
-    json_t *list = json_array();
+    json_t *list;
     bool ok = true;
-    size_t i;
 
-    if (!a->n_words || a->dashes) {
-        json_decref(list);
+    if (!a->n_words || a->dashes)
         return cli_usage(c, "at least one file is required");
-    }
-    for (i = 0; i < a->n_words; i++)
+    list = json_array();
+    for (size_t i = 0; i < a->n_words; i++)
         ok = lint_file(c, a->words[i], list) && ok;
     if (c->json)
         out_list("lint", list);

@@ -280,18 +280,14 @@ static void
 poll_reaper(void *ctx)
 {
     struct rally_run *r = ctx;
-    char subject[SUBJECT_SIZE], *text;
-    json_t *v;
+    char subject[SUBJECT_SIZE], text[TASK_ID_SIZE + 16];
 
     if (r->asking || !bus_is_up(r->c->bus))
         return;
-    v = json_pack("{s:s}", "batch", r->id);
-    text = json_dumps(v, JSON_COMPACT);
+    (void)snprintf(text, sizeof text, "{\"batch\":\"%s\"}", r->id);
     r->asking = true;
     bus_request(r->c->bus, subject_ask(subject, "batch"), text, strlen(text),
                 5000, on_answer, r);
-    free(text);
-    json_decref(v);
 }
 
 static void

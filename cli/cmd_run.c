@@ -89,18 +89,17 @@ cmd_run(struct cli *c, const struct args *a)
     if (follow_open(&f, c, b.tasks[0].id, &e) < 0)
         return cli_fail_err("run the task", b.tasks[0].id, &e, "shunt status");
     rc = send_task(c, &b.tasks[0]);
-    if (rc)
-        goto out;
-    follow_on_interrupt(f, true);
-    end = follow_to_end(f);
-    if (!end) {
-        rc = leave(c, b.tasks[0].id);
-        goto out;
+    if (!rc) {
+        follow_on_interrupt(f, true);
+        end = follow_to_end(f);
+        if (end) {
+            say_end(c, b.tasks[0].id, end);
+            rc = follow_rc(end);
+            cli_drain_spool(c);
+        } else {
+            rc = leave(c, b.tasks[0].id);
+        }
     }
-    say_end(c, b.tasks[0].id, end);
-    rc = follow_rc(end);
-    cli_drain_spool(c);
-out:
     follow_close(f);
     return rc;
 }

@@ -348,43 +348,40 @@ worker_ls(struct cli *c)
 static int
 worker_drain(struct cli *c, const char *name)
 {
-    int64_t until = loop_now_ms();
+    int64_t until = loop_now_ms() + HEARTBEAT_MS;
     char subject[SUBJECT_SIZE];
     struct err e = {0};
     json_t *workers = NULL;
     const json_t *w;
-    bool seen;
+    bool seen = false;
+    int rc;
 
     if (!subject_token_ok(name))
         return cli_fail(RC_USAGE, "drain worker", name, "the name is invalid",
                         "shunt worker ls");
-    if (query_workers(c, &workers, &e) < 0)
-        return cli_fail_err("drain worker", name, &e, "shunt status");
     /* A reaper that has just started hears of workers within ten seconds. */
-    for (until += HEARTBEAT_MS;
-         !json_array_size(workers) && loop_now_ms() < until;) {
+    while ((rc = query_workers(c, &workers, &e)) == 0 &&
+           !json_array_size(workers) && loop_now_ms() < until)
         cli_pause(c, 500);
-        if (query_workers(c, &workers, &e) < 0)
-            return cli_fail_err("drain worker", name, &e, "shunt status");
-    }
-    until = loop_now_ms() + DRAIN_MS;
     w = find_worker(workers, name);
-    if (!w) {
+    if (rc == 0 && !w) {
         json_decref(workers);
         return cli_fail(RC_USAGE, "drain worker", name,
                         "there is no live worker of that name",
                         "shunt worker ls");
     }
     (void)subject_drain(subject, cli_text(w, "backend", "local"), name);
-    do {
+    until = loop_now_ms() + DRAIN_MS;
+    while (rc == 0 && !seen && loop_now_ms() < until) {
         bus_publish_core(c->bus, subject, "", 0);
         cli_pause(c, 200);
-        if (query_workers(c, &workers, &e) < 0)
-            return cli_fail_err("drain worker", name, &e, "shunt status");
+        rc = query_workers(c, &workers, &e);
         w = find_worker(workers, name);
         seen = !w || strcmp(worker_state(w), "alive") != 0;
-    } while (!seen && loop_now_ms() < until);
+    }
     json_decref(workers);
+    if (rc < 0)
+        return cli_fail_err("drain worker", name, &e, "shunt status");
     if (!seen)
         return cli_fail(RC_PENDING, "drain worker", name,
                         "the worker has not confirmed yet", "shunt worker ls");

@@ -34,8 +34,8 @@ const struct arg_opt ls_opts[] = {
     ARG_END,
 };
 
-/* The names of the states that --state selects; RC_OK, or the exit code after
- * the error was printed. */
+/* The names of the states that --state selects, NULL: all; RC_OK, or the exit
+ * code after the error was printed. */
 static int
 selected_states(struct cli *c, json_t **out)
 {
@@ -44,7 +44,7 @@ selected_states(struct cli *c, json_t **out)
     size_t i, n = 0;
     bool open, done;
 
-    *out = json_array();
+    *out = ls.states.n ? json_array() : NULL;
     for (s = STATE_SUBMITTED; s < STATE_LOST; s++)
         names[n++] = state_name(s);
     names[n++] = "open";
@@ -151,10 +151,7 @@ cmd_ls(struct cli *c, const struct args *a)
         return rc;
     }
     cli_drain_spool(c);
-    request = json_object();
-    if (json_array_size(states))
-        (void)json_object_set(request, "states", states);
-    json_decref(states);
+    request = json_pack("{s:o*}", "states", states);
     if (ls.batch && cli_ask(c, "batch", json_pack("{s:s}", "batch", ls.batch),
                             &reply, &e) < 0) {
         json_decref(request);

@@ -301,17 +301,11 @@ const struct arg_opt task_opts[] = {
 int
 task_args_new(struct task *t, struct mem_pool *pool, struct err *e)
 {
-    char cwd[PATH_MAX];
-
     codec_init(CODEC_TASK, t);
-    if (!getcwd(cwd, sizeof cwd))
-        return err_set(e, ERR_INVALID, "read the current directory: %s",
-                       strerror(errno));
-    t->workdir = mem_pool_strdup(pool, cwd);
     t->source = "cli";
     t->format = "command";
     t->submitter = cli_user(pool);
-    return 0;
+    return task_args_workdir(t, pool, e);
 }
 
 int

@@ -191,17 +191,6 @@ block_end(const struct jetstream_dir *t, struct jetstream_block *b,
     return rc;
 }
 
-static int
-block_sync(const struct jetstream_dir *t, struct jetstream_block *b,
-           struct err *e)
-{
-    struct jetstream_write w;
-
-    if (block_begin(t, b, &w, e) < 0)
-        return -1;
-    return block_end(t, b, &w, e);
-}
-
 /* Whether a later change can no longer get the same time. */
 static bool
 is_settled(int64_t at_ns)
@@ -237,6 +226,7 @@ stream_scan(struct jetstream_dir *t, struct err *e)
 {
     struct dirent *entry;
     struct jetstream_block *b;
+    struct jetstream_write w;
     uint64_t number;
     DIR *d;
     int fd = openat(t->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
@@ -258,7 +248,7 @@ stream_scan(struct jetstream_dir *t, struct err *e)
                          BLOCKS_MAX);
         else {
             b->seen = true;
-            rc = block_sync(t, b, e);
+            rc = block_begin(t, b, &w, e) < 0 ? -1 : block_end(t, b, &w, e);
         }
     }
     (void)closedir(d);
