@@ -16,11 +16,8 @@ static const struct arg_opt *
 find_opt(const struct arg_opt *const *tables, size_t n, const char *name,
          size_t len, char letter)
 {
-    const struct arg_opt *o;
-    size_t i;
-
-    for (i = 0; i < n; i++)
-        for (o = tables[i]; o && o->name; o++)
+    for (size_t i = 0; i < n; i++)
+        for (const struct arg_opt *o = tables[i]; o && o->name; o++)
             if (letter ? o->letter == letter
                        : strlen(o->name) == len && !strncmp(o->name, name, len))
                 return o;
@@ -32,12 +29,12 @@ unknown_flag(const struct arg_opt *const *tables, size_t n, const char *flag,
              struct err *e)
 {
     const char *names[256], *near;
-    const struct arg_opt *o;
     char bare[64];
     size_t i, count = 0;
 
     for (i = 0; i < n; i++)
-        for (o = tables[i]; o && o->name && count < 255; o++)
+        for (const struct arg_opt *o = tables[i]; o && o->name && count < 255;
+             o++)
             names[count++] = o->name;
     names[count] = NULL;
     (void)str_copy(bare, sizeof bare, flag + strspn(flag, "-"));
@@ -184,10 +181,9 @@ args_parse(const struct arg_opt *const *tables, size_t n, int argc, char **argv,
 void
 args_help(const struct arg_opt *table, struct str *out)
 {
-    const struct arg_opt *o;
     char left[64];
 
-    for (o = table; o && o->name; o++) {
+    for (const struct arg_opt *o = table; o && o->name; o++) {
         const char letter[] = {'-', o->letter, ',', ' ', '\0'};
 
         (void)snprintf(left, sizeof left, "%s--%s%s%s",

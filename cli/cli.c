@@ -191,12 +191,11 @@ cli_find_broker(struct cli *c, struct err *e)
     struct conf_opt opts[N_BUS_OPTS];
     const char *fallback = NULL;
     bool given;
-    size_t i;
 
     if (c->conf_loaded)
         return 0;
     /* Without a default, an empty address means that none was given. */
-    for (i = 0; i < N_BUS_OPTS; i++) {
+    for (size_t i = 0; i < N_BUS_OPTS; i++) {
         opts[i] = bus_opts[i];
         if (opts[i].key && !strcmp(opts[i].key, "bus.url")) {
             fallback = opts[i].fallback;
@@ -339,9 +338,8 @@ reaper_error(const json_t *error, struct err *e)
                  {"invalid", ERR_INVALID},
                  {"unavailable", ERR_UNAVAILABLE}};
     const char *name = cli_text(error, "code", "");
-    size_t i;
 
-    for (i = 0; i < sizeof codes / sizeof codes[0]; i++)
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
         if (!strcmp(name, codes[i].name))
             return err_set(e, codes[i].code, "%s",
                            cli_text(error, "message", name));

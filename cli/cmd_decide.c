@@ -51,7 +51,6 @@ cmd_decide(struct cli *c, const struct args *a)
     struct task_builder b;
     bool rejected = false;
     json_t *list;
-    size_t i;
     int rc = task_builder_tasks(c, a, &b);
 
     if (rc)
@@ -62,7 +61,7 @@ cmd_decide(struct cli *c, const struct args *a)
     if (rc)
         return rc;
     list = json_array();
-    for (i = 0; i < b.n; i++) {
+    for (size_t i = 0; i < b.n; i++) {
         codec_init(CODEC_DECISION, &d);
         decide(&b.tasks[i], &facts, &policy, c->pool, &d);
         rejected = rejected || d.rejected;

@@ -111,7 +111,6 @@ run_decide(struct cli *c, const struct args *a)
     struct decision d;
     struct task_builder b;
     json_t *list = json_array();
-    size_t i;
     int rc;
 
     if (a->n_words == 1 && !a->dashes) { /* by the flags alone */
@@ -120,7 +119,7 @@ run_decide(struct cli *c, const struct args *a)
         empty.n_command = 1;
     }
     rc = task_builder_prompts(c, &empty, 1, &b);
-    for (i = 0; i < b.n && !rc; i++) {
+    for (size_t i = 0; i < b.n && !rc; i++) {
         apply_flags(c, &b.tasks[i], flags.allow);
         rc = admit(c, &b.tasks[i], &d);
         if (!rc)

@@ -251,9 +251,8 @@ check_topology(struct doctor *d)
                 {"KV_control", "ledger"},
                 {"TASKS", "local_default"}};
     struct err e = {0};
-    size_t i;
 
-    for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (jetstream_verify(d->c->bus, rows[i].stream, rows[i].durable, &e) <
             0) {
             report(d, FAIL, "streams", "shunt provision", "%s", e.msg);

@@ -37,12 +37,10 @@ help_command(const struct command *cmd)
 void
 help_overview(void)
 {
-    const struct command *cmd;
-
     (void)puts("shunt - a task router: submit work, it decides where to run it "
                "and reports the result\n\nusage: shunt COMMAND [FLAGS] [-- "
                "COMMAND...]\n");
-    for (cmd = cli_commands; cmd->name; cmd++)
+    for (const struct command *cmd = cli_commands; cmd->name; cmd++)
         (void)printf("  %-12s%s\n", cmd->name, cmd->about);
     (void)puts("\nshunt COMMAND --help shows flags and examples. To begin:"
                "\n\n  shunt up -d\n  shunt run -- 'echo hello'\n"
@@ -109,16 +107,13 @@ bash_values(const struct arg_opt *o)
 static void
 bash_names(void)
 {
-    const struct command *cmd;
-
-    for (cmd = cli_commands; cmd->name; cmd++)
+    for (const struct command *cmd = cli_commands; cmd->name; cmd++)
         (void)printf("%s%s", cmd == cli_commands ? "" : " ", cmd->name);
 }
 
 static void
 bash(void)
 {
-    const struct command *cmd;
     struct str flags = {0};
 
     (void)puts(
@@ -141,7 +136,7 @@ bash(void)
     (void)printf("  '') COMPREPLY=($(compgen -W '");
     bash_names();
     (void)puts("' -- \"$cur\")) ;;");
-    for (cmd = cli_commands; cmd->name; cmd++) {
+    for (const struct command *cmd = cli_commands; cmd->name; cmd++) {
         flags_of(cmd, &flags);
         (void)printf("  %s)\n    if [[ $cur == -* ]]; then\n      "
                      "COMPREPLY=($(compgen -W '%s' -- \"$cur\"))\n",
@@ -193,19 +188,18 @@ zsh_flags(const struct arg_opt *o, struct str *text)
 static void
 zsh(void)
 {
-    const struct command *cmd;
     struct str text = {0};
 
     (void)puts("#compdef shunt\n_shunt() {\n  local -a commands\n"
                "  commands=(");
-    for (cmd = cli_commands; cmd->name; cmd++) {
+    for (const struct command *cmd = cli_commands; cmd->name; cmd++) {
         add_help(cmd->about, "':", &text);
         (void)printf("    '%s:%s'\n", cmd->name, str_text(&text));
     }
     (void)puts("  )\n  if (( CURRENT == 2 )); then\n"
                "    _describe command commands\n    return\n  fi\n"
                "  case $words[2] in");
-    for (cmd = cli_commands; cmd->name; cmd++) {
+    for (const struct command *cmd = cli_commands; cmd->name; cmd++) {
         (void)printf("  %s)\n    _arguments", cmd->name);
         zsh_flags(cmd->opts, &text);
         if (cmd->task_flags)
@@ -242,11 +236,10 @@ fish_flags(const struct arg_opt *o, const char *cmd, struct str *text)
 static void
 fish(void)
 {
-    const struct command *cmd;
     struct str text = {0};
 
     (void)puts("# shunt: completion for fish");
-    for (cmd = cli_commands; cmd->name; cmd++) {
+    for (const struct command *cmd = cli_commands; cmd->name; cmd++) {
         add_help(cmd->about, "'\\", &text);
         (void)printf("complete -c shunt -f -n __fish_use_subcommand -a %s "
                      "-d '%s'\n",

@@ -92,9 +92,8 @@ static void
 release_held(struct follow *f)
 {
     struct str raw;
-    size_t i;
 
-    for (i = 0; i < f->n_held;) {
+    for (size_t i = 0; i < f->n_held;) {
         if (f->held[i].seq > f->next) {
             i++;
             continue;
@@ -123,7 +122,6 @@ take_chunk(struct follow *f, const void *data, size_t len)
 {
     struct log_chunk chunk;
     struct err e = {0};
-    size_t i;
 
     mem_pool_reset(f->scratch);
     if (codec_decode(CODEC_LOG_CHUNK, data, len, f->scratch, &chunk, &e) < 0 ||
@@ -134,7 +132,7 @@ take_chunk(struct follow *f, const void *data, size_t len)
     if (chunk.attempt < f->attempt || chunk.seq < f->next)
         return;
     if (chunk.seq > f->next) {
-        for (i = 0; i < f->n_held; i++)
+        for (size_t i = 0; i < f->n_held; i++)
             if (f->held[i].seq == chunk.seq)
                 return;
         /* A chunk without room is read from the stream later. */
@@ -147,7 +145,7 @@ take_chunk(struct follow *f, const void *data, size_t len)
     }
     if (chunk.dropped_bytes)
         say_dropped(f, f->dropped + chunk.dropped_bytes);
-    for (i = 0; i < chunk.n_parts; i++)
+    for (size_t i = 0; i < chunk.n_parts; i++)
         print_part(f, chunk.seq, &chunk.parts[i]);
     f->next++;
     release_held(f);
@@ -336,7 +334,6 @@ print_rest(struct follow *f)
     struct result *r = &f->result;
     json_t *task = NULL;
     struct err e = {0};
-    size_t i;
 
     if (!r->log_chunks && !r->n_output && r->output_bytes &&
         cli_show(f->c, f->id, &task, &e) == 0) {
@@ -353,7 +350,7 @@ print_rest(struct follow *f)
             cli_say(f->c, "%u of %u pieces of output are no longer stored",
                     r->log_chunks - f->next + 1, r->log_chunks);
     } else if (f->next == 1) {
-        for (i = 0; i < r->n_output; i++)
+        for (size_t i = 0; i < r->n_output; i++)
             print_part(f, 1, &r->output[i]);
         if (!r->n_output && r->output_bytes > r->dropped_bytes)
             cli_say(f->c, "%llu bytes of output were lost with the worker",
@@ -366,8 +363,6 @@ int
 follow_print(struct follow *f, const json_t *task, uint32_t attempt,
              struct err *e)
 {
-    size_t i;
-
     if (result_of(f, task, e) < 0)
         return -1;
     if (attempt && attempt != f->result.attempt) {
@@ -378,7 +373,7 @@ follow_print(struct follow *f, const json_t *task, uint32_t attempt,
     f->attempt = f->result.attempt;
     if (!state_is_terminal(f->result.state) || f->result.log_chunks)
         return catch_up(f, f->result.log_chunks, e);
-    for (i = 0; i < f->result.n_output; i++)
+    for (size_t i = 0; i < f->result.n_output; i++)
         print_part(f, 1, &f->result.output[i]);
     say_dropped(f, f->result.dropped_bytes);
     return 0;

@@ -48,9 +48,7 @@ static const struct arg_opt leading_opts[] = {
 const struct command *
 cli_command(const char *name)
 {
-    const struct command *cmd;
-
-    for (cmd = cli_commands; cmd->name; cmd++)
+    for (const struct command *cmd = cli_commands; cmd->name; cmd++)
         if (!strcmp(cmd->name, name))
             return cmd;
     return NULL;
@@ -60,11 +58,10 @@ static int
 unknown_command(const char *name)
 {
     const char *names[64], *near;
-    const struct command *cmd;
     char why[160] = "shunt help lists all commands", next[80] = "shunt help";
     size_t n = 0;
 
-    for (cmd = cli_commands; cmd->name && n < 63; cmd++)
+    for (const struct command *cmd = cli_commands; cmd->name && n < 63; cmd++)
         names[n++] = cmd->name;
     names[n] = NULL;
     near = nearest_of(name, names);

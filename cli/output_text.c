@@ -169,7 +169,6 @@ static void
 print_cell(const char *cell, size_t pad, bool last, bool heading, bool colour)
 {
     char state[64];
-    size_t i;
 
     if (colour && heading)
         (void)printf("\033[1m%s\033[0m", cell);
@@ -177,7 +176,7 @@ print_cell(const char *cell, size_t pad, bool last, bool heading, bool colour)
         (void)fputs(out_state(cell, true, state, sizeof state), stdout);
     else
         (void)fputs(cell, stdout);
-    for (i = 0; !last && i < pad + 2; i++)
+    for (size_t i = 0; !last && i < pad + 2; i++)
         (void)fputc(' ', stdout);
 }
 

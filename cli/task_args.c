@@ -348,7 +348,6 @@ task_args_command(struct task *t, char **words, size_t n, struct mem_pool *pool,
 {
     struct step *step;
     struct str joined = {0};
-    size_t i;
 
     if (!n || !words[0][0])
         return err_set(e, ERR_INVALID, "no command after --");
@@ -362,7 +361,7 @@ task_args_command(struct task *t, char **words, size_t n, struct mem_pool *pool,
         step->kind = STEP_ARGV;
         step->argv = mem_pool_alloc(pool, n * sizeof *step->argv);
         step->n_argv = n;
-        for (i = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i++) {
             step->argv[i] = words[i];
             if (i)
                 str_addc(&joined, ' ');

@@ -82,20 +82,19 @@ read_named(struct cli *c, const char *name, bool prompt, struct task_builder *b,
     struct import in = {0};
     struct task *grown;
     char *path;
-    size_t i;
     int rc = -1;
 
     if (task_builder_read(name, FORMATS_MAX_BYTES, &text, e) < 0 ||
         formats_read(as, str_text(&text), text.len, c->pool, &in, e) < 0)
         goto out;
-    for (i = 0; i < in.n_warnings && !c->quiet; i++)
+    for (size_t i = 0; i < in.n_warnings && !c->quiet; i++)
         task_builder_remark(name, "warning", in.warnings[i]);
     formats_link(&in, NULL, c->pool);
     path = strcmp(name, "-") ? realpath(name, NULL) : NULL;
     grown = mem_pool_alloc(c->pool, (b->n + in.n_tasks) * sizeof *grown);
     if (b->n)
         memcpy(grown, b->tasks, b->n * sizeof *grown);
-    for (i = 0; i < in.n_tasks; i++) {
+    for (size_t i = 0; i < in.n_tasks; i++) {
         grown[b->n + i] = in.tasks[i];
         grown[b->n + i].source = "cli";
         if (path && !in.tasks[i].origin[0])
@@ -114,8 +113,6 @@ static int
 gather(struct cli *c, const struct args *a, struct task_builder *b,
        struct err *e)
 {
-    size_t i;
-
     if (a->dashes) {
         b->tasks = mem_pool_alloc(c->pool, sizeof *b->tasks);
         b->n = 1;
@@ -125,7 +122,7 @@ gather(struct cli *c, const struct args *a, struct task_builder *b,
                                        c->pool, e);
     }
     b->from_files = true;
-    for (i = 0; i < a->n_words; i++)
+    for (size_t i = 0; i < a->n_words; i++)
         if (read_named(c, a->words[i], false, b, e) < 0)
             return -1;
     return 0;
@@ -147,7 +144,6 @@ task_builder_tasks(struct cli *c, const struct args *a,
                    struct task_builder *out)
 {
     struct err e = {0};
-    size_t i;
 
     memset(out, 0, sizeof *out);
     if (a->dashes && a->n_words)
@@ -161,7 +157,7 @@ task_builder_tasks(struct cli *c, const struct args *a,
     if (gather(c, a, out, &e) < 0)
         return cli_fail(RC_USAGE, "read the task", NULL, e.msg,
                         a->dashes ? NULL : hint(c, a->words[0]));
-    for (i = 0; i < out->n; i++) {
+    for (size_t i = 0; i < out->n; i++) {
         if (task_args_apply(a, &out->tasks[i], c->pool, &e) < 0)
             return cli_usage(c, "%s", e.msg);
         task_complete(&out->tasks[i], c->pool, str_wall_ms());
@@ -178,13 +174,12 @@ task_builder_prompts(struct cli *c, const struct args *a, size_t from,
 {
     struct err e = {0};
     struct str prompt = {0};
-    size_t i;
 
     memset(out, 0, sizeof *out);
     if (a->dashes) {
         out->tasks = mem_pool_alloc(c->pool, sizeof *out->tasks);
         out->n = 1;
-        for (i = 0; i < a->n_command; i++)
+        for (size_t i = 0; i < a->n_command; i++)
             str_addf(&prompt, "%s%s", i ? " " : "", a->command[i]);
         if (task_args_new(out->tasks, c->pool, &e) < 0)
             return cli_fail(RC_USAGE, "read the prompt", NULL, e.msg, NULL);
@@ -192,11 +187,11 @@ task_builder_prompts(struct cli *c, const struct args *a, size_t from,
         str_free(&prompt);
     }
     out->from_files = !a->dashes;
-    for (i = from; i < a->n_words; i++)
+    for (size_t i = from; i < a->n_words; i++)
         if (read_named(c, a->words[i], true, out, &e) < 0)
             return cli_fail(RC_USAGE, "read the task", NULL, e.msg,
                             "shunt lint FILE");
-    for (i = 0; i < out->n; i++)
+    for (size_t i = 0; i < out->n; i++)
         if (!*out->tasks[i].prompt)
             return cli_fail(RC_USAGE, "delegate the task", out->tasks[i].name,
                             "it has no prompt; an AI platform runs no commands",

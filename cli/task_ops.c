@@ -158,10 +158,9 @@ task_ops_resolve(struct cli *c, const char *const *selectors, size_t n,
     struct fleet_dir_path dir;
     struct err e = {0}, batch = {0};
     enum state state;
-    size_t i;
 
     *ids = json_array();
-    for (i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (cli_find(c, selectors[i], id, &state, &e) == 0) {
             add_id(*ids, id, state_name(state));
         } else if (e.code == ERR_NOT_FOUND &&

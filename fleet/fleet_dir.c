@@ -49,7 +49,6 @@ fleet_dir_make(const struct fleet_dir *dir, struct err *e)
 {
     static const char *const dirs[] = {"log", "nats", "spool", "spool/corrupt"};
     struct stat st;
-    size_t i;
 
     if (file_make_dirs(dir->path, 0700) < 0)
         return err_set(e, ERR_UNAVAILABLE, "make folder %s: %s", dir->path,
@@ -61,7 +60,7 @@ fleet_dir_make(const struct fleet_dir *dir, struct err *e)
     if ((st.st_mode & 0077) && chmod(dir->path, 0700) < 0)
         return err_set(e, ERR_DENIED, "chmod %s: %s", dir->path,
                        strerror(errno));
-    for (i = 0; i < sizeof dirs / sizeof dirs[0]; i++)
+    for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++)
         if (file_make_dirs(FLEET_DIR_PATH_OF(dir, dirs[i]), 0700) < 0)
             return err_set(e, ERR_UNAVAILABLE, "make folder %s/%s: %s",
                            dir->path, dirs[i], strerror(errno));
