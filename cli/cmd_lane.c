@@ -81,18 +81,12 @@ add_pauses(json_t *rows, const struct lane_pauses *p)
     }
 }
 
-static void
-print_rows(const json_t *rows)
-{
-    static const struct out_column columns[] = {
-        {"LANE", "lane", NULL},       {"STATE", "state", NULL},
-        {"WAITING", "waiting", NULL}, {"RUNNING", "running", NULL},
-        {"WORKERS", "workers", NULL}, {"UNTIL", "until", NULL},
-        {"REASON", "reason", NULL},
-    };
-
-    out_table(rows, columns, sizeof columns / sizeof *columns);
-}
+static const struct out_column lane_columns[] = {
+    {"LANE", "lane", NULL},       {"STATE", "state", NULL},
+    {"WAITING", "waiting", NULL}, {"RUNNING", "running", NULL},
+    {"WORKERS", "workers", NULL}, {"UNTIL", "until", NULL},
+    {"REASON", "reason", NULL},
+};
 
 static void
 on_known(void *ctx)
@@ -136,7 +130,7 @@ lane_ls(struct cli *c)
     if (c->json)
         out_list("lane", rows);
     else
-        print_rows(rows);
+        OUT_TABLE(rows, lane_columns);
 out:
     json_decref(reply);
     json_decref(rows);

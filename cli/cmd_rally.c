@@ -375,7 +375,7 @@ print_failed(json_t *rows)
     while (json_array_size(rows) > NAMED_MAX)
         (void)json_array_remove(rows, NAMED_MAX);
     if (json_array_size(rows))
-        out_table(rows, columns, sizeof columns / sizeof *columns);
+        OUT_TABLE(rows, columns);
 }
 
 static void

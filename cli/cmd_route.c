@@ -203,7 +203,7 @@ replay(struct cli *c)
     if (replay_all(&r, &e) < 0)
         rc = cli_fail_err("replay the decisions", NULL, &e, "shunt status");
     if (json_array_size(r.rows))
-        out_table(r.rows, columns, sizeof columns / sizeof *columns);
+        OUT_TABLE(r.rows, columns);
     json_decref(r.rows);
     if (!rc)
         print_summary(&r);

@@ -97,17 +97,11 @@ add_uptime(const json_t *p, struct str *cell)
     str_addz(cell, up);
 }
 
-static void
-print_processes(const json_t *list)
-{
-    static const struct out_column columns[] = {
-        {"PROCESS", "name", NULL},      {"PID", "pid", NULL},
-        {"STATE", "state", NULL},       {"UPTIME", NULL, add_uptime},
-        {"RESTARTS", "restarts", NULL},
-    };
-
-    out_table(list, columns, sizeof columns / sizeof *columns);
-}
+static const struct out_column process_columns[] = {
+    {"PROCESS", "name", NULL},      {"PID", "pid", NULL},
+    {"STATE", "state", NULL},       {"UPTIME", NULL, add_uptime},
+    {"RESTARTS", "restarts", NULL},
+};
 
 static void
 add_lanes(const json_t *w, struct str *cell)
@@ -163,17 +157,11 @@ add_worker_state(const json_t *w, struct str *cell)
     str_addz(cell, worker_state(w));
 }
 
-static void
-print_workers(const json_t *list)
-{
-    static const struct out_column columns[] = {
-        {"WORKER", NULL, add_worker_name}, {"BACKEND", "backend", NULL},
-        {"LANES", NULL, add_lanes},        {"RUNNING", NULL, add_running},
-        {"STATE", NULL, add_worker_state}, {"HOST", "host", NULL},
-    };
-
-    out_table(list, columns, sizeof columns / sizeof *columns);
-}
+static const struct out_column worker_columns[] = {
+    {"WORKER", NULL, add_worker_name}, {"BACKEND", "backend", NULL},
+    {"LANES", NULL, add_lanes},        {"RUNNING", NULL, add_running},
+    {"STATE", NULL, add_worker_state}, {"HOST", "host", NULL},
+};
 
 static void
 print_counters(const json_t *counters)
@@ -233,11 +221,11 @@ print_status(const json_t *all)
     print_alarms(json_object_get(all, "alarms"));
     if (json_array_size(json_object_get(all, "processes"))) {
         (void)puts("");
-        print_processes(json_object_get(all, "processes"));
+        OUT_TABLE(json_object_get(all, "processes"), process_columns);
     }
     if (json_array_size(json_object_get(all, "workers"))) {
         (void)puts("");
-        print_workers(json_object_get(all, "workers"));
+        OUT_TABLE(json_object_get(all, "workers"), worker_columns);
     } else if (json_object_get(all, "workers")) {
         (void)puts("\nno live workers");
     }
@@ -340,7 +328,7 @@ worker_ls(struct cli *c)
     if (c->json)
         out_list("worker", workers);
     else
-        print_workers(workers);
+        OUT_TABLE(workers, worker_columns);
     json_decref(workers);
     return RC_OK;
 }

@@ -120,18 +120,12 @@ add_command(const json_t *row, struct str *out)
     str_addz(out, cli_text(row, "command", ""));
 }
 
-static void
-print_rows(const json_t *rows)
-{
-    static const struct out_column columns[] = {
-        {"ID", NULL, add_id},           {"NAME", "name", NULL},
-        {"STATE", "state", NULL},       {"WHERE", NULL, add_where},
-        {"AGE", NULL, add_age},         {"TIME", NULL, add_time},
-        {"COMMAND", NULL, add_command},
-    };
-
-    out_table(rows, columns, sizeof columns / sizeof *columns);
-}
+static const struct out_column task_columns[] = {
+    {"ID", NULL, add_id},           {"NAME", "name", NULL},
+    {"STATE", "state", NULL},       {"WHERE", NULL, add_where},
+    {"AGE", NULL, add_age},         {"TIME", NULL, add_time},
+    {"COMMAND", NULL, add_command},
+};
 
 int
 cmd_ls(struct cli *c, const struct args *a)
@@ -168,7 +162,7 @@ cmd_ls(struct cli *c, const struct args *a)
     if (c->json)
         out_list("task", rows);
     else if (json_array_size(rows) || !isatty(STDOUT_FILENO))
-        print_rows(rows);
+        OUT_TABLE(rows, task_columns);
     else
         cli_say(c, "no tasks");
     json_decref(rows);

@@ -62,6 +62,9 @@ struct out_column {
  * edge; elsewhere cells are separated by tabs, without a heading.
  */
 void out_table(const json_t *rows, const struct out_column *columns, size_t n);
+/* The same for an array of columns. */
+#define OUT_TABLE(ROWS, COLUMNS)                                               \
+    out_table(ROWS, COLUMNS, sizeof(COLUMNS) / sizeof *(COLUMNS))
 
 /* A state's name, with its colour if colour is set. */
 const char *out_state(const char *state, bool colour, char *buf, size_t size);
