@@ -28,13 +28,11 @@ const struct arg_opt up_opts[] = {
     ARG_END,
 };
 
-static struct {
-    int64_t timeout_ms;
-} down = {60000};
+static int64_t down_ms = 60000;
 
 const struct arg_opt down_opts[] = {
     {"timeout", 0, "TIME", "wait at most TIME for the end (default 60s)",
-     ARG_MS, .to = &down.timeout_ms},
+     ARG_MS, .to = &down_ms},
     ARG_END,
 };
 
@@ -174,7 +172,7 @@ cmd_down(struct cli *c, const struct args *a)
 
     if (cli_no_arguments(c, a))
         return RC_USAGE;
-    if (control_stop(&c->fleet_dir, down.timeout_ms, &pid, &e) < 0)
+    if (control_stop(&c->fleet_dir, down_ms, &pid, &e) < 0)
         return cli_fail(e.code == ERR_TIMEOUT ? RC_PENDING : cli_rc(&e),
                         "stop the fleet", c->fleet_dir.path, e.msg,
                         e.code == ERR_TIMEOUT ? "shunt down, which then kills"

@@ -18,7 +18,7 @@ help_command(const struct command *cmd)
              cmd->about, cmd->name, *cmd->synopsis ? " " : "", cmd->synopsis);
     if (cmd->more)
         str_addf(&s, "\n%s\n", cmd->more);
-    if (cmd->opts && cmd->opts->name) {
+    if (cmd->opts) {
         str_addz(&s, "\nflags:\n");
         args_help(cmd->opts, &s);
     }

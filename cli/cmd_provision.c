@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct arg_opt provision_opts[] = {ARG_END};
-
 /* The section bus; cli_find_broker reads its other half. */
 struct bus_section {
     struct jetstream_conf jetstream;

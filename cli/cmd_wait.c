@@ -12,19 +12,17 @@
 
 enum { CONNECT_MS = 3000, CANCEL_MS = 15000, PATIENCE_MS = 10000 };
 
-static struct {
-    int64_t timeout_ms;
-} wait_for = {-1}, cancel = {CANCEL_MS};
+static int64_t wait_ms = -1, cancel_ms = CANCEL_MS;
 
 const struct arg_opt wait_opts[] = {
     {"timeout", 0, "TIME", "wait at most TIME (default: no limit)", ARG_MS,
-     .to = &wait_for.timeout_ms},
+     .to = &wait_ms},
     ARG_END,
 };
 
 const struct arg_opt cancel_opts[] = {
     {"timeout", 0, "TIME", "wait at most TIME for the end (default 15s)",
-     ARG_MS, .to = &cancel.timeout_ms},
+     ARG_MS, .to = &cancel_ms},
     ARG_END,
 };
 
@@ -82,7 +80,7 @@ cmd_wait(struct cli *c, const struct args *a)
     rc = begin(c, a, "wait", &ids);
     if (rc)
         return rc;
-    (void)task_ops_wait(c, ids, wait_for.timeout_ms);
+    (void)task_ops_wait(c, ids, wait_ms);
     json_array_foreach(ids, i, v)
     {
         open += !state_is_terminal(cli_state(v));
@@ -144,7 +142,7 @@ cmd_cancel(struct cli *c, const struct args *a)
         json_decref(ids);
         return cli_fail_err("cancel", a->words[0], &s.e, "shunt status");
     }
-    (void)task_ops_wait(c, ids, cancel.timeout_ms);
+    (void)task_ops_wait(c, ids, cancel_ms);
     json_array_foreach(ids, i, v)
     {
         open += !state_is_terminal(cli_state(v));

@@ -34,8 +34,7 @@ const struct command cli_commands[] = {
      "Needed once for a broker of your own, and again after each upgrade. "
      "`shunt up`\n"
      "does it by itself.",
-     "  shunt provision --nats nats://broker:4222", cmd_provision,
-     .opts = provision_opts},
+     "  shunt provision --nats nats://broker:4222", .run = cmd_provision},
     {"submit", "[FLAGS] -- COMMAND... | FILE... | -",
      "submit tasks and print their ids",
      "One word after -- is a shell script; several words are a program and "
