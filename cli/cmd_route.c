@@ -183,8 +183,8 @@ replay_all(struct replay *r, struct err *e)
     return 0;
 }
 
-static int
-replay(struct cli *c)
+int
+cmd_route(struct cli *c, const struct args *a)
 {
     static const struct out_column columns[] = {{"ID", "id", NULL},
                                                 {"NAME", "name", NULL},
@@ -192,8 +192,11 @@ replay(struct cli *c)
                                                 {"WOULD BE", "now", NULL}};
     struct replay r = {.c = c};
     struct err e = {0};
-    int rc = decide_inputs_policy(c, flags.policy, &r.policy);
+    int rc;
 
+    if (a->n_words != 1 || a->dashes || strcmp(a->words[0], "replay") != 0)
+        return cli_usage(c, "a verb is required: replay");
+    rc = decide_inputs_policy(c, flags.policy, &r.policy);
     if (!rc)
         rc = cli_need_broker(c, CONNECT_MS);
     if (rc)
@@ -209,12 +212,4 @@ replay(struct cli *c)
         print_summary(&r);
     mem_pool_free(r.pool);
     return rc;
-}
-
-int
-cmd_route(struct cli *c, const struct args *a)
-{
-    if (a->n_words != 1 || a->dashes || strcmp(a->words[0], "replay") != 0)
-        return cli_usage(c, "a verb is required: replay");
-    return replay(c);
 }

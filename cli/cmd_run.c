@@ -39,13 +39,6 @@ say_end(const struct cli *c, const char *id, const struct result *end)
             end->reason[0] ? ": " : "", end->reason);
 }
 
-static int
-leave(const struct cli *c, const char *id)
-{
-    cli_say(c, "%s continues; follow it with shunt logs -f %s", id, id);
-    return RC_INTERRUPTED;
-}
-
 /* Spools the task and sends it; if that fails it stays in the spool. */
 static int
 send_task(struct cli *c, const struct task *t)
@@ -97,7 +90,9 @@ cmd_run(struct cli *c, const struct args *a)
             rc = follow_rc(end);
             cli_drain_spool(c);
         } else {
-            rc = leave(c, b.tasks[0].id);
+            cli_say(c, "%s continues; follow it with shunt logs -f %s",
+                    b.tasks[0].id, b.tasks[0].id);
+            rc = RC_INTERRUPTED;
         }
     }
     follow_close(f);
