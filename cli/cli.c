@@ -46,9 +46,12 @@ cli_rc(const struct err *e)
     case ERR_UNAVAILABLE:
     case ERR_TIMEOUT:
         return RC_UNREACHABLE;
-    default:
+    case ERR_NONE:
+    case ERR_CONFLICT:
+    case ERR_BUG:
         return RC_FAILED;
     }
+    return RC_FAILED;
 }
 
 int

@@ -472,7 +472,20 @@ follow_rc(const struct result *r)
         return RC_CANCELLED;
     case STATE_REJECTED:
         return RC_REFUSED;
-    default: /* dead or unknown */
+    case STATE_UNSPECIFIED:
+    case STATE_SUBMITTED:
+    case STATE_ACCEPTED:
+    case STATE_HELD:
+    case STATE_BLOCKED:
+    case STATE_ROUTED:
+    case STATE_RUNNING:
+    case STATE_RETRY_WAIT:
+    case STATE_DEAD:
+    case STATE_UNKNOWN:
+    case STATE_LOST:
+    case STATE_PREEMPTED:
+    case STATE_COUNT:
         return RC_OUR_SIDE;
     }
+    return RC_OUR_SIDE;
 }
