@@ -65,7 +65,7 @@ LIB_OBJS := $(call objects,lib/*) $(B)/gen/shunt.pb-c.o
 PROGRAMS := shunt shunt-router shunt-worker-local shunt-worker-secutools \
 	shunt-reaper shunt-gateway-folder
 
-DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o scoring.o policy.o policy_read.o)
+DECIDE_OBJS := $(addprefix $(B)/router/,decide.o rules.o scoring.o keywords.o policy.o policy_read.o)
 ROUTER_OBJS := $(call objects,router)
 CORE_OBJS := $(call objects,workers/core)
 LOCAL_OBJS := $(CORE_OBJS) $(call objects,workers/local)

@@ -4,16 +4,14 @@
  */
 #include "lib/model/task_state.h"
 
-#include "lib/base/backoff.h"
+#include "lib/model/retry_delay.h"
 #include "lib/model/task.h"
 
 #include <stddef.h>
 #include <string.h>
 
 enum {
-    RETRY_FIRST_MS = 5 * 1000,      /* before the first retry */
-    RETRY_MOST_MS = 15 * 60 * 1000, /* before any retry */
-    WAIT_LEAST_MS = 1000,           /* a shorter one would be a busy loop */
+    WAIT_LEAST_MS = 1000, /* a shorter one would be a busy loop */
     EXIT_OUR_SIDE = 125,
     EXIT_NOT_EXECUTABLE = 126,
     EXIT_NOT_FOUND = 127,
@@ -123,17 +121,6 @@ least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* 5 s, 10 s, 20 s ... plus or minus a fifth, so that tasks which failed
- * together are not retried together. */
-static int64_t
-backoff_ms(uint32_t failed, double jitter)
-{
-    int64_t ms =
-        backoff_nth(failed ? failed - 1 : 0, RETRY_FIRST_MS, RETRY_MOST_MS);
-
-    return least(backoff_jitter(ms, 0.8, 1.2, jitter), RETRY_MOST_MS);
-}
-
 static void
 plan_start(const struct claim *found, struct delivery_plan *out)
 {
@@ -193,7 +180,7 @@ retry_left_ms(const struct claim *found, const struct claim_sight *sight,
     if (found->retry_at_ms <= now_ms)
         return 0;
     return least(found->retry_at_ms - now_ms,
-                 backoff_ms(found->failed, 1) - most(sight->age_ms, 0));
+                 retry_delay_ms(found->failed, 1) - most(sight->age_ms, 0));
 }
 
 void
@@ -300,7 +287,7 @@ state_on_end(const struct task *t, const struct claim *c,
             state_retry_class(end) == RETRY_CLASS_TRANSIENT) {
             out->state = STATE_RETRY_WAIT;
             out->final = false;
-            out->delay_ms = backoff_ms(out->failed, jitter);
+            out->delay_ms = retry_delay_ms(out->failed, jitter);
         }
     } else if (end->state == STATE_PREEMPTED) {
         out->final = t->retry == RETRY_NEVER && !(c->remote && *c->remote);

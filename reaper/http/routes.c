@@ -8,9 +8,9 @@
 #include "lib/io/loop.h"
 #include "lib/model/codec.h"
 #include "lib/os/secret.h"
+#include "reaper/http/host_check.h"
 #include "reaper/http/metrics.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -330,32 +330,6 @@ serve(struct http_routes *s, const struct route *route,
 
 /* --- access --------------------------------------------------------------- */
 
-bool
-http_routes_host_is_ours(const char *host)
-{
-    char name[INET6_ADDRSTRLEN] = "";
-    const char *rest;
-    struct in6_addr six;
-    struct in_addr four;
-    bool literal = host[0] == '[';
-    size_t len;
-
-    host += literal;
-    len = strcspn(host, literal ? "]" : ":");
-    rest = host + len;
-    if (literal && *rest++ != ']')
-        return false;
-    if (*rest == ':')
-        rest += 1 + strspn(rest + 1, "0123456789");
-    if (*rest || len >= sizeof name)
-        return false;
-    memcpy(name, host, len);
-    if (literal)
-        return inet_pton(AF_INET6, name, &six) == 1;
-    return strcasecmp(name, "localhost") == 0 ||
-           inet_pton(AF_INET, name, &four) == 1;
-}
-
 static bool
 has_token(const struct http_routes *s, const char *authorization)
 {
@@ -381,7 +355,7 @@ is_refused_host(const struct http_routes *s,
                        "exactly one Host header is required");
         return true;
     }
-    if (s->token || http_routes_host_is_ours(r->host))
+    if (s->token || host_check_is_ours(r->host))
         return false;
     error_response(out, HTTP_FORBIDDEN, "denied",
                    "Host is neither an address nor localhost");

@@ -67,11 +67,4 @@ void http_routes_answer(struct http_routes *s,
                         const struct http_routes_request *r,
                         struct http_routes_response *out);
 
-/*
- * Whether a Host header names this machine by something that no foreign name
- * server can point here: an address, or localhost. A page from elsewhere whose
- * name was made to resolve to us (DNS rebinding) carries its own name.
- */
-bool http_routes_host_is_ours(const char *host);
-
 #endif
