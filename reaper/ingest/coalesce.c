@@ -175,7 +175,7 @@ coalesce_free(struct coalesce *c)
 
     if (!c)
         return;
-    for (int i = 0; i < N_QUEUES; i++)
+    for (enum which_queue i = 0; i < N_QUEUES; i++)
         while ((item = first(c, i)) != NULL) {
             leave(c, item);
             bus_msg_retry(item->entry.msg, 0);
