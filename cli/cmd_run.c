@@ -25,10 +25,13 @@ const struct arg_opt logs_opts[] = {
     ARG_END,
 };
 
-/* Prints the outcome, unless the task succeeded or its exit code tells all. */
+/* Prints warnings, and the outcome, unless the task succeeded or its exit code
+ * tells all. */
 static void
 say_end(const struct cli *c, const char *id, const struct result *end)
 {
+    for (size_t i = 0; i < end->n_warnings; i++)
+        cli_say(c, "%s warning: %s", id, end->warnings[i]);
     if (end->state == STATE_SUCCEEDED)
         return;
     /* "exit code 7" repeats the exit code. */

@@ -265,6 +265,22 @@ show_attempts(const json_t *list)
     }
 }
 
+/* What did not happen as asked. */
+static void
+show_warnings(const json_t *list)
+{
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach(list, i, v)
+    {
+        struct str s = {0};
+
+        str_addz(&s, json_is_string(v) ? json_string_value(v) : "");
+        line(i ? "" : "warning", &s);
+    }
+}
+
 /* What an AI platform reported about its job. */
 static void
 show_service(const json_t *t)
@@ -304,6 +320,7 @@ show_text(const json_t *t)
         out_state(cli_text(t, "state", "?"), colour, text, sizeof text));
     member("exit code", t, "exit_code");
     member("reason", t, "reason");
+    show_warnings(json_object_get(t, "warnings"));
     member("command", t, "command");
     member("workdir", json_object_get(t, "task"), "workdir");
     add_where(t, &s);

@@ -289,8 +289,8 @@ static int
 result_of(struct follow *f, const json_t *task, struct err *e)
 {
     static const char *const same[] = {
-        "state",        "exit_code",     "reason",     "output",
-        "output_bytes", "dropped_bytes", "log_chunks", NULL};
+        "state",         "exit_code",  "reason",   "output", "output_bytes",
+        "dropped_bytes", "log_chunks", "warnings", NULL};
     const json_t *list = json_object_get(task, "attempt_list"), *v;
     json_t *o = json_pack("{s:s}", "task", f->id);
     int64_t attempt = cli_int(task, "attempts", 0);
@@ -304,6 +304,8 @@ result_of(struct follow *f, const json_t *task, struct err *e)
             attempt = cli_int(v, "attempt", 0);
     }
     (void)json_object_set_new(o, "attempt", json_integer(attempt));
+    if (!json_object_get(task, "exit_code"))
+        (void)json_object_set_new(o, "no_exit_code", json_true());
     mem_pool_reset(f->keep);
     rc = codec_from_json(CODEC_RESULT, o, f->keep, &f->result, NULL, NULL, e);
     json_decref(o);
@@ -435,8 +437,11 @@ print_result(const struct follow *f)
 
     /* The nonce is the worker's secret; an exit code of 0 is left out else. */
     (void)json_object_del(o, "nonce");
+    (void)json_object_del(o, "no_exit_code");
     (void)json_object_set_new(o, "exit_code",
-                              json_integer(f->result.exit_code));
+                              task_has_exit_code(&f->result)
+                                  ? json_integer(f->result.exit_code)
+                                  : json_null());
     out_json_line(out_with_schema("result", o));
 }
 

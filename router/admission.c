@@ -185,6 +185,7 @@ admission_rejection(const struct admission *a, int64_t now_ms,
     out->backend = "router";
     out->state = STATE_REJECTED;
     out->final = true;
+    out->no_exit_code = true;
     out->reason = a->reason;
     out->batch = a->batch;
     out->finished_at_ms = now_ms;

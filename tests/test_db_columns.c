@@ -20,12 +20,7 @@
 
 extern const char *const db_migrations[];
 const char *const db_migrations[] = {
-    schema_1,
-    schema_2,
-    schema_3,
-    schema_costs,
-    "ALTER TABLE tasks ADD COLUMN priority INTEGER",
-    NULL};
+    DB_MIGRATIONS, "ALTER TABLE tasks ADD COLUMN priority INTEGER", NULL};
 
 #include "reaper/db/db.c"
 #include "reaper/db/queries.c"

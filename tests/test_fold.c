@@ -305,6 +305,22 @@ a_task_that_ran_ends_the_same_in_every_order(void **unused)
 }
 
 static void
+an_attempt_without_an_exit_code_of_its_own_shows_none(void **unused)
+{
+    struct script s;
+    struct fold_ledger l;
+
+    (void)unused;
+    begin(&s);
+    add_accepted(&s, &s.task, 1000);
+    add_routed(&s, 0, 1100);
+    add_result(&s, 1, STATE_CANCELLED, true)->no_exit_code = true;
+    l = every_order(&s);
+    assert_int_equal(l.row.state, STATE_CANCELLED);
+    assert_false(fold_has_exit_code(&l.row));
+}
+
+static void
 retries_end_with_the_last_attempt_in_every_order(void **unused)
 {
     struct script s;
@@ -584,6 +600,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_that_ran_ends_the_same_in_every_order),
+        cmocka_unit_test(an_attempt_without_an_exit_code_of_its_own_shows_none),
         cmocka_unit_test(retries_end_with_the_last_attempt_in_every_order),
         cmocka_unit_test(an_open_task_stands_where_its_latest_attempt_left_it),
         cmocka_unit_test(a_stale_outcome_is_superseded_in_every_order),

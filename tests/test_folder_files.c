@@ -362,6 +362,7 @@ static const char answer[] =
     "\"submitted_at\": \"2026-01-01T00:00:00.500Z\","
     "\"started_at\": \"2026-01-01T00:00:01.000Z\","
     "\"finished_at\": \"2026-01-01T00:01:01.250Z\", \"reason\": \"a\\nb\","
+    "\"warnings\": [\"ended 1 process\", \"left\\nout\"],"
     "\"attempt_list\": [{\"provider\": \"gemini\", \"cost_usd\": \"1\","
     "\"superseded\": true}, {\"provider\": \"gpu\", \"cost_usd\": "
     "\"0.012300\"}, {\"provider\": \"none\", \"superseded\": true}],"
@@ -397,6 +398,7 @@ the_ledgers_answer_becomes_a_footer(void **state)
                         "finished_at: 2026-01-01T00:01:01.250Z\n"
                         "state: failed\nexit_code: 3\nreason: a b\n"
                         "backend: secutools\nlane: gpu\nattempts: 2\n"
+                        "warning: ended 1 process\nwarning: left out\n"
                         "decision: preferred: because\n");
     str_free(&footer);
     outcome_release(&o);

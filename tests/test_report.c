@@ -119,6 +119,32 @@ markdown_tells_what_happened(void **unused)
 }
 
 static void
+a_warning_is_told_and_no_exit_code_where_there_was_none(void **unused)
+{
+    enum report_format formats[] = {REPORT_MARKDOWN, REPORT_TEXT, REPORT_JSON};
+    const char *warnings[] = {"ended 1 process left behind: tmux"};
+
+    (void)unused;
+    for (int i = 0; i < 3; i++) {
+        struct report_sample s;
+        struct str out = {0};
+
+        make(&s, "");
+        s.row.state = s.attempt.result.state = STATE_CANCELLED;
+        s.row.exit_code = s.attempt.result.exit_code = 0;
+        s.row.no_exit_code = s.attempt.result.no_exit_code = true;
+        s.attempt.result.warnings = warnings;
+        s.attempt.result.n_warnings = 1;
+        report_task(&s.report, formats[i], &out);
+        assert_has(out.data, "ended 1 process left behind: tmux");
+        assert_null(strstr(out.data, "xit code |"));
+        assert_null(strstr(out.data, "exit_code\":"));
+        assert_null(strstr(out.data, "Exit code:"));
+        str_free(&out);
+    }
+}
+
+static void
 no_run_of_backticks_in_the_output_ends_the_fence(void **unused)
 {
     char *text = render("a\n`````\n# not a heading\n", REPORT_MARKDOWN);
@@ -424,6 +450,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(markdown_tells_what_happened),
+        cmocka_unit_test(
+            a_warning_is_told_and_no_exit_code_where_there_was_none),
         cmocka_unit_test(no_run_of_backticks_in_the_output_ends_the_fence),
         cmocka_unit_test(controls_and_broken_bytes_are_escaped),
         cmocka_unit_test(a_table_cell_holds_whatever_text_it_gets),

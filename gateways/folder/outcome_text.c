@@ -105,6 +105,7 @@ result_of(const json_t *task)
         (void)json_object_set_new(o, "decision", decision);
     for (size_t i = 0; i < sizeof last / sizeof *last; i++)
         copy(o, last[i], task, last[i]);
+    copy(o, "warnings", task, "warnings");
     return o;
 }
 
@@ -313,9 +314,12 @@ add_task(const json_t *o, struct str *out)
     const json_t *d = json_object_get(o, "decision");
     const char *rule = json_string_value(json_object_get(d, "rule"));
     const char *why = json_string_value(json_object_get(d, "reason"));
+    const json_t *warnings = json_object_get(o, "warnings");
 
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         add_line(out, lines[i].label, json_object_get(o, lines[i].key));
+    for (size_t i = 0; i < json_array_size(warnings); i++)
+        add_line(out, "warning", json_array_get(warnings, i));
     if (rule) {
         json_t *text = json_sprintf("%s: %s", rule, why ? why : "");
 

@@ -37,6 +37,12 @@
             .many = true, .n_offset = AT(S, n_##f, size_t), .most = (max),     \
             .count = (n)                                                       \
     }
+#define PROSES(S, f, max, n)                                                   \
+    {                                                                          \
+        FIELD(S, f, const char **, KIND_TEXT),                                 \
+            .many = true, .n_offset = AT(S, n_##f, size_t), .most = (max),     \
+            .count = (n), .repair = true                                       \
+    }
 #define BOOL(S, f)                                                             \
     {                                                                          \
         FIELD(S, f, bool, KIND_BOOL)                                           \
@@ -247,9 +253,7 @@ static const struct codec_row decision_rows[] = {
     BOOL(decision, scored),
     INT32(decision, score),
     MESSAGES(decision, signals, signal_hit, LIST_MOST),
-    {FIELD(decision, lost, const char **, KIND_TEXT), .many = true,
-     .n_offset = AT(decision, n_lost, size_t), .most = REASON_MOST,
-     .count = LIST_MOST, .repair = true},
+    PROSES(decision, lost, REASON_MOST, LIST_MOST),
     PROSE(decision, affinity, NAME_MOST),
     PROSE(decision, policy, NAME_MOST),
     INT64(decision, decided_at_ms),
@@ -314,6 +318,8 @@ static const struct codec_row result_rows[] = {
     UINT64(result, output_tokens),
     BOOL(result, cost_estimated),
     TEXT(result, team, NAME_MOST),
+    PROSES(result, warnings, REASON_MOST, TASK_WARNINGS_MOST),
+    BOOL(result, no_exit_code),
 };
 TABLE(result, result, .most = CODEC_MAX_BYTES);
 

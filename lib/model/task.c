@@ -110,6 +110,13 @@ task_result_id(const struct result *r, char out[RESULT_ID_SIZE])
     return out;
 }
 
+bool
+task_has_exit_code(const struct result *r)
+{
+    return r->attempt > 0 && !r->no_exit_code && r->state != STATE_LOST &&
+           r->state != STATE_DEAD && r->state != STATE_UNKNOWN;
+}
+
 /* --- checks --------------------------------------------------------------- */
 
 static int

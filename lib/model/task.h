@@ -26,7 +26,8 @@ enum {
     TASK_INLINE_OUTPUT = 32 * 1024, /* output included in the result */
     TASK_TAIL_BYTES = 4096,         /* output kept in the claim */
     TASK_LOST_MAX = 3, /* attempts that may be lost before a task is dead */
-    TASK_MULTI_MOST = 1000, /* tasks of one message */
+    TASK_MULTI_MOST = 1000,  /* tasks of one message */
+    TASK_WARNINGS_MOST = 50, /* of one result */
 };
 
 enum retry_policy { RETRY_UNSPECIFIED, RETRY_SAFE, RETRY_NEVER };
@@ -188,6 +189,9 @@ struct result {
     uint64_t queue_ms, run_ms, input_tokens, output_tokens;
     bool cost_estimated;
     const char *team;
+    const char **warnings;
+    size_t n_warnings;
+    bool no_exit_code;
 };
 
 struct results {
@@ -304,6 +308,10 @@ enum { RESULT_ID_SIZE = TASK_ID_SIZE + 24 };
  * may be the valid one.
  */
 const char *task_result_id(const struct result *r, char out[RESULT_ID_SIZE]);
+
+/* Whether exit_code is that of a program: a result of an attempt that was lost,
+ * never ran or was closed by somebody else has none. */
+bool task_has_exit_code(const struct result *r);
 
 /*
  * Checks what the codec cannot check field by field: a valid id or none, steps

@@ -36,6 +36,7 @@
     X(INTEGER, result_attempt, result_attempt)                                 \
     X(INTEGER, result_fence, result_fence)                                     \
     X(INTEGER, exit_code, exit_code)                                           \
+    X(INTEGER, no_exit_code, no_exit_code)                                     \
     X(INTEGER, failed_step, failed_step)                                       \
     X(TEXT, reason, reason)                                                    \
     X(TEXT, worker, worker)                                                    \

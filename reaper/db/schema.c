@@ -101,5 +101,12 @@ static const char schema_costs[] =
     "CREATE INDEX costs_day ON costs(day, backend, provider, team, nano,"
     " estimated);";
 
-const char *const db_migrations[] = {schema_1, schema_2, schema_3, schema_costs,
-                                     NULL};
+/* Whether exit_code means nothing. */
+static const char schema_no_exit_code[] =
+    "ALTER TABLE tasks ADD COLUMN no_exit_code INTEGER;";
+
+/* In order; a new one is appended. */
+#define DB_MIGRATIONS                                                          \
+    schema_1, schema_2, schema_3, schema_costs, schema_no_exit_code
+
+const char *const db_migrations[] = {DB_MIGRATIONS, NULL};

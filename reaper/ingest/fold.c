@@ -230,6 +230,7 @@ fold_result(struct task_state *s, struct attempt_row *a, const struct event *ev)
     s->result_attempt = r->attempt;
     s->result_fence = r->fence;
     s->exit_code = r->exit_code;
+    s->no_exit_code = !task_has_exit_code(r);
     s->failed_step = r->failed_step;
     s->reason = r->reason;
     s->worker = r->worker;
@@ -314,8 +315,8 @@ fold(struct task_state *s, struct attempt_row *a, const struct event *ev)
 bool
 fold_has_exit_code(const struct task_state *s)
 {
-    return s->has_result && s->result_attempt > 0 && s->state != STATE_DEAD &&
-           s->state != STATE_UNKNOWN;
+    return s->has_result && s->result_attempt > 0 && !s->no_exit_code &&
+           s->state != STATE_DEAD && s->state != STATE_UNKNOWN;
 }
 
 /* --- what follows from a change ------------------------------------------- */

@@ -64,6 +64,7 @@ struct task_state {
     uint32_t result_attempt;
     uint64_t result_fence;
     int32_t exit_code;
+    bool no_exit_code; /* of its own: exit_code means nothing */
     uint32_t failed_step;
     const char *reason, *worker;
     int64_t started_at_ms, finished_at_ms, retry_at_ms;
@@ -125,7 +126,7 @@ void fold_init(struct task_state *s, const char *id);
  */
 bool fold(struct task_state *s, struct attempt_row *a, const struct event *ev);
 
-/* Whether the result of the row is that of a program: it has an exit code. */
+/* Whether the outcome of the row has an exit code: that of a program. */
 bool fold_has_exit_code(const struct task_state *s);
 
 /* --- what follows from a change ------------------------------------------- */

@@ -422,8 +422,10 @@ show_json(struct query *q, const struct report_task *t)
         q, t->row,
         t->n_attempts ? &t->attempts[t->n_attempts - 1].result : NULL, o);
     report_set_text(o, "report", t->row->report);
-    if (t->outcome)
+    if (t->outcome) {
         report_set_service(o, t->outcome);
+        report_set_warnings(o, t->outcome);
+    }
     if (t->decision)
         report_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
     report_set(o, "attempt_list", list);

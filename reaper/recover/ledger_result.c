@@ -21,6 +21,7 @@ make_result(const struct ledger_op *op, enum state state, int64_t at_ms,
     out->backend = "ledger";
     out->state = state;
     out->final = true;
+    out->no_exit_code = true;
     out->reason = str_text(&op->reason);
     out->finished_at_ms = at_ms;
     out->batch = subject_token_ok(op->batch) ? op->batch : "";

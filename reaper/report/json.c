@@ -86,6 +86,18 @@ report_set_service(json_t *o, const struct result *r)
     set_count(o, "output_tokens", r->output_tokens);
 }
 
+void
+report_set_warnings(json_t *o, const struct result *r)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < r->n_warnings; i++)
+        (void)json_array_append_new(list, json_string(r->warnings[i]));
+    if (r->n_warnings)
+        report_set(o, "warnings", json_incref(list));
+    json_decref(list);
+}
+
 json_t *
 report_attempt_json(const struct report_attempt *a)
 {
@@ -101,11 +113,12 @@ report_attempt_json(const struct report_attempt *a)
     report_set_text(o, "backend", r->backend);
     report_set_text(o, "lane", r->lane);
     report_set_text(o, "worker", r->worker);
-    if (r->attempt > 0)
+    if (task_has_exit_code(r))
         report_set(o, "exit_code", json_integer(r->exit_code));
     set_count(o, "signal", r->signal > 0 ? (uint64_t)r->signal : 0);
     set_count(o, "failed_step", r->failed_step);
     report_set_text(o, "reason", r->reason);
+    report_set_warnings(o, r);
     report_set_time(o, "started_at", r->started_at_ms);
     report_set_time(o, "finished_at", r->finished_at_ms);
     report_set_time(o, "retry_at", r->retry_at_ms);
@@ -235,6 +248,7 @@ report_task_json(const struct report_task *t, struct str *out)
     report_set(o, "attempt_list", attempts);
     report_set(o, "timeline", report_timeline_json(t));
     if (t->outcome) {
+        report_set_warnings(o, t->outcome);
         for (size_t i = 0; i < t->outcome->n_output; i++)
             str_add(&text, t->outcome->output[i].data.data,
                     t->outcome->output[i].data.len);

@@ -147,6 +147,8 @@ add_facts(const struct report_task *t, struct report_facts *f)
     if (fold_has_exit_code(r))
         factf(f, "Exit code", "%" PRId32, r->exit_code);
     fact(f, "Reason", r->reason);
+    for (size_t i = 0; t->outcome && i < t->outcome->n_warnings; i++)
+        fact(f, "Warning", t->outcome->warnings[i]);
     if (*r->backend)
         factf(f, "Where", "%s.%s%s%s", r->backend, r->lane,
               *r->worker ? ", worker " : "", r->worker);
@@ -262,9 +264,12 @@ add_attempts(const struct report_task *t, struct str *out)
     for (size_t i = 0; i < t->n_attempts; i++) {
         const struct result *r = &t->attempts[i].result;
 
-        str_addf(out, "| %" PRIu32 " | %s%s | %" PRId32 " | %s | %s | ",
-                 r->attempt, state_name(r->state),
-                 t->attempts[i].superseded ? " (superseded)" : "", r->exit_code,
+        str_addf(out, "| %" PRIu32 " | %s%s | ", r->attempt,
+                 state_name(r->state),
+                 t->attempts[i].superseded ? " (superseded)" : "");
+        if (task_has_exit_code(r))
+            str_addf(out, "%" PRId32, r->exit_code);
+        str_addf(out, " | %s | %s | ",
                  str_time(r->started_at_ms, from, sizeof from),
                  str_time(r->finished_at_ms, to, sizeof to));
         report_add_text(out, r->worker);

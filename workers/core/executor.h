@@ -54,6 +54,7 @@ enum run_status {
  * worker's affair. */
 struct outcome {
     int exit_code;        /* as a shell: 126, 127, 128+n */
+    bool no_exit_code;    /* it ended without one */
     int signal;           /* that ended it; 0: none */
     uint32_t failed_step; /* counted from 1; 0: none */
     bool timed_out;       /* a step's own limit ended it */

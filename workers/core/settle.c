@@ -124,6 +124,7 @@ settle_keep_prior(struct attempt *a, const struct claims_entry *found)
     claims_result(found, &task, &part, &r);
     if (found->claim->state == STATE_RUNNING) {
         r.state = STATE_LOST;
+        r.no_exit_code = true;
         r.finished_at_ms = str_wall_ms();
         r.reason = "its worker fell silent";
         r.emitted_again = false;

@@ -184,6 +184,7 @@ fill_outcome(struct attempt *a)
     struct result *r = &a->result;
 
     r->exit_code = o->exit_code;
+    r->no_exit_code = o->no_exit_code || (!a->ran && o->exit_code == 0);
     r->signal = o->signal;
     r->failed_step = o->failed_step;
     r->max_rss_bytes = o->max_rss_bytes;
@@ -239,8 +240,10 @@ verdict_fill(struct attempt *a)
     if (o->untouched || (!a->ran && !a->inherited))
         a->claim.remote = "";
     judge(a, &end);
-    if (end.state == STATE_TIMED_OUT)
+    if (end.state == STATE_TIMED_OUT) {
         o->exit_code = EXIT_TIMED_OUT;
+        o->no_exit_code = false;
+    }
     end.exit_code = o->exit_code;
     end.signal = o->signal;
     fill_outcome(a);
@@ -284,6 +287,7 @@ verdict_close(struct attempt *a, const struct claim *found,
     fill_identity(a);
     a->result.state = plan->state;
     a->result.final = true;
+    a->result.no_exit_code = true;
     a->result.reason = plan->reason;
     fill_claim(a, plan->state);
 }

@@ -64,6 +64,7 @@ run_end(struct platform_run *r)
 void
 run_end_soon(struct platform_run *r)
 {
+    run_outcome(r)->no_exit_code = true;
     r->cancel_owed =
         !r->leave && !r->cancel_sent && (r->id || r->call || r->tries);
     /* A pending submission returns the id to cancel. */
