@@ -387,4 +387,21 @@ on_event(void *ctx, enum bus_event event, const char *text)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* The bucket KV_control as topology makes it, emptied for each test. */
+static inline void
+make_control_bucket(struct bus_fixture *f)
+{
+    struct str answer = {0};
+    struct err e;
+    static const char del[] = "$JS.API.STREAM.DELETE.KV_control";
+
+    (void)bus_call(f->bus, del, "", 0, 5000, &answer, &e); /* may not exist */
+    str_free(&answer);
+    api(f, "STREAM.CREATE.KV_control",
+        "{\"name\":\"KV_control\",\"subjects\":[\"$KV.control.>\"],"
+        "\"allow_direct\":true,\"storage\":\"file\",\"num_replicas\":1,"
+        "\"retention\":\"limits\",\"max_msgs_per_subject\":1,"
+        "\"duplicate_window\":60000000000}");
+}
+
 #endif

@@ -15,23 +15,6 @@ on_change(void *ctx)
     w->changes++;
 }
 
-/* The bucket as topology makes it, emptied for each test. */
-static void
-make_bucket(struct bus_fixture *f)
-{
-    struct str answer = {0};
-    struct err e;
-    static const char del[] = "$JS.API.STREAM.DELETE.KV_control";
-
-    (void)bus_call(f->bus, del, "", 0, 5000, &answer, &e); /* may not exist */
-    str_free(&answer);
-    api(f, "STREAM.CREATE.KV_control",
-        "{\"name\":\"KV_control\",\"subjects\":[\"$KV.control.>\"],"
-        "\"allow_direct\":true,\"storage\":\"file\",\"num_replicas\":1,"
-        "\"retention\":\"limits\",\"max_msgs_per_subject\":1,"
-        "\"duplicate_window\":60000000000}");
-}
-
 static void
 set(struct bus_fixture *f, const char *lane, bool paused, const char *reason,
     int64_t until_ms)
@@ -74,7 +57,7 @@ pauses_of_before_are_read_at_the_start(void **state)
     struct bus_fixture *f = *state;
     struct watcher w = {0};
 
-    make_bucket(f);
+    make_control_bucket(f);
     set(f, "gpu", true, "no budget", 0);
     set(f, "auto", true, "a mistake", 0);
     set(f, "auto", false, "", 0);
@@ -97,7 +80,7 @@ an_empty_bucket_is_known_as_well(void **state)
     struct bus_fixture *f = *state;
     struct watcher w = {0};
 
-    make_bucket(f);
+    make_control_bucket(f);
     watch(f, &w);
     assert_int_equal(lane_pauses_count(w.pauses), 0);
     lane_pauses_close(w.pauses);
@@ -109,7 +92,7 @@ pauses_are_heard_live(void **state)
     struct bus_fixture *f = *state;
     struct watcher w = {0};
 
-    make_bucket(f);
+    make_control_bucket(f);
     watch(f, &w);
     set(f, "gpu", true, "maintenance", 0);
     wait_count(f, &w.changes, 2);
@@ -126,7 +109,7 @@ a_pause_with_an_end_ends_by_itself(void **state)
     struct bus_fixture *f = *state;
     struct watcher w = {0};
 
-    make_bucket(f);
+    make_control_bucket(f);
     watch(f, &w);
     set(f, "gpu", true, "budget of today", str_wall_ms() + 300);
     wait_count(f, &w.changes, 2);
@@ -144,7 +127,7 @@ what_was_missed_is_read_again(void **state)
     struct watcher w = {0};
     struct events ev = {0};
 
-    make_bucket(f);
+    make_control_bucket(f);
     watch(f, &w);
     bus_on_event(f->bus, on_event, &ev);
     broker_kill(f->broker);
@@ -163,7 +146,7 @@ what_cannot_be_read_changes_nothing(void **state)
     struct bus_fixture *f = *state;
     struct watcher w = {0};
 
-    make_bucket(f);
+    make_control_bucket(f);
     set(f, "gpu", true, "first", 0);
     (void)publish(f, "$KV.control.lane.secutools.auto", NULL, "\x0a\xff",
                   BUS_ANY_REVISION);
@@ -189,7 +172,7 @@ what_holds_is_stored_again_before_it_is_forgotten(void **state)
     struct watcher w = {0};
     uint64_t first, ended;
 
-    make_bucket(f);
+    make_control_bucket(f);
     set(f, "gpu", true, "until somebody looks", 0);
     set(f, "auto", false, "", 0);
     first = revision_of(f, gpu);
@@ -220,7 +203,7 @@ what_is_young_is_left_alone(void **state)
     struct watcher w = {0};
     uint64_t first;
 
-    make_bucket(f);
+    make_control_bucket(f);
     set(f, "gpu", true, "just now", 0);
     first = revision_of(f, gpu);
     watch(f, &w);

@@ -650,10 +650,34 @@ the_second_term_kills_what_the_first_let_run(void **state)
     assert_true(has_ended(pid));
 }
 
+/* Nobody tells it again: it reads the bucket when it is back. */
+static void
+a_cancel_that_a_worker_has_missed_stops_its_task(void **state)
+{
+    struct hand h;
+    pid_t pid;
+
+    (void)state;
+    hire(&h, "missed", "30s");
+    submit_waiting("missed");
+    pid = announced();
+    assert_int_equal(kill(h.pid, SIGSTOP), 0);
+    broker_kill(broker);
+    broker_restart(broker);
+    (void)loop_until(loop, &never, 10);
+    wait_bus();
+    request_cancel("missed");
+    assert_int_equal(kill(h.pid, SIGCONT), 0);
+    assert_int_equal(result("missed", 1)->state, STATE_CANCELLED);
+    assert_true(has_ended(pid));
+    dismiss(&h);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cancel_that_a_worker_has_missed_stops_its_task),
         cmocka_unit_test(a_frozen_worker_kills_its_task_when_it_wakes),
         cmocka_unit_test(what_ended_while_its_worker_was_frozen_never_wins),
         cmocka_unit_test(an_outcome_survives_broker_and_worker),

@@ -286,6 +286,22 @@ submit_sh(const char *id, const char *script)
     submit(&o);
 }
 
+static inline void
+request_cancel(const char *task)
+{
+    struct control c = {.task = task,
+                        .verb = "cancel",
+                        .reason = "not needed",
+                        .by = "me@here",
+                        .at_ms = 1};
+    char subject[SUBJECT_SIZE];
+    struct str bytes = {0};
+
+    codec_encode(CODEC_CONTROL, &c, &bytes);
+    (void)store(subject_cancel(subject, task), bytes.data, bytes.len);
+    str_free(&bytes);
+}
+
 static inline uint64_t
 put_claim(const struct claim *c)
 {

@@ -1,38 +1,33 @@
 /*
- * A table of the lane.> keys of KV_control, filled by reading the bucket key by
- * key and updated by a subscription to its subjects. A timer fires when the
- * next pause ends. lane_pauses_keep stores old pauses again, before the bucket
- * expires them.
+ * A table of the lane.> keys of KV_control, kept up to date by control_watch. A
+ * timer fires when the next pause ends. lane_pauses_keep stores old pauses
+ * again, before the bucket expires them.
  */
 #include "lib/bus/lane_pause.h"
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/bus/control_watch.h"
 #include "lib/model/codec.h"
 
 #include <string.h>
 
-enum {
-    READ_MS = 5000,
-    AGAIN_MS = 1000, /* before a failed read is repeated */
-};
+enum { STORE_MS = 5000 };
 
 struct lane_pauses {
     struct bus *bus;
     struct loop *loop;
     void (*changed)(void *ctx);
     void *ctx;
-    struct bus_sub *live;
-    struct loop_timer *again; /* starts a read */
-    struct loop_timer *ends;  /* the next pause that ends by itself */
-    struct loop_timer *keep;  /* NULL: another process keeps them */
-    int64_t keep_ms;          /* older pauses are stored again */
+    struct control_watch *watch;
+    struct loop_timer *ends; /* the next pause that ends by itself */
+    struct loop_timer *keep; /* NULL: another process keeps them */
+    int64_t keep_ms;         /* older pauses are stored again */
     struct mem_pool *pool;
     struct lane_pause *all;
     size_t n;
-    uint64_t next_seq; /* to read from */
-    bool reading, stale, known;
+    bool known;
 };
 
 /* --- the table ------------------------------------------------------------ */
@@ -95,12 +90,12 @@ on_end(void *ctx)
     notify(ctx);
 }
 
-/* Takes the value of a key; revision and stored_ms are 0 if it comes from the
- * subscription. True if it changes the table. */
+/* Takes the value of a key. True if it changes the table. */
 static bool
-update(struct lane_pauses *p, const char *subject, const uint8_t *data,
-       size_t len, uint64_t revision, int64_t stored_ms)
+update(struct lane_pauses *p, const struct bus_entry *entry)
 {
+    const char *subject = entry->subject;
+    uint64_t revision = entry->revision;
     char backend[SUBJECT_TOKEN_MAX + 1], lane[SUBJECT_TOKEN_MAX + 1];
     struct lane_state s = {.reason = "", .by = ""};
     struct lane_pause *row;
@@ -110,8 +105,9 @@ update(struct lane_pauses *p, const char *subject, const uint8_t *data,
     if (!subject_token_at(subject, 3, backend) ||
         !subject_token_at(subject, 4, lane))
         return false;
-    if (len > 0 &&
-        (codec_decode(CODEC_LANE_STATE, data, len, p->pool, &s, &bad) < 0 ||
+    if (entry->len > 0 &&
+        (codec_decode(CODEC_LANE_STATE, entry->data, entry->len, p->pool, &s,
+                      &bad) < 0 ||
          strcmp(s.backend, backend) != 0 || strcmp(s.lane, lane) != 0)) {
         log_warn("lane.unreadable", "subject=%s", LOG_TEXT(subject));
         return false;
@@ -122,9 +118,9 @@ update(struct lane_pauses *p, const char *subject, const uint8_t *data,
         return false;
     if (revision) {
         row->revision = revision;
-        row->stored_ms = stored_ms;
+        row->stored_ms = entry->stored_at_ms;
     }
-    row->paused = len > 0 && s.paused;
+    row->paused = entry->len > 0 && s.paused;
     row->at_ms = s.at_ms;
     row->until_ms = s.until_at_ms;
     (void)str_copy(row->reason, sizeof row->reason, s.reason);
@@ -156,7 +152,7 @@ store(struct bus *b, const struct lane_pause *p, int64_t expect,
     codec_encode(CODEC_LANE_STATE, &s, &data);
     pub.data = data.data;
     pub.len = data.len;
-    bus_publish(b, &pub, READ_MS, fn, ctx);
+    bus_publish(b, &pub, STORE_MS, fn, ctx);
     str_free(&data);
 }
 
@@ -194,70 +190,33 @@ keep_old(struct lane_pauses *p)
 
 /* --- reading -------------------------------------------------------------- */
 
-static void read_next(struct lane_pauses *p);
-
-static void
-read_all(void *ctx)
+static bool
+on_value(void *ctx, const struct bus_entry *entry)
 {
     struct lane_pauses *p = ctx;
 
-    if (p->reading) {
-        p->stale = true;
-        return;
-    }
-    p->next_seq = 1;
-    p->stale = false;
-    read_next(p);
+    /* While all are read, one call for all of them follows. */
+    if (update(p, entry) && !entry->revision)
+        notify(p);
+    return true;
 }
 
 static void
-on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
+on_read(void *ctx)
 {
     struct lane_pauses *p = ctx;
 
-    p->reading = false;
-    if (e) {
-        log_debug("lane.read", "error=\"%s\"", LOG_TEXT(e->msg));
-        loop_timer_again(p->again, AGAIN_MS, 0);
-        return;
-    }
-    if (entry) {
-        (void)update(p, entry->subject, entry->data, entry->len,
-                     entry->revision, entry->stored_at_ms);
-        p->next_seq = entry->revision + 1;
-        read_next(p);
-        return;
-    }
-    if (p->stale) {
-        read_all(p);
-        return;
-    }
     p->known = true;
     keep_old(p);
     notify(p);
-}
-
-static void
-read_next(struct lane_pauses *p)
-{
-    p->reading = true;
-    bus_get_next(p->bus, "KV_control", SUBJECT_LANES_ALL, p->next_seq, READ_MS,
-                 on_entry, p);
-}
-
-static void
-on_live(void *ctx, const struct bus_note *note)
-{
-    struct lane_pauses *p = ctx;
-
-    if (update(p, note->subject, note->data, note->len, 0, 0))
-        notify(p);
 }
 
 int
 lane_pauses_open(struct lane_pauses **out, struct bus *b, struct loop *l,
                  void (*changed)(void *ctx), void *ctx, struct err *e)
 {
+    static const struct control_watch_events events = {.value = on_value,
+                                                       .read = on_read};
     struct lane_pauses *p = MEM_NEW(struct lane_pauses);
 
     p->bus = b;
@@ -265,12 +224,11 @@ lane_pauses_open(struct lane_pauses **out, struct bus *b, struct loop *l,
     p->changed = changed;
     p->ctx = ctx;
     p->pool = mem_pool_new();
-    if (bus_subscribe(b, SUBJECT_LANES_ALL, on_live, p, &p->live, e) < 0) {
+    if (control_watch_open(&p->watch, b, l, SUBJECT_LANES_ALL, &events, p, e) <
+        0) {
         lane_pauses_close(p);
         return -1;
     }
-    /* From a timer, so that changed is not called from inside this call. */
-    p->again = loop_timer_start(l, 0, 0, read_all, p);
     *out = p;
     return 0;
 }
@@ -281,8 +239,7 @@ lane_pauses_close(struct lane_pauses *p)
     if (!p)
         return;
     bus_forget(p->bus, p);
-    bus_unsubscribe(p->live);
-    loop_timer_stop(p->again);
+    control_watch_close(p->watch);
     loop_timer_stop(p->ends);
     loop_timer_stop(p->keep);
     mem_pool_free(p->pool);
@@ -299,14 +256,15 @@ lane_pauses_known(const struct lane_pauses *p)
 void
 lane_pauses_refresh(struct lane_pauses *p)
 {
-    read_all(p);
+    control_watch_refresh(p->watch);
 }
 
 void
 lane_pauses_keep(struct lane_pauses *p, int64_t older_ms, int64_t every_ms)
 {
     p->keep_ms = older_ms;
-    p->keep = loop_timer_start(p->loop, every_ms, every_ms, read_all, p);
+    p->keep = loop_timer_start(p->loop, every_ms, every_ms,
+                               control_watch_refresh, p->watch);
 }
 
 /* --- look-ups ------------------------------------------------------------- */

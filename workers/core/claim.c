@@ -7,6 +7,7 @@
  *      IDLE ◄───── what is there ──────┘       │
  *       │ ▲                                    │
  *       ├─│── take ────────► TAKING ───┬───────┤
+ *       │ │    CHECKING ◄── cancelled? ┤       │
  *       ├─│── renew ───────► RENEWING ─┤       │
  *       ├─│── note ────────► NOTING ───┤       │
  *       ├─│── settle ──────► SETTLING ─┼───────┘
@@ -21,6 +22,7 @@
 #include "workers/core/claim.h"
 
 #include "lib/base/log.h"
+#include "lib/bus/cancels.h"
 #include "lib/model/codec.h"
 #include "workers/core/delivery.h"
 #include "workers/core/worker_types.h"
@@ -38,6 +40,8 @@ static void on_written(void *ctx, const struct bus_stored *stored,
 static void on_entry(void *ctx, const struct bus_entry *entry,
                      const struct err *e);
 static void on_answer(void *ctx, const struct bus_note *note,
+                      const struct err *e);
+static void on_cancel(void *ctx, const struct bus_entry *entry,
                       const struct err *e);
 
 /* --- the state ------------------------------------------------------------ */
@@ -59,6 +63,9 @@ enter(struct attempt *a, enum claim_io to)
         return;
     case CLAIM_ASKING:
         ledger_query_send(w->bus, a->task->id, on_answer, a);
+        return;
+    case CLAIM_CHECKING:
+        cancels_get(w->bus, a->task->id, on_cancel, a);
         return;
     case CLAIM_TAKING:
     case CLAIM_RENEWING:
@@ -98,7 +105,11 @@ written(struct attempt *a)
     switch (a->phase) {
     case PHASE_CLAIM:
         a->claim.fence = a->revision;
-        a->w->claim_events->taken(a);
+        if (a->cause == CAUSE_NONE &&
+            cancels_may_have(a->w->cancels, a->task->id))
+            enter(a, CLAIM_CHECKING);
+        else
+            a->w->claim_events->taken(a, NULL);
         return;
     case PHASE_RUN:
         if (a->note == NOTE_DUE) {
@@ -290,6 +301,27 @@ claim_take(struct attempt *a, const struct claim *found,
     else if (a->w->ex->intent)
         set_intent(a);
     write_claim(a);
+}
+
+/* --- whether it is to be cancelled -----------------------------------------
+ */
+
+static void
+on_cancel(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct attempt *a = ctx;
+    struct worker *w = a->w;
+    struct control c;
+
+    enter(a, CLAIM_IDLE);
+    if (e) {
+        log_debug("cancel.read", "task=%s error=\"%s\"", a->task->id, e->msg);
+        again_later(a); /* with the claim, which must not run out */
+        return;
+    }
+    mem_pool_reset(w->scratch_pool);
+    w->claim_events->taken(a, cancels_read(entry, w->scratch_pool, &c) ? &c
+                                                                       : NULL);
 }
 
 /* --- once it is ours ------------------------------------------------------ */

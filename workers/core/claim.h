@@ -23,7 +23,9 @@ struct claim_events {
     /* The answer to claim_ask_ledger, or e. */
     void (*answered)(struct attempt *a, enum ledger_answer answer,
                      const struct err *e);
-    void (*taken)(struct attempt *a); /* the fence is set */
+    /* The fence is set. cancel: what was requested before the claim was taken,
+     * as far as it is not known already, or NULL. */
+    void (*taken)(struct attempt *a, const struct control *cancel);
     void (*noted)(struct attempt *a); /* with the note, while it runs */
     void (*settled)(struct attempt *a);
     /* It is another attempt's now, or gone. */

@@ -154,7 +154,7 @@ on_unreadable(struct attempt *a, const struct err *e)
 }
 
 static void
-on_taken(struct attempt *a)
+on_taken(struct attempt *a, const struct control *cancel)
 {
     struct worker *w = a->w;
 
@@ -163,12 +163,14 @@ on_taken(struct attempt *a)
     deadlines_clear(&a->deadlines, DUE_CLAIM);
     prefetch_claimed(&w->prefetch, loop_now_ms() - a->began_ms);
     a->began_ms = a->ended_ms = loop_now_ms();
+    if (cancel)
+        run_cancel_requested(a, cancel);
     if (w->handing_back && a->cause == CAUSE_NONE)
         a->cause = CAUSE_PREEMPT;
-    if (a->cause != CAUSE_NONE)
-        settle_begin(a);
-    else
+    if (a->cause == CAUSE_NONE || run_must_stop_elsewhere(a))
         run_enqueue(a);
+    else
+        settle_begin(a);
 }
 
 /* --- what comes with time ------------------------------------------------- */

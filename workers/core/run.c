@@ -9,6 +9,7 @@
 #include "lib/base/failpoint.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/cancels.h"
 #include "lib/bus/lane_pause.h"
 #include "lib/model/codec.h"
 #include "workers/core/attempt.h"
@@ -243,6 +244,8 @@ start(struct attempt *a)
     FAILPOINT("worker.after_start");
     deadlines_set(&a->deadlines, DUE_TELL, a->began_ms + TELL_MS);
     heartbeat_notify(w);
+    if (a->cause == CAUSE_CANCEL)
+        run_cancel(a, CAUSE_CANCEL, false);
     on_changed(a); /* it may be over already */
 }
 
@@ -281,20 +284,43 @@ run_return_ready(struct worker *w)
 
 /* --- ending it ourselves -------------------------------------------------- */
 
+bool
+run_must_stop_elsewhere(const struct attempt *a)
+{
+    return a->cause == CAUSE_CANCEL && a->inherited;
+}
+
+/* Ends an attempt that waits for a slot. */
+static void
+end_ready(struct attempt *a, enum cause cause)
+{
+    if (a->cause == CAUSE_NONE || cause == CAUSE_LOST)
+        a->cause = cause;
+    if (cause == CAUSE_LOST) {
+        attempt_drop(a);
+        return;
+    }
+    if (run_must_stop_elsewhere(a)) {
+        if (cause == CAUSE_CANCEL)
+            return;       /* once it has a slot */
+        a->cause = cause; /* whoever gets it next reads the cancel again */
+    }
+    settle_begin(a);
+}
+
 void
 run_cancel(struct attempt *a, enum cause cause, bool hard)
 {
     struct worker *w = a->w;
 
-    if (a->cause == CAUSE_NONE || cause == CAUSE_LOST)
-        a->cause = cause;
+    if (a->phase > PHASE_RUN && cause != CAUSE_LOST)
+        return; /* it came to its own end first */
     if (a->phase == PHASE_READY) {
-        if (cause == CAUSE_LOST)
-            attempt_drop(a);
-        else
-            settle_begin(a);
+        end_ready(a, cause);
         return;
     }
+    if (a->cause == CAUSE_NONE || cause == CAUSE_LOST)
+        a->cause = cause;
     if (a->phase != PHASE_RUN)
         return; /* the cause counts once the claim is taken; or it is over */
     hard = hard || w->conf->grace_ms == 0;
@@ -303,6 +329,22 @@ run_cancel(struct attempt *a, enum cause cause, bool hard)
         deadlines_set(&a->deadlines, DUE_KILL,
                       loop_now_ms() + w->conf->grace_ms);
     w->ex->cancel(a->run, hard, cause == CAUSE_LOST || cause == CAUSE_PREEMPT);
+}
+
+void
+run_cancel_requested(struct attempt *a, const struct control *c)
+{
+    char why[CANCELS_REASON_SIZE];
+
+    if (a->cause == CAUSE_CANCEL)
+        return; /* it was asked for before */
+    if (a->cause == CAUSE_NONE) {
+        cancels_reason(c->by, c->reason, why);
+        a->why = mem_pool_strdup(a->pool, why);
+    }
+    log_info("task.cancel", "task=%s attempt=%u", a->task->id,
+             a->claim.attempt);
+    run_cancel(a, CAUSE_CANCEL, false);
 }
 
 void

@@ -25,6 +25,12 @@ void run_noted(struct attempt *a);
 /* Ends it for that cause: politely first, and the grace runs from then; hard:
  * at once. May end the attempt. */
 void run_cancel(struct attempt *a, enum cause cause, bool hard);
+/* Somebody has asked for its cancel: it is stopped, or does not start. What has
+ * ended already stands. */
+void run_cancel_requested(struct attempt *a, const struct control *c);
+/* Whether it is to be cancelled, and an earlier attempt's work goes on
+ * elsewhere: only the executor can stop that. */
+bool run_must_stop_elsewhere(const struct attempt *a);
 /* The claim is another worker's: kills it, and says nothing. Ends the attempt,
  * at once if it does not run. */
 void run_lost(struct attempt *a);

@@ -8,9 +8,9 @@
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/cancels.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/bus/lane_pause.h"
-#include "lib/model/codec.h"
 #include "workers/core/attempt.h"
 #include "workers/core/capacity.h"
 #include "workers/core/delivery.h"
@@ -30,29 +30,15 @@ enum {
 
 /* --- events --------------------------------------------------------------- */
 
+/* A task that is not in hand is looked up when it has been claimed. */
 static void
-on_cancel(void *ctx, const struct bus_note *note)
+on_cancel(void *ctx, const struct control *c)
 {
     struct worker *w = ctx;
-    char task[SUBJECT_TOKEN_MAX + 1];
-    struct control c;
-    struct attempt *a;
-    struct err e;
+    struct attempt *a = hash_table_find(&w->tasks, c->task);
 
-    /* $KV.control.cancel.<task>; a deleted key has no content. */
-    if (note->len == 0 || !subject_token_at(note->subject, 3, task))
-        return;
-    a = hash_table_find(&w->tasks, task);
-    mem_pool_reset(w->scratch_pool);
-    if (!a || codec_decode(CODEC_CONTROL, note->data, note->len,
-                           w->scratch_pool, &c, &e) < 0)
-        return;
-    if (a->cause == CAUSE_NONE)
-        a->why = mem_pool_printf(a->pool, "cancelled%s%.60s%s%.160s",
-                                 *c.by ? " by " : "", c.by,
-                                 *c.reason ? ": " : "", c.reason);
-    log_info("task.cancel", "task=%s", task);
-    run_cancel(a, CAUSE_CANCEL, false);
+    if (a)
+        run_cancel_requested(a, c);
 }
 
 static void
@@ -97,6 +83,7 @@ on_bus(void *ctx, enum bus_event event, const char *text)
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(w->bus));
         lane_pauses_refresh(w->pauses);
+        cancels_refresh(w->cancels);
         spool_replay_start(w);
         return;
     case BUS_DOWN:
@@ -229,8 +216,7 @@ open_bus(struct worker *w, struct err *e)
         if (open_lane(w, w->conf->lanes[i], e) < 0)
             return -1;
     (void)subject_drain(subject, w->ex->name, w->name);
-    if (bus_subscribe(w->bus, SUBJECT_CANCEL_ALL, on_cancel, w, &w->cancels,
-                      e) < 0 ||
+    if (cancels_open(&w->cancels, w->bus, w->loop, on_cancel, w, e) < 0 ||
         bus_subscribe(w->bus, subject, on_drain, w, &w->drains, e) < 0 ||
         bus_subscribe(w->bus, SUBJECT_ROLL, on_roll_call, w, &w->rolls, e) < 0)
         return -1;
@@ -298,7 +284,6 @@ worker_close(struct worker *w)
     w->draining = w->stopped = true; /* nothing starts or stops any more */
     for (size_t i = 0; i < w->n_lanes; i++)
         bus_consumer_close(w->lanes[i].consumer);
-    bus_unsubscribe(w->cancels);
     bus_unsubscribe(w->drains);
     bus_unsubscribe(w->rolls);
     lane_pauses_close(w->pauses);
@@ -306,6 +291,7 @@ worker_close(struct worker *w)
     loop_hook_stop(w->begin);
     spool_replay_stop(w);
     lifecycle_close(w);
+    cancels_close(w->cancels);
     heartbeat_close(w);
     bus_forget(w->bus, w);
     loop_timer_stop(w->renewal);

@@ -70,6 +70,7 @@ enum claim_io {
     CLAIM_READING,
     CLAIM_ASKING, /* the ledger, about a task older than claims are kept */
     CLAIM_TAKING,
+    CLAIM_CHECKING, /* whether the task, now claimed, was cancelled */
     CLAIM_RENEWING,
     CLAIM_NOTING, /* a renewal with a note that is not confirmed yet */
     CLAIM_SETTLING,
@@ -157,6 +158,7 @@ struct worker {
     struct lane *lanes;
     size_t n_lanes;
     struct lane_pauses *pauses;
+    struct cancels *cancels;
     int64_t renew_ms; /* between renewals of claims, and heartbeats */
     int64_t fence_ms; /* without a renewal: the attempt is killed */
     bool draining, handing_back, stopped;
@@ -190,7 +192,7 @@ struct worker {
     struct spool_replay *replay;
 
     /* Of worker.c. */
-    struct bus_sub *cancels, *drains, *rolls;
+    struct bus_sub *drains, *rolls;
     struct loop_hook *begin;
     struct loop_timer *renewal, *drain_timer;
     int64_t heartbeat_ms; /* the last heartbeat with a renewal */
