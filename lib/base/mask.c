@@ -472,12 +472,12 @@ mask_stream_add(struct mask_stream *s, const void *data, size_t len,
 void
 mask_stream_yield(struct mask_stream *s, mask_fn *fn, void *ctx)
 {
-    size_t to = s->held.len < YIELD_MAX ? s->held.len : YIELD_MAX;
+    size_t len = s->held.len;
 
-    if (to <= s->shown)
+    if (len > YIELD_MAX)
         return;
-    pass(s, (const uint8_t *)s->held.data, 0, to, fn, ctx);
-    s->shown = to;
+    pass(s, (const uint8_t *)s->held.data, 0, len, fn, ctx);
+    s->shown = len;
 }
 
 void

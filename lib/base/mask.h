@@ -80,8 +80,9 @@ struct mask_stream {
 void mask_stream_init(struct mask_stream *s, const struct mask *m);
 void mask_stream_add(struct mask_stream *s, const void *data, size_t len,
                      mask_fn *fn, void *ctx);
-/* Passes on up to 3 held bytes, too few to tell, so that text of another
- * stream may follow; the rest is hidden if it is a secret. */
+/* Passes on what is held if it is up to 3 bytes, too few to tell anything: a
+ * prompt shows wholly, text of another stream may follow. The rest is hidden if
+ * a secret comes of it. */
 void mask_stream_yield(struct mask_stream *s, mask_fn *fn, void *ctx);
 /* Passes on what is held; s is as initialized. */
 void mask_stream_end(struct mask_stream *s, mask_fn *fn, void *ctx);
