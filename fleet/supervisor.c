@@ -18,6 +18,7 @@
 #include "lib/io/loop.h"
 #include "lib/model/subject.h"
 #include "lib/os/os.h"
+#include "lib/os/proc.h"
 #include "lib/os/secret.h"
 #include "lib/submit/spool.h"
 
@@ -355,6 +356,9 @@ choose_http(struct supervisor *s, struct err *e)
 static int
 start(struct supervisor *s, struct err *e)
 {
+    /* A fleet that a task has started is not expendable as the task is. */
+    if (getenv("SHUNT_RUN"))
+        os_set_oom_score(os_oom_score() - PROC_OOM_RAISE);
     if (proc_set_open(&s->procs, s->loop, false, e) < 0 ||
         embedded_broker_find(&s->broker, s->loop, s->procs, e) < 0 ||
         embedded_broker_prepare(&s->broker, s->dir, s->conf->port,

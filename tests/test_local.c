@@ -1,3 +1,5 @@
+#include "lib/os/os.h"
+#include "lib/os/proc.h"
 #include "tests/worker_fixture.h"
 
 struct exit_row {
@@ -12,7 +14,8 @@ static const struct exit_row exits[] = {
      "exit code 127"},
     {"a file that is no program is 126", "/etc/passwd", 126, 0,
      "exit code 126"},
-    {"a signal is 128 and its number", "kill -9 $$", 137, 9, "signal 9"},
+    {"a signal is 128 and its number", "kill -9 $$", 137, 9,
+     "killed by signal 9 (Killed)"},
     {"a quoted word stays one word", "test 'a b' = \"a b\"", 0, 0, ""},
     {"a builtin is left to the shell", "exit 4", 4, 0, "exit code 4"},
     {"a simple command needs no shell", "true", 0, 0, ""},
@@ -147,8 +150,68 @@ what_a_task_leaves_behind_is_killed(void **state)
     r = result("leaves", 1);
     assert_int_equal(r->state, STATE_SUCCEEDED);
     assert_output(r, "done\n");
+    assert_int_equal(r->n_warnings, 1);
+    assert_string_equal(r->warnings[0],
+                        "ended 2 processes left behind: sh, sleep");
     pid = announced();
     assert_int_equal(kill(pid, 0), -1);
+    close_fixture(&s);
+}
+
+static void
+what_is_told_to_live_on_does_unless_the_task_is_cut_short(void **state)
+{
+    const char *const scripts[] = {"exit 0", "sleep 1000"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char script[800], id[] = "keeps0";
+        struct worker_fixture s;
+        const struct result *r;
+        struct order o;
+        pid_t pid;
+
+        id[5] = (char)('0' + i);
+        open_fixture(&s, 1);
+        (void)snprintf(script, sizeof script,
+                       "SHUNT_KEEP=1 setsid -f sh -c 'echo $$ >%s/new; "
+                       "mv %s/new %s/file; exec sleep 1000' >/dev/null 2>&1; "
+                       "until [ -e %s/file ]; do :; done; %s",
+                       folder, folder, folder, folder, scripts[i]);
+        order(&o, id, script);
+        o.task.timeout_ms = i ? 500 : 0;
+        submit(&o);
+        r = result(id, 1);
+        pid = announced();
+        assert_int_equal(r->n_warnings, 0);
+        if (i == 0) {
+            assert_int_equal(r->state, STATE_SUCCEEDED);
+            submit_sh("beside", "true"); /* whose family is another */
+            assert_int_equal(result("beside", 1)->state, STATE_SUCCEEDED);
+            assert_int_equal(kill(pid, 0), 0);
+            assert_int_equal(kill(pid, SIGKILL), 0);
+        } else {
+            assert_int_equal(r->state, STATE_TIMED_OUT);
+            assert_int_equal(kill(pid, 0), -1);
+        }
+        close_fixture(&s);
+    }
+}
+
+static void
+a_task_is_ended_before_its_worker_when_memory_runs_out(void **state)
+{
+    int score = os_oom_score() + PROC_OOM_RAISE;
+    struct worker_fixture s;
+    char want[16];
+
+    (void)state;
+    (void)snprintf(want, sizeof want, "%d\n",
+                   score < OS_OOM_SCORE_MOST ? score : OS_OOM_SCORE_MOST);
+    open_fixture(&s, 1);
+    submit_sh("oom", "cat /proc/self/oom_score_adj");
+    assert_output(result("oom", 1), want);
+    assert_int_equal(os_oom_score() + PROC_OOM_RAISE, score); /* ours stays */
     close_fixture(&s);
 }
 
@@ -171,7 +234,7 @@ a_step_that_takes_too_long_times_out(void **state)
     close_fixture(&s);
 }
 
-enum { N_EXITS = sizeof exits / sizeof *exits, N_PLAIN = 6 };
+enum { N_EXITS = sizeof exits / sizeof *exits, N_PLAIN = 8 };
 
 int
 main(void)
@@ -182,6 +245,10 @@ main(void)
         cmocka_unit_test(a_missing_workdir_is_named),
         cmocka_unit_test(a_script_longer_than_an_argument_runs),
         cmocka_unit_test(what_a_task_leaves_behind_is_killed),
+        cmocka_unit_test(
+            what_is_told_to_live_on_does_unless_the_task_is_cut_short),
+        cmocka_unit_test(
+            a_task_is_ended_before_its_worker_when_memory_runs_out),
         cmocka_unit_test(a_step_that_takes_too_long_times_out),
     };
 

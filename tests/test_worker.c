@@ -216,6 +216,7 @@ another_workers_lost_claim_is_taken_over(void **state)
     r = result("taken", 1);
     assert_int_equal(r->state, STATE_LOST);
     assert_false(r->final);
+    assert_true(r->no_exit_code);
     assert_int_equal(r->fence, revision);
     assert_string_equal(r->nonce, "theirs");
     assert_string_equal(r->worker, "other");
@@ -256,6 +257,31 @@ an_old_claim_is_watched_before_it_is_taken_over(void **state)
 }
 
 static void
+a_task_that_kills_its_workers_is_dead_without_an_exit_code(void **state)
+{
+    struct worker_fixture s;
+    const struct result *r;
+    struct claim c;
+
+    (void)state;
+    codec_init(CODEC_CLAIM, &c);
+    c.task = "killer";
+    c.attempt = 3;
+    c.lost = 2;
+    c.worker = "other";
+    c.nonce = "theirs";
+    c.state = STATE_RUNNING;
+    c.lease_ms = 1;
+    (void)put_claim(&c);
+    open_fixture(&s, 1);
+    submit_sh("killer", "echo must not run");
+    r = result("killer", 3);
+    assert_int_equal(r->state, STATE_DEAD);
+    assert_true(r->no_exit_code);
+    close_fixture(&s);
+}
+
+static void
 a_lost_task_that_must_not_repeat_ends_unknown(void **state)
 {
     struct worker_fixture s;
@@ -280,6 +306,7 @@ a_lost_task_that_must_not_repeat_ends_unknown(void **state)
     r = result("never", 1);
     assert_int_equal(r->state, STATE_UNKNOWN);
     assert_true(r->final);
+    assert_false(task_has_exit_code(r));
     /* Whatever the silent worker may still publish is another's. */
     assert_string_not_equal(r->nonce, "theirs");
     get_claim("never", &l);
@@ -500,6 +527,8 @@ main(void)
         cmocka_unit_test(what_is_over_is_emitted_again_and_not_run),
         cmocka_unit_test(another_workers_lost_claim_is_taken_over),
         cmocka_unit_test(an_old_claim_is_watched_before_it_is_taken_over),
+        cmocka_unit_test(
+            a_task_that_kills_its_workers_is_dead_without_an_exit_code),
         cmocka_unit_test(a_lost_task_that_must_not_repeat_ends_unknown),
         cmocka_unit_test(a_task_whose_claim_is_taken_is_killed_in_silence),
         cmocka_unit_test(a_task_closed_in_our_name_stays_closed),

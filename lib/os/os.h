@@ -83,6 +83,17 @@ unsigned os_cpus(void);              /* that this process may use; 0: unknown */
 uint64_t os_memory_free_bytes(void); /* 0: unknown */
 uint64_t os_max_rss_bytes(const struct rusage *ru);
 
+/* How early the system ends this process when memory runs out, against others
+ * of its size: -1000 never, 1000 first; 0 where there is no such thing.
+ * Children inherit it. To lower it below what an administrator has set fails,
+ * silently. */
+enum { OS_OOM_SCORE_MOST = 1000 };
+int os_oom_score(void);
+void os_set_oom_score(int score);
+/* Processes that the system has ended for want of memory since it started;
+ * always 0 where that is unknown. */
+uint64_t os_oom_kills(void);
+
 /* Keeps the heap small, at the program's start. */
 void os_heap_setup(void);
 /* Gives unused heap back. */

@@ -264,6 +264,45 @@ os_max_rss_bytes(const struct rusage *ru)
     return (uint64_t)ru->ru_maxrss * 1024;
 }
 
+int
+os_oom_score(void)
+{
+    int score = 0;
+    FILE *f = fopen("/proc/self/oom_score_adj", "re");
+
+    if (f && fscanf(f, "%d", &score) != 1)
+        score = 0;
+    if (f)
+        (void)fclose(f);
+    return score;
+}
+
+void
+os_set_oom_score(int score)
+{
+    FILE *f = fopen("/proc/self/oom_score_adj", "we");
+
+    if (!f)
+        return;
+    (void)fprintf(f, "%d", score);
+    (void)fclose(f);
+}
+
+uint64_t
+os_oom_kills(void)
+{
+    unsigned long long kills = 0;
+    char line[128];
+    FILE *f = fopen("/proc/vmstat", "re");
+
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "oom_kill %llu", &kills) == 1)
+            break;
+    if (f)
+        (void)fclose(f);
+    return kills;
+}
+
 void
 os_heap_setup(void)
 {

@@ -175,6 +175,16 @@ unwatch_ends(struct proc_set *s)
     loop_waker_close(s->waker);
 }
 
+void
+proc_know(struct proc_set *s, pid_t pid)
+{
+    struct proc *p = MEM_NEW(struct proc);
+
+    p->set = s;
+    p->pid = pid;
+    proc_link(s, p);
+}
+
 /* Adds children that this process already has, as after an exec: they belong to
  * no family and must not be killed as leftovers. */
 static void
@@ -183,13 +193,8 @@ know_inherited(struct proc_set *s)
     struct procs_list found = {0};
 
     proc_os_push_children(s->os, &found, getpid(), false);
-    for (size_t i = 0; i < found.n; i++) {
-        struct proc *p = MEM_NEW(struct proc);
-
-        p->set = s;
-        p->pid = found.v[i].pid;
-        proc_link(s, p);
-    }
+    for (size_t i = 0; i < found.n; i++)
+        proc_know(s, found.v[i].pid);
     mem_free(found.v);
 }
 

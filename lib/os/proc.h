@@ -23,12 +23,18 @@
 #define LIB_OS_PROC_H
 
 #include "lib/base/err.h"
+#include "lib/base/str.h"
 #include "lib/io/loop.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* The environment of what may outlive its family: proc_family_let_go. */
+#define PROC_KEEP "SHUNT_KEEP=1"
+
+enum { PROC_OOM_RAISE = 300 }; /* of an expendable child's os_oom_score */
 
 struct proc_set;    /* the children of one process */
 struct proc_family; /* children that belong together */
@@ -47,7 +53,8 @@ struct proc_opts {
     const char *const *env;  /* NULL-terminated; the whole environment */
     const char *workdir;     /* NULL: that of this process */
     int in, out, err;        /* for descriptors 0, 1, 2; -1: /dev/null */
-    bool keep_on_parent_death;  /* it may outlive us */
+    bool keep_on_parent_death; /* it may outlive us */
+    bool expendable; /* when memory runs out, it is to be ended before us */
     uint64_t timer_slack_ns;    /* may delay its timers so long; 0: as ours */
     struct proc_family *family; /* NULL: none */
 };
@@ -89,6 +96,15 @@ struct proc_family *proc_family_open(struct proc_set *s, const char *mark);
  * later call if it belongs here. Only descendants of this process are searched.
  */
 int proc_family_signal(struct proc_family *f, int signo);
+
+/* From now on processes whose environment holds PROC_KEEP, beyond the children
+ * started here, are no part of the family: they live on. */
+void proc_family_let_go(struct proc_family *f);
+
+/* The processes, beyond the children started here, that proc_family_signal has
+ * signalled: their number, and their names in *out ("tmux, sleep (2)"), at most
+ * some hundred bytes. */
+int proc_family_signalled(const struct proc_family *f, struct str *out);
 
 /* Call it when no process of the family is alive. Kills adopted processes that
  * no open family can have started. NULL is fine. */

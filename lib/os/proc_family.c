@@ -10,6 +10,7 @@
 #include "lib/base/str.h"
 
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 uint64_t
@@ -32,22 +33,27 @@ proc_family_open(struct proc_set *s, const char *mark)
     return f;
 }
 
-static bool
-is_kin(const struct proc_family *f, pid_t pid, uint64_t started)
+static struct kin *
+find_kin(const struct proc_family *f, pid_t pid, uint64_t started)
 {
     for (size_t i = 0; i < f->n_kin; i++)
         if (f->kin[i].pid == pid && f->kin[i].started == started)
-            return true;
-    return false;
+            return &f->kin[i];
+    return NULL;
 }
 
-static void
-remember(struct proc_family *f, pid_t pid, uint64_t started)
+static struct kin *
+remember(struct proc_family *f, pid_t pid, const struct procs_stat *st)
 {
-    if (is_kin(f, pid, started))
-        return;
-    f->kin = mem_grow(f->kin, f->n_kin, &f->cap_kin, sizeof *f->kin);
-    f->kin[f->n_kin++] = (struct kin){pid, started};
+    struct kin *k = find_kin(f, pid, st->started);
+
+    if (!k) {
+        f->kin = mem_grow(f->kin, f->n_kin, &f->cap_kin, sizeof *f->kin);
+        k = &f->kin[f->n_kin++];
+        *k = (struct kin){.pid = pid, .started = st->started};
+    }
+    (void)str_copy(k->name, sizeof k->name, st->name);
+    return k;
 }
 
 static bool
@@ -65,9 +71,29 @@ static enum procs_env
 belongs(const struct proc_family *f, const struct procs_node *at,
         const struct procs_stat *st)
 {
-    if (at->ours || in_session(f, st) || is_kin(f, at->pid, st->started))
+    if (at->ours || in_session(f, st) || find_kin(f, at->pid, st->started))
         return PROCS_ENV_HOLDS;
     return procs_env(at->pid, f->mark);
+}
+
+void
+proc_family_let_go(struct proc_family *f)
+{
+    f->lets_go = true;
+}
+
+/* Whether pid, which is adopted or will be once its parent has ended, may live
+ * on; then it is nobody's from now on. */
+static enum procs_env
+is_kept(struct proc_set *s, pid_t pid, const struct procs_stat *st)
+{
+    enum procs_env kept = procs_env(pid, PROC_KEEP);
+
+    if (kept == PROCS_ENV_HOLDS && st->parent == getpid()) {
+        log_info("proc.kept", "pid=%d name=%s", (int)pid, LOG_TEXT(st->name));
+        proc_know(s, pid);
+    }
+    return kept;
 }
 
 int
@@ -75,7 +101,9 @@ proc_family_signal(struct proc_family *f, int signo)
 {
     struct proc_set *s = f->set;
     struct procs_list todo = {0}, met = {0};
+    enum procs_env whose;
     struct procs_stat st;
+    struct kin *kin;
     int count, unready = 0;
 
     proc_os_push_children(s->os, &todo, getpid(), false);
@@ -87,7 +115,17 @@ proc_family_signal(struct proc_family *f, int signo)
             continue; /* another family's, with its descendants */
         if (!procs_stat(at.pid, &st))
             continue;
-        switch (belongs(f, &at, &st)) {
+        whose = belongs(f, &at, &st);
+        if (whose == PROCS_ENV_HOLDS && f->lets_go && !own &&
+            procs_alive(&st)) {
+            enum procs_env kept = is_kept(s, at.pid, &st);
+
+            if (kept == PROCS_ENV_HOLDS)
+                continue; /* with its descendants */
+            if (kept == PROCS_ENV_UNREADY)
+                whose = kept;
+        }
+        switch (whose) {
         case PROCS_ENV_LACKS:
             break;
         case PROCS_ENV_UNREADY:
@@ -97,9 +135,11 @@ proc_family_signal(struct proc_family *f, int signo)
             at.ours = true;
             /* Its parent may end before the next call, and with it the only
              * sign that it belongs here. */
-            remember(f, at.pid, st.started);
-            if (procs_alive(&st))
-                procs_push(&met, at.pid, true);
+            kin = remember(f, at.pid, &st);
+            if (!procs_alive(&st))
+                break;
+            kin->signalled = kin->signalled || (signo && !own);
+            procs_push(&met, at.pid, true);
             break;
         }
         proc_os_push_children(s->os, &todo, at.pid, at.ours);
@@ -111,6 +151,43 @@ proc_family_signal(struct proc_family *f, int signo)
     mem_free(met.v);
     mem_free(todo.v);
     return count;
+}
+
+enum { NAMES_MOST = 8 }; /* of processes, listed; more are counted */
+
+static bool
+is_named_before(const struct proc_family *f, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (f->kin[i].signalled && !strcmp(f->kin[i].name, f->kin[n].name))
+            return true;
+    return false;
+}
+
+int
+proc_family_signalled(const struct proc_family *f, struct str *out)
+{
+    int total = 0, names = 0;
+
+    for (size_t i = 0; i < f->n_kin; i++) {
+        const char *name = f->kin[i].name;
+        int same = 0;
+
+        if (!f->kin[i].signalled)
+            continue;
+        total++;
+        if (is_named_before(f, i) || ++names > NAMES_MOST)
+            continue;
+        for (size_t k = i; k < f->n_kin; k++)
+            same += f->kin[k].signalled && !strcmp(f->kin[k].name, name);
+        str_addz(out, names > 1 ? ", " : "");
+        str_add_printable(out, name, strlen(name));
+        if (same > 1)
+            str_addf(out, " (%d)", same);
+    }
+    if (names > NAMES_MOST)
+        str_addz(out, ", ...");
+    return total;
 }
 
 bool
@@ -147,6 +224,8 @@ proc_sweep(struct proc_set *s)
             s->spared = true;
             continue;
         }
+        if (procs_alive(&st) && is_kept(s, at.pid, &st) == PROCS_ENV_HOLDS)
+            continue;
         proc_os_push_children(s->os, &todo, at.pid, true);
         if (procs_alive(&st)) {
             log_warn("proc.leftover", "pid=%d session=%d", (int)at.pid,

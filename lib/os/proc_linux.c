@@ -6,6 +6,7 @@
 #include "lib/os/proc_private.h"
 
 #include "lib/base/mem.h"
+#include "lib/os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,8 @@ struct proc_os {
     char *stack;
     int children_fd; /* /proc/self/task/<pid>/children; -1: no such file */
     bool adopt;
+    char oom_score[8]; /* of an expendable child */
+    size_t oom_score_len;
     unsigned char reset[NSIG]; /* signals without their default action */
     int n_reset;               /* -1: not yet known */
     unsigned reset_as_of;      /* loop_signal_changes at that time */
@@ -39,6 +42,7 @@ proc_os_open(bool adopt, struct err *e)
 {
     struct proc_os *s;
     char path[64];
+    int score;
     void *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 
@@ -50,7 +54,11 @@ proc_os_open(bool adopt, struct err *e)
             (void)munmap(stack, STACK_SIZE);
         return NULL;
     }
+    score = os_oom_score() + PROC_OOM_RAISE;
     s = MEM_NEW(struct proc_os);
+    s->oom_score_len =
+        (size_t)snprintf(s->oom_score, sizeof s->oom_score, "%d",
+                         score < OS_OOM_SCORE_MOST ? score : OS_OOM_SCORE_MOST);
     s->stack = stack;
     s->adopt = adopt;
     s->n_reset = -1;
@@ -124,6 +132,17 @@ leave(void)
         (void)syscall(SYS_exit_group, 127);
 }
 
+/* Raising it needs no privilege. The kernel does not change it for us, whose
+ * memory a child between clone and exec shares. */
+static void
+raise_oom_score(const struct proc_os *s)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+
+    if (fd >= 0 && write(fd, s->oom_score, s->oom_score_len) < 0)
+        return; /* it is ended as late as we are */
+}
+
 /* Runs in the child, in our memory: no allocation, no locks, only system
  * calls. */
 static int
@@ -143,6 +162,8 @@ child_main(void *arg)
     reset_signals(sp->os);
     if (!place_fds(sp))
         goto fail;
+    if (o->expendable)
+        raise_oom_score(sp->os);
     close_from(3);
     sp->stage = STAGE_WORKDIR;
     if (o->workdir && chdir(o->workdir) < 0)

@@ -37,6 +37,8 @@ struct proc {
 struct kin {
     pid_t pid;
     uint64_t started;
+    bool signalled;
+    char name[PROCS_NAME_SIZE];
 };
 
 struct proc_family {
@@ -48,6 +50,7 @@ struct proc_family {
     unsigned n_alive;  /* of its children, those not yet waited for */
     uint64_t last_end; /* set->ends after the last of them ended */
     uint64_t opened;   /* by procs_ticks */
+    bool lets_go;      /* of what has PROC_KEEP in its environment */
     char mark[128];
 };
 
@@ -85,6 +88,8 @@ struct proc_spawn {
 
 /* NULL if no child of that pid is known. */
 struct proc *proc_find(struct proc_set *s, pid_t pid);
+/* Adds a child that proc_start did not start and nobody is to kill. */
+void proc_know(struct proc_set *s, pid_t pid);
 void proc_link(struct proc_set *s, struct proc *p);
 void proc_unlink(struct proc_set *s, struct proc *p);
 

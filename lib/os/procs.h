@@ -14,7 +14,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+enum { PROCS_NAME_SIZE = 64 };
+
 struct procs_stat {
+    char name[PROCS_NAME_SIZE]; /* of the program, perhaps cut */
     char state;
     pid_t parent, group, session;
     int threads;

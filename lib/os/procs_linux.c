@@ -39,7 +39,7 @@ read_file(int dir, const char *path, size_t most, struct str *out)
 bool
 procs_stat(pid_t pid, struct procs_stat *st)
 {
-    char path[64], buf[1024], *p;
+    char path[64], buf[1024], *name, *p;
     ssize_t n;
     int fd;
 
@@ -52,12 +52,17 @@ procs_stat(pid_t pid, struct procs_stat *st)
     if (n <= 0)
         return false;
     buf[n] = '\0';
+    name = strchr(buf, '(');
     p = strrchr(buf, ')'); /* the name before it may contain anything */
-    return p && sscanf(p + 1,
-                       " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d"
-                       " %*d %*d %*d %d %*d %" SCNu64,
-                       &st->state, &st->parent, &st->group, &st->session,
-                       &st->threads, &st->started) == 6;
+    if (!name || !p)
+        return false;
+    *p = '\0';
+    (void)str_copy(st->name, sizeof st->name, name + 1);
+    return sscanf(p + 1,
+                  " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d"
+                  " %*d %*d %*d %d %*d %" SCNu64,
+                  &st->state, &st->parent, &st->group, &st->session,
+                  &st->threads, &st->started) == 6;
 }
 
 bool

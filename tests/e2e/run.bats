@@ -61,7 +61,7 @@ long=10$$ # seconds: no run lives that long, and no other run has the same
 }
 
 @test "what a task leaves in the background ends with the task" {
-	run shunt run -- \
+	run --separate-stderr shunt run -- \
 		"(setsid sleep ${long}3 </dev/null >/dev/null 2>&1 &); echo done"
 	[ "$status" -eq 0 ]
 	[ "$output" = done ]

@@ -32,6 +32,8 @@ struct run_order {
      * time. */
     void (*note)(void *ctx, const char *text, void (*noted)(void *noted_ctx),
                  void *noted_ctx);
+    /* Adds a sentence to the result: what did not happen as asked. Copied. */
+    void (*warn)(void *ctx, const char *text);
     /* Frees the task's prompt, which is not needed any more: it is "" then. */
     void (*forget)(void *ctx);
     /* Why nothing may start on its lane now, or NULL: the lane was paused after

@@ -133,6 +133,12 @@ on_note(void *ctx, const char *text, void (*noted)(void *noted_ctx),
     claim_write_note(a);
 }
 
+static void
+on_warn(void *ctx, const char *text)
+{
+    verdict_warn(ctx, text);
+}
+
 /* Publishes the claim of an attempt whose start was published, for those who
  * follow the task. */
 static void
@@ -217,6 +223,7 @@ start(struct attempt *a)
                               .owner = state_dir_worker_mark(w->state_dir),
                               .remote = a->inherited ? a->claim.remote : "",
                               .note = on_note,
+                              .warn = on_warn,
                               .forget = on_forget,
                               .paused = why_paused,
                               .changed = on_changed,

@@ -27,6 +27,16 @@ verdict_outcome(struct attempt *a)
     return a->outcome;
 }
 
+void
+verdict_warn(struct attempt *a, const char *text)
+{
+    if (!a->warnings)
+        a->warnings =
+            mem_pool_alloc(a->pool, TASK_WARNINGS_MOST * sizeof *a->warnings);
+    if (a->n_warnings < TASK_WARNINGS_MOST)
+        a->warnings[a->n_warnings++] = mem_pool_strdup(a->pool, text);
+}
+
 /* --- judging -------------------------------------------------------------- */
 
 static const char *
@@ -189,6 +199,8 @@ fill_outcome(struct attempt *a)
     r->failed_step = o->failed_step;
     r->max_rss_bytes = o->max_rss_bytes;
     r->cpu_ms = o->cpu_ms;
+    r->warnings = a->warnings;
+    r->n_warnings = a->n_warnings;
     r->provider = o->provider;
     r->model = o->model;
     r->cost_usd = o->cost_usd;

@@ -16,6 +16,10 @@ struct outcome;
  * never need one. */
 struct outcome *verdict_outcome(struct attempt *a);
 
+/* Adds a sentence to what the result will say did not happen as asked; text is
+ * copied. */
+void verdict_warn(struct attempt *a, const char *text);
+
 /* Fills a->result, a->claim and a->delay_ms by how the attempt went. */
 void verdict_fill(struct attempt *a);
 

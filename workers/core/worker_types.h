@@ -137,6 +137,8 @@ struct attempt {
 
     /* Its end. */
     struct outcome *outcome; /* see verdict_outcome */
+    const char **warnings;   /* at most TASK_WARNINGS_MOST; NULL: none */
+    size_t n_warnings;
     struct result result;
     int64_t delay_ms; /* of the next delivery, if the result is not final */
     enum outcome_place place;

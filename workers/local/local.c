@@ -7,6 +7,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/os.h"
 #include "lib/os/proc.h"
 #include "workers/local/capture.h"
 #include "workers/local/environment.h"
@@ -28,11 +29,14 @@ enum {
     SPARE_MAX = 64,     /* freed runs kept for reuse */
     CHECK_FIRST_MS = 5, /* between checks whether the family is gone */
     CHECK_LAST_MS = 200,
+    OOM_COUNT_MS = 1000, /* often enough to know whether it was during a run */
     EXIT_OUR_SIDE = 125,
     EXIT_NOT_EXECUTABLE = 126,
     EXIT_NOT_FOUND = 127,
     EXIT_SIGNAL = 128,
 };
+
+#define OUT_OF_MEMORY ", likely out of memory"
 
 struct local {
     struct loop *loop;
@@ -41,6 +45,8 @@ struct local {
     int64_t grace_ms;
     struct environment *environment;
     struct capture_reader *reader;
+    uint64_t oom_kills; /* of the system, as of oom_ms; see is_oom */
+    int64_t oom_ms;
     struct local_run *spare; /* freed runs, with their pools */
     unsigned n_spare;
 };
@@ -55,7 +61,8 @@ struct local_run {
     const char *const *env; /* of the task */
     const char *workdir;    /* of the task; NULL: the worker's */
     struct capture pipes;
-    size_t step; /* counted from 0 */
+    size_t step;        /* counted from 0 */
+    uint64_t oom_kills; /* of the system, shortly before it started */
     struct outcome outcome;
     struct git_changes *changes; /* NULL: not needed */
     struct file_checks *exists;  /* NULL: not needed, or not yet */
@@ -96,10 +103,27 @@ stop_timer(struct local_run *r)
 
 static bool begin_check(struct local_run *r);
 
+/* Tells what the steps have left behind and end_family has ended. */
+static void
+tell_left_behind(struct local_run *r)
+{
+    struct str names = {0};
+    int n = proc_family_signalled(r->family, &names);
+
+    if (n > 0)
+        r->order.warn(r->order.ctx,
+                      mem_pool_printf(r->pool,
+                                      "ended %d process%s left behind: %s", n,
+                                      n > 1 ? "es" : "", str_text(&names)));
+    str_free(&names);
+}
+
 /* No process is alive. May free the run. */
 static void
 finish(struct local_run *r)
 {
+    if (r->termed && !r->cancelled && !r->outcome.timed_out && !r->checked)
+        tell_left_behind(r);
     capture_drain(&r->pipes);
     stop_timer(r);
     if (!begin_check(r)) {
@@ -143,6 +167,8 @@ end_steps(struct local_run *r)
     capture_close_theirs(&r->pipes);
     r->check_ms = CHECK_FIRST_MS;
     r->kill_ms = loop_now_ms() + r->local->grace_ms;
+    if (!r->cancelled && !r->outcome.timed_out)
+        proc_family_let_go(r->family);
     end_family(r);
 }
 
@@ -194,6 +220,29 @@ begin_check(struct local_run *r)
 }
 
 /* --- steps ---------------------------------------------------------------- */
+
+/* What the system has ended for want of memory until now, or until at most
+ * most_ms ago. */
+static uint64_t
+count_oom_kills(struct local *l, int64_t most_ms)
+{
+    int64_t now = loop_now_ms();
+
+    if (!l->oom_ms || now - l->oom_ms >= most_ms) {
+        l->oom_kills = os_oom_kills();
+        l->oom_ms = now;
+    }
+    return l->oom_kills;
+}
+
+/* Whether a step that SIGKILL has ended, or so it says, was probably ended for
+ * want of memory: not by us, and the system did that during the run. */
+static bool
+is_oom(const struct local_run *r)
+{
+    return !r->cancelled && !r->hard && !r->outcome.timed_out &&
+           count_oom_kills(r->local, 0) > r->oom_kills;
+}
 
 /* Records the failure of the current step as the outcome; the first one
  * counts. */
@@ -305,7 +354,8 @@ start_step(struct local_run *r, struct err *e)
     struct proc_opts o = {.env = r->env,
                           .out = r->pipes.ends[0].theirs,
                           .err = r->pipes.ends[1].theirs,
-                          .family = r->family};
+                          .family = r->family,
+                          .expendable = true};
     const char *shell = r->local->shell;
     struct step_exec x;
     int rc;
@@ -358,10 +408,14 @@ on_step_end(void *ctx, const struct proc_end *end)
     if (end->signalled) {
         if (!o->failed_step)
             o->signal = end->code;
-        fail_step(r, EXIT_SIGNAL + end->code, "killed by signal %d (%s)",
-                  end->code, strsignal(end->code));
+        fail_step(r, EXIT_SIGNAL + end->code, "killed by signal %d (%s)%s",
+                  end->code, strsignal(end->code),
+                  end->code == SIGKILL && is_oom(r) ? OUT_OF_MEMORY : "");
     } else if (end->code != 0) {
-        fail_step(r, end->code, "exit code %d", end->code);
+        fail_step(r, end->code, "exit code %d%s", end->code,
+                  end->code == EXIT_SIGNAL + SIGKILL && is_oom(r)
+                      ? OUT_OF_MEMORY
+                      : "");
     } else if (!r->cancelled) {
         r->step++;
     }
@@ -502,6 +556,7 @@ local_start(void *ctx, const struct run_order *order, void **out, struct err *e)
     r->env = environment_of(r->local->environment, &r->order, r->pool,
                             &r->exec_simple);
     r->family = proc_family_open(l->set, order->mark);
+    r->oom_kills = count_oom_kills(l, OOM_COUNT_MS);
     base = expand_home(r, order->task->workdir);
     r->workdir = *base ? base : NULL; /* steps may have their own */
     r->starting = true;

@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/io/loop.h"
+#include "lib/os/proc.h"
 #include "lib/os/procs.h"
 
 #include <poll.h>
@@ -52,6 +53,13 @@ carries(pid_t pid, const char *mark)
     return found == PROCS_ENV_HOLDS;
 }
 
+/* Whether it may outlive its task, and so its worker. */
+static bool
+is_kept(pid_t pid)
+{
+    return procs_env(pid, PROC_KEEP) == PROCS_ENV_HOLDS;
+}
+
 /* Finds the sessions of processes that carry the mark. */
 static void
 find_sessions(const struct procs_list *all, const struct procs_list *spared,
@@ -63,7 +71,8 @@ find_sessions(const struct procs_list *all, const struct procs_list *spared,
     for (size_t i = 0; i < all->n; i++)
         if (!holds(spared, all->v[i].pid) && carries(all->v[i].pid, mark) &&
             procs_stat(all->v[i].pid, &st) && procs_alive(&st) &&
-            st.session != own && !holds(out, st.session))
+            st.session != own && !holds(out, st.session) &&
+            !is_kept(all->v[i].pid))
             procs_push(out, st.session, false);
 }
 
@@ -82,7 +91,7 @@ kill_once(const char *mark, bool tell)
         pid_t pid = all.v[i].pid;
 
         if (holds(&spared, pid) || !procs_stat(pid, &st) || !procs_alive(&st) ||
-            !holds(&sessions, st.session))
+            !holds(&sessions, st.session) || is_kept(pid))
             continue;
         n++;
         if (tell)
