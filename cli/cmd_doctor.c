@@ -47,7 +47,7 @@ report(struct doctor *d, enum doctor_verdict v, const char *check,
     static const char *const colours[] = {"32", "33", "31"};
     bool colour = out_colour(STDOUT_FILENO);
     struct str seen = {0};
-    char text[768];
+    char text[768], verdict[32];
     va_list ap;
 
     va_start(ap, fmt);
@@ -60,9 +60,11 @@ report(struct doctor *d, enum doctor_verdict v, const char *check,
                            verdicts[v], "seen", str_text(&seen), "remedy",
                            v == OK ? NULL : remedy));
     if (!d->c->json) {
-        (void)printf("%s%s%-4s%s  %-11s %s\n", colour ? "\033[" : "",
-                     colour ? colours[v] : "", verdicts[v],
-                     colour ? "\033[0m" : "", check, str_text(&seen));
+        (void)out_coloured(verdicts[v], colours[v], colour, verdict,
+                           sizeof verdict);
+        (void)printf("%s%*s  %-11s %s\n", verdict,
+                     (int)(4 - strlen(verdicts[v])), "", check,
+                     str_text(&seen));
         if (v != OK && remedy)
             (void)printf("      %-11s try: %s\n", "", remedy);
     }

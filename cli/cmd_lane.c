@@ -82,10 +82,13 @@ add_pauses(json_t *rows, const struct lane_pauses *p)
 }
 
 static const struct out_column lane_columns[] = {
-    {"LANE", "lane", NULL},       {"STATE", "state", NULL},
-    {"WAITING", "waiting", NULL}, {"RUNNING", "running", NULL},
-    {"WORKERS", "workers", NULL}, {"UNTIL", "until", NULL},
-    {"REASON", "reason", NULL},
+    {"LANE", "lane", NULL, 0, false},
+    {"STATE", "state", NULL, 0, false},
+    {"WAITING", "waiting", NULL, 1, false},
+    {"RUNNING", "running", NULL, 2, false},
+    {"WORKERS", "workers", NULL, 3, false},
+    {"UNTIL", "until", NULL, 5, false},
+    {"REASON", "reason", NULL, 4, false},
 };
 
 static void

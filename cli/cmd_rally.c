@@ -366,9 +366,11 @@ static void
 print_failed(json_t *rows)
 {
     static const struct out_column columns[] = {
-        {"FAILED", "id", NULL},       {"NAME", "name", NULL},
-        {"STATE", "state", NULL},     {"EXIT", "exit_code", NULL},
-        {"COMMAND", "command", NULL},
+        {"FAILED", "id", NULL, 0, false},
+        {"NAME", "name", NULL, 1, false},
+        {"STATE", "state", NULL, 0, true},
+        {"EXIT", "exit_code", NULL, 3, false},
+        {"COMMAND", "command", NULL, 2, false},
     };
 
     while (json_array_size(rows) > NAMED_MAX)

@@ -186,10 +186,12 @@ replay_all(struct replay *r, struct err *e)
 int
 cmd_route(struct cli *c, const struct args *a)
 {
-    static const struct out_column columns[] = {{"ID", "id", NULL},
-                                                {"NAME", "name", NULL},
-                                                {"WAS", "was", NULL},
-                                                {"WOULD BE", "now", NULL}};
+    static const struct out_column columns[] = {
+        {"ID", "id", NULL, 0, false},
+        {"NAME", "name", NULL, 3, false},
+        {"WAS", "was", NULL, 2, false},
+        {"WOULD BE", "now", NULL, 1, false},
+    };
     struct replay r = {.c = c};
     struct err e = {0};
     int rc;

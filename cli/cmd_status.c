@@ -98,9 +98,11 @@ add_uptime(const json_t *p, struct str *cell)
 }
 
 static const struct out_column process_columns[] = {
-    {"PROCESS", "name", NULL},      {"PID", "pid", NULL},
-    {"STATE", "state", NULL},       {"UPTIME", NULL, add_uptime},
-    {"RESTARTS", "restarts", NULL},
+    {"PROCESS", "name", NULL, 0, false},
+    {"PID", "pid", NULL, 1, false},
+    {"STATE", "state", NULL, 0, false},
+    {"UPTIME", NULL, add_uptime, 3, false},
+    {"RESTARTS", "restarts", NULL, 2, false},
 };
 
 static void
@@ -158,9 +160,12 @@ add_worker_state(const json_t *w, struct str *cell)
 }
 
 static const struct out_column worker_columns[] = {
-    {"WORKER", NULL, add_worker_name}, {"BACKEND", "backend", NULL},
-    {"LANES", NULL, add_lanes},        {"RUNNING", NULL, add_running},
-    {"STATE", NULL, add_worker_state}, {"HOST", "host", NULL},
+    {"WORKER", NULL, add_worker_name, 0, false},
+    {"BACKEND", "backend", NULL, 3, false},
+    {"LANES", NULL, add_lanes, 1, false},
+    {"RUNNING", NULL, add_running, 2, false},
+    {"STATE", NULL, add_worker_state, 0, false},
+    {"HOST", "host", NULL, 4, false},
 };
 
 static void

@@ -121,10 +121,13 @@ add_command(const json_t *row, struct str *out)
 }
 
 static const struct out_column task_columns[] = {
-    {"ID", NULL, add_id},           {"NAME", "name", NULL},
-    {"STATE", "state", NULL},       {"WHERE", NULL, add_where},
-    {"AGE", NULL, add_age},         {"TIME", NULL, add_time},
-    {"COMMAND", NULL, add_command},
+    {"ID", NULL, add_id, 0, false},
+    {"NAME", "name", NULL, 1, false},
+    {"STATE", "state", NULL, 0, true},
+    {"WHERE", NULL, add_where, 3, false},
+    {"AGE", NULL, add_age, 4, false},
+    {"TIME", NULL, add_time, 5, false},
+    {"COMMAND", NULL, add_command, 2, false},
 };
 
 int

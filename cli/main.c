@@ -156,7 +156,8 @@ main(int argc, char **argv)
 
     fill_standard_streams();
     mem_setup();
-    (void)setlocale(LC_CTYPE, "");
+    if (!setlocale(LC_CTYPE, "C.UTF-8")) /* text is UTF-8 in every locale */
+        (void)setlocale(LC_CTYPE, "");
     log_level_set(LOG_WARN);
     log_open("shunt");
     cli.pool = mem_pool_new();

@@ -43,28 +43,47 @@ void out_complete_decision(json_t *decision);
 /* Whether to use colours on the descriptor: it is a terminal, and NO_COLOR is
  * not set. */
 bool out_colour(int fd);
+/* Text in a colour, a number of SGR like "32"; as it is if colour is not set. */
+const char *out_coloured(const char *text, const char *sgr, bool colour,
+                         char *buf, size_t size);
 /* The columns of the terminal; 0 if fd is not one. */
 unsigned out_columns(int fd);
 
 /* Writes all of data to fd; false if nobody reads it any more. */
 bool out_bytes(int fd, const void *data, size_t len);
 
-/* A column shows a member of each row, text or a whole number ("-": the row has
- * none), or what add writes to the cell. */
+/* --- tables (output_table.c) -------------------------------------------------
+ */
+
+/*
+ * A column shows a member of each row, text or a whole number ("-": the row has
+ * none), or what add writes to the cell. Of rank 0 it stays whatever the
+ * terminal's width; others shrink, and then go, the highest rank first. state:
+ * the cell is the name of a state, and has its colour.
+ */
 struct out_column {
     const char *head, *key;
     void (*add)(const json_t *row, struct str *cell);
+    unsigned rank;
+    bool state;
 };
 
 /*
  * Prints the array or the values of the object as a table on stdout. On a
- * terminal it is aligned and has a heading, and the last column is cut at the
- * edge; elsewhere cells are separated by tabs, without a heading.
+ * terminal it is aligned, has a heading and fits the width; elsewhere cells are
+ * separated by tabs, without a heading.
  */
 void out_table(const json_t *rows, const struct out_column *columns, size_t n);
 /* The same for an array of columns. */
 #define OUT_TABLE(ROWS, COLUMNS)                                               \
     out_table(ROWS, COLUMNS, sizeof(COLUMNS) / sizeof *(COLUMNS))
+
+/* Cuts text, valid UTF-8 without controls, to columns of a terminal; where it
+ * is cut, it ends with an ellipsis. */
+void out_cut(struct str *text, size_t columns);
+
+/* --- more text (output_text.c) -----------------------------------------------
+ */
 
 /* A state's name, with its colour if colour is set. */
 const char *out_state(const char *state, bool colour, char *buf, size_t size);
