@@ -25,17 +25,18 @@
 
 enum exit_rc {
     RC_OK,
-    RC_FAILED,           /* the command failed */
-    RC_USAGE,            /* wrong usage or invalid input */
-    RC_CANCELLED,        /* the task was cancelled */
-    RC_CREDENTIALS,      /* a person must log in or grant a right */
-    RC_UNSUCCESSFUL,     /* a task that was waited for did not succeed */
-    RC_REFUSED,          /* by the router, a guard, ownership */
-    RC_UNREACHABLE,      /* broker, reaper or target */
-    RC_PENDING,          /* not finished at --timeout */
-    RC_TIMED_OUT = 124,  /* run: the task exceeded its time limit */
-    RC_OUR_SIDE = 125,   /* run: the outcome is not known */
-    RC_INTERRUPTED = 130 /* the second ^C */
+    RC_FAILED,            /* the command failed */
+    RC_USAGE,             /* wrong usage or invalid input */
+    RC_CANCELLED,         /* the task was cancelled */
+    RC_CREDENTIALS,       /* a person must log in or grant a right */
+    RC_UNSUCCESSFUL,      /* a task that was waited for did not succeed */
+    RC_REFUSED,           /* by the router, a guard, ownership */
+    RC_UNREACHABLE,       /* broker, reaper or target */
+    RC_PENDING,           /* not finished at --timeout */
+    RC_TIMED_OUT = 124,   /* run: the task exceeded its time limit */
+    RC_OUR_SIDE = 125,    /* run: the outcome is not known */
+    RC_INTERRUPTED = 130, /* the second ^C */
+    RC_PIPE = 141         /* nobody reads stdout any more */
 };
 
 struct cli_conf {

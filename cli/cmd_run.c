@@ -88,9 +88,11 @@ cmd_run(struct cli *c, const struct args *a)
     if (!rc) {
         follow_on_interrupt(f, true);
         end = follow_to_end(f);
-        if (end) {
+        if (end && follow_output_rc(f) == RC_PIPE) {
+            rc = RC_PIPE; /* quietly, as any program in a pipe */
+        } else if (end) {
             say_end(c, b.tasks[0].id, end);
-            rc = follow_rc(end);
+            rc = follow_rc(f, end);
             cli_drain_spool(c);
         } else {
             cli_say(c, "%s continues; follow it with shunt logs -f %s",
@@ -127,11 +129,13 @@ cmd_logs(struct cli *c, const struct args *a)
     } else if (logs.follow && !state_is_terminal(cli_state(task))) {
         follow_on_interrupt(f, false);
         end = follow_to_end(f);
-        if (end)
+        if (end && follow_output_rc(f) != RC_PIPE)
             say_end(c, id, end);
         else
             rc = RC_INTERRUPTED;
     }
+    if (!rc || rc == RC_INTERRUPTED)
+        rc = follow_output_rc(f) ? follow_output_rc(f) : rc;
     follow_close(f);
     json_decref(task);
     return rc;

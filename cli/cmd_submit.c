@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+enum { NAMED_MAX = 20 }; /* ids in an error */
+
 static json_t *
 to_json(const struct task *t, bool spooled)
 {
@@ -17,7 +19,24 @@ to_json(const struct task *t, bool spooled)
                                              "spooled", spooled));
 }
 
-static void
+/* The ids were not written: names them elsewhere, so that they are not lost. */
+static int
+fail_unwritten(const struct task_builder *b)
+{
+    struct str why = {0};
+    int rc;
+
+    str_addz(&why, "standard output could not be written; submitted");
+    for (size_t i = 0; i < b->n && i < NAMED_MAX; i++)
+        str_addf(&why, " %s", b->tasks[i].id);
+    if (b->n > NAMED_MAX)
+        str_addf(&why, " and %zu more", b->n - NAMED_MAX);
+    rc = cli_fail(RC_FAILED, "print the ids", NULL, str_text(&why), "shunt ls");
+    str_free(&why);
+    return rc;
+}
+
+static bool
 print_ids(const struct cli *c, const struct task_builder *b, bool spooled)
 {
     json_t *list = json_array();
@@ -29,8 +48,8 @@ print_ids(const struct cli *c, const struct task_builder *b, bool spooled)
     }
     if (c->json)
         out_json(json_incref(b->from_files ? list : json_array_get(list, 0)));
-    (void)fflush(stdout);
     json_decref(list);
+    return out_flush();
 }
 
 int
@@ -44,7 +63,8 @@ cmd_submit(struct cli *c, const struct args *a)
         rc = task_builder_submit(c, &b, &sent);
     if (rc)
         return rc;
-    print_ids(c, &b, sent.spooled);
+    if (!print_ids(c, &b, sent.spooled))
+        rc = fail_unwritten(&b);
     task_builder_say_sent(c, &b, &sent);
-    return RC_OK;
+    return rc;
 }

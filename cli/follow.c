@@ -11,6 +11,7 @@
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,7 +39,7 @@ struct follow {
     struct result result;
     bool finished, running, wake, left, cancels; /* cancels: at ^C */
     bool waits_said;        /* why the task has not started */
-    bool closed;            /* nobody reads stdout any more */
+    int write_error;        /* errno of the first write that failed */
     uint32_t attempt, next; /* the chunk to print next */
     struct held_chunk held[HELD_MAX];
     size_t n_held;
@@ -47,6 +48,23 @@ struct follow {
 };
 
 /* --- printing ------------------------------------------------------------ */
+
+static void interrupt(struct follow *f);
+
+/* Nobody reads the output any more: like ^C. Another failure is said, and the
+ * task continues. */
+static void
+on_write_failed(struct follow *f, int error)
+{
+    if (f->write_error)
+        return;
+    f->write_error = error;
+    if (error == EPIPE)
+        interrupt(f);
+    else
+        cli_say(f->c, "the output of %s could not be written: %s", f->id,
+                strerror(error));
+}
 
 static void
 print_part(struct follow *f, uint32_t seq, const struct output_part *p)
@@ -63,8 +81,10 @@ print_part(struct follow *f, uint32_t seq, const struct output_part *p)
                       fd == STDERR_FILENO ? "stderr" : "stdout", "text",
                       str_text(&text))));
         str_free(&text);
-    } else if (!f->closed && !out_bytes(fd, p->data.data, p->data.len)) {
-        f->closed = true; /* the task continues */
+        if (!out_flush())
+            on_write_failed(f, out_is_unread() ? EPIPE : EIO);
+    } else if (!f->write_error && !out_bytes(fd, p->data.data, p->data.len)) {
+        on_write_failed(f, errno);
     }
 }
 
@@ -393,18 +413,28 @@ on_cancelled(void *ctx, const struct bus_stored *stored, const struct err *e)
         cli_say(f->c, "the broker did not receive the cancel: %s", e->msg);
 }
 
+/* Cancels the task where follow_on_interrupt says so, else ends following. */
 static void
-on_term(void *ctx, int nth)
+interrupt(struct follow *f)
 {
-    struct follow *f = ctx;
-
-    if (nth == 1 && f->cancels) {
-        cli_say(f->c, "cancelling %s; ^C again leaves it running", f->id);
+    if (f->cancels) {
         task_ops_cancel(f->c, f->id, on_cancelled, f);
         return;
     }
     f->left = true;
     loop_stop(f->c->loop, 0);
+}
+
+static void
+on_term(void *ctx, int nth)
+{
+    struct follow *f = ctx;
+
+    if (nth == 1 && f->cancels)
+        cli_say(f->c, "cancelling %s; ^C again leaves it running", f->id);
+    else
+        f->cancels = false;
+    interrupt(f);
 }
 
 void
@@ -420,6 +450,8 @@ tick(struct follow *f)
     int64_t now = loop_now_ms();
     struct err e = {0};
 
+    if (out_is_unread())
+        on_write_failed(f, EPIPE);
     if (f->n_held && now - f->heard_ms > TICK_MS)
         (void)catch_up(f, 0, &e);
     if (!f->running && !f->waits_said && now - f->opened_ms > UNSTARTED_MS) {
@@ -462,11 +494,23 @@ follow_to_end(struct follow *f)
 }
 
 int
-follow_rc(const struct result *r)
+follow_output_rc(const struct follow *f)
 {
+    if (!f->write_error)
+        return RC_OK;
+    return f->write_error == EPIPE ? RC_PIPE : RC_FAILED;
+}
+
+int
+follow_rc(const struct follow *f, const struct result *r)
+{
+    int unwritten = follow_output_rc(f);
+
+    if (unwritten == RC_PIPE)
+        return unwritten;
     switch (r->state) {
     case STATE_SUCCEEDED:
-        return r->exit_code;
+        return r->exit_code ? r->exit_code : unwritten;
     case STATE_FAILED:
     case STATE_UNVERIFIED:
     case STATE_NO_OP:

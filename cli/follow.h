@@ -24,8 +24,12 @@ void follow_close(struct follow *f); /* NULL is fine */
 int follow_print(struct follow *f, const json_t *task, uint32_t attempt,
                  struct err *e);
 
-/* Whether the first ^C cancels the task; else it ends following. */
+/* Whether the first ^C, or that nobody reads stdout any more, cancels the task;
+ * else it ends following. */
 void follow_on_interrupt(struct follow *f, bool cancel);
+
+/* The exit code for output that could not be written: RC_OK if all was. */
+int follow_output_rc(const struct follow *f);
 
 /*
  * Prints until the task is terminal, and then what is missing. The result lives
@@ -33,7 +37,8 @@ void follow_on_interrupt(struct follow *f, bool cancel);
  */
 const struct result *follow_to_end(struct follow *f);
 
-/* The exit code of `run` after that end. */
-int follow_rc(const struct result *r);
+/* The exit code of `run` after that end; of its own if the output could not be
+ * written. */
+int follow_rc(const struct follow *f, const struct result *r);
 
 #endif

@@ -13,10 +13,12 @@
 #include "cli/cli.h"
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/task_args.h"
 #include "lib/base/log.h"
 #include "lib/base/nearest.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
@@ -135,17 +137,31 @@ dispatch(struct cli *c, int argc, char **argv)
 }
 
 /* Opens descriptors 0, 1 and 2 if they are closed: else the next file or socket
- * would become one of them. */
+ * would become one of them. Writing to a stdout that was closed fails. */
 static void
 fill_standard_streams(void)
 {
     int fd;
 
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd > STDERR_FILENO)
-        (void)close(fd);
+    for (fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDERR_FILENO ? O_RDWR : O_RDONLY);
+}
+
+/* What was printed counts as done only once it is written. */
+static int
+end_output(int rc)
+{
+    bool unread;
+
+    if (out_flush())
+        return rc;
+    unread = out_is_unread();
+    if (rc != RC_OK)
+        return rc;
+    return unread ? RC_PIPE
+                  : cli_fail(RC_FAILED, "print", NULL,
+                             "standard output could not be written", NULL);
 }
 
 int
@@ -167,8 +183,7 @@ main(int argc, char **argv)
     else
         rc = dispatch(&cli, argc, argv);
 
-    if (fflush(stdout) == EOF && rc == RC_OK)
-        rc = RC_FAILED; /* the output did not arrive */
+    rc = end_output(rc);
     bus_close(cli.bus);
     loop_close(cli.loop);
     cli_forget_broker(&cli);

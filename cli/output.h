@@ -43,14 +43,20 @@ void out_complete_decision(json_t *decision);
 /* Whether to use colours on the descriptor: it is a terminal, and NO_COLOR is
  * not set. */
 bool out_colour(int fd);
-/* Text in a colour, a number of SGR like "32"; as it is if colour is not set. */
+/* Text in a colour, a number of SGR like "32"; as it is if colour is not set.
+ */
 const char *out_coloured(const char *text, const char *sgr, bool colour,
                          char *buf, size_t size);
 /* The columns of the terminal; 0 if fd is not one. */
 unsigned out_columns(int fd);
 
-/* Writes all of data to fd; false if nobody reads it any more. */
+/* Writes all of data to fd; false, with errno, if that failed. */
 bool out_bytes(int fd, const void *data, size_t len);
+/* Writes what stdout's buffer holds; false if anything printed so far was not
+ * written. */
+bool out_flush(void);
+/* Whether stdout is a pipe that nobody reads any more. */
+bool out_is_unread(void);
 
 /* --- tables (output_table.c) -------------------------------------------------
  */

@@ -119,6 +119,20 @@ out_size(uint64_t bytes, char *buf, size_t size)
 }
 
 bool
+out_flush(void)
+{
+    return fflush(stdout) == 0 && !ferror(stdout);
+}
+
+bool
+out_is_unread(void)
+{
+    struct pollfd p = {.fd = STDOUT_FILENO};
+
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
+bool
 out_can_progress(void)
 {
     const char *term = getenv("TERM");

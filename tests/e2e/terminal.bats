@@ -1,0 +1,117 @@
+# What commands print: on a terminal of any width, and where nobody reads.
+setup_file() { load helper; start_fleet --slots 2; }
+teardown_file() { load helper; stop_fleet; }
+setup() { load helper; work_dir; }
+
+# on_terminal COLUMNS COMMAND - what the command writes on a terminal that wide.
+on_terminal() {
+	env -u NO_COLOR TERM=xterm script -qec "stty cols $1 rows 50; $2" /dev/null \
+		</dev/null | tr -d '\r'
+}
+
+# Standard input without what selects colours.
+plain() { sed $'s/\033\\[[0-9;]*m//g'; }
+
+# The longest line of standard input, in columns of a terminal.
+widest() {
+	python3 -c '
+import sys, unicodedata
+def width(c):
+    if unicodedata.combining(c): return 0
+    return 2 if unicodedata.east_asian_width(c) in "WF" else 1
+print(max(sum(map(width, l.rstrip("\n"))) for l in sys.stdin))'
+}
+
+@test "D3: a command whose output cannot be written fails" {
+	local command
+	shunt run -- echo hi
+	for command in 'ls' 'ls --json' 'status' 'status --json' 'show last' \
+		'logs last --json' 'lane ls' 'worker ls' 'doctor' 'version' 'help' \
+		'decide -- ls' 'explain last' 'completion bash'; do
+		echo "$command"
+		run -1 --separate-stderr bash -c "shunt $command >/dev/full"
+		[[ $stderr == *'could not be written'* ]]
+		run -1 bash -c "shunt $command >&-"
+	done
+}
+
+@test "D3: the id of a task that could not be printed is in the error" {
+	local name id
+	run -1 --separate-stderr bash -c 'shunt submit --name unwritten -- true >/dev/full'
+	[[ $stderr =~ submitted\ ([a-z0-9]{16}) ]]
+	id=${BASH_REMATCH[1]}
+	name=$(shunt show "$id" --json | jq -r .name)
+	[ "$name" = unwritten ]
+}
+
+@test "D3: output of run that cannot be written is a failure, not the task's" {
+	run -1 --separate-stderr bash -c 'shunt run -- echo hi >/dev/full'
+	[[ $stderr == *'could not be written: No space left'* ]]
+	[ "$(shunt show last --json | jq -r .state)" = succeeded ]
+}
+
+@test "D4: a colour changes no text, in any command" {
+	local command
+	shunt run --name colours -- 'echo hi; exit 3' || true
+	for command in 'ls' 'status' 'doctor' 'show last' 'lane ls' 'worker ls' \
+		'explain last' 'decide -- ls' 'help' 'logs last'; do
+		echo "$command"
+		on_terminal 300 "shunt $command" >colours
+		on_terminal 300 "NO_COLOR=1 shunt $command" >plain
+		# Ages and sizes may have moved on between the two.
+		diff <(plain <colours | tr -d '0-9') <(tr -d '0-9' <plain)
+		refute grep -q $'\033' plain
+	done
+	on_terminal 80 'shunt doctor' >colours
+	grep -q $'\033\\[32mok\033\\[0m' colours
+}
+
+@test "D5: a table fits its terminal, whatever its width and the locale" {
+	local columns locale
+	shunt submit --name 'とても長い名前のタスクと絵文字🎉 and more of it' \
+		--lane claude-code -- 'echo a command that is longer than a line of 80 columns, and then some'
+	shunt submit --name "$(printf 'combining e\xcc\x81%.0s' {1..9})" -- true
+	for columns in 20 27 40 60 79 80 81 100 133 200 300; do
+		for locale in C C.UTF-8 POSIX; do
+			for command in ls status 'lane ls' 'worker ls'; do
+				on_terminal "$columns" "LC_ALL=$locale shunt $command" >table
+				echo "$columns $locale $command"
+				[ "$command" = status ] ||
+					[ "$(plain <table | widest)" -le "$columns" ]
+			done
+		done
+	done
+	# The id and the state stay to the last.
+	on_terminal 20 'shunt ls' | plain | grep -E '^[a-z0-9]{8}  [a-z_]+'
+	on_terminal 200 'shunt ls' | grep -q 'とても長い名前のタスクと絵文字🎉'
+}
+
+@test "D11: a cell has a state's colour by its column, not by its text" {
+	shunt run --name failed -- true
+	on_terminal 120 'shunt ls --limit 1' >table
+	grep -q '  failed  ' table
+	grep -q $'\033\\[32msucceeded\033' table
+}
+
+@test "A8: run in a pipe that nobody reads any more cancels its task" {
+	run bash -c 'set -o pipefail; timeout 30 shunt run -- yes | head -1'
+	[ "$status" -eq 141 ]
+	[ "$output" = y ]
+	[ "$(shunt show last --json | jq -r .state)" = cancelled ]
+}
+
+@test "A8: so does run whose task is silent" {
+	run bash -c 'set -o pipefail; timeout 30 shunt run -- "echo one; sleep 1000" | head -1'
+	[ "$status" -eq 141 ]
+	[ "$output" = one ]
+}
+
+@test "A8: logs -f in a pipe that nobody reads ends quietly, the task goes on" {
+	local id
+	id=$(shunt submit -- 'while echo tick; do sleep 0.1; done')
+	run --separate-stderr bash -c "set -o pipefail; timeout 30 shunt logs -f $id | head -2"
+	[ "$status" -eq 141 ]
+	[ "$stderr" = '' ]
+	[ "$(shunt show "$id" --json | jq -r .state)" = running ]
+	shunt cancel "$id"
+}
