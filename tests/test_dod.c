@@ -141,6 +141,13 @@ static const struct {
      "tests.failed == 0 (tests.failed is 2)"},
     {"exit_code <= 1 and tests.failed == 0", 1, U, U, U, DOD_FAILED, NULL},
     {"exit_code <= 1 and tests.failed == 0", 2, U, U, 0, DOD_FAILED, ""},
+    {"exit_code == 0 and tests.failed == 0", 3, U, U, 2, DOD_FAILED,
+     "exit code 3; tests.failed == 0 (tests.failed is 2)"},
+    {"tests.failed == 0 and exit_code == 0", 3, U, U, 2, DOD_FAILED,
+     "exit code 3; tests.failed == 0 (tests.failed is 2)"},
+    {"tests.failed == 0 and exit_code == 0", 3, U, U, 0, DOD_FAILED, ""},
+    {"tests.failed == 0 or exit_code == 0", 3, U, U, 2, DOD_FAILED,
+     "exit code 3; tests.failed == 0 (tests.failed is 2)"},
     {"exit_code == 3", 0, U, U, U, DOD_FAILED,
      "exit_code == 3 (exit_code is 0)"},
     /* nothing changed */

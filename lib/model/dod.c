@@ -206,23 +206,27 @@ mentions_exit_code(const struct dod_node *n)
            n->left.fact == FACT_EXIT_CODE || n->right.fact == FACT_EXIT_CODE;
 }
 
-/* Adds the conditions of n that evaluate to bad, as the whole does. */
+/* Adds the conditions of n that evaluate to bad, as the whole does. One on an
+ * exit code that is not 0 only sets *exit_code. */
 static void
 add_part(struct str *s, const struct dod_view *w, const struct dod_node *n,
-         enum truth bad)
+         enum truth bad, bool *exit_code)
 {
+    bool on_exit = w->facts->exit_code != 0 && mentions_exit_code(n);
     unsigned count = 0;
 
     if (eval(w, n, YES) != bad)
         return;
-    if (n->kind == NODE_AND || (n->kind == NODE_OR && bad == MAYBE)) {
-        add_part(s, w, n->a, bad);
-        add_part(s, w, n->b, bad);
+    if (n->kind == NODE_AND ||
+        (n->kind == NODE_OR && (bad == MAYBE || on_exit))) {
+        add_part(s, w, n->a, bad, exit_code);
+        add_part(s, w, n->b, bad, exit_code);
         return;
     }
-    /* The exit code is reported elsewhere, unless it is 0. */
-    if (w->facts->exit_code != 0 && mentions_exit_code(n))
+    if (on_exit) {
+        *exit_code = true;
         return;
+    }
     if (s->len)
         str_addz(s, "; ");
     add_span(s, w->d, n->span);
@@ -234,16 +238,23 @@ add_part(struct str *s, const struct dod_view *w, const struct dod_node *n,
         s->data[--s->len] = '\0';
 }
 
+/* The exit code stands first: it is what a reader looks for. Alone it is not
+ * named here, the caller knows more of it. */
 static const char *
 part_text(const struct dod_view *w, enum truth bad, struct mem_pool *pool)
 {
     struct str s = {0};
+    bool exit_code = false;
     const char *out;
     size_t len;
 
-    add_part(&s, w, w->d->top, bad);
+    add_part(&s, w, w->d->top, bad, &exit_code);
     len = str_utf8_cut(str_text(&s), s.len, PART_MAX);
-    out = mem_pool_printf(pool, "%.*s%s", (int)len, str_text(&s),
+    if (exit_code && s.len)
+        out = mem_pool_printf(pool, "exit code %d; ", w->facts->exit_code);
+    else
+        out = "";
+    out = mem_pool_printf(pool, "%s%.*s%s", out, (int)len, str_text(&s),
                           len < s.len ? "..." : "");
     str_free(&s);
     return out;

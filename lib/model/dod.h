@@ -87,8 +87,9 @@ enum dod_verdict {
 
 /*
  * Judges an attempt that ended by itself. Unless done, *part (from pool) names
- * the part that is not true and the values seen: "tests.failed == 0
- * (tests.failed is 3)"; "" if the exit code is the whole reason.
+ * every condition that is not true and the values seen, an exit code that is
+ * not 0 first: "exit code 3; tests.failed == 0 (tests.failed is 3)"; "" if the
+ * exit code is the whole reason.
  */
 enum dod_verdict dod_judge(const struct dod *d, const struct dod_facts *f,
                            struct mem_pool *pool, const char **part);

@@ -98,6 +98,16 @@ judge() {
 	shunt wait --timeout 60s "$id"
 }
 
+@test "D6: the reason names every condition that failed, the exit code first" {
+	judge 'exit_code == 0 and log_contains("x")' 'exit 3' \
+		failed 'exit code 3; log_contains("x")'
+	judge 'log_contains("x") and exit_code == 0 and duration > 1h' 'exit 3' \
+		failed 'exit code 3; log_contains("x") (log_contains("x") is false); duration > 1h'
+	run -3 --separate-stderr shunt run \
+		--dod 'exit_code == 0 and log_contains("x")' -- 'exit 3'
+	[[ $stderr == *'exit code 3; log_contains("x")'* ]]
+}
+
 @test "no repository: unverified, and the reason says so" {
 	cd "$BATS_TEST_TMPDIR"
 	mkdir plain
