@@ -96,6 +96,8 @@ on_committed(void *ctx, const struct ingest_changes *changes)
         report_writer_wake(r->reports);
     if (changes->rows->schedule && r->schedule)
         schedule_wake(r->schedule);
+    if (changes->rows->cancels && r->schedule)
+        schedule_note_cancels(r->schedule);
     loop_timer_again(r->trim, TRIM_MS, 0);
 }
 

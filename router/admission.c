@@ -177,13 +177,13 @@ admit(const struct inbound *in, const struct router_rules *rules,
 }
 
 void
-admission_rejection(const struct admission *a, int64_t now_ms,
-                    struct result *out)
+admission_result(const struct admission *a, enum state state, int64_t now_ms,
+                 struct result *out)
 {
     codec_init(CODEC_RESULT, out);
     out->task = a->id;
     out->backend = "router";
-    out->state = STATE_REJECTED;
+    out->state = state;
     out->final = true;
     out->no_exit_code = true;
     out->reason = a->reason;

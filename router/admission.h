@@ -69,7 +69,7 @@ void admit(const struct inbound *in, const struct router_rules *rules,
            struct admission *out);
 
 /* Fills *out with the result of a task that never runs. */
-void admission_rejection(const struct admission *a, int64_t now_ms,
-                         struct result *out);
+void admission_result(const struct admission *a, enum state state,
+                      int64_t now_ms, struct result *out);
 
 #endif

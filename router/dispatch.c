@@ -1,7 +1,8 @@
 /*
  * Publishes what follows from an admission and counts the publications that are
- * not yet stored, per task. Tasks that arrived in one message leave in one as
- * well (multi_publisher) if all workers of their lane report short runs.
+ * not yet stored, per task. A task that may be cancelled is looked up first.
+ * Tasks that arrived in one message leave in one as well (multi_publisher) if
+ * all workers of their lane report short runs.
  */
 #include "router/dispatch.h"
 
@@ -10,6 +11,8 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/bus/cancels.h"
+#include "lib/bus/claims.h"
 #include "lib/io/loop.h"
 #include "lib/model/codec.h"
 #include "router/multi_publisher.h"
@@ -31,14 +34,25 @@ struct dispatched {
     void *ctx;
     const struct bus_msg *msg;
     struct bytes data;
-    size_t number;        /* in a message of several tasks, from 1; else 0 */
-    unsigned pending;     /* publications not yet stored */
-    bool routed;          /* the pending one is the routed task */
-    struct admission who; /* id, source and batch; no task */
+    size_t number;         /* in a message of several tasks, from 1; else 0 */
+    unsigned pending;      /* publications not yet stored */
+    bool routed;           /* the pending one is the routed task */
+    struct unsure *unsure; /* it may be cancelled; NULL: no longer, or never */
+    struct admission who;  /* id, source and batch; no task */
+};
+
+/* A task that is routed only if its cancel is not found. */
+struct unsure {
+    char backend[SUBJECT_TOKEN_MAX + 1], lane[SUBJECT_TOKEN_MAX + 1];
+    struct str routed;       /* the task, encoded */
+    struct str result;       /* once it is cancelled */
+    char id[RESULT_ID_SIZE]; /* of that message */
 };
 
 struct dispatcher {
     struct bus *bus;
+    struct cancels *cancels;
+    struct mem_pool *pool; /* of the cancel that is looked at */
     struct worker_registry *workers;
     dispatched_fn *fn;
     struct multi_publisher *multi;
@@ -50,8 +64,20 @@ struct dispatcher {
 /* --- tasks in progress --------------------------------------------------- */
 
 static void
+unsure_free(struct dispatched *t)
+{
+    if (!t->unsure)
+        return;
+    str_free(&t->unsure->routed);
+    str_free(&t->unsure->result);
+    mem_free(t->unsure);
+    t->unsure = NULL;
+}
+
+static void
 dispatched_free(struct dispatched *t)
 {
+    unsure_free(t);
     LIST_REMOVE(t, link);
     t->of->n--;
     mem_free(t);
@@ -96,7 +122,7 @@ publish_rejection(struct dispatched *t, const char *reason)
     struct result result;
 
     t->who.reason = reason;
-    admission_rejection(&t->who, str_wall_ms(), &result);
+    admission_result(&t->who, STATE_REJECTED, str_wall_ms(), &result);
     str_reset(&t->of->buf);
     codec_encode(CODEC_RESULT, &result, &t->of->buf);
     (void)snprintf(id, sizeof id, "%s:0", t->who.id);
@@ -180,6 +206,102 @@ may_combine(const struct dispatched *t, const struct decision *decision)
                                           decision->lane, loop_now_ms());
 }
 
+/* --- cancelled before it is routed ---------------------------------------- */
+
+/* It is not cancelled, or that is not for us to say: whoever runs it looks for
+ * the cancel, too. */
+static void
+route_unsure(struct dispatched *t)
+{
+    struct unsure *u = t->unsure;
+    char subject[SUBJECT_SIZE], id[ID_SIZE];
+
+    str_reset(&t->of->buf);
+    str_add(&t->of->buf, str_text(&u->routed), u->routed.len);
+    (void)snprintf(id, sizeof id, "%s:r", t->who.id);
+    (void)subject_task(subject, u->backend, u->lane);
+    t->routed = true;
+    publish(t, subject, id);
+    unsure_free(t);
+}
+
+static void
+on_claimed(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct dispatched *t = ctx;
+    char subject[SUBJECT_SIZE];
+
+    if (!stored) {
+        /* It was routed before, or the broker did not answer. */
+        log_debug("router.cancel", "task=%s error=\"%s\"", t->who.id,
+                  LOG_TEXT(e->msg));
+        route_unsure(t);
+    } else {
+        log_info("router.cancelled", "task=%s", t->who.id);
+        str_reset(&t->of->buf);
+        str_add(&t->of->buf, str_text(&t->unsure->result),
+                t->unsure->result.len);
+        publish(t, subject_result(subject, "router", t->who.source),
+                t->unsure->id);
+        unsure_free(t);
+    }
+    release(t);
+}
+
+/* Takes the claim, so that a copy of the task that was routed before, or is
+ * later, is not run. */
+static void
+cancel(struct dispatched *t, const struct control *c)
+{
+    static const struct claims_entry none;
+    struct unsure *u = t->unsure;
+    char why[CANCELS_REASON_SIZE], nonce[24];
+    struct admission who = t->who;
+    struct result result;
+    struct claim claim;
+
+    cancels_reason(c->by, c->reason, why);
+    who.reason = why;
+    admission_result(&who, STATE_CANCELLED, str_wall_ms(), &result);
+    str_random(nonce, sizeof nonce);
+    result.nonce = nonce;
+    codec_encode(CODEC_RESULT, &result, &u->result);
+    (void)task_result_id(&result, u->id);
+    claims_close(&none, &result, &claim);
+    claims_put(t->of->bus, u->backend, &claim, 0, on_claimed, t);
+}
+
+static void
+on_cancel(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct dispatched *t = ctx;
+    struct control c;
+
+    mem_pool_reset(t->of->pool);
+    if (!e && cancels_read(entry, t->of->pool, &c)) {
+        cancel(t, &c);
+        return;
+    }
+    route_unsure(t);
+    release(t);
+}
+
+/* The routed task is in the buffer. */
+static void
+look_for_cancel(struct dispatched *t, const struct decision *decision)
+{
+    struct unsure *u = MEM_NEW(struct unsure);
+
+    (void)str_copy(u->backend, sizeof u->backend, decision->backend);
+    (void)str_copy(u->lane, sizeof u->lane, decision->lane);
+    str_add(&u->routed, str_text(&t->of->buf), t->of->buf.len);
+    t->unsure = u;
+    t->pending++;
+    cancels_get(t->of->bus, t->who.id, on_cancel, t);
+}
+
+/* --- routing -------------------------------------------------------------- */
+
 static void
 route(struct dispatched *t, struct admission *a)
 {
@@ -193,6 +315,10 @@ route(struct dispatched *t, struct admission *a)
                   decision->backend, decision->lane, decision->rule);
     str_reset(&d->buf);
     codec_encode(CODEC_ROUTED_TASK, &routed, &d->buf);
+    if (cancels_may_have(d->cancels, a->id)) {
+        look_for_cancel(t, decision);
+        return;
+    }
     (void)snprintf(id, sizeof id, "%s:r", a->id);
     (void)subject_task(subject, decision->backend, decision->lane);
     t->routed = true;
@@ -239,12 +365,14 @@ dispatch(struct dispatcher *d, const struct bus_msg *msg, struct bytes data,
 /* --- life ---------------------------------------------------------------- */
 
 struct dispatcher *
-dispatcher_new(struct bus *b, struct worker_registry *workers,
-               dispatched_fn *fn)
+dispatcher_new(struct bus *b, struct cancels *cancels,
+               struct worker_registry *workers, dispatched_fn *fn)
 {
     struct dispatcher *d = MEM_NEW(struct dispatcher);
 
     d->bus = b;
+    d->cancels = cancels;
+    d->pool = mem_pool_new();
     d->workers = workers;
     d->fn = fn;
     d->multi = multi_publisher_new(b, on_stored);
@@ -261,6 +389,7 @@ dispatcher_free(struct dispatcher *d)
         dispatched_free(LIST_FIRST(&d->tasks));
     }
     multi_publisher_free(d->multi);
+    mem_pool_free(d->pool);
     str_free(&d->buf);
     mem_free(d);
 }

@@ -1,6 +1,7 @@
 /*
- * dispatch - carries out an admission: publishes the routed task, its rejection
- * or a dead letter, and reports when all of it is stored.
+ * dispatch - carries out an admission: publishes the routed task, the result of
+ * one that is rejected or cancelled, or a dead letter, and reports when all of
+ * it is stored.
  *
  * Publishing is repeated until the broker has stored the message or refuses it
  * for good, so a task ends here exactly once.
@@ -10,7 +11,7 @@
 #ifndef ROUTER_DISPATCH_H
 #define ROUTER_DISPATCH_H
 
-#include "lib/bus/bus.h"
+#include "lib/bus/cancels.h"
 #include "router/admission.h"
 #include "router/worker_registry.h"
 
@@ -22,8 +23,8 @@ struct dispatcher;
  * stored. */
 typedef void dispatched_fn(void *ctx);
 
-/* workers must outlive the dispatcher. */
-struct dispatcher *dispatcher_new(struct bus *b,
+/* cancels and workers must outlive the dispatcher. */
+struct dispatcher *dispatcher_new(struct bus *b, struct cancels *cancels,
                                   struct worker_registry *workers,
                                   dispatched_fn *fn);
 /* What is being published still is, but fn is not called. NULL is fine. */

@@ -1,9 +1,10 @@
 /*
  * router - decides where tasks run.
  *
- * Reads    tasks.in, tasks.bulk (durable router), hb.> to know the workers
- * Writes   tasks.<backend>.<lane>, results.router.<source> (rejected),
- *          dead.router
+ * Reads    tasks.in, tasks.bulk (durable router), hb.> to know the workers,
+ *          $KV.control.cancel.*
+ * Writes   tasks.<backend>.<lane>, results.router.<source> (rejected, or
+ *          cancelled before they were routed), claims of these, dead.router
  * Config   the sections bus and router of config.yaml: ROUTER_CONF in router.h
  * Signals  TERM and INT stop intake, store the pending decisions, then exit;
  *          a second one exits at once; HUP reads the policy again
@@ -31,7 +32,9 @@ verify(struct bus *b, struct err *e)
 {
     if (jetstream_verify(b, "TASKS_IN", "router", e) < 0 ||
         jetstream_verify(b, "TASKS", NULL, e) < 0 ||
-        jetstream_verify(b, "RESULTS", NULL, e) < 0)
+        jetstream_verify(b, "RESULTS", NULL, e) < 0 ||
+        jetstream_verify(b, "KV_claims", NULL, e) < 0 ||
+        jetstream_verify(b, "KV_control", NULL, e) < 0)
         return -1;
     return jetstream_verify(b, "DEAD", NULL, e);
 }

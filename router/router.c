@@ -10,6 +10,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/bus/cancels.h"
 #include "lib/model/codec.h"
 #include "router/admission.h"
 #include "router/dispatch.h"
@@ -48,6 +49,7 @@ struct router {
     struct mem_pool *policy_pool;
     struct mem_pool *pool; /* for one message at a time */
     struct worker_registry *workers;
+    struct cancels *cancels;
     bool has_codespace, has_secutools; /* by configuration */
     struct bus_consumer *consumer;
     struct bus_sub *heartbeats;
@@ -323,6 +325,7 @@ on_event(void *ctx, enum bus_event event, const char *text)
     switch (event) {
     case BUS_UP:
         log_info("router.bus_up", "url=%s", bus_url(r->bus));
+        cancels_refresh(r->cancels);
         break;
     case BUS_DOWN:
         log_warn("router.bus_down", "url=%s text=\"%s\"", bus_url(r->bus),
@@ -388,12 +391,12 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     r->policy_pool = mem_pool_new();
     r->pool = mem_pool_new();
     r->workers = worker_registry_new();
-    r->dispatcher = dispatcher_new(b, r->workers, on_dispatched);
     r->has_codespace = is_listed(conf->backends, "codespace");
     r->has_secutools = is_listed(conf->backends, "secutools");
     r->rules = (struct router_rules){&r->policy, conf->lanes};
     if (router_conf_check(conf, e) < 0 ||
         router_conf_policy(conf, r->policy_pool, &r->policy, e) < 0 ||
+        cancels_open(&r->cancels, b, l, NULL, NULL, e) < 0 ||
         bus_subscribe(b, SUBJECT_HEARTBEATS, on_heartbeat, r, &r->heartbeats,
                       e) < 0 ||
         bus_consume(b, "TASKS_IN", "router", on_message, r, &r->consumer, e) <
@@ -401,6 +404,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
         router_close(r);
         return -1;
     }
+    r->dispatcher = dispatcher_new(b, r->cancels, r->workers, on_dispatched);
     bus_publish_core(b, SUBJECT_ROLL, "", 0);
     r->roll_call = loop_timer_start(l, ROLL_CALL_MS, 0, on_roll_call_over, r);
     r->progress = loop_timer_start(l, PROGRESS_MS, PROGRESS_MS, on_progress, r);
@@ -476,6 +480,7 @@ router_close(struct router *r)
     bus_consumer_close(r->consumer);
     bus_unsubscribe(r->heartbeats);
     worker_registry_free(r->workers);
+    cancels_close(r->cancels);
     mem_pool_free(r->pool);
     mem_pool_free(r->policy_pool);
     mem_free(r);

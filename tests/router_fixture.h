@@ -105,7 +105,7 @@ on_result(void *ctx, const struct bus_note *note)
 
     if (codec_decode(CODEC_RESULT, note->data, note->len, p, &r, &e) < 0)
         fail_msg("%s", e.msg);
-    assert_int_equal(r.state, STATE_REJECTED);
+    assert_true(r.state == STATE_REJECTED || r.state == STATE_CANCELLED);
     assert_true(r.final);
     assert_int_equal(r.attempt, 0);
     assert_string_equal(r.backend, "router");

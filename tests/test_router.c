@@ -93,6 +93,70 @@ a_held_task_is_settled_and_goes_nowhere(void **state)
 }
 
 static void
+request_cancel(struct router_fixture *f, const char *id)
+{
+    char subject[SUBJECT_SIZE];
+    struct control c = {
+        .task = id, .verb = "cancel", .by = "me@here", .reason = ""};
+    struct str bytes = {0};
+    size_t n = f->n_stored;
+
+    codec_encode(CODEC_CONTROL, &c, &bytes);
+    bus_publish(
+        f->bus,
+        &(struct bus_publication){.subject = subject_cancel(subject, id),
+                                  .data = bytes.data,
+                                  .len = bytes.len,
+                                  .expect = BUS_ANY_REVISION},
+        WAIT_MS, on_stored, f);
+    str_free(&bytes);
+    while (f->n_stored == n)
+        (void)loop_until(f->loop, &f->reached, 2);
+}
+
+static void
+what_was_cancelled_before_is_not_routed(void **state)
+{
+    struct router_fixture *f = *state;
+
+    request_cancel(f, "t1");
+    submit_text(f, "t1", "{\"id\": \"t1\", \"steps\": [\"ls\"]}");
+    submit_text(f, "t2", "{\"id\": \"t2\", \"steps\": [\"ls\"]}");
+    await(f, 2);
+    assert_non_null(find_seen(f, "results.router.cli", "t1"));
+    assert_string_equal(find_seen(f, "results.router.cli", "t1")->text,
+                        "cancelled by me@here");
+    assert_non_null(find_seen(f, "tasks.local.default", "t2"));
+    await_settled(f);
+    assert_int_equal(f->n_seen, 2);
+}
+
+/* A worker has it: the end is that worker's to say. */
+static void
+what_is_claimed_already_is_left_to_its_worker(void **state)
+{
+    struct router_fixture *f = *state;
+    char subject[SUBJECT_SIZE];
+    size_t n = f->n_stored;
+
+    bus_publish(f->bus,
+                &(struct bus_publication){
+                    .subject = subject_claim(subject, "local", "t1"),
+                    .data = "x",
+                    .len = 1,
+                    .expect = 0},
+                WAIT_MS, on_stored, f);
+    while (f->n_stored == n)
+        (void)loop_until(f->loop, &f->reached, 2);
+    request_cancel(f, "t1");
+    submit_text(f, "t1", "{\"id\": \"t1\", \"steps\": [\"ls\"]}");
+    await(f, 1);
+    assert_non_null(find_seen(f, "tasks.local.default", "t1"));
+    await_settled(f);
+    assert_int_equal(f->n_seen, 1);
+}
+
+static void
 heartbeats_say_where_the_cloud_is(void **state)
 {
     struct router_fixture *f = *state;
@@ -242,6 +306,8 @@ main(void)
         TEST(a_large_bad_message_is_cut_but_its_size_is_kept),
         TEST(a_rejected_decision_is_a_result_and_no_dead_letter),
         TEST(a_held_task_is_settled_and_goes_nowhere),
+        TEST(what_was_cancelled_before_is_not_routed),
+        TEST(what_is_claimed_already_is_left_to_its_worker),
         TEST(heartbeats_say_where_the_cloud_is),
         TEST(a_router_that_starts_asks_who_is_there),
         TEST(a_broker_that_is_killed_costs_no_task),

@@ -282,22 +282,23 @@ enter_cancel(struct ingest *in, const struct entry *entry, struct event *ev,
         strcmp(c->verb, "cancel") != 0)
         return quarantine_message(in, entry, "subject and content disagree", e);
     ev->control = c;
+    row_cache_note_cancel(in->cache);
     return apply(in, entry, c->task, ev, e);
 }
 
 /* --- results -------------------------------------------------------------- */
 
-/* The router may only reject; the reaper ends tasks that never ran. */
+/* The router rejects, and cancels what it has not routed; the reaper ends tasks
+ * that never ran. */
 static const char *
 inside_fault(const struct result *r)
 {
     if (r->attempt != 0 || !r->final)
         return "the router and the ledger run nothing";
-    if (r->state == STATE_REJECTED)
+    if (r->state == STATE_REJECTED || r->state == STATE_CANCELLED)
         return NULL;
     if (strcmp(r->backend, "ledger") == 0 &&
-        (r->state == STATE_CANCELLED || r->state == STATE_DEAD ||
-         r->state == STATE_UNKNOWN))
+        (r->state == STATE_DEAD || r->state == STATE_UNKNOWN))
         return NULL;
     return "the router and the ledger cannot say that";
 }

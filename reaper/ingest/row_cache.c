@@ -73,6 +73,12 @@ row_cache_changes(const struct row_cache *c)
     return &c->changes;
 }
 
+void
+row_cache_note_cancel(struct row_cache *c)
+{
+    c->changes.cancels = true;
+}
+
 static void
 forget_rows(struct row_cache *c)
 {
@@ -87,7 +93,7 @@ void
 row_cache_begin(struct row_cache *c)
 {
     forget_rows(c);
-    c->changes.report_due = c->changes.schedule = false;
+    c->changes.report_due = c->changes.schedule = c->changes.cancels = false;
     c->changes.n_batches = 0;
 }
 
@@ -244,6 +250,8 @@ write_row(struct row_cache *c, struct cached_row *r, struct err *e)
     if (after->state == STATE_BLOCKED || state_is_terminal(after->state) ||
         after->cancel_at_ms)
         c->changes.schedule = true;
+    if (after->cancel_at_ms && state_is_terminal(after->state))
+        c->changes.cancels = true;
     return 0;
 }
 

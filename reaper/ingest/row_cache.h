@@ -40,6 +40,7 @@ struct cached_row {
 struct row_cache_changes {
     bool report_due; /* a report is to be written */
     bool schedule;   /* a task is blocked, is to be cancelled, or finished */
+    bool cancels;    /* one was requested, or its task has finished */
     char (*batches)[TASK_ID_SIZE]; /* of tasks that finished; the cache's */
     size_t n_batches;
 };
@@ -67,6 +68,8 @@ int row_cache_write(struct row_cache *c, struct err *e);
 /* It holds so much that it should be written now. */
 bool row_cache_is_full(const struct row_cache *c);
 
+/* A message of this transaction requests a cancel. */
+void row_cache_note_cancel(struct row_cache *c);
 /* Since row_cache_begin. */
 const struct row_cache_changes *row_cache_changes(const struct row_cache *c);
 

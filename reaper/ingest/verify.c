@@ -126,8 +126,15 @@ check_without_claim(struct result_check *c)
         refuse_or_postpone(c, "it has no claim");
 }
 
+/* Whether it runs nothing, and ends tasks nevertheless. */
+static bool
+is_inside(const char *backend)
+{
+    return strcmp(backend, "ledger") == 0 || strcmp(backend, "router") == 0;
+}
+
 /* Whether the claim holds the outcome that r tells: its worker's, or one of the
- * ledger's that a worker repeats. */
+ * ledger's or the router's that a worker repeats. */
 static bool
 holds(const struct claim *claim, const struct result *r)
 {
@@ -165,8 +172,9 @@ compare(struct result_check *c, const struct result *r,
     else if (same && claim->attempt == r->attempt &&
              claim->state == STATE_RUNNING)
         await_outcome(c, r);
-    else if (strcmp(r->backend, "ledger") == 0)
-        conclude(c, VERIFY_REFUSED, "a worker speaks for the ledger");
+    else if (is_inside(r->backend))
+        conclude(c, VERIFY_REFUSED,
+                 "a worker speaks for the ledger or the router");
     else if (claim->attempt > r->attempt)
         conclude(c, VERIFY_SUPERSEDED, "");
     else if (claim->attempt < r->attempt)
@@ -218,7 +226,7 @@ check_result(struct result_check *c)
     char backend[SUBJECT_TOKEN_MAX + 1];
     struct result r;
     struct err bad;
-    bool ledger;
+    bool inside;
 
     mem_pool_reset(v->pool);
     if (codec_decode(CODEC_RESULT, c->result.data, c->result.len, v->pool, &r,
@@ -226,11 +234,11 @@ check_result(struct result_check *c)
         conclude(c, VERIFY_REFUSED, "it cannot be read"); /* ingest says why */
         return;
     }
-    ledger = strcmp(r.backend, "ledger") == 0;
+    inside = is_inside(r.backend);
     if (!subject_token_at(c->msg_check->msg->subject, 1, backend) ||
-        (strcmp(backend, r.backend) != 0 && !ledger))
+        (strcmp(backend, r.backend) != 0 && !inside))
         conclude(c, VERIFY_REFUSED, "subject and backend disagree");
-    else if (strcmp(backend, "router") == 0 || strcmp(backend, "ledger") == 0)
+    else if (is_inside(backend))
         conclude(c, VERIFY_WITHOUT_CLAIM, "");
     else if (r.final && !state_is_terminal(r.state))
         conclude(c, VERIFY_REFUSED, "final in a state that is not terminal");

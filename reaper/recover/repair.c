@@ -6,6 +6,7 @@
 #include "reaper/recover/repair.h"
 
 #include "lib/base/log.h"
+#include "lib/bus/cancels.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 #include "reaper/recover/ledger_result.h"
@@ -165,6 +166,13 @@ static void
 carry_out(struct task_repair *t, const struct task_state *row,
           const struct claims_entry *found, const struct repair_plan *plan)
 {
+    /* A task that is to be cancelled is not sent again: schedule/cancel.c ends
+     * it. */
+    if (row->cancel_at_ms &&
+        (plan->restore || plan->what == REPAIR_REDISPATCH)) {
+        leave(t);
+        return;
+    }
     if (plan->restore) {
         restore(t, row, found->revision);
         return;
@@ -262,9 +270,16 @@ void
 repairs_add_unrouted(struct repairs *r, const struct task_state *row)
 {
     struct task_repair *t = repair_new(r, row);
+    char why[CANCELS_REASON_SIZE];
 
     if (!t)
         return;
+    if (row->cancel_at_ms) {
+        cancels_reason(row->cancel_by, row->cancel_reason, why);
+        str_addz(&t->op.reason, why);
+        ledger_result_end(&t->op, STATE_CANCELLED, repairs_now_ms(r));
+        return;
+    }
     t->unrouted = true;
     t->op.due = true;
 }

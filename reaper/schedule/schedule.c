@@ -6,6 +6,7 @@
 #include "reaper/schedule/schedule.h"
 
 #include "reaper/schedule/cancel.h"
+#include "reaper/schedule/cancel_keys.h"
 #include "reaper/schedule/dependencies.h"
 
 enum {
@@ -24,7 +25,9 @@ struct schedule {
     int64_t next_ms;    /* when the timer fires; 0: it does not run */
     int64_t passed_ms;  /* when the last pass was */
     int64_t cancels_ms; /* when cancels were looked at last */
-    bool woken;
+    int64_t told_ms;    /* when the workers were told of them again */
+    bool woken, tell;
+    struct cancel_keys *keys;
 };
 
 static void
@@ -59,7 +62,7 @@ each(struct schedule *s, enum db_todo what, struct err *e)
             if (db_task_at(s->db, ns[i], s->ops.pool, &row, e) <= 0)
                 return -1;
             if (what == DB_CANCELLED)
-                cancel_task(&s->ops, &row);
+                cancel_task(&s->ops, &row, s->tell);
             else if (dependencies_check(&s->ops, s->db, &row, e) < 0)
                 return -1;
         }
@@ -75,9 +78,12 @@ pass(struct schedule *s, int64_t now_ms, struct err *e)
     if (db_begin(s->db, e) < 0 || (blocked = each(s, DB_BLOCKED, e)) < 0)
         return -1;
     if (s->woken || now_ms - s->cancels_ms >= CANCEL_MS) {
+        s->tell = s->cancels_ms && now_ms - s->told_ms >= CANCEL_MS;
         cancels = each(s, DB_CANCELLED, e);
         if (cancels < 0)
             return -1;
+        if (s->tell || !s->cancels_ms)
+            s->told_ms = now_ms;
         s->cancels_ms = cancels > 0 ? now_ms : 0;
     } else if (s->cancels_ms) {
         cancels = 1;
@@ -115,6 +121,12 @@ schedule_wake(struct schedule *s)
     pass_at(s, s->passed_ms + GAP_MS > now_ms ? s->passed_ms + GAP_MS : now_ms);
 }
 
+void
+schedule_note_cancels(struct schedule *s)
+{
+    cancel_keys_wake(s->keys);
+}
+
 struct schedule *
 schedule_open(struct bus *b, struct loop *l, struct db *db)
 {
@@ -127,6 +139,7 @@ schedule_open(struct bus *b, struct loop *l, struct db *db)
     s->next_ms = 1;
     s->passed_ms = loop_now_ms() - GAP_MS;
     s->timer = loop_timer_start(l, 0, 0, on_timer, s);
+    s->keys = cancel_keys_open(b, l, db);
     return s;
 }
 
@@ -135,6 +148,7 @@ schedule_close(struct schedule *s)
 {
     if (!s)
         return;
+    cancel_keys_close(s->keys);
     ledger_ops_release(&s->ops);
     loop_timer_stop(s->timer);
     mem_free(s);

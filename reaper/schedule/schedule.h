@@ -22,5 +22,7 @@ void schedule_close(struct schedule *s); /* NULL is fine */
 
 /* Rows changed in a way that may matter here. Call it outside a transaction. */
 void schedule_wake(struct schedule *s);
+/* A cancel was requested, or the task of one has ended. */
+void schedule_note_cancels(struct schedule *s);
 
 #endif

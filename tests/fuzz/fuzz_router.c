@@ -57,7 +57,7 @@ good_rejection(struct fuzz *f, const struct admission *a)
     FUZZ_NEED(*a->reason);
     if (!*a->id)
         return;
-    admission_rejection(a, 1, &m.result);
+    admission_result(a, STATE_REJECTED, 1, &m.result);
     codec_encode(CODEC_RESULT, &m.result, &bytes);
     FUZZ_NEED(codec_decode(CODEC_RESULT, bytes.data, bytes.len, f->pool, &m,
                            &f->e) == 0);
