@@ -74,7 +74,10 @@ struct command {
 /* All commands, in the order of help; ends with a row without a name. */
 extern const struct command cli_commands[];
 extern const struct arg_opt cli_global_opts[];
-const struct command *cli_command(const char *name); /* NULL: none */
+/* The command of that name, or with that synonym; NULL: none. */
+const struct command *cli_command(const char *name);
+/* Adds the synonyms of a command, separated by commas. */
+void cli_add_synonyms(const struct command *cmd, struct str *out);
 
 /* --- failures ------------------------------------------------------------ */
 

@@ -12,10 +12,13 @@
 void
 help_command(const struct command *cmd)
 {
-    struct str s = {0};
+    struct str s = {0}, synonyms = {0};
 
     str_addf(&s, "shunt %s - %s\n\nusage: shunt %s%s%s\n", cmd->name,
              cmd->about, cmd->name, *cmd->synopsis ? " " : "", cmd->synopsis);
+    cli_add_synonyms(cmd, &synonyms);
+    if (synonyms.len)
+        str_addf(&s, "also:  %s\n", str_text(&synonyms));
     if (cmd->more)
         str_addf(&s, "\n%s\n", cmd->more);
     if (cmd->opts) {
@@ -31,6 +34,7 @@ help_command(const struct command *cmd)
     if (cmd->examples)
         str_addf(&s, "\nexamples:\n%s\n", cmd->examples);
     (void)fputs(str_text(&s), stdout);
+    str_free(&synonyms);
     str_free(&s);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "lib/base/nearest.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/bus/lane_pause.h"
 
@@ -112,32 +113,66 @@ read_pauses(struct cli *c, struct lane_pauses **out, struct err *e)
                    "the broker did not list the paused lanes in time");
 }
 
+/* Rows by lane: those set up, with tasks, workers or a pause. */
+static int
+known_lanes(struct cli *c, json_t **rows, struct err *e)
+{
+    json_t *reply = NULL;
+    struct lane_pauses *pauses;
+    int rc = -1;
+
+    *rows = json_object();
+    for (const char *const *lane = jetstream_lanes(); *lane; lane++)
+        (void)row_of(*rows, *lane);
+    if (cli_ask(c, "status", json_object(), &reply, e) == 0 &&
+        read_pauses(c, &pauses, e) == 0) {
+        add_counts(*rows, json_object_get(reply, "lanes"));
+        add_pauses(*rows, pauses);
+        lane_pauses_close(pauses);
+        rc = 0;
+    }
+    json_decref(reply);
+    return rc;
+}
+
 static int
 lane_ls(struct cli *c)
 {
-    json_t *reply = NULL, *rows = json_object();
-    struct lane_pauses *pauses;
+    json_t *rows = NULL;
     struct err e = {0};
     int rc = RC_OK;
 
-    for (const char *const *lane = jetstream_lanes(); *lane; lane++)
-        (void)row_of(rows, *lane);
-    if (cli_ask(c, "status", json_object(), &reply, &e) < 0 ||
-        read_pauses(c, &pauses, &e) < 0) {
+    if (known_lanes(c, &rows, &e) < 0)
         rc = cli_fail_err("list lanes", NULL, &e, "shunt status");
-        goto out;
-    }
-    add_counts(rows, json_object_get(reply, "lanes"));
-    add_pauses(rows, pauses);
-    lane_pauses_close(pauses);
-    if (c->json)
+    else if (c->json)
         out_list("lane", rows);
     else
         OUT_TABLE(rows, lane_columns);
-out:
-    json_decref(reply);
     json_decref(rows);
     return rc;
+}
+
+static int
+fail_unknown_lane(const struct cli *c, const char *what, const char *lane,
+                  const json_t *rows)
+{
+    const char **names =
+        mem_pool_alloc(c->pool, (json_object_size(rows) + 1) * sizeof *names);
+    const char *near, *name;
+    json_t *row;
+    size_t n = 0;
+    char why[256];
+
+    json_object_foreach((json_t *)(uintptr_t)rows, name, row)
+    {
+        names[n++] = name;
+    }
+    names[n] = NULL;
+    near = nearest_of(lane, names);
+    (void)snprintf(why, sizeof why, "no such lane%s%s%s",
+                   near ? "; did you mean " : "", near ? near : "",
+                   near ? "?" : "");
+    return cli_fail(RC_USAGE, what, lane, why, "shunt lane ls");
 }
 
 /* --- pause and resume ---------------------------------------------------- */
@@ -189,17 +224,38 @@ say_set(struct cli *c, const char *lane, const struct lane_pause *p)
     return RC_OK;
 }
 
+/*
+ * Refuses a lane that nobody knows: not set up, without a pause, a task or a
+ * worker. Where the ledger does not answer, every lane may be one.
+ */
+static int
+check_known(struct cli *c, const char *what, const char *lane)
+{
+    json_t *rows = NULL;
+    struct err e = {0};
+    int rc = RC_OK;
+
+    if (known_lanes(c, &rows, &e) == 0 && !json_object_get(rows, lane))
+        rc = fail_unknown_lane(c, what, lane, rows);
+    json_decref(rows);
+    return rc;
+}
+
 static int
 lane_set(struct cli *c, const char *lane, bool paused)
 {
     const char *what = paused ? "pause lane" : "resume lane";
     struct lane_pause p = {.paused = paused, .at_ms = str_wall_ms()};
     struct stored s = {0};
+    int rc;
 
     if (!split(lane, &p))
         return cli_fail(RC_USAGE, what, lane,
                         "a lane is named BACKEND.LANE, like secutools.gpu",
                         "shunt lane ls");
+    rc = check_known(c, what, lane);
+    if (rc)
+        return rc;
     if (paused && pause_opts.for_ms)
         p.until_ms = p.at_ms + pause_opts.for_ms;
     if (paused)

@@ -47,13 +47,39 @@ static const struct arg_opt leading_opts[] = {
     ARG_END,
 };
 
+/* Names that other queues and container tools have for our commands. */
+static const struct {
+    const char *name, *command;
+} synonyms[] = {
+    {"ps", "ls"},       {"list", "ls"},        {"queue", "ls"},
+    {"log", "logs"},    {"follow", "logs"},    {"kill", "cancel"},
+    {"stop", "cancel"}, {"rm", "cancel"},      {"remove", "cancel"},
+    {"info", "show"},   {"inspect", "show"},   {"describe", "show"},
+    {"get", "show"},    {"add", "submit"},     {"enqueue", "submit"},
+    {"exec", "run"},    {"restart", "retry"},  {"rerun", "retry"},
+    {"why", "explain"}, {"workers", "worker"}, {"lanes", "lane"},
+};
+
 const struct command *
 cli_command(const char *name)
 {
+    for (size_t i = 0; i < sizeof synonyms / sizeof *synonyms; i++)
+        if (!strcmp(synonyms[i].name, name))
+            name = synonyms[i].command;
     for (const struct command *cmd = cli_commands; cmd->name; cmd++)
         if (!strcmp(cmd->name, name))
             return cmd;
     return NULL;
+}
+
+void
+cli_add_synonyms(const struct command *cmd, struct str *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof synonyms / sizeof *synonyms; i++)
+        if (!strcmp(synonyms[i].command, cmd->name))
+            str_addf(out, "%s%s", n++ ? ", " : "", synonyms[i].name);
 }
 
 static int

@@ -408,7 +408,7 @@ tls_subscribe(struct conn *c, struct conn_sub *sub, bool bounded, struct err *e)
     if (s != NATS_OK)
         return err_set(
             e, s == NATS_INVALID_SUBJECT ? ERR_INVALID : ERR_UNAVAILABLE,
-            "subscribe to %s: %s", sub->subject, natsStatus_GetText(s));
+            "subscribe to %s: %s", sub->subject, libnats_last_error());
     /* The callback returns at once; the limits are those of our queue. */
     (void)natsSubscription_SetPendingLimits(sub->lib, -1, -1);
     sub->sid = natsSubscription_GetID(sub->lib);
@@ -455,7 +455,7 @@ set_behaviour(struct conn_tls *t, natsOptions *opts, const char *name,
             NATS_OK ||
         natsOptions_SetReconnectedCB(opts, on_connected, closure) != NATS_OK)
         return err_set(e, ERR_BUG, "set up the connection: %s",
-                       nats_GetLastError(NULL));
+                       libnats_last_error());
     return 0;
 }
 

@@ -305,7 +305,7 @@ set_behaviour(struct connector *c, const char *name, struct err *e)
         natsOptions_SetEventLoop(c->opts, c, attach, want, want, detach) !=
             NATS_OK)
         return err_set(e, ERR_BUG, "set up the connection: %s",
-                       nats_GetLastError(NULL));
+                       libnats_last_error());
     return 0;
 }
 

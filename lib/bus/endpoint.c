@@ -5,6 +5,8 @@
  */
 #include "lib/bus/endpoint.h"
 
+#include "lib/bus/libnats.h"
+
 #include "lib/base/mem.h"
 #include "lib/os/secret.h"
 
@@ -70,7 +72,7 @@ set_credentials(natsOptions *opts, struct endpoint *out,
         if (natsOptions_SetUserCredentialsFromFiles(opts, conf->creds_file,
                                                     NULL) != NATS_OK)
             return err_set(e, ERR_INVALID, "credentials file %s: %s",
-                           conf->creds_file, nats_GetLastError(NULL));
+                           conf->creds_file, libnats_last_error());
     }
     return given(conf->nkey_file) ? set_nkey(opts, out, conf->nkey_file, e) : 0;
 }
@@ -90,14 +92,13 @@ set_tls(natsOptions *opts, const struct bus_conf *conf, struct err *e)
         s = natsOptions_LoadCATrustedCertificates(opts, conf->ca_file);
     if (s != NATS_OK)
         return err_set(e, ERR_INVALID, "certificates in %s: %s", conf->ca_file,
-                       nats_GetLastError(NULL));
+                       libnats_last_error());
     if (given(conf->cert_file))
         s = natsOptions_LoadCertificatesChain(opts, conf->cert_file,
                                               conf->key_file);
     if (s != NATS_OK)
         return err_set(e, ERR_INVALID, "certificate %s with key %s: %s",
-                       conf->cert_file, conf->key_file,
-                       nats_GetLastError(NULL));
+                       conf->cert_file, conf->key_file, libnats_last_error());
     return 0;
 }
 

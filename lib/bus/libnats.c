@@ -86,20 +86,44 @@ libnats_leave(bool wait)
 
 /* --- connecting ----------------------------------------------------------- */
 
-/* The library's last error, without the place in its source. */
-static const char *
-last_error(void)
+const char *
+libnats_last_error(void)
 {
-    const char *text = nats_GetLastError(NULL);
+    natsStatus s = NATS_OK;
+    const char *text = nats_GetLastError(&s);
     const char *end = text && *text == '(' ? strstr(text, "): ") : NULL;
 
-    return end ? end + 3 : text;
+    /* OpenSSL's: error:0A000086:SSL routines::certificate verify failed */
+    if (text && strstr(text, "error:") && strrchr(text, ':')[1])
+        return strrchr(text, ':') + 1;
+    if (end)
+        return end + 3;
+    return text && *text ? text : natsStatus_GetText(s);
+}
+
+/* Why a broker did not answer, where its address does not tell all. */
+static const char *
+why_silent(natsStatus s)
+{
+    switch ((int)s) { /* the library adds values */
+    case NATS_NO_SERVER:
+        return ""; /* refused, or no such host */
+    case NATS_TIMEOUT:
+        return ": it did not answer in time";
+    case NATS_CONNECTION_CLOSED:
+    case NATS_IO_ERROR:
+        return ": the connection broke";
+    case NATS_PROTOCOL_ERROR:
+        return ": what answers there does not speak NATS";
+    default:
+        return NULL;
+    }
 }
 
 int
 libnats_refused(const struct endpoint *r, natsStatus s, struct err *e)
 {
-    const char *text = last_error();
+    const char *text = libnats_last_error(), *why;
 
     switch ((int)s) { /* the library adds values */
     case NATS_CONNECTION_AUTH_FAILED:
@@ -115,8 +139,9 @@ libnats_refused(const struct endpoint *r, natsStatus s, struct err *e)
         return err_set(e, ERR_INVALID, "broker %s: not an address: %s", r->url,
                        text);
     default:
-        return err_set(e, ERR_UNAVAILABLE, "no broker answers at %s: %s",
-                       r->url, text && *text ? text : natsStatus_GetText(s));
+        why = why_silent(s);
+        return err_set(e, ERR_UNAVAILABLE, "no broker answers at %s%s%s",
+                       r->url, why ? "" : ": ", why ? why : text);
     }
 }
 

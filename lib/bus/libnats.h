@@ -22,6 +22,9 @@ enum {
 void libnats_join(void);
 void libnats_leave(bool wait); /* wait for its threads if it closes now */
 
+/* What the library's last call on this thread complained of, for people:
+ * without places in its source; static or the library's, never NULL. */
+const char *libnats_last_error(void);
 /* Turns the failure of a connection attempt into an error. Returns -1. */
 int libnats_refused(const struct endpoint *r, natsStatus s, struct err *e);
 /* Calls attempt until it returns 0, its error is final or timeout_ms have

@@ -115,3 +115,49 @@ print(max(sum(map(width, l.rstrip("\n"))) for l in sys.stdin))'
 	[ "$(shunt show "$id" --json | jq -r .state)" = running ]
 	shunt cancel "$id"
 }
+
+@test "D11: a lane that nobody knows is refused, with the nearest" {
+	run -2 --separate-stderr shunt lane pause local.defualt
+	[[ $stderr == *'no such lane; did you mean local.default?'* ]]
+	run -2 --separate-stderr shunt lane resume nope.nope
+	[[ $stderr == *'no such lane'*'try: shunt lane ls'* ]]
+	run shunt lane ls --json
+	refute jq -e '.[] | select(.lane == "nope.nope")' <<<"$output"
+	# One that is paused is known, with or without a worker.
+	shunt lane pause local.default
+	shunt lane resume local.default
+}
+
+@test "D11: names that other queues have for a command are understood" {
+	local id
+	id=$(shunt submit -- 'echo hi')
+	shunt wait "$id"
+	shunt ps | grep -q "$id"
+	shunt list --json | jq -e length
+	[ "$(shunt log "$id")" = hi ]
+	shunt info "$id" | grep -q succeeded
+	shunt inspect "$id" --json | jq -e '.state == "succeeded"'
+	for command in kill stop rm; do
+		id=$(shunt submit --hold -- true)
+		shunt "$command" "$id"
+		[ "$(shunt show "$id" --json | jq -r .state)" = cancelled ]
+	done
+	shunt help ls | grep -q 'also:.*ps, list'
+	run -2 --separate-stderr shunt lst
+	[[ $stderr == *'did you mean ls?'* ]]
+}
+
+@test "D11: no error speaks in the words of a library" {
+	local url
+	for url in nats://127.0.0.1:1 nats://no-such-host.invalid:4222; do
+		run -7 --separate-stderr env SHUNT_HOME="$BATS_TEST_TMPDIR/none" \
+			shunt --nats "$url" ls
+		[[ $stderr == *"no broker answers at $url"$'\n'* ]]
+	done
+	: >"$BATS_TEST_TMPDIR/empty"
+	run env SHUNT_HOME="$BATS_TEST_TMPDIR/none" \
+		SHUNT_BUS_CA_FILE="$BATS_TEST_TMPDIR/empty" shunt --nats tls://127.0.0.1:1 ls
+	[ "$status" -ne 0 ]
+	[[ $output != *.c:* ]]
+	[[ $output != *SSL\ routines* ]]
+}
