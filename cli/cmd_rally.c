@@ -4,6 +4,7 @@
  * messages may be lost, and from the reaper, which is polled.
  */
 #include "cli/commands.h"
+#include "cli/line_template.h"
 #include "cli/output.h"
 #include "cli/task_args.h"
 #include "cli/task_builder.h"
@@ -44,6 +45,7 @@ struct rally_run {
     struct cli *c;
     struct task base; /* the fields all tasks share */
     struct batch_ref ref;
+    struct line_template *command;
     char id[TASK_ID_SIZE];
     struct batch seen; /* newest counts */
     struct bus_sub *batch_sub;
@@ -112,26 +114,6 @@ count_lines(const struct str *input, size_t *count, struct err *e)
                          *count, LINES_MAX);
 }
 
-/* The command with each {} replaced, or the line appended. */
-static void
-substitute(const char *command, const char *line, struct str *out)
-{
-    const char *brace = strstr(command, "{}");
-
-    if (!brace) {
-        str_addz(out, command);
-        str_addc(out, ' ');
-        str_add_quoted(out, line);
-        return;
-    }
-    for (; brace; brace = strstr(command, "{}")) {
-        str_add(out, command, (size_t)(brace - command));
-        str_add_quoted(out, line);
-        command = brace + 2;
-    }
-    str_addz(out, command);
-}
-
 /* Fills base and the batch from the flags. */
 static int
 make_base(struct rally_run *r, const struct args *a, size_t count,
@@ -139,6 +121,8 @@ make_base(struct rally_run *r, const struct args *a, size_t count,
 {
     char *word = mem_pool_strdup(r->c->pool, flags.each_line);
 
+    if (line_template_parse(word, r->c->pool, &r->command, e) < 0)
+        return err_wrap(e, "--each-line");
     if (task_args_new(&r->base, r->c->pool, e) < 0 ||
         task_args_command(&r->base, &word, 1, r->c->pool, e) < 0 ||
         task_args_apply(a, &r->base, r->c->pool, e) < 0)
@@ -166,12 +150,17 @@ put_tasks(struct rally_run *r, struct str *input, struct spool_file *f,
     size_t at = 0, number = 0;
     int rc = 0;
 
+    t.env = mem_zero(r->base.n_env + 1, sizeof *t.env);
+    for (size_t i = 0; i < r->base.n_env; i++)
+        t.env[i] = r->base.env[i];
     t.steps = &step;
     t.id = id;
     while (rc == 0 && next_line(input, &at, &number, &line)) {
         str_reset(&script);
         str_reset(&name);
-        substitute(flags.each_line, line, &script);
+        line_template_add(r->command, line, &script);
+        t.env[r->base.n_env] = (struct key_value){LINE_TEMPLATE_VARIABLE, line};
+        t.n_env = r->base.n_env + 1;
         r->ref.index++;
         str_addf(&name, "%s-%" PRIu32, r->base.name, r->ref.index);
         task_new_id(id);
@@ -184,6 +173,7 @@ put_tasks(struct rally_run *r, struct str *input, struct spool_file *f,
         if (rc < 0)
             err_wrap(e, "line %zu", number);
     }
+    mem_free(t.env);
     str_free(&script);
     str_free(&name);
     return rc;

@@ -135,9 +135,12 @@ const struct command cli_commands[] = {
      .run = cmd_lint},
     {"rally", "--each-line 'COMMAND {}' [FLAGS] | status [ID]",
      "run one task for each line of stdin, in parallel",
-     "{} is replaced by the line, quoted for the shell; without {} the line "
-     "is\n"
-     "appended. Follows the batch until all tasks have finished; exits with 5 "
+     "{} is replaced by the line, quoted for the shell, and stands outside of "
+     "quotes;\n"
+     "the line is also $SHUNT_LINE. Without either the line is appended. \\{} "
+     "is a\n"
+     "literal {}. Follows the batch until all tasks have finished; exits with "
+     "5 "
      "if one\n"
      "did not succeed. ^C stops following, the tasks continue.\n"
      "`rally status` shows a batch: ID, or the newest.",

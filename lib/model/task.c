@@ -266,7 +266,7 @@ check_env(const struct task *t, struct err *e)
                 "env: \"%s\" is not a variable name; use letters, digits "
                 "and _, not a digit first",
                 LOG_TEXT(key));
-        if (strncmp(key, "SHUNT_", 6) == 0)
+        if (strncmp(key, "SHUNT_", 6) == 0 && strcmp(key, "SHUNT_LINE") != 0)
             return err_set(e, ERR_INVALID,
                            "env: %s is set by shunt itself; choose a name "
                            "without SHUNT_",

@@ -47,3 +47,20 @@ setup() { load helper; work_dir; }
 	run bash -c "shunt rally --each-line 'echo {}' </dev/null"
 	[ "$status" -eq 2 ]
 }
+
+@test "C1: a line never becomes code, whatever the command" {
+	cd "$BATS_TEST_TMPDIR"
+	printf '%s\n' '$(touch PWNED)' >hostile.txt
+	run -2 --separate-stderr shunt rally --each-line 'echo "{}"' <hostile.txt
+	[[ $stderr == *'--each-line: column 7: {} stands inside quotes'*'"$SHUNT_LINE"'* ]]
+	run -2 --separate-stderr shunt rally --each-line $'cat <<E\n{}\nE' <hostile.txt
+	[[ $stderr == *'here-document'* ]]
+	shunt rally --each-line "echo {} '\\{}' \"\$SHUNT_LINE\" >out" <hostile.txt
+	[ "$(cat out)" = '$(touch PWNED) {} $(touch PWNED)' ]
+	[ ! -e PWNED ]
+	# A number is not the descriptor of a redirection.
+	printf '2\n' | shunt rally --each-line 'echo {}>number'
+	[ "$(cat number)" = 2 ]
+	run shunt submit --env SHUNT_TASK_ID=x -- true
+	[ "$status" -eq 2 ]
+}
