@@ -196,7 +196,7 @@ wait_for(struct cli *c, json_t **task)
     char id[TASK_ID_SIZE];
 
     (void)str_copy(id, sizeof id, cli_text(*task, "id", ""));
-    (void)task_ops_wait(c, ids, flags.timeout_ms);
+    (void)task_ops_wait(c, ids, flags.timeout_ms, NULL, NULL);
     json_decref(ids);
     json_decref(*task);
     *task = NULL;

@@ -34,40 +34,6 @@ const struct arg_opt ls_opts[] = {
     ARG_END,
 };
 
-/* The names of the states that --state selects, NULL: all; RC_OK, or the exit
- * code after the error was printed. */
-static int
-selected_states(struct cli *c, json_t **out)
-{
-    const char *names[STATE_COUNT + 3];
-    enum state s;
-    size_t i, n = 0;
-    bool open, done;
-
-    *out = ls.states.n ? json_array() : NULL;
-    for (s = STATE_SUBMITTED; s < STATE_LOST; s++)
-        names[n++] = state_name(s);
-    names[n++] = "open";
-    names[n++] = "done";
-    names[n] = NULL;
-    for (i = 0; i < ls.states.n; i++) {
-        const char *want = ls.states.items[i];
-
-        open = !strcmp(want, "open");
-        done = !strcmp(want, "done");
-        if (!open && !done && state_from_name(want) == STATE_UNSPECIFIED) {
-            json_decref(*out);
-            *out = NULL;
-            return cli_usage_unknown(c, "state", want, names);
-        }
-        for (s = STATE_SUBMITTED; s < STATE_LOST; s++)
-            if ((open && !state_is_terminal(s)) ||
-                (done && state_is_terminal(s)) || !strcmp(want, state_name(s)))
-                (void)json_array_append_new(*out, json_string(state_name(s)));
-    }
-    return RC_OK;
-}
-
 /* Backend and lane, without the lane if it is the default. */
 static void
 add_where(const json_t *row, struct str *out)
@@ -139,7 +105,7 @@ cmd_ls(struct cli *c, const struct args *a)
 
     if (cli_no_arguments(c, a))
         return RC_USAGE;
-    rc = selected_states(c, &states);
+    rc = task_ops_states(c, &ls.states, &states);
     if (rc)
         return rc;
     rc = cli_need_broker(c, CONNECT_MS);

@@ -1,6 +1,6 @@
 /*
- * The commands wait, cancel and retry: all resolve selectors to tasks first;
- * wait and cancel then wait until those are terminal.
+ * The commands wait and retry: both resolve selectors to tasks first; wait then
+ * waits until those are terminal.
  */
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -10,19 +10,13 @@
 
 #include <stdio.h>
 
-enum { CONNECT_MS = 3000, CANCEL_MS = 15000, PATIENCE_MS = 10000 };
+enum { CONNECT_MS = 3000, PATIENCE_MS = 10000 };
 
-static int64_t wait_ms = -1, cancel_ms = CANCEL_MS;
+static int64_t wait_ms = -1;
 
 const struct arg_opt wait_opts[] = {
     {"timeout", 0, "TIME", "wait at most TIME (default: no limit)", ARG_MS,
      .to = &wait_ms},
-    ARG_END,
-};
-
-const struct arg_opt cancel_opts[] = {
-    {"timeout", 0, "TIME", "wait at most TIME for the end (default 15s)",
-     ARG_MS, .to = &cancel_ms},
     ARG_END,
 };
 
@@ -55,10 +49,11 @@ print_ends(struct cli *c, const json_t *ids)
     json_decref(list);
 }
 
-/* Connects and resolves the selectors; the caller owns *ids. */
-static int
-begin(struct cli *c, const struct args *a, const char *verb, json_t **ids)
+int
+cmd_wait(struct cli *c, const struct args *a)
 {
+    size_t open = 0, bad = 0, i;
+    json_t *ids = NULL, *v;
     int rc;
 
     if (!a->n_words || a->dashes)
@@ -67,20 +62,10 @@ begin(struct cli *c, const struct args *a, const char *verb, json_t **ids)
     if (rc)
         return rc;
     cli_drain_spool(c);
-    return task_ops_resolve(c, a->words, a->n_words, verb, ids);
-}
-
-int
-cmd_wait(struct cli *c, const struct args *a)
-{
-    size_t open = 0, bad = 0, i;
-    json_t *ids = NULL, *v;
-    int rc;
-
-    rc = begin(c, a, "wait", &ids);
+    rc = task_ops_resolve(c, a->words, a->n_words, "wait", &ids);
     if (rc)
         return rc;
-    (void)task_ops_wait(c, ids, wait_ms);
+    (void)task_ops_wait(c, ids, wait_ms, NULL, NULL);
     json_array_foreach(ids, i, v)
     {
         open += !state_is_terminal(cli_state(v));
@@ -91,64 +76,6 @@ cmd_wait(struct cli *c, const struct args *a)
     json_decref(ids);
     if (bad)
         return RC_UNSUCCESSFUL;
-    return open ? RC_PENDING : RC_OK;
-}
-
-/* --- cancel -------------------------------------------------------------- */
-
-struct cancels {
-    size_t left;
-    bool done;
-    struct err e;
-};
-
-static void
-on_cancelled(void *ctx, const struct bus_stored *stored, const struct err *e)
-{
-    struct cancels *s = ctx;
-
-    (void)stored;
-    if (e)
-        s->e = *e;
-    if (--s->left == 0)
-        s->done = true;
-}
-
-int
-cmd_cancel(struct cli *c, const struct args *a)
-{
-    struct cancels s = {0};
-    size_t open = 0, i;
-    json_t *ids = NULL, *v;
-    int rc;
-
-    rc = begin(c, a, "cancel", &ids);
-    if (rc)
-        return rc;
-    json_array_foreach(ids, i, v)
-    {
-        if (state_is_terminal(cli_state(v))) {
-            cli_say(c, "%s has already finished (%s)", cli_text(v, "id", ""),
-                    cli_text(v, "state", ""));
-            continue;
-        }
-        s.left++;
-        task_ops_cancel(c, cli_text(v, "id", ""), on_cancelled, &s);
-    }
-    s.done = !s.left;
-    while (!s.done)
-        (void)loop_until(c->loop, &s.done, 1000);
-    if (s.e.code != ERR_NONE) {
-        json_decref(ids);
-        return cli_fail_err("cancel", a->words[0], &s.e, "shunt status");
-    }
-    (void)task_ops_wait(c, ids, cancel_ms);
-    json_array_foreach(ids, i, v)
-    {
-        open += !state_is_terminal(cli_state(v));
-    }
-    print_ends(c, ids);
-    json_decref(ids);
     return open ? RC_PENDING : RC_OK;
 }
 

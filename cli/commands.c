@@ -92,9 +92,24 @@ const struct command cli_commands[] = {
      "not finished at --timeout.",
      "  shunt wait --timeout 10m $(shunt submit -- make test)", cmd_wait,
      .opts = wait_opts},
-    {"cancel", "[--timeout TIME] ID...", "cancel tasks",
-     "Running tasks are killed, queued tasks never start. ID may name a batch.",
-     "  shunt cancel last", cmd_cancel, .opts = cancel_opts},
+    {"cancel",
+     "[--timeout TIME | --no-wait] ID... | [--state STATE] [--name GLOB] | "
+     "--all",
+     "cancel tasks",
+     "Running tasks are stopped, with all their processes; others never start. "
+     "ID may\n"
+     "name a batch. --state and --name select open tasks; both together, those "
+     "that\n"
+     "satisfy both; --all selects every open task. Nothing is asked.\n"
+     "Waits until the tasks have ended and says how: exits with 0 if all were "
+     "cancelled\n"
+     "or had finished before, with 5 if one came to another end first, with 8 "
+     "if one\n"
+     "had not ended at --timeout. The request stays in force in any case.",
+     "  shunt cancel last\n"
+     "  shunt cancel --state held,blocked\n"
+     "  shunt cancel --name 'nightly-*' --no-wait",
+     cmd_cancel, .opts = cancel_opts},
     {"retry", "ID...", "submit finished tasks again, under new ids",
      "Prints the new ids.", "  shunt retry last", .run = cmd_retry},
     {"decide", "[FLAGS] -- COMMAND... | FILE... | -",

@@ -6,6 +6,7 @@
 #include "cli/task_ops.h"
 
 #include "cli/output.h"
+#include "lib/bus/cancels.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 #include "lib/submit/spool.h"
@@ -15,7 +16,6 @@
 #include <unistd.h>
 
 enum {
-    CANCEL_MS = 5000,
     PAGE = 200,
     EACH_MAX = 32,  /* tasks with a subscription of their own */
     POLL_MS = 2000, /* between two rounds of polling */
@@ -25,23 +25,13 @@ enum {
 void
 task_ops_cancel(struct cli *c, const char *id, bus_stored_fn *fn, void *ctx)
 {
-    char subject[SUBJECT_SIZE];
-    struct control msg;
-    struct str data = {0};
-    struct bus_publication p = {.subject = subject_cancel(subject, id),
-                                .expect = BUS_ANY_REVISION};
+    const struct control msg = {.task = id,
+                                .verb = "cancel",
+                                .reason = "asked for by a person",
+                                .by = cli_user(c->pool),
+                                .at_ms = str_wall_ms()};
 
-    codec_init(CODEC_CONTROL, &msg);
-    msg.task = id;
-    msg.verb = "cancel";
-    msg.reason = "asked for by a person";
-    msg.by = cli_user(c->pool);
-    msg.at_ms = str_wall_ms();
-    codec_encode(CODEC_CONTROL, &msg, &data);
-    p.data = data.data;
-    p.len = data.len;
-    bus_publish(c->bus, &p, CANCEL_MS, fn, ctx);
-    str_free(&data);
+    cancels_put(c->bus, &msg, fn, ctx);
 }
 
 void
@@ -108,25 +98,57 @@ task_ops_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
     return -1;
 }
 
+int
+task_ops_states(struct cli *c, const struct arg_list *wanted, json_t **out)
+{
+    const char *names[STATE_COUNT + 3];
+    enum state s;
+    size_t i, n = 0;
+    bool open, done;
+
+    *out = wanted->n ? json_array() : NULL;
+    for (s = STATE_SUBMITTED; s < STATE_LOST; s++)
+        names[n++] = state_name(s);
+    names[n++] = "open";
+    names[n++] = "done";
+    names[n] = NULL;
+    for (i = 0; i < wanted->n; i++) {
+        const char *want = wanted->items[i];
+
+        open = !strcmp(want, "open");
+        done = !strcmp(want, "done");
+        if (!open && !done && state_from_name(want) == STATE_UNSPECIFIED) {
+            json_decref(*out);
+            *out = NULL;
+            return cli_usage_unknown(c, "state", want, names);
+        }
+        for (s = STATE_SUBMITTED; s < STATE_LOST; s++)
+            if ((open && !state_is_terminal(s)) ||
+                (done && state_is_terminal(s)) || !strcmp(want, state_name(s)))
+                (void)json_array_append_new(*out, json_string(state_name(s)));
+    }
+    return RC_OK;
+}
+
 /* --- selectors ----------------------------------------------------------- */
 
-static void
-add_id(json_t *ids, const char *id, const char *state)
-{
-    const json_t *v;
-    size_t i;
+/* The tasks found so far: a list, and the same by id. */
+struct selection {
+    json_t *ids, *known;
+};
 
-    json_array_foreach(ids, i, v)
-    {
-        if (!strcmp(cli_text(v, "id", ""), id))
-            return;
-    }
+static void
+add_id(struct selection *s, const char *id, const char *state)
+{
+    if (json_object_get(s->known, id))
+        return;
+    (void)json_object_set_new(s->known, id, json_true());
     (void)json_array_append_new(
-        ids, json_pack("{s:s, s:s}", "id", id, "state", state));
+        s->ids, json_pack("{s:s, s:s}", "id", id, "state", state));
 }
 
 static int
-add_batch(struct cli *c, const char *batch, json_t *ids, struct err *e)
+add_batch(struct cli *c, const char *batch, struct selection *s, struct err *e)
 {
     json_t *reply = NULL, *rows = NULL, *v;
     const char *id;
@@ -141,41 +163,51 @@ add_batch(struct cli *c, const char *batch, json_t *ids, struct err *e)
     }
     json_array_foreach(rows, i, v)
     {
-        (void)json_array_append_new(
-            ids, json_pack("{s:s, s:s}", "id", cli_text(v, "id", ""), "state",
-                           cli_text(v, "state", "")));
+        add_id(s, cli_text(v, "id", ""), cli_text(v, "state", ""));
     }
     json_decref(rows);
     json_decref(reply);
     return 0;
 }
 
-int
-task_ops_resolve(struct cli *c, const char *const *selectors, size_t n,
-                 const char *what, json_t **ids)
+/* Adds the tasks of one selector; RC_OK, or the exit code. */
+static int
+add_selector(struct cli *c, const char *selector, const char *what,
+             struct selection *s)
 {
     char id[TASK_ID_SIZE];
     struct fleet_dir_path dir;
     struct err e = {0}, batch = {0};
     enum state state;
 
-    *ids = json_array();
-    for (size_t i = 0; i < n; i++) {
-        if (cli_find(c, selectors[i], id, &state, &e) == 0) {
-            add_id(*ids, id, state_name(state));
-        } else if (e.code == ERR_NOT_FOUND &&
-                   add_batch(c, selectors[i], *ids, &batch) == 0) {
-            continue;
-        } else if (e.code == ERR_NOT_FOUND &&
-                   spool_has(cli_spool_dir(c, &dir), selectors[i])) {
-            add_id(*ids, selectors[i], "submitted");
-        } else {
-            json_decref(*ids);
-            *ids = NULL;
-            return cli_fail_lookup(what, selectors[i], &e);
-        }
-    }
+    if (cli_find(c, selector, id, &state, &e) == 0)
+        add_id(s, id, state_name(state));
+    else if (e.code == ERR_NOT_FOUND && add_batch(c, selector, s, &batch) == 0)
+        return RC_OK;
+    else if (e.code == ERR_NOT_FOUND &&
+             spool_has(cli_spool_dir(c, &dir), selector))
+        add_id(s, selector, "submitted");
+    else
+        return cli_fail_lookup(what, selector, &e);
     return RC_OK;
+}
+
+int
+task_ops_resolve(struct cli *c, const char *const *selectors, size_t n,
+                 const char *what, json_t **ids)
+{
+    struct selection s = {.ids = json_array(), .known = json_object()};
+    int rc = RC_OK;
+
+    for (size_t i = 0; i < n && rc == RC_OK; i++)
+        rc = add_selector(c, selectors[i], what, &s);
+    json_decref(s.known);
+    if (rc != RC_OK) {
+        json_decref(s.ids);
+        s.ids = NULL;
+    }
+    *ids = s.ids;
+    return rc;
 }
 
 /* --- waiting ------------------------------------------------------------- */
@@ -276,10 +308,11 @@ subscribe(struct wait_list *w, struct bus_sub **subs, size_t *n_subs)
 }
 
 bool
-task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms)
+task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms,
+              bool (*begin)(void *ctx), void *ctx)
 {
     struct wait_list w = {.c = c, .ids = ids, .index = json_object()};
-    int64_t until = timeout_ms < 0 ? -1 : loop_now_ms() + timeout_ms, left;
+    int64_t until, left;
     struct bus_sub *subs[EACH_MAX + 1] = {NULL};
     size_t n_subs, at = 0, i;
     json_t *v;
@@ -291,6 +324,8 @@ task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms)
     }
     loop_on_term(c->loop, on_term, &w);
     (void)subscribe(&w, subs, &n_subs);
+    w.left = begin && !begin(ctx);
+    until = timeout_ms < 0 ? -1 : loop_now_ms() + timeout_ms;
     while (w.open && !w.left && (until < 0 || loop_now_ms() < until)) {
         poll_some(&w, &at, until);
         left = until < 0 ? POLL_MS : until - loop_now_ms();

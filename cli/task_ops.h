@@ -28,6 +28,10 @@ bool task_ops_spooled(const struct cli *c, const char *selector,
 int task_ops_resolve(struct cli *c, const char *const *selectors, size_t n,
                      const char *what, json_t **ids);
 
+/* The names of the states that --state selects, NULL: all. RC_OK, or the exit
+ * code after the error was printed. */
+int task_ops_states(struct cli *c, const struct arg_list *wanted, json_t **out);
+
 /* The rows of ask.ledger.list for the request, which it takes over; at most
  * limit, 0 for all. */
 int task_ops_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
@@ -35,8 +39,10 @@ int task_ops_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
 
 /*
  * Waits until every task of ids is terminal, and updates the members "state".
- * False after the timeout (< 0: none) or ^C.
+ * begin, unless NULL, is called once no end can be missed any more, and false
+ * of it ends the wait. False after the timeout (< 0: none) or ^C.
  */
-bool task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms);
+bool task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms,
+                   bool (*begin)(void *ctx), void *ctx);
 
 #endif
