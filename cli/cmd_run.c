@@ -42,6 +42,32 @@ say_end(const struct cli *c, const char *id, const struct result *end)
             end->reason[0] ? ": " : "", end->reason);
 }
 
+/*
+ * The reaper writes the task's report before it answers: whoever asked for one
+ * finds it when run ends. Says where it is, if that is not where it was to be,
+ * or why it could not be written.
+ */
+static void
+await_report(struct cli *c, const struct task *t)
+{
+    json_t *shown = NULL;
+    struct err e = {0};
+    const char *path, *why;
+
+    if (!*t->report_path || cli_show(c, t->id, &shown, &e) < 0)
+        return;
+    path = cli_text(shown, "report", "");
+    why = cli_text(shown, "report_error", "");
+    if (*why)
+        cli_say(c, "the report is not written yet: %s", why);
+    else if (*path && !str_ends_with(path, t->report_path))
+        cli_say(c,
+                "the report is in %s: what is at %s is not a report of "
+                "this task",
+                path, t->report_path);
+    json_decref(shown);
+}
+
 /* Spools the task and sends it; if that fails it stays in the spool. */
 static int
 send_task(struct cli *c, const struct task *t)
@@ -93,6 +119,7 @@ cmd_run(struct cli *c, const struct args *a)
         } else if (end) {
             say_end(c, b.tasks[0].id, end);
             rc = follow_rc(f, end);
+            await_report(c, &b.tasks[0]);
             cli_drain_spool(c);
         } else {
             cli_say(c, "%s continues; follow it with shunt logs -f %s",

@@ -303,6 +303,7 @@ show_text(const json_t *t)
     show_timeline(json_object_get(t, "timeline"));
     member("batch", t, "batch");
     member("report", t, "report");
+    member("no report", t, "report_error");
     if (cli_int(t, "output_bytes", 0))
         str_addz(&s, out_size((uint64_t)cli_int(t, "output_bytes", 0), text,
                               sizeof text));

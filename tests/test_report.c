@@ -2,6 +2,7 @@
 #include "reaper/report/file.h"
 #include "reaper/report/report.h"
 
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -351,18 +352,20 @@ place_open(void **state)
 }
 
 static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static int
 place_close(void **state)
 {
     struct report_place *p = *state;
-    char path[200];
-    static const char *const files[] = {
-        "root/a/b/c.txt", "root/link", "outside/x", "outside/f", "root/f",
-        "root/a/b",       "root/a",    "outside",   "root",      ""};
 
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", p->dir, files[i]);
-        (void)remove(path);
-    }
+    (void)nftw(p->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     assert_int_not_equal(access(p->dir, F_OK), 0);
     mem_free(p);
     return 0;
@@ -432,6 +435,121 @@ no_link_is_followed(void **state)
     assert_content(p, "root/f", "mine");
 }
 
+/* The path at which the report of a task goes. */
+static const char *
+place(struct report_place *p, const char *path, const char *id,
+      const char *name, const char *retry_of, struct mem_pool *pool)
+{
+    struct report_mark owner;
+    struct err e = {0};
+    const char *got;
+
+    report_mark_init(&owner, false, id, name);
+    got = report_file_place(p->root, path, &owner, retry_of, pool, &e);
+    return got ? got : mem_pool_printf(pool, "error: %s", e.msg);
+}
+
+static void
+put_text(struct report_place *p, const char *path, const char *text)
+{
+    struct err e = {0};
+
+    assert_int_equal(report_file_put(p->root, path, text, strlen(text), &e), 0);
+}
+
+static void
+only_a_report_of_the_same_job_is_replaced(void **state)
+{
+    struct report_place *p = *state;
+    struct mem_pool *pool = mem_pool_new();
+    char path[200];
+
+    assert_string_equal(place(p, "r.md", "id1", "", "", pool), "r.md");
+    put_text(p, "r.md", "# Mine\n");
+    assert_string_equal(place(p, "r.md", "id1", "", "", pool), "r-id1.md");
+    assert_string_equal(place(p, "sub.d/r", "id1", "", "", pool), "sub.d/r");
+    put_text(p, "sub.d/r", "mine");
+    assert_string_equal(place(p, "sub.d/r", "id1", "", "", pool),
+                        "sub.d/r-id1");
+    put_text(p, "r.md",
+             "<!-- shunt report: task id1, job nightly\n-->\n# nightly\n");
+    assert_string_equal(place(p, "r.md", "id1", "", "", pool), "r.md");
+    assert_string_equal(place(p, "r.md", "id2", "nightly", "", pool), "r.md");
+    assert_string_equal(place(p, "r.md", "id2", "other", "id1", pool), "r.md");
+    assert_string_equal(place(p, "r.md", "0123456789abcdef", "other", "", pool),
+                        "r-01234567.md");
+    put_text(p, "r-01234567.md", "mine");
+    assert_string_equal(place(p, "r.md", "0123456789abcdef", "other", "", pool),
+                        "r-0123456789abcdef.md");
+    put_text(p, "r-0123456789abcdef.md", "mine");
+    assert_non_null(strstr(
+        place(p, "r.md", "0123456789abcdef", "other", "", pool), "error: "));
+    /* Neither a folder, a link nor a FIFO is replaced, nor read. */
+    put_text(p, "dir/x", "mine");
+    assert_string_equal(place(p, "dir", "id1", "", "", pool), "dir-id1");
+    (void)snprintf(path, sizeof path, "%s/fifo", p->root);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_string_equal(place(p, "fifo", "id1", "", "", pool), "fifo-id1");
+    (void)snprintf(path, sizeof path, "%s/link.md", p->root);
+    assert_int_equal(symlink("nowhere", path), 0);
+    assert_string_equal(place(p, "link.md", "id1", "", "", pool),
+                        "link-id1.md");
+    put_text(p, "empty", "");
+    assert_string_equal(place(p, "empty", "id1", "", "", pool), "empty");
+    mem_pool_free(pool);
+}
+
+static void
+a_mark_is_read_as_it_was_written(void **state)
+{
+    static const struct {
+        const char *head, *id, *job; /* id NULL: no report */
+        bool batch;
+    } rows[] = {
+        {"<!-- shunt report: task a1, job n\n-->\n", "a1", "n", false},
+        {"<!-- shunt report: task a1\n-->\n# x", "a1", "", false},
+        {"shunt report: batch b1\n", "b1", "", true},
+        {"{\n  \"schema\": \"shunt.report/1\",\n  \"kind\": \"task\",\n  "
+         "\"id\": \"a1\",\n  \"name\": \"n\"",
+         "a1", "n", false},
+        {"{\n  \"schema\": \"shunt.task/1\",\n  \"id\": \"a1\"", NULL, "",
+         false},
+        {"{\"x\": 1, \"report\": {\"schema\": \"shunt.report/1\", \"id\": "
+         "\"a1\"",
+         NULL, "", false},
+        {"# shunt report: task a1\n", NULL, "", false},
+        {"shunt report: task a1", NULL, "", false},
+        {"shunt report: task \n", NULL, "", false},
+        {"\nshunt report: task a1\n", NULL, "", false},
+        {"", NULL, "", false},
+    };
+    static const char *const generated[] = {"x-20261130-0535",
+                                            "x-20261130-0535-2"};
+    struct report_mark m, back;
+    struct str text = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        bool is = report_mark_read(rows[i].head, strlen(rows[i].head), &m);
+
+        assert_int_equal(is, rows[i].id != NULL);
+        if (!is)
+            continue;
+        assert_string_equal(m.id, rows[i].id);
+        assert_string_equal(m.job, rows[i].job);
+        assert_int_equal(m.batch, rows[i].batch);
+    }
+    report_mark_init(&m, true, "a1", "my job --> x");
+    report_mark_add(&m, &text);
+    assert_true(report_mark_read(text.data, text.len, &back));
+    assert_memory_equal(&m, &back, sizeof m);
+    str_free(&text);
+    for (size_t i = 0; i < sizeof generated / sizeof *generated; i++) {
+        report_mark_init(&m, false, "a1", generated[i]);
+        assert_string_equal(m.job, "");
+    }
+}
+
 static void
 a_folder_in_the_way_is_an_error_that_names_the_path(void **state)
 {
@@ -469,6 +587,9 @@ main(void)
                                         place_open, place_close),
         cmocka_unit_test_setup_teardown(no_link_is_followed, place_open,
                                         place_close),
+        cmocka_unit_test_setup_teardown(
+            only_a_report_of_the_same_job_is_replaced, place_open, place_close),
+        cmocka_unit_test(a_mark_is_read_as_it_was_written),
         cmocka_unit_test_setup_teardown(
             a_folder_in_the_way_is_an_error_that_names_the_path, place_open,
             place_close),

@@ -422,6 +422,9 @@ show_json(struct query *q, const struct report_task *t)
         q, t->row,
         t->n_attempts ? &t->attempts[t->n_attempts - 1].result : NULL, o);
     report_set_text(o, "report", t->row->report);
+    if (q->p.reports)
+        report_set_text(o, "report_error",
+                        report_writer_error(q->p.reports, false, t->row->n));
     if (t->outcome) {
         report_set_service(o, t->outcome);
         report_set_warnings(o, t->outcome);

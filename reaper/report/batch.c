@@ -65,6 +65,7 @@ batch_markdown(const struct report_batch *in, struct str *out)
     uint32_t lost = b->failed + b->cancelled;
     char text[64];
 
+    report_add_mark(true, b->id, b->name, true, out);
     str_addz(out, "# ");
     report_add_text(out, *b->name ? b->name : b->id);
     str_addf(out,

@@ -1,6 +1,7 @@
 /*
  * Walks a path from outside one component at a time, with a descriptor of each
- * folder and following no link, and replaces the file in the last one.
+ * folder and following no link, and replaces the file in the last one. What is
+ * there already is replaced only if its beginning says that it is a report.
  */
 #include "reaper/report/file.h"
 
@@ -103,6 +104,81 @@ put(int dir, const char *name, const void *data, size_t len, const char **what)
     FAILPOINT("reaper.after_report");
     *what = "sync folder";
     return file_sync_dir(dir, ".");
+}
+
+/* --- what is there already ------------------------------------------------ */
+
+/* Whether owner's report may stand under name in dir. */
+static bool
+may_replace(int dir, const char *name, const struct report_mark *owner,
+            const char *retry_of)
+{
+    char head[REPORT_MARK_HEAD];
+    struct report_mark old;
+    struct stat st;
+    ssize_t n;
+    int fd;
+
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT;
+    if (!S_ISREG(st.st_mode))
+        return false;
+    if (st.st_size == 0)
+        return true;
+    fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    n = read(fd, head, sizeof head);
+    (void)close(fd);
+    return n > 0 && report_mark_read(head, (size_t)n, &old) &&
+           (report_mark_replaces(owner, &old) || strcmp(old.id, retry_of) == 0);
+}
+
+/* path with -<the first len characters of id> before its extension. */
+static const char *
+with_id(const char *path, const char *id, int len, struct mem_pool *pool)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+
+    if (!dot || dot == name)
+        dot = name + strlen(name);
+    return mem_pool_printf(pool, "%.*s-%.*s%s", (int)(dot - path), path, len,
+                           id, dot);
+}
+
+const char *
+report_file_place(const char *root, const char *path,
+                  const struct report_mark *owner, const char *retry_of,
+                  struct mem_pool *pool, struct err *e)
+{
+    const char *tries[] = {path, with_id(path, owner->id, 8, pool),
+                           with_id(path, owner->id, TASK_ID_SIZE, pool)};
+    char *copy = mem_pool_strdup(pool, path), *name = NULL;
+    const char *slash;
+    int dir = -1;
+
+    if (*path == '/')
+        errno = EXDEV;
+    else if ((dir = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0)
+        dir = walk(dir, copy, &name);
+    if (dir < 0) {
+        fail(e, root, path, "open", errno);
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        slash = strrchr(tries[i], '/');
+        if (may_replace(dir, slash ? slash + 1 : tries[i], owner, retry_of)) {
+            (void)close(dir);
+            return tries[i];
+        }
+    }
+    (void)close(dir);
+    err_set(e, ERR_CONFLICT,
+            "%s/%s: a file that is not this report is there, and beside it, "
+            "too",
+            root, path);
+    return NULL;
 }
 
 int

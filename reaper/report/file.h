@@ -12,7 +12,21 @@
 
 #include "lib/base/err.h"
 
+#include "lib/base/mem.h"
+#include "lib/model/report_mark.h"
+
 #include <stddef.h>
+
+/*
+ * The path below root, in pool, at which owner's report goes: path itself if
+ * nothing or an empty file is there, or a report that owner's may replace or
+ * that retry_of has; else the name with owner's id. NULL: something that is no
+ * such report is there too, or the path cannot be walked, see report_file_put.
+ */
+const char *report_file_place(const char *root, const char *path,
+                              const struct report_mark *owner,
+                              const char *retry_of, struct mem_pool *pool,
+                              struct err *e);
 
 /*
  * Writes data to root/path; folders below root are made. root must exist and

@@ -30,6 +30,20 @@ report_add_text(struct str *out, const char *text)
     str_free(&clean);
 }
 
+void
+report_add_mark(bool batch, const char *id, const char *name, bool markdown,
+                struct str *out)
+{
+    struct report_mark m;
+
+    report_mark_init(&m, batch, id, name);
+    if (markdown)
+        str_addz(out, "<!-- ");
+    report_mark_add(&m, out);
+    if (markdown)
+        str_addz(out, "-->\n");
+}
+
 /* The longest run of backticks in text. */
 static size_t
 longest_run(const struct str *text)
@@ -286,6 +300,7 @@ report_task_markdown(const struct report_task *t, struct str *out)
     struct report_facts f = {out, true};
     struct str text = {0};
 
+    report_add_mark(false, t->row->id, t->row->name, true, out);
     str_addz(out, "# ");
     report_add_text(out, *t->row->name ? t->row->name : t->row->id);
     str_addf(out, ": %s\n\n| | |\n|---|---|\n", state_name(t->row->state));
@@ -308,6 +323,7 @@ report_task_plain(const struct report_task *t, struct str *out)
 {
     struct report_facts f = {out, false};
 
+    report_add_mark(false, t->row->id, t->row->name, false, out);
     fact(&f, "Name", t->row->name);
     add_facts(t, &f);
     str_addc(out, '\n');

@@ -9,6 +9,7 @@
 #ifndef REAPER_REPORT_REPORT_PRIVATE_H
 #define REAPER_REPORT_REPORT_PRIVATE_H
 
+#include "lib/model/report_mark.h"
 #include "reaper/report/report.h"
 
 void report_task_markdown(const struct report_task *t, struct str *out);
@@ -18,6 +19,10 @@ void report_task_json(const struct report_task *t, struct str *out);
 /* Text from outside in Markdown: on one line, escaped so that it ends no table
  * cell and no tag. */
 void report_add_text(struct str *out, const char *text);
+
+/* The line, or comment, by which a report is recognised: report_mark.h. */
+void report_add_mark(bool batch, const char *id, const char *name,
+                     bool markdown, struct str *out);
 
 /* {schema, kind}, to be completed and then rendered; the latter frees o. */
 json_t *report_begin_json(const char *kind);

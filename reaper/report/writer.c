@@ -32,12 +32,15 @@ enum {
 struct failure {
     int64_t n, again_ms;
     bool batch;
+    char why[256];
 };
 
 /* A report: one text, or two in different formats. */
 struct rendered {
     int64_t n; /* of the row */
     const char *root, *paths[FORMATS];
+    struct report_mark owner;
+    const char *retry_of;
     struct str texts[FORMATS];
     size_t n_texts;
     const char *path; /* of the last text, as stored in the row */
@@ -145,6 +148,9 @@ render_task(struct write_job *job, struct rendered *p,
     if (db_attempts(w->db, row->n, w->pool, &attempts, &n, e) < 0)
         return -1;
     report_task_fill(row, attempts, n, w->pool, &t);
+    report_mark_init(&p->owner, false, row->id, row->name);
+    if (t.task)
+        p->retry_of = mem_pool_strdup(job->pool, t.task->retry_of);
     if (*row->report_path) {
         p->root = mem_pool_strdup(job->pool, root_of(w, t.task));
         report_task(&t, report_format_of(row->report_path),
@@ -208,6 +214,7 @@ render_batch(struct write_job *job, struct rendered *p,
                      : name_of(w, job->pool, true, row->b.name, row->b.id, e);
     if (!name)
         return -1;
+    report_mark_init(&p->owner, true, row->b.id, row->b.name);
     b.members = all;
     b.n_members = (size_t)n_all;
     b.failed = bad;
@@ -249,8 +256,18 @@ note_failure(struct report_writer *w, int64_t n, bool batch, const char *id,
               batch ? "batch" : "task", id, AGAIN_MS / 1000, LOG_TEXT(e->msg));
     if (!f && w->n_failed < FAILED_MAX)
         f = &w->failed[w->n_failed++];
-    if (f)
-        *f = (struct failure){n, loop_now_ms() + AGAIN_MS, batch};
+    if (!f)
+        return;
+    *f = (struct failure){n, loop_now_ms() + AGAIN_MS, batch, ""};
+    (void)str_copy(f->why, sizeof f->why, e->msg);
+}
+
+const char *
+report_writer_error(struct report_writer *w, bool batch, int64_t n)
+{
+    const struct failure *f = failure_of(w, n, batch);
+
+    return f ? f->why : "";
 }
 
 static void
@@ -300,17 +317,28 @@ job_add(struct write_job *job, int64_t n, bool batch, struct err *e)
                : db_task_at(w->db, n, w->pool, &task, e);
     if (rc <= 0)
         return rc;
-    *p = (struct rendered){.n = n, .root = w->root};
+    *p = (struct rendered){.n = n, .root = w->root, .retry_of = ""};
     *row = (struct db_watched){.batch = batch};
     (void)str_copy(row->id, sizeof row->id, batch ? b.b.id : task.id);
     job->n++;
     rc = batch ? render_batch(job, p, &b, e) : render_task(job, p, &task, e);
     for (size_t i = 0; i < p->n_texts; i++)
         job->bytes += p->texts[i].len;
-    if (rc == 0)
-        p->path = mem_pool_printf(job->pool, "%s/%s", p->root,
-                                  p->paths[p->n_texts - 1]);
     return rc;
+}
+
+/* Blocks; any thread. */
+static int
+put_text(const struct write_job *job, struct rendered *p, size_t k)
+{
+    const char *path = report_file_place(p->root, p->paths[k], &p->owner,
+                                         p->retry_of, job->pool, &p->e);
+
+    if (!path || report_file_put(p->root, path, str_text(&p->texts[k]),
+                                 p->texts[k].len, &p->e) < 0)
+        return -1;
+    p->path = mem_pool_printf(job->pool, "%s/%s", p->root, path);
+    return 0;
 }
 
 /* Blocks; any thread. */
@@ -323,9 +351,7 @@ job_write(void *ctx)
         struct rendered *p = &job->reports[i];
 
         for (size_t k = 0; k < p->n_texts && p->rc == 0; k++)
-            p->rc =
-                report_file_put(p->root, p->paths[k], str_text(&p->texts[k]),
-                                p->texts[k].len, &p->e);
+            p->rc = put_text(job, p, k);
     }
 }
 

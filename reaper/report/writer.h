@@ -32,6 +32,9 @@ void report_writer_wake(struct report_writer *w);
 /* Writes the report of row n of the tasks, or batches, now; call it outside a
  * transaction. Blocks for the fsyncs. */
 void report_writer_now(struct report_writer *w, bool batch, int64_t n);
+/* Why that report could not be written, and is tried again; "" if it was, or is
+ * not due. Valid until the loop goes on. */
+const char *report_writer_error(struct report_writer *w, bool batch, int64_t n);
 /* For stopping: writes a few reports, blocking; true if there may be more. From
  * then on none is written by itself. */
 bool report_writer_write(struct report_writer *w);
