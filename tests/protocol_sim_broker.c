@@ -22,33 +22,42 @@ answer(struct sim *sim, const struct sim_step *s, enum sim_step_kind kind,
     out.task = s->task;
     out.attempt = s->attempt;
     out.ask = s->ask;
+    out.said_ms = sim->now_ms;
     sim_schedule(sim, sim_latency_ms(sim), out);
+}
+
+bool
+sim_compare_and_set(struct sim *sim, int task, uint64_t revision,
+                    const struct sim_wire *wire, const char *by)
+{
+    static const struct claim none = {.nonce = "", .worker = ""};
+    struct sim_kv *kv = &sim->kv[task];
+
+    if (kv->revision != revision)
+        return false;
+    sim_claim_written(sim, task, kv->revision ? &kv->wire.claim : &none,
+                      &wire->claim);
+    kv->was = kv->wire;
+    kv->was_revision = kv->revision;
+    kv->wire = *wire;
+    kv->stored_ms = sim_broker_ms(sim);
+    kv->written_ms = sim->now_ms;
+    kv->revision = ++sim->revision;
+    sim_trace(sim, "claim %s:%u %s by %s revision %llu", sim->ids[task],
+              kv->wire.claim.attempt, state_name(kv->wire.claim.state), by,
+              (unsigned long long)kv->revision);
+    return true;
 }
 
 static void
 compare_and_set(struct sim *sim, const struct sim_step *s)
 {
-    static const struct claim none = {.nonce = "", .worker = ""};
-    struct sim_kv *kv = &sim->kv[s->task];
-    bool right = kv->revision == s->revision;
+    bool right = sim_compare_and_set(sim, s->task, s->revision, s->wire,
+                                     sim->workers[s->worker].name);
 
-    if (right) {
-        sim_claim_written(sim, s->task, kv->revision ? &kv->wire.claim : &none,
-                          &s->wire->claim);
-        kv->was = kv->wire;
-        kv->was_revision = kv->revision;
-        kv->wire = *s->wire;
-        kv->stored_ms = sim_broker_ms(sim);
-        kv->written_ms = sim->now_ms;
-        kv->revision = ++sim->revision;
-        sim_trace(sim, "claim %s:%u %s by %s revision %llu", sim->ids[s->task],
-                  kv->wire.claim.attempt, state_name(kv->wire.claim.state),
-                  sim->workers[s->worker].name,
-                  (unsigned long long)kv->revision);
-    }
     answer(sim, s, AT_CAS_ANSWER,
            (struct sim_step){.answer = right ? ANSWER_OK : ANSWER_CONFLICT,
-                             .revision = kv->revision});
+                             .revision = sim->kv[s->task].revision});
 }
 
 static void
@@ -60,6 +69,14 @@ read_entry(struct sim *sim, const struct sim_step *s)
     out.wire = mem_pool_alloc(sim->pool, sizeof *out.wire);
     *out.wire = kv->wire;
     answer(sim, s, AT_READ_ANSWER, out);
+}
+
+static void
+look(struct sim *sim, const struct sim_step *s)
+{
+    answer(
+        sim, s, AT_LOOK_ANSWER,
+        (struct sim_step){.answer = ANSWER_OK, .value = sim->cancels[s->task]});
 }
 
 /* What the broker remembers of an id; mostly ten minutes. */
@@ -113,17 +130,20 @@ is_known(const struct sim *sim, const struct result *r)
     return false;
 }
 
+void
+sim_post_result(struct sim *sim, int task, const struct result *r)
+{
+    if (is_known(sim, r))
+        return;
+    sim->truth[task].stored_final |= r->final;
+    sim_store_result(sim, r, false);
+    sim->results[sim->n_results - 1].known_until_ms = sim_remember_until(sim);
+}
+
 static void
 put_result(struct sim *sim, const struct sim_step *s)
 {
-    const struct result *r = &s->wire->result;
-
-    if (!is_known(sim, r)) {
-        sim->truth[s->task].stored_final |= r->final;
-        sim_store_result(sim, r, false);
-        sim->results[sim->n_results - 1].known_until_ms =
-            sim_remember_until(sim);
-    }
+    sim_post_result(sim, s->task, &s->wire->result);
     answer(sim, s, AT_RESULT_ANSWER, (struct sim_step){.answer = ANSWER_OK});
 }
 
@@ -241,6 +261,8 @@ sim_broker_step(struct sim *sim, const struct sim_step *s)
         compare_and_set(sim, s);
     else if (s->kind == AT_READ)
         read_entry(sim, s);
+    else if (s->kind == AT_LOOK)
+        look(sim, s);
     else if (s->kind == AT_RESULT)
         put_result(sim, s);
     else

@@ -10,6 +10,20 @@
 
 enum { CLAIM_TRIES = 3, REDELIVER_MS = 1000 };
 
+/* The ledger's own, of a task that never reached a lane. */
+static bool
+is_unclaimed(const struct result *r)
+{
+    return strcmp(r->backend, "ledger") == 0 && !*r->nonce;
+}
+
+/* The attempt whose outcome a claim holds: 0 of what router or ledger ended. */
+static uint32_t
+attempt_in(const struct sim_wire *wire)
+{
+    return wire->has_result ? wire->result.attempt : wire->claim.attempt;
+}
+
 /* Whether the claim speaks for a result, as reaper/ingest/verify.c compares
  * them. VERIFY_UNKNOWN_YET: too early to say. */
 static enum verification
@@ -20,10 +34,12 @@ trust_of(const struct sim *sim, const struct result *r, unsigned delivered,
         delivered < CLAIM_TRIES ? VERIFY_UNKNOWN_YET : VERIFY_REFUSED;
     const struct claim *c = &wire->claim;
 
+    if (is_unclaimed(r))
+        return VERIFY_WITHOUT_CLAIM;
     if (revision == 0)
         return wait;
     if (*r->nonce && strcmp(r->nonce, c->nonce) == 0 &&
-        c->attempt == r->attempt) {
+        attempt_in(wire) == r->attempt) {
         if (sim->conf->wrong == SIM_HASTY_LEDGER ||
             (wire->has_result && wire->result.state == r->state))
             return VERIFY_MATCHES;
@@ -125,10 +141,12 @@ check_row(struct sim *sim, int task, const struct task_state *before,
     if (m->forged)
         sim_violation(sim, "%s: a planted result became the row",
                       sim->ids[task]);
-    if (kv->wire.claim.attempt != row->result_attempt)
+    if (is_unclaimed(&m->r))
+        return;
+    if (attempt_in(&kv->wire) != row->result_attempt)
         sim_violation(sim, "%s: attempt %u became the row while %u exists",
                       sim->ids[task], row->result_attempt,
-                      kv->wire.claim.attempt);
+                      attempt_in(&kv->wire));
     if (kv->wire.claim.state != row->state)
         sim_violation(sim, "%s: the row says %s, the claim %s", sim->ids[task],
                       state_name(row->state), state_name(kv->wire.claim.state));
@@ -195,6 +213,22 @@ take_result(struct sim *sim, const struct sim_step *s)
         sim_schedule(sim, sim_between(sim, 1, ACK_WAIT_MS), *s);
 }
 
+static void
+take_cancel(struct sim *sim, int task)
+{
+    const struct control c = {.task = sim->ids[task],
+                              .verb = "cancel",
+                              .by = "me",
+                              .reason = "",
+                              .at_ms = sim->truth[task].cancelled_ms};
+    const struct event ev = {.kind = EVENT_CANCEL, .control = &c};
+
+    if (sim->conf->wrong == SIM_FORGETFUL &&
+        sim->rows[task].row.task_from == TASK_FROM_NONE)
+        return;
+    enter(&sim->rows[task], &ev, VERIFY_NOT_A_RESULT);
+}
+
 void
 sim_ledger_step(struct sim *sim, const struct sim_step *s)
 {
@@ -202,6 +236,8 @@ sim_ledger_step(struct sim *sim, const struct sim_step *s)
 
     if (s->kind == AT_LEDGER_RESULT) {
         take_result(sim, s);
+    } else if (s->kind == AT_LEDGER_CANCEL) {
+        take_cancel(sim, s->task);
     } else if (s->kind == AT_LEDGER_ACCEPTED) {
         ev = submission(sim, s->task, EVENT_ACCEPTED, NULL);
         enter(&sim->rows[s->task], &ev, VERIFY_NOT_A_RESULT);
@@ -280,17 +316,18 @@ sim_ledger_check(struct sim *sim)
     for (int i = 0; i < sim->n_tasks; i++) {
         const struct task_state *row = &sim->rows[i].row;
         const struct claim *c = &sim->kv[i].wire.claim;
+        uint32_t attempt = attempt_in(&sim->kv[i].wire);
 
         if (!sim->truth[i].accepted)
             continue;
         if (!state_is_terminal(row->state))
             sim_violation(sim, "%s: accepted, but %s for ever", sim->ids[i],
                           state_name(row->state));
-        else if (row->state != c->state || row->result_attempt != c->attempt)
+        else if (sim->kv[i].revision &&
+                 (row->state != c->state || row->result_attempt != attempt))
             sim_violation(sim, "%s: ended %s by %u, its claim %s by %u",
                           sim->ids[i], state_name(row->state),
-                          row->result_attempt, state_name(c->state),
-                          c->attempt);
+                          row->result_attempt, state_name(c->state), attempt);
         else if (!same_row(row, &rows[i].row))
             sim_violation(sim, "%s: a replay gives another row", sim->ids[i]);
     }

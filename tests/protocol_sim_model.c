@@ -240,6 +240,12 @@ sim_attempt_started(struct sim *sim, int worker, const struct sim_attempt *a)
                       c->attempt, (unsigned long long)c->fence,
                       (unsigned long long)t->fence);
     t->fence = c->fence;
+    if (t->cancelled_ms && t->taken_ms[c->attempt] > t->cancelled_ms)
+        sim_violation(sim, "%s: attempt %u starts after it was cancelled", id,
+                      c->attempt);
+    if (state_is_terminal(sim->rows[a->task].row.state))
+        sim_violation(sim, "%s: attempt %u starts after the task has ended", id,
+                      c->attempt);
     for (uint32_t n = 1; n < c->attempt; n++)
         if (sim->tasks[a->task].retry == RETRY_NEVER && t->starts[n] &&
             !t->settled[n])
@@ -248,6 +254,20 @@ sim_attempt_started(struct sim *sim, int worker, const struct sim_attempt *a)
                           "%u starts",
                           id, n, c->attempt);
     check_alone(sim, worker, a);
+}
+
+/* A worker that was there all the time stops what is cancelled. */
+void
+sim_attempt_ended(struct sim *sim, int worker, const struct sim_attempt *a)
+{
+    const struct sim_worker *w = &sim->workers[worker];
+    int64_t ms = sim->truth[a->task].cancelled_ms;
+
+    if (!a->cancelled && ms && w->cut_until_ms < ms && w->thawed_at_ms < ms &&
+        !w->stale && sim->now_ms > ms + MINUTE_MS)
+        sim_violation(sim, "%s: attempt %u ran on for %lld ms after its cancel",
+                      sim->ids[a->task], a->wire.claim.attempt,
+                      (long long)(sim->now_ms - ms));
 }
 
 /* The state of the task that a claim in that state stands for. */
@@ -270,6 +290,8 @@ sim_claim_written(struct sim *sim, int task, const struct claim *was,
     if (!state_next(task_state_of(was->state), task_state_of(is->state)))
         sim_violation(sim, "%s: its claim went from %s to %s", id,
                       state_name(was->state), state_name(is->state));
+    if (took_over && is->attempt < SIM_ATTEMPTS)
+        t->taken_ms[is->attempt] = sim->now_ms;
     if (is->attempt != was->attempt + took_over)
         sim_violation(sim, "%s: attempt %u claimed after %u", id, is->attempt,
                       was->attempt);
@@ -329,6 +351,8 @@ router(struct sim *sim, const struct sim_step *s)
         sim_schedule(sim, ACK_WAIT_MS, *s);
         return;
     }
+    if (sim->tasks[s->task].hold || sim_cancel_by_router(sim, s))
+        return;
     if (sim->now_ms >= sim->routed_until_ms[s->task]) {
         sim->routed_until_ms[s->task] = sim_remember_until(sim);
         sim_route(sim, s->task, 0);
@@ -362,7 +386,9 @@ reconcile(struct sim *sim)
     for (int i = 0; i < sim->n_tasks; i++) {
         bool open = sim->truth[i].accepted &&
                     !state_is_terminal(sim->rows[i].row.state) &&
-                    sim->rows[i].row.routed;
+                    sim->rows[i].row.routed &&
+                    (!sim->rows[i].row.cancel_at_ms ||
+                     state_is_terminal(sim->kv[i].wire.claim.state));
         uint32_t drive = 0;
 
         for (int m = 0; m < sim->n_msgs && open; m++)
@@ -475,6 +501,7 @@ take_step(struct sim *sim, const struct sim_step *s)
     case AT_CAS:
     case AT_READ:
     case AT_RESULT:
+    case AT_LOOK:
         sim_broker_step(sim, s);
         return;
     case AT_ARRIVE:
@@ -484,6 +511,8 @@ take_step(struct sim *sim, const struct sim_step *s)
     case AT_RUN_END:
     case AT_BEAT:
     case AT_AGAIN:
+    case AT_NOTICE:
+    case AT_LOOK_ANSWER:
         worker_step(sim, s);
         return;
     case AT_FAULT:
@@ -498,7 +527,13 @@ take_step(struct sim *sim, const struct sim_step *s)
     case AT_LEDGER_ACCEPTED:
     case AT_LEDGER_ROUTED:
     case AT_LEDGER_RESULT:
+    case AT_LEDGER_CANCEL:
         sim_ledger_step(sim, s);
+        return;
+    case AT_CANCEL:
+    case AT_LEDGER_PASS:
+    case AT_LEDGER_CLOSE:
+        sim_cancel_step(sim, s);
         return;
     case AT_RECONCILE:
         reconcile(sim);
@@ -528,6 +563,7 @@ open_tasks(struct sim *sim)
     sim->n_tasks = (int)sim_between(sim, 1, SIM_TASKS);
     for (int i = 0; i < sim->n_tasks; i++) {
         struct task *t = &sim->tasks[i];
+        int64_t submit_ms = sim_between(sim, 0, 2 * MINUTE_MS);
 
         codec_init(CODEC_TASK, t);
         (void)snprintf(sim->ids[i], sizeof sim->ids[i], "t%d", i);
@@ -535,8 +571,9 @@ open_tasks(struct sim *sim)
         t->retry = sim_chance(sim, 30) ? RETRY_NEVER : RETRY_SAFE;
         t->retries = (uint32_t)(sim_random(sim) % 4);
         sim_schedule(
-            sim, sim_between(sim, 0, 2 * MINUTE_MS),
+            sim, submit_ms,
             (struct sim_step){.kind = AT_SUBMIT, .worker = -1, .task = i});
+        sim_cancel_plan(sim, i, submit_ms);
         if (sim_chance(sim, 15))
             sim_schedule(
                 sim, sim_between(sim, 0, 5 * MINUTE_MS),
@@ -573,6 +610,7 @@ open_world(struct sim *sim)
     sim_schedule(sim, MINUTE_MS,
                  (struct sim_step){.kind = AT_RECONCILE, .worker = -1});
     open_tasks(sim);
+    sim_cancel_open(sim);
     sim_ledger_open(sim);
 }
 

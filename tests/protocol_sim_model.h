@@ -32,6 +32,11 @@ enum sim_wrong {
     SIM_HASTY_LEDGER, /* the ledger does not wait for the outcome */
     SIM_BLIND_LEDGER, /* ... believes every result */
     SIM_LAST_WINS,    /* ... and takes the last one for the outcome */
+    SIM_NO_LOOK,      /* a worker drops the cancels of what it does not hold */
+    SIM_OLD_TABLE,    /* ... trusts its table after it was away */
+    SIM_DEAF,         /* ... lets run on what is cancelled */
+    SIM_BLIND_ROUTER, /* the router does not look for cancels */
+    SIM_FORGETFUL,    /* the ledger forgets the cancel of an unknown task */
 };
 
 struct sim_conf {
@@ -44,7 +49,7 @@ struct sim_report {
     unsigned violations;
     char first[256]; /* what was seen first; "" if nothing */
     unsigned tasks, starts, lost, closed, crashes, freezes, cuts, spooled,
-        again, superseded, refused;
+        again, superseded, refused, cancelled, unrouted, stopped, unstarted;
     uint64_t steps;
 };
 

@@ -9,8 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { AGAIN_MS = 500, CROWDED_MS = 250 };
+enum { AGAIN_MS = 500, CROWDED_MS = 250, GRACE_MS = 10000 };
 
+static const struct ending cancelled = {STATE_CANCELLED, "cancelled", 143, 15};
+
+static void start_or_not(struct sim *sim, int worker, struct sim_attempt *a);
 static void write_claim(struct sim *sim, int worker, struct sim_attempt *a);
 static void read_claim(struct sim *sim, int worker, struct sim_attempt *a);
 
@@ -66,6 +69,7 @@ ask(struct sim *sim, int worker, const struct sim_attempt *a,
 {
     enum sim_step_kind answer = kind == AT_CAS    ? AT_CAS_ANSWER
                                 : kind == AT_READ ? AT_READ_ANSWER
+                                : kind == AT_LOOK ? AT_LOOK_ANSWER
                                                   : AT_RESULT_ANSWER;
     struct sim_step none = mine(sim, answer, worker, a);
 
@@ -167,14 +171,21 @@ start(struct sim *sim, int worker, struct sim_attempt *a)
     sim_schedule(sim, sim_run_ms(sim), mine(sim, AT_RUN_END, worker, a));
 }
 
+/* Whether the claim must be renewed before anything starts on it. */
+static bool
+is_old(const struct sim *sim, int worker, const struct sim_attempt *a)
+{
+    return mono_ms(sim, &sim->workers[worker]) - a->confirmed_ms >= BEAT_MS &&
+           sim->conf->wrong != SIM_STALE_START;
+}
+
 /* The claim is confirmed, perhaps so late that it must be renewed first. */
 static void
 claimed(struct sim *sim, int worker, struct sim_attempt *a)
 {
     struct sim_wire prior = {.result = a->prior};
 
-    if (mono_ms(sim, &sim->workers[worker]) - a->confirmed_ms >= BEAT_MS &&
-        sim->conf->wrong != SIM_STALE_START) {
+    if (is_old(sim, worker, a)) {
         write_claim(sim, worker, a);
         return;
     }
@@ -185,7 +196,7 @@ claimed(struct sim *sim, int worker, struct sim_attempt *a)
                                .task = a->task,
                                .wire = copy(sim, &prior)});
     a->has_prior = false;
-    start(sim, worker, a);
+    start_or_not(sim, worker, a);
 }
 
 /* The claim cannot be another's yet: the result is sent with the outcome. */
@@ -196,9 +207,9 @@ is_fresh(const struct sim *sim, int worker, const struct sim_attempt *a)
 }
 
 static void
-run_end(struct sim *sim, int worker, struct sim_attempt *a)
+end_attempt(struct sim *sim, int worker, struct sim_attempt *a,
+            struct ending end)
 {
-    struct ending end = sim_random_end(sim);
     double jitter = (double)(sim_random(sim) % 1000) / 1000;
     struct result *r = &a->wire.result;
     struct end_plan plan;
@@ -227,6 +238,52 @@ run_end(struct sim *sim, int worker, struct sim_attempt *a)
         write_claim(sim, worker, a);
         if (is_fresh(sim, worker, a))
             put_result(sim, worker, a);
+    }
+}
+
+static void
+run_end(struct sim *sim, int worker, struct sim_attempt *a)
+{
+    struct ending end = sim_random_end(sim);
+
+    sim_attempt_ended(sim, worker, a);
+    sim->report->stopped += a->cancelled;
+    end_attempt(sim, worker, a, a->cancelled ? cancelled : end);
+}
+
+/* It is claimed: nothing starts unless it is known that it may. */
+static void
+start_or_not(struct sim *sim, int worker, struct sim_attempt *a)
+{
+    const struct sim_worker *w = &sim->workers[worker];
+    bool stale = w->stale && sim->conf->wrong != SIM_OLD_TABLE;
+
+    if (sim->conf->wrong == SIM_NO_LOOK) {
+        start(sim, worker, a);
+    } else if (a->cancelled) {
+        sim->report->unstarted++;
+        end_attempt(sim, worker, a, cancelled);
+    } else if (stale || w->noted[a->task]) {
+        a->looking = ask(sim, worker, a, AT_LOOK, (struct sim_step){0});
+    } else {
+        start(sim, worker, a);
+    }
+}
+
+static void
+on_look(struct sim *sim, int worker, struct sim_attempt *a,
+        const struct sim_step *s)
+{
+    a->looking = 0;
+    if (s->answer == ANSWER_TIMEOUT) {
+        again_later(sim, worker, a);
+    } else if (s->value || a->cancelled) {
+        sim->report->unstarted++;
+        end_attempt(sim, worker, a, cancelled);
+    } else if (is_old(sim, worker, a)) {
+        write_claim(sim, worker, a);
+    } else {
+        start(sim, worker, a);
     }
 }
 
@@ -538,7 +595,7 @@ fence_off(struct sim *sim, int worker, struct sim_attempt *a)
 static void
 again(struct sim *sim, int worker, struct sim_attempt *a)
 {
-    if (fence_off(sim, worker, a) || a->writing || a->reading ||
+    if (fence_off(sim, worker, a) || a->writing || a->reading || a->looking ||
         a->phase == PHASE_PUBLISH)
         return;
     if (a->phase == PHASE_CLAIM && a->wire.claim.attempt == 0)
@@ -547,11 +604,60 @@ again(struct sim *sim, int worker, struct sim_attempt *a)
         write_claim(sim, worker, a);
 }
 
+void
+sim_worker_note(struct sim *sim, int worker, int task)
+{
+    struct sim_worker *w = &sim->workers[worker];
+
+    w->noted[task] = true;
+    for (int i = 0; i < SIM_SLOTS; i++) {
+        struct sim_attempt *a = &w->attempts[i];
+
+        if (!a->used || a->task != task || a->phase > PHASE_RUN ||
+            a->cancelled || sim->conf->wrong == SIM_NO_LOOK)
+            continue;
+        if (a->phase == PHASE_RUN && sim->conf->wrong == SIM_DEAF)
+            continue;
+        a->cancelled = true;
+        if (a->phase == PHASE_RUN)
+            sim_schedule(sim, sim_between(sim, 1, GRACE_MS),
+                         mine(sim, AT_RUN_END, worker, a));
+    }
+}
+
+/* An answer comes behind all that the broker has told the worker before. */
+static void
+hear(struct sim *sim, const struct sim_step *s)
+{
+    struct sim_worker *w = &sim->workers[s->worker];
+
+    for (int i = 0; i < sim->n_tasks; i++)
+        if (sim->truth[i].cancelled_ms && !w->noted[i] && !w->missed[i] &&
+            sim->truth[i].cancelled_ms <= s->said_ms)
+            sim_worker_note(sim, s->worker, i);
+}
+
+/* It is back, and has read the bucket. */
+static void
+refresh(struct sim *sim, int worker)
+{
+    struct sim_worker *w = &sim->workers[worker];
+
+    w->stale = false;
+    memset(w->missed, 0, sizeof w->missed);
+    for (int i = 0; i < sim->n_tasks; i++)
+        if (sim->cancels[i])
+            sim_worker_note(sim, worker, i);
+}
+
 static void
 beat(struct sim *sim, int worker)
 {
     struct sim_worker *w = &sim->workers[worker];
 
+    if (w->stale && sim->now_ms >= w->cut_until_ms &&
+        !sim_broker_is_down(sim) && sim_chance(sim, 50))
+        refresh(sim, worker);
     for (int i = 0; i < SIM_SLOTS; i++) {
         struct sim_attempt *a = &w->attempts[i];
 
@@ -628,6 +734,8 @@ attempt_step(struct sim *sim, struct sim_attempt *a, const struct sim_step *s)
         on_read(sim, s->worker, a, s);
     else if (s->kind == AT_RESULT_ANSWER && s->ask == a->putting)
         on_put(sim, s->worker, a, s);
+    else if (s->kind == AT_LOOK_ANSWER && s->ask == a->looking)
+        on_look(sim, s->worker, a, s);
     else if (s->kind == AT_RUN_END && a->phase == PHASE_RUN)
         run_end(sim, s->worker, a);
     else if (s->kind == AT_AGAIN)
@@ -639,7 +747,11 @@ sim_worker_step(struct sim *sim, const struct sim_step *s)
 {
     struct sim_attempt *a;
 
-    if (s->kind == AT_ARRIVE)
+    if (s->said_ms)
+        hear(sim, s);
+    if (s->kind == AT_NOTICE)
+        sim_worker_note(sim, s->worker, s->task);
+    else if (s->kind == AT_ARRIVE)
         arrive(sim, s->worker, s);
     else if (s->kind == AT_BEAT)
         beat(sim, s->worker);
@@ -667,6 +779,7 @@ sim_worker_crash(struct sim *sim, int worker)
     }
     memset(w->attempts, 0, sizeof w->attempts);
     memset(w->watched, 0, sizeof w->watched);
+    memset(w->noted, 0, sizeof w->noted);
 }
 
 void
@@ -675,6 +788,7 @@ sim_worker_restart(struct sim *sim, int worker)
     struct sim_worker *w = &sim->workers[worker];
 
     w->down = false;
+    w->stale = true; /* nothing has been read yet */
     sim_trace(sim, "%s is up", w->name);
     for (int i = 0; i < SIM_SLOTS; i++) {
         struct sim_attempt *a = &w->spool[i];
@@ -683,7 +797,7 @@ sim_worker_restart(struct sim *sim, int worker)
             continue;
         a->n = ++sim->n_attempts;
         a->msg = -1;
-        a->writing = a->reading = a->putting = 0;
+        a->writing = a->reading = a->putting = a->looking = 0;
         a->settle_next = a->posted = false;
         a->phase = PHASE_SETTLE;
         sim_trace(sim, "%s has the outcome of %s:%u on disk", w->name,

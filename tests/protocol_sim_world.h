@@ -5,6 +5,7 @@
  *   protocol_sim_broker.c   claims, results and lanes, as JetStream keeps them
  *   protocol_sim_worker.c   a worker, step by step as workers/core does it
  *   protocol_sim_ledger.c   the ledger, around the real fold
+ *   protocol_sim_cancel.c   requests to cancel, and who carries them out
  */
 #ifndef TESTS_PROTOCOL_SIM_WORLD_H
 #define TESTS_PROTOCOL_SIM_WORLD_H
@@ -59,6 +60,13 @@ enum sim_step_kind {
     AT_LEDGER_ROUTED,
     AT_LEDGER_RESULT,
     AT_RECONCILE,
+    AT_CANCEL, /* somebody asks for it */
+    AT_NOTICE, /* a worker hears of it */
+    AT_LOOK,   /* a worker reads the key */
+    AT_LOOK_ANSWER,
+    AT_LEDGER_CANCEL,
+    AT_LEDGER_PASS,  /* over the cancels that are open */
+    AT_LEDGER_CLOSE, /* its claim for a cancelled task reaches the broker */
 };
 
 enum sim_answer { ANSWER_OK, ANSWER_CONFLICT, ANSWER_TIMEOUT };
@@ -74,6 +82,7 @@ struct sim_step {
     uint64_t attempt, ask; /* whose answer this is */
     uint64_t revision;     /* expected, or found */
     int64_t value;         /* delay, time stored */
+    int64_t said_ms;       /* when the broker gave this answer; 0: it did not */
     enum sim_answer answer;
     struct sim_wire *wire;
 };
@@ -86,12 +95,14 @@ struct sim_attempt {
     int task, msg; /* msg -1: no delivery of its own */
     enum sim_phase phase;
     bool closing, again, settle_next, has_prior;
+    bool cancelled;       /* it is to end, or not to start */
     struct sim_wire wire; /* the claim as last written, or about to be */
     const char *nonce;    /* "" before it wrote one */
     uint64_t revision;
     int64_t sent_ms, confirmed_ms; /* monotonic */
     int64_t unsure_ms; /* the oldest write without an answer; 0: none */
-    uint64_t writing, reading, putting; /* the question asked; 0: none */
+    uint64_t writing, reading, putting,
+        looking; /* the question asked; 0: none */
     bool posted; /* the result is stored; the outcome perhaps not yet */
     int64_t delay_ms;
     struct result prior;
@@ -114,6 +125,10 @@ struct sim_worker {
     struct sim_attempt attempts[SIM_SLOTS];
     struct sim_attempt spool[SIM_SLOTS]; /* outcomes from before a crash */
     struct sim_watched watched[SIM_TASKS];
+    /* Its table of cancels. */
+    bool noted[SIM_TASKS];
+    bool missed[SIM_TASKS]; /* stored while nothing came through */
+    bool stale;             /* it is not up to date, which the worker knows */
 };
 
 /* A routed task in its stream. */
@@ -151,6 +166,8 @@ struct sim_truth {
     bool settled[SIM_ATTEMPTS];
     uint64_t fence;
     unsigned failed, lost;
+    int64_t cancelled_ms;           /* when the request was stored; 0: never */
+    int64_t taken_ms[SIM_ATTEMPTS]; /* when the claim was */
 };
 
 struct sim_row {
@@ -183,6 +200,7 @@ struct sim {
     int n_results;
     int64_t routed_until_ms[SIM_TASKS]; /* ids the broker remembers */
     int64_t accepted_ms[SIM_TASKS];
+    bool cancels[SIM_TASKS]; /* the keys in the bucket */
 };
 
 /* --- protocol_sim_model.c --- */
@@ -211,6 +229,10 @@ void sim_violation(struct sim *sim, const char *fmt, ...)
 void sim_attempt_started(struct sim *sim, int worker,
                          const struct sim_attempt *a);
 
+/* Whether the attempt keeps what was promised to who asked for a cancel. */
+void sim_attempt_ended(struct sim *sim, int worker,
+                       const struct sim_attempt *a);
+
 /* Checks a claim that is about to be written over another. */
 void sim_claim_written(struct sim *sim, int task, const struct claim *was,
                        const struct claim *is);
@@ -223,6 +245,11 @@ int64_t sim_remember_until(struct sim *sim);
 /* Stores the routed task and sends it to a worker and to the ledger. */
 void sim_route(struct sim *sim, int task, uint32_t drive);
 void sim_store_result(struct sim *sim, const struct result *r, bool forged);
+/* The same, unless the broker remembers its id. */
+void sim_post_result(struct sim *sim, int task, const struct result *r);
+/* Writes the claim if it is at that revision. */
+bool sim_compare_and_set(struct sim *sim, int task, uint64_t revision,
+                         const struct sim_wire *wire, const char *by);
 void sim_notify_ledger(struct sim *sim, enum sim_step_kind kind, int task,
                        int msg);
 
@@ -231,6 +258,8 @@ void sim_notify_ledger(struct sim *sim, enum sim_step_kind kind, int task,
 void sim_worker_step(struct sim *sim, const struct sim_step *s);
 void sim_worker_crash(struct sim *sim, int worker);
 void sim_worker_restart(struct sim *sim, int worker);
+/* It knows of a cancel now: a run of it is stopped. */
+void sim_worker_note(struct sim *sim, int worker, int task);
 
 /* --- protocol_sim_ledger.c --- */
 
@@ -239,5 +268,14 @@ void sim_ledger_step(struct sim *sim, const struct sim_step *s);
 /* Compares the rows with the claims, and with what a new ledger makes of the
  * same messages in another order. */
 void sim_ledger_check(struct sim *sim);
+
+/* --- protocol_sim_cancel.c --- */
+
+void sim_cancel_open(struct sim *sim);
+/* Whether a task is to be cancelled, and when. */
+void sim_cancel_plan(struct sim *sim, int task, int64_t submit_ms);
+void sim_cancel_step(struct sim *sim, const struct sim_step *s);
+/* The router ends a task instead of routing it. False: it is to be routed. */
+bool sim_cancel_by_router(struct sim *sim, const struct sim_step *s);
 
 #endif

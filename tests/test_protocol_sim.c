@@ -42,6 +42,10 @@ add(struct sim_report *sum, const struct sim_report *r)
     sum->again += r->again;
     sum->superseded += r->superseded;
     sum->refused += r->refused;
+    sum->cancelled += r->cancelled;
+    sum->unrouted += r->unrouted;
+    sum->stopped += r->stopped;
+    sum->unstarted += r->unstarted;
     sum->steps += r->steps;
 }
 
@@ -50,10 +54,13 @@ tell(uint64_t seeds, const struct sim_report *sum)
 {
     print_message("%" PRIu64 " seeds, %" PRIu64 " steps: %u tasks, %u starts, "
                   "%u lost, %u closed, %u emitted again, %u superseded, %u "
-                  "refused, %u crashes, %u freezes, %u cuts, %u from disk\n",
+                  "refused, %u crashes, %u freezes, %u cuts, %u from disk, %u "
+                  "to be cancelled: %u not routed, %u not started, %u "
+                  "stopped\n",
                   seeds, sum->steps, sum->tasks, sum->starts, sum->lost,
                   sum->closed, sum->again, sum->superseded, sum->refused,
-                  sum->crashes, sum->freezes, sum->cuts, sum->spooled);
+                  sum->crashes, sum->freezes, sum->cuts, sum->spooled,
+                  sum->cancelled, sum->unrouted, sum->unstarted, sum->stopped);
 }
 
 static void
@@ -97,6 +104,10 @@ every_kind_of_trouble_comes_up(void **state)
     assert_true(sum.refused > SOME_SEEDS / 20);
     assert_true(sum.freezes > SOME_SEEDS);
     assert_true(sum.crashes > SOME_SEEDS);
+    assert_true(sum.cancelled > SOME_SEEDS);
+    assert_true(sum.unrouted > SOME_SEEDS / 20);
+    assert_true(sum.unstarted > SOME_SEEDS / 20);
+    assert_true(sum.stopped > SOME_SEEDS / 20);
 }
 
 static void
@@ -146,6 +157,16 @@ static const struct wrong_row wrongs[] = {
      "planted"},
     {"a ledger in which the last result wins is seen", SIM_LAST_WINS,
      "a terminal row changed"},
+    {"a worker that does not look for a cancel is seen", SIM_NO_LOOK,
+     "starts after it was cancelled"},
+    {"a worker that trusts an old table of cancels is seen", SIM_OLD_TABLE,
+     "starts after it was cancelled"},
+    {"a worker that lets run on what is cancelled is seen", SIM_DEAF,
+     "after its cancel"},
+    {"a router that does not look for a cancel is seen", SIM_BLIND_ROUTER,
+     "routed after it was cancelled"},
+    {"a ledger that forgets an early cancel is seen", SIM_FORGETFUL,
+     "held for ever"},
 };
 
 static void
