@@ -382,6 +382,8 @@ mask_shape_match(const struct mask_pattern *p, const struct mask_place *at,
                                : memcmp(text, p->text, n) != 0)
         return MASK_NO;
     *out = (struct mask_hit){.at = at->start};
+    if (p->kind == MASK_URL || p->kind == MASK_HEADER)
+        out->at = at->start + n; /* what introduces it is no secret */
     if (n < p->len)
         return at->whole || (p->apart && !stands_apart(at)) ? MASK_NO
                                                             : MASK_PARTIAL;
