@@ -85,7 +85,7 @@ cmd_wait(struct cli *c, const struct args *a)
 static int
 again(struct cli *c, const char *selector, struct task *t, struct err *e)
 {
-    json_t *shown = NULL;
+    json_t *shown = NULL, *reply = NULL;
     char old[TASK_ID_SIZE], *fresh;
     int rc = -1;
 
@@ -97,7 +97,9 @@ again(struct cli *c, const char *selector, struct task *t, struct err *e)
                 cli_text(shown, "state", "?"));
         goto out;
     }
-    if (codec_from_json(CODEC_TASK, json_object_get(shown, "task"), c->pool, t,
+    if (cli_ask(c, "submission", json_pack("{s:s}", "task", old), &reply, e) <
+            0 ||
+        codec_from_json(CODEC_TASK, json_object_get(reply, "task"), c->pool, t,
                         NULL, NULL, e) < 0)
         goto out;
     fresh = mem_pool_alloc(c->pool, TASK_ID_SIZE);
@@ -114,6 +116,7 @@ again(struct cli *c, const char *selector, struct task *t, struct err *e)
     rc = task_check(t, e);
 out:
     json_decref(shown);
+    json_decref(reply);
     return rc;
 }
 

@@ -126,7 +126,17 @@ struct output_reader {
     uint32_t chunks;
     uint64_t dropped, end;
     bool answered, over;
+    bool whole; /* every part consists of whole characters */
 };
+
+static bool
+is_utf8(const struct bytes *b)
+{
+    for (size_t at = 0, n; at < b->len; at += n)
+        if ((n = str_utf8_len(b->data + at, b->len - at)) == 0)
+            return false;
+    return true;
+}
 
 static void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
@@ -153,6 +163,7 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
         for (size_t i = 0; i < c.n_parts; i++) {
             str_add(&r->text, c.parts[i].data.data, c.parts[i].data.len);
             r->end += c.parts[i].data.len;
+            r->whole = r->whole && is_utf8(&c.parts[i].data);
         }
         r->from = entry->revision + 1;
     }
@@ -164,7 +175,7 @@ read_log(const struct trial *t, struct output_reader *r)
 {
     char subject[SUBJECT_SIZE];
 
-    *r = (struct output_reader){.from = 1};
+    *r = (struct output_reader){.from = 1, .whole = true};
     while (!r->over) {
         r->answered = false;
         bus_get_next(bus, "LOGS", subject_logs(subject, t->task), r->from,
@@ -398,6 +409,159 @@ streams_that_alternate_byte_by_byte_stay_in_order(void **state)
     end(&t);
 }
 
+/* Writes data in pieces, to both streams in turn if alternate. */
+static void
+write_pieces(struct trial *t, const struct str *data, size_t piece,
+             bool alternate)
+{
+    for (size_t at = 0, i = 0, n; at < data->len; at += n, i++) {
+        n = data->len - at < piece ? data->len - at : piece;
+        if (!output_write(t->output,
+                          alternate && i % 2 ? STREAM_STDERR : STREAM_STDOUT,
+                          data->data + at, n)) {
+            t->room = false;
+            assert_true(loop_until(loop, &t->room, PATIENCE_MS));
+        }
+    }
+}
+
+static void
+a_character_is_never_split(void **state)
+{
+    static const size_t pieces[] = {1, 1000, 4096, 50001};
+    struct str text = {0};
+
+    (void)state;
+    while (text.len < 300 * KB)
+        str_addz(&text, "日本語のテキスト 🎉 é\n");
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        struct trial t;
+        struct output_reader r;
+
+        begin(&t, 100 * KB + 1, 65536);
+        write_pieces(&t, &text, pieces[i], false);
+        finish(&t);
+        read_log(&t, &r);
+        assert_true(r.whole);
+        assert_in_range(r.text.len, 100 * KB + 65536 - 3, 100 * KB + 65537);
+        assert_int_equal(r.text.len + r.dropped, text.len);
+        assert_memory_equal(r.text.data + r.text.len - 60000,
+                            text.data + text.len - 60000, 60000);
+        for (size_t k = 0; k < t.result.n_output; k++)
+            assert_true(is_utf8(&t.result.output[k].data));
+        str_free(&r.text);
+        end(&t);
+    }
+    str_free(&text);
+}
+
+static void
+bytes_that_are_no_text_come_as_they_are(void **state)
+{
+    struct str bytes = {0};
+    struct trial t;
+    char *text;
+
+    (void)state;
+    str_add(&bytes, "a\xff\xe3\x81\0b\xe3\x81", 8);
+    begin(&t, 65536, 65536);
+    write_pieces(&t, &bytes, 1, false);
+    finish(&t);
+    assert_int_equal(t.result.output_bytes, 8);
+    text = joined(t.result.output, t.result.n_output);
+    assert_memory_equal(text, "o:a\xff\xe3\x81\0b\xe3\x81", 10);
+    free(text);
+    end(&t);
+    str_free(&bytes);
+}
+
+static void
+secrets_are_hidden_wherever_they_are_cut(void **state)
+{
+    static const size_t pieces[] = {1, 777, 4096, 65536};
+    struct str text = {0};
+
+    (void)state;
+    for (int i = 0; text.len < 400 * KB; i++)
+        str_addf(&text, "line %d with hunter2hunter2 and ghp_%032d\n", i, i);
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        struct trial t;
+        struct output_reader r;
+        struct mask *m = mask_new();
+        size_t at;
+
+        mask_add_value(m, "hunter2hunter2");
+        begin(&t, 65536, 65536);
+        output_mask(t.output, NULL, m);
+        write_pieces(&t, &text, pieces[i], false);
+        finish(&t);
+        read_log(&t, &r);
+        assert_null(strstr(r.text.data, "hunter2"));
+        assert_null(strstr(r.text.data, "ghp_"));
+        assert_null(strstr(r.text.data, "2hunter2"));
+        assert_int_equal(t.result.output_bytes, r.text.len + r.dropped);
+        assert_int_equal(t.result.dropped_bytes, r.dropped);
+        assert_true(r.dropped > 0);
+        /* What the margin before the tail cuts is no piece of one. */
+        assert_false(mask_find(m, r.text.data, r.text.len, &at));
+        assert_string_equal(output_masked(t.output, "x hunter2hunter2", t.pool),
+                            "x ***");
+        str_free(&r.text);
+        end(&t);
+    }
+    str_free(&text);
+}
+
+static void
+the_tail_without_a_gap_hides_what_began_in_the_head(void **state)
+{
+    struct str text = {0};
+    struct trial t;
+    struct output_reader r;
+
+    (void)state;
+    while (text.len < 65536 - 5)
+        str_addc(&text, 'x');
+    str_addz(&text, " hunter2hunter2 end\n");
+    for (size_t piece = 1; piece < 9; piece++) {
+        struct mask *m = mask_new();
+
+        mask_add_value(m, "hunter2hunter2");
+        begin(&t, 65536, 65536);
+        output_mask(t.output, NULL, m);
+        write_pieces(&t, &text, piece * 3, false);
+        finish(&t);
+        read_log(&t, &r);
+        assert_string_equal(r.text.data + 65536 - 5, " *** end\n");
+        assert_int_equal(r.dropped, 0);
+        assert_int_equal(t.result.output_bytes, r.text.len);
+        str_free(&r.text);
+        end(&t);
+    }
+    str_free(&text);
+}
+
+static void
+a_prompt_shows_wholly(void **state)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+    struct output_reader r = {0};
+    struct trial t;
+
+    (void)state;
+    begin(&t, 65536, 65536);
+    assert_true(output_write(t.output, STREAM_STDOUT, "done", 4));
+    while (r.chunks == 0 && loop_now_ms() < until) {
+        str_free(&r.text);
+        read_log(&t, &r);
+    }
+    assert_string_equal(str_text(&r.text), "done");
+    str_free(&r.text);
+    finish(&t);
+    assert_int_equal(t.result.output_bytes, 4);
+    end(&t);
+}
+
 static void
 a_sink_is_closed_with_chunks_on_their_way(void **state)
 {
@@ -425,6 +589,11 @@ main(void)
         cmocka_unit_test(beyond_the_head_only_the_tail_is_kept),
         cmocka_unit_test(too_much_on_its_way_pauses_the_writer),
         cmocka_unit_test(streams_that_alternate_byte_by_byte_stay_in_order),
+        cmocka_unit_test(a_character_is_never_split),
+        cmocka_unit_test(bytes_that_are_no_text_come_as_they_are),
+        cmocka_unit_test(secrets_are_hidden_wherever_they_are_cut),
+        cmocka_unit_test(the_tail_without_a_gap_hides_what_began_in_the_head),
+        cmocka_unit_test(a_prompt_shows_wholly),
         cmocka_unit_test(a_sink_is_closed_with_chunks_on_their_way),
     };
 

@@ -142,6 +142,16 @@ add_form(struct mask *m, const char *text, size_t len)
     add_pattern(m, &p);
 }
 
+struct mask *
+mask_copy(const struct mask *m)
+{
+    struct mask *copy = mask_new();
+
+    for (size_t i = mask_n_shapes; i < m->n; i++)
+        add_form(copy, m->patterns[i].text, m->patterns[i].len);
+    return copy;
+}
+
 /* How a shell's trace, JSON and a URL write one byte. */
 static void
 add_quoted(struct str *s, char c)
@@ -392,9 +402,12 @@ run(struct mask_stream *s, const uint8_t *text, size_t len, bool whole,
     while (from < len && !s->open) {
         switch (search(s->set, &at, from, &hit)) {
         case MASK_NO:
+            if (!whole)
+                len -= str_utf8_open(text + from, len - from);
             pass(s, text, from, len, fn, ctx);
             return len;
         case MASK_PARTIAL:
+            hit.at -= str_utf8_open(text + from, hit.at - from);
             pass(s, text, from, hit.at, fn, ctx);
             *shown = hit.at > s->shown ? hit.at : s->shown;
             *shown = *shown > at.start ? *shown - at.start : 0;
@@ -474,7 +487,7 @@ mask_stream_yield(struct mask_stream *s, mask_fn *fn, void *ctx)
 {
     size_t len = s->held.len;
 
-    if (len > YIELD_MAX)
+    if (len > YIELD_MAX || str_utf8_open(s->held.data, len) > 0)
         return;
     pass(s, (const uint8_t *)s->held.data, 0, len, fn, ctx);
     s->shown = len;

@@ -39,6 +39,7 @@ bool mask_is_secret(const char *name, const char *value);
 struct mask;
 
 struct mask *mask_new(void);
+struct mask *mask_copy(const struct mask *m);
 void mask_free(struct mask *m); /* NULL is fine */
 
 /* Adds a value that is a secret because somebody said so; ignored below

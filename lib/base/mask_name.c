@@ -200,9 +200,9 @@ mask_command(const struct mask *m, const char *command, struct str *out)
             continue;
         }
         str_add(&text, p, n);
-        len = is_secret_name(p, n) && p[n]
-                  ? value_after(p + n, p[0] == '-', &skip)
-                  : 0;
+        len = value_after(p + n, p[0] == '-', &skip);
+        if (len > 0 && !is_secret_name(p, n))
+            len = 0;
         p += n;
         if (len > 0) {
             str_add(&text, p, skip);

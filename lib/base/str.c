@@ -103,6 +103,29 @@ str_utf8_cut(const char *text, size_t len, size_t most)
     return str_utf8_len(text + cut, len - cut) > most - cut ? cut : most;
 }
 
+size_t
+str_utf8_open(const void *text, size_t len)
+{
+    const unsigned char *p = text;
+
+    for (size_t n = 1; n <= 3 && n <= len; n++) {
+        unsigned char c = p[len - n];
+        unsigned char full[4] = {0, 0x80, 0x80, 0x80};
+
+        if (c < 0x80)
+            return 0;
+        if (c < 0xc0)
+            continue; /* within a character */
+        memcpy(full, p + len - n, n);
+        if (c == 0xe0 && n == 1)
+            full[1] = 0xa0;
+        if (c == 0xf0 && n == 1)
+            full[1] = 0x90;
+        return str_utf8_len(full, sizeof full) > n ? n : 0;
+    }
+    return 0;
+}
+
 bool
 str_copy(char *out, size_t size, const char *text)
 {

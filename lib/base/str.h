@@ -36,6 +36,10 @@ bool str_ends_with(const char *text, const char *end);
  * are there; 0 if there is none. */
 size_t str_utf8_len(const void *data, size_t left);
 
+/* Bytes at the end of text that begin a UTF-8 character which goes on behind
+ * it. */
+size_t str_utf8_open(const void *text, size_t len);
+
 /* The greatest length, at most most, that does not cut a UTF-8 character. */
 size_t str_utf8_cut(const char *text, size_t len, size_t most);
 

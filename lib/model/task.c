@@ -6,6 +6,7 @@
 
 #include "lib/base/hash.h"
 #include "lib/base/log.h"
+#include "lib/base/mask.h"
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
 #include "lib/model/dod.h"
@@ -454,16 +455,21 @@ task_word(const struct task *t, char out[SUBJECT_TOKEN_MAX + 1])
 static const char *
 generated_name(const struct task *t, struct mem_pool *pool, int64_t now_ms)
 {
-    char project[SUBJECT_TOKEN_MAX + 1], word[SUBJECT_TOKEN_MAX + 1];
+    char project[SUBJECT_TOKEN_MAX + 1], buf[SUBJECT_TOKEN_MAX + 1];
+    const char *word = task_word(t, buf);
     char when[32] = "";
     time_t now = now_ms / 1000;
     struct tm tm;
+    size_t at;
+
+    if (mask_find(NULL, word, strlen(word), &at))
+        word = "run"; /* a name is seen by everybody */
 
     subject_token_from(t->project, "task", project);
     if (gmtime_r(&now, &tm) &&
         strftime(when, sizeof when, "%Y%m%d-%H%M", &tm) == 0)
         when[0] = '\0';
-    return mem_pool_printf(pool, "%s-%s-%s", project, task_word(t, word), when);
+    return mem_pool_printf(pool, "%s-%s-%s", project, word, when);
 }
 
 static const char *

@@ -7,6 +7,7 @@
 #include "reaper/ingest/ingest.h"
 
 #include "lib/base/log.h"
+#include "lib/base/mask.h"
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
@@ -214,11 +215,14 @@ give_id(struct ingest *in, const struct bus_msg *m, size_t number,
 static void
 take_task(struct ingest *in, const struct task *t, struct event *ev)
 {
-    char *command = mem_pool_alloc(in->pool, COMMAND_SIZE);
+    char command[COMMAND_SIZE];
+    struct str shown = {0};
 
     ev->task = t;
     ev->task_bytes = encoded(in, CODEC_TASK, t);
-    ev->command = task_summary(t, command, COMMAND_SIZE);
+    mask_command(NULL, task_summary(t, command, COMMAND_SIZE), &shown);
+    ev->command = mem_pool_strdup(in->pool, str_text(&shown));
+    str_free(&shown);
 }
 
 /* The router derives the same task from the same bytes. If it cannot decode

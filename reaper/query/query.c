@@ -87,10 +87,11 @@ static const struct {
     query_fn *answer;
 } verbs[] = {
     {"list", query_list},           {"show", query_show},
-    {"find", query_find},           {"batch", query_batch},
-    {"status", query_status},       {"workers", query_workers},
-    {"delegated", query_delegated}, {"watchdog", query_watchdog},
-    {"costs", query_costs},         {"decisions", query_decisions},
+    {"find", query_find},           {"submission", query_submission},
+    {"batch", query_batch},         {"status", query_status},
+    {"workers", query_workers},     {"delegated", query_delegated},
+    {"watchdog", query_watchdog},   {"costs", query_costs},
+    {"decisions", query_decisions},
 };
 
 json_t *

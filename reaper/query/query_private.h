@@ -25,7 +25,7 @@ struct query {
 
 /* request NULL: without parameters. */
 typedef json_t *query_fn(struct query *q, const json_t *request);
-query_fn query_list, query_show, query_find, query_batch;
+query_fn query_list, query_show, query_find, query_submission, query_batch;
 query_fn query_status, query_workers, query_delegated, query_watchdog;
 query_fn query_costs, query_decisions;
 

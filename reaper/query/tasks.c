@@ -474,6 +474,28 @@ query_show(struct query *q, const json_t *request)
     return json_pack("{s:o}", "task", show_json(q, &t));
 }
 
+/* The task as it was submitted, with its secrets: to submit it once more. Only
+ * who may submit tasks can ask on the bus. */
+json_t *
+query_submission(struct query *q, const json_t *request)
+{
+    struct task_state row;
+    struct task t;
+    json_t *o = find_row(q, request, &row);
+    struct err e;
+
+    if (o)
+        return o;
+    if (codec_decode(CODEC_TASK, row.task.data, row.task.len, q->pool, &t, &e) <
+        0)
+        return query_error("unavailable", "its submission is not known");
+    o = codec_to_json(CODEC_TASK, &t);
+    if (query_size(o) <= query_room(q))
+        return json_pack("{s:o}", "task", o);
+    json_decref(o);
+    return query_error("unavailable", "its submission is too large to answer");
+}
+
 /* --- batch ---------------------------------------------------------------- */
 
 /* NULL: the database failed. */

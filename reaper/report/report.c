@@ -35,8 +35,10 @@ report_task_fill(const struct task_state *row,
     /* What does not decode any more is left out: better half a report. */
     *out = (struct report_task){.row = row, .attempts = list};
     if (row->task.len && codec_decode(CODEC_TASK, row->task.data, row->task.len,
-                                      pool, task, &e) == 0)
+                                      pool, task, &e) == 0) {
+        report_hide_secrets(task, pool);
         out->task = task;
+    }
     if (row->decision.len &&
         codec_decode(CODEC_DECISION, row->decision.data, row->decision.len,
                      pool, decision, &e) == 0)

@@ -39,7 +39,8 @@ struct report_task {
     const struct result *outcome; /* the result of the attempt that counts */
 };
 
-/* Decodes what a row and its attempts hold; all of *out lives in pool. */
+/* Decodes what a row and its attempts hold; all of *out lives in pool. The
+ * task's secrets are hidden. */
 void report_task_fill(const struct task_state *row,
                       const struct attempt_row *attempts, size_t n,
                       struct mem_pool *pool, struct report_task *out);

@@ -3,6 +3,7 @@
  *
  *   report.c     decoding, and the choice of a format
  *   markdown.c   a task as Markdown or plain text
+ *   hidden.c     secrets of a submission
  *   json.c       a task as JSON, and its parts
  *   batch.c      a batch in both formats
  */
@@ -11,6 +12,9 @@
 
 #include "lib/model/report_mark.h"
 #include "reaper/report/report.h"
+
+/* Replaces what of t nobody may read; new text is in pool. */
+void report_hide_secrets(struct task *t, struct mem_pool *pool);
 
 void report_task_markdown(const struct report_task *t, struct str *out);
 void report_task_plain(const struct report_task *t, struct str *out);

@@ -1,8 +1,10 @@
 /*
- * Keeps the last chunk of an attempt's output in a ring buffer, from which it
- * is sent in chunks and from which the result takes its copy, and beyond the
- * head the end in a second one. Each ring remembers which stream its bytes came
- * from. Output that is small and quick is never sent: the result has it.
+ * Keeps the last chunk of an attempt's output on a tape, from which it is sent
+ * in chunks and from which the result takes its copy. Secrets are hidden before
+ * anything is kept there. Beyond the head a second tape keeps the end as it
+ * comes, so that bytes nobody will see cost nothing: its secrets are hidden
+ * once it is known to be the end. Output that is small and quick is never sent:
+ * the result has it.
  */
 #include "workers/core/output.h"
 
@@ -10,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
+#include "workers/core/tape.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,21 +24,8 @@ enum {
     TAIL_RUNS = 16384,
     UNACKED_MAX = 16,          /* chunks on their way: the output is full */
     FINISH_WAIT_MS = 30000,    /* that an outcome waits for the logs */
+    MARGIN_BYTES = 16 * 1024,  /* before the tail: a secret may begin there */
     ENVELOPE_BYTES = 64 * 1024 /* of a chunk, beside its data */
-};
-
-/* Bytes in a row from one stream. */
-struct run_of {
-    uint32_t stream, len;
-};
-
-/* The last bytes, and which stream each came from. Memory is allocated with the
- * first bytes and grows up to the bounds. */
-struct tape {
-    uint8_t *data;
-    size_t at, len, cap, most; /* ring: first byte, count, size, bound */
-    struct run_of *runs;
-    size_t run_at, n_runs, run_cap, run_most;
 };
 
 struct attempt_output {
@@ -45,15 +35,19 @@ struct attempt_output {
     char task[TASK_ID_SIZE];
     uint32_t attempt;
     uint64_t fence;
-    struct tape recent;   /* the last CHUNK_BYTES, sent or not */
-    struct tape tail;     /* the end of what came after the head */
+    struct mask_stream streams[2]; /* stdout, stderr */
+    struct mask *mask;             /* of this attempt alone; NULL: none */
+    struct tape recent;            /* the last CHUNK_BYTES, sent or not */
+    struct tape tail;     /* the end of what came after the head; until the end
+                           * with its secrets and the margin before it */
     size_t unsent;        /* bytes at the end of recent not yet sent */
-    uint64_t total;       /* bytes written */
+    uint64_t total;       /* bytes written, with secrets hidden */
     uint64_t streamed;    /* sent from the head */
     uint64_t dropped;     /* left out for good */
     uint64_t undelivered; /* bytes of unacknowledged chunks */
     uint32_t seq;         /* chunks sent */
     unsigned unacked;
+    bool beyond;       /* the head is full */
     bool finished;     /* output_finish was called */
     bool tail_started; /* the first chunk of the tail was sent */
     int64_t last_ms;
@@ -66,153 +60,16 @@ struct attempt_output {
     void *done_ctx;
 };
 
-/* --- tape ---------------------------------------------------------------- */
-
-static void
-tape_free(struct tape *t)
-{
-    mem_free(t->data);
-    mem_free(t->runs);
-}
-
-/* Doubles one of the rings; what it holds is moved to the front. */
-static void *
-grown(void *ring, size_t size, size_t at, size_t n, size_t cap, size_t new_cap)
-{
-    uint8_t *out = mem_alloc(new_cap * size);
-    size_t first = n < cap - at ? n : cap - at;
-
-    if (n > 0) {
-        memcpy(out, (uint8_t *)ring + at * size, first * size);
-        memcpy(out + first * size, ring, (n - first) * size);
-    }
-    mem_free(ring);
-    return out;
-}
-
-static size_t
-next_cap(size_t cap, size_t least, size_t wanted, size_t most)
-{
-    if (cap < least)
-        cap = least;
-    while (cap < wanted)
-        cap *= 2;
-    return cap < most ? cap : most;
-}
-
-static void
-tape_reserve(struct tape *t, size_t more)
-{
-    size_t cap;
-
-    if (t->len + more > t->cap && t->cap < t->most) {
-        cap = next_cap(t->cap, 512, t->len + more, t->most);
-        t->data = grown(t->data, 1, t->at, t->len, t->cap, cap);
-        t->at = 0;
-        t->cap = cap;
-    }
-    if (t->n_runs == t->run_cap && t->run_cap < t->run_most) {
-        cap = next_cap(t->run_cap, 8, t->n_runs + 1, t->run_most);
-        t->runs = grown(t->runs, sizeof *t->runs, t->run_at, t->n_runs,
-                        t->run_cap, cap);
-        t->run_at = 0;
-        t->run_cap = cap;
-    }
-}
-
-/* Forgets n bytes from the front. */
-static void
-tape_drop(struct tape *t, size_t n)
-{
-    t->at = t->cap ? (t->at + n) % t->cap : 0;
-    t->len -= n;
-    while (n > 0) {
-        struct run_of *r = &t->runs[t->run_at];
-
-        if (r->len > n) {
-            r->len -= (uint32_t)n;
-            return;
-        }
-        n -= r->len;
-        t->run_at = (t->run_at + 1) % t->run_cap;
-        t->n_runs--;
-    }
-}
-
-static struct run_of *
-last_run(const struct tape *t)
-{
-    if (t->n_runs == 0)
-        return NULL;
-    return &t->runs[(t->run_at + t->n_runs - 1) % t->run_cap];
-}
-
-/* Adds to the end, and forgets at the front what does not fit any more. */
-static void
-tape_add(struct tape *t, enum stream stream, const uint8_t *data, size_t len)
-{
-    struct run_of *last;
-    size_t to, first;
-
-    if (len > t->most) {
-        data += len - t->most;
-        len = t->most;
-    }
-    tape_reserve(t, len);
-    if (t->len + len > t->cap)
-        tape_drop(t, t->len + len - t->cap);
-    last = last_run(t);
-    if (!last || last->stream != (uint32_t)stream) {
-        if (t->n_runs == t->run_cap)
-            tape_drop(t, t->runs[t->run_at].len);
-        t->n_runs++;
-        last = last_run(t);
-        *last = (struct run_of){(uint32_t)stream, 0};
-    }
-    last->len += (uint32_t)len;
-    to = (t->at + t->len) % t->cap;
-    first = len < t->cap - to ? len : t->cap - to;
-    memcpy(t->data + to, data, first);
-    memcpy(t->data, data + first, len - first);
-    t->len += len;
-}
-
-/* Parts for len bytes from skip on, pointing into the tape; room for
- * n_runs + 1 of them. */
-static size_t
-tape_parts(const struct tape *t, size_t skip, size_t len,
-           struct output_part *out)
-{
-    size_t n = 0, at = t->at;
-
-    for (size_t i = 0; i < t->n_runs && len > 0; i++) {
-        const struct run_of *r = &t->runs[(t->run_at + i) % t->run_cap];
-        size_t left = r->len;
-
-        if (skip >= left) {
-            skip -= left;
-            at = (at + left) % t->cap;
-            continue;
-        }
-        at = (at + skip) % t->cap;
-        left -= skip;
-        skip = 0;
-        if (left > len)
-            left = len;
-        len -= left;
-        while (left > 0) {
-            size_t piece = left < t->cap - at ? left : t->cap - at;
-
-            out[n++] = (struct output_part){(enum stream)r->stream,
-                                            {t->data + at, piece}};
-            at = (at + piece) % t->cap;
-            left -= piece;
-        }
-    }
-    return n;
-}
-
 /* --- chunks -------------------------------------------------------------- */
+
+static void
+set_mask(struct attempt_output *o, const struct mask *m)
+{
+    for (int i = 0; i < 2; i++) {
+        mask_stream_free(&o->streams[i]);
+        mask_stream_init(&o->streams[i], m);
+    }
+}
 
 struct attempt_output *
 output_open(struct bus *b, struct loop *l, const struct output_conf *conf,
@@ -228,10 +85,35 @@ output_open(struct bus *b, struct loop *l, const struct output_conf *conf,
     o->fence = fence;
     o->recent.most = CHUNK_BYTES;
     o->recent.run_most = CHUNK_RUNS;
-    o->tail.most = (size_t)conf->tail_bytes;
+    o->tail.most = (size_t)conf->tail_bytes + MARGIN_BYTES;
     o->tail.run_most = TAIL_RUNS;
+    set_mask(o, NULL);
     o->last_ms = loop_now_ms();
     return o;
+}
+
+void
+output_mask(struct attempt_output *o, const struct mask *shared,
+            struct mask *own)
+{
+    o->mask = own;
+    set_mask(o, own ? own : shared);
+}
+
+const char *
+output_masked(const struct attempt_output *o, const char *text,
+              struct mem_pool *pool)
+{
+    struct str out = {0};
+    const char *kept = text;
+    size_t at;
+
+    if (mask_find(o->streams[0].set, text, strlen(text), &at)) {
+        mask_text(o->streams[0].set, text, strlen(text), &out);
+        kept = mem_pool_strdup(pool, str_text(&out));
+        str_free(&out);
+    }
+    return kept;
 }
 
 /* Bytes a chunk may carry: less on a broker with a small limit. */
@@ -267,8 +149,8 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
 
 /* Sends len bytes of t from skip on as the next chunk. */
 static void
-send_chunk(struct attempt_output *o, const struct tape *t, size_t skip,
-           size_t len, uint64_t offset, uint64_t dropped)
+send_chunk(struct attempt_output *o, struct tape *t, size_t skip, size_t len,
+           uint64_t offset, uint64_t dropped)
 {
     char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 32];
     struct str bytes = {0};
@@ -280,8 +162,7 @@ send_chunk(struct attempt_output *o, const struct tape *t, size_t skip,
                           .dropped_bytes = dropped};
     struct bus_publication p = {.id = id, .expect = BUS_ANY_REVISION};
 
-    /* A ring that wraps splits one part in two. */
-    c.parts = mem_zero(t->n_runs + 1, sizeof *c.parts);
+    c.parts = mem_zero(t->n_runs, sizeof *c.parts);
     c.n_parts = tape_parts(t, skip, len, c.parts);
     codec_encode(CODEC_LOG_CHUNK, &c, &bytes);
     mem_free(c.parts);
@@ -302,7 +183,7 @@ flush(struct attempt_output *o)
     size_t most = chunk_bytes(o), len;
 
     while (o->unsent > 0) {
-        len = o->unsent < most ? o->unsent : most;
+        len = tape_cut(&o->recent, o->recent.len - o->unsent, most);
         send_chunk(o, &o->recent, o->recent.len - o->unsent, len, o->streamed,
                    0);
         o->streamed += len;
@@ -310,12 +191,18 @@ flush(struct attempt_output *o)
     }
 }
 
+static void yield_stream(struct attempt_output *o, enum stream stream);
+
 static void
 on_timer(void *ctx)
 {
     struct attempt_output *o = ctx;
 
     if (!o->finished) {
+        if (!o->beyond) {
+            yield_stream(o, STREAM_STDOUT);
+            yield_stream(o, STREAM_STDERR);
+        }
         flush(o);
         return;
     }
@@ -354,35 +241,81 @@ take_head(struct attempt_output *o, enum stream stream, const uint8_t *data,
         set_timer(o, CHUNK_MS);
     tape_add(&o->recent, stream, data, len);
     o->unsent += len;
+    o->total += len;
     if (o->unsent >= CHUNK_BYTES && o->total > CHUNK_BYTES)
         flush(o);
+}
+
+/* Where what a stream's mask has passed goes. */
+struct passed {
+    struct attempt_output *o;
+    enum stream stream;
+};
+
+/* Between characters, so that no chunk ends within one. */
+static void
+on_passed(void *ctx, const void *data, size_t len)
+{
+    const struct passed *to = ctx;
+    const char *at = data;
+    size_t take;
+
+    for (; len > 0; at += take, len -= take) {
+        take = str_utf8_cut(at, len, CHUNK_BYTES);
+        take_head(to->o, to->stream, (const uint8_t *)at, take);
+    }
+}
+
+static size_t
+number_of(enum stream stream)
+{
+    return stream == STREAM_STDERR ? 1 : 0;
+}
+
+/* Shows what little a stream holds back before what another one wrote later. */
+static void
+yield_stream(struct attempt_output *o, enum stream stream)
+{
+    struct passed to = {o, stream};
+
+    mask_stream_yield(&o->streams[number_of(stream)], on_passed, &to);
+}
+
+/* Passes on what still belongs to the head; returns how much that is. */
+static size_t
+write_head(struct attempt_output *o, enum stream stream, const void *data,
+           size_t len)
+{
+    struct mask_stream *s = &o->streams[number_of(stream)];
+    struct passed to = {o, stream};
+    size_t held = o->streams[0].held.len + o->streams[1].held.len;
+    uint64_t head = (uint64_t)o->conf.head_bytes, used = o->total + held;
+    size_t take = used < head ? str_utf8_cut(data, len, head - used) : 0;
+
+    yield_stream(o, stream == STREAM_STDERR ? STREAM_STDOUT : STREAM_STDERR);
+    mask_stream_add(s, data, take, on_passed, &to);
+    o->beyond = take < len;
+    if (o->beyond)
+        flush(o);
+    else if (s->held.len > 0 && o->unsent == 0)
+        set_timer(o, CHUNK_MS);
+    return take;
 }
 
 bool
 output_write(struct attempt_output *o, enum stream stream, const void *data,
              size_t len)
 {
-    const uint8_t *at = data;
-    uint64_t head = (uint64_t)o->conf.head_bytes;
-    size_t take;
+    size_t head = 0;
 
     o->last_ms = loop_now_ms();
     if (o->tap)
         o->tap(o->tap_ctx, stream, data, len);
-    while (len > 0 && o->total < head) {
-        take = len < CHUNK_BYTES ? len : CHUNK_BYTES;
-        if (take > head - o->total)
-            take = (size_t)(head - o->total);
-        o->total += take;
-        take_head(o, stream, at, take);
-        at += take;
-        len -= take;
-    }
-    if (len > 0) {
-        flush(o); /* before its bytes fall off the front of recent */
-        o->total += len;
-        tape_add(&o->recent, stream, at, len);
-        tape_add(&o->tail, stream, at, len);
+    if (!o->beyond)
+        head = write_head(o, stream, data, len);
+    if (head < len) {
+        o->total += len - head;
+        tape_add(&o->tail, stream, (const uint8_t *)data + head, len - head);
     }
     return o->unacked < UNACKED_MAX;
 }
@@ -426,7 +359,7 @@ pump(struct attempt_output *o)
             dropped = o->total - o->streamed - o->tail.len;
             o->dropped += dropped;
         }
-        len = o->tail.len < most ? o->tail.len : most;
+        len = tape_cut(&o->tail, 0, most);
         send_chunk(o, &o->tail, 0, len, o->total - o->tail.len, dropped);
         tape_drop(&o->tail, len);
         dropped = 0;
@@ -437,9 +370,92 @@ pump(struct attempt_output *o)
     done(o->done_ctx);
 }
 
+/* What passes while the tail is read once more: the margin is dropped. */
+struct ending_text {
+    struct passed to;
+    struct tape kept;
+    bool margin;
+};
+
+static void
+on_end_passed(void *ctx, const void *data, size_t len)
+{
+    struct ending_text *text = ctx;
+
+    if (text->margin)
+        return;
+    tape_add(&text->kept, text->to.stream, data, len);
+    tape_add(&text->to.o->recent, text->to.stream, data, len);
+    text->to.o->total += len;
+}
+
+/* Passes on the tail's bytes [from, to). */
+static void
+read_tail(struct attempt_output *o, struct ending_text *text, size_t from,
+          size_t to)
+{
+    struct output_part *parts = mem_zero(o->tail.n_runs, sizeof *parts);
+    size_t n = tape_parts(&o->tail, from, to - from, parts);
+
+    for (size_t i = 0; i < n; i++) {
+        text->to.stream = parts[i].stream;
+        mask_stream_add(&o->streams[number_of(parts[i].stream)],
+                        parts[i].data.data, parts[i].data.len, on_end_passed,
+                        text);
+    }
+    mem_free(parts);
+}
+
+/* Hides the secrets of the tail. Where some of the output fell off its front,
+ * what is read first tells only whether a secret goes on in the rest. */
+static void
+hide_tail(struct attempt_output *o)
+{
+    size_t len = o->tail.len, tail = (size_t)o->conf.tail_bytes;
+    struct ending_text text = {
+        .to = {.o = o},
+        .kept = {.most = o->tail.most, .run_most = o->tail.run_most}};
+    uint64_t beyond = o->total - o->streamed; /* all of it was flushed */
+    size_t margin = 0;
+
+    if (beyond > len) {
+        for (int i = 0; i < 2; i++) /* it would stand before the gap */
+            o->total += o->streams[i].held.len - o->streams[i].shown;
+        set_mask(o, o->streams[0].set);
+        margin = tape_start(&o->tail, len > tail ? len - tail : len / 8);
+    }
+    o->total -= len - margin;
+    text.margin = true;
+    read_tail(o, &text, 0, margin);
+    text.margin = false;
+    read_tail(o, &text, margin, len);
+    for (int i = 0; i < 2; i++) {
+        text.to.stream = i == 0 ? STREAM_STDOUT : STREAM_STDERR;
+        mask_stream_end(&o->streams[i], on_end_passed, &text);
+    }
+    tape_free(&o->tail);
+    o->tail = text.kept;
+}
+
+/* Passes on what the streams hold, all that was written being there. */
+static void
+end_streams(struct attempt_output *o)
+{
+    if (o->beyond) {
+        hide_tail(o);
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        struct passed to = {o, i == 0 ? STREAM_STDOUT : STREAM_STDERR};
+
+        mask_stream_end(&o->streams[i], on_passed, &to);
+    }
+}
+
 void
 output_finish(struct attempt_output *o, void (*done)(void *ctx), void *ctx)
 {
+    end_streams(o);
     o->finished = true;
     o->on_room = NULL;
     o->done = done;
@@ -457,7 +473,10 @@ output_result(struct attempt_output *o, struct mem_pool *pool, struct result *r)
 {
     struct tape *t = &o->recent;
     bool whole = o->total == t->len;
-    size_t len = whole || t->len < TASK_TAIL_BYTES ? t->len : TASK_TAIL_BYTES;
+    size_t skip = whole || t->len < TASK_TAIL_BYTES
+                      ? 0
+                      : tape_start(t, t->len - TASK_TAIL_BYTES);
+    size_t len = t->len - skip;
     uint8_t *copy;
 
     r->output_bytes = o->total;
@@ -465,8 +484,8 @@ output_result(struct attempt_output *o, struct mem_pool *pool, struct result *r)
     r->log_chunks = o->seq;
     if (len == 0)
         return;
-    r->output = mem_pool_alloc(pool, (t->n_runs + 1) * sizeof *r->output);
-    r->n_output = tape_parts(t, t->len - len, len, r->output);
+    r->output = mem_pool_alloc(pool, t->n_runs * sizeof *r->output);
+    r->n_output = tape_parts(t, skip, len, r->output);
     copy = mem_pool_alloc(pool, len);
     for (size_t i = 0; i < r->n_output; i++) {
         memcpy(copy, r->output[i].data.data, r->output[i].data.len);
@@ -483,6 +502,9 @@ output_close(struct attempt_output *o)
     if (o->unacked > 0)
         bus_forget(o->bus, o);
     loop_timer_stop(o->timer);
+    mask_stream_free(&o->streams[0]);
+    mask_stream_free(&o->streams[1]);
+    mask_free(o->mask);
     tape_free(&o->recent);
     tape_free(&o->tail);
     mem_free(o);

@@ -3,6 +3,9 @@
  * rest in chunks to logs.<task>. Beyond the cap only the tail is kept; memory
  * is bounded throughout.
  *
+ * Secrets are hidden before anything leaves, see lib/base/mask.h. No chunk,
+ * part or end begins or ends within a UTF-8 character.
+ *
  * Chunks leave at 32 KiB or 100 ms after their first byte. While too many are
  * unacknowledged output_write returns false and the executor stops reading.
  *
@@ -11,6 +14,7 @@
 #ifndef WORKERS_CORE_OUTPUT_H
 #define WORKERS_CORE_OUTPUT_H
 
+#include "lib/base/mask.h"
 #include "lib/bus/bus.h"
 #include "lib/model/task.h"
 
@@ -25,6 +29,15 @@ struct attempt_output *output_open(struct bus *b, struct loop *l,
                                    const struct output_conf *conf,
                                    const char *task, uint32_t attempt,
                                    uint64_t fence);
+
+/* What to hide beside secrets known by shape: own, which the output then owns,
+ * or if it is NULL shared, which must outlive it. Before anything is written.
+ */
+void output_mask(struct attempt_output *o, const struct mask *shared,
+                 struct mask *own);
+/* text, or a copy in pool with its secrets hidden. */
+const char *output_masked(const struct attempt_output *o, const char *text,
+                          struct mem_pool *pool);
 
 /* Takes all of data. Returns false if the writer should pause until
  * on_room. */

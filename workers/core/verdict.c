@@ -34,7 +34,9 @@ verdict_warn(struct attempt *a, const char *text)
         a->warnings =
             mem_pool_alloc(a->pool, TASK_WARNINGS_MOST * sizeof *a->warnings);
     if (a->n_warnings < TASK_WARNINGS_MOST)
-        a->warnings[a->n_warnings++] = mem_pool_strdup(a->pool, text);
+        a->warnings[a->n_warnings++] = mem_pool_strdup(
+            a->pool,
+            a->output ? output_masked(a->output, text, a->pool) : text);
 }
 
 /* --- judging -------------------------------------------------------------- */
@@ -262,7 +264,8 @@ verdict_fill(struct attempt *a)
     if (!a->ran || o->untouched)
         asked.retry = RETRY_SAFE; /* nothing has happened yet */
     state_on_end(&asked, &a->claim, &end, backoff_random(), &plan);
-    a->result.reason = end.reason;
+    a->result.reason =
+        a->output ? output_masked(a->output, end.reason, a->pool) : end.reason;
     a->result.final = plan.final;
     a->result.state = plan.final ? plan.state : end.state;
     a->delay_ms = plan.delay_ms;

@@ -15,7 +15,8 @@ enum { OWN_ENTRIES = 5 }; /* the task's identity */
 struct environment {
     const char **entries; /* borrowed strings */
     size_t n;
-    bool plain; /* no entry alters shells */
+    bool plain;           /* no entry alters shells */
+    struct mask *secrets; /* of all of environ */
 };
 
 static bool
@@ -47,6 +48,20 @@ alters_shells(const char *entry)
            strncmp(entry, "BASH_FUNC_", 10) == 0;
 }
 
+/* Adds the value of an entry KEY=value if it is a secret. */
+static void
+hide_entry(struct mask *m, const char *entry)
+{
+    size_t len = strcspn(entry, "=");
+    char name[128];
+
+    if (!entry[len] || len >= sizeof name)
+        return;
+    memcpy(name, entry, len);
+    name[len] = '\0';
+    (void)mask_add_variable(m, name, entry + len + 1);
+}
+
 struct environment *
 environment_read(void)
 {
@@ -57,7 +72,9 @@ environment_read(void)
         n++;
     env->entries = mem_zero(n + 1, sizeof *env->entries);
     env->plain = true;
+    env->secrets = mask_new();
     for (char **at = environ; *at; at++) {
+        hide_entry(env->secrets, *at);
         if (is_ours_alone(*at))
             continue;
         env->entries[env->n++] = *at;
@@ -73,6 +90,7 @@ environment_free(struct environment *env)
     if (!env)
         return;
     mem_free(env->entries);
+    mask_free(env->secrets);
     mem_free(env);
 }
 
@@ -116,6 +134,22 @@ environment_of(const struct environment *env, const struct run_order *order,
         if (alters_shells(out[i]))
             *plain = false;
     return out;
+}
+
+void
+environment_hide(const struct environment *env, const struct run_order *order)
+{
+    const struct task *t = order->task;
+    struct mask *own = NULL;
+
+    for (size_t i = 0; i < t->n_env; i++) {
+        if (!mask_is_secret(t->env[i].key, t->env[i].value))
+            continue;
+        if (!own)
+            own = mask_copy(env->secrets);
+        mask_add_value(own, t->env[i].value);
+    }
+    output_mask(order->output, env->secrets, own);
 }
 
 const char *

@@ -7,6 +7,7 @@
 #ifndef WORKERS_LOCAL_ENVIRONMENT_H
 #define WORKERS_LOCAL_ENVIRONMENT_H
 
+#include "lib/base/mask.h"
 #include "lib/base/mem.h"
 #include "workers/core/executor.h"
 
@@ -28,6 +29,11 @@ void environment_free(struct environment *env); /* NULL is fine */
 const char *const *environment_of(const struct environment *env,
                                   const struct run_order *order,
                                   struct mem_pool *pool, bool *plain);
+
+/* Has the task's output hide the secrets that variables of the worker and of
+ * the task hold. */
+void environment_hide(const struct environment *env,
+                      const struct run_order *order);
 
 /* The value of key, or NULL. */
 const char *environment_get(const char *const *entries, const char *key);

@@ -553,6 +553,7 @@ local_start(void *ctx, const struct run_order *order, void **out, struct err *e)
         local_free(r);
         return -1;
     }
+    environment_hide(r->local->environment, &r->order);
     r->env = environment_of(r->local->environment, &r->order, r->pool,
                             &r->exec_simple);
     r->family = proc_family_open(l->set, order->mark);
