@@ -33,23 +33,30 @@ const struct arg_opt delegate_opts[] = {
      .to = &flags.wait},
     {"timeout", 0, "TIME", "submit --wait, result: wait at most TIME", ARG_MS,
      .to = &flags.timeout_ms},
-    {"allow-delegation", 0, NULL, "decide: as if the task allowed delegation",
-     ARG_SWITCH, .to = &flags.allow},
-    {"needs-claude-code", 0, NULL, "decide: as if the task needed Claude Code",
+    {"allow-delegation", 0, NULL,
+     "allow delegation of a file without such front matter", ARG_SWITCH,
+     .to = &flags.allow},
+    {"needs-claude-code", 0, NULL, "as if the task needed Claude Code",
      ARG_SWITCH, .to = &flags.needs_claude},
     ARG_END,
 };
 
 /* --- decisions ----------------------------------------------------------- */
 
-/* Applies the flags to the task. */
+/*
+ * Applies the flags to the task, for decide and submit alike. What its front
+ * matter says of delegation stands, and without allow_delegation it says no;
+ * allow holds only for a task that has none.
+ */
 static void
 apply_flags(struct cli *c, struct task *t, bool allow)
 {
     struct delegation *d = mem_pool_alloc(c->pool, sizeof *d);
 
-    *d = (struct delegation){
-        .preferred_ai = "", .complexity_hint = "", .max_cost_usd = ""};
+    *d = (struct delegation){.preferred_ai = "",
+                             .complexity_hint = "",
+                             .max_cost_usd = "",
+                             .allow_delegation = allow};
     if (t->delegation)
         *d = *t->delegation;
     if (flags.provider)
@@ -58,7 +65,6 @@ apply_flags(struct cli *c, struct task *t, bool allow)
         d->complexity_hint = flags.complexity;
     if (flags.max_cost)
         d->max_cost_usd = flags.max_cost;
-    d->allow_delegation = d->allow_delegation || allow;
     d->needs_claude_code = d->needs_claude_code || flags.needs_claude;
     t->delegation = d;
 }
@@ -120,7 +126,8 @@ run_decide(struct cli *c, const struct args *a)
     }
     rc = task_builder_prompts(c, &empty, 1, &b);
     for (size_t i = 0; i < b.n && !rc; i++) {
-        apply_flags(c, &b.tasks[i], flags.allow);
+        /* Whoever types a prompt for an AI platform allows it. */
+        apply_flags(c, &b.tasks[i], flags.allow || a->dashes);
         rc = admit(c, &b.tasks[i], &d);
         if (!rc)
             (void)json_array_append_new(list, decision_json(&d));
@@ -254,13 +261,13 @@ run_result(struct cli *c, const struct args *a)
 
 /* Refuses tasks that do not allow delegation, before anything is sent. */
 static int
-may_delegate(struct cli *c, struct task_builder *b)
+may_delegate(struct cli *c, struct task_builder *b, bool typed)
 {
     struct decision d;
     int rc;
 
     for (size_t i = 0; i < b->n; i++) {
-        apply_flags(c, &b->tasks[i], true);
+        apply_flags(c, &b->tasks[i], flags.allow || typed);
         rc = admit(c, &b->tasks[i], &d);
         if (rc)
             return rc;
@@ -283,7 +290,7 @@ run_submit(struct cli *c, const struct args *a)
                          "submit: a prompt after -- or one file is required");
     rc = task_builder_prompts(c, a, 1, &b);
     if (!rc)
-        rc = may_delegate(c, &b);
+        rc = may_delegate(c, &b, a->dashes);
     if (!rc)
         rc = task_builder_submit(c, &b, &sent);
     if (rc)

@@ -93,6 +93,21 @@ trimmed_lower(const char *text, struct mem_pool *pool)
     return copy;
 }
 
+/* The affinity of the task's agent; where it depends on the command, and that
+ * has not what it depends on, none. */
+static enum affinity
+affinity_of(const struct decide_input *in)
+{
+    const struct agent_row *row = policy_agent(in->policy, in->hints->agent);
+
+    if (!row)
+        return AFFINITY_NONE;
+    for (size_t i = 0; *row->when && i < in->score.n_hits; i++)
+        if (strcmp(in->score.hits[i].name, row->when) == 0)
+            return row->affinity;
+    return *row->when ? AFFINITY_DEPENDS : row->affinity;
+}
+
 static void
 gather_input(struct decide_input *in, struct task *t,
              const struct routing_facts *f, const struct policy *p,
@@ -107,15 +122,17 @@ gather_input(struct decide_input *in, struct task *t,
                                 .pool = pool,
                                 .preferred = ""};
     in->is_ai = *t->prompt && !t->n_steps;
-    in->affinity = policy_affinity(p, in->hints->agent);
     in->executor = policy_executor(p, t->executor);
     if (t->delegation)
         in->preferred = trimmed_lower(t->delegation->preferred_ai, pool);
-    if (in->is_ai)
+    if (in->is_ai) {
+        in->affinity = affinity_of(in);
         return;
+    }
     strip_prefix(t, in);
     scoring_score(command_text(t, pool), in->prefix, in->hints->data, f, p,
                   pool, &in->score);
+    in->affinity = affinity_of(in);
 }
 
 /* --- decision ------------------------------------------------------------ */

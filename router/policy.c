@@ -110,13 +110,13 @@ policy_keyword(const struct policy *p, const char *before, const char *word,
     }
 }
 
-enum affinity
-policy_affinity(const struct policy *p, const char *agent)
+const struct agent_row *
+policy_agent(const struct policy *p, const char *agent)
 {
     for (size_t i = 0; *agent && i < p->n_agents; i++)
         if (strcasecmp(p->agents[i].agent, agent) == 0)
-            return p->agents[i].affinity;
-    return AFFINITY_NONE;
+            return &p->agents[i];
+    return NULL;
 }
 
 const char *

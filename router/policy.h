@@ -54,6 +54,7 @@ bool word_set_has(const struct word_set *set, const char *word);
 struct agent_row {
     const char *agent;
     enum affinity affinity;
+    const char *when; /* only if that signal of words applies; "": always */
 };
 
 enum signal_kind {
@@ -71,11 +72,14 @@ struct signal_row {
     uint32_t running_local; /* of SIGNAL_RUNNING_LOCAL: at least */
     const char **data;      /* of SIGNAL_DATA */
     size_t n_data;
+    bool parts; /* of SIGNAL_WORDS: parts of compound words count */
 };
 
-/* A keyword of a row: one word, or two that follow each other. */
+/* A keyword of a row: one word, two that follow each other, or a word and an
+ * option that comes later in its command. */
 struct keyword {
     const char *before, *word; /* before "": any word */
+    bool option;               /* word is one, without its dashes */
     const char *text;          /* as written: "npm run" */
     size_t row;
     size_t line; /* in the file */
@@ -142,7 +146,8 @@ int policy_load(const char *path, struct mem_pool *pool, struct policy *out,
 
 /* --- lookup --------------------------------------------------------------- */
 
-enum affinity policy_affinity(const struct policy *p, const char *agent);
+const struct agent_row *policy_agent(const struct policy *p,
+                                     const char *agent); /* or NULL */
 const char *policy_affinity_name(enum affinity a); /* "" for AFFINITY_NONE */
 const struct executor_lane *policy_executor(const struct policy *p,
                                             const char *name); /* or NULL */

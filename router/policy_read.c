@@ -338,6 +338,28 @@ longer(struct mem_pool *pool, const void *list, size_t n, size_t more,
     return out;
 }
 
+/* The name of an agent, or a map of agent and the signal it depends on. */
+static int
+read_agent(struct policy_reader *r, const struct yaml_node *n,
+           struct agent_row *out)
+{
+    static const struct key keys[] = {
+        {"agent", read_line, offsetof(struct agent_row, agent), 0, 0, true},
+        {"when", read_line, offsetof(struct agent_row, when), 0, 0, true},
+    };
+
+    out->when = "";
+    if (n->kind == YAML_MAP)
+        return read_map(r, n, "affinity", keys, sizeof keys / sizeof *keys,
+                        out);
+    out->agent = n->text;
+    if (n->kind == YAML_SCALAR && is_line(n->text))
+        return 0;
+    return yaml_error(r->name, n, r->e,
+                      "affinity: the name of an agent is expected here, or "
+                      "{agent: NAME, when: SIGNAL}");
+}
+
 /* One of the three lists; names are unique across all of them, ignoring
  * case. */
 static int
@@ -346,23 +368,25 @@ read_agents(struct policy_reader *r, const struct key *k,
 {
     struct policy *p = to;
     struct agent_row *all;
-    const char **list;
-    size_t len;
 
-    if (read_texts(r, n, k->name, is_line, "the name of an agent", &list,
-                   &len) < 0)
+    if (expect(r, n, YAML_LIST, k->name, "a list") < 0)
         return -1;
-    if (p->n_agents + len > POLICY_AGENTS_MAX)
+    if (p->n_agents + n->n > POLICY_AGENTS_MAX)
         return yaml_error(r->name, n, r->e, "affinity: more than %d agents",
                           POLICY_AGENTS_MAX);
-    p->agents = all = longer(r->pool, p->agents, p->n_agents, len, sizeof *all);
+    p->agents = all =
+        longer(r->pool, p->agents, p->n_agents, n->n, sizeof *all);
     for (const struct yaml_node *v = n->first; v; v = v->next) {
-        if (policy_affinity(p, v->text) != AFFINITY_NONE)
+        struct agent_row *row = &all[p->n_agents];
+
+        row->affinity = (enum affinity)k->least;
+        if (read_agent(r, v, row) < 0)
+            return -1;
+        if (policy_agent(p, row->agent))
             return yaml_error(r->name, v, r->e,
                               "affinity: %.40s is listed twice; keep one",
-                              v->text);
-        all[p->n_agents++] =
-            (struct agent_row){v->text, (enum affinity)k->least};
+                              row->agent);
+        p->n_agents++;
     }
     return 0;
 }
@@ -520,9 +544,12 @@ read_keyword(struct policy_reader *r, const char *text, struct keyword *out)
 
     out->text = out->word = text;
     out->before = "";
+    out->option = false;
     if (blank) {
         out->before = mem_pool_strndup(r->pool, text, (size_t)(blank - text));
         out->word = blank + 1;
+        out->option = *out->word == '-';
+        out->word += strspn(out->word, "-");
     }
     return is_word(out->word) && (!blank || is_word(out->before));
 }
@@ -548,7 +575,8 @@ read_words(struct policy_reader *r, const struct key *k,
             return yaml_error(
                 r->name, v, r->e,
                 "words: '%.60s' could never match; write one or two words in "
-                "lower case, without any of . : - _ /",
+                "lower case, without any of . : - _ /; the second may be an "
+                "option, as in tail -f",
                 v->text);
     }
     row->kind = SIGNAL_WORDS;
@@ -615,6 +643,7 @@ read_row(struct policy_reader *r, const struct yaml_node *n,
         {"name", read_line, OF_ROW(name), 0, 0, true},
         {"points", read_points, OF_ROW(points), 1, 0, true},
         {"words", read_words, 0, 0, 0, false},
+        {"parts", read_bool, OF_ROW(parts), 0, 0, false},
         {"prefix", read_prefix, 0, 0, 0, false},
         {"running_local", read_running, 0, 1, 10000, false},
         {"data", read_data, 0, 0, 0, false},
@@ -622,10 +651,12 @@ read_row(struct policy_reader *r, const struct yaml_node *n,
 
     if (read_map(r, n, "signals", keys, sizeof keys / sizeof *keys, row) < 0)
         return -1;
-    if (n->n != 3)
+    if (n->n != (yaml_get(n, "parts") ? 4 : 3) ||
+        (yaml_get(n, "parts") && row->kind != SIGNAL_WORDS))
         return yaml_error(r->name, n, r->e,
                           "signals: %s needs exactly one of words, "
-                          "prefix, running_local and data",
+                          "prefix, running_local and data; parts goes with "
+                          "words",
                           row->name);
     for (size_t i = 0; i < r->p->n_rows; i++)
         if (strcmp(r->p->rows[i].name, row->name) == 0)
@@ -653,6 +684,30 @@ read_signals(struct policy_reader *r, const struct key *k,
         if (read_row(r, v, &rows[p->n_rows]) < 0)
             return -1;
         p->n_rows++;
+    }
+    return 0;
+}
+
+/* An agent depends on a row of words. */
+static int
+check_agents(const struct policy_reader *r, const struct yaml_node *root)
+{
+    const struct policy *p = r->p;
+
+    for (size_t i = 0; i < p->n_agents; i++) {
+        size_t row = 0;
+
+        if (!*p->agents[i].when)
+            continue;
+        while (row < p->n_rows &&
+               (strcmp(p->rows[row].name, p->agents[i].when) != 0 ||
+                p->rows[row].kind != SIGNAL_WORDS))
+            row++;
+        if (row == p->n_rows)
+            return yaml_error(r->name, yaml_get(root, "affinity"), r->e,
+                              "affinity: %.40s: when: '%.40s' is not a signal "
+                              "with words",
+                              p->agents[i].agent, p->agents[i].when);
     }
     return 0;
 }
@@ -687,6 +742,8 @@ check_whole(const struct policy_reader *r, const struct yaml_node *root)
             r->e,
             "allow_local: runtime_up_to is longer than "
             "runtime_over of force_cloud");
+    if (check_agents(r, root) < 0)
+        return -1;
     return check_words(r);
 }
 

@@ -63,6 +63,20 @@ pins_what_cannot_run_it(const struct decide_input *in)
            strcmp(backend, in->is_ai ? "codespace" : "secutools") == 0;
 }
 
+/* A prompt that its author keeps here, and that a pin or an executor would
+ * send to a platform: nothing overrides the author. */
+static bool
+pins_what_must_stay(const struct decide_input *in)
+{
+    const struct delegation *d = in->task->delegation;
+    const char *backend = is_pinned(in)  ? pinned_destination(in).backend
+                          : in->executor ? in->executor->backend
+                                         : "";
+
+    return d && (d->needs_claude_code || !d->allow_delegation) &&
+           strcmp(backend, "secutools") == 0;
+}
+
 static bool
 names_executor(const struct decide_input *in)
 {
@@ -91,6 +105,15 @@ why_cannot_run(const struct decide_input *in)
                        "(lane claude-code) or secutools"
                      : "backend secutools answers prompts and cannot run "
                        "steps; use local or codespace";
+}
+
+static const char *
+why_must_stay(const struct decide_input *in)
+{
+    return mem_pool_printf(in->pool, "%s: it is not sent to backend secutools",
+                           in->task->delegation->needs_claude_code
+                               ? "needs_claude_code=true"
+                               : "allow_delegation=false");
 }
 
 static const char *
@@ -382,6 +405,8 @@ const struct rule rules[] = {
      .why = why_unknown_backend},
     {"wrong-backend", TASKS_ALL, pins_what_cannot_run_it, TARGET_REJECT,
      .why = why_cannot_run},
+    {"must-not-leave", TASKS_PROMPT, pins_what_must_stay, TARGET_REJECT,
+     .why = why_must_stay},
     {"pinned", TASKS_ALL, is_pinned, TARGET_PIN, .why = why_pinned},
     {"unknown-executor", TASKS_ALL, names_unknown_executor, TARGET_REJECT,
      .why = why_unknown_executor},

@@ -7,24 +7,40 @@ the_affinity_table_is_complete(void **state)
 {
     static const struct {
         const char *agents[16], *affinity, *backend;
+        const char *command; /* NULL: one without a signal */
     } rows[] = {
-        {{"Builder", "Artisan", "Forge", "Anvil", "Analyst", "Schema", "Tuner",
-          "Scout", "Sentinel", "Probe", "Radar", "Voyager", "Stream", "bolt",
-          "FORGE"},
+        {{"Analyst", "Schema", "Tuner", "Scout", "Sentinel", "Probe", "Radar",
+          "Voyager", "Stream", "bolt"},
          "cloud",
-         "codespace"},
+         "codespace",
+         NULL},
+        /* B6: when a build is involved */
+        {{"Builder", "Artisan", "Forge", "Anvil", "FORGE"},
+         "cloud",
+         "codespace",
+         "local-tool --build"},
+        {{"Builder", "Artisan", "Forge", "Anvil", "FORGE"},
+         "depends",
+         "local",
+         "ls"},
+        {{"Builder", "Artisan", "Forge", "Anvil"},
+         "depends",
+         "local",
+         "git commit -m 'the build'"},
         {{"Lens", "Judge", "Cipher", "CEO", "Magi", "Bridge", "Canvas",
           "Scribe", "Quill", "ceo"},
          "local",
-         "local"},
-        {{"Rally", "Nexus"}, "depends", "local"},
-        {{"Somebody", ""}, "", "local"},
+         "local",
+         NULL},
+        {{"Rally", "Nexus"}, "depends", "local", NULL},
+        {{"Somebody", ""}, "", "local", NULL},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (size_t j = 0; j < 16 && rows[i].agents[j]; j++) {
-            struct decide_sample *s = shell("true");
+            struct decide_sample *s =
+                shell(rows[i].command ? rows[i].command : "true");
             struct decision d;
 
             s->hints.agent = rows[i].agents[j];
@@ -275,7 +291,7 @@ pins_and_executors_come_first(void **state)
 static void
 a_pinned_prompt_finds_the_lane_of_its_backend(void **state)
 {
-    struct decide_sample *s = prompt("gemini", false, false);
+    struct decide_sample *s = prompt("gemini", true, false);
     struct decision d;
 
     (void)state;
@@ -289,6 +305,27 @@ a_pinned_prompt_finds_the_lane_of_its_backend(void **state)
     s->task.lane = "gpu";
     d = admit(s);
     assert_string_equal(d.backend, "secutools");
+}
+
+static void
+a_prompt_that_must_stay_is_sent_away_by_nothing(void **state)
+{
+    static const struct {
+        const char *backend, *lane;
+    } pins[] = {{"secutools", ""}, {"", "gpu"}, {"", "auto"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof pins / sizeof *pins; i++)
+        for (int needs = 0; needs < 2; needs++) {
+            struct decide_sample *s = prompt("gpu", needs, needs);
+            struct decision d;
+
+            s->task.backend = pins[i].backend;
+            s->task.lane = pins[i].lane;
+            d = admit(s);
+            assert_true(d.rejected);
+            assert_string_equal(d.rule, "must-not-leave");
+        }
 }
 
 static void
@@ -556,6 +593,7 @@ main(void)
         POOLED(prompts_follow_their_delegation_front_matter),
         POOLED(a_prompt_without_front_matter_stays_here),
         POOLED(pins_and_executors_come_first),
+        POOLED(a_prompt_that_must_stay_is_sent_away_by_nothing),
         POOLED(a_pinned_prompt_finds_the_lane_of_its_backend),
         POOLED(what_no_place_takes_is_rejected_with_the_list),
         POOLED(a_prefix_is_taken_off_command_and_first_step),

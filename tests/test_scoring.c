@@ -107,7 +107,7 @@ static const struct golden words[] = {
     {"make build install compile", 2, "build(2)", "codespace", "score"},
     {"pytest && npm test && jest", 1, "pytest(1)", "local", "score-too-low"},
     {"docker build .", 3, "build(2) docker(1)", "codespace", "score"},
-    {"scrapy scrape; serve", 4, "scrape(2) serve(2)", "codespace", "score"},
+    {"run scrape; serve", 4, "scrape(2) serve(2)", "codespace", "score"},
     {"", 0, "", "local", "score-too-low"},
     {"'", 0, "", "local", "score-too-low"},
     {"\\", 0, "", "local", "score-too-low"},
@@ -117,6 +117,45 @@ static const struct golden words[] = {
      "local", "prefix-local"},
     {"Cloud:  ls", 3, "cloud:(3)", "codespace", "prefix-cloud"},
     {"curl cloud:8080", 0, "", "local", "score-too-low"},
+};
+
+/* --- what prints or computes heavily -------------------------------------- */
+
+static const struct golden heavy[] = {
+    {"tail -f app.log", 2, "tail -f(2)", "codespace", "score"},
+    {"tail -n 100 -f app.log", 2, "tail -f(2)", "codespace", "score"},
+    {"tail -F app.log", 2, "tail -f(2)", "codespace", "score"},
+    {"tail -fn100 app.log", 2, "tail -f(2)", "codespace", "score"},
+    {"tail app.log --follow", 2, "tail --follow(2)", "codespace", "score"},
+    {"kubectl logs -f x", 2, "logs -f(2)", "codespace", "score"},
+    {"kubectl logs x -f", 2, "logs -f(2)", "codespace", "score"},
+    {"kubectl -n prod logs deploy/x --follow", 2, "logs --follow(2)",
+     "codespace", "score"},
+    {"docker logs -f x", 3, "docker(1) logs -f(2)", "codespace", "score"},
+    {"journalctl -u x -f", 2, "journalctl -f(2)", "codespace", "score"},
+    {"python embedding.py", 2, "embedding(2)", "codespace", "score"},
+    {"python run_embeddings.py", 2, "embeddings(2)", "codespace", "score"},
+    {"python aggregate.py", 2, "aggregate(2)", "codespace", "score"},
+    {"scraping.py", 2, "scraping(2)", "codespace", "score"},
+    {"node daily-crawler.js", 2, "crawler(2)", "codespace", "score"},
+    {"python vector_db.py", 2, "vector(2)", "codespace", "score"},
+    {"ollama run x", 2, "ollama(2)", "codespace", "score"},
+    {"python 売上集計.py", 2, "集計(2)", "codespace", "score"},
+    {"python 集計.py", 2, "集計(2)", "codespace", "score"},
+    /* and what only looks like it */
+    {"tail -5 app.log", 0, "", "local", "score-too-low"},
+    {"tail f", 0, "", "local", "score-too-low"},
+    {"tail --lines=5 x; rm -f x", 0, "", "local", "score-too-low"},
+    {"kubectl logs x; kubectl apply -f x", 0, "", "local", "score-too-low"},
+    {"kubectl apply -f logs", 0, "", "local", "score-too-low"},
+    {"git log -f", 0, "", "local", "score-too-low"},
+    {"git checkout aggregate", 0, "", "local", "score-too-low"},
+    {"grep -f x", 0, "", "local", "score-too-low"},
+    {"hellman", 0, "", "local", "score-too-low"},
+    {"cargo add embedded-hal", 0, "", "local", "score-too-low"},
+    {"vim embedding.py", 0, "", "local", "score-too-low"},
+    {"show embedding.log", 0, "", "local", "score-too-low"},
+    {"scrapbook scrap", 0, "", "local", "score-too-low"},
 };
 
 /* Sets differ in order only by the table's; compare as sorted by the table. */
@@ -172,6 +211,14 @@ keywords_match_words_and_each_row_counts_once(void **state)
 }
 
 static void
+b5_heavy_logs_and_heavy_processing_are_known_by_their_words(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof heavy / sizeof *heavy; i++)
+        check_golden(&heavy[i]);
+}
+
+static void
 a_ceo_task_is_local_without_a_score(void **state)
 {
     struct decide_sample *s = shell("npm run build");
@@ -198,6 +245,7 @@ main(void)
         POOLED(seed_1s_examples_come_out_as_it_says),
         POOLED(every_word_of_seed_1s_table_has_its_points),
         POOLED(keywords_match_words_and_each_row_counts_once),
+        POOLED(b5_heavy_logs_and_heavy_processing_are_known_by_their_words),
         POOLED(a_ceo_task_is_local_without_a_score),
     };
 

@@ -71,7 +71,7 @@ served() {
 	ccl-delegate get "$id" | jq -e '.state == "succeeded" and .provider == "gemini" and
 		.job_id != null and .cost_usd == "0.020000" and .delegated and .schema == "shunt.delegate/1"'
 	[ "$(ccl-delegate submit --wait --timeout 20s -- '[output=at-once]')" = at-once ]
-	id=$(printf '[poll=failed] x' | ccl-delegate submit -)
+	id=$(printf '[poll=failed] x' | ccl-delegate submit --allow-delegation -)
 	run ccl-delegate result --timeout 20s "$id"
 	[ "$status" -eq 5 ]
 	[[ $output == *'the model gave up'* ]]
@@ -95,4 +95,55 @@ served() {
 	run ccl-delegate sbmit
 	[ "$status" -eq 2 ]
 	[[ $output == *'did you mean submit'* ]]
+}
+
+@test "B1: submit and decide agree, whatever the front matter says" {
+	local preferred allow needs complexity n=0 decided submitted
+	for lane in gpu gemini auto; do shunt lane pause "secutools.$lane"; done
+	for preferred in '' auto claude-code gpu ' Gemini ' gpt; do
+		for allow in '' true false; do
+			for needs in '' true false; do
+				for complexity in '' high; do
+					{
+						echo ---
+						echo 'title: x'
+						[ -z "$preferred" ] || echo "preferred_ai: '$preferred'"
+						[ -z "$allow" ] || echo "allow_delegation: $allow"
+						[ -z "$needs" ] || echo "needs_claude_code: $needs"
+						[ -z "$complexity" ] || echo "complexity_hint: $complexity"
+						echo ---
+						echo secret
+					} >matrix.md
+					decided=$(ccl-delegate decide matrix.md | jq .delegated)
+					submitted=true
+					run ccl-delegate submit matrix.md
+					[ "$status" -eq 0 ] || { [ "$status" -eq 6 ] && submitted=false; }
+					[ "$decided" = "$submitted" ] || { cat matrix.md; false; }
+					n=$((n + 1))
+				done
+			done
+		done
+	done
+	[ "$n" -eq 108 ]
+	shunt cancel --state open
+	for lane in gpu gemini auto; do shunt lane resume "secutools.$lane"; done
+}
+
+@test "B1: nothing overrides a file that keeps its prompt here" {
+	printf -- '---\nallow_delegation: false\n---\nsecret\n' >keep.md
+	run -6 ccl-delegate submit --wait keep.md
+	run -6 ccl-delegate submit --allow-delegation --provider gpu keep.md
+	ccl-delegate decide --allow-delegation --provider gpu keep.md | jq -e '.delegated | not'
+	printf -- '---\npreferred_ai: gpu\n---\nsecret\n' >silent.md
+	run -6 ccl-delegate submit silent.md
+	printf 'no front matter\n' >plain.md
+	run -6 ccl-delegate submit plain.md
+	ccl-delegate decide plain.md | jq -e '.delegated | not'
+	ccl-delegate decide --allow-delegation plain.md | jq -e .delegated
+	# Nor does a pin.
+	run shunt submit --lane gpu keep.md
+	id=${lines[0]}
+	run -5 shunt wait --timeout 20s "$id"
+	shunt show "$id" --json | jq -e '.state == "rejected" and (.reason | contains("allow_delegation=false"))'
+	run -6 shunt decide --backend secutools keep.md
 }
