@@ -15,8 +15,10 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/bus/bus.h"
+#include "lib/bus/fleet_id.h"
 #include "lib/io/loop.h"
 #include "lib/model/subject.h"
+#include "lib/os/file.h"
 #include "lib/os/os.h"
 #include "lib/os/proc.h"
 #include "lib/os/secret.h"
@@ -306,6 +308,34 @@ wait_ready(struct supervisor *s, const bool *ready, const char *what,
     return 0;
 }
 
+/*
+ * The fleet's id is kept beside its broker's files: a broker that lost its
+ * store must not make the files that were claimed before somebody else's.
+ */
+static int
+choose_id(struct supervisor *s, struct err *e)
+{
+    struct fleet_dir_path path;
+    struct str text = {0};
+    char id[FLEET_ID_SIZE];
+    size_t len;
+    int rc = 0;
+
+    (void)file_read(fleet_dir_path(s->dir, "fleet", &path), 256, &text);
+    len = strspn(str_text(&text), "0123456789abcdef");
+    if (len + 1 == sizeof id) {
+        (void)snprintf(id, sizeof id, "%.*s", (int)len, str_text(&text));
+    } else {
+        rc = fleet_id_read(s->bus, id, e);
+        if (rc == 0)
+            rc = fleet_dir_write(s->dir, "fleet", id, 0600, e);
+    }
+    str_free(&text);
+    if (rc == 0)
+        daemon_env_set(&s->env, "SHUNT_FOLDER_FLEET", id);
+    return rc;
+}
+
 /* The reaper first: it hears the others from their first message on. */
 static int
 start_daemons(struct supervisor *s, struct err *e)
@@ -372,7 +402,8 @@ start(struct supervisor *s, struct err *e)
                                                .project = s->conf->project});
     s->daemons =
         daemons_new(s->dir, &s->env, s->loop, s->procs, write_status, s);
-    if (choose_http(s, e) < 0 || bring_up_broker(s, e) < 0)
+    if (choose_http(s, e) < 0 || bring_up_broker(s, e) < 0 ||
+        choose_id(s, e) < 0)
         return -1;
     return start_daemons(s, e);
 }

@@ -6,6 +6,7 @@
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +19,8 @@
 #include <cmocka.h>
 
 #define ID "0123456789abcdef"
+#define CLAIMED(name) ".claimed-" ID ".f1ee7.host." DIGEST "-" name
+#define DIGEST "00000000"
 #define JOB "{\"id\": \"x\", \"script\": [\"true\"]}"
 
 static char top[64];
@@ -193,15 +196,17 @@ claimed_files_are_found_again(void **state)
     struct err e;
 
     (void)state;
-    put(layout.running, ".claimed-" ID "-a.json", JOB);
+    put(layout.running, CLAIMED("a.json"), JOB);
     put(layout.running, "a.json", JOB);
     put(layout.running, ".other", JOB);
     names = dir_scan_claims(&layout, pool, &e);
     assert_non_null(names);
-    assert_string_equal(names[0], ".claimed-" ID "-a.json");
+    assert_string_equal(names[0], CLAIMED("a.json"));
     assert_null(names[1]);
     mem_pool_free(pool);
 }
+
+static void carry_claimed(const struct claim_file *t);
 
 /* --- taking ------------------------------------------------------------------
  */
@@ -210,11 +215,12 @@ claimed_files_are_found_again(void **state)
 static struct claim_file
 seen(const char *id, const char *name)
 {
-    struct claim_file t = {.layout = &layout, .claim = true};
+    struct claim_file t = {.layout = &layout, .settled = true};
     struct stat st;
 
-    (void)str_copy(t.id, sizeof t.id, id);
-    (void)str_copy(t.name, sizeof t.name, name);
+    folder_layout_owner(&t.claim.owner, "f1ee7", "host");
+    (void)str_copy(t.claim.id, sizeof t.claim.id, id);
+    (void)str_copy(t.claim.name, sizeof t.claim.name, name);
     if (lstat(FILES_PATH(layout.waiting, name), &st) == 0)
         t.stamp = (struct file_stamp){
             .ino = st.st_ino,
@@ -241,9 +247,9 @@ a_taken_file_is_claimed_shown_and_read(void **state)
     assert_int_equal(t.n, 1);
     assert_string_equal(t.tasks[0].id, ID);
     assert_false(there(layout.waiting, "a.json"));
-    assert_true(
-        file_same(FILES_PATH(layout.running, "a.json"),
-                  FILES_PATH(layout.running, ".claimed-" ID "-a.json")));
+    assert_memory_equal(t.path, ".claimed-" ID ".f1ee7.host.", 36);
+    assert_true(file_same(FILES_PATH(layout.running, "a.json"),
+                          FILES_PATH(layout.running, t.path)));
     assert_int_equal(codec_decode(CODEC_TASK, str_text(&t.tasks[0].data),
                                   t.tasks[0].data.len, pool, &task, &e),
                      0);
@@ -272,21 +278,63 @@ one_of_two_takers_gets_it(void **state)
     claim_file_release(&one);
 }
 
+/* A file that an earlier process claimed. */
+static struct claim_file
+found(const char *path)
+{
+    struct claim_file t = {.layout = &layout};
+
+    if (!folder_layout_read_claim(path, &t.claim))
+        fail_msg("%s", path);
+    (void)str_copy(t.path, sizeof t.path, path);
+    return t;
+}
+
 static void
 a_claimed_file_is_read_again_under_its_id(void **state)
 {
     struct claim_file t;
 
     (void)state;
-    put(layout.running, ".claimed-" ID "-a.json", JOB);
+    put(layout.waiting, "a.json", JOB);
     t = seen(ID, "a.json");
-    t.claim = false;
+    claim_file_read(&t);
+    claim_file_release(&t);
+    t = found(t.path);
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_READY);
+    assert_string_equal(t.tasks[0].id, ID);
+    claim_file_release(&t);
+}
+
+static void
+a_file_that_an_earlier_version_claimed_is_read_when_it_rests(void **state)
+{
+    struct claim_file t;
+
+    (void)state;
+    put(layout.running, ".claimed-" ID "-a.json", JOB);
+    t = found(".claimed-" ID "-a.json");
     claim_file_read(&t); /* the first look */
     assert_int_equal(t.state, CLAIM_FILE_YOUNG);
     claim_file_read(&t);
     assert_int_equal(t.state, CLAIM_FILE_READY);
     assert_string_equal(t.tasks[0].id, ID);
     claim_file_release(&t);
+}
+
+/* A process that was killed between claim and submission, or after it. */
+static void
+a_claimed_file_that_was_changed_is_not_read_again(void **state)
+{
+    struct claim_file t;
+
+    (void)state;
+    put(layout.running, CLAIMED("a.json"), JOB);
+    t = found(CLAIMED("a.json"));
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_BAD);
+    assert_non_null(strstr(t.why, "changed after it was claimed as task " ID));
 }
 
 static void
@@ -302,8 +350,8 @@ a_second_file_of_a_name_waits(void **state)
     two = seen("fedcba9876543210", "a.json");
     claim_file_read(&two);
     assert_int_equal(two.state, CLAIM_FILE_BUSY);
+    assert_true(there(layout.waiting, "a.json"));
     (void)unlink(FILES_PATH(layout.running, "a.json"));
-    two.claim = false;
     claim_file_read(&two);
     assert_int_equal(two.state, CLAIM_FILE_READY);
     claim_file_release(&one);
@@ -311,7 +359,7 @@ a_second_file_of_a_name_waits(void **state)
 }
 
 static void
-a_file_that_grew_or_may_yet_grow_is_looked_at_again(void **state)
+a_file_that_grew_or_may_yet_grow_stays_where_it_is(void **state)
 {
     struct claim_file t;
 
@@ -322,13 +370,85 @@ a_file_that_grew_or_may_yet_grow_is_looked_at_again(void **state)
     t.patient = true;
     claim_file_read(&t);
     assert_int_equal(t.state, CLAIM_FILE_YOUNG); /* it grew */
-    t.claim = false;
     claim_file_read(&t);
     assert_int_equal(t.state, CLAIM_FILE_YOUNG); /* cannot be read yet */
+    assert_true(there(layout.waiting, "a.json"));
     t.patient = false;
     claim_file_read(&t);
     assert_int_equal(t.state, CLAIM_FILE_BAD);
     assert_non_null(strstr(t.why, "/jobs/queue/a.json:1:"));
+}
+
+static void
+a_file_that_is_open_for_writing_stays_where_it_is(void **state)
+{
+    struct claim_file t;
+    int fd;
+
+    (void)state;
+    put(layout.waiting, "a.json", JOB);
+    fd = open(FILES_PATH(layout.waiting, "a.json"), O_WRONLY | O_APPEND);
+    t = seen(ID, "a.json");
+    claim_file_read(&t);
+    if (t.state == CLAIM_FILE_READY) /* nothing tells on this file system */
+        skip();
+    assert_int_equal(t.state, CLAIM_FILE_OPEN);
+    assert_true(there(layout.waiting, "a.json"));
+    (void)close(fd);
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_READY);
+    claim_file_release(&t);
+}
+
+/* One that was written in place may be opened once more. */
+static void
+only_a_file_that_was_moved_here_needs_no_rest(void **state)
+{
+    const struct timespec past[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct claim_file t;
+
+    (void)state;
+    put(layout.waiting, "a.json", JOB);
+    assert_int_equal(
+        utimensat(AT_FDCWD, FILES_PATH(layout.waiting, "a.json"), past, 0), 0);
+    t = seen(ID, "a.json");
+    t.settled = false;
+    claim_file_read(&t);
+    if (t.state == CLAIM_FILE_YOUNG) /* nothing tells on this file system */
+        skip();
+    assert_int_equal(t.state, CLAIM_FILE_READY);
+    claim_file_release(&t);
+}
+
+static void
+a_name_of_any_length_is_claimed_found_and_restored(void **state)
+{
+    struct mem_pool *pool = mem_pool_new();
+    char name[FOLDER_LAYOUT_FILE_SIZE];
+    const char **names;
+    struct err e;
+
+    (void)state;
+    for (size_t len = 196; len <= 255; len++) {
+        struct claim_file t;
+
+        memset(name, 'n', len);
+        (void)str_copy(name + len - 5, 6, ".json");
+        put(layout.waiting, name, JOB);
+        t = seen(ID, name);
+        claim_file_read(&t);
+        if (t.state != CLAIM_FILE_READY)
+            fail_msg("%zu bytes: %s", len, t.why);
+        names = dir_scan_claims(&layout, pool, &e);
+        assert_string_equal(names[0], t.path);
+        assert_true(folder_layout_read_claim(names[0], &t.claim));
+        assert_string_equal(t.claim.name, name);
+        carry_claimed(&t);
+        assert_true(there(layout.done, name));
+        assert_null(*dir_scan_claims(&layout, pool, &e));
+        claim_file_release(&t);
+    }
+    mem_pool_free(pool);
 }
 
 static void
@@ -468,8 +588,9 @@ ended(const char *name, const char *state)
     json_t *list[] = {task_json(ID, state)};
     struct write_back c = {.layout = &layout};
 
-    (void)str_copy(c.id, sizeof c.id, ID);
-    (void)str_copy(c.name, sizeof c.name, name);
+    (void)str_copy(c.claim.id, sizeof c.claim.id, ID);
+    (void)str_copy(c.claim.name, sizeof c.claim.name, name);
+    (void)snprintf(c.path, sizeof c.path, ".claimed-" ID "-%s", name);
     if (state)
         c.result = outcome_of_file(list, 1, ID);
     return c;
@@ -484,12 +605,24 @@ carry_one(struct write_back *c)
     write_back_release(c);
 }
 
+/* Writes back a file that was claimed, as a success. */
+static void
+carry_claimed(const struct claim_file *t)
+{
+    struct write_back c = ended(t->claim.name, "succeeded");
+
+    c.claim = t->claim;
+    c.stamp = t->stamp;
+    (void)str_copy(c.path, sizeof c.path, t->path);
+    carry_one(&c);
+}
+
 static void
 claimed(const char *name, const char *text)
 {
     char file[FOLDER_LAYOUT_FILE_SIZE];
 
-    folder_layout_claim_name(ID, name, file);
+    (void)snprintf(file, sizeof file, ".claimed-" ID "-%s", name);
     put(layout.running, file, text);
     (void)unlink(FILES_PATH(layout.running, name));
     assert_int_equal(link(FILES_PATH(layout.running, file),
@@ -535,6 +668,40 @@ a_name_that_is_taken_is_not_overwritten(void **state)
     assert_string_equal(text_of(layout.done, "a.result.json"), "of last week");
     assert_string_equal(text_of(layout.done, "a.01234567.json"), JOB);
     assert_true(there(layout.done, "a.01234567.result.json"));
+}
+
+/* Whatever its task did, it did not do what the file says. */
+static void
+a_file_that_was_changed_after_its_claim_never_gets_into_done(void **state)
+{
+    static const char *const lines[] = {"jobs/queue", ".cloud-queue",
+                                        "agent-queue", "codex/inbox"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        const char *name = i == 2 ? "a.md" : "a.json";
+        struct claim_file t;
+
+        use(lines[i]);
+        put(layout.waiting, name, JOB);
+        t = seen(ID, name);
+        claim_file_read(&t);
+        assert_int_equal(t.state, CLAIM_FILE_READY);
+        put(layout.running, t.path, "{\"script\": [\"true\", \"false\"]}");
+        carry_claimed(&t);
+        assert_true(there(layout.failed, name));
+        assert_false(there(layout.done, name));
+        claim_file_release(&t);
+    }
+    assert_non_null(
+        strstr(text_of(FILES_PATH(top, "reports/codex_runs/a"), "run.log"),
+               "warning: the file was changed"));
+    use("jobs/queue");
+    assert_non_null(strstr(text_of(layout.failed, "a.result.json"),
+                           "changed after it was claimed"));
+    use("agent-queue");
+    assert_non_null(strstr(text_of(layout.failed, "a.md"),
+                           "\nwarning: the file was changed"));
 }
 
 static void
@@ -626,13 +793,19 @@ main(void)
         T(one_of_two_takers_gets_it),
         T(a_claimed_file_is_read_again_under_its_id),
         T(a_second_file_of_a_name_waits),
-        T(a_file_that_grew_or_may_yet_grow_is_looked_at_again),
+        T(a_file_that_an_earlier_version_claimed_is_read_when_it_rests),
+        T(a_claimed_file_that_was_changed_is_not_read_again),
+        T(a_file_that_grew_or_may_yet_grow_stays_where_it_is),
+        T(a_file_that_is_open_for_writing_stays_where_it_is),
+        T(only_a_file_that_was_moved_here_needs_no_rest),
+        T(a_name_of_any_length_is_claimed_found_and_restored),
         T(what_no_task_is_is_bad_with_the_reason),
         T(the_ledgers_answer_becomes_a_footer),
         T(what_is_open_unknown_or_no_answer_is_no_outcome),
         T(a_file_of_several_tasks_succeeds_if_all_did),
         T(a_job_moves_with_its_result_beside_it),
         T(a_name_that_is_taken_is_not_overwritten),
+        T(a_file_that_was_changed_after_its_claim_never_gets_into_done),
         T(a_crash_between_text_and_file_leaves_one_text),
         T(markdown_keeps_its_text_and_gets_a_footer),
         T(an_inbox_gets_a_run_log),

@@ -1,4 +1,5 @@
 #include "gateways/folder/folder_layout.h"
+#include "lib/base/str.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -143,25 +144,69 @@ only_files_that_are_work_are_taken(void **state)
     }
 }
 
+static struct folder_layout plain = {.name_max = FOLDER_LAYOUT_NAME_MAX};
+
 static void
-a_claimed_file_tells_its_id_and_its_name(void **state)
+a_claimed_file_tells_its_id_its_owner_and_its_name(void **state)
 {
-    char file[FOLDER_LAYOUT_FILE_SIZE], id[TASK_ID_SIZE];
-    const char *name;
+    static const char *const bad[] = {
+        "a-b.json",
+        ".claimed-0123456789abcdef",
+        ".claimed-0123456789abcdef-",
+        ".claimed-0123456789abcdefx",
+        ".claimed-0123456789 bcdef-x",
+        ".claimed-0123456789abcdef.f",
+        ".claimed-0123456789abcdef.f.h",
+        ".claimed-0123456789abcdef.f.h.123456789-x",
+        ".claimed-0123456789abcdef.f.h.12345678-",
+    };
+    struct folder_claim c = {
+        .id = "0123456789abcdef", .digest = "12345678", .name = "a-b.json"};
+    char path[FOLDER_LAYOUT_CLAIM_SIZE];
 
     (void)state;
-    folder_layout_claim_name("0123456789abcdef", "a-b.json", file);
-    assert_string_equal(file, ".claimed-0123456789abcdef-a-b.json");
-    assert_true(folder_layout_read_claim(file, id, &name));
-    assert_string_equal(id, "0123456789abcdef");
-    assert_string_equal(name, "a-b.json");
-    assert_false(folder_layout_read_claim("a-b.json", id, &name));
-    assert_false(
-        folder_layout_read_claim(".claimed-0123456789abcdef-", id, &name));
-    assert_false(
-        folder_layout_read_claim(".claimed-0123456789abcdefx", id, &name));
-    assert_false(
-        folder_layout_read_claim(".claimed-0123456789 bcdef-x", id, &name));
+    folder_layout_owner(&c.owner, "ab/12", "dev.box_1");
+    folder_layout_claim_path(&plain, &c, path);
+    assert_string_equal(
+        path, ".claimed-0123456789abcdef.ab12.dev-box-1.12345678-a-b.json");
+    c = (struct folder_claim){0};
+    assert_true(folder_layout_read_claim(path, &c));
+    assert_string_equal(c.id, "0123456789abcdef");
+    assert_string_equal(c.owner.fleet, "ab12");
+    assert_string_equal(c.owner.host, "dev-box-1");
+    assert_string_equal(c.digest, "12345678");
+    assert_string_equal(c.name, "a-b.json");
+    /* As earlier versions claimed. */
+    assert_true(
+        folder_layout_read_claim(".claimed-0123456789abcdef-.a.b.c-d", &c));
+    assert_string_equal(c.owner.fleet, "");
+    assert_string_equal(c.name, ".a.b.c-d");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (folder_layout_read_claim(bad[i], &c))
+            fail_msg("%s", bad[i]);
+}
+
+static void
+a_long_name_is_claimed_in_a_folder(void **state)
+{
+    struct folder_claim c = {
+        .id = "0123456789abcdef", .owner = {"ab12", "h"}, .digest = "12345678"};
+    char path[FOLDER_LAYOUT_CLAIM_SIZE];
+    size_t head = strlen(".claimed-0123456789abcdef.ab12.h.12345678");
+
+    (void)state;
+    for (size_t len = 1; len <= FOLDER_LAYOUT_NAME_MAX; len++) {
+        memset(c.name, 'n', len);
+        c.name[len] = '\0';
+        folder_layout_claim_path(&plain, &c, path);
+        assert_int_equal(path[head],
+                         head + 1 + len > FOLDER_LAYOUT_NAME_MAX ? '/' : '-');
+        assert_true(folder_layout_read_claim(path, &c));
+        assert_int_equal(strlen(c.name), len);
+    }
+    path[head] = '\0'; /* the folder alone */
+    assert_true(folder_layout_read_claim(path, &c));
+    assert_string_equal(c.name, "");
 }
 
 static void
@@ -170,16 +215,56 @@ names_of_what_stands_beside_a_file(void **state)
     char out[FOLDER_LAYOUT_FILE_SIZE];
 
     (void)state;
-    folder_layout_second_name("0123456789abcdef", "a.b.json", out);
+    folder_layout_second_name(&plain, "0123456789abcdef", "a.b.json", out);
     assert_string_equal(out, "a.b.01234567.json");
-    folder_layout_second_name("0123456789abcdef", "a", out);
+    folder_layout_second_name(&plain, "0123456789abcdef", "a", out);
     assert_string_equal(out, "a.01234567");
-    folder_layout_result_name("a.b.json", out);
+    folder_layout_result_name(&plain, "a.b.json", out);
     assert_string_equal(out, "a.b.result.json");
-    folder_layout_result_name("a.md", out);
+    folder_layout_result_name(&plain, "a.md", out);
     assert_string_equal(out, "a.md.result.json");
+    folder_layout_sidecar_name(&plain, "a.md", out);
+    assert_string_equal(out, "a.md.delegated");
+    folder_layout_error_name(&plain, "a.md", out);
+    assert_string_equal(out, "a.md.error");
     folder_layout_stem("a.b.json", out);
     assert_string_equal(out, "a.b");
+}
+
+/* Whatever a file is called, and however short names must be. */
+static void
+names_beside_a_long_one_fit_and_differ(void **state)
+{
+    struct folder_layout p = {0};
+    char name[FOLDER_LAYOUT_FILE_SIZE], other[FOLDER_LAYOUT_FILE_SIZE];
+    char out[4][FOLDER_LAYOUT_FILE_SIZE], like[FOLDER_LAYOUT_FILE_SIZE];
+
+    (void)state;
+    for (p.name_max = 64; p.name_max <= FOLDER_LAYOUT_NAME_MAX; p.name_max++) {
+        size_t n = 0;
+
+        for (; n + 3 + 5 <= p.name_max; n += 3)
+            memcpy(name + n, "\xe8\xa6\x8b", 3);
+        (void)str_copy(name + n, sizeof name - n, ".json");
+        memcpy(other, name, sizeof name);
+        memcpy(other + n - 3, "\xe7\xa9\x8d", 3); /* another last one */
+        folder_layout_result_name(&p, name, out[0]);
+        folder_layout_error_name(&p, name, out[1]);
+        folder_layout_sidecar_name(&p, name, out[2]);
+        folder_layout_second_name(&p, "0123456789abcdef", name, out[3]);
+        folder_layout_result_name(&p, other, like);
+        assert_string_not_equal(like, out[0]);
+        for (size_t i = 0; i < 4; i++) {
+            struct str text = {0};
+
+            assert_true(strlen(out[i]) <= p.name_max);
+            str_add_utf8(&text, out[i], strlen(out[i]));
+            assert_string_equal(str_text(&text), out[i]); /* none is cut */
+            str_free(&text);
+        }
+        assert_true(str_ends_with(out[0], ".result.json"));
+        assert_true(str_ends_with(out[3], ".01234567.json"));
+    }
 }
 
 enum { N_ROWS = sizeof rows / sizeof *rows };
@@ -187,16 +272,18 @@ enum { N_ROWS = sizeof rows / sizeof *rows };
 int
 main(void)
 {
-    static struct CMUnitTest tests[N_ROWS + 5] = {
+    static struct CMUnitTest tests[N_ROWS + 7] = {
         cmocka_unit_test(git_is_pulled_and_pushed_only_where_it_says_so),
         cmocka_unit_test(mistakes_name_the_word_and_the_remedy),
         cmocka_unit_test(only_files_that_are_work_are_taken),
-        cmocka_unit_test(a_claimed_file_tells_its_id_and_its_name),
+        cmocka_unit_test(a_claimed_file_tells_its_id_its_owner_and_its_name),
+        cmocka_unit_test(a_long_name_is_claimed_in_a_folder),
         cmocka_unit_test(names_of_what_stands_beside_a_file),
+        cmocka_unit_test(names_beside_a_long_one_fit_and_differ),
     };
 
     for (size_t i = 0; i < N_ROWS; i++)
-        tests[5 + i] =
+        tests[7 + i] =
             (struct CMUnitTest){.name = rows[i].line,
                                 .test_func = a_line_gives_every_folder,
                                 .initial_state = (void *)(uintptr_t)&rows[i]};

@@ -1,5 +1,8 @@
 /*
- * claim_file - claims a file and reads the tasks in it.
+ * claim_file - reads the tasks in a file and claims it.
+ *
+ * A file is read before it is claimed: what is still open, incomplete or not
+ * wanted now is left as it is, where it is.
  *
  * Thread: any; blocks on the disk.
  */
@@ -12,10 +15,11 @@
 #include "lib/model/task.h"
 
 enum claim_file_state {
-    CLAIM_FILE_READY, /* tasks are filled in */
+    CLAIM_FILE_READY, /* claimed, and tasks are filled in */
     CLAIM_FILE_YOUNG, /* may still be being written: read again */
+    CLAIM_FILE_OPEN,  /* a process has it open for writing */
     CLAIM_FILE_BUSY,  /* another file of that name is claimed: read again */
-    CLAIM_FILE_BAD,   /* cannot be read; why tells people the reason */
+    CLAIM_FILE_BAD,   /* claimed, and no task; why tells people the reason */
     CLAIM_FILE_GONE,  /* another process has it */
     CLAIM_FILE_LATER, /* the disk reports an error, why: read again */
 };
@@ -28,10 +32,11 @@ struct claim_file_task {
 struct claim_file {
     /* in */
     const struct folder_layout *layout;
-    char id[TASK_ID_SIZE]; /* of the claim */
-    char name[FOLDER_LAYOUT_FILE_SIZE];
+    struct folder_claim claim; /* its id, owner and name; digest: if known */
+    char path[FOLDER_LAYOUT_CLAIM_SIZE]; /* "": it waits; out: where claimed, in
+                                            the folder of running files */
     struct file_stamp stamp; /* as last seen, ino 0: never; out: as read */
-    bool claim;              /* not claimed yet: rename it first */
+    bool settled;            /* unchanged for folder.settle */
     bool patient;            /* treat a file that cannot be read as young */
     /* out */
     enum claim_file_state state;
@@ -41,7 +46,7 @@ struct claim_file {
     char why[512];
 };
 
-/* Claims the file if t says so, reads it and fills in the rest. */
+/* Reads the file, claims it unless it is, and fills in the rest. */
 void claim_file_read(struct claim_file *t);
 void claim_file_release(struct claim_file *t);
 

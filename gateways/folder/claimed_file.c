@@ -56,21 +56,32 @@ enter_phase(struct claimed_file *c, enum claimed_phase phase)
 }
 
 struct claimed_file *
-claimed_file_new(struct watched_folder *w, const char *id, const char *name,
-                 bool waiting)
+claimed_file_new(struct watched_folder *w, const struct folder_claim *claim,
+                 const char *path)
 {
     struct claimed_file *c = MEM_NEW(struct claimed_file);
 
     c->f = w->f;
     c->w = w;
-    c->name = mem_strdup(name);
-    c->waiting = c->fresh = waiting;
+    c->name = mem_strdup(claim->name);
+    c->path = path ? mem_strdup(path) : NULL;
+    c->fresh = !path;
     c->changed_ms = loop_now_ms();
-    (void)str_copy(c->id, sizeof c->id, id);
-    link_id(c->f, &c->link, c, id);
+    (void)str_copy(c->id, sizeof c->id, claim->id);
+    (void)str_copy(c->digest, sizeof c->digest, claim->digest);
+    link_id(c->f, &c->link, c, c->id);
     enter_phase(c, CLAIMED_READ);
     c->f->n_claims++;
     return c;
+}
+
+void
+claimed_file_claim(const struct claimed_file *c, struct folder_claim *out)
+{
+    *out = (struct folder_claim){.owner = c->f->owner};
+    memcpy(out->id, c->id, sizeof out->id);
+    memcpy(out->digest, c->digest, sizeof out->digest);
+    (void)str_copy(out->name, sizeof out->name, c->name);
 }
 
 void
@@ -147,5 +158,6 @@ claimed_file_free(struct claimed_file *c, bool settle)
     f->n_claims--;
     str_free(&c->output);
     mem_free(c->name);
+    mem_free(c->path);
     mem_free(c);
 }

@@ -63,7 +63,9 @@ struct claimed_file {
     enum claimed_phase phase;
     char id[TASK_ID_SIZE];
     char *name;
-    struct id_link link;  /* by its own id */
+    char *path; /* among the running files; NULL: it waits */
+    char digest[FOLDER_LAYOUT_DIGEST_SIZE]; /* of its text; "": not known */
+    struct id_link link;                    /* by its own id */
     struct id_link *more; /* by ids the file gave its tasks; n of them */
     struct file_task *tasks;
     size_t n, pending; /* tasks; publications not yet stored */
@@ -72,7 +74,6 @@ struct claimed_file {
     int64_t due_ms, delay_ms;
     int64_t stored_ms; /* when it was published; 0: not by this process */
     bool fresh;        /* just renamed by us: not published by anybody else */
-    bool waiting;      /* not yet renamed */
     bool loaded;       /* its tasks' data is in memory */
     enum sidecar_state sidecar;
     struct result_hint *hints;
@@ -81,8 +82,12 @@ struct claimed_file {
     bool bad;
 };
 
-struct claimed_file *claimed_file_new(struct watched_folder *w, const char *id,
-                                      const char *name, bool waiting);
+/* claim says its id and name; path: as in the struct. */
+struct claimed_file *claimed_file_new(struct watched_folder *w,
+                                      const struct folder_claim *claim,
+                                      const char *path);
+/* Its id, owner, digest and name. */
+void claimed_file_claim(const struct claimed_file *c, struct folder_claim *out);
 void claimed_file_to(struct claimed_file *c, enum claimed_phase phase,
                      int64_t due_ms);
 /* The file a task's id belongs to; NULL: not one of ours. */

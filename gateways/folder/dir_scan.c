@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct file_stamp
 file_stamp_of(const struct stat *st)
@@ -50,9 +51,11 @@ add(struct dir_scan *s, size_t *cap, const char *name, const struct stat *st,
     int64_t now_ms)
 {
     s->v = mem_grow(s->v, s->n, cap, sizeof *s->v);
-    s->v[s->n++] = (struct waiting_file){.name = mem_pool_strdup(s->pool, name),
-                                         .stamp = file_stamp_of(st),
-                                         .since_ms = now_ms};
+    s->v[s->n++] =
+        (struct waiting_file){.name = mem_pool_strdup(s->pool, name),
+                              .stamp = file_stamp_of(st),
+                              .since_ms = now_ms,
+                              .renamed = os_ctime_ns(st) != os_mtime_ns(st)};
 }
 
 /* Whether another program has delegated the task to an AI platform: then a
@@ -60,10 +63,10 @@ add(struct dir_scan *s, size_t *cap, const char *name, const struct stat *st,
 static bool
 is_delegated(const struct folder_layout *p, int dir, const char *name)
 {
-    char sidecar[FOLDER_LAYOUT_FILE_SIZE + 16];
+    char sidecar[FOLDER_LAYOUT_FILE_SIZE];
     struct stat st;
 
-    folder_layout_sidecar_name(name, sidecar);
+    folder_layout_sidecar_name(p, name, sidecar);
     return p->style == STYLE_AGENT_QUEUE &&
            fstatat(dir, sidecar, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
@@ -90,10 +93,7 @@ dir_scan_read(const struct folder_layout *p, int64_t now_ms,
         if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(st.st_mode))
             continue;
-        if (strlen(entry->d_name) > FOLDER_LAYOUT_NAME_MAX)
-            out->long_names++;
-        else
-            add(out, &cap, entry->d_name, &st, now_ms);
+        add(out, &cap, entry->d_name, &st, now_ms);
     }
     (void)closedir(d);
     if (out->n)
@@ -116,13 +116,51 @@ dir_scan_compare(struct dir_scan *now, const struct dir_scan *before)
 
     for (size_t i = 0; i < now->n; i++) {
         struct waiting_file *w = &now->v[i];
+        const struct waiting_file *b;
 
         while (j < before->n && strcmp(before->v[j].name, w->name) < 0)
             j++;
-        if (j < before->n && strcmp(before->v[j].name, w->name) == 0 &&
-            file_stamp_same(&w->stamp, &before->v[j].stamp))
-            w->since_ms = before->v[j].since_ms;
+        b = &before->v[j];
+        if (j == before->n || strcmp(b->name, w->name) != 0 ||
+            b->stamp.ino != w->stamp.ino)
+            continue;
+        if (file_stamp_same(&w->stamp, &b->stamp))
+            w->since_ms = b->since_ms;
+        else if (b->left != LEFT_OPEN)
+            continue;
+        w->left = b->left;
+        w->due_ms = b->due_ms;
     }
+}
+
+struct waiting_file *
+dir_scan_find(const struct dir_scan *s, const char *name)
+{
+    struct waiting_file key = {.name = name};
+
+    return s->n ? bsearch(&key, s->v, s->n, sizeof *s->v, by_name) : NULL;
+}
+
+/* The only file in the folder of a claim whose name is long: its path, NULL if
+ * there is none. */
+static const char *
+long_named(const struct folder_layout *p, const char *claim,
+           struct mem_pool *pool)
+{
+    char *path = mem_pool_printf(pool, "%s/%s", p->running, claim);
+    const char *found = NULL;
+    struct dirent *entry;
+    DIR *d = opendir(path);
+
+    if (!d)
+        return NULL;
+    while (!found && (entry = readdir(d)))
+        if (folder_layout_takes(p, entry->d_name))
+            found = mem_pool_printf(pool, "%s/%s", claim, entry->d_name);
+    (void)closedir(d);
+    if (!found)
+        (void)rmdir(path); /* of a claim that came to nothing, or is done */
+    return found;
 }
 
 const char **
@@ -130,18 +168,22 @@ dir_scan_claims(const struct folder_layout *p, struct mem_pool *pool,
                 struct err *e)
 {
     DIR *d = open_dir(p->running, e);
-    const char **list = NULL, **out, *name;
+    const char **list = NULL, **out, *path;
     size_t n = 0, cap = 0;
     struct dirent *entry;
-    char id[TASK_ID_SIZE];
+    struct folder_claim claim;
 
     if (!d)
         return NULL;
     while ((entry = readdir(d))) {
-        if (!folder_layout_read_claim(entry->d_name, id, &name))
+        if (!folder_layout_read_claim(entry->d_name, &claim))
+            continue;
+        path = *claim.name ? mem_pool_strdup(pool, entry->d_name)
+                           : long_named(p, entry->d_name, pool);
+        if (!path)
             continue;
         list = mem_grow(list, n, &cap, sizeof *list);
-        list[n++] = mem_pool_strdup(pool, entry->d_name);
+        list[n++] = path;
     }
     (void)closedir(d);
     out = mem_pool_alloc(pool, (n + 1) * sizeof *out);

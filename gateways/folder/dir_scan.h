@@ -2,8 +2,9 @@
  * dir_scan - the waiting files of a folder, in order of their names, and how
  * long each has been unchanged.
  *
- * A file is claimed only after two scans have found it unchanged: one that is
- * still being written grows in between.
+ * A file is claimed only after two scans have found it unchanged, unless the
+ * system can tell that nobody writes it, and it was renamed since its last
+ * write: what was written in place may be opened once more.
  *
  * Thread: any; reading blocks.
  */
@@ -30,17 +31,28 @@ struct file_stamp {
 struct file_stamp file_stamp_of(const struct stat *st);
 bool file_stamp_same(const struct file_stamp *a, const struct file_stamp *b);
 
+/* Why a file was left where it waits. */
+enum left {
+    LEFT_NOT,    /* not tried yet */
+    LEFT_YOUNG,  /* may still be written */
+    LEFT_OPEN,   /* a process has it open for writing */
+    LEFT_NAME,   /* a file of its name is among the running ones */
+    LEFT_DENIED, /* the disk refuses */
+};
+
 struct waiting_file {
     const char *name;
     struct file_stamp stamp;
     int64_t since_ms; /* unchanged since, by the monotonic clock */
+    bool renamed;     /* since its last write */
+    enum left left;
+    int64_t due_ms; /* when to try it again */
 };
 
 struct dir_scan {
     struct mem_pool *pool;  /* owns everything; NULL: empty */
     struct waiting_file *v; /* by name */
     size_t n;
-    size_t long_names; /* ignored: more than FOLDER_LAYOUT_NAME_MAX bytes */
     uint64_t dir_ino;
 };
 
@@ -49,10 +61,13 @@ int dir_scan_read(const struct folder_layout *p, int64_t now_ms,
                   struct dir_scan *out, struct err *e);
 void dir_scan_release(struct dir_scan *s);
 
-/* Files unchanged since the scan before keep their since_ms. */
+/* Files unchanged since the scan before keep what was known of them. */
 void dir_scan_compare(struct dir_scan *now, const struct dir_scan *before);
+/* The file of that name; NULL: it is not there. */
+struct waiting_file *dir_scan_find(const struct dir_scan *s, const char *name);
 
-/* The full names of claimed files: a NULL-terminated list in pool. */
+/* The paths of claimed files in the folder of running ones: a NULL-terminated
+ * list in pool. */
 const char **dir_scan_claims(const struct folder_layout *p,
                              struct mem_pool *pool, struct err *e);
 

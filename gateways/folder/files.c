@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,6 +41,46 @@ files_make_dir(const char *dir, struct err *e)
     return file_make_dirs(dir, 0755) < 0 ? fail(e, "make folder", dir) : 0;
 }
 
+/* The folder that path names, in dir; false: it names none. */
+static bool
+parent_in(const char *dir, const char *path, struct files_path *out)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!slash)
+        return false;
+    (void)snprintf(out->s, sizeof out->s, "%s/%.*s", dir, (int)(slash - path),
+                   path);
+    return true;
+}
+
+int
+files_make_parent(const char *dir, const char *path)
+{
+    struct files_path parent;
+
+    if (!parent_in(dir, path, &parent))
+        return 0;
+    return mkdir(parent.s, 0755) < 0 && errno != EEXIST ? -1 : 0;
+}
+
+void
+files_leave_dir(const char *dir, const char *path)
+{
+    struct files_path parent;
+
+    if (parent_in(dir, path, &parent))
+        (void)rmdir(parent.s);
+}
+
+size_t
+files_name_max(const char *dir)
+{
+    long most = pathconf(dir, _PC_NAME_MAX);
+
+    return most > 0 && most < NAME_MAX ? (size_t)most : NAME_MAX;
+}
+
 int
 files_put(const char *dir, const char *name, const void *data, size_t len,
           struct err *e)
@@ -70,26 +111,36 @@ files_sync(const char *dir, struct err *e)
 }
 
 int
+files_open(const char *path, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    return fd < 0 ? fail(e, "read", path) : fd;
+}
+
+int
+files_read_fd(int fd, const char *path, size_t cap, struct str *out,
+              struct stat *st, struct err *e)
+{
+    if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))
+        return err_set(e, ERR_INVALID, "%s: not a file", path);
+    if (file_read_all(fd, cap, out) == 0 && fstat(fd, st) == 0)
+        return 0;
+    if (errno == EFBIG)
+        return err_set(e, ERR_INVALID, "%s: larger than the %zu bytes allowed",
+                       path, cap);
+    return fail(e, "read", path);
+}
+
+int
 files_read(const char *path, size_t cap, struct str *out, struct stat *st,
            struct err *e)
 {
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    int rc = -1;
+    int fd = files_open(path, e), rc;
 
     if (fd < 0)
-        return fail(e, "read", path);
-    if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode)) {
-        err_set(e, ERR_INVALID, "%s: not a file", path);
-        goto out;
-    }
-    if (file_read_all(fd, cap, out) == 0 && fstat(fd, st) == 0)
-        rc = 0;
-    else if (errno == EFBIG)
-        err_set(e, ERR_INVALID, "%s: larger than the %zu bytes allowed", path,
-                cap);
-    else
-        (void)fail(e, "read", path);
-out:
+        return -1;
+    rc = files_read_fd(fd, path, cap, out, st, e);
     (void)close(fd);
     return rc;
 }

@@ -26,6 +26,12 @@ const char *files_path(const char *dir, const char *name,
 
 /* Makes a folder and its parents. */
 int files_make_dir(const char *dir, struct err *e);
+/* Makes the folder a path in dir names, if it names one; -1 with errno. */
+int files_make_parent(const char *dir, const char *path);
+/* Removes that folder if nothing is in it. */
+void files_leave_dir(const char *dir, const char *path);
+/* Most bytes in the name of a file in dir. */
+size_t files_name_max(const char *dir);
 
 /* Replaces dir/name: whatever happens, it is the old file or the new one. The
  * folder itself is synced by files_sync. */
@@ -39,9 +45,13 @@ int files_move(const char *from, const char *to, struct err *e);
 /* Makes the renames in dir durable. */
 int files_sync(const char *dir, struct err *e);
 
-/* Appends a regular file of at most cap bytes, not a link; *st is taken after
- * reading. ERR_NOT_FOUND, ERR_INVALID (too large, not a file),
+/* Opens a file for reading, not a link, and without waiting. */
+int files_open(const char *path, struct err *e);
+/* Appends a regular file of at most cap bytes; *st is taken after reading.
+ * ERR_NOT_FOUND, ERR_INVALID (too large, not a file), ERR_DENIED,
  * ERR_UNAVAILABLE. */
+int files_read_fd(int fd, const char *path, size_t cap, struct str *out,
+                  struct stat *st, struct err *e);
 int files_read(const char *path, size_t cap, struct str *out, struct stat *st,
                struct err *e);
 

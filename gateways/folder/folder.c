@@ -12,6 +12,7 @@
 #include "gateways/folder/sidecar.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/fleet_id.h"
 #include "lib/model/subject.h"
 
 #include <string.h>
@@ -126,6 +127,7 @@ add_line(struct folder *f, const char *line, const char *cwd, bool usual,
         folder_layout_release(&p);
         return rc;
     }
+    p.name_max = files_name_max(p.path);
     f->v = mem_resize(f->v, (f->n + 1) * sizeof *f->v);
     f->v[f->n++] = (struct watched_folder){.f = f, .layout = p};
     return 0;
@@ -230,6 +232,24 @@ begin(struct folder *f)
                        f);
 }
 
+/* What marks the files that this gateway claims. */
+static int
+find_owner(struct folder *f, struct err *e)
+{
+    char fleet[FLEET_ID_SIZE], host[256] = "";
+
+    if (!*f->conf->fleet && fleet_id_read(f->bus, fleet, e) < 0)
+        return -1;
+    (void)gethostname(host, sizeof host - 1);
+    folder_layout_owner(&f->owner, *f->conf->fleet ? f->conf->fleet : fleet,
+                        host);
+    if (!*f->owner.fleet)
+        return err_set(e, ERR_INVALID,
+                       "folder.fleet: '%.40s': write letters and digits",
+                       f->conf->fleet);
+    return 0;
+}
+
 int
 folder_open(struct folder **out, struct bus *b, struct loop *l,
             const struct folder_conf *conf, struct err *e)
@@ -243,7 +263,8 @@ folder_open(struct folder **out, struct bus *b, struct loop *l,
     f->idle = true;
     for (size_t i = 0; i < CLAIMED_PHASES; i++)
         TAILQ_INIT(&f->phases[i]);
-    if (add_folders(f, e) < 0 || join_checkouts(f, e) < 0 ||
+    if (find_owner(f, e) < 0 || add_folders(f, e) < 0 ||
+        join_checkouts(f, e) < 0 ||
         bus_subscribe(b, SUBJECT_STARTED_ALL, sidecar_on_started, f,
                       &f->started, e) < 0 ||
         bus_consume(b, "RESULTS", "gateway_folder", outcomes_on_result, f,

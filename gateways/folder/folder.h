@@ -22,6 +22,7 @@ struct folder_conf {
     int64_t connect_timeout_ms;
     char **folders; /* lines as folder_layout_parse reads them */
     char *project;  /* whose usual folders are watched; "": none */
+    char *fleet;    /* marks claimed files; "": as the broker tells */
     int64_t settle_ms, rescan_ms, patience_ms, repair_ms, window;
     int64_t git_interval_ms, drain_timeout_ms;
     bool watch;
@@ -36,6 +37,8 @@ struct folder_conf {
                   "folders to watch: PATH style=STYLE [git=pull] ..."),        \
         CONF_STR(T, F.project, "folder.project", "",                           \
                  "its jobs/queue and .cloud-queue are watched too"),           \
+        CONF_STR(T, F.fleet, "folder.fleet", "",                               \
+                 "marks claimed files as this fleet's (default: its broker)"), \
         CONF_MS(T, F.settle_ms, "folder.settle", "500ms", 10, 600000,          \
                 "how long a file must stay unchanged"),                        \
         CONF_MS(T, F.patience_ms, "folder.patience", "5s", 0, 3600000,         \

@@ -4,6 +4,7 @@
  */
 #include "gateways/folder/folder_layout.h"
 
+#include "lib/base/hash.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/model/subject.h"
@@ -303,7 +304,8 @@ int
 folder_layout_parse(const char *line, const char *cwd,
                     struct folder_layout *out, struct err *e)
 {
-    *out = (struct folder_layout){.pool = mem_pool_sized(1024)};
+    *out = (struct folder_layout){.pool = mem_pool_sized(1024),
+                                  .name_max = FOLDER_LAYOUT_NAME_MAX};
     if (read_words(line, cwd, out, e) == 0) {
         fill(out);
         if (check_dirs(out, e) == 0)
@@ -351,29 +353,94 @@ folder_layout_takes(const struct folder_layout *p, const char *name)
            !ends_with(name, ".result.json", 12);
 }
 
+/* --- claimed files -------------------------------------------------------- */
+
 void
-folder_layout_claim_name(const char *id, const char *name,
-                         char out[FOLDER_LAYOUT_FILE_SIZE])
+folder_layout_owner(struct folder_owner *out, const char *fleet,
+                    const char *host)
 {
-    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE, CLAIMED "%.*s-%.*s",
-                   FOLDER_LAYOUT_ID_LEN, id, FOLDER_LAYOUT_NAME_MAX, name);
+    size_t n = 0;
+
+    *out = (struct folder_owner){0};
+    for (; *fleet && n + 1 < sizeof out->fleet; fleet++)
+        if (isalnum((unsigned char)*fleet))
+            out->fleet[n++] = *fleet;
+    n = 0;
+    for (; *host && n + 1 < sizeof out->host; host++)
+        out->host[n++] = isalnum((unsigned char)*host) ? *host : '-';
+}
+
+void
+folder_layout_digest(const void *text, size_t len,
+                     char out[FOLDER_LAYOUT_DIGEST_SIZE])
+{
+    uint64_t h = hash_add(HASH_EMPTY, text, len);
+
+    (void)snprintf(out, FOLDER_LAYOUT_DIGEST_SIZE, "%08x",
+                   (unsigned)(h ^ h >> 32));
+}
+
+void
+folder_layout_claim_path(const struct folder_layout *p,
+                         const struct folder_claim *c,
+                         char out[FOLDER_LAYOUT_CLAIM_SIZE])
+{
+    int head = snprintf(out, FOLDER_LAYOUT_CLAIM_SIZE, CLAIMED "%.*s.%s.%s.%s",
+                        FOLDER_LAYOUT_ID_LEN, c->id, c->owner.fleet,
+                        c->owner.host, c->digest);
+    bool fits = (size_t)head + 1 + strlen(c->name) <= p->name_max;
+
+    (void)snprintf(out + head, FOLDER_LAYOUT_CLAIM_SIZE - (size_t)head, "%c%s",
+                   fits ? '-' : '/', c->name);
+}
+
+/* Copies the part after at, which ends at one of stops or the end, and returns
+ * where; NULL: it is too long. */
+static const char *
+read_part(const char *at, const char *stops, char *out, size_t size)
+{
+    size_t len = strcspn(at + 1, stops);
+
+    if (len >= size)
+        return NULL;
+    memcpy(out, at + 1, len);
+    out[len] = '\0';
+    return at + 1 + len;
+}
+
+/* ".<fleet>.<host>.<digest>" */
+static const char *
+read_parts(const char *at, struct folder_claim *out)
+{
+    at = read_part(at, ".", out->owner.fleet, sizeof out->owner.fleet);
+    if (at && *at == '.')
+        at = read_part(at, ".", out->owner.host, sizeof out->owner.host);
+    return at && *at == '.'
+               ? read_part(at, "-/", out->digest, sizeof out->digest)
+               : NULL;
 }
 
 bool
-folder_layout_read_claim(const char *file, char id[TASK_ID_SIZE],
-                         const char **name)
+folder_layout_read_claim(const char *path, struct folder_claim *out)
 {
     const size_t head = sizeof CLAIMED - 1;
+    const char *at = path + head + FOLDER_LAYOUT_ID_LEN;
 
-    if (strncmp(file, CLAIMED, head) != 0 ||
-        strlen(file) < head + FOLDER_LAYOUT_ID_LEN + 2 ||
-        file[head + FOLDER_LAYOUT_ID_LEN] != '-')
+    *out = (struct folder_claim){0};
+    if (strncmp(path, CLAIMED, head) != 0 ||
+        strlen(path) <= head + FOLDER_LAYOUT_ID_LEN)
         return false;
-    memcpy(id, file + head, FOLDER_LAYOUT_ID_LEN);
-    id[FOLDER_LAYOUT_ID_LEN] = '\0';
-    *name = file + head + FOLDER_LAYOUT_ID_LEN + 1;
-    return subject_token_ok(id);
+    memcpy(out->id, path + head, FOLDER_LAYOUT_ID_LEN);
+    if (*at == '.')
+        at = read_parts(at, out);
+    else if (*at != '-') /* of an earlier version: "<id>-<name>" */
+        return false;
+    if (!at || (*at && !str_copy(out->name, sizeof out->name, at + 1)))
+        return false;
+    return (*at != '-' || *out->name) && subject_token_ok(out->id);
 }
+
+/* --- names beside a file -------------------------------------------------- */
 
 /* Where the last suffix begins, or the end. */
 static size_t
@@ -384,30 +451,58 @@ suffix_at(const char *name)
     return dot && dot != name ? (size_t)(dot - name) : strlen(name);
 }
 
-void
-folder_layout_second_name(const char *id, const char *name,
-                          char out[FOLDER_LAYOUT_FILE_SIZE])
+/* The first stem bytes of name, cut if need be, and suffix. */
+static void
+beside(const struct folder_layout *p, const char *name, size_t stem,
+       const char *suffix, char out[FOLDER_LAYOUT_FILE_SIZE])
 {
+    enum { HASH_BYTES = FOLDER_LAYOUT_DIGEST_SIZE };
+    size_t room = p->name_max > strlen(suffix) + HASH_BYTES
+                      ? p->name_max - strlen(suffix)
+                      : HASH_BYTES;
+    char hash[FOLDER_LAYOUT_DIGEST_SIZE] = "";
+    bool cut = stem > room;
+
+    if (cut) {
+        folder_layout_digest(name, stem, hash);
+        stem = str_utf8_cut(name, stem, room - HASH_BYTES);
+    }
+    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE, "%.*s%s%s%s", (int)stem, name,
+                   cut ? "~" : "", hash, suffix);
+}
+
+void
+folder_layout_second_name(const struct folder_layout *p, const char *id,
+                          const char *name, char out[FOLDER_LAYOUT_FILE_SIZE])
+{
+    char suffix[FOLDER_LAYOUT_FILE_SIZE + 16];
     size_t at = suffix_at(name);
 
-    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE, "%.*s.%.8s%s", (int)at, name,
-                   id, name + at);
+    (void)snprintf(suffix, sizeof suffix, ".%.8s%s", id, name + at);
+    beside(p, name, at, suffix, out);
 }
 
 void
-folder_layout_result_name(const char *name, char out[FOLDER_LAYOUT_FILE_SIZE])
+folder_layout_result_name(const struct folder_layout *p, const char *name,
+                          char out[FOLDER_LAYOUT_FILE_SIZE])
 {
-    size_t at = ends_with(name, ".json", 5) ? strlen(name) - 5 : strlen(name);
-
-    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE, "%.*s.result.json", (int)at,
-                   name);
+    beside(p, name,
+           ends_with(name, ".json", 5) ? strlen(name) - 5 : strlen(name),
+           ".result.json", out);
 }
 
 void
-folder_layout_sidecar_name(const char *name,
-                           char out[FOLDER_LAYOUT_FILE_SIZE + 16])
+folder_layout_sidecar_name(const struct folder_layout *p, const char *name,
+                           char out[FOLDER_LAYOUT_FILE_SIZE])
 {
-    (void)snprintf(out, FOLDER_LAYOUT_FILE_SIZE + 16, "%s.delegated", name);
+    beside(p, name, strlen(name), ".delegated", out);
+}
+
+void
+folder_layout_error_name(const struct folder_layout *p, const char *name,
+                         char out[FOLDER_LAYOUT_FILE_SIZE])
+{
+    beside(p, name, strlen(name), ".error", out);
 }
 
 void

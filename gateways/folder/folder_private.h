@@ -23,6 +23,7 @@ struct folder {
     struct bus *bus;
     struct loop *loop;
     const struct folder_conf *conf;
+    struct folder_owner owner; /* of what this gateway claims */
     struct watched_folder *v;
     size_t n;
     struct bus_consumer *results;

@@ -18,6 +18,9 @@ enum {
     LOADED_MAX = 1000,   /* files whose tasks' data is in memory */
     NAME_BUSY_MS = 1000, /* until a name is tried again */
     DISK_RETRY_MS = 5000,
+    /* A file stays open for long: its writer forgot it, and each look costs. */
+    OPEN_LONG_MS = 60000,
+    OPEN_RETRY_MS = 5000,
 };
 
 /* Files of one folder that another thread claims and reads. */
@@ -27,7 +30,6 @@ struct intake_job {
     struct claimed_file *claims[INTAKE_BATCH];
     struct claim_file files[INTAKE_BATCH];
     size_t n;
-    bool any_claimed;
     struct err e;
     int synced;
 };
@@ -129,34 +131,67 @@ log_file_error(const struct claimed_file *c, const char *what, const char *why)
              c->w->layout.path, LOG_TEXT(c->name), LOG_TEXT(why));
 }
 
+/* A file that was left where it waits is tried again at due_ms. */
+static void
+leave(struct claimed_file *c, const struct claim_file *t, enum left left,
+      int64_t delay_ms)
+{
+    watched_folder_left(c->w, c->name, &t->stamp, left,
+                        loop_now_ms() + delay_ms, t->why);
+    claimed_file_free(c, true);
+}
+
+/* A file that was not claimed, or is claimed and cannot be read now. */
+static void
+not_now(struct claimed_file *c, const struct claim_file *t, enum left left,
+        int64_t delay_ms)
+{
+    if (c->path)
+        claimed_file_to(c, CLAIMED_READ, loop_now_ms() + delay_ms);
+    else
+        leave(c, t, left, delay_ms);
+}
+
+static void
+on_file_ready(struct claimed_file *c, struct claim_file *t)
+{
+    c->w->denied = false;
+    if (t->sidecar && c->sidecar == SIDECAR_NONE)
+        c->sidecar = SIDECAR_INTENT;
+    claimed_file_fill(c, t);
+    if (c->fresh) {
+        intake_publish(c);
+    } else {
+        c->delay_ms = 0; /* queries before it publishes again */
+        claimed_file_to(c, CLAIMED_SOON, loop_now_ms());
+    }
+}
+
 static void
 on_file_read(struct claimed_file *c, struct claim_file *t)
 {
-    int64_t now = loop_now_ms();
+    int64_t now = loop_now_ms(), open_ms = now - c->changed_ms;
 
-    if (!file_stamp_same(&t->stamp, &c->stamp))
+    if (c->path && !file_stamp_same(&t->stamp, &c->stamp))
         c->changed_ms = now;
     c->stamp = t->stamp;
-    if (t->state != CLAIM_FILE_LATER)
-        c->waiting = false;
+    if (*t->path && !c->path) {
+        c->path = mem_strdup(t->path);
+        memcpy(c->digest, t->claim.digest, sizeof c->digest);
+    }
     switch (t->state) {
     case CLAIM_FILE_READY:
-        if (t->sidecar && c->sidecar == SIDECAR_NONE)
-            c->sidecar = SIDECAR_INTENT;
-        claimed_file_fill(c, t);
-        if (c->fresh) {
-            intake_publish(c);
-        } else {
-            c->delay_ms = 0;
-            claimed_file_to(c, CLAIMED_SOON,
-                            now); /* queries before it publishes again */
-        }
+        on_file_ready(c, t);
         break;
     case CLAIM_FILE_YOUNG:
-        claimed_file_to(c, CLAIMED_READ, now + c->f->conf->settle_ms);
+        not_now(c, t, LEFT_YOUNG, c->f->conf->settle_ms);
+        break;
+    case CLAIM_FILE_OPEN:
+        not_now(c, t, LEFT_OPEN,
+                open_ms < OPEN_LONG_MS ? c->f->conf->settle_ms : OPEN_RETRY_MS);
         break;
     case CLAIM_FILE_BUSY:
-        claimed_file_to(c, CLAIMED_READ, now + NAME_BUSY_MS);
+        not_now(c, t, LEFT_NAME, NAME_BUSY_MS);
         break;
     case CLAIM_FILE_BAD:
         c->bad = true;
@@ -165,11 +200,9 @@ on_file_read(struct claimed_file *c, struct claim_file *t)
         claimed_file_to(c, CLAIMED_WRITE_BACK, now);
         break;
     case CLAIM_FILE_LATER:
-        log_file_error(c, "folder.refused", t->why);
-        if (c->waiting) /* still where it was: the next scan finds it */
-            claimed_file_free(c, true);
-        else
-            claimed_file_to(c, CLAIMED_READ, now + DISK_RETRY_MS);
+        if (c->path)
+            log_file_error(c, "folder.refused", t->why);
+        not_now(c, t, LEFT_DENIED, DISK_RETRY_MS);
         break;
     case CLAIM_FILE_GONE:
         claimed_file_free(c, true);
@@ -181,11 +214,14 @@ static void
 read_all(void *ctx)
 {
     struct intake_job *j = ctx;
+    bool any = false;
 
     for (size_t i = 0; i < j->n; i++)
         claim_file_read(&j->files[i]);
     /* The ids in the names keep a power cut from doubling a task. */
-    if (j->any_claimed)
+    for (size_t i = 0; i < j->n && !any; i++)
+        any = *j->files[i].path;
+    if (any)
         j->synced = files_sync(j->layout->running, &j->e);
 }
 
@@ -217,12 +253,12 @@ add(struct intake_job *j, struct claimed_file *c, int64_t now_ms)
     struct claim_file *t = &j->files[j->n];
 
     t->layout = j->layout;
-    memcpy(t->id, c->id, sizeof t->id);
-    (void)str_copy(t->name, sizeof t->name, c->name);
+    claimed_file_claim(c, &t->claim);
+    if (c->path)
+        (void)str_copy(t->path, sizeof t->path, c->path);
     t->stamp = c->stamp;
-    t->claim = c->waiting;
+    t->settled = now_ms - c->changed_ms >= c->f->conf->settle_ms;
     t->patient = now_ms - c->changed_ms < c->f->conf->patience_ms;
-    j->any_claimed = j->any_claimed || t->claim;
     j->claims[j->n++] = c;
     claimed_file_to(c, CLAIMED_READING, 0);
 }
@@ -243,23 +279,34 @@ add_claimed(struct intake_job *j, int64_t now_ms)
     }
 }
 
+/* Whether a file may be claimed now. One that was renamed since its last write
+ * is complete; of others only time tells. */
+static bool
+is_due(const struct waiting_file *v, int64_t settle_ms, int64_t now_ms)
+{
+    if (v->left != LEFT_NOT)
+        return now_ms >= v->due_ms;
+    return v->renamed || now_ms - v->since_ms >= settle_ms;
+}
+
 /* Adds waiting files in order of their names. */
 static void
 add_waiting(struct intake_job *j, struct watched_folder *w, int64_t now_ms)
 {
     struct folder *f = j->f;
-    char id[TASK_ID_SIZE];
 
     for (; w->next < w->scan.n && j->n < INTAKE_BATCH &&
            f->n_claims < (size_t)f->conf->window;
          w->next++) {
         const struct waiting_file *v = &w->scan.v[w->next];
+        struct folder_claim claim = {0};
         struct claimed_file *c;
 
-        if (now_ms - v->since_ms < f->conf->settle_ms)
+        if (!is_due(v, f->conf->settle_ms, now_ms))
             continue; /* the next scan decides */
-        task_new_id(id);
-        c = claimed_file_new(w, id, v->name, true);
+        task_new_id(claim.id);
+        (void)str_copy(claim.name, sizeof claim.name, v->name);
+        c = claimed_file_new(w, &claim, NULL);
         c->stamp = v->stamp;
         c->changed_ms = v->since_ms;
         j->layout = &w->layout;

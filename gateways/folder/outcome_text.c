@@ -286,6 +286,15 @@ add_line(struct str *out, const char *key, const json_t *v)
     str_free(&clean);
 }
 
+static void
+add_warnings(const json_t *o, struct str *out)
+{
+    const json_t *warnings = json_object_get(o, "warnings");
+
+    for (size_t i = 0; i < json_array_size(warnings); i++)
+        add_line(out, "warning", json_array_get(warnings, i));
+}
+
 /* Adds the lines of one task. The first ones are those that readers of the
  * footer know (provider, job_id, cost_usd, queue_ms, run_ms, finished_at). */
 static void
@@ -314,12 +323,10 @@ add_task(const json_t *o, struct str *out)
     const json_t *d = json_object_get(o, "decision");
     const char *rule = json_string_value(json_object_get(d, "rule"));
     const char *why = json_string_value(json_object_get(d, "reason"));
-    const json_t *warnings = json_object_get(o, "warnings");
 
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         add_line(out, lines[i].label, json_object_get(o, lines[i].key));
-    for (size_t i = 0; i < json_array_size(warnings); i++)
-        add_line(out, "warning", json_array_get(warnings, i));
+    add_warnings(o, out);
     if (rule) {
         json_t *text = json_sprintf("%s: %s", rule, why ? why : "");
 
@@ -341,6 +348,7 @@ add_tasks(const json_t *json, struct str *out)
     add_line(out, "state", json_object_get(json, "state"));
     add_line(out, "exit_code", json_object_get(json, "exit_code"));
     add_line(out, "claim", json_object_get(json, "claim"));
+    add_warnings(json, out);
     json_array_foreach(tasks, i, task)
     {
         str_addz(out, "---\n");

@@ -254,6 +254,11 @@ on_written(struct claimed_file *c, struct write_back *b)
         if (b->ok)
             log_info("folder.written_back", "task=%s file=\"%s\"", c->id,
                      LOG_TEXT(b->at));
+        if (b->ok && b->changed)
+            log_warn("folder.changed",
+                     "task=%s file=\"%s\" text=\"changed after it was "
+                     "claimed: it ran as it was then\"",
+                     c->id, LOG_TEXT(b->at));
         FAILPOINT("folder.after_move");
         claimed_file_free(c, true);
         return;
@@ -288,8 +293,9 @@ add(struct write_back_job *j, struct claimed_file *c)
     struct write_back *b = &j->files[j->n];
 
     b->layout = &c->w->layout;
-    memcpy(b->id, c->id, sizeof b->id);
-    (void)str_copy(b->name, sizeof b->name, c->name);
+    claimed_file_claim(c, &b->claim);
+    (void)str_copy(b->path, sizeof b->path, c->path);
+    b->stamp = c->stamp;
     if (c->bad) {
         (void)str_copy(b->why, sizeof b->why, c->why);
     } else {

@@ -19,7 +19,7 @@
 struct sidecar_write {
     struct folder *f;
     char *dir;
-    char name[FOLDER_LAYOUT_FILE_SIZE + 16], task[TASK_ID_SIZE];
+    char name[FOLDER_LAYOUT_FILE_SIZE], task[TASK_ID_SIZE];
     struct str text;
     struct err e;
     int rc;
@@ -58,7 +58,7 @@ write_sidecar(struct claimed_file *c, enum sidecar_state state,
 
     w->f = c->f;
     w->dir = mem_strdup(c->w->layout.running);
-    folder_layout_sidecar_name(c->name, w->name);
+    folder_layout_sidecar_name(&c->w->layout, c->name, w->name);
     (void)str_copy(w->task, sizeof w->task, task);
     outcome_json(delegated, &w->text);
     c->sidecar = state;
@@ -69,9 +69,9 @@ write_sidecar(struct claimed_file *c, enum sidecar_state state,
 static void
 remove_sidecar(struct claimed_file *c)
 {
-    char name[FOLDER_LAYOUT_FILE_SIZE + 16];
+    char name[FOLDER_LAYOUT_FILE_SIZE];
 
-    folder_layout_sidecar_name(c->name, name);
+    folder_layout_sidecar_name(&c->w->layout, c->name, name);
     (void)unlink(FILES_PATH(c->w->layout.running, name));
     c->sidecar = SIDECAR_NONE;
 }

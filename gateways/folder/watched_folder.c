@@ -10,6 +10,8 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 
+#include <string.h>
+
 enum {
     CHANGE_MS = 20,  /* from a change to the scan: changes come in groups */
     SCAN_SHARE = 10, /* scans take at most one part in so many of the time */
@@ -102,23 +104,57 @@ watch(struct watched_folder *w, uint64_t ino)
     }
 }
 
-static bool
-unsettled(const struct watched_folder *w, int64_t now_ms)
+/* How soon the folder should be scanned again for the files in it. */
+static int64_t
+next_scan_ms(const struct watched_folder *w, int64_t now_ms)
 {
-    for (size_t i = 0; i < w->scan.n; i++)
-        if (now_ms - w->scan.v[i].since_ms < w->f->conf->settle_ms)
-            return true;
-    return false;
+    int64_t settle = w->f->conf->settle_ms, delay = w->f->conf->rescan_ms;
+
+    for (size_t i = 0; i < w->scan.n && delay > settle; i++) {
+        const struct waiting_file *v = &w->scan.v[i];
+        int64_t wait = delay;
+
+        if (now_ms - v->since_ms < settle)
+            wait = settle;
+        else if (v->left != LEFT_NOT)
+            wait = v->due_ms - now_ms;
+        if (wait < delay)
+            delay = wait > settle ? wait : settle;
+    }
+    return delay;
+}
+
+void
+watched_folder_left(struct watched_folder *w, const char *name,
+                    const struct file_stamp *stamp, enum left left,
+                    int64_t due_ms, const char *why)
+{
+    struct waiting_file *v = dir_scan_find(&w->scan, name);
+
+    if (left == LEFT_DENIED && !w->denied)
+        log_error("folder.refused", "folder=\"%s\" file=\"%s\" error=\"%s\"",
+                  w->layout.waiting, LOG_TEXT(name), LOG_TEXT(why));
+    w->denied = w->denied || left == LEFT_DENIED;
+    if (!v)
+        return;
+    if (left == LEFT_OPEN && v->left != LEFT_OPEN)
+        log_info("folder.open",
+                 "file=\"%s/%s\" text=\"a process has it open for writing: "
+                 "left alone until it is closed\"",
+                 w->layout.waiting, LOG_TEXT(name));
+    if (!file_stamp_same(stamp, &v->stamp)) {
+        v->stamp = *stamp;
+        v->since_ms = loop_now_ms();
+        v->renamed = false;
+    }
+    v->left = left;
+    v->due_ms = due_ms;
+    scan_soon(w, pause_of(w, due_ms - loop_now_ms()));
 }
 
 static void
 use_scan(struct watched_folder *w, struct dir_scan *now)
 {
-    if (now->long_names)
-        log_warn("folder.long_names",
-                 "folder=\"%s\" files=%zu text=\"names of more than %d bytes "
-                 "are ignored\"",
-                 w->layout.waiting, now->long_names, FOLDER_LAYOUT_NAME_MAX);
     dir_scan_compare(now, &w->scan);
     dir_scan_release(&w->scan);
     w->scan = *now;
@@ -146,9 +182,7 @@ on_scanned(void *ctx)
         w->scan_ms = j->took_ms;
         use_scan(w, &j->scan);
         watch(w, ino);
-        if (unsettled(w, now))
-            delay = f->conf->settle_ms;
-        delay = pause_of(w, delay);
+        delay = pause_of(w, next_scan_ms(w, now));
     } else {
         if (!w->missing)
             log_warn("folder.missing", "error=\"%s\"", LOG_TEXT(j->e.msg));
@@ -200,25 +234,55 @@ sweep(void *ctx)
     s->names = dir_scan_claims(&s->w->layout, s->pool, &e);
 }
 
+/* Whether another fleet has claimed it: its outcome is that fleet's business,
+ * and to run it would be to run it twice. */
+static bool
+is_foreign(const struct watched_folder *w, const struct folder_claim *claim)
+{
+    return *claim->owner.fleet &&
+           strcmp(claim->owner.fleet, w->f->owner.fleet) != 0;
+}
+
+/* Says once that there are such files. */
+static void
+note_foreign(struct watched_folder *w, size_t n, const char *example)
+{
+    struct folder_claim claim;
+
+    if (n && !w->foreign && folder_layout_read_claim(example, &claim))
+        log_warn("folder.foreign",
+                 "folder=\"%s\" files=%zu example=\"%s\" text=\"claimed by "
+                 "fleet %s on host %s, and left to it\"",
+                 w->layout.running, n, LOG_TEXT(example), claim.owner.fleet,
+                 claim.owner.host);
+    w->foreign = n;
+}
+
 static void
 on_swept(void *ctx)
 {
     struct sweep *s = ctx;
     struct watched_folder *w = s->w;
-    size_t found = 0;
+    size_t found = 0, foreign = 0;
+    const char *example = NULL;
 
     w->sweeping = false;
     if (folder_job_done(w->f)) {
         for (const char **p = s->names; p && *p; p++) {
-            char id[TASK_ID_SIZE];
-            const char *name;
+            struct folder_claim claim;
 
-            if (!folder_layout_read_claim(*p, id, &name) ||
-                claimed_file_find(w->f, id))
+            if (!folder_layout_read_claim(*p, &claim) ||
+                claimed_file_find(w->f, claim.id))
                 continue;
-            (void)claimed_file_new(w, id, name, false);
+            if (is_foreign(w, &claim)) {
+                foreign++;
+                example = *p;
+                continue;
+            }
+            (void)claimed_file_new(w, &claim, *p);
             found++;
         }
+        note_foreign(w, foreign, example);
         if (found)
             log_info("folder.found", "folder=\"%s\" files=%zu",
                      w->layout.running, found);

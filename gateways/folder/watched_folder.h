@@ -30,12 +30,19 @@ struct watched_folder {
     bool changed; /* since the last scan, while its files were claimed */
     int64_t swept_ms;
     bool missing;         /* logged already */
+    bool denied;          /* the disk refuses: logged already */
+    size_t foreign;       /* files that another fleet has claimed */
     struct git_sync *git; /* shared with others in its checkout; NULL: none */
 };
 
 void watched_folder_start(struct watched_folder *w);
 void watched_folder_close(struct watched_folder *w);
 
+/* A file that had that stamp was left where it waits until due_ms; why says
+ * more, if need be. */
+void watched_folder_left(struct watched_folder *w, const char *name,
+                         const struct file_stamp *stamp, enum left left,
+                         int64_t due_ms, const char *why);
 /* All files of the scan are claimed: scans again if something has changed. */
 void watched_folder_on_claimed_all(struct watched_folder *w);
 /* Looks for claimed files that are not in memory, at most once a second. */

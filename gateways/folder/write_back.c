@@ -34,7 +34,7 @@ is_ours(const struct file_move *t, const char *name)
 
     ours = files_read(FILES_PATH(t->dir, name), 4 * FORMATS_MAX_BYTES, &text,
                       &st, &e) == 0 &&
-           outcome_tells_of(&text, t->b->id);
+           outcome_tells_of(&text, t->b->claim.id);
     str_free(&text);
     return ours;
 }
@@ -43,10 +43,10 @@ is_ours(const struct file_move *t, const char *name)
 static void
 choose_name(struct file_move *t)
 {
-    const char *name = t->b->name;
+    const char *name = t->b->claim.name;
 
     if (file_exists(FILES_PATH(t->dir, name)) && !is_ours(t, name))
-        folder_layout_second_name(t->b->id, name, t->final);
+        folder_layout_second_name(t->b->layout, t->b->claim.id, name, t->final);
     else
         (void)str_copy(t->final, sizeof t->final, name);
 }
@@ -61,12 +61,12 @@ static void
 unlink_visible(const struct file_move *t)
 {
     struct files_path visible;
-    char sidecar[FOLDER_LAYOUT_FILE_SIZE + 16];
+    char sidecar[FOLDER_LAYOUT_FILE_SIZE];
 
-    (void)files_path(t->b->layout->running, t->b->name, &visible);
+    (void)files_path(t->b->layout->running, t->b->claim.name, &visible);
     if (!file_same(visible.s, t->claimed.s))
         return;
-    folder_layout_sidecar_name(t->b->name, sidecar);
+    folder_layout_sidecar_name(t->b->layout, t->b->claim.name, sidecar);
     (void)unlink(FILES_PATH(t->b->layout->running, sidecar));
     (void)unlink(visible.s);
 }
@@ -80,7 +80,8 @@ move_file(struct file_move *t, const char *report, struct err *e)
     if (files_move(t->claimed.s, FILES_PATH(t->dir, t->final), e) == 0)
         return 0;
     /* Another process was faster, under the other name. */
-    if (e->code == ERR_NOT_FOUND && report && strcmp(t->final, t->b->name))
+    if (e->code == ERR_NOT_FOUND && report &&
+        strcmp(t->final, t->b->claim.name))
         (void)unlink(FILES_PATH(t->dir, report));
     return -1;
 }
@@ -114,7 +115,7 @@ to_jobs(struct file_move *t, struct err *e)
     char name[FOLDER_LAYOUT_FILE_SIZE];
     struct str text = {0};
 
-    folder_layout_result_name(t->final, name);
+    folder_layout_result_name(t->b->layout, t->final, name);
     outcome_json(t->b->result, &text);
     return move_with(t, name, &text, e);
 }
@@ -168,10 +169,10 @@ to_rewritten(struct file_move *t, struct err *e)
 static int
 to_quarantine(struct file_move *t, struct err *e)
 {
-    char name[FOLDER_LAYOUT_FILE_SIZE + 8];
+    char name[FOLDER_LAYOUT_FILE_SIZE];
     struct str text = {0};
 
-    (void)snprintf(name, sizeof name, "%s.error", t->final);
+    folder_layout_error_name(t->b->layout, t->final, name);
     str_addf(&text, "%s\n", t->b->why);
     return move_with(t, name, &text, e);
 }
@@ -193,24 +194,68 @@ write_outcome(struct file_move *t, struct err *e)
     return err_set(e, ERR_BUG, "unknown style");
 }
 
+/* --- files that were changed ---------------------------------------------- */
+
+static bool
+has_changed(const struct write_back *b, const char *claimed,
+            const struct stat *st)
+{
+    char digest[FOLDER_LAYOUT_DIGEST_SIZE];
+    struct file_stamp now = file_stamp_of(st);
+    struct str text = {0};
+    struct stat read;
+    struct err e;
+
+    if (file_stamp_same(&now, &b->stamp) || !*b->claim.digest)
+        return false;
+    if (files_read(claimed, FORMATS_MAX_BYTES + 1, &text, &read, &e) == 0)
+        folder_layout_digest(str_text(&text), text.len, digest);
+    else
+        digest[0] = '\0';
+    str_free(&text);
+    return strcmp(digest, b->claim.digest) != 0;
+}
+
+static void
+say_changed(struct write_back *b)
+{
+    json_t *warnings = json_object_get(b->result, "warnings");
+
+    b->changed = true;
+    if (!warnings) {
+        warnings = json_array();
+        (void)json_object_set_new(b->result, "warnings", warnings);
+    }
+    (void)json_array_append_new(
+        warnings,
+        json_string("the file was changed after it was claimed: what ran is "
+                    "the text it had then ('shunt show' prints it); put the "
+                    "file into the queue again to run what it says now"));
+}
+
+/* --- all of it ------------------------------------------------------------ */
+
 static void
 write_back_file(struct write_back *b)
 {
-    char claimed[FOLDER_LAYOUT_FILE_SIZE];
     struct file_move t = {.b = b};
+    struct stat st;
 
-    t.dir = b->result && outcome_succeeded(b->result) ? b->layout->done
-                                                      : b->layout->failed;
-    folder_layout_claim_name(b->id, b->name, claimed);
-    (void)files_path(b->layout->running, claimed, &t.claimed);
-    if (!file_exists(t.claimed.s)) {
+    (void)files_path(b->layout->running, b->path, &t.claimed);
+    if (lstat(t.claimed.s, &st) < 0) {
         b->gone = true;
         return;
     }
+    if (b->result && has_changed(b, t.claimed.s, &st))
+        say_changed(b);
+    t.dir = b->result && outcome_succeeded(b->result) && !b->changed
+                ? b->layout->done
+                : b->layout->failed;
     if (files_make_dir(t.dir, &b->e) < 0)
         return;
     choose_name(&t);
     if (write_outcome(&t, &b->e) == 0) {
+        files_leave_dir(b->layout->running, b->path);
         b->ok = true;
         (void)snprintf(b->at, sizeof b->at, "%s/%s", t.dir, t.final);
     } else if (b->e.code == ERR_NOT_FOUND && !file_exists(t.claimed.s)) {

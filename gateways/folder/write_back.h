@@ -1,6 +1,7 @@
 /*
  * write_back - moves a claimed file to its final folder, with its outcome as
- * the folder's style has it.
+ * the folder's style has it. A file that was changed after it was read is no
+ * success, whatever its task was: it goes to the failed ones.
  *
  * The order is the promise: the outcome is on the disk before the file leaves
  * the running ones, and doing all of it again changes nothing.
@@ -10,6 +11,7 @@
 #ifndef GATEWAYS_FOLDER_WRITE_BACK_H
 #define GATEWAYS_FOLDER_WRITE_BACK_H
 
+#include "gateways/folder/dir_scan.h"
 #include "gateways/folder/folder_layout.h"
 #include "lib/base/err.h"
 #include "lib/base/str.h"
@@ -20,13 +22,15 @@
 struct write_back {
     /* in */
     const struct folder_layout *layout;
-    char id[TASK_ID_SIZE];
-    char name[FOLDER_LAYOUT_FILE_SIZE];
-    json_t *result;    /* owned; NULL: the file could not be read */
-    struct str output; /* owned */
-    char why[512];     /* why not, for a file without a result */
+    struct folder_claim claim;
+    char path[FOLDER_LAYOUT_CLAIM_SIZE]; /* among the running files */
+    struct file_stamp stamp; /* when it was read; ino 0: not known */
+    json_t *result;          /* owned; NULL: the file could not be read */
+    struct str output;       /* owned */
+    char why[512];           /* why not, for a file without a result */
     /* out */
     bool gone;     /* another process has moved it */
+    bool changed;  /* since it was read: what ran is not what it says */
     bool ok;       /* the file is in its final folder */
     char at[4096]; /* its path there */
     struct err e;  /* otherwise, why not */

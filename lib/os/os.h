@@ -56,6 +56,14 @@ int os_rename_new(const char *from, const char *to);
 /* Whether the path exists, and neither ".." nor a link leads out of the
  * folder. */
 bool os_exists_beneath(int folder, const char *path);
+/*
+ * 0: nobody has the file open for writing, and whoever opens it so now waits
+ * until os_let_writers or close. fd must be open for reading only. EAGAIN:
+ * somebody has it open. Any other error: the system, or the file system,
+ * cannot tell.
+ */
+int os_hold_writers(int fd);
+void os_let_writers(int fd);
 int64_t os_mtime_ns(const struct stat *st); /* last write, since 1970 */
 int64_t os_ctime_ns(const struct stat *st); /* last change of the inode */
 

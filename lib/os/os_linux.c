@@ -12,6 +12,7 @@
 #include <linux/openat2.h>
 #include <malloc.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -144,6 +146,38 @@ os_exists_beneath(int folder, const char *path)
                real_path_beneath(folder, path);
     (void)close((int)fd);
     return true;
+}
+
+/* A file server's client, which answers EAGAIN whenever the server has not lent
+ * it the file. */
+static bool
+is_cifs(int fd)
+{
+    const uint32_t cifs = 0xff534d42, smb2 = 0xfe534d42;
+    struct statfs st;
+
+    return fstatfs(fd, &st) == 0 &&
+           ((uint32_t)st.f_type == cifs || (uint32_t)st.f_type == smb2);
+}
+
+/* A lease. When a writer comes the holder is sent a signal: one that is ignored
+ * by default. */
+int
+os_hold_writers(int fd)
+{
+    if (fcntl(fd, F_SETSIG, SIGURG) < 0)
+        return -1;
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0)
+        return 0;
+    if (errno == EAGAIN)
+        errno = is_cifs(fd) ? ENOTSUP : EAGAIN;
+    return -1;
+}
+
+void
+os_let_writers(int fd)
+{
+    (void)fcntl(fd, F_SETLEASE, F_UNLCK);
 }
 
 static int64_t

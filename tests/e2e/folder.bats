@@ -106,16 +106,6 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 	[ -e jobs/failed/broken.json ]
 }
 
-@test "a file that is still being written is not read" {
-	exec 8>jobs/queue/slow.json
-	printf '{"id": "slow", "kind": "run_shell",' >&8
-	until_true 10 test -e jobs/running/slow.json
-	printf ' "script": ["echo whole"]}' >&8
-	exec 8>&-
-	until_true 20 test -e jobs/done/slow.json
-	[ ! -e jobs/failed/slow.json.error ]
-}
-
 @test "hidden, temporary and foreign files stay where they are" {
 	job jobs/queue/ .hidden true
 	printf 'x' >jobs/queue/a.json.tmp
