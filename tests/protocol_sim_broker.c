@@ -253,7 +253,9 @@ sim_broker_step(struct sim *sim, const struct sim_step *s)
 {
     bool down = sim_broker_is_down(sim);
 
-    if (down && (s->kind == AT_DELIVER || s->kind == AT_ACK_WAIT))
+    if (sim->now_ms < sim->broker_asleep_until_ms)
+        sim_schedule(sim, sim->broker_asleep_until_ms - sim->now_ms, *s);
+    else if (down && (s->kind == AT_DELIVER || s->kind == AT_ACK_WAIT))
         sim_schedule(sim, sim->broker_down_until_ms - sim->now_ms, *s);
     else if (down)
         return; /* lost on the way */

@@ -115,7 +115,8 @@ sim_broker_ms(const struct sim *sim)
 bool
 sim_broker_is_down(const struct sim *sim)
 {
-    return sim->now_ms < sim->broker_down_until_ms;
+    return sim->now_ms < sim->broker_down_until_ms ||
+           sim->now_ms < sim->broker_asleep_until_ms;
 }
 
 void
@@ -199,20 +200,32 @@ sim_schedule(struct sim *sim, int64_t delay_ms, struct sim_step s)
 
 /* --- what was promised ---------------------------------------------------- */
 
-/* Two attempts at once: nobody may have stood still, nor the broker's clock
- * have been set, which is why the fence exists. */
+/* Whether a, of w, was suspended, and may still be asking whose the claim is.
+ */
+static bool
+is_waking(const struct sim *sim, const struct sim_worker *w,
+          const struct sim_attempt *a)
+{
+    return sim->now_ms <= w->thawed_at_ms ||
+           (sim->now_ms <= w->thawed_at_ms + WAKE_MS + BEAT_MS &&
+            a->confirmed_ms - w->mono_offset_ms <= w->thawed_at_ms);
+}
+
+/* Two attempts at once: nobody may have stood still, and be asking since whose
+ * the claim is, nor the broker's clock have been set, which is why the fence
+ * exists. */
 static void
 check_alone(struct sim *sim, int worker, const struct sim_attempt *a)
 {
     for (int i = 0; i < SIM_WORKERS; i++) {
         const struct sim_worker *w = &sim->workers[i];
 
-        if (i == worker || sim->broker_stepped ||
-            sim->now_ms <= w->thawed_at_ms)
+        if (i == worker || sim->broker_stepped)
             continue;
         for (int k = 0; k < SIM_SLOTS; k++)
             if (w->attempts[k].used && w->attempts[k].task == a->task &&
-                w->attempts[k].phase == PHASE_RUN)
+                w->attempts[k].phase == PHASE_RUN &&
+                !is_waking(sim, w, &w->attempts[k]))
                 sim_violation(sim, "%s: runs twice at once, on %s and %s",
                               sim->ids[a->task], w->name,
                               sim->workers[worker].name);
@@ -423,13 +436,31 @@ clock_step(struct sim *sim)
 }
 
 static void
-freeze(struct sim *sim, struct sim_worker *w)
+freeze(struct sim *sim, struct sim_worker *w, int64_t ms)
 {
-    w->frozen_until_ms = w->thawed_at_ms =
-        sim->now_ms + sim_between(sim, 1000, 3 * MINUTE_MS);
+    if (sim->now_ms + ms < w->frozen_until_ms)
+        return; /* it is, for longer */
+    w->asleep = true;
+    w->frozen_until_ms = w->thawed_at_ms = sim->now_ms + ms;
     sim_trace(sim, "%s freezes until %.3f", w->name,
               (double)(w->frozen_until_ms - START_MS) / 1000);
     sim->report->freezes++;
+}
+
+/* The lid is closed: workers and broker stop together, and wake in any order,
+ * within some seconds. */
+static void
+suspend(struct sim *sim)
+{
+    int64_t ms = sim_between(sim, 1000, 10 * MINUTE_MS);
+
+    sim->report->sleeps++;
+    sim->broker_asleep_until_ms = sim->now_ms + ms + sim_between(sim, 0, 8000);
+    sim_trace(sim, "the broker sleeps until %.3f",
+              (double)(sim->broker_asleep_until_ms - START_MS) / 1000);
+    for (int i = 0; i < SIM_WORKERS; i++)
+        if (!sim->workers[i].down)
+            freeze(sim, &sim->workers[i], ms + sim_between(sim, 0, 8000));
 }
 
 static void
@@ -450,14 +481,16 @@ fault(struct sim *sim, int worker)
     if (kind < 25 && !w->down) {
         crash(sim, worker);
     } else if (kind < 50 && !w->down && sim->now_ms >= w->frozen_until_ms) {
-        freeze(sim, w);
+        freeze(sim, w, sim_between(sim, 1000, 3 * MINUTE_MS));
     } else if (kind < 75) {
         cut(sim, w);
     } else if (kind < 85) {
         w->wall_offset_ms = clock_step(sim);
         sim_trace(sim, "%s has its clock set by %lld ms", w->name,
                   (long long)w->wall_offset_ms);
-    } else if (kind < 95) {
+    } else if (kind < 90) {
+        suspend(sim);
+    } else if (kind < 96) {
         sim->broker_down_until_ms = sim->now_ms + sim_between(sim, 1000, 60000);
         sim_trace(sim, "the broker is away until %.3f",
                   (double)(sim->broker_down_until_ms - START_MS) / 1000);
@@ -473,14 +506,19 @@ fault(struct sim *sim, int worker)
 static void
 worker_step(struct sim *sim, const struct sim_step *s)
 {
-    const struct sim_worker *w = &sim->workers[s->worker];
+    struct sim_worker *w = &sim->workers[s->worker];
 
     if (w->down || w->epoch != s->epoch)
         return;
-    if (sim->now_ms < w->frozen_until_ms) /* it finds everything at once */
+    if (sim->now_ms < w->frozen_until_ms) { /* it finds everything at once */
         sim_schedule(sim, w->frozen_until_ms - sim->now_ms, *s);
-    else
-        sim_worker_step(sim, s);
+        return;
+    }
+    if (w->asleep) {
+        w->asleep = false;
+        sim_worker_wake(sim, s->worker);
+    }
+    sim_worker_step(sim, s);
 }
 
 static void

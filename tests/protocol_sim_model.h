@@ -24,6 +24,7 @@ enum sim_wrong {
     SIM_NO_OUTCOME,   /* ... publishes without settling the claim */
     SIM_BORROWED,     /* ... closes a claim in its holder's name */
     SIM_NO_FENCING,   /* ... runs on without having renewed */
+    SIM_LONG_GRACE,   /* ... or does so once it was suspended */
     SIM_STALE_START,  /* ... starts on a claim confirmed long ago */
     SIM_LATE_DATE,    /* ... dates what it finds written by its last try */
     SIM_WALL_CLOCK,   /* ... tells a lost lease by its own wall clock */
@@ -48,8 +49,9 @@ struct sim_conf {
 struct sim_report {
     unsigned violations;
     char first[256]; /* what was seen first; "" if nothing */
-    unsigned tasks, starts, lost, closed, crashes, freezes, cuts, spooled,
-        again, superseded, refused, cancelled, unrouted, stopped, unstarted;
+    unsigned tasks, starts, lost, closed, crashes, freezes, sleeps, resumed,
+        cuts, spooled, again, superseded, refused, cancelled, unrouted, stopped,
+        unstarted;
     uint64_t steps;
 };
 

@@ -351,6 +351,7 @@ on_written(struct sim *sim, int worker, struct sim_attempt *a,
         return;
     }
     a->revision = s->revision;
+    sim->report->resumed += a->phase == PHASE_RUN && !is_fresh(sim, worker, a);
     a->confirmed_ms = a->sent_ms;
     a->unsure_ms = 0;
     if (settle_next)
@@ -585,8 +586,10 @@ on_read(struct sim *sim, int worker, struct sim_attempt *a,
 static bool
 fence_off(struct sim *sim, int worker, struct sim_attempt *a)
 {
+    const struct sim_worker *w = &sim->workers[worker];
+
     if (sim->conf->wrong == SIM_NO_FENCING || a->phase != PHASE_RUN ||
-        mono_ms(sim, &sim->workers[worker]) - a->confirmed_ms < FENCE_MS)
+        is_fresh(sim, worker, a) || mono_ms(sim, w) < w->grace_ms)
         return false;
     attempt_lost(sim, worker, a);
     return true;
@@ -742,6 +745,25 @@ attempt_step(struct sim *sim, struct sim_attempt *a, const struct sim_step *s)
         again(sim, s->worker, a);
 }
 
+/* Every claim is renewed before it is judged, and what it has seen of others'
+ * is seen anew: they were perhaps suspended with it. */
+void
+sim_worker_wake(struct sim *sim, int worker)
+{
+    struct sim_worker *w = &sim->workers[worker];
+
+    w->grace_ms = sim->conf->wrong == SIM_LONG_GRACE
+                      ? INT64_MAX
+                      : mono_ms(sim, w) + WAKE_MS;
+    memset(w->watched, 0, sizeof w->watched);
+    for (int i = 0; i < SIM_SLOTS; i++) {
+        struct sim_attempt *a = &w->attempts[i];
+
+        if (a->used && a->phase == PHASE_RUN && !a->writing && !a->reading)
+            write_claim(sim, worker, a);
+    }
+}
+
 void
 sim_worker_step(struct sim *sim, const struct sim_step *s)
 {
@@ -766,7 +788,8 @@ sim_worker_crash(struct sim *sim, int worker)
 
     w->down = true;
     w->epoch++;
-    w->frozen_until_ms = 0;
+    w->frozen_until_ms = w->grace_ms = 0;
+    w->asleep = false;
     w->broker_ms = w->broker_seen_ms = 0;
     for (int i = 0; i < SIM_SLOTS; i++) {
         struct sim_attempt *a = &w->attempts[i];

@@ -24,6 +24,7 @@ enum {
     LEASE_MS = 30000,
     BEAT_MS = 10000,
     FENCE_MS = 20000,
+    WAKE_MS = 20000, /* of a worker that was suspended, to renew first */
     PUT_MS = 5000,
     ACK_WAIT_MS = 30000,
 };
@@ -119,6 +120,8 @@ struct sim_worker {
     bool down;
     unsigned epoch;
     int64_t frozen_until_ms, thawed_at_ms;
+    bool asleep;          /* frozen, and has not noticed yet that it was */
+    int64_t grace_ms;     /* it does not give up before; monotonic */
     int64_t cut_until_ms; /* nothing comes through */
     int64_t mono_offset_ms, wall_offset_ms;
     int64_t broker_ms, broker_seen_ms; /* newest time seen, and when */
@@ -181,6 +184,8 @@ struct sim {
     struct sim_report *report;
     uint64_t random;
     int64_t now_ms, faults_end_ms, broker_down_until_ms, broker_offset_ms;
+    int64_t
+        broker_asleep_until_ms; /* suspended: nothing is lost, all is late */
     bool broker_stepped;
     unsigned trouble; /* percent of messages that are lost or late */
     uint64_t n_attempts, n_asks, revision;
@@ -260,6 +265,8 @@ void sim_worker_crash(struct sim *sim, int worker);
 void sim_worker_restart(struct sim *sim, int worker);
 /* It knows of a cancel now: a run of it is stopped. */
 void sim_worker_note(struct sim *sim, int worker, int task);
+/* It notices that it was suspended. */
+void sim_worker_wake(struct sim *sim, int worker);
 
 /* --- protocol_sim_ledger.c --- */
 

@@ -37,6 +37,8 @@ add(struct sim_report *sum, const struct sim_report *r)
     sum->closed += r->closed;
     sum->crashes += r->crashes;
     sum->freezes += r->freezes;
+    sum->sleeps += r->sleeps;
+    sum->resumed += r->resumed;
     sum->cuts += r->cuts;
     sum->spooled += r->spooled;
     sum->again += r->again;
@@ -54,13 +56,15 @@ tell(uint64_t seeds, const struct sim_report *sum)
 {
     print_message("%" PRIu64 " seeds, %" PRIu64 " steps: %u tasks, %u starts, "
                   "%u lost, %u closed, %u emitted again, %u superseded, %u "
-                  "refused, %u crashes, %u freezes, %u cuts, %u from disk, %u "
+                  "refused, %u crashes, %u freezes, %u suspensions of all, %u "
+                  "claims kept through them, %u cuts, %u from disk, %u "
                   "to be cancelled: %u not routed, %u not started, %u "
                   "stopped\n",
                   seeds, sum->steps, sum->tasks, sum->starts, sum->lost,
                   sum->closed, sum->again, sum->superseded, sum->refused,
-                  sum->crashes, sum->freezes, sum->cuts, sum->spooled,
-                  sum->cancelled, sum->unrouted, sum->unstarted, sum->stopped);
+                  sum->crashes, sum->freezes, sum->sleeps, sum->resumed,
+                  sum->cuts, sum->spooled, sum->cancelled, sum->unrouted,
+                  sum->unstarted, sum->stopped);
 }
 
 static void
@@ -103,6 +107,8 @@ every_kind_of_trouble_comes_up(void **state)
     assert_true(sum.superseded > SOME_SEEDS / 20);
     assert_true(sum.refused > SOME_SEEDS / 20);
     assert_true(sum.freezes > SOME_SEEDS);
+    assert_true(sum.sleeps > SOME_SEEDS / 4);
+    assert_true(sum.resumed > SOME_SEEDS / 50);
     assert_true(sum.crashes > SOME_SEEDS);
     assert_true(sum.cancelled > SOME_SEEDS);
     assert_true(sum.unrouted > SOME_SEEDS / 20);
@@ -143,6 +149,8 @@ static const struct wrong_row wrongs[] = {
      "runs twice at once"},
     {"a worker that never gives up is seen", SIM_NO_FENCING,
      "runs twice at once"},
+    {"a worker that never gives up once it was suspended is seen",
+     SIM_LONG_GRACE, "runs twice at once"},
     {"a worker that starts on an old confirmation is seen", SIM_STALE_START,
      "has fence"},
     {"a worker that trusts its own clock is seen", SIM_WALL_CLOCK,

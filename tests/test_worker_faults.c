@@ -276,6 +276,113 @@ what_ended_while_its_worker_was_frozen_never_wins(void **state)
     dismiss(&a);
 }
 
+/* Stops a worker and its task, or continues both. */
+static void
+freeze(const struct hand *h, pid_t task, bool frozen)
+{
+    (void)kill(h->pid, frozen ? SIGSTOP : SIGCONT);
+    (void)kill(-task, frozen ? SIGSTOP : SIGCONT);
+}
+
+static void
+stay_stopped(int64_t ms)
+{
+    (void)loop_until(loop, &never, ms);
+}
+
+static void
+a_task_lives_through_a_suspension_of_all(void **state)
+{
+    /* Who wakes first; the other one 700 ms later. */
+    static const char *const first[] = {"worker", "broker"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char id[20], go[30];
+        struct hand a;
+        const struct result *r;
+        pid_t pid;
+
+        (void)snprintf(id, sizeof id, "lid-%s", first[i]);
+        hire(&a, id, "3s");
+        submit_waiting(id);
+        pid = announced();
+        freeze(&a, pid, true);
+        broker_freeze(broker, true);
+        stay_stopped(4500);
+        if (i == 0)
+            freeze(&a, pid, false);
+        else
+            broker_freeze(broker, false);
+        stay_stopped(700);
+        broker_freeze(broker, false);
+        freeze(&a, pid, false);
+        wait_told(&a, "worker.suspended", 1);
+        (void)snprintf(go, sizeof go, "go-%s", id);
+        touch(go);
+        r = result(id, 1);
+        assert_int_equal(r->state, STATE_SUCCEEDED);
+        assert_runs(id, "1");
+        assert_int_equal(told(&a, "task.fenced"), 0);
+        dismiss(&a);
+    }
+}
+
+static void
+a_suspended_worker_that_cannot_renew_gives_up(void **state)
+{
+    struct hand a;
+    pid_t pid;
+
+    (void)state;
+    hire(&a, "alone", "3s");
+    submit_waiting("alone");
+    pid = announced();
+    freeze(&a, pid, true);
+    broker_freeze(broker, true);
+    stay_stopped(4000);
+    freeze(&a, pid, false);
+    wait_told(&a, "task.fenced", 1);
+    assert_true(has_ended(pid));
+    broker_freeze(broker, false);
+    wait_bus();
+    submit_waiting("alone"); /* the copy a reconcile sends */
+    assert_int_equal(result("alone", 2)->state, STATE_SUCCEEDED);
+    assert_only_lost("alone");
+    dismiss(&a);
+}
+
+static void
+limits_do_not_count_the_time_of_a_suspension(void **state)
+{
+    struct hand a;
+    struct order o;
+    char script[300];
+    const struct result *r;
+    pid_t pid;
+
+    (void)state;
+    hire(&a, "limits", "30s");
+    order(&o, "limits", announcing("sleep 1000", script, sizeof script));
+    o.task.timeout_ms = 3000;
+    o.task.idle_timeout_ms = 2500;
+    o.steps[0].timeout_ms = 2000;
+    submit(&o);
+    pid = announced();
+    wait_told(&a, "task.started", 1);
+    freeze(&a, pid, true);
+    stay_stopped(4500);
+    freeze(&a, pid, false);
+    wait_told(&a, "worker.suspended", 1);
+    r = result("limits", 1);
+    assert_int_equal(r->state, STATE_TIMED_OUT);
+    assert_int_equal(r->failed_step, 1); /* the shortest of the three */
+    assert_true(r->finished_at_ms - r->started_at_ms >= 4500 + 1900);
+    assert_non_null(strstr(r->reason, "ran longer than 2"));
+    assert_non_null(strstr(r->reason, "suspended for"));
+    dismiss(&a);
+}
+
 /* --- the broker is away -------------------------------------------------- */
 
 /* The outcome of a run that ended without a broker lies on disk, and the
@@ -679,6 +786,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cancel_that_a_worker_has_missed_stops_its_task),
         cmocka_unit_test(a_frozen_worker_kills_its_task_when_it_wakes),
+        cmocka_unit_test(a_task_lives_through_a_suspension_of_all),
+        cmocka_unit_test(a_suspended_worker_that_cannot_renew_gives_up),
+        cmocka_unit_test(limits_do_not_count_the_time_of_a_suspension),
         cmocka_unit_test(what_ended_while_its_worker_was_frozen_never_wins),
         cmocka_unit_test(an_outcome_survives_broker_and_worker),
         cmocka_unit_test(an_outcome_whose_task_has_gone_on_is_set_aside),

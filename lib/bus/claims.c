@@ -129,6 +129,12 @@ place_of(struct claims_watch *w, const char *task, int64_t now_ms)
     return &w->v[w->n++];
 }
 
+void
+claims_watch_restart(struct claims_watch *w)
+{
+    w->n = 0;
+}
+
 struct claim_sight
 claims_watch_see(struct claims_watch *w, const char *task,
                  const struct claims_entry *found, int64_t now_ms)

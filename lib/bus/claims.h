@@ -70,6 +70,9 @@ struct claims_watch;
 
 struct claims_watch *claims_watch_new(void);
 void claims_watch_free(struct claims_watch *w); /* NULL is fine */
+/* Forgets when claims were first seen: the caller was suspended, and perhaps
+ * their holders too, who get their time to renew them. */
+void claims_watch_restart(struct claims_watch *w);
 
 /* Notes that task's claim was seen as found at now_ms (monotonic). Returns its
  * age, and how long ago it was first seen at that revision: 0 the first time.

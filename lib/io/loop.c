@@ -6,6 +6,7 @@
 #include "lib/io/loop.h"
 
 #include "lib/base/mem.h"
+#include "lib/os/os.h"
 
 #include <signal.h>
 #include <string.h>
@@ -13,8 +14,19 @@
 #include <unistd.h>
 #include <uv.h>
 
+/* When the loop last went to sleep, by both clocks, and when it had to wake. */
+struct loop_gap {
+    uv_prepare_t h;
+    int64_t least_ms;
+    loop_gap_fn *fn;
+    void *ctx;
+    int64_t turn_ms, boot_ms;
+    int64_t wake_ms; /* INT64_MAX: at some event */
+};
+
 struct loop {
     uv_loop_t uv;
+    struct loop_gap *gap; /* NULL: nobody asks */
     int rc;
     bool stopped;
     void (*on_term)(void *ctx, int nth);
@@ -200,11 +212,92 @@ loop_now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+/* --- gaps ----------------------------------------------------------------- */
+
+/* now_ms is by the monotonic clock. */
+static void
+tell_gap(struct loop_gap *g, int64_t now_ms, int64_t slept_ms)
+{
+    int64_t stopped_ms = now_ms - g->turn_ms;
+    bool late = now_ms >= g->wake_ms && now_ms - g->wake_ms >= g->least_ms;
+
+    if (!late && slept_ms < g->least_ms)
+        return;
+    g->turn_ms = now_ms;
+    g->boot_ms = os_boot_ms();
+    g->wake_ms = INT64_MAX;
+    g->fn(g->ctx, late ? stopped_ms : 0, slept_ms > 0 ? slept_ms : 0);
+}
+
+/* Before each function the loop calls: costs no system call. */
+static void
+notice(uv_loop_t *uv)
+{
+    struct loop_gap *g = ((struct loop *)uv)->gap;
+    int64_t now_ms;
+
+    if (!g)
+        return;
+    now_ms = (int64_t)uv_now(uv);
+    if (now_ms >= g->wake_ms && now_ms - g->wake_ms >= g->least_ms)
+        tell_gap(g, now_ms, 0);
+}
+
+void
+loop_check_gap(struct loop *l)
+{
+    struct loop_gap *g = l->gap;
+    int64_t now_ms = loop_now_ms();
+
+    if (g)
+        tell_gap(g, now_ms, os_boot_ms() - g->boot_ms - (now_ms - g->turn_ms));
+}
+
+static void
+before_turn(uv_prepare_t *h)
+{
+    struct loop_gap *g = (struct loop_gap *)h;
+    struct loop *l = (struct loop *)h->loop;
+    int timeout_ms;
+
+    loop_check_gap(l);
+    timeout_ms = uv_backend_timeout(&l->uv);
+    g->turn_ms = loop_now_ms();
+    g->boot_ms = os_boot_ms();
+    g->wake_ms = timeout_ms < 0 ? INT64_MAX : g->turn_ms + timeout_ms;
+}
+
+void
+loop_on_gap(struct loop *l, int64_t least_ms, loop_gap_fn *fn, void *ctx)
+{
+    struct loop_gap *g = l->gap;
+
+    if (g && !fn) {
+        l->gap = NULL;
+        uv_close((uv_handle_t *)&g->h, free_handle);
+    }
+    if (!fn)
+        return;
+    if (!g) {
+        g = l->gap = MEM_NEW(struct loop_gap);
+        (void)uv_prepare_init(&l->uv, &g->h);
+        (void)uv_prepare_start(&g->h, before_turn);
+        uv_unref((uv_handle_t *)&g->h);
+    }
+    g->least_ms = least_ms;
+    g->fn = fn;
+    g->ctx = ctx;
+    g->turn_ms = loop_now_ms();
+    g->boot_ms = os_boot_ms();
+    g->wake_ms = INT64_MAX;
+}
+
 static void
 on_timer(uv_timer_t *h)
 {
     struct loop_timer *t = h->data;
 
+    notice(h->loop);
     t->fn(t->ctx);
 }
 
@@ -243,6 +336,7 @@ on_wake(uv_async_t *h)
 {
     struct loop_waker *w = h->data;
 
+    notice(h->loop);
     w->fn(w->ctx);
 }
 
@@ -309,6 +403,7 @@ on_fd(uv_poll_t *h, int status, int events)
     struct loop_fd *f = h->data;
 
     (void)events;
+    notice(h->loop);
     /* The owner's read returns the error, perhaps after data that is still to
      * be read. libuv has stopped polling. */
     if (status < 0)
@@ -377,6 +472,7 @@ on_poll(uv_poll_t *h, int status, int events)
     struct loop_poll *p = h->data;
     int found = 0;
 
+    notice(h->loop);
     if (status < 0)
         found |= LOOP_BROKEN;
     if (events & UV_READABLE)

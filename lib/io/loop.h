@@ -47,6 +47,20 @@ void loop_close(struct loop *l);
 int64_t loop_now_ms(void);
 
 /*
+ * Calls fn when this process was stopped, or the machine suspended, for about
+ * least_ms or more: it woke so much later than it had to. That is before any
+ * other function of the loop learns how late it is, and within loop_check_gap.
+ * stopped_ms: for how long at most it did not run, by loop_now_ms, so that what
+ * is due by that clock may be put off; slept_ms: beyond that, by os_boot_ms
+ * alone. One fn at a time; NULL: none.
+ */
+typedef void loop_gap_fn(void *ctx, int64_t stopped_ms, int64_t slept_ms);
+void loop_on_gap(struct loop *l, int64_t least_ms, loop_gap_fn *fn, void *ctx);
+/* Looks now, for who is about to judge by os_boot_ms: functions that were
+ * called because of a timer or a descriptor know only of a stop. */
+void loop_check_gap(struct loop *l);
+
+/*
  * Calls fn after delay_ms and then every repeat_ms (0: once). The timer is
  * freed by loop_timer_stop, also a one-shot that has fired.
  */

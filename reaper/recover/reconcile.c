@@ -26,6 +26,7 @@ enum {
     CATCH_UP_MS = 1000, /* between inquiries how far the ledger is */
     CATCH_UP_TRIES = 30,
     LATER_MS = 500,              /* beyond the time a repair asked for */
+    GAP_MS = 2000,               /* so late, we were not only busy */
     DEEP_EVERY = 60,             /* passes between counts of all rows */
     ALARM_MS = 24 * 3600 * 1000, /* how long a lost store is shown */
 };
@@ -624,6 +625,17 @@ reconcile_wake(struct reconcile *r)
             WAKE_MS < r->p.conf.every_ms ? WAKE_MS : r->p.conf.every_ms, 0);
 }
 
+/* Whoever was suspended gives the holders of claims, which perhaps were so too,
+ * time to renew them. */
+static void
+on_gap(void *ctx, int64_t stopped_ms, int64_t slept_ms)
+{
+    struct reconcile *r = ctx;
+
+    log_warn("reaper.suspended", "ms=%lld", (long long)(stopped_ms + slept_ms));
+    claims_watch_restart(r->repairs.watch);
+}
+
 struct reconcile *
 reconcile_open(const struct reconcile_parts *parts)
 {
@@ -642,6 +654,7 @@ reconcile_open(const struct reconcile_parts *parts)
         .db = parts->db, .quiet_ms = conf->quiet_ms, .read = on_read, .ctx = r};
     repairs_init(&r->repairs, parts->bus);
     r->timer = loop_timer_start(parts->loop, conf->first_ms, 0, on_timer, r);
+    loop_on_gap(parts->loop, GAP_MS, on_gap, r);
     return r;
 }
 
@@ -650,6 +663,7 @@ reconcile_close(struct reconcile *r)
 {
     if (!r)
         return;
+    loop_on_gap(r->p.loop, 0, NULL, NULL);
     repairs_release(&r->repairs);
     for (size_t i = 0; i < r->n_inquiries; i++)
         bus_forget(r->p.bus, &r->inquiries[i]);

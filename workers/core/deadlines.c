@@ -71,6 +71,13 @@ deadlines_set(struct deadlines *d, enum deadline what, int64_t at_ms)
 }
 
 void
+deadlines_put_off(struct deadlines *d, enum deadline what, int64_t ms)
+{
+    if (deadlines_is_set(d, what))
+        deadlines_set(d, what, d->at_ms[what] + ms);
+}
+
+void
 deadlines_clear(struct deadlines *d, enum deadline what)
 {
     d->at_ms[what] = INT64_MAX;

@@ -43,6 +43,8 @@ void deadlines_wake(struct deadline_timer *t, int64_t at_ms);
 /* Nothing is due. */
 void deadlines_init(struct deadlines *d, struct deadline_timer *t);
 void deadlines_set(struct deadlines *d, enum deadline what, int64_t at_ms);
+/* Puts it off by ms, if it is set. */
+void deadlines_put_off(struct deadlines *d, enum deadline what, int64_t ms);
 void deadlines_clear(struct deadlines *d, enum deadline what);
 bool deadlines_is_set(const struct deadlines *d, enum deadline what);
 /* Whether it is due; clears it then. */

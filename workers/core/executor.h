@@ -99,6 +99,9 @@ struct executor {
      * leave: another worker has taken it over or will. What goes on elsewhere
      * is left alone then; what runs here ends all the same. */
     void (*cancel)(void *run, bool hard, bool leave);
+    /* NULL, or: this process has not run for ms, which its limits for the run
+     * are not to count. */
+    void (*put_off)(void *run, int64_t ms);
     void (*free)(void *run); /* ended or not; NULL is fine */
 };
 

@@ -60,3 +60,20 @@ lease_is_fresh(const struct lease *l, int64_t fence_ms)
 {
     return lease_now_ms() - l->confirmed_ms < fence_ms;
 }
+
+void
+lease_resume(struct lease *l, int64_t gap_ms, int64_t fence_ms)
+{
+    int64_t now_ms = lease_now_ms(), before_ms = now_ms - gap_ms;
+
+    if (before_ms - l->confirmed_ms < fence_ms)
+        l->grace_ms = now_ms + fence_ms;
+    else if (before_ms < l->grace_ms)
+        l->grace_ms += gap_ms;
+}
+
+bool
+lease_is_over(const struct lease *l, int64_t fence_ms)
+{
+    return !lease_is_fresh(l, fence_ms) && lease_now_ms() >= l->grace_ms;
+}

@@ -4,7 +4,9 @@
  * A claim that is not written for the length of its lease counts as lost, and
  * another worker may take the task. Its holder renews it after a third of that
  * time and fences itself off after two thirds without a confirmation: the
- * attempt is killed before anybody else can start one.
+ * attempt is killed before anybody else can start one. A holder that was itself
+ * suspended writes first and gives up when it learns that the claim is
+ * another's, or after a grace: for so long two may run.
  *
  * Pure but for the clock.
  */
@@ -18,6 +20,7 @@ struct lease {
     int64_t sent_ms;      /* when the last write left */
     int64_t unsure_ms;    /* the oldest write without an answer; 0: none */
     int64_t confirmed_ms; /* when the last write that was stored left */
+    int64_t grace_ms;     /* until then nobody gives up; 0: no grace */
 };
 
 /*
@@ -42,5 +45,14 @@ void lease_found(struct lease *l);
 
 /* Whether nobody can have taken the claim for lost, as far as one can know. */
 bool lease_is_fresh(const struct lease *l, int64_t fence_ms);
+
+/* The holder was suspended for gap_ms: whoever may have taken the claim was so
+ * perhaps as well, and a write will tell. If the lease was fresh before, nobody
+ * gives up for fence_ms from now; a grace that runs is not used up meanwhile.
+ */
+void lease_resume(struct lease *l, int64_t gap_ms, int64_t fence_ms);
+/* Whether the holder must give up: the lease is not fresh, and no grace runs.
+ */
+bool lease_is_over(const struct lease *l, int64_t fence_ms);
 
 #endif

@@ -250,6 +250,16 @@ lifecycle_renew(struct worker *w, int64_t pause_ms)
     }
 }
 
+void
+lifecycle_resume(struct worker *w, int64_t stopped_ms, int64_t slept_ms)
+{
+    struct attempt *a;
+
+    claims_watch_restart(w->watch);
+    LIST_FOREACH (a, &w->attempts, entry)
+        run_resume(a, stopped_ms, slept_ms);
+}
+
 /* --- the worker's end ----------------------------------------------------- */
 
 void

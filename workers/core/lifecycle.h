@@ -21,6 +21,10 @@ void lifecycle_close(struct worker *w);
  * again, in pause_ms; kills what could not be renewed for too long. */
 void lifecycle_renew(struct worker *w, int64_t pause_ms);
 
+/* The worker did not run for so long: every attempt's claim is to be renewed
+ * before it is judged. */
+void lifecycle_resume(struct worker *w, int64_t stopped_ms, int64_t slept_ms);
+
 /* Hands back all there is; hard: without grace. What has ended and is not
  * confirmed goes to disk. */
 void lifecycle_hand_back(struct worker *w, bool hard);

@@ -337,6 +337,12 @@ output_on_room(struct attempt_output *o, void (*fn)(void *ctx), void *ctx)
     o->room_ctx = ctx;
 }
 
+void
+output_put_off(struct attempt_output *o, int64_t ms)
+{
+    o->last_ms += ms;
+}
+
 int64_t
 output_last_ms(const struct attempt_output *o)
 {

@@ -53,6 +53,8 @@ void output_tap(struct attempt_output *o,
 
 /* Monotonic time of the last byte, for the no-output watchdog. */
 int64_t output_last_ms(const struct attempt_output *o);
+/* Moves it: the time in between does not count. */
+void output_put_off(struct attempt_output *o, int64_t ms);
 
 /*
  * No more output. Calls done once every chunk is stored (or there never

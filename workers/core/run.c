@@ -27,6 +27,7 @@
 enum {
     CORK_MS = 10, /* output waits for more while all slots are busy */
     TELL_MS = 50, /* a run so long has its start published */
+    TICK_MS = 1000,
     EXIT_OUR_SIDE = 125,
 };
 
@@ -257,6 +258,25 @@ start(struct attempt *a)
 }
 
 static void
+on_tick(void *ctx)
+{
+    struct worker *w = ctx;
+
+    if (w->running > 0)
+        return;
+    loop_timer_stop(w->tick);
+    w->tick = NULL;
+}
+
+/* The shorter the loop sleeps, the better is known how long it was stopped. */
+static void
+begin_ticking(struct worker *w)
+{
+    if (!w->tick)
+        w->tick = loop_timer_start(w->loop, TICK_MS, TICK_MS, on_tick, w);
+}
+
+static void
 start_ready(struct worker *w)
 {
     struct attempt *a;
@@ -366,14 +386,39 @@ run_lost(struct attempt *a)
     attempt_drop(a);
 }
 
+void
+run_resume(struct attempt *a, int64_t stopped_ms, int64_t slept_ms)
+{
+    struct worker *w = a->w;
+
+    lease_resume(&a->lease, stopped_ms + slept_ms, w->fence_ms);
+    if (a->phase != PHASE_RUN)
+        return;
+    a->suspended_ms += stopped_ms + slept_ms;
+    a->began_ms += stopped_ms;
+    output_put_off(a->output, stopped_ms);
+    deadlines_put_off(&a->deadlines, DUE_LIMIT, stopped_ms);
+    deadlines_put_off(&a->deadlines, DUE_IDLE, stopped_ms);
+    deadlines_put_off(&a->deadlines, DUE_KILL, stopped_ms);
+    if (w->ex->put_off)
+        w->ex->put_off(a->run, stopped_ms);
+}
+
 bool
 run_fence(struct attempt *a)
 {
     if (lease_is_fresh(&a->lease, a->w->fence_ms) || a->cause == CAUSE_LOST ||
         (a->phase != PHASE_RUN && a->phase != PHASE_READY))
         return false;
-    log_warn("task.fenced", "task=%s attempt=%u", a->task->id,
-             a->claim.attempt);
+    loop_check_gap(a->w->loop);
+    if (a->phase == PHASE_READY) {
+        run_cancel(a, CAUSE_PREEMPT, false);
+        return true;
+    }
+    if (!lease_is_over(&a->lease, a->w->fence_ms))
+        return false;
+    log_warn("task.fenced", "task=%s attempt=%u suspended_ms=%lld", a->task->id,
+             a->claim.attempt, (long long)a->suspended_ms);
     run_cancel(a, CAUSE_LOST, true);
     return true;
 }
@@ -394,6 +439,7 @@ run_on_deadlines(struct attempt *a, int64_t now_ms)
         log_info("task.started", "task=%s attempt=%u fence=%llu", a->task->id,
                  a->claim.attempt, (unsigned long long)a->claim.fence);
         publish_started(a);
+        begin_ticking(a->w);
     }
     if (deadlines_take(d, DUE_LIMIT, now_ms)) {
         run_cancel(a, CAUSE_TIMEOUT, false);

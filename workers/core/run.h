@@ -34,7 +34,12 @@ bool run_must_stop_elsewhere(const struct attempt *a);
 /* The claim is another worker's: kills it, and says nothing. Ends the attempt,
  * at once if it does not run. */
 void run_lost(struct attempt *a);
-/* The same if no renewal was confirmed for too long: true if so. */
+/* Whether no renewal was confirmed for too long: then one that runs is treated
+ * the same, unless the worker was suspended and may still learn whose the claim
+ * is; one that waits is handed back. */
 bool run_fence(struct attempt *a);
+/* The worker did not run for so long, as loop_on_gap has it: what limits count
+ * is put off, and the lease gets a grace. */
+void run_resume(struct attempt *a, int64_t stopped_ms, int64_t slept_ms);
 
 #endif

@@ -126,7 +126,7 @@ settle_keep_prior(struct attempt *a, const struct claims_entry *found)
         r.state = STATE_LOST;
         r.no_exit_code = true;
         r.finished_at_ms = str_wall_ms();
-        r.reason = "its worker fell silent";
+        r.reason = "its worker fell silent: it ended, was cut off or suspended";
         r.emitted_again = false;
     }
     r.final = false;

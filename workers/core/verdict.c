@@ -117,6 +117,17 @@ judge_end(struct attempt *a, struct ending *end)
     }
 }
 
+static const char *
+why_handed_back(const struct attempt *a)
+{
+    if (a->w->draining)
+        return "handed back: the worker stops";
+    if (lease_is_fresh(&a->lease, a->w->fence_ms))
+        return "handed back: no slot became free";
+    return a->lease.grace_ms ? "handed back: the worker was suspended"
+                             : "handed back: its claim was not renewed in time";
+}
+
 static void
 judge(struct attempt *a, struct ending *end)
 {
@@ -148,12 +159,25 @@ judge(struct attempt *a, struct ending *end)
         return;
     case CAUSE_PREEMPT:
         end->state = STATE_PREEMPTED;
-        end->reason = a->w->draining ? "handed back: the worker stops"
-                                     : "handed back: no slot became free";
+        end->reason = why_handed_back(a);
         return;
     case CAUSE_LOST:
         return; /* dropped before it comes here */
     }
+}
+
+/* What did not succeed may be due to it: connections break, times pass. */
+static void
+tell_suspension(struct attempt *a, struct ending *end)
+{
+    char text[32];
+
+    if (a->suspended_ms == 0 || !*end->reason)
+        return;
+    end->reason = mem_pool_printf(
+        a->pool, "%s; the machine or the fleet was suspended for %s meanwhile",
+        end->reason,
+        str_duration((uint64_t)a->suspended_ms, text, sizeof text));
 }
 
 /* The end of the output, as the claim keeps it. */
@@ -254,6 +278,7 @@ verdict_fill(struct attempt *a)
     if (o->untouched || (!a->ran && !a->inherited))
         a->claim.remote = "";
     judge(a, &end);
+    tell_suspension(a, &end);
     if (end.state == STATE_TIMED_OUT) {
         o->exit_code = EXIT_TIMED_OUT;
         o->no_exit_code = false;

@@ -24,7 +24,8 @@
 enum {
     LAST_RESORT_MS = 10000, /* after the grace: stop without them */
     KILLED_MS = 5000,       /* the same after a second TERM */
-    CROWD = 256, /* attempts; the claims of more are renewed in parts */
+    GAP_MS = 2000, /* so late, the loop was not only busy: it was suspended */
+    CROWD = 256,   /* attempts; the claims of more are renewed in parts */
     CROWD_PARTS = 16,
 };
 
@@ -94,6 +95,19 @@ on_bus(void *ctx, enum bus_event event, const char *text)
         loop_stop(w->loop, 1);
         return;
     }
+}
+
+/* Claims are renewed at once; the heartbeat goes with them. */
+static void
+on_gap(void *ctx, int64_t stopped_ms, int64_t slept_ms)
+{
+    struct worker *w = ctx;
+
+    log_warn("worker.suspended", "worker=%s ms=%lld running=%u", w->name,
+             (long long)(stopped_ms + slept_ms), w->running);
+    lifecycle_resume(w, stopped_ms, slept_ms);
+    w->heartbeat_ms = 0;
+    loop_timer_again(w->renewal, 0, 0);
 }
 
 /* --- drain --------------------------------------------------------------- */
@@ -268,6 +282,8 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     }
     bus_on_event(b, on_bus, w);
     w->renewal = loop_timer_start(l, w->renew_ms, 0, on_renewal, w);
+    loop_on_gap(l, w->fence_ms / 2 < GAP_MS ? w->fence_ms / 2 : GAP_MS, on_gap,
+                w);
     spool_replay_start(w);
     heartbeat_send(w); /* it takes tasks once on_pauses was called */
     log_info("worker.ready", "worker=%s backend=%s slots=%u lanes=%zu", w->name,
@@ -294,8 +310,10 @@ worker_close(struct worker *w)
     cancels_close(w->cancels);
     heartbeat_close(w);
     bus_forget(w->bus, w);
+    loop_on_gap(w->loop, 0, NULL, NULL);
     loop_timer_stop(w->renewal);
     loop_timer_stop(w->drain_timer);
+    loop_timer_stop(w->tick);
     str_free(&w->scratch);
     mem_pool_free(w->scratch_pool);
     mem_free(w->lanes);

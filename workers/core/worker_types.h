@@ -115,6 +115,7 @@ struct attempt {
     const char *why; /* reason of a cancel or a failed start */
     struct deadlines deadlines;
     int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
+    int64_t suspended_ms;       /* of it, when this worker did not run */
 
     /* Its claim. */
     enum claim_io io;
@@ -197,7 +198,8 @@ struct worker {
     struct bus_sub *drains, *rolls;
     struct loop_hook *begin;
     struct loop_timer *renewal, *drain_timer;
-    int64_t heartbeat_ms; /* the last heartbeat with a renewal */
+    struct loop_timer *tick; /* while tasks run: a stop is noticed by it */
+    int64_t heartbeat_ms;    /* the last heartbeat with a renewal */
 };
 
 #endif

@@ -67,6 +67,7 @@ struct local_run {
     struct git_changes *changes; /* NULL: not needed */
     struct file_checks *exists;  /* NULL: not needed, or not yet */
     struct loop_timer *timer;    /* a step's limit, or the next check */
+    int64_t due_ms;              /* of the timer */
     int64_t check_ms, kill_ms;
     bool exec_simple; /* run simple commands without a shell */
     bool starting;    /* within start: changed must not be called */
@@ -88,6 +89,7 @@ static void on_timer(void *ctx);
 static void
 set_timer(struct local_run *r, int64_t delay_ms)
 {
+    r->due_ms = loop_now_ms() + delay_ms;
     if (r->timer)
         loop_timer_again(r->timer, delay_ms, 0);
     else
@@ -428,6 +430,8 @@ on_timer(void *ctx)
     struct local_run *r = ctx;
     char text[32];
 
+    if (r->due_ms > loop_now_ms() + CHECK_FIRST_MS)
+        return; /* it was put off just now */
     if (r->ending) {
         end_family(r);
     } else if (r->kill_ms == INT64_MAX) { /* the step's limit */
@@ -604,10 +608,23 @@ local_cancel(void *run, bool hard, bool leave)
         (void)proc_family_signal(r->family, SIGCONT);
 }
 
+/* A step's limit, and the grace of what is to end. */
+static void
+local_put_off(void *run, int64_t ms)
+{
+    struct local_run *r = run;
+
+    if (r->kill_ms != INT64_MAX)
+        r->kill_ms += ms;
+    if (r->timer && !r->ending && !r->checking)
+        set_timer(r, r->due_ms + ms - loop_now_ms());
+}
+
 const struct executor local_executor = {.name = "local",
                                         .start = local_start,
                                         .poll = local_poll,
                                         .cancel = local_cancel,
+                                        .put_off = local_put_off,
                                         .free = local_free};
 
 int
