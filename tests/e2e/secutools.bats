@@ -257,6 +257,19 @@ marker_says() { # marker_says FILE JQ: as true
 	[ "$(job "$id" .cancels)" = 0 ]
 }
 
+@test "A1: a job that outlived its worker is cancelled by the next one" {
+	id=$(ask_ai gpu '[poll=running]')
+	until_true 20 job_has "$id" '.polls > 0'
+	stop_worker s1
+	run shunt cancel --timeout 1s "$id"
+	[ "$status" -eq 8 ] # it still runs
+	[[ $output == *'1 not ended yet' ]]
+	start_worker s1
+	until_true 30 has "$id" .state cancelled
+	[ "$(job "$id" .cancels)" = 1 ]
+	[ "$(job "$id" .posts)" = 1 ]
+}
+
 @test "killed between any two steps it ends in one job at the platform" {
 	[ -x "${SHUNT_DEBUG_BIN:-}/shunt-worker-secutools" ] ||
 		skip "no debug build at ${SHUNT_DEBUG_BIN:-}: make debug"
