@@ -251,7 +251,7 @@ on_claimed(void *ctx, const struct bus_stored *stored, const struct err *e)
 /* Takes the claim, so that a copy of the task that was routed before, or is
  * later, is not run. */
 static void
-cancel(struct dispatched *t, const struct control *c)
+cancel(struct dispatched *t, struct control *c)
 {
     static const struct claims_entry none;
     struct unsure *u = t->unsure;
@@ -265,6 +265,7 @@ cancel(struct dispatched *t, const struct control *c)
     admission_result(&who, STATE_CANCELLED, str_wall_ms(), &result);
     str_random(nonce, sizeof nonce);
     result.nonce = nonce;
+    result.cancel = c;
     codec_encode(CODEC_RESULT, &result, &u->result);
     (void)task_result_id(&result, u->id);
     claims_close(&none, &result, &claim);

@@ -450,6 +450,45 @@ cancel(struct reaper_fixture *f, const char *id)
     (void)publish(f, subject_cancel(subject, id), CODEC_CONTROL, &c);
 }
 
+struct key {
+    bool answered, there;
+};
+
+static inline void
+on_key(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct key *k = ctx;
+
+    assert_null(e);
+    k->answered = true;
+    k->there = entry != NULL;
+}
+
+/* Whether there is a cancel of that task. */
+static inline bool
+has_key(struct reaper_fixture *f, const char *task)
+{
+    char subject[SUBJECT_SIZE];
+    struct key k = {0};
+
+    bus_get_last(f->bus, "KV_control", subject_cancel(subject, task), CALL_MS,
+                 on_key, &k);
+    assert_true(loop_until(f->loop, &k.answered, LONG_MS));
+    return k.there;
+}
+
+static inline void
+until_no_key(struct reaper_fixture *f, const char *task)
+{
+    int64_t deadline = loop_now_ms() + LONG_MS;
+    bool never = false;
+
+    while (has_key(f, task)) {
+        assert_true(loop_now_ms() < deadline);
+        (void)loop_until(f->loop, &never, 20);
+    }
+}
+
 static inline struct str
 slurp(const char *path)
 {

@@ -174,6 +174,7 @@ a_day(struct reaper_fixture *f)
     finish(f, "m2", STATE_FAILED, "b");
     finish(f, "m1", STATE_SUCCEEDED, "b");
     until_state_is(f, "t3", "cancelled");
+    until_no_key(f, "t3"); /* its result tells of the request */
     until_state_is(f, "t2", "succeeded");
     until_state_is(f, "t7", "accepted"); /* released by t1 */
     until_counter(f, "quarantined", 1);

@@ -25,6 +25,9 @@ assert_cancelled(const char *id, uint32_t attempt)
     assert_int_equal(r->state, STATE_CANCELLED);
     assert_true(r->final);
     assert_string_equal(r->reason, "cancelled by me@here: not needed");
+    assert_non_null(r->cancel);
+    assert_string_equal(r->cancel->by, "me@here");
+    assert_int_equal(r->cancel->at_ms, 1);
     assert_never_ran(id);
 }
 

@@ -69,6 +69,19 @@ cancels_read(const struct bus_entry *entry, struct mem_pool *pool,
     return false;
 }
 
+struct control *
+cancels_copy(const struct control *c, struct mem_pool *pool)
+{
+    struct control *out = mem_pool_alloc(pool, sizeof *out);
+
+    *out = (struct control){.task = mem_pool_strdup(pool, c->task),
+                            .verb = mem_pool_strdup(pool, c->verb),
+                            .reason = mem_pool_strdup(pool, c->reason),
+                            .by = mem_pool_strdup(pool, c->by),
+                            .at_ms = c->at_ms};
+    return out;
+}
+
 void
 cancels_reason(const char *by, const char *reason,
                char out[CANCELS_REASON_SIZE])

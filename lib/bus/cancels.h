@@ -34,6 +34,9 @@ void cancels_get(struct bus *b, const char *task, bus_entry_fn *fn, void *ctx);
 bool cancels_read(const struct bus_entry *entry, struct mem_pool *pool,
                   struct control *out);
 
+/* The same in pool. */
+struct control *cancels_copy(const struct control *c, struct mem_pool *pool);
+
 /* "cancelled by user@host: reason"; by and reason may be "". */
 void cancels_reason(const char *by, const char *reason,
                     char out[CANCELS_REASON_SIZE]);

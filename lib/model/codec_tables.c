@@ -283,6 +283,15 @@ static const struct codec_row output_part_rows[] = {
 };
 TABLE(output_part, output_part, .most = 0);
 
+static const struct codec_row control_rows[] = {
+    TOKEN_NEEDED(control, task),
+    TOKEN(control, verb),
+    PROSE(control, reason, REASON_MOST),
+    PROSE(control, by, NAME_MOST),
+    INT64(control, at_ms),
+};
+TABLE(control, control, .most = CODEC_MAX_BYTES);
+
 static const struct codec_row result_rows[] = {
     TOKEN_NEEDED(result, task),
     UINT32(result, attempt),
@@ -320,6 +329,7 @@ static const struct codec_row result_rows[] = {
     TEXT(result, team, NAME_MOST),
     PROSES(result, warnings, REASON_MOST, TASK_WARNINGS_MOST),
     BOOL(result, no_exit_code),
+    MESSAGE(result, cancel, control),
 };
 TABLE(result, result, .most = CODEC_MAX_BYTES);
 
@@ -411,15 +421,6 @@ static const struct codec_row dead_letter_rows[] = {
     PROSE(dead_letter, task, NAME_MOST),
 };
 TABLE(dead_letter, dead_letter, .most = CODEC_MAX_BYTES);
-
-static const struct codec_row control_rows[] = {
-    TOKEN_NEEDED(control, task),
-    TOKEN(control, verb),
-    PROSE(control, reason, REASON_MOST),
-    PROSE(control, by, NAME_MOST),
-    INT64(control, at_ms),
-};
-TABLE(control, control, .most = CODEC_MAX_BYTES);
 
 static const struct codec_row lane_state_rows[] = {
     TOKEN_NEEDED(lane_state, backend), TOKEN_NEEDED(lane_state, lane),

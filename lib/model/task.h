@@ -192,6 +192,7 @@ struct result {
     const char **warnings;
     size_t n_warnings;
     bool no_exit_code;
+    struct control *cancel; /* NULL: not cancelled, or by nobody's request */
 };
 
 struct results {

@@ -130,10 +130,9 @@ fold_routed(struct task_state *s, const struct event *ev)
 
 /* The first request counts; a second changes nothing. */
 static bool
-fold_cancel(struct task_state *s, const struct event *ev)
+fold_cancel(struct task_state *s, const struct control *c, int64_t stored_ms)
 {
-    const struct control *c = ev->control;
-    int64_t at_ms = c->at_ms ? c->at_ms : ev->at_ms;
+    int64_t at_ms = c->at_ms ? c->at_ms : stored_ms;
 
     if (s->cancel_at_ms && s->cancel_at_ms <= at_ms)
         return false;
@@ -220,10 +219,14 @@ static bool
 fold_result(struct task_state *s, struct attempt_row *a, const struct event *ev)
 {
     const struct result *r = ev->result;
+    bool requested = false;
 
+    /* The key of the request is purged when the task has ended. */
+    if (r->cancel && fold_cancel(s, r->cancel, ev->at_ms))
+        requested = true;
     record(s, a, ev);
     if (!takes_over(s, ev))
-        return a->changed;
+        return a->changed || requested;
     s->has_result = true;
     s->final = r->final;
     s->again = r->emitted_again;
@@ -296,7 +299,7 @@ fold(struct task_state *s, struct attempt_row *a, const struct event *ev)
         changed = fold_result(s, a, ev);
         break;
     case EVENT_CANCEL:
-        changed = fold_cancel(s, ev);
+        changed = fold_cancel(s, ev->control, ev->at_ms);
         break;
     }
     if (!changed)

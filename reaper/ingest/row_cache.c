@@ -215,6 +215,7 @@ part_of(const struct cached_row *r)
     const struct task_state *before = &r->before, *after = &r->row;
 
     if (after->task_from != before->task_from ||
+        after->cancel_at_ms != before->cancel_at_ms ||
         strcmp(after->batch, before->batch) != 0)
         return DB_WHOLE;
     if (r->changed_by == ROUTED)

@@ -50,6 +50,9 @@ ledger_op_new(struct ledger_ops *ops, size_t size, const struct task_state *row)
                    subject_token_ok(row->source) ? row->source : "cli");
     (void)str_copy(op->backend, sizeof op->backend, row->backend);
     (void)str_copy(op->batch, sizeof op->batch, row->batch);
+    op->cancel_at_ms = row->cancel_at_ms;
+    op->cancel_by = mem_strdup(row->cancel_by);
+    op->cancel_reason = mem_strdup(row->cancel_reason);
     LIST_INSERT_HEAD(&ops->list, op, link);
     ops->n++;
     return op;
@@ -60,9 +63,21 @@ ledger_op_free(struct ledger_op *op)
 {
     LIST_REMOVE(op, link);
     op->ops->n--;
+    mem_free(op->cancel_by);
+    mem_free(op->cancel_reason);
     str_free(&op->reason);
     str_free(&op->bytes);
     mem_free(op);
+}
+
+struct control
+ledger_op_cancel(const struct ledger_op *op)
+{
+    return (struct control){.task = op->id,
+                            .verb = "cancel",
+                            .reason = op->cancel_reason,
+                            .by = op->cancel_by,
+                            .at_ms = op->cancel_at_ms};
 }
 
 void

@@ -27,9 +27,11 @@ struct ledger_op {
     LIST_ENTRY(ledger_op) link;
     char id[TASK_ID_SIZE], source[TASK_ID_SIZE], backend[TASK_ID_SIZE],
         batch[TASK_ID_SIZE];
-    struct str reason; /* of the result that ends the task */
-    struct str bytes;  /* the message to publish, encoded */
-    bool due;          /* to be published once what it relies on is committed */
+    char *cancel_by, *cancel_reason; /* of the request to cancel it */
+    int64_t cancel_at_ms;            /* 0: there is none */
+    struct str reason;               /* of the result that ends the task */
+    struct str bytes;                /* the message to publish, encoded */
+    bool due; /* to be published once what it relies on is committed */
 };
 
 void ledger_ops_init(struct ledger_ops *ops, struct bus *b);
@@ -43,6 +45,9 @@ bool ledger_ops_has(const struct ledger_ops *ops, const char *id);
 void *ledger_op_new(struct ledger_ops *ops, size_t size,
                     const struct task_state *row);
 void ledger_op_free(struct ledger_op *op);
+
+/* The request to cancel the task, borrowed from op. */
+struct control ledger_op_cancel(const struct ledger_op *op);
 
 /* Encodes into op->bytes t without its conditions, for tasks.in: the router
  * leaves alone what waits. */

@@ -10,10 +10,10 @@
 
 #include <stdio.h>
 
-/* nonce: of the claim; "" if there is none. */
+/* nonce: of the claim; "" if there is none. cancel has room for the request. */
 static void
 make_result(const struct ledger_op *op, enum state state, int64_t at_ms,
-            const char *nonce, struct result *out)
+            const char *nonce, struct control *cancel, struct result *out)
 {
     codec_init(CODEC_RESULT, out);
     out->task = op->id;
@@ -24,6 +24,9 @@ make_result(const struct ledger_op *op, enum state state, int64_t at_ms,
     out->no_exit_code = true;
     out->reason = str_text(&op->reason);
     out->finished_at_ms = at_ms;
+    *cancel = ledger_op_cancel(op);
+    if (state == STATE_CANCELLED && cancel->at_ms)
+        out->cancel = cancel;
     out->batch = subject_token_ok(op->batch) ? op->batch : "";
 }
 
@@ -31,12 +34,13 @@ void
 ledger_result_claim(struct ledger_op *op, enum state state, int64_t at_ms,
                     const struct claims_entry *found, bus_stored_fn *fn)
 {
+    struct control cancel;
     struct result r;
     struct claim c;
     char nonce[24];
 
     str_random(nonce, sizeof nonce);
-    make_result(op, state, at_ms, nonce, &r);
+    make_result(op, state, at_ms, nonce, &cancel, &r);
     claims_close(found, &r, &c);
     codec_encode(CODEC_RESULT, &r, &op->bytes);
     claims_put(op->ops->bus, op->backend, &c, found->revision, fn, op);
@@ -54,9 +58,10 @@ ledger_result_publish(struct ledger_op *op)
 void
 ledger_result_end(struct ledger_op *op, enum state state, int64_t at_ms)
 {
+    struct control cancel;
     struct result r;
 
-    make_result(op, state, at_ms, "", &r);
+    make_result(op, state, at_ms, "", &cancel, &r);
     codec_encode(CODEC_RESULT, &r, &op->bytes);
     ledger_result_publish(op);
 }

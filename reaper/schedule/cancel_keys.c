@@ -1,6 +1,6 @@
 /*
  * Walks over the keys, one request after the other, and purges those whose task
- * is terminal. A walk that took long is not repeated soon.
+ * is cancelled. A walk that took long is not repeated soon.
  */
 #include "reaper/schedule/cancel_keys.h"
 
@@ -82,7 +82,8 @@ purge(struct cancel_keys *k, const struct bus_entry *entry)
                 ANSWER_MS, on_purged, k);
 }
 
-/* Whether nobody needs the key. */
+/* Whether nobody needs the key: the result of a cancelled task holds the
+ * request. A ledger that is made anew reads the others, which are few. */
 static bool
 is_over(struct cancel_keys *k, const struct bus_entry *entry)
 {
@@ -93,7 +94,7 @@ is_over(struct cancel_keys *k, const struct bus_entry *entry)
     if (!subject_token_at(entry->subject, 3, task))
         return false;
     if (db_state(k->db, task, &state, &e) == 0)
-        return state_is_terminal(state);
+        return state == STATE_CANCELLED;
     log_warn("cancel.state", "task=%s error=\"%s\"", task, LOG_TEXT(e.msg));
     return false;
 }

@@ -1,9 +1,10 @@
 /*
- * cancel_keys - removes from KV_control the cancels of tasks that have ended,
+ * cancel_keys - removes from KV_control the cancels that have been carried out,
  * so that the bucket, and the tables made of it, stay small.
  *
- * What remains is the claim, which holds the outcome. A cancel of a task that
- * nobody has submitted stays until the bucket expires it.
+ * What remains is the claim, which holds the outcome, and the result, which
+ * holds the request. Where a task came to another end first, or nobody has
+ * submitted one, the key stays until the bucket expires it.
  *
  * Thread: the loop thread.
  */

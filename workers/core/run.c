@@ -368,6 +368,7 @@ run_cancel_requested(struct attempt *a, const struct control *c)
     if (a->cause == CAUSE_NONE) {
         cancels_reason(c->by, c->reason, why);
         a->why = mem_pool_strdup(a->pool, why);
+        a->cancel = cancels_copy(c, a->pool);
     }
     log_info("task.cancel", "task=%s attempt=%u", a->task->id,
              a->claim.attempt);

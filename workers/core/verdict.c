@@ -291,6 +291,7 @@ verdict_fill(struct attempt *a)
     state_on_end(&asked, &a->claim, &end, backoff_random(), &plan);
     a->result.reason =
         a->output ? output_masked(a->output, end.reason, a->pool) : end.reason;
+    a->result.cancel = a->cause == CAUSE_CANCEL ? a->cancel : NULL;
     a->result.final = plan.final;
     a->result.state = plan.final ? plan.state : end.state;
     a->delay_ms = plan.delay_ms;

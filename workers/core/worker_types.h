@@ -112,7 +112,8 @@ struct attempt {
     const struct task *task;
     enum attempt_phase phase;
     enum cause cause;
-    const char *why; /* reason of a cancel or a failed start */
+    const char *why;        /* reason of a cancel or a failed start */
+    struct control *cancel; /* the request; NULL: none */
     struct deadlines deadlines;
     int64_t began_ms, ended_ms; /* of the task's own work, monotonic */
     int64_t suspended_ms;       /* of it, when this worker did not run */
