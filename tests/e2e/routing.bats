@@ -201,3 +201,26 @@ waits_for() {
 	run shunt route
 	[ "$status" -eq 2 ]
 }
+
+@test "B2: a task that has ended never counts as running" {
+	local i id home=$SHUNT_HOME
+	export SHUNT_HOME=$BATS_TEST_TMPDIR/home SHUNT_ROUTER_BACKENDS=codespace
+	shunt up -d --fast --slots 2 3>&-
+	for i in {1..20}; do
+		shunt run -- 'local: true'
+		id=$(shunt submit -- git status)
+		until_true 10 eval "shunt show $id --json | jq -e .decision.backend"
+		shunt show "$id" --json | jq -e '.decision.backend == "local"' ||
+			{ echo "round $i"; shunt explain "$id"; false; }
+		shunt wait "$id" || [ "$?" -eq 5 ] # no repository here
+	done
+	# One that runs counts from its start on.
+	shunt submit -- 'local: sleep 1000'
+	until_true 10 eval "shunt show last --json | jq -e '.state == \"running\"'"
+	id=$(shunt submit -- git status)
+	until_true 10 eval "shunt show $id --json | jq -e .decision.backend"
+	shunt show "$id" --json | jq -e '.decision.backend == "codespace"'
+	shunt cancel --all
+	shunt down
+	SHUNT_HOME=$home
+}

@@ -1,7 +1,11 @@
 /*
  * Publishes heartbeats: one with each renewal of the claims, one when the
- * worker becomes busy or idle, one for each roll call. A heartbeat is not
+ * number of running tasks changes, one for each roll call. A heartbeat is not
  * stored; whoever misses one waits for the next.
+ *
+ * A change is published at once, before the result of a task that has ended:
+ * whoever knows of the end and asks the router next finds that it counts no
+ * more. Only a worker with very many changes a second tells them later.
  */
 #include "workers/core/heartbeat.h"
 
@@ -15,10 +19,11 @@
 #include <unistd.h>
 
 enum {
-    CHANGE_LEAST_MS = 1000, /* between heartbeats that report a change */
-    SHORT_RUNS_MS = 10000,  /* without a run: past runs say nothing */
-    ROLL_MOST_MS = 100,     /* from a roll call to the answer */
-    RUNNING_MOST = 64,      /* tasks that a heartbeat lists */
+    CHANGES_MOST = 100,  /* heartbeats that report a change, without a pause */
+    CHANGE_EACH_MS = 20, /* after which one more is allowed */
+    SHORT_RUNS_MS = 10000, /* without a run: past runs say nothing */
+    ROLL_MOST_MS = 100,    /* from a roll call to the answer */
+    RUNNING_MOST = 64,     /* tasks that a heartbeat lists */
 };
 
 struct heartbeat_state {
@@ -26,9 +31,9 @@ struct heartbeat_state {
     int64_t started_at_ms;
     struct loop_timer *timer; /* to the next one for a reason below */
     bool roll_call;           /* there was one, else something changed */
-    int64_t sent_ms;          /* the last one */
-    bool busy, short_runs;    /* what it said */
-    int64_t short_runs_ms;    /* when that last changed */
+    uint32_t running;         /* what the last one said */
+    bool short_runs;
+    int64_t changes_ms; /* time for which changes have been allowed */
 };
 
 void
@@ -109,17 +114,17 @@ heartbeat_send(struct worker *w)
     codec_encode(CODEC_HEARTBEAT, &h, &w->scratch);
     bus_publish_core(w->bus, subject_heartbeat(subject, w->ex->name, w->name),
                      w->scratch.data, w->scratch.len);
-    s->sent_ms = loop_now_ms();
-    s->busy = w->running > 0;
-    if (s->short_runs != h.brisk)
-        s->short_runs_ms = s->sent_ms;
+    s->running = w->running;
     s->short_runs = h.brisk;
 }
 
 static bool
 has_changed(struct worker *w)
 {
-    return w->heartbeat->busy != (w->running > 0) ||
+    /* Between two runs of a queue the worker is not idle. */
+    if (w->running == 0 && !TAILQ_EMPTY(&w->ready))
+        return false;
+    return w->heartbeat->running != w->running ||
            w->heartbeat->short_runs != has_short_runs(w);
 }
 
@@ -141,24 +146,19 @@ void
 heartbeat_notify(struct worker *w)
 {
     struct heartbeat_state *s = w->heartbeat;
-    int64_t now = loop_now_ms(), wait_ms;
+    int64_t now = loop_now_ms();
+    int64_t oldest_ms = now - CHANGES_MOST * CHANGE_EACH_MS;
 
     if (!has_changed(w))
         return;
-    /* Short runs may be reported right after becoming busy: the router then
-     * sends several tasks in one message. */
-    if (s->short_runs != has_short_runs(w) &&
-        now - s->short_runs_ms >= CHANGE_LEAST_MS) {
+    if (s->changes_ms < oldest_ms)
+        s->changes_ms = oldest_ms;
+    if (s->changes_ms + CHANGE_EACH_MS <= now) {
+        s->changes_ms += CHANGE_EACH_MS;
         heartbeat_send(w);
-        return;
+    } else if (!s->timer) {
+        s->timer = loop_timer_start(w->loop, CHANGE_EACH_MS, 0, on_timer, w);
     }
-    wait_ms = s->sent_ms + CHANGE_LEAST_MS - now;
-    if (s->timer)
-        return;
-    if (wait_ms > 0)
-        s->timer = loop_timer_start(w->loop, wait_ms, 0, on_timer, w);
-    else
-        heartbeat_send(w);
 }
 
 void

@@ -13,8 +13,8 @@ void heartbeat_open(struct worker *w);
 void heartbeat_close(struct worker *w);
 
 void heartbeat_send(struct worker *w);
-/* Sends one if the worker became busy or idle, or its runs short or long; for
- * each of these once a second at most. */
+/* Sends one if the number of running tasks changed, or runs became short or
+ * long: at once, or a little later if there are very many changes. */
 void heartbeat_notify(struct worker *w);
 /* Sends one soon, at a random time, so that a fleet does not answer a roll
  * call all at once. */

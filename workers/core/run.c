@@ -66,12 +66,13 @@ ended(struct attempt *a)
     w->ran_ms = loop_now_ms();
     prefetch_ran(&w->prefetch, a->ended_ms - a->began_ms);
     capacity_count_prefetch(w);
-    heartbeat_notify(w);
     if (a->cause == CAUSE_LOST) {
         attempt_drop(a);
+        heartbeat_notify(w);
     } else {
         FAILPOINT("worker.after_exit");
         attempt_set_phase(a, PHASE_OUTPUT);
+        heartbeat_notify(w);
         unconfirmed_expect(a);
         output_finish(a->output, on_output_done, a);
     }
