@@ -1,11 +1,13 @@
 /*
- * One round on each interval: fetch, fast-forward, and if a folder pushes: add,
- * commit and push. Each step is a git command run as a child; its exit status
- * selects the next step (next_step). Own commits are known by their committer.
+ * One round on each interval: fetch, fast-forward, and if a folder pushes:
+ * leave out files that have a secret, add, commit and push. Each step is a git
+ * command run as a child; its exit status selects the next step (next_step).
+ * Own commits are known by their committer.
  */
 #include "gateways/folder/git_sync.h"
 
 #include "gateways/folder/files.h"
+#include "gateways/folder/secret_files.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
@@ -23,14 +25,16 @@ enum {
     GIT_MS = 120000, /* for one command */
     GRACE_MS = 5000,
     OUTPUT_MAX = 4096,
-    TRIES = 3,          /* of a push while others push as well */
-    CLAIMED_MAX = 2000, /* claimed files that are excluded by name */
+    STATUS_MAX = 4 * 1024 * 1024, /* of the list of changed files */
+    TRIES = 3,                    /* of a push while others push as well */
+    CLAIMED_MAX = 2000,           /* claimed files that are excluded by name */
 };
 
 /* In this order, except for the steps that go back. */
 enum git_step {
     STEP_FETCH,
     STEP_FORWARD, /* to the fetched commit */
+    STEP_STATUS,  /* which files would be committed? */
     STEP_ADD,     /* outcomes to the index */
     STEP_CHANGED, /* are there changes? */
     STEP_COMMIT,
@@ -41,9 +45,9 @@ enum git_step {
     STEP_NONE
 };
 
-static const char *const step_names[] = {"fetch",  "merge", "add",  "diff",
-                                         "commit", "ahead", "push", "log",
-                                         "reset",  "none"};
+static const char *const step_names[] = {"fetch", "merge",  "status", "add",
+                                         "diff",  "commit", "ahead",  "push",
+                                         "log",   "reset",  "none"};
 
 struct git_words {
     char **v; /* NULL-terminated */
@@ -68,6 +72,9 @@ struct git_sync {
     struct loop_fd *fd;
     int pipe;
     struct str out, why; /* output of this command; of an earlier one */
+    struct mask *secrets;
+    struct str kept_back; /* files with secrets, as logged */
+    struct str keeps;     /* those of this round */
     bool termed, alarmed;
     struct proc_end end;
 };
@@ -148,6 +155,8 @@ build_argv(struct git_sync *g, enum git_step step, struct git_words *w)
     static const char *const argv[][8] = {
         [STEP_FETCH] = {"fetch", "--quiet"},
         [STEP_FORWARD] = {"merge", "--ff-only", "--quiet", "@{upstream}"},
+        [STEP_STATUS] = {"status", "--porcelain", "-z", "--untracked-files=all",
+                         "--"},
         [STEP_ADD] = {"add", "--all", "--"},
         [STEP_CHANGED] = {"diff", "--cached", "--quiet", "--"},
         [STEP_COMMIT] = {"commit", "--quiet", "--no-verify", "-m",
@@ -164,7 +173,8 @@ build_argv(struct git_sync *g, enum git_step step, struct git_words *w)
     add_word(w, "", "commit.gpgsign=false");
     for (size_t i = 0; argv[step][i]; i++)
         add_word(w, "", argv[step][i]);
-    if (step == STEP_ADD || step == STEP_CHANGED || step == STEP_COMMIT)
+    if (step == STEP_STATUS || step == STEP_ADD || step == STEP_CHANGED ||
+        step == STEP_COMMIT)
         for (size_t i = 0; i < g->paths.n; i++)
             add_word(w, "", g->paths.v[i]);
 }
@@ -190,6 +200,45 @@ build_env(struct git_words *w)
     add_word(w, "GIT_TERMINAL_PROMPT=", "0");
     if (!ssh)
         add_word(w, "GIT_SSH_COMMAND=", "ssh -oBatchMode=yes");
+}
+
+/* --- files with secrets --------------------------------------------------- */
+
+/* The file stays uncommitted, and with it the end of the job that it tells of:
+ * the job's file stays in the queue of the others. */
+static void
+keep_back(void *ctx, const char *path, size_t line)
+{
+    struct git_sync *g = ctx;
+    const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    size_t len = strlen(g->top);
+
+    str_addf(&g->keeps, "%s%s:%zu", g->keeps.len ? ", " : "", path, line);
+    add_word(&g->paths, ":(top,exclude,literal)", path);
+    for (size_t i = 0; i < g->n; i++) {
+        struct files_path waiting;
+
+        (void)files_path(g->layouts[i]->waiting, name, &waiting);
+        if (strncmp(waiting.s, g->top, len) == 0 && waiting.s[len] == '/')
+            add_word(&g->paths, ":(top,exclude,literal)", waiting.s + len + 1);
+    }
+}
+
+/* Logged once, and again when there are others. */
+static void
+keep_secrets_back(struct git_sync *g)
+{
+    str_reset(&g->keeps);
+    secret_files_find(g->secrets, g->top, &g->out, keep_back, g);
+    if (g->keeps.len > 0 &&
+        strcmp(str_text(&g->keeps), str_text(&g->kept_back)) != 0)
+        log_error("folder.secret",
+                  "checkout=\"%s\" files=\"%s\" text=\"file:line that has a "
+                  "secret: neither committed nor pushed; remove the secret or "
+                  "the file\"",
+                  g->top, LOG_TEXT(str_text(&g->keeps)));
+    str_reset(&g->kept_back);
+    str_addz(&g->kept_back, str_text(&g->keeps));
 }
 
 /* --- rounds --------------------------------------------------------------- */
@@ -268,9 +317,17 @@ next_step(struct git_sync *g, int code)
             give_up(g, str_text(&g->out));
         } else if (g->n) {
             gather_paths(g);
-            start(g, STEP_ADD);
+            start(g, STEP_STATUS);
         } else {
             end_round_well(g);
+        }
+        break;
+    case STEP_STATUS:
+        if (code || g->out.len >= STATUS_MAX) {
+            give_up(g, code ? str_text(&g->out) : "too many changed files");
+        } else {
+            keep_secrets_back(g);
+            start(g, STEP_ADD);
         }
         break;
     case STEP_ADD:
@@ -357,12 +414,13 @@ on_command_done(struct git_sync *g)
 static bool
 drain(struct git_sync *g)
 {
+    size_t most = g->step == STEP_STATUS ? STATUS_MAX : OUTPUT_MAX;
     char buf[1024];
     ssize_t n;
 
     while ((n = read(g->pipe, buf, sizeof buf)) > 0 ||
            (n < 0 && errno == EINTR))
-        if (n > 0 && g->out.len < OUTPUT_MAX)
+        if (n > 0 && g->out.len < most)
             str_add(&g->out, buf, (size_t)n);
     return n == 0;
 }
@@ -478,6 +536,9 @@ git_sync_open(struct git_sync **out, struct loop *l, struct proc_set *procs,
     g->top = top;
     g->pipe = -1;
     g->step = STEP_NONE;
+    g->secrets = mask_new();
+    for (char **p = environ; *p; p++)
+        mask_add_entry(g->secrets, *p);
     *out = g;
     return 0;
 }
@@ -519,6 +580,9 @@ git_sync_close(struct git_sync *g)
     free_words(&g->paths);
     str_free(&g->out);
     str_free(&g->why);
+    str_free(&g->keeps);
+    str_free(&g->kept_back);
+    mask_free(g->secrets);
     mem_free(g->layouts);
     mem_free(g->top);
     mem_free(g);

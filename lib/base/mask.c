@@ -221,6 +221,19 @@ mask_add_variable(struct mask *m, const char *name, const char *value)
     return true;
 }
 
+void
+mask_add_entry(struct mask *m, const char *entry)
+{
+    size_t len = strcspn(entry, "=");
+    char name[128];
+
+    if (!entry[len] || len >= sizeof name)
+        return;
+    memcpy(name, entry, len);
+    name[len] = '\0';
+    (void)mask_add_variable(m, name, entry + len + 1);
+}
+
 /* The set that has the shapes only. */
 static struct mask *shapes;
 

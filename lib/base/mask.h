@@ -49,6 +49,9 @@ void mask_add_value(struct mask *m, const char *value);
 /* Adds the value if mask_is_secret; returns whether it is. */
 bool mask_add_variable(struct mask *m, const char *name, const char *value);
 
+/* The same for an entry NAME=value of an environment. */
+void mask_add_entry(struct mask *m, const char *entry);
+
 size_t mask_values(const struct mask *m); /* number of forms in the set */
 
 /* Adds text to out with its secrets hidden; m NULL: those known by shape. */

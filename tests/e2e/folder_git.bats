@@ -104,3 +104,23 @@ returned() {
 	until_true 30 returned stuck
 	grep -q 'recovered' "$SHUNT_HOME/log/gateway-folder.log"
 }
+
+@test "C5: a file with a secret is not pushed until the secret is gone" {
+	local token=ghp_0123456789abcdefghijABCDEFGHIJ456789
+	mkdir -p "$CHECKOUT/jobs/queue"
+	printf -- '---\nkind: script\n---\n# %s\ntrue\n' "$token" >"$CHECKOUT/jobs/queue/leak.md"
+	jq -n --arg t "$token" '{id: "leaky", script: ["true"], env: {TOK: $t}}' \
+		>"$CHECKOUT/jobs/queue/leaky.json"
+	relay_job beside true
+	until_true 30 returned beside
+	until_true 30 grep -q 'error.*folder.secret.*jobs/done/leaky.json:[0-9]' \
+		"$SHUNT_HOME/log/gateway-folder.log"
+	# One more round, so that what would be pushed has been.
+	relay_job after true
+	until_true 30 returned after
+	[ -z "$(git log --all -S "$token" --format=%h)" ]
+	[ -e "$CHECKOUT/jobs/done/leaky.json" ]
+	refute git ls-files --error-unmatch jobs/done/leaky.json
+	sed -i "s/$token/gone/" "$CHECKOUT/jobs/done/leaky.json"
+	until_true 30 returned leaky
+}

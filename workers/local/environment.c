@@ -48,20 +48,6 @@ alters_shells(const char *entry)
            strncmp(entry, "BASH_FUNC_", 10) == 0;
 }
 
-/* Adds the value of an entry KEY=value if it is a secret. */
-static void
-hide_entry(struct mask *m, const char *entry)
-{
-    size_t len = strcspn(entry, "=");
-    char name[128];
-
-    if (!entry[len] || len >= sizeof name)
-        return;
-    memcpy(name, entry, len);
-    name[len] = '\0';
-    (void)mask_add_variable(m, name, entry + len + 1);
-}
-
 struct environment *
 environment_read(void)
 {
@@ -74,7 +60,7 @@ environment_read(void)
     env->plain = true;
     env->secrets = mask_new();
     for (char **at = environ; *at; at++) {
-        hide_entry(env->secrets, *at);
+        mask_add_entry(env->secrets, *at);
         if (is_ours_alone(*at))
             continue;
         env->entries[env->n++] = *at;
