@@ -66,7 +66,7 @@ report(struct doctor *d, enum doctor_verdict v, const char *check,
                      (int)(4 - strlen(verdicts[v])), "", check,
                      str_text(&seen));
         if (v != OK && remedy)
-            (void)printf("      %-11s try: %s\n", "", remedy);
+            out_line("      %-11s try: %s", "", remedy);
     }
     str_free(&seen);
 }

@@ -60,7 +60,7 @@ on_object(void *ctx, const char *what, const char *name)
     (void)json_array_append_new(
         r->list, json_pack("{s:s, s:s}", "name", name, "what", what));
     if (!r->c->json)
-        (void)printf("%s\t%s\n", what, name);
+        out_line("%s\t%s", what, name);
 }
 
 int

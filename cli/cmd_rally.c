@@ -376,6 +376,7 @@ print_batch(struct cli *c, const json_t *reply, int64_t took_ms)
     const char *written = cli_text(reply, "report", "");
     json_t *o;
     char took[32] = "";
+    struct str sum = {0};
     int64_t size = cli_int(b, "size", 0), ok = cli_int(b, "succeeded", 0),
             bad = cli_int(b, "failed", 0), gone = cli_int(b, "cancelled", 0);
     int64_t open = size - ok - bad - gone;
@@ -393,19 +394,21 @@ print_batch(struct cli *c, const json_t *reply, int64_t took_ms)
         out_object("batch", o);
         return;
     }
-    (void)printf("rally %s (%s): %" PRId64 " tasks, %" PRId64
-                 " succeeded, %" PRId64 " failed, %" PRId64 " cancelled",
-                 cli_text(b, "name", ""), cli_text(b, "id", ""), size, ok, bad,
-                 gone);
+    str_addf(&sum,
+             "%" PRId64 " tasks, %" PRId64 " succeeded, %" PRId64
+             " failed, %" PRId64 " cancelled",
+             size, ok, bad, gone);
     if (open)
-        (void)printf(", %" PRId64 " open", open);
+        str_addf(&sum, ", %" PRId64 " open", open);
     if (took_ms)
-        (void)printf(", in %s (%.0f/s)",
-                     str_duration((uint64_t)took_ms, took, sizeof took),
-                     (double)size * 1000.0 / (double)took_ms);
-    (void)puts("");
+        str_addf(&sum, ", in %s (%.0f/s)",
+                 str_duration((uint64_t)took_ms, took, sizeof took),
+                 (double)size * 1000.0 / (double)took_ms);
+    out_line("rally %s (%s): %s", cli_text(b, "name", ""),
+             cli_text(b, "id", ""), str_text(&sum));
+    str_free(&sum);
     if (*written)
-        (void)printf("report %s\n", written);
+        out_line("report %s", written);
     print_failed(json_object_get(reply, "failed"));
 }
 

@@ -13,7 +13,7 @@
 enum { CONNECT_MS = 3000, PATIENCE_MS = 30000 };
 
 static struct {
-    bool follow;
+    bool follow, raw;
     int64_t attempt;
 } logs;
 
@@ -22,6 +22,16 @@ const struct arg_opt logs_opts[] = {
      ARG_SWITCH, .to = &logs.follow},
     {"attempt", 0, "N", "print the output of attempt N (default: the newest)",
      ARG_NUMBER, &logs.attempt, .least = 1, .most = 1000000},
+    {"raw", 0, NULL,
+     "print to a terminal all that the task wrote, not only text and colours",
+     ARG_SWITCH, .to = &logs.raw},
+    ARG_END,
+};
+
+const struct arg_opt run_opts[] = {
+    {"raw", 0, NULL,
+     "print to a terminal all that the task writes, not only text and colours",
+     ARG_SWITCH, .to = &logs.raw},
     ARG_END,
 };
 
@@ -110,6 +120,8 @@ cmd_run(struct cli *c, const struct args *a)
         return cli_fail_err("run the task", b.tasks[0].name, &e, "shunt ls");
     if (follow_open(&f, c, b.tasks[0].id, &e) < 0)
         return cli_fail_err("run the task", b.tasks[0].id, &e, "shunt status");
+    if (logs.raw)
+        follow_raw(f);
     rc = send_task(c, &b.tasks[0]);
     if (!rc) {
         follow_on_interrupt(f, true);
@@ -150,8 +162,10 @@ cmd_logs(struct cli *c, const struct args *a)
     if (cli_show(c, a->words[0], &task, &e) < 0)
         return cli_fail_lookup("read the output", a->words[0], &e);
     id = cli_text(task, "id", "");
-    if (follow_open(&f, c, id, &e) < 0 ||
-        follow_print(f, task, (uint32_t)logs.attempt, &e) < 0) {
+    rc = follow_open(&f, c, id, &e);
+    if (rc == 0 && logs.raw)
+        follow_raw(f);
+    if (rc < 0 || follow_print(f, task, (uint32_t)logs.attempt, &e) < 0) {
         rc = cli_fail_err("read the output", id, &e, "shunt status");
     } else if (logs.follow && !state_is_terminal(cli_state(task))) {
         follow_on_interrupt(f, false);

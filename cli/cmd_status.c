@@ -193,8 +193,8 @@ print_alarms(const json_t *list)
 
     json_array_foreach(list, i, v)
     {
-        (void)printf("alarm       %s: %s\n", cli_text(v, "name", "?"),
-                     cli_text(v, "text", ""));
+        out_line("alarm       %s: %s", cli_text(v, "name", "?"),
+                 cli_text(v, "text", ""));
     }
 }
 
@@ -212,12 +212,12 @@ print_status(const json_t *all)
                      str_duration((uint64_t)cli_int(sup, "uptime_s", 0) * 1000,
                                   up, sizeof up),
                      (long long)cli_int(sup, "pid", 0));
-    (void)printf("broker      %s\n", cli_text(broker, "url", "?"));
+    out_line("broker      %s", cli_text(broker, "url", "?"));
     if (json_object_get(all, "http"))
-        (void)printf("http        %s\n",
-                     cli_text(json_object_get(all, "http"), "url", "?"));
+        out_line("http        %s",
+                 cli_text(json_object_get(all, "http"), "url", "?"));
     if (cli_text(broker, "durability", "")[0])
-        (void)printf("durability  %s\n", cli_text(broker, "durability", ""));
+        out_line("durability  %s", cli_text(broker, "durability", ""));
     if (cli_int(spool, "files", 0))
         (void)printf("spool       %lld files to be sent\n",
                      (long long)cli_int(spool, "files", 0));

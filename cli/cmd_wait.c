@@ -40,8 +40,7 @@ print_ends(struct cli *c, const json_t *ids)
         else /* the list would repeat the output of every task */
             (void)json_object_del(task, "output");
         if (!c->json)
-            (void)printf("%s\t%s\n", cli_text(v, "id", ""),
-                         cli_text(v, "state", ""));
+            out_line("%s\t%s", cli_text(v, "id", ""), cli_text(v, "state", ""));
         (void)json_array_append_new(list, task);
     }
     if (c->json)

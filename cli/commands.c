@@ -65,7 +65,7 @@ const struct command cli_commands[] = {
      "^C cancels the task; a second ^C leaves it running.",
      "  shunt run -- pytest -q\n"
      "  shunt run --timeout 10m --retries 2 -- 'make && make check'",
-     cmd_run, .task_flags = true},
+     cmd_run, .opts = run_opts, .task_flags = true},
     {"ls", "[--state STATE] [--limit N] [--batch ID]",
      "list tasks, newest first",
      "STATE is the name of a state, open (not finished) or done (finished). "
@@ -81,8 +81,11 @@ const struct command cli_commands[] = {
      "  shunt show last\n"
      "  shunt show 5kq3 --json | jq .decision",
      .run = cmd_show},
-    {"logs", "[-f] [--attempt N] ID", "print the output of a task",
-     "Prints the task's stdout on stdout and its stderr on stderr.",
+    {"logs", "[-f] [--attempt N] [--raw] ID", "print the output of a task",
+     "Prints the task's stdout on stdout and its stderr on stderr. A terminal "
+     "gets\n"
+     "text and colours only; everything else that would control it is left "
+     "out.",
      "  shunt logs last\n"
      "  shunt logs -f 5kq3",
      cmd_logs, .opts = logs_opts},

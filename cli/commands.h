@@ -32,7 +32,8 @@ int cmd_version(struct cli *c, const struct args *a);
 int cmd_completion(struct cli *c, const struct args *a);
 int cmd_help(struct cli *c, const struct args *a);
 
-extern const struct arg_opt up_opts[], down_opts[], ls_opts[], logs_opts[];
+extern const struct arg_opt up_opts[], down_opts[], ls_opts[], logs_opts[],
+    run_opts[];
 extern const struct arg_opt wait_opts[], cancel_opts[], decide_opts[];
 extern const struct arg_opt rally_opts[], route_opts[];
 extern const struct arg_opt lane_opts[], delegate_opts[];

@@ -8,6 +8,7 @@
 
 #include "cli/output.h"
 #include "cli/task_ops.h"
+#include "lib/base/terminal.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 
@@ -38,9 +39,11 @@ struct follow {
     struct mem_pool *keep;    /* the result */
     struct result result;
     bool finished, running, wake, left, cancels; /* cancels: at ^C */
-    bool waits_said;        /* why the task has not started */
-    int write_error;        /* errno of the first write that failed */
-    uint32_t attempt, next; /* the chunk to print next */
+    bool waits_said;              /* why the task has not started */
+    int write_error;              /* errno of the first write that failed */
+    bool raw;                     /* also on a terminal, output as it is */
+    struct terminal terminals[2]; /* stdout, stderr */
+    uint32_t attempt, next;       /* the chunk to print next */
     struct held_chunk held[HELD_MAX];
     size_t n_held;
     uint64_t dropped; /* bytes, as printed so far */
@@ -66,25 +69,85 @@ on_write_failed(struct follow *f, int error)
                 strerror(error));
 }
 
+static bool
+is_text(const struct bytes *b)
+{
+    size_t at = 0, n = 1;
+
+    for (; at < b->len && n > 0; at += n)
+        n = str_utf8_len(b->data + at, b->len - at);
+    return n > 0;
+}
+
+/* Bytes that are no text come in base 64 as well. */
+static void
+print_json(struct follow *f, uint32_t seq, const struct output_part *p)
+{
+    struct str text = {0}, bytes = {0};
+    json_t *o = json_pack("{s:s, s:i, s:i, s:s}", "task", f->id, "attempt",
+                          (int)f->attempt, "seq", (int)seq, "stream",
+                          p->stream == STREAM_STDERR ? "stderr" : "stdout");
+
+    if (is_text(&p->data)) {
+        str_add(&text, p->data.data, p->data.len);
+    } else {
+        str_add_utf8(&text, p->data.data, p->data.len);
+        str_add_base64(&bytes, p->data.data, p->data.len);
+        (void)json_object_set_new(o, "encoding", json_string("base64"));
+        (void)json_object_set_new(o, "data", json_string(str_text(&bytes)));
+    }
+    (void)json_object_set_new(o, "text",
+                              json_stringn(str_text(&text), text.len));
+    out_json_line(out_with_schema("log", o));
+    str_free(&text);
+    str_free(&bytes);
+    if (!out_flush())
+        on_write_failed(f, out_is_unread() ? EPIPE : EIO);
+}
+
+static bool
+filters(const struct follow *f, int fd)
+{
+    return !f->raw && isatty(fd);
+}
+
 static void
 print_part(struct follow *f, uint32_t seq, const struct output_part *p)
 {
-    struct str text = {0};
-    int fd = p->stream == STREAM_STDERR ? STDERR_FILENO : STDOUT_FILENO;
+    bool err = p->stream == STREAM_STDERR;
+    int fd = err ? STDERR_FILENO : STDOUT_FILENO;
+    struct str shown = {0};
+    bool written;
 
     if (f->c->json) {
-        str_add_utf8(&text, p->data.data, p->data.len);
-        out_json_line(out_with_schema(
-            "log",
-            json_pack("{s:s, s:i, s:i, s:s, s:s}", "task", f->id, "attempt",
-                      (int)f->attempt, "seq", (int)seq, "stream",
-                      fd == STDERR_FILENO ? "stderr" : "stdout", "text",
-                      str_text(&text))));
-        str_free(&text);
-        if (!out_flush())
-            on_write_failed(f, out_is_unread() ? EPIPE : EIO);
-    } else if (!f->write_error && !out_bytes(fd, p->data.data, p->data.len)) {
+        print_json(f, seq, p);
+        return;
+    }
+    if (f->write_error)
+        return;
+    if (filters(f, fd)) {
+        terminal_add(&f->terminals[err], p->data.data, p->data.len, &shown);
+        written = out_bytes(fd, str_text(&shown), shown.len);
+        str_free(&shown);
+    } else {
+        written = out_bytes(fd, p->data.data, p->data.len);
+    }
+    if (!written)
         on_write_failed(f, errno);
+}
+
+/* The output is over: what we say next has no colour of its. */
+static void
+end_terminals(struct follow *f)
+{
+    for (int i = 0; i < 2; i++) {
+        struct str end = {0};
+
+        terminal_end(&f->terminals[i], &end);
+        if (end.len && !f->write_error)
+            (void)out_bytes(i ? STDERR_FILENO : STDOUT_FILENO, end.data,
+                            end.len);
+        str_free(&end);
     }
 }
 
@@ -129,6 +192,7 @@ release_held(struct follow *f)
 static void
 new_attempt(struct follow *f, uint32_t attempt)
 {
+    end_terminals(f);
     if (f->attempt)
         cli_say(f->c, "attempt %u", attempt);
     f->attempt = attempt;
@@ -241,6 +305,7 @@ follow_close(struct follow *f)
 {
     if (!f)
         return;
+    end_terminals(f);
     loop_on_term(f->c->loop, NULL, NULL);
     bus_unsubscribe(f->logs);
     bus_unsubscribe(f->done);
@@ -250,6 +315,12 @@ follow_close(struct follow *f)
     mem_pool_free(f->scratch);
     mem_pool_free(f->keep);
     mem_free(f);
+}
+
+void
+follow_raw(struct follow *f)
+{
+    f->raw = true;
 }
 
 /* --- reading the stream -------------------------------------------------- */
@@ -488,6 +559,7 @@ follow_to_end(struct follow *f)
     if (!f->finished)
         return NULL;
     print_rest(f);
+    end_terminals(f);
     if (f->c->json)
         print_result(f);
     return &f->result;

@@ -19,6 +19,10 @@ int follow_open(struct follow **out, struct cli *c, const char *id,
                 struct err *e);
 void follow_close(struct follow *f); /* NULL is fine */
 
+/* From now on output goes to a terminal as it is, not only its text and
+ * colours. */
+void follow_raw(struct follow *f);
+
 /* Prints the output of one attempt so far (0: the newest). task: as cli_show
  * has it. */
 int follow_print(struct follow *f, const json_t *task, uint32_t attempt,

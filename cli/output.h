@@ -50,6 +50,10 @@ const char *out_coloured(const char *text, const char *sgr, bool colour,
 /* The columns of the terminal; 0 if fd is not one. */
 unsigned out_columns(int fd);
 
+/* Prints a line of text for people: what comes from outside, in the arguments,
+ * reaches no terminal as a control. */
+void out_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* Writes all of data to fd; false, with errno, if that failed. */
 bool out_bytes(int fd, const void *data, size_t len);
 /* Writes what stdout's buffer holds; false if anything printed so far was not

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,21 @@ out_columns(int fd)
     if (!isatty(fd))
         return 0;
     return ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+}
+
+void
+out_line(const char *fmt, ...)
+{
+    struct str safe = {0};
+    char text[4096];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    str_add_printable(&safe, text, strlen(text));
+    (void)puts(str_text(&safe));
+    str_free(&safe);
 }
 
 bool
@@ -148,7 +164,7 @@ out_progress(const char *text)
 
     if (!out_can_progress())
         return;
-    str_addz(&line, text);
+    str_add_printable(&line, text, strlen(text));
     if (line.len)
         out_cut(&line, columns > 1 ? columns - 1 : 1);
     (void)fprintf(stderr, "\r\033[K%s", str_text(&line));

@@ -136,6 +136,50 @@ printable_text_has_no_terminal_controls(void **state)
 }
 
 static void
+printable_text_has_no_marks_that_deceive(void **state)
+{
+    static const char text[] = "a\u202eb\u2067\u200e \u200b\u2060\ufeff "
+                               "x\u200dy 👩\u200d💻";
+    struct str s = {0};
+
+    (void)state;
+    str_add_printable(&s, text, sizeof text - 1);
+    assert_string_equal(s.data, "a\\u202eb\\u2067\\u200e \\u200b\\u2060\\ufeff "
+                                "x\\u200dy 👩\u200d💻");
+    str_free(&s);
+}
+
+static void
+the_start_of_a_character_is_known(void **state)
+{
+    (void)state;
+    assert_int_equal(str_utf8_open("", 0), 0);
+    assert_int_equal(str_utf8_open("abc", 3), 0);
+    assert_int_equal(str_utf8_open("a\xe3", 2), 1);
+    assert_int_equal(str_utf8_open("a\xe3\x81", 3), 2);
+    assert_int_equal(str_utf8_open("a\xe3\x81\x82", 4), 0);
+    assert_int_equal(str_utf8_open("\xf0\x9f\x8e", 3), 3);
+    assert_int_equal(str_utf8_open("\xf0", 1), 1);
+    assert_int_equal(str_utf8_open("\xe0", 1), 1);
+    /* These are none. */
+    assert_int_equal(str_utf8_open("\x81", 1), 0);
+    assert_int_equal(str_utf8_open("\xff", 1), 0);
+    assert_int_equal(str_utf8_open("\xc0", 1), 0);
+    assert_int_equal(str_utf8_open("\xe0\x80", 2), 0);
+    assert_int_equal(str_utf8_open("\xed\xa0", 2), 0);
+    assert_int_equal(str_utf8_open("\x81\x81\x81\x81", 4), 0);
+}
+
+static void
+a_shortened_text_ends_with_a_character(void **state)
+{
+    (void)state;
+    assert_string_equal(STR_SHORT("日本", 5), "日");
+    assert_string_equal(STR_SHORT("日本", 6), "日本");
+    assert_string_equal(STR_SHORT("abc", 0), "");
+}
+
+static void
 quoting_survives_a_shell(void **state)
 {
     static const char *const rows[][2] = {
@@ -544,6 +588,9 @@ main(void)
         cmocka_unit_test(valid_utf8_is_told_from_invalid),
         cmocka_unit_test(bytes_from_outside_become_utf8),
         cmocka_unit_test(printable_text_has_no_terminal_controls),
+        cmocka_unit_test(printable_text_has_no_marks_that_deceive),
+        cmocka_unit_test(the_start_of_a_character_is_known),
+        cmocka_unit_test(a_shortened_text_ends_with_a_character),
         cmocka_unit_test(quoting_survives_a_shell),
         cmocka_unit_test(durations_are_read_exactly),
         cmocka_unit_test(sizes_are_read_exactly),

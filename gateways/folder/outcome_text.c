@@ -116,14 +116,16 @@ read_output(const json_t *task, struct task_outcome *out)
     struct result r;
     struct err e = {0};
     json_t *o = json_object();
+    json_int_t held = 0;
 
     copy(o, "task", task, "id");
     copy(o, "output", task, "output");
-    if (codec_from_json(CODEC_RESULT, o, pool, &r, NULL, NULL, &e) == 0)
+    if (codec_from_json(CODEC_RESULT, o, pool, &r, NULL, NULL, &e) == 0) {
+        task_add_output(&out->output, r.output, r.n_output);
         for (size_t i = 0; i < r.n_output; i++)
-            str_add(&out->output, r.output[i].data.data, r.output[i].data.len);
-    out->cut = json_integer_value(json_object_get(task, "output_bytes")) >
-               (json_int_t)out->output.len;
+            held += (json_int_t)r.output[i].data.len;
+    }
+    out->cut = json_integer_value(json_object_get(task, "output_bytes")) > held;
     json_decref(o);
     mem_pool_free(pool);
 }

@@ -4,6 +4,8 @@
  */
 #include "lib/base/err.h"
 
+#include "lib/base/str.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +18,8 @@ err_set(struct err *e, enum err_code code, const char *fmt, ...)
 
     /* The arguments may point into e->msg itself. */
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    if (vsnprintf(text, sizeof text, fmt, ap) >= (int)sizeof text)
+        text[strlen(text) - str_utf8_open(text, strlen(text))] = '\0';
     va_end(ap);
     memcpy(e->msg, text, sizeof text);
     e->code = code;

@@ -103,6 +103,18 @@ str_utf8_cut(const char *text, size_t len, size_t most)
     return str_utf8_len(text + cut, len - cut) > most - cut ? cut : most;
 }
 
+uint32_t
+str_utf8_code(const void *data, size_t n)
+{
+    static const unsigned char first[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    const unsigned char *p = data;
+    uint32_t c = p[0] & first[n];
+
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (p[i] & 0x3f);
+    return c;
+}
+
 size_t
 str_utf8_open(const void *text, size_t len)
 {
@@ -137,6 +149,14 @@ str_copy(char *out, size_t size, const char *text)
     memcpy(out, text, n);
     out[n] = '\0';
     return n == len;
+}
+
+const char *
+str_shorten(struct str_short *out, const char *text, size_t most)
+{
+    (void)str_copy(out->s, most < sizeof out->s ? most + 1 : sizeof out->s,
+                   text);
+    return out->s;
 }
 
 bool
@@ -185,30 +205,52 @@ str_utf8_len(const void *data, size_t left)
     return n;
 }
 
-/* Whether a valid character is C0 except newline and tab, DEL, or C1. Some
- * terminals still take U+009B for the start of an escape sequence. */
-static bool
-is_control(const unsigned char *p)
+bool
+str_is_bidi(uint32_t c)
 {
-    return (*p < 32 && *p != '\n' && *p != '\t') || *p == 127 ||
-           (*p == 0xc2 && p[1] < 0xa0);
+    return c == 0x61c || c == 0x200e || c == 0x200f ||
+           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+/* C0 except newline and tab, DEL, or C1. Some terminals still take U+009B for
+ * the start of an escape sequence. */
+static bool
+is_control(uint32_t c)
+{
+    return (c < 32 && c != '\n' && c != '\t') || (c >= 127 && c < 0xa0);
+}
+
+/* Marks without a width and breaks that are none for us. Within a word of
+ * another script, and in emoji, joiners belong to the text. */
+static bool
+is_unseen(uint32_t c, const unsigned char *p, const unsigned char *start)
+{
+    if (c == 0x200c || c == 0x200d)
+        return p == start || p[-1] < 0x80;
+    return c == 0xad || c == 0x180e || c == 0x200b || c == 0x2028 ||
+           c == 0x2029 || (c >= 0x2060 && c <= 0x2064) || c == 0xfeff ||
+           (c >= 0xe0000 && c <= 0xe007f);
 }
 
 static void
 add_text(struct str *s, const void *data, size_t len, bool printable)
 {
     const unsigned char *p = data;
+    uint32_t c;
 
     reserve(s, len);
     while (len > 0) {
         size_t n = str_utf8_len(p, len);
 
+        c = n && printable ? str_utf8_code(p, n) : *p;
         if (n == 0) {
             str_addz(s, "\xef\xbf\xbd");
             n = 1;
-        } else if (printable && is_control(p)) {
-            /* The last byte is the code point, for C1 as well. */
-            str_addf(s, "\\x%02x", p[n - 1]);
+        } else if (printable && is_control(c)) {
+            str_addf(s, "\\x%02x", c);
+        } else if (printable && n > 1 &&
+                   (str_is_bidi(c) || is_unseen(c, p, data))) {
+            str_addf(s, "\\u%04x", c);
         } else if (*p == 0) {
             str_addz(s, "\xe2\x90\x80");
         } else {
@@ -230,6 +272,29 @@ void
 str_add_printable(struct str *s, const void *data, size_t len)
 {
     add_text(s, data, len, true);
+}
+
+void
+str_add_base64(struct str *s, const void *data, size_t len)
+{
+    static const char digits[] = STR_BASE64;
+    const unsigned char *p = data;
+
+    reserve(s, (len + 2) / 3 * 4);
+    for (size_t i = 0; i < len; i += 3) {
+        size_t left = len - i;
+        uint32_t v = (uint32_t)p[i] << 16;
+
+        if (left > 1)
+            v |= (uint32_t)p[i + 1] << 8;
+        if (left > 2)
+            v |= p[i + 2];
+        str_addc(s, digits[v >> 18]);
+        str_addc(s, digits[v >> 12 & 63]);
+        str_addc(s, left > 1 ? digits[v >> 6 & 63] : '=');
+        str_addc(s, left > 2 ? digits[v & 63] : '=');
+    }
+    str_add(s, "", 0);
 }
 
 void

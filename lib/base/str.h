@@ -30,11 +30,22 @@ void str_free(struct str *s);
  * happens between characters. */
 bool str_copy(char *out, size_t size, const char *text);
 
+/* A copy of text cut between characters to at most most bytes, for a sentence
+ * that has room for so many. */
+struct str_short {
+    char s[256];
+};
+#define STR_SHORT(text, most) str_shorten(&(struct str_short){{0}}, text, most)
+const char *str_shorten(struct str_short *out, const char *text, size_t most);
+
 bool str_ends_with(const char *text, const char *end);
 
 /* Length in bytes of the valid UTF-8 character at data, of which left bytes
  * are there; 0 if there is none. */
 size_t str_utf8_len(const void *data, size_t left);
+
+/* The code point of a valid character of n bytes. */
+uint32_t str_utf8_code(const void *data, size_t n);
 
 /* Bytes at the end of text that begin a UTF-8 character which goes on behind
  * it. */
@@ -50,8 +61,17 @@ size_t str_utf8_cut(const char *text, size_t len, size_t most);
 void str_add_utf8(struct str *s, const void *data, size_t len);
 
 /* Like str_add_utf8, but controls (C0, DEL and C1) except newline and tab
- * become \xNN: for terminals and Markdown. */
+ * become \xNN, and marks that reorder text or cannot be seen become \uNNNN: for
+ * terminals and Markdown. */
 void str_add_printable(struct str *s, const void *data, size_t len);
+
+/* Whether a character changes the direction of the text around it. */
+bool str_is_bidi(uint32_t character);
+
+/* Adds bytes in base 64, with padding. */
+#define STR_BASE64                                                             \
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+void str_add_base64(struct str *s, const void *data, size_t len);
 
 /* Adds text quoted for a POSIX shell, unquoted where that is safe. */
 void str_add_quoted(struct str *s, const char *text);

@@ -86,8 +86,9 @@ void
 cancels_reason(const char *by, const char *reason,
                char out[CANCELS_REASON_SIZE])
 {
-    (void)snprintf(out, CANCELS_REASON_SIZE, "cancelled by %.60s%s%.160s",
-                   *by ? by : "somebody", *reason ? ": " : "", reason);
+    (void)snprintf(out, CANCELS_REASON_SIZE, "cancelled by %s%s%s",
+                   STR_SHORT(*by ? by : "somebody", 60), *reason ? ": " : "",
+                   STR_SHORT(reason, 160));
 }
 
 /* --- the set -------------------------------------------------------------- */

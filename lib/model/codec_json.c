@@ -13,28 +13,13 @@
 
 /* --- base64 --------------------------------------------------------------- */
 
-static const char base64_digits[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 static json_t *
 base64_from(const struct bytes *b)
 {
     struct str out = {0};
     json_t *json;
 
-    for (size_t i = 0; i < b->len; i += 3) {
-        size_t left = b->len - i;
-        uint32_t v = (uint32_t)b->data[i] << 16;
-
-        if (left > 1)
-            v |= (uint32_t)b->data[i + 1] << 8;
-        if (left > 2)
-            v |= b->data[i + 2];
-        str_addc(&out, base64_digits[v >> 18]);
-        str_addc(&out, base64_digits[v >> 12 & 63]);
-        str_addc(&out, left > 1 ? base64_digits[v >> 6 & 63] : '=');
-        str_addc(&out, left > 2 ? base64_digits[v & 63] : '=');
-    }
+    str_add_base64(&out, b->data, b->len);
     json = json_string(str_text(&out));
     str_free(&out);
     return json;
@@ -45,6 +30,7 @@ static bool
 base64_to(const char *text, size_t len, struct mem_pool *pool,
           struct bytes *out)
 {
+    static const char digits[] = STR_BASE64;
     size_t pad = 0, at = 0;
     uint8_t *data;
 
@@ -63,10 +49,10 @@ base64_to(const char *text, size_t len, struct mem_pool *pool,
             const char *d = NULL;
 
             if (i + k < len - pad)
-                d = strchr(base64_digits, text[i + k]);
+                d = strchr(digits, text[i + k]);
             if (i + k < len - pad && (!d || !*d))
                 return false;
-            v = v << 6 | (d ? (uint32_t)(d - base64_digits) : 0);
+            v = v << 6 | (d ? (uint32_t)(d - digits) : 0);
         }
         data[at++] = (uint8_t)(v >> 16);
         data[at++] = (uint8_t)(v >> 8);

@@ -540,6 +540,24 @@ add_step(struct str *s, const struct step *step, size_t size)
     }
 }
 
+void
+task_add_output(struct str *out, const struct output_part *parts, size_t n)
+{
+    enum stream last = STREAM_UNSPECIFIED;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct bytes *data = &parts[i].data;
+
+        if (data->len == 0)
+            continue;
+        if (last != STREAM_UNSPECIFIED && last != parts[i].stream &&
+            out->data[out->len - 1] != '\n')
+            str_addc(out, '\n');
+        str_add(out, data->data, data->len);
+        last = parts[i].stream;
+    }
+}
+
 const char *
 task_summary(const struct task *t, char *out, size_t size)
 {

@@ -13,6 +13,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/model/task_state.h"
 
 #include <stdbool.h>
@@ -327,6 +328,11 @@ int task_check(const struct task *t, struct err *e);
  * Strings are allocated from pool.
  */
 void task_complete(struct task *t, struct mem_pool *pool, int64_t now_ms);
+
+/* Adds the bytes of both streams to a text for people, in the order of the
+ * parts: where the stream changes within a line, a new line begins. */
+void task_add_output(struct str *out, const struct output_part *parts,
+                     size_t n);
 
 /* The command for people: command, or the steps joined, or the prompt; at most
  * size - 1 bytes. */

@@ -249,9 +249,7 @@ report_task_json(const struct report_task *t, struct str *out)
     report_set(o, "timeline", report_timeline_json(t));
     if (t->outcome) {
         report_set_warnings(o, t->outcome);
-        for (size_t i = 0; i < t->outcome->n_output; i++)
-            str_add(&text, t->outcome->output[i].data.data,
-                    t->outcome->output[i].data.len);
+        task_add_output(&text, t->outcome->output, t->outcome->n_output);
         if (text.len) {
             struct str clean = {0};
 

@@ -244,8 +244,7 @@ output_text(const struct result *r, struct str *out)
 {
     struct str raw = {0};
 
-    for (size_t i = 0; i < r->n_output; i++)
-        str_add(&raw, r->output[i].data.data, r->output[i].data.len);
+    task_add_output(&raw, r->output, r->n_output);
     str_add_printable(out, str_text(&raw), raw.len);
     str_free(&raw);
 }

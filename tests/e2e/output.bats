@@ -67,3 +67,54 @@ all_of() {
 	[[ $output == *reason* ]]
 	refute grep "$token" <<<"$output"
 }
+
+@test "D2: a character is never split, and other bytes are flagged" {
+	shunt run -- 'for i in $(seq 30000); do printf 日本語; done; printf "\377\0"' >bytes.txt
+	shunt logs --json last >log.json
+	jq -s -e 'length > 5 and all(.[:-1][]; .text | test("^(日|本|語)+$"))' log.json
+	[ "$(jq -rs '[.[] | select(.encoding)] | length' log.json)" -eq 1 ]
+	jq -rs 'last | .encoding + " " + .data' log.json | {
+		read -r encoding data
+		[ "$encoding" = base64 ]
+		[ "$(base64 -d <<<"$data" | tail -c 2 | od -An -tx1)" = ' ff 00' ]
+	}
+	[ "$(wc -c <bytes.txt)" -eq 270002 ]
+	shunt logs last | cmp - bytes.txt
+	shunt show --json last | jq -r '.output[0].data' | base64 -d | head -c -2 |
+		iconv -f UTF-8 -t UTF-8 >/dev/null
+}
+
+# on_terminal COMMAND - what the command writes on a terminal.
+on_terminal() {
+	env -u NO_COLOR TERM=xterm script -qec "$1" /dev/null </dev/null | tr -d '\r'
+}
+
+evil='printf "\033]52;c;cm0=\007\033[2J\033[31mred\033]0;t\n\302\2332J\342\200\256end"; printf "\033]52;c" >&2'
+
+@test "C4: on a terminal a task's output is text and colours" {
+	shunt run -- "$evil" >raw.txt 2>&1
+	printf '\033[31mred\nend\033[0m' >wanted.txt
+	on_terminal 'shunt logs last' >seen.txt
+	cmp seen.txt wanted.txt
+	on_terminal "shunt run -- '$evil'" >seen.txt
+	cmp seen.txt wanted.txt
+	on_terminal 'shunt logs --raw last' >seen.txt
+	grep -q 52 seen.txt
+	grep -q $'\033\\[2J' seen.txt
+	shunt logs last 2>/dev/null | grep -q $'\033\\]52;c;cm0='
+}
+
+@test "C4: names and reasons carry neither controls nor marks that reorder" {
+	local command
+	name=$'evil\u202ename\u200b'
+	run shunt run --name "$name" --dod "log_contains(\"x\u2066y\")" -- true
+	[ "$status" -ne 0 ]
+	id=$(shunt ls --json --limit 1 | jq -r '.[0].id')
+	for command in ls "show $id" "explain $id" "wait $id" "logs $id" status doctor \
+		"show $name" "cancel $id" "lint '$name'" "logs '$name-none'"; do
+		on_terminal "shunt $command" >seen.txt 2>&1 || true
+		refute grep -qP '\x{202e}|\x{200b}|\x{2066}' seen.txt
+		refute grep -qP '\xe2\x80\xae' seen.txt
+	done
+	shunt show "$id" | grep -F 'evil\u202ename\u200b'
+}

@@ -201,12 +201,13 @@ start_failed(struct attempt *a, const struct err *e)
     a->ended_ms = loop_now_ms();
     if (e->code == ERR_UNAVAILABLE) {
         a->cause = CAUSE_START;
-        a->why = mem_pool_printf(a->pool, "could not start: %.200s", e->msg);
+        a->why = mem_pool_printf(a->pool, "could not start: %s",
+                                 STR_SHORT(e->msg, 200));
     } else {
         struct outcome *o = verdict_outcome(a);
 
         o->exit_code = EXIT_OUR_SIDE;
-        (void)snprintf(o->reason, sizeof o->reason, "%.255s", e->msg);
+        (void)str_copy(o->reason, sizeof o->reason, e->msg);
     }
     settle_begin(a);
 }

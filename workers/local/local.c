@@ -266,8 +266,8 @@ fail_step(struct local_run *r, int code, const char *fmt, ...)
     o->exit_code = code;
     if (t->n_steps > 1)
         (void)snprintf(o->reason, sizeof o->reason,
-                       "step %u%s%.60s%s: ", o->failed_step, *name ? " (" : "",
-                       name, *name ? ")" : "");
+                       "step %u%s%s%s: ", o->failed_step, *name ? " (" : "",
+                       STR_SHORT(name, 60), *name ? ")" : "");
     len = strlen(o->reason);
     va_start(ap, fmt);
     (void)vsnprintf(o->reason + len, sizeof o->reason - len, fmt, ap);
@@ -306,10 +306,11 @@ workdir_is_missing(struct local_run *r, const char *dir)
     if (!dir)
         return false;
     if (stat(dir, &st) < 0)
-        fail_step(r, EXIT_OUR_SIDE, "workdir %.150s %s", dir,
+        fail_step(r, EXIT_OUR_SIDE, "workdir %s %s", STR_SHORT(dir, 150),
                   errno == ENOENT ? "does not exist" : strerror(errno));
     else if (!S_ISDIR(st.st_mode))
-        fail_step(r, EXIT_OUR_SIDE, "workdir %.150s is not a folder", dir);
+        fail_step(r, EXIT_OUR_SIDE, "workdir %s is not a folder",
+                  STR_SHORT(dir, 150));
     else
         return false;
     return true;
@@ -328,7 +329,7 @@ step_not_started(struct local_run *r, const char *workdir,
     else if (x->argv && (e->code == ERR_DENIED || e->code == ERR_INVALID))
         code = EXIT_NOT_EXECUTABLE;
     r->scarce = e->code == ERR_UNAVAILABLE && r->step == 0;
-    fail_step(r, code, "%.180s", e->msg);
+    fail_step(r, code, "%s", STR_SHORT(e->msg, 180));
 }
 
 static void on_step_end(void *ctx, const struct proc_end *end);

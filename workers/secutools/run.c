@@ -82,7 +82,7 @@ run_fail(struct platform_run *r, int exit_code, const char *reason)
     struct outcome *o = run_outcome(r);
 
     o->exit_code = exit_code;
-    (void)snprintf(o->reason, sizeof o->reason, "%.255s", reason);
+    (void)str_copy(o->reason, sizeof o->reason, reason);
     run_end(r);
 }
 
@@ -95,7 +95,7 @@ run_set_refused(struct platform_run *r, int64_t again_ms, const char *reason)
     o->again_ms = again_ms;
     /* Not even a submission with this key may be pending: there is no job. */
     o->untouched = r->tries == 0 && !r->resumed;
-    (void)snprintf(o->reason, sizeof o->reason, "%.255s", reason);
+    (void)str_copy(o->reason, sizeof o->reason, reason);
 }
 
 void
