@@ -53,6 +53,7 @@ struct router {
     bool has_codespace, has_secutools; /* by configuration */
     struct bus_consumer *consumer;
     struct bus_sub *heartbeats;
+    struct loop_hook *begin;
     struct loop_timer *progress, *deadline;
     struct loop_timer *roll_call; /* runs while workers may still answer it */
     TAILQ_HEAD(, inbound_msg) messages; /* unacknowledged */
@@ -114,7 +115,7 @@ is_known(const struct router *r, uint64_t seq)
     return false;
 }
 
-static void begin_tasks(struct router *r);
+static void begin_tasks(void *router);
 
 /* All messages about one task of m are stored. */
 static void
@@ -208,8 +209,9 @@ begin_next(struct router *r, struct inbound_msg *d,
  * arrived, so that one of a thousand tasks takes no more memory than it has
  * bytes. */
 static void
-begin_tasks(struct router *r)
+begin_tasks(void *router)
 {
+    struct router *r = router;
     size_t window = (size_t)r->conf->window;
     struct routing_facts facts;
 
@@ -255,8 +257,7 @@ on_message(void *ctx, struct bus_msg *m)
     }
     d = msg_new(r, m);
     if (!r->next_msg)
-        r->next_msg = d;
-    begin_tasks(r);
+        r->next_msg = d; /* begun once all that has arrived is read: cancels */
 }
 
 /* Whether a heartbeat is about the worker whose subject it came on: the
@@ -405,6 +406,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
         return -1;
     }
     r->dispatcher = dispatcher_new(b, r->cancels, r->workers, on_dispatched);
+    r->begin = loop_hook_start(l, begin_tasks, r);
     bus_publish_core(b, SUBJECT_ROLL, "", 0);
     r->roll_call = loop_timer_start(l, ROLL_CALL_MS, 0, on_roll_call_over, r);
     r->progress = loop_timer_start(l, PROGRESS_MS, PROGRESS_MS, on_progress, r);
@@ -467,6 +469,7 @@ router_close(struct router *r)
     if (!r)
         return;
     bus_on_event(r->bus, NULL, NULL);
+    loop_hook_stop(r->begin);
     loop_timer_stop(r->progress);
     loop_timer_stop(r->roll_call);
     loop_timer_stop(r->deadline);

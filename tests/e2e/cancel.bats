@@ -73,6 +73,7 @@ is() { [ "$(state "$1")" = "$2" ]; }
 	[ "$status" -eq 0 ]
 	[ "$output" = "1 requested" ]
 	until_true 20 is "$id" cancelled
+	shunt show "$id" --json | jq -e 'has("decision") | not'
 	[ ! -e routed ]
 }
 
