@@ -670,6 +670,69 @@ a_name_that_is_taken_is_not_overwritten(void **state)
     assert_true(there(layout.done, "a.01234567.result.json"));
 }
 
+/* --- one at a time -------------------------------------------------------- */
+
+static void
+of_two_files_for_one_workdir_the_second_waits(void **state)
+{
+    static const char *const texts[] = {
+        "{\"script\": [\"true\"], \"workdir\": \"w\"}",
+        "{\"script\": [\"true\"], \"workdir\": \"link\"}", /* the same */
+        "{\"script\": [\"true\"]}",                        /* another */
+    };
+    struct serial *serial = serial_new();
+    struct claim_file t[3];
+    char name[16] = "a.json", at[128];
+    struct err e;
+
+    (void)state;
+    (void)snprintf(at, sizeof at, "%s/w", top);
+    assert_int_equal(files_make_dir(at, &e), 0);
+    assert_int_equal(symlink("w", FILES_PATH(top, "link")), 0);
+    for (int i = 0; i < 3; i++) {
+        name[0] = (char)('a' + i);
+        put(layout.waiting, name, texts[i]);
+        t[i] = seen(ID, name);
+        t[i].claim.id[15] = (char)('a' + i);
+        t[i].serial = serial;
+        claim_file_read(&t[i]);
+    }
+    assert_int_equal(t[0].state, CLAIM_FILE_READY);
+    assert_int_equal(t[1].state, CLAIM_FILE_SERIAL);
+    assert_int_equal(t[2].state, CLAIM_FILE_READY);
+    assert_true(there(layout.waiting, "b.json"));
+    assert_true(serial_busy(serial, &t[1].workdirs, NULL, 0, NULL));
+    assert_false(serial_freed(serial));
+    serial_release(serial, &t[0].workdirs);
+    assert_true(serial_freed(serial));
+    assert_false(serial_freed(serial)); /* once */
+    assert_false(serial_busy(serial, &t[1].workdirs, NULL, 0, NULL));
+    workdirs_free(&t[1].workdirs);
+    claim_file_read(&t[1]);
+    assert_int_equal(t[1].state, CLAIM_FILE_READY);
+    for (int i = 0; i < 3; i++)
+        claim_file_release(&t[i]);
+    serial_free(serial);
+}
+
+static void
+a_claim_that_comes_to_nothing_leaves_the_workdir_free(void **state)
+{
+    struct serial *serial = serial_new();
+    struct claim_file t;
+
+    (void)state;
+    put(layout.waiting, "a.json", JOB);
+    t = seen(ID, "a.json");
+    t.serial = serial;
+    layout.running = mem_pool_strdup(layout.pool, "/proc");
+    claim_file_read(&t);
+    assert_int_equal(t.state, CLAIM_FILE_LATER);
+    assert_false(serial_busy(serial, &t.workdirs, NULL, 0, NULL));
+    claim_file_release(&t);
+    serial_free(serial);
+}
+
 /* Whatever its task did, it did not do what the file says. */
 static void
 a_file_that_was_changed_after_its_claim_never_gets_into_done(void **state)
@@ -805,6 +868,8 @@ main(void)
         T(a_file_of_several_tasks_succeeds_if_all_did),
         T(a_job_moves_with_its_result_beside_it),
         T(a_name_that_is_taken_is_not_overwritten),
+        T(of_two_files_for_one_workdir_the_second_waits),
+        T(a_claim_that_comes_to_nothing_leaves_the_workdir_free),
         T(a_file_that_was_changed_after_its_claim_never_gets_into_done),
         T(a_crash_between_text_and_file_leaves_one_text),
         T(markdown_keeps_its_text_and_gets_a_footer),

@@ -85,9 +85,9 @@ mistakes_name_the_word_and_the_remedy(void **state)
         {"/q style=job", "'job' is not a style; write jobs, cloud-queue, "
                          "agent-queue or inbox"},
         {"/q jobs style=inbox", "'inbox': a second style"},
-        {"/q jobs stile=jobs",
-         "stile=jobs: unknown; write style=, git=, workdir=, project=, "
-         "running=, done= or failed="},
+        {"/q jobs stile=jobs", "stile=jobs: unknown; write style=, git=, "
+                               "serial=, workdir=, project=, "
+                               "running=, done= or failed="},
         {"/q jobs git=push", "git=push: write git=pull or git=pull+push"},
         {"/q jobs workdir=", "workdir=: a value is missing"},
         {"'/q jobs", "''/q jobs': a quote is not closed"},
@@ -104,6 +104,30 @@ mistakes_name_the_word_and_the_remedy(void **state)
         assert_int_equal(folder_layout_parse(bad[i].line, "/p", &p, &e), -1);
         assert_int_equal(e.code, ERR_INVALID);
         assert_string_equal(e.msg, bad[i].want);
+    }
+}
+
+static void
+files_are_serial_by_workdir_where_the_style_or_the_line_says_so(void **state)
+{
+    static const struct {
+        const char *line;
+        bool serial;
+    } lines[] = {
+        {"jobs/queue", true},    {"jobs/queue serial=no", false},
+        {".cloud-queue", false}, {".cloud-queue serial=workdir", true},
+        {"agent-queue", false},  {"codex/inbox", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct folder_layout p;
+        struct err e;
+
+        assert_int_equal(folder_layout_parse(lines[i].line, "/p", &p, &e), 0);
+        if (p.serial != lines[i].serial)
+            fail_msg("%s", lines[i].line);
+        folder_layout_release(&p);
     }
 }
 
@@ -272,9 +296,11 @@ enum { N_ROWS = sizeof rows / sizeof *rows };
 int
 main(void)
 {
-    static struct CMUnitTest tests[N_ROWS + 7] = {
+    static struct CMUnitTest tests[N_ROWS + 8] = {
         cmocka_unit_test(git_is_pulled_and_pushed_only_where_it_says_so),
         cmocka_unit_test(mistakes_name_the_word_and_the_remedy),
+        cmocka_unit_test(
+            files_are_serial_by_workdir_where_the_style_or_the_line_says_so),
         cmocka_unit_test(only_files_that_are_work_are_taken),
         cmocka_unit_test(a_claimed_file_tells_its_id_its_owner_and_its_name),
         cmocka_unit_test(a_long_name_is_claimed_in_a_folder),
@@ -283,7 +309,7 @@ main(void)
     };
 
     for (size_t i = 0; i < N_ROWS; i++)
-        tests[7 + i] =
+        tests[8 + i] =
             (struct CMUnitTest){.name = rows[i].line,
                                 .test_func = a_line_gives_every_folder,
                                 .initial_state = (void *)(uintptr_t)&rows[i]};

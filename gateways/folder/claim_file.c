@@ -48,6 +48,30 @@ complete(const struct claim_file *t, struct task *task, size_t i, size_t n,
     task_complete(task, pool, str_wall_ms());
 }
 
+/* Whether it waits for a task that is not in the file: it must not keep its
+ * workdir from the very file it waits for. */
+static bool
+waits_for_others(const struct import *in, const struct task *task)
+{
+    for (size_t i = 0; i < task->n_after; i++) {
+        bool here = false;
+
+        for (size_t j = 0; j < in->n_tasks && !here; j++)
+            here = strcmp(in->tasks[j].id, task->after[i]) == 0;
+        if (!here)
+            return true;
+    }
+    return false;
+}
+
+static void
+find_workdirs(struct claim_file *t, const struct import *in)
+{
+    for (size_t i = 0; i < in->n_tasks; i++)
+        if (!waits_for_others(in, &in->tasks[i]))
+            workdirs_add(&t->workdirs, in->tasks[i].workdir);
+}
+
 static int
 encode(struct claim_file *t, struct import *in, struct mem_pool *pool,
        struct err *e)
@@ -65,6 +89,8 @@ encode(struct claim_file *t, struct import *in, struct mem_pool *pool,
         (void)str_copy(t->tasks[i].id, sizeof t->tasks[i].id, task->id);
         codec_encode(CODEC_TASK, task, &t->tasks[i].data);
     }
+    if (t->serial)
+        find_workdirs(t, in);
     return 0;
 }
 
@@ -222,6 +248,18 @@ has_changed(const struct claim_file *t, int fd)
     return !file_stamp_same(&now, &t->stamp);
 }
 
+static bool
+take_workdirs(struct claim_file *t)
+{
+    if (!t->serial || t->state != CLAIM_FILE_READY)
+        return true;
+    t->taken =
+        serial_take(t->serial, &t->workdirs, t->claim.name, *t->path != 0);
+    if (!t->taken)
+        set_state(t, CLAIM_FILE_SERIAL, "");
+    return t->taken;
+}
+
 /* A file that was read, from fd, becomes ours; or is left where it is. */
 static void
 claim(struct claim_file *t, int fd)
@@ -235,7 +273,7 @@ claim(struct claim_file *t, int fd)
         set_state(t, CLAIM_FILE_BUSY, "");
         return;
     }
-    if (!move_to_running(t))
+    if (!take_workdirs(t) || !move_to_running(t))
         return;
     FAILPOINT("folder.after_claim");
     if (!has_changed(t, fd)) {
@@ -356,8 +394,19 @@ read_claimed(struct claim_file *t)
         set_state(t, CLAIM_FILE_YOUNG, "");
     } else {
         use_text(t, &text);
+        (void)take_workdirs(t);
     }
     str_free(&text);
+}
+
+static void
+free_tasks(struct claim_file *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        str_free(&t->tasks[i].data);
+    mem_free(t->tasks);
+    t->tasks = NULL;
+    t->n = 0;
 }
 
 void
@@ -372,16 +421,17 @@ claim_file_read(struct claim_file *t)
     if (t->state == CLAIM_FILE_READY && t->sidecar && write_sidecar(t, &e) < 0)
         log_warn("folder.sidecar", "task=%s error=\"%s\"", t->claim.id,
                  LOG_TEXT(e.msg)); /* the claim is what counts */
-    if (t->state != CLAIM_FILE_READY)
-        claim_file_release(t);
+    if (t->state == CLAIM_FILE_READY)
+        return;
+    if (t->taken)
+        serial_release(t->serial, &t->workdirs);
+    t->taken = false;
+    free_tasks(t);
 }
 
 void
 claim_file_release(struct claim_file *t)
 {
-    for (size_t i = 0; i < t->n; i++)
-        str_free(&t->tasks[i].data);
-    mem_free(t->tasks);
-    t->tasks = NULL;
-    t->n = 0;
+    free_tasks(t);
+    workdirs_free(&t->workdirs);
 }

@@ -84,10 +84,20 @@ claimed_file_claim(const struct claimed_file *c, struct folder_claim *out)
     (void)str_copy(out->name, sizeof out->name, c->name);
 }
 
+/* Its tasks are over: other files may run where they ran. */
+static void
+release_workdirs(struct claimed_file *c)
+{
+    serial_release(c->f->serial, &c->workdirs);
+    workdirs_free(&c->workdirs);
+}
+
 void
 claimed_file_to(struct claimed_file *c, enum claimed_phase phase,
                 int64_t due_ms)
 {
+    if (phase == CLAIMED_WRITE_BACK && c->workdirs.n)
+        release_workdirs(c);
     leave_phase(c);
     enter_phase(c, phase);
     c->due_ms = due_ms;
@@ -152,6 +162,8 @@ claimed_file_free(struct claimed_file *c, bool settle)
     struct folder *f = c->f;
 
     forget_tasks(c);
+    if (c->workdirs.n)
+        release_workdirs(c);
     result_hint_free(&c->hints, settle);
     hash_table_remove(&f->by_id, &c->link.link);
     leave_phase(c);

@@ -65,8 +65,9 @@ struct claimed_file {
     char *name;
     char *path; /* among the running files; NULL: it waits */
     char digest[FOLDER_LAYOUT_DIGEST_SIZE]; /* of its text; "": not known */
-    struct id_link link;                    /* by its own id */
-    struct id_link *more; /* by ids the file gave its tasks; n of them */
+    struct workdirs workdirs; /* that it has; none: not known, or not serial */
+    struct id_link link;      /* by its own id */
+    struct id_link *more;     /* by ids the file gave its tasks; n of them */
     struct file_task *tasks;
     size_t n, pending; /* tasks; publications not yet stored */
     struct file_stamp stamp;

@@ -104,19 +104,21 @@ dir_scan_read(const struct folder_layout *p, int64_t now_ms,
 void
 dir_scan_release(struct dir_scan *s)
 {
+    for (size_t i = 0; i < s->n; i++)
+        workdirs_free(&s->v[i].workdirs);
     mem_pool_free(s->pool);
     mem_free(s->v);
     *s = (struct dir_scan){0};
 }
 
 void
-dir_scan_compare(struct dir_scan *now, const struct dir_scan *before)
+dir_scan_compare(struct dir_scan *now, struct dir_scan *before)
 {
     size_t j = 0;
 
     for (size_t i = 0; i < now->n; i++) {
         struct waiting_file *w = &now->v[i];
-        const struct waiting_file *b;
+        struct waiting_file *b;
 
         while (j < before->n && strcmp(before->v[j].name, w->name) < 0)
             j++;
@@ -128,8 +130,12 @@ dir_scan_compare(struct dir_scan *now, const struct dir_scan *before)
             w->since_ms = b->since_ms;
         else if (b->left != LEFT_OPEN)
             continue;
+        if (b->left == LEFT_TAKEN) /* and moved back here */
+            continue;
         w->left = b->left;
         w->due_ms = b->due_ms;
+        w->workdirs = b->workdirs;
+        b->workdirs = (struct workdirs){0};
     }
 }
 

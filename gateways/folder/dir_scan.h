@@ -12,6 +12,7 @@
 #define GATEWAYS_FOLDER_DIR_SCAN_H
 
 #include "gateways/folder/folder_layout.h"
+#include "gateways/folder/serial.h"
 #include "lib/base/err.h"
 #include "lib/base/mem.h"
 
@@ -34,6 +35,9 @@ bool file_stamp_same(const struct file_stamp *a, const struct file_stamp *b);
 /* Why a file was left where it waits. */
 enum left {
     LEFT_NOT,    /* not tried yet */
+    LEFT_TAKEN,  /* it is being claimed, or is claimed */
+    LEFT_SERIAL, /* a file runs in one of its workdirs */
+    /* Tried again at due_ms: */
     LEFT_YOUNG,  /* may still be written */
     LEFT_OPEN,   /* a process has it open for writing */
     LEFT_NAME,   /* a file of its name is among the running ones */
@@ -46,7 +50,8 @@ struct waiting_file {
     int64_t since_ms; /* unchanged since, by the monotonic clock */
     bool renamed;     /* since its last write */
     enum left left;
-    int64_t due_ms; /* when to try it again */
+    int64_t due_ms;           /* when to try it again */
+    struct workdirs workdirs; /* owned; of LEFT_SERIAL */
 };
 
 struct dir_scan {
@@ -62,7 +67,7 @@ int dir_scan_read(const struct folder_layout *p, int64_t now_ms,
 void dir_scan_release(struct dir_scan *s);
 
 /* Files unchanged since the scan before keep what was known of them. */
-void dir_scan_compare(struct dir_scan *now, const struct dir_scan *before);
+void dir_scan_compare(struct dir_scan *now, struct dir_scan *before);
 /* The file of that name; NULL: it is not there. */
 struct waiting_file *dir_scan_find(const struct dir_scan *s, const char *name);
 

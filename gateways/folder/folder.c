@@ -119,6 +119,11 @@ add_line(struct folder *f, const char *line, const char *cwd, bool usual,
 
     if (folder_layout_parse(line, cwd, &p, e) < 0)
         return err_wrap(e, "folder.folders: '%.200s'", line);
+    if (!p.serial_given && *f->conf->serial &&
+        folder_layout_read_serial(f->conf->serial, &p.serial, e) < 0) {
+        folder_layout_release(&p);
+        return err_wrap(e, "folder");
+    }
     if (is_watched(f, p.waiting)) {
         if (!usual)
             rc = err_set(e, ERR_INVALID,
@@ -261,6 +266,7 @@ folder_open(struct folder **out, struct bus *b, struct loop *l,
     f->conf = conf;
     f->multi.type = CODEC_TASKS;
     f->idle = true;
+    f->serial = serial_new();
     for (size_t i = 0; i < CLAIMED_PHASES; i++)
         TAILQ_INIT(&f->phases[i]);
     if (find_owner(f, e) < 0 || add_folders(f, e) < 0 ||
@@ -331,5 +337,6 @@ folder_close(struct folder *f)
         watched_folder_close(&f->v[i]);
     mem_free(f->v);
     hash_table_free(&f->by_id);
+    serial_free(f->serial);
     mem_free(f);
 }

@@ -22,6 +22,7 @@ struct folder_conf {
     int64_t connect_timeout_ms;
     char **folders; /* lines as folder_layout_parse reads them */
     char *project;  /* whose usual folders are watched; "": none */
+    char *serial;   /* for folders that do not say; "": as their style does */
     char *fleet;    /* marks claimed files; "": as the broker tells */
     int64_t settle_ms, rescan_ms, patience_ms, repair_ms, window;
     int64_t git_interval_ms, drain_timeout_ms;
@@ -37,6 +38,9 @@ struct folder_conf {
                   "folders to watch: PATH style=STYLE [git=pull] ..."),        \
         CONF_STR(T, F.project, "folder.project", "",                           \
                  "its jobs/queue and .cloud-queue are watched too"),           \
+        CONF_STR(T, F.serial, "folder.serial", "",                             \
+                 "workdir: one file at a time in each; no (default: by "       \
+                 "style)"),                                                    \
         CONF_STR(T, F.fleet, "folder.fleet", "",                               \
                  "marks claimed files as this fleet's (default: its broker)"), \
         CONF_MS(T, F.settle_ms, "folder.settle", "500ms", 10, 600000,          \

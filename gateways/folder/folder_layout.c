@@ -23,17 +23,18 @@ struct layout {
     /* Below the path; "../x" is beside it. */
     const char *waiting, *running, *done, *failed;
     const char *suffixes; /* blank-separated */
+    bool serial;
 };
 
 static const struct layout layouts[] = {
     [STYLE_JOBS] = {"jobs", "queue", "jobs", "", "../running", "../done",
-                    "../failed", ".json .yaml .yml .md"},
+                    "../failed", ".json .yaml .yml .md", true},
     [STYLE_CLOUD_QUEUE] = {"cloud-queue", ".cloud-queue", "", "pending",
-                           "running", "completed", "failed", ".json"},
+                           "running", "completed", "failed", ".json", false},
     [STYLE_AGENT_QUEUE] = {"agent-queue", "agent-queue", "", "", "running",
-                           "done", "failed", ".md"},
+                           "done", "failed", ".md", false},
     [STYLE_INBOX] = {"inbox", "inbox", "codex", "", "_running", "_done",
-                     "_failed", ".json"},
+                     "_failed", ".json", false},
 };
 
 enum { N_STYLES = sizeof layouts / sizeof *layouts, LINE_MAX_BYTES = 4096 };
@@ -182,6 +183,16 @@ read_git(const char *value, struct folder_layout *p, struct err *e)
                    value);
 }
 
+int
+folder_layout_read_serial(const char *value, bool *out, struct err *e)
+{
+    *out = strcmp(value, "workdir") == 0;
+    if (*out || strcmp(value, "no") == 0)
+        return 0;
+    return err_set(e, ERR_INVALID,
+                   "serial=%.60s: write serial=workdir or serial=no", value);
+}
+
 /* One key=value. */
 static int
 read_option(const char *word, const char *cwd, struct folder_layout *p,
@@ -199,6 +210,10 @@ read_option(const char *word, const char *cwd, struct folder_layout *p,
 
     if (len == 3 && memcmp(word, "git", 3) == 0)
         return read_git(value, p, e);
+    if (len == 6 && memcmp(word, "serial", 6) == 0) {
+        p->serial_given = true;
+        return folder_layout_read_serial(value, &p->serial, e);
+    }
     if (!*value)
         return err_set(e, ERR_INVALID, "%.60s: a value is missing", word);
     if (len == 7 && memcmp(word, "project", 7) == 0) {
@@ -213,8 +228,8 @@ read_option(const char *word, const char *cwd, struct folder_layout *p,
         }
     }
     return err_set(e, ERR_INVALID,
-                   "%.60s: unknown; write style=, git=, workdir=, project=, "
-                   "running=, done= or failed=",
+                   "%.60s: unknown; write style=, git=, serial=, workdir=, "
+                   "project=, running=, done= or failed=",
                    word);
 }
 
@@ -224,6 +239,8 @@ fill(struct folder_layout *p)
     const struct layout *l = &layouts[p->style];
     char token[SUBJECT_TOKEN_MAX + 1];
 
+    if (!p->serial_given)
+        p->serial = l->serial;
     p->waiting = layout_dir(p->pool, p->path, l->waiting);
     if (!p->running)
         p->running = layout_dir(p->pool, p->path, l->running);

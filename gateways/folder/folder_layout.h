@@ -47,7 +47,9 @@ struct folder_layout {
     char *root;    /* where tasks without a workdir run */
     char *project; /* first part of generated names */
     bool pull, push;
-    size_t name_max; /* bytes in the name of a file */
+    bool serial;       /* no two files run in one workdir at the same time */
+    bool serial_given; /* by the line, and not the style's default */
+    size_t name_max;   /* bytes in the name of a file */
 };
 
 /* Who claims files: what tells its fleet from others, and its machine. */
@@ -74,6 +76,8 @@ int folder_layout_parse(const char *line, const char *cwd,
 void folder_layout_release(struct folder_layout *p);
 
 const char *folder_layout_style_name(enum style s);
+/* Reads "workdir" or "no" as in serial=. */
+int folder_layout_read_serial(const char *value, bool *out, struct err *e);
 
 /* Whether a file of that name holds tasks: not hidden, not temporary, of a kind
  * the style reads. */

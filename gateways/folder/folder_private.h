@@ -31,6 +31,7 @@ struct folder {
     struct loop_timer *tick, *deadline;
     TAILQ_HEAD(, claimed_file) phases[CLAIMED_PHASES];
     size_t counts[CLAIMED_PHASES];
+    struct serial *serial;
     struct hash_table by_id; /* struct id_link */
     size_t n_claims, loaded;
     struct multi_msg multi; /* the message being collected */

@@ -133,17 +133,16 @@ log_file_error(const struct claimed_file *c, const char *what, const char *why)
 
 /* A file that was left where it waits is tried again at due_ms. */
 static void
-leave(struct claimed_file *c, const struct claim_file *t, enum left left,
+leave(struct claimed_file *c, struct claim_file *t, enum left left,
       int64_t delay_ms)
 {
-    watched_folder_left(c->w, c->name, &t->stamp, left,
-                        loop_now_ms() + delay_ms, t->why);
+    watched_folder_left(c->w, c->name, t, left, loop_now_ms() + delay_ms);
     claimed_file_free(c, true);
 }
 
 /* A file that was not claimed, or is claimed and cannot be read now. */
 static void
-not_now(struct claimed_file *c, const struct claim_file *t, enum left left,
+not_now(struct claimed_file *c, struct claim_file *t, enum left left,
         int64_t delay_ms)
 {
     if (c->path)
@@ -159,6 +158,10 @@ on_file_ready(struct claimed_file *c, struct claim_file *t)
     if (t->sidecar && c->sidecar == SIDECAR_NONE)
         c->sidecar = SIDECAR_INTENT;
     claimed_file_fill(c, t);
+    if (t->taken) {
+        c->workdirs = t->workdirs;
+        t->workdirs = (struct workdirs){0};
+    }
     if (c->fresh) {
         intake_publish(c);
     } else {
@@ -189,6 +192,9 @@ on_file_read(struct claimed_file *c, struct claim_file *t)
     case CLAIM_FILE_OPEN:
         not_now(c, t, LEFT_OPEN,
                 open_ms < OPEN_LONG_MS ? c->f->conf->settle_ms : OPEN_RETRY_MS);
+        break;
+    case CLAIM_FILE_SERIAL:
+        not_now(c, t, LEFT_SERIAL, 0);
         break;
     case CLAIM_FILE_BUSY:
         not_now(c, t, LEFT_NAME, NAME_BUSY_MS);
@@ -257,6 +263,8 @@ add(struct intake_job *j, struct claimed_file *c, int64_t now_ms)
     if (c->path)
         (void)str_copy(t->path, sizeof t->path, c->path);
     t->stamp = c->stamp;
+    if (c->w->layout.serial && !c->workdirs.n)
+        t->serial = c->f->serial;
     t->settled = now_ms - c->changed_ms >= c->f->conf->settle_ms;
     t->patient = now_ms - c->changed_ms < c->f->conf->patience_ms;
     j->claims[j->n++] = c;
@@ -282,11 +290,49 @@ add_claimed(struct intake_job *j, int64_t now_ms)
 /* Whether a file may be claimed now. One that was renamed since its last write
  * is complete; of others only time tells. */
 static bool
-is_due(const struct waiting_file *v, int64_t settle_ms, int64_t now_ms)
+is_due(struct folder *f, const struct waiting_file *v, int64_t now_ms)
 {
-    if (v->left != LEFT_NOT)
-        return now_ms >= v->due_ms;
-    return v->renamed || now_ms - v->since_ms >= settle_ms;
+    switch (v->left) {
+    case LEFT_NOT:
+        return v->renamed || now_ms - v->since_ms >= f->conf->settle_ms;
+    case LEFT_TAKEN:
+        return false;
+    case LEFT_SERIAL:
+        return !serial_busy(f->serial, &v->workdirs, NULL, 0, NULL);
+    case LEFT_YOUNG:
+    case LEFT_OPEN:
+    case LEFT_NAME:
+    case LEFT_DENIED:
+        break;
+    }
+    return now_ms >= v->due_ms;
+}
+
+/* Whether it is known in which workdirs the claimed files run: after a start
+ * they must be found and read before others may follow them. */
+static bool
+knows_claimed(const struct folder *f)
+{
+    const struct claimed_file *c;
+
+    for (size_t i = 0; i < f->n; i++)
+        if (f->v[i].layout.serial && !f->v[i].swept)
+            return false;
+    TAILQ_FOREACH (c, &f->phases[CLAIMED_READ], in_phase)
+        if (c->path && c->w->layout.serial && !c->fresh)
+            return false;
+    return true;
+}
+
+/* Looks at all files of a scan again, once a workdir was released. */
+static void
+look_again(struct folder *f)
+{
+    if (!serial_freed(f->serial))
+        return;
+    for (size_t i = 0; i < f->n; i++)
+        if (f->v[i].layout.serial)
+            f->v[i].next = 0;
 }
 
 /* Adds waiting files in order of their names. */
@@ -295,15 +341,18 @@ add_waiting(struct intake_job *j, struct watched_folder *w, int64_t now_ms)
 {
     struct folder *f = j->f;
 
+    if (w->layout.serial && !knows_claimed(f))
+        return;
     for (; w->next < w->scan.n && j->n < INTAKE_BATCH &&
            f->n_claims < (size_t)f->conf->window;
          w->next++) {
-        const struct waiting_file *v = &w->scan.v[w->next];
+        struct waiting_file *v = &w->scan.v[w->next];
         struct folder_claim claim = {0};
         struct claimed_file *c;
 
-        if (!is_due(v, f->conf->settle_ms, now_ms))
+        if (!is_due(f, v, now_ms))
             continue; /* the next scan decides */
+        v->left = LEFT_TAKEN;
         task_new_id(claim.id);
         (void)str_copy(claim.name, sizeof claim.name, v->name);
         c = claimed_file_new(w, &claim, NULL);
@@ -325,6 +374,7 @@ intake_work(struct folder *f, int64_t now_ms)
     if (f->intakes || f->draining || f->loaded >= LOADED_MAX ||
         !bus_is_up(f->bus))
         return;
+    look_again(f);
     j = MEM_NEW(struct intake_job);
     j->f = f;
     add_claimed(j, now_ms);

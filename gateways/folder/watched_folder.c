@@ -116,7 +116,7 @@ next_scan_ms(const struct watched_folder *w, int64_t now_ms)
 
         if (now_ms - v->since_ms < settle)
             wait = settle;
-        else if (v->left != LEFT_NOT)
+        else if (v->left > LEFT_SERIAL)
             wait = v->due_ms - now_ms;
         if (wait < delay)
             delay = wait > settle ? wait : settle;
@@ -126,14 +126,13 @@ next_scan_ms(const struct watched_folder *w, int64_t now_ms)
 
 void
 watched_folder_left(struct watched_folder *w, const char *name,
-                    const struct file_stamp *stamp, enum left left,
-                    int64_t due_ms, const char *why)
+                    struct claim_file *t, enum left left, int64_t due_ms)
 {
     struct waiting_file *v = dir_scan_find(&w->scan, name);
 
     if (left == LEFT_DENIED && !w->denied)
         log_error("folder.refused", "folder=\"%s\" file=\"%s\" error=\"%s\"",
-                  w->layout.waiting, LOG_TEXT(name), LOG_TEXT(why));
+                  w->layout.waiting, LOG_TEXT(name), LOG_TEXT(t->why));
     w->denied = w->denied || left == LEFT_DENIED;
     if (!v)
         return;
@@ -142,14 +141,18 @@ watched_folder_left(struct watched_folder *w, const char *name,
                  "file=\"%s/%s\" text=\"a process has it open for writing: "
                  "left alone until it is closed\"",
                  w->layout.waiting, LOG_TEXT(name));
-    if (!file_stamp_same(stamp, &v->stamp)) {
-        v->stamp = *stamp;
+    if (!file_stamp_same(&t->stamp, &v->stamp)) {
+        v->stamp = t->stamp;
         v->since_ms = loop_now_ms();
         v->renamed = false;
     }
     v->left = left;
     v->due_ms = due_ms;
-    scan_soon(w, pause_of(w, due_ms - loop_now_ms()));
+    workdirs_free(&v->workdirs);
+    v->workdirs = t->workdirs;
+    t->workdirs = (struct workdirs){0};
+    if (left != LEFT_SERIAL) /* that ends with the other file */
+        scan_soon(w, pause_of(w, due_ms - loop_now_ms()));
 }
 
 static void
@@ -267,6 +270,7 @@ on_swept(void *ctx)
     const char *example = NULL;
 
     w->sweeping = false;
+    w->swept = true;
     if (folder_job_done(w->f)) {
         for (const char **p = s->names; p && *p; p++) {
             struct folder_claim claim;

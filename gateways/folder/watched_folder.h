@@ -10,6 +10,7 @@
 #ifndef GATEWAYS_FOLDER_WATCHED_FOLDER_H
 #define GATEWAYS_FOLDER_WATCHED_FOLDER_H
 
+#include "gateways/folder/claim_file.h"
 #include "gateways/folder/dir_scan.h"
 #include "gateways/folder/folder_layout.h"
 #include "gateways/folder/git_sync.h"
@@ -29,6 +30,7 @@ struct watched_folder {
     bool scanning, scan_again, sweeping, sweep_again;
     bool changed; /* since the last scan, while its files were claimed */
     int64_t swept_ms;
+    bool swept;           /* at least once */
     bool missing;         /* logged already */
     bool denied;          /* the disk refuses: logged already */
     size_t foreign;       /* files that another fleet has claimed */
@@ -38,11 +40,9 @@ struct watched_folder {
 void watched_folder_start(struct watched_folder *w);
 void watched_folder_close(struct watched_folder *w);
 
-/* A file that had that stamp was left where it waits until due_ms; why says
- * more, if need be. */
+/* A file was left where it waits until due_ms. Takes t's workdirs. */
 void watched_folder_left(struct watched_folder *w, const char *name,
-                         const struct file_stamp *stamp, enum left left,
-                         int64_t due_ms, const char *why);
+                         struct claim_file *t, enum left left, int64_t due_ms);
 /* All files of the scan are claimed: scans again if something has changed. */
 void watched_folder_on_claimed_all(struct watched_folder *w);
 /* Looks for claimed files that are not in memory, at most once a second. */

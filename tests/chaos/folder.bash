@@ -40,7 +40,7 @@ folder_problems() {
 round_folder() {
 	local point=$1 how=$2 nth=$3 gateways=${4:-1} n=24 i problems
 	local env=(SHUNT_FOLDER_SETTLE=100ms SHUNT_FOLDER_PATIENCE=500ms
-		SHUNT_FOLDER_REPAIR=2s)
+		SHUNT_FOLDER_REPAIR=2s SHUNT_FOLDER_SERIAL=no)
 	kind=folder
 	begin "folder $point $how #$nth, gateways: $gateways"
 	seconds=0.1

@@ -8,6 +8,7 @@ setup() {
 	export SHUNT_HOME=$BATS_TEST_TMPDIR/home
 	mkdir -p "$project/jobs/queue" "$project/jobs/in"
 	export SHUNT_WORKER_LEASE=3s
+	export SHUNT_FOLDER_SERIAL=no # they all run in one workdir
 	cd "$project" || return 1
 }
 
