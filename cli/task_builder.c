@@ -5,8 +5,11 @@
  */
 #include "cli/task_builder.h"
 
+#include "cli/commands.h"
+#include "cli/name_counter.h"
 #include "cli/task_args.h"
 #include "gateways/formats/formats.h"
+#include "lib/model/task_name.h"
 #include "lib/os/file.h"
 
 #include <errno.h>
@@ -139,6 +142,23 @@ hint(const struct cli *c, const char *word)
                                  word);
 }
 
+/* Gives a task without a name one that tells what it does and when, by the
+ * clock of this machine; one that is submitted shares it with no other. */
+static void
+name_task(struct cli *c, struct task *t, bool submitted)
+{
+    unsigned nth;
+
+    if (*t->name)
+        return;
+    if (!*t->project)
+        t->project = task_name_project(t, c->pool);
+    t->name = task_name_make(t, TASK_NAME_LOCAL, c->pool, str_wall_ms());
+    nth = submitted ? name_counter_next(&c->fleet_dir, t->name) : 1;
+    if (nth > 1)
+        t->name = mem_pool_printf(c->pool, "%s-%u", t->name, nth);
+}
+
 int
 task_builder_tasks(struct cli *c, const struct args *a,
                    struct task_builder *out)
@@ -160,6 +180,7 @@ task_builder_tasks(struct cli *c, const struct args *a,
     for (size_t i = 0; i < out->n; i++) {
         if (task_args_apply(a, &out->tasks[i], c->pool, &e) < 0)
             return cli_usage(c, "%s", e.msg);
+        name_task(c, &out->tasks[i], c->cmd->run != cmd_decide);
         task_complete(&out->tasks[i], c->pool, str_wall_ms());
         if (task_check(&out->tasks[i], &e) < 0)
             return cli_fail(RC_USAGE, "check the task", out->tasks[i].name,

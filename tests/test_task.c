@@ -4,6 +4,7 @@
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 #include "lib/model/task.h"
+#include "lib/model/task_name.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -340,7 +341,7 @@ a_name_is_made_of_project_program_and_time(void **state)
          "vma-scrape-20260216-1430"},
         {"{\"steps\": [\"# first\\nA=1 B=2 pytest -q\"]}",
          "task-pytest-20260216-1430"},
-        {"{\"command\": \"cloud: (cd x && make)\"}", "task-cd-20260216-1430"},
+        {"{\"command\": \"cloud: (cd x && make)\"}", "task-make-20260216-1430"},
         {"{\"steps\": [{\"kind\": \"argv\", \"argv\": [\"/usr/bin/env\"]}]}",
          "task-env-20260216-1430"},
         {"{\"steps\": [{\"kind\": \"make\", \"script\": \"all\"}]}",
@@ -366,6 +367,62 @@ a_name_is_made_of_project_program_and_time(void **state)
         task_complete(&t, pool, NOW);
         assert_string_equal(t.name, rows[i].name);
     }
+    mem_pool_free(pool);
+}
+
+static void
+b8_the_word_of_a_name_tells_what_the_command_does(void **state)
+{
+    static const struct {
+        const char *command, *word;
+    } rows[] = {
+        {"cd backend && uv run pytest -q", "pytest"},
+        {"python backfill.py", "backfill"},
+        {"python3 -u jobs/backfill.py --all", "backfill"},
+        {"python -m pytest tests", "pytest"},
+        {"A=1 sudo -u me env B=2 nice -n 5 ./train.sh", "train"},
+        {"time timeout -k 5 10m make -j4", "make"},
+        {"npm run build", "build"},
+        {"npm --version", "npm"},
+        {"npx vitest run", "vitest"},
+        {"uv sync", "uv"},
+        {"poetry run python x/scrape.py", "scrape"},
+        {"bash -c 'cd x; cargo test'", "cargo"},
+        {"bash -lc \"set -e; ./deploy.sh\"", "deploy"},
+        {"sh", "sh"},
+        {"node", "node"},
+        {"set -e\nexport A=1\nmake all", "make"},
+        {"if [ -d x ]; then rm -r x; fi", "rm"},
+        {"mkdir -p out && (cd out && cmake ..)", "cmake"},
+        {"cloud: cd x; docker compose up", "docker"},
+        {"cd x", "cd"},
+        {"\"my tool/run it.sh\" x", "run-it"},
+        {"deno run -A jobs/aggregate.ts", "aggregate"},
+        {"# only a comment", "run"},
+        {"売上", "run"},
+        {"", "run"},
+        {"'", "run"},
+        {"FOO=bar", "run"},
+    };
+    struct mem_pool *pool = mem_pool_new();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct step step = {.kind = STEP_SHELL, .script = rows[i].command};
+        struct task t;
+        const char *want;
+
+        codec_init(CODEC_TASK, &t);
+        t.command = rows[i].command;
+        t.steps = &step;
+        t.n_steps = 1;
+        want = mem_pool_printf(pool, "task-%s-20260216-1430", rows[i].word);
+        assert_string_equal(task_name_make(&t, TASK_NAME_UTC, pool, NOW), want);
+    }
+    assert_true(task_name_is_made("x-20260216-1430"));
+    assert_true(task_name_is_made("x-20260216-1430-2"));
+    assert_false(task_name_is_made("x-20260216"));
+    assert_false(task_name_is_made("nightly"));
     mem_pool_free(pool);
 }
 
@@ -478,6 +535,7 @@ main(void)
         cmocka_unit_test(members_of_a_message_have_ids_of_their_own),
         cmocka_unit_test(derived_ids_of_a_stream_do_not_meet),
         cmocka_unit_test(a_name_is_made_of_project_program_and_time),
+        cmocka_unit_test(b8_the_word_of_a_name_tells_what_the_command_does),
         cmocka_unit_test(only_what_was_left_open_is_filled_in),
         cmocka_unit_test(a_summary_is_one_line_of_the_right_length),
     };

@@ -4,32 +4,11 @@
  */
 #include "lib/model/report_mark.h"
 
-#include <ctype.h>
+#include "lib/model/task_name.h"
+
 #include <string.h>
 
 static const char mark[] = "shunt report: ", schema[] = "\"shunt.report/1\"";
-
-/* Whether the text ends in -YYYYMMDD-HHMM, or that and a number. */
-static bool
-is_generated(const char *name)
-{
-    static const char pattern[] = "-dddddddd-dddd";
-    size_t len = strlen(name), size = sizeof pattern - 1, n = len;
-
-    while (n && isdigit((unsigned char)name[n - 1]))
-        n--;
-    if (n && name[n - 1] == '-' && len - n < 4)
-        len = n - 1; /* -2 */
-    if (len < size)
-        return false;
-    for (size_t i = 0; i < size; i++) {
-        char c = name[len - size + i];
-
-        if (pattern[i] == 'd' ? !isdigit((unsigned char)c) : c != '-')
-            return false;
-    }
-    return true;
-}
 
 void
 report_mark_init(struct report_mark *m, bool batch, const char *id,
@@ -38,7 +17,7 @@ report_mark_init(struct report_mark *m, bool batch, const char *id,
     m->batch = batch;
     (void)str_copy(m->id, sizeof m->id, id);
     m->job[0] = '\0';
-    if (*name && !is_generated(name))
+    if (*name && !task_name_is_made(name))
         subject_token_from(name, "", m->job);
 }
 

@@ -11,6 +11,7 @@
 #include "lib/model/codec.h"
 #include "lib/model/dod.h"
 #include "lib/model/subject.h"
+#include "lib/model/task_name.h"
 
 #include <ctype.h>
 #include <pwd.h>
@@ -351,127 +352,6 @@ task_check(const struct task *t, struct err *e)
 
 /* --- values the submitter left out ---------------------------------------- */
 
-/* A token from the last part of a path; false if there is none in it. */
-static bool
-token_from_path(const char *path, char out[SUBJECT_TOKEN_MAX + 1])
-{
-    char part[256];
-    size_t len = strlen(path), from;
-
-    while (len > 0 && path[len - 1] == '/')
-        len--;
-    for (from = len; from > 0 && path[from - 1] != '/'; from--)
-        continue;
-    len -= from;
-    if (len > 4 && strncmp(path + from + len - 4, ".git", 4) == 0)
-        len -= 4;
-    if (len >= sizeof part)
-        len = sizeof part - 1;
-    memcpy(part, path + from, len);
-    part[len] = '\0';
-    subject_token_from(part, "", out);
-    return *out != '\0';
-}
-
-static const char *
-project_of(const struct task *t, char out[SUBJECT_TOKEN_MAX + 1])
-{
-    if (token_from_path(t->workdir, out) || token_from_path(t->repo, out))
-        return out;
-    return "task";
-}
-
-/* Skips blanks, comment lines and NAME=value words. */
-static const char *
-skip_preamble(const char *s)
-{
-    for (;;) {
-        size_t word;
-
-        s += strspn(s, " \t\r\n");
-        word = strcspn(s, " \t\r\n");
-        if (*s == '#')
-            s += strcspn(s, "\n");
-        else if (memchr(s, '=', word))
-            s += word;
-        else
-            return s;
-    }
-}
-
-/* The program of a command line, without its folder and extension. */
-static bool
-word_of_command(const char *s, char out[SUBJECT_TOKEN_MAX + 1])
-{
-    char word[256];
-    size_t len;
-
-    s = skip_preamble(s);
-    if (strncmp(s, "local:", 6) == 0 || strncmp(s, "cloud:", 6) == 0)
-        s = skip_preamble(s + 6);
-    s += strspn(s, "\"'({");
-    len = strcspn(s, " \t\r\n;|&<>(){}\"'");
-    if (len >= sizeof word)
-        len = sizeof word - 1;
-    memcpy(word, s, len);
-    word[len] = '\0';
-    if (!token_from_path(word, out))
-        return false;
-    /* "scrape.py" is "scrape-py" by now: look at the original. */
-    s = strrchr(word, '/') ? strrchr(word, '/') + 1 : word;
-    len = strcspn(s, ".");
-    if (len > 0 && s[len]) {
-        word[s - word + (ptrdiff_t)len] = '\0';
-        return token_from_path(word, out);
-    }
-    return true;
-}
-
-static const char *
-task_word(const struct task *t, char out[SUBJECT_TOKEN_MAX + 1])
-{
-    const struct step *s = t->steps;
-
-    if (*t->command && word_of_command(t->command, out))
-        return out;
-    if (t->n_steps == 0)
-        return "prompt";
-    switch (s->kind) {
-    case STEP_UNSPECIFIED:
-    case STEP_SHELL:
-        return word_of_command(s->script, out) ? out : "run";
-    case STEP_ARGV:
-        return s->n_argv && word_of_command(s->argv[0], out) ? out : "run";
-    case STEP_PYTHON:
-        return "python";
-    case STEP_MAKE:
-        return "make";
-    case STEP_KUBECTL:
-        return "kubectl";
-    }
-    return "run";
-}
-
-static const char *
-generated_name(const struct task *t, struct mem_pool *pool, int64_t now_ms)
-{
-    char project[SUBJECT_TOKEN_MAX + 1], buf[SUBJECT_TOKEN_MAX + 1];
-    const char *word = task_word(t, buf);
-    char when[32] = "";
-    time_t now = now_ms / 1000;
-    struct tm tm;
-    size_t at;
-
-    if (mask_find(NULL, word, strlen(word), &at))
-        word = "run"; /* a name is seen by everybody */
-
-    subject_token_from(t->project, "task", project);
-    if (gmtime_r(&now, &tm) &&
-        strftime(when, sizeof when, "%Y%m%d-%H%M", &tm) == 0)
-        when[0] = '\0';
-    return mem_pool_printf(pool, "%s-%s-%s", project, word, when);
-}
-
 static const char *
 submitter_here(struct mem_pool *pool)
 {
@@ -488,7 +368,7 @@ submitter_here(struct mem_pool *pool)
 void
 task_complete(struct task *t, struct mem_pool *pool, int64_t now_ms)
 {
-    char text[SUBJECT_TOKEN_MAX + 1], id[TASK_ID_SIZE];
+    char id[TASK_ID_SIZE];
 
     if (!*t->id) {
         task_new_id(id);
@@ -497,9 +377,9 @@ task_complete(struct task *t, struct mem_pool *pool, int64_t now_ms)
     if (!*t->source)
         t->source = "cli";
     if (!*t->project)
-        t->project = mem_pool_strdup(pool, project_of(t, text));
+        t->project = task_name_project(t, pool);
     if (!*t->name)
-        t->name = generated_name(t, pool, now_ms);
+        t->name = task_name_make(t, TASK_NAME_UTC, pool, now_ms);
     if (!*t->submitter)
         t->submitter = submitter_here(pool);
     if (t->submitted_at_ms == 0)

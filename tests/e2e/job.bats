@@ -91,3 +91,16 @@ job() {
 	grep -q 'report me' "$SHUNT_HOME/reports/jobs/nice-report.md"
 	jq -e '.schema == "shunt.report/1"' "$SHUNT_HOME/reports/jobs/nice-report.json"
 }
+
+@test "B8: a name tells what the command does, by this clock, and once a minute" {
+	local names
+	mkdir -p lros
+	names=$(for i in 1 2 3; do
+		TZ=Asia/Tokyo shunt submit --workdir "$PWD/lros" -- 'cd backend && uv run pytest'
+	done | xargs -n1 -I{} sh -c 'shunt show {} --json | jq -r .name')
+	echo "$names"
+	# Three within a minute, unless the minute ended between them.
+	[ "$(sort -u <<<"$names" | wc -l)" -eq 3 ]
+	grep -qE "^lros-pytest-$(TZ=Asia/Tokyo date +%Y%m%d)-[0-9]{4}$" <<<"$names"
+	grep -qE "^lros-pytest-[0-9]{8}-[0-9]{4}(-[23])?$" <<<"$names"
+}
