@@ -15,6 +15,7 @@
 enum {
     CONNECT_MS = 3000,
     CANCEL_MS = 60000, /* a lost worker's lease, and more */
+    EACH_MS = 2,       /* the same for each of thousands of tasks */
     PROBE_MS = 300,    /* for the reaper to answer, before others are asked */
     WINDOW = 256,      /* requests on their way */
     NAMED_MOST = 20,   /* tasks named one by one */
@@ -23,14 +24,15 @@ enum {
 };
 
 static struct {
-    int64_t wait_ms;
+    int64_t wait_ms; /* < 0: by the number of tasks */
     struct arg_list states;
     const char *name;
     bool all, no_wait;
-} cancel = {.wait_ms = CANCEL_MS};
+} cancel = {.wait_ms = -1};
 
 const struct arg_opt cancel_opts[] = {
-    {"timeout", 0, "TIME", "wait at most TIME for the end (default 60s)",
+    {"timeout", 0, "TIME",
+     "wait at most TIME for the end (default 60s, and 2ms for each task)",
      ARG_MS, .to = &cancel.wait_ms},
     {"no-wait", 0, NULL, "leave the requests and return", ARG_SWITCH,
      .to = &cancel.no_wait},
@@ -177,6 +179,7 @@ select_tasks(struct cli *c, json_t **ids)
     size_t i;
     int rc;
 
+    task_ops_catch_up(c);
     rc = task_ops_states(c, cancel.states.n ? &cancel.states : &open, &states);
     if (rc)
         return rc;
@@ -335,6 +338,8 @@ cmd_cancel(struct cli *c, const struct args *a)
     if (rc)
         goto out;
     mark_over(r.ids, asked);
+    if (cancel.wait_ms < 0)
+        cancel.wait_ms = CANCEL_MS + EACH_MS * (int64_t)json_array_size(r.ids);
     (void)task_ops_wait(c, r.ids, cancel.wait_ms, request_all, &r);
     rc = r.e.code == ERR_NONE
              ? print_fates(c, r.ids)

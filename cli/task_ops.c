@@ -11,15 +11,17 @@
 #include "lib/model/subject.h"
 #include "lib/submit/spool.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 enum {
     PAGE = 200,
-    EACH_MAX = 32,  /* tasks with a subscription of their own */
-    POLL_MS = 2000, /* between two rounds of polling */
-    ROUND_MAX = 64, /* requests in one round */
+    EACH_MAX = 32,     /* tasks with a subscription of their own */
+    POLL_MS = 2000,    /* between two rounds of polling */
+    ROUND_MAX = 64,    /* requests in one round */
+    BEHIND_MS = 10000, /* for the reaper to read what was submitted before */
 };
 
 void
@@ -65,6 +67,25 @@ task_ops_spooled(const struct cli *c, const char *selector,
         return false;
     (void)snprintf(rel, sizeof rel, "spool/%s.task", id);
     return access(fleet_dir_path(&c->fleet_dir, rel, &path), F_OK) == 0;
+}
+
+void
+task_ops_catch_up(struct cli *c)
+{
+    int64_t until = loop_now_ms() + BEHIND_MS;
+    json_t *reply = NULL;
+    struct err e = {0};
+    bool behind;
+
+    do {
+        if (cli_ask(c, "status", json_object(), &reply, &e) < 0)
+            return; /* the next request says so */
+        behind = cli_int(json_object_get(reply, "lag"), "TASKS_IN.ledger", 0);
+        json_decref(reply);
+        reply = NULL;
+        if (behind)
+            cli_pause(c, 100);
+    } while (behind && loop_now_ms() < until);
 }
 
 int
@@ -151,9 +172,11 @@ static int
 add_batch(struct cli *c, const char *batch, struct selection *s, struct err *e)
 {
     json_t *reply = NULL, *rows = NULL, *v;
+    int64_t size;
     const char *id;
     size_t i;
 
+    task_ops_catch_up(c);
     if (cli_ask(c, "batch", json_pack("{s:s}", "batch", batch), &reply, e) < 0)
         return -1;
     id = cli_text(json_object_get(reply, "batch"), "id", batch);
@@ -165,6 +188,12 @@ add_batch(struct cli *c, const char *batch, struct selection *s, struct err *e)
     {
         add_id(s, cli_text(v, "id", ""), cli_text(v, "state", ""));
     }
+    size = cli_int(json_object_get(reply, "batch"), "size", 0);
+    if (size > (int64_t)json_array_size(rows))
+        cli_say(c,
+                "%s: %" PRId64 " of its %" PRId64
+                " tasks were not submitted yet",
+                id, size - (int64_t)json_array_size(rows), size);
     json_decref(rows);
     json_decref(reply);
     return 0;

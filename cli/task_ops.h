@@ -32,6 +32,10 @@ int task_ops_resolve(struct cli *c, const char *const *selectors, size_t n,
  * code after the error was printed. */
 int task_ops_states(struct cli *c, const struct arg_list *wanted, json_t **out);
 
+/* Waits for a while until the reaper has read what was submitted before: a list
+ * of tasks would lack it. */
+void task_ops_catch_up(struct cli *c);
+
 /* The rows of ask.ledger.list for the request, which it takes over; at most
  * limit, 0 for all. */
 int task_ops_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,

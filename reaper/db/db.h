@@ -158,7 +158,8 @@ int db_find_batch(struct db *db, const char *selector, char id[TASK_ID_SIZE],
 /* Rows after n with work to do, oldest first, into out. */
 enum db_todo {
     DB_BLOCKED,          /* tasks that wait for tasks or a time */
-    DB_CANCELLED,        /* unfinished tasks with a request to cancel */
+    DB_CANCELLED,        /* tasks to be cancelled, but for those that are not
+                          * known or not routed yet */
     DB_UNROUTED,         /* tasks that are accepted but not routed */
     DB_REPORT_DUE,       /* tasks whose report is to be written */
     DB_REPORT_DUE_BATCH, /* batches whose report is to be written: out holds

@@ -170,7 +170,7 @@ db_todo(struct db *db, enum db_todo what, int64_t after, unsigned limit,
                        "ORDER BY n LIMIT ?2",
         [DB_CANCELLED] =
             "SELECT n FROM tasks WHERE cancel_at > 0 AND state < 8 "
-            "AND n > ?1 ORDER BY n LIMIT ?2",
+            "AND state > 2 AND n > ?1 ORDER BY n LIMIT ?2",
         [DB_UNROUTED] = "SELECT n FROM tasks WHERE state = 2 AND n > ?1 "
                         "ORDER BY n LIMIT ?2",
         [DB_REPORT_DUE] = "SELECT n FROM tasks WHERE report_due = 1 AND n > ?1 "
