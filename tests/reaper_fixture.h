@@ -450,14 +450,14 @@ cancel(struct reaper_fixture *f, const char *id)
     (void)publish(f, subject_cancel(subject, id), CODEC_CONTROL, &c);
 }
 
-struct key {
+struct cancel_key {
     bool answered, there;
 };
 
 static inline void
 on_key(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct key *k = ctx;
+    struct cancel_key *k = ctx;
 
     assert_null(e);
     k->answered = true;
@@ -469,7 +469,7 @@ static inline bool
 has_key(struct reaper_fixture *f, const char *task)
 {
     char subject[SUBJECT_SIZE];
-    struct key k = {0};
+    struct cancel_key k = {0};
 
     bus_get_last(f->bus, "KV_control", subject_cancel(subject, task), CALL_MS,
                  on_key, &k);

@@ -6,7 +6,7 @@
 
 #include <inttypes.h>
 
-struct watcher {
+struct cancels_watcher {
     struct cancels *cancels;
     unsigned requests;
     char last[SUBJECT_TOKEN_MAX + 1];
@@ -15,7 +15,7 @@ struct watcher {
 static void
 on_request(void *ctx, const struct control *c)
 {
-    struct watcher *w = ctx;
+    struct cancels_watcher *w = ctx;
 
     w->requests++;
     (void)str_copy(w->last, sizeof w->last, c->task);
@@ -39,7 +39,7 @@ request(struct bus_fixture *f, const char *task)
 /* Waits until all keys have been read: then an id that nobody has named is
  * known to have none. */
 static void
-wait_until_read(struct bus_fixture *f, const struct watcher *w)
+wait_until_read(struct bus_fixture *f, const struct cancels_watcher *w)
 {
     int64_t until = loop_now_ms() + 10000;
     bool never = false;
@@ -50,7 +50,7 @@ wait_until_read(struct bus_fixture *f, const struct watcher *w)
 }
 
 static void
-watch(struct bus_fixture *f, struct watcher *w)
+watch(struct bus_fixture *f, struct cancels_watcher *w)
 {
     struct err e;
 
@@ -64,7 +64,7 @@ static void
 requests_of_before_are_read_at_the_start(void **state)
 {
     struct bus_fixture *f = *state;
-    struct watcher w = {0};
+    struct cancels_watcher w = {0};
 
     make_control_bucket(f);
     request(f, "t1");
@@ -85,7 +85,7 @@ static void
 requests_are_heard_live(void **state)
 {
     struct bus_fixture *f = *state;
-    struct watcher w = {0};
+    struct cancels_watcher w = {0};
 
     make_control_bucket(f);
     watch(f, &w);
@@ -109,7 +109,7 @@ a_new_reading_knows_nothing_until_it_is_done_and_drops_what_is_gone(
     void **state)
 {
     struct bus_fixture *f = *state;
-    struct watcher w = {0};
+    struct cancels_watcher w = {0};
 
     make_control_bucket(f);
     request(f, "t1");
@@ -128,7 +128,7 @@ static void
 too_many_requests_are_not_known(void **state)
 {
     struct bus_fixture *f = *state;
-    struct watcher w = {0};
+    struct cancels_watcher w = {0};
     struct control c = {.verb = "cancel", .reason = "", .by = ""};
     char id[16];
 
@@ -147,7 +147,7 @@ too_many_requests_are_not_known(void **state)
     cancels_close(w.cancels);
 }
 
-struct answer {
+struct cancel_answer {
     struct control control;
     struct mem_pool *pool;
     bool answered, found;
@@ -156,7 +156,7 @@ struct answer {
 static void
 on_key(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
-    struct answer *a = ctx;
+    struct cancel_answer *a = ctx;
 
     assert_null(e);
     a->answered = true;
@@ -164,7 +164,7 @@ on_key(void *ctx, const struct bus_entry *entry, const struct err *e)
 }
 
 static void
-ask(struct bus_fixture *f, const char *task, struct answer *a)
+ask(struct bus_fixture *f, const char *task, struct cancel_answer *a)
 {
     mem_pool_reset(a->pool);
     a->answered = false;
@@ -176,7 +176,7 @@ static void
 the_key_says_who_and_why(void **state)
 {
     struct bus_fixture *f = *state;
-    struct answer a = {.pool = mem_pool_new()};
+    struct cancel_answer a = {.pool = mem_pool_new()};
     char why[CANCELS_REASON_SIZE];
 
     make_control_bucket(f);
