@@ -20,13 +20,16 @@ agent_of(const json_t *row)
     return cli_text(json_object_get(task, "hints"), "agent", "");
 }
 
-/* Why the router rejected it: a rejected task has no stored decision. */
+/* Why it was rejected, or ended before it was routed; such a task has no stored
+ * decision. */
 static const char *
 refusal_of(const json_t *row)
 {
-    return strcmp(cli_text(row, "state", ""), "rejected") == 0
-               ? cli_text(row, "reason", "rejected")
-               : "";
+    enum state s = cli_state(row);
+
+    if (!state_is_terminal(s) || json_object_get(row, "decision"))
+        return "";
+    return cli_text(row, "reason", state_name(s));
 }
 
 static void

@@ -6,6 +6,7 @@
 #include "cli/follow.h"
 #include "cli/output.h"
 #include "cli/task_builder.h"
+#include "cli/task_ops.h"
 #include "lib/model/task_state.h"
 
 #include <string.h>
@@ -125,6 +126,7 @@ cmd_run(struct cli *c, const struct args *a)
     rc = send_task(c, &b.tasks[0]);
     if (!rc) {
         follow_on_interrupt(f, true);
+        task_ops_say_routing(c, b.tasks[0].id);
         end = follow_to_end(f);
         if (end && follow_output_rc(f) == RC_PIPE) {
             rc = RC_PIPE; /* quietly, as any program in a pipe */

@@ -5,10 +5,14 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/task_builder.h"
+#include "cli/task_ops.h"
 
 #include <stdio.h>
 
-enum { NAMED_MAX = 20 }; /* ids in an error */
+enum {
+    NAMED_MAX = 20, /* ids in an error */
+    SAID_MAX = 3,   /* tasks whose routing is told */
+};
 
 static json_t *
 to_json(const struct task *t, bool spooled)
@@ -66,5 +70,7 @@ cmd_submit(struct cli *c, const struct args *a)
     if (!print_ids(c, &b, sent.spooled))
         rc = fail_unwritten(&b);
     task_builder_say_sent(c, &b, &sent);
+    for (size_t i = 0; !sent.spooled && i < b.n && i < SAID_MAX; i++)
+        task_ops_say_routing(c, b.tasks[i].id);
     return rc;
 }

@@ -117,9 +117,11 @@ const struct command cli_commands[] = {
      "Prints the new ids.", "  shunt retry last", .run = cmd_retry},
     {"decide", "[FLAGS] -- COMMAND... | FILE... | -",
      "show where a task would run, and why",
-     "Applies the routing policy without a broker; --live also considers the "
-     "running\n"
-     "fleet. Nothing is submitted. Exits with 6 if a task would be rejected.",
+     "Applies the routing policy, and says what the running fleet does "
+     "instead, if one\n"
+     "answers; --live decides with its state alone, --policy-only without it. "
+     "Nothing is\n"
+     "submitted. Exits with 6 if a task would be rejected.",
      "  shunt decide -- npm run build\n"
      "  shunt decide --agent CEO --json -- 'decide something' | jq .backend",
      cmd_decide, .opts = decide_opts, .task_flags = true},

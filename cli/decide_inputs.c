@@ -103,21 +103,17 @@ add_configured(char **backends, struct routing_facts *f)
 }
 
 int
-decide_inputs_facts(struct cli *c, struct routing_facts *out)
+decide_inputs_ask(struct cli *c, struct routing_facts *out, struct err *e)
 {
     const char **lanes = mem_pool_alloc(c->pool, LANES_MAX * sizeof *lanes);
     struct router_section section = {0};
     json_t *reply = NULL, *worker;
-    struct err e = {0};
     size_t i;
-    int rc = cli_need_broker(c, CONNECT_MS);
 
-    if (rc)
-        return rc;
-    if (load_section(c, &section, &e) < 0 ||
-        cli_ask(c, "status", json_object(), &reply, &e) < 0) {
+    if (load_section(c, &section, e) < 0 ||
+        cli_ask(c, "status", json_object(), &reply, e) < 0) {
         conf_free(&section, options);
-        return cli_fail_err("read the fleet's state", NULL, &e, "shunt status");
+        return -1;
     }
     *out = (struct routing_facts){.known = true, .lanes = lanes};
     add_configured(section.backends, out);
@@ -127,5 +123,16 @@ decide_inputs_facts(struct cli *c, struct routing_facts *out)
     }
     json_decref(reply);
     conf_free(&section, options);
-    return RC_OK;
+    return 0;
+}
+
+int
+decide_inputs_facts(struct cli *c, struct routing_facts *out)
+{
+    struct err e = {0};
+    int rc = cli_need_broker(c, CONNECT_MS);
+
+    if (!rc && decide_inputs_ask(c, out, &e) < 0)
+        rc = cli_fail_err("read the fleet's state", NULL, &e, "shunt status");
+    return rc;
 }

@@ -18,7 +18,9 @@
 int decide_inputs_policy(struct cli *c, const char *given, struct policy *out);
 
 /* Asks the reaper for the facts of the running fleet, as the router would see
- * them; they live in c->pool. RC_OK, or the exit code after the error was
+ * them; c is connected, and they live in c->pool. */
+int decide_inputs_ask(struct cli *c, struct routing_facts *out, struct err *e);
+/* Connects and does the same. RC_OK, or the exit code after the error was
  * printed. */
 int decide_inputs_facts(struct cli *c, struct routing_facts *out);
 

@@ -8,6 +8,7 @@
 #include "cli/japanese.h"
 #include "cli/output.h"
 #include "lib/model/codec.h"
+#include "lib/model/task_state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -181,12 +182,16 @@ decision_print(const struct decided *j, bool japanese)
         add_decision(&p, j);
     } else if (*j->refusal) {
         str_addf(&p.text, "### %s: %s\n\n", label(&p, "Decision"),
-                 label(&p, "REJECTED"));
+                 label(&p, strcmp(j->state, state_name(STATE_REJECTED)) == 0
+                               ? "REJECTED"
+                               : "never routed"));
         add_line(&p, "Reason", j->refusal);
     } else {
         str_addf(&p.text, "### %s: %s\n\n", label(&p, "Decision"),
                  label(&p, "not decided yet"));
     }
+    if (j->here)
+        add_line(&p, "Here", j->here);
     if (*j->state)
         add_state(&p, j->state);
     if (*j->waits)

@@ -21,8 +21,9 @@ struct decided {
     const char *task;                /* the command or prompt */
     const char *agent;               /* "" for none */
     const struct decision *decision; /* the decision; NULL: not known */
-    const char *refusal; /* if not known: why the task was rejected, or "" */
+    const char *refusal;       /* if not known: why it never got one, or "" */
     const char *state, *waits; /* "": left out */
+    const char *here; /* what the running fleet does instead; NULL: the same */
 };
 
 /* Prints the template on stdout, fit for a terminal. */

@@ -25,12 +25,16 @@ static const struct translation sentences[] = {
      "%1。ただし %2 は利用できず、ポリシーによりそのようなタスクは拒否される"},
     {"%; % is not available, so it runs on %",
      "%1。ただし %2 は利用できないため、%3 で実行する"},
+    {"%; % is not available, so it goes to %",
+     "%1。ただし %2 は利用できないため、%3 に送る"},
     {"%: not available (no worker is known and none is configured)",
      "%1: 利用できない(ワーカーがおらず、設定もされていない)"},
     {"% by % (%): % stands before it",
      "%1(規則 %2: %3)よりも規則 %4 が優先する"},
     {"local.default: %", "local.default: %1"},
     {"codespace.default: %", "codespace.default: %1"},
+    {"local.claude-code: %", "local.claude-code: %1"},
+    {"rejected: %", "拒否: %1"},
 
     /* The rules, in their order. */
     {"nothing is left to run after the prefix",
@@ -47,6 +51,10 @@ static const struct translation sentences[] = {
      "実行できない。local か codespace を使う"},
     {"the submitter asked for %", "投入者が %1 を指定した"},
     {"executor '%' is unknown; known are %", "実行者「%1」はない(あるのは %2)"},
+    {"%: it is not sent to backend secutools",
+     "%1。バックエンド secutools には送らない"},
+    {"allow_delegation=false",
+     "委任が許可されていない(allow_delegation=false)"},
     {"executor % means %", "実行者 %1 は %2 を指す"},
     {"needs_claude_code=true", "needs_claude_code=true が指定されている"},
     {"preferred_ai=auto (smart_triage)",
@@ -83,6 +91,11 @@ static const struct translation sentences[] = {
     {"score % is below the threshold %", "スコア %1 はしきい値 %2 に届かない"},
     {"% running here", "ここで %1 件実行中"},
     {"there is no lane %; there are %", "レーン %1 はない(あるのは %2)"},
+
+    /* Why a task was never routed. */
+    {"comes after %, which ended %", "先行する %1 が終了した(%2)"},
+    {"cancelled by %: %", "%1 が取り消した: %2"},
+    {"cancelled by %", "%1 が取り消した"},
 
     /* What a task waits for. */
     {"held by its submitter", "投入者が保留している"},
@@ -151,6 +164,8 @@ static const struct translation signals[] = {
     {"test", "テスト"},
     {"toolchain", "ツールチェーン"},
     {"long-running", "長時間プロセス"},
+    {"heavy-log", "大量ログ出力"},
+    {"heavy-processing", "重処理"},
     {"parallel", "並列実行"},
     {"data", "データ量"},
     {"cloud-prefix", "接頭辞 cloud:"},
@@ -174,6 +189,8 @@ static const struct translation labels[] = {
     {"State", "状態"},
     {"Waits", "待機"},
     {"not decided yet", "未判定"},
+    {"never routed", "振り分けなし"},
+    {"Here", "このフリートでは"},
 };
 
 struct value {

@@ -22,6 +22,7 @@ enum {
     POLL_MS = 2000,    /* between two rounds of polling */
     ROUND_MAX = 64,    /* requests in one round */
     BEHIND_MS = 10000, /* for the reaper to read what was submitted before */
+    ROUTING_MS = 300,  /* for the router to decide */
 };
 
 void
@@ -50,6 +51,44 @@ task_ops_say_why_waiting(struct cli *c, const char *id)
     text = cli_text(json_object_get(task, "waits"), "text", "");
     if (*text)
         cli_say(c, "%s: %s (shunt explain %s)", id, text, id);
+    json_decref(task);
+}
+
+/* Whether a person has to do something before the task goes on. */
+static bool
+needs_somebody(const char *waits_for)
+{
+    return strcmp(waits_for, "worker") == 0 ||
+           strcmp(waits_for, "lane-paused") == 0 ||
+           strcmp(waits_for, "draining") == 0;
+}
+
+void
+task_ops_say_routing(struct cli *c, const char *id)
+{
+    int64_t until = loop_now_ms() + ROUTING_MS;
+    json_t *task = NULL;
+    struct err e = {0};
+    const json_t *d, *waits;
+
+    if (!isatty(STDERR_FILENO) || c->quiet || c->json)
+        return;
+    do {
+        json_decref(task);
+        task = NULL;
+        if (cli_show(c, id, &task, &e) < 0)
+            return;
+        d = json_object_get(task, "decision");
+        if (d || state_is_terminal(cli_state(task)))
+            break;
+        cli_pause(c, 20);
+    } while (loop_now_ms() < until);
+    waits = json_object_get(task, "waits");
+    if (*cli_text(d, "wanted", ""))
+        cli_say(c, "%s: %s", id, cli_text(d, "reason", ""));
+    else if (d && needs_somebody(cli_text(waits, "for", "")))
+        cli_say(c, "%s: %s (shunt explain %s)", id, cli_text(waits, "text", ""),
+                id);
     json_decref(task);
 }
 

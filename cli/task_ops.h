@@ -49,4 +49,11 @@ int task_ops_list(struct cli *c, json_t *request, int64_t limit, json_t **rows,
 bool task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms,
                    bool (*begin)(void *ctx), void *ctx);
 
+/*
+ * On a terminal, waits a moment for the router and says what a person would
+ * miss: that a task did not get the backend it wanted, or that it waits for
+ * something that does not come by itself.
+ */
+void task_ops_say_routing(struct cli *c, const char *id);
+
 #endif

@@ -238,10 +238,23 @@ handle_unavailable(const struct rule *winner, const struct decide_input *in,
     }
     here = in->is_ai ? "claude-code" : "default";
     d->reason = mem_pool_printf(
-        in->pool, "%s; %s.%s is not available, so it runs on local.%s", reason,
-        wanted, d->lane, here);
+        in->pool, "%s; %s.%s is not available, so it %s local.%s", reason,
+        wanted, d->lane,
+        has_worker(in->facts, "local", here) ? "runs on" : "goes to", here);
     d->backend = "local";
     d->lane = here;
+}
+
+/* Says of a local lane that nobody serves it: the task waits there. */
+static void
+note_waiting(const struct decide_input *in, struct decision *d)
+{
+    if (!in->facts->known || strcmp(d->backend, "local") != 0 ||
+        has_worker(in->facts, d->backend, d->lane))
+        return;
+    d->reason = mem_pool_printf(
+        in->pool, "%s; no worker of %s.%s is known, so it waits for one",
+        d->reason, d->backend, d->lane);
 }
 
 /* The cost of the stated runtime at the policy's price; "" if unknown. It does
@@ -291,5 +304,6 @@ decide(struct task *t, const struct routing_facts *f, const struct policy *p,
     }
     list_lost(winner, &in, out);
     handle_unavailable(winner, &in, out);
+    note_waiting(&in, out);
     out->cost_usd = cost_of(&in, out);
 }

@@ -108,15 +108,6 @@ why_cannot_run(const struct decide_input *in)
 }
 
 static const char *
-why_must_stay(const struct decide_input *in)
-{
-    return mem_pool_printf(in->pool, "%s: it is not sent to backend secutools",
-                           in->task->delegation->needs_claude_code
-                               ? "needs_claude_code=true"
-                               : "allow_delegation=false");
-}
-
-static const char *
 why_pinned(const struct decide_input *in)
 {
     struct destination p = pinned_destination(in);
@@ -154,6 +145,14 @@ static bool
 needs_claude_code(const struct decide_input *in)
 {
     return in->task->delegation && in->task->delegation->needs_claude_code;
+}
+
+static const char *
+why_must_stay(const struct decide_input *in)
+{
+    return mem_pool_printf(in->pool, "%s: it is not sent to backend secutools",
+                           needs_claude_code(in) ? "needs_claude_code=true"
+                                                 : "allow_delegation=false");
 }
 
 static bool

@@ -458,7 +458,8 @@ a_lane_is_there_if_a_worker_serves_it(void **state)
     assert_string_equal(d.backend, "local");
     assert_string_equal(d.reason,
                         "preferred_ai=gpu; secutools.gpu is not available, so "
-                        "it runs on local.claude-code");
+                        "it goes to local.claude-code; no worker of "
+                        "local.claude-code is known, so it waits for one");
     f.n_lanes = 1;
     d = decide_in(shell("make build"), &f, UNAVAILABLE_LOCAL);
     assert_string_equal(d.wanted, "codespace");
@@ -495,6 +496,8 @@ what_no_local_worker_has_free_goes_away(void **state)
 static void
 a_missing_backend_is_said_never_silent(void **state)
 {
+    static const char *const lanes[] = {"local.default"};
+    struct routing_facts f = bare_fleet;
     struct decision d =
         decide_in(shell("make build"), &bare_fleet, UNAVAILABLE_LOCAL);
 
@@ -505,7 +508,23 @@ a_missing_backend_is_said_never_silent(void **state)
     assert_string_equal(d.rule, "score");
     assert_string_equal(d.reason,
                         "score 2 reaches the threshold 2; codespace.default "
+                        "is not available, so it goes to local.default; no "
+                        "worker of local.default is known, so it waits for "
+                        "one");
+    f.lanes = lanes;
+    f.n_lanes = 1;
+    d = decide_in(shell("make build"), &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.reason,
+                        "score 2 reaches the threshold 2; codespace.default "
                         "is not available, so it runs on local.default");
+    d = decide_in(shell("true"), &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.reason, "score 0 is below the threshold 2");
+    /* B3: nobody serves the lane of prompts yet. */
+    d = decide_in(prompt("", false, false), &f, UNAVAILABLE_LOCAL);
+    assert_string_equal(d.reason,
+                        "allow_delegation=false (default); no worker of "
+                        "local.claude-code is known, so it waits for one");
+    d = decide_in(shell("make build"), &bare_fleet, UNAVAILABLE_LOCAL);
     assert_string_equal(d.lost[d.n_lost - 1],
                         "codespace.default: not available (no worker is known "
                         "and none is configured)");

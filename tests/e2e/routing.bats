@@ -224,3 +224,73 @@ waits_for() {
 	shunt down
 	SHUNT_HOME=$home
 }
+
+@test "B7: decide says what the fleet that answers does" {
+	run shunt decide -- npm run build
+	[ "$status" -eq 0 ]
+	[[ $output == *'### Decision: CLOUD'* ]]
+	[[ $output == *'Here: local.default: '*'codespace.default is not available, so it runs on local.default'* ]]
+	shunt decide --json -- npm run build |
+		jq -e '.backend == "codespace" and .here.backend == "local" and .here.wanted == "codespace"'
+	run shunt decide --policy-only -- npm run build
+	[[ $output != *Here:* ]]
+	run shunt decide -- git status
+	[[ $output != *Here:* ]]
+	run env LANG=ja_JP.UTF-8 LC_ALL= shunt decide -- npm run build
+	[[ $output == *'このフリートでは: local.default: '*'local.default で実行する'* ]]
+	SHUNT_HOME=$BATS_TEST_TMPDIR/none run shunt decide -- npm run build
+	[ "$status" -eq 0 ]
+	[[ $output != *Here:* ]]
+}
+
+on_terminal() {
+	script -qec "$1" /dev/null </dev/null | tr -d '\r'
+}
+
+@test "B7: run and submit on a terminal say that a wish could not be met" {
+	on_terminal "shunt run -- 'true # build'" >said # a comment is no signal
+	refute grep -q 'not available' said
+	on_terminal "shunt run -- 'true build'" >said
+	grep -q 'codespace.default is not available, so it runs on local.default' said
+	on_terminal "shunt submit -- 'true build'" >said
+	grep -q 'codespace.default is not available, so it runs on local.default' said
+	run --separate-stderr shunt submit -- 'true build'
+	[ "$stderr" = '' ]
+}
+
+@test "B3: until somebody serves a lane, every sentence says that it waits" {
+	local id said
+	printf -- '---\ntitle: x\n---\nhello\n' >prompt.md
+	on_terminal "shunt submit prompt.md" >said
+	grep -q 'no worker serves lane local.claude-code; it waits for one' said
+	id=$(grep -oE '^[a-z0-9]{16}' said | head -1)
+	shunt explain "$id" | grep -q 'Reason: .*no worker of local.claude-code is known, so it waits for one'
+	shunt explain "$id" | grep -q 'Waits: no worker serves lane local.claude-code'
+	shunt explain "$id" --json | jq -e '.waits.for == "worker"'
+	shunt cancel "$id"
+	on_terminal "shunt submit --lane gup -- true" >said
+	id=$(grep -oE '^[a-z0-9]{16}' said | head -1)
+	until_true 10 eval "shunt show $id --json | jq -e '.decision or .state == \"rejected\"'"
+	shunt explain "$id"
+	shunt lane pause local.default
+	on_terminal "shunt submit -- true" >said
+	shunt lane resume local.default
+	grep -q 'lane local.default is paused' said
+}
+
+@test "D8: explain says why a task was skipped, cancelled or rejected unrouted" {
+	local first second third
+	first=$(shunt submit -- false)
+	second=$(shunt submit --after "$first" -- true)
+	run shunt wait --timeout 30s "$second"
+	run shunt explain "$second"
+	[[ $output == *'never routed'*"comes after $first, which ended failed"* ]]
+	[[ $output != *'not decided'* ]]
+	shunt explain "$second" --json | jq -e '.refusal | contains("ended failed")'
+	third=$(shunt submit --hold -- true)
+	shunt cancel "$third"
+	run shunt explain "$third"
+	[[ $output == *'never routed'*'cancelled by'* ]]
+	run env LC_ALL=ja_JP.UTF-8 shunt explain "$second"
+	[[ $output == *'先行する'* ]]
+}
