@@ -172,6 +172,26 @@ check_disk(struct doctor *d)
                "free some space", "%s free at %s", size, dir);
 }
 
+/* What the session that started the fleet had, and no task gets. */
+static void
+check_session_vars(struct doctor *d, const json_t *names)
+{
+    struct str list = {0};
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach(names, i, v)
+    {
+        str_addf(&list, "%s%s", i ? ", " : "", json_string_value(v));
+    }
+    if (list.len)
+        report(d, OK, "session", NULL,
+               "tasks get none of %s, which the session that started the fleet "
+               "had",
+               str_text(&list));
+    str_free(&list);
+}
+
 static void
 check_durability(struct doctor *d)
 {
@@ -197,6 +217,7 @@ check_durability(struct doctor *d)
                cli_bool(v, "fast") ? "shunt down && shunt up -d, without --fast"
                                    : "install nats-server 2.10 or later",
                "%s", cli_text(v, "durability", ""));
+    check_session_vars(d, json_object_get(v, "session_vars"));
     json_decref(v);
 }
 

@@ -1,11 +1,13 @@
 /*
  * Copies our environment without whatever names another broker, another state
- * folder or a key, and adds the fleet's own. An entry is a string of its own,
- * so that one that holds a secret is overwritten when it is freed.
+ * folder, a key or the session of whoever started us, and adds the fleet's own.
+ * An entry is a string of its own, so that one that holds a secret is
+ * overwritten when it is freed.
  */
 #include "fleet/daemon_env.h"
 
 #include "lib/base/mem.h"
+#include "lib/base/session_vars.h"
 #include "lib/base/str.h"
 #include "lib/os/os.h"
 #include "lib/os/secret.h"
@@ -74,7 +76,7 @@ daemon_env_init(struct daemon_env *out, const struct fleet_dir *dir,
 
     *out = (struct daemon_env){0};
     for (char **entry = environ; *entry; entry++)
-        if (!is_listed(*entry, dropped))
+        if (!is_listed(*entry, dropped) && !session_vars_has(*entry))
             add(out, mem_strdup(*entry));
     daemon_env_set(out, "SHUNT_HOME", dir->path);
     daemon_env_set(out, "SHUNT_BUS_URL", f->url);

@@ -13,6 +13,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/session_vars.h"
 #include "lib/base/str.h"
 #include "lib/bus/bus.h"
 #include "lib/bus/fleet_id.h"
@@ -63,6 +64,20 @@ struct supervisor {
     bool stop_begun;
 };
 
+/* Names of the variables of our environment that no daemon gets, since they
+ * belong to the session that started us. */
+static json_t *
+session_names(void)
+{
+    json_t *list = json_array();
+
+    for (char **at = environ; *at; at++)
+        if (session_vars_has(*at))
+            (void)json_array_append_new(list,
+                                        json_stringn(*at, strcspn(*at, "=")));
+    return list;
+}
+
 /* For `shunt status`: rewritten at each change. */
 static void
 write_status(void *ctx)
@@ -73,8 +88,8 @@ write_status(void *ctx)
     json_t *v;
     char *text;
 
-    v = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o*}", "pid",
-                  (int)getpid(), "started_at",
+    v = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o, s:o*}",
+                  "pid", (int)getpid(), "started_at",
                   str_time(s->started_ms, since, sizeof since), "version",
                   SHUNT_VERSION, "url", s->broker.url, "fast", s->conf->fast,
                   "durable", s->broker.durable, "durability",
@@ -82,7 +97,8 @@ write_status(void *ctx)
                   s->stopping ? "stopping"
                   : s->ready  ? "up"
                               : "starting",
-                  "processes", daemons_to_json(s->daemons), "http",
+                  "processes", daemons_to_json(s->daemons), "session_vars",
+                  session_names(), "http",
                   s->http[0] ? json_sprintf("http://%s", s->http) : NULL);
     text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
     if (text && fleet_dir_write(s->dir, "status.json", text, 0600, &e) < 0)

@@ -10,6 +10,7 @@
 #include "gateways/folder/secret_files.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/session_vars.h"
 #include "lib/base/str.h"
 #include "lib/os/os.h"
 
@@ -187,11 +188,7 @@ build_env(struct git_words *w)
     bool ssh = getenv("GIT_SSH_COMMAND") != NULL;
 
     for (char **p = environ; *p; p++)
-        if (strncmp(*p, "GIT_AUTHOR_", 11) != 0 &&
-            strncmp(*p, "GIT_COMMITTER_", 14) != 0 &&
-            strncmp(*p, "GIT_DIR=", 8) != 0 &&
-            strncmp(*p, "GIT_WORK_TREE=", 14) != 0 &&
-            strncmp(*p, "GIT_INDEX_FILE=", 15) != 0)
+        if (!session_vars_is_git(*p))
             add_word(w, "", *p);
     add_word(w, "GIT_AUTHOR_NAME=", COMMITTER);
     add_word(w, "GIT_AUTHOR_EMAIL=", "shunt@localhost");

@@ -4,6 +4,7 @@
  */
 #include "workers/local/environment.h"
 
+#include "lib/base/session_vars.h"
 #include "lib/os/os.h"
 
 #include <inttypes.h>
@@ -61,7 +62,7 @@ environment_read(void)
     env->secrets = mask_new();
     for (char **at = environ; *at; at++) {
         mask_add_entry(env->secrets, *at);
-        if (is_ours_alone(*at))
+        if (is_ours_alone(*at) || session_vars_has(*at))
             continue;
         env->entries[env->n++] = *at;
         if (alters_shells(*at))

@@ -14,35 +14,44 @@ enum { WORDS_MAX = 1024, SIMPLE_MAX = 8192 };
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"
 
 /*
- * Builtins and keywords, sorted. echo, true, false, kill and pwd are missing:
- * the programs of that name do the same. test is included: bash's can do more.
+ * Builtins and keywords, sorted. echo, true and false are missing: without
+ * options the programs of that name do the same.
  */
 static const char *const builtins[] = {
-    ".",         "alias",    "bg",       "bind",    "break",   "builtin",
-    "caller",    "case",     "cd",       "command", "compgen", "complete",
-    "compopt",   "continue", "coproc",   "declare", "dirs",    "disown",
-    "do",        "done",     "elif",     "else",    "enable",  "esac",
-    "eval",      "exec",     "exit",     "export",  "fc",      "fg",
-    "fi",        "for",      "function", "getopts", "hash",    "help",
-    "history",   "if",       "in",       "jobs",    "let",     "local",
-    "logout",    "mapfile",  "popd",     "printf",  "pushd",   "read",
-    "readarray", "readonly", "return",   "select",  "set",     "shift",
-    "shopt",     "source",   "suspend",  "test",    "then",    "time",
-    "times",     "trap",     "type",     "typeset", "ulimit",  "umask",
-    "unalias",   "unset",    "until",    "wait",    "while",
+    ".",       "alias",    "bg",        "bind",     "break",   "builtin",
+    "caller",  "case",     "cd",        "command",  "compgen", "complete",
+    "compopt", "continue", "coproc",    "declare",  "dirs",    "disown",
+    "do",      "done",     "elif",      "else",     "enable",  "esac",
+    "eval",    "exec",     "exit",      "export",   "fc",      "fg",
+    "fi",      "for",      "function",  "getopts",  "hash",    "help",
+    "history", "if",       "in",        "jobs",     "kill",    "let",
+    "local",   "logout",   "mapfile",   "popd",     "printf",  "pushd",
+    "pwd",     "read",     "readarray", "readonly", "return",  "select",
+    "set",     "shift",    "shopt",     "source",   "suspend", "test",
+    "then",    "time",     "times",     "trap",     "type",    "typeset",
+    "ulimit",  "umask",    "unalias",   "unset",    "until",   "wait",
+    "while",
 };
 
 static int
 compare(const void *key, const void *item)
 {
-    return strcmp(key, *(const char *const *)item);
+    return strcmp(*(const char *const *)key, *(const char *const *)item);
 }
 
+/* Whether a shell would run these words itself, and not as the program does:
+ * /bin/echo knows --help, a shell's echo prints it. */
 static bool
-is_builtin(const char *word)
+is_builtin(const char *const *words)
 {
+    const char *word = words[0], *first = words[1];
+
+    if (strcmp(word, "true") == 0 || strcmp(word, "false") == 0)
+        return first != NULL;
+    if (strcmp(word, "echo") == 0)
+        return first && *first == '-';
     return *word == ':' ||
-           bsearch(word, builtins, sizeof builtins / sizeof *builtins,
+           bsearch(&word, builtins, sizeof builtins / sizeof *builtins,
                    sizeof *builtins, compare) != NULL;
 }
 
@@ -116,7 +125,7 @@ simple_command_words(const char *script, struct mem_pool *pool)
     const char **words = simple_command_args(script, pool);
 
     if (!words || !words[0] || !*words[0] || strchr(words[0], '=') ||
-        is_builtin(words[0]))
+        is_builtin(words))
         return NULL;
     return words;
 }
