@@ -3,6 +3,7 @@
  * task in nobody's hands: the router before it is routed, the ledger before it
  * is claimed or between two attempts.
  */
+#include "lib/bus/claims.h"
 #include "lib/model/codec.h"
 #include "tests/protocol_sim_world.h"
 
@@ -65,8 +66,10 @@ closing(struct sim *sim, int task, const char *backend)
 {
     struct sim_wire *w = mem_pool_alloc(sim->pool, sizeof *w);
     const struct sim_kv *kv = &sim->kv[task];
+    const struct claims_entry found = {.claim = kv->revision ? &kv->wire.claim
+                                                             : NULL,
+                                       .revision = kv->revision};
     struct result *r = &w->result;
-    struct claim *c = &w->claim;
 
     codec_init(CODEC_RESULT, r);
     r->task = sim->ids[task];
@@ -77,19 +80,7 @@ closing(struct sim *sim, int task, const char *backend)
     r->final = true;
     r->reason = "cancelled";
     r->finished_at_ms = sim_broker_ms(sim);
-    codec_init(CODEC_CLAIM, c);
-    c->task = r->task;
-    c->nonce = r->nonce;
-    c->state = r->state;
-    c->finished_at_ms = r->finished_at_ms;
-    c->reason = r->reason;
-    if (kv->revision) {
-        c->attempt = kv->wire.claim.attempt;
-        c->fence = r->fence =
-            kv->wire.claim.fence ? kv->wire.claim.fence : kv->revision;
-        c->lost = kv->wire.claim.lost;
-        c->failed = kv->wire.claim.failed;
-    }
+    claims_close(&found, r, &w->claim);
     w->has_result = true;
     return w;
 }
