@@ -22,11 +22,8 @@
 
 enum {
     SNAPSHOT_MS = 60000, /* for each of the two */
-    ANSWER_MAX = 16 * 1024,
-    ERRORS_MAX = 1024, /* of git's stderr */
     PATH_BYTES = 4096,
     INDEX_MAX = 512 * 1024 * 1024,
-    ARGS_MAX = 24,
     TREE_SIZE = 65, /* a name of SHA-256 and its NUL */
     READ_BYTES = 64 * 1024,
 };
@@ -41,26 +38,16 @@ enum git_stage {
     STAGE_DONE,
 };
 
-struct git_output {
-    struct git_changes *c;
-    int fd; /* -1: closed */
-    struct loop_fd *watch;
-    struct str text; /* at most max bytes */
-    size_t max;
-};
-
 struct git_changes {
-    struct git_changes_conf conf;
+    struct git_command_conf conf;
     struct mem_pool *pool;
-    const char **env;
-    size_t n_env;     /* without the stage's own */
     char folder[64];  /* "": none yet */
     char *index_path; /* of the repository */
     char *objects;
     char before[TREE_SIZE], after[TREE_SIZE];
     enum git_stage stage;
-    struct proc *proc; /* NULL: none runs */
-    struct git_output out, err;
+    struct git_command *command;
+    bool runs;             /* the command of the stage */
     char path[PATH_BYTES]; /* its first n_path bytes are filled */
     size_t n_path;
     struct loop_timer *timer;
@@ -76,8 +63,10 @@ static void advance(struct git_changes *c);
 
 /* Takes paths, each ended by NUL. */
 static void
-take_paths(struct git_changes *c, const char *data, size_t len)
+take_paths(void *ctx, const char *data, size_t len)
 {
+    struct git_changes *c = ctx;
+
     for (size_t i = 0; i < len; i++) {
         if (data[i]) {
             if (c->n_path < sizeof c->path - 1)
@@ -88,41 +77,6 @@ take_paths(struct git_changes *c, const char *data, size_t len)
         dod_evidence_changed(c->evidence, c->path);
         c->n_path = 0;
     }
-}
-
-static void
-end_take(struct git_output *end, const char *data, size_t len)
-{
-    size_t room = end->max - end->text.len;
-
-    if (end == &end->c->out && end->c->stage == STAGE_DIFF)
-        take_paths(end->c, data, len);
-    else
-        str_add(&end->text, data, len < room ? len : room);
-}
-
-/* Reads at most so many times. */
-static void
-end_read(struct git_output *end, int times)
-{
-    char buf[READ_BYTES];
-    ssize_t n;
-
-    while (end->fd >= 0 && times-- > 0) {
-        n = read(end->fd, buf, sizeof buf);
-        if (n > 0)
-            end_take(end, buf, (size_t)n);
-        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-            loop_fd_close(&end->watch, &end->fd);
-        else
-            return;
-    }
-}
-
-static void
-on_readable(void *ctx)
-{
-    end_read(ctx, 1);
 }
 
 /* --- end of a snapshot ---------------------------------------------------- */
@@ -160,25 +114,6 @@ fail(struct git_changes *c, const char *why)
     if (!*c->why)
         (void)str_copy(c->why, sizeof c->why, why);
     finish(c);
-}
-
-/* Fails with the first line of git's stderr. */
-static void
-fail_as_git_says(struct git_changes *c)
-{
-    const char *text = str_text(&c->err.text);
-    struct str line = {0};
-
-    if (strstr(text, "not a git repository")) {
-        fail(c, "not a git repository");
-        return;
-    }
-    if (strncmp(text, "fatal: ", 7) == 0)
-        text += 7;
-    str_addz(&line, "git: ");
-    str_add_printable(&line, text, strcspn(text, "\n"));
-    fail(c, *text ? line.data : "git failed");
-    str_free(&line);
 }
 
 /* --- temporary files ------------------------------------------------------ */
@@ -294,40 +229,27 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
     return 0;
 }
 
+static void stage_ended(struct git_changes *c);
+
 /* --- one command ---------------------------------------------------------- */
 
-static const char *const git[] = {
-    "git",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
-    "core.splitIndex=false",
-    "-c",
-    "core.safecrlf=false",
-    "-c",
-    "core.looseCompression=0",
-    "-c",
-    "advice.addEmbeddedRepo=false",
-    NULL,
-};
-
-static const char **
-argv_of(struct git_changes *c, const char *const *head, const char *const *tail)
+static void
+on_end(void *ctx, const char *failure)
 {
-    const char **argv = mem_pool_alloc(c->pool, ARGS_MAX * sizeof *argv);
-    size_t n = 0;
+    struct git_changes *c = ctx;
 
-    for (; *head; head++)
-        argv[n++] = *head;
-    for (; *tail && n < ARGS_MAX - 1; tail++)
-        argv[n++] = *tail;
-    return argv;
+    c->runs = false;
+    if (*c->why) { /* timed out or cancelled */
+        finish(c);
+    } else if (failure) {
+        fail(c, failure);
+    } else {
+        stage_ended(c);
+    }
 }
 
-static const char **
-argv_of_stage(struct git_changes *c)
+static void
+start(struct git_changes *c)
 {
     static const char *const ask[] = {"rev-parse",
                                       "--path-format=absolute",
@@ -339,102 +261,31 @@ argv_of_stage(struct git_changes *c)
                                       NULL};
     static const char *const files[] = {"add", "-A", "--", ".", NULL};
     static const char *const tree[] = {"write-tree", "--missing-ok", NULL};
-    static const char *const none[] = {NULL};
     const char *const clean[] = {"rm", "-rf", "--", in_folder(c, "blobs"),
                                  NULL};
     const char *const diff[] = {
         "diff-tree",     "-r",         "-z",      "--name-only", "--no-renames",
         "--no-ext-diff", "--relative", c->before, c->after,      NULL};
+    const char *const *const argv[] = {[STAGE_PATHS] = ask,
+                                       [STAGE_ADD] = files,
+                                       [STAGE_CLEAN] = clean,
+                                       [STAGE_TREE] = tree,
+                                       [STAGE_DIFF] = diff};
+    struct git_run run = {.argv = argv[c->stage]};
 
-    switch (c->stage) {
-    case STAGE_PATHS:
-        return argv_of(c, git, ask);
-    case STAGE_ADD:
-        return argv_of(c, git, files);
-    case STAGE_CLEAN:
-        return argv_of(c, clean, none);
-    case STAGE_TREE:
-        return argv_of(c, git, tree);
-    case STAGE_DIFF:
-        return argv_of(c, git, diff);
-    case STAGE_DONE:
-        break;
-    }
-    return NULL;
-}
-
-/* The arguments after those common to all stages. */
-static const char *const *
-env_of_stage(struct git_changes *c)
-{
-    const char *objects = c->stage == STAGE_ADD ? "blobs" : "trees";
-    size_t n = c->n_env;
-
+    if (c->stage == STAGE_CLEAN)
+        run.file = "rm";
+    if (c->stage == STAGE_DIFF)
+        run.take = take_paths;
     if (c->stage != STAGE_PATHS) {
-        c->env[n++] =
+        run.env[0] =
             mem_pool_printf(c->pool, "GIT_INDEX_FILE=%s/index", c->folder);
-        c->env[n++] = mem_pool_printf(c->pool, "GIT_OBJECT_DIRECTORY=%s/%s",
-                                      c->folder, objects);
+        run.env[1] =
+            mem_pool_printf(c->pool, "GIT_OBJECT_DIRECTORY=%s/%s", c->folder,
+                            c->stage == STAGE_ADD ? "blobs" : "trees");
     }
-    c->env[n] = NULL;
-    return c->env;
-}
-
-static void stage_ended(struct git_changes *c, const struct proc_end *end);
-
-static void
-on_end(void *ctx, const struct proc_end *end)
-{
-    struct git_changes *c = ctx;
-
-    c->proc = NULL;
-    /* A pipe holds no more; other holders of it are not waited for. */
-    end_read(&c->out, 4);
-    end_read(&c->err, 4);
-    loop_fd_close(&c->out.watch, &c->out.fd);
-    loop_fd_close(&c->err.watch, &c->err.fd);
-    stage_ended(c, end);
-}
-
-static int
-open_end(struct git_output *end, int *theirs, struct err *e)
-{
-    if (proc_pipe(&end->fd, theirs, e) < 0) {
-        end->fd = *theirs = -1;
-        return -1;
-    }
-    end->watch = loop_fd_start(end->c->conf.loop, end->fd, on_readable, end);
-    return 0;
-}
-
-static void
-start(struct git_changes *c)
-{
-    struct proc_opts o = {.env = env_of_stage(c),
-                          .workdir = c->conf.workdir,
-                          .in = -1,
-                          .out = -1,
-                          .err = -1,
-                          .family = c->conf.family};
-    struct err e;
-    int rc = -1;
-
-    str_reset(&c->out.text);
-    str_reset(&c->err.text);
-    o.argv = argv_of_stage(c);
-    o.file = o.argv[0];
-    if (open_end(&c->out, &o.out, &e) == 0 &&
-        open_end(&c->err, &o.err, &e) == 0)
-        rc = proc_start(c->conf.set, &o, on_end, c, &c->proc, &e);
-    if (o.out >= 0)
-        (void)close(o.out);
-    if (o.err >= 0)
-        (void)close(o.err);
-    if (rc < 0) {
-        loop_fd_close(&c->out.watch, &c->out.fd);
-        loop_fd_close(&c->err.watch, &c->err.fd);
-        fail(c, e.msg);
-    }
+    c->runs = true;
+    git_command_run(c->command, &run, on_end, c);
 }
 
 /* --- stages --------------------------------------------------------------- */
@@ -443,7 +294,7 @@ start(struct git_changes *c)
 static bool
 read_places(struct git_changes *c)
 {
-    char *at = mem_pool_strdup(c->pool, str_text(&c->out.text));
+    char *at = mem_pool_strdup(c->pool, git_command_output(c->command));
     char *inside = strsep(&at, "\n");
 
     c->index_path = strsep(&at, "\n");
@@ -455,7 +306,7 @@ read_places(struct git_changes *c)
 static bool
 read_tree(struct git_changes *c)
 {
-    const char *name = str_text(&c->out.text);
+    const char *name = git_command_output(c->command);
     size_t len = strcspn(name, "\n");
     char *out = c->evidence ? c->after : c->before;
 
@@ -467,15 +318,9 @@ read_tree(struct git_changes *c)
 }
 
 static void
-stage_ended(struct git_changes *c, const struct proc_end *end)
+stage_ended(struct git_changes *c)
 {
-    if (*c->why) { /* timed out or cancelled */
-        finish(c);
-    } else if (end->signalled) {
-        fail(c, "git was killed");
-    } else if (end->code != 0) {
-        fail_as_git_says(c);
-    } else if (c->stage == STAGE_PATHS && !read_places(c)) {
+    if (c->stage == STAGE_PATHS && !read_places(c)) {
         fail(c, "not in a work tree of git");
     } else if (c->stage == STAGE_TREE && !read_tree(c)) {
         fail(c, "git printed no tree id");
@@ -507,47 +352,20 @@ on_late(void *ctx)
     struct git_changes *c = ctx;
 
     (void)str_copy(c->why, sizeof c->why, "git took longer than a minute");
-    if (c->proc)
-        (void)proc_signal(c->proc, SIGKILL);
+    if (c->runs)
+        git_command_kill(c->command);
 }
 
 /* --- life ----------------------------------------------------------------- */
 
-/* Variables that must not reach git or are set here. */
-static bool
-is_hidden(const char *entry)
-{
-    return strncmp(entry, "GIT_", 4) == 0 || strncmp(entry, "LC_ALL=", 7) == 0;
-}
-
-static void
-build_env(struct git_changes *c)
-{
-    static const char *const own[] = {"LC_ALL=C", "GIT_OPTIONAL_LOCKS=0",
-                                      "GIT_TERMINAL_PROMPT=0",
-                                      "GIT_NO_LAZY_FETCH=1"};
-    size_t n = 0;
-
-    while (c->conf.env[n])
-        n++;
-    c->env = mem_pool_alloc(c->pool, (n + 8) * sizeof *c->env);
-    for (size_t i = 0; i < n; i++)
-        if (!is_hidden(c->conf.env[i]))
-            c->env[c->n_env++] = c->conf.env[i];
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        c->env[c->n_env++] = own[i];
-}
-
 struct git_changes *
-git_changes_open(const struct git_changes_conf *conf)
+git_changes_open(const struct git_command_conf *conf)
 {
     struct git_changes *c = MEM_NEW(struct git_changes);
 
     c->conf = *conf;
     c->pool = mem_pool_new();
-    c->out = (struct git_output){.c = c, .fd = -1, .max = ANSWER_MAX};
-    c->err = (struct git_output){.c = c, .fd = -1, .max = ERRORS_MAX};
-    build_env(c);
+    c->command = git_command_new(conf);
     return c;
 }
 
@@ -585,16 +403,9 @@ git_changes_close(struct git_changes *c)
     if (!c)
         return;
     stop_timer(c);
-    if (c->proc) {
-        (void)proc_signal(c->proc, SIGKILL);
-        proc_forget(c->proc);
-    }
-    loop_fd_close(&c->out.watch, &c->out.fd);
-    loop_fd_close(&c->err.watch, &c->err.fd);
+    git_command_free(c->command);
     if (*c->folder)
         (void)nftw(c->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    str_free(&c->out.text);
-    str_free(&c->err.text);
     mem_pool_free(c->pool);
     mem_free(c);
 }

@@ -16,22 +16,13 @@
 #ifndef WORKERS_LOCAL_GIT_CHANGES_H
 #define WORKERS_LOCAL_GIT_CHANGES_H
 
-#include "lib/io/loop.h"
-#include "lib/os/proc.h"
 #include "workers/core/dod_evidence.h"
+#include "workers/local/git_command.h"
 
 struct git_changes;
 
-struct git_changes_conf {
-    struct loop *loop;
-    struct proc_set *set;
-    struct proc_family *family;
-    const char *const *env; /* of the task; variables for git are removed */
-    const char *workdir;    /* NULL: the worker's */
-};
-
 /* The conf is copied; what it points to must outlive the result. */
-struct git_changes *git_changes_open(const struct git_changes_conf *conf);
+struct git_changes *git_changes_open(const struct git_command_conf *conf);
 void
 git_changes_close(struct git_changes *c); /* finished or not; NULL is fine */
 

@@ -469,7 +469,7 @@ on_prepared(void *ctx)
 static void
 begin(struct local_run *r, struct err *e)
 {
-    const struct git_changes_conf conf = {.loop = r->local->loop,
+    const struct git_command_conf conf = {.loop = r->local->loop,
                                           .set = r->local->set,
                                           .family = r->family,
                                           .env = r->env,
