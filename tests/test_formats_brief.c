@@ -46,7 +46,8 @@ a_brief_is_read_in_all_its_forms(void **state)
         expect_brief(accept_example(files[i], &in));
         assert_string_equal(in.format, "codex-brief");
         assert_int_equal(in.n_tasks, 1);
-        assert_int_equal(in.n_warnings, 0);
+        assert_int_equal(in.n_warnings, 1);
+        assert_non_null(strstr(in.warnings[0], "opens pull requests"));
         assert_false(in.linked);
     }
 }

@@ -35,18 +35,25 @@ read_link(const struct import_text *s, const struct yaml_node *map,
 }
 
 static int
-check_type(const struct import_text *s, const struct yaml_node *map,
+check_type(struct import_text *s, const struct yaml_node *map,
            const struct output *o)
 {
-    if (strcmp(o->type, "pr") == 0)
-        return *o->title ? 0
-                         : formats_fail(s, map,
-                                        "title: missing; write the title of "
-                                        "the pull request");
-    if (strcmp(o->type, "comment") == 0 || strcmp(o->type, "report") == 0)
+    bool pr = strcmp(o->type, "pr") == 0;
+
+    if (strcmp(o->type, "report") == 0)
         return 0;
-    return formats_refuse(s, map, "type", o->type,
-                          "is unknown; write pr, comment or report");
+    if (!pr && strcmp(o->type, "comment") != 0)
+        return formats_refuse(s, map, "type", o->type,
+                              "is unknown; write pr, comment or report");
+    if (pr && !*o->title)
+        return formats_fail(s, map,
+                            "title: missing; write the title of "
+                            "the pull request");
+    formats_warn(s, yaml_get(map, "type"),
+                 "type: nothing here %s; the result says so, and where the "
+                 "changes are",
+                 pr ? "opens pull requests" : "writes comments");
+    return 0;
 }
 
 static int

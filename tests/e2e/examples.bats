@@ -15,6 +15,7 @@ setup_file() {
 	SH
 	chmod +x "$BATS_FILE_TMPDIR/bin/kubectl"
 	export PATH=$BATS_FILE_TMPDIR/bin:$PATH
+	git init -q -b main "$HOME/work/vpm-mini"
 	export SHUNT_FOLDER_SETTLE=100ms SHUNT_FOLDER_PATIENCE=1s
 	export SHUNT_FOLDER_FOLDERS=codex/inbox
 	cd "$PROJECT" || return 1
@@ -49,9 +50,12 @@ put() {
 
 @test "a brief in an indented block runs on the lane of its executor" {
 	put brief-indented.md jobs/queue
-	until_true 30 test -e jobs/done/brief-indented.md
-	jq -e '.state == "succeeded" and .decision.rule == "executor"' \
-		jobs/done/brief-indented.md.result.json
+	until_true 30 test -e jobs/failed/brief-indented.md
+	# Its steps end well, but do not write the report that it declares.
+	jq -e '.state == "unverified" and .exit_code == 0
+		and .decision.rule == "executor"
+		and (.reason | endswith("_ready_status_p3-2.md is missing"))' \
+		jobs/failed/brief-indented.md.result.json
 	grep -q 'kubectl: -n default get ksvc metrics-echo -o yaml' "$HOME/kubectl.log"
 	[ -d "$HOME/work/vpm-mini/reports/metrics-echo" ]
 }
@@ -59,8 +63,10 @@ put() {
 @test "the same brief in a fence is submitted from the command line" {
 	id=$(shunt submit "$EXAMPLES/brief.md")
 	run shunt wait --timeout 30s "$id"
-	[ "$status" -eq 0 ]
-	shunt show "$id" --json | jq -e '.task.repo == "HirakuArai/vpm-mini"
+	[ "$status" -eq 5 ]
+	shunt show "$id" --json | jq -e '.state == "unverified"
+		and (.warnings[0] | contains("opens pull requests"))
+		and .task.repo == "HirakuArai/vpm-mini"
 		and .task.outputs[0].type == "pr" and .task.outputs[0].link_issue == 774'
 }
 

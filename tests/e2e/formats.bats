@@ -57,9 +57,10 @@ count() { shunt ls --limit 0 --json | jq length; }
 @test "two briefs in a document from stdin are two tasks" {
 	brief() {
 		printf '```codex-brief\nexecutor: devbox-codex\nrepo: o/r\nbranch: main\n'
-		printf 'workdir: %s\nsteps:\n  - name: say\n    shell: |\n' "$PWD"
+		printf 'workdir: %s\nsteps:\n  - name: say\n    shell: |\n' "$PWD/r"
 		printf '      echo %s\noutputs: []\n```\n' "$1"
 	}
+	git init -q -b main r
 	run --separate-stderr shunt submit --backend local --lane default - < <(
 		echo '# Issue'; echo; brief one; echo; brief two)
 	[ "$status" -eq 0 ]

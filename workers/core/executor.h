@@ -61,6 +61,7 @@ struct outcome {
     uint32_t failed_step; /* counted from 1; 0: none */
     bool timed_out;       /* a step's own limit ended it */
     char reason[256];     /* "" or one sentence */
+    char unproven[256];   /* what it was to leave behind and did not; or "" */
     uint64_t max_rss_bytes, cpu_ms;
     char provider[32], model[64], cost_usd[32];
     char remote_id[201];

@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ struct state_dir {
     char name[SUBJECT_TOKEN_MAX + 1];
     char dir[DIR_SIZE];
     char outcomes[PATH_MAX];
+    char worktrees[PATH_MAX + 16];
     char mark[SUBJECT_TOKEN_MAX + 64];
     int lock;
 };
@@ -107,7 +109,7 @@ state_dir_open(struct state_dir **out, const char *name, const char *state_dir,
                struct err *e)
 {
     struct state_dir *d = MEM_NEW(struct state_dir);
-    char aside[PATH_MAX + 16];
+    char aside[PATH_MAX + 16], whole[PATH_MAX];
 
     d->lock = -1;
     name_it(d, name);
@@ -118,6 +120,8 @@ state_dir_open(struct state_dir **out, const char *name, const char *state_dir,
     if (make_dirs(d->dir, e) < 0 || take_lock(d, e) < 0 ||
         make_mark(d, e) < 0 || make_dirs(aside, e) < 0)
         goto out;
+    (void)snprintf(d->worktrees, sizeof d->worktrees, "%s/worktrees",
+                   realpath(d->dir, whole) ? whole : d->dir);
     *out = d;
     return 0;
 out:
@@ -151,4 +155,10 @@ const char *
 state_dir_results(const struct state_dir *d)
 {
     return d->outcomes;
+}
+
+const char *
+state_dir_worktrees(const struct state_dir *d)
+{
+    return d->worktrees;
 }

@@ -4,6 +4,7 @@
  *
  *   lock                 held while the worker lives, its pid inside
  *   outcomes/            see workers/core/result_spool.h
+ *   worktrees/           see workers/local/worktree.h
  *
  * worker.state_dir names it; without that it is $XDG_STATE_HOME (or
  * ~/.local/state) /shunt/worker-<name>.
@@ -33,5 +34,8 @@ const char *state_dir_name(const struct state_dir *d);
 const char *state_dir_worker_mark(const struct state_dir *d);
 /* The folder of unconfirmed outcomes. */
 const char *state_dir_results(const struct state_dir *d);
+/* The folder for work trees of branches; an absolute path, perhaps not there.
+ */
+const char *state_dir_worktrees(const struct state_dir *d);
 
 #endif

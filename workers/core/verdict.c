@@ -100,7 +100,10 @@ judge_end(struct attempt *a, struct ending *end)
     }
     switch (verdict_on(a, &part)) {
     case DOD_DONE:
-        end->state = STATE_SUCCEEDED;
+        end->state = *o->unproven ? STATE_UNVERIFIED : STATE_SUCCEEDED;
+        if (*o->unproven)
+            end->reason =
+                mem_pool_printf(a->pool, "not proven: %s", o->unproven);
         return;
     case DOD_FAILED:
         end->state = STATE_FAILED;

@@ -1,7 +1,7 @@
 /*
- * Runs an attempt through these stages: a git snapshot if its definition of
- * done needs one, the steps one after the other, the end of whatever processes
- * they have left, and the evidence for the definition of done.
+ * Runs an attempt through these stages: what it needs of its checkout
+ * (checkout.c), the steps one after the other, the end of whatever processes
+ * they have left, and what is looked at and cleared away after that.
  */
 #include "workers/local/local.h"
 
@@ -9,10 +9,8 @@
 #include "lib/base/str.h"
 #include "lib/os/os.h"
 #include "lib/os/proc.h"
-#include "workers/local/capture.h"
 #include "workers/local/environment.h"
-#include "workers/local/file_checks.h"
-#include "workers/local/git_changes.h"
+#include "workers/local/local_private.h"
 #include "workers/local/steps.h"
 
 #include <errno.h>
@@ -30,57 +28,12 @@ enum {
     CHECK_FIRST_MS = 5, /* between checks whether the family is gone */
     CHECK_LAST_MS = 200,
     OOM_COUNT_MS = 1000, /* often enough to know whether it was during a run */
-    EXIT_OUR_SIDE = 125,
     EXIT_NOT_EXECUTABLE = 126,
     EXIT_NOT_FOUND = 127,
     EXIT_SIGNAL = 128,
 };
 
 #define OUT_OF_MEMORY ", likely out of memory"
-
-struct local {
-    struct loop *loop;
-    struct proc_set *set;
-    const char *shell;
-    int64_t grace_ms;
-    struct environment *environment;
-    struct capture_reader *reader;
-    uint64_t oom_kills; /* of the system, as of oom_ms; see is_oom */
-    int64_t oom_ms;
-    struct local_run *spare; /* freed runs, with their pools */
-    unsigned n_spare;
-};
-
-struct local_run {
-    struct local_run *next; /* in spare */
-    struct local *local;
-    struct run_order order;
-    struct mem_pool *pool;
-    struct proc_family *family;
-    struct proc *proc;      /* of the running step; NULL: none */
-    const char *const *env; /* of the task */
-    const char *workdir;    /* of the task; NULL: the worker's */
-    struct capture pipes;
-    size_t step;        /* counted from 0 */
-    uint64_t oom_kills; /* of the system, shortly before it started */
-    struct outcome outcome;
-    struct git_changes *changes; /* NULL: not needed */
-    struct file_checks *exists;  /* NULL: not needed, or not yet */
-    struct loop_timer *timer;    /* a step's limit, or the next check */
-    int64_t due_ms;              /* of the timer */
-    int64_t check_ms, kill_ms;
-    bool exec_simple; /* run simple commands without a shell */
-    bool starting;    /* within start: changed must not be called */
-    bool preparing;   /* the snapshot before the first step is taken */
-    bool checking;    /* no process is left, evidence is gathered */
-    bool checked;     /* the evidence is gathered or not needed */
-    bool scarce;      /* the first step could not be started now */
-    bool cancelled;   /* no further step */
-    bool ending;      /* all steps are finished */
-    bool termed;      /* the rest of the family got TERM */
-    bool hard;
-    bool done;
-};
 
 /* --- end of a task -------------------------------------------------------- */
 
@@ -103,9 +56,7 @@ stop_timer(struct local_run *r)
     r->timer = NULL;
 }
 
-static bool begin_check(struct local_run *r);
-
-/* Tells what the steps have left behind and end_family has ended. */
+/* Tells what the steps have left behind and local_end_family has ended. */
 static void
 tell_left_behind(struct local_run *r)
 {
@@ -128,7 +79,7 @@ finish(struct local_run *r)
         tell_left_behind(r);
     capture_drain(&r->pipes);
     stop_timer(r);
-    if (!begin_check(r)) {
+    if (!checkout_end(r)) {
         proc_family_close(r->family);
         r->family = NULL;
         r->done = true;
@@ -138,8 +89,8 @@ finish(struct local_run *r)
 }
 
 /* Ends the rest of the family: TERM, the grace period, KILL. */
-static void
-end_family(struct local_run *r)
+void
+local_end_family(struct local_run *r)
 {
     int64_t now = loop_now_ms();
     int signo = 0;
@@ -162,8 +113,8 @@ end_family(struct local_run *r)
         r->check_ms = CHECK_LAST_MS;
 }
 
-static void
-end_steps(struct local_run *r)
+void
+local_end_steps(struct local_run *r)
 {
     r->ending = true;
     capture_close_theirs(&r->pipes);
@@ -171,54 +122,7 @@ end_steps(struct local_run *r)
     r->kill_ms = loop_now_ms() + r->local->grace_ms;
     if (!r->cancelled && !r->outcome.timed_out)
         proc_family_let_go(r->family);
-    end_family(r);
-}
-
-/* --- evidence for the definition of done ---------------------------------- */
-
-/* Ends processes that git has left, then the task is finished. */
-static void
-end_check(void *run)
-{
-    struct local_run *r = run;
-
-    r->checked = r->hard = true;
-    end_family(r);
-}
-
-static void
-check_files(void *run)
-{
-    struct local_run *r = run;
-
-    if (dod_evidence_needs(r->order.evidence)->files)
-        r->exists = file_checks_open(r->local->loop, r->order.evidence,
-                                     r->workdir, end_check, r);
-    else
-        end_check(r);
-}
-
-/* False if no evidence is needed: the task was cancelled or timed out, or the
- * exit code decides. Also false once it is gathered. */
-static bool
-begin_check(struct local_run *r)
-{
-    const struct dod_needs *needs;
-
-    if (r->checked || r->checking || r->cancelled || r->outcome.timed_out ||
-        !r->order.evidence)
-        return false;
-    needs = dod_evidence_needs(r->order.evidence);
-    if (r->outcome.exit_code != 0 && !needs->exit_code)
-        return false;
-    if (!r->changes && !needs->files)
-        return false;
-    r->checking = true;
-    if (r->changes)
-        git_changes_after(r->changes, r->order.evidence, check_files, r);
-    else
-        check_files(r);
-    return true;
+    local_end_family(r);
 }
 
 /* --- steps ---------------------------------------------------------------- */
@@ -289,7 +193,7 @@ static const char *
 find_workdir(struct local_run *r, const struct step *s)
 {
     const char *base = r->workdir;
-    const char *own = expand_home(r, s->workdir);
+    const char *own = checkout_path(r, expand_home(r, s->workdir));
 
     if (*own && *own != '/' && base)
         return mem_pool_printf(r->pool, "%s/%s", base, own);
@@ -385,12 +289,12 @@ start_step(struct local_run *r, struct err *e)
 }
 
 /* Starts the next step or ends the task. May free the run. */
-static void
-advance(struct local_run *r, struct err *e)
+void
+local_advance(struct local_run *r, struct err *e)
 {
     if (r->step == r->order.task->n_steps || r->cancelled ||
         r->outcome.failed_step || !start_step(r, e))
-        end_steps(r);
+        local_end_steps(r);
     else if (r->step + 1 == r->order.task->n_steps)
         capture_close_theirs(&r->pipes); /* only the family holds them now */
 }
@@ -422,7 +326,7 @@ on_step_end(void *ctx, const struct proc_end *end)
     } else if (!r->cancelled) {
         r->step++;
     }
-    advance(r, &e);
+    local_advance(r, &e);
 }
 
 static void
@@ -434,7 +338,7 @@ on_timer(void *ctx)
     if (r->due_ms > loop_now_ms() + CHECK_FIRST_MS)
         return; /* it was put off just now */
     if (r->ending) {
-        end_family(r);
+        local_end_family(r);
     } else if (r->kill_ms == INT64_MAX) { /* the step's limit */
         (void)str_duration(r->order.task->steps[r->step].timeout_ms, text,
                            sizeof text);
@@ -448,40 +352,6 @@ on_timer(void *ctx)
         (void)proc_family_signal(r->family, SIGKILL);
         set_timer(r, CHECK_LAST_MS);
     }
-}
-
-/* --- before the first step ------------------------------------------------ */
-
-static void
-on_prepared(void *ctx)
-{
-    struct local_run *r = ctx;
-    struct err e;
-
-    r->preparing = false;
-    r->starting = true;
-    advance(r, &e);
-    r->starting = false;
-    r->order.changed(r->order.ctx);
-}
-
-/* Takes the snapshot that git needs before the first step. */
-static void
-begin(struct local_run *r, struct err *e)
-{
-    const struct git_command_conf conf = {.loop = r->local->loop,
-                                          .set = r->local->set,
-                                          .family = r->family,
-                                          .env = r->env,
-                                          .workdir = r->workdir};
-
-    if (!r->order.evidence || !dod_evidence_needs(r->order.evidence)->changes) {
-        advance(r, e);
-        return;
-    }
-    r->preparing = true;
-    r->changes = git_changes_open(&conf);
-    git_changes_before(r->changes, on_prepared, r);
 }
 
 /* --- the executor --------------------------------------------------------- */
@@ -535,8 +405,7 @@ local_free(void *run)
             break;
     proc_family_close(r->family);
     stop_timer(r);
-    git_changes_close(r->changes);
-    file_checks_close(r->exists);
+    checkout_release(r);
     capture_close(&r->pipes);
     run_free(r);
 }
@@ -566,7 +435,7 @@ local_start(void *ctx, const struct run_order *order, void **out, struct err *e)
     base = expand_home(r, order->task->workdir);
     r->workdir = *base ? base : NULL; /* steps may have their own */
     r->starting = true;
-    begin(r, e);
+    checkout_begin(r, e);
     if (r->scarce) {
         local_free(r);
         return -1;
@@ -650,6 +519,18 @@ local_open(struct local **out, struct loop *l, const char *shell,
 }
 
 void
+local_use_worktrees(struct local *l, const char *folder)
+{
+    const struct git_command_conf git = {
+        .loop = l->loop,
+        .set = l->set,
+        .env = (const char *const *)(uintptr_t)environ};
+
+    l->worktrees = folder;
+    l->prune = worktree_prune_start(&git, folder);
+}
+
+void
 local_close(struct local *l)
 {
     struct local_run *r;
@@ -661,6 +542,7 @@ local_close(struct local *l)
         mem_pool_free(r->pool);
         mem_free(r);
     }
+    worktree_prune_stop(l->prune);
     capture_reader_free(l->reader);
     proc_set_close(l->set);
     environment_free(l->environment);

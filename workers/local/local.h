@@ -12,7 +12,8 @@
  * input is /dev/null.
  *
  * Exit codes are a shell's: 127 not found, 126 not executable, 128+n for
- * signal n; 125 means that the task could not be set up (no such workdir).
+ * signal n; 125 means that the task could not be set up (no such workdir, not
+ * the branch it names).
  *
  * Thread: the loop thread.
  */
@@ -33,6 +34,10 @@ extern const struct executor local_executor; /* its ctx is a struct local */
  */
 int local_open(struct local **out, struct loop *l, const char *shell,
                int64_t grace_ms, struct err *e);
+/* Where tasks that name a branch get their work trees (worktree.h), an absolute
+ * path that must outlive l; begins to clear what is there. Call it before the
+ * first task. Without it such a task can run in place only. */
+void local_use_worktrees(struct local *l, const char *folder);
 void local_close(struct local *l); /* free all runs first; NULL is fine */
 
 #endif

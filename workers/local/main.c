@@ -4,13 +4,15 @@
  * Reads    tasks.local.<lane>, $KV.control.cancel.*, ctl.local.<worker>
  * Writes   results.local.<source>, logs.<task>, dead.local, claims.local.*,
  *          started.<task>, hb.local.<worker>
- *          worker.state_dir: outcomes the broker has not confirmed
+ *          worker.state_dir: outcomes the broker has not confirmed, work
+ *          trees of tasks that name a branch
  * Config   the worker and local sections of config.yaml, see options below
  * Signals  TERM and INT stop intake, let tasks finish for
  *          worker.drain_timeout, then hand them back; a second one kills
  * Exit     0 asked to stop, 1 could not start or was denied by the bus
  *
- * Processes left by an earlier process of this worker are killed at start.
+ * Processes left by an earlier process of this worker are killed at start, and
+ * its work trees removed, unless there is something in them.
  */
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
@@ -56,6 +58,17 @@ open_state(struct state_dir **out, const struct worker_conf *conf,
     return 0;
 }
 
+static int
+open_local(struct local **out, struct loop *l,
+           const struct local_main_conf *conf, const struct state_dir *state,
+           struct err *e)
+{
+    if (local_open(out, l, conf->shell, conf->worker.grace_ms, e) < 0)
+        return -1;
+    local_use_worktrees(*out, state_dir_worktrees(state));
+    return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -74,7 +87,7 @@ main(int argc, char **argv)
         open_state(&state, &conf.worker, &e) < 0 || loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf.worker.bus, "worker-local",
                  conf.worker.connect_timeout_ms, &e) < 0 ||
-        local_open(&local, loop, conf.shell, conf.worker.grace_ms, &e) < 0 ||
+        open_local(&local, loop, &conf, state, &e) < 0 ||
         worker_open(&worker, bus, loop, &conf.worker, state, &local_executor,
                     local, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
