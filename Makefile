@@ -75,7 +75,7 @@ FORMATS_OBJS := $(call objects,gateways/formats)
 FOLDER_OBJS := $(call objects,gateways/folder) $(FORMATS_OBJS)
 FLEET_OBJS := $(call objects,fleet)
 CLI_OBJS := $(call objects,cli) $(FLEET_OBJS) $(FORMATS_OBJS) \
-	$(DECIDE_OBJS) $(B)/gateways/folder/folder_layout.o
+	$(DECIDE_OBJS) $(B)/gateways/folder/folder_layout.o $(B)/gateways/folder/folder_list.o
 
 BINS := $(PROGRAMS:%=$(B)/bin/%)
 

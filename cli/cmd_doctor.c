@@ -307,7 +307,10 @@ check_alarms(struct doctor *d, const json_t *list)
 
     json_array_foreach(list, i, v)
     {
-        report(d, WARN, cli_text(v, "name", "alarm"),
+        const char *name = cli_text(v, "name", "alarm");
+
+        /* Files would wait for ever in a folder that cannot be used. */
+        report(d, strcmp(name, "folder_unusable") == 0 ? FAIL : WARN, name,
                "see docs/reliability.md, \"When an alarm rings\"", "%s",
                cli_text(v, "text", ""));
     }

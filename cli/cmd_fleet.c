@@ -8,7 +8,17 @@
 #include "fleet/control.h"
 #include "lib/os/secret.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
+
+enum {
+    ASK_MS = 1500,  /* for the reaper to answer */
+    ADD_MS = 15000, /* for the gateway to watch folders that are added */
+    LOOK_MS = 50,
+};
 
 static struct {
     bool detach, fast;
@@ -49,8 +59,21 @@ say_what_comes_in(struct cli *c, bool delegating, const json_t *folders)
                    "go to the AI platform");
     json_array_foreach(folders, i, v)
     {
-        cli_say(c, "watching %s", json_string_value(v));
+        cli_say(c, "watching %s", cli_text(v, "path", "?"));
     }
+}
+
+static json_t *
+paths_of(const json_t *folders)
+{
+    json_t *paths = json_array(), *v;
+    size_t i;
+
+    json_array_foreach(folders, i, v)
+    {
+        (void)json_array_append(paths, json_object_get(v, "path"));
+    }
+    return paths;
 }
 
 static int
@@ -66,6 +89,84 @@ already_running(struct cli *c, pid_t pid)
     return cli_fail(RC_FAILED, "start the fleet", c->fleet_dir.path, why,
                     "shunt status");
 }
+
+/* --- folders for a fleet that runs already -------------------------------- */
+
+/* Whether the gateway says that it watches all of the folders. */
+static bool
+are_watched(struct cli *c, const json_t *folders)
+{
+    json_t *reply = NULL, *watched, *v, *w;
+    struct err e = {0};
+    size_t i, j, found = 0;
+
+    c->ask_patience_ms = ASK_MS;
+    if (cli_ask(c, "status", json_object(), &reply, &e) < 0)
+        return false;
+    watched = json_object_get(reply, "folders");
+    json_array_foreach(folders, i, v)
+    {
+        json_array_foreach(watched, j, w)
+        {
+            if (strcmp(cli_text(v, "waiting", ""), cli_text(w, "path", "?")) ==
+                0) {
+                found++;
+                break;
+            }
+        }
+    }
+    json_decref(reply);
+    return found == json_array_size(folders);
+}
+
+static bool
+wait_watched(struct cli *c, const json_t *folders)
+{
+    int64_t until = loop_now_ms() + ADD_MS;
+    bool watched;
+
+    while (!(watched = are_watched(c, folders)) && loop_now_ms() < until)
+        (void)poll(NULL, 0, LOOK_MS);
+    return watched;
+}
+
+/* Adds the folders of another project to the fleet, whose supervisor is pid. */
+static int
+add_folders(struct cli *c, pid_t pid, const struct watched_folders *w)
+{
+    struct err e = {0};
+    bool already;
+
+    if (cli_connect(c, ADD_MS, &e) < 0)
+        return cli_fail_err("reach the running fleet", c->fleet_dir.path, &e,
+                            "shunt status");
+    already = are_watched(c, w->list);
+    if (!already) {
+        if (watched_folders_remember(w, &c->fleet_dir, &e) < 0)
+            return cli_fail_err("add folders to the running fleet", NULL, &e,
+                                "shunt down && shunt up -d");
+        if (kill(pid, SIGUSR1) < 0)
+            return cli_fail(RC_FAILED, "add folders to the running fleet",
+                            c->fleet_dir.path, strerror(errno), "shunt status");
+        if (!wait_watched(c, w->list))
+            return cli_fail(RC_PENDING, "add folders to the running fleet",
+                            c->fleet_dir.path,
+                            "their gateway has not said that it watches them",
+                            "read log/gateway-folder.log");
+    }
+    if (c->json)
+        out_object("up", json_pack("{s:i, s:b, s:o}", "pid", (int)pid, "added",
+                                   !already, "watching", paths_of(w->list)));
+    cli_say(c, "the fleet is already running, pid %d; %s", (int)pid,
+            already ? "it watches the folders found here"
+                    : "the folders found here are added to it until 'shunt "
+                      "down'");
+    say_what_comes_in(c, false, w->list);
+    return RC_OK;
+}
+
+/* --- the start -------------------------------------------------------------
+ */
 
 static int
 start_failed(struct cli *c, const struct err *e)
@@ -94,10 +195,10 @@ say_up(struct cli *c, const struct control_started *s, bool delegating,
        json_t *folders)
 {
     if (c->json) {
-        out_object("up",
-                   json_pack("{s:s, s:i, s:s, s:b, s:O}", "url", s->url, "pid",
-                             (int)s->pid, "durability", s->durability,
-                             "delegating", delegating, "watching", folders));
+        out_object("up", json_pack("{s:s, s:i, s:s, s:b, s:o}", "url", s->url,
+                                   "pid", (int)s->pid, "durability",
+                                   s->durability, "delegating", delegating,
+                                   "watching", paths_of(folders)));
         return;
     }
     (void)printf("%s\n", s->url);
@@ -149,8 +250,15 @@ cmd_up(struct cli *c, const struct args *a)
         watched_folders_find(&watched, &e) < 0)
         return cli_fail_err("read the configuration", NULL, &e, "shunt doctor");
     if (fleet_dir_locked(&c->fleet_dir, &pid) && pid) {
+        rc = json_array_size(watched.list) ? add_folders(c, pid, &watched)
+                                           : already_running(c, pid);
         json_decref(watched.list);
-        return already_running(c, pid);
+        return rc;
+    }
+    if (watched_folders_recall(&watched, &c->fleet_dir, &e) < 0) {
+        json_decref(watched.list);
+        return cli_fail_err("read the folders that were added", NULL, &e,
+                            "shunt down, which forgets them");
     }
     key = secret_take("SECUTOOLS_API_KEY");
     conf.secutools_key = key;
@@ -177,6 +285,7 @@ cmd_down(struct cli *c, const struct args *a)
                         "stop the fleet", c->fleet_dir.path, e.msg,
                         e.code == ERR_TIMEOUT ? "shunt down, which then kills"
                                               : "shunt status");
+    watched_folders_forget(&c->fleet_dir);
     if (c->json)
         out_object("down", json_pack("{s:b, s:i}", "stopped", pid != 0, "pid",
                                      (int)pid));

@@ -18,8 +18,8 @@ enum {
 };
 
 /* Members of the reaper's answer that status passes on. */
-static const char *const from_reaper[] = {"counters", "lanes",  "workers",
-                                          "lag",      "alarms", NULL};
+static const char *const from_reaper[] = {
+    "counters", "lanes", "workers", "folders", "lag", "alarms", NULL};
 
 static json_t *
 read_supervisor(const struct cli *c, pid_t pid)
@@ -198,6 +198,13 @@ print_alarms(const json_t *list)
     }
 }
 
+static const struct out_column folder_columns[] = {
+    {"FOLDER", "path", NULL, 1, false},
+    {"WAITING", "waiting", NULL, 0, false},
+    {"RUNNING", "running", NULL, 0, false},
+    {"NOTE", "note", NULL, 2, false},
+};
+
 static void
 print_status(const json_t *all)
 {
@@ -233,6 +240,10 @@ print_status(const json_t *all)
         OUT_TABLE(json_object_get(all, "workers"), worker_columns);
     } else if (json_object_get(all, "workers")) {
         (void)puts("\nno live workers");
+    }
+    if (json_array_size(json_object_get(all, "folders"))) {
+        (void)puts("");
+        OUT_TABLE(json_object_get(all, "folders"), folder_columns);
     }
 }
 

@@ -12,7 +12,11 @@ const struct command cli_commands[] = {
      "-d in\n"
      "the background. Keeps its state in $SHUNT_HOME (default\n"
      "~/.local/state/shunt). Accepted tasks survive a power cut, except with "
-     "--fast.",
+     "--fast.\n"
+     "Watches jobs/queue and .cloud-queue of the project it is started in. If "
+     "the\n"
+     "fleet runs already, those of this project are added to it until "
+     "`shunt down`.",
      "  shunt up -d            start in the background; return once it is "
      "ready\n"
      "  shunt up --slots 8     run in the foreground, with eight tasks at once",

@@ -1,11 +1,12 @@
 /*
  * Reads the gateway's own section of the configuration, and looks for the
- * folders jobs/queue and .cloud-queue on the disk. Nothing is created.
+ * folders jobs/queue and .cloud-queue on the disk.
  */
 #include "cli/watched_folders.h"
 
 #include "gateways/folder/folder.h"
 #include "gateways/folder/folder_layout.h"
+#include "gateways/folder/folder_list.h"
 #include "lib/base/conf.h"
 
 #include <errno.h>
@@ -23,11 +24,45 @@ static const struct conf_opt folder_opts[] = {
 
 static const char *const usual[] = {"jobs/queue", ".cloud-queue"};
 
+static bool
+is_listed(const json_t *list, const char *waiting)
+{
+    const json_t *v;
+    size_t i;
+
+    json_array_foreach(list, i, v)
+    {
+        const char *listed = json_string_value(json_object_get(v, "waiting"));
+
+        if (listed && strcmp(listed, waiting) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int
+add_line(struct watched_folders *w, const char *line, const char *from,
+         struct err *e)
+{
+    struct folder_layout p;
+
+    if (folder_layout_parse(line, from, &p, e) < 0)
+        return err_wrap(e, "folder.folders: '%.200s'", line);
+    if (!is_listed(w->list, p.waiting))
+        (void)json_array_append_new(w->list,
+                                    json_pack("{s:s, s:s, s:s, s:s}", "path",
+                                              p.path, "waiting", p.waiting,
+                                              "line", line, "from", from));
+    folder_layout_release(&p);
+    return 0;
+}
+
 /* Adds the usual folders that the project in dir has; whether it has any. */
 static bool
 add_usual(struct watched_folders *w, const char *dir)
 {
     bool found = false;
+    struct err e;
 
     for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++) {
         struct fleet_dir_path path;
@@ -36,7 +71,7 @@ add_usual(struct watched_folders *w, const char *dir)
         (void)snprintf(path.s, sizeof path.s, "%s/%s", dir, usual[i]);
         if (stat(path.s, &st) < 0 || !S_ISDIR(st.st_mode))
             continue;
-        (void)json_array_append_new(w->list, json_string(path.s));
+        (void)add_line(w, usual[i], dir, &e); /* which is right */
         found = true;
     }
     return found && str_copy(w->project, sizeof w->project, dir);
@@ -60,21 +95,6 @@ cut_to_checkout(char *dir)
     }
 }
 
-static int
-add_configured(struct watched_folders *w, char *const *lines, const char *cwd,
-               struct err *e)
-{
-    struct folder_layout p;
-
-    for (; lines && *lines; lines++) {
-        if (folder_layout_parse(*lines, cwd, &p, e) < 0)
-            return err_wrap(e, "folder.folders: '%.200s'", *lines);
-        (void)json_array_append_new(w->list, json_string(p.path));
-        folder_layout_release(&p);
-    }
-    return 0;
-}
-
 int
 watched_folders_find(struct watched_folders *out, struct err *e)
 {
@@ -89,8 +109,9 @@ watched_folders_find(struct watched_folders *out, struct err *e)
         err_set(e, ERR_INVALID, "working directory: %s", strerror(errno));
         goto out;
     }
-    if (add_configured(out, section.conf.folders, dir, e) < 0)
-        goto out;
+    for (char **line = section.conf.folders; line && *line; line++)
+        if (add_line(out, *line, dir, e) < 0)
+            goto out;
     if (*section.conf.project)
         (void)add_usual(out, section.conf.project);
     else if (!add_usual(out, dir) && cut_to_checkout(dir))
@@ -101,4 +122,52 @@ out:
     if (rc < 0)
         json_decref(out->list);
     return rc;
+}
+
+int
+watched_folders_recall(struct watched_folders *w, const struct fleet_dir *dir,
+                       struct err *e)
+{
+    json_t *list, *v;
+    size_t i;
+    int rc;
+
+    rc = folder_list_read(FLEET_DIR_PATH_OF(dir, "folders"), &list, e);
+    if (rc < 0)
+        return -1;
+    json_array_foreach(list, i, v)
+    {
+        if (rc == 0)
+            rc = add_line(w, json_string_value(json_object_get(v, "line")),
+                          json_string_value(json_object_get(v, "from")), e);
+    }
+    json_decref(list);
+    return rc;
+}
+
+int
+watched_folders_remember(const struct watched_folders *w,
+                         const struct fleet_dir *dir, struct err *e)
+{
+    struct watched_folders all = {.list = json_array()};
+    const json_t *v;
+    size_t i;
+    int rc = watched_folders_recall(&all, dir, e);
+
+    json_array_foreach(w->list, i, v)
+    {
+        if (rc == 0)
+            rc = add_line(&all, json_string_value(json_object_get(v, "line")),
+                          json_string_value(json_object_get(v, "from")), e);
+    }
+    if (rc == 0)
+        rc = folder_list_write(FLEET_DIR_PATH_OF(dir, "folders"), all.list, e);
+    json_decref(all.list);
+    return rc;
+}
+
+void
+watched_folders_forget(const struct fleet_dir *dir)
+{
+    (void)unlink(FLEET_DIR_PATH_OF(dir, "folders"));
 }

@@ -14,7 +14,9 @@
 
 struct watched_folders {
     char project[FLEET_DIR_PATH]; /* whose usual folders they are; "": none */
-    json_t *list;                 /* their paths */
+    /* {path, waiting, line, from}: as configured, where its files wait, and as
+     * in folder_list */
+    json_t *list;
 };
 
 /*
@@ -24,5 +26,15 @@ struct watched_folders {
  * would only write to its log.
  */
 int watched_folders_find(struct watched_folders *out, struct err *e);
+
+/* Adds what earlier calls of watched_folders_remember have left in the fleet's
+ * folder. */
+int watched_folders_recall(struct watched_folders *w,
+                           const struct fleet_dir *dir, struct err *e);
+/* Adds them to what the fleet watches, also after it was killed. */
+int watched_folders_remember(const struct watched_folders *w,
+                             const struct fleet_dir *dir, struct err *e);
+/* Until now: the fleet was stopped. */
+void watched_folders_forget(const struct fleet_dir *dir);
 
 #endif

@@ -89,6 +89,8 @@ daemon_env_init(struct daemon_env *out, const struct fleet_dir *dir,
                    fleet_dir_path(dir, "ledger.db", &path));
     daemon_env_set(out, "SHUNT_REAPER_REPORT_ROOT", dir->path);
     daemon_env_set(out, "SHUNT_REAPER_REPORT_IN_WORKDIR", "true");
+    daemon_env_set(out, "SHUNT_FOLDER_ADDED",
+                   fleet_dir_path(dir, "folders", &path));
     if (*f->project)
         daemon_env_set(out, "SHUNT_FOLDER_PROJECT", f->project);
     if (f->slots) {

@@ -254,12 +254,18 @@ daemons_stop(struct daemons *all, void (*fn)(void *ctx), void *ctx)
 }
 
 void
-daemons_kill(struct daemons *all, const char *name)
+daemons_signal(struct daemons *all, const char *name, int signo)
 {
     struct daemon *d = find(all, name);
 
     if (d && d->proc)
-        (void)proc_signal(d->proc, SIGKILL);
+        (void)proc_signal(d->proc, signo);
+}
+
+void
+daemons_kill(struct daemons *all, const char *name)
+{
+    daemons_signal(all, name, SIGKILL);
 }
 
 void

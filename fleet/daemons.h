@@ -48,6 +48,8 @@ int daemons_start(struct daemons *all, const char *name,
  * returns. */
 void daemons_stop(struct daemons *all, void (*fn)(void *ctx), void *ctx);
 void daemons_kill(struct daemons *all, const char *name);
+/* Does nothing to a daemon that is not running. */
+void daemons_signal(struct daemons *all, const char *name, int signo);
 void daemons_kill_all(struct daemons *all);
 
 bool daemons_alive(const struct daemons *all); /* at least one */

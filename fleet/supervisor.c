@@ -27,6 +27,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,8 @@ struct supervisor {
     struct loop_timer *ask_reaper;
     struct bus_sub *heartbeats;
     bool reaper_answers, worker_beats, ready;
+    struct loop_signal *usr1;
+    bool gateway; /* is started */
     struct broker_watch *watch;
     struct loop_timer *rotate_timer, *spool_timer;
     struct spool_drain *drain;
@@ -301,6 +304,30 @@ on_heartbeat(void *ctx, const struct bus_note *note)
     s->worker_beats = true;
 }
 
+/* The gateway of folders, if there is one to watch. */
+static int
+start_gateway(struct supervisor *s, struct err *e)
+{
+    if (s->gateway || (!s->conf->folders &&
+                       access(FLEET_DIR_PATH_OF(s->dir, "folders"), F_OK) < 0))
+        return 0;
+    s->gateway = true;
+    return start_daemon(s, "gateway-folder", NULL, e);
+}
+
+static void
+on_usr1(void *ctx)
+{
+    struct supervisor *s = ctx;
+    struct err e;
+
+    log_info("fleet.folders", "text=\"folders were added\"");
+    if (s->gateway)
+        daemons_signal(s->daemons, "gateway-folder", SIGUSR1);
+    else if (s->ready && start_gateway(s, &e) < 0)
+        log_error("fleet.folders", "error=\"%s\"", LOG_TEXT(e.msg));
+}
+
 /* Waits until *ready, or until one of the daemons keeps dying. A daemon that
  * only takes long is logged, and is no failure. */
 static int
@@ -367,7 +394,7 @@ start_daemons(struct supervisor *s, struct err *e)
         start_daemon(s, "worker-local", NULL, e) < 0 ||
         wait_ready(s, &s->worker_beats, "worker-local", e) < 0 ||
         (s->conf->secutools_key && start_secutools_worker(s, e) < 0) ||
-        (s->conf->folders && start_daemon(s, "gateway-folder", NULL, e) < 0))
+        start_gateway(s, e) < 0)
         return -1;
     bus_unsubscribe(s->heartbeats);
     s->heartbeats = NULL;
@@ -537,11 +564,13 @@ supervisor_run(const struct fleet_dir *dir, const struct supervisor_conf *conf,
     log_level_set(LOG_INFO); /* a command logs less */
     log_open("supervisor");
     s.started_ms = str_wall_ms();
+    (void)signal(SIGUSR1, SIG_IGN); /* until the list is read */
     if (fleet_dir_make(dir, e) < 0 ||
         fleet_dir_lock(dir, &s.lock, &holder, e) < 0 ||
         loop_open(&s.loop, e) < 0)
         goto out;
     loop_on_term(s.loop, on_term, &s);
+    s.usr1 = loop_signal_start(s.loop, SIGUSR1, on_usr1, &s);
     if (start(&s, e) == 0) {
         run(&s);
         rc = 0;
@@ -554,6 +583,7 @@ out:
     broker_watch_stop(s.watch);
     loop_timer_stop(s.rotate_timer);
     loop_timer_stop(s.ask_reaper);
+    loop_signal_stop(s.usr1);
     spool_drain_free(s.drain);
     loop_timer_stop(s.spool_timer);
     bus_unsubscribe(s.heartbeats);

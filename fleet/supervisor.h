@@ -8,6 +8,9 @@
  * with the supervisor, whatever becomes of it. Spooled submissions are sent as
  * soon as the broker answers.
  *
+ * USR1: folders were added to the list "folders" of the fleet's folder; their
+ * gateway is told, or started.
+ *
  * TERM and INT stop the fleet in order, workers first, which may finish their
  * running tasks; a second signal kills.
  */

@@ -276,9 +276,14 @@ static void
 on_heartbeat(void *ctx, const struct bus_note *note)
 {
     struct router *r = ctx;
+    char backend[SUBJECT_TOKEN_MAX + 1];
     struct heartbeat hb;
     struct err e = {0};
 
+    /* A gateway answers no roll call, and runs nothing. */
+    if (subject_token_at(note->subject, 1, backend) &&
+        strcmp(backend, HEARTBEAT_FOLDER) == 0)
+        return;
     mem_pool_reset(r->pool);
     if (codec_decode(CODEC_HEARTBEAT, note->data, note->len, r->pool, &hb, &e) <
         0)

@@ -1,6 +1,8 @@
 #include "gateways/folder/claim_file.h"
 #include "gateways/folder/dir_scan.h"
 #include "gateways/folder/files.h"
+#include "gateways/folder/folder_access.h"
+#include "gateways/folder/folder_list.h"
 #include "gateways/folder/outcome_text.h"
 #include "gateways/folder/write_back.h"
 #include "lib/base/mem.h"
@@ -169,6 +171,52 @@ a_folder_that_is_not_there_is_said(void **state)
     (void)rmdir(layout.waiting);
     assert_int_equal(dir_scan_read(&layout, 0, &l, &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
+}
+
+static void
+a_folder_that_cannot_be_used_is_said_with_the_remedy(void **state)
+{
+    char why[512], file[128];
+
+    (void)state;
+    assert_true(folder_access_check(&layout, why, sizeof why));
+    assert_string_equal(why, "");
+    layout.done = mem_pool_strdup(layout.pool, "/proc/done");
+    assert_false(folder_access_check(&layout, why, sizeof why));
+    assert_non_null(strstr(why, "/proc/done is on another file system"));
+    assert_non_null(strstr(why, "set running=, done= and failed="));
+    put(top, "file", "");
+    (void)snprintf(file, sizeof file, "%s/file", top);
+    layout.done = mem_pool_strdup(layout.pool, file);
+    assert_false(folder_access_check(&layout, why, sizeof why));
+    assert_non_null(strstr(why, file));
+    (void)rmdir(layout.waiting);
+    assert_false(folder_access_check(&layout, why, sizeof why));
+    assert_non_null(strstr(why, layout.waiting));
+}
+
+static void
+a_list_of_folders_keeps_any_path(void **state)
+{
+    json_t *list = json_pack("[{s:s, s:s}]", "line", "'a b' style=jobs", "from",
+                             "/x\n, \"y\""),
+           *read;
+    char path[128];
+    struct err e;
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/list", top);
+    assert_int_equal(folder_list_read(path, &read, &e), 0);
+    assert_int_equal(json_array_size(read), 0); /* there is none yet */
+    json_decref(read);
+    assert_int_equal(folder_list_write(path, list, &e), 0);
+    assert_int_equal(folder_list_read(path, &read, &e), 0);
+    assert_true(json_equal(list, read));
+    json_decref(list);
+    json_decref(read);
+    put(top, "list", "[{}]");
+    assert_int_equal(folder_list_read(path, &read, &e), -1);
+    assert_non_null(strstr(e.msg, "not a list of folders"));
 }
 
 static void
@@ -850,6 +898,8 @@ main(void)
         T(a_text_is_put_in_place_of_another),
         T(names_are_sorted_and_what_changes_starts_anew),
         T(a_folder_that_is_not_there_is_said),
+        T(a_folder_that_cannot_be_used_is_said_with_the_remedy),
+        T(a_list_of_folders_keeps_any_path),
         T(a_delegated_file_belongs_to_another_program),
         T(claimed_files_are_found_again),
         T(a_taken_file_is_claimed_shown_and_read),

@@ -6,6 +6,7 @@
 #include "gateways/folder/claim_file.h"
 
 #include "gateways/folder/files.h"
+#include "gateways/folder/folder_access.h"
 #include "gateways/folder/outcome_text.h"
 #include "gateways/formats/formats.h"
 #include "lib/base/failpoint.h"
@@ -156,30 +157,6 @@ parse(struct claim_file *t, const struct str *text, struct err *e)
 /* The path of a name among the running files. */
 #define RUNNING(t, name) FILES_PATH((t)->layout->running, (name))
 
-/* What the disk's errors mean, and what helps. */
-static void
-refused(struct claim_file *t, int error)
-{
-    const struct folder_layout *p = t->layout;
-
-    t->state = CLAIM_FILE_LATER;
-    if (error == EXDEV)
-        (void)snprintf(t->why, sizeof t->why,
-                       "%s is on another file system than %s: write running=, "
-                       "done= and failed= with folders beside it",
-                       p->running, p->waiting);
-    else if (error == EROFS)
-        (void)snprintf(t->why, sizeof t->why,
-                       "%s is on a file system that is read-only", p->waiting);
-    else if (error == EACCES || error == EPERM)
-        (void)snprintf(t->why, sizeof t->why,
-                       "no permission to move files from %s to %s", p->waiting,
-                       p->running);
-    else
-        (void)snprintf(t->why, sizeof t->why, "move a file from %s to %s: %s",
-                       p->waiting, p->running, strerror(error));
-}
-
 /* Moves a claimed file back to where it waited, if its name is still free. */
 static bool
 give_back(struct claim_file *t)
@@ -225,10 +202,12 @@ move_to_running(struct claim_file *t)
         rename(FILES_PATH(t->layout->waiting, t->claim.name),
                RUNNING(t, t->path)) == 0)
         return true;
-    if (errno == ENOENT)
+    if (errno == ENOENT) {
         set_state(t, CLAIM_FILE_GONE, "");
-    else
-        refused(t, errno);
+    } else {
+        t->state = CLAIM_FILE_LATER;
+        folder_access_explain(t->layout, errno, t->why, sizeof t->why);
+    }
     files_leave_dir(t->layout->running, t->path);
     t->path[0] = '\0';
     return false;

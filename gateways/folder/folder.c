@@ -6,6 +6,8 @@
 #include "gateways/folder/folder.h"
 
 #include "gateways/folder/files.h"
+#include "gateways/folder/folder_heartbeat.h"
+#include "gateways/folder/folder_list.h"
 #include "gateways/folder/folder_private.h"
 #include "gateways/folder/intake.h"
 #include "gateways/folder/outcomes.h"
@@ -15,6 +17,7 @@
 #include "lib/bus/fleet_id.h"
 #include "lib/model/subject.h"
 
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -63,7 +66,7 @@ folder_work(struct folder *f)
     intake_work(f, now);
     outcomes_work(f, now);
     for (size_t i = 0; i < f->n; i++)
-        again = watched_folder_sweep_again(&f->v[i], now) || again;
+        again = watched_folder_sweep_again(f->v[i], now) || again;
     if (f->counts[CLAIMED_SOON] || f->counts[CLAIMED_READ])
         loop_timer_again(f->tick, BUSY_TICK_MS, 0);
     else if (f->n_claims || again)
@@ -104,7 +107,7 @@ static bool
 is_watched(const struct folder *f, const char *waiting)
 {
     for (size_t i = 0; i < f->n; i++)
-        if (strcmp(f->v[i].layout.waiting, waiting) == 0)
+        if (strcmp(f->v[i]->layout.waiting, waiting) == 0)
             return true;
     return false;
 }
@@ -114,6 +117,7 @@ static int
 add_line(struct folder *f, const char *line, const char *cwd, bool usual,
          struct err *e)
 {
+    struct watched_folder *w;
     struct folder_layout p;
     int rc = 0;
 
@@ -134,7 +138,11 @@ add_line(struct folder *f, const char *line, const char *cwd, bool usual,
     }
     p.name_max = files_name_max(p.path);
     f->v = mem_resize(f->v, (f->n + 1) * sizeof *f->v);
-    f->v[f->n++] = (struct watched_folder){.f = f, .layout = p};
+    w = MEM_NEW(struct watched_folder);
+    w->f = f;
+    w->index = f->n;
+    w->layout = p;
+    f->v[f->n++] = w;
     return 0;
 }
 
@@ -154,6 +162,31 @@ add_project(struct folder *f, const char *project, struct err *e)
     return 0;
 }
 
+/* Adds the folders of the list that are not watched yet. A mistake in one does
+ * not keep the others from being watched. */
+static void
+add_listed(struct folder *f)
+{
+    json_t *list, *v;
+    struct err e;
+    size_t i;
+
+    if (!*f->conf->added)
+        return;
+    if (folder_list_read(f->conf->added, &list, &e) < 0) {
+        log_error("folder.added", "error=\"%s\"", LOG_TEXT(e.msg));
+        return;
+    }
+    json_array_foreach(list, i, v)
+    {
+        if (add_line(f, json_string_value(json_object_get(v, "line")),
+                     json_string_value(json_object_get(v, "from")), true,
+                     &e) < 0)
+            log_error("folder.added", "error=\"%s\"", LOG_TEXT(e.msg));
+    }
+    json_decref(list);
+}
+
 static int
 add_folders(struct folder *f, struct err *e)
 {
@@ -166,6 +199,7 @@ add_folders(struct folder *f, struct err *e)
             return -1;
     if (add_project(f, f->conf->project, e) < 0)
         return -1;
+    add_listed(f);
     if (f->n == 0)
         return err_set(e, ERR_INVALID,
                        "no folder to watch: list some in folder.folders, as "
@@ -213,28 +247,43 @@ join_checkout(struct folder *f, struct watched_folder *w, struct err *e)
 }
 
 static int
-join_checkouts(struct folder *f, struct err *e)
+join_checkouts(struct folder *f, size_t from, struct err *e)
 {
-    for (size_t i = 0; i < f->n; i++)
-        if (f->v[i].layout.pull && join_checkout(f, &f->v[i], e) < 0)
+    for (size_t i = from; i < f->n; i++)
+        if (f->v[i]->layout.pull && join_checkout(f, f->v[i], e) < 0)
             return err_wrap(e, "folder.folders");
     return 0;
 }
 
+/* Starts with the folders and checkouts from these on. */
 static void
-begin(struct folder *f)
+begin(struct folder *f, size_t folder, size_t checkout)
 {
-    for (size_t i = 0; i < f->n; i++) {
-        struct watched_folder *w = &f->v[i];
+    for (size_t i = folder; i < f->n; i++) {
+        struct watched_folder *w = f->v[i];
 
         log_info("folder.watching", "folder=\"%s\" style=%s workdir=\"%s\"",
                  w->layout.waiting, folder_layout_style_name(w->layout.style),
                  w->layout.root);
         watched_folder_start(w);
     }
-    for (size_t i = 0; i < f->n_checkouts; i++)
+    for (size_t i = checkout; i < f->n_checkouts; i++)
         git_sync_start(f->checkouts[i], f->conf->git_interval_ms, each_claimed,
                        f);
+}
+
+static void
+on_usr1(void *ctx)
+{
+    struct folder *f = ctx;
+    size_t folder = f->n, checkout = f->n_checkouts;
+    struct err e;
+
+    add_listed(f);
+    if (join_checkouts(f, folder, &e) < 0)
+        log_error("folder.added", "error=\"%s\"", LOG_TEXT(e.msg));
+    begin(f, folder, checkout);
+    folder_heartbeat_soon(f);
 }
 
 /* What marks the files that this gateway claims. */
@@ -270,7 +319,7 @@ folder_open(struct folder **out, struct bus *b, struct loop *l,
     for (size_t i = 0; i < CLAIMED_PHASES; i++)
         TAILQ_INIT(&f->phases[i]);
     if (find_owner(f, e) < 0 || add_folders(f, e) < 0 ||
-        join_checkouts(f, e) < 0 ||
+        join_checkouts(f, 0, e) < 0 ||
         bus_subscribe(b, SUBJECT_STARTED_ALL, sidecar_on_started, f,
                       &f->started, e) < 0 ||
         bus_consume(b, "RESULTS", "gateway_folder", outcomes_on_result, f,
@@ -280,7 +329,9 @@ folder_open(struct folder **out, struct bus *b, struct loop *l,
     }
     f->tick = loop_timer_start(l, TICK_MS, 0, on_tick, f);
     bus_on_event(b, on_event, f);
-    begin(f);
+    folder_heartbeat_open(f);
+    begin(f, 0, 0);
+    f->usr1 = loop_signal_start(l, SIGUSR1, on_usr1, f);
     bus_consumer_window(f->results, RESULTS_WINDOW);
     *out = f;
     return 0;
@@ -321,11 +372,13 @@ folder_close(struct folder *f)
     /* A thread may be writing: wait until its file is complete. */
     (void)loop_until(f->loop, &f->idle, -1);
     bus_on_event(f->bus, NULL, NULL);
+    folder_heartbeat_close(f);
     for (size_t i = 0; i < CLAIMED_PHASES; i++)
         while (!TAILQ_EMPTY(&f->phases[i]))
             claimed_file_free(TAILQ_FIRST(&f->phases[i]), false);
     bus_unsubscribe(f->started);
     bus_consumer_close(f->results);
+    loop_signal_stop(f->usr1);
     loop_timer_stop(f->tick);
     loop_timer_stop(f->deadline);
     for (size_t i = 0; i < f->n_checkouts; i++)
@@ -334,7 +387,7 @@ folder_close(struct folder *f)
     proc_set_close(f->procs);
     multi_msg_free(&f->multi);
     for (size_t i = 0; i < f->n; i++)
-        watched_folder_close(&f->v[i]);
+        watched_folder_close(f->v[i]);
     mem_free(f->v);
     hash_table_free(&f->by_id);
     serial_free(f->serial);

@@ -22,6 +22,7 @@ struct folder_conf {
     int64_t connect_timeout_ms;
     char **folders; /* lines as folder_layout_parse reads them */
     char *project;  /* whose usual folders are watched; "": none */
+    char *added;    /* the file of folder_list, "": none */
     char *serial;   /* for folders that do not say; "": as their style does */
     char *fleet;    /* marks claimed files; "": as the broker tells */
     int64_t settle_ms, rescan_ms, patience_ms, repair_ms, window;
@@ -38,6 +39,8 @@ struct folder_conf {
                   "folders to watch: PATH style=STYLE [git=pull] ..."),        \
         CONF_STR(T, F.project, "folder.project", "",                           \
                  "its jobs/queue and .cloud-queue are watched too"),           \
+        CONF_STR(T, F.added, "folder.added", "",                               \
+                 "file with more folders, read again at USR1"),                \
         CONF_STR(T, F.serial, "folder.serial", "",                             \
                  "workdir: one file at a time in each; no (default: by "       \
                  "style)"),                                                    \

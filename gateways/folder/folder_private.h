@@ -6,6 +6,7 @@
  *   claimed_file.c    files in progress, by their tasks' ids
  *   intake.c          claims files, publishes their tasks
  *   outcomes.c        learns outcomes, has them written back
+ *   folder_heartbeat.c  tells the reaper what waits, and why
  *   sidecar.c         "<name>.delegated" beside a file
  *
  * Thread: the loop thread.
@@ -24,14 +25,16 @@ struct folder {
     struct loop *loop;
     const struct folder_conf *conf;
     struct folder_owner owner; /* of what this gateway claims */
-    struct watched_folder *v;
+    struct watched_folder **v;
     size_t n;
     struct bus_consumer *results;
     struct bus_sub *started;
+    struct loop_signal *usr1;
     struct loop_timer *tick, *deadline;
     TAILQ_HEAD(, claimed_file) phases[CLAIMED_PHASES];
     size_t counts[CLAIMED_PHASES];
     struct serial *serial;
+    struct folder_heartbeat *heartbeat;
     struct hash_table by_id; /* struct id_link */
     size_t n_claims, loaded;
     struct multi_msg multi; /* the message being collected */

@@ -154,7 +154,7 @@ not_now(struct claimed_file *c, struct claim_file *t, enum left left,
 static void
 on_file_ready(struct claimed_file *c, struct claim_file *t)
 {
-    c->w->denied = false;
+    c->w->denied[0] = '\0';
     if (t->sidecar && c->sidecar == SIDECAR_NONE)
         c->sidecar = SIDECAR_INTENT;
     claimed_file_fill(c, t);
@@ -316,7 +316,7 @@ knows_claimed(const struct folder *f)
     const struct claimed_file *c;
 
     for (size_t i = 0; i < f->n; i++)
-        if (f->v[i].layout.serial && !f->v[i].swept)
+        if (f->v[i]->layout.serial && !f->v[i]->swept)
             return false;
     TAILQ_FOREACH (c, &f->phases[CLAIMED_READ], in_phase)
         if (c->path && c->w->layout.serial && !c->fresh)
@@ -331,8 +331,8 @@ look_again(struct folder *f)
     if (!serial_freed(f->serial))
         return;
     for (size_t i = 0; i < f->n; i++)
-        if (f->v[i].layout.serial)
-            f->v[i].next = 0;
+        if (f->v[i]->layout.serial)
+            f->v[i]->next = 0;
 }
 
 /* Adds waiting files in order of their names. */
@@ -341,7 +341,7 @@ add_waiting(struct intake_job *j, struct watched_folder *w, int64_t now_ms)
 {
     struct folder *f = j->f;
 
-    if (w->layout.serial && !knows_claimed(f))
+    if (*w->problem || (w->layout.serial && !knows_claimed(f)))
         return;
     for (; w->next < w->scan.n && j->n < INTAKE_BATCH &&
            f->n_claims < (size_t)f->conf->window;
@@ -379,7 +379,7 @@ intake_work(struct folder *f, int64_t now_ms)
     j->f = f;
     add_claimed(j, now_ms);
     for (size_t i = 0; i < f->n && j->n == 0; i++)
-        add_waiting(j, &f->v[i], now_ms);
+        add_waiting(j, f->v[i], now_ms);
     if (j->n == 0) {
         mem_free(j);
         return;

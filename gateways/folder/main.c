@@ -8,7 +8,7 @@
  *          inbox
  * Config   the sections bus and folder of config.yaml: FOLDER_CONF in folder.h
  * Signals  TERM and INT stop intake, finish what is being stored, then exit;
- *          a second one exits at once
+ *          a second one exits at once; USR1 reads folder.added again
  * Exit     0 asked to stop, 1 could not start or lost its rights on the bus
  */
 #include "gateways/folder/folder.h"

@@ -106,7 +106,7 @@ outcomes_on_result(void *folder, struct bus_msg *msg)
          * finds has been written back. */
         m->retry_ms = UNKNOWN_MS;
         for (size_t i = 0; i < f->n; i++)
-            watched_folder_sweep(&f->v[i]);
+            watched_folder_sweep(f->v[i]);
     } else if (seen.unknown) {
         log_info("folder.unknown_result",
                  "seq=%" PRIu64 " text=\"a result of no file here\"", msg->seq);

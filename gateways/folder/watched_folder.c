@@ -6,10 +6,14 @@
 #include "gateways/folder/watched_folder.h"
 
 #include "gateways/folder/files.h"
+#include "gateways/folder/folder_access.h"
+#include "gateways/folder/folder_heartbeat.h"
 #include "gateways/folder/folder_private.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/os/os.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -24,6 +28,7 @@ struct scan_job {
     struct watched_folder *w;
     struct dir_scan scan;
     int64_t took_ms;
+    char problem[FOLDER_PROBLEM_SIZE];
     struct err e;
     int rc;
 };
@@ -39,6 +44,13 @@ scan(void *ctx)
     if (file_exists(p->path) && !file_exists(p->waiting))
         (void)files_make_dir(p->waiting, &e); /* the scan reports why not */
     j->rc = dir_scan_read(p, loop_now_ms(), &j->scan, &j->e);
+    if (j->rc < 0)
+        (void)snprintf(j->problem, sizeof j->problem,
+                       "%s: make the folder, or take it out of the "
+                       "configuration",
+                       j->e.msg);
+    else
+        (void)folder_access_check(p, j->problem, sizeof j->problem);
     j->took_ms = loop_now_ms() - from;
 }
 
@@ -130,10 +142,12 @@ watched_folder_left(struct watched_folder *w, const char *name,
 {
     struct waiting_file *v = dir_scan_find(&w->scan, name);
 
-    if (left == LEFT_DENIED && !w->denied)
+    if (left == LEFT_DENIED && !*w->denied)
         log_error("folder.refused", "folder=\"%s\" file=\"%s\" error=\"%s\"",
                   w->layout.waiting, LOG_TEXT(name), LOG_TEXT(t->why));
-    w->denied = w->denied || left == LEFT_DENIED;
+    if (left == LEFT_DENIED)
+        (void)str_copy(w->denied, sizeof w->denied, t->why);
+    folder_heartbeat_soon(w->f);
     if (!v)
         return;
     if (left == LEFT_OPEN && v->left != LEFT_OPEN)
@@ -162,7 +176,21 @@ use_scan(struct watched_folder *w, struct dir_scan *now)
     dir_scan_release(&w->scan);
     w->scan = *now;
     w->next = 0;
-    w->missing = false;
+}
+
+/* Says once that nothing can be claimed here, and when that is over. */
+static void
+note_problem(struct watched_folder *w, const char *problem)
+{
+    if (strcmp(w->problem, problem) == 0)
+        return;
+    if (*problem)
+        log_error("folder.unusable", "folder=\"%s\" error=\"%s\"",
+                  w->layout.waiting, LOG_TEXT(problem));
+    else
+        log_info("folder.usable", "folder=\"%s\"", w->layout.waiting);
+    (void)str_copy(w->problem, sizeof w->problem, problem);
+    folder_heartbeat_soon(w->f);
 }
 
 static void
@@ -186,11 +214,8 @@ on_scanned(void *ctx)
         use_scan(w, &j->scan);
         watch(w, ino);
         delay = pause_of(w, next_scan_ms(w, now));
-    } else {
-        if (!w->missing)
-            log_warn("folder.missing", "error=\"%s\"", LOG_TEXT(j->e.msg));
-        w->missing = true;
     }
+    note_problem(w, j->problem);
     mem_free(j);
     scan_soon(w, delay);
     if (w->scan_again)
@@ -251,14 +276,27 @@ static void
 note_foreign(struct watched_folder *w, size_t n, const char *example)
 {
     struct folder_claim claim;
+    struct stat st;
+    char since[32] = "?";
 
-    if (n && !w->foreign && folder_layout_read_claim(example, &claim))
+    if (n && lstat(FILES_PATH(w->layout.running, example), &st) == 0)
+        (void)str_time(os_ctime_ns(&st) / 1000000, since, sizeof since);
+    if (n && folder_layout_read_claim(example, &claim) && !w->foreign)
         log_warn("folder.foreign",
                  "folder=\"%s\" files=%zu example=\"%s\" text=\"claimed by "
                  "fleet %s on host %s, and left to it\"",
                  w->layout.running, n, LOG_TEXT(example), claim.owner.fleet,
                  claim.owner.host);
+    if (n != w->foreign)
+        folder_heartbeat_soon(w->f);
     w->foreign = n;
+    if (n)
+        (void)snprintf(
+            w->foreign_why, sizeof w->foreign_why,
+            "%zu files in %s are claimed by fleet %s on host %s since %s, and "
+            "left to it; if it is gone for ever, move them back to %s",
+            n, w->layout.running, claim.owner.fleet, claim.owner.host, since,
+            w->layout.waiting);
 }
 
 static void
@@ -344,4 +382,5 @@ watched_folder_close(struct watched_folder *w)
     loop_timer_stop(w->timer);
     dir_scan_release(&w->scan);
     folder_layout_release(&w->layout);
+    mem_free(w);
 }

@@ -17,8 +17,11 @@
 
 struct folder;
 
+enum { FOLDER_PROBLEM_SIZE = 1024 }; /* of a sentence that names folders */
+
 struct watched_folder {
     struct folder *f;
+    size_t index; /* among the folder's */
     struct folder_layout layout;
     struct dir_scan scan;
     size_t next; /* the first of the scan not yet claimed */
@@ -30,15 +33,16 @@ struct watched_folder {
     bool scanning, scan_again, sweeping, sweep_again;
     bool changed; /* since the last scan, while its files were claimed */
     int64_t swept_ms;
-    bool swept;           /* at least once */
-    bool missing;         /* logged already */
-    bool denied;          /* the disk refuses: logged already */
-    size_t foreign;       /* files that another fleet has claimed */
+    bool swept;                        /* at least once */
+    char problem[FOLDER_PROBLEM_SIZE]; /* why nothing can be claimed; "" */
+    char denied[FOLDER_PROBLEM_SIZE];  /* why a file could not be; "" */
+    size_t foreign; /* files that another fleet has claimed */
+    char foreign_why[FOLDER_PROBLEM_SIZE];
     struct git_sync *git; /* shared with others in its checkout; NULL: none */
 };
 
 void watched_folder_start(struct watched_folder *w);
-void watched_folder_close(struct watched_folder *w);
+void watched_folder_close(struct watched_folder *w); /* frees it, too */
 
 /* A file was left where it waits until due_ms. Takes t's workdirs. */
 void watched_folder_left(struct watched_folder *w, const char *name,

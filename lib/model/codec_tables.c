@@ -381,6 +381,16 @@ static const struct codec_row running_task_rows[] = {
 };
 TABLE(running_task, running_task, .most = 0);
 
+static const struct codec_row folder_state_rows[] = {
+    TEXT(folder_state, path, PATH_MOST),
+    UINT32(folder_state, waiting),
+    UINT32(folder_state, running),
+    PROSE(folder_state, note, REASON_MOST),
+    TEXTS(folder_state, problems, REASON_MOST, LIST_MOST),
+    TEXTS(folder_state, warnings, REASON_MOST, LIST_MOST),
+};
+TABLE(folder_state, folder_state, .most = 0);
+
 static const struct codec_row heartbeat_rows[] = {
     TOKEN_NEEDED(heartbeat, worker),
     TOKEN_NEEDED(heartbeat, backend),
@@ -398,6 +408,7 @@ static const struct codec_row heartbeat_rows[] = {
     INT32(heartbeat, pid),
     DOUBLES(heartbeat, load, 3),
     BOOL(heartbeat, brisk),
+    MESSAGES(heartbeat, folders, folder_state, LIST_MOST),
 };
 TABLE(heartbeat, heartbeat, .most = CODEC_MAX_BYTES);
 

@@ -234,6 +234,18 @@ struct running_task {
     const char *name, *remote;
 };
 
+struct folder_state {
+    const char *path;
+    uint32_t waiting, running;
+    const char *note;
+    const char **problems;
+    size_t n_problems;
+    const char **warnings;
+    size_t n_warnings;
+};
+
+#define HEARTBEAT_FOLDER "folder" /* the backend of a gateway, no worker */
+
 struct heartbeat {
     const char *worker, *backend;
     const char **lanes;
@@ -251,6 +263,8 @@ struct heartbeat {
     double *load;
     size_t n_load;
     bool brisk;
+    struct folder_state *folders;
+    size_t n_folders;
 };
 
 struct batch {

@@ -231,6 +231,19 @@ add_costs(struct str *out, const json_t *costs)
 
 /* --- the rest ------------------------------------------------------------- */
 
+/* Whether an alarm before the one at has its name: two folders may have the
+ * same trouble, and a series is written once. */
+static bool
+is_named_before(const json_t *alarms, size_t at)
+{
+    const char *name = text(json_array_get(alarms, at), "name");
+
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(text(json_array_get(alarms, i), "name"), name) == 0)
+            return true;
+    return false;
+}
+
 void
 metrics_text(const json_t *status, const json_t *costs,
              const struct metrics_facts *f, struct str *out)
@@ -271,6 +284,8 @@ metrics_text(const json_t *status, const json_t *costs,
            "Alarms that a person must look at: 1 each.");
     json_array_foreach(json_object_get(status, "alarms"), i, v)
     {
+        if (is_named_before(json_object_get(status, "alarms"), i))
+            continue;
         labelled(out, "shunt_alarm", "name", text(v, "name"), NULL);
         add_number(out, 1);
     }

@@ -1,18 +1,21 @@
 /*
  * Answers status and workers: the counters of the ledger, in all and by lane,
- * with the tasks that run told apart from those routed; workers alive, alarms,
- * and how far the consumers are behind.
+ * with the tasks that run told apart from those routed; workers alive, watched
+ * folders, alarms, and how far the consumers are behind.
  */
 #include "reaper/query/query_private.h"
 
 #include "lib/model/codec.h"
+#include "reaper/query/alarms.h"
 #include "reaper/report/report.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct status {
     struct query *query;
     json_t *counters, *lanes, *workers;
+    json_t *folders, *alarms; /* NULL: not asked for */
     size_t room;
     unsigned stale;
 };
@@ -86,11 +89,54 @@ on_silent(void *ctx, const struct presence_task *t)
 }
 
 static void
+add_alarm(json_t *alarms, const char *name, const char *text)
+{
+    json_t *o;
+
+    if (json_array_size(alarms) >= 2 * (size_t)ALARMS_MAX)
+        return;
+    o = json_object();
+    report_set_text(o, "name", name);
+    report_set_text(o, "text", text);
+    (void)json_array_append_new(alarms, o);
+}
+
+/* What a gateway says of its folders: some of it is for people to act on. */
+static void
+add_folders(struct status *s, const struct heartbeat *h)
+{
+    json_t *o = codec_to_json(CODEC_HEARTBEAT, h), *folder;
+    size_t i;
+
+    json_array_foreach(json_object_get(o, "folders"), i, folder)
+    {
+        const struct folder_state *f = &h->folders[i];
+
+        report_set(folder, "waiting", json_integer(f->waiting));
+        report_set(folder, "running", json_integer(f->running));
+        report_set_text(folder, "host", h->host);
+        for (size_t j = 0; s->alarms && j < f->n_problems; j++)
+            add_alarm(s->alarms, "folder_unusable", f->problems[j]);
+        for (size_t j = 0; s->alarms && j < f->n_warnings; j++)
+            add_alarm(s->alarms, "folder_waits", f->warnings[j]);
+        if (s->folders)
+            (void)query_append(s->folders, json_incref(folder), &s->room,
+                               false);
+    }
+    json_decref(o);
+}
+
+static void
 on_worker(void *ctx, const struct heartbeat *h, int64_t age_ms)
 {
     struct status *s = ctx;
-    json_t *o = codec_to_json(CODEC_HEARTBEAT, h);
+    json_t *o;
 
+    if (strcmp(h->backend, HEARTBEAT_FOLDER) == 0) {
+        add_folders(s, h);
+        return;
+    }
+    o = codec_to_json(CODEC_HEARTBEAT, h);
     report_set(o, "running", json_integer(h->running_count));
     report_set(o, "age_ms", json_integer(age_ms));
     if (!query_append(s->workers, o, &s->room, false))
@@ -137,7 +183,8 @@ query_status(struct query *q, const json_t *request)
     struct status s = {.query = q,
                        .counters = json_object(),
                        .lanes = json_object(),
-                       .workers = json_array()};
+                       .workers = json_array(),
+                       .folders = json_array()};
     json_t *o = json_object();
     struct err e;
 
@@ -145,6 +192,7 @@ query_status(struct query *q, const json_t *request)
     report_set(o, "counters", s.counters);
     report_set(o, "lanes", s.lanes);
     report_set(o, "workers", s.workers);
+    report_set(o, "folders", s.folders);
     report_set(o, "lag", lag_json(q));
     if (db_counters(q->p.db, on_counter, &s, &e) < 0) {
         json_decref(o);
@@ -157,10 +205,11 @@ query_status(struct query *q, const json_t *request)
         move_running(json_object_iter_value(at));
     presence_each_task(q->p.presence, true, on_silent, &s);
     report_set(o, "stale", json_integer(s.stale));
-    if (q->p.disk)
-        report_set(o, "alarms",
-                   disk_monitor_alarms(q->p.disk,
-                                       query_count(s.counters, "quarantined")));
+    if (q->p.disk) {
+        s.alarms = disk_monitor_alarms(q->p.disk,
+                                       query_count(s.counters, "quarantined"));
+        report_set(o, "alarms", s.alarms);
+    }
     s.room = query_room_beside(q, o);
     s.room -= s.room / 4; /* for the lanes that workers name */
     presence_each_worker(q->p.presence, on_worker, &s);
