@@ -256,23 +256,31 @@ an_old_claim_is_watched_before_it_is_taken_over(void **state)
     close_fixture(&s);
 }
 
+/* A claim of another worker that has fallen silent. */
 static void
-a_task_that_kills_its_workers_is_dead_without_an_exit_code(void **state)
+put_silent_claim(const char *task, uint32_t attempt, uint32_t lost)
 {
-    struct worker_fixture s;
-    const struct result *r;
     struct claim c;
 
-    (void)state;
     codec_init(CODEC_CLAIM, &c);
-    c.task = "killer";
-    c.attempt = 3;
-    c.lost = 2;
+    c.task = task;
+    c.attempt = attempt;
+    c.lost = lost;
     c.worker = "other";
     c.nonce = "theirs";
     c.state = STATE_RUNNING;
     c.lease_ms = 1;
     (void)put_claim(&c);
+}
+
+static void
+a_task_that_kills_its_workers_is_dead_without_an_exit_code(void **state)
+{
+    struct worker_fixture s;
+    const struct result *r;
+
+    (void)state;
+    put_silent_claim("killer", 3, 2);
     open_fixture(&s, 1);
     submit_sh("killer", "echo must not run");
     r = result("killer", 3);
@@ -286,19 +294,11 @@ a_lost_task_that_must_not_repeat_ends_unknown(void **state)
 {
     struct worker_fixture s;
     struct order o;
-    struct claim c;
     struct lookup l;
     const struct result *r;
 
     (void)state;
-    codec_init(CODEC_CLAIM, &c);
-    c.task = "never";
-    c.attempt = 1;
-    c.worker = "other";
-    c.nonce = "theirs";
-    c.state = STATE_RUNNING;
-    c.lease_ms = 1;
-    (void)put_claim(&c);
+    put_silent_claim("never", 1, 0);
     open_fixture(&s, 1);
     order(&o, "never", "echo must not run");
     o.task.retry = RETRY_NEVER;

@@ -277,19 +277,29 @@ os_cpus(void)
     return (unsigned)CPU_COUNT(&cpus);
 }
 
+/* The number behind key in a file of /proc; 0: there is none. */
+static uint64_t
+proc_number(const char *path, const char *key)
+{
+    size_t len = strlen(key);
+    uint64_t number = 0;
+    char line[128];
+    FILE *f = fopen(path, "re");
+
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, key, len) == 0) {
+            number = strtoull(line + len, NULL, 10);
+            break;
+        }
+    if (f)
+        (void)fclose(f);
+    return number;
+}
+
 uint64_t
 os_memory_free_bytes(void)
 {
-    unsigned long long kb = 0;
-    char line[128];
-    FILE *f = fopen("/proc/meminfo", "re");
-
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %llu", &kb) == 1)
-            break;
-    if (f)
-        (void)fclose(f);
-    return (uint64_t)kb * 1024;
+    return proc_number("/proc/meminfo", "MemAvailable:") * 1024;
 }
 
 uint64_t
@@ -325,16 +335,7 @@ os_set_oom_score(int score)
 uint64_t
 os_oom_kills(void)
 {
-    unsigned long long kills = 0;
-    char line[128];
-    FILE *f = fopen("/proc/vmstat", "re");
-
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "oom_kill %llu", &kills) == 1)
-            break;
-    if (f)
-        (void)fclose(f);
-    return kills;
+    return proc_number("/proc/vmstat", "oom_kill ");
 }
 
 void

@@ -10,8 +10,8 @@
 
 #include "lib/base/mem.h"
 #include "lib/os/proc.h"
+#include "workers/core/executor.h"
 #include "workers/local/capture.h"
-#include "workers/local/local.h"
 #include "workers/local/worktree.h"
 
 enum { EXIT_OUR_SIDE = 125 };
