@@ -14,15 +14,20 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* When the loop last went to sleep, by both clocks, and when it had to wake. */
+/* When the loop last went to sleep, by both clocks, and when it had to wake. A
+ * timer of its own says that: what libuv tells of the next one is 0 while there
+ * are new descriptors. */
 struct loop_gap {
     uv_prepare_t h;
+    struct loop_timer *tick;
     int64_t least_ms;
     loop_gap_fn *fn;
     void *ctx;
     int64_t turn_ms, boot_ms;
-    int64_t wake_ms; /* INT64_MAX: at some event */
+    int64_t wake_ms; /* INT64_MAX: not known */
 };
+
+enum { GAP_PERIOD_MS = 5000 };
 
 struct loop {
     uv_loop_t uv;
@@ -258,13 +263,27 @@ before_turn(uv_prepare_t *h)
 {
     struct loop_gap *g = (struct loop_gap *)h;
     struct loop *l = (struct loop *)h->loop;
-    int timeout_ms;
 
     loop_check_gap(l);
-    timeout_ms = uv_backend_timeout(&l->uv);
     g->turn_ms = loop_now_ms();
     g->boot_ms = os_boot_ms();
-    g->wake_ms = timeout_ms < 0 ? INT64_MAX : g->turn_ms + timeout_ms;
+    g->wake_ms = (int64_t)(uv_now(h->loop) + uv_timer_get_due_in(&g->tick->h));
+}
+
+static void
+on_tick(void *ctx)
+{
+    (void)ctx; /* that the loop wakes is all */
+}
+
+void
+loop_gap_period(struct loop *l, int64_t period_ms)
+{
+    struct loop_gap *g = l->gap;
+
+    if (!g || (int64_t)uv_timer_get_repeat(&g->tick->h) == period_ms)
+        return;
+    loop_timer_again(g->tick, period_ms, period_ms);
 }
 
 void
@@ -274,6 +293,7 @@ loop_on_gap(struct loop *l, int64_t least_ms, loop_gap_fn *fn, void *ctx)
 
     if (g && !fn) {
         l->gap = NULL;
+        loop_timer_stop(g->tick);
         uv_close((uv_handle_t *)&g->h, free_handle);
     }
     if (!fn)
@@ -283,6 +303,8 @@ loop_on_gap(struct loop *l, int64_t least_ms, loop_gap_fn *fn, void *ctx)
         (void)uv_prepare_init(&l->uv, &g->h);
         (void)uv_prepare_start(&g->h, before_turn);
         uv_unref((uv_handle_t *)&g->h);
+        g->tick = loop_timer_start(l, GAP_PERIOD_MS, GAP_PERIOD_MS, on_tick, g);
+        uv_unref((uv_handle_t *)&g->tick->h);
     }
     g->least_ms = least_ms;
     g->fn = fn;

@@ -47,15 +47,19 @@ void loop_close(struct loop *l);
 int64_t loop_now_ms(void);
 
 /*
- * Calls fn when this process was stopped, or the machine suspended, for about
- * least_ms or more: it woke so much later than it had to. That is before any
- * other function of the loop learns how late it is, and within loop_check_gap.
+ * Calls fn when this process was stopped, or the machine suspended, for
+ * least_ms or more: the loop woke so much later than it had to. For that it
+ * wakes at least every 5 s; a stop may be longer by that than what is noticed.
+ * fn is called before any other function of the loop learns how late it is, and
+ * within loop_check_gap.
  * stopped_ms: for how long at most it did not run, by loop_now_ms, so that what
  * is due by that clock may be put off; slept_ms: beyond that, by os_boot_ms
  * alone. One fn at a time; NULL: none.
  */
 typedef void loop_gap_fn(void *ctx, int64_t stopped_ms, int64_t slept_ms);
 void loop_on_gap(struct loop *l, int64_t least_ms, loop_gap_fn *fn, void *ctx);
+/* How often the loop wakes for that, instead of every 5 s. */
+void loop_gap_period(struct loop *l, int64_t period_ms);
 /* Looks now, for who is about to judge by os_boot_ms: functions that were
  * called because of a timer or a descriptor know only of a stop. */
 void loop_check_gap(struct loop *l);

@@ -27,7 +27,6 @@
 enum {
     CORK_MS = 10, /* output waits for more while all slots are busy */
     TELL_MS = 50, /* a run so long has its start published */
-    TICK_MS = 1000,
     EXIT_OUR_SIDE = 125,
 };
 
@@ -260,25 +259,6 @@ start(struct attempt *a)
 }
 
 static void
-on_tick(void *ctx)
-{
-    struct worker *w = ctx;
-
-    if (w->running > 0)
-        return;
-    loop_timer_stop(w->tick);
-    w->tick = NULL;
-}
-
-/* The shorter the loop sleeps, the better is known how long it was stopped. */
-static void
-begin_ticking(struct worker *w)
-{
-    if (!w->tick)
-        w->tick = loop_timer_start(w->loop, TICK_MS, TICK_MS, on_tick, w);
-}
-
-static void
 start_ready(struct worker *w)
 {
     struct attempt *a;
@@ -442,7 +422,7 @@ run_on_deadlines(struct attempt *a, int64_t now_ms)
         log_info("task.started", "task=%s attempt=%u fence=%llu", a->task->id,
                  a->claim.attempt, (unsigned long long)a->claim.fence);
         publish_started(a);
-        begin_ticking(a->w);
+        loop_gap_period(a->w->loop, RUN_GAP_PERIOD_MS);
     }
     if (deadlines_take(d, DUE_LIMIT, now_ms)) {
         run_cancel(a, CAUSE_TIMEOUT, false);

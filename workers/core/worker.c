@@ -247,6 +247,8 @@ on_renewal(void *ctx)
     int64_t pause_ms =
         w->n_attempts > CROWD ? w->renew_ms / CROWD_PARTS : w->renew_ms;
 
+    if (w->running == 0)
+        loop_gap_period(w->loop, IDLE_GAP_PERIOD_MS);
     lifecycle_renew(w, pause_ms);
     if (now - w->heartbeat_ms >= w->renew_ms - pause_ms / 2) {
         w->heartbeat_ms = now;
@@ -313,7 +315,6 @@ worker_close(struct worker *w)
     loop_on_gap(w->loop, 0, NULL, NULL);
     loop_timer_stop(w->renewal);
     loop_timer_stop(w->drain_timer);
-    loop_timer_stop(w->tick);
     str_free(&w->scratch);
     mem_pool_free(w->scratch_pool);
     mem_free(w->lanes);

@@ -199,8 +199,7 @@ struct worker {
     struct bus_sub *drains, *rolls;
     struct loop_hook *begin;
     struct loop_timer *renewal, *drain_timer;
-    struct loop_timer *tick; /* while tasks run: a stop is noticed by it */
-    int64_t heartbeat_ms;    /* the last heartbeat with a renewal */
+    int64_t heartbeat_ms; /* the last heartbeat with a renewal */
 };
 
 #endif
