@@ -27,6 +27,7 @@
 enum {
     CORK_MS = 10, /* output waits for more while all slots are busy */
     TELL_MS = 50, /* a run so long has its start published */
+    TICK_MS = 1000,
     EXIT_OUR_SIDE = 125,
 };
 
@@ -258,6 +259,15 @@ start(struct attempt *a)
     on_changed(a); /* it may be over already */
 }
 
+/* The more often the loop wakes, the better is known for how long it was
+ * stopped. */
+static void
+watch_for_gaps(struct worker *w)
+{
+    loop_gap_period(w->loop,
+                    w->gap_period_ms < TICK_MS ? w->gap_period_ms : TICK_MS);
+}
+
 static void
 start_ready(struct worker *w)
 {
@@ -422,7 +432,7 @@ run_on_deadlines(struct attempt *a, int64_t now_ms)
         log_info("task.started", "task=%s attempt=%u fence=%llu", a->task->id,
                  a->claim.attempt, (unsigned long long)a->claim.fence);
         publish_started(a);
-        loop_gap_period(a->w->loop, RUN_GAP_PERIOD_MS);
+        watch_for_gaps(a->w);
     }
     if (deadlines_take(d, DUE_LIMIT, now_ms)) {
         run_cancel(a, CAUSE_TIMEOUT, false);

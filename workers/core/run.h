@@ -9,10 +9,6 @@
 
 #include "workers/core/worker_types.h"
 
-/* While tasks run the loop wakes more often: the better is known for how long
- * it was stopped. */
-enum { RUN_GAP_PERIOD_MS = 1000, IDLE_GAP_PERIOD_MS = 5000 };
-
 /* The attempt is claimed: it starts in a free slot, or waits for one. May end
  * it. */
 void run_enqueue(struct attempt *a);

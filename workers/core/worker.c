@@ -25,7 +25,8 @@ enum {
     LAST_RESORT_MS = 10000, /* after the grace: stop without them */
     KILLED_MS = 5000,       /* the same after a second TERM */
     GAP_MS = 2000, /* so late, the loop was not only busy: it was suspended */
-    CROWD = 256,   /* attempts; the claims of more are renewed in parts */
+    GAP_PERIOD_MS = 5000,
+    CROWD = 256, /* attempts; the claims of more are renewed in parts */
     CROWD_PARTS = 16,
 };
 
@@ -248,13 +249,19 @@ on_renewal(void *ctx)
         w->n_attempts > CROWD ? w->renew_ms / CROWD_PARTS : w->renew_ms;
 
     if (w->running == 0)
-        loop_gap_period(w->loop, IDLE_GAP_PERIOD_MS);
+        loop_gap_period(w->loop, w->gap_period_ms);
     lifecycle_renew(w, pause_ms);
     if (now - w->heartbeat_ms >= w->renew_ms - pause_ms / 2) {
         w->heartbeat_ms = now;
         heartbeat_send(w);
     }
     loop_timer_again(w->renewal, pause_ms, 0);
+}
+
+static int64_t
+least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 int
@@ -284,8 +291,10 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     }
     bus_on_event(b, on_bus, w);
     w->renewal = loop_timer_start(l, w->renew_ms, 0, on_renewal, w);
-    loop_on_gap(l, w->fence_ms / 2 < GAP_MS ? w->fence_ms / 2 : GAP_MS, on_gap,
-                w);
+    /* A stop that outdates a lease is longer than the two together. */
+    w->gap_period_ms = least(GAP_PERIOD_MS, w->renew_ms / 2);
+    loop_on_gap(l, least(GAP_MS, w->fence_ms / 4), on_gap, w);
+    loop_gap_period(l, w->gap_period_ms);
     spool_replay_start(w);
     heartbeat_send(w); /* it takes tasks once on_pauses was called */
     log_info("worker.ready", "worker=%s backend=%s slots=%u lanes=%zu", w->name,

@@ -163,8 +163,9 @@ struct worker {
     size_t n_lanes;
     struct lane_pauses *pauses;
     struct cancels *cancels;
-    int64_t renew_ms; /* between renewals of claims, and heartbeats */
-    int64_t fence_ms; /* without a renewal: the attempt is killed */
+    int64_t renew_ms;      /* between renewals of claims, and heartbeats */
+    int64_t fence_ms;      /* without a renewal: the attempt is killed */
+    int64_t gap_period_ms; /* an idle loop wakes so often to notice a stop */
     bool draining, handing_back, stopped;
 
     LIST_HEAD(attempts, attempt) attempts;  /* newest first */
