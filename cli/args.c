@@ -139,7 +139,9 @@ read_flag(const struct arg_opt *const *tables, size_t n, int argc, char **argv,
         return unknown_flag(tables, n, flag, e);
     if (!o->arg && value)
         return err_set(e, ERR_INVALID, "--%s takes no value", o->name);
-    if (o->arg && !value) {
+    if (o->arg && !value && *o->arg == '[') {
+        value = "";
+    } else if (o->arg && !value) {
         if (*i + 1 >= argc || !strcmp(argv[*i + 1], "--"))
             return err_set(e, ERR_INVALID, "--%s needs a value: --%s %s",
                            o->name, o->name, o->arg);
@@ -186,9 +188,9 @@ args_help(const struct arg_opt *table, struct str *out)
     for (const struct arg_opt *o = table; o && o->name; o++) {
         const char letter[] = {'-', o->letter, ',', ' ', '\0'};
 
-        (void)snprintf(left, sizeof left, "%s--%s%s%s",
-                       o->letter ? letter : "    ", o->name, o->arg ? " " : "",
-                       o->arg ? o->arg : "");
+        (void)snprintf(
+            left, sizeof left, "%s--%s%s%s", o->letter ? letter : "    ",
+            o->name, o->arg && *o->arg != '[' ? " " : "", o->arg ? o->arg : "");
         if (strlen(left) > 26)
             str_addf(out, "  %s\n  %-26s  %s\n", left, "", o->help);
         else

@@ -47,7 +47,8 @@ typedef int arg_task_fn(const struct arg_edit *a, struct err *e);
 struct arg_opt {
     const char *name; /* without the dashes; NULL ends a table */
     char letter;      /* short form, 0: none */
-    const char *arg;  /* placeholder of the value; NULL: takes none */
+    const char *arg;  /* placeholder of the value; NULL: takes none; "[=X]": it
+                         may be left out, and is "" then */
     const char *help; /* one line */
     enum arg_kind kind;
     void *to;            /* where the value goes; NULL for ARG_TASK */

@@ -6,8 +6,10 @@
 #include "cli/commands.h"
 #include "cli/line_template.h"
 #include "cli/output.h"
+#include "cli/submit_env.h"
 #include "cli/task_args.h"
 #include "cli/task_builder.h"
+#include "lib/base/mask.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 
@@ -46,6 +48,7 @@ struct rally_run {
     struct task base; /* the fields all tasks share */
     struct batch_ref ref;
     struct line_template *command;
+    bool secrets; /* something in its environment looks like one */
     char id[TASK_ID_SIZE];
     struct batch seen; /* newest counts */
     struct bus_sub *batch_sub;
@@ -127,6 +130,8 @@ make_base(struct rally_run *r, const struct args *a, size_t count,
         task_args_command(&r->base, &word, 1, r->c->pool, e) < 0 ||
         task_args_apply(a, &r->base, r->c->pool, e) < 0)
         return -1;
+    if (submit_env_capture(r->c, &r->base, e) < 0)
+        return -1;
     task_complete(&r->base, r->c->pool, str_wall_ms());
     task_new_id(r->id);
     r->ref = (struct batch_ref){.id = r->id,
@@ -137,6 +142,20 @@ make_base(struct rally_run *r, const struct args *a, size_t count,
     r->base.format = "each-line";
     r->seen.size = (uint32_t)count;
     return task_check(&r->base, e);
+}
+
+/* A copy without its secrets, which have a file for each task. */
+static int
+put_task(struct rally_run *r, struct spool_file *f, const struct task *t,
+         struct err *e)
+{
+    struct task copy = *t;
+
+    if (copy.n_secret_env || r->secrets) {
+        if (submit_env_hide_secrets(r->c, &copy, e) < 0)
+            return -1;
+    }
+    return spool_put(f, &copy, e);
 }
 
 static int
@@ -151,8 +170,10 @@ put_tasks(struct rally_run *r, struct str *input, struct spool_file *f,
     int rc = 0;
 
     t.env = mem_zero(r->base.n_env + 1, sizeof *t.env);
-    for (size_t i = 0; i < r->base.n_env; i++)
+    for (size_t i = 0; i < r->base.n_env; i++) {
         t.env[i] = r->base.env[i];
+        r->secrets = r->secrets || mask_is_secret(t.env[i].key, t.env[i].value);
+    }
     t.steps = &step;
     t.id = id;
     while (rc == 0 && next_line(input, &at, &number, &line)) {
@@ -169,7 +190,7 @@ put_tasks(struct rally_run *r, struct str *input, struct spool_file *f,
         if (r->ref.index == 1)
             rc = task_check(&t, e);
         if (rc == 0)
-            rc = spool_put(f, &t, e);
+            rc = put_task(r, f, &t, e);
         if (rc < 0)
             err_wrap(e, "line %zu", number);
     }

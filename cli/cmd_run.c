@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/follow.h"
 #include "cli/output.h"
+#include "cli/submit_env.h"
 #include "cli/task_builder.h"
 #include "cli/task_ops.h"
 #include "lib/model/task_state.h"
@@ -36,6 +37,18 @@ const struct arg_opt run_opts[] = {
     ARG_END,
 };
 
+/* "exit code 7", or nothing at all. */
+static bool
+repeats_exit_code(const char *reason)
+{
+    static const char words[] = "exit code ";
+    size_t len = strlen(words);
+
+    if (strncmp(reason, words, len) != 0)
+        return !*reason;
+    return !reason[len + strspn(reason + len, "0123456789")];
+}
+
 /* Prints warnings, and the outcome, unless the task succeeded or its exit code
  * tells all. */
 static void
@@ -45,9 +58,8 @@ say_end(const struct cli *c, const char *id, const struct result *end)
         cli_say(c, "%s warning: %s", id, end->warnings[i]);
     if (end->state == STATE_SUCCEEDED)
         return;
-    /* "exit code 7" repeats the exit code. */
     if (end->state == STATE_FAILED && end->exit_code &&
-        (!end->reason[0] || !strncmp(end->reason, "exit code", 9)))
+        repeats_exit_code(end->reason))
         return;
     cli_say(c, "%s %s%s%s", id, state_name(end->state),
             end->reason[0] ? ": " : "", end->reason);
@@ -114,6 +126,7 @@ cmd_run(struct cli *c, const struct args *a)
     rc = task_builder_tasks(c, a, &b);
     if (rc)
         return rc;
+    submit_env_note_stdin(c, &b.tasks[0]);
     rc = cli_need_broker(c, CONNECT_MS);
     if (rc)
         return rc;

@@ -4,6 +4,7 @@
  */
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/submit_env.h"
 #include "cli/task_builder.h"
 #include "cli/task_ops.h"
 
@@ -63,6 +64,8 @@ cmd_submit(struct cli *c, const struct args *a)
     struct task_builder b;
     int rc = task_builder_tasks(c, a, &b);
 
+    if (!rc && a->dashes)
+        submit_env_note_stdin(c, &b.tasks[0]);
     if (!rc)
         rc = task_builder_submit(c, &b, &sent);
     if (rc)

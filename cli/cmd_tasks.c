@@ -275,6 +275,49 @@ show_service(const json_t *t)
     line("tokens", &s);
 }
 
+/* "A, B (task)" */
+static void
+add_names(const json_t *names, const char *origin, struct str *s)
+{
+    const char *key;
+    json_t *v;
+    size_t n = 0;
+
+    json_object_foreach((json_t *)(uintptr_t)names, key, v)
+    {
+        str_addf(s, "%s%s", n++ ? ", " : s->len ? "; " : "", key);
+    }
+    if (n)
+        str_addf(s, " (%s)", origin);
+}
+
+/* What the task got, by name. */
+static void
+show_environment(const json_t *task)
+{
+    const json_t *input = json_object_get(task, "input"), *v;
+    json_t *secrets = json_object();
+    struct str s = {0};
+    char size[32];
+    size_t i;
+
+    json_array_foreach(json_object_get(task, "secret_env"), i, v)
+    {
+        (void)json_object_set_new(secrets, json_string_value(v), json_null());
+    }
+    add_names(json_object_get(task, "env"), "task", &s);
+    add_names(json_object_get(task, "submit_env"), "submitter", &s);
+    add_names(secrets, "secret", &s);
+    json_decref(secrets);
+    line("env", &s);
+    member("umask", task, "umask");
+    if (input)
+        str_addf(
+            &s, "%s of standard input",
+            out_size((uint64_t)cli_int(input, "size", 0), size, sizeof size));
+    line("input", &s);
+}
+
 static void
 show_text(const json_t *t)
 {
@@ -292,6 +335,7 @@ show_text(const json_t *t)
     show_warnings(json_object_get(t, "warnings"));
     member("command", t, "command");
     member("workdir", json_object_get(t, "task"), "workdir");
+    show_environment(json_object_get(t, "task"));
     add_where(t, &s);
     line("where", &s);
     member("worker", t, "worker");

@@ -6,9 +6,11 @@
 #include "cli/output.h"
 #include "cli/task_builder.h"
 #include "cli/task_ops.h"
+#include "lib/base/mask.h"
 #include "lib/model/codec.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { CONNECT_MS = 3000, PATIENCE_MS = 10000 };
 
@@ -80,6 +82,25 @@ cmd_wait(struct cli *c, const struct args *a)
 
 /* --- retry --------------------------------------------------------------- */
 
+/* Values that the ledger does not have are secrets: they are named. */
+static void
+name_hidden(struct cli *c, struct task *t)
+{
+    const char **names =
+        mem_pool_alloc(c->pool, (t->n_secret_env + t->n_env) * sizeof *names);
+    size_t n = 0;
+
+    if (t->n_secret_env)
+        memcpy(names, t->secret_env, t->n_secret_env * sizeof *names);
+    t->secret_env = names;
+    for (size_t i = 0; i < t->n_env; i++)
+        if (strcmp(t->env[i].value, MASK_TEXT) == 0)
+            names[t->n_secret_env++] = t->env[i].key;
+        else
+            t->env[n++] = t->env[i];
+    t->n_env = n;
+}
+
 /* The task of a selector as a new submission. */
 static int
 again(struct cli *c, const char *selector, struct task *t, struct err *e)
@@ -101,6 +122,7 @@ again(struct cli *c, const char *selector, struct task *t, struct err *e)
         codec_from_json(CODEC_TASK, json_object_get(reply, "task"), c->pool, t,
                         NULL, NULL, e) < 0)
         goto out;
+    name_hidden(c, t);
     fresh = mem_pool_alloc(c->pool, TASK_ID_SIZE);
     task_new_id(fresh);
     t->id = fresh;

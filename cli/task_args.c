@@ -6,6 +6,7 @@
 #include "cli/task_args.h"
 
 #include "cli/cli.h"
+#include "cli/submit_env.h"
 #include "lib/model/codec.h"
 
 #include <errno.h>
@@ -251,6 +252,18 @@ const struct arg_opt task_opts[] = {
     FLAG("env", "K=V",
          "environment variable; K alone copies it from here; repeatable", NULL,
          set_env, env),
+    FLAG("env-secret", "NAME",
+         "secret variable, by name: its value stands in no task, log or "
+         "ledger; repeatable",
+         NULL, submit_env_set_secret, secret_env),
+    FLAG("env-all", NULL,
+         "take along the whole environment but for secrets (default: PATH, "
+         "LANG and the like)",
+         NULL, submit_env_set_all, submit_env),
+    FLAG("clean-env", NULL, "take along nothing of this environment", NULL,
+         set_true, clean_env),
+    FLAG("stdin", "[=FILE]", "send standard input, or the file, as its input",
+         NULL, submit_env_set_stdin, input),
     FLAG("timeout", "TIME", "time limit of one attempt", NULL, set_ms,
          timeout_ms),
     FLAG("idle-timeout", "TIME", "time limit without output", NULL, set_ms,

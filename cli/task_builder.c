@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/name_counter.h"
+#include "cli/submit_env.h"
 #include "cli/task_args.h"
 #include "gateways/formats/formats.h"
 #include "lib/model/task_name.h"
@@ -180,6 +181,9 @@ task_builder_tasks(struct cli *c, const struct args *a,
     for (size_t i = 0; i < out->n; i++) {
         if (task_args_apply(a, &out->tasks[i], c->pool, &e) < 0)
             return cli_usage(c, "%s", e.msg);
+        if (submit_env_capture(c, &out->tasks[i], &e) < 0)
+            return cli_fail_err("read the environment", NULL, &e,
+                                "shunt submit --clean-env");
         name_task(c, &out->tasks[i], c->cmd->run != cmd_decide);
         task_complete(&out->tasks[i], c->pool, str_wall_ms());
         if (task_check(&out->tasks[i], &e) < 0)
@@ -274,6 +278,20 @@ task_builder_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
     return s.done && s.ok ? 0 : -1;
 }
 
+bool
+task_builder_is_astray(const struct cli *c)
+{
+    static const char *const ways[] = {"SHUNT_HOME", "SHUNT_BUS_URL",
+                                       "NATS_URL"};
+
+    if (!getenv("SHUNT_TASK_ID") || c->nats)
+        return false;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (getenv(ways[i]))
+            return false;
+    return true;
+}
+
 /* --- submitting ------------------------------------------------------------
  */
 
@@ -288,11 +306,14 @@ task_builder_spool(struct cli *c, const struct task *tasks, size_t n,
     if (fleet_dir_make(&c->fleet_dir, e) < 0 ||
         spool_create(&f, cli_spool_dir(c, &dir), tasks[0].id, e) < 0)
         return -1;
-    for (i = 0; i < n; i++)
-        if (spool_put(f, &tasks[i], e) < 0) {
-            err_wrap(e, "task %s", tasks[i].name);
+    for (i = 0; i < n; i++) {
+        struct task t = tasks[i];
+
+        if (submit_env_hide_secrets(c, &t, e) < 0 || spool_put(f, &t, e) < 0) {
+            err_wrap(e, "task %s", t.name);
             break;
         }
+    }
     if (i == n && spool_commit(f, e) == 0) {
         *out = f;
         return 0;
@@ -309,6 +330,14 @@ task_builder_submit(struct cli *c, struct task_builder *b,
     struct err e = {0};
 
     *out = (struct submission){0};
+    if (task_builder_is_astray(c))
+        return cli_fail(
+            RC_UNREACHABLE, "submit", b->tasks[0].name,
+            mem_pool_printf(c->pool,
+                            "within task %s, whose worker belongs to no fleet "
+                            "of this machine; set SHUNT_HOME or NATS_URL",
+                            getenv("SHUNT_TASK_ID")),
+            NULL);
     if (task_builder_resolve(c, b, &e) < 0)
         return cli_fail_err("submit", b->tasks[0].name, &e, "shunt ls");
     if (task_builder_spool(c, b->tasks, b->n, &f, &e) < 0)

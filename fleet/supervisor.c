@@ -25,6 +25,7 @@
 #include "lib/os/secret.h"
 #include "lib/submit/spool.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -34,9 +35,10 @@
 #include <unistd.h>
 
 enum {
-    ANSWER_MS = 20000, /* for a new broker to answer */
-    READY_MS = 20000,  /* for the daemons to answer */
-    SPOOL_MS = 5000,   /* between two looks at the spool */
+    ANSWER_MS = 20000,     /* for a new broker to answer */
+    READY_MS = 20000,      /* for the daemons to answer */
+    SPOOL_MS = 5000,       /* between two looks at the spool */
+    SECRETS_S = 7 * 86400, /* that a file of secrets is kept at most */
     ROTATE_MS = 60000,
     DEATHS_MAX = 3, /* of a daemon at start: it will not come up */
 };
@@ -79,6 +81,28 @@ session_names(void)
             (void)json_array_append_new(list,
                                         json_stringn(*at, strcspn(*at, "=")));
     return list;
+}
+
+/* What tasks of this environment need not take along: cli/submit_env.h. */
+static void
+write_environment(struct supervisor *s)
+{
+    json_t *list = json_array(), *v;
+    mode_t mask = umask(0);
+    struct err e = {0};
+    char text[8], *dump;
+
+    (void)umask(mask);
+    (void)snprintf(text, sizeof text, "%03o", (unsigned)mask);
+    for (char **at = environ; *at; at++)
+        if (session_vars_travels(*at))
+            (void)json_array_append_new(list, json_string(*at));
+    v = json_pack("{s:s, s:o}", "umask", text, "env", list);
+    dump = json_dumps(v, JSON_INDENT(2));
+    if (dump && fleet_dir_write(s->dir, "environment.json", dump, 0600, &e) < 0)
+        log_warn("environment.write", "error=\"%s\"", LOG_TEXT(e.msg));
+    free(dump);
+    json_decref(v);
 }
 
 /* For `shunt status`: rewritten at each change. */
@@ -445,6 +469,7 @@ start(struct supervisor *s, struct err *e)
                                                .project = s->conf->project});
     s->daemons =
         daemons_new(s->dir, &s->env, s->loop, s->procs, write_status, s);
+    write_environment(s);
     if (choose_http(s, e) < 0 || bring_up_broker(s, e) < 0 ||
         choose_id(s, e) < 0)
         return -1;
@@ -482,12 +507,34 @@ drain_spool(void *ctx)
         loop_timer_again(s->spool_timer, SPOOL_MS, 0);
 }
 
+/* Removes what tasks that never ended properly have left. */
+static void
+sweep_secrets(const struct supervisor *s)
+{
+    struct fleet_dir_path dir, path;
+    time_t before = time(NULL) - SECRETS_S;
+    struct dirent *entry;
+    struct stat st;
+    DIR *d = opendir(fleet_dir_path(s->dir, "secrets", &dir));
+
+    while (d && (entry = readdir(d))) {
+        (void)snprintf(path.s, sizeof path.s, "%.200s/%.200s", dir.s,
+                       entry->d_name);
+        if (lstat(path.s, &st) == 0 && S_ISREG(st.st_mode) &&
+            st.st_mtime < before)
+            (void)unlink(path.s);
+    }
+    if (d)
+        (void)closedir(d);
+}
+
 static void
 rotate_logs(void *ctx)
 {
     struct supervisor *s = ctx;
 
     daemons_rotate_logs(s->daemons);
+    sweep_secrets(s);
 }
 
 static void

@@ -9,6 +9,7 @@
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
 #include "lib/os/file.h"
+#include "lib/submit/secret_file.h"
 #include "lib/submit/spool.h"
 #include "reaper/report/file.h"
 #include "tests/folder.h"
@@ -255,6 +256,27 @@ write_spool(const char *text)
 }
 
 static int
+write_secret(const char *text)
+{
+    struct mem_pool *pool = mem_pool_new();
+    struct key_value env = {"F_TOKEN", text};
+    const char *name = env.key;
+    struct task t;
+    struct err e;
+    int rc;
+
+    codec_init(CODEC_TASK, &t);
+    t.id = "f";
+    t.env = &env;
+    t.n_env = 1;
+    t.secret_env = &name;
+    t.n_secret_env = 1;
+    rc = secret_file_hide(dir, &t, pool, &e);
+    mem_pool_free(pool);
+    return rc;
+}
+
+static int
 write_result(const char *text)
 {
     struct spooled_result r = {.subject = "results.local.w"};
@@ -319,6 +341,20 @@ read_spool(struct mem_pool *pool)
 }
 
 static const char *
+read_secret(struct mem_pool *pool)
+{
+    const char *name = "F_TOKEN", *value;
+    struct task t;
+    struct err e;
+
+    codec_init(CODEC_TASK, &t);
+    t.id = "f";
+    t.secret_env = &name;
+    t.n_secret_env = 1;
+    return secret_file_read(dir, &t, pool, &value, &e) < 0 ? NULL : value;
+}
+
+static const char *
 read_result(struct mem_pool *pool)
 {
     const char **names = result_spool_list(dir, pool);
@@ -354,6 +390,8 @@ static const struct writer writers[] = {
      write_fleet_dir, read_file, "f", true},
     {"a spool file is the old one or the new one, whatever fails", write_spool,
      read_spool, "f.task", false},
+    {"a task's secrets are the old ones or the new ones, whatever fails",
+     write_secret, read_secret, "secrets", false},
     {"a spooled result is the old one or the new one, whatever fails",
      write_result, read_result, "f-1", false},
 };

@@ -11,7 +11,7 @@
 
 enum {
     CONF_NAME_SIZE = 128, /* of a key, a variable or a flag */
-    CONF_SECTIONS = 13,
+    CONF_SECTIONS = 14,
 };
 
 /* The sections of every program. A program skips those it has no rows in, so

@@ -16,9 +16,9 @@
 #include <string.h>
 
 const char *const conf_sections[CONF_SECTIONS] = {
-    "bus",       "router", "worker",   "local",  "codespace",
-    "secutools", "reaper", "gateways", "folder", "github",
-    "linear",    "cli",    "policy"};
+    "bus",    "router",    "worker", "local",    "codespace",
+    "submit", "secutools", "reaper", "gateways", "folder",
+    "github", "linear",    "cli",    "policy"};
 
 /* Keys that only some of the programs reading their section know: the others
  * ignore them. */

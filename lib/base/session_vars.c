@@ -153,6 +153,17 @@ session_vars_is_git(const char *entry)
 }
 
 bool
+session_vars_travels(const char *entry)
+{
+    static const char *const names[] = {"PATH",  "VIRTUAL_ENV", "CONDA_PREFIX",
+                                        "NVM_*", "JAVA_HOME",   "LANG",
+                                        "LC_*",  "TZ"};
+
+    return is_named(entry, names, sizeof names / sizeof *names) &&
+           !session_vars_has(entry);
+}
+
+bool
 session_vars_has(const char *entry)
 {
     return session_vars_is_git(entry) ||

@@ -16,4 +16,9 @@ bool session_vars_has(const char *entry);
 /* Those of git alone. */
 bool session_vars_is_git(const char *entry);
 
+/* Those that a task takes along from where it is submitted: where programs are
+ * found (PATH, VIRTUAL_ENV, CONDA_PREFIX, NVM_*, JAVA_HOME), language and time
+ * zone. */
+bool session_vars_travels(const char *entry);
+
 #endif

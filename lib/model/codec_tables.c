@@ -188,6 +188,13 @@ static const struct codec_row batch_ref_rows[] = {
 };
 TABLE(batch_ref, batch_ref, .most = 0);
 
+static const struct codec_row input_rows[] = {
+    BYTES(input, data, TASK_INPUT_INLINE),
+    UINT64(input, size),
+    UINT32(input, chunks),
+};
+TABLE(input, input, .most = 0);
+
 /* A task's names are TEXT here and checked as tokens in task_check, so that a
  * task that is refused for one of them can still be reported by its id. */
 static const struct codec_row task_rows[] = {
@@ -228,6 +235,12 @@ static const struct codec_row task_rows[] = {
     TEXT(task, notes, NOTE_MOST),
     TEXT(task, retry_of, ID_MOST),
     TEXT(task, command, SCRIPT_MOST),
+    MESSAGES(task, submit_env, key_value, LIST_MOST),
+    TEXT(task, submit_place, NAME_MOST),
+    TEXT(task, umask, ID_MOST),
+    BOOL(task, clean_env),
+    TEXTS(task, secret_env, NAME_MOST, LIST_MOST),
+    MESSAGE(task, input, input),
 };
 TABLE(task, task, .most = TASK_MAX_BYTES);
 

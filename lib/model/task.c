@@ -274,6 +274,26 @@ check_env(const struct task *t, struct err *e)
                            "without SHUNT_",
                            LOG_TEXT(key));
     }
+    for (size_t i = 0; i < t->n_secret_env; i++)
+        if (!env_name_ok(t->secret_env[i]))
+            return err_set(e, ERR_INVALID,
+                           "secret_env: \"%s\" is not a variable name",
+                           LOG_TEXT(t->secret_env[i]));
+    for (size_t i = 0; i < t->n_submit_env; i++)
+        if (strchr(t->submit_env[i].key, '=') ||
+            strncmp(t->submit_env[i].key, "SHUNT_", 6) == 0)
+            return err_set(e, ERR_INVALID,
+                           "submit_env: \"%s\" is not a variable that travels",
+                           LOG_TEXT(t->submit_env[i].key));
+    if (t->input && !t->input->chunks && t->input->size != t->input->data.len)
+        return err_set(e, ERR_INVALID,
+                       "input: %zu of %llu bytes of standard input are there; "
+                       "submit the task again with --stdin",
+                       t->input->data.len, (unsigned long long)t->input->size);
+    if (strlen(t->umask) > 4 ||
+        strspn(t->umask, "01234567") != strlen(t->umask))
+        return err_set(e, ERR_INVALID, "umask: \"%s\" is not octal",
+                       LOG_TEXT(t->umask));
     return check_unique("env", t->env, t->n_env, e);
 }
 

@@ -23,6 +23,7 @@
 enum {
     TASK_ID_SIZE = 41,              /* longest id and its NUL */
     TASK_MAX_BYTES = 512 * 1024,    /* of an encoded task */
+    TASK_INPUT_INLINE = 256 * 1024, /* standard input in the task itself */
     TASK_MAX_STEPS = 1000,          /* steps of one task */
     TASK_INLINE_OUTPUT = 32 * 1024, /* output included in the result */
     TASK_TAIL_BYTES = 4096,         /* output kept in the claim */
@@ -96,6 +97,12 @@ struct batch_ref {
     size_t n_shared_read;
 };
 
+struct input {
+    struct bytes data;
+    uint64_t size;
+    uint32_t chunks;
+};
+
 struct task {
     const char *id, *name, *project, *source, *origin, *format, *submitter;
     int64_t submitted_at_ms;
@@ -123,6 +130,13 @@ struct task {
     struct delegation *delegation; /* NULL: none */
     struct batch_ref *batch;       /* NULL: no batch */
     const char *context_header, *notes, *retry_of, *command;
+    struct key_value *submit_env;
+    size_t n_submit_env;
+    const char *submit_place, *umask;
+    bool clean_env;
+    const char **secret_env;
+    size_t n_secret_env;
+    struct input *input; /* NULL: none */
 };
 
 struct tasks {

@@ -34,6 +34,7 @@
 /* The environment of what may outlive its family: proc_family_let_go. */
 #define PROC_KEEP "SHUNT_KEEP=1"
 
+enum { PROC_UMASK = 01000 };
 enum { PROC_OOM_RAISE = 300 }; /* of an expendable child's os_oom_score */
 
 struct proc_set;    /* the children of one process */
@@ -54,6 +55,8 @@ struct proc_opts {
     const char *workdir;     /* NULL: that of this process */
     int in, out, err;        /* for descriptors 0, 1, 2; -1: /dev/null */
     bool keep_on_parent_death; /* it may outlive us */
+    /* PROC_UMASK and the permissions its new files do not get; 0: as ours. */
+    unsigned umask;
     bool expendable; /* when memory runs out, it is to be ended before us */
     uint64_t timer_slack_ns;    /* may delay its timers so long; 0: as ours */
     struct proc_family *family; /* NULL: none */

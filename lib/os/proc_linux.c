@@ -164,6 +164,8 @@ child_main(void *arg)
         goto fail;
     if (o->expendable)
         raise_oom_score(sp->os);
+    if (o->umask)
+        (void)umask(o->umask & 0777);
     close_from(3);
     sp->stage = STAGE_WORKDIR;
     if (o->workdir && chdir(o->workdir) < 0)

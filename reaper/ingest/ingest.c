@@ -212,6 +212,36 @@ give_id(struct ingest *in, const struct bus_msg *m, size_t number,
     t->id = mem_pool_strdup(in->pool, number ? id : in->message_id);
 }
 
+/* The ledger keeps no secret: of such variables the names alone. */
+static const struct task *
+without_secrets(struct ingest *in, const struct task *t)
+{
+    struct key_value *env;
+    const char **names;
+    struct task *copy;
+    size_t n = 0;
+
+    for (size_t i = 0; i < t->n_env; i++)
+        n += mask_is_secret(t->env[i].key, t->env[i].value);
+    if (n == 0)
+        return t;
+    copy = mem_pool_alloc(in->pool, sizeof *copy);
+    env = mem_pool_alloc(in->pool, t->n_env * sizeof *env);
+    names = mem_pool_alloc(in->pool, (t->n_secret_env + n) * sizeof *names);
+    *copy = *t;
+    if (t->n_secret_env)
+        memcpy(names, t->secret_env, t->n_secret_env * sizeof *names);
+    copy->env = env;
+    copy->n_env = 0;
+    copy->secret_env = names;
+    for (size_t i = 0; i < t->n_env; i++)
+        if (mask_is_secret(t->env[i].key, t->env[i].value))
+            names[copy->n_secret_env++] = t->env[i].key;
+        else
+            env[copy->n_env++] = t->env[i];
+    return copy;
+}
+
 static void
 take_task(struct ingest *in, const struct task *t, struct event *ev)
 {
@@ -219,7 +249,7 @@ take_task(struct ingest *in, const struct task *t, struct event *ev)
     struct str shown = {0};
 
     ev->task = t;
-    ev->task_bytes = encoded(in, CODEC_TASK, t);
+    ev->task_bytes = encoded(in, CODEC_TASK, without_secrets(in, t));
     mask_command(NULL, task_summary(t, command, COMMAND_SIZE), &shown);
     ev->command = mem_pool_strdup(in->pool, str_text(&shown));
     str_free(&shown);

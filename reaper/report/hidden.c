@@ -60,6 +60,9 @@ report_hide_secrets(struct task *t, struct mem_pool *pool)
     for (size_t i = 0; i < t->n_env; i++)
         (void)mask_add_variable(h.mask, t->env[i].key, t->env[i].value);
     hide_pairs(&h, t->env, t->n_env);
+    hide_pairs(&h, t->submit_env, t->n_submit_env);
+    if (t->input)
+        t->input->data = (struct bytes){0}; /* its size tells enough */
     hide_pairs(&h, t->tags, t->n_tags);
     for (size_t i = 0; i < t->n_steps; i++) {
         struct step *s = &t->steps[i];

@@ -45,3 +45,104 @@ setup() { load helper; work_dir; }
 		[ "$output/$status" = "$want" ]
 	done
 }
+
+@test "D10: a program that is not found: whose PATH, and what to type" {
+	run -127 --separate-stderr shunt run --clean-env -- no-such-program --flag
+	[[ $stderr == *'in the PATH of the worker on '*'--env PATH='* ]]
+	run -127 --separate-stderr env PATH="$PATH:/nowhere" shunt run -- no-such-program
+	[[ $stderr == *'in the PATH of the submitter'* ]]
+	# What is in the submitter's PATH is found.
+	mkdir -p bin
+	printf '#!/bin/sh\necho mine "$@"\n' >bin/only-here
+	chmod +x bin/only-here
+	[ "$(PATH=$PWD/bin:$PATH shunt run -- only-here a)" = 'mine a' ]
+	[ "$(PATH=$PWD/bin:$PATH shunt run -- 'only-here b; true')" = 'mine b' ]
+}
+
+@test "A7: a task speaks to the fleet it belongs to" {
+	local id
+	id=$(shunt run -- shunt submit --name inner -- true)
+	shunt wait --timeout 30s "$id"
+	[ "$(shunt run -- 'echo $SHUNT_HOME')" = "$SHUNT_HOME" ]
+	# A worker that belongs to no fleet of this machine gives none: it fails.
+	run -7 --separate-stderr env -u SHUNT_HOME SHUNT_TASK_ID=x HOME="$BATS_TEST_TMPDIR" \
+		XDG_STATE_HOME="$BATS_TEST_TMPDIR/state" shunt submit -- true
+	[[ $stderr == *'within task x'*SHUNT_HOME* ]]
+	[ ! -e "$BATS_TEST_TMPDIR/state" ]
+}
+
+@test "the submitter's environment travels, its session does not" {
+	shunt run -- env >plain
+	VIRTUAL_ENV=/venv TZ=Asia/Tokyo LC_TIME=C EDITOR=ed TMUX=y FOO=bar shunt run -- env >env
+	grep -q '^VIRTUAL_ENV=/venv' env
+	grep -q '^TZ=Asia/Tokyo' env
+	grep -q '^LC_TIME=C' env
+	refute grep -qE '^(FOO|TMUX)=' env
+	FOO=bar TMUX=y MY_TOKEN=s3cr3t-value shunt run --env-all -- env >env
+	grep -q '^FOO=bar' env
+	refute grep -qE '^(TMUX|MY_TOKEN|BATS_FILE_TMPDIR=x)=' env
+	VIRTUAL_ENV=/venv shunt run --clean-env -- env >env
+	refute grep -q '^VIRTUAL_ENV=' env
+	printf 'submit:\n  env: [FOO, BAZ_*]\n' >conf.yaml
+	FOO=1 BAZ_A=2 QUX=3 shunt run --config conf.yaml -- env >env
+	grep -q '^FOO=1' env
+	grep -q '^BAZ_A=2' env
+	refute grep -q '^QUX=' env
+	# A variable that the submitter has not, a task has not either.
+	(unset LANG LC_ALL; shunt run -- env) >env
+	refute grep -qE '^(LANG|LC_ALL)=' env
+	[ "$(umask 077; shunt run -- umask)" = 0077 ]
+	[ "$(umask 077; shunt run --clean-env -- umask)" = 0022 ]
+}
+
+@test "a task of another place gets the worker's environment" {
+	local id
+	printf '{"steps": ["env"], "submit_place": "7@0000000000000000", "umask": "077", "submit_env": {"PATH": "/nowhere", "TZ": "Mars/Base"}}' >foreign.json
+	id=$(shunt submit foreign.json)
+	shunt wait --timeout 30s "$id"
+	shunt logs "$id" >env
+	refute grep -q Mars env
+	refute grep -q '^PATH=/nowhere' env
+}
+
+@test "standard input is sent when asked for, and said to be ignored else" {
+	[ "$(printf 'one\ntwo\n' | shunt run --stdin -- 'wc -l')" -eq 2 ]
+	head -c 200000 /dev/urandom >blob
+	[ "$(shunt run --stdin=blob -- md5sum | cut -c1-32)" = "$(md5sum <blob | cut -c1-32)" ]
+	[ "$(printf 'x\ny\n' | shunt run --stdin -- 'read a; echo "$a"; cat')" = $'x\ny' ]
+	run --separate-stderr bash -c "echo hi | shunt run -- cat"
+	[ "$output" = '' ]
+	[[ $stderr == *'standard input is ignored; --stdin sends it'* ]]
+	run --separate-stderr shunt run -- true </dev/null
+	[ "$stderr" = '' ]
+	[ "$(shunt run --stdin -- cat </dev/null)" = '' ]
+}
+
+@test "a secret has a name in the task, and its value nowhere but in its file" {
+	local id secret=s3cr3t-$RANDOM$RANDOM
+	id=$(TOK=$secret shunt submit --env-secret TOK -- 'test "$TOK" = '"$secret"' && echo "got $TOK"; sleep 1000')
+	until_true 20 eval "shunt logs $id | grep -q got"
+	[ "$(stat -c %a "$SHUNT_HOME/secrets/$id")" = 600 ]
+	refute grep -rqF "$secret" "$SHUNT_HOME/ledger.db" "$SHUNT_HOME/spool"
+	shunt show "$id" | grep -q 'TOK (secret)'
+	shunt cancel "$id"
+	# One that is typed in clear as well; its file goes when the task ends.
+	id=$(shunt submit --env MY_TOKEN="ghp_$secret$secret" -- 'echo "$MY_TOKEN"')
+	shunt wait --timeout 20s "$id"
+	[ "$(shunt logs "$id")" = '***' ]
+	refute grep -rqF "ghp_$secret" "$SHUNT_HOME/ledger.db" "$SHUNT_HOME/nats" "$SHUNT_HOME/reports"
+	[ ! -e "$SHUNT_HOME/secrets/$id" ]
+	run --separate-stderr shunt run --env-secret NOT_SET_HERE -- true
+	[ "$status" -eq 125 ] || [ "$status" -eq 1 ]
+	[[ $stderr == *'secret NOT_SET_HERE: this worker does not have it'* ]]
+}
+
+@test "show lists what a task got, by name" {
+	local id
+	id=$(echo hi | TZ=UTC shunt submit --env A=1 --stdin -- true)
+	run shunt show "$id"
+	[[ $output == *'A (task)'* ]]
+	[[ $output == *'TZ'*'(submitter)'* ]]
+	[[ $output == *'input'*'3 B'* ]]
+	shunt show "$id" --json | jq -e '.task.env.A == "1" and .task.submit_env.TZ == "UTC" and .task.input.size == 3'
+}

@@ -6,15 +6,20 @@
 
 #include "lib/base/session_vars.h"
 #include "lib/os/os.h"
+#include "lib/os/place.h"
+#include "lib/submit/secret_file.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { OWN_ENTRIES = 5 }; /* the task's identity */
+enum { OWN_ENTRIES = 6 }; /* the task's identity, and its fleet */
 
 struct environment {
-    const char **entries; /* borrowed strings */
+    const char **entries;   /* borrowed strings */
+    char place[PLACE_SIZE]; /* user and machine, as tasks name theirs */
+    const char *home;       /* of the fleet; NULL: of none on this machine */
     size_t n;
     bool plain;           /* no entry alters shells */
     struct mask *secrets; /* of all of environ */
@@ -60,6 +65,8 @@ environment_read(void)
     env->entries = mem_zero(n + 1, sizeof *env->entries);
     env->plain = true;
     env->secrets = mask_new();
+    (void)place_here(env->place);
+    env->home = getenv("SHUNT_HOME");
     for (char **at = environ; *at; at++) {
         mask_add_entry(env->secrets, *at);
         if (is_ours_alone(*at) || session_vars_has(*at))
@@ -95,19 +102,87 @@ put(const char **entries, size_t first, size_t *n, const char *entry)
     entries[(*n)++] = entry;
 }
 
+int
+environment_secrets(const struct environment *env, const struct task *t,
+                    struct mem_pool *pool, const char ***values, struct err *e)
+{
+    struct err none;
+
+    *values = mem_pool_alloc(pool, t->n_secret_env * sizeof **values);
+    if (t->n_secret_env && env->home &&
+        secret_file_read(env->home, t, pool, *values, &none) < 0 &&
+        none.code != ERR_NOT_FOUND) {
+        *e = none;
+        return -1;
+    }
+    for (size_t i = 0; i < t->n_secret_env; i++) {
+        if (!(*values)[i])
+            (*values)[i] = getenv(t->secret_env[i]);
+        if (!(*values)[i])
+            return err_set(e, ERR_INVALID,
+                           "secret %s: this worker does not have it; set it in "
+                           "the worker's environment, or submit the task again "
+                           "where it is set",
+                           t->secret_env[i]);
+    }
+    return 0;
+}
+
+void
+environment_forget_secrets(const struct environment *env, const struct task *t,
+                           struct mem_pool *pool)
+{
+    if (t->n_secret_env && env->home)
+        (void)unlink(secret_file_path(env->home, t->id, pool));
+}
+
+bool
+environment_is_submitters(const struct environment *env, const struct task *t)
+{
+    return !t->clean_env && *t->submit_place &&
+           strcmp(t->submit_place, env->place) == 0;
+}
+
+/* Ours, but with the submitter's where it is about what travels; returns how
+ * many of them go before what the task itself sets. */
+static size_t
+replace_travelling(const struct environment *env, const struct task *t,
+                   struct mem_pool *pool, const char **out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < env->n; i++)
+        if (!t->n_submit_env || !session_vars_travels(env->entries[i]))
+            out[n++] = env->entries[i];
+    for (size_t i = 0; i < t->n_submit_env; i++)
+        put(out, 0, &n,
+            mem_pool_printf(pool, "%s=%s", t->submit_env[i].key,
+                            t->submit_env[i].value));
+    return n;
+}
+
 const char *const *
 environment_of(const struct environment *env, const struct run_order *order,
-               struct mem_pool *pool, bool *plain)
+               const char *const *secrets, struct mem_pool *pool, bool *plain)
 {
     const struct task *t = order->task;
-    size_t ours = env->n, n = ours;
+    size_t ours = env->n, n;
     const char **out =
-        mem_pool_alloc(pool, (n + t->n_env + OWN_ENTRIES + 1) * sizeof *out);
+        mem_pool_alloc(pool, (env->n + t->n_submit_env + t->n_env +
+                              t->n_secret_env + OWN_ENTRIES + 1) *
+                                 sizeof *out);
 
-    memcpy(out, env->entries, n * sizeof *out);
+    if (environment_is_submitters(env, t))
+        ours = replace_travelling(env, t, pool, out);
+    else
+        memcpy(out, env->entries, ours * sizeof *out);
+    n = ours;
     for (size_t i = 0; i < t->n_env; i++)
         put(out, 0, &n,
             mem_pool_printf(pool, "%s=%s", t->env[i].key, t->env[i].value));
+    for (size_t i = 0; i < t->n_secret_env; i++)
+        put(out, 0, &n,
+            mem_pool_printf(pool, "%s=%s", t->secret_env[i], secrets[i]));
     /* Last, so that a task cannot change its identity; env has none. */
     put(out, ours, &n, mem_pool_printf(pool, "SHUNT_TASK_ID=%s", t->id));
     put(out, ours, &n,
@@ -116,15 +191,18 @@ environment_of(const struct environment *env, const struct run_order *order,
         mem_pool_printf(pool, "SHUNT_FENCE=%" PRIu64, order->fence));
     put(out, ours, &n, order->mark);
     put(out, ours, &n, order->owner);
+    if (env->home) /* a task speaks to the fleet it belongs to */
+        put(out, ours, &n, mem_pool_printf(pool, "SHUNT_HOME=%s", env->home));
     *plain = env->plain;
-    for (size_t i = ours; i < n; i++)
+    for (size_t i = *t->submit_place ? 0 : ours; i < n; i++)
         if (alters_shells(out[i]))
             *plain = false;
     return out;
 }
 
 void
-environment_hide(const struct environment *env, const struct run_order *order)
+environment_hide(const struct environment *env, const struct run_order *order,
+                 const char *const *secrets)
 {
     const struct task *t = order->task;
     struct mask *own = NULL;
@@ -135,6 +213,11 @@ environment_hide(const struct environment *env, const struct run_order *order)
         if (!own)
             own = mask_copy(env->secrets);
         mask_add_value(own, t->env[i].value);
+    }
+    for (size_t i = 0; i < t->n_secret_env; i++) {
+        if (!own)
+            own = mask_copy(env->secrets);
+        mask_add_value(own, secrets[i]);
     }
     output_mask(order->output, env->secrets, own);
 }

@@ -20,20 +20,40 @@ struct environment;
 struct environment *environment_read(void);
 void environment_free(struct environment *env); /* NULL is fine */
 
+/* Whether the task was submitted by this user on this machine, and takes its
+ * environment along. */
+bool environment_is_submitters(const struct environment *env,
+                               const struct task *t);
+
+/*
+ * Reads the values of the task's secrets: from its file in the fleet's state
+ * folder, else from the worker's own environment. *values, in pool, has one for
+ * each of t->secret_env. The error names one that is nowhere.
+ */
+int environment_secrets(const struct environment *env, const struct task *t,
+                        struct mem_pool *pool, const char ***values,
+                        struct err *e);
+/* Removes the file of a task that will not run again. */
+void environment_forget_secrets(const struct environment *env,
+                                const struct task *t, struct mem_pool *pool);
+
 /*
  * The environment of order's task as KEY=value, ended by NULL, in pool; env's
- * and the order's strings are borrowed. The task's entries replace the
- * worker's, except its own id, attempt and fence. *plain: no entry makes every
- * shell load something, so a command does the same without a shell.
+ * and the order's strings are borrowed. The submitter's entries replace the
+ * worker's, the task's and its secrets both, and its id, attempt, fence and
+ * fleet all. *plain: no entry makes every shell load something, so a command
+ * does the same without a shell.
  */
 const char *const *environment_of(const struct environment *env,
                                   const struct run_order *order,
+                                  const char *const *secrets,
                                   struct mem_pool *pool, bool *plain);
 
 /* Has the task's output hide the secrets that variables of the worker and of
  * the task hold. */
 void environment_hide(const struct environment *env,
-                      const struct run_order *order);
+                      const struct run_order *order,
+                      const char *const *secrets);
 
 /* The value of key, or NULL. */
 const char *environment_get(const char *const *entries, const char *key);

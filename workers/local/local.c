@@ -7,6 +7,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/os/file.h"
 #include "lib/os/os.h"
 #include "lib/os/proc.h"
 #include "workers/local/environment.h"
@@ -220,6 +221,22 @@ workdir_is_missing(struct local_run *r, const char *dir)
     return true;
 }
 
+/* Whose PATH was searched, and what to do about it. */
+static const char *
+whose_path(struct local_run *r)
+{
+    char host[256] = "";
+
+    if (r->order.task->n_submit_env &&
+        environment_is_submitters(r->local->environment, r->order.task))
+        return "the PATH of the submitter; give its path, or --env PATH=...";
+    (void)gethostname(host, sizeof host - 1);
+    return mem_pool_printf(r->pool,
+                           "the PATH of the worker on %.60s; give its path, or "
+                           "--env PATH=...",
+                           host);
+}
+
 static void
 step_not_started(struct local_run *r, const char *workdir,
                  const struct step_exec *x, const struct err *e)
@@ -233,7 +250,11 @@ step_not_started(struct local_run *r, const char *workdir,
     else if (x->argv && (e->code == ERR_DENIED || e->code == ERR_INVALID))
         code = EXIT_NOT_EXECUTABLE;
     r->scarce = e->code == ERR_UNAVAILABLE && r->step == 0;
-    fail_step(r, code, "%s", STR_SHORT(e->msg, 180));
+    if (code == EXIT_NOT_FOUND && !strchr(x->argv[0], '/'))
+        fail_step(r, code, "%s: no such program in %s",
+                  STR_SHORT(x->argv[0], 80), whose_path(r));
+    else
+        fail_step(r, code, "%s", STR_SHORT(e->msg, 180));
 }
 
 static void on_step_end(void *ctx, const struct proc_end *end);
@@ -246,7 +267,7 @@ run_exec(struct local_run *r, struct proc_opts *o, const struct step_exec *x,
 
     o->file = x->argv[0];
     o->argv = x->argv;
-    o->in = x->in;
+    o->in = x->in >= 0 ? x->in : r->input;
     rc = proc_start(r->local->set, o, on_step_end, r, &r->proc, e);
     if (x->in >= 0)
         (void)close(x->in);
@@ -262,6 +283,7 @@ start_step(struct local_run *r, struct err *e)
                           .out = r->pipes.ends[0].theirs,
                           .err = r->pipes.ends[1].theirs,
                           .family = r->family,
+                          .umask = r->umask,
                           .expendable = true};
     const char *shell = r->local->shell;
     struct step_exec x;
@@ -269,6 +291,12 @@ start_step(struct local_run *r, struct err *e)
 
     o.workdir = find_workdir(r, s);
     rc = step_exec(s, shell, r->exec_simple, r->pool, &x, e);
+    if (rc == 0 && x.in >= 0 && r->input >= 0) {
+        (void)close(x.in);
+        rc = err_set(e, ERR_INVALID,
+                     "a script that long is itself sent as standard input: a "
+                     "task with --stdin keeps it in a file");
+    }
     if (rc == 0)
         rc = run_exec(r, &o, &x, e);
     if (rc < 0 && x.simple && e->code != ERR_UNAVAILABLE) {
@@ -318,6 +346,11 @@ on_step_end(void *ctx, const struct proc_end *end)
         fail_step(r, EXIT_SIGNAL + end->code, "killed by signal %d (%s)%s",
                   end->code, strsignal(end->code),
                   end->code == SIGKILL && is_oom(r) ? OUT_OF_MEMORY : "");
+    } else if (end->code == EXIT_NOT_FOUND) {
+        fail_step(r, end->code,
+                  "exit code 127, as of a program that is not in "
+                  "%s",
+                  whose_path(r));
     } else if (end->code != 0) {
         fail_step(r, end->code, "exit code %d%s", end->code,
                   end->code == EXIT_SIGNAL + SIGKILL && is_oom(r)
@@ -371,7 +404,7 @@ run_new(struct local *l)
         l->n_spare--;
     }
     pool = r->pool;
-    *r = (struct local_run){.local = l, .pool = pool};
+    *r = (struct local_run){.local = l, .pool = pool, .input = -1};
     return r;
 }
 
@@ -407,7 +440,37 @@ local_free(void *run)
     stop_timer(r);
     checkout_release(r);
     capture_close(&r->pipes);
+    if (r->input >= 0)
+        (void)close(r->input);
+    if (r->done && !r->cancelled && r->order.task->retries == 0)
+        environment_forget_secrets(r->local->environment, r->order.task,
+                                   r->pool);
     run_free(r);
+}
+
+/* The task's variables, umask and standard input. */
+static int
+set_environment(struct local_run *r, struct err *e)
+{
+    const struct environment *env = r->local->environment;
+    const struct task *t = r->order.task;
+    const char **secrets;
+
+    if (environment_secrets(env, t, r->pool, &secrets, e) < 0)
+        return -1;
+    environment_hide(env, &r->order, secrets);
+    r->env = environment_of(env, &r->order, secrets, r->pool, &r->exec_simple);
+    if (*t->umask && environment_is_submitters(env, t))
+        r->umask = PROC_UMASK | (unsigned)strtoul(t->umask, NULL, 8);
+    if (!t->input)
+        return 0;
+    r->input = os_scratch_file();
+    if (r->input < 0 ||
+        file_write_all(r->input, t->input->data.data, t->input->data.len) < 0 ||
+        lseek(r->input, 0, SEEK_SET) < 0)
+        return err_set(e, ERR_UNAVAILABLE, "no memory for standard input: %s",
+                       strerror(errno));
+    return 0;
 }
 
 static int
@@ -427,9 +490,10 @@ local_start(void *ctx, const struct run_order *order, void **out, struct err *e)
         local_free(r);
         return -1;
     }
-    environment_hide(r->local->environment, &r->order);
-    r->env = environment_of(r->local->environment, &r->order, r->pool,
-                            &r->exec_simple);
+    if (set_environment(r, e) < 0) {
+        local_free(r);
+        return -1;
+    }
     r->family = proc_family_open(l->set, order->mark);
     r->oom_kills = count_oom_kills(l, OOM_COUNT_MS);
     base = expand_home(r, order->task->workdir);

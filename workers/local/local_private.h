@@ -41,6 +41,8 @@ struct local_run {
     const char *const *env; /* of the task */
     const char *workdir;    /* of the task; NULL: the worker's */
     struct capture pipes;
+    unsigned umask;     /* as proc_opts has it */
+    int input;          /* standard input of all steps; -1: /dev/null */
     size_t step;        /* counted from 0 */
     uint64_t oom_kills; /* of the system, shortly before it started */
     struct outcome outcome;

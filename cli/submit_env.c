@@ -1,0 +1,311 @@
+/*
+ * The supervisor writes the variables of its environment that travel to
+ * environment.json: a task sends its own only where they differ, which is
+ * seldom. Elsewhere, without such a file, it sends them all.
+ */
+#include "cli/submit_env.h"
+
+#include "cli/task_builder.h"
+#include "lib/base/conf.h"
+#include "lib/base/mask.h"
+#include "lib/base/session_vars.h"
+#include "lib/os/os.h"
+#include "lib/os/place.h"
+#include "lib/submit/secret_file.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    FLEET_ENV_MAX = 1024 * 1024,
+    VARIABLES_MAX = 1000,
+    BYTES_MAX = 128 * 1024, /* of all variables of a task */
+};
+
+struct submit_section {
+    char **env;
+};
+
+static const struct conf_opt options[] = {
+    CONF_LIST(struct submit_section, env, "submit.env", "",
+              "variables that tasks take along, as NAME or PREFIX_*"),
+    CONF_END};
+
+/* --- variables -------------------------------------------------------------
+ */
+
+/* Makes room for every variable there is. */
+static void
+reserve(struct task *t, struct mem_pool *pool)
+{
+    struct key_value *list;
+    size_t n = 0;
+
+    while (environ[n])
+        n++;
+    list = mem_pool_alloc(pool, (t->n_submit_env + n) * sizeof *list);
+    if (t->n_submit_env)
+        memcpy(list, t->submit_env, t->n_submit_env * sizeof *list);
+    t->submit_env = list;
+}
+
+/* Adds NAME=value, unless there is one of that name; there is room. */
+static int
+add_variable(struct task *t, const char *entry, struct mem_pool *pool,
+             struct err *e)
+{
+    size_t len = strcspn(entry, "="), bytes = strlen(entry), i;
+    struct key_value *list = t->submit_env;
+
+    for (i = 0; i < t->n_submit_env; i++) {
+        bytes += strlen(list[i].key) + strlen(list[i].value) + 2;
+        if (strncmp(list[i].key, entry, len) == 0 && !list[i].key[len])
+            return 0;
+    }
+    if (t->n_submit_env == VARIABLES_MAX || bytes > BYTES_MAX)
+        return err_set(e, ERR_INVALID,
+                       "the environment is too large to send: at most %d "
+                       "variables of %d KiB together",
+                       VARIABLES_MAX, BYTES_MAX / 1024);
+    list[i].key = mem_pool_strndup(pool, entry, len);
+    list[i].value = entry[len] ? entry + len + 1 : "";
+    t->n_submit_env++;
+    return 0;
+}
+
+static bool
+is_text(const char *entry)
+{
+    struct str clean = {0};
+    bool same;
+
+    str_add_utf8(&clean, entry, strlen(entry));
+    same = strcmp(str_text(&clean), entry) == 0;
+    str_free(&clean);
+    return same;
+}
+
+/* Not to be sent, even if all is: ours, the session's, or a secret. */
+static bool
+stays_here(const char *entry, struct mem_pool *pool)
+{
+    static const char *const own[] = {
+        "SHUNT_", "NATS_", "_=", "PWD=", "OLDPWD=", "SHLVL=", "BASH_FUNC_"};
+    size_t len = strcspn(entry, "=");
+
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strncmp(entry, own[i], strlen(own[i])) == 0)
+            return true;
+    return !len || !entry[len] || session_vars_has(entry) || !is_text(entry) ||
+           mask_is_secret(mem_pool_strndup(pool, entry, len), entry + len + 1);
+}
+
+int
+submit_env_set_all(const struct arg_edit *a, struct err *e)
+{
+    reserve(a->task, a->pool);
+    for (char **at = environ; *at; at++)
+        if (!stays_here(*at, a->pool) &&
+            add_variable(a->task, *at, a->pool, e) < 0)
+            return -1;
+    return 0;
+}
+
+static bool
+is_configured(char **names, const char *entry)
+{
+    size_t len = strcspn(entry, "=");
+
+    for (; names && *names; names++) {
+        size_t size = strlen(*names);
+        bool all = size && (*names)[size - 1] == '*';
+
+        if (all ? strncmp(entry, *names, size - 1) == 0
+                : size == len && strncmp(entry, *names, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void
+umask_text(char out[8])
+{
+    mode_t mask = umask(0);
+
+    (void)umask(mask);
+    (void)snprintf(out, 8, "%03o", (unsigned)mask);
+}
+
+/* Whether the fleet of this machine has the same variables that travel, and
+ * the same umask. */
+static bool
+is_fleets(const struct cli *c, const char *mask)
+{
+    struct str text = {0};
+    struct err e = {0};
+    json_t *v = NULL, *list, *one;
+    size_t i, n = 0;
+    bool same;
+
+    if (c->nats || fleet_dir_read(&c->fleet_dir, "environment.json",
+                                  FLEET_ENV_MAX, &text, &e) < 0)
+        return false;
+    v = json_loads(str_text(&text), 0, NULL);
+    str_free(&text);
+    list = json_object_get(v, "env");
+    same = strcmp(cli_text(v, "umask", ""), mask) == 0;
+    for (char **at = environ; same && *at; at++) {
+        if (!session_vars_travels(*at))
+            continue;
+        n++;
+        same = false;
+        json_array_foreach(list, i, one)
+        {
+            same = same || strcmp(json_string_value(one), *at) == 0;
+        }
+    }
+    same = same && n == json_array_size(list);
+    json_decref(v);
+    return same;
+}
+
+int
+submit_env_capture(struct cli *c, struct task *t, struct err *e)
+{
+    struct submit_section section = {0};
+    char mask[8], place[PLACE_SIZE];
+    bool same;
+    int rc = 0;
+
+    if (t->clean_env) {
+        t->n_submit_env = 0;
+        return 0;
+    }
+    if (*t->submit_place)
+        return 0; /* it has one already */
+    if (c->config)
+        (void)setenv("SHUNT_CONFIG", c->config, 1);
+    if (conf_load(&section, options, "", 0, NULL, e) < 0)
+        return -1;
+    umask_text(mask);
+    same = is_fleets(c, mask);
+    reserve(t, c->pool);
+    for (char **at = environ; *at && rc == 0; at++)
+        if (((!same && session_vars_travels(*at)) ||
+             is_configured(section.env, *at)) &&
+            !stays_here(*at, c->pool))
+            rc = add_variable(t, *at, c->pool, e);
+    if (!same)
+        t->umask = mem_pool_strdup(c->pool, mask);
+    if (t->n_submit_env || *t->umask)
+        t->submit_place = mem_pool_strdup(c->pool, place_here(place));
+    conf_free(&section, options);
+    return rc;
+}
+
+/* --- secrets ---------------------------------------------------------------
+ */
+
+int
+submit_env_set_secret(const struct arg_edit *a, struct err *e)
+{
+    struct task *t = a->task;
+    const char **names =
+        mem_pool_alloc(a->pool, (t->n_secret_env + 1) * sizeof *names);
+
+    if (!*a->value || strchr(a->value, '='))
+        return err_set(e, ERR_INVALID,
+                       "the name of a variable is required; its value is taken "
+                       "from here, so that it stands in no command line");
+    if (t->n_secret_env)
+        memcpy(names, t->secret_env, t->n_secret_env * sizeof *names);
+    names[t->n_secret_env++] = a->value;
+    t->secret_env = names;
+    return 0;
+}
+
+static bool
+has_variable(const struct task *t, const char *name)
+{
+    for (size_t i = 0; i < t->n_env; i++)
+        if (strcmp(t->env[i].key, name) == 0)
+            return true;
+    return false;
+}
+
+/* Adds the values of --env-secret that are set here. */
+static void
+add_values(struct cli *c, struct task *t)
+{
+    struct key_value *env =
+        mem_pool_alloc(c->pool, (t->n_env + t->n_secret_env) * sizeof *env);
+
+    if (t->n_env)
+        memcpy(env, t->env, t->n_env * sizeof *env);
+    t->env = env;
+    for (size_t i = 0; i < t->n_secret_env; i++) {
+        const char *name = t->secret_env[i], *value = getenv(name);
+
+        if (value && !has_variable(t, name))
+            env[t->n_env++] = (struct key_value){name, value};
+    }
+}
+
+int
+submit_env_hide_secrets(struct cli *c, struct task *t, struct err *e)
+{
+    pid_t pid;
+
+    /* Workers elsewhere cannot read a file of this machine. */
+    if (c->nats || !fleet_dir_locked(&c->fleet_dir, &pid))
+        return 0;
+    add_values(c, t);
+    return secret_file_hide(c->fleet_dir.path, t, c->pool, e);
+}
+
+/* --- standard input --------------------------------------------------------
+ */
+
+int
+submit_env_set_stdin(const struct arg_edit *a, struct err *e)
+{
+    const char *name = *a->value ? a->value : "-";
+    struct str text = {0};
+    struct input *in;
+    uint8_t *copy;
+
+    if (task_builder_read(name, TASK_INPUT_INLINE, &text, e) < 0) {
+        str_free(&text);
+        return -1;
+    }
+    in = mem_pool_alloc(a->pool, sizeof *in);
+    copy = mem_pool_alloc(a->pool, text.len + 1);
+    if (text.len)
+        memcpy(copy, text.data, text.len);
+    *in = (struct input){.data = {text.len ? copy : NULL, text.len},
+                         .size = text.len};
+    a->task->input = in;
+    str_free(&text);
+    return 0;
+}
+
+void
+submit_env_note_stdin(const struct cli *c, const struct task *t)
+{
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+    struct stat st;
+    char byte;
+
+    if (t->input || fstat(STDIN_FILENO, &st) < 0 ||
+        !(S_ISFIFO(st.st_mode) || (S_ISREG(st.st_mode) && st.st_size > 0)) ||
+        poll(&p, 1, 0) != 1 || !(p.revents & POLLIN))
+        return;
+    if (S_ISREG(st.st_mode) &&
+        pread(STDIN_FILENO, &byte, 1, lseek(STDIN_FILENO, 0, SEEK_CUR)) != 1)
+        return; /* read to its end already */
+    cli_say(c, "standard input is ignored; --stdin sends it");
+}
