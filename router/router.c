@@ -26,6 +26,7 @@ enum {
     /* How long after the roll call a worker may answer. */
     ROLL_CALL_MS = 500,
     HAND_BACK_MS = 100,
+    GAP_MS = 2000, /* so late, we were not only busy: we were suspended */
 };
 
 /* A message of one or several tasks. It is acknowledged when all that follows
@@ -384,6 +385,16 @@ is_listed(char **list, const char *word)
     return false;
 }
 
+/* Workers that were suspended with us are not gone. */
+static void
+on_gap(void *ctx, int64_t stopped_ms, int64_t slept_ms)
+{
+    struct router *r = ctx;
+
+    log_warn("router.suspended", "ms=%lld", (long long)(stopped_ms + slept_ms));
+    worker_registry_put_off(r->workers, stopped_ms);
+}
+
 int
 router_open(struct router **out, struct bus *b, struct loop *l,
             const struct router_conf *conf, struct err *e)
@@ -415,6 +426,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     bus_publish_core(b, SUBJECT_ROLL, "", 0);
     r->roll_call = loop_timer_start(l, ROLL_CALL_MS, 0, on_roll_call_over, r);
     r->progress = loop_timer_start(l, PROGRESS_MS, PROGRESS_MS, on_progress, r);
+    loop_on_gap(l, GAP_MS, on_gap, r);
     bus_on_event(b, on_event, r);
     bus_consumer_window(r->consumer, (unsigned)conf->window);
     *out = r;
@@ -474,6 +486,7 @@ router_close(struct router *r)
     if (!r)
         return;
     bus_on_event(r->bus, NULL, NULL);
+    loop_on_gap(r->loop, 0, NULL, NULL);
     loop_hook_stop(r->begin);
     loop_timer_stop(r->progress);
     loop_timer_stop(r->roll_call);

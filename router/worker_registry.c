@@ -91,6 +91,13 @@ remove_silent(struct worker_registry *r, int64_t now_ms)
             remove_worker(r, &r->workers[i - 1]);
 }
 
+void
+worker_registry_put_off(struct worker_registry *r, int64_t ms)
+{
+    for (size_t i = 0; i < r->n; i++)
+        r->workers[i].last_seen_ms += ms;
+}
+
 /* NULL if the registry is full even without the silent workers. */
 static struct registered_worker *
 add(struct worker_registry *r, const char *name, uint64_t hash, int64_t now_ms)

@@ -28,6 +28,9 @@ void worker_registry_free(struct worker_registry *r); /* NULL is fine */
 void worker_registry_update(struct worker_registry *r,
                             const struct heartbeat *hb, int64_t now_ms);
 
+/* This process did not run for ms: no worker was silent for that. */
+void worker_registry_put_off(struct worker_registry *r, int64_t ms);
+
 /* The facts at now_ms, valid until the next call. The caller adds those that
  * the configuration states. */
 void worker_registry_facts(struct worker_registry *r, int64_t now_ms,

@@ -254,6 +254,21 @@ a_lane_has_short_runs_when_all_its_workers_report_them(void **state)
 }
 
 static void
+the_time_of_a_suspension_makes_no_worker_silent(void **state)
+{
+    struct worker_registry *r = worker_registry_new();
+    int64_t now_ms = 1000 + WORKER_REGISTRY_SILENT_MS + 5000;
+
+    (void)state;
+    beat_short_runs(r, "a", true, false);
+    worker_registry_put_off(r, 6000);
+    assert_true(worker_registry_has_short_runs(r, "local", "default", now_ms));
+    assert_false(
+        worker_registry_has_short_runs(r, "local", "default", now_ms + 2001));
+    worker_registry_free(r);
+}
+
+static void
 running_tasks_of_local_workers_add_up_until_they_fall_silent(void **state)
 {
     struct worker_registry *r = worker_registry_new();
@@ -436,6 +451,7 @@ main(void)
         TEST(a_lane_must_exist),
         TEST(a_bad_message_is_dead_and_its_id_is_read_if_it_can_be),
         TEST(the_twenty_first_delivery_is_dead_before_it_is_parsed),
+        TEST(the_time_of_a_suspension_makes_no_worker_silent),
         TEST(running_tasks_of_local_workers_add_up_until_they_fall_silent),
         TEST(a_worker_that_stops_or_drains_is_not_available),
         TEST(the_registry_is_bounded_and_sums_do_not_overflow),
