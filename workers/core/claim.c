@@ -303,8 +303,7 @@ claim_take(struct attempt *a, const struct claim *found,
     write_claim(a);
 }
 
-/* --- whether it is to be cancelled -----------------------------------------
- */
+/* --- whether it is to be cancelled ---------------------------------------- */
 
 static void
 on_cancel(void *ctx, const struct bus_entry *entry, const struct err *e)
