@@ -85,8 +85,8 @@ await_report(struct cli *c, const struct task *t)
         cli_say(c, "the report is not written yet: %s", why);
     else if (*path && !str_ends_with(path, t->report_path))
         cli_say(c,
-                "the report is in %s: what is at %s is not a report of "
-                "this task",
+                "the report is in %s: at %s is a file that is not a report "
+                "of this task, or files there become tasks",
                 path, t->report_path);
     json_decref(shown);
 }

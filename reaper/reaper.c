@@ -258,6 +258,15 @@ open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
     return rc;
 }
 
+/* A gateway would take a report there for a task. */
+static bool
+is_taken(void *ctx, const char *path)
+{
+    const struct reaper *r = ctx;
+
+    return presence_takes(r->presence, path);
+}
+
 static void
 on_tasks_read(void *ctx)
 {
@@ -311,6 +320,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     if (presence_open(&r->presence, b, e) < 0 ||
         lane_pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
         goto fail;
+    report_writer_avoid(r->reports, is_taken, r);
     lane_pauses_keep(r->pauses, PAUSE_OLD_MS, PAUSE_LOOK_MS);
     parts = (struct query_parts){.bus = b,
                                  .db = r->db,
@@ -396,9 +406,9 @@ reaper_close(struct reaper *r)
     disk_monitor_close(r->disk);
     schedule_close(r->schedule);
     lane_pauses_close(r->pauses);
-    presence_close(r->presence);
     write_reports(r);
-    report_writer_close(r->reports);
+    report_writer_close(r->reports); /* asks presence where not to write */
+    presence_close(r->presence);
     db_close(r->db);
     mem_pool_free(r->pool);
     mem_free(r);

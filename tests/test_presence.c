@@ -47,6 +47,42 @@ a_full_heartbeat_says_what_does_not_run_any_more(void **unused)
 }
 
 static void
+files_below_a_watched_folder_are_taken(void **unused)
+{
+    static const struct {
+        const char *path;
+        bool taken;
+    } rows[] = {
+        {"/p/jobs/queue/r.md", true},   {"/p//jobs/./queue/a/r.md", true},
+        {"/p/Jobs/QUEUE/r.md", true},   {"/p/jobs/queue", false},
+        {"/p/jobs/queue2/r.md", false}, {"/p/jobs/done/r.md", false},
+        {"/p/jobs/.queue/r.md", false}, {"/jobs/queue/r.md", false},
+    };
+    struct folder_state folder = {.path = "/p/jobs/queue", .note = ""};
+    struct str message = {0};
+    struct heartbeat h;
+    struct presence *l;
+    struct err e;
+
+    (void)unused;
+    assert_int_equal(presence_open(&l, NULL, &e), 0);
+    codec_init(CODEC_HEARTBEAT, &h);
+    h.worker = "w";
+    h.backend = HEARTBEAT_FOLDER;
+    h.folders = &folder;
+    h.n_folders = 1;
+    codec_encode(CODEC_HEARTBEAT, &h, &message);
+    presence_on_heartbeat(l, &h, message.data, message.len, loop_now_ms());
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (presence_takes(l, rows[i].path) != rows[i].taken)
+            fail_msg("%s", rows[i].path);
+    presence_on_heartbeat(l, &h, message.data, message.len,
+                          loop_now_ms() - 2 * PRESENCE_MS);
+    assert_false(presence_takes(l, "/p/jobs/queue/r.md"));
+    str_free(&message);
+    presence_close(l);
+}
+static void
 count_task(void *ctx, const struct presence_task *t)
 {
     unsigned *n = ctx;
@@ -93,6 +129,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_heartbeat_says_what_does_not_run_any_more),
+        cmocka_unit_test(files_below_a_watched_folder_are_taken),
         cmocka_unit_test(
             a_task_whose_worker_fell_silent_does_not_run_but_is_remembered),
     };

@@ -3,6 +3,7 @@
 #include "reaper/report/report.h"
 
 #include <ftw.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -462,8 +463,9 @@ only_a_report_of_the_same_job_is_replaced(void **state)
 {
     struct report_place *p = *state;
     struct mem_pool *pool = mem_pool_new();
-    char path[200];
+    char path[200], full[NAME_MAX + 1];
 
+    (void)snprintf(full, sizeof full, "%0*d.md", NAME_MAX - 3, 0);
     assert_string_equal(place(p, "r.md", "id1", "", "", pool), "r.md");
     put_text(p, "r.md", "# Mine\n");
     assert_string_equal(place(p, "r.md", "id1", "", "", pool), "r-id1.md");
@@ -495,7 +497,14 @@ only_a_report_of_the_same_job_is_replaced(void **state)
     assert_string_equal(place(p, "link.md", "id1", "", "", pool),
                         "link-id1.md");
     put_text(p, "empty", "");
-    assert_string_equal(place(p, "empty", "id1", "", "", pool), "empty");
+    assert_string_equal(place(p, "empty", "id1", "", "", pool), "empty-id1");
+    put_text(p, full, "mine");
+    assert_int_equal(strlen(place(p, full, "0123456789abcdef", "", "", pool)),
+                     NAME_MAX);
+    assert_non_null(
+        strstr(place(p, ".git/x", "id1", "", "", pool), "into .git"));
+    assert_non_null(
+        strstr(place(p, "a/.Git/x", "id1", "", "", pool), "into .git"));
     mem_pool_free(pool);
 }
 

@@ -187,6 +187,29 @@ environment_names_are_names_and_not_ours(void **state)
 }
 
 static void
+a_report_path_names_a_file_outside_of_git(void **state)
+{
+    static const struct {
+        const char *path;
+        bool ok;
+    } rows[] = {
+        {".gitignore", true},   {"a.git/x", true}, {".github/x.md", true},
+        {".git/config", false}, {".git", false},   {"a/.GIT/x", false},
+        {"dir/", false},        {".", false},      {"a/.", false},
+    };
+    struct task t;
+
+    (void)state;
+    codec_init(CODEC_TASK, &t);
+    t.prompt = "hi";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        t.report_path = rows[i].path;
+        if (task_check(&t, &e) != (rows[i].ok ? 0 : -1))
+            fail_msg("%s", rows[i].path);
+    }
+}
+
+static void
 reports_stay_below_their_folder(void **state)
 {
     static const struct {
@@ -528,6 +551,7 @@ main(void)
         cmocka_unit_test(a_task_has_at_most_a_thousand_steps),
         cmocka_unit_test(environment_names_are_names_and_not_ours),
         cmocka_unit_test(reports_stay_below_their_folder),
+        cmocka_unit_test(a_report_path_names_a_file_outside_of_git),
         cmocka_unit_test(a_cost_limit_must_be_an_amount),
         cmocka_unit_test(new_ids_are_tokens_and_differ),
         cmocka_unit_test(ids_made_together_begin_alike),

@@ -13,6 +13,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/model/codec.h"
+#include "lib/model/report_mark.h"
 #include "lib/os/os.h"
 
 #include <errno.h>
@@ -296,6 +297,7 @@ static void
 read_waiting_fd(struct claim_file *t, const char *path, int fd)
 {
     struct file_stamp seen = t->stamp;
+    struct report_mark mark;
     struct str text = {0};
     struct err e = {0};
     struct stat st;
@@ -314,6 +316,8 @@ read_waiting_fd(struct claim_file *t, const char *path, int fd)
         if (!file_stamp_same(&t->stamp, &seen) ||
             (size_t)st.st_size != text.len || !(t->settled || moved))
             set_state(t, CLAIM_FILE_YOUNG, "");
+        else if (report_mark_read(str_text(&text), text.len, &mark))
+            set_state(t, CLAIM_FILE_REPORT, "");
         else
             use_text(t, &text);
     }

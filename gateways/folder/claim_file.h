@@ -20,6 +20,7 @@ enum claim_file_state {
     CLAIM_FILE_YOUNG,  /* may still be being written: read again */
     CLAIM_FILE_OPEN,   /* a process has it open for writing */
     CLAIM_FILE_SERIAL, /* a file runs in its workdir */
+    CLAIM_FILE_REPORT, /* a report, no task: left alone */
     CLAIM_FILE_BUSY,   /* another file of that name is claimed: read again */
     CLAIM_FILE_BAD,    /* claimed, and no task; why tells people the reason */
     CLAIM_FILE_GONE,   /* another process has it */

@@ -37,6 +37,7 @@ enum left {
     LEFT_NOT,    /* not tried yet */
     LEFT_TAKEN,  /* it is being claimed, or is claimed */
     LEFT_SERIAL, /* a file runs in one of its workdirs */
+    LEFT_REPORT, /* it is a report: not tried again unless it changes */
     /* Tried again at due_ms: */
     LEFT_YOUNG,  /* may still be written */
     LEFT_OPEN,   /* a process has it open for writing */

@@ -74,6 +74,7 @@ warning_of(struct watched_folder *w, const struct waiting_file *v,
     case LEFT_NOT:
     case LEFT_TAKEN:
     case LEFT_SERIAL:
+    case LEFT_REPORT:
     case LEFT_YOUNG:
         break;
     }
@@ -112,7 +113,7 @@ describe(struct watched_folder *w, struct folder_state *out,
         const struct waiting_file *v = &w->scan.v[i];
         const char *why;
 
-        if (v->left == LEFT_TAKEN)
+        if (v->left == LEFT_TAKEN || v->left == LEFT_REPORT)
             continue;
         out->waiting++;
         if (!*out->note)

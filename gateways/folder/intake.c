@@ -196,6 +196,9 @@ on_file_read(struct claimed_file *c, struct claim_file *t)
     case CLAIM_FILE_SERIAL:
         not_now(c, t, LEFT_SERIAL, 0);
         break;
+    case CLAIM_FILE_REPORT:
+        not_now(c, t, LEFT_REPORT, 0);
+        break;
     case CLAIM_FILE_BUSY:
         not_now(c, t, LEFT_NAME, NAME_BUSY_MS);
         break;
@@ -296,6 +299,7 @@ is_due(struct folder *f, const struct waiting_file *v, int64_t now_ms)
     case LEFT_NOT:
         return v->renamed || now_ms - v->since_ms >= f->conf->settle_ms;
     case LEFT_TAKEN:
+    case LEFT_REPORT:
         return false;
     case LEFT_SERIAL:
         return !serial_busy(f->serial, &v->workdirs, NULL, 0, NULL);

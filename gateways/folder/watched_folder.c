@@ -128,7 +128,7 @@ next_scan_ms(const struct watched_folder *w, int64_t now_ms)
 
         if (now_ms - v->since_ms < settle)
             wait = settle;
-        else if (v->left > LEFT_SERIAL)
+        else if (v->left > LEFT_REPORT)
             wait = v->due_ms - now_ms;
         if (wait < delay)
             delay = wait > settle ? wait : settle;
@@ -155,6 +155,10 @@ watched_folder_left(struct watched_folder *w, const char *name,
                  "file=\"%s/%s\" text=\"a process has it open for writing: "
                  "left alone until it is closed\"",
                  w->layout.waiting, LOG_TEXT(name));
+    if (left == LEFT_REPORT)
+        log_info("folder.report",
+                 "file=\"%s/%s\" text=\"a report, no task: left alone\"",
+                 w->layout.waiting, LOG_TEXT(name));
     if (!file_stamp_same(&t->stamp, &v->stamp)) {
         v->stamp = t->stamp;
         v->since_ms = loop_now_ms();
@@ -165,7 +169,7 @@ watched_folder_left(struct watched_folder *w, const char *name,
     workdirs_free(&v->workdirs);
     v->workdirs = t->workdirs;
     t->workdirs = (struct workdirs){0};
-    if (left != LEFT_SERIAL) /* that ends with the other file */
+    if (left > LEFT_REPORT) /* the others end with a file, or a change */
         scan_soon(w, pause_of(w, due_ms - loop_now_ms()));
 }
 

@@ -169,6 +169,33 @@ check_path(const char *field, const char *path, struct err *e)
     return 0;
 }
 
+/* A report is a file, and none of a repository's own. */
+static int
+check_report_path(const char *path, struct err *e)
+{
+    const char *name = path;
+
+    if (check_path("report_path", path, e) < 0)
+        return -1;
+    for (const char *p = path; *p;) {
+        size_t len = strcspn(p, "/");
+
+        if (len == 4 && strncasecmp(p, ".git", 4) == 0)
+            return err_set(e, ERR_INVALID,
+                           "report_path: \"%s\" leads into the repository's "
+                           "own folder; write a path outside of .git",
+                           LOG_TEXT(path));
+        name = p;
+        p += len + (p[len] == '/');
+    }
+    if (!*path || (path[strlen(path) - 1] != '/' && strcmp(name, ".") != 0))
+        return 0;
+    return err_set(e, ERR_INVALID,
+                   "report_path: \"%s\" names a folder; add the name of a "
+                   "file, like report.md",
+                   LOG_TEXT(path));
+}
+
 static int
 check_backend(const char *backend, struct err *e)
 {
@@ -355,8 +382,7 @@ task_check(const struct task *t, struct err *e)
         check_token("source", t->source, e) < 0 || check_steps(t, e) < 0 ||
         check_env(t, e) < 0 ||
         check_unique("tags", t->tags, t->n_tags, e) < 0 ||
-        check_path("report_path", t->report_path, e) < 0 ||
-        check_outputs(t, e) < 0 ||
+        check_report_path(t->report_path, e) < 0 || check_outputs(t, e) < 0 ||
         check_timeout("timeout_ms", t->timeout_ms, e) < 0 ||
         check_timeout("idle_timeout_ms", t->idle_timeout_ms, e) < 0 ||
         check_backend(t->backend, e) < 0 ||

@@ -9,6 +9,7 @@
 #include "lib/model/subject.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum {
     TASK_MS = 45000, /* after a start that no heartbeat confirms */
@@ -255,6 +256,53 @@ presence_close(struct presence *p)
     mem_free(p->workers);
     mem_pool_free(p->pool);
     mem_free(p);
+}
+
+/* Whether path, in which "." and empty names mean nothing, is below folder. */
+static bool
+is_below(const char *path, const char *folder)
+{
+    for (;;) {
+        size_t n, m;
+
+        while (*path == '/' || (*path == '.' && (path[1] == '/' || !path[1])))
+            path++;
+        while (*folder == '/')
+            folder++;
+        if (!*folder)
+            return *path != '\0';
+        n = strcspn(path, "/");
+        m = strcspn(folder, "/");
+        /* As file systems do that take A for a. */
+        if (n != m || strncasecmp(path, folder, n) != 0)
+            return false;
+        path += n;
+        folder += m;
+    }
+}
+
+bool
+presence_takes(const struct presence *p, const char *path)
+{
+    int64_t now_ms = loop_now_ms();
+
+    for (size_t i = 0; i < p->n_workers; i++) {
+        const struct known_worker *w = &p->workers[i];
+        struct heartbeat h;
+        struct err e;
+
+        if (strcmp(w->backend, HEARTBEAT_FOLDER) != 0 ||
+            now_ms - w->seen_ms >= PRESENCE_MS)
+            continue;
+        mem_pool_reset(p->pool);
+        if (codec_decode(CODEC_HEARTBEAT, str_text(&w->message), w->message.len,
+                         p->pool, &h, &e) < 0)
+            continue;
+        for (size_t j = 0; j < h.n_folders; j++)
+            if (is_below(path, h.folders[j].path))
+                return true;
+    }
+    return false;
 }
 
 void

@@ -59,6 +59,9 @@ void presence_each_worker(const struct presence *p,
                                      int64_t age_ms),
                           void *ctx);
 
+/* Whether path, absolute, is in a folder whose files a gateway takes. */
+bool presence_takes(const struct presence *p, const char *path);
+
 /* Process one message; for tests. */
 void presence_on_started(struct presence *p, const struct claim *c,
                          const char *backend, int64_t now_ms);

@@ -12,7 +12,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,7 +31,8 @@ fail(struct err *e, const char *root, const char *path, const char *what,
         code = ERR_DENIED;
     return err_set(e, code, "%s/%s: %s: %s", root, path, what,
                    error == EXDEV || error == ELOOP || error == ENOTDIR
-                       ? "leads through a file or link, or out of the folder"
+                       ? "leads through a file or link, into .git, or out of "
+                         "the folder"
                        : strerror(error));
 }
 
@@ -48,6 +51,13 @@ enter(int dir, const char *name)
     return openat(dir, name, flags);
 }
 
+/* Whether a file system may take it for a repository's own folder. */
+static bool
+is_git(const char *name)
+{
+    return strcasecmp(name, ".git") == 0;
+}
+
 /* One component at a time; *name is what is left: the file. */
 static int
 walk(int dir, char *path, char **name)
@@ -60,7 +70,7 @@ walk(int dir, char *path, char **name)
         *slash = '\0';
         if (*at && strcmp(at, ".") != 0) {
             errno = EXDEV;
-            next = strcmp(at, "..") == 0 ? -1 : enter(dir, at);
+            next = strcmp(at, "..") == 0 || is_git(at) ? -1 : enter(dir, at);
             error = errno;
             (void)close(dir);
             errno = error;
@@ -81,7 +91,8 @@ put(int dir, const char *name, const void *data, size_t len, const char **what)
     struct stat st;
     int rc;
 
-    if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+    if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+        is_git(name)) {
         errno = EXDEV;
         return -1;
     }
@@ -123,8 +134,6 @@ may_replace(int dir, const char *name, const struct report_mark *owner,
         return errno == ENOENT;
     if (!S_ISREG(st.st_mode))
         return false;
-    if (st.st_size == 0)
-        return true;
     fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return false;
@@ -134,16 +143,24 @@ may_replace(int dir, const char *name, const struct report_mark *owner,
            (report_mark_replaces(owner, &old) || strcmp(old.id, retry_of) == 0);
 }
 
-/* path with -<the first len characters of id> before its extension. */
+/* path with -<the first len characters of id> before its extension; a name that
+ * would be too long for it loses its end. */
 static const char *
 with_id(const char *path, const char *id, int len, struct mem_pool *pool)
 {
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
 
+    const char *end;
+
     if (!dot || dot == name)
         dot = name + strlen(name);
-    return mem_pool_printf(pool, "%.*s-%.*s%s", (int)(dot - path), path, len,
+    for (end = dot;
+         end > name &&
+         (size_t)(end - name) + (size_t)len + 1 + strlen(dot) > NAME_MAX;)
+        while (end-- > name && ((unsigned char)*end & 0xc0) == 0x80)
+            ;
+    return mem_pool_printf(pool, "%.*s-%.*s%s", (int)(end - path), path, len,
                            id, dot);
 }
 

@@ -2,8 +2,8 @@
  * file - writes files below a folder, whole or not at all.
  *
  * The path comes from outside: nothing in it, "..", a symbolic link or a
- * mount point trick, leads out of the root. A crash leaves the old file or the
- * new one.
+ * mount point trick, leads out of the root, or into a repository's .git. A
+ * crash leaves the old file or the new one.
  *
  * Thread: any; blocks for the time of an fsync.
  */
@@ -19,8 +19,8 @@
 
 /*
  * The path below root, in pool, at which owner's report goes: path itself if
- * nothing or an empty file is there, or a report that owner's may replace or
- * that retry_of has; else the name with owner's id. NULL: something that is no
+ * nothing is there, or a report that owner's may replace or that retry_of has;
+ * else the name with owner's id. NULL: something that is no
  * such report is there too, or the path cannot be walked, see report_file_put.
  */
 const char *report_file_place(const char *root, const char *path,

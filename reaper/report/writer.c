@@ -68,6 +68,8 @@ struct report_writer {
     struct db *db;
     char *root;
     bool in_workdir;
+    report_avoid_fn *avoid;
+    void *avoid_ctx;
     struct mem_pool *pool; /* of the row that is rendered */
     struct failure failed[FAILED_MAX];
     size_t n_failed;
@@ -93,6 +95,21 @@ root_of(struct report_writer *w, const struct task *t)
     if (*dir == '/' && stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
         return dir;
     return w->root;
+}
+
+/* Whether a task's report may stand at its report_path. */
+static bool
+has_own_place(struct report_writer *w, const char *root, const char *path)
+{
+    char *real, *full;
+    bool avoid;
+
+    if (!w->avoid || !(real = realpath(root, NULL)))
+        return true;
+    full = mem_pool_printf(w->pool, "%s/%s", real, path);
+    avoid = w->avoid(w->avoid_ctx, full);
+    free(real);
+    return !avoid;
 }
 
 /*
@@ -142,7 +159,7 @@ render_task(struct write_job *job, struct rendered *p,
     struct report_writer *w = job->writer;
     struct attempt_row *attempts;
     struct report_task t;
-    const char *name;
+    const char *name, *root;
     size_t n;
 
     if (db_attempts(w->db, row->n, w->pool, &attempts, &n, e) < 0)
@@ -151,8 +168,9 @@ render_task(struct write_job *job, struct rendered *p,
     report_mark_init(&p->owner, false, row->id, row->name);
     if (t.task)
         p->retry_of = mem_pool_strdup(job->pool, t.task->retry_of);
-    if (*row->report_path) {
-        p->root = mem_pool_strdup(job->pool, root_of(w, t.task));
+    root = root_of(w, t.task);
+    if (*row->report_path && has_own_place(w, root, row->report_path)) {
+        p->root = mem_pool_strdup(job->pool, root);
         report_task(&t, report_format_of(row->report_path),
                     add_text(job, p, row->report_path, ""));
         return 0;
@@ -556,6 +574,13 @@ report_writer_open(struct report_writer **out, struct loop *l, struct db *db,
     w->idle = true;
     *out = w;
     return 0;
+}
+
+void
+report_writer_avoid(struct report_writer *w, report_avoid_fn *avoid, void *ctx)
+{
+    w->avoid = avoid;
+    w->avoid_ctx = ctx;
 }
 
 void

@@ -27,6 +27,12 @@ int report_writer_open(struct report_writer **out, struct loop *l,
                        struct err *e);
 void report_writer_close(struct report_writer *w); /* NULL is fine */
 
+/* No report goes to a report_path of which avoid says that other programs take
+ * files there: it goes to the place of a task without one. */
+typedef bool report_avoid_fn(void *ctx, const char *path);
+void report_writer_avoid(struct report_writer *w, report_avoid_fn *avoid,
+                         void *ctx);
+
 /* A report may have become due. */
 void report_writer_wake(struct report_writer *w);
 /* Writes the report of row n of the tasks, or batches, now; call it outside a

@@ -63,6 +63,30 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 	until_true 10 grep -q '^so' reports/jobs/breaks.out
 }
 
+@test "A4: a report never lands where a gateway takes files, and never becomes a task" {
+	local n
+	run --separate-stderr shunt run --name own --report jobs/queue/r.json -- true
+	[[ $stderr == *'the report is in '*'/reports/jobs/own.md'*'jobs/queue/r.json'* ]]
+	[ ! -e jobs/queue/r.json ]
+	# A person's copy of a report is left alone as well, in any format.
+	n=$(shunt ls --limit 0 --json | jq length)
+	for r in md json; do
+		cp "$SHUNT_HOME/reports/jobs/own.$r" "codex/inbox/.copy.$r"
+		cp "$SHUNT_HOME/reports/jobs/own.$r" "agent-queue/.copy.$r"
+		mv "codex/inbox/.copy.$r" "codex/inbox/copy.$r"
+		mv "agent-queue/.copy.$r" "agent-queue/copy.$r"
+	done
+	# A file that comes after them is taken, and they are still there.
+	job jobs/queue after-copies true
+	until_true 20 test -e jobs/done/after-copies.json
+	until_true 10 grep -q 'copy.md.*a report, no task' "$SHUNT_HOME/log/gateway-folder.log"
+	[ "$(shunt ls --limit 0 --json | jq length)" -eq $((n + 1)) ]
+	[ -e codex/inbox/copy.md ]
+	[ -e agent-queue/copy.md ]
+	rm codex/inbox/copy.* agent-queue/copy.*
+	shunt doctor | grep -q 'alarms *none'
+}
+
 @test "a cloud queue's file moves through its folders and gets its outcome" {
 	mkfifo hold
 	job .cloud-queue/pending TRA-56 "cat '$PROJECT/hold'"

@@ -28,6 +28,21 @@ setup() {
 	cmp Makefile Makefile.before
 }
 
+@test "A4: neither a repository's own files nor an empty file are replaced" {
+	git init -q .
+	: >__init__.py
+	cp .git/config config.before
+	run -2 --separate-stderr shunt run --report .git/config -- true
+	[[ $stderr == *'report_path'*'outside of .git'* ]]
+	run -2 shunt run --report .git/hooks/post-commit -- true
+	run -2 --separate-stderr shunt run --report reports/ -- true
+	[[ $stderr == *'add the name of a file'* ]]
+	shunt run --report __init__.py -- true
+	[ ! -s __init__.py ]
+	cmp .git/config config.before
+	[ ! -e .git/hooks/post-commit ]
+}
+
 @test "A4: two tasks with one path do not overwrite each other" {
 	local first second
 	shunt run --report r.md -- 'echo first'
