@@ -272,7 +272,6 @@ talk_about_briefs_is_no_brief(void **state)
         "a\n````\n```codex-brief\n" BRIEF "```\n````\n",
         "> ```codex-brief\n> executor: x\n> ```\n",
         "a\n    executor: x\n", /* no blank line: goes on with a */
-        "```codex-briefs\nexecutor: x\n```\n",
         "```text\n\n" INDENTED "```\n",
         "executors: x\n",
         "executor:x\n",
@@ -360,12 +359,10 @@ front_matter_is_read_from_dos_too(void **state)
         &in);
 
     (void)state;
-    assert_string_equal(t->prompt, "a\nb");
+    assert_string_equal(t->prompt, "T\n\na\nb");
     assert_true(t->delegation->allow_delegation);
     assert_string_equal(t->delegation->preferred_ai, "");
-    assert_string_equal(t->tags[0].value, "T");
-    expect_warnings(&in, WARNINGS("-:3:1: title: unknown key, kept as a tag",
-                                  "-:4:1: labels: unknown key, ignored"));
+    expect_warnings(&in, WARNINGS("-:4:1: labels: unknown key, ignored"));
 }
 
 static void

@@ -81,9 +81,9 @@ execution_mode_is_a_wish_and_no_pin(void **state)
                                                   "\"failed\", \"x\": 1}",
                   &in);
     assert_string_equal(t->steps[0].script, "make");
-    expect_warnings(&in, WARNINGS("-:1:98: x: unknown key, kept as a tag",
-                                  "-:1:88: status: 'failed' is ignored; the "
+    expect_warnings(&in, WARNINGS("-:1:88: status: 'failed' is ignored; the "
                                   "folder determines what is done",
+                                  "-:1:98: x: unknown key, kept as a tag",
                                   "-:1:70: execution_mode: 'moon' is unknown, "
                                   "ignored; known are cloud and local"));
 }

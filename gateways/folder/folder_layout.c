@@ -362,10 +362,37 @@ has_suffix(const char *name, const char *list)
     return false;
 }
 
+/*
+ * Whether people and agents keep a file of that name in a folder to describe
+ * it: README of any kind, and Markdown that is called AGENTS.md or the like, or
+ * begins with an underscore, as drafts do.
+ */
+static bool
+describes_folder(const char *name)
+{
+    static const char *const stems[] = {
+        "AGENTS",       "AGENT",    "CLAUDE",      "GEMINI",
+        "SKILL",        "COPILOT",  "QWEN",        "CONVENTIONS",
+        "CONTRIBUTING", "LICENSE",  "LICENCE",     "CODE_OF_CONDUCT",
+        "CHANGELOG",    "SECURITY", "SUPPORT",     "GOVERNANCE",
+        "NOTICE",       "AUTHORS",  "MAINTAINERS", "COPILOT-INSTRUCTIONS",
+        "TODO",         "TEMPLATE"};
+    size_t len = strcspn(name, ".");
+
+    if (strncasecmp(name, "README", 6) == 0)
+        return true;
+    if (!has_suffix(name, ".md .markdown"))
+        return false;
+    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++)
+        if (strlen(stems[i]) == len && strncasecmp(name, stems[i], len) == 0)
+            return true;
+    return *name == '_';
+}
+
 bool
 folder_layout_takes(const struct folder_layout *p, const char *name)
 {
-    return *name != '.' && strncasecmp(name, "README", 6) != 0 &&
+    return *name != '.' && !describes_folder(name) &&
            has_suffix(name, layouts[p->style].suffixes) &&
            !ends_with(name, ".result.json", 12);
 }

@@ -67,8 +67,8 @@ read_output(struct import_text *s, const struct yaml_node *map,
     if (map->kind != YAML_MAP)
         return formats_expected(s, map, "outputs",
                                 "type: pr, comment or report");
-    formats_unknown(s, map, known, NULL);
-    if (formats_need(s, map, "type", "pr, comment or report", &o->type) < 0 ||
+    if (formats_keys(s, map, known, NULL) < 0 ||
+        formats_need(s, map, "type", "pr, comment or report", &o->type) < 0 ||
         formats_text(s, map, "title", &o->title) < 0 ||
         formats_text(s, map, "commit_message", &o->commit_message) < 0 ||
         formats_text(s, map, "path", &o->path) < 0 ||
@@ -127,7 +127,6 @@ read_brief(struct import_text *s, const struct yaml_node *root, struct task *t)
         return formats_fail(s, root,
                             "a brief is written key: value, beginning with "
                             "executor:");
-    formats_unknown(s, root, known, t);
     if (formats_need(s, root, "executor", "the lane, devbox-codex say",
                      &t->executor) < 0 ||
         formats_need(s, root, "repo", "owner/name", &t->repo) < 0 ||
@@ -135,7 +134,8 @@ read_brief(struct import_text *s, const struct yaml_node *root, struct task *t)
         formats_need(s, root, "branch", "main, say", &t->branch) < 0 ||
         formats_need(s, root, "workdir", "where to run", &t->workdir) < 0 ||
         formats_text(s, root, "context_header", &t->context_header) < 0 ||
-        formats_text(s, root, "notes", &t->notes) < 0)
+        formats_text(s, root, "notes", &t->notes) < 0 ||
+        formats_keys(s, root, known, t) < 0)
         return -1;
     if (!steps)
         return formats_fail(s, root,

@@ -46,7 +46,7 @@ read_prompt(struct import_text *s, const struct yaml_node *data, struct task *t)
     else
         t->prompt = *title ? title : description;
     if (!formats_is_blank(t->prompt))
-        return 0;
+        return formats_prompt(s, data, t->prompt, strlen(t->prompt));
     return formats_fail(s, data,
                         "task_data: nothing to run and nothing to ask; write "
                         "command, script, steps, prompt or a title");
@@ -130,6 +130,27 @@ read_tags(struct import_text *s, const struct yaml_node *root,
     return 0;
 }
 
+/* Of the dictionary, which may be a whole issue, only keys that control what
+ * runs and cannot mean anything else. */
+static int
+read_controls(struct import_text *s, const struct yaml_node *data,
+              struct task *t)
+{
+    static const char words[] =
+        " workdir cwd working_dir working_directory repo branch env "
+        "environment timeout time_limit idle_timeout retries retry dod "
+        "report_path after hold timeout_minutes timeout_seconds timeout_ms "
+        "max_attempts max_retries depends_on schedule cron run_at user image ";
+    static const char *const known[] = {NULL};
+
+    for (const struct yaml_node *v = data->first; v; v = v->next)
+        if (!strchr(v->key->text, ' ') &&
+            strstr(words, mem_pool_printf(s->pool, " %.60s ", v->key->text)) &&
+            formats_key(s, data, v, known, t) < 0)
+            return -1;
+    return 0;
+}
+
 int
 formats_read_cloud_queue(struct import_text *s, const struct yaml_node *root)
 {
@@ -139,7 +160,6 @@ formats_read_cloud_queue(struct import_text *s, const struct yaml_node *root)
     const struct yaml_node *data = formats_get(root, "task_data");
     struct task *t = formats_tasks(s, "cloud-queue", 1);
 
-    formats_unknown(s, root, known, t);
     if (!data || data->kind != YAML_MAP)
         return formats_fail(s, data ? data : root,
                             "task_data: expected an object, found %s",
@@ -147,10 +167,8 @@ formats_read_cloud_queue(struct import_text *s, const struct yaml_node *root)
     if (formats_need(s, root, "task_id", "the task's name", &t->name) < 0 ||
         formats_text(s, root, "team_id", &t->team) < 0 ||
         check_status(s, root) < 0 || read_tags(s, root, data, t) < 0 ||
-        formats_text(s, data, "workdir", &t->workdir) < 0 ||
-        formats_text(s, data, "repo", &t->repo) < 0 ||
-        formats_text(s, data, "branch", &t->branch) < 0 ||
-        read_work(s, data, t) < 0)
+        read_work(s, data, t) < 0 || read_controls(s, data, t) < 0 ||
+        formats_keys(s, root, known, t) < 0)
         return -1;
     if (t->n_steps == 0 && read_prompt(s, data, t) < 0)
         return -1;

@@ -110,7 +110,6 @@ read_entry(struct import_text *s, const struct yaml_node *map, struct task *t)
 
     if (map->kind != YAML_MAP)
         return formats_expected(s, map, "tasks", "an object");
-    formats_unknown(s, map, known, t);
     commands = formats_get(map, "commands");
     if (!commands)
         return formats_fail(s, map,
@@ -120,7 +119,7 @@ read_entry(struct import_text *s, const struct yaml_node *map, struct task *t)
         formats_commands(s, commands, "commands", t) < 0 ||
         read_evidence(s, map, t) < 0)
         return -1;
-    return read_rollback(s, map, t);
+    return read_rollback(s, map, t) < 0 ? -1 : formats_keys(s, map, known, t);
 }
 
 static int
@@ -181,18 +180,17 @@ read_tasks(struct import_text *s, const struct yaml_node *root,
 int
 formats_read_contract(struct import_text *s, const struct yaml_node *root)
 {
-    static const char *const known[] = {"work_branch", "tasks",   "acceptance",
-                                        "repo",        "workdir", NULL};
-    const char *branch, *repo, *workdir, *name = formats_base_name(s);
+    static const char *const known[] = {"work_branch", "tasks", "acceptance",
+                                        NULL};
+    const char *branch, *name = formats_base_name(s);
+    struct task all = formats_empty(name);
     struct task *tasks;
     size_t n = 0;
 
-    formats_unknown(s, root, known, NULL);
+    s->no_after = "remove it; the tasks of a contract run in order";
     if (formats_need(s, root, "work_branch", "the branch to work on", &branch) <
             0 ||
-        formats_text(s, root, "repo", &repo) < 0 ||
-        formats_text(s, root, "workdir", &workdir) < 0 ||
-        count_tasks(s, root, &n) < 0)
+        formats_keys(s, root, known, &all) < 0 || count_tasks(s, root, &n) < 0)
         return -1;
     tasks = formats_tasks(s, "run-contract", n);
     if (read_tasks(s, root, tasks, n) < 0)
@@ -200,8 +198,7 @@ formats_read_contract(struct import_text *s, const struct yaml_node *root)
     formats_batch(s, *name ? name : branch);
     for (size_t i = 0; i < n; i++) {
         tasks[i].branch = branch;
-        tasks[i].repo = repo;
-        tasks[i].workdir = workdir;
+        formats_inherit(&all, &tasks[i]);
         if (i > 0)
             formats_after(s, i, i - 1);
         if (formats_check(s, root, &tasks[i]) < 0)

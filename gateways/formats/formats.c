@@ -40,7 +40,9 @@ is_inbox(const struct yaml_node *root)
 static bool
 is_job(const struct yaml_node *root)
 {
-    return yaml_get(root, "script") || yaml_get(root, "kind");
+    return yaml_get(root, "script") || yaml_get(root, "commands") ||
+           yaml_get(root, "command") || yaml_get(root, "cmd") ||
+           yaml_get(root, "kind");
 }
 
 /* In this order; each is recognized by keys that only it has. */
@@ -169,7 +171,7 @@ parse_matter(struct import_text *s, const struct matter *m,
     if (yaml_parse_part(s->name, m->text, m->len, 2, s->pool, meta, s->e) < 0)
         return -1;
     if ((*meta)->kind == YAML_MAP)
-        return 0;
+        return formats_foreign(s, *meta);
     if (!yaml_is_null(*meta))
         return formats_fail(s, *meta,
                             "front matter is written key: value, preferred_ai: "
@@ -199,6 +201,8 @@ read_document(struct import_text *s)
         return formats_read_briefs(s, blocks, n);
     if (has_matter)
         return formats_read_markdown(s, meta, m.body, m.body_len);
+    if (formats_foreign_text(s) < 0)
+        return -1;
     if (is_named_markdown(s->name))
         return formats_read_markdown(s, NULL, s->text, s->len);
     return formats_fail(s, &top,
@@ -227,6 +231,8 @@ read_text(struct import_text *s)
         return -1;
     if (yaml_get(root, "rally") || yaml_get(root, "branches"))
         return formats_read_rally(s);
+    if (!yaml_get(root, "executor") && formats_foreign(s, root) < 0)
+        return -1;
     return formats_read_briefs(s, &all, 1);
 }
 
@@ -264,6 +270,17 @@ check_text(const struct import_text *s)
     return 0;
 }
 
+/* The warnings travel with the first task: whoever dropped the file, and does
+ * not see what is printed here, finds them in its outcome. */
+static void
+add_warnings(const struct import *in)
+{
+    size_t n = in->n_warnings;
+
+    in->tasks[0].warnings = in->warnings;
+    in->tasks[0].n_warnings = n < TASK_WARNINGS_MOST ? n : TASK_WARNINGS_MOST;
+}
+
 int
 formats_read(const char *name, const void *data, size_t len,
              struct mem_pool *pool, struct import *out, struct err *e)
@@ -271,6 +288,7 @@ formats_read(const char *name, const void *data, size_t len,
     struct import_text s = {
         .name = name, .len = len, .pool = pool, .out = out, .e = e};
     size_t first;
+    bool json;
     int rc;
 
     *out = (struct import){.format = ""};
@@ -282,7 +300,12 @@ formats_read(const char *name, const void *data, size_t len,
     if (check_text(&s) < 0)
         return -1;
     first = strspn(s.text, " \t\r\n");
-    rc = s.text[first] == '{' ? read_json(&s) : read_text(&s);
+    /* {{ begins a template, and no JSON. */
+    json = s.text[first] == '{' &&
+           !(first + 1 < s.len && s.text[first + 1] == '{');
+    rc = json ? read_json(&s) : read_text(&s);
+    if (rc == 0)
+        add_warnings(out);
     if (rc < 0) {
         out->format = "";
         out->tasks = NULL;

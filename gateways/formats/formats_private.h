@@ -27,8 +27,10 @@ struct import_text {
     size_t len;
     struct mem_pool *pool;
     struct import *out;
-    struct err *e; /* what to set on -1 */
-    bool json;     /* a value without quotes is not text */
+    struct err *e;        /* what to set on -1 */
+    bool json;            /* a value without quotes is not text */
+    const char *no_after; /* why `after` is refused; NULL: it is read */
+    bool no_shell;        /* its author is not trusted with what commands do */
 };
 
 /* --- values (values.c) ---------------------------------------------------- */
@@ -47,6 +49,10 @@ const char *formats_short(const struct import_text *s, const char *text);
 /* "text", "a number", "a list", ... */
 const char *formats_kind(const struct import_text *s,
                          const struct yaml_node *n);
+
+/* The value itself, 'like this', or its kind. */
+const char *formats_found(const struct import_text *s,
+                          const struct yaml_node *n);
 
 /* "key: expected a list, found text" as an error; returns -1. */
 int formats_expected(const struct import_text *s, const struct yaml_node *at,
@@ -83,14 +89,12 @@ int formats_ms(const struct import_text *s, const struct yaml_node *map,
 int formats_texts(const struct import_text *s, const struct yaml_node *map,
                   const char *key, const char ***out, size_t *n);
 
-/* Warns of keys that are not in known, which ends with NULL, and keeps those
- * with short values as tags of t, unless t is NULL. */
-void formats_unknown(struct import_text *s, const struct yaml_node *map,
-                     const char *const *known, struct task *t);
-
 /* Keeps a value as a tag of the task; the first one of a name wins. */
 void formats_tag(struct import_text *s, struct task *t, const char *key,
                  const char *value);
+
+/* A task with empty texts, of that name. */
+struct task formats_empty(const char *name);
 
 /* Makes n tasks with empty texts and their origin set the result. */
 struct task *formats_tasks(struct import_text *s, const char *format, size_t n);
@@ -115,6 +119,45 @@ void formats_batch(struct import_text *s, const char *name);
 
 /* Task i of the result comes after task j. */
 void formats_after(struct import_text *s, size_t i, size_t j);
+
+/* --- controls (controls.c) ------------------------------------------------ */
+
+/*
+ * Reads the keys of map that are not in known, which ends with NULL: controls
+ * of a task (timeout, retries, env, ...) into t, wherever the format does not
+ * read them itself. Keys that look like controls and are none are refused, and
+ * so is what says that it is not to be done. Others are warned of, and those
+ * with short values become tags. t NULL: a map that is no task, without
+ * controls and tags.
+ *
+ * To be called after the format has read its own keys.
+ */
+int formats_keys(struct import_text *s, const struct yaml_node *map,
+                 const char *const *known, struct task *t);
+
+/* The same for one key. */
+int formats_key(struct import_text *s, const struct yaml_node *map,
+                const struct yaml_node *v, const char *const *known,
+                struct task *t);
+
+/* Gives t the controls of its batch that it does not set itself. */
+void formats_inherit(const struct task *from, struct task *t);
+
+/* A whole number; *out is unchanged if the key is missing. */
+int formats_number(const struct import_text *s, const struct yaml_node *map,
+                   const char *key, int64_t least, int64_t most, int64_t *out);
+
+/* --- prompts (prompt.c) --------------------------------------------------- */
+
+/* Refuses what is no prompt: an unfilled template, a form without answers, a
+ * list of tasks. at: where it stands; NULL: it is a part of s->text. */
+int formats_prompt(const struct import_text *s, const struct yaml_node *at,
+                   const char *text, size_t len);
+
+/* Refuses keys by which another system's files are known. */
+int formats_foreign(const struct import_text *s, const struct yaml_node *map);
+/* The same for the whole text, if it is YAML. */
+int formats_foreign_text(const struct import_text *s);
 
 /* --- JSON (json_tree.c) --------------------------------------------------- */
 
@@ -156,8 +199,9 @@ struct block {
     size_t len, line; /* line: of its first line */
 };
 
-/* The briefs in a Markdown document; there may be none. */
-int blocks_find(const struct import_text *s, struct block **out, size_t *n);
+/* The briefs in a Markdown document; there may be none. A document whose only
+ * briefs are in comments is an error. */
+int blocks_find(struct import_text *s, struct block **out, size_t *n);
 
 /* The column of the first key of a YAML text; 0: the first key is another. */
 size_t blocks_first_key(const char *text, size_t len, const char *key);

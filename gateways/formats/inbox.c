@@ -94,8 +94,8 @@ read_cmd(struct inbox *x, const struct yaml_node *action)
     const char *cmd, **argv;
     size_t n, first;
 
-    formats_unknown(x->s, action, known, NULL);
-    if (formats_need(x->s, action, "cmd", "kubectl get ...", &cmd) < 0)
+    if (formats_keys(x->s, action, known, NULL) < 0 ||
+        formats_need(x->s, action, "cmd", "kubectl get ...", &cmd) < 0)
         return -1;
     first = strspn(cmd, " \t");
     if (strncmp(cmd + first, "kubectl", 7) != 0 ||
@@ -167,8 +167,8 @@ read_apply(struct inbox *x, const struct yaml_node *action)
     static const char *const get[] = {"get", NULL};
     const char *type, *path, *space;
 
-    formats_unknown(x->s, action, known, NULL);
-    if (formats_text(x->s, action, "type", &type) < 0)
+    if (formats_keys(x->s, action, known, NULL) < 0 ||
+        formats_text(x->s, action, "type", &type) < 0)
         return -1;
     if (strcmp(type, "k8s-apply") != 0)
         return formats_refuse(x->s, action, "type", type,
@@ -283,7 +283,8 @@ read_request(struct inbox *x, const struct yaml_node *root)
             x->s, root,
             "actions: missing, and note as well; write one of them");
     t->prompt = t->notes;
-    return 0;
+    return formats_prompt(x->s, yaml_get(root, "note"), t->prompt,
+                          strlen(t->prompt));
 }
 
 int
@@ -296,14 +297,15 @@ formats_read_inbox(struct import_text *s, const struct yaml_node *root)
     struct task *t = formats_tasks(s, "inbox", 1);
     struct inbox x = {.s = s, .t = t, .scope = ""};
 
-    formats_unknown(s, root, known, t);
+    s->no_shell = true;
     t->name = formats_base_name(s);
     if (check_kind(&x, root) < 0 || check_approval(&x, root) < 0 ||
         read_tags(&x, root) < 0 ||
         formats_text(s, root, "note", &t->notes) < 0 ||
         formats_text(s, root, "repo", &t->repo) < 0 ||
         formats_text(s, root, "branch", &t->branch) < 0 ||
-        formats_text(s, root, "workdir", &t->workdir) < 0)
+        formats_text(s, root, "workdir", &t->workdir) < 0 ||
+        formats_keys(s, root, known, t) < 0)
         return -1;
     if (actions && read_actions(&x, actions) < 0)
         return -1;

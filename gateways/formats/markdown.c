@@ -40,15 +40,18 @@ warn_words(struct import_text *s, const struct yaml_node *meta,
                      formats_short(s, d->complexity_hint));
 }
 
+/* --- front matter --------------------------------------------------------- */
+
 static int
-read_meta(struct import_text *s, const struct yaml_node *meta, struct task *t)
+read_delegation(struct import_text *s, const struct yaml_node *meta,
+                struct task *t)
 {
-    static const char *const known[] = {"preferred_ai",      "allow_delegation",
-                                        "needs_claude_code", "complexity_hint",
-                                        "max_cost_usd",      NULL};
+    static const char *const keys[] = {"preferred_ai", "allow_delegation",
+                                       "needs_claude_code", "complexity_hint",
+                                       "max_cost_usd"};
     struct delegation *d = mem_pool_alloc(s->pool, sizeof *d);
 
-    formats_unknown(s, meta, known, t);
+    d->preferred_ai = d->complexity_hint = d->max_cost_usd = "";
     if (formats_text(s, meta, "preferred_ai", &d->preferred_ai) < 0 ||
         formats_flag(s, meta, "allow_delegation", &d->allow_delegation) < 0 ||
         formats_flag(s, meta, "needs_claude_code", &d->needs_claude_code) < 0 ||
@@ -56,9 +59,95 @@ read_meta(struct import_text *s, const struct yaml_node *meta, struct task *t)
         formats_text(s, meta, "max_cost_usd", &d->max_cost_usd) < 0)
         return -1;
     warn_words(s, meta, d);
-    for (size_t i = 0; known[i] && !t->delegation; i++)
-        if (formats_get(meta, known[i]))
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !t->delegation; i++)
+        if (formats_get(meta, keys[i]))
             t->delegation = d;
+    return 0;
+}
+
+/* What claude-code-queue means by its keys: max_retries counts all attempts,
+ * and the lowest priority comes first. */
+static int
+read_queue_keys(struct import_text *s, const struct yaml_node *meta,
+                struct task *t)
+{
+    int64_t attempts = 1, priority = 0;
+
+    if (formats_number(s, meta, "max_retries", 0, 1000, &attempts) < 0 ||
+        formats_number(s, meta, "priority", -1000, 1000, &priority) < 0)
+        return -1;
+    t->retries = attempts > 0 ? (uint32_t)attempts - 1 : 0;
+    t->priority = -(int32_t)priority;
+    return 0;
+}
+
+/* The bookkeeping of that tool, kept as tags. */
+static void
+keep_records(struct import_text *s, const struct yaml_node *meta,
+             const char *const *keys, struct task *t)
+{
+    for (; *keys; keys++) {
+        const struct yaml_node *v = formats_get(meta, *keys);
+
+        if (v && v->kind == YAML_SCALAR && strlen(v->text) <= FORMATS_TAG_BYTES)
+            formats_tag(s, t, *keys, v->text);
+    }
+}
+
+static int
+read_meta(struct import_text *s, const struct yaml_node *meta, struct task *t)
+{
+    static const char *const known[] = {"preferred_ai",      "allow_delegation",
+                                        "needs_claude_code", "complexity_hint",
+                                        "max_cost_usd",      "title",
+                                        "max_retries",       "priority",
+                                        "context_files",     "estimated_tokens",
+                                        "created_at",        "retry_count",
+                                        "last_executed",     "rate_limited_at",
+                                        "reset_time",        NULL};
+    enum { RECORDS = 9 }; /* the first of them that only records */
+
+    if (read_delegation(s, meta, t) < 0 || read_queue_keys(s, meta, t) < 0 ||
+        formats_keys(s, meta, known, t) < 0)
+        return -1;
+    keep_records(s, meta, known + RECORDS, t);
+    return 0;
+}
+
+/* --- the prompt ----------------------------------------------------------- */
+
+/* Whether the text begins with that heading. */
+static bool
+begins_with(const char *text, const char *title)
+{
+    size_t len = strlen(title);
+
+    text += strspn(text, "# ");
+    return strncmp(text, title, len) == 0 && strchr("\r\n", text[len]);
+}
+
+/* What the front matter adds before the text: its title, and the files to
+ * read, as Claude Code is told of them. */
+static int
+add_front(struct import_text *s, const struct yaml_node *meta, struct task *t)
+{
+    const char **files, *title;
+    struct str front = {0};
+    size_t n;
+
+    if (formats_text(s, meta, "title", &title) < 0 ||
+        formats_texts(s, meta, "context_files", &files, &n) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        str_addf(&front, "%s@%s", i ? " " : "", files[i]);
+    if (n)
+        str_addz(&front, "\n\n");
+    if (!formats_is_blank(title) && !begins_with(t->prompt, title))
+        str_addf(&front, "%s\n\n", title);
+    if (front.len)
+        t->prompt =
+            mem_pool_printf(s->pool, "%s%s", str_text(&front), t->prompt);
+    str_free(&front);
     return 0;
 }
 
@@ -100,6 +189,9 @@ formats_read_markdown(struct import_text *s, const struct yaml_node *meta,
     if (!*t->prompt)
         return formats_fail(
             s, &top, "no text below the front matter; write the prompt there");
+    if (formats_prompt(s, NULL, body, len) < 0 ||
+        (meta && add_front(s, meta, t) < 0))
+        return -1;
     if (task_check(t, s->e) == 0)
         return 0;
     /* The error names delegation.max_cost_usd, the file max_cost_usd. */

@@ -8,6 +8,7 @@
 #include "lib/base/glob.h"
 #include "lib/base/str.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -18,7 +19,7 @@ struct rally_import {
     struct import_text *s;
     const struct yaml_node *root, *branches;
     const char *name;
-    struct task *tasks;
+    struct task *tasks, all; /* all: what the rally sets for each */
     bool has_prepare, has_verify;
 };
 
@@ -68,7 +69,8 @@ check_limits(struct rally_import *r)
         return 0;
     if (limits->kind != YAML_MAP)
         return formats_expected(r->s, limits, "limits", "a map");
-    formats_unknown(r->s, limits, known, NULL);
+    if (formats_keys(r->s, limits, known, NULL) < 0)
+        return -1;
     for (const struct yaml_node *b = r->branches->first; b; b = b->next, t++) {
         total += t->n_steps;
         if (check_limit(r, limits, "steps_per_branch", t->n_steps, b->key) < 0)
@@ -191,19 +193,18 @@ read_work(struct rally_import *r, const struct yaml_node *b, struct task *t)
                             "steps: given together with prompt; keep one");
     if (steps)
         return formats_steps(r->s, steps, false, t);
-    return *t->prompt ? 0
-                      : formats_fail(r->s, b->key,
-                                     "branch %s: no steps; write what to run",
-                                     formats_short(r->s, b->key->text));
+    if (*t->prompt)
+        return formats_prompt(r->s, yaml_get(b, "prompt"), t->prompt,
+                              strlen(t->prompt));
+    return formats_fail(r->s, b->key, "branch %s: no steps; write what to run",
+                        formats_short(r->s, b->key->text));
 }
 
 static int
 read_branch(struct rally_import *r, const struct yaml_node *b, struct task *t)
 {
     static const char *const known[] = {
-        "agent",           "steps",       "prompt",  "workdir",
-        "exclusive_write", "shared_read", "timeout", NULL};
-    const char *agent;
+        "steps", "prompt", "exclusive_write", "shared_read", "after", NULL};
 
     if (b->kind != YAML_MAP)
         return formats_fail(r->s, b,
@@ -211,13 +212,9 @@ read_branch(struct rally_import *r, const struct yaml_node *b, struct task *t)
                             "exclusive_write, found %s",
                             formats_short(r->s, b->key->text),
                             formats_kind(r->s, b));
-    formats_unknown(r->s, b, known, t);
     t->name = mem_pool_printf(r->s->pool, "%s-%s", r->name, b->key->text);
     t->batch->branch = b->key->text;
-    if (formats_text(r->s, b, "agent", &agent) < 0 ||
-        formats_text(r->s, b, "workdir", &t->workdir) < 0 ||
-        formats_ms(r->s, b, "timeout", &t->timeout_ms) < 0 ||
-        read_work(r, b, t) < 0 ||
+    if (read_work(r, b, t) < 0 || formats_keys(r->s, b, known, t) < 0 ||
         read_globs(r->s, b, "exclusive_write", &t->batch->exclusive_write,
                    &t->batch->n_exclusive_write) < 0 ||
         read_globs(r->s, b, "shared_read", &t->batch->shared_read,
@@ -228,11 +225,107 @@ read_branch(struct rally_import *r, const struct yaml_node *b, struct task *t)
                      "branch %s: no exclusive_write; nothing keeps the others "
                      "off its files",
                      formats_short(r->s, b->key->text));
-    if (*agent) {
-        t->hints = mem_pool_alloc(r->s->pool, sizeof *t->hints);
-        t->hints->agent = agent;
-        t->hints->data = "";
+    return 0;
+}
+
+/* The position of a branch among the branches; r->branches->n: there is none.
+ */
+static size_t
+branch_at(const struct rally_import *r, const char *name)
+{
+    const struct yaml_node *b = r->branches->first;
+    size_t i = 0;
+
+    for (; b && strcmp(b->key->text, name) != 0; b = b->next)
+        i++;
+    return i;
+}
+
+/* A way from branch to branch, each after the next. */
+struct way {
+    size_t *at, n;
+    char *met; /* of each branch */
+};
+
+/* Walks from a branch to those it comes after; whether it meets one again that
+ * is on the way: a circle. */
+static bool
+in_circle(const struct rally_import *r, size_t at, struct way *w)
+{
+    enum { ON_WAY = 1, CLEAR = 2 };
+    const struct task *t = r->tasks + r->has_prepare + at;
+
+    if (w->met[at] == CLEAR)
+        return false;
+    w->at[w->n++] = at;
+    if (w->met[at] == ON_WAY)
+        return true;
+    w->met[at] = ON_WAY;
+    for (size_t k = 0; k < t->n_after; k++)
+        if (in_circle(r, strtoul(t->after[k], NULL, 10) - 1 - r->has_prepare,
+                      w))
+            return true;
+    w->met[at] = CLEAR;
+    w->n--;
+    return false;
+}
+
+/* The circle that a way ends with, as "a -> b -> a". */
+static const char *
+circle_text(const struct rally_import *r, const struct way *w)
+{
+    const struct task *first = r->tasks + r->has_prepare;
+    const char *text = "";
+    size_t i = 0;
+
+    while (w->at[i] != w->at[w->n - 1])
+        i++;
+    for (; i < w->n && strlen(text) < 120; i++)
+        text = mem_pool_printf(r->s->pool, "%s%s%.40s", text,
+                               *text ? " \xe2\x86\x92 " : "",
+                               first[w->at[i]].batch->branch);
+    return i < w->n ? mem_pool_printf(r->s->pool, "%s \xe2\x86\x92 ...", text)
+                    : text;
+}
+
+/* Reads the branches that branch b comes after. */
+static int
+read_after(struct rally_import *r, const struct yaml_node *b, size_t at)
+{
+    const char **names;
+    size_t n;
+
+    if (formats_texts(r->s, b, "after", &names, &n) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        size_t other = branch_at(r, names[i]);
+
+        if (other == r->branches->n)
+            return formats_refuse(r->s, b, "after", names[i],
+                                  "is not a branch of this rally");
+        formats_after(r->s, at + r->has_prepare, other + r->has_prepare);
     }
+    return 0;
+}
+
+/* Which branch comes after which; a circle of them would wait for ever. */
+static int
+read_order(struct rally_import *r)
+{
+    size_t n = r->branches->n, i = 0;
+    struct way w = {.at = mem_pool_alloc(r->s->pool, (n + 1) * sizeof *w.at),
+                    .met = mem_pool_alloc(r->s->pool, n)};
+
+    for (const struct yaml_node *b = r->branches->first; b; b = b->next)
+        if (read_after(r, b, i++) < 0)
+            return -1;
+    i = 0;
+    for (const struct yaml_node *b = r->branches->first; b; b = b->next)
+        if (in_circle(r, i++, &w))
+            return formats_fail(r->s, yaml_get(b, "after"),
+                                "after: these branches wait for each other: "
+                                "%s; remove one of the keys",
+                                circle_text(r, &w));
     return 0;
 }
 
@@ -255,12 +348,6 @@ static int
 read_tasks(struct rally_import *r)
 {
     size_t n = r->s->out->n_tasks, i = r->has_prepare;
-    const char *repo, *workdir, *base;
-
-    if (formats_text(r->s, r->root, "repo", &repo) < 0 ||
-        formats_text(r->s, r->root, "workdir", &workdir) < 0 ||
-        formats_text(r->s, r->root, "branch", &base) < 0)
-        return -1;
     if (r->has_prepare && read_side(r, "prepare", &r->tasks[0]) < 0)
         return -1;
     for (const struct yaml_node *b = r->branches->first; b; b = b->next)
@@ -268,12 +355,8 @@ read_tasks(struct rally_import *r)
             return -1;
     if (r->has_verify && read_side(r, "verify", &r->tasks[n - 1]) < 0)
         return -1;
-    for (i = 0; i < n; i++) {
-        r->tasks[i].repo = repo;
-        r->tasks[i].branch = base;
-        if (!*r->tasks[i].workdir)
-            r->tasks[i].workdir = workdir;
-    }
+    for (i = 0; i < n; i++)
+        formats_inherit(&r->all, &r->tasks[i]);
     return 0;
 }
 
@@ -303,18 +386,20 @@ static int
 read_rally(struct rally_import *r)
 {
     static const char *const known[] = {
-        "rally",  "prepare", "branches", "merge",  "verify",
-        "limits", "repo",    "workdir",  "branch", NULL};
+        "rally", "prepare", "branches", "merge", "verify", "limits", NULL};
     struct import_text *s = r->s;
 
     if (r->root->kind != YAML_MAP)
         return formats_fail(s, r->root, "a rally is written key: value");
-    formats_unknown(s, r->root, known, NULL);
     r->branches = formats_get(r->root, "branches");
     r->has_prepare = formats_get(r->root, "prepare");
     r->has_verify = formats_get(r->root, "verify");
     if (formats_need(s, r->root, "rally", "its name", &r->name) < 0 ||
         check_merge(r) < 0)
+        return -1;
+    r->all = formats_empty(r->name);
+    s->no_after = "remove it; submit the rally when that task is over";
+    if (formats_keys(s, r->root, known, &r->all) < 0)
         return -1;
     if (!r->branches || r->branches->kind != YAML_MAP || r->branches->n == 0)
         return formats_fail(s, r->branches ? r->branches : r->root,
@@ -326,7 +411,8 @@ read_rally(struct rally_import *r)
     r->tasks = formats_tasks(s, "rally",
                              r->branches->n + r->has_prepare + r->has_verify);
     formats_batch(s, r->name);
-    if (read_tasks(r) < 0 || check_limits(r) < 0 || check_ownership(r) < 0)
+    if (read_tasks(r) < 0 || read_order(r) < 0 || check_limits(r) < 0 ||
+        check_ownership(r) < 0)
         return -1;
     chain(r);
     for (size_t i = 0; i < s->out->n_tasks; i++)

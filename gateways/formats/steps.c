@@ -115,8 +115,8 @@ read_kind(const struct import_text *s, const struct yaml_node *map, size_t i,
     return read_script(s, yaml_get(map, key), key, kinds[i].kind, out);
 }
 
-static void
-warn_unknown(struct import_text *s, const struct yaml_node *map, bool free)
+static int
+check_keys(struct import_text *s, const struct yaml_node *map, bool free)
 {
     const char *known[N_KINDS + 4] = {"name", "workdir", "timeout"};
     size_t n = 3;
@@ -124,7 +124,7 @@ warn_unknown(struct import_text *s, const struct yaml_node *map, bool free)
     for (size_t i = 0; i < N_KINDS; i++)
         if (free || !kinds[i].free)
             known[n++] = kinds[i].key;
-    formats_unknown(s, map, known, NULL);
+    return formats_keys(s, map, known, NULL);
 }
 
 static int
@@ -141,10 +141,10 @@ read_step(struct import_text *s, const struct yaml_node *v, bool free,
         return -1;
     if (formats_get(v, "name") && formats_text(s, v, "name", &out->name) < 0)
         return -1;
-    warn_unknown(s, v, free);
-    return formats_text(s, v, "workdir", &out->workdir) < 0
+    return formats_text(s, v, "workdir", &out->workdir) < 0 ||
+                   formats_ms(s, v, "timeout", &out->timeout_ms) < 0
                ? -1
-               : formats_ms(s, v, "timeout", &out->timeout_ms);
+               : check_keys(s, v, free);
 }
 
 /* --- lists ---------------------------------------------------------------- */

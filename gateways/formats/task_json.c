@@ -5,21 +5,30 @@
 
 #include "lib/model/codec.h"
 
+#include <string.h>
+
 struct task_reading {
     struct import_text *s;
     const struct yaml_node *root;
+    struct task *t;
+    int rc;
 };
 
-/* path is "hints.odd": looks for the key in the object before it. */
+/* Called when the task's own fields have been read. path is "hints.odd": looks
+ * for the key in the object before it. */
 static void
 on_unknown(void *ctx, const char *path)
 {
+    static const char *const known[] = {NULL};
     struct task_reading *r = ctx;
+    const struct yaml_node *v = yaml_get(r->root, path);
+    struct yaml_node inner = {.kind = YAML_LIST, .text = ""};
 
     /* Checked before the search: a text may have a hundred thousand keys. */
-    if (r->s->out->n_warnings < FORMATS_WARNINGS_MAX)
-        formats_warn(r->s, formats_key_at(r->root, path),
-                     "%s: unknown key, ignored", formats_short(r->s, path));
+    if (r->rc < 0 || r->s->out->n_warnings == FORMATS_WARNINGS_MAX)
+        return;
+    inner.key = v ? v->key : formats_key_at(r->root, path);
+    r->rc = formats_key(r->s, r->root, v ? v : &inner, known, v ? r->t : NULL);
 }
 
 int
@@ -27,11 +36,16 @@ formats_read_task_json(struct import_text *s, const json_t *json,
                        const struct yaml_node *root)
 {
     struct task *t = formats_tasks(s, "task.json", 1);
-    struct task_reading r = {s, root};
+    struct task_reading r = {s, root, t, 0};
     const char *origin = t->origin;
 
     if (codec_from_json(CODEC_TASK, json, s->pool, t, on_unknown, &r, s->e) < 0)
         return formats_place(s, root);
+    if (r.rc < 0)
+        return -1;
+    if (*t->prompt && formats_prompt(s, yaml_get(root, "prompt"), t->prompt,
+                                     strlen(t->prompt)) < 0)
+        return -1;
     if (!*t->format)
         t->format = s->out->format;
     if (!*t->origin)

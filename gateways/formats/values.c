@@ -74,6 +74,14 @@ formats_kind(const struct import_text *s, const struct yaml_node *n)
     return isalpha((unsigned char)*n->text) ? "true or false" : "a number";
 }
 
+const char *
+formats_found(const struct import_text *s, const struct yaml_node *n)
+{
+    return n->kind == YAML_SCALAR && *n->text
+               ? mem_pool_printf(s->pool, "'%s'", formats_short(s, n->text))
+               : formats_kind(s, n);
+}
+
 int
 formats_expected(const struct import_text *s, const struct yaml_node *at,
                  const char *key, const char *what)
@@ -159,11 +167,8 @@ formats_flag(const struct import_text *s, const struct yaml_node *map,
             return 0;
         }
     }
-    return formats_fail(
-        s, v, "%s: expected true or false, found %s", key,
-        v->kind == YAML_SCALAR && *v->text
-            ? mem_pool_printf(s->pool, "'%s'", formats_short(s, v->text))
-            : formats_kind(s, v));
+    return formats_fail(s, v, "%s: expected true or false, found %s", key,
+                        formats_found(s, v));
 }
 
 int
@@ -176,7 +181,9 @@ formats_ms(const struct import_text *s, const struct yaml_node *map,
         return 0;
     if (v->kind == YAML_SCALAR && str_to_ms(v->text, out))
         return 0;
-    return formats_expected(s, v, key, "a duration such as 30s or 10m");
+    return formats_fail(s, v,
+                        "%s: expected a duration such as 30s or 10m, found %s",
+                        key, formats_found(s, v));
 }
 
 int
@@ -207,7 +214,7 @@ formats_texts(const struct import_text *s, const struct yaml_node *map,
     return 0;
 }
 
-/* --- unknown keys --------------------------------------------------------- */
+/* --- tags ----------------------------------------------------------------- */
 
 void
 formats_tag(struct import_text *s, struct task *t, const char *key,
@@ -223,27 +230,17 @@ formats_tag(struct import_text *s, struct task *t, const char *key,
     t->tags[t->n_tags++] = (struct key_value){key, value};
 }
 
-void
-formats_unknown(struct import_text *s, const struct yaml_node *map,
-                const char *const *known, struct task *t)
-{
-    for (const struct yaml_node *v = map->first; v; v = v->next) {
-        const char *key = v->key->text;
-        size_t i = 0, n = t ? t->n_tags : 0;
-
-        while (known[i] && strcmp(known[i], key) != 0)
-            i++;
-        if (known[i])
-            continue;
-        if (t && v->kind == YAML_SCALAR && strlen(key) <= FORMATS_TAG_BYTES &&
-            strlen(v->text) <= FORMATS_TAG_BYTES)
-            formats_tag(s, t, key, yaml_is_null(v) ? "" : v->text);
-        formats_warn(s, v->key, "%s: unknown key, %s", formats_short(s, key),
-                     t && t->n_tags > n ? "kept as a tag" : "ignored");
-    }
-}
-
 /* --- tasks ---------------------------------------------------------------- */
+
+struct task
+formats_empty(const char *name)
+{
+    struct task t;
+
+    codec_init(CODEC_TASK, &t);
+    t.name = name;
+    return t;
+}
 
 struct task *
 formats_tasks(struct import_text *s, const char *format, size_t n)

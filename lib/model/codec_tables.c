@@ -241,6 +241,7 @@ static const struct codec_row task_rows[] = {
     BOOL(task, clean_env),
     TEXTS(task, secret_env, NAME_MOST, LIST_MOST),
     MESSAGE(task, input, input),
+    PROSES(task, warnings, REASON_MOST, TASK_WARNINGS_MOST),
 };
 TABLE(task, task, .most = TASK_MAX_BYTES);
 

@@ -29,7 +29,7 @@ enum {
     TASK_TAIL_BYTES = 4096,         /* output kept in the claim */
     TASK_LOST_MAX = 3, /* attempts that may be lost before a task is dead */
     TASK_MULTI_MOST = 1000,  /* tasks of one message */
-    TASK_WARNINGS_MOST = 50, /* of one result */
+    TASK_WARNINGS_MOST = 50, /* of one task, and of one result */
 };
 
 enum retry_policy { RETRY_UNSPECIFIED, RETRY_SAFE, RETRY_NEVER };
@@ -137,6 +137,8 @@ struct task {
     const char **secret_env;
     size_t n_secret_env;
     struct input *input; /* NULL: none */
+    const char **warnings;
+    size_t n_warnings;
 };
 
 struct tasks {

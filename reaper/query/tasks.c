@@ -425,10 +425,9 @@ show_json(struct query *q, const struct report_task *t)
     if (q->p.reports)
         report_set_text(o, "report_error",
                         report_writer_error(q->p.reports, false, t->row->n));
-    if (t->outcome) {
+    report_set_warnings(o, t->task, t->outcome);
+    if (t->outcome)
         report_set_service(o, t->outcome);
-        report_set_warnings(o, t->outcome);
-    }
     if (t->decision)
         report_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
     report_set(o, "attempt_list", list);

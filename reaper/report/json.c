@@ -87,13 +87,15 @@ report_set_service(json_t *o, const struct result *r)
 }
 
 void
-report_set_warnings(json_t *o, const struct result *r)
+report_set_warnings(json_t *o, const struct task *t, const struct result *r)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < r->n_warnings; i++)
+    for (size_t i = 0; t && i < t->n_warnings; i++)
+        (void)json_array_append_new(list, json_string(t->warnings[i]));
+    for (size_t i = 0; r && i < r->n_warnings; i++)
         (void)json_array_append_new(list, json_string(r->warnings[i]));
-    if (r->n_warnings)
+    if (json_array_size(list))
         report_set(o, "warnings", json_incref(list));
     json_decref(list);
 }
@@ -118,7 +120,7 @@ report_attempt_json(const struct report_attempt *a)
     set_count(o, "signal", r->signal > 0 ? (uint64_t)r->signal : 0);
     set_count(o, "failed_step", r->failed_step);
     report_set_text(o, "reason", r->reason);
-    report_set_warnings(o, r);
+    report_set_warnings(o, NULL, r);
     report_set_time(o, "started_at", r->started_at_ms);
     report_set_time(o, "finished_at", r->finished_at_ms);
     report_set_time(o, "retry_at", r->retry_at_ms);
@@ -247,8 +249,8 @@ report_task_json(const struct report_task *t, struct str *out)
         report_set(o, "decision", codec_to_json(CODEC_DECISION, t->decision));
     report_set(o, "attempt_list", attempts);
     report_set(o, "timeline", report_timeline_json(t));
+    report_set_warnings(o, t->task, t->outcome);
     if (t->outcome) {
-        report_set_warnings(o, t->outcome);
         task_add_output(&text, t->outcome->output, t->outcome->n_output);
         if (text.len) {
             struct str clean = {0};

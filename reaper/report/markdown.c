@@ -161,6 +161,8 @@ add_facts(const struct report_task *t, struct report_facts *f)
     if (fold_has_exit_code(r))
         factf(f, "Exit code", "%" PRId32, r->exit_code);
     fact(f, "Reason", r->reason);
+    for (size_t i = 0; t->task && i < t->task->n_warnings; i++)
+        fact(f, "Warning", t->task->warnings[i]);
     for (size_t i = 0; t->outcome && i < t->outcome->n_warnings; i++)
         fact(f, "Warning", t->outcome->warnings[i]);
     if (*r->backend)

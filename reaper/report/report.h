@@ -53,8 +53,10 @@ json_t *report_row_json(const struct task_state *row);
 json_t *report_attempt_json(const struct report_attempt *a);
 /* Adds what a service reports of its work: provider, model, cost, ... */
 void report_set_service(json_t *o, const struct result *r);
-/* Adds warnings, what did not happen as asked, unless there are none. */
-void report_set_warnings(json_t *o, const struct result *r);
+/* Adds warnings, what did not happen as asked: of the importer and of the
+ * attempt, each NULL or without any. */
+void report_set_warnings(json_t *o, const struct task *t,
+                         const struct result *r);
 /* {at, state, note}, oldest first. */
 json_t *report_timeline_json(const struct report_task *t);
 /* Takes over value. */

@@ -151,3 +151,40 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 	until_true 20 bash -c 'ls jobs/done/again.*.json | grep -v result'
 	[ "$(shunt ls --limit 0 --json | jq '[.[] | select(.name == "again")] | length')" = 3 ]
 }
+
+@test "A9: a job's controls are kept to, and its unknown keys are told to who dropped it" {
+	jq -n '{script: ["echo $A; pwd; sleep 30"], timeout: "300ms", env: {A: "so"},
+		cwd: "/", owner: "me"}' >.limits.tmp
+	mv .limits.tmp jobs/queue/limits.json
+	until_true 20 test -e jobs/failed/limits.result.json
+	jq -e '.state == "timed_out" and (.warnings | length == 1) and
+		(.warnings[0] | endswith("owner: unknown key, kept as a tag"))' \
+		jobs/failed/limits.result.json
+	id=$(jq -r .task jobs/failed/limits.result.json)
+	[ "$(shunt logs "$id")" = $'so\n/' ]
+	[[ $(shunt show "$id") == *"owner: unknown key"* ]]
+	jq -n '{script: ["true"], timeout_minutes: 5}' >.minutes.tmp
+	mv .minutes.tmp jobs/queue/minutes.json
+	until_true 20 test -e jobs/failed/minutes.json.error
+	grep -q 'timeout_minutes: not known here; write timeout' \
+		jobs/failed/minutes.json.error
+}
+
+@test "C7: files for people and agents stay, and what is no prompt is refused with what it is" {
+	for name in AGENTS.md claude.md _draft.md; do
+		printf 'Be kind.\n' >agent-queue/$name
+	done
+	printf -- '- [ ] one\n- [ ] two\n' >.tmp.list
+	mv .tmp.list agent-queue/list.md
+	printf -- '---\nstatus: Done\n---\nFix it.\n' >.tmp.done
+	mv .tmp.done agent-queue/over.md
+	until_true 20 test -e agent-queue/failed/list.md.error
+	until_true 20 test -e agent-queue/failed/over.md.error
+	grep -q 'a list of tasks, not a prompt' agent-queue/failed/list.md.error
+	grep -q "status: 'Done' says that it is not to be done now" \
+		agent-queue/failed/over.md.error
+	for name in AGENTS.md claude.md _draft.md; do
+		[ -e agent-queue/$name ]
+		rm agent-queue/$name
+	done
+}
