@@ -9,6 +9,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/mask.h"
 #include "lib/base/session_vars.h"
+#include "lib/model/subject.h"
 #include "lib/os/os.h"
 #include "lib/os/place.h"
 #include "lib/submit/secret_file.h"
@@ -24,7 +25,16 @@ enum {
     FLEET_ENV_MAX = 1024 * 1024,
     VARIABLES_MAX = 1000,
     BYTES_MAX = 128 * 1024, /* of all variables of a task */
+    CONNECT_MS = 3000,
+    STORE_MS = 10000, /* for one piece of the input */
 };
+
+/* What --stdin sends, in the pool of the command. */
+static struct {
+    bool read;
+    const uint8_t *data;
+    size_t len;
+} sent_input;
 
 struct submit_section {
     char **env;
@@ -278,18 +288,77 @@ submit_env_set_stdin(const struct arg_edit *a, struct err *e)
     struct input *in;
     uint8_t *copy;
 
-    if (task_builder_read(name, TASK_INPUT_INLINE, &text, e) < 0) {
+    /* Of several files with tasks each gets the same input: read it once. */
+    if (!sent_input.read && task_builder_read(name, TASK_INPUT_MAX, &text, e)) {
         str_free(&text);
         return -1;
     }
+    if (!sent_input.read) {
+        copy = mem_pool_alloc(a->pool, text.len + 1);
+        if (text.len)
+            memcpy(copy, text.data, text.len);
+        sent_input.data = copy;
+        sent_input.len = text.len;
+        sent_input.read = true;
+        str_free(&text);
+    }
     in = mem_pool_alloc(a->pool, sizeof *in);
-    copy = mem_pool_alloc(a->pool, text.len + 1);
-    if (text.len)
-        memcpy(copy, text.data, text.len);
-    *in = (struct input){.data = {text.len ? copy : NULL, text.len},
-                         .size = text.len};
+    *in = (struct input){.size = sent_input.len};
+    if (sent_input.len > TASK_INPUT_INLINE)
+        in->chunks = (uint32_t)((sent_input.len + TASK_INPUT_INLINE - 1) /
+                                TASK_INPUT_INLINE);
+    else if (sent_input.len)
+        in->data = (struct bytes){sent_input.data, sent_input.len};
     a->task->input = in;
-    str_free(&text);
+    return 0;
+}
+
+struct piece_stored {
+    bool done;
+    struct err e;
+};
+
+static void
+on_piece(void *ctx, const struct bus_stored *stored, const struct err *e)
+{
+    struct piece_stored *p = ctx;
+
+    (void)stored;
+    p->done = true;
+    if (e)
+        p->e = *e;
+}
+
+int
+submit_env_send_input(struct cli *c, const struct task *t, struct err *e)
+{
+    char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
+    struct bus_publication p = {.subject = subject_input(subject, t->id),
+                                .id = id,
+                                .expect = BUS_ANY_REVISION};
+    uint32_t chunks = t->input ? t->input->chunks : 0;
+
+    if (chunks && cli_connect(c, CONNECT_MS, e) < 0)
+        return err_wrap(e,
+                        "standard input of more than 256 KiB is not spooled");
+    for (uint32_t i = 0; i < chunks; i++) {
+        struct piece_stored piece = {0};
+        size_t at = (size_t)i * TASK_INPUT_INLINE;
+
+        (void)snprintf(id, sizeof id, "%s:in:%u", t->id, i);
+        p.data = sent_input.data + at;
+        p.len = sent_input.len - at < TASK_INPUT_INLINE ? sent_input.len - at
+                                                        : TASK_INPUT_INLINE;
+        bus_publish(c->bus, &p, STORE_MS, on_piece, &piece);
+        if (!loop_until(c->loop, &piece.done, 2 * STORE_MS)) {
+            bus_forget(c->bus, &piece);
+            return err_set(e, ERR_TIMEOUT, "standard input: interrupted");
+        }
+        if (piece.e.code) {
+            *e = piece.e;
+            return err_wrap(e, "standard input");
+        }
+    }
     return 0;
 }
 

@@ -29,6 +29,9 @@ int submit_env_set_all(const struct arg_edit *a, struct err *e);
 int submit_env_set_secret(const struct arg_edit *a, struct err *e);
 int submit_env_set_stdin(const struct arg_edit *a, struct err *e);
 
+/* Stores input that is too large for the task itself; before that is sent. */
+int submit_env_send_input(struct cli *c, const struct task *t, struct err *e);
+
 /* Says that input which is there is not sent. */
 void submit_env_note_stdin(const struct cli *c, const struct task *t);
 

@@ -309,7 +309,8 @@ task_builder_spool(struct cli *c, const struct task *tasks, size_t n,
     for (i = 0; i < n; i++) {
         struct task t = tasks[i];
 
-        if (submit_env_hide_secrets(c, &t, e) < 0 || spool_put(f, &t, e) < 0) {
+        if (submit_env_send_input(c, &t, e) < 0 ||
+            submit_env_hide_secrets(c, &t, e) < 0 || spool_put(f, &t, e) < 0) {
             err_wrap(e, "task %s", t.name);
             break;
         }

@@ -346,8 +346,9 @@ int
 embedded_broker_write_through(struct embedded_broker *b,
                               const struct fleet_dir *dir, struct err *e)
 {
-    /* Submissions and cancels: people and foreign programs write them. */
-    static const char *const streams[] = {"TASKS_IN", "KV_control"};
+    /* Submissions, their input, and cancels: people and foreign programs write
+     * them. */
+    static const char *const streams[] = {"TASKS_IN", "INPUT", "KV_control"};
     char rel[128];
     int fd;
 

@@ -160,7 +160,7 @@ provisioning_twice_changes_nothing(void **state)
     struct setup_report first = provision(*state, &usual);
     struct setup_report second = provision(*state, &usual);
 
-    assert_int_equal(first.created, 7 + 6 + 7);
+    assert_int_equal(first.created, 8 + 6 + 7);
     assert_int_equal(first.updated + first.ok, 0);
     assert_int_equal(second.ok, first.created);
     assert_int_equal(second.created + second.updated, 0);
@@ -213,7 +213,7 @@ lanes_of_the_configuration_get_a_consumer(void **state)
     struct err e;
 
     conf.lanes = lanes;
-    assert_int_equal(provision(f, &conf).created, 7 + 6 + 8);
+    assert_int_equal(provision(f, &conf).created, 8 + 6 + 8);
     verify(f, "TASKS", "local_big_mem");
     assert_int_equal(jetstream_verify(f->bus, "TASKS", "local_other", &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);

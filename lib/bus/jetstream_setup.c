@@ -45,6 +45,7 @@ static const struct stream_row streams[] = {
     {"TASKS", "tasks.*.*", NULL, AGE_TASKS, false, false, false},
     {"RESULTS", "results.*.*", NULL, AGE_TASKS, false, false, false},
     {"LOGS", "logs.*", NULL, AGE_LOGS, false, true, true},
+    {"INPUT", "input.*", NULL, 7 * 24 * HOUR_MS, false, true, false},
     {"DEAD", "dead.*", NULL, AGE_EVER, false, false, false},
     {"KV_claims", "$KV.claims.>", NULL, 48 * HOUR_MS, true, true, false},
     {"KV_control", "$KV.control.>", NULL, 7 * 24 * HOUR_MS, true, true, false},

@@ -80,6 +80,12 @@ subject_logs(char *out, const char *task)
 }
 
 char *
+subject_input(char *out, const char *task)
+{
+    return join(out, "input", task, NULL);
+}
+
+char *
 subject_dead(char *out, const char *process)
 {
     return join(out, "dead", process, NULL);

@@ -38,6 +38,7 @@ char *subject_task(char *out, const char *backend, const char *lane);
 char *subject_result(char *out, const char *backend, const char *source);
 char *subject_claim(char *out, const char *backend, const char *task);
 char *subject_logs(char *out, const char *task);
+char *subject_input(char *out, const char *task);
 char *subject_dead(char *out, const char *process);
 char *subject_cancel(char *out, const char *task);
 char *subject_lane_state(char *out, const char *backend, const char *lane);

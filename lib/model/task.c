@@ -312,6 +312,10 @@ check_env(const struct task *t, struct err *e)
             return err_set(e, ERR_INVALID,
                            "submit_env: \"%s\" is not a variable that travels",
                            LOG_TEXT(t->submit_env[i].key));
+    if (t->input && (t->input->size > TASK_INPUT_MAX ||
+                     t->input->chunks > TASK_INPUT_MAX / TASK_INPUT_INLINE))
+        return err_set(e, ERR_INVALID, "input: at most %d MiB are allowed",
+                       TASK_INPUT_MAX >> 20);
     if (t->input && !t->input->chunks && t->input->size != t->input->data.len)
         return err_set(e, ERR_INVALID,
                        "input: %zu of %llu bytes of standard input are there; "

@@ -21,12 +21,13 @@
 #include <stdint.h>
 
 enum {
-    TASK_ID_SIZE = 41,              /* longest id and its NUL */
-    TASK_MAX_BYTES = 512 * 1024,    /* of an encoded task */
-    TASK_INPUT_INLINE = 256 * 1024, /* standard input in the task itself */
-    TASK_MAX_STEPS = 1000,          /* steps of one task */
-    TASK_INLINE_OUTPUT = 32 * 1024, /* output included in the result */
-    TASK_TAIL_BYTES = 4096,         /* output kept in the claim */
+    TASK_ID_SIZE = 41,                /* longest id and its NUL */
+    TASK_MAX_BYTES = 512 * 1024,      /* of an encoded task */
+    TASK_INPUT_MAX = 8 * 1024 * 1024, /* standard input */
+    TASK_INPUT_INLINE = 256 * 1024,   /* standard input in the task itself */
+    TASK_MAX_STEPS = 1000,            /* steps of one task */
+    TASK_INLINE_OUTPUT = 32 * 1024,   /* output included in the result */
+    TASK_TAIL_BYTES = 4096,           /* output kept in the claim */
     TASK_LOST_MAX = 3, /* attempts that may be lost before a task is dead */
     TASK_MULTI_MOST = 1000,  /* tasks of one message */
     TASK_WARNINGS_MOST = 50, /* of one task, and of one result */

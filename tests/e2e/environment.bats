@@ -109,6 +109,11 @@ setup() { load helper; work_dir; }
 	[ "$(printf 'one\ntwo\n' | shunt run --stdin -- 'wc -l')" -eq 2 ]
 	head -c 200000 /dev/urandom >blob
 	[ "$(shunt run --stdin=blob -- md5sum | cut -c1-32)" = "$(md5sum <blob | cut -c1-32)" ]
+	head -c 5000001 /dev/urandom >large
+	[ "$(shunt run --stdin=large -- md5sum | cut -c1-32)" = "$(md5sum <large | cut -c1-32)" ]
+	head -c 8388609 /dev/zero >huge
+	run -2 --separate-stderr shunt run --stdin=huge -- true
+	[[ $stderr == *'huge: larger than the 8388608 bytes allowed'* ]]
 	[ "$(printf 'x\ny\n' | shunt run --stdin -- 'read a; echo "$a"; cat')" = $'x\ny' ]
 	run --separate-stderr bash -c "echo hi | shunt run -- cat"
 	[ "$output" = '' ]

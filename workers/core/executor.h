@@ -22,6 +22,7 @@ struct run_order {
     const char *mark;  /* "SHUNT_RUN=<nonce>", unique to this attempt */
     const char *owner; /* "SHUNT_WORKER=...", the same in every life */
     struct attempt_output *output;
+    struct bus *bus; /* the worker's, for input.<task> */
     /* What the definition of done asks about files, for an executor that can
      * look at them before and after. NULL: nothing. */
     struct dod_evidence *evidence;

@@ -243,6 +243,7 @@ start(struct attempt *a)
     if (*a->task->dod) /* the usual one needs no evidence gathered */
         a->evidence = dod_evidence_open(a->task->dod, a->pool, a->output);
     order.output = a->output;
+    order.bus = w->bus;
     order.evidence = a->evidence;
     if (w->ex->start(w->ex_ctx, &order, &a->run, &e) < 0) {
         start_failed(a, &e);

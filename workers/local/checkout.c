@@ -55,6 +55,19 @@ git_conf(const struct local_run *r)
                                      .workdir = r->workdir};
 }
 
+/* Nothing of the task can be started. */
+static void
+fail_before(struct local_run *r, const char *why)
+{
+    r->outcome.exit_code = EXIT_OUR_SIDE;
+    (void)str_copy(r->outcome.reason, sizeof r->outcome.reason, why);
+    r->preparing = false;
+    r->starting = true;
+    local_end_steps(r);
+    r->starting = false;
+    r->order.changed(r->order.ctx);
+}
+
 /* Tasks of a batch build on one another in the checkout as it is; any other
  * runs on its branch or not at all. */
 static void
@@ -66,13 +79,7 @@ on_worktree(void *ctx)
     struct err e;
 
     if (*why && !r->order.task->batch) {
-        r->outcome.exit_code = EXIT_OUR_SIDE;
-        (void)str_copy(r->outcome.reason, sizeof r->outcome.reason, why);
-        r->preparing = false;
-        r->starting = true;
-        local_end_steps(r);
-        r->starting = false;
-        r->order.changed(r->order.ctx);
+        fail_before(r, why);
         return;
     }
     if (*why)
@@ -85,8 +92,9 @@ on_worktree(void *ctx)
     take_snapshot(r, &git, &e);
 }
 
-void
-checkout_begin(struct local_run *r, struct err *e)
+/* Work tree and snapshot. */
+static void
+prepare_checkout(struct local_run *r, struct err *e)
 {
     const struct task *t = r->order.task;
     struct worktree_conf conf = {.git = git_conf(r),
@@ -103,6 +111,31 @@ checkout_begin(struct local_run *r, struct err *e)
     r->preparing = true;
     r->worktree = worktree_open(&conf);
     worktree_prepare(r->worktree, on_worktree, r);
+}
+
+static void
+on_input(void *ctx)
+{
+    struct local_run *r = ctx;
+    struct err e;
+
+    if (*input_fetch_error(r->fetch))
+        fail_before(r, input_fetch_error(r->fetch));
+    else
+        prepare_checkout(r, &e);
+}
+
+void
+checkout_begin(struct local_run *r, struct err *e)
+{
+    const struct task *t = r->order.task;
+
+    if (!t->input || !t->input->chunks) {
+        prepare_checkout(r, e);
+        return;
+    }
+    r->preparing = true;
+    r->fetch = input_fetch_open(r->order.bus, t, r->input, on_input, r);
 }
 
 /* --- evidence for the definition of done ---------------------------------- */

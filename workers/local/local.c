@@ -438,6 +438,7 @@ local_free(void *run)
             break;
     proc_family_close(r->family);
     stop_timer(r);
+    input_fetch_close(r->fetch);
     checkout_release(r);
     capture_close(&r->pipes);
     if (r->input >= 0)

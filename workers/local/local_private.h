@@ -12,6 +12,7 @@
 #include "lib/os/proc.h"
 #include "workers/core/executor.h"
 #include "workers/local/capture.h"
+#include "workers/local/input.h"
 #include "workers/local/worktree.h"
 
 enum { EXIT_OUR_SIDE = 125 };
@@ -46,6 +47,7 @@ struct local_run {
     size_t step;        /* counted from 0 */
     uint64_t oom_kills; /* of the system, shortly before it started */
     struct outcome outcome;
+    struct input_fetch *fetch;   /* NULL: the task has its input */
     struct worktree *worktree;   /* NULL: the task names no branch */
     struct outputs *outputs;     /* NULL: no files are declared */
     struct git_changes *changes; /* NULL: not needed */
