@@ -82,6 +82,41 @@ a_stop_is_told_before_a_timer_that_it_made_late(void **state)
     loop_timer_stop(late);
 }
 
+static struct loop_timer *limit;
+
+static void
+put_off(void *ctx, int64_t stopped_ms, int64_t slept_ms)
+{
+    on_gap(ctx, stopped_ms, slept_ms);
+    loop_timer_again(limit, LEAST_MS, 0);
+}
+
+static void
+count(void *ctx)
+{
+    ++*(int *)ctx;
+    over = true;
+}
+
+static void
+a_late_timer_can_be_put_off(void **state)
+{
+    int64_t ms = 4 * LEAST_MS, began = loop_now_ms();
+    struct loop_timer *stop;
+    int fired = 0;
+
+    (void)state;
+    loop_on_gap(loop, LEAST_MS, put_off, NULL);
+    loop_gap_period(loop, LEAST_MS / 2);
+    stop = loop_timer_start(loop, 1, 0, be_stopped, &ms);
+    limit = loop_timer_start(loop, 30, 0, count, &fired);
+    assert_true(loop_until(loop, &over, 10000));
+    assert_int_equal(fired, 1);
+    assert_true(loop_now_ms() - began >= 5 * LEAST_MS);
+    loop_timer_stop(stop);
+    loop_timer_stop(limit);
+}
+
 static void
 set_over(void *ctx)
 {
@@ -133,6 +168,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             a_stop_is_told_before_a_timer_that_it_made_late, open_it, close_it),
+        cmocka_unit_test_setup_teardown(a_late_timer_can_be_put_off, open_it,
+                                        close_it),
         cmocka_unit_test_setup_teardown(
             a_loop_that_slept_as_it_was_to_was_not_stopped, open_it, close_it),
         cmocka_unit_test(a_lease_that_was_fresh_gets_a_grace),

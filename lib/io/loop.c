@@ -320,6 +320,8 @@ on_timer(uv_timer_t *h)
     struct loop_timer *t = h->data;
 
     notice(h->loop);
+    if (uv_is_active((uv_handle_t *)h) && uv_timer_get_repeat(h) == 0)
+        return; /* it was put off just now */
     t->fn(t->ctx);
 }
 

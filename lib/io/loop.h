@@ -51,7 +51,7 @@ int64_t loop_now_ms(void);
  * least_ms or more: the loop woke so much later than it had to. For that it
  * wakes at least every 5 s; a stop may be longer by that than what is noticed.
  * fn is called before any other function of the loop learns how late it is, and
- * within loop_check_gap.
+ * within loop_check_gap; a timer that it starts again is put off.
  * stopped_ms: for how long at most it did not run, by loop_now_ms, so that what
  * is due by that clock may be put off; slept_ms: beyond that, by os_boot_ms
  * alone. One fn at a time; NULL: none.

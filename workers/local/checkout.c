@@ -246,6 +246,13 @@ checkout_path(struct local_run *r, const char *path)
 }
 
 void
+checkout_put_off(struct local_run *r)
+{
+    git_changes_put_off(r->changes);
+    worktree_put_off(r->worktree);
+}
+
+void
 checkout_release(struct local_run *r)
 {
     git_changes_close(r->changes);

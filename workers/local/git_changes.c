@@ -398,6 +398,13 @@ git_changes_after(struct git_changes *c, struct dod_evidence *f, loop_fn *done,
 }
 
 void
+git_changes_put_off(struct git_changes *c)
+{
+    if (c && c->runs)
+        loop_timer_again(c->timer, SNAPSHOT_MS, 0);
+}
+
+void
 git_changes_close(struct git_changes *c)
 {
     if (!c)

@@ -26,6 +26,9 @@ struct git_changes *git_changes_open(const struct git_command_conf *conf);
 void
 git_changes_close(struct git_changes *c); /* finished or not; NULL is fine */
 
+/* This process did not run: the limit of a snapshot begins anew. */
+void git_changes_put_off(struct git_changes *c); /* NULL is fine */
+
 /* Each calls done once, on the loop and never before returning. After a failure
  * git_changes_after reports that the changes are unknown, and why. */
 void git_changes_before(struct git_changes *c, loop_fn *done, void *ctx);

@@ -368,8 +368,6 @@ on_timer(void *ctx)
     struct local_run *r = ctx;
     char text[32];
 
-    if (r->due_ms > loop_now_ms() + CHECK_FIRST_MS)
-        return; /* it was put off just now */
     if (r->ending) {
         local_end_family(r);
     } else if (r->kill_ms == INT64_MAX) { /* the step's limit */
@@ -549,6 +547,7 @@ local_put_off(void *run, int64_t ms)
 {
     struct local_run *r = run;
 
+    checkout_put_off(r);
     if (r->kill_ms != INT64_MAX)
         r->kill_ms += ms;
     if (r->timer && !r->ending && !r->checking)

@@ -88,6 +88,8 @@ void checkout_begin(struct local_run *r, struct err *e);
  * local_end_family; false: there is nothing more. */
 bool checkout_end(struct local_run *r);
 void checkout_release(struct local_run *r);
+/* This process did not run: what has a limit here gets it anew. */
+void checkout_put_off(struct local_run *r);
 /* A path within the user's checkout is meant within the work tree. */
 const char *checkout_path(struct local_run *r, const char *path);
 

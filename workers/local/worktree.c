@@ -496,6 +496,13 @@ worktree_finish(struct worktree *w, loop_fn *done, void *ctx)
     finish(w);
 }
 
+void
+worktree_put_off(struct worktree *w)
+{
+    if (w && w->limit)
+        loop_timer_again(w->limit, LIMIT_MS, 0);
+}
+
 const char *
 worktree_kept(const struct worktree *w)
 {

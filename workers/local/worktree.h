@@ -55,7 +55,10 @@ const char *worktree_top(const struct worktree *w);
 /* Removes the work tree, unless something is left in it. Calls done once, on
  * the loop and never before returning. */
 void worktree_finish(struct worktree *w, loop_fn *done, void *ctx);
-/* After it: the path of a work tree that is kept; NULL: none. */
+/* This process did not run: the time that git may take begins anew. NULL is
+ * fine. */
+void worktree_put_off(struct worktree *w);
+/* After worktree_finish: the path of a work tree that is kept; NULL: none. */
 const char *worktree_kept(const struct worktree *w);
 
 /* Does the same for all that is in the folder now, which an earlier process has

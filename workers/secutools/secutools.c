@@ -157,12 +157,23 @@ secutools_free(void *run)
         run_free(r);
 }
 
+/* The platform was not asked meanwhile: it did not deny the job for so long. */
+static void
+secutools_put_off(void *run, int64_t ms)
+{
+    struct platform_run *r = run;
+
+    if (r->missing_since_ms)
+        r->missing_since_ms += ms;
+}
+
 const struct executor secutools_executor = {.name = "secutools",
                                             .intent = secutools_intent,
                                             .wait_ms = secutools_wait_ms,
                                             .start = secutools_start,
                                             .poll = secutools_poll,
                                             .cancel = secutools_cancel,
+                                            .put_off = secutools_put_off,
                                             .free = secutools_free};
 
 /* --- life ----------------------------------------------------------------- */
