@@ -95,7 +95,6 @@ void
 cancel_task(struct ledger_ops *ops, const struct task_state *row, bool tell)
 {
     char why[CANCELS_REASON_SIZE];
-
     enum state s = row->state;
     bool unclaimed = (s == STATE_HELD || s == STATE_BLOCKED) &&
                      !row->released; /* else it is on its way to a lane */
