@@ -137,7 +137,7 @@ is() { [ "$(state "$1")" = "$2" ]; }
 @test "A1: a batch is stopped while it runs" {
 	seq 100 | shunt rally --no-wait --name many --each-line 'sleep 0.1; touch batch-{}'
 	until_true 20 test -e batch-2
-	run shunt cancel many
+	run shunt cancel many many
 	[ "$status" -eq 0 ] || [ "$status" -eq 5 ]
 	n=$(compgen -G 'batch-*' | wc -l)
 	[[ $output =~ ([0-9]+)\ cancelled,\ ([0-9]+)\ had\ already\ finished(,\ ([0-9]+)\ ended\ first)?$ ]]
