@@ -12,6 +12,7 @@
 #include "lib/model/subject.h"
 #include "lib/submit/spool.h"
 
+#include <ctype.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -54,6 +55,20 @@ cli_rc(const struct err *e)
     return RC_FAILED;
 }
 
+/* Whether text has word, and not only as a part of another one. */
+static bool
+has_word(const char *text, const char *word)
+{
+    size_t len = strlen(word);
+    const char *at = text;
+
+    for (; (at = strstr(at, word)); at++)
+        if ((at == text || !isalnum((unsigned char)at[-1])) &&
+            !isalnum((unsigned char)at[len]))
+            return true;
+    return false;
+}
+
 int
 cli_fail(int rc, const char *what, const char *object, const char *why,
          const char *next)
@@ -62,7 +77,7 @@ cli_fail(int rc, const char *what, const char *object, const char *why,
 
     str_addf(&text, "shunt: %s", what);
     /* An object that the reason names is not named twice. */
-    if (object && object[0] && !strstr(why, object)) {
+    if (object && object[0] && !has_word(why, object)) {
         str_addz(&text, ", ");
         str_add_printable(&text, object, strlen(object));
     }
@@ -75,6 +90,23 @@ cli_fail(int rc, const char *what, const char *object, const char *why,
     (void)fputs(str_text(&text), stderr);
     str_free(&text);
     return rc;
+}
+
+void
+cli_note_submitted(struct cli *c, const char *id)
+{
+    if (c->n_submitted++ < CLI_NOTED_MAX)
+        str_addf(&c->submitted, " %s", id);
+}
+
+bool
+cli_is_ls(const struct args *a)
+{
+    const char *word = a->n_words ? a->words[0] : "ls";
+
+    return a->n_words <= 1 && !a->dashes &&
+           (!strcmp(word, "ls") || !strcmp(word, "list") ||
+            !strcmp(word, "ps"));
 }
 
 int
@@ -256,11 +288,12 @@ cli_need_broker(struct cli *c, int64_t patience_ms)
 
     if (cli_connect(c, patience_ms, &e) == 0)
         return RC_OK;
-    return cli_fail_err(
-        "connect to the broker", c->conf.bus.url ? c->conf.bus.url : NULL, &e,
-        e.code == ERR_DENIED                    ? "shunt doctor"
-        : fleet_dir_locked(&c->fleet_dir, &pid) ? "shunt status"
-                                                : "shunt up -d");
+    /* The reason names the address; the setting may have a password. */
+    return cli_fail_err("connect to the broker", NULL, &e,
+                        e.code == ERR_DENIED ? "shunt doctor"
+                        : fleet_dir_locked(&c->fleet_dir, &pid)
+                            ? "shunt status"
+                            : "shunt up -d");
 }
 
 const char *

@@ -23,6 +23,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { CLI_NOTED_MAX = 20 }; /* ids in an error */
+
 enum exit_rc {
     RC_OK,
     RC_FAILED,            /* the command failed */
@@ -56,6 +58,8 @@ struct cli {
     struct loop *loop;
     struct bus *bus;
     int64_t ask_patience_ms; /* how long to wait for the reaper */
+    struct str submitted;    /* see cli_note_submitted */
+    size_t n_submitted;
 };
 
 /* One row of the table of commands. */
@@ -70,6 +74,13 @@ struct command {
     bool task_flags;            /* takes the flags of task_args.h too */
     const char *words;          /* first words, for completion */
 };
+
+/* What stdout tells the id of was submitted: should stdout turn out not to be
+ * writable, the error names it, so that it is not lost. */
+void cli_note_submitted(struct cli *c, const char *id);
+
+/* Whether the words ask for a list, as ls does: no word, or its synonyms. */
+bool cli_is_ls(const struct args *a);
 
 /* All commands, in the order of help; ends with a row without a name. */
 extern const struct command cli_commands[];

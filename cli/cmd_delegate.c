@@ -296,6 +296,7 @@ run_submit(struct cli *c, const struct args *a)
     if (rc)
         return rc;
     for (size_t i = 0; i < b.n; i++) {
+        cli_note_submitted(c, b.tasks[i].id);
         if (c->json && !flags.wait)
             out_object("delegate",
                        json_pack("{s:s, s:s, s:s, s:b}", "id", b.tasks[i].id,

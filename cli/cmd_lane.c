@@ -152,6 +152,23 @@ lane_ls(struct cli *c)
     return rc;
 }
 
+/* The lane that was probably meant: spelled alike, with or without its backend,
+ * else any of that backend; NULL: none. */
+static const char *
+nearest_lane(const char *lane, const char *const *names)
+{
+    const char *found = nearest_of(lane, names), *dot = strchr(lane, '.');
+    size_t least = SIZE_MAX, len = dot ? (size_t)(dot - lane) + 1 : 0;
+
+    for (size_t i = 0; !dot && names[i]; i++)
+        if (nearest_is(lane, strchr(names[i], '.') + 1, &least))
+            found = names[i];
+    for (size_t i = 0; !found && dot && names[i]; i++)
+        if (strncmp(names[i], lane, len) == 0)
+            found = names[i];
+    return found;
+}
+
 static int
 fail_unknown_lane(const struct cli *c, const char *what, const char *lane,
                   const json_t *rows)
@@ -168,7 +185,7 @@ fail_unknown_lane(const struct cli *c, const char *what, const char *lane,
         names[n++] = name;
     }
     names[n] = NULL;
-    near = nearest_of(lane, names);
+    near = nearest_lane(lane, names);
     (void)snprintf(why, sizeof why, "no such lane%s%s%s",
                    near ? "; did you mean " : "", near ? near : "",
                    near ? "?" : "");
@@ -249,13 +266,13 @@ lane_set(struct cli *c, const char *lane, bool paused)
     struct stored s = {0};
     int rc;
 
+    rc = check_known(c, what, lane);
+    if (rc)
+        return rc;
     if (!split(lane, &p))
         return cli_fail(RC_USAGE, what, lane,
                         "a lane is named BACKEND.LANE, like secutools.gpu",
                         "shunt lane ls");
-    rc = check_known(c, what, lane);
-    if (rc)
-        return rc;
     if (paused && pause_opts.for_ms)
         p.until_ms = p.at_ms + pause_opts.for_ms;
     if (paused)
@@ -277,7 +294,7 @@ int
 cmd_lane(struct cli *c, const struct args *a)
 {
     const char *verb = a->n_words ? a->words[0] : "";
-    bool ls = !strcmp(verb, "ls") && a->n_words == 1;
+    bool ls = cli_is_ls(a);
     bool set =
         (!strcmp(verb, "pause") || !strcmp(verb, "resume")) && a->n_words == 2;
     int rc;

@@ -508,6 +508,7 @@ send_only(struct rally_run *r, struct spool_file *f)
                 "spooled: %s; the tasks are sent once the fleet is up "
                 "(shunt up -d)",
                 e.msg);
+    cli_note_submitted(r->c, r->id);
     if (r->c->json)
         out_object("batch", json_pack("{s:s, s:s, s:i}", "id", r->id, "name",
                                       r->base.name, "size", (int)r->seen.size));

@@ -400,7 +400,7 @@ worker_drain(struct cli *c, const char *name)
 int
 cmd_worker(struct cli *c, const struct args *a)
 {
-    bool ls = a->n_words == 1 && !strcmp(a->words[0], "ls");
+    bool ls = cli_is_ls(a);
     int rc;
 
     if (!ls && (a->n_words != 2 || strcmp(a->words[0], "drain") != 0))

@@ -10,10 +10,7 @@
 
 #include <stdio.h>
 
-enum {
-    NAMED_MAX = 20, /* ids in an error */
-    SAID_MAX = 3,   /* tasks whose routing is told */
-};
+enum { SAID_MAX = 3 }; /* tasks whose routing is told */
 
 static json_t *
 to_json(const struct task *t, bool spooled)
@@ -24,29 +21,13 @@ to_json(const struct task *t, bool spooled)
                                              "spooled", spooled));
 }
 
-/* The ids were not written: names them elsewhere, so that they are not lost. */
-static int
-fail_unwritten(const struct task_builder *b)
-{
-    struct str why = {0};
-    int rc;
-
-    str_addz(&why, "standard output could not be written; submitted");
-    for (size_t i = 0; i < b->n && i < NAMED_MAX; i++)
-        str_addf(&why, " %s", b->tasks[i].id);
-    if (b->n > NAMED_MAX)
-        str_addf(&why, " and %zu more", b->n - NAMED_MAX);
-    rc = cli_fail(RC_FAILED, "print the ids", NULL, str_text(&why), "shunt ls");
-    str_free(&why);
-    return rc;
-}
-
-static bool
-print_ids(const struct cli *c, const struct task_builder *b, bool spooled)
+static void
+print_ids(struct cli *c, const struct task_builder *b, bool spooled)
 {
     json_t *list = json_array();
 
     for (size_t i = 0; i < b->n; i++) {
+        cli_note_submitted(c, b->tasks[i].id);
         if (!c->json)
             (void)printf("%s\n", b->tasks[i].id);
         (void)json_array_append_new(list, to_json(&b->tasks[i], spooled));
@@ -54,7 +35,7 @@ print_ids(const struct cli *c, const struct task_builder *b, bool spooled)
     if (c->json)
         out_json(json_incref(b->from_files ? list : json_array_get(list, 0)));
     json_decref(list);
-    return out_flush();
+    (void)out_flush();
 }
 
 int
@@ -70,10 +51,9 @@ cmd_submit(struct cli *c, const struct args *a)
         rc = task_builder_submit(c, &b, &sent);
     if (rc)
         return rc;
-    if (!print_ids(c, &b, sent.spooled))
-        rc = fail_unwritten(&b);
+    print_ids(c, &b, sent.spooled);
     task_builder_say_sent(c, &b, &sent);
     for (size_t i = 0; !sent.spooled && i < b.n && i < SAID_MAX; i++)
         task_ops_say_routing(c, b.tasks[i].id);
-    return rc;
+    return RC_OK;
 }

@@ -170,6 +170,7 @@ cmd_retry(struct cli *c, const struct args *a)
     cli_remember_last(c, tasks[a->n_words - 1].id);
     list = json_array();
     for (i = 0; i < a->n_words; i++) {
+        cli_note_submitted(c, tasks[i].id);
         if (!c->json)
             (void)printf("%s\n", tasks[i].id);
         (void)json_array_append_new(

@@ -1,11 +1,12 @@
 /*
  * Reads a shell command just far enough to know that a {} is outside of quotes.
  * Whatever could make that wrong (a command substitution within quotes, a
- * here-document, arithmetic) ends the part of the command in which {} is
- * allowed; nothing is guessed.
+ * here-document, arithmetic, a command that reads its words again) ends the
+ * part of the command in which {} is allowed; nothing is guessed.
  */
 #include "cli/line_template.h"
 
+#include <ctype.h>
 #include <string.h>
 
 struct line_template {
@@ -16,6 +17,7 @@ struct line_template {
 struct reader {
     const char *text, *at;
     const char *refused; /* why {} may not stand here and later; NULL: it may */
+    bool in_subscript;   /* name[, which may be arithmetic */
     struct str piece;
     struct line_template *t;
     struct mem_pool *pool;
@@ -101,6 +103,22 @@ begins_word(const struct reader *r)
     return r->at == r->text || strchr(" \t\n;&|()", r->at[-1]);
 }
 
+static bool
+is_name_char(char c)
+{
+    return c == '_' || isalnum((unsigned char)c);
+}
+
+/* Whether a word begins here, and is this one. */
+static bool
+is_word(const struct reader *r, const char *word)
+{
+    size_t len = strlen(word);
+
+    return begins_word(r) && strncmp(r->at, word, len) == 0 &&
+           strchr(" \t\n", r->at[len]);
+}
+
 static int
 take_unquoted(struct reader *r)
 {
@@ -111,6 +129,8 @@ take_unquoted(struct reader *r)
             return refuse(r, r->refused);
         if (at > r->text && at[-1] == '$')
             return refuse(r, "after a $");
+        if (r->in_subscript)
+            return refuse(r, "in a subscript");
         end_piece(r);
         r->at += 2;
         return 0;
@@ -127,6 +147,16 @@ take_unquoted(struct reader *r)
         r->refused = "after ${...}";
     else if (strncmp(at, "((", 2) == 0)
         r->refused = "after ((";
+    else if (strncmp(at, "$[", 2) == 0)
+        r->refused = "after $[";
+    else if (*at == '[' && at > r->text && is_name_char(at[-1]))
+        r->in_subscript = true;
+    else if (*at == ']')
+        r->in_subscript = false;
+    else if (is_word(r, "eval"))
+        r->refused = "after eval";
+    else if (is_word(r, "let"))
+        r->refused = "after let";
     else if (strncmp(at, "<<<", 3) == 0)
         take(r, 2);
     else if (strncmp(at, "<<", 2) == 0)
@@ -154,7 +184,8 @@ line_template_parse(const char *command, struct mem_pool *pool,
                     struct line_template **out, struct err *e)
 {
     struct line_template *t = mem_pool_alloc(pool, sizeof *t);
-    struct reader r = {command, command, NULL, {0}, t, pool, e};
+    struct reader r = {
+        .text = command, .at = command, .t = t, .pool = pool, .e = e};
     bool named = strstr(command, LINE_TEMPLATE_VARIABLE);
     int rc = 0;
 

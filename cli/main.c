@@ -58,6 +58,9 @@ static const struct {
     {"get", "show"},    {"add", "submit"},     {"enqueue", "submit"},
     {"exec", "run"},    {"restart", "retry"},  {"rerun", "retry"},
     {"why", "explain"}, {"workers", "worker"}, {"lanes", "lane"},
+    {"jobs", "ls"},     {"tasks", "ls"},       {"tail", "logs"},
+    {"output", "logs"}, {"delete", "cancel"},  {"abort", "cancel"},
+    {"st", "status"},   {"stat", "status"},    {"validate", "lint"},
 };
 
 const struct command *
@@ -176,18 +179,22 @@ fill_standard_streams(void)
 
 /* What was printed counts as done only once it is written. */
 static int
-end_output(int rc)
+end_output(struct cli *c, int rc)
 {
-    bool unread;
+    struct str why = {0};
 
-    if (out_flush())
+    if (out_flush() || (rc != RC_OK && !c->n_submitted))
         return rc;
-    unread = out_is_unread();
-    if (rc != RC_OK)
-        return rc;
-    return unread ? RC_PIPE
-                  : cli_fail(RC_FAILED, "print", NULL,
-                             "standard output could not be written", NULL);
+    if (out_is_unread() && !c->n_submitted)
+        return RC_PIPE;
+    str_addz(&why, "standard output could not be written");
+    if (c->n_submitted)
+        str_addf(&why, "; submitted%s%s", str_text(&c->submitted),
+                 c->n_submitted > CLI_NOTED_MAX ? " and more" : "");
+    rc = cli_fail(rc ? rc : RC_FAILED, "print", NULL, str_text(&why),
+                  c->n_submitted ? "shunt ls" : NULL);
+    str_free(&why);
+    return rc;
 }
 
 int
@@ -209,10 +216,11 @@ main(int argc, char **argv)
     else
         rc = dispatch(&cli, argc, argv);
 
-    rc = end_output(rc);
+    rc = end_output(&cli, rc);
     bus_close(cli.bus);
     loop_close(cli.loop);
     cli_forget_broker(&cli);
+    str_free(&cli.submitted);
     mem_pool_free(cli.pool);
     return rc;
 }

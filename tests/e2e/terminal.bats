@@ -44,6 +44,21 @@ print(max(sum(map(width, l.rstrip("\n"))) for l in sys.stdin))'
 	[ "$name" = unwritten ]
 }
 
+@test "D3: so are the ids of a retry and of a rally" {
+	local id
+	shunt run --name again -- true
+	run -1 --separate-stderr bash -c 'shunt retry again >/dev/full'
+	[[ $stderr =~ submitted\ ([a-z0-9]{16}) ]]
+	[ "$(shunt show "${BASH_REMATCH[1]}" --json | jq -r .name)" = again ]
+	run -1 --separate-stderr bash -c \
+		'echo 1 | shunt rally --no-wait --each-line "echo {}" >&-'
+	[[ $stderr =~ submitted\ ([a-z0-9]{16}) ]]
+	shunt rally status "${BASH_REMATCH[1]}"
+	# A reader that is gone does not make it quiet: the task exists.
+	run --separate-stderr bash -c 'shunt submit --json -- true | exec true'
+	[[ $stderr =~ submitted\ ([a-z0-9]{16}) ]]
+}
+
 @test "D3: output of run that cannot be written is a failure, not the task's" {
 	run -1 --separate-stderr bash -c 'shunt run -- echo hi >/dev/full'
 	[[ $stderr == *'could not be written: No space left'* ]]
@@ -119,6 +134,10 @@ print(max(sum(map(width, l.rstrip("\n"))) for l in sys.stdin))'
 @test "D11: a lane that nobody knows is refused, with the nearest" {
 	run -2 --separate-stderr shunt lane pause local.defualt
 	[[ $stderr == *'no such lane; did you mean local.default?'* ]]
+	run -2 --separate-stderr shunt lane pause local.nope
+	[[ $stderr == *'local.nope: no such lane; did you mean local.'* ]]
+	run -2 --separate-stderr shunt lane pause default
+	[[ $stderr == *'did you mean '*'.default?'* ]]
 	run -2 --separate-stderr shunt lane resume nope.nope
 	[[ $stderr == *'no such lane'*'try: shunt lane ls'* ]]
 	run shunt lane ls --json
@@ -143,8 +162,12 @@ print(max(sum(map(width, l.rstrip("\n"))) for l in sys.stdin))'
 		[ "$(shunt show "$id" --json | jq -r .state)" = cancelled ]
 	done
 	shunt help ls | grep -q 'also:.*ps, list'
+	[ "$(shunt lane list --json)" = "$(shunt lanes --json)" ]
+	shunt workers | grep -q alive
 	run -2 --separate-stderr shunt lst
-	[[ $stderr == *'did you mean ls?'* ]]
+	[[ $stderr == *'unknown command, lst: did you mean ls?'* ]]
+	run -2 --separate-stderr shunt del
+	[[ $stderr == *'unknown command, del: did you mean '* ]]
 }
 
 @test "D11: no error speaks in the words of a library" {
@@ -154,6 +177,11 @@ print(max(sum(map(width, l.rstrip("\n"))) for l in sys.stdin))'
 			shunt --nats "$url" ls
 		[[ $stderr == *"no broker answers at $url"$'\n'* ]]
 	done
+	# A password in the address is not printed.
+	run -7 --separate-stderr env SHUNT_HOME="$BATS_TEST_TMPDIR/none" \
+		shunt --nats nats://me:hunter2@127.0.0.1:1 ls
+	[[ $stderr == *'no broker answers at nats://127.0.0.1:1'* ]]
+	[[ $stderr != *hunter2* ]]
 	: >"$BATS_TEST_TMPDIR/empty"
 	run env SHUNT_HOME="$BATS_TEST_TMPDIR/none" \
 		SHUNT_BUS_CA_FILE="$BATS_TEST_TMPDIR/empty" shunt --nats tls://127.0.0.1:1 ls
