@@ -37,6 +37,19 @@ long=20$$ # seconds: no run lives that long, and no other run has the same
 	kill "$pid"
 }
 
+@test "D14: a fleet that a task starts and keeps is not expendable as the task is" {
+	local own other=$BATS_FILE_TMPDIR/other name pid
+	own=$(cat "/proc/$(pid_of worker-local)/oom_score_adj")
+	mkdir other
+	shunt run --workdir "$PWD/other" -- \
+		"SHUNT_HOME=$other SHUNT_KEEP=1 shunt up -d --fast >/dev/null 2>&1"
+	for name in broker reaper worker-local; do
+		pid=$(SHUNT_HOME=$other pid_of $name)
+		[ "$(cat "/proc/$pid/oom_score_adj")" = "$own" ]
+	done
+	SHUNT_HOME=$other shunt down --timeout 30s
+}
+
 @test "D14: memory: a task goes before the fleet, and the reason says so" {
 	local own group=/sys/fs/cgroup/memory/shunt-test-$$ pid
 	own=$(cat "/proc/$(pid_of worker-local)/oom_score_adj")

@@ -388,9 +388,11 @@ run_resume(struct attempt *a, int64_t stopped_ms, int64_t slept_ms)
     lease_resume(&a->lease, stopped_ms + slept_ms, w->fence_ms);
     if (a->phase != PHASE_RUN)
         return;
-    a->suspended_ms += stopped_ms + slept_ms;
-    a->began_ms += stopped_ms;
-    output_put_off(a->output, stopped_ms);
+    if (a->stage != RUN_CHECKS) { /* else its own work is over */
+        a->suspended_ms += stopped_ms + slept_ms;
+        a->began_ms += stopped_ms;
+        output_put_off(a->output, stopped_ms);
+    }
     deadlines_put_off(&a->deadlines, DUE_LIMIT, stopped_ms);
     deadlines_put_off(&a->deadlines, DUE_IDLE, stopped_ms);
     deadlines_put_off(&a->deadlines, DUE_KILL, stopped_ms);
