@@ -232,6 +232,36 @@ places_count_characters_and_skip_a_bom(void **state)
 }
 
 static void
+d12_mistakes_are_told_in_words_of_their_author(void **state)
+{
+    struct import in;
+    struct err e;
+
+    (void)state;
+    refuse("// a job\n{\"script\": \"a\"}",
+           "q/job.json:1:1: JSON has no comments; remove it");
+    refuse("{\"script\": \"a\",\n}",
+           "q/job.json:1:15: a comma behind the last entry; remove it");
+    refuse("{\"script\": \"a\"}\n{\"script\": \"b\"}\n",
+           "q/job.json:2:1: a second object begins here; write one in a file");
+    refuse("[{\"script\": \"a\"}]",
+           "q/job.json:1:1: a list; write one task in a file, {...}, or what "
+           "it runs as a list in \"script\"");
+    refuse("{'script': 'a'}",
+           "q/job.json:1:2: text is written in \"...\" here, not in '...'");
+    assert_int_equal(formats_read("x", "\xff\xfe{\0}\0", 6, pool, &in, &e), -1);
+    assert_string_equal(e.msg, "x:1:1: UTF-16; save it as UTF-8");
+    assert_int_equal(formats_read("x", "{\0}\0", 4, pool, &in, &e), -1);
+    assert_string_equal(e.msg, "x:1:1: UTF-16; save it as UTF-8");
+    refuse_as("b.yaml", "executor: \u201cx\u201d\n",
+              "b.yaml:1:11: executor: typographic quotes are part of the text; "
+              "write \", or none");
+    assert_string_equal(
+        accept_as("p.md", "[a link](x) says it all.\n", &in)->format,
+        "markdown");
+}
+
+static void
 a_mebibyte_fits_and_one_byte_more_does_not(void **state)
 {
     static const char job[] = "{\"script\": \"true\"}";
@@ -268,6 +298,7 @@ main(void)
         POOLED(text_that_is_none_is_refused_where_it_stands),
         POOLED(a_key_given_twice_is_refused_at_the_second),
         POOLED(places_count_characters_and_skip_a_bom),
+        POOLED(d12_mistakes_are_told_in_words_of_their_author),
         POOLED(a_mebibyte_fits_and_one_byte_more_does_not),
     };
 

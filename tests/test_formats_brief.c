@@ -187,8 +187,7 @@ static const struct {
     {HEAD "steps:\n  - kubectl: kubectl\n" TAIL,
      "b.yaml:6:14: kubectl: no arguments; write what to do"},
     {"executor: x\ncontext_header: repo=r / topic: a: b\n",
-     "b.yaml:2:31: mapping values are not allowed in this context; text with "
-     "\": \" in it needs quotes: key: \"a: b\""},
+     "b.yaml:2:31: text with \": \" in it needs quotes: key: \"a: b\""},
     {HEAD "repo: o/s\n", "b.yaml:5:1: repo: given twice; keep one"},
     {"- a\n", "b.yaml:1:1: a brief is written key: value, beginning with "
               "executor:"},

@@ -61,7 +61,9 @@ read_object(struct import_text *s, const json_t *json,
             const struct yaml_node *root)
 {
     if (root->kind != YAML_MAP)
-        return formats_fail(s, root, "expected a JSON object");
+        return formats_fail(s, root,
+                            "a list; write one task in a file, {...}, or what "
+                            "it runs as a list in \"script\"");
     if (yaml_get(root, "steps") || yaml_get(root, "prompt"))
         return formats_read_task_json(s, json, root);
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
@@ -248,6 +250,18 @@ skip_bom(struct import_text *s)
     }
 }
 
+/* With its mark, or without: every other byte of ASCII is NUL. */
+static bool
+is_utf16(const struct import_text *s)
+{
+    const char *c = s->text;
+
+    return s->len >= 2 &&
+           (memcmp(c, "\xff\xfe", 2) == 0 || memcmp(c, "\xfe\xff", 2) == 0 ||
+            (s->len >= 4 && ((!c[0] && c[1] && !c[2] && c[3]) ||
+                             (c[0] && !c[1] && c[2] && !c[3]))));
+}
+
 static int
 check_text(const struct import_text *s)
 {
@@ -258,6 +272,8 @@ check_text(const struct import_text *s)
         blank++;
     if (blank == s->len)
         return formats_fail(s, &at, "empty; write a task (docs/formats.md)");
+    if (is_utf16(s))
+        return formats_fail(s, &at, "UTF-16; save it as UTF-8");
     for (size_t i = 0, n; i < s->len; i += n) {
         n = str_utf8_len(s->text + i, s->len - i);
         if (n == 0 || s->text[i] == '\0')
@@ -281,14 +297,30 @@ add_warnings(const struct import *in)
     in->tasks[0].n_warnings = n < TASK_WARNINGS_MOST ? n : TASK_WARNINGS_MOST;
 }
 
+/* Whether it is meant to be JSON: {{ begins a template, and [ a link. */
+static bool
+is_json(const struct import_text *s)
+{
+    size_t first = 0;
+    char c, next;
+
+    while (first < s->len && strchr(" \t\r\n", s->text[first]))
+        first++;
+    c = s->text[first];
+    next = first + 1 < s->len ? s->text[first + 1] : ' ';
+    if (c == '{' || (c == '[' && !is_named_markdown(s->name)))
+        return c != next || !is_named_markdown(s->name);
+    return str_ends_with(s->name, ".json") &&
+           ((c == '/' && (next == '/' || next == '*')) || c == '"' ||
+            c == '\'');
+}
+
 int
 formats_read(const char *name, const void *data, size_t len,
              struct mem_pool *pool, struct import *out, struct err *e)
 {
     struct import_text s = {
         .name = name, .len = len, .pool = pool, .out = out, .e = e};
-    size_t first;
-    bool json;
     int rc;
 
     *out = (struct import){.format = ""};
@@ -299,11 +331,7 @@ formats_read(const char *name, const void *data, size_t len,
     skip_bom(&s);
     if (check_text(&s) < 0)
         return -1;
-    first = strspn(s.text, " \t\r\n");
-    /* {{ begins a template, and no JSON. */
-    json = s.text[first] == '{' &&
-           !(first + 1 < s.len && s.text[first + 1] == '{');
-    rc = json ? read_json(&s) : read_text(&s);
+    rc = is_json(&s) ? read_json(&s) : read_text(&s);
     if (rc == 0)
         add_warnings(out);
     if (rc < 0) {

@@ -116,6 +116,13 @@ is_text(const struct import_text *s, const struct yaml_node *v)
            !yaml_is_null(v);
 }
 
+/* Whether text is written in quotes that an editor made pretty. */
+static bool
+is_typographic(const char *text)
+{
+    return strncmp(text, "\u201c", 3) == 0 || strncmp(text, "\u2018", 3) == 0;
+}
+
 int
 formats_text(const struct import_text *s, const struct yaml_node *map,
              const char *key, const char **out)
@@ -127,6 +134,11 @@ formats_text(const struct import_text *s, const struct yaml_node *map,
         return 0;
     if (!is_text(s, v))
         return formats_expected(s, v, key, "text");
+    if (!v->quoted && is_typographic(v->text))
+        return formats_fail(s, v,
+                            "%s: typographic quotes are part of the text; "
+                            "write \", or none",
+                            key);
     *out = v->text;
     return 0;
 }

@@ -4,6 +4,7 @@
  */
 #include "lib/base/yaml.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,29 +34,131 @@ fail_at(const struct yaml_reader *r, yaml_mark_t mark, struct err *e,
 
 /* The parser's messages, and the mistakes that usually cause them. */
 static const struct {
-    const char *problem, *remedy;
-} remedies[] = {
-    {"mapping values are not allowed in this context",
-     "text with \": \" in it needs quotes: key: \"a: b\""},
-    {"found character that cannot start any token",
-     "indent with blanks, not tabs; text that begins with @ ` or % needs "
-     "quotes"},
-    {"could not find expected ':'", "write key: value"},
+    const char *problem, *words;
+} faults[] = {
+    {"could not find expected ':'",
+     "this line is no key: value; a blank follows the colon, and text of "
+     "several lines begins with | and is indented"},
     {"did not find expected key",
      "check the indentation; text with quotes in it needs quotes around it"},
-    {"did not find expected '-' indicator", "check the indentation"},
-    {"did not find expected ',' or ']'", "close the list with ]"},
-    {"did not find expected ',' or '}'", "close the map with }"},
-    {"found unexpected end of stream", "close the quotes"},
+    {"did not find expected '-' indicator",
+     "check the indentation: the entries of a list begin in one column"},
+    {"did not find expected ',' or ']'",
+     "a list that begins with [ is not closed; close it with ]"},
+    {"did not find expected ',' or '}'",
+     "a map that begins with { is not closed; close it with }"},
+    {"found unexpected end of stream", "quotes are not closed; close them"},
+    {"found unexpected document indicator",
+     "quotes are not closed before ---; close them"},
+    {"found unknown escape character",
+     "\\ means something else inside \"...\"; write \\\\, or '...'"},
+    {"did not find expected hexdecimal number",
+     "\\ means something else inside \"...\"; write \\\\, or '...'"},
+    {"block sequence entries are not allowed in this context",
+     "a list begins on a line of its own, below its key"},
+    {"mapping keys are not allowed in this context",
+     "text that begins with ? needs quotes"},
+    {"did not find expected comment or line break",
+     "only the end of the line may follow | or >"},
+    {"did not find expected <document start>",
+     "text behind the end; check the indentation"},
+    {"did not find expected node content",
+     "a value is missing here, or begins with a sign and needs quotes"},
+    {"control characters are not allowed", "a control character; remove it"},
 };
 
+/* The line of the text that an offset is in. */
 static const char *
-remedy_of(const char *problem)
+line_of(const struct yaml_reader *r, size_t offset, size_t *len)
 {
-    for (size_t i = 0; i < sizeof remedies / sizeof *remedies; i++)
-        if (strcmp(problem, remedies[i].problem) == 0)
-            return remedies[i].remedy;
-    return NULL;
+    size_t from = offset < r->len ? offset : r->len, end = from;
+
+    while (from > 0 && r->text[from - 1] != '\n')
+        from--;
+    while (end < r->len && r->text[end] != '\n' && r->text[end] != '\r')
+        end++;
+    *len = end - from;
+    return r->text + from;
+}
+
+/* Whether the line is key:value, which is no key without a blank. */
+static bool
+lacks_blank(const char *line, size_t len)
+{
+    size_t i = 0, from;
+
+    while (i < len && strchr(" -", line[i]))
+        i++;
+    from = i;
+    while (i < len &&
+           (isalnum((unsigned char)line[i]) || strchr("_-", line[i])))
+        i++;
+    return i > from && i + 1 < len && line[i] == ':' && line[i + 1] != ' ' &&
+           line[i + 1] != '/' && line[i + 1] != '\t';
+}
+
+/* "key: a: b", or a key below a value, or below a line without a blank. */
+static const char *
+colon_words(const struct yaml_reader *r, yaml_mark_t mark)
+{
+    size_t len, above_len;
+    const char *line = line_of(r, mark.index, &len);
+    const char *above =
+        line > r->text ? line_of(r, (size_t)(line - r->text) - 1, &above_len)
+                       : NULL;
+
+    if (memmem(line, mark.column < len ? mark.column : len, ": ", 2))
+        return "text with \": \" in it needs quotes: key: \"a: b\"";
+    if (above && lacks_blank(above, above_len))
+        return "the line above lacks a blank behind its colon; write key: "
+               "value";
+    return "this key belongs to no map; check its indentation and the line "
+           "above";
+}
+
+/* A sign that no plain text begins with. */
+static void
+sign_words(const struct yaml_reader *r, yaml_mark_t mark, char *out,
+           size_t size)
+{
+    char c = mark.index < r->len ? r->text[mark.index] : ' ';
+
+    if (c == '\t')
+        (void)snprintf(out, size, "a tab; indent with blanks");
+    else
+        (void)snprintf(out, size, "text that begins with %c needs quotes", c);
+}
+
+/* Whether the parser took text for an alias, an anchor, a tag or a directive.
+ */
+static bool
+begins_with_sign(const yaml_parser_t *p)
+{
+    return p->context &&
+           (strstr(p->context, "alias") || strstr(p->context, "anchor") ||
+            strstr(p->context, "tag") || strstr(p->context, "directive"));
+}
+
+static void
+parser_words(const struct yaml_reader *r, const char *problem, yaml_mark_t mark,
+             char *out, size_t size)
+{
+    const char *words =
+        "this cannot be read as YAML; check indentation and quotes";
+
+    if (begins_with_sign(&r->parser) ||
+        strcmp(problem, "found character that cannot start any token") == 0) {
+        sign_words(r, mark, out, size);
+        return;
+    }
+    if (strstr(problem, "tab character"))
+        words = "a tab; indent with blanks";
+    if (strcmp(problem, "mapping values are not allowed in this context") == 0)
+        words = colon_words(r, mark);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        if (strcmp(problem, faults[i].problem) == 0)
+            words = faults[i].words;
+    (void)snprintf(out, size, "%s", words);
 }
 
 /* An invalid byte has no line and column, only an offset. */
@@ -78,17 +181,18 @@ static int
 parser_error(const struct yaml_reader *r, struct err *e)
 {
     const yaml_parser_t *p = &r->parser;
-    const char *problem = p->problem ? p->problem : "no YAML";
-    const char *remedy = remedy_of(problem);
+    const char *problem = p->problem ? p->problem : "";
     yaml_mark_t mark = p->problem_mark;
     char text[256];
 
-    if (p->error == YAML_READER_ERROR) {
-        mark = mark_of_offset(r, p->problem_offset);
-        remedy = "write the file in UTF-8";
-    }
-    (void)snprintf(text, sizeof text, "%s%s%s", problem, remedy ? "; " : "",
-                   remedy ? remedy : "");
+    if (p->error == YAML_READER_ERROR)
+        return fail_at(r, mark_of_offset(r, p->problem_offset), e,
+                       strstr(problem, "control")
+                           ? "a control character; remove it"
+                           : "a byte that is not text; save it as UTF-8");
+    if (begins_with_sign(p))
+        mark = p->context_mark;
+    parser_words(r, problem, mark, text, sizeof text);
     return fail_at(r, mark, e, text);
 }
 
@@ -113,10 +217,10 @@ static const char *
 refused(const yaml_event_t *ev)
 {
     static const char anchors[] =
-        "anchors and aliases are not accepted; write the text out, or quote "
-        "text that begins with & or *";
+        "text that begins with & or * needs quotes (anchors and aliases are "
+        "not accepted)";
     static const char tags[] =
-        "tags are not accepted; quote text that begins with !";
+        "text that begins with ! needs quotes (tags are not accepted)";
 
     if (ev->type == YAML_ALIAS_EVENT ||
         (ev->type == YAML_SCALAR_EVENT && ev->data.scalar.anchor) ||
@@ -223,6 +327,10 @@ read_pair(struct yaml_reader *r, unsigned depth, struct yaml_node **out,
 {
     struct yaml_node *key;
 
+    if (r->event.type == YAML_MAPPING_START_EVENT)
+        return fail_at(r, r->event.start_mark, e,
+                       "a key must be plain text, and a value that begins "
+                       "with {{ needs quotes; write key: value");
     if (r->event.type != YAML_SCALAR_EVENT)
         return fail_at(r, r->event.start_mark, e,
                        "a key must be plain text; write key: value");

@@ -5,6 +5,7 @@
  */
 #include "lib/model/codec_private.h"
 
+#include "lib/base/json_fault.h"
 #include "lib/base/log.h"
 #include "lib/model/subject.h"
 
@@ -444,12 +445,38 @@ twice_fail(const char *what, const char *text, const json_error_t *error,
     return -1;
 }
 
+/* What is wrong in a text that jansson refused, in words of its author. */
+static int
+syntax_fail(const char *what, const char *text, size_t len,
+            const json_error_t *error, struct err *e)
+{
+    struct codec_place p = {1, 1};
+    struct json_fault fault;
+
+    if (json_fault_find(text, len, &fault)) {
+        for (size_t i = 0; i < fault.at; i++) {
+            p.column += (text[i] & 0xc0) != 0x80;
+            if (text[i] == '\n')
+                p = (struct codec_place){p.line + 1, 1};
+        }
+        return text_fail(what, p, e, fault.message);
+    }
+    p = (struct codec_place){(size_t)error->line, (size_t)error->column};
+    if (json_error_code(error) == json_error_numeric_overflow)
+        return text_fail(what, p, e, "a number that is too large");
+    if (json_error_code(error) == json_error_null_character)
+        return text_fail(what, p, e, "\\u0000 inside text; remove it");
+    if (json_error_code(error) == json_error_invalid_utf8)
+        return text_fail(what, p, e,
+                         "a byte that is not text; save it as UTF-8");
+    return text_fail(what, p, e, "this is no JSON");
+}
+
 json_t *
 codec_parse_json(const char *what, const void *data, size_t len, struct err *e)
 {
     const char *text = data;
     json_error_t error;
-    struct str why = {0};
     json_t *json;
 
     if (len > CODEC_MAX_JSON_BYTES) {
@@ -471,14 +498,7 @@ codec_parse_json(const char *what, const void *data, size_t len, struct err *e)
         (void)twice_fail(what, text, &error, e);
         return NULL;
     }
-    /* jansson's message quotes the text, with its line breaks. */
-    str_add_printable(&why, error.text, strlen(error.text));
-    for (char *c = why.data; *c; c++)
-        if (*c == '\n' || *c == '\t')
-            *c = ' ';
-    err_set(e, ERR_INVALID, "%s:%d:%d: %s", what, error.line, error.column,
-            why.data);
-    str_free(&why);
+    (void)syntax_fail(what, text, len, &error, e);
     return NULL;
 }
 

@@ -33,7 +33,7 @@ count() { shunt ls --limit 0 --json | jq length; }
 	run --separate-stderr shunt lint bad.yaml
 	[ "$status" -eq 2 ]
 	[ -z "$output" ]
-	[[ $stderr == "bad.yaml:2:18: error: mapping values are not allowed"* ]]
+	[[ $stderr == "bad.yaml:2:18: error: text with "* ]]
 	[[ $stderr == *'needs quotes'* ]]
 	run --separate-stderr shunt lint --json bad.yaml
 	[ "$status" -eq 2 ]
