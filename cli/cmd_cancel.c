@@ -7,6 +7,7 @@
 #include "cli/output.h"
 #include "cli/task_ops.h"
 #include "lib/model/subject.h"
+#include "lib/submit/spool.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
@@ -139,6 +140,47 @@ request_unasked(struct cli *c, const struct args *a, json_t **asked)
     if (json_object_size(*asked))
         cli_say(c, "the reaper does not answer; the requests are stored");
     return RC_OK;
+}
+
+/* The id of a task that waits alone in a file of the spool. */
+static bool
+is_spooled(struct cli *c, const char *selector, char id[TASK_ID_SIZE])
+{
+    struct fleet_dir_path dir;
+    struct spool_file *f = NULL;
+    struct err e;
+    bool alone;
+
+    if (!task_ops_spooled(c, selector, id) ||
+        spool_take(&f, cli_spool_dir(c, &dir), id, &e) < 0)
+        return false;
+    alone = spool_count(f) == 1;
+    spool_close(f);
+    return alone;
+}
+
+/* Without a broker: the tasks that wait in the spool are never sent without
+ * their requests. False if others are named, too. */
+static bool
+request_in_spool(struct cli *c, const struct args *a)
+{
+    struct fleet_dir_path dir;
+    struct control msg;
+    char id[TASK_ID_SIZE];
+    struct err e = {0};
+
+    for (size_t i = 0; i < a->n_words; i++)
+        if (!is_spooled(c, a->words[i], id))
+            return false;
+    for (size_t i = 0; i < a->n_words; i++) {
+        (void)task_ops_spooled(c, a->words[i], id);
+        msg = task_ops_cancel_msg(c, id);
+        if (spool_cancel(cli_spool_dir(c, &dir), &msg, &e) < 0) {
+            cli_say(c, "%s", e.msg);
+            return false;
+        }
+    }
+    return a->n_words > 0;
 }
 
 /* --- which tasks ---------------------------------------------------------- */
@@ -325,9 +367,16 @@ cmd_cancel(struct cli *c, const struct args *a)
 {
     struct requests r = {.c = c};
     json_t *asked = NULL;
+    struct err e = {0};
     int rc = check_usage(c, a);
 
-    if (rc || (rc = cli_need_broker(c, CONNECT_MS)))
+    if (rc)
+        return rc;
+    if (cli_connect(c, CONNECT_MS, &e) < 0 && request_in_spool(c, a)) {
+        cli_say(c, "%s: the requests are sent before the tasks", e.msg);
+        return RC_PENDING;
+    }
+    if ((rc = cli_need_broker(c, 0)))
         return rc;
     cli_drain_spool(c);
     rc = request_unasked(c, a, &asked);

@@ -25,14 +25,20 @@ enum {
     ROUTING_MS = 300,  /* for the router to decide */
 };
 
+struct control
+task_ops_cancel_msg(const struct cli *c, const char *id)
+{
+    return (struct control){.task = id,
+                            .verb = "cancel",
+                            .reason = "asked for by a person",
+                            .by = cli_user(c->pool),
+                            .at_ms = str_wall_ms()};
+}
+
 void
 task_ops_cancel(struct cli *c, const char *id, bus_stored_fn *fn, void *ctx)
 {
-    const struct control msg = {.task = id,
-                                .verb = "cancel",
-                                .reason = "asked for by a person",
-                                .by = cli_user(c->pool),
-                                .at_ms = str_wall_ms()};
+    const struct control msg = task_ops_cancel_msg(c, id);
 
     cancels_put(c->bus, &msg, fn, ctx);
 }

@@ -8,6 +8,8 @@
 
 #include "cli/cli.h"
 
+/* The request to cancel a task. id is borrowed. */
+struct control task_ops_cancel_msg(const struct cli *c, const char *id);
 /* Publishes a durable cancel; bus_publish calls fn. */
 void task_ops_cancel(struct cli *c, const char *id, bus_stored_fn *fn,
                      void *ctx);

@@ -1,6 +1,7 @@
 /* The spool: what is in it survives, is sent once it can be, then goes. */
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/bus/cancels.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
@@ -424,6 +425,37 @@ a_drain_sends_everything_and_removes_it(void **state)
 }
 
 static void
+on_key(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct sent_outcome *o = ctx;
+
+    assert_null(e);
+    assert_non_null(entry);
+    o->done = true;
+}
+
+static void
+a_request_to_cancel_is_sent_before_its_task(void **state)
+{
+    struct spool_place *p = *state;
+    struct sent_outcome o = {0};
+    const struct control c = {
+        .task = "a", .verb = "cancel", .by = "me@here", .reason = ""};
+    char path[100];
+    struct err e;
+
+    open_broker(p);
+    spool_close(store(p, "a", 1));
+    assert_int_equal(spool_cancel(p->dir, &c, &e), 0);
+    (void)snprintf(path, sizeof path, "%s/a.cancel", p->dir);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(drain(p).tasks, 1);
+    assert_int_equal(access(path, F_OK), -1);
+    cancels_get(p->bus, "a", on_key, &o);
+    assert_true(loop_until(p->loop, &o.done, DEADLINE_MS));
+}
+
+static void
 a_file_in_other_hands_is_left_alone(void **state)
 {
     struct spool_place *p = *state;
@@ -512,6 +544,7 @@ main(void)
         TEST(a_damaged_file_is_set_aside),
         TEST(a_task_beyond_the_limit_is_refused),
         TEST(a_drain_sends_everything_and_removes_it),
+        TEST(a_request_to_cancel_is_sent_before_its_task),
         TEST(a_file_in_other_hands_is_left_alone),
         TEST(what_is_sent_twice_is_stored_once),
         TEST(a_sender_gives_up_when_its_patience_ends),

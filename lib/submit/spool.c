@@ -296,6 +296,22 @@ spool_has(const char *dir, const char *name)
     return access(path, F_OK) == 0;
 }
 
+int
+spool_cancel(const char *dir, const struct control *c, struct err *e)
+{
+    struct str data = {0};
+    char path[PATH_MAX];
+    int rc = 0;
+
+    codec_encode(CODEC_CONTROL, c, &data);
+    (void)snprintf(path, sizeof path, "%s/%s.cancel", dir, c->task);
+    if (file_replace(AT_FDCWD, path, data.data, data.len, 0600) < 0 ||
+        file_sync_dir(AT_FDCWD, dir) < 0)
+        rc = err_set(e, ERR_UNAVAILABLE, "store %s: %s", path, strerror(errno));
+    str_free(&data);
+    return rc;
+}
+
 static void
 count_files(const char *dir, struct spool_backlog *out)
 {

@@ -7,7 +7,8 @@
  * cut. The sender of a file holds its flock, so there is only one; a record
  * that is sent twice is harmless, as its id never changes. A file is removed
  * when the broker has stored every record. An unreadable file is moved to
- * corrupt/ below the spool and never deleted.
+ * corrupt/ below the spool and never deleted. <task>.cancel is a request to
+ * cancel a task.
  *
  * Thread: the loop thread.
  */
@@ -63,6 +64,10 @@ void spool_close(struct spool_file *f);
 
 /* Whether there is a file of that name. */
 bool spool_has(const char *dir, const char *name);
+
+/* Stores a request to cancel a task of the spool. A drain publishes it before
+ * it sends that task. */
+int spool_cancel(const char *dir, const struct control *c, struct err *e);
 
 struct spool_backlog {
     size_t files, corrupt;

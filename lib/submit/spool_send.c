@@ -1,19 +1,22 @@
 /*
  * Sends the records of spool files: packs them into messages, keeps many in
  * flight, sends again what was not confirmed; and drains a folder, file by
- * file.
+ * file, each behind the request to cancel its task, if there is one.
  */
 #include "lib/submit/spool.h"
 
 #include "lib/base/failpoint.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/bus/cancels.h"
 #include "lib/bus/multi_msg.h"
 #include "lib/model/codec.h"
+#include "lib/os/file.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,7 +28,10 @@ enum {
     PATIENCE_MS = 10000, /* of a drain, without any confirmation */
     DRAIN_FILES = 256,   /* of one drain */
     STALE_S = 24 * 3600, /* age of a temporary file nobody will finish */
+    CANCEL_BYTES = 4096, /* of a request */
 };
+
+#define CANCEL ".cancel" /* ends the name of a request */
 
 /* A message in flight, of one record or several. */
 struct flight {
@@ -221,9 +227,23 @@ struct spool_drain {
     struct spool_file *file;
     struct spool_sender *sender;
     bool ended, sent; /* the sender has called back; with success */
+    bool cancelling;  /* a request is on its way */
     struct err failure;
     struct spool_report report;
 };
+
+/* Notes a file with that ending. */
+static void
+note_file(struct spool_drain *d, const char *file, const char *ending)
+{
+    size_t len = strlen(file), end = strlen(ending);
+
+    if (d->n == DRAIN_FILES || len <= end || len - end >= sizeof *d->names ||
+        strcmp(file + len - end, ending) != 0)
+        return;
+    memcpy(d->names[d->n], file, len - end);
+    d->n++;
+}
 
 static void
 list_files(struct spool_drain *d)
@@ -241,11 +261,8 @@ list_files(struct spool_drain *d)
             fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 &&
             now_s - st.st_mtime > STALE_S)
             (void)unlinkat(dirfd(dir), entry->d_name, 0);
-        if (len <= 5 || len - 5 >= sizeof *d->names ||
-            strcmp(entry->d_name + len - 5, ".task") != 0)
-            continue;
-        memcpy(d->names[d->n], entry->d_name, len - 5);
-        d->n++;
+        note_file(d, entry->d_name, ".task");
+        note_file(d, entry->d_name, CANCEL);
     }
     if (dir)
         (void)closedir(dir);
@@ -285,11 +302,64 @@ close_sent(struct spool_drain *d)
 }
 
 static void
+path_of_cancel(const struct spool_drain *d, char out[PATH_MAX])
+{
+    (void)snprintf(out, PATH_MAX, "%s/%s" CANCEL, d->dir, d->names[d->i]);
+}
+
+static void
+on_cancel_stored(void *ctx, const struct bus_stored *stored,
+                 const struct err *e)
+{
+    struct spool_drain *d = ctx;
+    char path[PATH_MAX];
+
+    d->cancelling = false;
+    if (stored) {
+        path_of_cancel(d, path);
+        (void)unlink(path);
+    } else {
+        d->failure = *e; /* nothing is sent before it */
+        d->report.left += d->n - d->i;
+        d->i = d->n;
+    }
+    loop_timer_again(d->timer, 0, 0);
+}
+
+/* Publishes the request to cancel the next task, if there is one; false: there
+ * is none. */
+static bool
+send_cancel(struct spool_drain *d)
+{
+    struct mem_pool *pool = mem_pool_new();
+    struct str data = {0};
+    struct control c;
+    char path[PATH_MAX];
+    struct err bad;
+
+    path_of_cancel(d, path);
+    if (file_read(path, CANCEL_BYTES, &data) == 0) {
+        if (codec_decode(CODEC_CONTROL, (const uint8_t *)data.data, data.len,
+                         pool, &c, &bad) == 0) {
+            d->cancelling = true;
+            cancels_put(d->bus, &c, on_cancel_stored, d);
+        } else {
+            (void)unlink(path); /* not by us */
+        }
+    }
+    str_free(&data);
+    mem_pool_free(pool);
+    return d->cancelling;
+}
+
+static void
 drain_step(void *ctx)
 {
     struct spool_drain *d = ctx;
     struct err e = {0};
 
+    if (d->cancelling)
+        return;
     if (d->sender) {
         if (!d->ended)
             return;
@@ -301,6 +371,8 @@ drain_step(void *ctx)
         }
     }
     while (d->i < d->n) {
+        if (send_cancel(d))
+            return;
         if (spool_take(&d->file, d->dir, d->names[d->i++], &e) == 0) {
             d->ended = false;
             d->sender =
@@ -336,6 +408,7 @@ spool_drain_free(struct spool_drain *d)
 {
     if (!d)
         return;
+    bus_forget(d->bus, d);
     spool_sender_free(d->sender);
     spool_close(d->file);
     loop_timer_stop(d->timer);

@@ -19,6 +19,23 @@ teardown() { shunt down --timeout 30s 3>&-; }
 	[ -z "$(find "$SHUNT_HOME/spool" -name '*.task*')" ]
 }
 
+@test "A1: a task that waits in the spool is cancelled before it is sent" {
+	id=$(shunt submit --name never -- "touch $PWD/never" 2>/dev/null)
+	other=$(shunt submit -- "touch $PWD/other" 2>/dev/null)
+	run shunt cancel "$id"
+	[ "$status" -eq 8 ]
+	[[ $output == *'the requests are sent before the tasks'* ]]
+	run shunt cancel "$id" nobody
+	[ "$status" -eq 7 ]
+	shunt up -d --fast 3>&-
+	until_true 30 test -e other
+	shunt wait --timeout 30s "$other"
+	run shunt wait --timeout 30s "$id"
+	[ "$(shunt show "$id" --json | jq -r .state)" = cancelled ]
+	[ ! -e never ]
+	[ -z "$(find "$SHUNT_HOME/spool" -name '*.task*' -o -name '*.cancel')" ]
+}
+
 @test "run and ls exit 7, name the address and what to type" {
 	for args in 'run -- true' 'ls' 'wait last' 'status'; do
 		# shellcheck disable=SC2086 # words are meant
