@@ -93,6 +93,37 @@ programs_get_their_arguments_environment_and_folder(void **state)
     close_fixture(&s);
 }
 
+/* As many writes as fit into the pipes even if nobody reads. */
+static void
+both_streams_keep_the_order_of_their_writes(void **state)
+{
+    struct str wanted = {0}, got = {0};
+    struct worker_fixture s;
+    struct os_writes *w = os_writes_open();
+    const struct result *r;
+
+    (void)state;
+    os_writes_close(w);
+    if (!w)
+        skip();
+    open_fixture(&s, 1);
+    submit_sh("ordered", "i=0; while [ $i -lt 14 ]; do echo o$i; echo e$i >&2; "
+                         "i=$((i+1)); done; printf p; printf q >&2; printf r");
+    r = result("ordered", 1);
+    for (int i = 0; i < 14; i++)
+        str_addf(&wanted, "o%d\ne%d\n", i, i);
+    str_addz(&wanted, "pqr");
+    for (size_t i = 0; i < r->n_output; i++)
+        str_add(&got, r->output[i].data.data, r->output[i].data.len);
+    assert_string_equal(str_text(&got), str_text(&wanted));
+    assert_int_equal(r->output[0].stream, STREAM_STDOUT);
+    assert_int_equal(r->output[1].stream, STREAM_STDERR);
+    assert_int_equal(r->n_output, 31);
+    str_free(&wanted);
+    str_free(&got);
+    close_fixture(&s);
+}
+
 static void
 a_missing_workdir_is_named(void **state)
 {
@@ -242,6 +273,7 @@ main(void)
     struct CMUnitTest tests[N_PLAIN + N_EXITS] = {
         cmocka_unit_test(steps_stop_at_the_first_failure),
         cmocka_unit_test(programs_get_their_arguments_environment_and_folder),
+        cmocka_unit_test(both_streams_keep_the_order_of_their_writes),
         cmocka_unit_test(a_missing_workdir_is_named),
         cmocka_unit_test(a_script_longer_than_an_argument_runs),
         cmocka_unit_test(what_a_task_leaves_behind_is_killed),

@@ -22,14 +22,14 @@ enum {
     LINE_LEAST = 8, /* of a value's line that is hidden by itself */
 };
 
-struct entry {
+struct mask_pair {
     uint16_t pattern, next; /* next in the bucket; 0: none */
 };
 
 struct mask {
     struct mask_pattern *patterns;
     size_t n, cap;
-    struct entry *entries; /* the first is not used */
+    struct mask_pair *entries; /* the first is not used */
     size_t n_entries, cap_entries;
     uint16_t buckets[BUCKETS];
     uint16_t *alike;     /* per pattern: another with its first byte, + 1 */
@@ -63,7 +63,7 @@ add_pair(struct mask *m, unsigned pair, size_t pattern)
             return;
     m->entries =
         mem_grow(m->entries, m->n_entries, &m->cap_entries, sizeof *m->entries);
-    m->entries[m->n_entries] = (struct entry){(uint16_t)pattern, *bucket};
+    m->entries[m->n_entries] = (struct mask_pair){(uint16_t)pattern, *bucket};
     *bucket = (uint16_t)m->n_entries++;
 }
 

@@ -48,6 +48,32 @@ int os_scratch_file(void);
 /* A folder that need not be readable, for os_exists_beneath and openat. */
 int os_open_folder(const char *path);
 
+/* --- the order of writes to several pipes -------------------------------- */
+
+/*
+ * Pipes whose writes stay apart, so that a read returns one of them (or a page
+ * of one), and are noted in the order in which they happen, over all pipes of a
+ * set. A writer sees an ordinary pipe.
+ *
+ * Thread: the one that opened the set, of which a process has one at a time.
+ */
+struct os_writes;
+
+/* NULL: the system cannot tell the order. */
+struct os_writes *os_writes_open(void);
+void os_writes_close(struct os_writes *w); /* NULL is fine */
+/* The reading end does not block. wide: for more writes than usual, if there is
+ * room. *slots: so many writes fit in. */
+int os_writes_pipe(struct os_writes *w, bool wide, int fds[2], size_t *slots);
+/*
+ * The reading ends that were written to since the last call, one for each
+ * write, the oldest first; a writer that had to wait may be there once more. At
+ * most most of them: call again until 0. Lost ones are missing.
+ */
+size_t os_writes_read(struct os_writes *w, int *fds, size_t most);
+/* Whether writes to a pipe are kept apart and noted; at first they are. */
+void os_writes_set_apart(const int fds[2], bool apart);
+
 /* --- files --------------------------------------------------------------- */
 
 /* rename that fails with EEXIST rather than replace. EINVAL, ENOSYS: the file

@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -105,6 +106,114 @@ int
 os_open_folder(const char *path)
 {
     return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* --- the order of writes -------------------------------------------------- */
+
+/*
+ * A write to a pipe in packet mode stays a packet, and each write to a pipe
+ * with O_ASYNC sends its owner a signal, a queued one with F_SETSIG, that names
+ * the descriptor. The signals are blocked and read from a descriptor.
+ */
+enum {
+    WRITES_AT_ONCE = 64, /* signals per read */
+    WIDE_PAGES = 64,
+    USUAL_PAGES = 16,
+};
+
+struct os_writes {
+    int fd;
+    struct f_owner_ex owner; /* this thread: others need not block signals */
+    sigset_t old;
+};
+
+static int
+writes_signal(void)
+{
+    return SIGRTMIN + 1;
+}
+
+struct os_writes *
+os_writes_open(void)
+{
+    struct os_writes *w;
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, writes_signal());
+    (void)sigaddset(&set, SIGIO); /* comes when no more can be queued */
+    w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (w->fd < 0) {
+        free(w);
+        return NULL;
+    }
+    (void)pthread_sigmask(SIG_BLOCK, &set, &w->old);
+    w->owner = (struct f_owner_ex){F_OWNER_TID, (pid_t)syscall(SYS_gettid)};
+    return w;
+}
+
+void
+os_writes_close(struct os_writes *w)
+{
+    int fds[WRITES_AT_ONCE];
+
+    if (!w)
+        return;
+    while (os_writes_read(w, fds, WRITES_AT_ONCE) > 0)
+        ;
+    (void)close(w->fd);
+    (void)pthread_sigmask(SIG_SETMASK, &w->old, NULL);
+    free(w);
+}
+
+int
+os_writes_pipe(struct os_writes *w, bool wide, int fds[2], size_t *slots)
+{
+    const int bytes = WIDE_PAGES * (int)sysconf(_SC_PAGESIZE);
+
+    if (pipe2(fds, O_CLOEXEC | O_DIRECT) < 0)
+        return -1;
+    if (fcntl(fds[0], F_SETOWN_EX, &w->owner) < 0 ||
+        fcntl(fds[0], F_SETSIG, writes_signal()) < 0 ||
+        fcntl(fds[0], F_SETFL, O_NONBLOCK | O_ASYNC) < 0) {
+        (void)close(fds[0]);
+        (void)close(fds[1]);
+        return -1;
+    }
+    *slots = wide && fcntl(fds[0], F_SETPIPE_SZ, bytes) >= bytes ? WIDE_PAGES
+                                                                 : USUAL_PAGES;
+    return 0;
+}
+
+size_t
+os_writes_read(struct os_writes *w, int *fds, size_t most)
+{
+    struct signalfd_siginfo got[WRITES_AT_ONCE];
+    size_t n = 0;
+    ssize_t len;
+
+    if (most > WRITES_AT_ONCE)
+        most = WRITES_AT_ONCE;
+    while (n == 0) {
+        len = read(w->fd, got, most * sizeof *got);
+        if (len <= 0)
+            break;
+        for (size_t i = 0; i < (size_t)len / sizeof *got; i++)
+            if (got[i].ssi_signo == (uint32_t)writes_signal() &&
+                got[i].ssi_code > 0)
+                fds[n++] = got[i].ssi_fd;
+    }
+    return n;
+}
+
+void
+os_writes_set_apart(const int fds[2], bool apart)
+{
+    (void)fcntl(fds[1], F_SETFL, apart ? O_DIRECT : 0);
+    (void)fcntl(fds[0], F_SETFL, O_NONBLOCK | (apart ? O_ASYNC : 0));
 }
 
 /* --- files --------------------------------------------------------------- */

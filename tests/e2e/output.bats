@@ -118,3 +118,34 @@ evil='printf "\033]52;c;cm0=\007\033[2J\033[31mred\033]0;t\n\302\2332J\342\200\2
 	done
 	shunt show "$id" | grep -F 'evil\u202ename\u200b'
 }
+
+@test "D1: both streams come in the order in which they were written" {
+	local script
+	for script in \
+		'for i in $(seq 50); do echo o$i; echo e$i >&2; done' \
+		'seq 8000; echo MID >&2; seq 2000; echo END >&2' \
+		'printf a; printf b >&2; printf c; sleep 0.05; printf d >&2; echo e'; do
+		sh -c "$script" >wanted.txt 2>&1
+		shunt run -- "$script" >seen.txt 2>&1
+		cmp seen.txt wanted.txt
+		shunt logs last >seen.txt 2>&1
+		cmp seen.txt wanted.txt
+	done
+	shunt run -- 'for i in 1 2 3; do echo o$i; echo e$i >&2; done' 2>/dev/null >seen.txt
+	[ "$(tr '\n' ' ' <seen.txt)" = 'o1 o2 o3 ' ]
+	shunt logs last 2>&1 >/dev/null | tr '\n' ' ' | grep -x 'e1 e2 e3 '
+}
+
+@test "D1: both streams of a task are pipes" {
+	run shunt run -- '[ -p /dev/stdout ] && [ -p /dev/stderr ] &&
+		echo a | tee /dev/stderr; echo b >/dev/stdout; echo c >/dev/stderr'
+	[ "$status" -eq 0 ]
+	[ "$(sort <<<"$output" | tr '\n' ' ')" = 'a a b c ' ]
+}
+
+@test "D1: a report keeps lines of both streams apart" {
+	shunt run --report apart.txt -- 'printf out; echo err >&2; echo rest'
+	until_true 10 test -e apart.txt
+	grep -x err apart.txt
+	grep -x out apart.txt
+}
