@@ -57,7 +57,11 @@ static const char *
 failure(struct attempt *a, const char *part)
 {
     const struct outcome *o = verdict_outcome(a);
+    const char *code = mem_pool_printf(a->pool, "exit code %d", o->exit_code);
 
+    /* The part tells the exit code, but not what was behind it. */
+    if (*part && *o->reason && strcmp(o->reason, code) != 0)
+        return mem_pool_printf(a->pool, "%s; not done: %s", o->reason, part);
     if (*part)
         return mem_pool_printf(a->pool, "not done: %s", part);
     if (*o->reason)
@@ -65,7 +69,7 @@ failure(struct attempt *a, const char *part)
     if (o->signal)
         return mem_pool_printf(a->pool, "killed by signal %d (%s)", o->signal,
                                strsignal(o->signal));
-    return mem_pool_printf(a->pool, "exit code %d", o->exit_code);
+    return code;
 }
 
 /* An attempt that could not be started has no evidence: it failed. */

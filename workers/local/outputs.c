@@ -85,20 +85,30 @@ outputs_tell(const struct outputs *o, char *out, size_t size)
     return told;
 }
 
+/* The file it was read from may have brought that up. */
+static bool
+is_told(const struct task *t, const char *what)
+{
+    for (size_t i = 0; i < t->n_warnings; i++)
+        if (strstr(t->warnings[i], what))
+            return true;
+    return false;
+}
+
 void
 outputs_warn(const struct task *t, struct mem_pool *pool,
              void (*warn)(void *ctx, const char *text), void *ctx)
 {
-    for (size_t i = 0; i < t->n_outputs; i++) {
-        const struct output *o = &t->outputs[i];
+    static const struct {
+        const char *type, *what;
+    } nobody[] = {{"pr", "nothing here opens pull requests"},
+                  {"comment", "nothing here writes comments"}};
 
-        if (strcmp(o->type, "pr") == 0)
-            warn(ctx, mem_pool_printf(pool,
-                                      "output pr \"%.100s\" is not carried "
-                                      "out: nothing here opens pull requests",
-                                      o->title));
-        else if (strcmp(o->type, "comment") == 0)
-            warn(ctx, "output comment is not carried out: nothing here writes "
-                      "comments");
-    }
+    for (size_t i = 0; i < t->n_outputs; i++)
+        for (size_t k = 0; k < sizeof nobody / sizeof *nobody; k++)
+            if (strcmp(t->outputs[i].type, nobody[k].type) == 0 &&
+                !is_told(t, nobody[k].what))
+                warn(ctx,
+                     mem_pool_printf(pool, "output %s is not carried out: %s",
+                                     nobody[k].type, nobody[k].what));
 }
