@@ -86,6 +86,20 @@ libnats_leave(bool wait)
 
 /* --- connecting ----------------------------------------------------------- */
 
+/* What the library and OpenSSL say, and what it means. */
+static const char *const meanings[][2] = {
+    {"certificate verify failed", "no authority that is trusted here has "
+                                  "signed its certificate"},
+    {"no start line", "the file is no PEM"},
+    {"wrong version number", "what answers there does not speak TLS"},
+    {"ssl handshake failure", "it does not accept our TLS, or our certificate"},
+    {"key values mismatch", "key and certificate do not belong together"},
+    {"expired", "they have expired"},
+    {"Permissions Violation", "their user may not do this"},
+    {"Authorization Violation", "look at user, token and credentials file"},
+    {"Authentication", "look at user, token and credentials file"},
+};
+
 const char *
 libnats_last_error(void)
 {
@@ -93,6 +107,9 @@ libnats_last_error(void)
     const char *text = nats_GetLastError(&s);
     const char *end = text && *text == '(' ? strstr(text, "): ") : NULL;
 
+    for (size_t i = 0; text && i < sizeof meanings / sizeof *meanings; i++)
+        if (strcasestr(text, meanings[i][0]))
+            return meanings[i][1];
     /* OpenSSL's: error:0A000086:SSL routines::certificate verify failed */
     if (text && strstr(text, "error:") && strrchr(text, ':')[1])
         return strrchr(text, ':') + 1;

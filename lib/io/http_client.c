@@ -264,6 +264,42 @@ code_of(CURLcode rc)
     }
 }
 
+/* Why there is no response, in plain words; NULL: curl's must do. */
+static const char *
+reason_of(CURLcode rc)
+{
+    switch ((int)rc) { /* newer libcurls have more values */
+    case CURLE_OPERATION_TIMEDOUT:
+        return "no answer in time";
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return "there is no host of that name";
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return "there is no proxy of the configured name";
+    case CURLE_COULDNT_CONNECT:
+        return "nothing answers at that address";
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+        return "the connection broke before the response was complete";
+    case CURLE_SSL_CONNECT_ERROR:
+        return "what answers there does not speak TLS as we do";
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return "its certificate is for another host, or no authority that is "
+               "trusted here has signed it";
+    case CURLE_SSL_CACERT_BADFILE:
+        return "the file of trusted certificates cannot be read";
+    case CURLE_SSL_CERTPROBLEM:
+        return "our certificate cannot be used";
+    case CURLE_URL_MALFORMAT:
+        return "not an address";
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return "an address begins with http:// or https://";
+    default:
+        return NULL;
+    }
+}
+
 /* Removes c, calls its callback and frees it. Not to be called from inside a
  * callback of libcurl. */
 static void
@@ -293,8 +329,12 @@ finish(struct http *h, struct http_call *c, CURLcode rc)
                 c->method, LOG_TEXT(c->url), c->max_body);
         c->fn(c->ctx, NULL, &e);
     } else {
+        const char *why = reason_of(rc);
+
+        if (!why)
+            why = *t->error ? t->error : curl_easy_strerror(rc);
         err_set(&e, code_of(rc), "%s %s: %s", c->method, LOG_TEXT(c->url),
-                LOG_TEXT(*t->error ? t->error : curl_easy_strerror(rc)));
+                LOG_TEXT(why));
         c->fn(c->ctx, NULL, &e);
     }
     h->finishing = NULL;

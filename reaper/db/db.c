@@ -22,11 +22,45 @@ enum { BUSY_MS = 2000 };
 
 /* --- statements ----------------------------------------------------------- */
 
+/* What went wrong, for whoever runs the reaper; NULL: a mistake of ours, of
+ * which only SQLite's words tell. */
+static const char *
+reason(const struct db *db)
+{
+    /* Without a handle there was no memory for one. */
+    int code = db->handle ? sqlite3_errcode(db->handle) : SQLITE_NOMEM;
+
+    switch (code & 0xff) { /* SQLite adds values */
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return "the file is damaged, or is no database: move it away, and the "
+               "ledger is built again from the streams";
+    case SQLITE_FULL:
+        return "the disk is full";
+    case SQLITE_IOERR:
+        return "the disk reports an error";
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+        return "the file may not be written: look at its owner and its disk";
+    case SQLITE_CANTOPEN:
+        return "the file cannot be opened: look at its folder's owner";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return "another program has it locked";
+    case SQLITE_NOMEM:
+        return "not enough memory";
+    default:
+        return NULL;
+    }
+}
+
 int
 db_fail(struct db *db, const char *what, struct err *e)
 {
+    const char *why = reason(db);
+
     return err_set(e, ERR_UNAVAILABLE, "ledger database: %s: %s", what,
-                   sqlite3_errmsg(db->handle));
+                   why ? why : sqlite3_errmsg(db->handle));
 }
 
 sqlite3_stmt *
@@ -60,11 +94,14 @@ int
 db_step(struct db *db, sqlite3_stmt *q, struct err *e)
 {
     int rc = sqlite3_step(q);
+    const char *why;
 
     if (rc == SQLITE_ROW)
         return 1;
     if (rc == SQLITE_DONE)
         return 0;
+    if ((why = reason(db)))
+        return err_set(e, ERR_UNAVAILABLE, "ledger database: %s", why);
     /* SQLite's reason comes first: the text of a statement is long. */
     return err_set(e, ERR_UNAVAILABLE, "ledger database: %s (%.40s...)",
                    sqlite3_errmsg(db->handle), q ? sqlite3_sql(q) : "");
@@ -159,9 +196,7 @@ migrate(struct db *db, struct err *e)
     while (db_migrations[newest])
         newest++;
     if (db_number(db, db_sql(db, "PRAGMA user_version"), &version, e) < 0)
-        return err_set(e, ERR_INVALID, "%s is not a database: %s",
-                       sqlite3_db_filename(db->handle, "main"),
-                       sqlite3_errmsg(db->handle));
+        return -1;
     if (version > newest)
         return err_set(e, ERR_INVALID,
                        "the ledger has schema %d, this program knows %d: it "
@@ -193,8 +228,7 @@ db_open(struct db **out, const char *path, bool sync, struct err *e)
         path, &db->handle,
         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK) {
-        err_set(e, ERR_UNAVAILABLE, "open %s: %s", path,
-                db->handle ? sqlite3_errmsg(db->handle) : "no memory");
+        (void)db_fail(db, "open", e);
     } else {
         (void)sqlite3_busy_timeout(db->handle, BUSY_MS);
         rc = exec(db,
@@ -213,8 +247,10 @@ db_open(struct db **out, const char *path, bool sync, struct err *e)
             rc = migrate(db, e);
     }
     (void)umask(mask);
-    if (rc != 0)
+    if (rc != 0) {
+        (void)err_wrap(e, "%s", path);
         goto fail;
+    }
     *out = db;
     return 0;
 fail:

@@ -182,10 +182,25 @@ print(max(sum(map(width, l.rstrip("\n"))) for l in sys.stdin))'
 		shunt --nats nats://me:hunter2@127.0.0.1:1 ls
 	[[ $stderr == *'no broker answers at nats://127.0.0.1:1'* ]]
 	[[ $stderr != *hunter2* ]]
+	url=$(<"$SHUNT_HOME/endpoint")
+	run -4 --separate-stderr env SHUNT_HOME="$BATS_TEST_TMPDIR/none" \
+		shunt --nats "$url" ls
+	[[ $stderr == *"$url refused our credentials: look at user, token"* ]]
 	: >"$BATS_TEST_TMPDIR/empty"
 	run env SHUNT_HOME="$BATS_TEST_TMPDIR/none" \
 		SHUNT_BUS_CA_FILE="$BATS_TEST_TMPDIR/empty" shunt --nats tls://127.0.0.1:1 ls
 	[ "$status" -ne 0 ]
 	[[ $output != *.c:* ]]
 	[[ $output != *SSL\ routines* ]]
+	for file in CERT KEY; do
+		export "SHUNT_BUS_${file}_FILE=$BATS_TEST_TMPDIR/empty"
+	done
+	run env SHUNT_HOME="$BATS_TEST_TMPDIR/none" shunt --nats tls://127.0.0.1:1 ls
+	[[ $output == *"certificate $BATS_TEST_TMPDIR/empty"*'is no PEM'* ]]
+	unset SHUNT_BUS_CERT_FILE SHUNT_BUS_KEY_FILE
+	echo 'not a database, whatever its name says' >"$BATS_TEST_TMPDIR/ledger.db"
+	run env SHUNT_REAPER_DATABASE="$BATS_TEST_TMPDIR/ledger.db" \
+		SHUNT_BUS_URL="$url" SHUNT_BUS_TOKEN_FILE="$SHUNT_HOME/token" shunt-reaper
+	[ "$status" -ne 0 ]
+	[[ $output == *"$BATS_TEST_TMPDIR/ledger.db"*'is no database: move it away'* ]]
 }
