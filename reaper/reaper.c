@@ -54,6 +54,7 @@ struct reaper {
     struct loop_timer *trim;
     struct loop_timer *deadline;
     struct rebuild *rebuild; /* NULL: none was needed */
+    int64_t after_unknown_ms;
 };
 
 /* --- changes -------------------------------------------------------------- */
@@ -275,13 +276,36 @@ on_tasks_read(void *ctx)
     sources_read(r->sources, SOURCES_N);
 }
 
+/* Nothing that was submitted waits to be folded. */
+static bool
+caught_up(void *ctx)
+{
+    const char *name;
+
+    for (int i = 0; i < SOURCES_N; i++)
+        if (lag(ctx, i, &name))
+            return false;
+    return true;
+}
+
+static void
+start_schedule(struct reaper *r)
+{
+    r->schedule = schedule_open(
+        &(struct schedule_parts){.bus = r->bus,
+                                 .loop = r->loop,
+                                 .db = r->db,
+                                 .alarms = &r->alarms,
+                                 .patience_ms = r->after_unknown_ms,
+                                 .caught_up = caught_up,
+                                 .ctx = r});
+}
+
 /* Nothing is decided before everything is folded. */
 static void
 on_rebuilt(void *ctx)
 {
-    struct reaper *r = ctx;
-
-    r->schedule = schedule_open(r->bus, r->loop, r->db);
+    start_schedule(ctx);
 }
 
 static int
@@ -306,6 +330,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
 
     r->bus = b;
     r->loop = l;
+    r->after_unknown_ms = conf->after_unknown_ms;
     r->pool = mem_pool_new();
     r->trim = loop_timer_start(l, TRIM_MS, 0, on_quiet, r);
     if (open_files(r, conf, e) < 0)
@@ -335,7 +360,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     if (start_http(r, conf, &parts, e) < 0 || begin_rebuild(r, e) < 0)
         goto fail;
     if (!r->rebuild)
-        r->schedule = schedule_open(b, l, r->db);
+        start_schedule(r);
     r->reconcile =
         reconcile_open(&(struct reconcile_parts){.bus = b,
                                                  .loop = l,

@@ -36,6 +36,7 @@ struct reaper_conf {
     bool report_in_workdir;
     char *http;            /* ADDRESS:PORT; "", "off" or NULL: no HTTP */
     char *http_token_file; /* "": none */
+    int64_t after_unknown_ms;
     /* Not options; 0: the default. Tests use shorter times. */
     struct reconcile_conf reconcile;
     int64_t verify_after_ms; /* see reaper/ingest/verify.h */
@@ -60,6 +61,9 @@ struct reaper_conf {
             "write a report_path below the task's workdir, if it exists"),     \
         CONF_STR(T, F.http, "reaper.http", "",                                 \
                  "ADDRESS:PORT of the HTTP server; empty or off: none"),       \
+        CONF_MS(T, F.after_unknown_ms, "reaper.after_unknown", "10m", 1000,    \
+                7LL * 24 * 3600 * 1000,                                        \
+                "how long a task waits for one that nobody has submitted"),    \
         CONF_STR(                                                              \
             T, F.http_token_file, "reaper.http_token_file", "",                \
             "file with the token of HTTP requests; required beyond loopback")

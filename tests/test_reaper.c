@@ -182,6 +182,59 @@ a_blocked_task_is_cancelled_when_the_other_did_not_succeed(void **state)
     json_decref(task);
 }
 
+/* Waits until a task is rejected, for that reason. */
+static void
+until_rejected(struct reaper_fixture *f, const char *id, const char *reason)
+{
+    json_t *task = until_state(f, id, "rejected");
+
+    assert_string_equal(text_of(task, "reason"), reason);
+    json_decref(task);
+}
+
+static void
+d9_a_circle_of_tasks_is_rejected_with_the_circle(void **state)
+{
+    struct reaper_fixture *f = *state;
+    json_t *task;
+    const char *why;
+
+    submit(f, "{\"id\": \"c1\", \"steps\": [\"true\"], \"after\": [\"c2\"]}");
+    until_state_is(f, "c1", "blocked");
+    submit(f, "{\"id\": \"c0\", \"steps\": [\"true\"], \"after\": [\"c1\"]}");
+    until_state_is(f, "c0", "blocked");
+    submit(f, "{\"id\": \"c2\", \"steps\": [\"true\"], \"after\": [\"c1\"]}");
+    task = until_state(f, "c1", "rejected");
+    why = text_of(task, "reason");
+    if (strcmp(why, "waits for itself: c1 \u2192 c2 \u2192 c1") != 0 &&
+        strcmp(why, "waits for itself: c2 \u2192 c1 \u2192 c2") != 0)
+        fail_msg("%s", why);
+    until_rejected(f, "c2", why);
+    json_decref(task);
+    /* It only came after them. */
+    task = until_state(f, "c0", "cancelled");
+    assert_non_null(strstr(text_of(task, "reason"), "c1, which ended"));
+    json_decref(task);
+}
+
+static void
+d9_a_task_after_one_that_nobody_submits_is_rejected(void **state)
+{
+    struct reaper_fixture *f = *state;
+    json_t *task;
+
+    submit(f, "{\"id\": \"t2\", \"steps\": [\"true\"], \"after\": [\"nope\"]}");
+    task = until_state(f, "t2", "blocked");
+    assert_string_equal(text_of(json_object_get(task, "waits"), "text"),
+                        "waits for nope; nope has not been submitted");
+    json_decref(task);
+    stop(f);
+    f->conf.after_unknown_ms = 1000;
+    start(f);
+    until_rejected(f, "t2",
+                   "comes after nope, which nobody submitted within 1.0s");
+}
+
 static void
 a_task_waits_for_its_time(void **state)
 {
@@ -488,6 +541,8 @@ main(void)
         TEST(junk_is_counted_and_harms_nothing),
         TEST(a_bad_question_gets_an_answer),
         TEST(a_blocked_task_goes_on_when_the_other_succeeded),
+        TEST(d9_a_circle_of_tasks_is_rejected_with_the_circle),
+        TEST(d9_a_task_after_one_that_nobody_submits_is_rejected),
         TEST(a_blocked_task_is_cancelled_when_the_other_did_not_succeed),
         TEST(a_task_waits_for_its_time),
         TEST(a_cancel_of_a_held_task_is_carried_out_at_once),

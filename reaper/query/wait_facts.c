@@ -36,6 +36,8 @@ add_gates(const struct query *q, const struct task_state *row,
             continue;
         if (f->n_after < WAIT_REASON_AFTER_MAX)
             f->after[f->n_after] = t.after[i];
+        if (s == STATE_UNSPECIFIED && !f->unknown)
+            f->unknown = t.after[i];
         f->n_after++;
     }
 }

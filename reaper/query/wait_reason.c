@@ -18,6 +18,8 @@ why_blocked(const struct wait_facts *f, struct str *out)
         str_addf(out, "%s%s", i ? ", " : "waits for ", f->after[i]);
     if (f->n_after > named)
         str_addf(out, " and %u more", f->n_after - named);
+    if (f->unknown)
+        str_addf(out, "; %s has not been submitted", f->unknown);
     if (early)
         str_addf(out, "%s until %s", named ? ", and" : "waits",
                  str_time(f->not_before_ms, at, sizeof at));

@@ -36,6 +36,7 @@ struct wait_facts {
     const char
         *after[WAIT_REASON_AFTER_MAX]; /* unfinished tasks it comes after */
     unsigned n_after;                  /* may be more than are named */
+    const char *unknown; /* one of them that nobody has submitted; NULL: none */
     int64_t not_before_ms, retry_at_ms;
     const char *backend, *lane;
     unsigned workers, draining; /* that serve its lane */

@@ -15,6 +15,9 @@ enum {
     BLOCKED_MS = 1000, /* between passes while tasks are blocked */
     CANCEL_MS = 5000,  /* between looks at cancels that are open */
     OPS_MAX = 1024,    /* under way at once */
+    /* After a start messages may be about to arrive. */
+    START_MS = 60000,
+    PATIENCE_MS = 600000, /* reaper.after_unknown */
 };
 
 struct schedule {
@@ -28,6 +31,9 @@ struct schedule {
     int64_t told_ms;    /* when the workers were told of them again */
     bool woken, tell;
     struct cancel_keys *keys;
+    struct schedule_parts p;
+    struct dependencies dependencies;
+    int64_t opened_ms;
 };
 
 static void
@@ -63,11 +69,44 @@ each(struct schedule *s, enum db_todo what, struct err *e)
                 return -1;
             if (what == DB_CANCELLED)
                 cancel_task(&s->ops, &row, s->tell);
-            else if (dependencies_check(&s->ops, s->db, &row, e) < 0)
+            else if (dependencies_check(&s->dependencies, &row, e) < 0)
                 return -1;
         }
     } while (n == SLICE_ROWS);
     return n < 0 ? -1 : total;
+}
+
+/* One line for all tasks that wait for one nobody has submitted. */
+static void
+tell_unknown(struct schedule *s)
+{
+    const struct dependencies *d = &s->dependencies;
+
+    if (!d->n_unknown)
+        (void)alarm_clear(s->p.alarms, "waits_for_unknown");
+    else if (d->n_unknown == 1)
+        (void)alarm_raise(s->p.alarms, "waits_for_unknown", "%s", d->unknown);
+    else
+        (void)alarm_raise(s->p.alarms, "waits_for_unknown", "%s; and %zu more",
+                          d->unknown, d->n_unknown - 1);
+}
+
+static int
+look_at_blocked(struct schedule *s, int64_t now_ms, struct err *e)
+{
+    struct dependencies *d = &s->dependencies;
+    int64_t settled_ms = d->patience_ms < START_MS ? d->patience_ms : START_MS;
+    int blocked;
+
+    d->n_unknown = 0;
+    d->caught_up =
+        now_ms - s->opened_ms >= settled_ms && s->p.caught_up(s->p.ctx);
+    blocked = each(s, DB_BLOCKED, e);
+    if (blocked < 0)
+        return -1;
+    dependencies_end(d);
+    tell_unknown(s);
+    return blocked;
 }
 
 static int
@@ -75,7 +114,7 @@ pass(struct schedule *s, int64_t now_ms, struct err *e)
 {
     int blocked, cancels = 0;
 
-    if (db_begin(s->db, e) < 0 || (blocked = each(s, DB_BLOCKED, e)) < 0)
+    if (db_begin(s->db, e) < 0 || (blocked = look_at_blocked(s, now_ms, e)) < 0)
         return -1;
     if (s->woken || now_ms - s->cancels_ms >= CANCEL_MS) {
         s->tell = s->cancels_ms && now_ms - s->told_ms >= CANCEL_MS;
@@ -128,18 +167,25 @@ schedule_note_cancels(struct schedule *s)
 }
 
 struct schedule *
-schedule_open(struct bus *b, struct loop *l, struct db *db)
+schedule_open(const struct schedule_parts *p)
 {
     struct schedule *s = MEM_NEW(struct schedule);
+    struct loop *l = p->loop;
 
+    s->p = *p;
     s->loop = l;
-    s->db = db;
-    ledger_ops_init(&s->ops, b);
+    s->db = p->db;
+    s->opened_ms = loop_now_ms();
+    ledger_ops_init(&s->ops, p->bus);
+    s->dependencies = (struct dependencies){
+        .ops = &s->ops,
+        .db = p->db,
+        .patience_ms = p->patience_ms ? p->patience_ms : PATIENCE_MS};
     s->woken = true; /* what an earlier process left */
     s->next_ms = 1;
     s->passed_ms = loop_now_ms() - GAP_MS;
     s->timer = loop_timer_start(l, 0, 0, on_timer, s);
-    s->keys = cancel_keys_open(b, l, db);
+    s->keys = cancel_keys_open(p->bus, l, p->db);
     return s;
 }
 
@@ -149,6 +195,7 @@ schedule_close(struct schedule *s)
     if (!s)
         return;
     cancel_keys_close(s->keys);
+    circles_free(&s->dependencies.circles);
     ledger_ops_release(&s->ops);
     loop_timer_stop(s->timer);
     mem_free(s);

@@ -14,10 +14,21 @@
 #include "lib/bus/bus.h"
 #include "lib/io/loop.h"
 #include "reaper/db/db.h"
+#include "reaper/query/alarms.h"
 
 struct schedule;
 
-struct schedule *schedule_open(struct bus *b, struct loop *l, struct db *db);
+struct schedule_parts {
+    struct bus *bus;
+    struct loop *loop;
+    struct db *db;
+    struct alarms *alarms;
+    int64_t patience_ms; /* for tasks nobody has submitted; 0: 10 minutes */
+    bool (*caught_up)(void *ctx); /* everything submitted has been read */
+    void *ctx;
+};
+
+struct schedule *schedule_open(const struct schedule_parts *p);
 void schedule_close(struct schedule *s); /* NULL is fine */
 
 /* Rows changed in a way that may matter here. Call it outside a transaction. */
