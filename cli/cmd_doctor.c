@@ -46,7 +46,8 @@ report(struct doctor *d, enum doctor_verdict v, const char *check,
 {
     static const char *const colours[] = {"32", "33", "31"};
     bool colour = out_colour(STDOUT_FILENO);
-    struct str seen = {0};
+    unsigned columns = out_columns(STDOUT_FILENO);
+    struct str seen = {0}, line = {0}, lines = {0};
     char text[768], verdict[32];
     va_list ap;
 
@@ -62,12 +63,14 @@ report(struct doctor *d, enum doctor_verdict v, const char *check,
     if (!d->c->json) {
         (void)out_coloured(verdicts[v], colours[v], colour, verdict,
                            sizeof verdict);
-        (void)printf("%s%*s  %-11s %s\n", verdict,
-                     (int)(4 - strlen(verdicts[v])), "", check,
-                     str_text(&seen));
+        str_addf(&line, "%-4s  %-11s  %s", verdicts[v], check, str_text(&seen));
+        out_wrap(str_text(&line), columns ? columns : SIZE_MAX, &lines);
+        (void)printf("%s%s", verdict, str_text(&lines) + strlen(verdicts[v]));
         if (v != OK && remedy)
-            out_line("      %-11s try: %s", "", remedy);
+            out_line("      %-11s  try: %s", "", remedy);
     }
+    str_free(&lines);
+    str_free(&line);
     str_free(&seen);
 }
 

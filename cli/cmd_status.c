@@ -180,8 +180,8 @@ print_counters(const json_t *counters)
         if (n)
             str_addf(&s, ", %lld %s", (long long)n, state_name(state));
     }
-    (void)printf("tasks       %lld%s\n",
-                 (long long)cli_int(counters, "tasks", 0), str_text(&s));
+    out_line("tasks       %lld%s", (long long)cli_int(counters, "tasks", 0),
+             str_text(&s));
     str_free(&s);
 }
 
@@ -214,11 +214,11 @@ print_status(const json_t *all)
     char up[32];
 
     if (json_is_object(sup))
-        (void)printf("fleet       %s for %s, supervisor pid %lld\n",
-                     cli_text(sup, "state", "?"),
-                     str_duration((uint64_t)cli_int(sup, "uptime_s", 0) * 1000,
-                                  up, sizeof up),
-                     (long long)cli_int(sup, "pid", 0));
+        out_line("fleet       %s for %s, supervisor pid %lld",
+                 cli_text(sup, "state", "?"),
+                 str_duration((uint64_t)cli_int(sup, "uptime_s", 0) * 1000, up,
+                              sizeof up),
+                 (long long)cli_int(sup, "pid", 0));
     out_line("broker      %s", cli_text(broker, "url", "?"));
     if (json_object_get(all, "http"))
         out_line("http        %s",
@@ -226,8 +226,8 @@ print_status(const json_t *all)
     if (cli_text(broker, "durability", "")[0])
         out_line("durability  %s", cli_text(broker, "durability", ""));
     if (cli_int(spool, "files", 0))
-        (void)printf("spool       %lld files to be sent\n",
-                     (long long)cli_int(spool, "files", 0));
+        out_line("spool       %lld files to be sent",
+                 (long long)cli_int(spool, "files", 0));
     if (json_object_get(all, "counters"))
         print_counters(json_object_get(all, "counters"));
     print_alarms(json_object_get(all, "alarms"));

@@ -50,8 +50,13 @@ const char *out_coloured(const char *text, const char *sgr, bool colour,
 /* The columns of the terminal; 0 if fd is not one. */
 unsigned out_columns(int fd);
 
-/* Prints a line of text for people: what comes from outside, in the arguments,
- * reaches no terminal as a control. */
+/* Adds text, valid UTF-8 without controls, as lines of so many columns at most,
+ * broken between words; those after the first begin below the text that follows
+ * its label. */
+void out_wrap(const char *text, size_t columns, struct str *out);
+
+/* Prints a line of text for people, wrapped where a terminal would: what comes
+ * from outside, in the arguments, reaches no terminal as a control. */
 void out_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Writes all of data to fd; false, with errno, if that failed. */

@@ -2,7 +2,8 @@
  * Tables. Widths are counted in columns of the terminal, not in bytes; a table
  * is kept until its end, since the widest cell of a column decides its width.
  * Where the terminal is too narrow, the widest columns shrink first, then
- * columns go, the one of the highest rank first: no line wraps.
+ * columns go, the one of the highest rank first: no line wraps. Other
+ * lines are broken between words.
  */
 #include "cli/output.h"
 
@@ -15,9 +16,10 @@
 #include <wchar.h>
 
 enum {
-    GAP = 2,       /* between two columns */
-    NARROW = 8,    /* no column shrinks below, unless none is left to go */
-    RANK_GONE = 0, /* of columns that stay */
+    GAP = 2,        /* between two columns */
+    LABEL_MAX = 20, /* columns of a line's label and the gap after it */
+    NARROW = 8,     /* no column shrinks below, unless none is left to go */
+    RANK_GONE = 0,  /* of columns that stay */
 };
 
 struct table {
@@ -117,6 +119,55 @@ out_cut(struct str *text, size_t columns)
     text->data[len] = '\0';
     if (columns)
         str_addz(text, "…");
+}
+
+/* --- lines --------------------------------------------------------------- */
+
+/* Bytes of the label that a line begins with: up to its last gap of two spaces
+ * or more, if that comes soon. */
+static size_t
+label_length(const char *text)
+{
+    size_t found = 0;
+
+    for (size_t i = 0; text[i] && i <= LABEL_MAX; i++)
+        if (i >= 2 && text[i] != ' ' && text[i - 1] == ' ' &&
+            text[i - 2] == ' ')
+            found = i;
+    return found;
+}
+
+/* Bytes of the part of text that goes on this line: it ends between two words,
+ * if there is one after the first least bytes. */
+static size_t
+part_length(const char *text, size_t columns, size_t least)
+{
+    size_t n = bytes_within(text, columns), at = n, width;
+
+    while (text[n] && at > least && text[at] != ' ')
+        at--;
+    if (text[n] && at > least)
+        return at;
+    return n ? n : character(text, &width);
+}
+
+void
+out_wrap(const char *text, size_t columns, struct str *out)
+{
+    size_t least = label_length(text), indent = least, n;
+
+    if (indent > columns / 2)
+        indent = columns > 2 * GAP ? GAP : 0;
+    for (bool first = true; *text; first = false) {
+        if (!first)
+            str_addf(out, "\n%*s", (int)indent, "");
+        n = part_length(text, columns - (first ? 0 : indent),
+                        first ? least : 0);
+        str_add(out, text, n);
+        text += n;
+        text += strspn(text, " ");
+    }
+    str_addc(out, '\n');
 }
 
 /* --- cells --------------------------------------------------------------- */

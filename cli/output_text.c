@@ -35,7 +35,8 @@ out_columns(int fd)
 void
 out_line(const char *fmt, ...)
 {
-    struct str safe = {0};
+    unsigned columns = out_columns(STDOUT_FILENO);
+    struct str safe = {0}, lines = {0};
     char text[4096];
     va_list ap;
 
@@ -43,7 +44,12 @@ out_line(const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     str_add_printable(&safe, text, strlen(text));
-    (void)puts(str_text(&safe));
+    if (columns)
+        out_wrap(str_text(&safe), columns, &lines);
+    else
+        str_addf(&lines, "%s\n", str_text(&safe));
+    (void)fputs(str_text(&lines), stdout);
+    str_free(&lines);
     str_free(&safe);
 }
 

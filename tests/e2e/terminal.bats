@@ -22,6 +22,13 @@ def width(c):
 print(max(sum(map(width, l.rstrip("\n"))) for l in sys.stdin))'
 }
 
+# fits COLUMNS LOCALE COMMAND - no line of the command is longer.
+fits() {
+	on_terminal "$1" "LC_ALL=$2 shunt $3" >table
+	echo "$*"
+	[ "$(plain <table | widest)" -le "$1" ]
+}
+
 @test "D3: a command whose output cannot be written fails" {
 	local command
 	shunt run -- echo hi
@@ -82,20 +89,22 @@ print(max(sum(map(width, l.rstrip("\n"))) for l in sys.stdin))'
 }
 
 @test "D5: a table fits its terminal, whatever its width and the locale" {
-	local columns locale
+	local columns command
 	shunt submit --name 'とても長い名前のタスクと絵文字🎉 and more of it' \
 		--lane claude-code -- 'echo a command that is longer than a line of 80 columns, and then some'
 	shunt submit --name "$(printf 'combining e\xcc\x81%.0s' {1..9})" -- true
-	for columns in 20 27 40 60 79 80 81 100 133 200 300; do
-		for locale in C C.UTF-8 POSIX; do
-			for command in ls status 'lane ls' 'worker ls'; do
-				on_terminal "$columns" "LC_ALL=$locale shunt $command" >table
-				echo "$columns $locale $command"
-				[ "$command" = status ] ||
-					[ "$(plain <table | widest)" -le "$columns" ]
-			done
+	printf '%s\n' 1 2 | shunt rally --name 'a rally with a long name' --each-line 'exit {}' || true
+	for command in ls status 'rally status' 'lane ls' 'worker ls' doctor; do
+		for columns in 20 27 40 80 81 300; do
+			fits "$columns" C "$command"
 		done
+		[ "$command" = doctor ] || fits 79 C.UTF-8 "$command"
 	done
+	fits 80 POSIX ls
+	fits 61 no-such-locale ls
+	# Between words, below the text that they continue.
+	on_terminal 40 'shunt status' | plain >table
+	grep -A1 '^durability' table | sed -n 2p | grep -E '^ {12}[a-z]'
 	# The id and the state stay to the last.
 	on_terminal 20 'shunt ls' | plain | grep -E '^[a-z0-9]{8}  [a-z_]+'
 	on_terminal 200 'shunt ls' | grep -q 'とても長い名前のタスクと絵文字🎉'
