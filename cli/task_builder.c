@@ -9,12 +9,15 @@
 #include "cli/name_counter.h"
 #include "cli/submit_env.h"
 #include "cli/task_args.h"
+#include "cli/task_ops.h"
 #include "gateways/formats/formats.h"
+#include "lib/base/nearest.h"
 #include "lib/model/task_name.h"
 #include "lib/os/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,22 +227,82 @@ task_builder_prompts(struct cli *c, const struct args *a, size_t from,
     return RC_OK;
 }
 
+/* Whether it is one of the tasks to be submitted now, or one that waits in the
+ * spool. */
+static bool
+is_own(const struct cli *c, const struct task_builder *b, const char *after)
+{
+    char id[TASK_ID_SIZE];
+
+    for (size_t i = 0; i < b->n; i++)
+        if (strcmp(b->tasks[i].id, after) == 0)
+            return true;
+    return task_ops_spooled(c, after, id);
+}
+
+/* The id of a task that is nearest to a misspelt one; "" if none is. */
+static const char *
+nearest_task(struct cli *c, const char *word)
+{
+    enum { LOOKED_AT = 200 };
+    const char *found = "";
+    size_t least = SIZE_MAX, i;
+    json_t *rows = NULL, *v;
+    struct err e = {0};
+
+    if (task_ops_list(c, json_object(), LOOKED_AT, &rows, &e) < 0)
+        return found;
+    json_array_foreach(rows, i, v)
+    {
+        const char *id = cli_text(v, "id", "");
+
+        if (nearest_is(word, id, &least))
+            found = mem_pool_strdup(c->pool, id);
+    }
+    json_decref(rows);
+    return found;
+}
+
+/* Replaces what was written by the task's id. An id is passed on as it is if
+ * the ledger does not answer: it finds out later. */
+static int
+resolve_after(struct cli *c, const char **after, struct err *e)
+{
+    bool is_id = strlen(*after) == ID_LEN;
+    char id[TASK_ID_SIZE];
+    const char *near;
+
+    if (cli_connect(c, is_id ? CONNECT_MS : 1000, e) == 0 &&
+        cli_find(c, *after, id, NULL, e) == 0) {
+        *after = mem_pool_strdup(c->pool, id);
+        return 0;
+    }
+    if (is_id && e->code != ERR_NOT_FOUND)
+        return 0;
+    near = e->code == ERR_NOT_FOUND ? nearest_task(c, *after) : "";
+    if (*near)
+        return err_set(e, ERR_INVALID,
+                       "--after %s: no such task; did you "
+                       "mean %s?",
+                       *after, near);
+    return err_wrap(e, "--after %s", *after);
+}
+
 int
 task_builder_resolve(struct cli *c, struct task_builder *b, struct err *e)
 {
-    struct task *t;
-    char id[TASK_ID_SIZE];
-    size_t i, j;
+    const char *last = "", *found = "";
 
-    for (i = 0; i < b->n; i++) {
-        t = &b->tasks[i];
-        for (j = 0; j < t->n_after; j++) {
-            if (strlen(t->after[j]) == ID_LEN)
-                continue;
-            if (cli_connect(c, 1000, e) < 0 ||
-                cli_find(c, t->after[j], id, NULL, e) < 0)
-                return err_wrap(e, "--after %s", t->after[j]);
-            t->after[j] = mem_pool_strdup(c->pool, id);
+    for (size_t i = 0; i < b->n; i++) {
+        struct task *t = &b->tasks[i];
+
+        for (size_t j = 0; j < t->n_after; j++) {
+            if (strcmp(t->after[j], last) != 0) { /* the same for all, mostly */
+                found = last = t->after[j];
+                if (!is_own(c, b, last) && resolve_after(c, &found, e) < 0)
+                    return -1;
+            }
+            t->after[j] = found;
         }
     }
     return 0;

@@ -144,3 +144,30 @@ count() { shunt ls --limit 0 --json | jq length; }
 	shunt show "$id" --json | jq -e '.decision | .rule == "prefix-cloud" and
 		.backend == "local" and (.reason | contains("not available"))'
 }
+
+@test "D9: --after an unknown task is refused at once, with the nearest" {
+	id=$(shunt submit -- true)
+	shunt submit --after "$id" -- true
+	typo=${id%?}$([[ $id == *a ]] && echo b || echo a)
+	run --separate-stderr shunt submit --after "$typo" -- true
+	[ "$status" -eq 2 ]
+	[ -z "$output" ]
+	[[ $stderr == *"--after $typo: no such task; did you mean $id?"* ]]
+	run shunt run --after zzzz-nope -- true
+	[ "$status" -ne 0 ]
+	[[ $output == *"--after zzzz-nope"* ]]
+}
+
+@test "D9: what waits for a task nobody submitted says so, and a circle is named" {
+	printf '{"id": "w1", "steps": ["true"], "after": ["nobody"]}' >w1.json
+	publish tasks.in w1.json
+	until_true 10 sh -c 'shunt explain w1 | grep -q "nobody has not been submitted"'
+	until_true 10 sh -c 'shunt status | grep -q "w1 waits for nobody, which has not been submitted"'
+	shunt cancel w1
+	printf '{"id": "k1", "steps": ["true"], "after": ["k2"]}' >k1.json
+	printf '{"id": "k2", "steps": ["true"], "after": ["k1"]}' >k2.json
+	publish tasks.in k1.json
+	publish tasks.in k2.json
+	until_true 10 sh -c "shunt show k1 --json | jq -e '.state == \"rejected\"'"
+	shunt show k2 --json | jq -re .reason | grep -E '^waits for itself: k(1 → k2 → k1|2 → k1 → k2)$'
+}
