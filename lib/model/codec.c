@@ -517,6 +517,34 @@ is_json(const void *data, size_t len)
            (len > 0 && text[0] == '{');
 }
 
+struct unknown_keys {
+    struct task *t;
+    struct mem_pool *pool;
+};
+
+/* A key that a task does not have is told to its submitter. */
+static void
+on_unknown(void *ctx, const char *path)
+{
+    enum { PATH_SHOWN = 100 };
+    struct unknown_keys *u = ctx;
+    struct task *t = u->t;
+    struct str text = {0};
+    const char **grown;
+
+    if (t->n_warnings >= TASK_WARNINGS_MOST)
+        return;
+    str_add_printable(&text, path,
+                      str_utf8_cut(path, strlen(path), PATH_SHOWN));
+    str_addz(&text, ": unknown key, ignored");
+    grown = mem_pool_alloc(u->pool, (t->n_warnings + 1) * sizeof *grown);
+    if (t->n_warnings)
+        memcpy(grown, t->warnings, t->n_warnings * sizeof *grown);
+    grown[t->n_warnings++] = mem_pool_strdup(u->pool, str_text(&text));
+    t->warnings = grown;
+    str_free(&text);
+}
+
 static int
 read_task_json(const void *data, size_t len, struct mem_pool *pool,
                struct task *t, struct err *e)
@@ -532,7 +560,8 @@ read_task_json(const void *data, size_t len, struct mem_pool *pool,
     json = codec_parse_json("task", data, len, e);
     if (!json)
         return -1;
-    rc = codec_table_from_json(table, true, json, pool, t, NULL, NULL, e);
+    rc = codec_table_from_json(table, true, json, pool, t, on_unknown,
+                               &(struct unknown_keys){t, pool}, e);
     json_decref(json);
     return rc;
 }

@@ -74,3 +74,11 @@ dead() { shunt status --json | jq -r '.counters.dead // 0'; }
 	[ "$status" -eq 0 ]
 	[ "$output" = 'still here' ]
 }
+
+@test "A9: a task published with an unknown key says so where its outcome is shown" {
+	printf '{"id": "odd-key", "steps": [{"script": "true", "retry": 2}], "timeout": "2s"}' >odd.json
+	publish tasks.in odd.json
+	until_true 10 sh -c "shunt show odd-key --json | jq -e '.state == \"succeeded\"'"
+	shunt show odd-key --json | jq -e '.warnings ==
+		["steps[0].retry: unknown key, ignored", "timeout: unknown key, ignored"]'
+}
