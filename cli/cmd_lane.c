@@ -3,6 +3,7 @@
  * pauses to the bucket `control`, where workers see them.
  */
 #include "cli/commands.h"
+#include "cli/decide_inputs.h"
 #include "cli/output.h"
 #include "lib/base/nearest.h"
 #include "lib/bus/jetstream_setup.h"
@@ -241,9 +242,29 @@ say_set(struct cli *c, const char *lane, const struct lane_pause *p)
     return RC_OK;
 }
 
+/* Adds lanes that the policy names: tasks may go there. */
+static int
+add_policy(struct cli *c, json_t *rows)
+{
+    struct policy p;
+    char lane[LANE_SIZE];
+    int rc = decide_inputs_policy(c, NULL, &p);
+
+    for (size_t i = 0; rc == RC_OK && i < p.n_executors; i++) {
+        (void)snprintf(lane, sizeof lane, "%s.%s", p.executors[i].backend,
+                       p.executors[i].lane);
+        (void)row_of(rows, lane);
+    }
+    for (size_t i = 0; rc == RC_OK && i < p.n_providers; i++) {
+        (void)snprintf(lane, sizeof lane, "secutools.%s", p.providers[i]);
+        (void)row_of(rows, lane);
+    }
+    return rc;
+}
+
 /*
- * Refuses a lane that nobody knows: not set up, without a pause, a task or a
- * worker. Where the ledger does not answer, every lane may be one.
+ * Refuses a lane that nobody knows: not set up, in no policy, without a pause,
+ * a task or a worker. Where the ledger does not answer, every lane may be one.
  */
 static int
 check_known(struct cli *c, const char *what, const char *lane)
@@ -252,8 +273,11 @@ check_known(struct cli *c, const char *what, const char *lane)
     struct err e = {0};
     int rc = RC_OK;
 
-    if (known_lanes(c, &rows, &e) == 0 && !json_object_get(rows, lane))
-        rc = fail_unknown_lane(c, what, lane, rows);
+    if (known_lanes(c, &rows, &e) == 0 && !json_object_get(rows, lane)) {
+        rc = add_policy(c, rows);
+        if (!rc && !json_object_get(rows, lane))
+            rc = fail_unknown_lane(c, what, lane, rows);
+    }
     json_decref(rows);
     return rc;
 }

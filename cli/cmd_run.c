@@ -9,6 +9,7 @@
 #include "cli/task_builder.h"
 #include "cli/task_ops.h"
 #include "lib/model/task_state.h"
+#include "lib/os/file.h"
 
 #include <string.h>
 
@@ -76,17 +77,21 @@ await_report(struct cli *c, const struct task *t)
     json_t *shown = NULL;
     struct err e = {0};
     const char *path, *why;
+    bool taken;
 
     if (!*t->report_path || cli_show(c, t->id, &shown, &e) < 0)
         return;
+    taken = file_exists(
+        mem_pool_printf(c->pool, "%s/%s", t->workdir, t->report_path));
     path = cli_text(shown, "report", "");
     why = cli_text(shown, "report_error", "");
     if (*why)
         cli_say(c, "the report is not written yet: %s", why);
     else if (*path && !str_ends_with(path, t->report_path))
         cli_say(c,
-                "the report is in %s: at %s is a file that is not a report "
-                "of this task, or files there become tasks",
+                taken ? "the report is in %s: what is at %s is not a report "
+                        "of this task"
+                      : "the report is in %s: files at %s become tasks",
                 path, t->report_path);
     json_decref(shown);
 }

@@ -66,7 +66,7 @@ empty() { [ -z "$(ls -A "$1")" ]; }
 @test "A4: a report never lands where a gateway takes files, and never becomes a task" {
 	local n
 	run --separate-stderr shunt run --name own --report jobs/queue/r.json -- true
-	[[ $stderr == *'the report is in '*'/reports/jobs/own.md'*'jobs/queue/r.json'* ]]
+	[[ $stderr == *'the report is in '*'/reports/jobs/own.md: files at jobs/queue/r.json become tasks'* ]]
 	[ ! -e jobs/queue/r.json ]
 	# A person's copy of a report is left alone as well, in any format.
 	n=$(shunt ls --limit 0 --json | jq length)

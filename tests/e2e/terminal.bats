@@ -147,6 +147,11 @@ fits() {
 	[[ $stderr == *'local.nope: no such lane; did you mean local.'* ]]
 	run -2 --separate-stderr shunt lane pause default
 	[[ $stderr == *'did you mean '*'.default?'* ]]
+	# One that only the policy names is known.
+	sed 's/vm-codex: .*/vm-codex: local.codex/' \
+		"$BATS_TEST_DIRNAME/../../etc/policy.yaml" >"$BATS_TEST_TMPDIR/policy.yaml"
+	run -2 shunt lane resume local.codex
+	SHUNT_ROUTER_POLICY=$BATS_TEST_TMPDIR/policy.yaml shunt lane resume local.codex
 	run -2 --separate-stderr shunt lane resume nope.nope
 	[[ $stderr == *'no such lane'*'try: shunt lane ls'* ]]
 	run shunt lane ls --json
