@@ -129,6 +129,10 @@ static const struct {
     {JOB("\"env\": {\"A-B\": \"\"}"),
      "j:2:9: env: \"A-B\" is not a variable name; use letters, digits and _, "
      "not a digit first"},
+    {JOB("\"do-d\": \"exit_code = 0\""),
+     "j:2:10: do-d: column 11: equality is written ==\n"
+     "  exit_code = 0\n"
+     "            ^"},
     {JOB("\"status\": \"Done\""),
      "j:2:12: status: 'Done' says that it is not to be done now; remove the "
      "line to run it"},

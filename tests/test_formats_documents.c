@@ -113,6 +113,21 @@ c3_a_fence_where_none_can_begin_is_an_error(void **state)
 }
 
 static void
+c3_a_misspelt_first_key_is_an_error(void **state)
+{
+    static const char *const keys[] = {"Executor", "executer", "EXECUTOR",
+                                       "executors"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        refuse_as("d.md",
+                  mem_pool_printf(pool, "a\n```yaml\n%s: x\nsteps: [a]\n```\n",
+                                  keys[i]),
+                  "d.md:2:1: this fence begins like a brief; did you mean "
+                  "executor: as its first key?");
+}
+
+static void
 other_fences_are_no_near_miss(void **state)
 {
     static const char *const texts[] = {
@@ -247,6 +262,7 @@ main(void)
         POOLED(c2_a_document_with_nothing_but_such_a_brief_is_no_prompt),
         POOLED(c3_a_near_miss_of_the_mark_is_an_error),
         POOLED(c3_a_fence_where_none_can_begin_is_an_error),
+        POOLED(c3_a_misspelt_first_key_is_an_error),
         POOLED(other_fences_are_no_near_miss),
         POOLED(c7_what_is_no_prompt_is_refused_with_what_it_is),
         POOLED(c7_prompts_that_look_a_little_like_that_are_prompts),

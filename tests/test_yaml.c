@@ -122,6 +122,8 @@ static const struct {
                    "begins with {{ needs quotes"},
     {"a:b\nc: d\n", "x.yaml:2:2: the line above lacks a blank behind its "
                     "colon"},
+    {"x: y\na:b\nc: d\n", "x.yaml:2:1: this line is no key: value; a blank "
+                          "follows the colon"},
     {"a: b\n  c: d\n", "x.yaml:2:4: this key belongs to no map; check its "
                        "indentation and the line above"},
     {"a: \"\\d\"\n", "x.yaml:1:5: \\ means something else inside"},

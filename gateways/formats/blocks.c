@@ -247,19 +247,42 @@ check_mark(const struct scan *x, const struct line *l, size_t length)
                      "blanks; move it there, with the lines below it");
 }
 
-/* A fence without a mark that begins like a brief is one whose mark was
- * forgotten. */
-static int
-check_unmarked(const struct scan *x, const struct line *open, size_t from,
-               const char *text, size_t len)
+/* Whether the first line is a key that is nearly executor. */
+static bool
+is_near_executor(const char *text, size_t len)
 {
-    if (!is_blank_from(open, from) ||
-        blocks_first_key(text, len, "executor") != 1 ||
-        !memmem(text, len, "\nsteps:", 7))
+    char word[MARK_SIZE];
+    size_t i = 0, n = 0, least = SIZE_MAX;
+
+    while (i < len && isspace((unsigned char)text[i]))
+        i++;
+    for (; i < len && n + 1 < sizeof word && isalpha((unsigned char)text[i]);)
+        word[n++] = (char)tolower((unsigned char)text[i++]);
+    word[n] = '\0';
+    return i < len && text[i] == ':' && nearest_is(word, "executor", &least) &&
+           least <= 2;
+}
+
+/* A fence that begins like a brief, and is none: its mark was forgotten, or its
+ * first key is misspelt. */
+static int
+check_content(const struct scan *x, const struct line *open,
+              enum fence_kind kind, size_t from, const char *text, size_t len)
+{
+    bool brief = blocks_first_key(text, len, "executor") > 0;
+
+    if (kind == FENCE_BRIEF || !memmem(text, len, "\nsteps:", 7) ||
+        (kind == FENCE_OTHER && !is_blank_from(open, from)))
         return 0;
-    return fail_line(x, open,
-                     "this fence begins like a brief; mark it codex-brief, or "
-                     "an example as text");
+    if (kind == FENCE_OTHER && blocks_first_key(text, len, "executor") == 1)
+        return fail_line(x, open,
+                         "this fence begins like a brief; mark it codex-brief, "
+                         "or an example as text");
+    if (!brief && is_near_executor(text, len))
+        return fail_line(x, open,
+                         "this fence begins like a brief; did you mean "
+                         "executor: as its first key?");
+    return 0;
 }
 
 /* --- comments and the like ------------------------------------------------ */
@@ -409,8 +432,8 @@ read_fence(struct scan *x, const struct line *open, enum fence_kind kind,
         else
             look_into_fence(x, &l, kind);
     }
-    if (kind == FENCE_OTHER &&
-        check_unmarked(x, open, open->indent + length, text, end - from) < 0)
+    if (check_content(x, open, kind, open->indent + length, text, end - from) <
+        0)
         return -1;
     wanted = x->marked ? kind == FENCE_BRIEF
                        : kind == FENCE_YAML &&

@@ -11,6 +11,7 @@
 
 #include "lib/base/nearest.h"
 #include "lib/base/str.h"
+#include "lib/model/dod.h"
 
 #include <ctype.h>
 #include <stdint.h>
@@ -41,16 +42,16 @@ normal(const char *key, char out[NORMAL_SIZE])
 /* --- reading one control -------------------------------------------------- */
 
 /* Where a value goes: a member of the task. */
-struct task_key;
-typedef int task_key_reader(struct import_text *s, const struct task_key *c,
-                            const struct yaml_node *map, const char *key,
-                            struct task *t);
+struct control_key;
+typedef int control_reader(struct import_text *s, const struct control_key *c,
+                           const struct yaml_node *map, const char *key,
+                           struct task *t);
 
-struct task_key {
+struct control_key {
     const char *name;    /* normal */
     const char *say;     /* as people should write it */
     const char *also[6]; /* synonyms, normal */
-    task_key_reader *read;
+    control_reader *read;
     size_t offset; /* of the member */
     bool shell;    /* decides what a command does: not from everybody */
 };
@@ -58,21 +59,32 @@ struct task_key {
 #define MEMBER(type, t, c) ((type *)(void *)((char *)(t) + (c)->offset))
 
 static int
-read_text(struct import_text *s, const struct task_key *c,
+read_text(struct import_text *s, const struct control_key *c,
           const struct yaml_node *map, const char *key, struct task *t)
 {
     return formats_text(s, map, key, MEMBER(const char *, t, c));
 }
 
 static int
-read_ms(struct import_text *s, const struct task_key *c,
+read_dod(struct import_text *s, const struct control_key *c,
+         const struct yaml_node *map, const char *key, struct task *t)
+{
+    if (read_text(s, c, map, key, t) < 0)
+        return -1;
+    return dod_check(t->dod, s->e) < 0
+               ? formats_fail(s, yaml_get(map, key), "%s: %s", key, s->e->msg)
+               : 0;
+}
+
+static int
+read_ms(struct import_text *s, const struct control_key *c,
         const struct yaml_node *map, const char *key, struct task *t)
 {
     return formats_ms(s, map, key, MEMBER(uint64_t, t, c));
 }
 
 static int
-read_flag(struct import_text *s, const struct task_key *c,
+read_flag(struct import_text *s, const struct control_key *c,
           const struct yaml_node *map, const char *key, struct task *t)
 {
     return formats_flag(s, map, key, MEMBER(bool, t, c));
@@ -103,7 +115,7 @@ formats_number(const struct import_text *s, const struct yaml_node *map,
 }
 
 static int
-read_retries(struct import_text *s, const struct task_key *c,
+read_retries(struct import_text *s, const struct control_key *c,
              const struct yaml_node *map, const char *key, struct task *t)
 {
     int64_t n = t->retries;
@@ -116,7 +128,7 @@ read_retries(struct import_text *s, const struct task_key *c,
 }
 
 static int
-read_priority(struct import_text *s, const struct task_key *c,
+read_priority(struct import_text *s, const struct control_key *c,
               const struct yaml_node *map, const char *key, struct task *t)
 {
     int64_t n = t->priority;
@@ -129,7 +141,7 @@ read_priority(struct import_text *s, const struct task_key *c,
 }
 
 static int
-read_retry(struct import_text *s, const struct task_key *c,
+read_retry(struct import_text *s, const struct control_key *c,
            const struct yaml_node *map, const char *key, struct task *t)
 {
     const struct yaml_node *v = formats_get(map, key);
@@ -202,7 +214,7 @@ read_pairs(const struct import_text *s, const struct yaml_node *map,
 }
 
 static int
-read_env(struct import_text *s, const struct task_key *c,
+read_env(struct import_text *s, const struct control_key *c,
          const struct yaml_node *map, const char *key, struct task *t)
 {
     (void)c;
@@ -211,7 +223,7 @@ read_env(struct import_text *s, const struct task_key *c,
 
 /* Tags of unknown keys may be there already; further ones are added. */
 static int
-read_tags(struct import_text *s, const struct task_key *c,
+read_tags(struct import_text *s, const struct control_key *c,
           const struct yaml_node *map, const char *key, struct task *t)
 {
     const struct yaml_node *v = formats_get(map, key);
@@ -231,7 +243,7 @@ read_tags(struct import_text *s, const struct task_key *c,
 }
 
 static int
-read_after(struct import_text *s, const struct task_key *c,
+read_after(struct import_text *s, const struct control_key *c,
            const struct yaml_node *map, const char *key, struct task *t)
 {
     (void)c;
@@ -239,7 +251,7 @@ read_after(struct import_text *s, const struct task_key *c,
 }
 
 static int
-read_agent(struct import_text *s, const struct task_key *c,
+read_agent(struct import_text *s, const struct control_key *c,
            const struct yaml_node *map, const char *key, struct task *t)
 {
     const char *agent;
@@ -255,7 +267,7 @@ read_agent(struct import_text *s, const struct task_key *c,
 
 #define AT(member) offsetof(struct task, member)
 
-static const struct task_key task_keys[] = {
+static const struct control_key control_keys[] = {
     {"name", "name", {NULL}, read_text, AT(name), false},
     {"workdir",
      "workdir",
@@ -265,7 +277,7 @@ static const struct task_key task_keys[] = {
      true},
     {"repo", "repo", {"repository"}, read_text, AT(repo), true},
     {"branch", "branch", {NULL}, read_text, AT(branch), true},
-    {"dod", "dod", {"definitionofdone"}, read_text, AT(dod), false},
+    {"dod", "dod", {"definitionofdone"}, read_dod, AT(dod), false},
     {"reportpath", "report_path", {"report"}, read_text, AT(report_path), true},
     {"timeout", "timeout", {"timelimit"}, read_ms, AT(timeout_ms), false},
     {"idletimeout",
@@ -285,10 +297,10 @@ static const struct task_key task_keys[] = {
     {"agent", "agent", {NULL}, read_agent, 0, false},
 };
 
-enum { N_KEYS = sizeof task_keys / sizeof *task_keys };
+enum { N_KEYS = sizeof control_keys / sizeof *control_keys };
 
 static bool
-is_key(const struct task_key *c, const char *word)
+is_key(const struct control_key *c, const char *word)
 {
     if (strcmp(word, c->name) == 0)
         return true;
@@ -298,15 +310,15 @@ is_key(const struct task_key *c, const char *word)
     return false;
 }
 
-static const struct task_key *
+static const struct control_key *
 find_key(const char *key)
 {
     char word[NORMAL_SIZE];
 
     (void)normal(key, word);
     for (size_t i = 0; i < N_KEYS; i++)
-        if (is_key(&task_keys[i], word))
-            return &task_keys[i];
+        if (is_key(&control_keys[i], word))
+            return &control_keys[i];
     return NULL;
 }
 
@@ -406,8 +418,8 @@ meant(const char *key, const char *const *known)
         if (is_slip(key, *known, &least))
             found = *known;
     for (size_t i = 0; i < N_KEYS; i++)
-        if (is_slip(key, task_keys[i].say, &least))
-            found = task_keys[i].say;
+        if (is_slip(key, control_keys[i].say, &least))
+            found = control_keys[i].say;
     return found;
 }
 
@@ -490,7 +502,7 @@ keep(struct import_text *s, const struct yaml_node *v, struct task *t)
 /* The same control under another key, further up. */
 static const struct yaml_node *
 twin(const struct yaml_node *map, const struct yaml_node *of,
-     const struct task_key *c)
+     const struct control_key *c)
 {
     for (const struct yaml_node *v = map->first; v != of; v = v->next)
         if (find_key(v->key->text) == c)
@@ -500,7 +512,7 @@ twin(const struct yaml_node *map, const struct yaml_node *of,
 
 static int
 take(struct import_text *s, const struct yaml_node *map,
-     const struct yaml_node *v, const struct task_key *c, struct task *t)
+     const struct yaml_node *v, const struct control_key *c, struct task *t)
 {
     const struct yaml_node *other;
     const char *key = v->key->text;
@@ -529,7 +541,7 @@ formats_key(struct import_text *s, const struct yaml_node *map,
             const struct yaml_node *v, const char *const *known, struct task *t)
 {
     const char *key = v->key->text, *remedy, *near;
-    const struct task_key *c = find_key(key);
+    const struct control_key *c = find_key(key);
 
     if (t && check_status(s, v) < 0)
         return -1;

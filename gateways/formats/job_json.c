@@ -3,8 +3,6 @@
  */
 #include "gateways/formats/formats_private.h"
 
-#include "lib/model/dod.h"
-
 #include <string.h>
 
 static int
@@ -65,7 +63,5 @@ formats_read_job_json(struct import_text *s, const struct yaml_node *root)
         formats_text(s, root, "id", &t->name) < 0 ||
         formats_keys(s, root, known, t) < 0)
         return -1;
-    if (dod_check(t->dod, s->e) < 0)
-        return formats_fail(s, yaml_get(root, "dod"), "dod: %s", s->e->msg);
     return formats_check(s, root, t);
 }

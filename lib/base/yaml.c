@@ -32,11 +32,13 @@ fail_at(const struct yaml_reader *r, yaml_mark_t mark, struct err *e,
                    mark.line + r->line, mark.column + 1, text);
 }
 
+static const char no_colon[] = "could not find expected ':'";
+
 /* The parser's messages, and the mistakes that usually cause them. */
 static const struct {
     const char *problem, *words;
 } faults[] = {
-    {"could not find expected ':'",
+    {no_colon,
      "this line is no key: value; a blank follows the colon, and text of "
      "several lines begins with | and is indented"},
     {"did not find expected key",
@@ -190,7 +192,8 @@ parser_error(const struct yaml_reader *r, struct err *e)
                        strstr(problem, "control")
                            ? "a control character; remove it"
                            : "a byte that is not text; save it as UTF-8");
-    if (begins_with_sign(p))
+    /* Of a key without a colon the parser notices only the next line. */
+    if (begins_with_sign(p) || strcmp(problem, no_colon) == 0)
         mark = p->context_mark;
     parser_words(r, problem, mark, text, sizeof text);
     return fail_at(r, mark, e, text);
