@@ -14,7 +14,7 @@ struct line_template {
     size_t n;
 };
 
-struct reader {
+struct template_reader {
     const char *text, *at;
     const char *refused; /* why {} may not stand here and later; NULL: it may */
     bool in_subscript;   /* name[, which may be arithmetic */
@@ -25,7 +25,7 @@ struct reader {
 };
 
 static int
-refuse(const struct reader *r, const char *where)
+refuse(const struct template_reader *r, const char *where)
 {
     return err_set(r->e, ERR_INVALID,
                    "column %zu: {} stands %s, where a shell would not read the "
@@ -35,7 +35,7 @@ refuse(const struct reader *r, const char *where)
 }
 
 static void
-end_piece(struct reader *r)
+end_piece(struct template_reader *r)
 {
     r->t->pieces[r->t->n++] = mem_pool_strdup(r->pool, str_text(&r->piece));
     str_reset(&r->piece);
@@ -43,7 +43,7 @@ end_piece(struct reader *r)
 
 /* Takes \{}, which means {}, anywhere. */
 static bool
-take_literal(struct reader *r)
+take_literal(struct template_reader *r)
 {
     if (strncmp(r->at, "\\{}", 3) != 0)
         return false;
@@ -53,7 +53,7 @@ take_literal(struct reader *r)
 }
 
 static void
-take(struct reader *r, size_t len)
+take(struct template_reader *r, size_t len)
 {
     len = strnlen(r->at, len);
     str_add(&r->piece, r->at, len);
@@ -78,7 +78,7 @@ substitutes(const char *at)
 
 /* Takes text up to and with the end of a quoted string or a comment. */
 static int
-take_until(struct reader *r, char end, const char *where)
+take_until(struct template_reader *r, char end, const char *where)
 {
     take(r, 1);
     while (*r->at && *r->at != end) {
@@ -98,7 +98,7 @@ take_until(struct reader *r, char end, const char *where)
 
 /* Whether a # here begins a comment. */
 static bool
-begins_word(const struct reader *r)
+begins_word(const struct template_reader *r)
 {
     return r->at == r->text || strchr(" \t\n;&|()", r->at[-1]);
 }
@@ -111,7 +111,7 @@ is_name_char(char c)
 
 /* Whether a word begins here, and is this one. */
 static bool
-is_word(const struct reader *r, const char *word)
+is_word(const struct template_reader *r, const char *word)
 {
     size_t len = strlen(word);
 
@@ -120,7 +120,7 @@ is_word(const struct reader *r, const char *word)
 }
 
 static int
-take_unquoted(struct reader *r)
+take_unquoted(struct template_reader *r)
 {
     const char *at = r->at;
 
@@ -167,7 +167,7 @@ take_unquoted(struct reader *r)
 
 /* A line is appended only where the end of the command is outside of quotes. */
 static int
-append_line(struct reader *r)
+append_line(struct template_reader *r)
 {
     size_t len = strlen(r->text);
     bool open = len && r->text[len - 1] == '\\';
@@ -184,7 +184,7 @@ line_template_parse(const char *command, struct mem_pool *pool,
                     struct line_template **out, struct err *e)
 {
     struct line_template *t = mem_pool_alloc(pool, sizeof *t);
-    struct reader r = {
+    struct template_reader r = {
         .text = command, .at = command, .t = t, .pool = pool, .e = e};
     bool named = strstr(command, LINE_TEMPLATE_VARIABLE);
     int rc = 0;
