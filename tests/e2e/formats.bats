@@ -171,3 +171,26 @@ count() { shunt ls --limit 0 --json | jq length; }
 	until_true 10 sh -c "shunt show k1 --json | jq -e '.state == \"rejected\"'"
 	shunt show k2 --json | jq -re .reason | grep -E '^waits for itself: k(1 → k2 → k1|2 → k1 → k2)$'
 }
+
+@test "C2, C3, C8, D12: lint tells what is not read, what is nearly right, and what is wrong" {
+	brief=$'executor: x\nrepo: o/r\nbranch: main\nworkdir: /\nsteps: [make]\noutputs: []\n```\n'
+	printf '<!--\n```codex-brief\n%s-->\n```codex-brief\n%s' "$brief" "$brief" >two.md
+	run --separate-stderr shunt lint two.md
+	[ "$status" -eq 0 ]
+	[[ $output == *"codex-brief	1 task"* ]]
+	[[ $stderr == *"two.md:2:1: warning: a brief inside a comment"* ]]
+	printf 'Do it.\n\n```Codex-Brief\n%s' "$brief" >near.md
+	run shunt submit near.md
+	[ "$status" -eq 2 ]
+	[[ $output == *"near.md:3:1: "*"did you mean codex-brief?"* ]]
+	printf -- '---\ntitle: T\nmax_retries: 3\npriority: 1\n---\nText.\n' >queue.md
+	id=$(shunt submit --hold queue.md)
+	until_true 10 sh -c "shunt show $id --json | jq -e '.state == \"held\"'"
+	shunt show "$id" --json | jq -e '.task | .retries == 2 and .priority == -1 and
+		.prompt == "T\n\nText."'
+	shunt cancel "$id"
+	printf '{"script": ["true"],}' >comma.json
+	run shunt lint comma.json
+	[ "$status" -eq 2 ]
+	[[ $output == "comma.json:1:20: error: a comma behind the last entry; remove it" ]]
+}
