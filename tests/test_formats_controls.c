@@ -106,7 +106,7 @@ static const struct {
     {JOB("\"retires\": 3"), "j:2:2: retires: unknown key; did you mean "
                             "retries?"},
     {JOB("\"cwd\": \"/\", \"workdir\": \"/\""),
-     "j:2:14: workdir: given together with cwd; keep one"},
+     "j:2:2: cwd: given together with workdir; keep one"},
     {JOB("\"commands\": [\"b\"]"),
      "j:2:2: commands: given together with script; keep one"},
     {JOB("\"timeout\": \"PT2M\""), "j:2:13: timeout: expected a duration such "
@@ -176,6 +176,22 @@ other_words_are_kept(void **state)
 }
 
 static void
+unknown_keys_are_added_to_a_tasks_own_tags(void **state)
+{
+    struct import in;
+    const struct task *t =
+        accept_as("j",
+                  "{\"steps\": [\"a\"], \"tags\": {\"x\": \"1\", \"y\": \"2\", "
+                  "\"z\": \"3\"}, \"owner\": 4, \"phase\": 5}",
+                  &in);
+
+    (void)state;
+    assert_int_equal(t->n_tags, 5);
+    assert_string_equal(t->tags[2].value, "3");
+    assert_string_equal(t->tags[4].key, "phase");
+}
+
+static void
 warnings_travel_with_the_task(void **state)
 {
     struct import in;
@@ -241,6 +257,7 @@ main(void)
         POOLED(every_format_takes_them),
         POOLED(what_looks_like_a_control_and_is_none_is_refused),
         POOLED(other_words_are_kept),
+        POOLED(unknown_keys_are_added_to_a_tasks_own_tags),
         POOLED(warnings_travel_with_the_task),
         POOLED(a_job_may_call_its_script_commands),
         POOLED(the_keys_of_claude_code_queue_mean_what_they_mean_there),

@@ -499,13 +499,13 @@ keep(struct import_text *s, const struct yaml_node *v, struct task *t)
                  t && t->n_tags > n ? "kept as a tag" : "ignored");
 }
 
-/* The same control under another key, further up. */
+/* The same control under another key. */
 static const struct yaml_node *
 twin(const struct yaml_node *map, const struct yaml_node *of,
      const struct control_key *c)
 {
-    for (const struct yaml_node *v = map->first; v != of; v = v->next)
-        if (find_key(v->key->text) == c)
+    for (const struct yaml_node *v = map->first; v; v = v->next)
+        if (v != of && find_key(v->key->text) == c)
             return v;
     return NULL;
 }

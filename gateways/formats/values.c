@@ -232,14 +232,19 @@ void
 formats_tag(struct import_text *s, struct task *t, const char *key,
             const char *value)
 {
-    if (!*key || t->n_tags == FORMATS_TAGS_MAX)
+    struct key_value *tags;
+
+    if (!*key || t->n_tags >= FORMATS_TAGS_MAX)
         return;
     for (size_t i = 0; i < t->n_tags; i++)
         if (strcmp(t->tags[i].key, key) == 0)
             return;
-    if (!t->tags)
-        t->tags = mem_pool_alloc(s->pool, FORMATS_TAGS_MAX * sizeof *t->tags);
-    t->tags[t->n_tags++] = (struct key_value){key, value};
+    /* There may be tags of the task's own, in an array of just their number. */
+    tags = mem_pool_alloc(s->pool, (t->n_tags + 1) * sizeof *tags);
+    if (t->n_tags)
+        memcpy(tags, t->tags, t->n_tags * sizeof *tags);
+    tags[t->n_tags++] = (struct key_value){key, value};
+    t->tags = tags;
 }
 
 /* --- tasks ---------------------------------------------------------------- */
