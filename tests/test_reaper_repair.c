@@ -491,7 +491,8 @@ a_waiting_task_has_a_reason(void **state)
     assert_string_equal(text_of(o, "reason"), "held by its submitter");
     json_decref(o);
     o = until_state(f, "t2", "blocked");
-    assert_string_equal(text_of(o, "reason"), "waits for t1, x9");
+    assert_string_equal(text_of(o, "reason"),
+                        "waits for t1, x9; x9 has not been submitted");
     json_decref(o);
     o = until_state(f, "t3", "blocked");
     assert_string_equal(text_of(o, "reason"),
