@@ -263,15 +263,13 @@ print_sum(const struct cli *c, const size_t n[N_FATES])
         "cancelled", "had already finished", "ended first", "not ended yet"};
     struct str s = {0};
 
-    if (cancel.no_wait) {
+    if (cancel.no_wait)
         str_addf(&s, "%zu requested", n[FATE_OPEN]);
-        n = (size_t[N_FATES]){[FATE_BEFORE] = n[FATE_BEFORE]};
-    } else if (!n[FATE_CANCELLED] && !n[FATE_BEFORE] && !n[FATE_FIRST] &&
-               !n[FATE_OPEN]) {
+    else if (!n[FATE_CANCELLED] && !n[FATE_BEFORE] && !n[FATE_FIRST] &&
+             !n[FATE_OPEN])
         str_addz(&s, "0 cancelled: no open task matches");
-    }
     for (size_t i = 0; i < N_FATES; i++)
-        if (n[i])
+        if (n[i] && (!cancel.no_wait || i == FATE_BEFORE))
             str_addf(&s, "%s%zu %s", s.len ? ", " : "", n[i], texts[i]);
     if (!c->json)
         (void)printf("%s\n", str_text(&s));

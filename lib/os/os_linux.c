@@ -71,7 +71,8 @@ os_random(void *out, size_t len)
 void
 os_wipe(void *p, size_t len)
 {
-    explicit_bzero(p, len);
+    if (len > 0) /* else p may be NULL */
+        explicit_bzero(p, len);
 }
 
 void
