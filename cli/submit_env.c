@@ -247,18 +247,26 @@ has_variable(const struct task *t, const char *name)
     return false;
 }
 
-/* Adds the values of --env-secret that are set here. */
+/* Adds the values of --env-secret: those of the task that this one repeats,
+ * else those that are set here. */
 static void
 add_values(struct cli *c, struct task *t)
 {
     struct key_value *env =
         mem_pool_alloc(c->pool, (t->n_env + t->n_secret_env) * sizeof *env);
+    const char **old = mem_pool_alloc(c->pool, t->n_secret_env * sizeof *old);
+    struct task repeated = *t;
+    struct err e;
 
     if (t->n_env)
         memcpy(env, t->env, t->n_env * sizeof *env);
     t->env = env;
+    repeated.id = t->retry_of;
+    if (*t->retry_of)
+        (void)secret_file_read(c->fleet_dir.path, &repeated, c->pool, old, &e);
     for (size_t i = 0; i < t->n_secret_env; i++) {
-        const char *name = t->secret_env[i], *value = getenv(name);
+        const char *name = t->secret_env[i];
+        const char *value = old[i] ? old[i] : getenv(name);
 
         if (value && !has_variable(t, name))
             env[t->n_env++] = (struct key_value){name, value};

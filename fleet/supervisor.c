@@ -507,7 +507,7 @@ drain_spool(void *ctx)
         loop_timer_again(s->spool_timer, SPOOL_MS, 0);
 }
 
-/* Removes what tasks that never ended properly have left. */
+/* Removes secrets of tasks that nobody will repeat any more. */
 static void
 sweep_secrets(const struct supervisor *s)
 {

@@ -131,12 +131,14 @@ setup() { load helper; work_dir; }
 	refute grep -rqF "$secret" "$SHUNT_HOME/ledger.db" "$SHUNT_HOME/spool"
 	shunt show "$id" | grep -q 'TOK (secret)'
 	shunt cancel "$id"
-	# One that is typed in clear as well; its file goes when the task ends.
+	# One that is typed in clear as well; a retry has it, too.
 	id=$(shunt submit --env MY_TOKEN="ghp_$secret$secret" -- 'echo "$MY_TOKEN"')
 	shunt wait --timeout 20s "$id"
 	[ "$(shunt logs "$id")" = '***' ]
 	refute grep -rqF "ghp_$secret" "$SHUNT_HOME/ledger.db" "$SHUNT_HOME/nats" "$SHUNT_HOME/reports"
-	[ ! -e "$SHUNT_HOME/secrets/$id" ]
+	id=$(shunt retry "$id")
+	shunt wait --timeout 20s "$id"
+	[ "$(shunt logs "$id")" = '***' ]
 	run --separate-stderr shunt run --env-secret NOT_SET_HERE -- true
 	[ "$status" -eq 125 ] || [ "$status" -eq 1 ]
 	[[ $stderr == *'secret NOT_SET_HERE: this worker does not have it'* ]]

@@ -18,6 +18,7 @@ setup_file() {
 	git -C "$RELAY" push -q
 	git clone -q "$REPO" "$CHECKOUT"
 	export SHUNT_FOLDER_SETTLE=100ms SHUNT_FOLDER_GIT_INTERVAL=300ms
+	export SHUNT_FOLDER_SERIAL=no # all jobs have the checkout as workdir
 	export SHUNT_FOLDER_FOLDERS="$CHECKOUT/jobs/queue style=jobs git=pull+push"
 	shunt up -d --fast 3>&-
 }

@@ -128,14 +128,6 @@ environment_secrets(const struct environment *env, const struct task *t,
     return 0;
 }
 
-void
-environment_forget_secrets(const struct environment *env, const struct task *t,
-                           struct mem_pool *pool)
-{
-    if (t->n_secret_env && env->home)
-        (void)unlink(secret_file_path(env->home, t->id, pool));
-}
-
 bool
 environment_is_submitters(const struct environment *env, const struct task *t)
 {

@@ -33,9 +33,6 @@ bool environment_is_submitters(const struct environment *env,
 int environment_secrets(const struct environment *env, const struct task *t,
                         struct mem_pool *pool, const char ***values,
                         struct err *e);
-/* Removes the file of a task that will not run again. */
-void environment_forget_secrets(const struct environment *env,
-                                const struct task *t, struct mem_pool *pool);
 
 /*
  * The environment of order's task as KEY=value, ended by NULL, in pool; env's

@@ -441,9 +441,6 @@ local_free(void *run)
     capture_close(&r->pipes);
     if (r->input >= 0)
         (void)close(r->input);
-    if (r->done && !r->cancelled && r->order.task->retries == 0)
-        environment_forget_secrets(r->local->environment, r->order.task,
-                                   r->pool);
     run_free(r);
 }
 
