@@ -21,12 +21,13 @@ on_unknown(void *ctx, const char *path)
 {
     static const char *const known[] = {NULL};
     struct task_reading *r = ctx;
-    const struct yaml_node *v = yaml_get(r->root, path);
     struct yaml_node inner = {.kind = YAML_LIST, .text = ""};
+    const struct yaml_node *v;
 
     /* Checked before the search: a text may have a hundred thousand keys. */
     if (r->rc < 0 || r->s->out->n_warnings == FORMATS_WARNINGS_MAX)
         return;
+    v = yaml_get(r->root, path);
     inner.key = v ? v->key : formats_key_at(r->root, path);
     r->rc = formats_key(r->s, r->root, v ? v : &inner, known, v ? r->t : NULL);
 }
