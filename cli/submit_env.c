@@ -1,7 +1,8 @@
 /*
- * The supervisor writes the variables of its environment that travel to
- * environment.json: a task sends its own only where they differ, which is
- * seldom. Elsewhere, without such a file, it sends them all.
+ * A local worker writes the variables of its environment that travel to
+ * environment.json: a task takes its own along only where they differ, which is
+ * seldom. Without such a file this user has no worker here, and none would
+ * apply them.
  */
 #include "cli/submit_env.h"
 
@@ -22,7 +23,7 @@
 #include <unistd.h>
 
 enum {
-    FLEET_ENV_MAX = 1024 * 1024,
+    WORKER_ENV_MAX = 1024 * 1024,
     VARIABLES_MAX = 1000,
     BYTES_MAX = 128 * 1024, /* of all variables of a task */
     CONNECT_MS = 3000,
@@ -150,10 +151,10 @@ umask_text(char out[8])
     (void)snprintf(out, 8, "%03o", (unsigned)mask);
 }
 
-/* Whether the fleet of this machine has the same variables that travel, and
- * the same umask. */
+/* Whether no worker of this user on this machine has other variables that
+ * travel, or another umask. */
 static bool
-is_fleets(const struct cli *c, const char *mask)
+is_workers(const struct cli *c, const char *mask)
 {
     struct str text = {0};
     struct err e = {0};
@@ -161,9 +162,9 @@ is_fleets(const struct cli *c, const char *mask)
     size_t i, n = 0;
     bool same;
 
-    if (c->nats || fleet_dir_read(&c->fleet_dir, "environment.json",
-                                  FLEET_ENV_MAX, &text, &e) < 0)
-        return false;
+    if (fleet_dir_read(&c->fleet_dir, "environment.json", WORKER_ENV_MAX, &text,
+                       &e) < 0)
+        return true;
     v = json_loads(str_text(&text), 0, NULL);
     str_free(&text);
     list = json_object_get(v, "env");
@@ -202,7 +203,7 @@ submit_env_capture(struct cli *c, struct task *t, struct err *e)
     if (conf_load(&section, options, "", 0, NULL, e) < 0)
         return -1;
     umask_text(mask);
-    same = is_fleets(c, mask);
+    same = is_workers(c, mask);
     reserve(t, c->pool);
     for (char **at = environ; *at && rc == 0; at++)
         if (((!same && session_vars_travels(*at)) ||

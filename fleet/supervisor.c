@@ -83,28 +83,6 @@ session_names(void)
     return list;
 }
 
-/* What tasks of this environment need not take along: cli/submit_env.h. */
-static void
-write_environment(struct supervisor *s)
-{
-    json_t *list = json_array(), *v;
-    mode_t mask = umask(0);
-    struct err e = {0};
-    char text[8], *dump;
-
-    (void)umask(mask);
-    (void)snprintf(text, sizeof text, "%03o", (unsigned)mask);
-    for (char **at = environ; *at; at++)
-        if (session_vars_travels(*at))
-            (void)json_array_append_new(list, json_string(*at));
-    v = json_pack("{s:s, s:o}", "umask", text, "env", list);
-    dump = json_dumps(v, JSON_INDENT(2));
-    if (dump && fleet_dir_write(s->dir, "environment.json", dump, 0600, &e) < 0)
-        log_warn("environment.write", "error=\"%s\"", LOG_TEXT(e.msg));
-    free(dump);
-    json_decref(v);
-}
-
 /* For `shunt status`: rewritten at each change. */
 static void
 write_status(void *ctx)
@@ -469,7 +447,6 @@ start(struct supervisor *s, struct err *e)
                                                .project = s->conf->project});
     s->daemons =
         daemons_new(s->dir, &s->env, s->loop, s->procs, write_status, s);
-    write_environment(s);
     if (choose_http(s, e) < 0 || bring_up_broker(s, e) < 0 ||
         choose_id(s, e) < 0)
         return -1;

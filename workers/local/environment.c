@@ -4,14 +4,22 @@
  */
 #include "workers/local/environment.h"
 
+#include "lib/base/log.h"
 #include "lib/base/session_vars.h"
+#include "lib/os/file.h"
 #include "lib/os/os.h"
 #include "lib/os/place.h"
+#include "lib/os/state_path.h"
 #include "lib/submit/secret_file.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { OWN_ENTRIES = 6 }; /* the task's identity, and its fleet */
@@ -126,6 +134,35 @@ environment_secrets(const struct environment *env, const struct task *t,
                            t->secret_env[i]);
     }
     return 0;
+}
+
+void
+environment_publish(void)
+{
+    const char *home = getenv("SHUNT_HOME");
+    json_t *list = json_array(), *v;
+    char dir[PATH_MAX], path[PATH_MAX + 32], mask[8], *text;
+    mode_t bits = umask(0);
+    struct err e;
+
+    (void)umask(bits);
+    (void)snprintf(mask, sizeof mask, "%03o", (unsigned)bits);
+    for (char **at = environ; *at; at++)
+        if (session_vars_travels(*at))
+            (void)json_array_append_new(list, json_string(*at));
+    v = json_pack("{s:s, s:o}", "umask", mask, "env", list);
+    text = json_dumps(v, JSON_INDENT(2));
+    json_decref(v);
+    if (home ? str_copy(dir, sizeof dir, home)
+             : state_path(dir, sizeof dir, "", "SHUNT_HOME", &e) == 0) {
+        (void)snprintf(path, sizeof path, "%s/environment.json", dir);
+        if (text &&
+            (file_make_dirs(dir, 0700) < 0 ||
+             file_replace(AT_FDCWD, path, text, strlen(text), 0600) < 0))
+            log_warn("environment.write", "path=%s error=\"%s\"", path,
+                     strerror(errno));
+    }
+    free(text);
 }
 
 bool

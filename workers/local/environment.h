@@ -20,6 +20,10 @@ struct environment;
 struct environment *environment_read(void);
 void environment_free(struct environment *env); /* NULL is fine */
 
+/* Writes to the state folder of this user's fleet what tasks need not take
+ * along, since this worker has it: cli/submit_env.c reads it. */
+void environment_publish(void);
+
 /* Whether the task was submitted by this user on this machine, and takes its
  * environment along. */
 bool environment_is_submitters(const struct environment *env,

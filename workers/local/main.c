@@ -18,6 +18,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "workers/core/worker.h"
+#include "workers/local/environment.h"
 #include "workers/local/local.h"
 #include "workers/local/orphans.h"
 
@@ -92,6 +93,7 @@ main(int argc, char **argv)
                     local, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
     } else {
+        environment_publish();
         loop_on_term(loop, worker_drain, worker);
         mem_trim();
         rc = loop_run(loop); /* until drained, or until the bus gives up */
