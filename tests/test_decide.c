@@ -14,19 +14,10 @@ the_affinity_table_is_complete(void **state)
          "cloud",
          "codespace",
          NULL},
-        /* B6: when a build is involved */
         {{"Builder", "Artisan", "Forge", "Anvil", "FORGE"},
          "cloud",
          "codespace",
          "local-tool --build"},
-        {{"Builder", "Artisan", "Forge", "Anvil", "FORGE"},
-         "depends",
-         "local",
-         "ls"},
-        {{"Builder", "Artisan", "Forge", "Anvil"},
-         "depends",
-         "local",
-         "git commit -m 'the build'"},
         {{"Lens", "Judge", "Cipher", "CEO", "Magi", "Bridge", "Canvas",
           "Scribe", "Quill", "ceo"},
          "local",
@@ -49,6 +40,34 @@ the_affinity_table_is_complete(void **state)
             assert_string_equal(d.backend, rows[i].backend);
         }
     }
+}
+
+static void
+b6_an_agent_that_builds_works_in_the_cloud_only_when_it_builds(void **state)
+{
+    static const char *const agents[] = {"Builder", "Artisan", "Forge",
+                                         "anvil"};
+    static const struct {
+        const char *command, *affinity, *backend;
+    } rows[] = {
+        {"make build", "cloud", "codespace"},
+        {"cargo install x", "cloud", "codespace"},
+        {"ls", "depends", "local"},
+        {"git commit -m 'the build'", "depends", "local"},
+        {"pytest", "depends", "local"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (size_t j = 0; j < sizeof agents / sizeof *agents; j++) {
+            struct decide_sample *s = shell(rows[i].command);
+            struct decision d;
+
+            s->hints.agent = agents[j];
+            d = admit(s);
+            assert_string_equal(d.affinity, rows[i].affinity);
+            assert_string_equal(d.backend, rows[i].backend);
+        }
 }
 
 /* --- hints ---------------------------------------------------------------- */
@@ -609,6 +628,7 @@ main(void)
 {
     static const struct CMUnitTest fixed[] = {
         POOLED(the_affinity_table_is_complete),
+        POOLED(b6_an_agent_that_builds_works_in_the_cloud_only_when_it_builds),
         POOLED(prompts_follow_their_delegation_front_matter),
         POOLED(a_prompt_without_front_matter_stays_here),
         POOLED(pins_and_executors_come_first),

@@ -219,7 +219,7 @@ a_job_may_call_its_script_commands(void **state)
 }
 
 static void
-the_keys_of_claude_code_queue_mean_what_they_mean_there(void **state)
+c8_the_keys_of_claude_code_queue_mean_what_they_mean_there(void **state)
 {
     struct import in;
     const struct task *t = accept_as(
@@ -260,7 +260,7 @@ main(void)
         POOLED(unknown_keys_are_added_to_a_tasks_own_tags),
         POOLED(warnings_travel_with_the_task),
         POOLED(a_job_may_call_its_script_commands),
-        POOLED(the_keys_of_claude_code_queue_mean_what_they_mean_there),
+        POOLED(c8_the_keys_of_claude_code_queue_mean_what_they_mean_there),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
