@@ -151,6 +151,16 @@ umask_text(char out[8])
     (void)snprintf(out, 8, "%03o", (unsigned)mask);
 }
 
+/* Whether submit.env names a variable that is set here. */
+static bool
+has_configured(char **names, struct mem_pool *pool)
+{
+    for (char **at = environ; names && *at; at++)
+        if (is_configured(names, *at) && !stays_here(*at, pool))
+            return true;
+    return false;
+}
+
 /* Whether no worker of this user on this machine has other variables that
  * travel, or another umask. */
 static bool
@@ -203,7 +213,9 @@ submit_env_capture(struct cli *c, struct task *t, struct err *e)
     if (conf_load(&section, options, "", 0, NULL, e) < 0)
         return -1;
     umask_text(mask);
-    same = is_workers(c, mask);
+    /* With some variables go all that travel: what is not among them, the task
+     * has not. */
+    same = is_workers(c, mask) && !has_configured(section.env, c->pool);
     reserve(t, c->pool);
     for (char **at = environ; *at && rc == 0; at++)
         if (((!same && session_vars_travels(*at)) ||
@@ -274,13 +286,23 @@ add_values(struct cli *c, struct task *t)
     }
 }
 
+/* Whether tasks go to the fleet of this state folder, running or not: workers
+ * of another one do not read its files. */
+static bool
+is_own_fleet(struct cli *c)
+{
+    char url[256];
+    struct err e;
+
+    return cli_find_broker(c, &e) == 0 &&
+           fleet_dir_line(&c->fleet_dir, "endpoint", url, sizeof url) &&
+           strcmp(url, c->conf.bus.url) == 0;
+}
+
 int
 submit_env_hide_secrets(struct cli *c, struct task *t, struct err *e)
 {
-    pid_t pid;
-
-    /* Workers elsewhere cannot read a file of this machine. */
-    if (c->nats || !fleet_dir_locked(&c->fleet_dir, &pid))
+    if (!is_own_fleet(c))
         return 0;
     add_values(c, t);
     return secret_file_hide(c->fleet_dir.path, t, c->pool, e);
@@ -338,35 +360,107 @@ on_piece(void *ctx, const struct bus_stored *stored, const struct err *e)
         p->e = *e;
 }
 
-int
-submit_env_send_input(struct cli *c, const struct task *t, struct err *e)
+/* Waits for the callback that piece is the context of. */
+static int
+await_piece(struct cli *c, struct piece_stored *piece, struct err *e)
+{
+    if (!loop_until(c->loop, &piece->done, 2 * STORE_MS)) {
+        bus_forget(c->bus, piece);
+        return err_set(e, ERR_TIMEOUT, "standard input: interrupted");
+    }
+    if (!piece->e.code)
+        return 0;
+    *e = piece->e;
+    return err_wrap(e, "standard input");
+}
+
+static int
+send_piece(struct cli *c, const struct task *t, uint32_t number,
+           const uint8_t *data, size_t len, struct err *e)
 {
     char subject[SUBJECT_SIZE], id[TASK_ID_SIZE + 16];
     struct bus_publication p = {.subject = subject_input(subject, t->id),
                                 .id = id,
+                                .data = data,
+                                .len = len,
                                 .expect = BUS_ANY_REVISION};
+    struct piece_stored piece = {0};
+
+    (void)snprintf(id, sizeof id, "%s:in:%u", t->id, number);
+    bus_publish(c->bus, &p, STORE_MS, on_piece, &piece);
+    return await_piece(c, &piece, e);
+}
+
+struct piece_read {
+    struct piece_stored piece; /* first: the context of the callback */
+    struct str data;
+    uint64_t seq;
+    bool found;
+};
+
+static void
+on_old_piece(void *ctx, const struct bus_entry *entry, const struct err *e)
+{
+    struct piece_read *r = ctx;
+
+    r->piece.done = true;
+    if (e)
+        r->piece.e = *e;
+    r->found = entry != NULL;
+    if (!entry)
+        return;
+    r->seq = entry->revision;
+    str_add(&r->data, entry->data, entry->len);
+}
+
+/* Stores the pieces of the task that t repeats once more, as those of t. */
+static int
+repeat_pieces(struct cli *c, const struct task *t, struct err *e)
+{
+    char subject[SUBJECT_SIZE];
+    struct piece_read r = {0};
+    int rc = *t->retry_of ? 0
+                          : err_set(e, ERR_INVALID,
+                                    "standard input of more than 256 KiB is "
+                                    "given with --stdin=FILE");
+
+    for (uint32_t i = 0; i < t->input->chunks && rc == 0; i++) {
+        r.piece = (struct piece_stored){0};
+        str_reset(&r.data);
+        bus_get_next(c->bus, "INPUT", subject_input(subject, t->retry_of),
+                     r.seq + 1, STORE_MS, on_old_piece, &r);
+        rc = await_piece(c, &r.piece, e);
+        if (rc == 0 && !r.found)
+            rc = err_set(e, ERR_NOT_FOUND,
+                         "standard input of task %s is no longer stored; "
+                         "submit it again with --stdin",
+                         t->retry_of);
+        if (rc == 0)
+            rc = send_piece(c, t, i, (const uint8_t *)r.data.data, r.data.len,
+                            e);
+    }
+    str_free(&r.data);
+    return rc;
+}
+
+int
+submit_env_send_input(struct cli *c, const struct task *t, struct err *e)
+{
     uint32_t chunks = t->input ? t->input->chunks : 0;
 
     if (chunks && cli_connect(c, CONNECT_MS, e) < 0)
         return err_wrap(e,
                         "standard input of more than 256 KiB is not spooled");
+    if (chunks && !sent_input.read)
+        return repeat_pieces(c, t, e);
     for (uint32_t i = 0; i < chunks; i++) {
-        struct piece_stored piece = {0};
         size_t at = (size_t)i * TASK_INPUT_INLINE;
+        size_t left = sent_input.len - at;
 
-        (void)snprintf(id, sizeof id, "%s:in:%u", t->id, i);
-        p.data = sent_input.data + at;
-        p.len = sent_input.len - at < TASK_INPUT_INLINE ? sent_input.len - at
-                                                        : TASK_INPUT_INLINE;
-        bus_publish(c->bus, &p, STORE_MS, on_piece, &piece);
-        if (!loop_until(c->loop, &piece.done, 2 * STORE_MS)) {
-            bus_forget(c->bus, &piece);
-            return err_set(e, ERR_TIMEOUT, "standard input: interrupted");
-        }
-        if (piece.e.code) {
-            *e = piece.e;
-            return err_wrap(e, "standard input");
-        }
+        if (send_piece(c, t, i, sent_input.data + at,
+                       left < TASK_INPUT_INLINE ? left : TASK_INPUT_INLINE,
+                       e) < 0)
+            return -1;
     }
     return 0;
 }

@@ -72,6 +72,7 @@ setup() { load helper; work_dir; }
 }
 
 @test "the submitter's environment travels, its session does not" {
+	local id same
 	shunt run -- env >plain
 	VIRTUAL_ENV=/venv TZ=Asia/Tokyo LC_TIME=C EDITOR=ed TMUX=y FOO=bar shunt run -- env >env
 	grep -q '^VIRTUAL_ENV=/venv' env
@@ -88,6 +89,15 @@ setup() { load helper; work_dir; }
 	grep -q '^FOO=1' env
 	grep -q '^BAZ_A=2' env
 	refute grep -q '^QUX=' env
+	# Nor is what travels anyway lost where it is the same as the worker's.
+	mapfile -t same < <(jq -r '.env[]' "$SHUNT_HOME/environment.json")
+	id=$(umask "$(jq -r .umask "$SHUNT_HOME/environment.json")" &&
+		env -i "${same[@]}" SHUNT_HOME="$SHUNT_HOME" HOME="$HOME" FOO=1 \
+			shunt submit --config conf.yaml -- env)
+	shunt wait --timeout 20s "$id"
+	shunt logs "$id" >env
+	grep -q '^FOO=1' env
+	grep -qxF "$(printf '%s\n' "${same[@]}" | grep '^PATH=')" env
 	# A variable that the submitter has not, a task has not either.
 	(unset LANG LC_ALL; shunt run -- env) >env
 	refute grep -qE '^(LANG|LC_ALL)=' env
@@ -106,11 +116,24 @@ setup() { load helper; work_dir; }
 }
 
 @test "standard input is sent when asked for, and said to be ignored else" {
+	local id
 	[ "$(printf 'one\ntwo\n' | shunt run --stdin -- 'wc -l')" -eq 2 ]
 	head -c 200000 /dev/urandom >blob
 	[ "$(shunt run --stdin=blob -- md5sum | cut -c1-32)" = "$(md5sum <blob | cut -c1-32)" ]
 	head -c 5000001 /dev/urandom >large
 	[ "$(shunt run --stdin=large -- md5sum | cut -c1-32)" = "$(md5sum <large | cut -c1-32)" ]
+	# A retry has it, too, and so has a retry of that.
+	id=$(shunt submit --stdin=large -- md5sum)
+	shunt wait --timeout 20s "$id"
+	id=$(shunt retry "$id")
+	shunt wait --timeout 20s "$id"
+	id=$(shunt retry "$id")
+	shunt wait --timeout 20s "$id"
+	[ "$(shunt logs "$id" | cut -c1-32)" = "$(md5sum <large | cut -c1-32)" ]
+	# Pieces that nobody has sent are refused.
+	printf '{"steps": ["cat"], "input": {"size": 700000, "chunks": 3}}' >pieces.json
+	run -1 --separate-stderr shunt submit pieces.json
+	[[ $stderr == *--stdin* ]]
 	head -c 8388609 /dev/zero >huge
 	run -2 --separate-stderr shunt run --stdin=huge -- true
 	[[ $stderr == *'huge: larger than the 8388608 bytes allowed'* ]]
@@ -142,6 +165,23 @@ setup() { load helper; work_dir; }
 	run --separate-stderr shunt run --env-secret NOT_SET_HERE -- true
 	[ "$status" -eq 125 ] || [ "$status" -eq 1 ]
 	[[ $stderr == *'secret NOT_SET_HERE: this worker does not have it'* ]]
+}
+
+@test "a secret stays out of the spool, and goes where its task goes" {
+	local id secret=s3cr3t-$RANDOM$RANDOM own=$SHUNT_HOME
+	export SHUNT_HOME=$BATS_TEST_TMPDIR/other
+	# The address of a fleet that is down, as it was.
+	mkdir -p "$SHUNT_HOME"
+	echo nats://127.0.0.1:1 >"$SHUNT_HOME/endpoint"
+	id=$(TOK=$secret shunt submit --env-secret TOK --env MY_TOKEN="x$secret" -- true)
+	refute grep -rqF "$secret" "$SHUNT_HOME/spool"
+	[ "$(stat -c %a "$SHUNT_HOME/secrets/$id")" = 600 ]
+	# A task for another fleet than this folder's has no file here.
+	id=$(SHUNT_BUS_TOKEN_FILE=$own/token shunt submit --nats "$(cat "$own/endpoint")" \
+		--env MY_TOKEN="x$secret" -- 'test -n "$MY_TOKEN"')
+	[ ! -e "$SHUNT_HOME/secrets/$id" ]
+	export SHUNT_HOME=$own
+	shunt wait --timeout 20s "$id"
 }
 
 @test "show lists what a task got, by name" {
