@@ -52,6 +52,7 @@ static const struct simple_command_row rows[] = {
     {"A=1", NULL},
     {"'A=1' b", NULL},
     {"cd /tmp", NULL},
+    {"chdir /tmp", NULL}, /* of dash */
     {"'cd' /tmp", NULL},
     {"exit 3", NULL},
     {"export", NULL},

@@ -18,19 +18,19 @@ enum { WORDS_MAX = 1024, SIMPLE_MAX = 8192 };
  * options the programs of that name do the same.
  */
 static const char *const builtins[] = {
-    ".",       "alias",    "bg",        "bind",     "break",   "builtin",
-    "caller",  "case",     "cd",        "command",  "compgen", "complete",
-    "compopt", "continue", "coproc",    "declare",  "dirs",    "disown",
-    "do",      "done",     "elif",      "else",     "enable",  "esac",
-    "eval",    "exec",     "exit",      "export",   "fc",      "fg",
-    "fi",      "for",      "function",  "getopts",  "hash",    "help",
-    "history", "if",       "in",        "jobs",     "kill",    "let",
-    "local",   "logout",   "mapfile",   "popd",     "printf",  "pushd",
-    "pwd",     "read",     "readarray", "readonly", "return",  "select",
-    "set",     "shift",    "shopt",     "source",   "suspend", "test",
-    "then",    "time",     "times",     "trap",     "type",    "typeset",
-    "ulimit",  "umask",    "unalias",   "unset",    "until",   "wait",
-    "while",
+    ".",        "alias",   "bg",       "bind",      "break",    "builtin",
+    "caller",   "case",    "cd",       "chdir",     "command",  "compgen",
+    "complete", "compopt", "continue", "coproc",    "declare",  "dirs",
+    "disown",   "do",      "done",     "elif",      "else",     "enable",
+    "esac",     "eval",    "exec",     "exit",      "export",   "fc",
+    "fg",       "fi",      "for",      "function",  "getopts",  "hash",
+    "help",     "history", "if",       "in",        "jobs",     "kill",
+    "let",      "local",   "logout",   "mapfile",   "popd",     "printf",
+    "pushd",    "pwd",     "read",     "readarray", "readonly", "return",
+    "select",   "set",     "shift",    "shopt",     "source",   "suspend",
+    "test",     "then",    "time",     "times",     "trap",     "type",
+    "typeset",  "ulimit",  "umask",    "unalias",   "unset",    "until",
+    "wait",     "while",
 };
 
 static int
