@@ -422,9 +422,9 @@ task_builder_say_sent(struct cli *c, const struct task_builder *b,
 {
     if (s->spooled) {
         cli_say(c,
-                "spooled: %s; the task is sent once the fleet is up "
+                "spooled in %s: %s; the task is sent once that fleet is up "
                 "(shunt up -d)",
-                s->why);
+                c->fleet_dir.path, s->why);
         return;
     }
     if (s->known)

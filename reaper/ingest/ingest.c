@@ -212,33 +212,53 @@ give_id(struct ingest *in, const struct bus_msg *m, size_t number,
     t->id = mem_pool_strdup(in->pool, number ? id : in->message_id);
 }
 
+static bool
+has_secret(const struct key_value *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (mask_is_secret(list[i].key, list[i].value))
+            return true;
+    return false;
+}
+
+/* A copy of the list without its secrets; their names go to *names. */
+static struct key_value *
+without(struct ingest *in, const struct key_value *list, size_t *n,
+        const char **names, size_t *n_names)
+{
+    struct key_value *kept = mem_pool_alloc(in->pool, *n * sizeof *kept);
+    size_t n_kept = 0;
+
+    for (size_t i = 0; i < *n; i++)
+        if (mask_is_secret(list[i].key, list[i].value))
+            names[(*n_names)++] = list[i].key;
+        else
+            kept[n_kept++] = list[i];
+    *n = n_kept;
+    return kept;
+}
+
 /* The ledger keeps no secret: of such variables the names alone. */
 static const struct task *
 without_secrets(struct ingest *in, const struct task *t)
 {
-    struct key_value *env;
     const char **names;
     struct task *copy;
-    size_t n = 0;
 
-    for (size_t i = 0; i < t->n_env; i++)
-        n += mask_is_secret(t->env[i].key, t->env[i].value);
-    if (n == 0)
+    if (!has_secret(t->env, t->n_env) &&
+        !has_secret(t->submit_env, t->n_submit_env))
         return t;
     copy = mem_pool_alloc(in->pool, sizeof *copy);
-    env = mem_pool_alloc(in->pool, t->n_env * sizeof *env);
-    names = mem_pool_alloc(in->pool, (t->n_secret_env + n) * sizeof *names);
     *copy = *t;
+    names = mem_pool_alloc(in->pool,
+                           (t->n_secret_env + t->n_env + t->n_submit_env) *
+                               sizeof *names);
     if (t->n_secret_env)
         memcpy(names, t->secret_env, t->n_secret_env * sizeof *names);
-    copy->env = env;
-    copy->n_env = 0;
     copy->secret_env = names;
-    for (size_t i = 0; i < t->n_env; i++)
-        if (mask_is_secret(t->env[i].key, t->env[i].value))
-            names[copy->n_secret_env++] = t->env[i].key;
-        else
-            env[copy->n_env++] = t->env[i];
+    copy->env = without(in, t->env, &copy->n_env, names, &copy->n_secret_env);
+    copy->submit_env = without(in, t->submit_env, &copy->n_submit_env, names,
+                               &copy->n_secret_env);
     return copy;
 }
 
