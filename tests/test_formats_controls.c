@@ -142,6 +142,15 @@ static const struct {
     {"{\"steps\": [\"a\"], \"timeout_minutes\": 5}",
      "j:1:18: timeout_minutes: not known here; write timeout, with a unit: "
      "10m"},
+    {"{\"prompt\": \"a\", \"lane\": \"gpu\", \"allow_delegation\": false}",
+     "j:1:32: allow_delegation: not read here; a prompt has it in delegation: "
+     "{allow_delegation: ...}, and steps are never delegated"},
+    {"{\"prompt\": \"a\", \"hints\": {\"needsClaudeCode\": true}}",
+     "j:1:27: needsClaudeCode: not read here; a prompt has it in delegation: "
+     "{needs_claude_code: ...}, and steps are never delegated"},
+    {JOB("\"preferred-ai\": \"gpu\""),
+     "j:2:2: preferred-ai: not read here; a prompt has it in delegation: "
+     "{preferred_ai: ...}, and steps are never delegated"},
     {"{\"steps\": [{\"script\": \"a\", \"timeout\": 5}]}",
      "j:1:28: timeout: not read here; write timeout beside the steps"},
     {"{\"kind\": \"ask\", \"env\": {\"KUBECONFIG\": \"/x\"}, \"note\": \"n\"}",
@@ -189,6 +198,27 @@ unknown_keys_are_added_to_a_tasks_own_tags(void **state)
     assert_int_equal(t->n_tags, 5);
     assert_string_equal(t->tags[2].value, "3");
     assert_string_equal(t->tags[4].key, "phase");
+}
+
+/* However many keys come before it. */
+static void
+b1_a_key_of_delegation_is_never_dropped(void **state)
+{
+    struct str text = {0}, want = {0};
+
+    (void)state;
+    str_addz(&text, "{\"prompt\": \"a\", \"lane\": \"gpu\",");
+    for (int i = 0; i < 300; i++)
+        str_addf(&text, "\"odd%d\": 1,", i);
+    str_addf(&want,
+             "j:1:%zu: allow_delegation: not read here; a prompt has it in "
+             "delegation: {allow_delegation: ...}, and steps are never "
+             "delegated",
+             text.len + 1);
+    str_addz(&text, "\"allow_delegation\": false}");
+    refuse_as("j", str_text(&text), str_text(&want));
+    str_free(&text);
+    str_free(&want);
 }
 
 static void
@@ -258,6 +288,7 @@ main(void)
         POOLED(what_looks_like_a_control_and_is_none_is_refused),
         POOLED(other_words_are_kept),
         POOLED(unknown_keys_are_added_to_a_tasks_own_tags),
+        POOLED(b1_a_key_of_delegation_is_never_dropped),
         POOLED(warnings_travel_with_the_task),
         POOLED(a_job_may_call_its_script_commands),
         POOLED(c8_the_keys_of_claude_code_queue_mean_what_they_mean_there),

@@ -11,6 +11,7 @@
 
 #include "lib/base/nearest.h"
 #include "lib/base/str.h"
+#include "lib/model/codec.h"
 #include "lib/model/dod.h"
 
 #include <ctype.h>
@@ -560,6 +561,11 @@ formats_key(struct import_text *s, const struct yaml_node *map,
     if (near)
         return formats_fail(s, v->key, "%s: unknown key; did you mean %s?",
                             formats_short(s, key), near);
+    if (codec_delegation_key(key))
+        return formats_fail(s, v->key,
+                            "%s: not read here; a prompt has it in delegation: "
+                            "{%s: ...}, and steps are never delegated",
+                            formats_short(s, key), codec_delegation_key(key));
     keep(s, v, t);
     return 0;
 }

@@ -25,7 +25,8 @@ on_unknown(void *ctx, const char *path)
     const struct yaml_node *v;
 
     /* Checked before the search: a text may have a hundred thousand keys. */
-    if (r->rc < 0 || r->s->out->n_warnings == FORMATS_WARNINGS_MAX)
+    if (r->rc < 0 || (r->s->out->n_warnings == FORMATS_WARNINGS_MAX &&
+                      !codec_delegation_key(path)))
         return;
     v = yaml_get(r->root, path);
     inner.key = v ? v->key : formats_key_at(r->root, path);

@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/model/subject.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -517,9 +518,38 @@ is_json(const void *data, size_t len)
            (len > 0 && text[0] == '{');
 }
 
+/* Whether they are the same but for case, - and _. */
+static bool
+is_same_key(const char *key, const char *name)
+{
+    for (;; key++, name++) {
+        key += strspn(key, "-_");
+        name += strspn(name, "-_");
+        if (tolower((unsigned char)*key) != *name)
+            return false;
+        if (!*name)
+            return true;
+    }
+}
+
+const char *
+codec_delegation_key(const char *path)
+{
+    const struct codec_row *row = codec_table(CODEC_TASK)->rows;
+    const char *dot = strrchr(path, '.'), *key = dot ? dot + 1 : path;
+
+    while (strcmp(row->name, "delegation") != 0)
+        row++;
+    for (size_t i = 0; i < row->sub->n_rows; i++)
+        if (is_same_key(key, row->sub->rows[i].name))
+            return row->sub->rows[i].name;
+    return NULL;
+}
+
 struct unknown_keys {
     struct task *t;
     struct mem_pool *pool;
+    const char *misplaced; /* the first key of delegation beside it, or NULL */
 };
 
 /* A key that a task does not have is told to its submitter. */
@@ -532,6 +562,8 @@ on_unknown(void *ctx, const char *path)
     struct str text = {0};
     const char **grown;
 
+    if (!u->misplaced)
+        u->misplaced = codec_delegation_key(path);
     if (t->n_warnings >= TASK_WARNINGS_MOST)
         return;
     str_add_printable(&text, path,
@@ -550,6 +582,7 @@ read_task_json(const void *data, size_t len, struct mem_pool *pool,
                struct task *t, struct err *e)
 {
     const struct codec_table *table = codec_table(CODEC_TASK);
+    struct unknown_keys unknown = {.t = t, .pool = pool};
     json_t *json;
     int rc;
 
@@ -560,9 +593,14 @@ read_task_json(const void *data, size_t len, struct mem_pool *pool,
     json = codec_parse_json("task", data, len, e);
     if (!json)
         return -1;
-    rc = codec_table_from_json(table, true, json, pool, t, on_unknown,
-                               &(struct unknown_keys){t, pool}, e);
+    rc = codec_table_from_json(table, true, json, pool, t, on_unknown, &unknown,
+                               e);
     json_decref(json);
+    if (rc == 0 && unknown.misplaced)
+        return err_set(e, ERR_INVALID,
+                       "%s: a task has it in delegation; write "
+                       "\"delegation\": {\"%s\": ...}",
+                       unknown.misplaced, unknown.misplaced);
     return rc;
 }
 

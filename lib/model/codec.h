@@ -66,6 +66,14 @@ int codec_check(enum codec_type type, const void *msg, struct err *e);
 /* A new JSON object; absent fields are left out. The caller owns it. */
 json_t *codec_to_json(enum codec_type type, const void *msg);
 
+/*
+ * The member of a task's delegation that an unknown key elsewhere in the task
+ * means, by the last part of its path, whatever its case, - and _; NULL if
+ * none. A task with one is refused, not warned of: what its author said of who
+ * may read the prompt must not be lost.
+ */
+const char *codec_delegation_key(const char *path);
+
 /* Called once for each key that the message does not have. */
 typedef void codec_unknown_fn(void *ctx, const char *path);
 

@@ -82,3 +82,13 @@ dead() { shunt status --json | jq -r '.counters.dead // 0'; }
 	shunt show odd-key --json | jq -e '.warnings ==
 		["steps[0].retry: unknown key, ignored", "timeout: unknown key, ignored"]'
 }
+
+@test "B1: a published prompt whose delegation is in the wrong place is refused" {
+	local key
+	for key in '"allow_delegation": false' '"needsClaudeCode": true' '"hints": {"allow-delegation": false}'; do
+		printf '{"id": "kept-%s", "prompt": "secret", "backend": "secutools", "lane": "gpu", %s}' "${#key}" "$key" >kept.json
+		publish tasks.in kept.json
+		until_true 10 sh -c "shunt show kept-${#key} --json | jq -e '.state == \"rejected\"'"
+		shunt show "kept-${#key}" --json | jq -e '.reason | contains("a task has it in delegation")'
+	done
+}
