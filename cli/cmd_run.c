@@ -144,7 +144,7 @@ cmd_run(struct cli *c, const struct args *a)
     rc = send_task(c, &b.tasks[0]);
     if (!rc) {
         follow_on_interrupt(f, true);
-        task_ops_say_routing(c, b.tasks[0].id);
+        task_ops_say_routing(c, b.tasks[0].id, false);
         end = follow_to_end(f);
         if (end && follow_output_rc(f) == RC_PIPE) {
             rc = RC_PIPE; /* quietly, as any program in a pipe */

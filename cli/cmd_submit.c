@@ -54,6 +54,6 @@ cmd_submit(struct cli *c, const struct args *a)
     print_ids(c, &b, sent.spooled);
     task_builder_say_sent(c, &b, &sent);
     for (size_t i = 0; !sent.spooled && i < b.n && i < SAID_MAX; i++)
-        task_ops_say_routing(c, b.tasks[i].id);
+        task_ops_say_routing(c, b.tasks[i].id, true);
     return RC_OK;
 }

@@ -70,7 +70,7 @@ needs_somebody(const char *waits_for)
 }
 
 void
-task_ops_say_routing(struct cli *c, const char *id)
+task_ops_say_routing(struct cli *c, const char *id, bool rejection)
 {
     int64_t until = loop_now_ms() + ROUTING_MS;
     json_t *task = NULL;
@@ -92,6 +92,8 @@ task_ops_say_routing(struct cli *c, const char *id)
     waits = json_object_get(task, "waits");
     if (*cli_text(d, "wanted", ""))
         cli_say(c, "%s: %s", id, cli_text(d, "reason", ""));
+    else if (rejection && cli_state(task) == STATE_REJECTED)
+        cli_say(c, "%s: rejected: %s", id, cli_text(task, "reason", ""));
     else if (d && needs_somebody(cli_text(waits, "for", "")))
         cli_say(c, "%s: %s (shunt explain %s)", id, cli_text(waits, "text", ""),
                 id);

@@ -54,8 +54,9 @@ bool task_ops_wait(struct cli *c, json_t *ids, int64_t timeout_ms,
 /*
  * On a terminal, waits a moment for the router and says what a person would
  * miss: that a task did not get the backend it wanted, or that it waits for
- * something that does not come by itself.
+ * something that does not come by itself. rejection: also that it was rejected,
+ * for callers that do not follow it to its end.
  */
-void task_ops_say_routing(struct cli *c, const char *id);
+void task_ops_say_routing(struct cli *c, const char *id, bool rejection);
 
 #endif
