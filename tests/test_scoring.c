@@ -122,6 +122,8 @@ static const struct golden words[] = {
 /* --- what prints or computes heavily -------------------------------------- */
 
 static const struct golden heavy[] = {
+    {"python run_scrape.py", 2, "scrape(2)", "codespace", "score"},
+    {"./model-train.sh", 2, "train(2)", "codespace", "score"},
     {"tail -f app.log", 2, "tail -f(2)", "codespace", "score"},
     {"tail -n 100 -f app.log", 2, "tail -f(2)", "codespace", "score"},
     {"tail -F app.log", 2, "tail -f(2)", "codespace", "score"},

@@ -403,6 +403,8 @@ b8_the_word_of_a_name_tells_what_the_command_does(void **state)
         {"python backfill.py", "backfill"},
         {"python3 -u jobs/backfill.py --all", "backfill"},
         {"python -m pytest tests", "pytest"},
+        {"uv run python -m app.jobs.backfill", "backfill"},
+        {"uv run --with x --extra dev pytest", "pytest"},
         {"A=1 sudo -u me env B=2 nice -n 5 ./train.sh", "train"},
         {"time timeout -k 5 10m make -j4", "make"},
         {"npm run build", "build"},

@@ -127,16 +127,30 @@ program(const char *word)
     return slash && slash[1] ? slash + 1 : word;
 }
 
+/* backfill for app.jobs.backfill. */
+static bool
+token_from_module(const char *name, char out[SUBJECT_TOKEN_MAX + 1])
+{
+    const char *dot = strrchr(name, '.');
+
+    return token_from_path(dot && dot[1] ? dot + 1 : name, out);
+}
+
 /* Skips options; value: those with a value of their own, as letters. */
 static size_t
 skip_options(const struct words *w, size_t i, const char *value)
 {
+    static const char *const valued[] = {
+        "--with",    "--python",    "--extra",    "--group", "--package",
+        "--project", "--directory", "--env-file", NULL};
+
     while (i < w->n && w->text[i][0] == '-') {
         const char *o = w->text[i++];
 
         if (strcmp(o, "--") == 0)
             break;
-        if (o[1] && !o[2] && strchr(value, o[1]) && i < w->n)
+        if (i < w->n &&
+            (is_one_of(o, valued) || (o[1] && !o[2] && strchr(value, o[1]))))
             i++;
     }
     return i;
@@ -200,7 +214,7 @@ script_tells(const struct words *w, size_t i, char out[SUBJECT_TOKEN_MAX + 1])
         if (*word != '-')
             return token_from_program(word, out);
         if (strcmp(word, "-m") == 0 && i + 1 < w->n)
-            return token_from_program(w->text[i + 1], out);
+            return token_from_module(w->text[i + 1], out);
         if (!strchr(word, 'c') || i + 1 == w->n)
             continue;
         inner.n = 0;
