@@ -189,7 +189,7 @@ check_golden(const struct golden *g)
 }
 
 static void
-seed_1s_examples_come_out_as_it_says(void **state)
+the_examples_of_the_rules_come_out_as_they_say(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++)
@@ -197,7 +197,7 @@ seed_1s_examples_come_out_as_it_says(void **state)
 }
 
 static void
-every_word_of_seed_1s_table_has_its_points(void **state)
+every_word_of_the_table_has_its_points(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -244,8 +244,8 @@ int
 main(void)
 {
     static const struct CMUnitTest tests[] = {
-        POOLED(seed_1s_examples_come_out_as_it_says),
-        POOLED(every_word_of_seed_1s_table_has_its_points),
+        POOLED(the_examples_of_the_rules_come_out_as_they_say),
+        POOLED(every_word_of_the_table_has_its_points),
         POOLED(keywords_match_words_and_each_row_counts_once),
         POOLED(b5_heavy_logs_and_heavy_processing_are_known_by_their_words),
         POOLED(a_ceo_task_is_local_without_a_score),
