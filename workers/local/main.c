@@ -67,6 +67,7 @@ open_local(struct local **out, struct loop *l,
     if (local_open(out, l, conf->shell, conf->worker.grace_ms, e) < 0)
         return -1;
     local_use_worktrees(*out, state_dir_worktrees(state));
+    environment_publish();
     return 0;
 }
 
@@ -93,7 +94,6 @@ main(int argc, char **argv)
                     local, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
     } else {
-        environment_publish();
         loop_on_term(loop, worker_drain, worker);
         mem_trim();
         rc = loop_run(loop); /* until drained, or until the bus gives up */
