@@ -102,8 +102,8 @@ served() {
 	for lane in gpu gemini auto; do shunt lane pause "secutools.$lane"; done
 	for preferred in '' auto claude-code gpu ' Gemini ' gpt; do
 		for allow in '' true false; do
-			for needs in '' true false; do
-				for complexity in '' high; do
+			for needs in '' true; do
+				for complexity in '' low medium high; do
 					{
 						echo ---
 						echo 'title: x'
@@ -124,7 +124,7 @@ served() {
 			done
 		done
 	done
-	[ "$n" -eq 108 ]
+	[ "$n" -eq 144 ]
 	shunt cancel --state open
 	for lane in gpu gemini auto; do shunt lane resume "secutools.$lane"; done
 }
