@@ -30,10 +30,10 @@ cancel_problems() {
 	done <"$D/cancelled"
 }
 
-# cancel KILLS: each of the processes in turn, amid the cancels of a third of the
+# cancel [KILLS]: each of the processes in turn, amid the cancels of a third of the
 # tasks, of which some are queued, some run and some wait for a retry.
 round_cancel() {
-	local kills=$1 i k ids victims=(worker-local router broker reaper) problems=()
+	local kills=${1:-8} i k ids victims=(worker-local router broker reaper) problems=()
 	kind=cancel
 	begin "cancel, $kills kills"
 	seconds=0.4
