@@ -14,6 +14,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/submit_env.h"
 #include "cli/task_args.h"
 #include "lib/base/log.h"
 #include "lib/base/nearest.h"
@@ -220,6 +221,7 @@ main(int argc, char **argv)
     bus_close(cli.bus);
     loop_close(cli.loop);
     cli_forget_broker(&cli);
+    submit_env_release();
     str_free(&cli.submitted);
     mem_pool_free(cli.pool);
     return rc;

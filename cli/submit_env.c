@@ -161,6 +161,14 @@ has_configured(char **names, struct mem_pool *pool)
     return false;
 }
 
+/* What this process has, which is the same for each of its tasks. */
+static struct {
+    bool read;
+    struct submit_section section;
+    char umask[8], place[PLACE_SIZE];
+    bool same; /* nothing needs to be taken along */
+} here;
+
 /* Whether no worker of this user on this machine has other variables that
  * travel, or another umask. */
 static bool
@@ -194,12 +202,37 @@ is_workers(const struct cli *c, const char *mask)
     return same;
 }
 
+/* Reads configuration and files once, however many tasks there are. */
+static int
+look_here(struct cli *c, struct err *e)
+{
+    if (here.read)
+        return 0;
+    if (c->config)
+        (void)setenv("SHUNT_CONFIG", c->config, 1);
+    if (conf_load(&here.section, options, "", 0, NULL, e) < 0)
+        return -1;
+    here.read = true;
+    umask_text(here.umask);
+    (void)place_here(here.place);
+    /* With some variables go all that travel: what is not among them, the task
+     * has not. */
+    here.same =
+        is_workers(c, here.umask) && !has_configured(here.section.env, c->pool);
+    return 0;
+}
+
+void
+submit_env_release(void)
+{
+    if (here.read)
+        conf_free(&here.section, options);
+    here.read = false;
+}
+
 int
 submit_env_capture(struct cli *c, struct task *t, struct err *e)
 {
-    struct submit_section section = {0};
-    char mask[8], place[PLACE_SIZE];
-    bool same;
     int rc = 0;
 
     if (t->clean_env) {
@@ -208,25 +241,19 @@ submit_env_capture(struct cli *c, struct task *t, struct err *e)
     }
     if (*t->submit_place)
         return 0; /* it has one already */
-    if (c->config)
-        (void)setenv("SHUNT_CONFIG", c->config, 1);
-    if (conf_load(&section, options, "", 0, NULL, e) < 0)
+    if (look_here(c, e) < 0)
         return -1;
-    umask_text(mask);
-    /* With some variables go all that travel: what is not among them, the task
-     * has not. */
-    same = is_workers(c, mask) && !has_configured(section.env, c->pool);
-    reserve(t, c->pool);
-    for (char **at = environ; *at && rc == 0; at++)
-        if (((!same && session_vars_travels(*at)) ||
-             is_configured(section.env, *at)) &&
+    if (!here.same)
+        reserve(t, c->pool);
+    for (char **at = environ; !here.same && *at && rc == 0; at++)
+        if ((session_vars_travels(*at) ||
+             is_configured(here.section.env, *at)) &&
             !stays_here(*at, c->pool))
             rc = add_variable(t, *at, c->pool, e);
-    if (!same)
-        t->umask = mem_pool_strdup(c->pool, mask);
+    if (!here.same)
+        t->umask = here.umask;
     if (t->n_submit_env || *t->umask)
-        t->submit_place = mem_pool_strdup(c->pool, place_here(place));
-    conf_free(&section, options);
+        t->submit_place = here.place;
     return rc;
 }
 
@@ -299,10 +326,19 @@ is_own_fleet(struct cli *c)
            strcmp(url, c->conf.bus.url) == 0;
 }
 
+static bool
+has_secrets(const struct task *t)
+{
+    for (size_t i = 0; i < t->n_env; i++)
+        if (mask_is_secret(t->env[i].key, t->env[i].value))
+            return true;
+    return t->n_secret_env > 0;
+}
+
 int
 submit_env_hide_secrets(struct cli *c, struct task *t, struct err *e)
 {
-    if (!is_own_fleet(c))
+    if (!has_secrets(t) || !is_own_fleet(c))
         return 0;
     add_values(c, t);
     return secret_file_hide(c->fleet_dir.path, t, c->pool, e);

@@ -16,6 +16,7 @@
  * machine's fleet; nothing for a task with clean_env.
  */
 int submit_env_capture(struct cli *c, struct task *t, struct err *e);
+void submit_env_release(void); /* at the end of the program */
 
 /*
  * Keeps secrets out of the task: values of --env-secret and what looks like a
