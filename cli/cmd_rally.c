@@ -9,7 +9,6 @@
 #include "cli/submit_env.h"
 #include "cli/task_args.h"
 #include "cli/task_builder.h"
-#include "lib/base/mask.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 
@@ -48,7 +47,6 @@ struct rally_run {
     struct task base; /* the fields all tasks share */
     struct batch_ref ref;
     struct line_template *command;
-    bool secrets; /* something in its environment looks like one */
     char id[TASK_ID_SIZE];
     struct batch seen; /* newest counts */
     struct bus_sub *batch_sub;
@@ -151,10 +149,8 @@ put_task(struct rally_run *r, struct spool_file *f, const struct task *t,
 {
     struct task copy = *t;
 
-    if (copy.n_secret_env || r->secrets) {
-        if (submit_env_hide_secrets(r->c, &copy, e) < 0)
-            return -1;
-    }
+    if (submit_env_hide_secrets(r->c, &copy, e) < 0)
+        return -1;
     return spool_put(f, &copy, e);
 }
 
@@ -170,10 +166,8 @@ put_tasks(struct rally_run *r, struct str *input, struct spool_file *f,
     int rc = 0;
 
     t.env = mem_zero(r->base.n_env + 1, sizeof *t.env);
-    for (size_t i = 0; i < r->base.n_env; i++) {
+    for (size_t i = 0; i < r->base.n_env; i++)
         t.env[i] = r->base.env[i];
-        r->secrets = r->secrets || mask_is_secret(t.env[i].key, t.env[i].value);
-    }
     t.steps = &step;
     t.id = id;
     while (rc == 0 && next_line(input, &at, &number, &line)) {
