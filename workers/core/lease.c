@@ -68,7 +68,7 @@ lease_resume(struct lease *l, int64_t gap_ms, int64_t fence_ms)
 
     if (before_ms - l->confirmed_ms < fence_ms)
         l->grace_ms = now_ms + fence_ms;
-    else if (before_ms < l->grace_ms)
+    else if (l->grace_ms && before_ms < l->grace_ms)
         l->grace_ms += gap_ms;
 }
 
