@@ -134,7 +134,7 @@ make_stream(void)
         "\"duplicate_window\":600000000000,\"max_msgs\":-1,"
         "\"max_consumers\":-1,\"max_msg_size\":-1,\"num_replicas\":1,"
         "\"max_msgs_per_subject\":1,\"allow_direct\":true,"
-        "\"allow_rollup_hdrs\":true,\"deny_delete\":true}");
+        "\"deny_delete\":true,\"deny_purge\":true}");
     if (strstr(answer, "\"error\""))
         errx(1, "stream: %s", answer);
 }

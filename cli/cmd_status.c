@@ -4,6 +4,7 @@
  */
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "lib/bus/control_send.h"
 #include "lib/model/subject.h"
 #include "lib/submit/spool.h"
 
@@ -353,6 +354,7 @@ static int
 worker_drain(struct cli *c, const char *name)
 {
     int64_t until = loop_now_ms() + HEARTBEAT_MS;
+    struct control drain = control_msg_new(CONTROL_DRAIN, cli_user(c->pool));
     char subject[SUBJECT_SIZE];
     struct err e = {0};
     json_t *workers = NULL;
@@ -375,9 +377,10 @@ worker_drain(struct cli *c, const char *name)
                         "shunt worker ls");
     }
     (void)subject_drain(subject, cli_text(w, "backend", "local"), name);
+    drain.worker = name;
     until = loop_now_ms() + DRAIN_MS;
     while (rc == 0 && !seen && loop_now_ms() < until) {
-        bus_publish_core(c->bus, subject, "", 0);
+        control_send(c->bus, subject, &drain);
         cli_pause(c, 200);
         rc = query_workers(c, &workers, &e);
         w = find_worker(workers, name);

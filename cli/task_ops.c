@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "lib/bus/cancels.h"
 #include "lib/model/codec.h"
+#include "lib/model/control_msg.h"
 #include "lib/model/subject.h"
 #include "lib/submit/spool.h"
 
@@ -28,11 +29,11 @@ enum {
 struct control
 task_ops_cancel_msg(const struct cli *c, const char *id)
 {
-    return (struct control){.task = id,
-                            .verb = "cancel",
-                            .reason = "asked for by a person",
-                            .by = cli_user(c->pool),
-                            .at_ms = str_wall_ms()};
+    struct control msg = control_msg_new(CONTROL_CANCEL, cli_user(c->pool));
+
+    msg.task = id;
+    msg.reason = "asked for by a person";
+    return msg;
 }
 
 void

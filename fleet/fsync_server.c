@@ -129,9 +129,8 @@ on_request(void *ctx, const struct bus_note *note)
 {
     struct fsync_server *s = ctx;
 
-    if (s->n_waiting == WAITING_MAX ||
-        !str_copy(s->waiting[s->n_waiting].subject, REPLY_SIZE, note->reply) ||
-        !*note->reply)
+    if (s->n_waiting == WAITING_MAX || !bus_may_answer(note) ||
+        !str_copy(s->waiting[s->n_waiting].subject, REPLY_SIZE, note->reply))
         return;
     s->n_waiting++;
     begin_run(s);

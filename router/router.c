@@ -11,6 +11,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/bus/cancels.h"
+#include "lib/bus/control_send.h"
 #include "lib/model/codec.h"
 #include "router/admission.h"
 #include "router/dispatch.h"
@@ -400,6 +401,7 @@ router_open(struct router **out, struct bus *b, struct loop *l,
             const struct router_conf *conf, struct err *e)
 {
     struct router *r = MEM_NEW(struct router);
+    struct control roll;
 
     r->bus = b;
     r->loop = l;
@@ -423,7 +425,8 @@ router_open(struct router **out, struct bus *b, struct loop *l,
     }
     r->dispatcher = dispatcher_new(b, r->cancels, r->workers, on_dispatched);
     r->begin = loop_hook_start(l, begin_tasks, r);
-    bus_publish_core(b, SUBJECT_ROLL, "", 0);
+    roll = control_msg_new(CONTROL_ROLL, "router");
+    control_send(b, SUBJECT_ROLL, &roll);
     r->roll_call = loop_timer_start(l, ROLL_CALL_MS, 0, on_roll_call_over, r);
     r->progress = loop_timer_start(l, PROGRESS_MS, PROGRESS_MS, on_progress, r);
     loop_on_gap(l, GAP_MS, on_gap, r);

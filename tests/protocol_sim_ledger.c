@@ -220,6 +220,7 @@ take_cancel(struct sim *sim, int task)
                               .verb = "cancel",
                               .by = "me",
                               .reason = "",
+                              .worker = "",
                               .at_ms = sim->truth[task].cancelled_ms};
     const struct event ev = {.kind = EVENT_CANCEL, .control = &c};
 

@@ -461,10 +461,10 @@ on_key(void *ctx, const struct bus_entry *entry, const struct err *e)
 
     assert_null(e);
     k->answered = true;
-    k->there = entry != NULL;
+    k->there = entry && entry->len > 0;
 }
 
-/* Whether there is a cancel of that task. */
+/* Whether there is a cancel of that task: its key is not empty. */
 static inline bool
 has_key(struct reaper_fixture *f, const char *task)
 {

@@ -28,7 +28,8 @@ request(struct bus_fixture *f, const char *task)
                         .verb = "cancel",
                         .reason = "not needed",
                         .by = "me@here",
-                        .at_ms = 1};
+                        .at_ms = 1,
+                        .worker = ""};
     struct bus_result r = {0};
 
     cancels_put(f->bus, &c, on_stored, &r);
@@ -129,7 +130,7 @@ too_many_requests_are_not_known(void **state)
 {
     struct bus_fixture *f = *state;
     struct cancels_watcher w = {0};
-    struct control c = {.verb = "cancel", .reason = "", .by = ""};
+    struct control c = {.verb = "cancel", .reason = "", .by = "", .worker = ""};
     char id[16];
 
     make_control_bucket(f);

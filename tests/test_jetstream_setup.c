@@ -276,7 +276,8 @@ drift_is_told_with_field_and_both_values_and_mended(void **state)
     api(f, "STREAM.UPDATE.TASKS",
         "{\"name\":\"TASKS\",\"subjects\":[\"tasks.*.*\"],\"storage\":\"file\","
         "\"retention\":\"limits\",\"discard\":\"old\",\"deny_delete\":true,"
-        "\"num_replicas\":1,\"max_msgs\":-1,\"max_msgs_per_subject\":-1}");
+        "\"deny_purge\":true,\"num_replicas\":1,\"max_msgs\":-1,\"max_msgs_per_"
+        "subject\":-1}");
     assert_int_equal(jetstream_verify(f->bus, "TASKS", NULL, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     assert_non_null(strstr(e.msg, "discard"));
@@ -309,7 +310,8 @@ a_stream_is_given_the_subject_it_does_not_have(void **state)
     api(f, "STREAM.UPDATE.TASKS_IN",
         "{\"name\":\"TASKS_IN\",\"subjects\":[\"tasks.in\"],\"storage\":"
         "\"file\",\"retention\":\"limits\",\"discard\":\"new\",\"deny_"
-        "delete\":true,\"num_replicas\":1,\"max_msgs\":-1,\"max_msgs_per_"
+        "delete\":true,\"deny_purge\":true,\"num_replicas\":1,\"max_msgs\":-1,"
+        "\"max_msgs_per_"
         "subject\":-1}");
     assert_int_equal(publish(f, "tasks.in", BUS_ANY_REVISION).seq, 1);
     assert_int_equal(jetstream_verify(f->bus, "TASKS_IN", NULL, &e), -1);

@@ -1,5 +1,7 @@
 #include "tests/reaper_fixture.h"
 
+#include "tests/drop_messages.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -220,19 +222,6 @@ a_ledger_that_lost_its_database_reads_all_again(void **state)
 }
 
 static void
-purge_claims(struct reaper_fixture *f)
-{
-    struct str answer = {0};
-    struct err e = {0};
-
-    if (bus_call(f->bus, "$JS.API.STREAM.PURGE.KV_claims", "", 0, CALL_MS,
-                 &answer, &e) < 0)
-        fail_msg("%s", e.msg);
-    assert_non_null(strstr(answer.data, "\"success\":true"));
-    str_free(&answer);
-}
-
-static void
 old_results_are_believed_when_their_claims_are_not_kept_any_more(void **state)
 {
     struct reaper_fixture *f = *state;
@@ -242,7 +231,7 @@ old_results_are_believed_when_their_claims_are_not_kept_any_more(void **state)
     finish(f, "t1", STATE_SUCCEEDED, "");
     until_state_is(f, "t1", "succeeded");
     stop(f);
-    purge_claims(f);
+    drop_messages(f->bus, "KV_claims");
     lose_everything(f);
     start(f); /* too young to be believed without a claim */
     until_counter(f, "quarantined", 1);

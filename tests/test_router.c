@@ -96,8 +96,11 @@ static void
 request_cancel(struct router_fixture *f, const char *id)
 {
     char subject[SUBJECT_SIZE];
-    struct control c = {
-        .task = id, .verb = "cancel", .by = "me@here", .reason = ""};
+    struct control c = {.task = id,
+                        .verb = "cancel",
+                        .by = "me@here",
+                        .reason = "",
+                        .worker = ""};
     struct str bytes = {0};
     size_t n = f->n_stored;
 

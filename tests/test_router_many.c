@@ -1,6 +1,8 @@
 /* Tasks that come in one message, and leave in as many as their lane likes. */
 #include "tests/router_fixture.h"
 
+#include "tests/drop_messages.h"
+
 /* n tasks <prefix>0, <prefix>1 ... in one message. */
 static void
 submit_many_as_one(struct router_fixture *f, const char *prefix, size_t n)
@@ -236,21 +238,6 @@ what_goes_elsewhere_does_not_part_them(void **state)
     await_settled(f);
 }
 
-/* What was settled might come again after a kill, and leave in other company.
- */
-static void
-purge_submissions(struct router_fixture *f)
-{
-    struct str answer = {0};
-    struct err e = {0};
-
-    if (bus_call(f->bus, "$JS.API.STREAM.PURGE.TASKS_IN", "", 0, 5000, &answer,
-                 &e) < 0)
-        fail_msg("%s", e.msg);
-    assert_non_null(strstr(str_text(&answer), "\"success\":true"));
-    str_free(&answer);
-}
-
 static void
 a_full_window_does_not_part_them_and_a_killed_broker_has_them_once(void **state)
 {
@@ -265,7 +252,9 @@ a_full_window_does_not_part_them_and_a_killed_broker_has_them_once(void **state)
     until_brisk(f, "a", true, true);
     at = f->n_seen;
     await_settled(f);
-    purge_submissions(f);
+    /* What was settled might come again after a kill, and leave in other
+     * company. */
+    drop_messages(f->bus, "TASKS_IN");
     before = messages_of(f, "TASKS");
     submit_many_as_one(f, "s", 200);
     await(f, at + 60);

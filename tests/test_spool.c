@@ -439,8 +439,11 @@ a_request_to_cancel_is_sent_before_its_task(void **state)
 {
     struct spool_place *p = *state;
     struct sent_outcome o = {0};
-    const struct control c = {
-        .task = "a", .verb = "cancel", .by = "me@here", .reason = ""};
+    const struct control c = {.task = "a",
+                              .verb = "cancel",
+                              .by = "me@here",
+                              .reason = "",
+                              .worker = ""};
     char path[100];
     struct err e;
 

@@ -97,6 +97,25 @@ the_longest_tokens_fit_into_every_subject(void **state)
 }
 
 static void
+only_inboxes_are_answered(void **state)
+{
+    static const char *const others[] = {"",
+                                         "_INBOX",
+                                         "_INBOXES.x",
+                                         "tasks.bulk",
+                                         "$JS.API.STREAM.PURGE.TASKS",
+                                         "_R_",
+                                         "x._INBOX.y",
+                                         "_inbox.a"};
+
+    (void)state;
+    assert_true(subject_is_inbox("_INBOX.cli.abc.1"));
+    assert_true(subject_is_inbox("_R_.abc.1"));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(subject_is_inbox(others[i]));
+}
+
+static void
 tokens_are_read_by_position(void **state)
 {
     char out[SUBJECT_TOKEN_MAX + 1];
@@ -123,6 +142,7 @@ main(void)
         cmocka_unit_test(any_text_becomes_a_token),
         cmocka_unit_test(subjects_are_spelled_as_documented),
         cmocka_unit_test(the_longest_tokens_fit_into_every_subject),
+        cmocka_unit_test(only_inboxes_are_answered),
         cmocka_unit_test(tokens_are_read_by_position),
     };
 

@@ -4,6 +4,7 @@
  */
 #include "tests/worker_fixture.h"
 
+#include "lib/bus/control_send.h"
 #include "lib/os/procs.h"
 #include "workers/core/result_spool.h"
 
@@ -691,7 +692,7 @@ two_workers_of_one_name_do_not_share_a_folder(void **state)
 /* --- stopping ------------------------------------------------------------ */
 
 struct reason_words {
-    bool draining, stopped;
+    bool any, draining, stopped;
 };
 
 static void
@@ -704,6 +705,7 @@ on_heartbeat(void *ctx, const struct bus_note *note)
 
     assert_int_equal(
         codec_decode(CODEC_HEARTBEAT, note->data, note->len, pool, &h, &e), 0);
+    w->any = true;
     if (h.draining && !h.stopped)
         w->draining = true;
     if (h.stopped)
@@ -711,11 +713,44 @@ on_heartbeat(void *ctx, const struct bus_note *note)
     mem_pool_free(pool);
 }
 
+/* Asks for a heartbeat, which comes after what was published before. */
+static void
+call_roll(struct reason_words *w)
+{
+    struct control roll = control_msg_new(CONTROL_ROLL, "me@here");
+
+    w->any = false;
+    control_send(bus, SUBJECT_ROLL, &roll);
+    assert_true(loop_until(loop, &w->any, PATIENCE_MS));
+}
+
+/* The broker's answer to a publication among them: its sender may have it sent
+ * to any subject. */
+static void
+publish_what_is_no_drain(const char *subject)
+{
+    static const char answer[] = "{\"stream\":\"TASKS_IN\", \"seq\":7}";
+    struct control c = control_msg_new(CONTROL_DRAIN, "me@here");
+
+    bus_publish_core(bus, subject, "", 0);
+    bus_publish_core(bus, subject, answer, strlen(answer));
+    control_send(bus, subject, &c); /* for no worker */
+    c.worker = "another";
+    control_send(bus, subject, &c);
+    c.worker = "drained";
+    c.verb = CONTROL_ROLL;
+    control_send(bus, subject, &c);
+    c.verb = CONTROL_DRAIN;
+    c.version = CONTROL_VERSION + 1;
+    control_send(bus, subject, &c);
+}
+
 static void
 a_worker_drained_over_the_bus_says_stopping_and_stopped(void **state)
 {
     char subject[SUBJECT_SIZE], hb[SUBJECT_SIZE];
     struct reason_words w = {0};
+    struct control drain;
     struct bus_sub *sub;
     struct hand h;
     struct err e;
@@ -728,7 +763,13 @@ a_worker_drained_over_the_bus_says_stopping_and_stopped(void **state)
     hire(&h, "drained", "30s");
     submit_waiting("drained");
     (void)announced();
-    bus_publish_core(bus, subject_drain(subject, "local", "drained"), "", 0);
+    (void)subject_drain(subject, "local", "drained");
+    publish_what_is_no_drain(subject);
+    call_roll(&w);
+    assert_false(w.draining);
+    drain = control_msg_new(CONTROL_DRAIN, "me@here");
+    drain.worker = "drained";
+    control_send(bus, subject, &drain);
     assert_true(loop_until(loop, &w.draining, PATIENCE_MS));
     assert_false(w.stopped);
     touch("go-drained");

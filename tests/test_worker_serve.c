@@ -1,6 +1,7 @@
 /* How a worker serves its lanes: leaves them, tells of itself, heeds pauses. */
 #include "tests/worker_fixture.h"
 
+#include "lib/bus/control_send.h"
 #include "lib/bus/lane_pause.h"
 
 /* --- drain ---------------------------------------------------------------- */
@@ -159,6 +160,7 @@ heartbeats_tell_busy_and_stopped(void **state)
 static void
 a_roll_call_is_answered(void **state)
 {
+    struct control roll = control_msg_new(CONTROL_ROLL, "router");
     struct pulse p = {0};
     struct bus_sub *sub;
     struct worker_fixture s;
@@ -167,7 +169,7 @@ a_roll_call_is_answered(void **state)
     sub = open_with_heartbeats(&s, &p);
     assert_true(loop_until(loop, &p.any, PATIENCE_MS));
     p.any = false;
-    bus_publish_core(bus, SUBJECT_ROLL, "", 0);
+    control_send(bus, SUBJECT_ROLL, &roll);
     /* Before its next by itself, which comes each 10 s. */
     assert_true(loop_until(loop, &p.any, 5000));
     bus_unsubscribe(sub);

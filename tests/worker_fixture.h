@@ -293,7 +293,8 @@ request_cancel(const char *task)
                         .verb = "cancel",
                         .reason = "not needed",
                         .by = "me@here",
-                        .at_ms = 1};
+                        .at_ms = 1,
+                        .worker = ""};
     char subject[SUBJECT_SIZE];
     struct str bytes = {0};
 

@@ -311,6 +311,17 @@ bus_publish_core(struct bus *b, const char *subject, const void *data,
                     CONN_CORE);
 }
 
+bool
+bus_may_answer(const struct bus_note *note)
+{
+    if (!*note->reply || subject_is_inbox(note->reply))
+        return *note->reply;
+    log_warn("bus.reply_refused",
+             "subject=%s reply=%s text=\"answers go only to inboxes\"",
+             LOG_TEXT(note->subject), LOG_TEXT(note->reply));
+    return false;
+}
+
 int
 bus_subscribe(struct bus *b, const char *subject, bus_note_fn *fn, void *ctx,
               struct bus_sub **out, struct err *e)

@@ -110,6 +110,13 @@ struct bus_note {
     size_t len;
 };
 
+/*
+ * Whether the note wants an answer that it may have. An answer goes to an inbox
+ * only (subject_is_inbox): with another reply subject whoever asks would have
+ * us publish where he may not himself. Such a note is logged.
+ */
+bool bus_may_answer(const struct bus_note *note);
+
 /* Dropped while there is no connection. */
 void bus_publish_core(struct bus *b, const char *subject, const void *data,
                       size_t len);

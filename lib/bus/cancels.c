@@ -1,8 +1,8 @@
 /*
  * The table is a set of hashes of ids, with open addressing: a false hit costs
- * one read. It is emptied when a reading begins, so that keys that were purged
- * leave it. While there are more keys than it can hold it knows nothing, and
- * they are read again from time to time.
+ * one read. It is emptied when a reading begins, so that keys that were
+ * emptied or have expired leave it. While there are more keys than it can hold
+ * it knows nothing, and they are read again from time to time.
  */
 #include "lib/bus/cancels.h"
 
@@ -12,6 +12,7 @@
 #include "lib/base/str.h"
 #include "lib/bus/control_watch.h"
 #include "lib/model/codec.h"
+#include "lib/model/control_msg.h"
 #include "lib/model/subject.h"
 
 #include <stdio.h>
@@ -61,11 +62,14 @@ cancels_read(const struct bus_entry *entry, struct mem_pool *pool,
 
     if (!entry || entry->len == 0 || !subject_token_at(entry->subject, 3, task))
         return false;
-    if (codec_decode(CODEC_CONTROL, entry->data, entry->len, pool, out, &bad) ==
-            0 &&
-        strcmp(out->task, task) == 0 && strcmp(out->verb, "cancel") == 0)
-        return true;
-    log_warn("cancel.unreadable", "subject=%s", LOG_TEXT(entry->subject));
+    if (control_msg_read(entry->data, entry->len, CONTROL_CANCEL, pool, out,
+                         &bad) == 0) {
+        if (strcmp(out->task, task) == 0)
+            return true;
+        (void)err_set(&bad, ERR_INVALID, "it is of another task");
+    }
+    log_warn("cancel.unreadable", "subject=%s error=\"%s\"",
+             LOG_TEXT(entry->subject), LOG_TEXT(bad.msg));
     return false;
 }
 
@@ -78,7 +82,9 @@ cancels_copy(const struct control *c, struct mem_pool *pool)
                             .verb = mem_pool_strdup(pool, c->verb),
                             .reason = mem_pool_strdup(pool, c->reason),
                             .by = mem_pool_strdup(pool, c->by),
-                            .at_ms = c->at_ms};
+                            .at_ms = c->at_ms,
+                            .worker = mem_pool_strdup(pool, c->worker),
+                            .version = c->version};
     return out;
 }
 

@@ -37,18 +37,36 @@ struct stream_row {
     bool latest; /* one message per subject: a KV bucket */
     bool direct; /* single messages can be read (allow_direct) */
     bool discard_old;
+    bool purge; /* messages may be taken out before their time */
 };
 
 static const struct stream_row streams[] = {
-    {"TASKS_IN", SUBJECT_TASKS_IN, SUBJECT_TASKS_BULK, AGE_TASKS, false, false,
-     false},
-    {"TASKS", "tasks.*.*", NULL, AGE_TASKS, false, false, false},
-    {"RESULTS", "results.*.*", NULL, AGE_TASKS, false, false, false},
-    {"LOGS", "logs.*", NULL, AGE_LOGS, false, true, true},
-    {"INPUT", "input.*", NULL, 7 * 24 * HOUR_MS, false, true, false},
-    {"DEAD", "dead.*", NULL, AGE_EVER, false, false, false},
-    {"KV_claims", "$KV.claims.>", NULL, 48 * HOUR_MS, true, true, false},
-    {"KV_control", "$KV.control.>", NULL, 7 * 24 * HOUR_MS, true, true, false},
+    {.name = "TASKS_IN",
+     .subject = SUBJECT_TASKS_IN,
+     .second = SUBJECT_TASKS_BULK,
+     .age = AGE_TASKS},
+    {.name = "TASKS", .subject = "tasks.*.*", .age = AGE_TASKS},
+    {.name = "RESULTS", .subject = "results.*.*", .age = AGE_TASKS},
+    {.name = "LOGS",
+     .subject = "logs.*",
+     .age = AGE_LOGS,
+     .direct = true,
+     .discard_old = true},
+    {.name = "INPUT",
+     .subject = "input.*",
+     .age = 7 * 24 * HOUR_MS,
+     .direct = true},
+    {.name = "DEAD", .subject = "dead.*", .age = AGE_EVER, .purge = true},
+    {.name = "KV_claims",
+     .subject = "$KV.claims.>",
+     .age = 48 * HOUR_MS,
+     .latest = true,
+     .direct = true},
+    {.name = "KV_control",
+     .subject = "$KV.control.>",
+     .age = 7 * 24 * HOUR_MS,
+     .latest = true,
+     .direct = true},
 };
 
 struct consumer_row {
@@ -111,8 +129,9 @@ stream_shape(const struct stream_row *r)
     set(o, "max_msgs", json_integer(-1));
     set(o, "max_msgs_per_subject", json_integer(r->latest ? 1 : -1));
     set(o, "allow_direct", json_boolean(r->direct));
-    set(o, "allow_rollup_hdrs", json_boolean(r->latest));
+    set(o, "allow_rollup_hdrs", json_false()); /* it takes messages out, too */
     set(o, "deny_delete", json_true());
+    set(o, "deny_purge", json_boolean(!r->purge));
     return o;
 }
 

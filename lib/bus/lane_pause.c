@@ -108,7 +108,8 @@ update(struct lane_pauses *p, const struct bus_entry *entry)
     if (entry->len > 0 &&
         (codec_decode(CODEC_LANE_STATE, entry->data, entry->len, p->pool, &s,
                       &bad) < 0 ||
-         strcmp(s.backend, backend) != 0 || strcmp(s.lane, lane) != 0)) {
+         strcmp(s.backend, backend) != 0 || strcmp(s.lane, lane) != 0 ||
+         s.version > CONTROL_VERSION)) {
         log_warn("lane.unreadable", "subject=%s", LOG_TEXT(subject));
         return false;
     }
@@ -149,6 +150,7 @@ store(struct bus *b, const struct lane_pause *p, int64_t expect,
     s.by = p->by;
     s.at_ms = p->at_ms;
     s.until_at_ms = p->until_ms;
+    s.version = CONTROL_VERSION;
     codec_encode(CODEC_LANE_STATE, &s, &data);
     pub.data = data.data;
     pub.len = data.len;

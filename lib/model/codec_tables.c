@@ -298,11 +298,13 @@ static const struct codec_row output_part_rows[] = {
 TABLE(output_part, output_part, .most = 0);
 
 static const struct codec_row control_rows[] = {
-    TOKEN_NEEDED(control, task),
-    TOKEN(control, verb),
+    TOKEN(control, task),
+    TOKEN_NEEDED(control, verb),
     PROSE(control, reason, REASON_MOST),
     PROSE(control, by, NAME_MOST),
     INT64(control, at_ms),
+    TOKEN(control, worker),
+    UINT32(control, version),
 };
 TABLE(control, control, .most = CODEC_MAX_BYTES);
 
@@ -451,7 +453,7 @@ static const struct codec_row lane_state_rows[] = {
     TOKEN_NEEDED(lane_state, backend), TOKEN_NEEDED(lane_state, lane),
     BOOL(lane_state, paused),          PROSE(lane_state, reason, REASON_MOST),
     PROSE(lane_state, by, NAME_MOST),  INT64(lane_state, at_ms),
-    INT64(lane_state, until_at_ms),
+    INT64(lane_state, until_at_ms),    UINT32(lane_state, version),
 };
 TABLE(lane_state, lane_state, .most = CODEC_MAX_BYTES);
 

@@ -164,3 +164,10 @@ subject_token_at(const char *subject, int n, char *out)
     out[len] = '\0';
     return subject_token_ok(out);
 }
+
+bool
+subject_is_inbox(const char *subject)
+{
+    return strncmp(subject, "_INBOX.", 7) == 0 ||
+           strncmp(subject, "_R_.", 4) == 0;
+}

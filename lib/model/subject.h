@@ -18,7 +18,7 @@ enum { SUBJECT_SIZE = 192, SUBJECT_TOKEN_MAX = 40 };
 #define SUBJECT_TASKS_IN "tasks.in"
 #define SUBJECT_TASKS_BULK "tasks.bulk"
 #define SUBJECT_HEARTBEATS "hb.>" /* hb.<backend>.<worker> */
-#define SUBJECT_ROLL "roll"       /* empty: every worker replies with its hb */
+#define SUBJECT_ROLL "roll"       /* Control: every worker publishes its hb */
 #define SUBJECT_DONE_ALL "done.*" /* done.<task>: final Result */
 #define SUBJECT_STARTED_ALL "started.*" /* started.<task>: Claim */
 #define SUBJECT_CANCEL_ALL "$KV.control.cancel.*"
@@ -55,5 +55,13 @@ char *subject_lane_durable(char *out, const char *backend, const char *lane);
 /* The n-th token of subject (from 0) copied to out (SUBJECT_TOKEN_MAX + 1
  * bytes); false if it is missing, too long or not a token. */
 bool subject_token_at(const char *subject, int n, char *out);
+
+/*
+ * Whether subject is the inbox of a client, "_INBOX.…", or the broker's name
+ * for one of another account, "_R_.…": the only places where an answer goes.
+ * Whoever asks chooses the reply subject, and the broker does not check that
+ * he may publish there.
+ */
+bool subject_is_inbox(const char *subject);
 
 #endif

@@ -300,9 +300,13 @@ struct dead_letter {
     const char *task;
 };
 
+enum { CONTROL_VERSION = 1 }; /* of struct control and struct lane_state */
+
 struct control {
     const char *task, *verb, *reason, *by;
     int64_t at_ms;
+    const char *worker;
+    uint32_t version; /* 0: of the time before there was one */
 };
 
 struct lane_state {
@@ -310,6 +314,7 @@ struct lane_state {
     bool paused;
     const char *reason, *by;
     int64_t at_ms, until_at_ms;
+    uint32_t version; /* as in struct control */
 };
 
 /*

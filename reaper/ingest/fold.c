@@ -221,7 +221,7 @@ fold_result(struct task_state *s, struct attempt_row *a, const struct event *ev)
     const struct result *r = ev->result;
     bool requested = false;
 
-    /* The key of the request is purged when the task has ended. */
+    /* The key of the request is emptied when the task has ended. */
     if (r->cancel && fold_cancel(s, r->cancel, ev->at_ms))
         requested = true;
     record(s, a, ev);

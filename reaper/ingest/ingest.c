@@ -10,6 +10,7 @@
 #include "lib/base/mask.h"
 #include "lib/base/str.h"
 #include "lib/model/codec.h"
+#include "lib/model/control_msg.h"
 #include "lib/model/subject.h"
 #include "reaper/ingest/row_cache.h"
 
@@ -330,10 +331,10 @@ enter_cancel(struct ingest *in, const struct entry *entry, struct event *ev,
 
     if (m->len == 0)
         return 0; /* the marker of a deleted key */
-    if (codec_decode(CODEC_CONTROL, m->data, m->len, in->pool, c, &bad) < 0)
+    if (control_msg_read(m->data, m->len, CONTROL_CANCEL, in->pool, c, &bad) <
+        0)
         return quarantine_message(in, entry, bad.msg, e);
-    if (!subject_token_at(m->subject, 3, task) || strcmp(task, c->task) != 0 ||
-        strcmp(c->verb, "cancel") != 0)
+    if (!subject_token_at(m->subject, 3, task) || strcmp(task, c->task) != 0)
         return quarantine_message(in, entry, "subject and content disagree", e);
     ev->control = c;
     row_cache_note_cancel(in->cache);

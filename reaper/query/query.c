@@ -119,7 +119,7 @@ on_question(void *ctx, const struct bus_note *note)
     struct err e;
     char *text;
 
-    if (!*note->reply)
+    if (!bus_may_answer(note))
         return;
     (void)subject_token_at(note->subject, 2, verb);
     request = note->len

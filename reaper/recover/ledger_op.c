@@ -6,6 +6,7 @@
 
 #include "lib/base/log.h"
 #include "lib/model/codec.h"
+#include "lib/model/control_msg.h"
 #include "lib/model/subject.h"
 
 #include <string.h>
@@ -73,11 +74,12 @@ ledger_op_free(struct ledger_op *op)
 struct control
 ledger_op_cancel(const struct ledger_op *op)
 {
-    return (struct control){.task = op->id,
-                            .verb = "cancel",
-                            .reason = op->cancel_reason,
-                            .by = op->cancel_by,
-                            .at_ms = op->cancel_at_ms};
+    struct control c = control_msg_new(CONTROL_CANCEL, op->cancel_by);
+
+    c.task = op->id;
+    c.reason = op->cancel_reason;
+    c.at_ms = op->cancel_at_ms;
+    return c;
 }
 
 void

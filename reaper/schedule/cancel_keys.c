@@ -1,6 +1,8 @@
 /*
- * Walks over the keys, one request after the other, and purges those whose task
- * is cancelled. A walk that took long is not repeated soon.
+ * Walks over the keys, one request after the other, and empties those whose
+ * task is cancelled: a stream of the fleet lets nobody take a message out. The
+ * bucket expires them. A walk begins at the first key that was not empty in the
+ * last one, and is not repeated soon if it took long.
  */
 #include "reaper/schedule/cancel_keys.h"
 
@@ -9,8 +11,6 @@
 #include "lib/model/subject.h"
 #include "lib/model/task_state.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -26,6 +26,8 @@ struct cancel_keys {
     bool waiting, walking, again;
     int64_t began_ms;
     uint64_t next_seq;
+    uint64_t first_live; /* keys before it are empty */
+    bool met_live;       /* in this walk */
 };
 
 static void
@@ -57,29 +59,27 @@ look_at_next(struct cancel_keys *k)
 }
 
 static void
-on_purged(void *ctx, const struct bus_note *note, const struct err *e)
+on_emptied(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
     struct cancel_keys *k = ctx;
 
-    (void)note;
-    if (!e) {
+    (void)stored;
+    if (!e || e->code == ERR_CONFLICT) { /* a newer request: it comes, too */
         look_at_next(k);
         return;
     }
-    log_warn("cancel.purge", "error=\"%s\"", LOG_TEXT(e->msg));
+    log_warn("cancel.empty", "error=\"%s\"", LOG_TEXT(e->msg));
     end_walk(k);
 }
 
-/* Not a newer request, which would be for nothing, but comes to be seen. */
 static void
-purge(struct cancel_keys *k, const struct bus_entry *entry)
+empty(struct cancel_keys *k, const struct bus_entry *entry)
 {
-    char body[SUBJECT_SIZE + 64];
-
-    (void)snprintf(body, sizeof body, "{\"filter\":\"%s\",\"seq\":%" PRIu64 "}",
-                   entry->subject, entry->revision + 1);
-    bus_request(k->bus, "$JS.API.STREAM.PURGE.KV_control", body, strlen(body),
-                ANSWER_MS, on_purged, k);
+    bus_publish(k->bus,
+                &(struct bus_publication){.subject = entry->subject,
+                                          .data = "",
+                                          .expect = (int64_t)entry->revision},
+                ANSWER_MS, on_emptied, k);
 }
 
 /* Whether nobody needs the key: the result of a cancelled task holds the
@@ -109,10 +109,15 @@ on_key(void *ctx, const struct bus_entry *entry, const struct err *e)
         return;
     }
     k->next_seq = entry->revision + 1;
-    if (is_over(k, entry))
-        purge(k, entry);
-    else
-        look_at_next(k);
+    if (entry->len > 0 && is_over(k, entry)) {
+        empty(k, entry);
+        return;
+    }
+    if (entry->len > 0)
+        k->met_live = true;
+    if (!k->met_live)
+        k->first_live = k->next_seq;
+    look_at_next(k);
 }
 
 static void
@@ -123,7 +128,8 @@ on_timer(void *ctx)
     k->waiting = false;
     k->walking = true;
     k->began_ms = loop_now_ms();
-    k->next_seq = 1;
+    k->next_seq = k->first_live;
+    k->met_live = false;
     look_at_next(k);
 }
 
@@ -143,6 +149,7 @@ cancel_keys_open(struct bus *b, struct loop *l, struct db *db)
 
     k->bus = b;
     k->db = db;
+    k->first_live = 1;
     k->waiting = true;
     k->timer = loop_timer_start(l, WAIT_MS, 0, on_timer, k);
     return k;

@@ -11,6 +11,7 @@
 #include "lib/bus/cancels.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/bus/lane_pause.h"
+#include "lib/model/control_msg.h"
 #include "workers/core/attempt.h"
 #include "workers/core/capacity.h"
 #include "workers/core/delivery.h"
@@ -19,6 +20,7 @@
 #include "workers/core/run.h"
 #include "workers/core/spool_replay.h"
 
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -43,18 +45,46 @@ on_cancel(void *ctx, const struct control *c)
         run_cancel_requested(a, c);
 }
 
+static bool
+read_control(struct worker *w, const struct bus_note *note, const char *verb,
+             struct control *out)
+{
+    struct err e;
+
+    mem_pool_reset(w->scratch_pool);
+    if (control_msg_read(note->data, note->len, verb, w->scratch_pool, out,
+                         &e) == 0)
+        return true;
+    log_warn("control.refused", "subject=%s error=\"%s\"",
+             LOG_TEXT(note->subject), LOG_TEXT(e.msg));
+    return false;
+}
+
 static void
 on_drain(void *ctx, const struct bus_note *note)
 {
-    (void)note;
-    worker_drain(ctx, 1);
+    struct worker *w = ctx;
+    struct control c;
+
+    if (!read_control(w, note, CONTROL_DRAIN, &c))
+        return;
+    if (strcmp(c.worker, w->name) != 0) {
+        log_warn("control.refused", "subject=%s error=\"it is for worker %s\"",
+                 LOG_TEXT(note->subject), c.worker);
+        return;
+    }
+    log_info("worker.drain", "by=\"%s\" reason=\"%s\"", LOG_TEXT(c.by),
+             LOG_TEXT(c.reason));
+    worker_drain(w, 1);
 }
 
 static void
 on_roll_call(void *ctx, const struct bus_note *note)
 {
-    (void)note;
-    heartbeat_answer_roll_call(ctx);
+    struct control c;
+
+    if (read_control(ctx, note, CONTROL_ROLL, &c))
+        heartbeat_answer_roll_call(ctx);
 }
 
 static void
