@@ -10,6 +10,7 @@ struct read_claim {
     bool done;
     const struct bus *bus;
     struct mem_pool *pool;
+    const char *task;
     struct claims_entry found;
     int rc;
     struct err e;
@@ -37,13 +38,13 @@ on_got(void *ctx, const struct bus_entry *entry, const struct err *e)
 
     assert_null(e);
     r->done = true;
-    r->rc = claims_read(r->bus, entry, r->pool, &r->found, &r->e);
+    r->rc = claims_read(r->bus, entry, r->task, r->pool, &r->found, &r->e);
 }
 
 static struct read_claim
 get(struct bus_fixture *f, struct mem_pool *pool, const char *task)
 {
-    struct read_claim r = {.bus = f->bus, .pool = pool};
+    struct read_claim r = {.bus = f->bus, .pool = pool, .task = task};
 
     claims_get(f->bus, "local", task, on_got, &r);
     assert_true(loop_until(f->loop, &r.done, WAIT_MS));

@@ -2,6 +2,8 @@
 #include "reaper/recover/repair_plan.h"
 #include "tests/reaper_fixture.h"
 
+#include "tests/drop_messages.h"
+
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
@@ -349,6 +351,46 @@ a_lost_task_that_must_not_run_again_ends_unknown(void **state)
     mem_pool_free(pool);
 }
 
+static void
+what_is_no_claim_counts_as_none_and_the_task_dispatched_again(void **state)
+{
+    struct reaper_fixture *f = *state;
+    struct mem_pool *pool = mem_pool_new();
+    char subject[SUBJECT_SIZE];
+    struct routed_task routed;
+
+    restart_eager(f);
+    log_level_set(LOG_ERROR + 1); /* it logs an error */
+    submit(f, "{\"id\": \"t1\", \"name\": \"t1\", \"steps\": [\"true\"]}");
+    route(f, "t1");
+    (void)claim(f, "t1", 1, "n1");
+    (void)publish_bytes(f, subject_claim(subject, "local", "t1"), NULL,
+                        "{\"seq\":7}", 9);
+    forget_one(f);
+    take_routed(f, pool, &routed);
+    assert_int_equal(routed.drive, 1);
+    until_alarm(f, "claim_unreadable");
+    log_level_set(LOG_ERROR);
+    mem_pool_free(pool);
+}
+
+static void
+messages_that_vanish_unread_ring_an_alarm(void **state)
+{
+    struct reaper_fixture *f = *state;
+
+    submit(f, "{\"id\": \"t1\", \"name\": \"t1\", \"steps\": [\"true\"]}");
+    until_state_is(f, "t1", "accepted");
+    stop(f);
+    submit(f, "{\"id\": \"t2\", \"name\": \"t2\", \"steps\": [\"true\"]}");
+    submit(f, "{\"id\": \"t3\", \"name\": \"t3\", \"steps\": [\"true\"]}");
+    drop_messages(f->bus, "TASKS_IN");
+    log_level_set(LOG_ERROR + 1);
+    restart_eager(f);
+    until_alarm(f, "messages_lost");
+    log_level_set(LOG_ERROR);
+}
+
 /* --- a broker that lost its store ----------------------------------------- */
 
 static void
@@ -600,6 +642,8 @@ main(void)
         TEST(a_task_that_waits_on_its_lane_is_left_alone),
         TEST(a_task_the_router_forgot_goes_to_it_again),
         TEST(a_lost_task_that_must_not_run_again_ends_unknown),
+        TEST(what_is_no_claim_counts_as_none_and_the_task_dispatched_again),
+        TEST(messages_that_vanish_unread_ring_an_alarm),
         TEST(an_emptied_store_is_noticed_and_its_tasks_dispatched_again),
         TEST(a_planted_message_is_no_outcome_and_rings_an_alarm),
         TEST(a_waiting_task_has_a_reason),

@@ -1,4 +1,5 @@
-/* Tasks older than claims are kept: the ledger is asked before they are run. */
+/* Where no claim tells what became of a task: it is older than claims are kept,
+ * or something else stands there. The ledger is asked. */
 #include "tests/worker_fixture.h"
 
 /* A ledger, as far as it is asked here. */
@@ -119,6 +120,122 @@ an_old_task_waits_for_the_ledger(void **state)
     close_fixture(&s);
 }
 
+/* --- something that is no claim ------------------------------------------- */
+
+/* What the broker answers a publication: its sender may have that sent
+ * anywhere. */
+static uint64_t
+spoil_claim(const char *task)
+{
+    static const char answer[] = "{\"stream\":\"TASKS_IN\", \"seq\":7}";
+    char subject[SUBJECT_SIZE];
+
+    return store(subject_claim(subject, "local", task), answer, strlen(answer));
+}
+
+static void
+until_claim_is_read(const char *task, struct lookup *look)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+    bool never = false;
+
+    for (;;) {
+        get_claim(task, look);
+        if (look->found)
+            return;
+        mem_pool_free(look->pool);
+        assert_true(loop_now_ms() < until);
+        (void)loop_until(loop, &never, 20);
+    }
+}
+
+static void
+a_running_task_writes_its_claim_over_what_is_none(void **state)
+{
+    struct worker_fixture s;
+    struct lookup look;
+    char script[700], go[300];
+    uint64_t spoilt;
+    FILE *f;
+
+    (void)state;
+    open_fixture(&s, 1);
+    (void)snprintf(go, sizeof go, "until [ -e %s/go ]; do sleep .02; done",
+                   folder);
+    submit_sh("spoilt", announcing(go, script, sizeof script));
+    (void)announced();
+    log_level_set(LOG_ERROR + 1); /* it logs an error */
+    spoilt = spoil_claim("spoilt");
+    until_claim_is_read("spoilt", &look);
+    log_level_set(LOG_ERROR);
+    assert_true(look.revision > spoilt);
+    assert_int_equal(look.claim.attempt, 1);
+    assert_int_equal(look.claim.state, STATE_RUNNING);
+    mem_pool_free(look.pool);
+    (void)snprintf(go, sizeof go, "%s/go", folder);
+    f = fopen(go, "we");
+    assert_non_null(f);
+    (void)fclose(f);
+    assert_int_equal(result("spoilt", 1)->state, STATE_SUCCEEDED);
+    close_fixture(&s);
+}
+
+/* It waits for a lease, since whoever has the task may yet write the claim
+ * again, and then counts as an attempt that was lost. */
+static void
+what_is_no_claim_is_replaced_when_nobody_holds_it(void **state)
+{
+    static const char open[] =
+        "{\"id\": \"planted\", \"state\": \"routed\", \"attempts\": 1}";
+    struct ledger l = {{open, open, open, open}, 0, ""};
+    struct worker_fixture s;
+    struct bus_sub *asked;
+    struct lookup look;
+    struct err e;
+
+    (void)state;
+    log_level_set(LOG_ERROR + 1);
+    assert_int_equal(
+        bus_subscribe(bus, "ask.ledger.find", on_question, &l, &asked, &e), 0);
+    (void)spoil_claim("planted");
+    open_fixture(&s, 1);
+    submit_sh("planted", "true");
+    assert_int_equal(result("planted", 2)->state, STATE_SUCCEEDED);
+    assert_true(l.asked > 0);
+    get_claim("planted", &look);
+    assert_true(look.found);
+    mem_pool_free(look.pool);
+    close_fixture(&s);
+    bus_unsubscribe(asked);
+    log_level_set(LOG_ERROR);
+}
+
+static void
+a_task_that_may_have_run_and_must_not_again_ends_unknown(void **state)
+{
+    static const char open[] =
+        "{\"id\": \"once\", \"state\": \"routed\", \"attempts\": 0}";
+    struct ledger l = {{open, open, open, open}, 0, ""};
+    struct worker_fixture s;
+    struct bus_sub *asked;
+    struct order o;
+    struct err e;
+
+    (void)state;
+    log_level_set(LOG_ERROR + 1);
+    assert_int_equal(
+        bus_subscribe(bus, "ask.ledger.find", on_question, &l, &asked, &e), 0);
+    (void)spoil_claim("once");
+    open_fixture(&s, 1);
+    order(&o, "once", "true");
+    o.task.retry = RETRY_NEVER;
+    submit(&o);
+    assert_int_equal(result("once", 1)->state, STATE_UNKNOWN);
+    close_fixture(&s);
+    bus_unsubscribe(asked);
+    log_level_set(LOG_ERROR);
+}
+
 int
 main(void)
 {
@@ -126,6 +243,10 @@ main(void)
         cmocka_unit_test(an_old_task_that_is_over_is_not_run_again),
         cmocka_unit_test(an_old_task_that_only_waited_is_run),
         cmocka_unit_test(an_old_task_waits_for_the_ledger),
+        cmocka_unit_test(a_running_task_writes_its_claim_over_what_is_none),
+        cmocka_unit_test(what_is_no_claim_is_replaced_when_nobody_holds_it),
+        cmocka_unit_test(
+            a_task_that_may_have_run_and_must_not_again_ends_unknown),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -33,7 +33,8 @@ claims_get(struct bus *b, const char *backend, const char *task,
 
 int
 claims_read(const struct bus *b, const struct bus_entry *entry,
-            struct mem_pool *pool, struct claims_entry *out, struct err *e)
+            const char *task, struct mem_pool *pool, struct claims_entry *out,
+            struct err *e)
 {
     struct claim *claim;
 
@@ -41,13 +42,15 @@ claims_read(const struct bus *b, const struct bus_entry *entry,
     if (!entry)
         return 0;
     out->revision = entry->revision;
+    out->age_ms = bus_broker_ms(b) - entry->stored_at_ms;
     if (entry->len == 0)
         return 0; /* somebody deleted it */
     claim = mem_pool_alloc(pool, sizeof *claim);
     if (codec_decode(CODEC_CLAIM, entry->data, entry->len, pool, claim, e) < 0)
         return -1;
+    if (strcmp(claim->task, task) != 0)
+        return err_set(e, ERR_INVALID, "it is of task %s", claim->task);
     out->claim = claim;
-    out->age_ms = bus_broker_ms(b) - entry->stored_at_ms;
     return 0;
 }
 

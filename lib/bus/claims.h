@@ -38,9 +38,11 @@ void claims_get(struct bus *b, const char *backend, const char *task,
                 bus_entry_fn *fn, void *ctx);
 
 /* Decodes the answer of claims_get, where entry NULL means that there is no
- * claim. -1: the claim cannot be read. */
+ * claim. -1: what is there is no claim of that task: out has revision and age,
+ * and a put must expect the revision. */
 int claims_read(const struct bus *b, const struct bus_entry *entry,
-                struct mem_pool *pool, struct claims_entry *out, struct err *e);
+                const char *task, struct mem_pool *pool,
+                struct claims_entry *out, struct err *e);
 
 /* Writes c if the revision is still this one; fn as in bus_publish. One try of
  * 5 s: after ERR_TIMEOUT only reading tells whether it was stored. */

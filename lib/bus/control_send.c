@@ -1,4 +1,6 @@
-/* Encodes a Control and publishes it. */
+/*
+ * Encodes a Control and publishes it; the bus takes a copy.
+ */
 #include "lib/bus/control_send.h"
 
 #include "lib/model/codec.h"

@@ -197,10 +197,12 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
     mem_pool_reset(v->pool);
     if (e)
         postpone(c);
-    else if (claims_read(v->bus, entry, v->pool, &found, &bad) < 0 ||
-             codec_decode(CODEC_RESULT, c->result.data, c->result.len, v->pool,
+    else if (codec_decode(CODEC_RESULT, c->result.data, c->result.len, v->pool,
                           &r, &bad) < 0)
-        conclude(c, VERIFY_REFUSED, "its claim cannot be read");
+        conclude(c, VERIFY_REFUSED, "it cannot be read");
+    else if (claims_read(v->bus, entry, r.task, v->pool, &found, &bad) < 0)
+        /* Its worker writes it again. */
+        refuse_or_postpone(c, "its claim cannot be read");
     else if (!found.claim)
         check_without_claim(c);
     else

@@ -319,13 +319,20 @@ query_find(struct query *q, const json_t *request)
 {
     struct task_state row;
     json_t *o = find_row(q, request, &row), *full;
+    const struct presence_task *runs;
+    uint32_t attempts;
 
     if (o)
         return o;
+    runs = query_running(q, &row);
+    attempts = row.attempts;
     o = json_object();
     full = row_json(q, &row);
+    if (runs && runs->attempt > attempts)
+        attempts = runs->attempt;
     report_set_text(o, "id", row.id);
     (void)json_object_set(o, "state", json_object_get(full, "state"));
+    (void)json_object_set_new(o, "attempts", json_integer(attempts));
     json_decref(full);
     return o;
 }

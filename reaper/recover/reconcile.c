@@ -68,7 +68,9 @@ struct inquiry {
 struct stream_progress {
     struct stream_info_stream info;
     struct db_stream row;
-    uint64_t position; /* of ours, before the broker was asked */
+    uint64_t position;  /* of ours, before the broker was asked */
+    uint64_t skipped;   /* messages that were gone before we read them */
+    int64_t skipped_ms; /* when that was noticed; 0: never */
 };
 
 /* Where a round over all rows is, which may take several passes. */
@@ -98,6 +100,7 @@ struct reconcile {
     struct round round;
     unsigned budget; /* rows still to be looked at in this pass */
     struct repairs repairs;
+    int64_t unreadable_ms; /* when a claim could last not be read; 0: never */
 };
 
 /* --- the end of a pass ---------------------------------------------------- */
@@ -319,6 +322,19 @@ on_read(void *ctx)
 }
 
 static void
+on_unreadable(void *ctx, const char *task, const struct err *e)
+{
+    struct reconcile *r = ctx;
+
+    r->unreadable_ms = loop_now_ms();
+    (void)alarm_raise(r->p.alarms, "claim_unreadable",
+                      "the claim of task %s was overwritten by something that "
+                      "is none (%s): whoever may publish to $KV.claims.> has "
+                      "done it",
+                      task, STR_SHORT(e->msg, 80));
+}
+
+static void
 slice(struct reconcile *r)
 {
     struct err e;
@@ -344,6 +360,53 @@ slice(struct reconcile *r)
 }
 
 /* --- streams -------------------------------------------------------------- */
+
+/* Whether messages that the ledger has not read are not there any more. */
+static void
+note_skipped(struct reconcile *r, int i)
+{
+    struct stream_progress *f = &r->streams[i];
+    uint64_t next = f->position + 1;
+
+    if (f->position == 0 || f->info.first_seq <= next)
+        return;
+    if (f->skipped_ms == 0 || f->skipped != f->info.first_seq - next)
+        log_error("reaper.messages_lost",
+                  "stream=%s first_seq=%" PRIu64 " ours=%" PRIu64
+                  " text=\"messages were removed, or expired, before the "
+                  "ledger read them\"",
+                  streams[i].name, f->info.first_seq, f->position);
+    f->skipped = f->info.first_seq - next;
+    f->skipped_ms = loop_now_ms();
+}
+
+/* Of a day, as for a lost store. */
+static void
+show_skipped(struct reconcile *r)
+{
+    for (int i = 0; i < N_STREAMS; i++) {
+        const struct stream_progress *f = &r->streams[i];
+
+        if (!f->skipped_ms || loop_now_ms() - f->skipped_ms > ALARM_MS)
+            continue;
+        (void)alarm_raise(
+            r->p.alarms, "messages_lost",
+            "%" PRIu64
+            " messages of stream %s were removed, or expired, before "
+            "the ledger read them; tasks that it knows are dispatched again, "
+            "others must be submitted again",
+            f->skipped, streams[i].name);
+        return;
+    }
+    (void)alarm_clear(r->p.alarms, "messages_lost");
+}
+
+static void
+show_unreadable(struct reconcile *r)
+{
+    if (r->unreadable_ms && loop_now_ms() - r->unreadable_ms > ALARM_MS)
+        (void)alarm_clear(r->p.alarms, "claim_unreadable");
+}
 
 static int
 note_stream(struct reconcile *r, int i, struct err *e)
@@ -403,12 +466,16 @@ note_streams(struct reconcile *r, struct err *e)
 {
     if (db_begin(r->p.db, e) < 0)
         return -1;
-    for (int i = 0; i < N_STREAMS; i++)
+    for (int i = 0; i < N_STREAMS; i++) {
+        note_skipped(r, i);
         if (note_stream(r, i, e) < 0)
             return -1;
+    }
     if (db_commit(r->p.db, e) < 0)
         return -1;
     show_lost(r);
+    show_skipped(r);
+    show_unreadable(r);
     return 0;
 }
 
@@ -650,8 +717,11 @@ reconcile_open(const struct reconcile_parts *parts)
     if (!conf->quiet_ms)
         conf->quiet_ms = QUIET_MS;
     r->pool = mem_pool_new();
-    r->repairs = (struct repairs){
-        .db = parts->db, .quiet_ms = conf->quiet_ms, .read = on_read, .ctx = r};
+    r->repairs = (struct repairs){.db = parts->db,
+                                  .quiet_ms = conf->quiet_ms,
+                                  .read = on_read,
+                                  .unreadable = on_unreadable,
+                                  .ctx = r};
     repairs_init(&r->repairs, parts->bus);
     r->timer = loop_timer_start(parts->loop, conf->first_ms, 0, on_timer, r);
     loop_on_gap(parts->loop, GAP_MS, on_gap, r);

@@ -12,6 +12,7 @@
 #include "reaper/recover/ledger_result.h"
 #include "reaper/recover/repair_plan.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -197,6 +198,26 @@ carry_out(struct task_repair *t, const struct task_state *row,
     }
 }
 
+/* Whether what is no claim may be taken for none: nobody has written it again
+ * for as long as a lease lasts. Only where no delivery will come; else whoever
+ * gets the task replaces it. */
+static bool
+is_abandoned(struct task_repair *t, const struct claims_entry *found,
+             const struct err *bad)
+{
+    struct repairs *r = t->r;
+    struct claim_sight sight =
+        claims_watch_see(r->watch, t->op.id, found, loop_now_ms());
+
+    log_error("claim.unreadable", "task=%s revision=%" PRIu64 " error=\"%s\"",
+              t->op.id, found->revision, LOG_TEXT(bad->msg));
+    r->unreadable(r->ctx, t->op.id, bad);
+    if (!t->gone || sight.unchanged_ms >= r->quiet_ms)
+        return t->gone;
+    look_again(r, r->quiet_ms - sight.unchanged_ms);
+    return false;
+}
+
 static void
 on_claim(void *ctx, const struct bus_entry *entry, const struct err *failed)
 {
@@ -215,7 +236,8 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *failed)
         state_is_terminal(row.state) ||
         codec_decode(CODEC_TASK, row.task.data, row.task.len, pool, &task,
                      &bad) < 0 ||
-        claims_read(r->ops.bus, entry, pool, &found, &bad) < 0) {
+        (claims_read(r->ops.bus, entry, t->op.id, pool, &found, &bad) < 0 &&
+         !is_abandoned(t, &found, &bad))) {
         leave(t);
         return;
     }

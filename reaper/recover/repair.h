@@ -6,6 +6,8 @@
  *                                                   again
  *   no claim, or a lost one, and no message         sent to its lane again,
  *                                                   with the next number
+ *   something that is no claim, for as long as a    taken for no claim
+ *   lease lasts, and no message
  *   lost and not to be run again                    ended here: dead or unknown
  *   accepted, and the router's message is gone      sent to tasks.in again
  *
@@ -26,6 +28,8 @@ struct repairs {
     /* No claim is being read any more: repairs_send is due. Called from a
      * callback of the bus. */
     void (*read)(void *ctx);
+    /* What stands in KV_claims for a task is no claim. */
+    void (*unreadable)(void *ctx, const char *task, const struct err *e);
     void *ctx;
     struct ledger_ops ops; /* repairs under way */
     struct claims_watch *watch;
@@ -34,7 +38,7 @@ struct repairs {
     int64_t again_ms; /* out: look again so soon; 0: no need. Likewise */
 };
 
-/* db, quiet_ms, read and ctx are the caller's to set. */
+/* db, quiet_ms, read, unreadable and ctx are the caller's to set. */
 void repairs_init(struct repairs *r, struct bus *b);
 void repairs_release(struct repairs *r);
 

@@ -67,7 +67,7 @@ on_claim(void *ctx, const struct bus_entry *entry, const struct err *e)
         return;
     }
     mem_pool_reset(ops->pool);
-    if (claims_read(ops->bus, entry, ops->pool, &found, &bad) < 0) {
+    if (claims_read(ops->bus, entry, op->id, ops->pool, &found, &bad) < 0) {
         log_warn("cancel.claim", "task=%s error=\"%s\"", op->id,
                  LOG_TEXT(bad.msg));
         ledger_op_free(op);

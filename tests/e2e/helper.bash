@@ -68,7 +68,8 @@ ended() {
 	! grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null
 }
 
-# publish SUBJECT FILE - the file's bytes as one core message.
+# publish SUBJECT FILE [REPLY] - the file's bytes as one core message; an answer
+# goes to REPLY.
 publish() {
 	local url token host port size reply
 	url=$(cat "$SHUNT_HOME/endpoint")
@@ -80,7 +81,7 @@ publish() {
 	exec 7<>"/dev/tcp/$host/$port" || return 1
 	{
 		printf 'CONNECT {"verbose":false,"auth_token":"%s"}\r\n' "$token"
-		printf 'PUB %s %s\r\n' "$1" "$size"
+		printf 'PUB %s %s %s\r\n' "$1" "${3:-}" "$size"
 		cat "$2"
 		printf '\r\nPING\r\n'
 	} >&7

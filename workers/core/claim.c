@@ -218,6 +218,40 @@ read_theirs(struct attempt *a, const struct claims_entry *found)
         w->claim_events->lost(a);
 }
 
+/*
+ * Something that is no claim was written over it, by nobody who knows the
+ * protocol. As long as our lease is fresh the claim is ours: it is written
+ * again.
+ */
+static void
+read_unreadable(struct attempt *a, const struct bus_entry *entry,
+                const struct claims_entry *found, const struct err *bad)
+{
+    struct worker *w = a->w;
+    struct claim_sight sight =
+        claims_watch_see(w->watch, a->task->id, found, loop_now_ms());
+
+    delivery_dead_claim(a->delivery, entry, bad->msg);
+    a->revision = found->revision;
+    switch (a->phase) {
+    case PHASE_CLAIM:
+    case PHASE_CLOSE:
+        w->claim_events->unreadable(a, &sight);
+        return;
+    case PHASE_READY:
+    case PHASE_RUN:
+    case PHASE_OUTPUT:
+    case PHASE_SETTLE:
+        if (lease_is_fresh(&a->lease, w->fence_ms))
+            write_claim(a);
+        else
+            w->claim_events->lost(a);
+        return;
+    case PHASE_PUBLISH:
+        return;
+    }
+}
+
 static void
 on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
 {
@@ -233,8 +267,9 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
         return;
     }
     mem_pool_reset(w->scratch_pool);
-    if (claims_read(w->bus, entry, w->scratch_pool, &found, &bad) < 0)
-        w->claim_events->unreadable(a, &bad);
+    if (claims_read(w->bus, entry, a->task->id, w->scratch_pool, &found, &bad) <
+        0)
+        read_unreadable(a, entry, &found, &bad);
     else if (!found.claim)
         read_none(a, &found);
     else if (strcmp(found.claim->nonce, a->nonce) == 0)
@@ -258,10 +293,13 @@ static void
 on_answer(void *ctx, const struct bus_note *note, const struct err *e)
 {
     struct attempt *a = ctx;
+    enum ledger_answer answer = LEDGER_UNSURE;
+    uint32_t attempts = 0;
 
     enter(a, CLAIM_IDLE);
-    a->w->claim_events->answered(
-        a, e ? LEDGER_UNSURE : ledger_query_read(note, a->task->id), e);
+    if (!e)
+        answer = ledger_query_read(note, a->task->id, &attempts);
+    a->w->claim_events->answered(a, answer, attempts, e);
 }
 
 void

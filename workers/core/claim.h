@@ -20,9 +20,9 @@ struct claim_events {
      * claim_take, claim_ask_ledger, claim_settle or the attempt's end. */
     void (*found)(struct attempt *a, const struct claims_entry *found,
                   const struct claim_sight *sight);
-    /* The answer to claim_ask_ledger, or e. */
+    /* The answer to claim_ask_ledger, or e. attempts: that the ledger knows. */
     void (*answered)(struct attempt *a, enum ledger_answer answer,
-                     const struct err *e);
+                     uint32_t attempts, const struct err *e);
     /* The fence is set. cancel: what was requested before the claim was taken,
      * as far as it is not known already, or NULL. */
     void (*taken)(struct attempt *a, const struct control *cancel);
@@ -30,7 +30,9 @@ struct claim_events {
     void (*settled)(struct attempt *a);
     /* It is another attempt's now, or gone. */
     void (*lost)(struct attempt *a);
-    void (*unreadable)(struct attempt *a, const struct err *e);
+    /* Before it is taken: what stands in the bucket is no claim. Followed by
+     * what follows found. */
+    void (*unreadable)(struct attempt *a, const struct claim_sight *sight);
 };
 
 /* At a first delivery hardly any task has a claim: it is found to have none

@@ -170,36 +170,62 @@ delivery_retry(struct delivery *d, const struct routed_task *routed,
         d->again_ms = delay_ms;
 }
 
-/* Publishes what is not a task to dead.<backend>. number: in a message of many,
- * from 1; else 0. */
+/* What was read instead of a task or a claim, of message seq of a stream. */
 static void
-publish_dead(struct delivery *d, struct bytes data, size_t number,
-             const char *reason)
+publish_dead(struct delivery *d, const char *of, uint64_t seq,
+             struct bytes data, const char *id, const char *reason)
 {
     const char *backend = d->lane->worker->ex->name;
-    const struct bus_msg *m = d->msg;
-    char subject[SUBJECT_SIZE], id[SUBJECT_TOKEN_MAX + 48];
+    char subject[SUBJECT_SIZE];
     struct dead_letter letter;
 
-    log_error("task.unreadable",
-              "subject=%s seq=%" PRIu64 " number=%zu error=\"%s\"", m->subject,
-              m->seq, number, LOG_TEXT(reason));
     codec_init(CODEC_DEAD_LETTER, &letter);
     letter.process = backend;
-    letter.subject = m->subject;
+    letter.subject = of;
     letter.reason = reason;
-    letter.stream_seq = m->seq;
+    letter.stream_seq = seq;
     letter.payload.data = data.len ? data.data : NULL;
     letter.payload.len =
         data.len < DEAD_LETTER_BYTES ? data.len : DEAD_LETTER_BYTES;
     letter.payload_bytes = data.len;
     letter.at_ms = str_wall_ms();
+    publish(d, subject_dead(subject, backend), id, CODEC_DEAD_LETTER, &letter);
+}
+
+/* Publishes what is not a task to dead.<backend>. number: in a message of many,
+ * from 1; else 0. */
+static void
+dead_task(struct delivery *d, struct bytes data, size_t number,
+          const char *reason)
+{
+    const char *backend = d->lane->worker->ex->name;
+    const struct bus_msg *m = d->msg;
+    char id[SUBJECT_TOKEN_MAX + 48];
+
+    log_error("task.unreadable",
+              "subject=%s seq=%" PRIu64 " number=%zu error=\"%s\"", m->subject,
+              m->seq, number, LOG_TEXT(reason));
     if (number)
         (void)snprintf(id, sizeof id, "%s:%" PRIu64 ".%zu", backend, m->seq,
                        number);
     else
         (void)snprintf(id, sizeof id, "%s:%" PRIu64, backend, m->seq);
-    publish(d, subject_dead(subject, backend), id, CODEC_DEAD_LETTER, &letter);
+    publish_dead(d, m->subject, m->seq, data, id, reason);
+}
+
+void
+delivery_dead_claim(struct delivery *d, const struct bus_entry *entry,
+                    const char *reason)
+{
+    char id[SUBJECT_TOKEN_MAX + 48];
+
+    log_error("claim.unreadable",
+              "subject=%s revision=%" PRIu64 " error=\"%s\"",
+              LOG_TEXT(entry->subject), entry->revision, LOG_TEXT(reason));
+    (void)snprintf(id, sizeof id, "%s:claim:%" PRIu64,
+                   d->lane->worker->ex->name, entry->revision);
+    publish_dead(d, entry->subject, entry->revision,
+                 (struct bytes){entry->data, entry->len}, id, reason);
 }
 
 /* --- tasks that wait ------------------------------------------------------ */
@@ -241,7 +267,7 @@ read_next(struct delivery *d, struct mem_pool *pool, struct routed_task *out)
     if (codec_decode(CODEC_ROUTED_TASK, data.data, data.len, pool, out, &e) ==
         0)
         return true;
-    publish_dead(d, data, number, e.msg);
+    dead_task(d, data, number, e.msg);
     return false;
 }
 
@@ -320,7 +346,7 @@ refuse(struct lane *lane, struct bus_msg *m, const char *reason)
     const struct codec_multi none = {.alone = true};
     struct delivery *d = delivery_new(lane, m, &none);
 
-    publish_dead(d, (struct bytes){m->data, m->len}, 0, reason);
+    dead_task(d, (struct bytes){m->data, m->len}, 0, reason);
     delivery_release(d);
 }
 

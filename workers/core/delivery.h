@@ -67,6 +67,11 @@ void delivery_release(struct delivery *d);
 void delivery_retry(struct delivery *d, const struct routed_task *routed,
                     int64_t delay_ms);
 
+/* Publishes what was found instead of a claim to dead.<backend>, once for each
+ * revision. */
+void delivery_dead_claim(struct delivery *d, const struct bus_entry *entry,
+                         const char *reason);
+
 /* Pools that tasks are decoded into, of a size that many tasks have use for. */
 struct mem_pool *delivery_pool_take(struct worker *w);
 void delivery_pool_give(struct worker *w, struct mem_pool *pool);

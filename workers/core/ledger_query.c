@@ -24,15 +24,18 @@ ledger_query_send(struct bus *b, const char *task, bus_reply_fn *fn, void *ctx)
 }
 
 enum ledger_answer
-ledger_query_read(const struct bus_note *note, const char *task)
+ledger_query_read(const struct bus_note *note, const char *task,
+                  uint32_t *attempts)
 {
     json_t *o = json_loadb((const char *)note->data, note->len, 0, NULL);
     json_t *error = json_object_get(o, "error");
     const char *code = json_string_value(json_object_get(error, "code"));
     const char *found = json_string_value(json_object_get(o, "id"));
     const char *state = json_string_value(json_object_get(o, "state"));
+    json_int_t n = json_integer_value(json_object_get(o, "attempts"));
     enum ledger_answer out = LEDGER_UNSURE;
 
+    *attempts = n > 0 && n < UINT32_MAX ? (uint32_t)n : 0;
     if (found && state && strcmp(found, task) == 0)
         out = state_is_terminal(state_from_name(state)) ? LEDGER_OVER
                                                         : LEDGER_OPEN;

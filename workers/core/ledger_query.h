@@ -19,8 +19,9 @@ enum ledger_answer {
 /* fn passes what it receives to ledger_query_read. One try. */
 void ledger_query_send(struct bus *b, const char *task, bus_reply_fn *fn,
                        void *ctx);
-/* What the answer says of the task of that id. */
+/* What the answer says of the task of that id, and how many of its attempts
+ * the ledger knows to have started. */
 enum ledger_answer ledger_query_read(const struct bus_note *note,
-                                     const char *task);
+                                     const char *task, uint32_t *attempts);
 
 #endif

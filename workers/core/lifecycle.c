@@ -117,40 +117,75 @@ on_found(struct attempt *a, const struct claims_entry *found,
     }
 }
 
+/* What follows if the claim, which cannot be read, was that of an attempt that
+ * is lost: the last one the ledger knows, and at least one. */
 static void
-on_answered(struct attempt *a, enum ledger_answer answer, const struct err *e)
+replace_unreadable(struct attempt *a, uint32_t attempts)
+{
+    const struct claim_sight long_ago = {INT64_MAX, INT64_MAX};
+    struct delivery_plan plan;
+    struct claim lost;
+
+    a->unreadable = false;
+    codec_init(CODEC_CLAIM, &lost);
+    lost.state = STATE_RUNNING;
+    lost.attempt = attempts ? attempts : 1;
+    lost.fence = a->revision;
+    lost.lost = lost.attempt - 1;
+    state_on_delivery(a->task, &lost, &long_ago, str_wall_ms(), &plan);
+    log_warn("claim.replaced", "task=%s attempt=%u", a->task->id, plan.attempt);
+    if (plan.what == DELIVERY_CLOSE)
+        settle_close(a, &lost, &plan);
+    else
+        claim_take(a, NULL, &plan);
+}
+
+static void
+on_answered(struct attempt *a, enum ledger_answer answer, uint32_t attempts,
+            const struct err *e)
 {
     struct delivery_plan plan;
 
     switch (answer) {
     case LEDGER_UNSURE:
         log_warn("task.old",
-                 "task=%s error=\"%s\" note=\"older than claims "
-                 "are kept; tried again\"",
+                 "task=%s error=\"%s\" note=\"what became of it only the "
+                 "ledger knows; asked again\"",
                  a->task->id, e ? LOG_TEXT(e->msg) : "no answer of the ledger");
         attempt_retry(a, LEDGER_AGAIN_MS);
         return;
     case LEDGER_OVER:
         log_warn("task.over",
-                 "task=%s seq=%" PRIu64 " note=\"the ledger has "
-                 "its outcome; delivered again after days\"",
+                 "task=%s seq=%" PRIu64 " note=\"the ledger has its outcome\"",
                  a->task->id, a->delivery->msg->seq);
         attempt_done(a);
         return;
     case LEDGER_UNKNOWN:
     case LEDGER_OPEN:
+        if (a->unreadable) {
+            replace_unreadable(a, attempts);
+            return;
+        }
         state_on_delivery(a->task, NULL, NULL, str_wall_ms(), &plan);
         take(a, &(struct claims_entry){0}, &plan);
         return;
     }
 }
 
+/* Whoever holds the claim writes it again within its lease. If nobody does, the
+ * ledger says how far the task has come. */
 static void
-on_unreadable(struct attempt *a, const struct err *e)
+on_unreadable(struct attempt *a, const struct claim_sight *sight)
 {
-    log_error("claim.unreadable", "task=%s error=\"%s\"", a->task->id,
-              LOG_TEXT(e->msg));
-    attempt_retry(a, a->w->conf->lease_ms);
+    int64_t wait_ms = a->w->conf->lease_ms - sight->unchanged_ms;
+
+    attempt_set_phase(a, PHASE_CLAIM);
+    codec_init(CODEC_CLAIM, &a->claim);
+    a->unreadable = true;
+    if (wait_ms > 0)
+        attempt_retry(a, wait_ms);
+    else
+        claim_ask_ledger(a);
 }
 
 static void

@@ -145,7 +145,8 @@ on_entry(void *ctx, const struct bus_entry *entry, const struct err *e)
         return;
     }
     mem_pool_reset(w->scratch_pool);
-    if (claims_read(w->bus, entry, w->scratch_pool, &found, &bad) < 0)
+    if (claims_read(w->bus, entry, r->current.result.task, w->scratch_pool,
+                    &found, &bad) < 0)
         superseded(r);
     else
         compare(r, &found);

@@ -122,6 +122,7 @@ struct attempt {
     enum claim_io io;
     enum claim_note note;
     bool inherited;     /* claim.remote is an earlier attempt's */
+    bool unreadable;    /* what stands in the bucket is no claim */
     struct claim claim; /* as last written, or about to be */
     uint64_t revision;  /* of the claim in the bucket; 0: none */
     char nonce[NONCE_SIZE];

@@ -1,0 +1,83 @@
+# What somebody may do who can publish, and chooses the subject of the answer.
+# The broker and the ledger answer with their own rights.
+setup_file() {
+	load helper
+	start_fleet --slots 2
+}
+teardown_file() { load helper; stop_fleet; }
+setup() { load helper; work_dir; }
+
+STREAMS='TASKS_IN TASKS RESULTS LOGS INPUT KV_claims KV_control'
+
+state() { shunt show "$1" --json | jq -r .state; }
+worker() { shunt worker ls --json | jq -er '.[0].worker'; }
+
+# task ID COMMAND [more] - a submission in the file ID.json.
+task() {
+	jq -nc --arg id "$1" --arg c "$2" --argjson more "${3:-{\}}" \
+		'{id: $id, name: $id, steps: [$c]} + $more' >"$1.json"
+}
+
+# submit_with_reply ID REPLY - a submission that is valid, and whose
+# acknowledgement goes to REPLY.
+submit_with_reply() {
+	task "$1" true
+	publish tasks.in "$1.json" "$2"
+}
+
+@test "an acknowledgement purges no stream" {
+	local router reaper i n=0
+	router=$(pid_of router) reaper=$(pid_of reaper)
+	kill -STOP "$router" "$reaper"
+	for i in 1 2 3 4 5; do shunt submit --name "kept-$i" -- true; done
+	for stream in $STREAMS; do
+		for api in "STREAM.PURGE.$stream" "STREAM.MSG.DELETE.$stream" "STREAM.DELETE.$stream"; do
+			n=$((n + 1))
+			submit_with_reply "ack-$n" "\$JS.API.$api"
+		done
+	done
+	kill -CONT "$router" "$reaper"
+	for i in 1 2 3 4 5; do shunt wait --timeout 60s "kept-$i"; done
+	for i in $(seq $n); do until_true 30 eval "[ \"\$(state ack-$i)\" = succeeded ]"; done
+	shunt status --json | jq -e '[.alarms[].name] | index("messages_lost", "store_lost") == null'
+}
+
+@test "an acknowledgement over the claim of a running task stops nothing" {
+	task victim "until [ -e $PWD/go ]; do sleep .1; done"
+	publish tasks.in victim.json
+	until_true 30 eval '[ "$(state victim)" = running ]'
+	for i in 1 2 3; do submit_with_reply "over-$i" '$KV.claims.local.victim'; done
+	touch go
+	shunt wait --timeout 60s victim
+	shunt show victim --json | jq -e '.state == "succeeded" and .attempts == 1'
+}
+
+@test "an acknowledgement on a control subject neither drains nor cancels" {
+	local w
+	w=$(worker)
+	submit_with_reply drain "ctl.local.$w"
+	submit_with_reply roll roll
+	task uncancelled true '{"hold": true}'
+	publish tasks.in uncancelled.json
+	submit_with_reply cancels '$KV.control.cancel.uncancelled'
+	submit_with_reply pauses '$KV.control.lane.local.default'
+	shunt run --name after-all -- true
+	[ "$(worker)" = "$w" ]
+	shunt worker ls --json | jq -e '.[0].draining | not'
+	[ "$(state uncancelled)" = held ]
+	shunt cancel uncancelled
+}
+
+@test "the ledger answers only to inboxes" {
+	task observed true '{"hold": true}'
+	publish tasks.in observed.json
+	until_true 30 eval '[ "$(state observed)" = held ]'
+	echo '{}' >empty.json
+	for reply in tasks.bulk tasks.in '$JS.API.STREAM.PURGE.RESULTS' 'results.local.cli' "ctl.local.$(worker)"; do
+		publish ask.ledger.list empty.json "$reply"
+		publish ask.ledger.status empty.json "$reply"
+	done
+	until_true 30 eval '[ "$(grep -c bus.reply_refused "$SHUNT_HOME/log/reaper.log")" -eq 10 ]'
+	[ "$(state observed)" = held ]
+	shunt run -- true
+}
