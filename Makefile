@@ -17,6 +17,9 @@
 #   make deps       the Debian packages all of this needs
 
 VERSION := 0.1.0
+# With the commit, in a checkout.
+COMMIT := $(shell [ -e .git ] && git rev-parse --short=8 HEAD 2>/dev/null)
+FULL_VERSION := $(VERSION)$(if $(COMMIT),+$(COMMIT))
 PREFIX ?= /usr/local
 SAN ?=
 T ?=
@@ -37,7 +40,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wvla -Wundef -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
 	-Wformat=2 -Wimplicit-fallthrough $(if $(WERROR),-Werror)
 OPT := -O2 -g
-CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE -DSHUNT_VERSION='"$(VERSION)"' \
+CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE \
 	$(if $(DEBUG),-DSHUNT_DEBUG)
 CFLAGS += -std=c17 $(OPT) $(WARN) -fno-common -fstack-protector-strong \
 	-MMD -MP $(PKG_CFLAGS) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
@@ -105,6 +108,14 @@ $(B)/libshunt.a: $(LIB_OBJS)
 $(B)/%.o: %.c $(B)/gen/shunt.pb-c.h
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# Newer than its object when the version is another one.
+$(B)/gen/version: FORCE
+	@mkdir -p $(B)/gen
+	@echo '$(FULL_VERSION)' | cmp -s - $@ || echo '$(FULL_VERSION)' >$@
+
+$(B)/lib/base/version.o: $(B)/gen/version
+$(B)/lib/base/version.o: CPPFLAGS += -DSHUNT_VERSION='"$(FULL_VERSION)"'
 
 $(B)/gen/shunt.pb-c.c $(B)/gen/shunt.pb-c.h &: proto/shunt.proto
 	@mkdir -p $(B)/gen
@@ -231,7 +242,7 @@ install: all
 	install -m 0755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	ln -sf shunt $(DESTDIR)$(PREFIX)/bin/ccl-delegate
 
-.PHONY: all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench benches deps
+.PHONY: FORCE all tests unit e2e check check-all debug chaos fuzz lint format clean install demo bench benches deps
 .DELETE_ON_ERROR:
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -11,6 +11,7 @@
  */
 #include "bench/bench.h"
 #include "lib/base/log.h"
+#include "lib/base/version.h"
 #include "lib/bus/bus.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
@@ -54,7 +55,7 @@ beat(int worker)
     h.memory_free_bytes = 1ULL << 33;
     h.sent_at_ms = str_wall_ms();
     h.started_at_ms = h.sent_at_ms;
-    h.version = SHUNT_VERSION;
+    h.version = shunt_version;
     h.host = name;
     h.pid = 1;
     h.load = load;

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "fleet/embedded_broker.h"
+#include "lib/base/version.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/os/os.h"
 #include "lib/submit/spool.h"
@@ -95,7 +96,7 @@ check_programs(struct doctor *d)
     }
     if (!missing)
         report(d, OK, "programs", NULL, "all in %s, version %s", self,
-               SHUNT_VERSION);
+               shunt_version);
 }
 
 static void

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/task_args.h"
+#include "lib/base/version.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -72,9 +73,9 @@ cmd_version(struct cli *c, const struct args *a)
 {
     (void)a;
     if (c->json)
-        out_object("version", json_pack("{s:s}", "version", SHUNT_VERSION));
+        out_object("version", json_pack("{s:s}", "version", shunt_version));
     else
-        (void)puts("shunt " SHUNT_VERSION);
+        (void)printf("shunt %s\n", shunt_version);
     return RC_OK;
 }
 

@@ -17,6 +17,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/version.h"
 #include "lib/bus/bus.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/io/loop.h"
@@ -67,7 +68,7 @@ main(int argc, char **argv)
         (void)nice((int)conf->nice); /* lowering the priority always succeeds */
         loop_on_term(loop, reaper_drain, reaper);
         log_info("reaper.start", "url=%s version=%s", bus_url(bus),
-                 SHUNT_VERSION);
+                 shunt_version);
         mem_trim();
         rc = loop_run(loop); /* until a signal, or until the bus gives up */
         log_info("reaper.stop", "rc=%d", rc);

@@ -13,6 +13,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/version.h"
 #include "lib/bus/bus.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/io/loop.h"
@@ -65,7 +66,7 @@ main(int argc, char **argv)
         loop_on_term(loop, router_drain, router);
         hup = loop_signal_start(loop, SIGHUP, router_reload, router);
         log_info("router.start", "url=%s version=%s", bus_url(bus),
-                 SHUNT_VERSION);
+                 shunt_version);
         mem_trim();
         rc = loop_run(loop); /* until a signal, or until the bus gives up */
         log_info("router.stop", "rc=%d", rc);

@@ -7,6 +7,7 @@
 #include "gateways/folder/folder_private.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/version.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 
@@ -155,7 +156,7 @@ beat(struct folder *f, bool stopped)
     h.backend = HEARTBEAT_FOLDER;
     h.sent_at_ms = str_wall_ms();
     h.started_at_ms = s->started_at_ms;
-    h.version = SHUNT_VERSION;
+    h.version = shunt_version;
     h.host = s->host;
     h.pid = (int32_t)getpid();
     h.draining = f->draining;

@@ -15,6 +15,7 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/version.h"
 #include "lib/bus/bus.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/io/loop.h"
@@ -58,7 +59,7 @@ main(int argc, char **argv)
     } else {
         loop_on_term(loop, folder_drain, folder);
         log_info("folder.start", "url=%s version=%s", bus_url(bus),
-                 SHUNT_VERSION);
+                 shunt_version);
         mem_trim();
         rc = loop_run(loop); /* until a signal, or until the bus gives up */
         log_info("folder.stop", "rc=%d", rc);

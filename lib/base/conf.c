@@ -6,6 +6,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/version.h"
 #include "lib/base/yaml.h"
 
 #include <errno.h>
@@ -379,7 +380,7 @@ answer_and_exit(const char *about, const struct conf_opt *opts, int argc,
         if (help)
             print_help(about, opts, program_of(argv[0]));
         else if (strcmp(argv[i], "--version") == 0)
-            (void)printf("%s %s\n", program_of(argv[0]), SHUNT_VERSION);
+            (void)printf("%s %s\n", program_of(argv[0]), shunt_version);
         else
             continue;
         exit(fflush(stdout) == 0 ? 0 : 1);

@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/version.h"
 #include "lib/os/os.h"
 
 #include <curl/curl.h>
@@ -205,6 +206,7 @@ set_up(struct http *h, struct http_call *c, struct transfer *t)
 {
     CURL *easy = t->easy;
     bool ok = set_headers(c, t);
+    char agent[128];
 
 #define SET(option, value)                                                     \
     ok = ok && curl_easy_setopt(easy, option, value) == CURLE_OK
@@ -217,7 +219,8 @@ set_up(struct http *h, struct http_call *c, struct transfer *t)
     SET(CURLOPT_PIPEWAIT, 1L); /* prefer sharing a connection */
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_ACCEPT_ENCODING, "");
-    SET(CURLOPT_USERAGENT, "shunt/" SHUNT_VERSION);
+    (void)snprintf(agent, sizeof agent, "shunt/%s", shunt_version);
+    SET(CURLOPT_USERAGENT, agent);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)h->conf.connect_timeout_ms);
     SET(CURLOPT_TIMEOUT_MS, (long)c->timeout_ms);
     SET(CURLOPT_LOW_SPEED_LIMIT, 1L);

@@ -5,6 +5,7 @@
 #include "reaper/http/routes.h"
 
 #include "lib/base/log.h"
+#include "lib/base/version.h"
 #include "lib/io/loop.h"
 #include "lib/model/codec.h"
 #include "lib/os/secret.h"
@@ -242,7 +243,7 @@ on_metrics(struct http_routes *s, const struct http_routes_request *r,
 {
     struct http_health h = health_of(s);
     struct metrics_facts facts = {
-        .ready = is_ready(&h), .bus_up = h.bus_up, .version = SHUNT_VERSION};
+        .ready = is_ready(&h), .bus_up = h.bus_up, .version = shunt_version};
     json_t *nothing = json_object();
     json_t *status = query_answer(s->query, "status", nothing);
     json_t *costs = query_answer(s->query, "costs", nothing);

@@ -11,6 +11,7 @@
 
 #include "lib/base/backoff.h"
 #include "lib/base/mem.h"
+#include "lib/base/version.h"
 #include "lib/model/codec.h"
 #include "lib/os/os.h"
 #include "workers/core/worker_types.h"
@@ -104,7 +105,7 @@ heartbeat_send(struct worker *w)
     h.draining = w->draining;
     h.stopped = w->stopped;
     h.started_at_ms = s->started_at_ms;
-    h.version = SHUNT_VERSION;
+    h.version = shunt_version;
     h.host = s->host;
     h.pid = (int32_t)getpid();
     h.load = load;
