@@ -37,8 +37,15 @@ const struct command cli_commands[] = {
     {"provision", "", "create or update the broker's streams and consumers",
      "Needed once for a broker of your own, and again after each upgrade. "
      "`shunt up`\n"
-     "does it by itself.",
-     "  shunt provision --nats nats://broker:4222", .run = cmd_provision},
+     "does it by itself. Each line says what was done to what, and which "
+     "fields "
+     "changed.\n"
+     "A setting that the configuration here does not name stays as the fleet "
+     "has it; one\n"
+     "that it names otherwise is an error without --change.",
+     "  shunt provision --nats nats://broker:4222\n"
+     "  shunt provision --dry-run",
+     cmd_provision, .opts = provision_opts},
     {"submit", "[FLAGS] -- COMMAND... | FILE... | -",
      "submit tasks and print their ids",
      "One word after -- is a shell script; several words are a program and "

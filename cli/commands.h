@@ -35,7 +35,7 @@ int cmd_help(struct cli *c, const struct args *a);
 extern const struct arg_opt up_opts[], down_opts[], ls_opts[], logs_opts[],
     run_opts[];
 extern const struct arg_opt wait_opts[], cancel_opts[], decide_opts[];
-extern const struct arg_opt rally_opts[], route_opts[];
+extern const struct arg_opt rally_opts[], route_opts[], provision_opts[];
 extern const struct arg_opt lane_opts[], delegate_opts[];
 
 /* What `provision` and `up` create, from configuration and environment. The

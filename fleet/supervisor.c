@@ -15,6 +15,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/session_vars.h"
 #include "lib/base/str.h"
+#include "lib/base/version.h"
 #include "lib/bus/bus.h"
 #include "lib/bus/fleet_id.h"
 #include "lib/io/loop.h"
@@ -96,7 +97,7 @@ write_status(void *ctx)
     v = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o, s:o*}",
                   "pid", (int)getpid(), "started_at",
                   str_time(s->started_ms, since, sizeof since), "version",
-                  SHUNT_VERSION, "url", s->broker.url, "fast", s->conf->fast,
+                  shunt_version, "url", s->broker.url, "fast", s->conf->fast,
                   "durable", s->broker.durable, "durability",
                   s->broker.durability, "state",
                   s->stopping ? "stopping"
@@ -212,6 +213,8 @@ make_streams_durable(void *ctx)
 static int
 bring_up_broker(struct supervisor *s, struct err *e)
 {
+    static const struct jetstream_rules rules = {
+        .change = true, .keep = true, .by = "shunt up"};
     struct fleet_dir_path store;
 
     if (start_broker(s, e) < 0 || connect_broker(s, e) < 0 ||
@@ -220,7 +223,8 @@ bring_up_broker(struct supervisor *s, struct err *e)
     log_info("broker.up", "url=%s version=%d.%d.%d durable=%s", s->broker.url,
              s->broker.major, s->broker.minor, s->broker.patch,
              s->broker.durable ? "yes" : "no");
-    if (jetstream_provision(s->bus, &s->conf->jetstream, NULL, NULL, e) < 0)
+    if (jetstream_provision(s->bus, &s->conf->jetstream, &rules, NULL, NULL,
+                            e) < 0)
         return err_wrap(e, "provision");
     make_streams_durable(s);
     if (s->broker.confirm &&

@@ -75,7 +75,11 @@ provision(struct reaper_fixture *f)
                                   .log_max_bytes = 64 * 1024 * 1024};
     struct err e = {0};
 
-    if (jetstream_provision(f->bus, &conf, NULL, NULL, &e) < 0)
+    if (jetstream_provision(f->bus, &conf,
+                            &(struct jetstream_rules){.change = true,
+                                                      .allow_shrink = true,
+                                                      .by = "test"},
+                            NULL, NULL, &e) < 0)
         fail_msg("%s", e.msg);
 }
 

@@ -304,7 +304,11 @@ setup(void **state)
     f->h.conf.bus.url = url;
     assert_int_equal(loop_open(&f->loop, &e), 0);
     f->bus = connect_as(f, "test");
-    if (jetstream_provision(f->bus, &top, NULL, NULL, &e) < 0)
+    if (jetstream_provision(f->bus, &top,
+                            &(struct jetstream_rules){.change = true,
+                                                      .allow_shrink = true,
+                                                      .by = "test"},
+                            NULL, NULL, &e) < 0)
         fail_msg("%s", e.msg);
     assert_int_equal(
         bus_subscribe(f->bus, "tasks.*.*", on_task, f, &f->subs[0], &e), 0);

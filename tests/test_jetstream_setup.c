@@ -69,20 +69,30 @@ static const struct jetstream_conf usual = {
     .log_max_bytes = 256 << 20,
 };
 
+static const struct jetstream_rules anything = {
+    .change = true, .allow_shrink = true, .by = "me@here"};
+
 struct setup_report {
-    unsigned created, updated, ok;
+    unsigned created, updated, ok, to_create, to_update;
+    char changes[512]; /* of the last that differed */
 };
 
 static void
-on_report(void *ctx, const char *what, const char *name)
+on_report(void *ctx, const char *what, const char *name, const char *changes)
 {
     struct setup_report *r = ctx;
 
     assert_true(*name != '\0');
+    if (*changes)
+        (void)str_copy(r->changes, sizeof r->changes, changes);
     if (strcmp(what, "created") == 0)
         r->created++;
     else if (strcmp(what, "updated") == 0)
         r->updated++;
+    else if (strcmp(what, "to create") == 0)
+        r->to_create++;
+    else if (strcmp(what, "to update") == 0)
+        r->to_update++;
     else if (strcmp(what, "ok") == 0)
         r->ok++;
     else
@@ -95,7 +105,7 @@ provision(struct jetstream_setup_fixture *f, const struct jetstream_conf *conf)
     struct setup_report r = {0};
     struct err e;
 
-    if (jetstream_provision(f->bus, conf, on_report, &r, &e) < 0)
+    if (jetstream_provision(f->bus, conf, &anything, on_report, &r, &e) < 0)
         fail_msg("%s", e.msg);
     return r;
 }
@@ -160,7 +170,7 @@ provisioning_twice_changes_nothing(void **state)
     struct setup_report first = provision(*state, &usual);
     struct setup_report second = provision(*state, &usual);
 
-    assert_int_equal(first.created, 8 + 6 + 7);
+    assert_int_equal(first.created, 9 + 6 + 7);
     assert_int_equal(first.updated + first.ok, 0);
     assert_int_equal(second.ok, first.created);
     assert_int_equal(second.created + second.updated, 0);
@@ -203,6 +213,164 @@ changed_limits_are_brought_up_to_date(void **state)
     verify(f, "TASKS", "ledger");
 }
 
+/* --- a fleet that is there ------------------------------------------------ */
+
+static enum err_code
+provision_by(struct jetstream_setup_fixture *f,
+             const struct jetstream_conf *conf,
+             const struct jetstream_rules *rules, struct setup_report *r,
+             struct err *e)
+{
+    *r = (struct setup_report){0};
+    *e = (struct err){0};
+    (void)jetstream_provision(f->bus, conf, rules, on_report, r, e);
+    return e->code;
+}
+
+static void
+what_is_not_configured_stays_as_the_fleet_has_it(void **state)
+{
+    static const struct jetstream_rules none = {.by = "other@host"};
+    struct jetstream_setup_fixture *f = *state;
+    struct jetstream_conf conf = {0};
+    char mine[] = "local.big_mem";
+    char *lanes[] = {mine, NULL};
+    struct setup_report r;
+    struct err e;
+
+    conf = usual;
+    conf.lanes = lanes;
+    (void)provision(f, &conf);
+    conf = (struct jetstream_conf){0};
+    assert_int_equal(provision_by(f, &conf, &none, &r, &e), ERR_NONE);
+    assert_int_equal(r.ok, 9 + 6 + 8); /* the lane, too */
+    conf = usual;
+    assert_int_equal(provision_by(f, &conf, &none, &r, &e), ERR_NONE);
+    assert_int_equal(r.updated + r.created, 0);
+}
+
+static void
+another_configuration_changes_nothing_unless_it_is_asked_to(void **state)
+{
+    static const struct jetstream_rules none = {.by = "other@host"},
+                                        change = {.change = true, .by = ""},
+                                        keep = {.change = true,
+                                                .keep = true,
+                                                .by = ""};
+    struct jetstream_setup_fixture *f = *state;
+    struct jetstream_conf less = usual, more = usual;
+    struct setup_report r;
+    struct err e;
+
+    (void)provision(f, &usual);
+    more.log_max_bytes *= 2;
+    assert_int_equal(provision_by(f, &more, &none, &r, &e), ERR_CONFLICT);
+    assert_non_null(strstr(e.msg, "bus.log_max_bytes"));
+    assert_non_null(strstr(e.msg, "--change"));
+    assert_int_equal(provision_by(f, &more, &change, &r, &e), ERR_NONE);
+    assert_int_equal(r.updated, 1);
+    assert_string_equal(r.changes, "max_bytes: 268435456 -> 536870912");
+
+    less.max_age_ms = 3600000;
+    assert_int_equal(provision_by(f, &less, &change, &r, &e), ERR_CONFLICT);
+    assert_non_null(strstr(e.msg, "bus.max_age"));
+    assert_non_null(strstr(e.msg, "--allow-shrink"));
+    less = more;
+    less.max_bytes = 1 << 20;
+    assert_int_equal(provision_by(f, &less, &change, &r, &e), ERR_CONFLICT);
+    log_level_set(LOG_ERROR); /* it warns */
+    assert_int_equal(provision_by(f, &less, &keep, &r, &e), ERR_NONE);
+    assert_int_equal(r.updated, 0);
+    assert_int_equal(provision_by(f, &less, &anything, &r, &e), ERR_NONE);
+    assert_true(r.updated > 0);
+}
+
+static void
+a_stream_that_somebody_enlarged_is_not_shrunk_silently(void **state)
+{
+    static const struct jetstream_rules change = {.change = true, .by = ""};
+    struct jetstream_setup_fixture *f = *state;
+    struct setup_report r;
+    struct err e;
+
+    (void)provision(f, &usual);
+    api(f, "STREAM.UPDATE.DEAD",
+        "{\"name\":\"DEAD\",\"subjects\":[\"dead.*\",\"more\"],\"storage\":"
+        "\"file\",\"retention\":\"limits\",\"discard\":\"new\",\"deny_"
+        "delete\":true,\"num_replicas\":1,\"max_msgs\":-1,\"max_msgs_per_"
+        "subject\":-1,\"max_bytes\":-1}");
+    assert_int_equal(provision_by(f, &usual, &change, &r, &e), ERR_CONFLICT);
+    assert_non_null(strstr(e.msg, "stream DEAD"));
+    assert_non_null(strstr(e.msg, "--allow-shrink"));
+    assert_int_equal(provision_by(f, &usual, &anything, &r, &e), ERR_NONE);
+    assert_int_equal(r.updated, 1);
+}
+
+static void
+a_dry_run_writes_nothing(void **state)
+{
+    static const struct jetstream_rules dry = {.dry_run = true, .change = true};
+    struct jetstream_setup_fixture *f = *state;
+    struct jetstream_conf conf = usual;
+    struct setup_report r;
+    struct err e;
+
+    assert_int_equal(provision_by(f, &usual, &dry, &r, &e), ERR_NONE);
+    assert_int_equal(r.to_create, 9 + 6 + 7);
+    assert_int_equal(jetstream_verify(f->bus, "TASKS", NULL, &e), -1);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    (void)provision(f, &usual);
+    conf.log_max_bytes *= 2;
+    assert_int_equal(provision_by(f, &conf, &dry, &r, &e), ERR_NONE);
+    assert_int_equal(r.to_update, 1);
+    assert_int_equal(provision(f, &conf).updated, 1);
+}
+
+static void
+the_layout_of_a_later_program_is_left_alone(void **state)
+{
+    struct jetstream_setup_fixture *f = *state;
+    static const char later[] = "{\"layout\": 99, \"version\": \"9.1\"}";
+    static const char nonsense[] = "[7]";
+    struct str answer = {0};
+    struct setup_report r;
+    struct err e;
+
+    (void)provision(f, &usual);
+    assert_int_equal(bus_call(f->bus, "$KV.fleet.settings", later,
+                              strlen(later), 5000, &answer, &e),
+                     0);
+    assert_int_equal(provision_by(f, &usual, &anything, &r, &e), ERR_CONFLICT);
+    assert_non_null(strstr(e.msg, "9.1"));
+    assert_int_equal(bus_call(f->bus, "$KV.fleet.settings", nonsense,
+                              strlen(nonsense), 5000, &answer, &e),
+                     0);
+    assert_int_equal(provision_by(f, &usual, &anything, &r, &e), ERR_INVALID);
+    str_free(&answer);
+}
+
+/* As fleets were before they had settings of their own. */
+static void
+a_fleet_without_an_entry_keeps_what_its_streams_have(void **state)
+{
+    static const struct jetstream_rules none = {.by = "other@host"};
+    struct jetstream_setup_fixture *f = *state;
+    struct jetstream_conf conf = usual;
+    struct setup_report r;
+    struct err e;
+
+    (void)provision(f, &usual);
+    api(f, "STREAM.DELETE.KV_fleet", "");
+    conf.max_bytes = 1 << 20;
+    assert_int_equal(provision_by(f, &conf, &none, &r, &e), ERR_CONFLICT);
+    conf = (struct jetstream_conf){0};
+    assert_int_equal(provision_by(f, &conf, &none, &r, &e), ERR_NONE);
+    assert_int_equal(r.created, 1);
+    assert_int_equal(r.updated, 0);
+}
+
+/* --- lanes ---------------------------------------------------------------- */
+
 static void
 lanes_of_the_configuration_get_a_consumer(void **state)
 {
@@ -213,7 +381,7 @@ lanes_of_the_configuration_get_a_consumer(void **state)
     struct err e;
 
     conf.lanes = lanes;
-    assert_int_equal(provision(f, &conf).created, 8 + 6 + 8);
+    assert_int_equal(provision(f, &conf).created, 9 + 6 + 8);
     verify(f, "TASKS", "local_big_mem");
     assert_int_equal(jetstream_verify(f->bus, "TASKS", "local_other", &e), -1);
     assert_int_equal(e.code, ERR_NOT_FOUND);
@@ -232,8 +400,8 @@ a_lane_that_is_no_lane_is_refused(void **state)
     conf.lanes = lanes;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         lanes[0] = mem_strdup(bad[i]);
-        assert_int_equal(jetstream_provision(f->bus, &conf, NULL, NULL, &e),
-                         -1);
+        assert_int_equal(
+            jetstream_provision(f->bus, &conf, &anything, NULL, NULL, &e), -1);
         assert_int_equal(e.code, ERR_INVALID);
         mem_free(lanes[0]);
     }
@@ -330,7 +498,8 @@ what_cannot_be_changed_is_refused_with_the_difference(void **state)
     api(f, "STREAM.CREATE.TASKS",
         "{\"name\":\"TASKS\",\"subjects\":[\"tasks.*.*\"],\"storage\":"
         "\"memory\",\"retention\":\"limits\",\"num_replicas\":1}");
-    assert_int_equal(jetstream_provision(f->bus, &usual, NULL, NULL, &e), -1);
+    assert_int_equal(
+        jetstream_provision(f->bus, &usual, &anything, NULL, NULL, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     assert_non_null(strstr(e.msg, "stream TASKS"));
     assert_non_null(strstr(e.msg, "storage"));
@@ -343,7 +512,8 @@ a_broker_without_jetstream_is_unavailable(void **state)
     struct jetstream_setup_fixture *f = *state;
     struct err e;
 
-    assert_int_equal(jetstream_provision(f->bus, &usual, NULL, NULL, &e), -1);
+    assert_int_equal(
+        jetstream_provision(f->bus, &usual, &anything, NULL, NULL, &e), -1);
     assert_int_equal(e.code, ERR_UNAVAILABLE);
     assert_non_null(strstr(e.msg, "JetStream"));
     assert_int_equal(jetstream_verify(f->bus, "TASKS", NULL, &e), -1);
@@ -425,6 +595,12 @@ main(void)
         T(provisioning_twice_changes_nothing),
         T(every_stream_and_consumer_passes_its_own_check),
         T(changed_limits_are_brought_up_to_date),
+        T(what_is_not_configured_stays_as_the_fleet_has_it),
+        T(another_configuration_changes_nothing_unless_it_is_asked_to),
+        T(a_stream_that_somebody_enlarged_is_not_shrunk_silently),
+        T(a_dry_run_writes_nothing),
+        T(the_layout_of_a_later_program_is_left_alone),
+        T(a_fleet_without_an_entry_keeps_what_its_streams_have),
         T(lanes_of_the_configuration_get_a_consumer),
         T(a_lane_that_is_no_lane_is_refused),
         T(a_broker_that_is_not_provisioned_is_named_as_such),

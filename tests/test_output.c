@@ -43,7 +43,11 @@ setup(void **state)
     bc.url = (char *)(uintptr_t)broker_url(broker);
     if (loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &bc, "test", PATIENCE_MS, &e) < 0 ||
-        jetstream_provision(bus, &tc, NULL, NULL, &e) < 0)
+        jetstream_provision(bus, &tc,
+                            &(struct jetstream_rules){.change = true,
+                                                      .allow_shrink = true,
+                                                      .by = "test"},
+                            NULL, NULL, &e) < 0)
         fail_msg("%s", e.msg);
     return 0;
 }

@@ -100,7 +100,11 @@ setup(void **state)
         (struct bus_conf){.url = (char *)(uintptr_t)broker_url(f->broker)};
     if (loop_open(&f->loop, &e) < 0 ||
         bus_open(&f->bus, f->loop, &bus_conf, "test", LONG_MS, &e) < 0 ||
-        jetstream_provision(f->bus, &conf, NULL, NULL, &e) < 0 ||
+        jetstream_provision(f->bus, &conf,
+                            &(struct jetstream_rules){.change = true,
+                                                      .allow_shrink = true,
+                                                      .by = "test"},
+                            NULL, NULL, &e) < 0 ||
         bus_subscribe(f->bus, "results.>", on_results, f, &f->results, &e) < 0)
         fail_msg("%s", e.msg);
     f->w.bus = f->bus;

@@ -303,7 +303,13 @@ open_broker(struct spool_place *p)
     p->broker = broker_start();
     (void)str_copy(url, sizeof url, broker_url(p->broker));
     assert_int_equal(bus_open(&p->bus, p->loop, &bus, "test", 5000, &e), 0);
-    assert_int_equal(jetstream_provision(p->bus, &conf, NULL, NULL, &e), 0);
+    assert_int_equal(
+        jetstream_provision(p->bus, &conf,
+                            &(struct jetstream_rules){.change = true,
+                                                      .allow_shrink = true,
+                                                      .by = "test"},
+                            NULL, NULL, &e),
+        0);
 }
 
 static int64_t

@@ -103,7 +103,11 @@ provision(void)
                                 .lanes = (char *[]){NULL}};
     struct err e;
 
-    if (jetstream_provision(bus, &tc, NULL, NULL, &e) < 0)
+    if (jetstream_provision(bus, &tc,
+                            &(struct jetstream_rules){.change = true,
+                                                      .allow_shrink = true,
+                                                      .by = "test"},
+                            NULL, NULL, &e) < 0)
         fail_msg("%s", e.msg);
 }
 

@@ -7,6 +7,8 @@
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/bus/fleet_settings.h"
+#include "lib/bus/jetstream_api.h"
 #include "lib/model/subject.h"
 
 #include <inttypes.h>
@@ -15,11 +17,6 @@
 #include <string.h>
 
 enum {
-    API_MS = 10000,
-    STREAM_NOT_FOUND = 10059,
-    CONSUMER_NOT_FOUND = 10014,
-    NOT_ENABLED = 10076,
-    NOT_ENABLED_FOR_ACCOUNT = 10039,
     NAME_SIZE = 96,
 };
 
@@ -37,7 +34,8 @@ struct stream_row {
     bool latest; /* one message per subject: a KV bucket */
     bool direct; /* single messages can be read (allow_direct) */
     bool discard_old;
-    bool purge; /* messages may be taken out before their time */
+    bool purge;        /* messages may be taken out before their time */
+    int64_t max_bytes; /* 0: as the fleet's settings say */
 };
 
 static const struct stream_row streams[] = {
@@ -62,6 +60,12 @@ static const struct stream_row streams[] = {
      .age = 48 * HOUR_MS,
      .latest = true,
      .direct = true},
+    {.name = "KV_fleet",
+     .subject = "$KV.fleet.>",
+     .age = AGE_EVER,
+     .latest = true,
+     .direct = true,
+     .max_bytes = 1024 * 1024},
     {.name = "KV_control",
      .subject = "$KV.control.>",
      .age = 7 * 24 * HOUR_MS,
@@ -148,13 +152,12 @@ stream_config(const struct stream_row *r, const struct jetstream_conf *conf)
 {
     json_t *o = stream_shape(r);
     int64_t age = stream_age_ms(r, conf), window = DUPLICATES_MS;
+    int64_t most = r->age == AGE_LOGS ? conf->log_max_bytes : conf->max_bytes;
 
     if (age > 0 && age < window)
         window = age; /* the broker refuses more */
     set(o, "max_age", json_integer(age * MS_NS));
-    set(o, "max_bytes",
-        json_integer(r->age == AGE_LOGS ? conf->log_max_bytes
-                                        : conf->max_bytes));
+    set(o, "max_bytes", json_integer(r->max_bytes ? r->max_bytes : most));
     set(o, "duplicate_window", json_integer(window * MS_NS));
     set(o, "num_replicas", json_integer(conf->replicas));
     return o;
@@ -203,6 +206,86 @@ difference(json_t *want, json_t *found)
     return NULL;
 }
 
+static int64_t
+number(const json_t *config, const char *key)
+{
+    return json_integer_value(json_object_get(config, key));
+}
+
+/* Whether the first is less, of a limit where one value means that there is
+ * none. */
+static bool
+is_less(int64_t value, int64_t than, int64_t endless)
+{
+    return value != endless && (than == endless || value < than);
+}
+
+static bool
+has_subject(json_t *subjects, const char *subject)
+{
+    const json_t *s;
+    size_t i;
+
+    json_array_foreach(subjects, i, s)
+    {
+        if (strcmp(json_string_value(s), subject) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The first field that would give a stream less than it has, so that messages
+ * or copies are deleted; NULL: none. */
+static const char *
+shrinks(json_t *want, json_t *found)
+{
+    const json_t *subject;
+    size_t i;
+
+    if (number(want, "num_replicas") < number(found, "num_replicas"))
+        return "num_replicas";
+    if (is_less(number(want, "max_bytes"), number(found, "max_bytes"), -1))
+        return "max_bytes";
+    if (is_less(number(want, "max_age"), number(found, "max_age"), 0))
+        return "max_age";
+    json_array_foreach(json_object_get(found, "subjects"), i, subject)
+    {
+        if (!has_subject(json_object_get(want, "subjects"),
+                         json_string_value(subject)))
+            return "subjects";
+    }
+    return NULL;
+}
+
+static void
+add_value(struct str *out, const json_t *value)
+{
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+
+    str_addz(out, text ? LOG_TEXT(text) : "none");
+    mem_free(text);
+}
+
+/* "field: a -> b, ..." */
+static void
+add_changes(struct str *out, json_t *want, json_t *found)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(want, key, value)
+    {
+        json_t *other = json_object_get(found, key);
+
+        if ((is_zero(value) && is_zero(other)) || json_equal(value, other))
+            continue;
+        str_addf(out, "%s%s: ", out->len ? ", " : "", key);
+        add_value(out, other);
+        str_addz(out, " -> ");
+        add_value(out, value);
+    }
+}
+
 static int
 drift(const char *what, const char *key, json_t *want, json_t *found,
       struct err *e)
@@ -217,95 +300,7 @@ drift(const char *what, const char *key, json_t *want, json_t *found,
     return -1;
 }
 
-/* --- calling the JetStream API -------------------------------------------- */
-
-/* Whether an error is about the broker's resources, not about our request. */
-static bool
-is_temporary(int64_t code, int64_t api)
-{
-    static const int64_t scarce[] = {10002, 10023, 10028, 10047};
-
-    for (size_t i = 0; i < sizeof scarce / sizeof *scarce; i++)
-        if (api == scarce[i])
-            return true;
-    return code == 503;
-}
-
-static int
-no_jetstream(const struct bus *b, struct err *e)
-{
-    return err_set(e, ERR_UNAVAILABLE,
-                   "the broker at %s has no JetStream: start nats-server with "
-                   "-js",
-                   bus_url(b));
-}
-
-/*
- * Calls $JS.API.<subject>; the caller owns *out. An error object of the
- * broker becomes e, and *api its number.
- */
-static int
-call(struct bus *b, const char *subject, json_t *body, json_t **out,
-     int64_t *api, struct err *e)
-{
-    char full[SUBJECT_SIZE], *text = body ? json_dumps(body, 0) : NULL;
-    struct str answer = {0};
-    json_t *json = NULL, *error;
-    int rc = -1;
-
-    *api = 0;
-    (void)snprintf(full, sizeof full, "$JS.API.%s", subject);
-    if (bus_call(b, full, text, text ? strlen(text) : 0, API_MS, &answer, e) <
-        0) {
-        if (e->code == ERR_UNAVAILABLE && bus_is_up(b))
-            no_jetstream(b, e);
-        goto out;
-    }
-    json = json_loadb(str_text(&answer), answer.len, 0, NULL);
-    error = json_object_get(json, "error");
-    if (!json_is_object(json)) {
-        err_set(e, ERR_UNAVAILABLE, "%s: the reply is not a JSON object", full);
-        goto out;
-    }
-    if (error) {
-        const char *why =
-            json_string_value(json_object_get(error, "description"));
-        int64_t code = json_integer_value(json_object_get(error, "code"));
-
-        *api = json_integer_value(json_object_get(error, "err_code"));
-        err_set(e, is_temporary(code, *api) ? ERR_UNAVAILABLE : ERR_INVALID,
-                "%s (JetStream error %" PRId64 ")",
-                LOG_TEXT(why ? why : "refused"), *api);
-        if (*api == NOT_ENABLED || *api == NOT_ENABLED_FOR_ACCOUNT)
-            no_jetstream(b, e);
-        goto out;
-    }
-    *out = json_incref(json);
-    rc = 0;
-out:
-    json_decref(json);
-    str_free(&answer);
-    mem_free(text);
-    return rc;
-}
-
-/* Gets the configuration of an object; *out NULL if it does not exist. */
-static int
-info(struct bus *b, const char *subject, json_t **out, struct err *e)
-{
-    json_t *answer = NULL;
-    int64_t api;
-
-    *out = NULL;
-    if (call(b, subject, NULL, &answer, &api, e) < 0)
-        return api == STREAM_NOT_FOUND || api == CONSUMER_NOT_FOUND ? 0 : -1;
-    *out = json_incref(json_object_get(answer, "config"));
-    json_decref(answer);
-    if (!*out)
-        return err_set(e, ERR_UNAVAILABLE, "%s: no config in the reply",
-                       subject);
-    return 0;
-}
+/* --- objects -------------------------------------------------------------- */
 
 struct object {
     char what[NAME_SIZE + 16]; /* "stream TASKS" */
@@ -357,56 +352,116 @@ write_object(struct bus *b, const struct object *t, json_t *found,
         set(body, "stream_name", json_string(t->stream));
         set(body, "config", config);
     }
-    rc = call(b, found ? t->update : t->create, body, &answer, &api, e);
+    rc = jetstream_api_call(b, found ? t->update : t->create, body, &answer,
+                            &api, e);
     json_decref(answer);
     json_decref(body);
     return rc;
 }
 
+/* What a run of jetstream_provision shares. */
+struct provisioning {
+    struct bus *bus;
+    const struct jetstream_rules *rules;
+    jetstream_report_fn *report;
+    void *ctx;
+};
+
+/* The configuration of an object; *out NULL if it does not exist. */
 static int
-provision(struct bus *b, const struct object *t, jetstream_report_fn *report,
-          void *ctx, struct err *e)
+read_config(struct bus *b, const struct object *t, json_t **out, struct err *e)
 {
-    json_t *found = NULL;
-    const char *did = "ok", *key;
-    int rc = -1;
+    json_t *answer;
 
-    if (info(b, t->info, &found, e) < 0) {
-        err_wrap(e, "%s", t->what);
-        goto out;
-    }
-    key = found ? difference(t->want, found) : NULL;
-    if (!found || key) {
-        did = found ? "updated" : "created";
-        if (write_object(b, t, found, e) < 0) {
-            struct err why = *e;
+    *out = NULL;
+    if (jetstream_api_info(b, t->info, &answer, e) < 0)
+        return err_wrap(e, "%s", t->what);
+    if (!answer)
+        return 0;
+    *out = json_incref(json_object_get(answer, "config"));
+    json_decref(answer);
+    if (!*out)
+        return err_set(e, ERR_UNAVAILABLE, "%s: no config in the reply",
+                       t->what);
+    return 0;
+}
 
-            if (key && why.code == ERR_INVALID) {
-                drift(t->what, key, t->want, found, e);
-                err_set(e, ERR_INVALID, "%s, which cannot be changed: %s",
-                        e->msg, why.msg);
-            } else {
-                err_wrap(e, "%s", t->what);
-            }
-            goto out;
-        }
-        json_decref(found);
-        found = NULL;
-        if (info(b, t->info, &found, e) < 0) {
-            err_wrap(e, "%s", t->what);
-            goto out;
-        }
-        /* An old broker ignores fields that it does not know. */
-        key = difference(t->want, found);
-        if (key) {
+/* Fields of found that the rules protect: they are kept, or that is an error.
+ */
+static int
+protect(const struct provisioning *p, const struct object *t, json_t *found,
+        struct err *e)
+{
+    const char *key;
+
+    while (!t->stream && !p->rules->allow_shrink &&
+           (key = shrinks(t->want, found))) {
+        if (!p->rules->keep) {
             drift(t->what, key, t->want, found, e);
-            goto out;
+            return err_set(e, ERR_CONFLICT,
+                           "%s, which is less and may delete messages: "
+                           "--allow-shrink does it",
+                           e->msg);
         }
+        log_warn("fleet.kept", "object=\"%s\" field=%s", t->what, key);
+        set(t->want, key, json_incref(json_object_get(found, key)));
     }
-    if (report)
-        report(ctx, did, t->name);
-    rc = 0;
-out:
+    return 0;
+}
+
+/* Writes the object, and reads what the broker made of it. key: the field that
+ * differs, NULL: it is new. */
+static int
+apply(struct bus *b, const struct object *t, const char *key, json_t *found,
+      struct err *e)
+{
+    json_t *now = NULL;
+    int rc = 0;
+
+    if (write_object(b, t, found, e) < 0) {
+        struct err why = *e;
+
+        if (!key || why.code != ERR_INVALID)
+            return err_wrap(e, "%s", t->what);
+        drift(t->what, key, t->want, found, e);
+        return err_set(e, ERR_INVALID, "%s, which cannot be changed: %s",
+                       e->msg, why.msg);
+    }
+    if (read_config(b, t, &now, e) < 0)
+        return -1;
+    /* An old broker ignores fields that it does not know. */
+    key = difference(t->want, now);
+    if (key)
+        rc = drift(t->what, key, t->want, now, e);
+    json_decref(now);
+    return rc;
+}
+
+static int
+provision(const struct provisioning *p, const struct object *t, struct err *e)
+{
+    const char *did = "ok", *key = NULL;
+    struct str changes = {0};
+    json_t *found;
+    int rc = 0;
+
+    if (read_config(p->bus, t, &found, e) < 0)
+        return -1;
+    if (found)
+        rc = protect(p, t, found, e);
+    if (rc == 0 && found)
+        key = difference(t->want, found);
+    if (key)
+        add_changes(&changes, t->want, found);
+    if (!found)
+        did = p->rules->dry_run ? "to create" : "created";
+    else if (key)
+        did = p->rules->dry_run ? "to update" : "updated";
+    if (rc == 0 && (!found || key) && !p->rules->dry_run)
+        rc = apply(p->bus, t, key, found, e);
+    if (rc == 0 && p->report)
+        p->report(p->ctx, did, t->name, str_text(&changes));
+    str_free(&changes);
     json_decref(found);
     return rc;
 }
@@ -423,8 +478,7 @@ split_lane(const char *lane, char *backend, char *rest)
 }
 
 static int
-provision_lane(struct bus *b, const char *lane, jetstream_report_fn *report,
-               void *ctx, struct err *e)
+provision_lane(const struct provisioning *p, const char *lane, struct err *e)
 {
     char backend[SUBJECT_TOKEN_MAX + 1], rest[SUBJECT_TOKEN_MAX + 1];
     char durable[SUBJECT_SIZE], filter[SUBJECT_SIZE];
@@ -438,7 +492,7 @@ provision_lane(struct bus *b, const char *lane, jetstream_report_fn *report,
     subject_lane_durable(durable, backend, rest);
     subject_task(filter, backend, rest);
     consumer_object(&t, &row);
-    rc = provision(b, &t, report, ctx, e);
+    rc = provision(p, &t, e);
     json_decref(t.want);
     return rc;
 }
@@ -454,40 +508,65 @@ built_in(const char *lane)
 
 /* --- provisioning and verifying ------------------------------------------- */
 
-int
-jetstream_provision(struct bus *b, const struct jetstream_conf *conf,
-                    jetstream_report_fn *report, void *ctx, struct err *e)
+static int
+provision_all(const struct provisioning *p, const struct fleet_settings *fleet,
+              struct err *e)
 {
+    const json_t *lane;
     struct object t;
+    size_t at;
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < N_STREAMS; i++) {
-        stream_object(&t, &streams[i], stream_config(&streams[i], conf));
-        rc = provision(b, &t, report, ctx, e);
+        stream_object(&t, &streams[i],
+                      stream_config(&streams[i], &fleet->values));
+        rc = provision(p, &t, e);
         json_decref(t.want);
     }
     for (size_t i = 0; rc == 0 && i < N_CONSUMERS; i++) {
         consumer_object(&t, &consumers[i]);
-        rc = provision(b, &t, report, ctx, e);
+        rc = provision(p, &t, e);
         json_decref(t.want);
     }
     for (const char *const *l = lanes; rc == 0 && *l; l++)
-        rc = provision_lane(b, *l, report, ctx, e);
-    for (char **l = conf->lanes; rc == 0 && l && *l; l++)
-        if (!built_in(*l))
-            rc = provision_lane(b, *l, report, ctx, e);
+        rc = provision_lane(p, *l, e);
+    json_array_foreach(fleet->lanes, at, lane)
+    {
+        if (rc == 0 && !built_in(json_string_value(lane)))
+            rc = provision_lane(p, json_string_value(lane), e);
+    }
+    return rc;
+}
+
+int
+jetstream_provision(struct bus *b, const struct jetstream_conf *conf,
+                    const struct jetstream_rules *rules,
+                    jetstream_report_fn *report, void *ctx, struct err *e)
+{
+    const struct provisioning p = {b, rules, report, ctx};
+    struct fleet_settings fleet;
+    int rc;
+
+    if (fleet_settings_read(b, &fleet, e) < 0)
+        return -1;
+    rc = fleet_settings_merge(&fleet, conf, rules, e);
+    if (rc == 0)
+        rc = provision_all(&p, &fleet, e);
+    if (rc == 0 && !rules->dry_run)
+        rc = fleet_settings_write(b, &fleet, rules->by, e);
+    fleet_settings_release(&fleet);
     return rc;
 }
 
 static int
 verify(struct bus *b, const struct object *t, struct err *e)
 {
-    json_t *found = NULL;
+    json_t *found;
     const char *key;
     int rc = 0;
 
-    if (info(b, t->info, &found, e) < 0)
-        return err_wrap(e, "%s", t->what);
+    if (read_config(b, t, &found, e) < 0)
+        return -1;
     key = found ? difference(t->want, found) : NULL;
     if (!found)
         rc = err_set(e, ERR_NOT_FOUND,
@@ -566,6 +645,8 @@ is_ledgers(const struct consumer_row *r)
 static int
 reset_consumer(struct bus *b, const struct consumer_row *row, struct err *e)
 {
+    static const struct jetstream_rules rules = {.change = true};
+    const struct provisioning p = {.bus = b, .rules = &rules};
     char subject[SUBJECT_SIZE];
     json_t *answer = NULL;
     struct object t;
@@ -575,10 +656,10 @@ reset_consumer(struct bus *b, const struct consumer_row *row, struct err *e)
     (void)snprintf(subject, sizeof subject, "CONSUMER.DELETE.%s.%s",
                    row->stream, row->durable);
     consumer_object(&t, row);
-    rc = call(b, subject, NULL, &answer, &api, e);
+    rc = jetstream_api_call(b, subject, NULL, &answer, &api, e);
     json_decref(answer);
-    if (rc == 0 || api == CONSUMER_NOT_FOUND)
-        rc = provision(b, &t, NULL, NULL, e);
+    if (rc == 0 || api == JETSTREAM_NO_CONSUMER)
+        rc = provision(&p, &t, e);
     else
         err_wrap(e, "%s", t.what);
     json_decref(t.want);
@@ -609,7 +690,7 @@ jetstream_ledger_used(struct bus *b, bool *out, struct err *e)
             continue;
         consumer_object(&t, &consumers[i]);
         json_decref(t.want);
-        rc = call(b, t.info, NULL, &answer, &api, e);
+        rc = jetstream_api_call(b, t.info, NULL, &answer, &api, e);
         if (rc < 0)
             return err_wrap(e, "%s", t.what);
         *out = json_integer_value(json_object_get(

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* 0: as the fleet has it (lib/bus/fleet_settings.h). */
 struct jetstream_conf {
     int64_t replicas;         /* 1 on one machine, 3 in a cluster */
     int64_t max_bytes;        /* of each durable stream; -1: none */
@@ -25,12 +26,27 @@ struct jetstream_conf {
     char **lanes;             /* "backend.lane" beside the built-in ones */
 };
 
-/* Called for each stream and consumer; what: "created", "updated", "ok". */
-typedef void jetstream_report_fn(void *ctx, const char *what, const char *name);
+/* What may happen to a fleet that is there. */
+struct jetstream_rules {
+    bool change;       /* it may get more than it has, by conf */
+    bool allow_shrink; /* and less, which may delete messages */
+    bool keep;         /* where it would get less it keeps what it has */
+    bool dry_run;      /* nothing is written */
+    const char *by;    /* user@host, for the entry */
+};
 
-/* Creates what is missing, updates what differs and may be changed. The error
- * names the object and the difference. report may be NULL. */
+/* Called for each stream and consumer. what: "created", "updated", "ok", or "to
+ * create", "to update"; changes: "field: a -> b, ...", "" if there are none. */
+typedef void jetstream_report_fn(void *ctx, const char *what, const char *name,
+                                 const char *changes);
+
+/*
+ * Creates what is missing, updates what differs and may be changed, and stores
+ * the settings of the fleet. The error names the object and the difference;
+ * ERR_CONFLICT: rules do not allow it. report may be NULL.
+ */
 int jetstream_provision(struct bus *b, const struct jetstream_conf *conf,
+                        const struct jetstream_rules *rules,
                         jetstream_report_fn *report, void *ctx, struct err *e);
 
 /*

@@ -81,3 +81,18 @@ submit_with_reply() {
 	[ "$(state observed)" = held ]
 	shunt run -- true
 }
+
+@test "another configuration changes nothing of the fleet by accident" {
+	shunt provision
+	run --separate-stderr env SHUNT_BUS_MAX_BYTES=1M shunt provision
+	[ "$status" -eq 2 ]
+	[[ $stderr == *bus.max_bytes*2147483648*1048576*--allow-shrink* ]]
+	run --separate-stderr env SHUNT_BUS_REPLICAS=3 shunt provision
+	[ "$status" -eq 2 ]
+	[[ $stderr == *bus.replicas*--change* ]]
+	SHUNT_BUS_MAX_BYTES=1M shunt provision --allow-shrink --dry-run | grep -P 'to update\tRESULTS\t.*max_bytes: 2147483648 -> 1048576'
+	[ "$(shunt provision | grep -vc '^ok')" -eq 0 ]
+	SHUNT_BUS_MAX_BYTES=3G shunt provision --change --json | jq -e '.objects[] | select(.name == "TASKS") | .what == "updated" and (.changes | contains("max_bytes"))'
+	shunt provision # as the fleet has it now
+	shunt run -- true
+}
