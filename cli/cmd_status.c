@@ -49,6 +49,8 @@ with_supervisor(json_t *written, int64_t now_ms)
 {
     json_t *list = json_object_get(written, "processes"), *all, *p;
     const char *http = cli_text(written, "http", "");
+    const char *socket = cli_text(written, "http_socket", "");
+    const char *token = cli_text(written, "http_token_file", "");
     size_t i;
 
     json_array_foreach(list, i, p)
@@ -67,7 +69,9 @@ with_supervisor(json_t *written, int64_t now_ms)
         cli_text(written, "url", ""), "fast", cli_bool(written, "fast"),
         "durable", cli_bool(written, "durable"), "durability",
         cli_text(written, "durability", ""), "http",
-        *http ? json_pack("{s:s}", "url", http) : NULL);
+        *http ? json_pack("{s:s, s:s, s:s}", "url", http, "socket", socket,
+                          "token_file", token)
+              : NULL);
     json_decref(written);
     return all;
 }
@@ -222,8 +226,9 @@ print_status(const json_t *all)
                  (long long)cli_int(sup, "pid", 0));
     out_line("broker      %s", cli_text(broker, "url", "?"));
     if (json_object_get(all, "http"))
-        out_line("http        %s",
-                 cli_text(json_object_get(all, "http"), "url", "?"));
+        out_line("http        %s, token in %s",
+                 cli_text(json_object_get(all, "http"), "url", "?"),
+                 cli_text(json_object_get(all, "http"), "token_file", "?"));
     if (cli_text(broker, "durability", "")[0])
         out_line("durability  %s", cli_text(broker, "durability", ""));
     if (cli_int(spool, "files", 0))

@@ -85,10 +85,6 @@ daemon_env_init(struct daemon_env *out, const struct fleet_dir *dir,
     daemon_env_set(out, "SHUNT_BUS_CONFIRM", f->confirm ? "true" : "false");
     daemon_env_set(out, "SHUNT_WORKER_STATE_DIR",
                    fleet_dir_path(dir, "worker", &path));
-    daemon_env_set(out, "SHUNT_REAPER_DATABASE",
-                   fleet_dir_path(dir, "ledger.db", &path));
-    daemon_env_set(out, "SHUNT_REAPER_REPORT_ROOT", dir->path);
-    daemon_env_set(out, "SHUNT_REAPER_REPORT_IN_WORKDIR", "true");
     daemon_env_set(out, "SHUNT_FOLDER_ADDED",
                    fleet_dir_path(dir, "folders", &path));
     if (*f->project)

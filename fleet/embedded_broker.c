@@ -175,7 +175,7 @@ try_port(int port)
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                             .sin_port = htons((uint16_t)port)};
     socklen_t len = sizeof a;
-    int fd = os_tcp_socket(AF_INET, false), on = 1, got = -1;
+    int fd = os_stream_socket(AF_INET, false), on = 1, got = -1;
 
     if (fd < 0)
         return -1;
@@ -371,19 +371,6 @@ embedded_broker_write_through(struct embedded_broker *b,
 /* --- configuration ------------------------------------------------------- */
 
 static int
-make_token(const struct fleet_dir *dir, char out[64], struct err *e)
-{
-    char token[33], line[40];
-
-    if (fleet_dir_line(dir, "token", out, 64) && strlen(out) >= 32)
-        return 0;
-    str_random(token, sizeof token);
-    (void)snprintf(line, sizeof line, "%s\n", token);
-    (void)str_copy(out, 64, token);
-    return fleet_dir_write(dir, "token", line, 0600, e);
-}
-
-static int
 write_conf(const struct embedded_broker *b, const struct fleet_dir *dir,
            const char *token, struct err *e)
 {
@@ -422,7 +409,8 @@ embedded_broker_prepare(struct embedded_broker *b, const struct fleet_dir *dir,
                        "%s: the path must not contain quotes, backslashes or "
                        "line breaks",
                        dir->path);
-    if (choose_port(b, dir, port, l, e) < 0 || make_token(dir, token, e) < 0)
+    if (choose_port(b, dir, port, l, e) < 0 ||
+        fleet_dir_token(dir, "token", token, e) < 0)
         return -1;
     (void)snprintf(b->url, sizeof b->url, "nats://127.0.0.1:%d", b->port);
     (void)snprintf(line, sizeof line, "%s\n", b->url);

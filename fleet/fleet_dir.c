@@ -110,6 +110,20 @@ fleet_dir_line(const struct fleet_dir *dir, const char *rel, char *out,
 }
 
 int
+fleet_dir_token(const struct fleet_dir *dir, const char *rel, char out[64],
+                struct err *e)
+{
+    char token[33], line[40];
+
+    if (fleet_dir_line(dir, rel, out, 64) && strlen(out) >= 32)
+        return 0;
+    str_random(token, sizeof token);
+    (void)snprintf(line, sizeof line, "%s\n", token);
+    (void)str_copy(out, 64, token);
+    return fleet_dir_write(dir, rel, line, 0600, e);
+}
+
+int
 fleet_dir_lock(const struct fleet_dir *dir, int *fd, pid_t *holder,
                struct err *e)
 {

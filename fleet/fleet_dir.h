@@ -6,6 +6,8 @@
  *   endpoint          address of the broker, the same at each start if free
  *   http              address of the reaper's HTTP server, likewise
  *   token             the broker's password, for this user only
+ *   http.sock         socket of the reaper's HTTP server, likewise
+ *   http-token        what its port requires, likewise
  *   nats-server.conf  written at each start
  *   nats/             the broker's store
  *   spool/            submissions the broker has not stored yet
@@ -59,6 +61,10 @@ int fleet_dir_write(const struct fleet_dir *dir, const char *rel,
 /* The first line of a small file; false if there is none. */
 bool fleet_dir_line(const struct fleet_dir *dir, const char *rel, char *out,
                     size_t size);
+
+/* The token in a file, for this user only; made if there is none. */
+int fleet_dir_token(const struct fleet_dir *dir, const char *rel, char out[64],
+                    struct err *e);
 
 /* Appends a whole file of at most cap bytes. */
 int fleet_dir_read(const struct fleet_dir *dir, const char *rel, size_t cap,

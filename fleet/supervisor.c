@@ -10,6 +10,7 @@
 #include "fleet/daemons.h"
 #include "fleet/embedded_broker.h"
 #include "fleet/fsync_server.h"
+#include "fleet/reaper_env.h"
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -52,7 +53,7 @@ struct supervisor {
     struct loop *loop;
     struct proc_set *procs;
     struct embedded_broker broker;
-    char http[128]; /* the reaper's HTTP address; "": it has none */
+    struct reaper_http http;
     struct daemon_env env;
     struct daemons *daemons;
     struct bus *bus;
@@ -94,18 +95,20 @@ write_status(void *ctx)
     json_t *v;
     char *text;
 
-    v = json_pack("{s:i, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o, s:o*}",
-                  "pid", (int)getpid(), "started_at",
-                  str_time(s->started_ms, since, sizeof since), "version",
-                  shunt_version, "url", s->broker.url, "fast", s->conf->fast,
-                  "durable", s->broker.durable, "durability",
-                  s->broker.durability, "state",
-                  s->stopping ? "stopping"
-                  : s->ready  ? "up"
-                              : "starting",
-                  "processes", daemons_to_json(s->daemons), "session_vars",
-                  session_names(), "http",
-                  s->http[0] ? json_sprintf("http://%s", s->http) : NULL);
+    v = json_pack(
+        "{s:i, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:o, s:o, s:o*, "
+        "s:s, s:s}",
+        "pid", (int)getpid(), "started_at",
+        str_time(s->started_ms, since, sizeof since), "version", shunt_version,
+        "url", s->broker.url, "fast", s->conf->fast, "durable",
+        s->broker.durable, "durability", s->broker.durability, "state",
+        s->stopping ? "stopping"
+        : s->ready  ? "up"
+                    : "starting",
+        "processes", daemons_to_json(s->daemons), "session_vars",
+        session_names(), "http",
+        s->http.address[0] ? json_sprintf("http://%s", s->http.address) : NULL,
+        "http_socket", s->http.socket, "http_token_file", s->http.token_file);
     text = v ? json_dumps(v, JSON_INDENT(2)) : NULL;
     if (text && fleet_dir_write(s->dir, "status.json", text, 0600, &e) < 0)
         log_warn("status.write", "error=\"%s\"", LOG_TEXT(e.msg));
@@ -410,28 +413,6 @@ start_daemons(struct supervisor *s, struct err *e)
 
 /* --- the start ----------------------------------------------------------- */
 
-/* The reaper's HTTP address: as configured ("off": none), else on loopback. */
-static int
-choose_http(struct supervisor *s, struct err *e)
-{
-    struct reaper_section {
-        char *http;
-    } conf = {0};
-    static const struct conf_opt opts[] = {
-        CONF_STR(struct reaper_section, http, "reaper.http", "", ""), CONF_END};
-    int rc = conf_load(&conf, opts, "", 0, NULL, e);
-
-    if (rc == 0 && !*conf.http) {
-        rc = embedded_broker_http(s->dir, s->http, sizeof s->http, s->loop, e);
-        if (rc == 0)
-            daemon_env_set(&s->env, "SHUNT_REAPER_HTTP", s->http);
-    } else if (rc == 0 && strcmp(conf.http, "off") != 0) {
-        (void)str_copy(s->http, sizeof s->http, conf.http);
-    }
-    conf_free(&conf, opts);
-    return rc;
-}
-
 static int
 start(struct supervisor *s, struct err *e)
 {
@@ -451,8 +432,8 @@ start(struct supervisor *s, struct err *e)
                                                .project = s->conf->project});
     s->daemons =
         daemons_new(s->dir, &s->env, s->loop, s->procs, write_status, s);
-    if (choose_http(s, e) < 0 || bring_up_broker(s, e) < 0 ||
-        choose_id(s, e) < 0)
+    if (reaper_env_set(&s->env, s->dir, s->loop, &s->http, e) < 0 ||
+        bring_up_broker(s, e) < 0 || choose_id(s, e) < 0)
         return -1;
     return start_daemons(s, e);
 }

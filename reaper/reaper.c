@@ -44,11 +44,12 @@ struct reaper {
     struct lane_pauses *pauses;
     struct schedule *schedule;
     struct report_writer *reports;
+    char *state; /* the folder of the database */
     struct alarms alarms;
     struct disk_monitor *disk;
     struct reconcile *reconcile;
     struct query *query;
-    struct http_server *http; /* NULL: switched off */
+    struct http_server *http, *http_local; /* NULL: switched off */
     struct mem_pool *pool;
     struct sources *sources;
     struct loop_timer *trim;
@@ -166,14 +167,22 @@ start_http(struct reaper *r, const struct reaper_conf *conf,
     struct http_server_parts parts = {
         .loop = r->loop,
         .alarms = &r->alarms,
-        .address = conf->http,
-        .token_file = conf->http_token_file ? conf->http_token_file : "",
+        .token_file = "",
         .routes = {.query = *query, .ctx = r, .health = health_of},
         .ctx = r,
         .used = on_answered};
 
+    if (conf->http_socket && *conf->http_socket) {
+        parts.socket = conf->http_socket;
+        if (http_server_open(&r->http_local, &parts, e) < 0)
+            return -1;
+        parts.socket = NULL;
+    }
     if (!conf->http || !*conf->http || strcmp(conf->http, "off") == 0)
         return 0;
+    parts.address = conf->http;
+    if (conf->http_token_file)
+        parts.token_file = conf->http_token_file;
     return http_server_open(&r->http, &parts, e);
 }
 
@@ -239,19 +248,21 @@ static int
 open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
 {
     char *path = database_path(conf, e), *copy;
-    const char *folder, *root;
+    struct report_places places = {.root = conf->report_root,
+                                   .in_workdir = conf->report_in_workdir,
+                                   .workdirs = conf->report_workdirs};
     int rc = -1;
 
     if (!path)
         return -1;
     copy = mem_strdup(path);
-    folder = dirname(copy);
-    root = *conf->report_root ? conf->report_root : folder;
+    r->state = mem_strdup(dirname(copy));
+    places.state = r->state;
     if (db_open(&r->db, path, conf->sync, e) == 0 &&
-        report_writer_open(&r->reports, r->loop, r->db, root,
-                           conf->report_in_workdir, e) == 0) {
-        r->disk = disk_monitor_open(r->bus, r->loop, &r->alarms, folder);
-        log_info("reaper.open", "database=%s reports=%s", path, root);
+        report_writer_open(&r->reports, r->loop, r->db, &places, e) == 0) {
+        r->disk = disk_monitor_open(r->bus, r->loop, &r->alarms, r->state);
+        log_info("reaper.open", "database=%s reports=%s", path,
+                 report_writer_root(r->reports));
         rc = 0;
     }
     mem_free(copy);
@@ -426,6 +437,7 @@ reaper_close(struct reaper *r)
     loop_timer_stop(r->deadline);
     rebuild_close(r->rebuild);
     http_server_close(r->http);
+    http_server_close(r->http_local);
     query_close(r->query);
     reconcile_close(r->reconcile);
     disk_monitor_close(r->disk);
@@ -436,5 +448,6 @@ reaper_close(struct reaper *r)
     presence_close(r->presence);
     db_close(r->db);
     mem_pool_free(r->pool);
+    mem_free(r->state);
     mem_free(r);
 }

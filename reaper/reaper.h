@@ -32,9 +32,11 @@ struct reaper_conf {
     char *database;    /* "": $XDG_STATE_HOME/shunt/ledger.db */
     bool sync;         /* a commit is on the disk when it returns */
     int64_t nice;      /* set by whoever runs the process */
-    char *report_root; /* "": the folder of the database */
+    char *report_root; /* "": reports/ beside the database */
     bool report_in_workdir;
+    char **report_workdirs;
     char *http;            /* ADDRESS:PORT; "", "off" or NULL: no HTTP */
+    char *http_socket;     /* path of a socket; "" or NULL: none */
     char *http_token_file; /* "": none */
     int64_t after_unknown_ms;
     /* Not options; 0: the default. Tests use shorter times. */
@@ -55,12 +57,17 @@ struct reaper_conf {
         CONF_INT(T, F.nice, "reaper.nice", "5", 0, 19,                         \
                  "scheduling priority, see nice(1)"),                          \
         CONF_STR(T, F.report_root, "reaper.report_root", "",                   \
-                 "folder of reports; empty: the database's folder"),           \
+                 "folder of reports; empty: reports/ beside the database"),    \
         CONF_BOOL(                                                             \
             T, F.report_in_workdir, "reaper.report_in_workdir", "false",       \
             "write a report_path below the task's workdir, if it exists"),     \
+        CONF_LIST(T, F.report_workdirs, "reaper.report_workdirs", "",          \
+                  "folders below which such workdirs may be; empty: any of "   \
+                  "the ledger's own user"),                                    \
         CONF_STR(T, F.http, "reaper.http", "",                                 \
                  "ADDRESS:PORT of the HTTP server; empty or off: none"),       \
+        CONF_STR(T, F.http_socket, "reaper.http_socket", "",                   \
+                 "path of a socket of the HTTP server, for this user only"),   \
         CONF_MS(T, F.after_unknown_ms, "reaper.after_unknown", "10m", 1000,    \
                 7LL * 24 * 3600 * 1000,                                        \
                 "how long a task waits for one that nobody has submitted"),    \

@@ -30,6 +30,7 @@
 enum { LONG_MS = 20000, CALL_MS = 5000 };
 
 struct reaper_fixture {
+    char reports[128]; /* reports of f->root */
     char dir[64], root[96], database[96];
     struct broker *broker;
     struct loop *loop;
@@ -127,7 +128,8 @@ open_fixture(void **state)
                                     .key_file = empty};
     f->conf.database = f->database;
     f->conf.sync = true;
-    f->conf.report_root = f->root;
+    (void)snprintf(f->reports, sizeof f->reports, "%s/reports", f->root);
+    f->conf.report_root = f->reports;
     if (loop_open(&f->loop, &e) < 0 ||
         bus_open(&f->bus, f->loop, &f->bus_conf, "test", LONG_MS, &e) < 0)
         return -1;

@@ -212,7 +212,8 @@ write_report(const char *text)
 {
     struct err e;
 
-    return report_file_put(dir, "f", text, strlen(text), &e);
+    return report_file_put(&(struct report_root){.path = dir}, "f", text,
+                           strlen(text), &e);
 }
 
 static int
@@ -220,7 +221,8 @@ write_report_below(const char *text)
 {
     struct err e;
 
-    return report_file_put(dir, "a/b/f", text, strlen(text), &e);
+    return report_file_put(&(struct report_root){.path = dir}, "a/b/f", text,
+                           strlen(text), &e);
 }
 
 static int

@@ -1,5 +1,7 @@
 #include "tests/reaper_fixture.h"
 
+#include <limits.h>
+
 /* --- tests ---------------------------------------------------------------- */
 
 static void
@@ -369,7 +371,7 @@ a_report_path_is_below_the_root_and_names_may_clash(void **state)
     submit(f, "{\"id\": \"t1\", \"steps\": [\"true\"], \"report_path\": "
               "\"mine/x.out\"}");
     finish(f, "t1", STATE_SUCCEEDED, "");
-    (void)snprintf(path, sizeof path, "%s/mine/x.out", f->root);
+    (void)snprintf(path, sizeof path, "%s/mine/x.out", f->reports);
     report = until_file(f, path);
     assert_non_null(strstr(str_text(&report), "State: succeeded"));
     str_free(&report);
@@ -397,7 +399,7 @@ a_report_that_could_not_be_written_is_written_after_a_restart(void **state)
     FILE *file;
 
     log_level_set(LOG_ERROR + 1); /* the failure is wanted */
-    (void)snprintf(path, sizeof path, "%s/reports", f->root);
+    (void)snprintf(path, sizeof path, "%s/jobs", f->reports);
     file = fopen(path, "w"); /* in the way of the folder */
     assert_non_null(file);
     (void)fclose(file);
@@ -528,11 +530,39 @@ a_message_of_many_that_is_none_is_set_aside(void **state)
     assert_int_equal(counter(f, "accepted"), 0);
 }
 
+static void
+reports_do_not_go_where_state_is(void **state)
+{
+    struct reaper_fixture *f = *state;
+    char *root = f->conf.report_root, *slash;
+    char above[PATH_MAX];
+    struct reaper *r;
+    struct err e = {0};
+
+    stop(f);
+    (void)str_copy(above, sizeof above, f->conf.database);
+    while ((slash = strrchr(above, '/')) && slash > above) {
+        *slash = '\0';
+        f->conf.report_root = above;
+        assert_int_equal(bus_open(&f->reaper_bus, f->loop, &f->bus_conf,
+                                  "reaper", LONG_MS, &e),
+                         0);
+        assert_int_equal(reaper_open(&r, f->reaper_bus, f->loop, &f->conf, &e),
+                         -1);
+        assert_int_equal(e.code, ERR_INVALID);
+        assert_non_null(strstr(e.msg, "reaper.report_root"));
+        bus_close(f->reaper_bus);
+    }
+    f->conf.report_root = root;
+    start(f);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_task_is_followed_from_submission_to_report),
+        TEST(reports_do_not_go_where_state_is),
         TEST(many_in_one_message_are_a_row_each_and_a_bad_one_is_set_aside),
         TEST(a_message_of_many_that_is_none_is_set_aside),
         TEST(routed_tasks_of_one_message_are_a_row_each),

@@ -386,15 +386,23 @@ assert_content(const struct report_place *p, const char *path, const char *want)
     assert_string_equal(got, want);
 }
 
+static int
+put(const struct report_place *p, const char *path, const void *data,
+    size_t len, struct err *e)
+{
+    return report_file_put(&(struct report_root){.path = p->root}, path, data,
+                           len, e);
+}
+
 static void
 a_file_is_written_with_its_folders_and_replaced_whole(void **state)
 {
     struct report_place *p = *state;
     struct err e = {0};
 
-    assert_int_equal(report_file_put(p->root, "a/b/c.txt", "first", 5, &e), 0);
+    assert_int_equal(put(p, "a/b/c.txt", "first", 5, &e), 0);
     assert_content(p, "root/a/b/c.txt", "first");
-    assert_int_equal(report_file_put(p->root, "a//./b/c.txt", "2nd", 3, &e), 0);
+    assert_int_equal(put(p, "a//./b/c.txt", "2nd", 3, &e), 0);
     assert_content(p, "root/a/b/c.txt", "2nd");
 }
 
@@ -408,7 +416,7 @@ no_path_leads_out_of_the_root(void **state)
     struct err e = {0};
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(report_file_put(p->root, bad[i], "x", 1, &e), -1);
+        assert_int_equal(put(p, bad[i], "x", 1, &e), -1);
         assert_int_equal(e.code, ERR_INVALID);
     }
     (void)snprintf(path, sizeof path, "%s/x", p->outside);
@@ -424,16 +432,43 @@ no_link_is_followed(void **state)
 
     (void)snprintf(link, sizeof link, "%s/link", p->root);
     assert_int_equal(symlink(p->outside, link), 0);
-    assert_int_equal(report_file_put(p->root, "link/x", "x", 1, &e), -1);
+    assert_int_equal(put(p, "link/x", "x", 1, &e), -1);
     assert_int_equal(e.code, ERR_INVALID);
     /* A link in the file's own place is replaced, not followed. */
-    assert_int_equal(report_file_put(p->outside, "f", "safe", 4, &e), 0);
+    assert_int_equal(report_file_put(&(struct report_root){.path = p->outside},
+                                     "f", "safe", 4, &e),
+                     0);
     (void)snprintf(target, sizeof target, "%s/f", p->outside);
     (void)snprintf(link, sizeof link, "%s/f", p->root);
     assert_int_equal(symlink(target, link), 0);
-    assert_int_equal(report_file_put(p->root, "f", "mine", 4, &e), 0);
+    assert_int_equal(put(p, "f", "mine", 4, &e), 0);
     assert_content(p, "outside/f", "safe");
     assert_content(p, "root/f", "mine");
+}
+
+static void
+nothing_leads_into_the_barred_folder(void **state)
+{
+    struct report_place *p = *state;
+    struct report_root root = {.path = p->root};
+    char path[200];
+    struct stat st;
+    struct err e = {0};
+
+    assert_int_equal(put(p, "home/state/ledger.db", "rows", 4, &e), 0);
+    (void)snprintf(path, sizeof path, "%s/home/state", p->root);
+    assert_int_equal(stat(path, &st), 0);
+    root.barred_dev = st.st_dev;
+    root.barred_ino = st.st_ino;
+    assert_int_equal(report_file_put(&root, "home/state/ledger.db", "x", 1, &e),
+                     -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_int_equal(
+        report_file_put(&root, "home/./state//spool/new", "x", 1, &e), -1);
+    assert_int_equal(report_file_put(&root, "home/other", "x", 1, &e), 0);
+    root.path = path;
+    assert_int_equal(report_file_put(&root, "new", "x", 1, &e), -1);
+    assert_content(p, "root/home/state/ledger.db", "rows");
 }
 
 /* The path at which the report of a task goes. */
@@ -446,7 +481,8 @@ place(struct report_place *p, const char *path, const char *id,
     const char *got;
 
     report_mark_init(&owner, false, id, name);
-    got = report_file_place(p->root, path, &owner, retry_of, pool, &e);
+    got = report_file_place(&(struct report_root){.path = p->root}, path,
+                            &owner, retry_of, pool, &e);
     return got ? got : mem_pool_printf(pool, "error: %s", e.msg);
 }
 
@@ -455,7 +491,7 @@ put_text(struct report_place *p, const char *path, const char *text)
 {
     struct err e = {0};
 
-    assert_int_equal(report_file_put(p->root, path, text, strlen(text), &e), 0);
+    assert_int_equal(put(p, path, text, strlen(text), &e), 0);
 }
 
 static void
@@ -565,11 +601,14 @@ a_folder_in_the_way_is_an_error_that_names_the_path(void **state)
     struct report_place *p = *state;
     struct err e = {0};
 
-    assert_int_equal(report_file_put(p->root, "a/b/c.txt", "x", 1, &e), 0);
-    assert_int_equal(report_file_put(p->root, "a/b", "x", 1, &e), -1);
+    assert_int_equal(put(p, "a/b/c.txt", "x", 1, &e), 0);
+    assert_int_equal(put(p, "a/b", "x", 1, &e), -1);
     assert_non_null(strstr(e.msg, "a/b"));
-    assert_int_equal(report_file_put(p->root, "a/b/c.txt/d", "x", 1, &e), -1);
-    assert_int_equal(report_file_put("/nowhere/at/all", "x", "x", 1, &e), -1);
+    assert_int_equal(put(p, "a/b/c.txt/d", "x", 1, &e), -1);
+    assert_int_equal(
+        report_file_put(&(struct report_root){.path = "/nowhere/at/all"}, "x",
+                        "x", 1, &e),
+        -1);
 }
 
 int
@@ -596,6 +635,8 @@ main(void)
                                         place_open, place_close),
         cmocka_unit_test_setup_teardown(no_link_is_followed, place_open,
                                         place_close),
+        cmocka_unit_test_setup_teardown(nothing_leads_into_the_barred_folder,
+                                        place_open, place_close),
         cmocka_unit_test_setup_teardown(
             only_a_report_of_the_same_job_is_replaced, place_open, place_close),
         cmocka_unit_test(a_mark_is_read_as_it_was_written),

@@ -22,10 +22,20 @@ const char *const conf_sections[CONF_SECTIONS] = {
 
 /* Keys that only some of the programs reading their section know: the others
  * ignore them. */
-static const char *const shared_keys[] = {
-    "bus.connect_timeout", "bus.lanes",     "bus.replicas",
-    "bus.max_bytes",       "bus.max_age",   "bus.log_retention",
-    "bus.log_max_bytes",   "router.window", "router.drain_timeout"};
+static const char *const shared_keys[] = {"bus.connect_timeout",
+                                          "bus.lanes",
+                                          "bus.replicas",
+                                          "bus.max_bytes",
+                                          "bus.max_age",
+                                          "bus.log_retention",
+                                          "bus.log_max_bytes",
+                                          "router.window",
+                                          "router.drain_timeout",
+                                          "reaper.sync",
+                                          "reaper.nice",
+                                          "reaper.report_root",
+                                          "reaper.report_workdirs",
+                                          "reaper.after_unknown"};
 
 /* --- rows ----------------------------------------------------------------- */
 

@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BACKLOG = 64 };
@@ -65,11 +66,66 @@ address_read(const char *text, const char *key, struct address *out,
 }
 
 int
+address_local(const char *path, const char *key, struct address *out,
+              struct err *e)
+{
+    memset(out, 0, sizeof *out);
+    out->u.local.sun_family = AF_UNIX;
+    out->len = sizeof out->u.local;
+    out->is_loopback = true;
+    if (*path == '/' &&
+        str_copy(out->u.local.sun_path, sizeof out->u.local.sun_path, path))
+        return 0;
+    return err_set(e, ERR_INVALID,
+                   "%s: \"%s\" is no absolute path of at most %zu bytes", key,
+                   LOG_TEXT(path), sizeof out->u.local.sun_path - 1);
+}
+
+/* Whether somebody listens at the path. */
+static bool
+is_served(const struct address *a)
+{
+    int fd = os_stream_socket(AF_UNIX, false);
+    bool served = fd >= 0 && connect(fd, &a->u.any, a->len) == 0;
+
+    if (fd >= 0)
+        (void)close(fd);
+    return served;
+}
+
+static int
+listen_local(const struct address *a, struct err *e)
+{
+    const char *path = a->u.local.sun_path;
+    struct stat st;
+    int fd = -1;
+
+    if (lstat(path, &st) == 0) {
+        if (!S_ISSOCK(st.st_mode) || is_served(a))
+            return err_set(e, ERR_UNAVAILABLE, "%s is in use", path);
+        (void)unlink(path);
+    }
+    fd = os_stream_socket(AF_UNIX, true);
+    /* The mode before the name: nobody else gets in between. */
+    if (fd >= 0 && fchmod(fd, 0600) == 0 && bind(fd, &a->u.any, a->len) == 0 &&
+        chmod(path, 0600) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    err_set(e, ERR_UNAVAILABLE, "%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return -1;
+}
+
+int
 address_listen(const struct address *a, int *port, struct err *e)
 {
     struct address bound = *a;
-    int fd = os_tcp_socket(a->u.any.sa_family, true), on = 1;
+    int fd, on = 1;
 
+    *port = 0;
+    if (a->u.any.sa_family == AF_UNIX)
+        return listen_local(a, e);
+    fd = os_stream_socket(a->u.any.sa_family, true);
     if (fd >= 0 &&
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
         bind(fd, &a->u.any, a->len) == 0 && listen(fd, BACKLOG) == 0 &&

@@ -42,7 +42,7 @@ void os_hide_memory(void);
 /* --- descriptors, all close-on-exec -------------------------------------- */
 
 int os_pipe(int fds[2]);
-int os_tcp_socket(int family, bool nonblocking);
+int os_stream_socket(int family, bool nonblocking);
 /* An empty file without a name. */
 int os_scratch_file(void);
 /* A folder that need not be readable, for os_exists_beneath and openat. */

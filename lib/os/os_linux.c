@@ -90,7 +90,7 @@ os_pipe(int fds[2])
 }
 
 int
-os_tcp_socket(int family, bool nonblocking)
+os_stream_socket(int family, bool nonblocking)
 {
     return socket(
         family, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0),

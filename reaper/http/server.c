@@ -284,24 +284,33 @@ start_daemon(struct http_server *s, int fd, struct err *e)
     return 0;
 }
 
+static const char *
+place_of(const struct http_server *s)
+{
+    return s->p.socket ? s->p.socket : s->p.address;
+}
+
 static void
 start(struct http_server *s, struct err *e)
 {
     int fd = address_listen(&s->address, &s->port, e);
-    const char *colon = strrchr(s->p.address, ':');
+    const char *colon = strrchr(place_of(s), ':');
 
     if (fd < 0 || start_daemon(s, fd, e) < 0) {
         s->port = 0;
-        if (alarm_raise(s->p.alarms, "http_down", "%.60s: %.120s", s->p.address,
+        if (alarm_raise(s->p.alarms, "http_down", "%.60s: %.120s", place_of(s),
                         e->msg))
             log_warn("http.down", "address=%s error=\"%s\"",
-                     LOG_TEXT(s->p.address), LOG_TEXT(e->msg));
+                     LOG_TEXT(place_of(s)), LOG_TEXT(e->msg));
         loop_timer_again(s->timer, HTTP_SERVER_RETRY_MS, 0);
         return;
     }
     (void)alarm_clear(s->p.alarms, "http_down");
-    log_info("http.up", "url=http://%.*s:%d", (int)(colon - s->p.address),
-             s->p.address, s->port);
+    if (s->p.socket)
+        log_info("http.up", "socket=%s", LOG_TEXT(s->p.socket));
+    else
+        log_info("http.up", "url=http://%.*s:%d", (int)(colon - s->p.address),
+                 s->p.address, s->port);
 }
 
 static void
@@ -353,7 +362,10 @@ http_server_open(struct http_server **out,
     s->p = *parts;
     if (!s->p.request_ms)
         s->p.request_ms = HTTP_SERVER_REQUEST_MS;
-    if (address_read(parts->address, "reaper.http", &s->address, e) == 0 &&
+    if ((parts->socket ? address_local(parts->socket, "reaper.http_socket",
+                                       &s->address, e)
+                       : address_read(parts->address, "reaper.http",
+                                      &s->address, e)) == 0 &&
         read_token(s, &token, e) == 0) {
         s->p.routes.token = token;
         rc = http_routes_open(&s->routes, &s->p.routes, e);

@@ -32,6 +32,7 @@ struct http_server;
 struct http_server_parts {
     struct loop *loop;
     struct alarms *alarms;
+    const char *socket; /* the path of a socket for this user alone, or NULL: */
     const char *address;    /* "127.0.0.1:8080", "[::1]:0", "localhost:80" */
     const char *token_file; /* "": no token; only loopback then */
     struct http_routes_parts routes; /* token is not used */

@@ -31,8 +31,8 @@ fail(struct err *e, const char *root, const char *path, const char *what,
         code = ERR_DENIED;
     return err_set(e, code, "%s/%s: %s: %s", root, path, what,
                    error == EXDEV || error == ELOOP || error == ENOTDIR
-                       ? "leads through a file or link, into .git, or out of "
-                         "the folder"
+                       ? "leads through a file or link, into .git or the "
+                         "fleet's state, or out of the folder"
                        : strerror(error));
 }
 
@@ -58,25 +58,64 @@ is_git(const char *name)
     return strcasecmp(name, ".git") == 0;
 }
 
+/* Whether dir may be walked through; else errno is set. */
+static bool
+is_open(const struct report_root *root, int dir)
+{
+    struct stat st;
+
+    if (fstat(dir, &st) < 0)
+        return false;
+    if (root->barred_ino == 0 || st.st_ino != root->barred_ino ||
+        st.st_dev != root->barred_dev)
+        return true;
+    errno = EXDEV;
+    return false;
+}
+
+/* Closes dir and keeps errno; -1. */
+static int
+abandon(int dir)
+{
+    int error = errno;
+
+    (void)close(dir);
+    errno = error;
+    return -1;
+}
+
+/* The root, from which a path is walked. */
+static int
+open_root(const struct report_root *root, const char *path)
+{
+    int dir;
+
+    errno = EXDEV;
+    if (*path == '/')
+        return -1;
+    dir = open(root->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dir < 0 || is_open(root, dir) ? dir : abandon(dir);
+}
+
 /* One component at a time; *name is what is left: the file. */
 static int
-walk(int dir, char *path, char **name)
+walk(const struct report_root *root, int dir, char *path, char **name)
 {
     char *slash, *at = path;
 
     while ((slash = strchr(at, '/'))) {
-        int next, error;
+        int next;
 
         *slash = '\0';
         if (*at && strcmp(at, ".") != 0) {
             errno = EXDEV;
             next = strcmp(at, "..") == 0 || is_git(at) ? -1 : enter(dir, at);
-            error = errno;
-            (void)close(dir);
-            errno = error;
+            (void)abandon(dir);
             if (next < 0)
                 return -1;
             dir = next;
+            if (!is_open(root, dir))
+                return abandon(dir);
         }
         at = slash + 1;
     }
@@ -165,7 +204,7 @@ with_id(const char *path, const char *id, int len, struct mem_pool *pool)
 }
 
 const char *
-report_file_place(const char *root, const char *path,
+report_file_place(const struct report_root *root, const char *path,
                   const struct report_mark *owner, const char *retry_of,
                   struct mem_pool *pool, struct err *e)
 {
@@ -175,12 +214,11 @@ report_file_place(const char *root, const char *path,
     const char *slash;
     int dir = -1;
 
-    if (*path == '/')
-        errno = EXDEV;
-    else if ((dir = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0)
-        dir = walk(dir, copy, &name);
+    dir = open_root(root, path);
+    if (dir >= 0)
+        dir = walk(root, dir, copy, &name);
     if (dir < 0) {
-        fail(e, root, path, "open", errno);
+        fail(e, root->path, path, "open", errno);
         return NULL;
     }
     for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
@@ -194,28 +232,25 @@ report_file_place(const char *root, const char *path,
     err_set(e, ERR_CONFLICT,
             "%s/%s: a file that is not this report is there, and beside it, "
             "too",
-            root, path);
+            root->path, path);
     return NULL;
 }
 
 int
-report_file_put(const char *root, const char *path, const void *data,
-                size_t len, struct err *e)
+report_file_put(const struct report_root *root, const char *path,
+                const void *data, size_t len, struct err *e)
 {
     char *copy = mem_strdup(path), *name = NULL;
     const char *what = "open";
     int dir = -1, rc = -1;
 
-    if (*path == '/')
-        errno = EXDEV;
-    else if ((dir = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-        what = "open its root";
-    else
-        dir = walk(dir, copy, &name);
+    dir = open_root(root, path);
+    if (dir >= 0)
+        dir = walk(root, dir, copy, &name);
     if (dir >= 0)
         rc = put(dir, name, data, len, &what);
     if (rc < 0)
-        fail(e, root, path, what, errno);
+        fail(e, root->path, path, what, errno);
     if (dir >= 0)
         (void)close(dir);
     mem_free(copy);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     QUIET_MS = 25, /* of no outcome, before reports are written */
@@ -38,7 +39,8 @@ struct failure {
 /* A report: one text, or two in different formats. */
 struct rendered {
     int64_t n; /* of the row */
-    const char *root, *paths[FORMATS];
+    struct report_root root;
+    const char *paths[FORMATS];
     struct report_mark owner;
     const char *retry_of;
     struct str texts[FORMATS];
@@ -66,8 +68,9 @@ struct report_writer {
     bool again; /* a report became due meanwhile */
     bool closing;
     struct db *db;
-    char *root;
-    bool in_workdir;
+    struct report_places places;
+    char *root, *state; /* real paths */
+    struct stat state_stat;
     report_avoid_fn *avoid;
     void *avoid_ctx;
     struct mem_pool *pool; /* of the row that is rendered */
@@ -77,24 +80,71 @@ struct report_writer {
 
 /* --- paths ---------------------------------------------------------------- */
 
+/* Whether real is the folder, or below it. */
+static bool
+is_within(const char *real, const char *folder)
+{
+    size_t n = strlen(folder);
+
+    return strncmp(real, folder, n) == 0 &&
+           (real[n] == '\0' || real[n] == '/' || strcmp(folder, "/") == 0);
+}
+
+/* Whether reports may be written below a task's workdir, which anybody may have
+ * named: it is one of the folders that are configured, or without any the
+ * ledger's user owns it; and it is not the fleet's state. */
+static bool
+is_allowed(const struct report_writer *w, const char *dir)
+{
+    char **allowed = w->places.workdirs;
+    bool ok = !allowed || !*allowed;
+    char *real = realpath(dir, NULL), *folder;
+    struct stat st;
+
+    if (!real || stat(real, &st) < 0 || !S_ISDIR(st.st_mode)) {
+        free(real);
+        return false;
+    }
+    if (ok)
+        ok = st.st_uid == geteuid();
+    for (; allowed && *allowed && !ok; allowed++) {
+        folder = realpath(*allowed, NULL);
+        ok = folder && is_within(real, folder);
+        free(folder);
+    }
+    ok = ok && !is_within(real, w->state);
+    free(real);
+    return ok;
+}
+
 /* The folder that a report_path is relative to: the task's workdir, if that is
  * configured and possible, else the report root. */
 static const char *
 root_of(struct report_writer *w, const struct task *t)
 {
     const char *home = getenv("HOME"), *dir;
-    struct stat st;
 
-    if (!w->in_workdir || !t || !*t->workdir)
+    if (!w->places.in_workdir || !t || !*t->workdir)
         return w->root;
     dir = t->workdir;
     if (strcmp(dir, "~") == 0 && home)
         dir = home;
     else if (strncmp(dir, "~/", 2) == 0 && home)
         dir = mem_pool_printf(w->pool, "%s/%s", home, dir + 2);
-    if (*dir == '/' && stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
-        return dir;
-    return w->root;
+    return *dir == '/' && is_allowed(w, dir) ? dir : w->root;
+}
+
+/* A report_path as it is read from the report root, which may be called reports
+ * itself. */
+static const char *
+below_root(const struct report_writer *w, const char *path)
+{
+    const char *name = strrchr(w->root, '/');
+
+    return name && strcmp(name, "/reports") == 0 &&
+                   strncmp(path, "reports/", 8) == 0
+               ? path + 8
+               : path;
 }
 
 /* Whether a task's report may stand at its report_path. */
@@ -113,7 +163,7 @@ has_own_place(struct report_writer *w, const char *root, const char *path)
 }
 
 /*
- * A name below reports/<kind>/ that belongs to owner, without extension. The
+ * A name below <kind>/ that belongs to owner, without extension. The
  * plain name is that of the first task accepted with the title, so that a
  * replay gives the same; of two titles that make one name the first written has
  * it.
@@ -129,16 +179,15 @@ name_of(struct report_writer *w, struct mem_pool *pool, bool batch,
     subject_token_from(title, owner, token);
     if (!ours && db_is_first(w->db, batch, title, owner, &ours, e) < 0)
         return NULL;
-    name = mem_pool_printf(pool, "reports/%s/%s", kind, token);
+    name = mem_pool_printf(pool, "%s/%s", kind, token);
     if (ours && db_report_name(w->db, name, owner, &ours, e) < 0)
         return NULL;
     if (ours)
         return name;
-    name = mem_pool_printf(pool, "reports/%s/%s-%.8s", kind, token, owner);
+    name = mem_pool_printf(pool, "%s/%s-%.8s", kind, token, owner);
     if (db_report_name(w->db, name, owner, &ours, e) < 0)
         return NULL;
-    return ours ? name
-                : mem_pool_printf(pool, "reports/%s/%s-%s", kind, token, owner);
+    return ours ? name : mem_pool_printf(pool, "%s/%s-%s", kind, token, owner);
 }
 
 /* --- one report ----------------------------------------------------------- */
@@ -159,7 +208,7 @@ render_task(struct write_job *job, struct rendered *p,
     struct report_writer *w = job->writer;
     struct attempt_row *attempts;
     struct report_task t;
-    const char *name, *root;
+    const char *name, *root, *path;
     size_t n;
 
     if (db_attempts(w->db, row->n, w->pool, &attempts, &n, e) < 0)
@@ -169,10 +218,10 @@ render_task(struct write_job *job, struct rendered *p,
     if (t.task)
         p->retry_of = mem_pool_strdup(job->pool, t.task->retry_of);
     root = root_of(w, t.task);
-    if (*row->report_path && has_own_place(w, root, row->report_path)) {
-        p->root = mem_pool_strdup(job->pool, root);
-        report_task(&t, report_format_of(row->report_path),
-                    add_text(job, p, row->report_path, ""));
+    path = root == w->root ? below_root(w, row->report_path) : row->report_path;
+    if (*path && has_own_place(w, root, path)) {
+        p->root.path = mem_pool_strdup(job->pool, root);
+        report_task(&t, report_format_of(path), add_text(job, p, path, ""));
         return 0;
     }
     name = name_of(w, job->pool, false, row->name, row->id, e);
@@ -335,7 +384,10 @@ job_add(struct write_job *job, int64_t n, bool batch, struct err *e)
                : db_task_at(w->db, n, w->pool, &task, e);
     if (rc <= 0)
         return rc;
-    *p = (struct rendered){.n = n, .root = w->root, .retry_of = ""};
+    *p = (struct rendered){
+        .n = n,
+        .root = {w->root, w->state_stat.st_dev, w->state_stat.st_ino},
+        .retry_of = ""};
     *row = (struct db_watched){.batch = batch};
     (void)str_copy(row->id, sizeof row->id, batch ? b.b.id : task.id);
     job->n++;
@@ -349,13 +401,13 @@ job_add(struct write_job *job, int64_t n, bool batch, struct err *e)
 static int
 put_text(const struct write_job *job, struct rendered *p, size_t k)
 {
-    const char *path = report_file_place(p->root, p->paths[k], &p->owner,
+    const char *path = report_file_place(&p->root, p->paths[k], &p->owner,
                                          p->retry_of, job->pool, &p->e);
 
-    if (!path || report_file_put(p->root, path, str_text(&p->texts[k]),
+    if (!path || report_file_put(&p->root, path, str_text(&p->texts[k]),
                                  p->texts[k].len, &p->e) < 0)
         return -1;
-    p->path = mem_pool_printf(job->pool, "%s/%s", p->root, path);
+    p->path = mem_pool_printf(job->pool, "%s/%s", p->root.path, path);
     return 0;
 }
 
@@ -548,32 +600,70 @@ report_writer_now(struct report_writer *w, bool batch, int64_t n)
     mem_pool_reset(w->pool);
 }
 
+/* The real path of a folder, made if it is missing; owned by the caller. */
+static char *
+real_folder(const char *path, struct err *e)
+{
+    char *real = NULL, *out;
+
+    if (file_make_dirs(path, 0755) < 0 || !(real = realpath(path, NULL))) {
+        err_set(e, ERR_DENIED, "make folder %s: %s", path, strerror(errno));
+        return NULL;
+    }
+    out = mem_strdup(real);
+    free(real);
+    return out;
+}
+
+static int
+open_places(struct report_writer *w, struct err *e)
+{
+    const struct report_places *p = &w->places;
+
+    w->state = real_folder(p->state, e);
+    if (!w->state)
+        return -1;
+    w->root =
+        *p->root
+            ? real_folder(p->root, e)
+            : real_folder(mem_pool_printf(w->pool, "%s/reports", w->state), e);
+    if (!w->root)
+        return -1;
+    if (stat(w->state, &w->state_stat) < 0)
+        return err_set(e, ERR_DENIED, "%s: %s", w->state, strerror(errno));
+    if (is_within(w->state, w->root))
+        return err_set(e, ERR_INVALID,
+                       "reaper.report_root: %s holds the fleet's state (%s): "
+                       "name a folder of its own",
+                       w->root, w->state);
+    return 0;
+}
+
 int
 report_writer_open(struct report_writer **out, struct loop *l, struct db *db,
-                   const char *root, bool in_workdir, struct err *e)
+                   const struct report_places *places, struct err *e)
 {
-    struct report_writer *w;
-    char *real;
+    struct report_writer *w = MEM_NEW(struct report_writer);
 
-    if (file_make_dirs(root, 0755) < 0)
-        return err_set(e, ERR_DENIED, "make folder %s: %s", root,
-                       strerror(errno));
-    real = realpath(root, NULL);
-    if (!real)
-        return err_set(e, ERR_DENIED, "reaper.report_root: cannot use %s",
-                       root);
-    w = MEM_NEW(struct report_writer);
     w->loop = l;
     w->db = db;
-    w->root = mem_strdup(real);
-    w->in_workdir = in_workdir;
+    w->places = *places;
     w->pool = mem_pool_new();
-    free(real);
+    w->idle = true;
+    if (open_places(w, e) < 0) {
+        report_writer_close(w);
+        return -1;
+    }
     w->timer = loop_timer_start(l, 0, 0, on_timer, w);
     w->armed = true; /* for reports that an earlier process left */
-    w->idle = true;
     *out = w;
     return 0;
+}
+
+const char *
+report_writer_root(const struct report_writer *w)
+{
+    return w->root;
 }
 
 void
@@ -593,5 +683,6 @@ report_writer_close(struct report_writer *w)
     loop_timer_stop(w->timer);
     mem_pool_free(w->pool);
     mem_free(w->root);
+    mem_free(w->state);
     mem_free(w);
 }

@@ -20,11 +20,21 @@
 
 struct report_writer;
 
-/* Makes root if it is missing. in_workdir: a report_path is relative to the
- * task's workdir, if that exists on this machine. */
+/* Where reports go; strings are borrowed for the writer's life. */
+struct report_places {
+    const char *state; /* the folder of the ledger: no report goes there */
+    const char *root;  /* made if it is missing; "": reports/ of state */
+    bool in_workdir;   /* a report_path is relative to the task's workdir, if
+                        * that exists here and is allowed */
+    char **workdirs;   /* allowed are these and what is below them; none: the
+                        * folders of this process' user */
+};
+
+/* ERR_INVALID: the root holds state. */
 int report_writer_open(struct report_writer **out, struct loop *l,
-                       struct db *db, const char *root, bool in_workdir,
+                       struct db *db, const struct report_places *places,
                        struct err *e);
+const char *report_writer_root(const struct report_writer *w);
 void report_writer_close(struct report_writer *w); /* NULL is fine */
 
 /* No report goes to a report_path of which avoid says that other programs take

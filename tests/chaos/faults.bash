@@ -195,7 +195,7 @@ hand_start() {
 	export SHUNT_BUS_URL
 	SHUNT_BUS_URL=${1:-$(cat "$SHUNT_HOME/endpoint")}
 	export SHUNT_REAPER_DATABASE=$SHUNT_HOME/ledger.db \
-		SHUNT_REAPER_REPORT_ROOT=$SHUNT_HOME SHUNT_WORKER_SLOTS=$slots
+		SHUNT_REAPER_REPORT_ROOT=$SHUNT_HOME/reports SHUNT_WORKER_SLOTS=$slots
 	[ ! -e "$SHUNT_HOME/token" ] ||
 		export SHUNT_BUS_TOKEN_FILE=$SHUNT_HOME/token
 	keep reaper shunt-reaper

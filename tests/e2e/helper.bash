@@ -95,6 +95,11 @@ publish() {
 	[[ $reply == PONG* ]]
 }
 
+# web PATH [CURL ARGUMENT...] - asks the HTTP interface of the fleet.
+web() {
+	curl -sSf --max-time 10 --unix-socket "$SHUNT_HOME/http.sock" "${@:2}" "http://localhost$1"
+}
+
 # Sanitizers need additional memory and time.
 plain_build() {
 	[[ $SHUNT_BIN != */flavor-*[ds]* || $SHUNT_BIN == */flavor-clang/* ]]

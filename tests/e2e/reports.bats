@@ -88,3 +88,36 @@ setup() {
 	shunt show last | grep -q 'no report .*blocked/r.md'
 	[ "$(cat blocked)" = mine ]
 }
+
+@test "no report goes into the fleet's state, whatever the path and the workdir" {
+	local home=$SHUNT_HOME before id
+	before=$(stat -c %i "$home/ledger.db")
+	shunt submit --workdir /nonexistent --report ledger.db -- true
+	shunt wait --timeout 30s last || true
+	[[ $(shunt show last --json | jq -r .report) == "$home/reports/"* ]]
+	mkdir -p "$home/spool" && cd "$home/spool"
+	for path in token spool/x.task ../ledger.db ledger.db nats-server.conf; do
+		run shunt run --report "$path" -- true
+		[[ $(shunt show last --json | jq -r '.report // "/reports/"') == */reports/* ]]
+	done
+	# From above the state, through its folder.
+	cd "$(dirname "$home")"
+	for path in "$(basename "$home")/ledger.db" "./$(basename "$home")//spool/planted.task"; do
+		run --separate-stderr shunt run --report "$path" -- true
+		[[ $stderr == *"the fleet's state"* ]]
+	done
+	[ ! -e "$home/spool/planted.task" ]
+	[ "$(stat -c %i "$home/ledger.db")" = "$before" ]
+	shunt run -- true
+}
+
+@test "no report goes into a workdir of another user" {
+	[ "$(id -u)" = 0 ] || skip 'only root can make one'
+	mkdir foreign
+	chmod 777 foreign
+	chown nobody foreign
+	cd foreign
+	shunt run --report r.md -- true
+	[ ! -e r.md ]
+	[[ $(shunt show last --json | jq -r .report) == */reports/r.md ]]
+}

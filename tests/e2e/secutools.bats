@@ -82,9 +82,8 @@ marker_says() { # marker_says FILE JQ: as true
 @test "a running job's id at the platform is shown, even by a reaper that has just started" {
 	id=$(ask_ai gpu '[poll=running]')
 	until_true 20 job_has "$id" '.polls > 0'
-	url=$(shunt status --json | jq -r .http.url)
 	active_has() {
-		curl -sf "$url/api/delegated/status" |
+		web /api/delegated/status |
 			jq -e --arg id "$id" --arg job "$(job "$id" .id)" \
 				'.active[] | select(.id == $id) | .job_id == $job and .state == "running"'
 	}
@@ -188,8 +187,7 @@ marker_says() { # marker_says FILE JQ: as true
 	[ "$(field "$id" .state)" != failed ]
 	until_true 20 has "$id" .waits.for lane-paused
 	[[ $(field "$id" .waits.text) == 'lane secutools.claude-api is paused until '*': HTTP 402'* ]]
-	url=$(shunt status --json | jq -r .http.url)
-	curl -sf "$url/watchdog/status" | jq -e '.lanes_paused[] | select(.lane == "claude-api") |
+	web /watchdog/status | jq -e '.lanes_paused[] | select(.lane == "claude-api") |
 		(.reason | startswith("HTTP 402")) and .by == "s1" and .until != null and .since != null'
 	# Others do not wait for it.
 	other=$(ask_ai gpu '[output=meanwhile]')

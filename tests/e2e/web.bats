@@ -13,6 +13,9 @@ setup() {
 	url=$(shunt status --json | jq -er .http.url)
 }
 
+# As the user of the fleet: with its token.
+curl() { command curl -H "Authorization: Bearer $(cat "$SHUNT_HOME/http-token")" "$@"; }
+
 # code ARGUMENT... - the status alone.
 code() { curl -s -o /dev/null -w '%{http_code}' --max-time 10 "$@"; }
 get() { curl -sS --fail --max-time 10 "$url$1"; }
@@ -107,7 +110,7 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	refused 405 -X POST -d x=1 "$url/api/v1/tasks"
 	refused 405 -X DELETE "$url/api/v1/tasks/last"
 	refused 413 -X GET -d x=1 "$url/healthz"
-	refused 403 -H 'Host: evil.example' "$url/healthz"
+	refused 403 -H 'Host: evil.example' --unix-socket "$SHUNT_HOME/http.sock" http://localhost/healthz
 	refused 400 "$url/api/v1/tasks?limit=many"
 	refused 400 "$url/api/v1/tasks?nonsense=1"
 	refused 414 "$url/$(head -c 9000 /dev/zero | tr '\0' a)"
@@ -135,6 +138,7 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	SHUNT_HOME=$BATS_TEST_TMPDIR/home
 	shunt up -d --fast 3>&-
 	other=$(shunt status --json | jq -er .http.url)
+	curl() { command curl "$@"; }
 	run code "$other/metrics"
 	first=$output
 	run code -H 'Authorization: Bearer wrong' "$other/metrics"
@@ -150,13 +154,71 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 	[ "$other" != "$url" ]
 }
 
-@test "HTTP can be off, and beyond loopback it requires a token" {
+@test "HTTP can be off, and requires a token on any address" {
 	SHUNT_HOME=$BATS_TEST_TMPDIR/home
 	SHUNT_REAPER_HTTP=off shunt up -d --fast 3>&-
 	shunt status --json | jq -e '.http == null'
 	refute grep -q http.up "$SHUNT_HOME/log/reaper.log"
 	shunt down --timeout 30s 3>&-
-	SHUNT_REAPER_HTTP=0.0.0.0:0 run shunt up -d --fast 3>&-
+	port=$((20000 + RANDOM % 10000))
+	SHUNT_REAPER_HTTP=0.0.0.0:$port shunt up -d --fast 3>&-
+	run command curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/metrics"
+	shunt down --timeout 30s 3>&-
+	[ "$output" = 401 ]
+}
+
+@test "nobody but the user of the fleet is answered" {
+	local other=()
+	[ "$(stat -c %a "$SHUNT_HOME/http.sock")" = 600 ]
+	[ "$(stat -c %a "$SHUNT_HOME/http-token")" = 600 ]
+	for path in /metrics /api/v1/tasks /api/v1/tasks/last /watchdog/status; do
+		[ "$(command curl -s -o /dev/null -w '%{http_code}' "$url$path")" = 401 ]
+		[ "$(command curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $(cat "$SHUNT_HOME/token")" "$url$path")" = 401 ]
+		web "$path" >/dev/null
+	done
+	[ "$(id -u)" = 0 ] || return 0
+	other=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+	chmod 711 "$BATS_FILE_TMPDIR" "$SHUNT_HOME" # as if only the modes of the files were left
+	run "${other[@]}" curl -s --unix-socket "$SHUNT_HOME/http.sock" http://localhost/api/v1/tasks
+	chmod 700 "$SHUNT_HOME"
 	[ "$status" -ne 0 ]
-	[[ $output == *http_token_file* ]]
+	[ -z "$output" ]
+}
+
+@test "the socket is answered while half requests hold the port" {
+	local port=${url##*:} fds=() i fd
+	for i in $(seq 80); do
+		exec {fd}<>"/dev/tcp/127.0.0.1/$port"
+		printf 'GET /healthz HTTP/1.1\r\n' >&"$fd"
+		fds+=("$fd")
+	done
+	web /healthz --max-time 2 | jq -e '.status == "ok"'
+	for fd in "${fds[@]}"; do exec {fd}>&-; done
+}
+
+@test "all keys of the reaper work under up" {
+	cat >all.yaml <<-YAML
+		reaper:
+		  database: $PWD/elsewhere/rows.db
+		  nice: 3
+		  sync: true
+		  report_root: $PWD/reports-of-all
+		  report_in_workdir: false
+		  report_workdirs: [$PWD]
+		  after_unknown: 5m
+		  http: 127.0.0.1:0
+		  http_socket: $PWD/s
+		  http_token_file: $PWD/token
+	YAML
+	mkdir -p elsewhere
+	printf 'another-token-of-mine\n' >token
+	chmod 600 token
+	SHUNT_HOME=$BATS_TEST_TMPDIR/home SHUNT_CONFIG=$PWD/all.yaml shunt up -d --fast 3>&-
+	SHUNT_HOME=$BATS_TEST_TMPDIR/home shunt run --report of-all.md -- true
+	run command curl -sf --unix-socket "$PWD/s" http://localhost/healthz
+	SHUNT_HOME=$BATS_TEST_TMPDIR/home shunt down --timeout 30s 3>&-
+	[ "$status" -eq 0 ]
+	[ -s elsewhere/rows.db ]
+	[ -s reports-of-all/of-all.md ]
+	[ ! -e of-all.md ]
 }
