@@ -193,7 +193,7 @@ fold_some(struct sources *s, bool all, struct err *e)
 {
     int64_t now_ms = loop_now_ms();
     size_t n, results = 0, bytes = 0;
-    const struct entry *entry = NULL;
+    struct entry *entry = NULL;
 
     if (ingest_begin(s->ingest, e) < 0)
         return -1;

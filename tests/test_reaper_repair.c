@@ -518,6 +518,59 @@ a_planted_message_is_no_outcome_and_rings_an_alarm(void **state)
     assert_int_equal(counter(f, "quarantined"), 4);
 }
 
+/* What the holder of another backend can publish: a claim of the task there,
+ * with its outcome, and the result. */
+static void
+forge_elsewhere(struct reaper_fixture *f, const char *id)
+{
+    char subject[SUBJECT_SIZE];
+    struct result r;
+    struct claim c;
+
+    fill_result(&r, id, "mine", 1);
+    r.backend = "codespace";
+    codec_init(CODEC_CLAIM, &c);
+    c.task = id;
+    c.attempt = 1;
+    c.worker = "w";
+    c.nonce = "mine";
+    c.fence = 1;
+    c.state = r.state;
+    c.lease_ms = 30000;
+    c.result = &r;
+    (void)publish(f, subject_claim(subject, "codespace", id), CODEC_CLAIM, &c);
+    (void)publish(f, "results.codespace.cli", CODEC_RESULT, &r);
+}
+
+static void
+a_result_counts_only_from_the_lane_that_its_task_was_routed_to(void **state)
+{
+    struct reaper_fixture *f = *state;
+    struct result r;
+
+    submit(f, "{\"id\": \"t1\", \"name\": \"t1\", \"steps\": [\"true\"]}");
+    submit(f, "{\"id\": \"t2\", \"name\": \"t2\", \"steps\": [\"true\"], "
+              "\"hold\": true}");
+    route(f, "t1");
+    until_state_is(f, "t1", "routed");
+    until_state_is(f, "t2", "held");
+    forge_elsewhere(f, "t1");
+    until_counter(f, "quarantined", 1);
+    forge_elsewhere(f, "t2"); /* not routed: it waits for that */
+    fill_result(&r, "t1", "n", claim(f, "t1", 1, "n"));
+    r.lane = "another";
+    end_attempt(f, &r);
+    until_counter(f, "quarantined", 2);
+    until_state_is(f, "t1", "routed");
+    until_state_is(f, "t2", "held");
+    r.lane = "default";
+    end_attempt(f, &r);
+    until_state_is(f, "t1", "succeeded");
+    route(f, "t2");
+    until_counter(f, "quarantined", 3);
+    until_state_is(f, "t2", "routed");
+}
+
 static void
 a_waiting_task_has_a_reason(void **state)
 {
@@ -646,6 +699,7 @@ main(void)
         TEST(messages_that_vanish_unread_ring_an_alarm),
         TEST(an_emptied_store_is_noticed_and_its_tasks_dispatched_again),
         TEST(a_planted_message_is_no_outcome_and_rings_an_alarm),
+        TEST(a_result_counts_only_from_the_lane_that_its_task_was_routed_to),
         TEST(a_waiting_task_has_a_reason),
         TEST(dead_letters_ring_an_alarm),
         cmocka_unit_test(

@@ -420,7 +420,7 @@ choose_in_order(struct coalesce *c, int64_t now_ms, bool all)
         choose(c, item);
 }
 
-const struct entry *
+struct entry *
 coalesce_take(struct coalesce *c, int64_t now_ms, bool all)
 {
     struct item *item;

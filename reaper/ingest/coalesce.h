@@ -57,7 +57,7 @@ int64_t coalesce_due_ms(const struct coalesce *c);
  * taken in their order, each after what is held of its tasks, then what has
  * waited long enough; all: everything. It stays valid until coalesce_done.
  */
-const struct entry *coalesce_take(struct coalesce *c, int64_t now_ms, bool all);
+struct entry *coalesce_take(struct coalesce *c, int64_t now_ms, bool all);
 /* What was taken is committed: acknowledges it, or has it delivered again where
  * a result in it is not known yet. */
 void coalesce_done(struct coalesce *c);

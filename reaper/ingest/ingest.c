@@ -6,6 +6,7 @@
  */
 #include "reaper/ingest/ingest.h"
 
+#include "lib/base/backoff.h"
 #include "lib/base/log.h"
 #include "lib/base/mask.h"
 #include "lib/base/str.h"
@@ -17,7 +18,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { COMMAND_SIZE = 201, CONSUMERS_MAX = 8 };
+enum {
+    COMMAND_SIZE = 201,
+    CONSUMERS_MAX = 8,
+    ROUTE_TRIES = 20, /* for the decision to be read: some 75 s */
+    ROUTE_WAIT_MS = 100,
+    ROUTE_WAIT_MOST_MS = 5000,
+};
 
 struct position {
     const char *consumer; /* static */
@@ -358,20 +365,48 @@ inside_fault(const struct result *r)
     return "the router and the ledger cannot say that";
 }
 
+static bool
+is_inside(const struct result *r)
+{
+    return strcmp(r->backend, "ledger") == 0 ||
+           strcmp(r->backend, "router") == 0;
+}
+
+/*
+ * Whether r comes from the lane that its task was routed to: the holder of
+ * another lane may claim any task there. A result may be read before the
+ * decision that it follows on: *wait. One that waits in vain is refused; should
+ * it be true after all, the ledger reads it from its claim later.
+ */
+static const char *
+route_fault(const struct entry *entry, const struct task_state *row,
+            const struct result_verdict *v, const struct result *r, bool *wait)
+{
+    if (r->attempt == 0 || is_inside(r) ||
+        (!row->routed && v->verification == VERIFY_CLAIM_EXPIRED))
+        return NULL;
+    if (row->routed)
+        return strcmp(row->backend, r->backend) == 0 &&
+                       strcmp(row->lane, r->lane) == 0
+                   ? NULL
+                   : "its task was routed to another lane";
+    *wait = entry->msg->delivered < ROUTE_TRIES;
+    return *wait ? NULL : "its task was never routed";
+}
+
 /* *out: why the result is refused, or NULL. A result that was recorded before
- * is never refused, whatever became of its claim: it is a repetition. */
+ * is never refused, whatever became of its claim: it is a repetition. *wait:
+ * that is not known yet. */
 static int
-fault_of(struct ingest *in, const struct result_verdict *v,
-         const struct result *r, const char **out, struct err *e)
+fault_of(struct ingest *in, const struct entry *entry,
+         const struct result_verdict *v, const struct result *r,
+         const char **out, bool *wait, struct err *e)
 {
     struct cached_row *row;
     struct cached_attempt *a;
 
     *out = NULL;
-    if (v->verification == VERIFY_MATCHES ||
-        v->verification == VERIFY_CLAIM_EXPIRED ||
-        v->verification == VERIFY_SUPERSEDED)
-        return 0;
+    *wait = false;
     if (row_cache_row(in->cache, r->task, &row, e) < 0 ||
         row_cache_attempt(in->cache, row, r->attempt, r->fence, &a, e) < 0)
         return -1;
@@ -379,6 +414,8 @@ fault_of(struct ingest *in, const struct result_verdict *v,
         return 0;
     if (v->verification == VERIFY_REFUSED)
         *out = v->reason;
+    else if (v->verification != VERIFY_WITHOUT_CLAIM)
+        *out = route_fault(entry, &row->row, v, r, wait);
     else if (state_is_terminal(row->row.state))
         *out = "the task had already finished";
     else
@@ -386,21 +423,36 @@ fault_of(struct ingest *in, const struct result_verdict *v,
     return 0;
 }
 
+static void
+read_again(struct entry *entry)
+{
+    int64_t ms = backoff_nth((uint32_t)entry->msg->delivered, ROUTE_WAIT_MS,
+                             ROUTE_WAIT_MOST_MS);
+
+    if (entry->verdicts.again_ms == 0 || ms < entry->verdicts.again_ms)
+        entry->verdicts.again_ms = ms;
+}
+
 static int
-take_result(struct ingest *in, const struct entry *entry,
+take_result(struct ingest *in, struct entry *entry,
             const struct result_verdict *v, struct bytes data, struct event *ev,
             struct err *e)
 {
     const char *fault;
     struct result *r = mem_pool_alloc(in->pool, sizeof *r);
     struct err bad = {0};
+    bool wait;
 
     if (v->verification == VERIFY_UNKNOWN_YET)
         return 0;
     if (codec_decode(CODEC_RESULT, data.data, data.len, in->pool, r, &bad) < 0)
         return quarantine_message(in, entry, bad.msg, e);
-    if (fault_of(in, v, r, &fault, e) < 0)
+    if (fault_of(in, entry, v, r, &fault, &wait, e) < 0)
         return -1;
+    if (wait) {
+        read_again(entry);
+        return 0;
+    }
     if (fault)
         return quarantine_message(in, entry, fault, e);
     if (v->verification == VERIFY_REFUSED)
@@ -437,7 +489,7 @@ entry_open(const struct entry *entry, struct codec_multi *out, struct err *e)
 /* A member that is invalid, or a result that is refused or not verified yet,
  * does not affect the others. */
 static int
-enter_members(struct ingest *in, const struct entry *entry, struct event *ev,
+enter_members(struct ingest *in, struct entry *entry, struct event *ev,
               struct err *e)
 {
     struct codec_multi members;
@@ -484,7 +536,7 @@ advance(struct ingest *in, const char *consumer, uint64_t seq)
 }
 
 int
-ingest_enter(struct ingest *in, const struct entry *entry, struct err *e)
+ingest_enter(struct ingest *in, struct entry *entry, struct err *e)
 {
     struct event ev = {.kind = entry->kind,
                        .seq = entry->msg->seq,

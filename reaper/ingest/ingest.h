@@ -59,8 +59,9 @@ struct ingest *ingest_new(struct db *db);
 void ingest_free(struct ingest *in); /* NULL is fine */
 
 int ingest_begin(struct ingest *in, struct err *e);
-/* -1: the database failed; a message that is invalid is no error. */
-int ingest_enter(struct ingest *in, const struct entry *entry, struct err *e);
+/* -1: the database failed; a message that is invalid is no error. Sets
+ * verdicts.again_ms for a result whose task has not been seen on a lane. */
+int ingest_enter(struct ingest *in, struct entry *entry, struct err *e);
 int ingest_commit(struct ingest *in, struct err *e);
 
 /* A task that finished, and the result that ended it, in its message. */

@@ -7,7 +7,8 @@
  * claim, which is told to nobody, and once the claim holds that outcome: a
  * worker sends both at once, and the outcome may yet be refused. The router and
  * the ledger run nothing and have no claim; what they may say is checked by
- * ingest.
+ * ingest, and so is that a result comes from the lane that its task was routed
+ * to.
  *
  * Claims are kept for 48 hours. A result that was stored CLAIMS_KEPT_MS ago
  * and has no claim left is believed unverified: it is read now because the
