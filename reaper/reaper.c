@@ -15,6 +15,7 @@
 #include "reaper/db/db.h"
 #include "reaper/http/server.h"
 #include "reaper/ingest/row_cache.h"
+#include "reaper/ledger_lease.h"
 #include "reaper/query/disk_monitor.h"
 #include "reaper/query/presence.h"
 #include "reaper/query/query.h"
@@ -26,7 +27,9 @@
 
 #include <libgen.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     TRIM_MS = 2000,         /* of quiet, before memory is released */
@@ -44,7 +47,10 @@ struct reaper {
     struct lane_pauses *pauses;
     struct schedule *schedule;
     struct report_writer *reports;
-    char *state; /* the folder of the database */
+    char *state;    /* the folder of the database */
+    char *database; /* its real path */
+    struct ledger_lease *lease;
+    bool has_lease;
     struct alarms alarms;
     struct disk_monitor *disk;
     struct reconcile *reconcile;
@@ -198,6 +204,7 @@ on_event(void *ctx, enum bus_event event, const char *text)
         log_info("bus.up", "url=%s", bus_url(r->bus));
         lane_pauses_refresh(r->pauses);
         reconcile_wake(r->reconcile);
+        ledger_lease_renew(r->lease);
         break;
     case BUS_DOWN:
         log_warn("bus.down", "url=%s", bus_url(r->bus));
@@ -247,7 +254,7 @@ database_path(const struct reaper_conf *conf, struct err *e)
 static int
 open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
 {
-    char *path = database_path(conf, e), *copy;
+    char *path = database_path(conf, e), *copy, *real;
     struct report_places places = {.root = conf->report_root,
                                    .in_workdir = conf->report_in_workdir,
                                    .workdirs = conf->report_workdirs};
@@ -263,11 +270,57 @@ open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
         r->disk = disk_monitor_open(r->bus, r->loop, &r->alarms, r->state);
         log_info("reaper.open", "database=%s reports=%s", path,
                  report_writer_root(r->reports));
+        real = realpath(path, NULL);
+        r->database = mem_strdup(real ? real : path);
+        free(real);
         rc = 0;
     }
     mem_free(copy);
     mem_free(path);
     return rc;
+}
+
+/* --- one ledger at a time ------------------------------------------------- */
+
+static void
+on_lease_taken(void *ctx)
+{
+    struct reaper *r = ctx;
+
+    r->has_lease = true;
+}
+
+static void
+on_lease_lost(void *ctx)
+{
+    struct reaper *r = ctx;
+
+    log_error("reaper.lease_lost",
+              "text=\"another ledger has taken over: this one ends\"");
+    loop_stop(r->loop, 1);
+}
+
+/* Waits for the lease: until then nothing on the bus is touched. */
+static int
+take_lease(struct reaper *r, const struct reaper_conf *conf, struct err *e)
+{
+    char host[256] = "";
+
+    (void)gethostname(host, sizeof host - 1);
+    r->lease = ledger_lease_open(
+        &(struct ledger_lease_parts){.bus = r->bus,
+                                     .loop = r->loop,
+                                     .host = host,
+                                     .database = r->database,
+                                     .lease_ms = conf->lease_ms,
+                                     .taken = on_lease_taken,
+                                     .lost = on_lease_lost,
+                                     .ctx = r});
+    if (loop_until(r->loop, &r->has_lease, -1))
+        return 0;
+    return err_set(e, ERR_UNAVAILABLE,
+                   "interrupted while another ledger "
+                   "serves this fleet");
 }
 
 /* A gateway would take a report there for a task. */
@@ -344,7 +397,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
     r->after_unknown_ms = conf->after_unknown_ms;
     r->pool = mem_pool_new();
     r->trim = loop_timer_start(l, TRIM_MS, 0, on_quiet, r);
-    if (open_files(r, conf, e) < 0)
+    if (open_files(r, conf, e) < 0 || take_lease(r, conf, e) < 0)
         goto fail;
     r->sources = sources_open(
         &(struct sources_parts){.bus = b,
@@ -436,6 +489,7 @@ reaper_close(struct reaper *r)
     loop_timer_stop(r->trim);
     loop_timer_stop(r->deadline);
     rebuild_close(r->rebuild);
+    ledger_lease_close(r->lease); /* what is stored is acknowledged */
     http_server_close(r->http);
     http_server_close(r->http_local);
     query_close(r->query);
@@ -449,5 +503,6 @@ reaper_close(struct reaper *r)
     db_close(r->db);
     mem_pool_free(r->pool);
     mem_free(r->state);
+    mem_free(r->database);
     mem_free(r);
 }

@@ -42,6 +42,7 @@ struct reaper_conf {
     /* Not options; 0: the default. Tests use shorter times. */
     struct reconcile_conf reconcile;
     int64_t verify_after_ms; /* see reaper/ingest/verify.h */
+    int64_t lease_ms;        /* see reaper/ledger_lease.h */
 };
 
 /* The rows of struct reaper_conf as member F of struct T. */

@@ -22,8 +22,9 @@ enum { SUBJECT_SIZE = 192, SUBJECT_TOKEN_MAX = 40 };
 #define SUBJECT_DONE_ALL "done.*" /* done.<task>: final Result */
 #define SUBJECT_STARTED_ALL "started.*" /* started.<task>: Claim */
 #define SUBJECT_CANCEL_ALL "$KV.control.cancel.*"
-#define SUBJECT_LANES_ALL "$KV.control.lane.>"      /* lane.<backend>.<lane> */
-#define SUBJECT_FLEET_SETTINGS "$KV.fleet.settings" /* JSON */
+#define SUBJECT_LANES_ALL "$KV.control.lane.>" /* lane.<backend>.<lane> */
+#define SUBJECT_LEDGER_LEASE "$KV.control.lease.ledger" /* JSON */
+#define SUBJECT_FLEET_SETTINGS "$KV.fleet.settings"     /* JSON */
 #define SUBJECT_ASK "ask.ledger"  /* requests: ask.ledger.<verb>, JSON */
 #define SUBJECT_SYNC "sync.store" /* request: reply once all is on disk */
 

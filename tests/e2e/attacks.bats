@@ -96,3 +96,18 @@ submit_with_reply() {
 	shunt provision # as the fleet has it now
 	shunt run -- true
 }
+
+@test "a second ledger waits, and the first goes on" {
+	local url pid
+	url=$(cat "$SHUNT_HOME/endpoint")
+	SHUNT_BUS_URL=$url SHUNT_BUS_TOKEN_FILE=$SHUNT_HOME/token SHUNT_REAPER_DATABASE=$PWD/second/ledger.db \
+		shunt-reaper >second.log 2>&1 3>&- &
+	pid=$!
+	until_true 20 grep -q 'reaper.standby host=' second.log
+	seq 1 20 | shunt rally --each-line 'true {}'
+	kill "$pid"
+	wait "$pid" || true
+	refute grep -q 'reaper.start url' second.log
+	grep -c reaper.lease_lost "$SHUNT_HOME/log/reaper.log" && return 1
+	shunt run -- true
+}
