@@ -24,6 +24,7 @@ enum {
     LAG_WARN = 10000, /* messages the reaper is behind */
     DISK_WARN_MB = 2048,
     DISK_FAIL_MB = 256,
+    FULL_PERCENT = 70, /* of a stream */
 };
 
 enum doctor_verdict { OK, WARN, FAIL };
@@ -288,6 +289,28 @@ check_topology(struct doctor *d)
     report(d, OK, "streams", NULL, "all streams and consumers are there");
 }
 
+/* The fullest of those that refuse what is new. */
+static void
+check_levels(struct doctor *d, const json_t *streams)
+{
+    const json_t *s, *fullest = NULL;
+    size_t i;
+
+    json_array_foreach(streams, i, s)
+    {
+        if (strcmp(cli_text(s, "name", ""), "LOGS") != 0 &&
+            (!fullest ||
+             cli_int(s, "percent", 0) > cli_int(fullest, "percent", 0)))
+            fullest = s;
+    }
+    if (fullest)
+        report(d, cli_int(fullest, "percent", 0) >= FULL_PERCENT ? WARN : OK,
+               "space", "raise bus.max_bytes, then shunt provision --change",
+               "the fullest stream is %s, with %lld %% of its limit",
+               cli_text(fullest, "name", "?"),
+               (long long)cli_int(fullest, "percent", 0));
+}
+
 static int64_t
 total_lag(const json_t *lag)
 {
@@ -347,6 +370,7 @@ check_reaper(struct doctor *d)
     }
     report(d, alive ? OK : FAIL, "workers",
            "shunt status, then read log/worker-local.log", "%zu alive", alive);
+    check_levels(d, json_object_get(reply, "streams"));
     check_alarms(d, json_object_get(reply, "alarms"));
     json_decref(reply);
 }

@@ -19,8 +19,9 @@ enum {
 };
 
 /* Members of the reaper's answer that status passes on. */
-static const char *const from_reaper[] = {
-    "counters", "lanes", "workers", "folders", "lag", "alarms", NULL};
+static const char *const from_reaper[] = {"counters", "lanes", "workers",
+                                          "folders",  "lag",   "alarms",
+                                          "streams",  NULL};
 
 static json_t *
 read_supervisor(const struct cli *c, pid_t pid)

@@ -53,6 +53,7 @@ struct reaper {
     bool has_lease;
     struct alarms alarms;
     struct disk_monitor *disk;
+    struct stream_monitor *streams;
     struct reconcile *reconcile;
     struct query *query;
     struct http_server *http, *http_local; /* NULL: switched off */
@@ -151,9 +152,11 @@ health_of(void *ctx, struct http_health *out)
 {
     const struct reaper *r = ctx;
 
-    *out = (struct http_health){.bus_up = bus_is_up(r->bus),
-                                .database_ok = !sources_failed(r->sources),
-                                .rebuilding = rebuild_runs(r->rebuild)};
+    *out =
+        (struct http_health){.bus_up = bus_is_up(r->bus),
+                             .jetstream_up = stream_monitor_answers(r->streams),
+                             .database_ok = !sources_failed(r->sources),
+                             .rebuilding = rebuild_runs(r->rebuild)};
 }
 
 /* An answer over HTTP folds nothing; the next one sees what is held now. */
@@ -267,7 +270,7 @@ open_files(struct reaper *r, const struct reaper_conf *conf, struct err *e)
     places.state = r->state;
     if (db_open(&r->db, path, conf->sync, e) == 0 &&
         report_writer_open(&r->reports, r->loop, r->db, &places, e) == 0) {
-        r->disk = disk_monitor_open(r->bus, r->loop, &r->alarms, r->state);
+        r->disk = disk_monitor_open(r->loop, &r->alarms, r->state);
         log_info("reaper.open", "database=%s reports=%s", path,
                  report_writer_root(r->reports));
         real = realpath(path, NULL);
@@ -410,6 +413,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
         lane_pauses_open(&r->pauses, b, l, on_pauses, r, e) < 0)
         goto fail;
     report_writer_avoid(r->reports, is_taken, r);
+    r->streams = stream_monitor_open(b, l, &r->alarms);
     lane_pauses_keep(r->pauses, PAUSE_OLD_MS, PAUSE_LOOK_MS);
     parts = (struct query_parts){.bus = b,
                                  .db = r->db,
@@ -417,6 +421,7 @@ reaper_open(struct reaper **out, struct bus *b, struct loop *l,
                                  .pauses = r->pauses,
                                  .reports = r->reports,
                                  .disk = r->disk,
+                                 .streams = r->streams,
                                  .ctx = r,
                                  .fold_all = fold_all,
                                  .lag = lag};
@@ -495,6 +500,7 @@ reaper_close(struct reaper *r)
     query_close(r->query);
     reconcile_close(r->reconcile);
     disk_monitor_close(r->disk);
+    stream_monitor_close(r->streams);
     schedule_close(r->schedule);
     lane_pauses_close(r->pauses);
     write_reports(r);

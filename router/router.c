@@ -262,18 +262,6 @@ on_message(void *ctx, struct bus_msg *m)
         r->next_msg = d; /* begun once all that has arrived is read: cancels */
 }
 
-/* Whether a heartbeat is about the worker whose subject it came on: the
- * broker's permissions guard the subject, not the content. */
-static bool
-is_own_heartbeat(const struct bus_note *note, const struct heartbeat *hb)
-{
-    char backend[SUBJECT_TOKEN_MAX + 1], worker[SUBJECT_TOKEN_MAX + 1];
-
-    return subject_token_at(note->subject, 1, backend) &&
-           subject_token_at(note->subject, 2, worker) &&
-           strcmp(backend, hb->backend) == 0 && strcmp(worker, hb->worker) == 0;
-}
-
 static void
 on_heartbeat(void *ctx, const struct bus_note *note)
 {
@@ -291,7 +279,7 @@ on_heartbeat(void *ctx, const struct bus_note *note)
         0)
         log_debug("router.heartbeat", "subject=%s error=\"%s\"",
                   LOG_TEXT(note->subject), LOG_TEXT(e.msg));
-    else if (is_own_heartbeat(note, &hb))
+    else if (subject_is_heartbeat_of(note->subject, hb.backend, hb.worker))
         worker_registry_update(r->workers, &hb, loop_now_ms());
     if (r->roll_call)
         begin_tasks(r);

@@ -26,7 +26,7 @@ open_site(struct ledger_fixture *l, const char *token)
     struct http_routes *s = NULL;
     struct err e = {0};
 
-    health = (struct http_health){true, true, false};
+    health = (struct http_health){true, true, true, false};
     assert_int_equal(http_routes_open(&s, &parts, &e), 0);
     return s;
 }
@@ -111,8 +111,10 @@ every_page_is_there_and_no_other(void **state)
 static void
 readiness_needs_broker_and_database(void **state)
 {
-    static const struct http_health bad[] = {
-        {false, true, false}, {true, false, false}, {true, true, true}};
+    static const struct http_health bad[] = {{false, true, true, false},
+                                             {true, false, true, false},
+                                             {true, true, false, false},
+                                             {true, true, true, true}};
     struct http_routes *s = open_site(*state, NULL);
 
     assert_int_equal(status_of(s, "/readyz"), 200);

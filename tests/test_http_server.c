@@ -22,7 +22,7 @@ static void
 health_of(void *ctx, struct http_health *out)
 {
     (void)ctx;
-    *out = (struct http_health){true, true, false};
+    *out = (struct http_health){true, true, true, false};
 }
 
 static int

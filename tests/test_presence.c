@@ -1,4 +1,5 @@
 /* What the ledger knows of running tasks, without a broker. */
+#include "lib/base/str.h"
 #include "lib/io/loop.h"
 #include "lib/model/codec.h"
 #include "reaper/query/presence.h"
@@ -7,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -44,6 +46,68 @@ a_full_heartbeat_says_what_does_not_run_any_more(void **unused)
     presence_task_ended(l, "t1");
     assert_null(presence_find(l, "t1"));
     presence_close(l);
+}
+
+struct faults {
+    unsigned lost, twice;
+};
+
+static void
+on_fault(void *ctx, const char *name, const char *text)
+{
+    struct faults *f = ctx;
+
+    assert_non_null(strstr(text, "local.w"));
+    f->lost += strcmp(name, "worker_lost") == 0;
+    f->twice += strcmp(name, "worker_twice") == 0;
+}
+
+static struct faults
+faults_of(const struct presence *p)
+{
+    struct faults f = {0};
+
+    presence_each_fault(p, on_fault, &f);
+    return f;
+}
+
+/* Takes the heartbeat of the instance that began at started_ms. */
+static void
+beat(struct presence *p, int64_t started_ms, bool stopped, int64_t now_ms)
+{
+    struct str bytes = {0};
+    struct heartbeat h;
+
+    codec_init(CODEC_HEARTBEAT, &h);
+    h.worker = "w";
+    h.backend = "local";
+    h.host = "here";
+    h.started_at_ms = started_ms;
+    h.stopped = stopped;
+    codec_encode(CODEC_HEARTBEAT, &h, &bytes);
+    presence_on_heartbeat(p, &h, bytes.data, bytes.len, now_ms);
+    str_free(&bytes);
+}
+
+static void
+a_worker_that_is_lost_or_twice_is_told(void **unused)
+{
+    int64_t now_ms = loop_now_ms();
+    struct presence *p;
+    struct err e;
+
+    (void)unused;
+    assert_int_equal(presence_open(&p, NULL, &e), 0);
+    beat(p, 100, false, now_ms - PRESENCE_MS - 1);
+    assert_int_equal(faults_of(p).lost, 1);
+    beat(p, 200, false, now_ms); /* it was restarted */
+    assert_int_equal(faults_of(p).lost, 0);
+    assert_int_equal(faults_of(p).twice, 0);
+    beat(p, 100, false, now_ms); /* the earlier one is still there */
+    assert_int_equal(faults_of(p).twice, 1);
+    beat(p, 200, true, now_ms);
+    assert_int_equal(faults_of(p).lost + faults_of(p).twice, 0);
+    presence_close(p);
 }
 
 static void
@@ -129,6 +193,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_heartbeat_says_what_does_not_run_any_more),
+        cmocka_unit_test(a_worker_that_is_lost_or_twice_is_told),
         cmocka_unit_test(files_below_a_watched_folder_are_taken),
         cmocka_unit_test(
             a_task_whose_worker_fell_silent_does_not_run_but_is_remembered),

@@ -116,6 +116,16 @@ only_inboxes_are_answered(void **state)
 }
 
 static void
+a_heartbeat_is_of_the_worker_of_its_subject(void **state)
+{
+    (void)state;
+    assert_true(subject_is_heartbeat_of("hb.local.w1", "local", "w1"));
+    assert_false(subject_is_heartbeat_of("hb.local.w1", "local", "w2"));
+    assert_false(subject_is_heartbeat_of("hb.local.w1", "codespace", "w1"));
+    assert_false(subject_is_heartbeat_of("hb.local", "local", "w1"));
+}
+
+static void
 tokens_are_read_by_position(void **state)
 {
     char out[SUBJECT_TOKEN_MAX + 1];
@@ -143,6 +153,7 @@ main(void)
         cmocka_unit_test(subjects_are_spelled_as_documented),
         cmocka_unit_test(the_longest_tokens_fit_into_every_subject),
         cmocka_unit_test(only_inboxes_are_answered),
+        cmocka_unit_test(a_heartbeat_is_of_the_worker_of_its_subject),
         cmocka_unit_test(tokens_are_read_by_position),
     };
 

@@ -18,6 +18,7 @@
 
 enum {
     NAME_SIZE = 96,
+    CLAIMS_PARTS = 2, /* one for new claims */
 };
 
 #define MS_NS INT64_C(1000000)
@@ -36,6 +37,7 @@ struct stream_row {
     bool discard_old;
     bool purge;        /* messages may be taken out before their time */
     int64_t max_bytes; /* 0: as the fleet's settings say */
+    int64_t parts;     /* so many times what the settings say; 0: once */
 };
 
 static const struct stream_row streams[] = {
@@ -57,6 +59,7 @@ static const struct stream_row streams[] = {
     {.name = "DEAD", .subject = "dead.*", .age = AGE_EVER, .purge = true},
     {.name = "KV_claims",
      .subject = "$KV.claims.>",
+     .parts = CLAIMS_PARTS,
      .age = 48 * HOUR_MS,
      .latest = true,
      .direct = true},
@@ -100,6 +103,22 @@ enum {
     N_STREAMS = sizeof streams / sizeof *streams,
     N_CONSUMERS = sizeof consumers / sizeof *consumers
 };
+
+int64_t
+jetstream_claims_room(int64_t max_bytes)
+{
+    return max_bytes / CLAIMS_PARTS;
+}
+
+const char *const *
+jetstream_streams(void)
+{
+    static const char *names[N_STREAMS + 1];
+
+    for (size_t i = 0; i < N_STREAMS; i++)
+        names[i] = streams[i].name;
+    return names;
+}
 
 const char *const *
 jetstream_lanes(void)
@@ -154,6 +173,8 @@ stream_config(const struct stream_row *r, const struct jetstream_conf *conf)
     int64_t age = stream_age_ms(r, conf), window = DUPLICATES_MS;
     int64_t most = r->age == AGE_LOGS ? conf->log_max_bytes : conf->max_bytes;
 
+    if (r->parts && most > 0 && most < INT64_MAX / r->parts)
+        most *= r->parts;
     if (age > 0 && age < window)
         window = age; /* the broker refuses more */
     set(o, "max_age", json_integer(age * MS_NS));

@@ -69,6 +69,13 @@ int jetstream_reset_ledger(struct bus *b, struct err *e);
 /* Whether the broker has ever delivered anything to one of those consumers. */
 int jetstream_ledger_used(struct bus *b, bool *out, struct err *e);
 
+/* What new claims may fill of a bucket KV_claims of max_bytes: the rest is for
+ * renewals and outcomes. */
+int64_t jetstream_claims_room(int64_t max_bytes);
+
+/* The names of all streams, NULL-terminated. */
+const char *const *jetstream_streams(void);
+
 /* The built-in lanes as "backend.lane", NULL-terminated. */
 const char *const *jetstream_lanes(void);
 

@@ -52,15 +52,20 @@ stream_info_read_stream(const struct bus_note *note,
                         struct stream_info_stream *out, struct err *e)
 {
     json_t *o = read_reply(note, e);
-    const char *created;
+    const json_t *config = json_object_get(o, "config");
+    const char *created, *discard;
 
     if (!o)
         return -1;
+    discard = json_string_value(json_object_get(config, "discard"));
     created = json_string_value(json_object_get(o, "created"));
     *out = (struct stream_info_stream){
         .first_seq = number(o, "state", "first_seq"),
         .last_seq = number(o, "state", "last_seq"),
         .messages = number(o, "state", "messages"),
+        .bytes = number(o, "state", "bytes"),
+        .max_bytes = json_integer_value(json_object_get(config, "max_bytes")),
+        .discards_old = discard && strcmp(discard, "old") == 0,
     };
     (void)str_copy(out->created, sizeof out->created, created ? created : "");
     out->created_at_ms = replies_read_time(out->created);

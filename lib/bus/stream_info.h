@@ -8,12 +8,15 @@
 
 #include "lib/bus/bus.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct stream_info_stream {
     char created[40];      /* as the broker writes it */
     int64_t created_at_ms; /* the same */
-    uint64_t first_seq, last_seq, messages;
+    uint64_t first_seq, last_seq, messages, bytes;
+    int64_t max_bytes; /* -1: no limit */
+    bool discards_old; /* rather than refuse what is new */
 };
 
 struct stream_info_consumer {

@@ -166,6 +166,16 @@ subject_token_at(const char *subject, int n, char *out)
 }
 
 bool
+subject_is_heartbeat_of(const char *subject, const char *backend,
+                        const char *worker)
+{
+    char token[SUBJECT_TOKEN_MAX + 1];
+
+    return subject_token_at(subject, 1, token) && strcmp(token, backend) == 0 &&
+           subject_token_at(subject, 2, token) && strcmp(token, worker) == 0;
+}
+
+bool
 subject_is_inbox(const char *subject)
 {
     return strncmp(subject, "_INBOX.", 7) == 0 ||

@@ -58,6 +58,11 @@ char *subject_lane_durable(char *out, const char *backend, const char *lane);
  * bytes); false if it is missing, too long or not a token. */
 bool subject_token_at(const char *subject, int n, char *out);
 
+/* Whether a heartbeat on subject may be about that worker: the broker's
+ * permissions guard the subject, not the content. */
+bool subject_is_heartbeat_of(const char *subject, const char *backend,
+                             const char *worker);
+
 /*
  * Whether subject is the inbox of a client, "_INBOX.…", or the broker's name
  * for one of another account, "_R_.…": the only places where an answer goes.

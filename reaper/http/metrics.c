@@ -229,6 +229,34 @@ add_costs(struct str *out, const json_t *costs)
     }
 }
 
+/* --- streams -------------------------------------------------------------- */
+
+static void
+add_stream_family(struct str *out, const json_t *streams, const char *name,
+                  const char *help, const char *key)
+{
+    const json_t *s;
+    size_t i;
+
+    family(out, name, "gauge", help);
+    json_array_foreach(streams, i, s)
+    {
+        labelled(out, name, "stream", text(s, "name"), NULL);
+        add_number(out, number(s, key));
+    }
+}
+
+static void
+add_streams(struct str *out, const json_t *streams)
+{
+    add_stream_family(out, streams, "shunt_stream_messages",
+                      "Messages in a stream of the broker.", "messages");
+    add_stream_family(out, streams, "shunt_stream_bytes",
+                      "Size of a stream of the broker.", "bytes");
+    add_stream_family(out, streams, "shunt_stream_max_bytes",
+                      "What a stream may hold; -1: no limit.", "max_bytes");
+}
+
 /* --- the rest ------------------------------------------------------------- */
 
 /* Whether an alarm before the one at has its name: two folders may have the
@@ -280,6 +308,7 @@ metrics_text(const json_t *status, const json_t *costs,
         labelled(out, "shunt_ledger_lag_messages", "consumer", consumer, NULL);
         add_number(out, json_integer_value(v));
     }
+    add_streams(out, json_object_get(status, "streams"));
     family(out, "shunt_alarm", "gauge",
            "Alarms that a person must look at: 1 each.");
     json_array_foreach(json_object_get(status, "alarms"), i, v)

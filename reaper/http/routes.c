@@ -115,7 +115,7 @@ health_of(const struct http_routes *s)
 static bool
 is_ready(const struct http_health *h)
 {
-    return h->bus_up && h->database_ok && !h->rebuilding;
+    return h->bus_up && h->jetstream_up && h->database_ok && !h->rebuilding;
 }
 
 static void
@@ -136,10 +136,10 @@ on_readyz(struct http_routes *s, const struct http_routes_request *r,
 
     (void)r;
     json_response(out, ready ? HTTP_OK : HTTP_UNAVAILABLE,
-                  json_pack("{s:s, s:b, s:b, s:b}", "status",
+                  json_pack("{s:s, s:b, s:b, s:b, s:b}", "status",
                             ready ? "ready" : "not ready", "bus", h.bus_up,
-                            "database", h.database_ok, "rebuilding",
-                            h.rebuilding));
+                            "jetstream", h.jetstream_up, "database",
+                            h.database_ok, "rebuilding", h.rebuilding));
 }
 
 /* --- tasks ---------------------------------------------------------------- */

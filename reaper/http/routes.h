@@ -27,7 +27,7 @@ struct http_routes;
 
 /* Readiness is derived from these. */
 struct http_health {
-    bool bus_up, database_ok, rebuilding;
+    bool bus_up, jetstream_up, database_ok, rebuilding;
 };
 
 struct http_routes_parts {

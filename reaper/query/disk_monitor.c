@@ -1,13 +1,11 @@
 /*
- * Looks at the disk on a timer, and at the broker's count of dead letters when
- * `status` shows the alarms.
+ * Looks at the disk on a timer.
  */
 #include "reaper/query/disk_monitor.h"
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
-#include "lib/bus/stream_info.h"
 #include "reaper/report/report.h"
 
 #include <errno.h>
@@ -15,14 +13,12 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-enum { DISK_MS = 30000, DEAD_LETTERS_MS = 30000 };
+enum { DISK_MS = 30000 };
 
 struct disk_monitor {
-    struct bus *bus;
     struct alarms *alarms;
     struct loop_timer *timer;
     char *folder;
-    int64_t requested_ms; /* dead letters; 0: never */
 };
 
 bool
@@ -67,44 +63,13 @@ on_disk(void *ctx)
                  left >> 20, total >> 20);
 }
 
-/* --- dead letters --------------------------------------------------------- */
-
-static void
-on_dead_letters(void *ctx, const struct bus_note *note, const struct err *e)
-{
-    struct disk_monitor *m = ctx;
-    struct stream_info_stream info;
-    struct err bad;
-
-    if (e || stream_info_read_stream(note, &info, &bad) < 0)
-        return;
-    if (info.messages)
-        (void)alarm_raise(m->alarms, "dead_letters",
-                          "%" PRIu64 " messages could not be understood or "
-                          "were given up: they are kept in the stream DEAD",
-                          info.messages);
-    else
-        (void)alarm_clear(m->alarms, "dead_letters");
-}
-
-static void
-request_dead_letters(struct disk_monitor *m)
-{
-    int64_t now_ms = loop_now_ms();
-
-    if (!m->bus ||
-        (m->requested_ms && now_ms - m->requested_ms < DEAD_LETTERS_MS))
-        return;
-    m->requested_ms = now_ms;
-    stream_info_ask(m->bus, "DEAD", NULL, on_dead_letters, m);
-}
+/* --- all alarms ----------------------------------------------------------- */
 
 json_t *
 disk_monitor_alarms(struct disk_monitor *m, int64_t quarantined)
 {
     json_t *list = json_array();
 
-    request_dead_letters(m);
     if (quarantined > 0)
         (void)alarm_raise(m->alarms, "quarantined",
                           "%" PRId64 " messages on results.* were not "
@@ -123,16 +88,13 @@ disk_monitor_alarms(struct disk_monitor *m, int64_t quarantined)
 /* --- life ----------------------------------------------------------------- */
 
 struct disk_monitor *
-disk_monitor_open(struct bus *b, struct loop *l, struct alarms *alarms,
-                  const char *folder)
+disk_monitor_open(struct loop *l, struct alarms *alarms, const char *folder)
 {
     struct disk_monitor *m = MEM_NEW(struct disk_monitor);
 
-    m->bus = b;
     m->alarms = alarms;
     m->folder = mem_strdup(folder);
     m->timer = loop_timer_start(l, 0, DISK_MS, on_disk, m);
-    request_dead_letters(m);
     return m;
 }
 
@@ -141,8 +103,6 @@ disk_monitor_close(struct disk_monitor *m)
 {
     if (!m)
         return;
-    if (m->bus)
-        bus_forget(m->bus, m);
     loop_timer_stop(m->timer);
     mem_free(m->folder);
     mem_free(m);

@@ -1,13 +1,12 @@
 /*
  * disk_monitor - raises alarms about storage: too little free disk below the
- * ledger, dead letters in the stream DEAD, messages in quarantine.
+ * ledger, messages in quarantine.
  *
  * Thread: the loop thread.
  */
 #ifndef REAPER_QUERY_DISK_MONITOR_H
 #define REAPER_QUERY_DISK_MONITOR_H
 
-#include "lib/bus/bus.h"
 #include "lib/io/loop.h"
 #include "reaper/query/alarms.h"
 
@@ -15,15 +14,12 @@
 
 struct disk_monitor;
 
-/* bus NULL in tests: dead letters are not counted. */
-struct disk_monitor *disk_monitor_open(struct bus *b, struct loop *l,
-                                       struct alarms *alarms,
-                                       const char *database);
+struct disk_monitor *disk_monitor_open(struct loop *l, struct alarms *alarms,
+                                       const char *folder);
 void disk_monitor_close(struct disk_monitor *m); /* NULL is fine */
 
 /* All alarms as a list of {name, text}; the caller owns it. quarantined: the
- * counter. Requests the number of dead letters from the broker, at most every
- * 30 s; the answer counts the next time. */
+ * counter. */
 json_t *disk_monitor_alarms(struct disk_monitor *m, int64_t quarantined);
 
 /* Whether free_bytes is below 1 GiB or below a twentieth of total_bytes. */

@@ -5,9 +5,12 @@
  */
 #include "reaper/query/presence.h"
 
+#include "lib/base/log.h"
+#include "lib/base/str.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -19,6 +22,10 @@ struct known_worker {
     char name[TASK_ID_SIZE], backend[TASK_ID_SIZE];
     struct str message; /* the heartbeat as it came */
     int64_t seen_ms;
+    /* Another of its name: one that began earlier than this one and spoke after
+     * it had begun. */
+    char other_host[64];
+    int64_t other_ms; /* when it was last heard; 0: never */
 };
 
 struct presence {
@@ -171,15 +178,45 @@ on_started(void *ctx, const struct bus_note *note)
 static struct known_worker *
 new_worker(struct presence *p, int64_t now_ms)
 {
-    for (size_t i = 0; i < p->n_workers; i++)
-        if (now_ms - p->workers[i].seen_ms >= PRESENCE_MS)
-            return &p->workers[i];
-    if (p->n_workers == PRESENCE_WORKERS_MAX)
+    bool full = p->n_workers == PRESENCE_WORKERS_MAX;
+
+    /* One that fell silent is shown for a day, while there is room. */
+    for (size_t i = 0; i < p->n_workers; i++) {
+        struct known_worker *w = &p->workers[i];
+
+        if (now_ms - w->seen_ms < (full ? PRESENCE_MS : PRESENCE_SILENT_MS))
+            continue;
+        str_reset(&w->message);
+        w->other_ms = 0;
+        return w;
+    }
+    if (full)
         return NULL;
     p->workers =
         mem_grow(p->workers, p->n_workers, &p->cap_workers, sizeof *p->workers);
     p->workers[p->n_workers] = (struct known_worker){0};
     return &p->workers[p->n_workers++];
+}
+
+/* Of two that run under one name the older speaks after the newer; one that was
+ * restarted does not. */
+static void
+note_other(struct known_worker *w, const struct heartbeat *h, int64_t now_ms)
+{
+    struct mem_pool *pool;
+    struct heartbeat last;
+    struct err e;
+
+    if (w->message.len == 0)
+        return;
+    pool = mem_pool_new();
+    if (codec_decode(CODEC_HEARTBEAT, str_text(&w->message), w->message.len,
+                     pool, &last, &e) == 0 &&
+        h->started_at_ms < last.started_at_ms) {
+        (void)str_copy(w->other_host, sizeof w->other_host, last.host);
+        w->other_ms = now_ms;
+    }
+    mem_pool_free(pool);
 }
 
 void
@@ -195,6 +232,7 @@ presence_on_heartbeat(struct presence *p, const struct heartbeat *h,
         return;
     (void)str_copy(w->name, sizeof w->name, h->worker);
     (void)str_copy(w->backend, sizeof w->backend, h->backend);
+    note_other(w, h, now_ms);
     w->seen_ms = now_ms;
     str_reset(&w->message);
     str_add(&w->message, data, len);
@@ -218,7 +256,8 @@ on_heartbeat(void *ctx, const struct bus_note *note)
 
     mem_pool_reset(p->pool);
     if (codec_decode(CODEC_HEARTBEAT, note->data, note->len, p->pool, &h, &e) ==
-        0)
+            0 &&
+        subject_is_heartbeat_of(note->subject, h.backend, h.worker))
         presence_on_heartbeat(p, &h, note->data, note->len, loop_now_ms());
 }
 
@@ -336,5 +375,38 @@ presence_each_worker(const struct presence *p,
             codec_decode(CODEC_HEARTBEAT, str_text(&w->message), w->message.len,
                          p->pool, &h, &e) == 0)
             fn(ctx, &h, now_ms - w->seen_ms);
+    }
+}
+
+void
+presence_each_fault(const struct presence *p,
+                    void (*fn)(void *ctx, const char *name, const char *text),
+                    void *ctx)
+{
+    int64_t now_ms = loop_now_ms();
+
+    for (size_t i = 0; i < p->n_workers; i++) {
+        const struct known_worker *w = &p->workers[i];
+        int64_t silent_ms = now_ms - w->seen_ms;
+        char text[320], time[32];
+
+        if (strcmp(w->backend, HEARTBEAT_FOLDER) == 0)
+            continue;
+        if (w->other_ms && now_ms - w->other_ms < PRESENCE_MS) {
+            (void)snprintf(text, sizeof text,
+                           "two workers are called %s.%s, one of them on host "
+                           "%s: give each a worker.name of its own",
+                           w->backend, w->name, LOG_TEXT(w->other_host));
+            fn(ctx, "worker_twice", text);
+        }
+        if (silent_ms < PRESENCE_MS || silent_ms >= PRESENCE_SILENT_MS)
+            continue;
+        (void)snprintf(
+            text, sizeof text,
+            "worker %s.%s has been silent for %s and did not say that it "
+            "stops: it ended, or is cut off",
+            w->backend, w->name,
+            str_duration((uint64_t)silent_ms, time, sizeof time));
+        fn(ctx, "worker_lost", text);
     }
 }

@@ -59,6 +59,14 @@ void presence_each_worker(const struct presence *p,
                                      int64_t age_ms),
                           void *ctx);
 
+/* What a person should know of workers, as alarms: worker_lost, one that fell
+ * silent within a day and did not say that it stops; worker_twice, two of one
+ * name. */
+void presence_each_fault(const struct presence *p,
+                         void (*fn)(void *ctx, const char *name,
+                                    const char *text),
+                         void *ctx);
+
 /* Whether path, absolute, is in a folder whose files a gateway takes. */
 bool presence_takes(const struct presence *p, const char *path);
 

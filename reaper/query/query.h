@@ -15,6 +15,7 @@
 #include "reaper/db/db.h"
 #include "reaper/query/disk_monitor.h"
 #include "reaper/query/presence.h"
+#include "reaper/query/stream_monitor.h"
 #include "reaper/report/writer.h"
 
 #include <jansson.h>
@@ -25,9 +26,10 @@ struct query_parts {
     struct bus *bus; /* NULL in tests: nothing is subscribed */
     struct db *db;
     struct presence *presence;
-    struct lane_pauses *pauses;    /* NULL in tests: no lane is paused */
-    struct report_writer *reports; /* NULL in tests: reports are not written */
-    struct disk_monitor *disk;     /* NULL in tests: no alarms */
+    struct lane_pauses *pauses;     /* NULL in tests: no lane is paused */
+    struct report_writer *reports;  /* NULL in tests: reports are not written */
+    struct disk_monitor *disk;      /* NULL in tests: no alarms */
+    struct stream_monitor *streams; /* NULL in tests: none are shown */
     void *ctx;
     void (*fold_all)(void *ctx); /* fold what has arrived first; may be NULL */
     /* Messages of the i-th consumer that are not folded yet; sets *name to NULL

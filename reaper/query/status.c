@@ -101,6 +101,14 @@ add_alarm(json_t *alarms, const char *name, const char *text)
     (void)json_array_append_new(alarms, o);
 }
 
+static void
+on_fault(void *ctx, const char *name, const char *text)
+{
+    struct status *s = ctx;
+
+    add_alarm(s->alarms, name, text);
+}
+
 /* What a gateway says of its folders: some of it is for people to act on. */
 static void
 add_folders(struct status *s, const struct heartbeat *h)
@@ -194,6 +202,8 @@ query_status(struct query *q, const json_t *request)
     report_set(o, "workers", s.workers);
     report_set(o, "folders", s.folders);
     report_set(o, "lag", lag_json(q));
+    if (q->p.streams)
+        report_set(o, "streams", stream_monitor_json(q->p.streams));
     if (db_counters(q->p.db, on_counter, &s, &e) < 0) {
         json_decref(o);
         return query_failure(&e);
@@ -210,6 +220,8 @@ query_status(struct query *q, const json_t *request)
                                        query_count(s.counters, "quarantined"));
         report_set(o, "alarms", s.alarms);
     }
+    if (s.alarms)
+        presence_each_fault(q->p.presence, on_fault, &s);
     s.room = query_room_beside(q, o);
     s.room -= s.room / 4; /* for the lanes that workers name */
     presence_each_worker(q->p.presence, on_worker, &s);

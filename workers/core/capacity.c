@@ -69,7 +69,7 @@ capacity_set_windows(struct worker *w, const struct lane *leaving)
     for (size_t i = 0; i < w->n_lanes; i++) {
         struct lane *lane = &w->lanes[i];
 
-        if (lane->paused) {
+        if (lane->paused || w->claims_full) {
             bus_consumer_hold(lane->consumer, HELD_MS);
             continue;
         }

@@ -14,6 +14,7 @@
 #include "lib/model/control_msg.h"
 #include "workers/core/attempt.h"
 #include "workers/core/capacity.h"
+#include "workers/core/claims_room.h"
 #include "workers/core/delivery.h"
 #include "workers/core/heartbeat.h"
 #include "workers/core/lifecycle.h"
@@ -313,6 +314,7 @@ worker_open(struct worker **out, struct bus *b, struct loop *l,
     w->fence_ms = lease_fence_ms(conf->lease_ms);
     w->scratch_pool = mem_pool_new();
     heartbeat_open(w);
+    claims_room_open(w);
     lifecycle_open(w, stop_if_drained);
     w->begin = loop_hook_start(l, delivery_begin_waiting, w);
     if (open_bus(w, e) < 0) {
@@ -350,6 +352,7 @@ worker_close(struct worker *w)
     lifecycle_close(w);
     cancels_close(w->cancels);
     heartbeat_close(w);
+    claims_room_close(w);
     bus_forget(w->bus, w);
     loop_on_gap(w->loop, 0, NULL, NULL);
     loop_timer_stop(w->renewal);

@@ -18,6 +18,7 @@
  *   result_publisher  results on their way to the broker
  *   delivery          messages of the lanes, of one task or many
  *   heartbeat         tells the fleet that the worker is alive, and busy
+ *   claims_room       whether there is room for new claims
  *   capacity          how many more tasks may be taken
  *
  * Below them, knowing nothing of workers: lease, deadlines, prefetch,
@@ -173,6 +174,7 @@ struct worker {
     struct hash_table tasks;                /* the same, by task */
     TAILQ_HEAD(ready_queue, attempt) ready; /* they wait for a slot */
     unsigned slots, running;
+    bool claims_full; /* nothing new is claimed */
     unsigned n_attempts;
     unsigned n_over;  /* of them, those whose run has ended */
     size_t n_waiting; /* tasks delivered that have not begun */
@@ -191,6 +193,7 @@ struct worker {
     /* Each of these belongs to the file of that name. */
     struct deadline_timer *deadlines;
     struct heartbeat_state *heartbeat;
+    struct claims_room *claims_room;
     struct deliveries *deliveries;
     struct result_publisher *publisher;
     const struct claim_events *claim_events;
