@@ -7,17 +7,22 @@
 
 #include "cli/output.h"
 #include "lib/base/conf.h"
+#include "lib/base/hash.h"
 #include "lib/base/nearest.h"
 #include "lib/model/codec.h"
 #include "lib/model/subject.h"
 #include "lib/submit/spool.h"
 
 #include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +52,8 @@ cli_rc(const struct err *e)
     case ERR_UNAVAILABLE:
     case ERR_TIMEOUT:
         return RC_UNREACHABLE;
+    case ERR_FULL:
+        return RC_REFUSED;
     case ERR_NONE:
     case ERR_CONFLICT:
     case ERR_BUG:
@@ -209,10 +216,12 @@ use_endpoint(struct cli *c, bool explicit_url)
     char url[256];
     struct fleet_dir_path token;
 
+    c->elsewhere = explicit_url;
     if (!fleet_dir_line(&c->fleet_dir, "endpoint", url, sizeof url))
         return;
     if (explicit_url && strcmp(url, c->conf.bus.url) != 0)
         return;
+    c->elsewhere = false;
     set_text(&c->conf.bus.url, url);
     if (!c->conf.bus.token_file[0] && !c->conf.bus.creds_file[0] &&
         !c->conf.bus.nkey_file[0] &&
@@ -263,9 +272,11 @@ on_bus_event(void *ctx, enum bus_event event, const char *text)
 {
     struct cli *c = ctx;
 
-    if (event == BUS_DENIED)
-        (void)cli_fail(RC_CREDENTIALS, "use the broker", bus_url(c->bus), text,
-                       "shunt doctor");
+    if (event != BUS_DENIED)
+        return;
+    c->denied = true;
+    (void)cli_fail(RC_CREDENTIALS, "use the broker", bus_url(c->bus), text,
+                   "shunt doctor");
 }
 
 int
@@ -296,10 +307,87 @@ cli_need_broker(struct cli *c, int64_t patience_ms)
                             : "shunt up -d");
 }
 
-const char *
-cli_spool_dir(const struct cli *c, struct fleet_dir_path *buf)
+/* --- the spool ------------------------------------------------------------ */
+
+/* The address without a name and a password in it. */
+static const char *
+plain_address(const char *url)
 {
+    const char *at = strrchr(url, '@');
+
+    return at ? at + 1 : url;
+}
+
+/* What is submitted to another broker waits for that, in a folder named by its
+ * address and by who we are there. */
+static const char *
+elsewhere_dir(struct cli *c, struct fleet_dir_path *buf)
+{
+    const struct bus_conf *b = &c->conf.bus;
+    const char *parts[] = {plain_address(b->url), b->creds_file, b->nkey_file,
+                           b->token_file, b->cert_file};
+    uint64_t hash = HASH_EMPTY;
+    char rel[64];
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        hash = hash_add(hash_add(hash, parts[i], strlen(parts[i])), "\n", 1);
+    (void)snprintf(rel, sizeof rel, "spool/%016" PRIx64, hash);
+    return fleet_dir_path(&c->fleet_dir, rel, buf);
+}
+
+const char *
+cli_spool_dir(struct cli *c, struct fleet_dir_path *buf)
+{
+    struct err e;
+
+    if (cli_find_broker(c, &e) == 0 && c->elsewhere)
+        return elsewhere_dir(c, buf);
     return fleet_dir_path(&c->fleet_dir, "spool", buf);
+}
+
+int
+cli_make_spool(struct cli *c, struct fleet_dir_path *dir, struct err *e)
+{
+    struct fleet_dir_path top;
+    char rel[64];
+
+    if (fleet_dir_make(&c->fleet_dir, e) < 0)
+        return -1;
+    (void)cli_spool_dir(c, dir);
+    if (!c->elsewhere)
+        return 0;
+    (void)fleet_dir_path(&c->fleet_dir, "", &top);
+    if (mkdir(dir->s, 0700) < 0 && errno != EEXIST)
+        return err_set(e, ERR_UNAVAILABLE, "make %s: %s", dir->s,
+                       strerror(errno));
+    (void)snprintf(rel, sizeof rel, "%.40s/broker", dir->s + strlen(top.s));
+    return fleet_dir_write(&c->fleet_dir, rel, plain_address(c->conf.bus.url),
+                           0600, e);
+}
+
+void
+cli_each_spool(struct cli *c,
+               void (*fn)(void *ctx, const char *dir, const char *broker),
+               void *ctx)
+{
+    struct fleet_dir_path dir, sub;
+    char rel[64], broker[256];
+    struct dirent *entry;
+    DIR *d;
+
+    fn(ctx, fleet_dir_path(&c->fleet_dir, "spool", &dir), "this machine");
+    d = opendir(dir.s);
+    while (d && (entry = readdir(d))) {
+        if (strlen(entry->d_name) != 16)
+            continue;
+        (void)snprintf(rel, sizeof rel, "spool/%.16s/broker", entry->d_name);
+        if (!fleet_dir_line(&c->fleet_dir, rel, broker, sizeof broker))
+            continue;
+        (void)snprintf(rel, sizeof rel, "spool/%.16s", entry->d_name);
+        fn(ctx, fleet_dir_path(&c->fleet_dir, rel, &sub), broker);
+    }
+    if (d)
+        (void)closedir(d);
 }
 
 struct drained {

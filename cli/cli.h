@@ -55,6 +55,8 @@ struct cli {
     struct mem_pool *pool; /* lives as long as the process */
     struct cli_conf conf;
     bool conf_loaded;
+    bool elsewhere; /* the broker is not the one of this machine's fleet */
+    bool denied;    /* it has refused something for want of a permission */
     struct loop *loop;
     struct bus *bus;
     int64_t ask_patience_ms; /* how long to wait for the reaper */
@@ -145,7 +147,14 @@ int cli_need_broker(struct cli *c, int64_t patience_ms);
  * prints how many. */
 void cli_drain_spool(struct cli *c);
 
-const char *cli_spool_dir(const struct cli *c, struct fleet_dir_path *buf);
+const char *cli_spool_dir(struct cli *c, struct fleet_dir_path *buf);
+/* The same, made if it is missing. */
+int cli_make_spool(struct cli *c, struct fleet_dir_path *dir, struct err *e);
+/* All folders of the spool: that for the fleet of this machine, then those for
+ * other brokers, with their addresses. */
+void cli_each_spool(struct cli *c,
+                    void (*fn)(void *ctx, const char *dir, const char *broker),
+                    void *ctx);
 
 /* What the supervisor of this machine's fleet wrote about itself; NULL if there
  * is no such file. The caller owns it. */

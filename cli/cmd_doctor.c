@@ -30,6 +30,7 @@ enum {
 enum doctor_verdict { OK, WARN, FAIL };
 
 struct doctor {
+    size_t n_spooled; /* files in the spool */
     struct cli *c;
     json_t *list;
     int failed;
@@ -227,22 +228,31 @@ check_durability(struct doctor *d)
 }
 
 static void
-check_spool(struct doctor *d)
+check_spool_of(void *ctx, const char *dir, const char *broker)
 {
+    struct doctor *d = ctx;
     struct spool_backlog b;
-    struct fleet_dir_path dir;
     char age[32];
 
-    spool_look(cli_spool_dir(d->c, &dir), &b);
+    spool_look(dir, &b);
     if (b.corrupt)
         report(d, WARN, "spool",
                "look at the files, and remove those of no use",
-               "%zu unreadable files in %s/corrupt", b.corrupt, dir.s);
+               "%zu unreadable files in %s/corrupt", b.corrupt, dir);
     if (b.files)
-        report(d, WARN, "spool", "shunt up -d",
-               "%zu files to be sent, the oldest from %s", b.files,
-               out_ago(b.oldest_ms, str_wall_ms(), age, sizeof age));
-    if (!b.files && !b.corrupt)
+        report(d, WARN, "spool",
+               strchr(broker, ':') ? "shunt spool send --nats ADDRESS"
+                                   : "shunt up -d",
+               "%zu files to be sent to %s, the oldest from %s", b.files,
+               broker, out_ago(b.oldest_ms, str_wall_ms(), age, sizeof age));
+    d->n_spooled += b.files + b.corrupt;
+}
+
+static void
+check_spool(struct doctor *d)
+{
+    cli_each_spool(d->c, check_spool_of, d);
+    if (!d->n_spooled)
         report(d, OK, "spool", NULL, "empty");
 }
 

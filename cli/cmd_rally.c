@@ -212,8 +212,8 @@ prepare(struct rally_run *r, const struct args *a, struct spool_file **f,
         goto out;
     }
     if (count_lines(&input, &count, e) < 0 || make_base(r, a, count, e) < 0 ||
-        fleet_dir_make(&r->c->fleet_dir, e) < 0 ||
-        spool_create(f, cli_spool_dir(r->c, &dir), r->id, e) < 0 ||
+        cli_make_spool(r->c, &dir, e) < 0 ||
+        spool_create(f, dir.s, r->id, e) < 0 ||
         put_tasks(r, &input, *f, e) < 0 || spool_commit(*f, e) < 0)
         goto out;
     rc = 0;
@@ -495,13 +495,18 @@ send_only(struct rally_run *r, struct spool_file *f)
 {
     struct err e = {0};
     size_t known = 0;
+    int rc;
 
     if (cli_connect(r->c, CONNECT_MS, &e) < 0 ||
-        task_builder_send(r->c, f, PATIENCE_MS, &known, &e) < 0)
+        task_builder_send(r->c, f, PATIENCE_MS, &known, &e) < 0) {
+        rc = task_builder_refused(r->c, f, r->base.name, &e);
+        if (rc)
+            return rc;
         cli_say(r->c,
                 "spooled: %s; the tasks are sent once the fleet is up "
                 "(shunt up -d)",
                 e.msg);
+    }
     cli_note_submitted(r->c, r->id);
     if (r->c->json)
         out_object("batch", json_pack("{s:s, s:s, s:i}", "id", r->id, "name",

@@ -108,8 +108,13 @@ send_task(struct cli *c, const struct task *t)
     if (task_builder_spool(c, t, 1, &f, &e) < 0) {
         rc = cli_fail(RC_OUR_SIDE, "submit", t->name, e.msg, "shunt doctor");
     } else if (task_builder_send(c, f, PATIENCE_MS, &known, &e) < 0) {
-        cli_say(c, "%s is spooled, and is sent once the broker is back", t->id);
-        rc = cli_fail(RC_UNREACHABLE, "submit", t->id, e.msg, "shunt status");
+        rc = task_builder_refused(c, f, t->name, &e);
+        if (!rc) {
+            cli_say(c, "%s is spooled, and is sent once the broker is back",
+                    t->id);
+            rc = cli_fail(RC_UNREACHABLE, "submit", t->id, e.msg,
+                          "shunt status");
+        }
     } else {
         cli_remember_last(c, t->id);
     }

@@ -78,7 +78,7 @@ with_supervisor(json_t *written, int64_t now_ms)
 }
 
 static void
-add_spool(const struct cli *c, json_t *all)
+add_spool(struct cli *c, json_t *all)
 {
     struct spool_backlog backlog;
     struct fleet_dir_path dir;
@@ -301,7 +301,8 @@ cmd_status(struct cli *c, const struct args *a)
         return RC_OK;
     if (!local)
         return cli_fail(
-            RC_UNREACHABLE, "read the fleet's status",
+            e.code == ERR_DENIED || c->denied ? RC_CREDENTIALS : RC_UNREACHABLE,
+            "read the fleet's status",
             c->conf.bus.url ? c->conf.bus.url : c->fleet_dir.path, e.msg,
             e.code == ERR_UNAVAILABLE ? "shunt up -d" : "shunt doctor");
     cli_say(c, "%s", e.msg);

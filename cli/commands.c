@@ -214,6 +214,17 @@ const struct command cli_commands[] = {
      "  ccl-delegate decide task.md | jq -e .delegated",
      cmd_delegate, .opts = delegate_opts,
      .words = "submit get result decide status"},
+    {"spool", "ls | send | rm FILE...",
+     "submissions that no broker has stored yet: list, send, remove",
+     "Each waits for the broker it was submitted to, with the credentials of "
+     "then: that\n"
+     "of this machine's fleet sends its own. send sends those for the broker "
+     "that --nats or\n"
+     "the configuration names.",
+     "  shunt spool ls\n"
+     "  shunt spool send --nats nats://broker:4222\n"
+     "  shunt spool rm 9xk2h5c8q0aj3m7d",
+     cmd_spool, .words = "ls send rm"},
     {"worker", "ls | drain NAME", "list workers; drain one",
      "A draining worker takes no new tasks, finishes its running ones and "
      "exits;\n"

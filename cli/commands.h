@@ -10,6 +10,7 @@
 int cmd_up(struct cli *c, const struct args *a);
 int cmd_down(struct cli *c, const struct args *a);
 int cmd_status(struct cli *c, const struct args *a);
+int cmd_spool(struct cli *c, const struct args *a);
 int cmd_provision(struct cli *c, const struct args *a);
 int cmd_submit(struct cli *c, const struct args *a);
 int cmd_run(struct cli *c, const struct args *a);

@@ -366,8 +366,8 @@ task_builder_spool(struct cli *c, const struct task *tasks, size_t n,
     struct fleet_dir_path dir;
     size_t i;
 
-    if (fleet_dir_make(&c->fleet_dir, e) < 0 ||
-        spool_create(&f, cli_spool_dir(c, &dir), tasks[0].id, e) < 0)
+    if (cli_make_spool(c, &dir, e) < 0 ||
+        spool_create(&f, dir.s, tasks[0].id, e) < 0)
         return -1;
     for (i = 0; i < n; i++) {
         struct task t = tasks[i];
@@ -392,6 +392,7 @@ task_builder_submit(struct cli *c, struct task_builder *b,
 {
     struct spool_file *f = NULL;
     struct err e = {0};
+    int rc = RC_OK;
 
     *out = (struct submission){0};
     if (task_builder_is_astray(c))
@@ -412,8 +413,31 @@ task_builder_submit(struct cli *c, struct task_builder *b,
                    task_builder_send(c, f, PATIENCE_MS, &out->known, &e) < 0;
     if (out->spooled)
         (void)str_copy(out->why, sizeof out->why, e.msg);
+    if (out->spooled)
+        rc = task_builder_refused(c, f, b->tasks[0].name, &e);
     spool_close(f);
-    return RC_OK;
+    return rc;
+}
+
+int
+task_builder_refused(struct cli *c, struct spool_file *f, const char *name,
+                     const struct err *e)
+{
+    bool denied = c->denied || e->code == ERR_DENIED;
+
+    if (!denied && e->code != ERR_FULL)
+        return RC_OK;
+    spool_remove(f);
+    if (denied)
+        return cli_fail(RC_CREDENTIALS, "submit", name,
+                        e->code == ERR_DENIED
+                            ? e->msg
+                            : "the broker does not let us publish tasks.in",
+                        "shunt doctor");
+    return cli_fail(
+        RC_REFUSED, "submit", name,
+        mem_pool_printf(c->pool, "the broker takes nothing more (%s)", e->msg),
+        "shunt doctor, which shows how full its streams are");
 }
 
 void
@@ -421,10 +445,16 @@ task_builder_say_sent(struct cli *c, const struct task_builder *b,
                       const struct submission *s)
 {
     if (s->spooled) {
-        cli_say(c,
-                "spooled in %s: %s; the task is sent once that fleet is up "
-                "(shunt up -d)",
-                c->fleet_dir.path, s->why);
+        if (c->elsewhere)
+            cli_say(c,
+                    "spooled in %s: %s; the task is sent when a command "
+                    "reaches that broker (shunt spool send)",
+                    c->fleet_dir.path, s->why);
+        else
+            cli_say(c,
+                    "spooled in %s: %s; the task is sent once that fleet is up "
+                    "(shunt up -d)",
+                    c->fleet_dir.path, s->why);
         return;
     }
     if (s->known)

@@ -71,6 +71,12 @@ int task_builder_resolve(struct cli *c, struct task_builder *b, struct err *e);
 int task_builder_send(struct cli *c, struct spool_file *f, int64_t patience_ms,
                       size_t *known, struct err *e);
 
+/* After a failed send: RC_OK if f may wait in the spool. Else the broker
+ * refuses us, or is full: f is removed, the failure told, and its exit code
+ * returned. */
+int task_builder_refused(struct cli *c, struct spool_file *f, const char *name,
+                         const struct err *e);
+
 /* Whether we run in a task and know no way to its fleet: what is spooled into
  * the usual state folder would go to another, or to none. */
 bool task_builder_is_astray(const struct cli *c);

@@ -129,7 +129,7 @@ text_that_would_break_the_protocol_is_invalid(void **state)
 }
 
 static void
-a_stream_that_is_full_is_unavailable(void **state)
+a_stream_that_is_full_says_so(void **state)
 {
     struct bus_fixture *f = *state;
 
@@ -140,7 +140,7 @@ a_stream_that_is_full_is_unavailable(void **state)
     assert_int_equal(publish(f, "full.a", NULL, "x", BUS_ANY_REVISION).code,
                      ERR_NONE);
     assert_int_equal(publish(f, "full.b", NULL, "x", BUS_ANY_REVISION).code,
-                     ERR_UNAVAILABLE);
+                     ERR_FULL);
 }
 
 /* --- reading single messages ---------------------------------------------- */
@@ -575,7 +575,7 @@ main(void)
         T(a_message_larger_than_the_broker_allows_is_invalid),
         T(what_is_gathered_leaves_in_its_time_or_when_it_is_let_go),
         T(text_that_would_break_the_protocol_is_invalid),
-        T(a_stream_that_is_full_is_unavailable),
+        T(a_stream_that_is_full_says_so),
         T(the_last_message_of_a_subject_is_read_or_absent),
         T(the_brokers_clock_is_known_from_what_it_stored),
         T(a_description_of_a_stream_tells_the_brokers_clock),

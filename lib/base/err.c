@@ -57,6 +57,8 @@ err_code_name(enum err_code code)
         return "conflict";
     case ERR_NOT_FOUND:
         return "not-found";
+    case ERR_FULL:
+        return "full";
     case ERR_BUG:
         return "bug";
     }

@@ -16,6 +16,7 @@ enum err_code {
     ERR_TIMEOUT,     /* no reply in time: the outcome is unknown */
     ERR_CONFLICT,    /* somebody else wrote first: read again */
     ERR_NOT_FOUND,   /* what was named does not exist */
+    ERR_FULL,        /* a peer has no room: a person must act, or time */
     ERR_BUG,         /* an internal invariant is violated */
 };
 

@@ -161,8 +161,8 @@ struct bus_stored {
 };
 
 /* Exactly one of stored and e is given. e: ERR_CONFLICT (expect did not hold),
- * ERR_UNAVAILABLE (no stream, full, no server), ERR_TIMEOUT (may be stored),
- * ERR_INVALID (too large). */
+ * ERR_UNAVAILABLE (no stream, no server), ERR_FULL, ERR_TIMEOUT (may be
+ * stored), ERR_INVALID (too large). */
 typedef void bus_stored_fn(void *ctx, const struct bus_stored *stored,
                            const struct err *e);
 
@@ -171,9 +171,9 @@ void bus_publish(struct bus *b, const struct bus_publication *p,
                  int64_t timeout_ms, bus_stored_fn *fn, void *ctx);
 
 /*
- * Retries with the same id until it is stored: ERR_UNAVAILABLE and ERR_TIMEOUT
- * are retried for ever (backoff 100 ms to 10 s with jitter) and never passed to
- * fn. Needs an id; expect must be BUS_ANY_REVISION.
+ * Retries with the same id until it is stored: ERR_UNAVAILABLE, ERR_FULL
+ * and ERR_TIMEOUT are retried for ever (backoff 100 ms to 10 s with jitter) and
+ * never passed to fn. Needs an id; expect must be BUS_ANY_REVISION.
  */
 void bus_publish_until(struct bus *b, const struct bus_publication *p,
                        bus_stored_fn *fn, void *ctx);

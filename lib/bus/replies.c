@@ -24,7 +24,7 @@ api_error_code(int64_t code, int64_t err_code)
         return ERR_CONFLICT;
     case 10002: /* resource limits of the account */
     case 10077: /* full, or the disk is */
-        return ERR_UNAVAILABLE;
+        return ERR_FULL;
     case 10054: /* larger than the stream allows */
         return ERR_INVALID;
     default:

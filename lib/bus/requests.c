@@ -511,7 +511,8 @@ on_retried(void *ctx, const struct bus_stored *stored, const struct err *e)
 {
     struct retried_publish *r = ctx;
 
-    if (e && (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT)) {
+    if (e && (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT ||
+              e->code == ERR_FULL)) {
         r->wait_ms = backoff_next(r->wait_ms, RETRY_FIRST_MS, RETRY_MOST_MS);
         r->due = loop_now_ms() +
                  backoff_jitter(r->wait_ms, 0.5, 1.5, backoff_random());

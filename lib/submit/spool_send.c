@@ -78,7 +78,8 @@ on_stored(void *ctx, const struct bus_stored *stored, const struct err *e)
         s->stored += f->n;
         s->duplicates += stored->duplicate ? f->n : 0;
         s->last_ms = loop_now_ms();
-    } else if (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT) {
+    } else if (e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT ||
+               e->code == ERR_FULL) {
         s->retry[s->n_retry++] = f->at;
         s->failure = *e;
         if (loop_now_ms() - s->last_ms > s->patience_ms)
