@@ -419,6 +419,7 @@ start(struct supervisor *s, struct err *e)
     /* A fleet that a task has started is not expendable as the task is. */
     if (getenv("SHUNT_RUN"))
         os_set_oom_score(os_oom_score() - PROC_OOM_RAISE);
+    os_hide_memory(); /* after that: it is ours to write no more */
     if (proc_set_open(&s->procs, s->loop, false, e) < 0 ||
         embedded_broker_find(&s->broker, s->loop, s->procs, e) < 0 ||
         embedded_broker_prepare(&s->broker, s->dir, s->conf->port,

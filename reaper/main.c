@@ -21,6 +21,7 @@
 #include "lib/bus/bus.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/io/loop.h"
+#include "lib/os/os.h"
 #include "reaper/reaper.h"
 #include "reaper/sources.h"
 
@@ -56,6 +57,7 @@ main(int argc, char **argv)
 
     mem_setup();
     log_open("reaper");
+    os_hide_memory();
     if (conf_load(&program, options,
                   "shunt-reaper - keeps the ledger of all tasks", argc, argv,
                   &e) < 0 ||

@@ -17,6 +17,7 @@
 #include "lib/bus/bus.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/io/loop.h"
+#include "lib/os/os.h"
 #include "router/router.h"
 
 #include <signal.h>
@@ -54,6 +55,7 @@ main(int argc, char **argv)
 
     mem_setup();
     log_open("router");
+    os_hide_memory();
     if (conf_load(&program, options,
                   "shunt-router - decides where each task runs", argc, argv,
                   &e) < 0 ||

@@ -19,6 +19,7 @@
 #include "lib/bus/bus.h"
 #include "lib/bus/jetstream_setup.h"
 #include "lib/io/loop.h"
+#include "lib/os/os.h"
 
 struct gateway_program {
     struct folder_conf conf;
@@ -48,6 +49,7 @@ main(int argc, char **argv)
 
     mem_setup();
     log_open("gateway-folder");
+    os_hide_memory();
     if (conf_load(&program, options,
                   "shunt-gateway-folder - submits files in folders as tasks",
                   argc, argv, &e) < 0 ||

@@ -35,9 +35,18 @@ int os_cond_wait(pthread_cond_t *c, pthread_mutex_t *m, int64_t until_ms);
 int os_random(void *out, size_t len);
 /* Zeroes memory, also where the compiler sees no reader. */
 void os_wipe(void *p, size_t len);
-/* Keeps the user's other processes from reading our memory, and the system
- * from writing it to a core file. */
+/* Keeps the user's other processes from reading our memory and environment, and
+ * the system from writing them to a core file. Not in a build with the address
+ * sanitizer, which reads them at the end. */
 void os_hide_memory(void);
+
+/* --- parents and orphans ---------------------------------------------------
+ */
+
+/* From now on descendants whose parent ends become our children. */
+int os_adopt_orphans(void);
+/* We get signo when the thread that started us ends. */
+void os_signal_at_parents_end(int signo);
 
 /* --- descriptors, all close-on-exec -------------------------------------- */
 

@@ -78,7 +78,24 @@ os_wipe(void *p, size_t len)
 void
 os_hide_memory(void)
 {
+#ifndef __SANITIZE_ADDRESS__
     (void)prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+/* --- parents and orphans ---------------------------------------------------
+ */
+
+int
+os_adopt_orphans(void)
+{
+    return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+void
+os_signal_at_parents_end(int signo)
+{
+    (void)prctl(PR_SET_PDEATHSIG, signo, 0, 0, 0);
 }
 
 /* --- descriptors --------------------------------------------------------- */

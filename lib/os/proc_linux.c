@@ -46,8 +46,7 @@ proc_os_open(bool adopt, struct err *e)
     void *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 
-    if (stack == MAP_FAILED ||
-        (adopt && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)) {
+    if (stack == MAP_FAILED || (adopt && os_adopt_orphans() < 0)) {
         err_set(e, ERR_UNAVAILABLE, "prepare for child processes: %s",
                 strerror(errno));
         if (stack != MAP_FAILED)
@@ -132,17 +131,6 @@ leave(void)
         (void)syscall(SYS_exit_group, 127);
 }
 
-/* Raising it needs no privilege. The kernel does not change it for us, whose
- * memory a child between clone and exec shares. */
-static void
-raise_oom_score(const struct proc_os *s)
-{
-    int fd = open("/proc/self/oom_score_adj", O_WRONLY);
-
-    if (fd >= 0 && write(fd, s->oom_score, s->oom_score_len) < 0)
-        return; /* it is ended as late as we are */
-}
-
 /* Runs in the child, in our memory: no allocation, no locks, only system
  * calls. */
 static int
@@ -153,7 +141,7 @@ child_main(void *arg)
 
     (void)setsid();
     if (!o->keep_on_parent_death) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        os_signal_at_parents_end(SIGKILL);
         if (getppid() != sp->parent)
             leave(); /* the parent died before that took effect */
     }
@@ -162,8 +150,6 @@ child_main(void *arg)
     reset_signals(sp->os);
     if (!place_fds(sp))
         goto fail;
-    if (o->expendable)
-        raise_oom_score(sp->os);
     if (o->umask)
         (void)umask(o->umask & 0777);
     close_from(3);
@@ -207,6 +193,22 @@ find_signals(struct proc_os *s)
     }
 }
 
+/* Raising it needs no privilege. The child cannot do it itself while it shares
+ * our memory, which may be hidden. */
+static void
+raise_oom_score(const struct proc_os *s, pid_t pid)
+{
+    char path[64];
+    int fd;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return; /* it has ended, or is ended as late as we are */
+    (void)!write(fd, s->oom_score, s->oom_score_len);
+    (void)close(fd);
+}
+
 pid_t
 proc_os_spawn(struct proc_spawn *sp)
 {
@@ -222,6 +224,8 @@ proc_os_spawn(struct proc_spawn *sp)
     if (pid < 0)
         sp->error = errno;
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (pid > 0 && !sp->error && sp->opts->expendable)
+        raise_oom_score(sp->os, pid);
     return pid;
 }
 

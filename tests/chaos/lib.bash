@@ -129,10 +129,16 @@ fleet_up() {
 	}
 }
 
-pid_of() { # a process of the fleet, as the supervisor has it
-	jq -er --arg name "$1" \
+pid_of() { # a process of the fleet; of worker-local the worker, not its guard
+	local pid
+	pid=$(jq -er --arg name "$1" \
 		'.processes[] | select(.name == $name) | .pid // empty' \
-		"$SHUNT_HOME/status.json" 2>/dev/null
+		"$SHUNT_HOME/status.json" 2>/dev/null) || return
+	if [ "$1" = worker-local ]; then
+		pgrep -P "$pid" -x shunt-worker-lo
+	else
+		echo "$pid"
+	fi
 }
 
 # kill_process NAME [SIGNAL]

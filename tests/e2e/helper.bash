@@ -53,9 +53,16 @@ pause() {
 	read -r -t 0.05 <> <(:) || true
 }
 
+# The pid of a daemon; of worker-local that of the worker, not of its guard.
 pid_of() {
-	shunt status --json | jq -er --arg name "$1" \
-		'.processes[] | select(.name == $name) | .pid'
+	local pid
+	pid=$(shunt status --json | jq -er --arg name "$1" \
+		'.processes[] | select(.name == $name) | .pid') || return
+	if [ "$1" = worker-local ]; then
+		pgrep -P "$pid" -x shunt-worker-lo
+	else
+		echo "$pid"
+	fi
 }
 
 # No process has such a command line.

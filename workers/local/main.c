@@ -17,8 +17,10 @@
 #include "lib/base/conf.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/os/os.h"
 #include "workers/core/worker.h"
 #include "workers/local/environment.h"
+#include "workers/local/guard.h"
 #include "workers/local/local.h"
 #include "workers/local/orphans.h"
 
@@ -80,13 +82,16 @@ main(int argc, char **argv)
     struct state_dir *state = NULL;
     struct local *local = NULL;
     struct worker *worker = NULL;
+    struct loop_signal *gone = NULL; /* the guard is */
     struct err e = {0};
     int rc = 1;
 
     mem_setup();
     log_open("worker-local");
+    os_hide_memory(); /* tasks run as the same user */
     if (conf_load(&conf, options, about, argc, argv, &e) < 0 ||
-        open_state(&state, &conf.worker, &e) < 0 || loop_open(&loop, &e) < 0 ||
+        guard_start(&e) < 0 || open_state(&state, &conf.worker, &e) < 0 ||
+        loop_open(&loop, &e) < 0 ||
         bus_open(&bus, loop, &conf.worker.bus, "worker-local",
                  conf.worker.connect_timeout_ms, &e) < 0 ||
         open_local(&local, loop, &conf, state, &e) < 0 ||
@@ -94,11 +99,13 @@ main(int argc, char **argv)
                     local, &e) < 0) {
         log_error("worker.start", "error=\"%s\"", e.msg);
     } else {
+        gone = guard_watch(loop);
         loop_on_term(loop, worker_drain, worker);
         mem_trim();
         rc = loop_run(loop); /* until drained, or until the bus gives up */
     }
 
+    loop_signal_stop(gone);
     worker_close(worker);
     local_close(local);
     bus_close(bus);
