@@ -214,6 +214,11 @@ need_fleets() {
 
 # --- what a run costs ----------------------------------------------------
 
+# worker_of NAME: the local worker, whose guard was started
+worker_of() {
+	[ -z "${local_pid[$1]-}" ] || pgrep -P "${local_pid[$1]}" -x shunt-worker-lo
+}
+
 # fleet_processes NAME: leaves "process pid" lines in $processes
 fleet_processes() {
 	processes="broker ${broker_pid[$1]}
@@ -221,7 +226,7 @@ fsync ${fsync_pid[$1]-}
 router ${router_pid[$1]}
 reaper ${reaper_pid[$1]}
 noop ${noop_pid[$1]-}
-worker ${local_pid[$1]-}"
+worker $(worker_of "$1")"
 }
 
 declare -A spent
@@ -233,7 +238,7 @@ costs_begin() {
 		[ -n "$pid" ] || continue
 		spent[$process]=$(cpu "$pid")
 	done <<<"$processes"
-	spent[children]=$(cpu_children "${local_pid[$1]}")
+	spent[children]=$(cpu_children "$(worker_of "$1")")
 	spent[wire]=$(broker_wire "$1")
 	spent[disk]=$(bytes "$scratch/$1/nats" "$scratch/$1/state")
 }
@@ -253,7 +258,7 @@ costs_end() {
 			"$(calc "($now - ${spent[$process]}) / 1000 / $n")"
 	done <<<"$processes"
 	if [ "$worker" = worker ]; then
-		now=$(cpu_children "${local_pid[$name]}")
+		now=$(cpu_children "$(worker_of "$name")")
 		sample "cpu-children-$row" \
 			"$(calc "($now - ${spent[children]}) / 1000 / $n")"
 	fi

@@ -113,9 +113,40 @@ wait_end(struct hand *h)
     return status;
 }
 
+/* The worker, whose guard we have started. */
+static pid_t
+worker_of(const struct hand *h)
+{
+    int64_t until = loop_now_ms() + PATIENCE_MS;
+    struct procs_list children = {0};
+    pid_t pid;
+
+    while (children.n == 0 && loop_now_ms() < until) {
+        procs_push_children(&children, h->pid, false, true);
+        if (children.n == 0)
+            (void)loop_until(loop, &never, 10);
+    }
+    assert_int_equal(children.n, 1);
+    pid = children.v[0].pid;
+    mem_free(children.v);
+    return pid;
+}
+
 static void
 strike(struct hand *h)
 {
+    (void)kill(worker_of(h), SIGKILL);
+    (void)wait_end(h);
+}
+
+/* With its guard, which has no time to end what the task leaves. */
+static void
+strike_both(struct hand *h)
+{
+    pid_t worker = worker_of(h);
+
+    (void)kill(h->pid, SIGSTOP);
+    (void)kill(worker, SIGKILL);
     (void)kill(h->pid, SIGKILL);
     (void)wait_end(h);
 }
@@ -231,13 +262,13 @@ a_frozen_worker_kills_its_task_when_it_wakes(void **state)
     hire(&a, "frozen-a", "3s");
     submit_waiting("frozen");
     pid = announced();
-    (void)kill(a.pid, SIGSTOP);
+    (void)kill(worker_of(&a), SIGSTOP);
     hire(&b, "frozen-b", "3s");
     submit_waiting("frozen"); /* the copy a reconcile sends */
     assert_int_equal(result("frozen", 2)->state, STATE_SUCCEEDED);
     assert_string_equal(result("frozen", 2)->worker, "frozen-b");
     assert_int_equal(kill(pid, 0), 0);
-    (void)kill(a.pid, SIGCONT);
+    (void)kill(worker_of(&a), SIGCONT);
     assert_true(has_ended(pid));
     /* It goes on with other work. */
     dismiss(&b);
@@ -259,13 +290,13 @@ what_ended_while_its_worker_was_frozen_never_wins(void **state)
     hire(&a, "stale-a", "3s");
     submit_waiting("stale");
     pid = announced();
-    (void)kill(a.pid, SIGSTOP);
+    (void)kill(worker_of(&a), SIGSTOP);
     hire(&b, "stale-b", "3s");
     submit_waiting("stale");
     assert_int_equal(result("stale", 2)->state, STATE_SUCCEEDED);
     touch("go-stale");
     assert_true(has_ended(pid));
-    (void)kill(a.pid, SIGCONT);
+    (void)kill(worker_of(&a), SIGCONT);
     dismiss(&b);
     submit_sh("stale-next", "true");
     assert_string_equal(result("stale-next", 1)->worker, "stale-a");
@@ -281,7 +312,7 @@ what_ended_while_its_worker_was_frozen_never_wins(void **state)
 static void
 freeze(const struct hand *h, pid_t task, bool frozen)
 {
-    (void)kill(h->pid, frozen ? SIGSTOP : SIGCONT);
+    (void)kill(worker_of(h), frozen ? SIGSTOP : SIGCONT);
     (void)kill(-task, frozen ? SIGSTOP : SIGCONT);
 }
 
@@ -529,34 +560,52 @@ a_write_without_an_answer_is_read_before_anything_follows(void **state)
 /* --- killed -------------------------------------------------------------- */
 
 static void
-what_a_killed_worker_left_running_is_gone_before_the_next_attempt(void **state)
+leave_running(const char *worker, void (*strike_it)(struct hand *h),
+              bool orphaned)
 {
     char script[800];
     struct hand h;
     pid_t pid;
 
-    (void)state;
-    hire(&h, "killed", "3s");
-    /* The grandchild moves to a session of its own and outlives them all. */
+    hire(&h, worker, "3s");
+    /* The grandchild moves to a session of its own and outlives its parent. */
     (void)snprintf(script, sizeof script,
-                   "cd %s; printf $SHUNT_ATTEMPT >>runs-killed; "
+                   "cd %s; printf $SHUNT_ATTEMPT >>runs-%s; "
                    "if [ $SHUNT_ATTEMPT = 2 ]; then "
                    "case $(cut -d' ' -f3 /proc/$(cat child)/stat) in "
                    "''|Z) exit 0;; *) exit 7;; esac; fi; "
                    "setsid sleep 1000 & echo $! >child; "
                    "cp child new; mv new file; wait",
-                   folder);
-    submit_sh("killed", script);
+                   folder, worker);
+    submit_sh(worker, script);
     pid = announced();
-    strike(&h);
-    assert_int_equal(kill(pid, 0), 0);
-    hire(&h, "killed", "3s");
+    strike_it(&h);
+    if (orphaned)
+        assert_int_equal(kill(pid, 0), 0);
+    else
+        assert_true(has_ended(pid));
+    hire(&h, worker, "3s");
+    if (orphaned)
+        wait_told(&h, "worker.orphan", 1);
     assert_true(has_ended(pid));
-    wait_told(&h, "worker.orphan", 1);
-    submit_sh("killed", script);
-    assert_int_equal(result("killed", 2)->exit_code, 0);
-    assert_runs("killed", "12");
+    submit_sh(worker, script);
+    assert_int_equal(result(worker, 2)->exit_code, 0);
+    assert_runs(worker, "12");
     dismiss(&h);
+}
+
+static void
+what_a_killed_worker_left_running_is_ended_by_its_guard(void **state)
+{
+    (void)state;
+    leave_running("killed", strike, false);
+}
+
+static void
+what_it_left_without_a_guard_is_gone_before_the_next_attempt(void **state)
+{
+    (void)state;
+    leave_running("unguarded", strike_both, true);
 }
 
 static void
@@ -809,13 +858,13 @@ a_cancel_that_a_worker_has_missed_stops_its_task(void **state)
     hire(&h, "missed", "30s");
     submit_waiting("missed");
     pid = announced();
-    assert_int_equal(kill(h.pid, SIGSTOP), 0);
+    assert_int_equal(kill(worker_of(&h), SIGSTOP), 0);
     broker_kill(broker);
     broker_restart(broker);
     (void)loop_until(loop, &never, 10);
     wait_bus();
     request_cancel("missed");
-    assert_int_equal(kill(h.pid, SIGCONT), 0);
+    assert_int_equal(kill(worker_of(&h), SIGCONT), 0);
     assert_int_equal(result("missed", 1)->state, STATE_CANCELLED);
     assert_true(has_ended(pid));
     dismiss(&h);
@@ -838,7 +887,9 @@ main(void)
         cmocka_unit_test(
             a_write_without_an_answer_is_read_before_anything_follows),
         cmocka_unit_test(
-            what_a_killed_worker_left_running_is_gone_before_the_next_attempt),
+            what_a_killed_worker_left_running_is_ended_by_its_guard),
+        cmocka_unit_test(
+            what_it_left_without_a_guard_is_gone_before_the_next_attempt),
         cmocka_unit_test(a_worker_that_is_killed_amid_many_runs_none_twice),
 #ifdef SHUNT_DEBUG
         cmocka_unit_test(a_result_leaves_along_with_its_outcome),
