@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 enum { LONG_MS = 20000 };
 
@@ -378,6 +379,7 @@ beyond_this_machine_a_token_is_needed(void **state)
     (void)snprintf(path, sizeof path, "%s/token", s->ledger->dir);
     f = fopen(path, "w");
     assert_non_null(f);
+    (void)fchmod(fileno(f), 0600); /* else it is refused */
     (void)fputs("short\n", f);
     (void)fclose(f);
     assert_int_equal(serve(s, "0.0.0.0:0", path, 0, &e), -1);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -47,6 +48,27 @@ expect(const char *text, const char *first, const char *want)
         assert_null(strstr(e.msg, text));
     }
     secret_free(got);
+}
+
+static void
+a_file_that_all_may_read_is_refused(void **state)
+{
+    struct err e = {0};
+    char *got;
+
+    (void)state;
+    write_file("abc\n");
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_null(secret_read(path, NULL, "token", &e));
+    assert_int_equal(e.code, ERR_DENIED);
+    assert_non_null(strstr(e.msg, "chmod 600"));
+    assert_int_equal(secret_check(path, "token", &e), -1);
+    assert_int_equal(chmod(path, 0640), 0); /* as mounted into a container */
+    got = secret_read(path, NULL, "token", &e);
+    assert_non_null(got);
+    secret_free(got);
+    (void)unlink(path);
+    assert_int_equal(secret_check(path, "token", &e), 0);
 }
 
 static void
@@ -127,6 +149,7 @@ main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_line_that_says_something_is_the_secret),
+        cmocka_unit_test(a_file_that_all_may_read_is_refused),
         cmocka_unit_test(a_file_without_one_is_an_error_that_does_not_quote_it),
         cmocka_unit_test(only_the_whole_secret_is_equal),
         cmocka_unit_test(what_is_taken_is_shown_to_nobody),

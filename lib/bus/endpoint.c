@@ -63,8 +63,11 @@ set_credentials(natsOptions *opts, struct endpoint *out,
                            conf->token_file);
     }
     if (given(conf->creds_file)) {
-        FILE *f = fopen(conf->creds_file, "re");
+        FILE *f;
 
+        if (secret_check(conf->creds_file, "credentials", e) < 0)
+            return -1;
+        f = fopen(conf->creds_file, "re");
         if (!f)
             return err_set(e, ERR_INVALID, "open credentials file %s: %s",
                            conf->creds_file, strerror(errno));
@@ -86,6 +89,9 @@ set_tls(natsOptions *opts, const struct bus_conf *conf, struct err *e)
     if (given(conf->cert_file) != given(conf->key_file))
         return err_set(e, ERR_INVALID,
                        "cert_file and key_file belong together");
+    if (given(conf->key_file) &&
+        secret_check(conf->key_file, "private key", e) < 0)
+        return -1;
     if (secure)
         s = natsOptions_SetSecure(opts, true);
     if (s == NATS_OK && given(conf->ca_file))

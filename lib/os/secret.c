@@ -11,16 +11,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { SECRET_MAX = 4096 };
+
+int
+secret_check(const char *path, const char *what, struct err *e)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || (st.st_mode & 07) == 0)
+        return 0;
+    return err_set(e, ERR_DENIED,
+                   "%s file %s is open to all users (mode %04o): chmod 600 %s",
+                   what, path, (unsigned)(st.st_mode & 07777), path);
+}
 
 char *
 secret_read(const char *path, const char *first, const char *what,
             struct err *e)
 {
     char line[SECRET_MAX], *out = NULL, *start;
-    FILE *f = fopen(path, "re");
+    FILE *f;
 
+    if (secret_check(path, what, e) < 0)
+        return NULL;
+    f = fopen(path, "re");
     if (!f) {
         err_set(e, ERR_INVALID, "open %s file %s: %s", what, path,
                 strerror(errno));

@@ -11,11 +11,17 @@
 
 #include <stdbool.h>
 
+/* Whether a file that holds a secret is kept from other users; else -1 with
+ * ERR_DENIED and the remedy. A file that cannot be looked at passes: whoever
+ * opens it says why. Its group may read it, as it does of a secret that is
+ * mounted into a container. */
+int secret_check(const char *path, const char *what, struct err *e);
+
 /*
  * Returns the first word of the first line that starts with one of the letters
  * in first (NULL: any) after blanks. The caller owns it until secret_free. NULL
- * with ERR_INVALID: the file cannot be read, or has no such line; what names
- * the secret in the message ("token").
+ * with ERR_INVALID: the file cannot be read, or has no such line; ERR_DENIED:
+ * others can read it, too. what names the secret in the message ("token").
  */
 char *secret_read(const char *path, const char *first, const char *what,
                   struct err *e);

@@ -216,6 +216,7 @@ marker_says() { # marker_says FILE JQ: as true
 	compgen -G 'core*' || skip 'no program leaves a core here'
 	rm core*
 	echo top-secret-key >key
+	chmod 600 key
 	for from in environment file; do
 		[ $from = environment ] || export KEY='' SHUNT_SECUTOOLS_KEY_FILE=$PWD/key
 		(ulimit -c unlimited && start_worker "s9-$from" gpu)
@@ -299,6 +300,7 @@ marker_says() { # marker_says FILE JQ: as true
 	[ "$status" -eq 78 ]
 	[[ $output == *'SECUTOOLS_API_KEY is not set'* ]]
 	: >empty.key
+	chmod 600 empty.key
 	run env -u SECUTOOLS_API_KEY SHUNT_SECUTOOLS_KEY_FILE=empty.key shunt-worker-secutools
 	[ "$status" -eq 78 ]
 	[[ $output == *'file empty.key: no secutools key in it'* ]]

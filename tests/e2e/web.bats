@@ -134,6 +134,10 @@ get() { curl -sS --fail --max-time 10 "$url$1"; }
 
 @test "with a token only probes are answered without it" {
 	printf 'a-token-of-some-length\n' >token
+	run --separate-stderr env SHUNT_REAPER_HTTP_TOKEN_FILE=$PWD/token SHUNT_HOME=$BATS_TEST_TMPDIR/open shunt up -d --fast 3>&-
+	[ "$status" -ne 0 ]
+	[[ $stderr == *'open to all users'*'chmod 600'* ]]
+	chmod 600 token
 	export SHUNT_REAPER_HTTP_TOKEN_FILE=$PWD/token
 	SHUNT_HOME=$BATS_TEST_TMPDIR/home
 	shunt up -d --fast 3>&-
