@@ -267,7 +267,11 @@ before_turn(uv_prepare_t *h)
     loop_check_gap(l);
     g->turn_ms = loop_now_ms();
     g->boot_ms = os_boot_ms();
+    /* What is late by now was told, or belongs to the start: uv_now is the time
+     * when the iteration began. */
     g->wake_ms = (int64_t)(uv_now(h->loop) + uv_timer_get_due_in(&g->tick->h));
+    if (g->wake_ms < g->turn_ms)
+        g->wake_ms = g->turn_ms;
 }
 
 static void
