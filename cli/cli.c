@@ -272,7 +272,7 @@ on_bus_event(void *ctx, enum bus_event event, const char *text)
 {
     struct cli *c = ctx;
 
-    if (event != BUS_DENIED)
+    if (event != BUS_DENIED && event != BUS_CLOSED)
         return;
     c->denied = true;
     (void)cli_fail(RC_CREDENTIALS, "use the broker", bus_url(c->bus), text,

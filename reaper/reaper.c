@@ -205,6 +205,7 @@ on_event(void *ctx, enum bus_event event, const char *text)
     switch (event) {
     case BUS_UP:
         log_info("bus.up", "url=%s", bus_url(r->bus));
+        (void)alarm_clear(&r->alarms, "denied");
         lane_pauses_refresh(r->pauses);
         reconcile_wake(r->reconcile);
         ledger_lease_renew(r->lease);
@@ -214,6 +215,12 @@ on_event(void *ctx, enum bus_event event, const char *text)
         break;
     case BUS_DENIED:
         log_error("bus.denied", "error=\"%s\"", LOG_TEXT(text));
+        (void)alarm_raise(&r->alarms, "denied",
+                          "the broker refuses the reaper something: %.160s",
+                          text);
+        break;
+    case BUS_CLOSED:
+        log_error("bus.closed", "error=\"%s\"", LOG_TEXT(text));
         loop_stop(r->loop, 1);
         break;
     }

@@ -329,6 +329,9 @@ on_event(void *ctx, enum bus_event event, const char *text)
         break;
     case BUS_DENIED:
         log_error("router.denied", "text=\"%s\"", LOG_TEXT(text));
+        break;
+    case BUS_CLOSED:
+        log_error("router.closed", "text=\"%s\"", LOG_TEXT(text));
         loop_stop(r->loop, 1);
         break;
     }

@@ -382,6 +382,9 @@ on_event(void *ctx, enum bus_event event, const char *text)
         ev->denied++;
         (void)str_copy(ev->text, sizeof ev->text, text);
         break;
+    case BUS_CLOSED:
+        fail_msg("closed: %s", text);
+        break;
     }
 }
 

@@ -557,6 +557,40 @@ a_token_that_is_withdrawn_is_told_once_and_tried_on(void **state)
     (void)unsetenv("SHUNT_TEST_TOKEN");
 }
 
+/* As when keys are rotated: the new one is in the file before the broker asks
+ * for it. */
+static void
+a_token_that_is_replaced_is_read_again(void **state)
+{
+    char path[] = "/tmp/shunt-token-XXXXXX";
+    struct bus_conf conf = {.token_file = path};
+    struct bus_fixture f = {0};
+    struct events ev = {0};
+    struct broker *b;
+    struct err e;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_int_equal(write(fd, "right\n", 6), 6);
+    assert_int_equal(setenv("SHUNT_TEST_TOKEN", "right", 1), 0);
+    b = broker_start_with("authorization { token: $SHUNT_TEST_TOKEN }", true);
+    conf.url = (char *)broker_url(b);
+    assert_int_equal(loop_open(&f.loop, &e), 0);
+    if (bus_open(&f.bus, f.loop, &conf, "test", 5000, &e) < 0)
+        fail_msg("%s", e.msg);
+    bus_on_event(f.bus, on_event, &ev);
+    assert_int_equal(pwrite(fd, "other\n", 6, 0), 6);
+    (void)close(fd);
+    restart_with(b, "other");
+    wait_count(&f, &ev.up, 1);
+    assert_int_equal(ev.denied, 0);
+    bus_close(f.bus);
+    loop_close(f.loop);
+    broker_stop(b);
+    (void)unlink(path);
+    (void)unsetenv("SHUNT_TEST_TOKEN");
+}
+
 int
 main(void)
 {
@@ -576,6 +610,7 @@ main(void)
         cmocka_unit_test(under_tls_everything_works_likewise),
         cmocka_unit_test(a_broker_that_asks_for_tls_is_not_spoken_to_in_clear),
         cmocka_unit_test(a_token_that_is_withdrawn_is_told_once_and_tried_on),
+        cmocka_unit_test(a_token_that_is_replaced_is_read_again),
     };
 
     log_open("test_bus_conn");

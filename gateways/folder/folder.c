@@ -96,6 +96,9 @@ on_event(void *ctx, enum bus_event event, const char *text)
         break;
     case BUS_DENIED:
         log_error("folder.denied", "text=\"%s\"", LOG_TEXT(text));
+        break;
+    case BUS_CLOSED:
+        log_error("folder.closed", "text=\"%s\"", LOG_TEXT(text));
         loop_stop(f->loop, 1);
         break;
     }

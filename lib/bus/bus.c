@@ -111,7 +111,7 @@ tell(struct bus *b, enum bus_event event, const char *text)
 {
     if (b->on_event)
         b->on_event(b->event_ctx, event, text);
-    else if (event == BUS_DENIED)
+    else if (event == BUS_DENIED || event == BUS_CLOSED)
         log_error("bus.denied", "text=\"%s\"", LOG_TEXT(text));
 }
 
@@ -142,8 +142,15 @@ on_denied(void *ctx, const char *text)
     tell(ctx, BUS_DENIED, text);
 }
 
+static void
+on_closed(void *ctx, const char *text)
+{
+    tell(ctx, BUS_CLOSED, text);
+}
+
 static const struct conn_events events = {
     .up = on_up,
+    .closed = on_closed,
     .down = on_down,
     .denied = on_denied,
 };

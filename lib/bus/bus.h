@@ -69,7 +69,9 @@ enum bus_event {
     BUS_UP,     /* connected again */
     BUS_DOWN,   /* connection lost, reconnecting */
     BUS_DENIED, /* a permission is missing, or the broker refuses our
-                 * credentials; text says which: a person must act */
+                 * credentials; text says which: a person must act. It is
+                 * tried again */
+    BUS_CLOSED, /* the library has given up for good: end and start again */
 };
 void bus_on_event(struct bus *b,
                   void (*fn)(void *ctx, enum bus_event event, const char *text),

@@ -21,6 +21,7 @@ struct conn_events {
     void (*up)(void *ctx);
     void (*down)(void *ctx, uint64_t epoch); /* connections lost so far */
     void (*denied)(void *ctx, const char *text);
+    void (*closed)(void *ctx, const char *text); /* for good */
 };
 
 typedef void conn_msg_fn(void *ctx, const struct protocol_msg *m);

@@ -36,7 +36,13 @@ struct out {
     bool core; /* dropped while there is no connection */
 };
 
-enum tls_event_kind { EVENT_MSG, EVENT_UP, EVENT_DOWN, EVENT_DENIED };
+enum tls_event_kind {
+    EVENT_MSG,
+    EVENT_UP,
+    EVENT_DOWN,
+    EVENT_DENIED,
+    EVENT_CLOSED
+};
 
 /* An event on a thread of the library. */
 struct tls_event {
@@ -44,7 +50,7 @@ struct tls_event {
     int64_t sid;    /* EVENT_MSG: its subscription */
     natsMsg *msg;   /* EVENT_MSG: owned by whoever takes the event */
     uint64_t epoch; /* EVENT_DOWN: connections lost so far */
-    char *text;     /* EVENT_DENIED: owned in the same way */
+    char *text;     /* EVENT_DENIED, EVENT_CLOSED: owned in the same way */
 };
 
 struct conn_tls {
@@ -172,15 +178,14 @@ on_disconnected(natsConnection *nc, void *closure)
 }
 
 static void
-push_denied(void *closure, const char *text)
+push_text(void *closure, enum tls_event_kind kind, const char *text)
 {
     struct conn_tls *t;
 
     (void)pthread_mutex_lock(&gate);
     t = find(closure);
     if (t)
-        push(t, (struct tls_event){.kind = EVENT_DENIED,
-                                   .text = mem_strdup(text)});
+        push(t, (struct tls_event){.kind = kind, .text = mem_strdup(text)});
     (void)pthread_mutex_unlock(&gate);
 }
 
@@ -194,7 +199,7 @@ on_closed(natsConnection *nc, void *closure)
     (void)natsConnection_GetLastError(nc, &last);
     (void)snprintf(text, sizeof text, "the broker closed the connection: %s",
                    last && *last ? last : "no reason given");
-    push_denied(closure, text);
+    push_text(closure, EVENT_CLOSED, text);
 }
 
 static void
@@ -207,7 +212,8 @@ on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure)
     (void)natsConnection_GetLastError(nc, &last);
     (void)snprintf(text, sizeof text, "%s", last ? last : "");
     if (s == NATS_NOT_PERMITTED || strcasestr(text, "permissions violation"))
-        push_denied(closure, *text ? text : "a permission is missing");
+        push_text(closure, EVENT_DENIED,
+                  *text ? text : "a permission is missing");
     else if (s == NATS_SLOW_CONSUMER)
         log_warn("bus.slow", "the library dropped messages");
 }
@@ -388,6 +394,9 @@ on_waker(void *ctx)
             break;
         case EVENT_DENIED:
             t->conn.on->denied(t->conn.ctx, text);
+            break;
+        case EVENT_CLOSED:
+            t->conn.on->closed(t->conn.ctx, text);
             break;
         }
         mem_free(text);

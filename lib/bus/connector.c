@@ -36,7 +36,8 @@ enum {
 struct connector {
     natsOptions *opts;
     struct endpoint endpoint;
-    int fd, library_fd; /* of the present attempt: set by attach */
+    struct bus_conf files; /* with our credentials; owned */
+    int fd, library_fd;    /* of the present attempt: set by attach */
     bool tls;
 
     pthread_mutex_t mutex; /* protects all below */
@@ -191,6 +192,9 @@ release(struct connector *c)
         return;
     connected_close(&c->made);
     natsOptions_Destroy(c->opts);
+    mem_free(c->files.token_file);
+    mem_free(c->files.creds_file);
+    mem_free(c->files.nkey_file);
     endpoint_free(&c->endpoint);
     (void)pthread_mutex_destroy(&c->mutex);
     (void)pthread_cond_destroy(&c->cond);
@@ -224,7 +228,8 @@ reconnect(struct connector *c)
             return;
         (void)pthread_mutex_unlock(&c->mutex);
         e.code = ERR_NONE;
-        (void)attempt(c, &made, &e);
+        if (endpoint_reload(c->opts, &c->files, &c->endpoint, &e) == 0)
+            (void)attempt(c, &made, &e);
         (void)pthread_mutex_lock(&c->mutex);
         c->made = made;
         wait_ms = CONN_RECONNECT_MS;
@@ -309,6 +314,12 @@ set_behaviour(struct connector *c, const char *name, struct err *e)
     return 0;
 }
 
+static char *
+copy_of(const char *path)
+{
+    return mem_strdup(path ? path : "");
+}
+
 int
 connector_open(struct connector **out, const struct bus_conf *conf,
                const char *role, struct loop_waker *waker, struct err *e)
@@ -327,6 +338,9 @@ connector_open(struct connector **out, const struct bus_conf *conf,
     if (endpoint_options(c->opts, conf, &c->endpoint, e) < 0 ||
         set_behaviour(c, role, e) < 0)
         goto out;
+    c->files = (struct bus_conf){.token_file = copy_of(conf->token_file),
+                                 .creds_file = copy_of(conf->creds_file),
+                                 .nkey_file = copy_of(conf->nkey_file)};
     *out = c;
     return 0;
 out:

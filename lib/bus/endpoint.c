@@ -156,6 +156,26 @@ endpoint_options(natsOptions *opts, const struct bus_conf *conf,
     return set_tls(opts, conf, e);
 }
 
+int
+endpoint_reload(natsOptions *opts, const struct bus_conf *conf,
+                struct endpoint *out, struct err *e)
+{
+    struct endpoint fresh = {0};
+
+    if (set_credentials(opts, &fresh, conf, e) < 0) {
+        /* The library may point at what is freed now. */
+        if (out->seed)
+            (void)natsOptions_SetNKey(opts, out->public_key, sign, out->seed);
+        endpoint_free(&fresh);
+        return -1;
+    }
+    secret_free(out->seed);
+    secret_free(out->public_key);
+    out->seed = fresh.seed;
+    out->public_key = fresh.public_key;
+    return 0;
+}
+
 void
 endpoint_free(struct endpoint *r)
 {

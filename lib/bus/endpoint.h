@@ -20,6 +20,10 @@ struct endpoint {
 /* On -1 *out may be partly filled: endpoint_free it either way. */
 int endpoint_options(natsOptions *opts, const struct bus_conf *conf,
                      struct endpoint *out, struct err *e);
+/* Reads the files with our token or key again, which may have been replaced. On
+ * -1 the ones before are kept. */
+int endpoint_reload(natsOptions *opts, const struct bus_conf *conf,
+                    struct endpoint *out, struct err *e);
 void endpoint_free(struct endpoint *r); /* overwrites the secrets */
 
 #endif

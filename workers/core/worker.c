@@ -124,6 +124,9 @@ on_bus(void *ctx, enum bus_event event, const char *text)
         return;
     case BUS_DENIED:
         log_error("bus.denied", "error=\"%s\"", LOG_TEXT(text));
+        return;
+    case BUS_CLOSED:
+        log_error("bus.closed", "error=\"%s\"", LOG_TEXT(text));
         loop_stop(w->loop, 1);
         return;
     }
