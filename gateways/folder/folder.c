@@ -190,6 +190,18 @@ add_listed(struct folder *f)
     json_decref(list);
 }
 
+/* A mistake in one folder does not keep the others from being watched: `shunt
+ * status` shows it. */
+static void
+note_fault(struct folder *f, const char *line, const struct err *e)
+{
+    log_error("folder.fault", "folder=\"%s\" error=\"%s\"", LOG_TEXT(line),
+              LOG_TEXT(e->msg));
+    if (f->n_faults < FAULTS_MAX)
+        f->faults[f->n_faults++] =
+            (struct folder_fault){mem_strdup(line), mem_strdup(e->msg)};
+}
+
 static int
 add_folders(struct folder *f, struct err *e)
 {
@@ -199,7 +211,9 @@ add_folders(struct folder *f, struct err *e)
         return err_set(e, ERR_INVALID, "the current folder does not exist");
     for (char **line = f->conf->folders; line && *line; line++)
         if (add_line(f, *line, cwd, false, e) < 0)
-            return -1;
+            note_fault(f, *line, e);
+    if (f->n == 0 && f->n_faults)
+        return -1;
     if (add_project(f, f->conf->project, e) < 0)
         return -1;
     add_listed(f);
@@ -253,8 +267,13 @@ static int
 join_checkouts(struct folder *f, size_t from, struct err *e)
 {
     for (size_t i = from; i < f->n; i++)
-        if (f->v[i]->layout.pull && join_checkout(f, f->v[i], e) < 0)
-            return err_wrap(e, "folder.folders");
+        if (f->v[i]->layout.pull && join_checkout(f, f->v[i], e) < 0) {
+            err_wrap(e, "folder.folders");
+            if (f->n == 1)
+                return -1;
+            note_fault(f, f->v[i]->layout.path, e);
+            f->v[i]->off = f->v[i]->swept = true; /* nothing runs there */
+        }
     return 0;
 }
 
@@ -265,6 +284,8 @@ begin(struct folder *f, size_t folder, size_t checkout)
     for (size_t i = folder; i < f->n; i++) {
         struct watched_folder *w = f->v[i];
 
+        if (w->off)
+            continue;
         log_info("folder.watching", "folder=\"%s\" style=%s workdir=\"%s\"",
                  w->layout.waiting, folder_layout_style_name(w->layout.style),
                  w->layout.root);
@@ -394,5 +415,9 @@ folder_close(struct folder *f)
     mem_free(f->v);
     hash_table_free(&f->by_id);
     serial_free(f->serial);
+    for (size_t i = 0; i < f->n_faults; i++) {
+        mem_free(f->faults[i].line);
+        mem_free(f->faults[i].why);
+    }
     mem_free(f);
 }

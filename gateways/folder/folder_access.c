@@ -65,6 +65,47 @@ stat_nearest(const char *dir, struct files_path *at, struct stat *st)
     return true;
 }
 
+/* Looks at each component of dir below root. */
+static bool
+is_plain(const char *root, const char *dir, char *why, size_t size)
+{
+    size_t len = strlen(root);
+    struct files_path at;
+    struct stat st;
+    char *slash;
+
+    if (strncmp(dir, root, len) != 0 || dir[len] != '/')
+        return true; /* a folder of its own, which the configuration names */
+    (void)str_copy(at.s, sizeof at.s, dir);
+    for (slash = at.s + len; slash; slash = strchr(slash + 1, '/')) {
+        char *end = strchr(slash + 1, '/');
+
+        if (end)
+            *end = '\0';
+        if (lstat(at.s, &st) == 0 && S_ISLNK(st.st_mode)) {
+            (void)snprintf(why, size,
+                           "%s is a symbolic link: nothing is moved or written "
+                           "through it; make it a folder",
+                           at.s);
+            return false;
+        }
+        if (end)
+            *end = '/';
+    }
+    return true;
+}
+
+bool
+folder_access_is_plain(const struct folder_layout *p, char *why, size_t size)
+{
+    const char *const dirs[] = {p->waiting, p->running, p->done, p->failed};
+
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++)
+        if (!is_plain(p->root, dirs[i], why, size))
+            return false;
+    return true;
+}
+
 bool
 folder_access_check(const struct folder_layout *p, char *why, size_t size)
 {
@@ -73,6 +114,8 @@ folder_access_check(const struct folder_layout *p, char *why, size_t size)
     struct files_path at;
 
     *why = '\0';
+    if (!folder_access_is_plain(p, why, size))
+        return false;
     if (stat(p->waiting, &waiting) < 0)
         return no_access(p->waiting, errno, why, size);
     for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {

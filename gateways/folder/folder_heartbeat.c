@@ -133,6 +133,16 @@ describe(struct watched_folder *w, struct folder_state *out,
 }
 
 static void
+describe_fault(const struct folder_fault *fault, struct folder_state *out,
+               struct mem_pool *pool)
+{
+    *out = (struct folder_state){.path = clean(pool, fault->line), .note = ""};
+    out->problems = mem_pool_alloc(pool, sizeof *out->problems);
+    out->problems[0] = clean(pool, fault->why);
+    out->n_problems = 1;
+}
+
+static void
 count_running(struct folder *f, struct folder_state *states)
 {
     const struct claimed_file *c;
@@ -161,10 +171,12 @@ beat(struct folder *f, bool stopped)
     h.pid = (int32_t)getpid();
     h.draining = f->draining;
     h.stopped = stopped;
-    h.n_folders = f->n;
-    h.folders = mem_pool_alloc(s->pool, f->n * sizeof *h.folders);
+    h.n_folders = f->n + f->n_faults;
+    h.folders = mem_pool_alloc(s->pool, h.n_folders * sizeof *h.folders);
     for (size_t i = 0; i < f->n; i++)
         describe(f->v[i], &h.folders[i], s->pool, loop_now_ms());
+    for (size_t i = 0; i < f->n_faults; i++)
+        describe_fault(&f->faults[i], &h.folders[f->n + i], s->pool);
     count_running(f, h.folders);
     codec_encode(CODEC_HEARTBEAT, &h, &data);
     bus_publish_core(f->bus, subject_heartbeat(subject, h.backend, h.worker),

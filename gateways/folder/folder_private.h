@@ -20,6 +20,8 @@
 #include "lib/base/hash.h"
 #include "lib/bus/multi_msg.h"
 
+enum { FAULTS_MAX = 16 };
+
 struct folder {
     struct bus *bus;
     struct loop *loop;
@@ -27,6 +29,10 @@ struct folder {
     struct folder_owner owner; /* of what this gateway claims */
     struct watched_folder **v;
     size_t n;
+    struct folder_fault { /* lines of the configuration that are of no use */
+        char *line, *why;
+    } faults[FAULTS_MAX];
+    size_t n_faults;
     struct bus_consumer *results;
     struct bus_sub *started;
     struct loop_signal *usr1;

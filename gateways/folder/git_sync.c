@@ -153,6 +153,9 @@ gather_paths(struct git_sync *g)
 static void
 build_argv(struct git_sync *g, enum git_step step, struct git_words *w)
 {
+    static const char *const settings[] = {"commit.gpgsign=false",
+                                           "core.hooksPath=/dev/null",
+                                           "core.fsmonitor=false"};
     static const char *const argv[][8] = {
         [STEP_FETCH] = {"fetch", "--quiet"},
         [STEP_FORWARD] = {"merge", "--ff-only", "--quiet", "@{upstream}"},
@@ -170,8 +173,11 @@ build_argv(struct git_sync *g, enum git_step step, struct git_words *w)
     };
 
     add_word(w, "", "git");
-    add_word(w, "", "-c");
-    add_word(w, "", "commit.gpgsign=false");
+    /* Nothing that the checkout brings along is run. */
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        add_word(w, "", "-c");
+        add_word(w, "", settings[i]);
+    }
     for (size_t i = 0; argv[step][i]; i++)
         add_word(w, "", argv[step][i]);
     if (step == STEP_STATUS || step == STEP_ADD || step == STEP_CHANGED ||

@@ -43,6 +43,11 @@ scan(void *ctx)
 
     if (file_exists(p->path) && !file_exists(p->waiting))
         (void)files_make_dir(p->waiting, &e); /* the scan reports why not */
+    j->rc = -1;
+    if (!folder_access_is_plain(p, j->problem, sizeof j->problem)) {
+        j->took_ms = loop_now_ms() - from;
+        return;
+    }
     j->rc = dir_scan_read(p, loop_now_ms(), &j->scan, &j->e);
     if (j->rc < 0)
         (void)snprintf(j->problem, sizeof j->problem,

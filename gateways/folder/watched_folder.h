@@ -12,14 +12,14 @@
 
 #include "gateways/folder/claim_file.h"
 #include "gateways/folder/dir_scan.h"
+#include "gateways/folder/folder_access.h"
 #include "gateways/folder/folder_layout.h"
 #include "gateways/folder/git_sync.h"
 
 struct folder;
 
-enum { FOLDER_PROBLEM_SIZE = 1024 }; /* of a sentence that names folders */
-
 struct watched_folder {
+    bool off; /* it cannot be used as it is configured */
     struct folder *f;
     size_t index; /* among the folder's */
     struct folder_layout layout;

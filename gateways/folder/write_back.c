@@ -5,6 +5,7 @@
 #include "gateways/folder/write_back.h"
 
 #include "gateways/folder/files.h"
+#include "gateways/folder/folder_access.h"
 #include "gateways/folder/outcome_text.h"
 #include "gateways/formats/formats.h"
 #include "lib/base/failpoint.h"
@@ -239,6 +240,7 @@ static void
 write_back_file(struct write_back *b)
 {
     struct file_move t = {.b = b};
+    char why[FOLDER_PROBLEM_SIZE];
     struct stat st;
 
     (void)files_path(b->layout->running, b->path, &t.claimed);
@@ -251,6 +253,10 @@ write_back_file(struct write_back *b)
     t.dir = b->result && outcome_succeeded(b->result) && !b->changed
                 ? b->layout->done
                 : b->layout->failed;
+    if (!folder_access_is_plain(b->layout, why, sizeof why)) {
+        err_set(&b->e, ERR_DENIED, "%s", why);
+        return;
+    }
     if (files_make_dir(t.dir, &b->e) < 0)
         return;
     choose_name(&t);

@@ -111,3 +111,16 @@ submit_with_reply() {
 	grep -c reaper.lease_lost "$SHUNT_HOME/log/reaper.log" && return 1
 	shunt run -- true
 }
+
+@test "a mistake in one folder does not keep the others from being watched" {
+	mkdir -p "$BATS_TEST_TMPDIR/good/jobs/queue" "$BATS_TEST_TMPDIR/no-checkout/jobs/queue"
+	SHUNT_BUS_URL=$(cat "$SHUNT_HOME/endpoint") SHUNT_BUS_TOKEN_FILE=$SHUNT_HOME/token SHUNT_FOLDER_SETTLE=100ms SHUNT_FOLDER_PROJECT='' SHUNT_FOLDER_ADDED='' \
+		SHUNT_FOLDER_FOLDERS="$BATS_TEST_TMPDIR/bad style=nonsense,$BATS_TEST_TMPDIR/no-checkout/jobs/queue style=jobs git=pull,$BATS_TEST_TMPDIR/good/jobs/queue style=jobs" \
+		shunt-gateway-folder >"$BATS_TEST_TMPDIR/gateway.log" 2>&1 3>&- &
+	gateway=$!
+	until_true 20 grep -q 'folder.watching.*good' "$BATS_TEST_TMPDIR/gateway.log"
+	printf '{"id": "among-bad", "kind": "run_shell", "script": ["true"]}' >"$BATS_TEST_TMPDIR/good/jobs/queue/among-bad.json"
+	until_true 30 test -e "$BATS_TEST_TMPDIR/good/jobs/done/among-bad.json"
+	until_true 20 eval 'shunt status --json | jq -e "[.folders[].problems[]?] | (map(select(contains(\"nonsense\"))) | length) == 1 and (map(select(contains(\"no-checkout\"))) | length) == 1"'
+	kill "$gateway" && wait "$gateway" || true
+}

@@ -125,3 +125,36 @@ returned() {
 	sed -i "s/$token/gone/" "$CHECKOUT/jobs/done/leaky.json"
 	until_true 30 returned leaky
 }
+
+@test "hooks of the checkout do not run" {
+	for hook in pre-commit commit-msg post-commit post-merge post-checkout pre-push reference-transaction post-index-change; do
+		printf '#!/bin/sh\ntouch %s/hook-%s\n' "$BATS_FILE_TMPDIR" "$hook" >"$CHECKOUT/.git/hooks/$hook"
+		chmod +x "$CHECKOUT/.git/hooks/$hook"
+	done
+	git -C "$CHECKOUT" config core.fsmonitor "touch $BATS_FILE_TMPDIR/hook-fsmonitor; false"
+	relay_job hooked true
+	until_true 30 returned hooked
+	refute compgen -G "$BATS_FILE_TMPDIR/hook-*"
+	git -C "$CHECKOUT" config --unset core.fsmonitor
+	rm "$CHECKOUT"/.git/hooks/*
+}
+
+@test "nothing is written through a link that a commit brings" {
+	mkdir "$BATS_FILE_TMPDIR/elsewhere"
+	git pull -q --rebase
+	git rm -rq jobs/done
+	ln -s "$BATS_FILE_TMPDIR/elsewhere" jobs/done
+	git add jobs/done
+	git commit -q -m 'a link'
+	until_true 20 pushed
+	until_true 30 test -L "$CHECKOUT/jobs/done"
+	relay_job linked true
+	until_true 30 eval 'shunt status --json | jq -e ".folders[].problems[]? | select(contains(\"symbolic link\"))"'
+	[ -z "$(ls "$BATS_FILE_TMPDIR/elsewhere")" ]
+	git pull -q --rebase
+	git rm -q jobs/done
+	git commit -q -m 'no link'
+	until_true 20 pushed
+	until_true 60 returned linked
+	[ -z "$(ls "$BATS_FILE_TMPDIR/elsewhere")" ]
+}
