@@ -86,7 +86,8 @@ int
 main(int argc, char **argv)
 {
     static char none[] = "", url[128];
-    struct bus_conf conf = {url, none, none, none, none, none, none, false};
+    struct bus_conf conf = {url,  none, none,  none, none,
+                            none, none, false, none};
     const bool never = false;
     struct loop_timer *timer;
     struct loop *loop = NULL;

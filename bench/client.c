@@ -465,7 +465,7 @@ read_options(int argc, char **argv)
     int opt;
 
     opts.bus =
-        (struct bus_conf){url, none, none, none, none, none, none, false};
+        (struct bus_conf){url, none, none, none, none, none, none, false, none};
     task_new_id(opts.batch);
     while ((opt = getopt(argc, argv, "u:t:n:c:l:b:p:")) != -1) {
         switch (opt) {

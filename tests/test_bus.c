@@ -564,6 +564,57 @@ a_missing_permission_is_told(void **state)
     broker_stop(b);
 }
 
+static void
+on_question(void *ctx, const struct bus_note *note)
+{
+    (void)str_copy(ctx, 64, note->reply);
+}
+
+/* Of two users of one role neither may read what the other is answered. */
+static void
+a_user_has_an_inbox_of_his_own(void **state)
+{
+    struct broker *b = broker_start_with(
+        "authorization { users: [\n"
+        "  { user: \"a\", password: \"p\", permissions: {\n"
+        "    publish: [\"ask.>\"], subscribe: [\"_INBOX.alice.>\", "
+        "\"ask.>\"] } } ] }",
+        true);
+    char url[64], inbox[] = "alice", bad[] = "a.b", reply[64] = "";
+    struct bus_conf conf = {.url = url, .inbox = inbox};
+    struct bus_fixture f = {0};
+    struct bus_sub *sub, *other;
+    struct events ev = {0};
+    struct str answer = {0};
+    struct err e;
+
+    (void)state;
+    (void)snprintf(url, sizeof url, "nats://a:p@%s", broker_url(b) + 7);
+    assert_int_equal(loop_open(&f.loop, &e), 0);
+    if (bus_open(&f.bus, f.loop, &conf, "cli", 2000, &e) < 0)
+        fail_msg("%s", e.msg);
+    bus_on_event(f.bus, on_event, &ev);
+    assert_int_equal(
+        bus_subscribe(f.bus, "ask.x", on_question, reply, &sub, &e), 0);
+    assert_int_equal(bus_call(f.bus, "ask.x", "", 0, 200, &answer, &e), -1);
+    assert_int_equal(strncmp(reply, "_INBOX.alice.", 13), 0);
+    assert_int_equal(ev.denied, 0);
+    assert_int_equal(
+        bus_subscribe(f.bus, "_INBOX.cli.>", on_question, reply, &other, &e),
+        0);
+    wait_count(&f, &ev.denied, 1);
+    bus_unsubscribe(other);
+    bus_unsubscribe(sub);
+    bus_close(f.bus);
+    conf.inbox = bad;
+    assert_int_equal(bus_open(&f.bus, f.loop, &conf, "cli", 2000, &e), -1);
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_non_null(strstr(e.msg, "bus.inbox"));
+    loop_close(f.loop);
+    str_free(&answer);
+    broker_stop(b);
+}
+
 int
 main(void)
 {
@@ -592,6 +643,7 @@ main(void)
         cmocka_unit_test(credentials_that_are_wrong_are_denied),
         cmocka_unit_test(an_address_where_nobody_listens_is_unavailable),
         cmocka_unit_test(a_missing_permission_is_told),
+        cmocka_unit_test(a_user_has_an_inbox_of_his_own),
     };
 
     log_open("test_bus");

@@ -35,7 +35,8 @@ setup(void **state)
                                 .log_max_bytes = -1,
                                 .lanes = (char *[]){NULL}};
     char none[] = "";
-    struct bus_conf bc = {none, none, none, none, none, none, none, false};
+    struct bus_conf bc = {none, none, none,  none, none,
+                          none, none, false, none};
     struct err e;
 
     (void)state;

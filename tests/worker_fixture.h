@@ -85,7 +85,8 @@ on_results(void *ctx, struct bus_msg *m)
 static inline struct bus_conf
 bus_conf(void)
 {
-    struct bus_conf bc = {none, none, none, none, none, none, none, false};
+    struct bus_conf bc = {none, none, none,  none, none,
+                          none, none, false, none};
 
     bc.url = (char *)(uintptr_t)broker_url(broker);
     return bc;

@@ -90,6 +90,9 @@ struct conf_opt {
                  "certificate of this program, for TLS"),                      \
         CONF_STR(T, F.key_file, "bus.key_file", "",                            \
                  "private key of cert_file"),                                  \
+        CONF_STR(                                                              \
+            T, F.inbox, "bus.inbox", "",                                       \
+            "answers come to _INBOX.<this>.>; empty: the program's role"),     \
         CONF_BOOL(T, F.confirm, "bus.confirm", "false",                        \
                   "wait until an fsync server has confirmed what is stored")
 

@@ -238,15 +238,23 @@ bus_open(struct bus **out, struct loop *loop, const struct bus_conf *conf,
          const char *role, int64_t timeout_ms, struct err *e)
 {
     struct bus *b = MEM_NEW(struct bus);
+    const char *inbox = conf->inbox && *conf->inbox ? conf->inbox : NULL;
     char name[SUBJECT_TOKEN_MAX + 1];
 
+    if (inbox && !subject_token_ok(inbox)) {
+        mem_free(b);
+        return err_set(e, ERR_INVALID,
+                       "bus.inbox: \"%s\" is no name of letters, digits, - and "
+                       "_, of at most %d",
+                       LOG_TEXT(inbox), SUBJECT_TOKEN_MAX);
+    }
     subject_token_from(role, "client", name);
     b->loop = loop;
     b->up = true;
     if (conf->confirm)
         b->barrier = barrier_new(requests_synced);
     if (open_conn(b, conf, name, timeout_ms, e) < 0 ||
-        subscribe_replies(b, name, e) < 0) {
+        subscribe_replies(b, inbox ? inbox : name, e) < 0) {
         bus_close(b);
         return -1;
     }

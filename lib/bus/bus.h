@@ -44,11 +44,13 @@ struct bus_conf {
     char *key_file;
     bool confirm; /* replies about stored messages wait until an fsync server
                    * on sync.store says that they are on the disk */
+    char *inbox;  /* second token of the inbox, so that a broker's permissions
+                   * can keep users apart; "" or NULL: the role */
 };
 
 /*
- * Connects as role ("router"), which names the connection and its inbox
- * prefix _INBOX.<role>.
+ * Connects as role ("router"), which names the connection and, unless conf
+ * names another, its inbox prefix _INBOX.<role>.
  *
  * Blocks for at most timeout_ms, retrying while no server answers; 0 tries
  * once. Call it before loop_run. On 0 the caller owns *out until bus_close. On
