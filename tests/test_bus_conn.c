@@ -522,39 +522,72 @@ restart_with(struct broker *b, const char *token)
     broker_restart(b);
 }
 
+/* A broker that wants a token, and a connection that reads it from a file. */
+struct token_fixture {
+    char path[32];
+    struct broker *broker;
+    struct bus_conf conf;
+    struct bus_fixture f;
+    struct events ev;
+};
+
+static void
+write_token(struct token_fixture *t, const char *token)
+{
+    FILE *file = fopen(t->path, "we");
+
+    assert_non_null(file);
+    (void)fprintf(file, "%s\n", token);
+    (void)fclose(file);
+}
+
+static void
+token_open(struct token_fixture *t)
+{
+    struct err e;
+    int fd;
+
+    *t = (struct token_fixture){.path = "/tmp/shunt-token-XXXXXX"};
+    fd = mkstemp(t->path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    write_token(t, "right");
+    assert_int_equal(setenv("SHUNT_TEST_TOKEN", "right", 1), 0);
+    t->broker =
+        broker_start_with("authorization { token: $SHUNT_TEST_TOKEN }", true);
+    t->conf = (struct bus_conf){.url = (char *)broker_url(t->broker),
+                                .token_file = t->path};
+    assert_int_equal(loop_open(&t->f.loop, &e), 0);
+    if (bus_open(&t->f.bus, t->f.loop, &t->conf, "test", 5000, &e) < 0)
+        fail_msg("%s", e.msg);
+    bus_on_event(t->f.bus, on_event, &t->ev);
+}
+
+static void
+token_close(struct token_fixture *t)
+{
+    bus_close(t->f.bus);
+    loop_close(t->f.loop);
+    broker_stop(t->broker);
+    (void)unlink(t->path);
+    (void)unsetenv("SHUNT_TEST_TOKEN");
+}
+
 static void
 a_token_that_is_withdrawn_is_told_once_and_tried_on(void **state)
 {
-    char path[] = "/tmp/shunt-token-XXXXXX";
-    struct bus_conf conf = {.token_file = path};
-    struct bus_fixture f = {0};
-    struct events ev = {0};
-    struct broker *b;
-    struct err e;
-    int fd = mkstemp(path);
+    struct token_fixture t;
 
     (void)state;
-    assert_int_equal(write(fd, "right\n", 6), 6);
-    (void)close(fd);
-    assert_int_equal(setenv("SHUNT_TEST_TOKEN", "right", 1), 0);
-    b = broker_start_with("authorization { token: $SHUNT_TEST_TOKEN }", true);
-    conf.url = (char *)broker_url(b);
-    assert_int_equal(loop_open(&f.loop, &e), 0);
-    if (bus_open(&f.bus, f.loop, &conf, "test", 5000, &e) < 0)
-        fail_msg("%s", e.msg);
-    bus_on_event(f.bus, on_event, &ev);
-    restart_with(b, "wrong");
-    wait_count(&f, &ev.denied, 1);
-    assert_non_null(strstr(ev.text, broker_url(b)));
-    restart_with(b, "right");
-    wait_count(&f, &ev.up, 1);
-    assert_int_equal(ev.down, 1);
-    assert_int_equal(ev.denied, 1);
-    bus_close(f.bus);
-    loop_close(f.loop);
-    broker_stop(b);
-    (void)unlink(path);
-    (void)unsetenv("SHUNT_TEST_TOKEN");
+    token_open(&t);
+    restart_with(t.broker, "wrong");
+    wait_count(&t.f, &t.ev.denied, 1);
+    assert_non_null(strstr(t.ev.text, broker_url(t.broker)));
+    restart_with(t.broker, "right");
+    wait_count(&t.f, &t.ev.up, 1);
+    assert_int_equal(t.ev.down, 1);
+    assert_int_equal(t.ev.denied, 1);
+    token_close(&t);
 }
 
 /* As when keys are rotated: the new one is in the file before the broker asks
@@ -562,33 +595,15 @@ a_token_that_is_withdrawn_is_told_once_and_tried_on(void **state)
 static void
 a_token_that_is_replaced_is_read_again(void **state)
 {
-    char path[] = "/tmp/shunt-token-XXXXXX";
-    struct bus_conf conf = {.token_file = path};
-    struct bus_fixture f = {0};
-    struct events ev = {0};
-    struct broker *b;
-    struct err e;
-    int fd = mkstemp(path);
+    struct token_fixture t;
 
     (void)state;
-    assert_int_equal(write(fd, "right\n", 6), 6);
-    assert_int_equal(setenv("SHUNT_TEST_TOKEN", "right", 1), 0);
-    b = broker_start_with("authorization { token: $SHUNT_TEST_TOKEN }", true);
-    conf.url = (char *)broker_url(b);
-    assert_int_equal(loop_open(&f.loop, &e), 0);
-    if (bus_open(&f.bus, f.loop, &conf, "test", 5000, &e) < 0)
-        fail_msg("%s", e.msg);
-    bus_on_event(f.bus, on_event, &ev);
-    assert_int_equal(pwrite(fd, "other\n", 6, 0), 6);
-    (void)close(fd);
-    restart_with(b, "other");
-    wait_count(&f, &ev.up, 1);
-    assert_int_equal(ev.denied, 0);
-    bus_close(f.bus);
-    loop_close(f.loop);
-    broker_stop(b);
-    (void)unlink(path);
-    (void)unsetenv("SHUNT_TEST_TOKEN");
+    token_open(&t);
+    write_token(&t, "other");
+    restart_with(t.broker, "other");
+    wait_count(&t.f, &t.ev.up, 1);
+    assert_int_equal(t.ev.denied, 0);
+    token_close(&t);
 }
 
 int

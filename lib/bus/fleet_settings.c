@@ -196,20 +196,6 @@ merge_value(struct fleet_settings *fleet, const struct setting *s,
     return 0;
 }
 
-static bool
-has_lane(const json_t *lanes, const char *name)
-{
-    const json_t *lane;
-    size_t i;
-
-    json_array_foreach(lanes, i, lane)
-    {
-        if (strcmp(json_string_value(lane), name) == 0)
-            return true;
-    }
-    return false;
-}
-
 int
 fleet_settings_merge(struct fleet_settings *s,
                      const struct jetstream_conf *conf,
@@ -226,7 +212,8 @@ fleet_settings_merge(struct fleet_settings *s,
                         e) < 0)
             return -1;
     for (char **l = conf->lanes; l && *l; l++)
-        if (!has_lane(s->lanes, *l) && json_array_size(s->lanes) < LANES_MOST)
+        if (!jetstream_api_lists(s->lanes, *l) &&
+            json_array_size(s->lanes) < LANES_MOST)
             (void)json_array_append_new(s->lanes, json_string(*l));
     return 0;
 }

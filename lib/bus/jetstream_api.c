@@ -98,3 +98,17 @@ jetstream_api_info(struct bus *b, const char *subject, json_t **out,
     *e = failed;
     return -1;
 }
+
+bool
+jetstream_api_lists(const json_t *list, const char *text)
+{
+    const json_t *each;
+    size_t i;
+
+    json_array_foreach(list, i, each)
+    {
+        if (strcmp(json_string_value(each), text) == 0)
+            return true;
+    }
+    return false;
+}

@@ -10,6 +10,7 @@
 #include "lib/bus/bus.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 enum {
     JETSTREAM_NO_STREAM = 10059,
@@ -29,5 +30,8 @@ int jetstream_api_call(struct bus *b, const char *subject, json_t *body,
 /* Gets the answer of an INFO subject; *out NULL: no such stream or consumer. */
 int jetstream_api_info(struct bus *b, const char *subject, json_t **out,
                        struct err *e);
+
+/* Whether a list of texts has this one. */
+bool jetstream_api_lists(const json_t *list, const char *text);
 
 #endif

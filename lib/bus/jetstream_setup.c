@@ -241,20 +241,6 @@ is_less(int64_t value, int64_t than, int64_t endless)
     return value != endless && (than == endless || value < than);
 }
 
-static bool
-has_subject(json_t *subjects, const char *subject)
-{
-    const json_t *s;
-    size_t i;
-
-    json_array_foreach(subjects, i, s)
-    {
-        if (strcmp(json_string_value(s), subject) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* The first field that would give a stream less than it has, so that messages
  * or copies are deleted; NULL: none. */
 static const char *
@@ -271,8 +257,8 @@ shrinks(json_t *want, json_t *found)
         return "max_age";
     json_array_foreach(json_object_get(found, "subjects"), i, subject)
     {
-        if (!has_subject(json_object_get(want, "subjects"),
-                         json_string_value(subject)))
+        if (!jetstream_api_lists(json_object_get(want, "subjects"),
+                                 json_string_value(subject)))
             return "subjects";
     }
     return NULL;
