@@ -408,6 +408,7 @@ certify(const char *dir)
 struct secure {
     char dir[32], ca[64], url[64];
     struct broker *broker;
+    bool verify; /* it wants certificates of clients */
 };
 
 static void
@@ -424,8 +425,8 @@ start_secure(struct secure *s)
     (void)snprintf(s->ca, sizeof s->ca, "%s/cert.pem", s->dir);
     (void)snprintf(more, sizeof more,
                    "tls { cert_file: \"%s/cert.pem\", "
-                   "key_file: \"%s/key.pem\" }",
-                   s->dir, s->dir);
+                   "key_file: \"%s/key.pem\", ca_file: \"%s\", verify: %s }",
+                   s->dir, s->dir, s->ca, s->verify ? "true" : "false");
     s->broker = broker_start_with(more, true);
     (void)snprintf(s->url, sizeof s->url, "tls://%s",
                    broker_url(s->broker) + strlen("nats://"));
@@ -441,6 +442,25 @@ stop_secure(struct secure *s)
     (void)snprintf(path, sizeof path, "%s/key.pem", s->dir);
     (void)unlink(path);
     (void)rmdir(s->dir);
+}
+
+static void
+a_certificate_that_is_missing_is_named(void **state)
+{
+    struct secure s = {.verify = true};
+    struct bus_conf conf = {.url = s.url, .ca_file = s.ca};
+    struct loop *loop;
+    struct bus *b;
+    struct err e;
+
+    (void)state;
+    start_secure(&s);
+    assert_int_equal(loop_open(&loop, &e), 0);
+    assert_int_equal(bus_open(&b, loop, &conf, "test", 2000, &e), -1);
+    assert_int_equal(e.code, ERR_DENIED);
+    assert_non_null(strstr(e.msg, "bus.cert_file"));
+    loop_close(loop);
+    stop_secure(&s);
 }
 
 static void
@@ -622,6 +642,7 @@ main(void)
         T(a_burst_of_publications_is_stored_whole),
         T(a_burst_of_news_reaches_who_reads_in_time),
         T(large_messages_come_whole),
+        cmocka_unit_test(a_certificate_that_is_missing_is_named),
         cmocka_unit_test(under_tls_everything_works_likewise),
         cmocka_unit_test(a_broker_that_asks_for_tls_is_not_spoken_to_in_clear),
         cmocka_unit_test(a_token_that_is_withdrawn_is_told_once_and_tried_on),

@@ -153,6 +153,8 @@ endpoint_options(natsOptions *opts, const struct bus_conf *conf,
     if (set_servers(opts, out, conf->url, e) < 0 ||
         set_credentials(opts, out, conf, e) < 0)
         return -1;
+    out->without_cert = !given(conf->cert_file) &&
+                        (given(conf->ca_file) || strstr(conf->url, "tls://"));
     return set_tls(opts, conf, e);
 }
 

@@ -10,11 +10,13 @@
 #include "lib/bus/bus.h"
 
 #include <nats/nats.h>
+#include <stdbool.h>
 
 /* What must live as long as the connection. */
 struct endpoint {
     char *url; /* of all servers, without credentials */
     char *seed, *public_key;
+    bool without_cert; /* under TLS, and we show no certificate */
 };
 
 /* On -1 *out may be partly filled: endpoint_free it either way. */

@@ -156,6 +156,14 @@ libnats_refused(const struct endpoint *r, natsStatus s, struct err *e)
         return err_set(e, ERR_INVALID, "broker %s: not an address: %s", r->url,
                        text);
     default:
+        /* The library is told after the handshake, in place of the first PONG.
+         */
+        if (r->without_cert && strstr(text, "Expected 'PONG'"))
+            return err_set(e, ERR_DENIED,
+                           "broker %s closes the connection after the TLS "
+                           "handshake: it wants a certificate of ours, "
+                           "bus.cert_file with bus.key_file",
+                           r->url);
         why = why_silent(s);
         return err_set(e, ERR_UNAVAILABLE, "no broker answers at %s%s%s",
                        r->url, why ? "" : ": ", why ? why : text);
