@@ -4,7 +4,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         gcc libc6-dev make pkg-config libnats-dev libprotobuf-c-dev \
         protobuf-c-compiler libuv1-dev libjansson-dev libyaml-dev \
-        libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev && \
+        libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libssl-dev && \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

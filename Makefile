@@ -33,7 +33,7 @@ ifeq ($(strip $(B)),)
 $(error B is empty: that would build into the root of the file system)
 endif
 
-PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libmicrohttpd libcurl
+PKGS := libnats libprotobuf-c libuv jansson yaml-0.1 sqlite3 libmicrohttpd libcurl libcrypto
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -47,7 +47,7 @@ CFLAGS += -std=c17 $(OPT) $(WARN) -fno-common -fstack-protector-strong \
 LDFLAGS += -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN))
 
 NATS_LIBS := $(shell pkg-config --libs libnats)
-LIB_LIBS := $(shell pkg-config --libs libnats libprotobuf-c libuv jansson yaml-0.1)
+LIB_LIBS := $(shell pkg-config --libs libnats libprotobuf-c libuv jansson yaml-0.1 libcrypto)
 CURL_LIBS := $(shell pkg-config --libs libcurl)
 SQLITE_LIBS := $(shell pkg-config --libs sqlite3)
 HTTPD_LIBS := $(shell pkg-config --libs libmicrohttpd)

@@ -593,6 +593,35 @@ token_close(struct token_fixture *t)
     (void)unsetenv("SHUNT_TEST_TOKEN");
 }
 
+/* The seed alone is enough: the public key follows from it. */
+static void
+a_seed_is_all_that_a_key_file_needs(void **state)
+{
+    static const char seed[] =
+        "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n";
+    char path[] = "/tmp/shunt-nkey-XXXXXX";
+    struct broker *b = broker_start_with(
+        "authorization { users: [ { nkey: "
+        "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4 } ] }",
+        true);
+    struct bus_conf conf = {.url = (char *)broker_url(b), .nkey_file = path};
+    struct loop *loop;
+    struct bus *bus;
+    struct err e;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_int_equal(write(fd, seed, sizeof seed - 1), sizeof seed - 1);
+    (void)close(fd);
+    assert_int_equal(loop_open(&loop, &e), 0);
+    if (bus_open(&bus, loop, &conf, "test", 5000, &e) < 0)
+        fail_msg("%s", e.msg);
+    bus_close(bus);
+    loop_close(loop);
+    broker_stop(b);
+    (void)unlink(path);
+}
+
 static void
 a_token_that_is_withdrawn_is_told_once_and_tried_on(void **state)
 {
@@ -647,6 +676,7 @@ main(void)
         cmocka_unit_test(a_broker_that_asks_for_tls_is_not_spoken_to_in_clear),
         cmocka_unit_test(a_token_that_is_withdrawn_is_told_once_and_tried_on),
         cmocka_unit_test(a_token_that_is_replaced_is_read_again),
+        cmocka_unit_test(a_seed_is_all_that_a_key_file_needs),
     };
 
     log_open("test_bus_conn");

@@ -6,6 +6,7 @@
 #include "lib/bus/endpoint.h"
 
 #include "lib/bus/libnats.h"
+#include "lib/bus/nkey.h"
 
 #include "lib/base/mem.h"
 #include "lib/os/secret.h"
@@ -28,12 +29,14 @@ static int
 set_nkey(natsOptions *opts, struct endpoint *out, const char *path,
          struct err *e)
 {
+    char key[NKEY_PUBLIC_SIZE];
+
     out->seed = secret_read(path, "S", "NKey seed", e);
     if (!out->seed)
         return -1;
-    out->public_key = secret_read(path, "U", "NKey public key", e);
-    if (!out->public_key)
-        return err_wrap(e, "put the output of `nk -gen user -pubout` there");
+    if (nkey_public(out->seed, key, e) < 0)
+        return err_wrap(e, "NKey file %s", path);
+    out->public_key = mem_strdup(key);
     if (natsOptions_SetNKey(opts, out->public_key, sign, out->seed) != NATS_OK)
         return err_set(e, ERR_INVALID, "NKey file %s: not understood", path);
     return 0;
