@@ -230,7 +230,7 @@ task_builder_prompts(struct cli *c, const struct args *a, size_t from,
 /* Whether it is one of the tasks to be submitted now, or one that waits in the
  * spool. */
 static bool
-is_own(const struct cli *c, const struct task_builder *b, const char *after)
+is_own(struct cli *c, const struct task_builder *b, const char *after)
 {
     char id[TASK_ID_SIZE];
 

@@ -102,19 +102,17 @@ task_ops_say_routing(struct cli *c, const char *id, bool rejection)
 }
 
 bool
-task_ops_spooled(const struct cli *c, const char *selector,
-                 char id[TASK_ID_SIZE])
+task_ops_spooled(struct cli *c, const char *selector, char id[TASK_ID_SIZE])
 {
-    char last[TASK_ID_SIZE], rel[96];
-    struct fleet_dir_path path;
+    char last[TASK_ID_SIZE];
+    struct fleet_dir_path dir;
 
     if (strcmp(selector, "last") == 0 &&
         fleet_dir_line(&c->fleet_dir, "last", last, sizeof last))
         selector = last;
     if (!str_copy(id, TASK_ID_SIZE, selector))
         return false;
-    (void)snprintf(rel, sizeof rel, "spool/%s.task", id);
-    return access(fleet_dir_path(&c->fleet_dir, rel, &path), F_OK) == 0;
+    return spool_has(cli_spool_dir(c, &dir), id);
 }
 
 void

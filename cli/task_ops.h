@@ -19,7 +19,7 @@ void task_ops_say_why_waiting(struct cli *c, const char *id);
 
 /* Whether the task that a selector names by its id, or `last`, waits in this
  * machine's spool, where the reaper does not see it; its id. */
-bool task_ops_spooled(const struct cli *c, const char *selector,
+bool task_ops_spooled(struct cli *c, const char *selector,
                       char id[TASK_ID_SIZE]);
 
 /*
