@@ -207,6 +207,7 @@ without_numbers() {
 		shunt --nats "$url" ls
 	[[ $stderr == *"$url refused our credentials: look at user, token"* ]]
 	: >"$BATS_TEST_TMPDIR/empty"
+	chmod 600 "$BATS_TEST_TMPDIR/empty"
 	run env SHUNT_HOME="$BATS_TEST_TMPDIR/none" \
 		SHUNT_BUS_CA_FILE="$BATS_TEST_TMPDIR/empty" shunt --nats tls://127.0.0.1:1 ls
 	[ "$status" -ne 0 ]
