@@ -26,9 +26,11 @@ a_seed_has_one_public_key(void **state)
 static void
 what_is_no_seed_of_a_user_is_refused(void **state)
 {
-    static const char *const bad[] = {"", "SU", PUBLIC, SEED "A",
-                                      "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6U"
-                                      "SDXIEDNPPQYYYCU3V!"};
+    /* clang-format off */
+    static const char *const bad[] = {
+        "", "SU", PUBLIC, SEED "A",
+        "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3V!"};
+    /* clang-format on */
     char out[NKEY_PUBLIC_SIZE], damaged[] = SEED;
     struct err e;
 
