@@ -131,6 +131,20 @@ leave(void)
         (void)syscall(SYS_exit_group, 127);
 }
 
+/* Raising it needs no privilege. The kernel does not change it for us, whose
+ * memory a child between clone and exec shares. */
+static bool
+raise_oom_score(const struct proc_os *s, const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, s->oom_score, s->oom_score_len) ==
+                             (ssize_t)s->oom_score_len;
+
+    if (fd >= 0)
+        (void)close(fd);
+    return ok;
+}
+
 /* Runs in the child, in our memory: no allocation, no locks, only system
  * calls. */
 static int
@@ -150,6 +164,8 @@ child_main(void *arg)
     reset_signals(sp->os);
     if (!place_fds(sp))
         goto fail;
+    if (o->expendable)
+        sp->oom_raised = raise_oom_score(sp->os, "/proc/self/oom_score_adj");
     if (o->umask)
         (void)umask(o->umask & 0777);
     close_from(3);
@@ -193,26 +209,11 @@ find_signals(struct proc_os *s)
     }
 }
 
-/* Raising it needs no privilege. The child cannot do it itself while it shares
- * our memory, which may be hidden. */
-static void
-raise_oom_score(const struct proc_os *s, pid_t pid)
-{
-    char path[64];
-    int fd;
-
-    (void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return; /* it has ended, or is ended as late as we are */
-    (void)!write(fd, s->oom_score, s->oom_score_len);
-    (void)close(fd);
-}
-
 pid_t
 proc_os_spawn(struct proc_spawn *sp)
 {
     sigset_t all, old;
+    char path[64];
     pid_t pid;
 
     find_signals(sp->os);
@@ -224,8 +225,11 @@ proc_os_spawn(struct proc_spawn *sp)
     if (pid < 0)
         sp->error = errno;
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (pid > 0 && !sp->error && sp->opts->expendable)
-        raise_oom_score(sp->os, pid);
+    /* The child may not while it shares memory of ours that is hidden. */
+    if (pid > 0 && !sp->error && sp->opts->expendable && !sp->oom_raised) {
+        (void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
+        (void)raise_oom_score(sp->os, path); /* else it has ended */
+    }
     return pid;
 }
 

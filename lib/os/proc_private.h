@@ -75,6 +75,7 @@ enum proc_stage { STAGE_SETUP, STAGE_WORKDIR, STAGE_EXEC };
 
 /* A start, which the child may share until it executes. */
 struct proc_spawn {
+    bool oom_raised; /* by the child: it is expendable */
     struct proc_os *os;
     const struct proc_opts *opts;
     const char *path; /* of the program */
